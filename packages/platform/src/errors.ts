@@ -1,0 +1,91 @@
+import { create, getOption } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  type ErrorDetail,
+  ErrorDetailSchema,
+  ErrorReason,
+  ErrorReasonSchema,
+  mapping,
+} from "@turnwright/contract/errors/v1/reason";
+
+export { ErrorReason } from "@turnwright/contract/errors/v1/reason";
+
+/** How a reason appears on every surface; read from the table in `errors/v1/reason.proto`. */
+export interface ReasonMapping {
+  /** gRPC and Connect status code. */
+  readonly grpcCode: Code;
+  /** HTTP status of REST and OpenAI responses. */
+  readonly httpStatus: number;
+  /** OpenAI's error `type`. */
+  readonly type: string;
+  /** `code` of the error body; empty: the endpoint's own. */
+  readonly code: string;
+}
+
+const mappings: ReadonlyMap<ErrorReason, ReasonMapping> = new Map(
+  ErrorReasonSchema.values.map((value) => {
+    const { grpcCode, httpStatus, type, code } = getOption(value, mapping);
+    return [value.number as ErrorReason, { grpcCode, httpStatus, type, code }];
+  }),
+);
+
+const internalMapping: ReasonMapping = {
+  grpcCode: Code.Internal,
+  httpStatus: 500,
+  type: "server_error",
+  code: "INTERNAL_ERROR",
+};
+
+/** The surface mapping of a reason; a reason that this build does not know reads as INTERNAL. */
+export function mappingOf(reason: ErrorReason): ReasonMapping {
+  return mappings.get(reason) ?? internalMapping;
+}
+
+/** Makes the error that every handler throws: a ConnectError with the reason's code and an ErrorDetail. */
+export function fail(
+  reason: ErrorReason,
+  message: string,
+  init: { param?: string; retryAfterSeconds?: number; cause?: unknown } = {},
+): ConnectError {
+  const value: ErrorDetail = create(ErrorDetailSchema, {
+    reason,
+    param: init.param ?? "",
+    retryAfterSeconds: init.retryAfterSeconds ?? 0,
+  });
+  const error = new ConnectError(message, mappingOf(reason).grpcCode, undefined, undefined, init.cause);
+  error.details.push({ desc: ErrorDetailSchema, value });
+  return error;
+}
+
+/** The typed detail of an error that came from `fail`, in this process or through the mesh. */
+export function detailOf(error: unknown): ErrorDetail | undefined {
+  if (!(error instanceof ConnectError)) return undefined;
+  for (const detail of error.details) {
+    if ("desc" in detail && detail.desc === ErrorDetailSchema) return detail.value as unknown as ErrorDetail;
+  }
+  return error.findDetails(ErrorDetailSchema)[0];
+}
+
+const reasonsByCode: Readonly<Partial<Record<Code, ErrorReason>>> = {
+  [Code.Canceled]: ErrorReason.CANCELLED,
+  [Code.InvalidArgument]: ErrorReason.INVALID_REQUEST,
+  [Code.DeadlineExceeded]: ErrorReason.DEADLINE_EXCEEDED,
+  [Code.NotFound]: ErrorReason.NOT_FOUND,
+  [Code.AlreadyExists]: ErrorReason.CONFLICT,
+  [Code.PermissionDenied]: ErrorReason.PERMISSION_DENIED,
+  [Code.ResourceExhausted]: ErrorReason.TOO_LARGE,
+  [Code.FailedPrecondition]: ErrorReason.CONFLICT,
+  [Code.Aborted]: ErrorReason.CONFLICT,
+  [Code.Unimplemented]: ErrorReason.UNIMPLEMENTED,
+  [Code.Unavailable]: ErrorReason.UNAVAILABLE,
+  [Code.Unauthenticated]: ErrorReason.UNAUTHENTICATED,
+};
+
+/** Why a call failed: the typed detail's reason, else the nearest one to the status code, else INTERNAL. */
+export function reasonOf(error: unknown): ErrorReason {
+  const detail = detailOf(error);
+  if (detail !== undefined && detail.reason !== ErrorReason.UNSPECIFIED) return detail.reason;
+  if (error instanceof ConnectError) return reasonsByCode[error.code] ?? ErrorReason.INTERNAL;
+  if (error instanceof Error && error.name === "AbortError") return ErrorReason.CANCELLED;
+  return ErrorReason.INTERNAL;
+}

@@ -1,0 +1,176 @@
+import { type DescMethod, getOption, type Message } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
+import {
+  Code,
+  ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+} from "@connectrpc/connect";
+import { Access, access } from "@turnwright/contract/auth/v1/access";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { detailOf, ErrorReason, fail } from "./errors.ts";
+import { callerServiceKey, identityKey, internalTokenHeader, isAdmin, requestIdHeader, serviceTokenHeader } from "./identity.ts";
+import type { Logger } from "./logger.ts";
+import type { InternalTokenVerifier, ServiceTokenVerifier } from "./tokens.ts";
+
+type AnyRequest = UnaryRequest | StreamRequest;
+
+/** Runs a check on the messages of a stream as they pass. */
+async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => void): AsyncGenerator<T> {
+  for await (const message of messages) {
+    check(message);
+    yield message;
+  }
+}
+
+/** Turns the end of a response stream into a call of `onError`, which throws what the caller shall see. */
+function guardStream(response: StreamResponse, onError: (error: unknown) => never): StreamResponse {
+  const messages = response.message;
+  return {
+    ...response,
+    message: (async function* () {
+      try {
+        yield* messages;
+      } catch (error) {
+        onError(error);
+      }
+    })(),
+  };
+}
+
+/**
+ * Outermost on every server: an error that no handler meant is logged once under its request id and leaves as INTERNAL without
+ * its message; every other error leaves with the request id in its detail.
+ */
+export function errorInterceptor(logger: Logger): Interceptor {
+  const normalize = (request: AnyRequest, error: unknown): never => {
+    const requestId = request.header.get(requestIdHeader) ?? "";
+    const detail = detailOf(error);
+    if (detail !== undefined) {
+      if (detail.requestId === "") detail.requestId = requestId;
+      throw error;
+    }
+    if (error instanceof ConnectError && error.code !== Code.Unknown && error.code !== Code.Internal) throw error;
+    if (request.signal.aborted) throw ConnectError.from(request.signal.reason ?? error, Code.Canceled);
+    logger.error({ err: error, method: request.method.name, request_id: requestId }, "unexpected error");
+    const internal = fail(ErrorReason.INTERNAL, "Something went wrong on our side.", { cause: error });
+    const internalDetail = detailOf(internal);
+    if (internalDetail !== undefined) internalDetail.requestId = requestId;
+    throw internal;
+  };
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      return response.stream ? guardStream(response, (error) => normalize(request, error)) : response;
+    } catch (error) {
+      return normalize(request, error);
+    }
+  };
+}
+
+const accessByMethod = new Map<DescMethod, Access>();
+
+/** Who may call a method, from the proto; a method that does not say is denied. */
+export function accessOf(method: DescMethod): Access {
+  let value = accessByMethod.get(method);
+  if (value === undefined) {
+    value = getOption(method, access);
+    accessByMethod.set(method, value);
+  }
+  return value;
+}
+
+/** Admits callers by the method's declared access, default-deny, and puts the verified identity into the context. */
+export function accessInterceptor(deps: {
+  internalTokens: InternalTokenVerifier;
+  serviceTokens: ServiceTokenVerifier;
+}): Interceptor {
+  const authenticate = async (request: AnyRequest): Promise<Identity | undefined> => {
+    const token = request.header.get(internalTokenHeader);
+    if (token === null) return undefined;
+    const identity = deps.internalTokens.cached(token) ?? (await deps.internalTokens.verify(token));
+    request.contextValues.set(identityKey, identity);
+    return identity;
+  };
+  const authenticateService = async (request: AnyRequest): Promise<void> => {
+    const token = request.header.get(serviceTokenHeader);
+    if (token === null) throw fail(ErrorReason.PERMISSION_DENIED, "This call is for services of the mesh.");
+    request.contextValues.set(callerServiceKey, deps.serviceTokens.cached(token) ?? (await deps.serviceTokens.verify(token)));
+  };
+  return (next) => async (request) => {
+    const declared = accessOf(request.method);
+    switch (declared) {
+      case Access.PUBLIC:
+        break;
+      case Access.USER:
+      case Access.ADMIN: {
+        const identity = await authenticate(request);
+        if (identity === undefined) throw fail(ErrorReason.UNAUTHENTICATED, "This call needs a user's credentials.");
+        if (declared === Access.ADMIN && !isAdmin(identity))
+          throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
+        break;
+      }
+      case Access.SERVICE:
+        await authenticateService(request);
+        await authenticate(request);
+        break;
+      default:
+        throw fail(ErrorReason.PERMISSION_DENIED, "This method is not open to anybody.");
+    }
+    return next(request);
+  };
+}
+
+/** Checks request messages against the rules in the protos. Throws INVALID_REQUEST with the field's path. */
+export function validationInterceptor(): Interceptor {
+  const validator = createValidator();
+  const check = (method: DescMethod, message: Message): void => {
+    const result = validator.validate(method.input, message);
+    if (result.kind === "valid") return;
+    if (result.kind === "error") throw result.error;
+    const violation = result.violations[0];
+    const path = violation === undefined ? "" : violation.field.map(pathElement).join("").replace(/^\./, "");
+    throw fail(ErrorReason.INVALID_REQUEST, `${path === "" ? "request" : path}: ${violation?.message ?? "is not valid"}`, {
+      param: path,
+    });
+  };
+  return (next) => async (request) => {
+    if (!request.stream) {
+      check(request.method, request.message as Message);
+      return next(request);
+    }
+    return next({ ...request, message: inspect(request.message, (message) => check(request.method, message as Message)) });
+  };
+}
+
+function pathElement(element: { kind: string; name?: string; index?: number; key?: unknown }): string {
+  if (element.kind === "list_sub") return `[${element.index}]`;
+  if (element.kind === "map_sub") return `[${JSON.stringify(element.key)}]`;
+  return `.${element.name}`;
+}
+
+/** The interceptors of every server, outermost first. */
+export function serverInterceptors(deps: {
+  logger: Logger;
+  internalTokens: InternalTokenVerifier;
+  serviceTokens: ServiceTokenVerifier;
+}): Interceptor[] {
+  return [errorInterceptor(deps.logger), accessInterceptor(deps), validationInterceptor()];
+}
+
+/** On every client inside the mesh: proves which service calls. */
+export function serviceCredentialsInterceptor(source: () => string | Promise<string>): Interceptor {
+  return (next) => (request) => {
+    const token = source();
+    if (typeof token === "string") {
+      request.header.set(serviceTokenHeader, token);
+      return next(request);
+    }
+    return token.then((value) => {
+      request.header.set(serviceTokenHeader, value);
+      return next(request);
+    });
+  };
+}

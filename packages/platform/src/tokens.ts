@@ -1,0 +1,219 @@
+import { hash } from "node:crypto";
+import { fromJson, toJson } from "@bufbuild/protobuf";
+import { type Identity, IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { type CryptoKey, createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { ErrorReason, fail } from "./errors.ts";
+import { TokenCache } from "./token-cache.ts";
+
+const issuer = "turnwright";
+const internalAudience = "turnwright.internal";
+const internalType = "turnwright-internal+jwt";
+const serviceAudience = "turnwright.mesh";
+const serviceType = "turnwright-service+jwt";
+const grantAudience = "turnwright.grant";
+const grantType = "turnwright-grant+jwt";
+const clockToleranceSeconds = 30;
+const serviceTokenSeconds = 300;
+
+const textEncoder = new TextEncoder();
+
+/** Signs the token in which an identity travels through the mesh (EdDSA). Only auth has the key. */
+export async function signInternalToken(
+  key: { privateKey: CryptoKey; kid: string },
+  identity: Identity,
+  expiresAtSeconds: number,
+): Promise<string> {
+  return new SignJWT({ identity: toJson(IdentitySchema, identity) as JWTPayload })
+    .setProtectedHeader({ alg: "EdDSA", kid: key.kid, typ: internalType })
+    .setIssuer(issuer)
+    .setAudience(internalAudience)
+    .setSubject(identity.userId)
+    .setIssuedAt()
+    .setExpirationTime(expiresAtSeconds)
+    .sign(key.privateKey);
+}
+
+/** Where a verifier takes auth's public keys from: a fresh JSON Web Key Set at each call. */
+export type KeySource = () => Promise<JSONWebKeySet>;
+
+/** Checks a token against auth's keys, which are fetched again (at most every 5 s) when a key id is unknown. */
+export function createKeySetVerifier(source: KeySource) {
+  let keySet: Promise<ReturnType<typeof createLocalJWKSet>> | undefined;
+  let fetchedAt = 0;
+
+  const load = () => {
+    fetchedAt = Date.now();
+    const loading = source().then(createLocalJWKSet);
+    loading.catch(() => {
+      keySet = undefined;
+    });
+    keySet = loading;
+    return loading;
+  };
+
+  return async (token: string, options: { typ: string; audience: string }): Promise<JWTPayload> => {
+    const verify = async (keys: ReturnType<typeof createLocalJWKSet>) =>
+      (await jwtVerify(token, keys, { ...options, issuer, algorithms: ["EdDSA"], clockTolerance: clockToleranceSeconds }))
+        .payload;
+    const keys = await (keySet ?? load());
+    try {
+      return await verify(keys);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || Date.now() - fetchedAt < 5_000) throw error;
+      return verify(await load());
+    }
+  };
+}
+
+/** Verifies internal tokens; a token that was seen before costs one hash. */
+export interface InternalTokenVerifier {
+  /** The identity of a token that was verified before and has not ended. */
+  cached(token: string): Identity | undefined;
+  /** Checks signature, audience, type and time. Throws INVALID_TOKEN. */
+  verify(token: string): Promise<Identity>;
+}
+
+/** Makes the verifier that every service puts in front of its handlers. */
+export function createInternalTokenVerifier(source: KeySource): InternalTokenVerifier {
+  const verifyToken = createKeySetVerifier(source);
+  const cache = new TokenCache<Identity>();
+  return {
+    cached: (token) => cache.get(token),
+    async verify(token) {
+      let payload: JWTPayload;
+      try {
+        payload = await verifyToken(token, { typ: internalType, audience: internalAudience });
+      } catch (error) {
+        if (error instanceof errors.JOSEError)
+          throw fail(ErrorReason.INVALID_TOKEN, "The internal token is not valid.", { cause: error });
+        throw error;
+      }
+      const identity = fromJson(IdentitySchema, payload.identity as never);
+      cache.set(token, identity, (payload.exp ?? 0) * 1000);
+      return identity;
+    },
+  };
+}
+
+async function signShared(
+  secret: string,
+  token: { claims: JWTPayload; subject: string; audience: string; typ: string; seconds: number },
+): Promise<string> {
+  return new SignJWT(token.claims)
+    .setProtectedHeader({ alg: "HS256", typ: token.typ })
+    .setIssuer(issuer)
+    .setAudience(token.audience)
+    .setSubject(token.subject)
+    .setIssuedAt()
+    .setExpirationTime(Math.floor(Date.now() / 1000) + token.seconds)
+    .sign(textEncoder.encode(secret));
+}
+
+async function verifyShared(secret: string, token: string, options: { audience: string; typ: string }): Promise<JWTPayload> {
+  const { payload } = await jwtVerify(token, textEncoder.encode(secret), {
+    ...options,
+    issuer,
+    algorithms: ["HS256"],
+    clockTolerance: clockToleranceSeconds,
+  });
+  return payload;
+}
+
+/** A source of this process's service token (HS256 by MESH_SECRET), renewed a minute before it ends. */
+export function createServiceTokenSource(secret: string, service: string): () => string | Promise<string> {
+  let current = "";
+  let renewAt = 0;
+  let renewing: Promise<string> | undefined;
+  return () => {
+    if (Date.now() < renewAt) return current;
+    renewing ??= signShared(secret, {
+      claims: {},
+      subject: service,
+      audience: serviceAudience,
+      typ: serviceType,
+      seconds: serviceTokenSeconds,
+    })
+      .then((token) => {
+        current = token;
+        renewAt = Date.now() + (serviceTokenSeconds - 60) * 1000;
+        return token;
+      })
+      .finally(() => {
+        renewing = undefined;
+      });
+    return renewing;
+  };
+}
+
+/** Verifies service tokens and names the calling service. */
+export interface ServiceTokenVerifier {
+  /** The service of a token that was verified before and has not ended. */
+  cached(token: string): string | undefined;
+  /** Checks the token. Throws INVALID_TOKEN. */
+  verify(token: string): Promise<string>;
+}
+
+/** Makes the verifier that guards methods with `ACCESS_SERVICE`. */
+export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier {
+  const cache = new TokenCache<string>(1_000);
+  return {
+    cached: (token) => cache.get(token),
+    async verify(token) {
+      try {
+        const payload = await verifyShared(secret, token, { audience: serviceAudience, typ: serviceType });
+        const service = payload.sub ?? "";
+        cache.set(token, service, (payload.exp ?? 0) * 1000);
+        return service;
+      } catch (error) {
+        throw fail(ErrorReason.INVALID_TOKEN, "The service token is not valid.", { cause: error });
+      }
+    },
+  };
+}
+
+/** What a person approved: exactly this call of this tool with these arguments. */
+export interface GrantClaims {
+  /** UUID of the run. */
+  readonly runId: string;
+  /** The call's id in its run. */
+  readonly callId: string;
+  /** Name of the tool. */
+  readonly tool: string;
+  /** Version of the tool. */
+  readonly toolVersion: string;
+  /** `hashArguments` of the arguments as they will be passed. */
+  readonly argumentsHash: string;
+}
+
+/** SHA-256 in hex of a call's arguments as JSON text. */
+export function hashArguments(json: string): string {
+  return hash("sha256", json, "hex");
+}
+
+/** Signs the proof of an approval; the executor checks it itself. */
+export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900): Promise<string> {
+  const { runId, ...rest } = claims;
+  return signShared(secret, {
+    claims: { ...rest },
+    subject: runId,
+    audience: grantAudience,
+    typ: grantType,
+    seconds: ttlSeconds,
+  });
+}
+
+/** Whether a grant is genuine, has not ended and is for exactly this call. */
+export async function verifyGrant(secret: string, grant: string, expected: GrantClaims): Promise<boolean> {
+  try {
+    const payload = await verifyShared(secret, grant, { audience: grantAudience, typ: grantType });
+    return (
+      payload.sub === expected.runId &&
+      payload.callId === expected.callId &&
+      payload.tool === expected.tool &&
+      payload.toolVersion === expected.toolVersion &&
+      payload.argumentsHash === expected.argumentsHash
+    );
+  } catch {
+    return false;
+  }
+}
