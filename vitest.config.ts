@@ -1,5 +1,7 @@
 import { defineConfig } from "vitest/config";
 
+const report = process.env.TURNWRIGHT_TEST_REPORT;
+
 export default defineConfig({
   test: {
     include: ["{packages,services,gateway,launcher,tests}/**/*.test.ts"],
@@ -7,5 +9,7 @@ export default defineConfig({
     pool: "forks",
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    reporters: report ? ["default", "json"] : ["default"],
+    outputFile: report ? { json: report } : {},
   },
 });

@@ -1,0 +1,148 @@
+import { createClient } from "@connectrpc/connect";
+import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
+import { authConfig, createAuth } from "@turnwright/auth";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { conversationConfig, createConversation } from "@turnwright/conversation";
+import { createGateway, gatewayConfig } from "@turnwright/gateway";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { loadConfig } from "@turnwright/platform/env";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import { migrate } from "@turnwright/platform/migrations";
+import { createPorts } from "@turnwright/platform/ports/index";
+import { createPool, databaseUrl } from "@turnwright/platform/postgres";
+import { redisUrl } from "@turnwright/platform/redis";
+import type { Mount, RunningService } from "@turnwright/platform/service";
+import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
+import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
+import { z } from "zod";
+import { meshSecret } from "./mesh-secret.ts";
+
+const allInOneConfig = z.object({
+  ...authConfig.shape,
+  ...conversationConfig.shape,
+  ...toolConfig.shape,
+  ...agentConfig.shape,
+  ...gatewayConfig.shape,
+  TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
+});
+
+/** A running system. */
+export interface RunningSystem {
+  /** Where the public API listens. */
+  readonly port: number;
+  /** What stands behind it, for the banner and the log. */
+  readonly stores: { database: "embedded" | "external"; redis: "redis" | "memory"; model: "demo" | "real" };
+  /** Ends streams, services, stores, in this order. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the whole system in this process: gateway and four services over the in-process plane, PostgreSQL embedded unless one is
+ * configured, in-memory ports unless Redis is. Throws ConfigError with all faults of the environment.
+ */
+export async function startAllInOne(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningSystem> {
+  const dataDir = environment.TURNWRIGHT_DATA_DIR || ".turnwright";
+  const config = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: meshSecret(environment, dataDir) });
+  const logger = createLogger({ service: "turnwright", level: config.LOG_LEVEL });
+  const closers: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (const step of closers.splice(0).reverse()) await step();
+  };
+  try {
+    const externalUrl = databaseUrl(config);
+    let url = externalUrl;
+    if (url === undefined) {
+      const postgres = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
+      closers.push(() => postgres.stop());
+      url = postgres.url;
+    }
+    const databaseAddress = url;
+    for (const service of ["auth", "conversation", "tool"] as const) {
+      await migrate({ url: databaseAddress, service, direction: "up", logger });
+    }
+    const poolOf = (schema: string) => {
+      const pool = createPool({
+        url: databaseAddress,
+        max: config.DB_MAX_OPEN_CONNS,
+        schema,
+        applicationName: `turnwright-${schema}`,
+        logger,
+      });
+      closers.push(() => pool.end());
+      return pool;
+    };
+    const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+    closers.push(() => ports.close());
+
+    const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ service: "auth" }) });
+    const interceptors = serverInterceptors({
+      logger,
+      internalTokens: createInternalTokenVerifier(auth.keySource),
+      serviceTokens: createServiceTokenVerifier(config.MESH_SECRET),
+    });
+    const transportOf = (mounts: readonly Mount[], caller: string) =>
+      createInProcessTransport({
+        mounts,
+        interceptors,
+        clientInterceptors: [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, caller))],
+      });
+    const conversation = await createConversation({
+      config,
+      pool: poolOf("conversation"),
+      logger: logger.child({ service: "conversation" }),
+    });
+    const executor = await createToolExecutor({ config, pool: poolOf("tool"), logger: logger.child({ service: "tool-executor" }) });
+    const agent = await createAgentOrchestrator({
+      config,
+      journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
+      executions: createClient(ExecutionService, transportOf(executor.mounts, "agent-orchestrator")),
+      logger: logger.child({ service: "agent-orchestrator" }),
+    });
+    const services: RunningService[] = [auth, conversation, executor, agent];
+    for (const service of services) closers.push(() => service.close());
+
+    const transport = transportOf(
+      services.flatMap((service) => service.mounts),
+      "gateway",
+    );
+    const gateway = await createGateway({
+      config,
+      services: [AuthService, ApiKeyService, TokenService, ConversationService, AgentService, CompletionService, ToolService],
+      transport: () => transport,
+      limiter: ports.limiter,
+      bus: ports.bus,
+      checks: {
+        database: () => auth.ready(),
+        redis: () => ports.ping(),
+        agent: () => agent.ready(),
+        tools: () => executor.ready(),
+        conversations: () => conversation.ready(),
+      },
+      logger: logger.child({ service: "gateway" }),
+    });
+    closers.push(() => gateway.close());
+    const { port } = await gateway.listen();
+    return {
+      port,
+      stores: {
+        database: externalUrl === undefined ? "embedded" : "external",
+        redis: ports.kind,
+        model: config.LLM_BASE_URL || config.LLM_API_KEY || config.OPENAI_API_KEY ? "real" : "demo",
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,19 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * The secret that the parts of one system share, for starters that run them all: MESH_SECRET when it is set, else one that is made
+ * once and kept (mode 0600) in the data directory, so that approvals granted before a restart hold after it.
+ */
+export function meshSecret(env: Readonly<Record<string, string | undefined>>, dataDir: string): string {
+  if (env.MESH_SECRET) return env.MESH_SECRET;
+  const path = join(dataDir, "mesh.secret");
+  mkdirSync(dataDir, { recursive: true });
+  try {
+    writeFileSync(path, randomBytes(48).toString("base64url"), { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  return readFileSync(path, "utf8");
+}

@@ -1,0 +1,149 @@
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { connect } from "node:net";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { ConfigError, loadConfig } from "@turnwright/platform/env";
+import { createLogger, logLevels } from "@turnwright/platform/logger";
+import { databaseUrl, postgresEnv } from "@turnwright/platform/postgres";
+import { redisEnv, redisUrl } from "@turnwright/platform/redis";
+import { z } from "zod";
+import { meshSecret } from "./mesh-secret.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+const meshConfig = z.object({
+  ...postgresEnv,
+  ...redisEnv,
+  TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
+  LOG_LEVEL: z.enum(logLevels).default("info"),
+  MESH_PORTS: z.enum(["default", "free"]).default("default"),
+});
+
+/** A process of the mesh. */
+export interface MeshProcess {
+  /** `auth`, `conversation`, `tool-executor-1`, `tool-executor-2`, `agent-orchestrator` or `gateway`. */
+  readonly name: string;
+  /** Where it listens. */
+  readonly port: number;
+  readonly child: ChildProcess;
+}
+
+/** A running mesh of processes on loopback. */
+export interface RunningMesh {
+  /** Where the public API listens. */
+  readonly port: number;
+  readonly processes: readonly MeshProcess[];
+  /** Ends the processes from the gateway inwards, then the stores that the starter brought up. */
+  close(): Promise<void>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** Resolves when something accepts connections on a loopback port; rejects when the process ends first. */
+async function accepting(name: string, port: number, child: ChildProcess): Promise<void> {
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${name} ended before it was ready.`);
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, "127.0.0.1");
+      socket.once("connect", () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once("error", () => resolve(false));
+    });
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill("SIGTERM");
+  await gone;
+}
+
+/** Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. */
+async function startRedis(port: number): Promise<ChildProcess> {
+  const child = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], {
+    stdio: "ignore",
+  });
+  const missing = once(child, "error").then(() => {
+    throw new ConfigError(["REDIS_URL: separate processes need Redis; set REDIS_URL, or install redis-server for a local one"]);
+  });
+  await Promise.race([accepting("redis-server", port, child), missing]);
+  return child;
+}
+
+/**
+ * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as a process of its own on loopback, over
+ * gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a `redis-server` of PATH started here.
+ */
+export async function startMesh(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningMesh> {
+  const config = loadConfig(meshConfig, environment);
+  const logger = createLogger({ service: "mesh", level: config.LOG_LEVEL });
+  const closers: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (const step of closers.splice(0).reverse()) await step();
+  };
+  try {
+    let url = databaseUrl(config);
+    if (url === undefined) {
+      const postgres = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
+      closers.push(() => postgres.stop());
+      url = postgres.url;
+    }
+    let redis = redisUrl(config);
+    if (redis === undefined) {
+      const port = await freePort();
+      const child = await startRedis(port);
+      closers.push(() => end(child));
+      redis = `redis://127.0.0.1:${port}`;
+    }
+    const portFor = (standard: number) => (config.MESH_PORTS === "free" ? freePort() : Promise.resolve(standard));
+    const [auth, conversation, agent, executor1, executor2] = await Promise.all([9101, 9102, 9103, 9104, 9105].map(portFor));
+    const serverPort = Number(environment.SERVER_PORT || 8080);
+    const shared = {
+      ...environment,
+      DATABASE_URL: url,
+      REDIS_URL: redis,
+      MESH_SECRET: meshSecret(environment, config.TURNWRIGHT_DATA_DIR),
+      GRPC_HOST: "127.0.0.1",
+      AUTH_ADDR: `127.0.0.1:${auth}`,
+      CONVERSATION_ADDR: `127.0.0.1:${conversation}`,
+      AGENT_ADDR: `127.0.0.1:${agent}`,
+      TOOL_ADDR: `127.0.0.1:${executor1},127.0.0.1:${executor2}`,
+    };
+    const processes: MeshProcess[] = [];
+    const start = async (name: string, main: string, port: number, variable: string) => {
+      const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
+        env: { ...shared, [variable]: String(port) },
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      });
+      closers.push(() => end(child));
+      processes.push({ name, port, child });
+      await accepting(name, port, child);
+    };
+    await start("auth", "services/auth/src/main.ts", auth ?? 0, "GRPC_PORT");
+    await Promise.all([
+      start("conversation", "services/conversation/src/main.ts", conversation ?? 0, "GRPC_PORT"),
+      start("tool-executor-1", "services/tool-executor/src/main.ts", executor1 ?? 0, "GRPC_PORT"),
+      start("tool-executor-2", "services/tool-executor/src/main.ts", executor2 ?? 0, "GRPC_PORT"),
+    ]);
+    await start("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agent ?? 0, "GRPC_PORT");
+    await start("gateway", "gateway/src/main.ts", serverPort, "SERVER_PORT");
+    return { port: serverPort, processes, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

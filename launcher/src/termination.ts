@@ -1,0 +1,17 @@
+/** Runs `close` at the first SIGTERM or SIGINT and ends the process; a second signal ends it at once. */
+export function onTermination(close: () => Promise<void>): void {
+  let closing = false;
+  const end = (signal: NodeJS.Signals) => {
+    if (closing) process.exit(signal === "SIGINT" ? 130 : 143);
+    closing = true;
+    close().then(
+      () => process.exit(0),
+      (error) => {
+        process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", end);
+  process.on("SIGINT", end);
+}
