@@ -1,0 +1,189 @@
+import { type DescFile, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { Interceptor, StreamResponse, UnaryResponse } from "@connectrpc/connect";
+import {
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+  type UntypedHandleCall,
+} from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation } from "grpc-health-check";
+import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
+import type { Logger } from "./logger.ts";
+import { asMessage, chain, deadlineError, type Handler, handlerStep, once, type PlaneNext, requestBase } from "./plane.ts";
+import type { Mount } from "./service.ts";
+
+/** A listening gRPC server. */
+export interface GrpcServer {
+  /** The bound port. */
+  readonly port: number;
+  /** What the health service says of this process and its services. */
+  setServing(serving: boolean): void;
+  /** Stops accepting, lets calls end for `graceMs` (5,000), then cuts what is left. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** What to serve and where. */
+export interface GrpcServerOptions {
+  mounts: readonly Mount[];
+  /** Server side, outermost first. */
+  interceptors: readonly Interceptor[];
+  host: string;
+  /** 0 picks a free one. */
+  port: number;
+  logger: Logger;
+  /** Plain text unless given. */
+  credentials?: ServerCredentials;
+  /** Largest message accepted, in bytes. */
+  maxMessageBytes?: number;
+}
+
+type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
+
+/** Opens the plane's view of a grpc-js call: signal, deadline, headers. */
+function openCall(call: AnyCall, method: DescMethod, url: string) {
+  const controller = new AbortController();
+  const given = call.getDeadline();
+  const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
+  call.on("cancelled", () => {
+    controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
+  });
+  return requestBase(method, url, { signal: controller.signal, header: headersOf(call.metadata), deadline });
+}
+
+function unaryHandler(method: DescMethod, url: string, next: PlaneNext) {
+  return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
+    const request = Object.assign(openCall(call, method, url), { stream: false as const, message: call.request as never });
+    next(request).then(
+      (response) => {
+        if (call.cancelled) return;
+        const { header, trailer, message } = response as UnaryResponse;
+        call.sendMetadata(metadataOf(header));
+        callback(null, message, metadataOf(trailer));
+      },
+      (error) => callback(statusOfError(error)),
+    );
+  };
+}
+
+function streamHandler(method: DescMethod, url: string, next: PlaneNext) {
+  return async (call: ServerWritableStream<unknown, unknown>) => {
+    const request = Object.assign(openCall(call, method, url), { stream: true as const, message: once(call.request as never) });
+    try {
+      const response = (await next(request)) as StreamResponse;
+      call.sendMetadata(metadataOf(response.header));
+      for await (const message of response.message) {
+        if (call.cancelled) return;
+        if (!call.write(asMessage(method.output as DescMessage, message as never))) await drained(call, request.signal);
+      }
+      call.end(metadataOf(response.trailer));
+    } catch (error) {
+      call.emit("error", statusOfError(error));
+    }
+  };
+}
+
+/** Resolves when the call takes more, or is cancelled. */
+function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
+    const done = () => {
+      call.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    call.once("drain", done);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
+
+function addMount(server: Server, { service, impl }: Mount, interceptors: readonly Interceptor[]): void {
+  const definitions: Record<string, MethodDefinition<unknown, unknown>> = {};
+  const handlers: Record<string, UntypedHandleCall> = {};
+  for (const method of service.methods) {
+    const handler = (impl as Record<string, Handler | undefined>)[method.localName]?.bind(impl);
+    if (handler === undefined) continue;
+    const serialize = (desc: DescMessage) => (message: unknown) => {
+      const bytes = toBinary(desc, message as never);
+      return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
+    };
+    const path = `/${service.typeName}/${method.name}`;
+    definitions[method.name] = {
+      path,
+      requestStream: false,
+      responseStream: method.methodKind === "server_streaming",
+      requestSerialize: serialize(method.input),
+      requestDeserialize: (bytes) => fromBinary(method.input, bytes),
+      responseSerialize: serialize(method.output),
+      responseDeserialize: (bytes) => fromBinary(method.output, bytes),
+    };
+    const next = chain(handlerStep(method, handler, "grpc"), interceptors);
+    handlers[method.name] =
+      method.methodKind === "unary"
+        ? unaryHandler(method, `grpc://${path}`, next)
+        : streamHandler(method, `grpc://${path}`, next);
+  }
+  server.addService(definitions, handlers);
+}
+
+/** A file and all that it imports, as serialized FileDescriptorProtos. */
+function fileDescriptors(mounts: readonly Mount[]): Buffer[] {
+  const files = new Map<string, DescFile>();
+  const add = (file: DescFile) => {
+    if (files.has(file.name)) return;
+    files.set(file.name, file);
+    file.dependencies.forEach(add);
+  };
+  for (const { service } of mounts) add(service.file);
+  return [...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+}
+
+/** Serves handlers over gRPC, with the standard health and reflection services beside them. */
+export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
+  const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
+  const server = new Server({
+    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc.keepalive_time_ms": 60_000,
+  });
+  for (const mount of options.mounts) addMount(server, mount, options.interceptors);
+  const names = options.mounts.map(({ service }) => service.typeName);
+  const health = new HealthImplementation(Object.fromEntries(["", ...names].map((name) => [name, "SERVING" as const])));
+  health.addToServer(server);
+  new ReflectionService({ all: { fileDescriptorProtos: fileDescriptors(options.mounts) } } as never, {
+    services: names,
+  }).addToServer(server);
+
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(`${host}:${options.port}`, options.credentials ?? ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  options.logger.info({ host: options.host, port, services: names }, "gRPC server is listening");
+
+  const setServing = (serving: boolean) => {
+    for (const name of ["", ...names]) health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
+  };
+  return {
+    port,
+    setServing,
+    close(graceMs = 5_000) {
+      setServing(false);
+      return new Promise((resolve) => {
+        const timer = setTimeout(() => server.forceShutdown(), graceMs);
+        server.tryShutdown(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    },
+  };
+}
