@@ -24,10 +24,19 @@ const scalarNames = new Map(
 
 function fieldLine(field: DescField | DescExtension): string {
   const proto = field.proto;
-  const type = field.message ? `.${field.message.typeName}` : field.enum ? `.${field.enum.typeName}` : scalarNames.get(proto.type);
+  const type = field.message
+    ? `.${field.message.typeName}`
+    : field.enum
+      ? `.${field.enum.typeName}`
+      : scalarNames.get(proto.type);
   const label = field.oneof ? "" : proto.label === FieldDescriptorProto_Label.REPEATED ? "repeated " : "optional ";
   if (field.fieldKind === "map") {
-    const value = field.mapKind === "message" ? `.${field.message.typeName}` : field.mapKind === "enum" ? `.${field.enum.typeName}` : scalarNames.get(field.scalar);
+    const value =
+      field.mapKind === "message"
+        ? `.${field.message.typeName}`
+        : field.mapKind === "enum"
+          ? `.${field.enum.typeName}`
+          : scalarNames.get(field.scalar);
     return `map<${scalarNames.get(field.mapKey)}, ${value}> ${proto.name} = ${proto.number};`;
   }
   return `${label}${type} ${proto.name} = ${proto.number};`;

@@ -85,7 +85,7 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
   requestExample: string;
 
   /**
-   * A response body for the API docs (what stands in `data`), as JSON text.
+   * A response body for the API docs (what stands in `data`; of a stream: one event), as JSON text.
    *
    * @generated from field: string response_example = 10;
    */

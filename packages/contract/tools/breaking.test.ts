@@ -1,0 +1,61 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { copyWorkspace, type WorkspaceCopy } from "./workspace-copy.ts";
+
+let copy: WorkspaceCopy;
+
+function breaking(...args: string[]) {
+  const script = join(copy.root, "packages/contract/tools/breaking.ts");
+  const { status, stderr } = spawnSync(process.execPath, [script, ...args], { cwd: copy.root, encoding: "utf8" });
+  return { status, stderr };
+}
+
+function edit(from: string, to: string) {
+  const path = join(copy.root, "proto/turnwright/auth/v1/auth_service.proto");
+  const before = readFileSync(path, "utf8");
+  expect(before).toContain(from);
+  writeFileSync(path, before.replace(from, to));
+}
+
+const removal = [
+  "  // Display name, up to 200 characters.\n  string name = 3 [(buf.validate.field).string = {max_len: 200}];\n",
+  "",
+] as const;
+
+describe("the contract's check", () => {
+  beforeEach(() => {
+    copy = copyWorkspace();
+  });
+  afterEach(() => copy.remove());
+
+  test("passes the protos as they are", () => {
+    expect(breaking()).toEqual({ status: 0, stderr: "" });
+  });
+
+  test("refuses a field that is gone, and names it", () => {
+    edit(...removal);
+    const { status, stderr } = breaking();
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/auth_service\.proto.*field "3" with name "name" on message "RegisterRequest" was deleted/);
+  });
+
+  test("passes a field that is new", () => {
+    edit(removal[0], `${removal[0]}  // A word to the operator.\n  string note = 4;\n`);
+    expect(breaking()).toEqual({ status: 0, stderr: "" });
+  });
+
+  test("refuses a field without a comment", () => {
+    edit(removal[0], `${removal[0]}  string note = 4;\n`);
+    const { status, stderr } = breaking();
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/auth_service\.proto.*comment/i);
+  });
+
+  test("takes the protos of a release as the new baseline", () => {
+    edit(...removal);
+    expect(breaking("--update").status).toBe(0);
+    expect(breaking().status).toBe(0);
+  });
+});

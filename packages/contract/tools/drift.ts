@@ -1,0 +1,32 @@
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+function filesUnder(root: string, product: string): string[] {
+  const path = join(root, product);
+  if (!existsSync(path)) return [];
+  if (statSync(path).isFile()) return [product];
+  return readdirSync(path).flatMap((name) => filesUnder(root, join(product, name)));
+}
+
+function same(left: string, right: string): boolean {
+  return existsSync(left) && existsSync(right) && readFileSync(left).equals(readFileSync(right));
+}
+
+/**
+ * The files, relative to both directories and sorted, that are not the same in `generated` and `committed`: changed, missing, or
+ * committed and no longer generated. `products` are the files and folders that are compared.
+ */
+export function driftOf(generated: string, committed: string, products: readonly string[]): string[] {
+  const names = products.flatMap((product) => [...filesUnder(generated, product), ...filesUnder(committed, product)]);
+  return [...new Set(names)].filter((name) => !same(join(generated, name), join(committed, name))).sort();
+}
+
+/** Makes `committed` the same as `generated` and gives back the files that were not, as `driftOf` names them. */
+export function copyDrift(generated: string, committed: string, products: readonly string[]): string[] {
+  const names = driftOf(generated, committed, products);
+  for (const name of names) {
+    if (existsSync(join(generated, name))) cpSync(join(generated, name), join(committed, name));
+    else rmSync(join(committed, name));
+  }
+  return names;
+}

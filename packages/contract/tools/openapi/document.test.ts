@@ -1,0 +1,168 @@
+import { getOption, hasOption } from "@bufbuild/protobuf";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { beforeAll, describe, expect, test } from "vitest";
+import { http } from "../../gen/google/api/annotations_pb.ts";
+import { Access, access } from "../../gen/turnwright/auth/v1/access_pb.ts";
+import committed from "../../openapi.json" with { type: "json" };
+import { type DescribedProtos, describeProtos } from "./described-protos.ts";
+import { buildOpenApi } from "./document.ts";
+import { exampleFaults, examplesOf, operationsOf, resolvedResponse } from "./example-faults.ts";
+import type { OpenApiDocument, Operation } from "./openapi-types.ts";
+
+let protos: DescribedProtos;
+let document: OpenApiDocument;
+
+beforeAll(() => {
+  protos = describeProtos();
+  document = buildOpenApi(protos.services, protos.files);
+});
+
+const operations = () => operationsOf(document);
+
+function operation(name: string): Operation {
+  const found = operations().find(([route]) => route === name)?.[1];
+  if (found === undefined) throw new Error(`no ${name}`);
+  return found;
+}
+
+describe("the OpenAPI document of the contract", () => {
+  test("is the committed one, and the same each time", () => {
+    expect(JSON.stringify(document)).toBe(JSON.stringify(committed));
+    const reversed = buildOpenApi([...protos.services].reverse(), [...protos.files].reverse());
+    expect(JSON.stringify(reversed)).toBe(JSON.stringify(document));
+  });
+
+  test("is valid OpenAPI 3.1", async () => {
+    const validator = new Validator();
+    const { valid, errors } = await validator.validate(structuredClone(document) as object as Record<string, unknown>);
+    expect(errors).toBeUndefined();
+    expect(valid).toBe(true);
+    expect(validator.version).toBe("3.1");
+  });
+
+  test("has each annotated route of a method that is not for services alone, the health endpoints, and nothing else", () => {
+    const expected = new Set(["get /health", "get /ready"]);
+    for (const method of protos.services.flatMap((service) => service.methods)) {
+      if (!hasOption(method, http) || getOption(method, access) === Access.SERVICE) continue;
+      const rule = getOption(method, http);
+      for (const { pattern } of [rule, ...rule.additionalBindings]) expected.add(`${pattern.case} ${pattern.value}`);
+    }
+    expect(expected.size).toBeGreaterThan(20);
+    expect(
+      operations()
+        .map(([route]) => route)
+        .sort(),
+    ).toEqual([...expected].sort());
+  });
+
+  test("gives each operation an id of its own, a summary, a description and a tag that the document lists", () => {
+    const ids = operations().map(([, { operationId }]) => operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [route, { summary, description, tags }] of operations()) {
+      expect(summary, route).toBeTruthy();
+      expect(description, route).toContain(summary);
+      expect(
+        document.tags.map(({ name }) => name),
+        route,
+      ).toEqual(expect.arrayContaining(tags));
+    }
+  });
+
+  test("has an example for each parameter and each body, and each fits its schema", () => {
+    expect(exampleFaults(document)).toEqual([]);
+  });
+
+  test("merges the method that answers at once and the one that streams into one operation with both media types", () => {
+    const { operationId, responses, requestBody } = operation("post /v1/chat/completions");
+    expect(operationId).toBe("CompletionService_Complete");
+    expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["application/json", "text/event-stream"]);
+    expect(responses["200"]?.content?.["text/event-stream"]?.schema).toEqual({
+      $ref: "#/components/schemas/ChatCompletionChunk",
+    });
+    expect(responses["200"]?.description).toContain("data: [DONE]");
+    expect(Object.keys(requestBody?.content["application/json"]?.examples ?? {})).toEqual(["Complete", "StreamComplete"]);
+  });
+
+  test("keeps the two apart by status where these differ, and joins the properties of their requests", () => {
+    const { responses, requestBody } = operation("post /v1/conversations");
+    expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["text/event-stream"]);
+    expect(Object.keys(responses["201"]?.content ?? {})).toEqual(["application/json"]);
+    const schema = requestBody?.content["application/json"]?.schema;
+    expect(Object.keys(schema?.properties ?? {}).sort()).toEqual(["agent_type", "conversation_id", "message", "model", "stream"]);
+    expect(schema?.required).toEqual(["message"]);
+  });
+
+  test("wraps responses in the envelope unless the surface says bare", () => {
+    const schema = operation("get /v1/tools").responses["200"]?.content?.["application/json"]?.schema;
+    expect(schema).toMatchObject({
+      properties: { success: { const: true }, data: { $ref: "#/components/schemas/ListToolsResponse" } },
+    });
+    const bare = operation("get /v1/models").responses["200"]?.content?.["application/json"]?.schema;
+    expect(bare).toEqual({ $ref: "#/components/schemas/ListModelsResponse" });
+  });
+
+  test("asks for a bearer token except on public methods", () => {
+    const open = operations().filter(([, { security }]) => security.length === 0);
+    expect(open.map(([route]) => route)).toEqual([
+      "get /.well-known/jwks.json",
+      "get /health",
+      "get /ready",
+      "post /v1/auth/login",
+      "post /v1/auth/refresh",
+      "post /v1/auth/register",
+    ]);
+    expect(operation("get /v1/tools").security).toEqual([{ bearerAuth: [] }]);
+  });
+
+  test("shows each error response with the codes that the table of reasons has for its status", () => {
+    const codes = (route: string) =>
+      Object.fromEntries(
+        Object.entries(operation(route).responses)
+          .filter(([status]) => !status.startsWith("2"))
+          .map(([status, response]) => {
+            const media = resolvedResponse(document, response).content?.["application/json"];
+            const shown = media === undefined ? [] : examplesOf(media);
+            return [status, shown.map((value) => (value as { error: { code: string } }).error.code)];
+          }),
+      );
+    expect(codes("get /v1/conversations/{conversation_id}")).toEqual({
+      "400": ["INVALID_REQUEST", "INVALID_ID"],
+      "401": ["UNAUTHORIZED", "INVALID_TOKEN"],
+      "404": ["NOT_FOUND"],
+      "429": ["RATE_LIMIT"],
+      "500": ["INTERNAL_ERROR"],
+      default: ["CONVERSATION_ERROR"],
+    });
+    expect(Object.keys(codes("post /v1/auth/login"))).toEqual(["400", "429", "500", "default"]);
+    expect(codes("post /v1/auth/login").default).toEqual(["LOGIN_ERROR"]);
+    expect(codes("get /health")).toEqual({ "503": ["DB_ERROR", "REDIS_ERROR"] });
+  });
+
+  test("carries the rules of requests as constraints, and asks for nothing that may be left out", () => {
+    const schema = operation("post /v1/auth/register").requestBody?.content["application/json"]?.schema;
+    expect(schema?.required).toEqual(["email", "password"]);
+    expect(schema?.properties?.email).toMatchObject({ type: "string", format: "email", maxLength: 254 });
+    expect(schema?.properties?.password).toMatchObject({ minLength: 8, maxLength: 128 });
+    expect(operation("post /v1/tools/batch").requestBody?.content["application/json"]?.schema).toMatchObject({
+      type: "array",
+      items: { $ref: "#/components/schemas/ToolCallInput" },
+      minItems: 1,
+      maxItems: 32,
+    });
+    expect(operation("get /v1/conversations").parameters?.[0]).toMatchObject({
+      name: "limit",
+      in: "query",
+      required: false,
+      schema: { type: "integer", minimum: 1, maximum: 100 },
+    });
+    expect(document.components.schemas.ToolCallInput?.properties?.type).toMatchObject({ enum: ["", "function"] });
+  });
+
+  test("lets responses have null for what may be unset, and requires what is always sent", () => {
+    const { properties, required } = document.components.schemas.CreateConversationResponse ?? {};
+    expect(properties?.message?.anyOf).toEqual([{ $ref: "#/components/schemas/Message" }, { type: "null" }]);
+    expect(required).toEqual(["conversation_id", "response"]);
+    expect(document.components.schemas.ApproveConversationResponse?.properties?.response?.type).toEqual(["string", "null"]);
+    expect(document.components.schemas.StreamTurnResponse?.required).toBeUndefined();
+  });
+});

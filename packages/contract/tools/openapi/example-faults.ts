@@ -1,0 +1,47 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import formats from "ajv-formats";
+import { type MediaType, type OpenApiDocument, type Operation, type Response, verbs } from "./openapi-types.ts";
+
+/** Every operation of a document under `verb path`, in the document's order. */
+export function operationsOf(document: OpenApiDocument): [string, Operation][] {
+  return Object.entries(document.paths).flatMap(([path, item]) =>
+    verbs.flatMap((verb): [string, Operation][] => (item[verb] === undefined ? [] : [[`${verb} ${path}`, item[verb]]])),
+  );
+}
+
+/** A response itself, where the document only refers to it. */
+export function resolvedResponse(document: OpenApiDocument, response: Response): Response {
+  const name = response.$ref?.replace("#/components/responses/", "");
+  return name === undefined ? response : (document.components.responses[name] ?? {});
+}
+
+/** The values that a body shows. */
+export function examplesOf({ example, examples }: MediaType): unknown[] {
+  return examples === undefined ? [example] : Object.values(examples).map(({ value }) => value);
+}
+
+/** For tests: every parameter and body of the document that has no example, or one that does not fit its schema. */
+export function exampleFaults(document: OpenApiDocument): string[] {
+  const ajv = formats.default(new Ajv2020({ strict: false, allErrors: true }));
+  ajv.addFormat("int32", true).addFormat("double", true).addFormat("float", true);
+  ajv.addSchema({ ...document, $id: "openapi" });
+  const faults: string[] = [];
+  const check = (name: string, schema: object, example: unknown): void => {
+    const rooted = JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"openapi#/components'));
+    if (example === undefined) faults.push(`${name} has no example`);
+    else if (!ajv.validate(rooted, example)) faults.push(`${name} ${ajv.errorsText()}: ${JSON.stringify(example)}`);
+  };
+  const checkContent = (name: string, content: Record<string, MediaType> = {}): void => {
+    for (const [type, media] of Object.entries(content)) {
+      for (const example of examplesOf(media)) check(`${name} ${type}`, media.schema, example);
+    }
+  };
+  for (const [route, { parameters = [], requestBody, responses }] of operationsOf(document)) {
+    for (const { name, schema, example } of parameters) check(`${route} ${name}`, schema, example);
+    checkContent(`${route} request`, requestBody?.content);
+    for (const [status, response] of Object.entries(responses)) {
+      checkContent(`${route} ${status}`, resolvedResponse(document, response).content);
+    }
+  }
+  return faults;
+}

@@ -1,0 +1,34 @@
+import { summaryOf } from "./comments.ts";
+import { envelope } from "./envelope.ts";
+import { errorResponse } from "./error-responses.ts";
+import type { Operation, PathItem } from "./openapi-types.ts";
+
+function probe(operationId: string, description: string, status: string): Operation {
+  return {
+    operationId,
+    tags: ["health"],
+    summary: summaryOf(description),
+    description,
+    security: [],
+    responses: {
+      "200": {
+        description,
+        content: {
+          "application/json": {
+            schema: envelope({ type: "object", properties: { status: { const: status } }, required: ["status"] }),
+            example: { success: true, data: { status } },
+          },
+        },
+      },
+      "503": errorResponse("Unavailable"),
+    },
+  };
+}
+
+/** The gateway's own endpoints: the only ones that no RPC stands behind. */
+export const healthPaths: Readonly<Record<string, PathItem>> = {
+  "/health": { get: probe("Health", "The gateway is alive and its stores answer.", "ok") },
+  "/ready": {
+    get: probe("Ready", "The gateway and the services behind it take requests.", "ready"),
+  },
+};

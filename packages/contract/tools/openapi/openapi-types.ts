@@ -1,0 +1,104 @@
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+
+/** A JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) in the words that this generator uses. */
+export interface JsonSchema {
+  $ref?: string;
+  type?: string | string[];
+  format?: string;
+  description?: string;
+  deprecated?: boolean;
+  const?: JsonValue;
+  enum?: JsonValue[];
+  minLength?: number;
+  maxLength?: number;
+  pattern?: string;
+  contentEncoding?: string;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+  items?: JsonSchema;
+  minItems?: number;
+  maxItems?: number;
+  uniqueItems?: boolean;
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  additionalProperties?: boolean | JsonSchema;
+  propertyNames?: JsonSchema;
+  minProperties?: number;
+  maxProperties?: number;
+  anyOf?: JsonSchema[];
+  examples?: JsonValue[];
+}
+
+/** An example with a name, for places that show several. */
+export interface NamedExample {
+  summary?: string;
+  value: JsonValue;
+}
+
+/** One media type of a body: its schema and either `example` or `examples`. */
+export interface MediaType {
+  schema: JsonSchema;
+  example?: JsonValue;
+  examples?: Record<string, NamedExample>;
+}
+
+/** A path or query parameter. */
+export interface Parameter {
+  name: string;
+  in: "path" | "query";
+  required: boolean;
+  description?: string;
+  deprecated?: boolean;
+  schema: JsonSchema;
+  example: JsonValue;
+}
+
+/** A response header. */
+export interface Header {
+  description: string;
+  schema: JsonSchema;
+}
+
+/** A response, or a reference to one in `components`. */
+export interface Response {
+  $ref?: string;
+  description?: string;
+  headers?: Record<string, Header>;
+  content?: Record<string, MediaType>;
+}
+
+/** One verb of one path. */
+export interface Operation {
+  operationId: string;
+  tags: string[];
+  summary?: string;
+  description?: string;
+  deprecated?: boolean;
+  security: Record<string, string[]>[];
+  parameters?: Parameter[];
+  requestBody?: { required: boolean; content: Record<string, MediaType> };
+  responses: Record<string, Response>;
+}
+
+/** Verbs that OpenAPI knows, in the order in which a path lists them. */
+export const verbs = ["get", "put", "post", "delete", "options", "head", "patch", "trace"] as const;
+export type Verb = (typeof verbs)[number];
+
+/** The operations of one path. */
+export type PathItem = Partial<Record<Verb, Operation>>;
+
+/** The document. */
+export interface OpenApiDocument {
+  openapi: "3.1.0";
+  info: JsonObject;
+  servers: { url: string }[];
+  tags: { name: string }[];
+  paths: Record<string, PathItem>;
+  components: {
+    securitySchemes: JsonObject;
+    schemas: Record<string, JsonSchema>;
+    responses: Record<string, Response>;
+  };
+}

@@ -1,0 +1,97 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import { Access } from "../../gen/turnwright/auth/v1/access_pb.ts";
+import { descriptionOf, summaryOf } from "./comments.ts";
+import { envelope } from "./envelope.ts";
+import { endpointErrorResponse, errorResponse } from "./error-responses.ts";
+import { exampleOf } from "./examples.ts";
+import { fieldAt } from "./http-rule.ts";
+import type { JsonSchema, MediaType, Operation, Response } from "./openapi-types.ts";
+import { parametersOf } from "./parameters.ts";
+import { explicitExample, requestBodyOf } from "./request-body.ts";
+import type { Endpoint, Route } from "./routes.ts";
+import type { Schemas } from "./schema.ts";
+
+/** What operations are made with. */
+export interface OperationContext {
+  readonly schemas: Schemas;
+  /** Finds a message type by its full name; throws when there is none. */
+  readonly resolve: (typeName: string) => DescMessage;
+}
+
+const streamFrames =
+  "As a stream: server-sent events, each a line `data: {json}` and an empty line, the last one `data: [DONE]`. " +
+  'A stream that fails after its first byte ends with `data: {"error":…}` and no `[DONE]`.';
+
+function dataSchema(route: Route, { schemas, resolve }: OperationContext): JsonSchema {
+  const { binding, method, surface } = route;
+  if (surface.responseSchema !== "") return schemas.reference(resolve(surface.responseSchema), "response");
+  if (binding.responseBody !== "") return schemas.field(fieldAt(method.output, binding.responseBody), "response");
+  return schemas.reference(method.output, "response");
+}
+
+function unaryMedia(route: Route, context: OperationContext): MediaType {
+  const schema = dataSchema(route, context);
+  const example = explicitExample(route.surface.responseExample, route) ?? exampleOf(schema, context.schemas.components);
+  if (route.surface.bare) return { schema, example };
+  return { schema: envelope(schema), example: { success: true, data: example } };
+}
+
+/** The schema and the example are of one event: the JSON of one `data:` line. */
+function streamMedia(route: Route, { schemas, resolve }: OperationContext): MediaType {
+  const { eventSchema, responseExample } = route.surface;
+  const schema = schemas.reference(eventSchema === "" ? route.method.output : resolve(eventSchema), "response");
+  return { schema, example: explicitExample(responseExample, route) ?? exampleOf(schema, schemas.components) };
+}
+
+const successStatus = (route: Route): string => String(route.surface.successStatus || 200);
+
+/** The success responses of both forms; one response with both media types where the status is the same. */
+function successResponses({ unary, stream }: Endpoint, context: OperationContext): Record<string, Response> {
+  const responses: Record<string, Response> = {};
+  if (unary !== undefined) {
+    responses[successStatus(unary)] = {
+      description: descriptionOf(unary.method.output) ?? "Success.",
+      content: { "application/json": unaryMedia(unary, context) },
+    };
+  }
+  if (stream !== undefined) {
+    const known = responses[successStatus(stream)];
+    responses[successStatus(stream)] = {
+      description: known === undefined ? streamFrames : `${known.description}\n\n${streamFrames}`,
+      content: { ...known?.content, "text/event-stream": streamMedia(stream, context) },
+    };
+  }
+  return responses;
+}
+
+function errorResponsesOf(route: Route): Record<string, Response> {
+  const { access, binding, surface } = route;
+  return {
+    "400": errorResponse("InvalidRequest"),
+    ...(access === Access.PUBLIC ? {} : { "401": errorResponse("Unauthorized") }),
+    ...(access === Access.ADMIN ? { "403": errorResponse("Forbidden") } : {}),
+    ...(binding.pathFields.length === 0 ? {} : { "404": errorResponse("NotFound") }),
+    "429": errorResponse("RateLimited"),
+    "500": errorResponse("InternalError"),
+    ...(surface.errorCode === "" ? {} : { default: endpointErrorResponse(surface.errorCode) }),
+  };
+}
+
+/** The operation of an endpoint: of the method that answers at once, of the one that streams, or of both. */
+export function operationOf(endpoint: Endpoint, operationId: string, context: OperationContext): Operation {
+  const first = endpoint.unary ?? endpoint.stream;
+  if (first === undefined) throw new Error(`${endpoint.binding.path} has no method`);
+  const comments = [endpoint.unary, endpoint.stream].flatMap((route) => (route && descriptionOf(route.method)) ?? []);
+  const parameters = parametersOf(first.method.input, first.binding, context.schemas);
+  const requestBody = requestBodyOf(endpoint, context.schemas, context.resolve);
+  return {
+    operationId,
+    tags: [first.surface.tag || first.method.parent.name],
+    ...(comments[0] === undefined ? {} : { summary: summaryOf(comments[0]), description: comments.join("\n\n") }),
+    ...(first.method.proto.options?.deprecated === true ? { deprecated: true } : {}),
+    security: first.access === Access.PUBLIC ? [] : [{ bearerAuth: [] }],
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(requestBody === undefined ? {} : { requestBody }),
+    responses: { ...successResponses(endpoint, context), ...errorResponsesOf(first) },
+  };
+}

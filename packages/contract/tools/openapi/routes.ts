@@ -1,0 +1,79 @@
+import { type DescMessage, type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
+import { Access, access } from "../../gen/turnwright/auth/v1/access_pb.ts";
+import { type Surface, surface } from "../../gen/turnwright/errors/v1/surface_pb.ts";
+import { type Binding, bindingsOf } from "./http-rule.ts";
+
+/** One REST route of one method. */
+export interface Route {
+  readonly method: DescMethod;
+  readonly binding: Binding;
+  readonly surface: Surface;
+  readonly access: Access;
+}
+
+/** `Service.Method`, for messages. */
+export function methodName(method: DescMethod): string {
+  return `${method.parent.typeName}.${method.name}`;
+}
+
+/**
+ * The routes of the services that somebody outside of the mesh may call, in the order of the services' names, then as declared.
+ * Throws for a route whose method does not declare who may call it.
+ */
+export function routesOf(services: readonly DescService[]): Route[] {
+  const sorted = [...services].sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
+  return sorted.flatMap((service) => service.methods.flatMap(methodRoutes));
+}
+
+function methodRoutes(method: DescMethod): Route[] {
+  const bindings = bindingsOf(method);
+  if (bindings.length === 0) return [];
+  const allowed = getOption(method, access);
+  if (allowed === Access.SERVICE) return [];
+  if (allowed === Access.UNSPECIFIED) throw new Error(`${methodName(method)} has a REST route and no access option`);
+  if (method.methodKind !== "unary" && method.methodKind !== "server_streaming") {
+    throw new Error(`${methodName(method)} streams from the client; REST has no such route`);
+  }
+  return bindings.map((binding) => ({ method, binding, surface: getOption(method, surface), access: allowed }));
+}
+
+/** The routes of one path and verb: at most one that answers at once and one that streams. */
+export interface Endpoint {
+  readonly binding: Binding;
+  readonly unary?: Route;
+  readonly stream?: Route;
+}
+
+/** Groups routes that share path and verb. Throws when two of them could not be told apart. */
+export function endpointsOf(routes: readonly Route[]): Endpoint[] {
+  const endpoints = new Map<string, Endpoint>();
+  for (const route of routes) {
+    const { verb, path } = route.binding;
+    const known = endpoints.get(`${verb} ${path}`);
+    const kind = route.method.methodKind === "unary" ? "unary" : "stream";
+    const rival = known?.[kind];
+    if (rival !== undefined) throw new Error(`${methodName(rival.method)} and ${methodName(route.method)} share ${verb} ${path}`);
+    endpoints.set(`${verb} ${path}`, { ...known, binding: known?.unary?.binding ?? route.binding, [kind]: route });
+  }
+  return [...endpoints.values()];
+}
+
+function closure(message: DescMessage, into: Set<string>): void {
+  if (into.has(message.typeName)) return;
+  into.add(message.typeName);
+  for (const { message: child } of message.fields) if (child !== undefined) closure(child, into);
+}
+
+/**
+ * Names of the messages of which a response carries only some fields: events, whose type decides, and bodies that cross the mesh as
+ * bytes with all that they hold, since OpenAI leaves out what is empty.
+ */
+export function partialMessages(routes: readonly Route[], resolve: (typeName: string) => DescMessage): Set<string> {
+  const partial = new Set<string>();
+  for (const { surface: look } of routes) {
+    for (const name of [look.responseSchema, look.eventSchema]) if (name !== "") closure(resolve(name), partial);
+  }
+  // After the closures: an event leaves out fields of its own, the messages in it are whole.
+  for (const { method } of routes) if (method.methodKind === "server_streaming") partial.add(method.output.typeName);
+  return partial;
+}

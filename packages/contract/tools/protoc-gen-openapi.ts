@@ -1,0 +1,15 @@
+#!/usr/bin/env node
+/** A protoc plugin that writes one `openapi.json` for all services of the request. Give it all files at once (`strategy: all`). */
+import { createEcmaScriptPlugin, runNodeJs } from "@bufbuild/protoplugin";
+import { buildOpenApi } from "./openapi/document.ts";
+
+runNodeJs(
+  createEcmaScriptPlugin({
+    name: "protoc-gen-openapi",
+    version: "v1",
+    generateTs(schema) {
+      const services = schema.files.flatMap((file) => file.services);
+      schema.generateFile("openapi.json").print(JSON.stringify(buildOpenApi(services, schema.allFiles), null, 2));
+    },
+  }),
+);

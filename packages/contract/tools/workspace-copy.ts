@@ -1,0 +1,20 @@
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { workspaceRoot } from "./buf.ts";
+
+/** A copy of all that the contract is made from, which a test may alter. */
+export interface WorkspaceCopy {
+  readonly root: string;
+  remove(): void;
+}
+
+const parts = ["proto", "third_party", "packages/contract", "buf.yaml", "buf.gen.yaml", "package.json"];
+
+/** Copies the contract's part of the workspace into a temporary directory; the installed packages are shared. */
+export function copyWorkspace(): WorkspaceCopy {
+  const root = mkdtempSync(join(tmpdir(), "turnwright-contract-"));
+  for (const part of parts) cpSync(join(workspaceRoot, part), join(root, part), { recursive: true });
+  symlinkSync(join(workspaceRoot, "node_modules"), join(root, "node_modules"));
+  return { root, remove: () => rmSync(root, { recursive: true, force: true }) };
+}
