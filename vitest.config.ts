@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ["{packages,services,gateway,launcher,tests}/**/*.test.ts"],
     exclude: ["**/node_modules/**"],
+    globalSetup: ["./vitest.global-setup.ts"],
     pool: "forks",
     testTimeout: 20_000,
     hookTimeout: 60_000,

@@ -18,7 +18,7 @@ import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { migrate } from "@turnwright/platform/migrations";
-import { createPorts } from "@turnwright/platform/ports/index";
+import { createPorts } from "@turnwright/platform/ports/ports";
 import { createPool, databaseUrl } from "@turnwright/platform/postgres";
 import { redisUrl } from "@turnwright/platform/redis";
 import type { Mount, RunningService } from "@turnwright/platform/service";
@@ -50,7 +50,9 @@ export interface RunningSystem {
  * Starts the whole system in this process: gateway and four services over the in-process plane, PostgreSQL embedded unless one is
  * configured, in-memory ports unless Redis is. Throws ConfigError with all faults of the environment.
  */
-export async function startAllInOne(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningSystem> {
+export async function startAllInOne(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<RunningSystem> {
   const dataDir = environment.TURNWRIGHT_DATA_DIR || ".turnwright";
   const config = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: meshSecret(environment, dataDir) });
   const logger = createLogger({ service: "turnwright", level: config.LOG_LEVEL });
@@ -81,7 +83,7 @@ export async function startAllInOne(environment: Readonly<Record<string, string 
       closers.push(() => pool.end());
       return pool;
     };
-    const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+    const ports = createPorts({ redisUrl: redisUrl(config), logger });
     closers.push(() => ports.close());
 
     const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ service: "auth" }) });
@@ -96,12 +98,16 @@ export async function startAllInOne(environment: Readonly<Record<string, string 
         interceptors,
         clientInterceptors: [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, caller))],
       });
-    const conversation = await createConversation({
+    const conversation = createConversation({
       config,
       pool: poolOf("conversation"),
       logger: logger.child({ service: "conversation" }),
     });
-    const executor = await createToolExecutor({ config, pool: poolOf("tool"), logger: logger.child({ service: "tool-executor" }) });
+    const executor = await createToolExecutor({
+      config,
+      pool: poolOf("tool"),
+      logger: logger.child({ service: "tool-executor" }),
+    });
     const agent = await createAgentOrchestrator({
       config,
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),

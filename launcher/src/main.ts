@@ -1,14 +1,11 @@
-import { ConfigError } from "@turnwright/platform/env";
+import { onTermination, reportStartFailure } from "@turnwright/platform/run-service";
 import { startAllInOne } from "./all-in-one.ts";
 import { banner } from "./banner.ts";
-import { onTermination } from "./termination.ts";
 
-try {
+async function start(): Promise<void> {
   const system = await startAllInOne();
   onTermination(() => system.close());
   process.stderr.write(banner(system));
-} catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
 }
+
+await start().catch(reportStartFailure);

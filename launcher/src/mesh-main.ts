@@ -1,14 +1,13 @@
-import { ConfigError } from "@turnwright/platform/env";
+import { onTermination, reportStartFailure } from "@turnwright/platform/run-service";
 import { startMesh } from "./mesh.ts";
-import { onTermination } from "./termination.ts";
 
-try {
+async function start(): Promise<void> {
   const mesh = await startMesh();
   onTermination(() => mesh.close());
-  const lines = mesh.processes.map(({ name, port, child }) => `  ${name.padEnd(20)} 127.0.0.1:${String(port).padEnd(6)} pid ${child.pid}`);
+  const lines = mesh.processes.map(
+    ({ name, port, child }) => `  ${name.padEnd(20)} 127.0.0.1:${String(port).padEnd(6)} pid ${child.pid}`,
+  );
   process.stderr.write(`\nTurnwright's mesh is ready at http://127.0.0.1:${mesh.port}\n\n${lines.join("\n")}\n\n`);
-} catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
 }
+
+await start().catch(reportStartFailure);

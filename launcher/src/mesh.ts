@@ -1,8 +1,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { connect } from "node:net";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger, logLevels } from "@turnwright/platform/logger";

@@ -49,9 +49,18 @@ export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: str
       payload =
         secret === undefined
           ? await byKeys(token, { typ, audience })
-          : (await jwtVerify(token, secret, { typ, audience, issuer, algorithms: ["HS256"], clockTolerance: clockToleranceSeconds })).payload;
+          : (
+              await jwtVerify(token, secret, {
+                typ,
+                audience,
+                issuer,
+                algorithms: ["HS256"],
+                clockTolerance: clockToleranceSeconds,
+              })
+            ).payload;
     } catch (error) {
-      if (error instanceof errors.JOSEError) throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.", { cause: error });
+      if (error instanceof errors.JOSEError)
+        throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.", { cause: error });
       throw error;
     }
     const { sub, sid, role, exp } = payload;

@@ -44,6 +44,8 @@ import {
 
 /** A Transport that holds connections. */
 export interface GrpcTransport extends Transport {
+  /** Asks an instance's health service; rejects with UNAVAILABLE when it does not answer within 2 s or does not serve. */
+  checkHealth(): Promise<void>;
   /** Closes the connections; calls under way fail. */
   close(): void;
 }
@@ -152,10 +154,29 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       return (await codec.next(Object.assign(request, { stream: true as const, message }))) as StreamResponse<I, O>;
     },
 
+    checkHealth: () => checkHealth(client),
+
     close() {
       client.close();
     },
   };
+}
+
+function checkHealth(client: Client): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      "/grpc.health.v1.Health/Check",
+      () => Buffer.alloc(0),
+      // HealthCheckResponse { status = 1 }; 1 is SERVING.
+      (bytes: Buffer) => bytes[0] === 0x08 && bytes[1] === 1,
+      undefined,
+      { deadline: Date.now() + 2_000 },
+      (error, serving) => {
+        if (error === null && serving === true) resolve();
+        else reject(fail(ErrorReason.UNAVAILABLE, "The service is not ready.", { cause: error ?? undefined }));
+      },
+    );
+  });
 }
 
 type Serialize = (message: unknown) => Buffer;

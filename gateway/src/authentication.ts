@@ -1,0 +1,86 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { TokenCache } from "@turnwright/platform/token-cache";
+
+/** A caller whose credential was checked. */
+export interface Caller {
+  /** Travels to the services. */
+  readonly internalToken: string;
+  readonly identity: Identity;
+}
+
+/** Checks the Authorization header of public requests. */
+export interface Authenticator {
+  /** The caller; synchronous when the credential was seen before. Throws UNAUTHENTICATED or INVALID_TOKEN. */
+  authenticate(authorization: string | undefined): Caller | Promise<Caller>;
+  /** Forgets what is cached of a credential. */
+  revoke(tokenId: string): void;
+  /** Forgets everything, after a time in which revocations may have been missed. */
+  forget(): void;
+}
+
+const apiKeyShape = /^sk-[A-Za-z0-9_-]{20,200}$/;
+const rejectedMs = 2_000;
+
+function bearerOf(authorization: string | undefined): string {
+  if (authorization === undefined || authorization === "") {
+    throw fail(ErrorReason.UNAUTHENTICATED, "The Authorization header is missing; send `Authorization: Bearer <token>`.");
+  }
+  const token = /^Bearer ([^\s]+)$/i.exec(authorization)?.[1];
+  if (token === undefined || token.length > 8192)
+    throw fail(ErrorReason.INVALID_TOKEN, "The Authorization header is not `Bearer <token>`.");
+  return token;
+}
+
+/**
+ * Makes the bearer check: an access token is verified here, without an RPC; a credential that holds is exchanged once for an internal
+ * token, which is kept until it ends or is revoked. First uses at the same time share one exchange.
+ */
+export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
+  const callers = new TokenCache<Caller>();
+  const rejected = new TokenCache<true>(1_000);
+  const pending = new Map<string, Promise<Caller>>();
+  const verifyAccessToken = createAccessTokenVerifier({
+    keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
+    secret: deps.jwtSecret,
+  });
+
+  const exchange = async (token: string): Promise<Caller> => {
+    if (rejected.get(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
+    const isApiKey = token.startsWith("sk-");
+    if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
+    if (!isApiKey) await verifyAccessToken(token);
+    try {
+      const { internalToken, identity, expiresAt } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
+      if (identity === undefined || expiresAt === undefined)
+        throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
+      const caller = { internalToken, identity };
+      // A minute before its end, so that it does not end while a turn is on its way through the mesh.
+      callers.set(token, caller, timestampMs(expiresAt) - 60_000);
+      return caller;
+    } catch (error) {
+      if (isApiKey && reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, Date.now() + rejectedMs);
+      throw error;
+    }
+  };
+
+  return {
+    authenticate(authorization) {
+      const token = bearerOf(authorization);
+      const known = callers.get(token);
+      if (known !== undefined) return known;
+      let work = pending.get(token);
+      if (work === undefined) {
+        work = exchange(token).finally(() => pending.delete(token));
+        pending.set(token, work);
+      }
+      return work;
+    },
+    revoke: (tokenId) => callers.deleteWhere((caller) => caller.identity.tokenId === tokenId),
+    forget: () => callers.deleteWhere(() => true),
+  };
+}

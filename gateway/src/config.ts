@@ -1,0 +1,31 @@
+import { duration, flag, integer, list, port, secret } from "@turnwright/platform/env";
+import { redisEnv } from "@turnwright/platform/redis";
+import { meshEnv } from "@turnwright/platform/run-service";
+import { z } from "zod";
+
+/** The gateway's environment. */
+export const gatewayConfig = z.object({
+  ...meshEnv,
+  ...redisEnv,
+  /** Verifies access tokens with HS256 when set; auth must have the same. */
+  JWT_SECRET: secret(),
+  SERVER_HOST: z.string().default("0.0.0.0"),
+  SERVER_PORT: port(8080),
+  SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
+  /** Largest request body, in bytes. */
+  SERVER_BODY_LIMIT: integer(1_048_576, { min: 1024, max: 8_388_608 }),
+  /** How long a client may take to send a request. */
+  SERVER_REQUEST_TIMEOUT: duration("15s"),
+  /** Deadline of a call that is not streamed. */
+  SERVER_CALL_TIMEOUT: duration("10m"),
+  /** Silence after which a stream carries a comment. */
+  SSE_HEARTBEAT: duration("15s"),
+  /** Origins that browsers may call from; `*`: all. */
+  CORS_ORIGINS: list("*"),
+  RATE_LIMIT_ENABLED: flag(true),
+  /** Registrations and logins of one address in a minute. */
+  RATE_LIMIT_AUTH_PER_MINUTE: integer(20, { min: 0 }),
+});
+
+/** The gateway's parsed environment. */
+export type GatewayConfig = z.output<typeof gatewayConfig>;

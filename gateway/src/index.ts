@@ -1,0 +1,115 @@
+import type { AddressInfo } from "node:net";
+import type { DescService } from "@bufbuild/protobuf";
+import { createClient, type Transport } from "@connectrpc/connect";
+import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { Logger } from "@turnwright/platform/logger";
+import type { Bus } from "@turnwright/platform/ports/bus";
+import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
+import { subscribeRevocations } from "@turnwright/platform/revocations";
+import { createAuthenticator } from "./authentication.ts";
+import type { GatewayConfig } from "./config.ts";
+import { docsPlugin } from "./docs.ts";
+import { healthPlugin, type ReadinessChecks } from "./health.ts";
+import { createLimits } from "./limits.ts";
+import { openAiPlugin } from "./openai/completions.ts";
+import { originValues, proxyRoutes } from "./proxy.ts";
+import { createServer } from "./server.ts";
+import { restPlugin } from "./transcoding/rest.ts";
+import { routesOf } from "./transcoding/routes.ts";
+
+export { type GatewayConfig, gatewayConfig } from "./config.ts";
+
+/** What the gateway stands on. */
+export interface GatewayDeps {
+  readonly config: GatewayConfig;
+  /** The services whose annotated methods are public. */
+  readonly services: readonly DescService[];
+  /** How to reach a service. */
+  readonly transport: (service: DescService) => Transport;
+  readonly limiter: RateLimiter;
+  readonly bus: Bus;
+  readonly checks: ReadinessChecks;
+  readonly logger: Logger;
+}
+
+/** The public plane. */
+export interface Gateway {
+  /** Starts to listen; gives the bound port. */
+  listen(): Promise<{ port: number }>;
+  /** Stops accepting, lets requests and streams end within the configured time, then cuts them. */
+  close(): Promise<void>;
+}
+
+/** Makes the gateway: REST and server-sent events, OpenAI's surface, Connect, gRPC-web and gRPC, API docs, health. */
+export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
+  const { config, services, transport } = deps;
+  const authenticator = createAuthenticator({
+    tokens: createClient(TokenService, transport(TokenService)),
+    jwtSecret: config.JWT_SECRET,
+  });
+  const unsubscribe = await subscribeRevocations(
+    deps.bus,
+    (tokenId) => authenticator.revoke(tokenId),
+    () => authenticator.forget(),
+  );
+  const limits = createLimits({
+    limiter: deps.limiter,
+    enabled: config.RATE_LIMIT_ENABLED,
+    addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
+  });
+  const admission = { authenticator, limits };
+  const routes = routesOf(services);
+  const app = await createServer({
+    config,
+    logger: deps.logger,
+    verbsOf: (path) => [
+      ...new Set([
+        ...routes.filter((route) => route.path.pattern.test(path)).map((route) => route.verb),
+        ...(path === "/v1/chat/completions" ? ["POST"] : []),
+      ]),
+    ],
+  });
+  const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
+  const heartbeatMs = config.SSE_HEARTBEAT;
+  await app.register(healthPlugin(deps.checks));
+  await app.register(docsPlugin);
+  await app.register(restPlugin({ services, transport, admission, callTimeoutMs, heartbeatMs }));
+  await app.register(
+    openAiPlugin({
+      completions: createClient(CompletionService, transport(CompletionService)),
+      admission,
+      callTimeoutMs,
+      heartbeatMs,
+    }),
+  );
+  await app.register(fastifyConnectPlugin, {
+    routes: proxyRoutes({ services, transport, admission }),
+    contextValues: originValues,
+    readMaxBytes: config.SERVER_BODY_LIMIT * 2,
+  });
+
+  return {
+    async listen() {
+      // The seed's default means every address; `::` takes IPv4 as well, so that localhost works however it resolves.
+      const host = config.SERVER_HOST === "0.0.0.0" ? "::" : config.SERVER_HOST;
+      try {
+        await app.listen({ port: config.SERVER_PORT, host });
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (host !== "::" || (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL")) throw error;
+        await app.listen({ port: config.SERVER_PORT, host: "0.0.0.0" });
+      }
+      const { port } = app.server.address() as AddressInfo;
+      deps.logger.info({ host, port }, "gateway is listening");
+      return { port };
+    },
+    async close() {
+      const timer = setTimeout(() => app.server.closeAllConnections(), config.SERVER_SHUTDOWN_TIMEOUT);
+      await app.close();
+      clearTimeout(timer);
+      await unsubscribe();
+    },
+  };
+}

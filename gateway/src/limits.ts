@@ -1,0 +1,47 @@
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { RateDecision, RateLimiter } from "@turnwright/platform/ports/rate-limiter";
+
+/** Something that takes response headers: a fastify reply or Headers. */
+export interface HeaderSink {
+  set(name: string, value: string): void;
+}
+
+/** Counts requests against the limits of tokens and addresses. */
+export interface Limits {
+  /** Counts a request of a token; sets the limit headers; throws RATE_LIMITED. */
+  takeToken(identity: Identity, headers: HeaderSink): Promise<void>;
+  /** Counts a request without a token, by address; throws RATE_LIMITED. */
+  takeAddress(address: string, headers: HeaderSink): Promise<void>;
+}
+
+function report(decision: RateDecision, headers: HeaderSink): void {
+  if (decision.limit > 0) {
+    const limit = String(decision.limit);
+    const remaining = String(decision.remaining);
+    headers.set("x-ratelimit-limit", limit);
+    headers.set("x-ratelimit-remaining", remaining);
+    headers.set("x-ratelimit-limit-requests", limit);
+    headers.set("x-ratelimit-remaining-requests", remaining);
+    headers.set("x-ratelimit-reset-requests", `${decision.resetSeconds}s`);
+  }
+  if (decision.allowed) return;
+  const seconds = Math.max(1, decision.retryAfterSeconds);
+  throw fail(ErrorReason.RATE_LIMITED, `Too many requests; try again in ${seconds} s.`, { retryAfterSeconds: seconds });
+}
+
+/** Makes the limits; with `enabled` false nothing is counted. */
+export function createLimits(deps: { limiter: RateLimiter; enabled: boolean; addressPerMinute: number }): Limits {
+  const addressLimits = { perMinute: deps.addressPerMinute, perDay: 0 };
+  return {
+    async takeToken(identity, headers) {
+      if (!deps.enabled) return;
+      const limits = { perMinute: identity.rateLimitPerMinute, perDay: identity.rateLimitPerDay };
+      report(await deps.limiter.take(`token:${identity.tokenId}`, limits), headers);
+    },
+    async takeAddress(address, headers) {
+      if (!deps.enabled) return;
+      report(await deps.limiter.take(`address:${address}`, addressLimits), headers);
+    },
+  };
+}

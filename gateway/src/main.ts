@@ -1,0 +1,63 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { ConfigError, list, loadConfig } from "@turnwright/platform/env";
+import { createLogger } from "@turnwright/platform/logger";
+import { createPorts } from "@turnwright/platform/ports/ports";
+import { redisUrl } from "@turnwright/platform/redis";
+import { meshEnv, meshTransport, onTermination, reportStartFailure } from "@turnwright/platform/run-service";
+import { z } from "zod";
+import { createGateway, gatewayConfig } from "./index.ts";
+
+/** The gateway as a process of its own also reads where the services are. */
+const standaloneConfig = z.object({
+  ...gatewayConfig.shape,
+  ...meshEnv,
+  CONVERSATION_ADDR: list("localhost:9102"),
+  AGENT_ADDR: list("localhost:9103"),
+  TOOL_ADDR: list("localhost:9104"),
+});
+
+async function start(): Promise<void> {
+  const config = loadConfig(standaloneConfig);
+  const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
+  const url = redisUrl(config);
+  if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
+  const ports = createPorts({ redisUrl: url, logger });
+  const open = (addresses: readonly string[]) => meshTransport(addresses, { secret: config.MESH_SECRET, service: "gateway" });
+  const parts = {
+    auth: { transport: open(config.AUTH_ADDR), services: [AuthService, ApiKeyService, TokenService] },
+    conversation: { transport: open(config.CONVERSATION_ADDR), services: [ConversationService] },
+    agent: { transport: open(config.AGENT_ADDR), services: [AgentService, CompletionService] },
+    tools: { transport: open(config.TOOL_ADDR), services: [ToolService] },
+  };
+  const transports = new Map<DescService, Transport>(
+    Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),
+  );
+  const gateway = await createGateway({
+    config,
+    services: [...transports.keys()],
+    transport: (service) => transports.get(service) as Transport,
+    limiter: ports.limiter,
+    bus: ports.bus,
+    checks: {
+      redis: () => ports.ping(),
+      ...Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name(transport)])),
+    },
+    logger,
+  });
+  await gateway.listen();
+  onTermination(async () => {
+    await gateway.close();
+    for (const { transport } of Object.values(parts)) transport.close();
+    await ports.close();
+  });
+}
+
+await start().catch(reportStartFailure);

@@ -1,0 +1,106 @@
+import type { Client } from "@connectrpc/connect";
+import { type CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { Access } from "@turnwright/contract/auth/v1/access";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type Admission, admit, callOptions, disconnectSignal } from "../call.ts";
+import { restError } from "../error-body.ts";
+import { sendEventStream } from "../sse.ts";
+
+/** What the OpenAI surface needs. */
+export interface OpenAiDeps {
+  readonly completions: Client<typeof CompletionService>;
+  readonly admission: Admission;
+  /** Deadline of unary calls, in milliseconds. */
+  readonly callTimeoutMs: number;
+  /** Silence after which a stream carries a comment, in milliseconds. */
+  readonly heartbeatMs: number;
+}
+
+const errorContext = { errorCode: "CHAT_ERROR" };
+
+const formats: Readonly<Record<string, StreamFormat>> = {
+  openai: StreamFormat.OPENAI,
+  seed: StreamFormat.SEED,
+};
+
+function formatOf(request: FastifyRequest): StreamFormat {
+  const name = request.headers["x-stream-format"];
+  if (name === undefined || name === "") return StreamFormat.UNSPECIFIED;
+  const format = typeof name === "string" ? formats[name.toLowerCase()] : undefined;
+  if (format === undefined)
+    throw fail(ErrorReason.INVALID_REQUEST, "X-Stream-Format: expected openai or seed", { param: "X-Stream-Format" });
+  return format;
+}
+
+/** Whether the body asks for a stream. The orchestrator validates the body; here it only has to be JSON. */
+function asksForStream(body: Buffer): boolean {
+  // Most requests are decided by a search; the parse settles the rest.
+  if (!body.includes('"stream"')) return false;
+  let json: unknown;
+  try {
+    json = JSON.parse(body.toString("utf8"));
+  } catch (error) {
+    throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
+  }
+  return typeof json === "object" && json !== null && (json as { stream?: unknown }).stream === true;
+}
+
+function sendError(reply: FastifyReply, error: unknown) {
+  const { status, headers, body } = restError(error, errorContext);
+  return reply.code(status).headers(headers).send(body);
+}
+
+/** A fastify plugin that serves OpenAI's endpoints. Bodies pass as bytes in both directions. */
+export function openAiPlugin(deps: OpenAiDeps) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser(/^application\/json\b/, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+
+    app.post("/v1/chat/completions", async (request, reply) => {
+      try {
+        const caller = await admit(deps.admission, Access.USER, request, reply);
+        const body = request.body as Buffer | undefined;
+        if (body === undefined || body.length === 0) throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
+        const signal = disconnectSignal(reply);
+        if (!asksForStream(body)) {
+          const answer = await deps.completions.complete({ body }, callOptions(request, caller, signal, deps.callTimeoutMs));
+          reply.header("content-type", "application/json");
+          const { buffer, byteOffset, byteLength } = answer.body;
+          return reply.send(Buffer.from(buffer, byteOffset, byteLength));
+        }
+        const batches = deps.completions.streamComplete(
+          { body, format: formatOf(request) },
+          callOptions(request, caller, signal),
+        );
+        await sendEventStream(reply, batches, {
+          write: (batch) => batch.frames,
+          end: "",
+          error: (error) => `data: ${JSON.stringify({ error: restError(error, errorContext).body.error })}\n\n`,
+          heartbeatMs: deps.heartbeatMs,
+          signal,
+        });
+        return reply;
+      } catch (error) {
+        return sendError(reply, error);
+      }
+    });
+
+    app.get<{ Params: { "*": string } }>("/v1/models/*", async (request, reply) => {
+      try {
+        const caller = await admit(deps.admission, Access.USER, request, reply);
+        const { data } = await deps.completions.listModels(
+          {},
+          callOptions(request, caller, disconnectSignal(reply), deps.callTimeoutMs),
+        );
+        const id = request.params["*"];
+        const model = data.find((candidate) => candidate.id === id);
+        if (model === undefined)
+          throw fail(ErrorReason.NOT_FOUND, `The model ${JSON.stringify(id)} does not exist.`, { param: "model" });
+        return reply.send({ id: model.id, object: model.object, created: model.created, owned_by: model.ownedBy });
+      } catch (error) {
+        return sendError(reply, error);
+      }
+    });
+  };
+}

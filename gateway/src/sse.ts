@@ -1,0 +1,89 @@
+import type { ServerResponse } from "node:http";
+import type { FastifyReply } from "fastify";
+
+const streamHeaders = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache, no-transform",
+  "x-accel-buffering": "no",
+};
+const heartbeat = ": ping\n\n";
+
+/** How a stream is sent. */
+export interface EventStreamOptions<T> {
+  /** A message as whole events, blank lines included. */
+  write(message: T): string | Uint8Array;
+  /** What ends a stream that went well. */
+  end: string;
+  /** An error after the first byte, as one event. */
+  error(error: unknown): string;
+  /** Silence after which a comment is sent, in milliseconds. */
+  heartbeatMs: number;
+  /** Fires when the client is gone. */
+  signal: AbortSignal;
+}
+
+/** Waits until the client takes more, or is gone. */
+function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted || raw.destroyed) {
+      resolve();
+      return;
+    }
+    const done = () => {
+      raw.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    raw.once("drain", done);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
+
+/**
+ * Sends an RPC's messages as server-sent events. Nothing is written before the first message (or the first heartbeat), so that an
+ * error until then is an ordinary response: it is thrown. After that an error becomes the last event, and nothing follows it. A
+ * reader that does not read holds the RPC back instead of filling our memory.
+ */
+export async function sendEventStream<T>(
+  reply: FastifyReply,
+  messages: AsyncIterable<T>,
+  options: EventStreamOptions<T>,
+): Promise<void> {
+  const { raw } = reply;
+  const { signal } = options;
+  let open = false;
+  let quiet = true;
+  const begin = () => {
+    if (open) return;
+    open = true;
+    reply.hijack();
+    raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), ...streamHeaders });
+  };
+  const timer = setInterval(() => {
+    if (quiet && !signal.aborted) {
+      begin();
+      raw.write(heartbeat);
+    }
+    quiet = true;
+  }, options.heartbeatMs);
+  try {
+    for await (const message of messages) {
+      begin();
+      quiet = false;
+      if (!raw.write(options.write(message))) await drained(raw, signal);
+      if (signal.aborted) break;
+    }
+    begin();
+    raw.end(options.end);
+  } catch (error) {
+    if (signal.aborted) {
+      begin();
+      raw.destroy();
+      return;
+    }
+    if (!open) throw error;
+    raw.end(options.error(error));
+  } finally {
+    clearInterval(timer);
+  }
+}

@@ -1,0 +1,116 @@
+import {
+  type DescField,
+  type DescMessage,
+  fromJson,
+  type JsonObject,
+  type JsonValue,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Binding } from "./routes.ts";
+
+/** The parts of an HTTP request that a message is made from. */
+export interface BindableRequest {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string | string[] | undefined>>;
+  /** The parsed body; undefined when there is none. */
+  readonly body: JsonValue | undefined;
+}
+
+/** Makes request messages of one binding. Throws INVALID_REQUEST with the field. */
+export type Binder = (request: BindableRequest) => Message;
+
+const integers: ReadonlySet<ScalarType> = new Set([
+  ScalarType.INT32,
+  ScalarType.UINT32,
+  ScalarType.SINT32,
+  ScalarType.FIXED32,
+  ScalarType.SFIXED32,
+]);
+
+function invalid(param: string, message: string) {
+  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${message}`, { param });
+}
+
+/** A value of a path or query as JSON of its field. */
+function textAsJson(field: DescField, scalar: ScalarType | undefined, text: string): JsonValue {
+  if (scalar === ScalarType.BOOL) {
+    if (text === "true" || text === "1") return true;
+    if (text === "false" || text === "0") return false;
+    throw invalid(field.name, `expected true or false, got ${JSON.stringify(text)}`);
+  }
+  if (scalar !== undefined && integers.has(scalar)) {
+    if (!/^[+-]?\d+$/.test(text)) throw invalid(field.name, `expected a whole number, got ${JSON.stringify(text)}`);
+    return Number(text);
+  }
+  if (scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) {
+    const value = Number(text);
+    if (text.trim() === "" || Number.isNaN(value)) throw invalid(field.name, `expected a number, got ${JSON.stringify(text)}`);
+    return value;
+  }
+  return text;
+}
+
+function queryValue(field: DescField, value: string | string[]): JsonValue {
+  const values = Array.isArray(value) ? value : [value];
+  switch (field.fieldKind) {
+    case "list": {
+      const { scalar } = field;
+      return values.map((text) => textAsJson(field, scalar, text));
+    }
+    case "scalar":
+      return textAsJson(field, field.scalar, values.at(-1) ?? "");
+    default:
+      return values.at(-1) ?? "";
+  }
+}
+
+/** protobuf-es says `cannot decode field pkg.Message.field from JSON: why`; clients hear `field: why`. */
+function decodeError(error: unknown): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  const match = /^cannot decode (?:field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
+  const name = match?.[1]?.split(".").at(-1) ?? "";
+  const param = /^[a-z]/.test(name) ? name : "";
+  const why = match?.[2] ?? "the body does not fit the message";
+  return fail(ErrorReason.INVALID_REQUEST, param === "" ? `body: ${why}` : `${param}: ${why}`, { param, cause: error });
+}
+
+/** Compiles a binding: body, then query, then path; what the path says cannot be overridden. */
+export function createBinder(binding: Binding): Binder {
+  const input: DescMessage = binding.method.input;
+  const byName = new Map(input.fields.map((field) => [field.name, field]));
+  const inPath = new Set(binding.path.fields);
+  for (const name of [...inPath, ...(binding.body === "" || binding.body === "*" ? [] : [binding.body])]) {
+    if (!byName.has(name)) throw new Error(`${input.typeName} has no field ${name}, which its HTTP annotation names.`);
+  }
+  // With body "*" every field that is not in the path is in the body.
+  const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
+  const options = { ignoreUnknownFields: true };
+
+  return ({ params, query, body }) => {
+    let json: JsonObject;
+    if (binding.body === "*") {
+      if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
+        throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
+      }
+      json = body === undefined ? {} : { ...(body as JsonObject) };
+    } else if (binding.body !== "") json = body === undefined ? {} : { [binding.body]: body };
+    else json = {};
+    for (const field of queryFields) {
+      const value = query[field.name] ?? query[field.jsonName];
+      if (value !== undefined) json[field.name] = queryValue(field, value);
+    }
+    for (const name of binding.path.fields) {
+      const field = byName.get(name);
+      if (field === undefined) continue;
+      if (field.jsonName !== field.name) delete json[field.jsonName];
+      json[name] = textAsJson(field, field.scalar, params[name] ?? "");
+    }
+    try {
+      return fromJson(input, json, options);
+    } catch (error) {
+      throw decodeError(error);
+    }
+  };
+}

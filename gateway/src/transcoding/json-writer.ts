@@ -1,0 +1,132 @@
+import { type DescField, type DescMessage, type JsonValue, type Message, ScalarType, toJson } from "@bufbuild/protobuf";
+import { base64Encode } from "@bufbuild/protobuf/wire";
+
+/** Turns messages of one type into plain values for JSON.stringify, with proto field names. */
+export type JsonWriter = (message: Message) => JsonValue;
+
+type Fields = Record<string, unknown>;
+type ValueWriter = (value: unknown) => JsonValue;
+
+function scalarWriter(scalar: ScalarType): ValueWriter {
+  switch (scalar) {
+    case ScalarType.BYTES:
+      return (value) => base64Encode(value as Uint8Array);
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+    case ScalarType.SINT64:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return String;
+    case ScalarType.DOUBLE:
+    case ScalarType.FLOAT:
+      return (value) => (Number.isFinite(value) ? (value as number) : String(value));
+    default:
+      return (value) => value as JsonValue;
+  }
+}
+
+function timestampText(value: unknown): string {
+  const { seconds, nanos } = value as { seconds: bigint; nanos: number };
+  return new Date(Number(seconds) * 1000 + nanos / 1e6).toISOString();
+}
+
+/**
+ * Compiles writers from descriptors, once for each type. `whole`: every field is written, unset messages and optional fields as null,
+ * as REST answers want it. Otherwise only fields that are set, as events want it; messages inside of them are whole.
+ */
+export class JsonWriters {
+  readonly #whole = new Map<DescMessage, JsonWriter>();
+
+  /** The writer of a type with all fields. */
+  whole(desc: DescMessage): JsonWriter {
+    let writer = this.#whole.get(desc);
+    if (writer === undefined) {
+      // Looked up late, so that a type may hold itself.
+      let compiled: JsonWriter | undefined;
+      writer = (message) => {
+        compiled ??= this.#compile(desc, true);
+        return compiled(message);
+      };
+      this.#whole.set(desc, writer);
+    }
+    return writer;
+  }
+
+  /** The writer of a type that leaves unset fields out. */
+  sparse(desc: DescMessage): JsonWriter {
+    return this.#compile(desc, false);
+  }
+
+  #compile(desc: DescMessage, whole: boolean): JsonWriter {
+    if (desc.typeName === "google.protobuf.Timestamp") return timestampText;
+    if (desc.typeName.startsWith("google.protobuf.")) return (message) => toJson(desc, message);
+    const steps = desc.fields.map((field) => this.#field(field, whole));
+    return (message) => {
+      const target: Record<string, JsonValue> = {};
+      for (const step of steps) step(message as unknown as Fields, target);
+      return target;
+    };
+  }
+
+  #field(field: DescField, whole: boolean): (source: Fields, target: Record<string, JsonValue>) => void {
+    const { name, localName } = field;
+    const write = this.#value(field);
+    if (field.oneof !== undefined) {
+      const oneof = field.oneof.localName;
+      return (source, target) => {
+        const chosen = source[oneof] as { case?: string; value?: unknown };
+        if (chosen.case === localName) target[name] = write(chosen.value);
+      };
+    }
+    if (field.fieldKind === "list" || field.fieldKind === "map") {
+      const isEmpty = (value: unknown) => (Array.isArray(value) ? value.length === 0 : Object.keys(value as object).length === 0);
+      return (source, target) => {
+        const value = source[localName];
+        if (whole || !isEmpty(value)) target[name] = write(value);
+      };
+    }
+    const hasPresence = field.fieldKind === "message" || field.presence !== 2;
+    return (source, target) => {
+      const value = source[localName];
+      if (value === undefined) {
+        if (whole) target[name] = null;
+      } else if (whole || hasPresence || (value !== "" && value !== 0 && value !== false && value !== 0n))
+        target[name] = write(value);
+    };
+  }
+
+  #value(field: DescField): ValueWriter {
+    switch (field.fieldKind) {
+      case "scalar":
+        return scalarWriter(field.scalar);
+      case "enum":
+        return (value) => field.enum.value[value as number]?.name ?? (value as number);
+      case "message":
+        return this.#message(field.message);
+      case "list": {
+        const item =
+          field.listKind === "message"
+            ? this.#message(field.message)
+            : field.listKind === "enum"
+              ? (value: unknown) => field.enum.value[value as number]?.name ?? (value as number)
+              : scalarWriter(field.scalar);
+        return (value) => (value as unknown[]).map(item);
+      }
+      case "map": {
+        const item =
+          field.mapKind === "message"
+            ? this.#message(field.message)
+            : field.mapKind === "enum"
+              ? (value: unknown) => field.enum.value[value as number]?.name ?? (value as number)
+              : scalarWriter(field.scalar);
+        return (value) => Object.fromEntries(Object.entries(value as object).map(([key, entry]) => [key, item(entry)]));
+      }
+    }
+  }
+
+  #message(desc: DescMessage): ValueWriter {
+    // protobuf-es holds a Struct field as the plain object it stands for.
+    if (desc.typeName === "google.protobuf.Struct") return (value) => value as JsonValue;
+    return this.whole(desc) as ValueWriter;
+  }
+}

@@ -1,0 +1,138 @@
+import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type Admission, admit, callOptions, disconnectSignal } from "../call.ts";
+import { restError } from "../error-body.ts";
+import { sendEventStream } from "../sse.ts";
+import { type BindableRequest, createBinder } from "./binder.ts";
+import { type JsonWriter, JsonWriters } from "./json-writer.ts";
+import { type Binding, type Route, routesOf } from "./routes.ts";
+
+/** What transcoding needs. */
+export interface RestDeps {
+  readonly services: readonly DescService[];
+  readonly transport: (service: DescService) => Transport;
+  readonly admission: Admission;
+  /** Deadline of unary calls, in milliseconds. */
+  readonly callTimeoutMs: number;
+  /** Silence after which a stream carries a comment, in milliseconds. */
+  readonly heartbeatMs: number;
+}
+
+type Serve = (request: FastifyRequest, reply: FastifyReply, body: JsonValue | undefined) => Promise<unknown>;
+
+function parseBody(body: unknown): JsonValue | undefined {
+  if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
+  try {
+    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")) as JsonValue;
+  } catch (error) {
+    throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
+  }
+}
+
+function bindable(request: FastifyRequest, body: JsonValue | undefined): BindableRequest {
+  return { params: request.params as BindableRequest["params"], query: request.query as BindableRequest["query"], body };
+}
+
+function errorContext(binding: Binding) {
+  return { errorCode: binding.surface.errorCode, pathFields: binding.path.fields };
+}
+
+/** The writer of what stands in `data`: the whole response, or the field that the annotation names. */
+function responseWriter(binding: Binding, writers: JsonWriters): (message: Message) => JsonValue {
+  const { output } = binding.method;
+  if (binding.responseBody === "") return writers.whole(output);
+  const field = output.fields.find((candidate) => candidate.name === binding.responseBody);
+  if (field === undefined)
+    throw new Error(`${output.typeName} has no field ${binding.responseBody}, which its HTTP annotation names.`);
+  const write: JsonWriter = writers.whole(output);
+  return (message) => (write(message) as Record<string, JsonValue>)[field.name] ?? null;
+}
+
+function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {
+  const method = binding.method as DescMethodUnary;
+  const transport = deps.transport(method.parent);
+  const bind = createBinder(binding);
+  const write = responseWriter(binding, writers);
+  const status = binding.surface.successStatus || 200;
+  return async (request, reply, body) => {
+    const caller = await admit(deps.admission, binding.access, request, reply);
+    const input = bind(bindable(request, body));
+    const { headers, signal, timeoutMs } = callOptions(request, caller, disconnectSignal(reply), deps.callTimeoutMs);
+    const { message } = await transport.unary(method, signal, timeoutMs, headers, input);
+    const data = JSON.stringify(write(message));
+    reply.code(status).header("content-type", "application/json; charset=utf-8");
+    return reply.send(binding.surface.bare ? data : `{"success":true,"data":${data}}`);
+  };
+}
+
+function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {
+  const method = binding.method as DescMethodStreaming;
+  const transport = deps.transport(method.parent);
+  const bind = createBinder(binding);
+  const write = writers.sparse(method.output);
+  const context = errorContext(binding);
+  return async (request, reply, body) => {
+    const caller = await admit(deps.admission, binding.access, request, reply);
+    const input = bind(bindable(request, body));
+    const { headers, signal } = callOptions(request, caller, disconnectSignal(reply));
+    const messages = async function* () {
+      yield input;
+    };
+    const response = await transport.stream(method, signal, undefined, headers, messages());
+    await sendEventStream(reply, response.message, {
+      write: (message) => `data: ${JSON.stringify(write(message as Message))}\n\n`,
+      end: "data: [DONE]\n\n",
+      error: (error) => `data: ${JSON.stringify({ error: restError(error, context).body.error })}\n\n`,
+      heartbeatMs: deps.heartbeatMs,
+      signal: signal as AbortSignal,
+    });
+    return reply;
+  };
+}
+
+/** Whether a request asks for the stream where a path has both forms. */
+function wantsStream(request: FastifyRequest, body: JsonValue | undefined): boolean {
+  if (request.headers.accept?.includes("text/event-stream")) return true;
+  return typeof body === "object" && body !== null && !Array.isArray(body) && body.stream === true;
+}
+
+function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: JsonWriters): void {
+  const unary = route.unary && serveUnary(route.unary, deps, writers);
+  const stream = route.stream && serveStream(route.stream, deps, writers);
+  const context = errorContext((route.unary ?? route.stream) as Binding);
+  app.route({
+    method: route.verb === "GET" ? ["GET", "HEAD"] : [route.verb],
+    url: route.path.route,
+    exposeHeadRoute: false,
+    async handler(request, reply) {
+      try {
+        const body = parseBody(request.body);
+        const serve = stream !== undefined && (unary === undefined || wantsStream(request, body)) ? stream : unary;
+        return await (serve as Serve)(request, reply, body);
+      } catch (error) {
+        const { status, headers, body } = restError(error, context);
+        return reply.code(status).headers(headers).send(body);
+      }
+    },
+  });
+}
+
+/** A fastify plugin that serves the annotated methods of services as REST and server-sent events. Knows no method by name. */
+export function restPlugin(deps: RestDeps) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser(/^application\/(?:[\w.+-]+\+)?json\b/, { parseAs: "buffer" }, (_request, body, done) =>
+      done(null, body),
+    );
+    app.addContentTypeParser("*", (request, payload, done) => {
+      payload.resume();
+      // fetch and curl send a type with an empty body too; only a body that is there must be JSON.
+      if (request.headers["content-length"] === "0") done(null, undefined);
+      else done(fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."), undefined);
+    });
+    const writers = new JsonWriters();
+    for (const route of routesOf(deps.services)) addRoute(app, route, deps, writers);
+  };
+}

@@ -1,0 +1,22 @@
+import type { Logger } from "../logger.ts";
+import { type Bus, Subscribers } from "./bus.ts";
+
+/** A bus within one process. It loses nothing, so `onGap` is never called. */
+export function createMemoryBus(options: { logger: Logger }): Bus {
+  const subscribers = new Subscribers((error) => options.logger.error({ err: error }, "bus listener failed"));
+  return {
+    publish(topic, payload) {
+      // Never inside the sender's call, as with Redis: a listener must not run in the middle of what its sender does.
+      queueMicrotask(() => subscribers.deliver(topic, payload));
+      return Promise.resolve();
+    },
+    subscribe(topic, listener, onGap) {
+      const subscriber = { listener, onGap };
+      subscribers.add(topic, subscriber);
+      return Promise.resolve(() => {
+        subscribers.delete(topic, subscriber);
+        return Promise.resolve();
+      });
+    },
+  };
+}

@@ -1,0 +1,243 @@
+import { randomUUID } from "node:crypto";
+import { EventEmitter, once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { testRedis } from "@turnwright/testing/redis";
+import { afterEach, describe, expect, test } from "vitest";
+import { ErrorReason, reasonOf } from "../errors.ts";
+import { createLogger } from "../logger.ts";
+import { connectRedis, whenReady } from "../redis.ts";
+import { collect, portsContract } from "./ports.contract.ts";
+import { createPorts, type Ports } from "./ports.ts";
+import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
+
+const redisUrl = await testRedis("the ports over Redis");
+const logger = createLogger({ service: "test", level: "silent" });
+
+describe("the ports in memory", () => {
+  portsContract(async (now) => createPorts({ logger, now }));
+
+  test("say what they are", () => {
+    expect(createPorts({ logger }).kind).toBe("memory");
+  });
+
+  test("forget idle keys instead of growing without bound", async () => {
+    const limiter = createMemoryRateLimiter({ maxKeys: 100 });
+    const limits = { perMinute: 2, perDay: 0 };
+    await limiter.take("idle", limits);
+    for (let key = 0; key < 1_000; key += 1) {
+      await limiter.take(`${key}`, limits);
+      await limiter.take("busy", { perMinute: 0, perDay: 2_000 });
+    }
+    expect((await limiter.take("idle", limits)).remaining).toBe(1);
+    expect((await limiter.take("busy", { perMinute: 0, perDay: 2_000 })).remaining).toBe(999);
+  });
+});
+
+/** A TCP proxy in front of Redis that can be cut, held still and let go again. */
+async function faultProxy(target: URL) {
+  const pairs = new Set<[Socket, Socket]>();
+  let isHeld = false;
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port || 6379), target.hostname);
+    const pair: [Socket, Socket] = [client, upstream];
+    pairs.add(pair);
+    client.pipe(upstream).pipe(client);
+    for (const socket of pair) {
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        pairs.delete(pair);
+        for (const each of pair) each.destroy();
+      });
+    }
+    if (isHeld) upstream.pause();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(target);
+  url.hostname = "127.0.0.1";
+  url.port = String(port);
+  const cut = () => {
+    for (const pair of pairs) for (const socket of pair) socket.destroy();
+  };
+  return {
+    url: url.href,
+    cut,
+    hold() {
+      isHeld = true;
+      for (const [client, upstream] of pairs) {
+        upstream.unpipe(client);
+        upstream.pause();
+      }
+    },
+    async refuse() {
+      server.close();
+      cut();
+      await once(server, "close");
+    },
+    async accept() {
+      server.listen(port, "127.0.0.1");
+      await once(server, "listening");
+    },
+    close() {
+      server.close();
+      cut();
+    },
+  };
+}
+
+/** A logger whose messages can be awaited. */
+function observedLogger() {
+  const messages: string[] = [];
+  const events = new EventEmitter();
+  const observed = createLogger({
+    service: "test",
+    level: "info",
+    destination: {
+      write(line) {
+        messages.push((JSON.parse(line) as { msg: string }).msg);
+        events.emit("message");
+      },
+    },
+  });
+  return {
+    logger: observed,
+    messages,
+    async saw(message: string) {
+      while (!messages.includes(message)) await once(events, "message");
+    },
+  };
+}
+
+describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
+  const url = redisUrl ?? "";
+  const cleanups: (() => unknown)[] = [];
+
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+
+  async function open(options: Parameters<typeof createPorts>[0]): Promise<Ports> {
+    const ports = createPorts(options);
+    cleanups.push(() => ports.close());
+    await ports.ping();
+    return ports;
+  }
+
+  async function proxied() {
+    const proxy = await faultProxy(new URL(url));
+    cleanups.push(() => proxy.close());
+    return proxy;
+  }
+
+  portsContract(async (now) => {
+    const ports = createPorts({ redisUrl: url, logger, now });
+    await ports.ping();
+    return ports;
+  });
+
+  test("say what they are", async () => {
+    expect((await open({ redisUrl: url, logger })).kind).toBe("redis");
+  });
+
+  test("limit all processes together, by the server's clock", async () => {
+    const [one, other] = [await open({ redisUrl: url, logger }), await open({ redisUrl: url, logger })];
+    const key = randomUUID();
+    expect((await one.limiter.take(key, { perMinute: 2, perDay: 0 })).remaining).toBe(1);
+    expect((await other.limiter.take(key, { perMinute: 2, perDay: 0 })).remaining).toBe(0);
+    const denied = await one.limiter.take(key, { perMinute: 2, perDay: 0 });
+    expect(denied.allowed).toBe(false);
+    expect(denied.resetSeconds).toBeGreaterThan(0);
+    expect(denied.resetSeconds).toBeLessThanOrEqual(60);
+  });
+
+  test("let a key's count expire", async () => {
+    const { limiter } = await open({ redisUrl: url, logger });
+    const redis = connectRedis(url, { name: "test", logger });
+    cleanups.push(() => redis.disconnect());
+    await whenReady(redis, 2_000);
+    const key = randomUUID();
+    await limiter.take(key, { perMinute: 5, perDay: 0 });
+    const left = await redis.pttl(`turnwright:rate:${key}`);
+    expect(left).toBeGreaterThan(60_000);
+    expect(left).toBeLessThanOrEqual(120_000);
+  });
+
+  test("carry messages from one process to another", async () => {
+    const [one, other] = [await open({ redisUrl: url, logger }), await open({ redisUrl: url, logger })];
+    const topic = randomUUID();
+    const { received, count } = await collect(other.bus, topic);
+    await one.bus.publish(topic, "hello");
+    await count(1);
+    expect(received).toEqual(["hello"]);
+  });
+
+  test("limit alone while Redis refuses, say so once, and share again afterwards", async () => {
+    const proxy = await proxied();
+    const observed = observedLogger();
+    const { limiter } = await open({ redisUrl: proxy.url, logger: observed.logger });
+    const limits = { perMinute: 2, perDay: 0 };
+    const key = randomUUID();
+    await limiter.take(key, limits);
+    await proxy.refuse();
+    await observed.saw("Redis does not answer");
+    expect((await limiter.take(key, limits)).remaining).toBe(1);
+    expect((await limiter.take(key, limits)).remaining).toBe(0);
+    expect((await limiter.take(key, limits)).allowed).toBe(false);
+    const alone = "Redis does not answer: each process limits requests for itself";
+    expect(observed.messages.filter((message) => message === alone)).toHaveLength(1);
+    await proxy.accept();
+    await observed.saw("Redis answers again");
+    expect((await limiter.take(key, limits)).remaining).toBe(0);
+    expect(observed.messages).toContain("rate limits are shared again");
+  });
+
+  test("limit alone when Redis hangs, and wait for it only once", async () => {
+    const proxy = await proxied();
+    const { limiter } = await open({ redisUrl: proxy.url, logger });
+    proxy.hold();
+    const limits = { perMinute: 1, perDay: 0 };
+    const key = randomUUID();
+    expect((await limiter.take(key, limits)).allowed).toBe(true);
+    const begin = performance.now();
+    expect((await limiter.take(key, limits)).allowed).toBe(false);
+    expect(performance.now() - begin).toBeLessThan(250);
+  });
+
+  test("reject a ping while Redis does not answer", async () => {
+    const proxy = await proxied();
+    const ports = await open({ redisUrl: proxy.url, logger });
+    proxy.hold();
+    const error = await ports.ping().catch((caught: unknown) => caught);
+    expect(reasonOf(error)).toBe(ErrorReason.REDIS_UNAVAILABLE);
+  });
+
+  test("subscribe again after a lost connection, and report the gap", async () => {
+    const proxy = await proxied();
+    const sender = await open({ redisUrl: url, logger });
+    const { bus } = await open({ redisUrl: proxy.url, logger });
+    const topic = randomUUID();
+    const gaps = new EventEmitter();
+    const { received, count } = await collect(bus, topic);
+    await bus.subscribe(
+      topic,
+      () => {},
+      () => gaps.emit("gap"),
+    );
+    const gap = once(gaps, "gap");
+    proxy.cut();
+    await gap;
+    await sender.bus.publish(topic, "after the gap");
+    await count(1);
+    expect(received).toEqual(["after the gap"]);
+  });
+
+  test("lose what is published without a connection, and do not reject", async () => {
+    const proxy = await proxied();
+    const observed = observedLogger();
+    const { bus } = await open({ redisUrl: proxy.url, logger: observed.logger });
+    await proxy.refuse();
+    await observed.saw("Redis does not answer");
+    await expect(bus.publish(randomUUID(), "lost")).resolves.toBeUndefined();
+  });
+});

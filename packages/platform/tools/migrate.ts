@@ -1,0 +1,75 @@
+import { z } from "zod";
+import { startEmbeddedPostgres } from "../src/embedded-postgres.ts";
+import { loadConfig } from "../src/env.ts";
+import { createLogger } from "../src/logger.ts";
+import { createMigration, type MigratedService, migrate, migratedServices } from "../src/migrations.ts";
+import { databaseUrl, postgresEnv } from "../src/postgres.ts";
+
+const usage = `Usage:
+  npm run migrate:up [-- <service>]              all that is pending
+  npm run migrate:down [-- <service> [<count>]]  the last migration of each service, or <count> of one
+  npm run migrate:create -- <service> <name>     the pair of files of a new migration
+Services: ${migratedServices.join(", ")}`;
+
+class UsageError extends Error {}
+
+function serviceNamed(name: string | undefined): MigratedService {
+  const service = migratedServices.find((each) => each === name);
+  if (service === undefined) throw new UsageError(`there is no service ${JSON.stringify(name ?? "")} with a schema\n\n${usage}`);
+  return service;
+}
+
+/** Runs `work` on the configured database, or on the embedded one of the data directory. */
+async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
+  const config = loadConfig(z.object({ ...postgresEnv, TURNWRIGHT_DATA_DIR: z.string().default(".turnwright") }));
+  const configured = databaseUrl(config);
+  if (configured !== undefined) return await work(configured);
+  const logger = createLogger({ service: "migrate", level: "warn" });
+  const embedded = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
+  try {
+    await work(embedded.url);
+  } finally {
+    await embedded.stop();
+  }
+}
+
+async function move(direction: "up" | "down", only: string | undefined, steps: string | undefined): Promise<void> {
+  if (steps !== undefined && !/^[1-9]\d*$/.test(steps)) throw new UsageError(`${steps} is no number of migrations\n\n${usage}`);
+  const count = steps === undefined ? undefined : Number(steps);
+  const inOrder = direction === "up" ? migratedServices : [...migratedServices].reverse();
+  const services = only === undefined ? inOrder : [serviceNamed(only)];
+  await withDatabase(async (url) => {
+    for (const service of services) {
+      const names = await migrate({ url, service, direction, count });
+      console.log(`${service}: ${names.length === 0 ? "nothing to do" : `${direction} ${names.join(", ")}`}`);
+    }
+  });
+}
+
+async function main([command, ...args]: string[]): Promise<void> {
+  switch (command) {
+    case "up":
+    case "down":
+      return await move(command, args[0], args[1]);
+    case "create": {
+      const paths = await createMigration({ service: serviceNamed(args[0]), name: args.slice(1).join(" ") });
+      return console.log(paths.join("\n"));
+    }
+    default:
+      throw new UsageError(usage);
+  }
+}
+
+/** The message and what caused it, without stacks: a fault of SQL or configuration is not one of this program. */
+function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause === undefined || error instanceof UsageError) return error.message;
+  return `${error.message}\n  because: ${describeError(error.cause)}`;
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  console.error(describeError(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,23 @@
+import { duration, integer, port, secret } from "@turnwright/platform/env";
+import { postgresEnv } from "@turnwright/platform/postgres";
+import { redisEnv } from "@turnwright/platform/redis";
+import { grpcEnv } from "@turnwright/platform/run-service";
+import { z } from "zod";
+
+/** The environment of the auth service. */
+export const authConfig = z.object({
+  ...grpcEnv,
+  ...postgresEnv,
+  ...redisEnv,
+  GRPC_PORT: port(9101),
+  /** Signs access tokens with HS256; unset: EdDSA with keys of our own. */
+  JWT_SECRET: secret(),
+  JWT_ACCESS_TTL: duration("15m"),
+  JWT_REFRESH_TTL: duration("168h"),
+  /** Limits of sessions, and of API keys that ask for none. */
+  RATE_LIMIT_PER_MINUTE: integer(60, { min: 1 }),
+  RATE_LIMIT_PER_DAY: integer(10_000, { min: 1 }),
+});
+
+/** The parsed environment. */
+export type AuthConfig = z.output<typeof authConfig>;

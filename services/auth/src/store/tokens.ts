@@ -1,0 +1,37 @@
+/** A credential to store; only the hash of its token is. */
+export interface NewToken {
+  id: string;
+  userId: string;
+  familyId: string;
+  tokenHash: Buffer;
+  expiresAt: Date | null;
+  perMinute: number;
+  perDay: number;
+  name?: string;
+  prefix?: string;
+  allowedTools?: readonly string[];
+  allowedModels?: readonly string[];
+}
+
+/** Inserts a credential; its values come from `tokenValues`. */
+export const insertToken = `insert into user_tokens
+  (id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day, name, prefix, allowed_tools, allowed_models)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`;
+
+/** The parameters of `insertToken`. */
+export function tokenValues(token: NewToken, type: "refresh" | "api_key"): unknown[] {
+  return [
+    token.id,
+    token.userId,
+    token.familyId,
+    type,
+    token.tokenHash,
+    token.expiresAt,
+    token.perMinute,
+    token.perDay,
+    token.name ?? "",
+    token.prefix ?? "",
+    token.allowedTools ?? [],
+    token.allowedModels ?? [],
+  ];
+}

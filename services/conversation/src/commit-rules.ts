@@ -1,0 +1,32 @@
+import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+
+const roles = new Set(["system", "user", "assistant", "tool"]);
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** The rules of a step that the contract's annotations cannot say. Throws INVALID_REQUEST. */
+export function checkCommit({ status, messages, events, approvals, error }: CommitRunRequest): void {
+  for (const [index, { id, role }] of messages.entries()) {
+    if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");
+    if (id !== "" && !uuid.test(id)) throw invalid(`messages[${index}].id`, "must be a UUID");
+  }
+  for (const [index, { type }] of events.entries()) {
+    if (type === "") throw invalid(`events[${index}].type`, "must not be empty");
+  }
+  if (error !== "" && status !== RunStatus.FAILED) throw invalid("error", "belongs to the status FAILED");
+  if (status !== RunStatus.WAITING && approvals.length > 0) throw invalid("approvals", "belong to the status WAITING");
+  if (status === RunStatus.WAITING && approvals.length === 0)
+    throw invalid("approvals", "must not be empty: the run would wait forever");
+  const calls = new Set<string>();
+  for (const [index, { id, callId, toolName }] of approvals.entries()) {
+    if (id !== "" && !uuid.test(id)) throw invalid(`approvals[${index}].id`, "must be a UUID");
+    if (callId === "" || calls.has(callId)) throw invalid(`approvals[${index}].call_id`, "must be set and unique");
+    if (toolName === "") throw invalid(`approvals[${index}].tool_name`, "must be set");
+    calls.add(callId);
+  }
+}
+
+function invalid(param: string, message: string) {
+  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${message}`, { param });
+}

@@ -1,0 +1,36 @@
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+
+/** A message that asks for tools, with the answers that follow it; or any other message alone. */
+interface Round {
+  readonly messages: Message[];
+  /** Calls that no message has answered yet. */
+  readonly unanswered: Set<string>;
+}
+
+/**
+ * The newest whole rounds among `messages` (oldest first), at most `limit` messages: models refuse an answer without its call and a
+ * call without its answer. A round that an interrupted run left without all of its answers is dropped. `keepLast` keeps the last
+ * round whatever its size, because a resumed run is about to answer it.
+ */
+export function wholeRounds(messages: readonly Message[], limit: number, keepLast = false): Message[] {
+  const rounds: Round[] = [];
+  for (const message of messages) {
+    if (message.role !== "tool") {
+      rounds.push({ messages: [message], unanswered: new Set(message.toolCalls.map(({ id }) => id)) });
+      continue;
+    }
+    const round = rounds.at(-1);
+    // An answer to nothing: its call is further back than `messages` reaches.
+    if (round?.unanswered.delete(message.toolCallId)) round.messages.push(message);
+  }
+  const kept: Message[][] = [];
+  let count = 0;
+  for (const [index, round] of [...rounds.entries()].reverse()) {
+    const isLast = keepLast && index === rounds.length - 1;
+    if (round.unanswered.size > 0 && !isLast) continue;
+    if (count + round.messages.length > limit && !isLast) break;
+    kept.push(round.messages);
+    count += round.messages.length;
+  }
+  return kept.reverse().flat();
+}

@@ -1,0 +1,125 @@
+import { randomUUID } from "node:crypto";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
+import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { callerServiceKey, identityKey } from "@turnwright/platform/identity";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { errorInterceptor, validationInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import { createPool } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { createTestDatabase } from "@turnwright/testing/database";
+import type pg from "pg";
+import { createConversation } from "./index.ts";
+
+/** The secret of the fixture's mesh. */
+export const meshSecret = "a-secret-of-32-characters-for-tests";
+
+/** A user of the service under test: both services as a client that is authenticated as them. */
+export interface Person {
+  readonly userId: string;
+  readonly tokenId: string;
+  readonly conversations: Client<typeof ConversationService>;
+  readonly journal: Client<typeof JournalService>;
+  /** Opens a turn; a new conversation unless `conversationId` is given. */
+  begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
+  /** Commits to a run that `begin` opened. */
+  commit(context: RunContext, init: MessageInitShape<typeof CommitRunRequestSchema>): ReturnType<Person["journal"]["commitRun"]>;
+  /** Ends a run with an answer. */
+  answer(context: RunContext, content?: string): Promise<void>;
+  /** Ends a step with calls that wait for approval; their ids are those given. */
+  park(context: RunContext, callIds: readonly string[]): Promise<void>;
+}
+
+/** The service on a database of its own. */
+export interface ConversationFixture {
+  readonly pool: pg.Pool;
+  person(): Person;
+  stop(): Promise<void>;
+}
+
+export async function startConversation({ max = 10 } = {}): Promise<ConversationFixture> {
+  const database = await createTestDatabase({ services: ["conversation"] });
+  const logger = createLogger({ service: "test", level: "silent" });
+  const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
+  const service = createConversation({ config: { MESH_SECRET: meshSecret }, pool, logger });
+  await service.ready();
+  return {
+    pool,
+    person() {
+      const userId = randomUUID();
+      const tokenId = randomUUID();
+      const authenticate: Interceptor = (next) => (request) => {
+        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId }));
+        request.contextValues.set(callerServiceKey, "agent-orchestrator");
+        return next(request);
+      };
+      const transport = createInProcessTransport({
+        mounts: service.mounts,
+        interceptors: [errorInterceptor(logger), authenticate, validationInterceptor()],
+      });
+      return makePerson({
+        userId,
+        tokenId,
+        conversations: createClient(ConversationService, transport),
+        journal: createClient(JournalService, transport),
+      });
+    },
+    async stop() {
+      await service.close();
+      await pool.end();
+      await database.drop();
+    },
+  };
+}
+
+function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal">): Person {
+  const { journal } = base;
+  const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });
+  return {
+    ...base,
+    commit,
+    async begin(init = {}) {
+      const { context } = await journal.beginRun({ runId: uuidv7(), message: "Hello", ...init });
+      if (context === undefined) throw new Error("no context");
+      return context;
+    },
+    async answer(context, content = "Hi") {
+      await commit(context, { status: RunStatus.COMPLETED, messages: [{ id: uuidv7(), role: "assistant", content }] });
+    },
+    async park(context, callIds) {
+      await commit(context, {
+        status: RunStatus.WAITING,
+        node: "approve",
+        state: '{ "round": 1 }',
+        messages: [{ id: uuidv7(), role: "assistant", toolCalls: callIds.map(toolCall) }],
+        approvals: callIds.map((callId) => ({
+          callId,
+          toolName: "http_request",
+          toolVersion: "3",
+          arguments: toolCall(callId).function.arguments,
+        })),
+      });
+    },
+  };
+}
+
+/** A call of a tool that needs approval. */
+export function toolCall(id: string) {
+  return { id, type: "function", function: { name: "http_request", arguments: `{"url": "https://example.com/${id}"}` } };
+}
+
+/** The reason with which a call fails; undefined when it succeeds. */
+export async function reasonFor(call: Promise<unknown>): Promise<ErrorReason | undefined> {
+  return call.then(
+    () => undefined,
+    (error) => reasonOf(error),
+  );
+}
+
+export { ErrorReason };

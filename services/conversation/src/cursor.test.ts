@@ -1,0 +1,29 @@
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { expect, test } from "vitest";
+import { decodeCursor, encodeCursor, listStart } from "./cursor.ts";
+
+const place = { createdUs: 1_764_000_000_123_456, id: "019ab3c4-0000-7000-8000-00000000abcd" };
+
+test("a cursor leads back to its place, in the alphabet of URLs", () => {
+  const cursor = encodeCursor(place);
+  expect(cursor).toMatch(/^[\w-]{1,200}$/);
+  expect(decodeCursor(cursor)).toEqual(place);
+});
+
+test("no cursor is the start of the list", () => {
+  expect(decodeCursor("")).toBe(listStart);
+});
+
+const forged = ["x", "%%%", "1", Buffer.from("1.2").toString("base64url"), `${encodeCursor(place)}=`, ` ${encodeCursor(place)}`];
+test.each([...forged, encodeCursor({ ...place, id: "' or 1=1" }), encodeCursor({ ...place, createdUs: -1 })])(
+  "refuses a cursor that no page has given: %s",
+  (cursor) => {
+    let reason: ErrorReason | undefined;
+    try {
+      decodeCursor(cursor);
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+    expect(reason).toBe(ErrorReason.INVALID_REQUEST);
+  },
+);

@@ -1,0 +1,84 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity";
+import type { Logger } from "@turnwright/platform/logger";
+import type pg from "pg";
+import { checkCommit } from "./commit-rules.ts";
+import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { withGrants } from "./grants.ts";
+import { decideApprovals } from "./store/approvals.ts";
+import { beginRun } from "./store/begin-run.ts";
+import { commitRun } from "./store/commit-run.ts";
+import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
+
+/** The handlers of the record. Every one of them sees the caller's conversations only. */
+export function conversationHandlers({ pool }: { pool: pg.Pool }): ServiceImpl<typeof ConversationService> {
+  return {
+    async listConversations({ limit = 50, cursor }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const { next, ...page } = await listConversations(pool, { userId, after: decodeCursor(cursor), limit });
+      return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async getConversation({ conversationId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return getConversation(pool, { userId, conversationId });
+    },
+    async listMessages({ conversationId, limit = 100, after = 0 }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return listMessages(pool, { userId, conversationId, after, limit });
+    },
+    async deleteConversation({ conversationId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      await deleteConversation(pool, { userId, conversationId });
+      return {};
+    },
+  };
+}
+
+/** The handlers of the journal. The owner of a run is always the identity that travels with the call. */
+export function journalHandlers({
+  pool,
+  logger,
+  meshSecret,
+}: {
+  pool: pg.Pool;
+  logger: Logger;
+  /** Signs the grants of approved calls. */
+  meshSecret: string;
+}): ServiceImpl<typeof JournalService> {
+  return {
+    async beginRun(request, ctx) {
+      const { userId, tokenId } = requireIdentity(ctx);
+      if (request.message.includes("\0")) {
+        throw fail(ErrorReason.INVALID_REQUEST, "message: must not have NUL characters", { param: "message" });
+      }
+      const { context, superseded } = await beginRun(pool, { request, userId, tokenId, owner: callerOf(ctx) });
+      if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
+      return { context };
+    },
+    async commitRun(request, ctx) {
+      const { userId } = requireIdentity(ctx);
+      checkCommit(request);
+      return { messages: await commitRun(pool, userId, request) };
+    },
+    async decideApprovals({ conversationId, approved, reason, calls, contextLimit }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      if (approved === undefined && calls.length === 0) {
+        throw fail(ErrorReason.INVALID_REQUEST, "approved: needed unless single calls are decided", { param: "approved" });
+      }
+      const decisions = { calls, approved, reason };
+      const settlement = await decideApprovals(pool, { conversationId, userId, owner: callerOf(ctx), contextLimit, decisions });
+      const { conversation, context } = settlement;
+      if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
+      return create(DecideApprovalsResponseSchema, { conversation, context });
+    },
+  };
+}
+
+/** The service that drives the run. */
+function callerOf(ctx: HandlerContext): string {
+  return ctx.values.get(callerServiceKey) ?? "";
+}

@@ -1,0 +1,207 @@
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { detailOf } from "@turnwright/platform/errors";
+import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  meshSecret,
+  type Person,
+  reasonFor,
+  startConversation,
+  toolCall,
+} from "../conversation-fixture.ts";
+
+let fixture: ConversationFixture;
+let person: Person;
+beforeAll(async () => {
+  fixture = await startConversation();
+  person = fixture.person();
+});
+afterAll(() => fixture.stop());
+
+async function parked(...callIds: string[]) {
+  const context = await person.begin({ message: "Send it" });
+  await person.park(context, callIds);
+  return { context, conversationId: context.conversation?.id ?? "" };
+}
+
+describe("deciding all calls", () => {
+  test("claims the run for the caller, with its context and a grant for each approved call", async () => {
+    const { context, conversationId } = await parked("c1", "c2");
+    const response = await person.journal.decideApprovals({
+      conversationId,
+      approved: true,
+      reason: "fine",
+      calls: [{ callId: "c2", approved: false, reason: "not this one" }],
+    });
+    expect(response.conversation).toMatchObject({ id: conversationId, status: "active" });
+    expect(response.context?.run).toMatchObject({ id: context.run?.id, epoch: 2, node: "approve", state: '{ "round": 1 }' });
+    expect(response.context?.run?.status).toBe(RunStatus.RUNNING);
+    expect(response.context?.messages.map(({ role }) => role)).toEqual(["user", "assistant"]);
+    expect(response.context?.messages[1]?.toolCalls).toMatchObject([{ id: "c1" }, { id: "c2" }]);
+    const [first, second] = response.context?.decisions ?? [];
+    expect(first).toMatchObject({ callId: "c1", approved: true, reason: "fine", arguments: "" });
+    expect(second).toMatchObject({ callId: "c2", approved: false, reason: "not this one", grant: "" });
+    const claims = {
+      runId: context.run?.id ?? "",
+      callId: "c1",
+      tool: "http_request",
+      toolVersion: "3",
+      argumentsHash: hashArguments(toolCall("c1").function.arguments),
+    };
+    expect(await verifyGrant(meshSecret, first?.grant ?? "", claims)).toBe(true);
+    expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, callId: "c2" })).toBe(false);
+    const { rows } = await fixture.pool.query(
+      "select call_id, status, reason, decided_by, decided_at is not null as dated from approvals where run_id = $1 order by position",
+      [context.run?.id],
+    );
+    expect(rows).toEqual([
+      { call_id: "c1", status: "approved", reason: "fine", decided_by: person.userId, dated: true },
+      { call_id: "c2", status: "rejected", reason: "not this one", decided_by: person.userId, dated: true },
+    ]);
+    const events = await fixture.pool.query("select type, payload from run_events where run_id = $1", [context.run?.id]);
+    expect(events.rows).toEqual([
+      {
+        type: "resumed",
+        payload: {
+          calls: [
+            { call_id: "c1", approved: true },
+            { call_id: "c2", approved: false },
+          ],
+        },
+      },
+    ]);
+  });
+
+  test("fences off the epoch that parked and sets the deadline anew", async () => {
+    const { context, conversationId } = await parked("c1");
+    const { context: resumed } = await person.journal.decideApprovals({ conversationId, approved: false });
+    expect(await reasonFor(person.answer(context))).toBe(ErrorReason.STALE_EPOCH);
+    const { rows } = await fixture.pool.query("select deadline_at > now() as open from runs where run_id = $1", [
+      context.run?.id,
+    ]);
+    expect(rows).toEqual([{ open: true }]);
+    if (resumed !== undefined) await person.answer(resumed, "Then not.");
+    expect((await person.begin({ conversationId })).conversation?.messageCount).toBe(4);
+  });
+
+  test("gives the whole waiting round, whatever the context's limit", async () => {
+    const context = await person.begin();
+    const calls = ["c1", "c2", "c3"];
+    await person.commit(context, {
+      status: RunStatus.WAITING,
+      messages: [
+        { role: "assistant", toolCalls: calls.map(toolCall) },
+        { role: "tool", toolCallId: "c1", content: "1" },
+        { role: "tool", toolCallId: "c2", content: "2" },
+      ],
+      approvals: [{ callId: "c3", toolName: "http_request", arguments: "{}" }],
+    });
+    const conversationId = context.conversation?.id ?? "";
+    const response = await person.journal.decideApprovals({ conversationId, approved: true, contextLimit: 1 });
+    expect(response.context?.messages.map(({ role }) => role)).toEqual(["assistant", "tool", "tool"]);
+  });
+
+  test("sees the calls of this round only when a run parks again with the same ids", async () => {
+    const { conversationId } = await parked("c1");
+    const { context } = await person.journal.decideApprovals({ conversationId, approved: true });
+    if (context === undefined) throw new Error("not resumed");
+    await person.commit(context, {
+      status: RunStatus.RUNNING,
+      messages: [{ role: "tool", toolCallId: "c1", content: "sent" }],
+    });
+    await person.park(context, ["c1", "c2"]);
+    const response = await person.journal.decideApprovals({ conversationId, approved: false });
+    expect(response.context?.run?.epoch).toBe(3);
+    expect(response.context?.decisions.map(({ callId, approved }) => [callId, approved])).toEqual([
+      ["c1", false],
+      ["c2", false],
+    ]);
+  });
+});
+
+describe("deciding single calls", () => {
+  test("leaves the run parked until none is pending, then hands out all decisions", async () => {
+    const { conversationId } = await parked("c1", "c2", "c3");
+    const decide = (callId: string, approved: boolean) =>
+      person.journal.decideApprovals({ conversationId, calls: [{ callId, approved, reason: callId }] });
+    const first = await decide("c2", true);
+    expect(first.context).toBeUndefined();
+    expect(first.conversation?.status).toBe("pending_approval");
+    const { pendingApprovals } = await person.conversations.getConversation({ conversationId });
+    expect(pendingApprovals.map(({ callId }) => callId)).toEqual(["c1", "c3"]);
+    expect(await reasonFor(decide("c2", false))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    await decide("c1", false);
+    const last = await decide("c3", true);
+    expect(last.context?.decisions).toMatchObject([
+      { callId: "c1", approved: false, reason: "c1", grant: "" },
+      { callId: "c2", approved: true, reason: "c2" },
+      { callId: "c3", approved: true, reason: "c3" },
+    ]);
+    expect(last.context?.decisions.filter(({ grant }) => grant !== "")).toHaveLength(2);
+  });
+
+  test("raced call by call, exactly one of them finds the run complete", async () => {
+    const ids = Array.from({ length: 10 }, (_, index) => `c${index}`);
+    const { conversationId } = await parked(...ids);
+    const responses = await Promise.all(
+      ids.map((callId) => person.journal.decideApprovals({ conversationId, calls: [{ callId, approved: true }] })),
+    );
+    const resumed = responses.filter(({ context }) => context !== undefined);
+    expect(resumed).toHaveLength(1);
+    expect(resumed[0]?.context?.decisions.map(({ callId }) => callId)).toEqual(ids);
+  });
+
+  test.each([
+    { calls: [{ callId: "nope", approved: true }], param: "calls[0].call_id" },
+    {
+      calls: [
+        { callId: "c1", approved: true },
+        { callId: "c1", approved: false },
+      ],
+      param: "calls[1].call_id",
+    },
+    { calls: [], param: "approved" },
+  ])("refuses calls that the run does not wait for, whole: $param", async ({ calls, param }) => {
+    const { conversationId } = await parked("c1");
+    const error = await person.journal.decideApprovals({ conversationId, calls }).catch((error: unknown) => error);
+    expect(detailOf(error)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param });
+    expect((await person.conversations.getConversation({ conversationId })).pendingApprovals).toHaveLength(1);
+  });
+});
+
+test("of twenty racing decisions one wins and the others are told so", async () => {
+  const { conversationId, context } = await parked("c1", "c2");
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 20 }, (_, index) =>
+      person.journal.decideApprovals({ conversationId, approved: index % 2 === 0, reason: String(index) }),
+    ),
+  );
+  const won = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+  expect(won).toHaveLength(1);
+  for (const outcome of outcomes) {
+    if (outcome.status === "rejected")
+      expect(await reasonFor(Promise.reject(outcome.reason))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+  }
+  const { rows } = await fixture.pool.query("select distinct reason from approvals where run_id = $1", [context.run?.id]);
+  expect(rows).toEqual([{ reason: won[0]?.context?.decisions[0]?.reason }]);
+});
+
+test("nothing is decided where nothing waits, in another's conversation, and in a deleted one", async () => {
+  const idle = await person.begin();
+  expect(await reasonFor(person.journal.decideApprovals({ conversationId: idle.conversation?.id, approved: true }))).toBe(
+    ErrorReason.NOTHING_TO_APPROVE,
+  );
+  const { conversationId } = await parked("c1");
+  expect(await reasonFor(fixture.person().journal.decideApprovals({ conversationId, approved: true }))).toBe(
+    ErrorReason.NOT_FOUND,
+  );
+  expect(await reasonFor(person.journal.decideApprovals({ conversationId: uuidv7(), approved: true }))).toBe(
+    ErrorReason.NOT_FOUND,
+  );
+  expect((await person.conversations.getConversation({ conversationId })).pendingApprovals).toHaveLength(1);
+  await person.conversations.deleteConversation({ conversationId });
+  expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(ErrorReason.NOT_FOUND);
+});

@@ -1,0 +1,156 @@
+import { create } from "@bufbuild/protobuf";
+import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
+import { type DecidedCall, DecidedCallSchema, type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { type Queryable, type Tx, transaction } from "@turnwright/platform/postgres";
+import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
+import type pg from "pg";
+import { wholeRounds } from "../context.ts";
+import { type Decision, type Decisions, decide } from "../decisions.ts";
+import { readMessages } from "./messages.ts";
+import {
+  type ApprovalRow,
+  approvalColumns,
+  type ConversationRow,
+  conversationColumns,
+  type RunRow,
+  runColumns,
+  toConversation,
+  toRun,
+} from "./rows.ts";
+
+/** A decided call, and what its grant must say when it was approved. */
+export interface SettledCall {
+  readonly decided: DecidedCall;
+  readonly claims: GrantClaims;
+}
+
+/** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */
+export interface Settlement {
+  readonly conversation: Conversation;
+  /** The run, claimed, when no call is left pending; its decisions are to be filled in. */
+  readonly context?: RunContext;
+  readonly calls: readonly SettledCall[];
+}
+
+const defaultContextLimit = 100;
+/** More than any round has: what is read of a parked round when its beginning lies before the context. */
+const longestRound = 1_000;
+
+const lockSql = `
+select run_id, epoch from runs
+where conversation_id = $1 and user_id = $2 and status = 'waiting'
+for no key update`;
+
+const roundSql = `
+select ${approvalColumns} from approvals
+where run_id = $1 and epoch = $2 and user_id = $3
+order by position`;
+
+const decideSql = `
+update approvals a
+set status = case when d.approved then 'approved' else 'rejected' end, reason = d.reason, decided_by = $2, decided_at = now()
+from unnest($3::uuid[], $4::boolean[], $5::text[]) as d(id, approved, reason)
+where a.id = d.id and a.run_id = $1 and a.status = 'pending'`;
+
+const claimSql = `
+with claimed as (
+  update runs r
+  set status = 'running', epoch = r.epoch + 1, seq = r.seq + 1, owner = $3, updated_at = now(),
+    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  where r.run_id = $1 and r.user_id = $2
+  returning ${runColumns}, r.seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'resumed', $4::json from claimed
+), opened as (
+  update conversations set status = 'active', updated_at = now()
+  where id = (select conversation_id from claimed) and user_id = $2 and deleted_at is null
+  returning ${conversationColumns}
+)
+select row_to_json(claimed) as run, row_to_json(opened) as conversation from claimed, opened`;
+
+const conversationSql = `
+select ${conversationColumns} from conversations
+where id = $1 and user_id = $2 and deleted_at is null`;
+
+/**
+ * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
+ * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for.
+ */
+export function decideApprovals(
+  pool: pg.Pool,
+  asked: { conversationId: string; userId: string; owner: string; contextLimit: number; decisions: Decisions },
+): Promise<Settlement> {
+  const { conversationId, userId } = asked;
+  return transaction(pool, async (tx) => {
+    const parked = (await tx.query<{ run_id: string; epoch: number }>(lockSql, [conversationId, userId])).rows[0];
+    const conversation = await findConversation(tx, conversationId, userId);
+    if (parked === undefined) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
+    const { rows: round } = await tx.query<ApprovalRow>(roundSql, [parked.run_id, parked.epoch, userId]);
+    const made = decide(round, asked.decisions);
+    await tx.query(decideSql, [
+      parked.run_id,
+      userId,
+      made.map(({ id }) => id),
+      made.map(({ approved }) => approved),
+      made.map(({ reason }) => reason),
+    ]);
+    const calls = settledCalls(round, made);
+    if (calls.length < round.length) return { conversation, calls };
+    const context = await claim(tx, { ...asked, runId: parked.run_id, calls });
+    return { conversation: context.conversation ?? conversation, context, calls };
+  });
+}
+
+async function findConversation(db: Queryable, conversationId: string, userId: string): Promise<Conversation> {
+  const { rows } = await db.query<ConversationRow>(conversationSql, [conversationId, userId]);
+  if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
+  return toConversation(rows[0]);
+}
+
+function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]): SettledCall[] {
+  const byId = new Map(made.map((decision) => [decision.id, decision]));
+  return round.flatMap((row) => {
+    const decision = byId.get(row.id);
+    if (decision === undefined && row.status === "pending") return [];
+    const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
+    return {
+      decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason }),
+      claims: {
+        runId: row.run_id,
+        callId: row.call_id,
+        tool: row.tool_name,
+        toolVersion: row.tool_version,
+        argumentsHash: hashArguments(row.arguments),
+      },
+    };
+  });
+}
+
+async function claim(
+  tx: Tx,
+  asked: { runId: string; userId: string; owner: string; contextLimit: number; calls: readonly SettledCall[] },
+): Promise<RunContext> {
+  const limit = asked.contextLimit || defaultContextLimit;
+  const payload = JSON.stringify({
+    calls: asked.calls.map(({ decided: { callId, approved } }) => ({ call_id: callId, approved })),
+  });
+  const { rows } = await tx.query<{ run: RunRow; conversation: ConversationRow }>(claimSql, [
+    asked.runId,
+    asked.userId,
+    asked.owner,
+    payload,
+  ]);
+  if (rows[0] === undefined) throw new Error("the run that this transaction holds is gone");
+  const conversation = toConversation(rows[0].conversation);
+  const read = (count: number) =>
+    readMessages(tx, {
+      conversationId: conversation.id,
+      after: conversation.messageCount - count,
+      upTo: conversation.messageCount,
+    });
+  let messages = wholeRounds(await read(limit), limit, true);
+  // The round itself is longer than the limit.
+  if (messages.length === 0) messages = wholeRounds(await read(longestRound), limit, true);
+  return create(RunContextSchema, { run: toRun(rows[0].run), conversation, messages });
+}

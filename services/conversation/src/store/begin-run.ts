@@ -1,0 +1,204 @@
+import { create } from "@bufbuild/protobuf";
+import { type Conversation, type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import type { BeginRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
+import { type RunContext, RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { isUniqueViolation } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import type pg from "pg";
+import { wholeRounds } from "../context.ts";
+import { titleOf } from "../title.ts";
+import { readMessages } from "./messages.ts";
+import {
+  type ConversationRow,
+  conversationColumns,
+  type MessageRow,
+  messageColumns,
+  toConversation,
+  toMessage,
+  toTimestamp,
+} from "./rows.ts";
+
+/** A turn to open, and who opens it. */
+export interface Opening {
+  readonly request: BeginRunRequest;
+  readonly userId: string;
+  /** UUID of the credential, or empty. */
+  readonly tokenId: string;
+  /** The service that drives the run. */
+  readonly owner: string;
+}
+
+const defaultContextLimit = 100;
+const defaultDeadlineSeconds = 600;
+
+const createSql = `
+with opened as (
+  insert into conversations (id, user_id, title, agent_type, message_count, active_run_id)
+  values ($1, $2, $3, $4, 1, $7)
+  returning ${conversationColumns}
+), counted as (
+  insert into user_totals (user_id, conversations) values ($2, 1)
+  on conflict (user_id) do update set conversations = user_totals.conversations + 1
+), said as (
+  insert into messages (conversation_id, id, sequence_number, role, content) values ($1, $5, 1, 'user', $6)
+), started as (
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at)
+  values ($7, $1, $2, $8, 'running', 1, $9, $10, $11::integer, now() + $11::integer * interval '1 second')
+)
+select row_to_json(opened) as conversation, null as live, true as known, null as messages, now() as at from opened`;
+
+/**
+ * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`, which reads it,
+ * and `started` after both. What this statement sees of runs and messages is as old as its start; after a wait for the conversation
+ * only that row is current. So its own `active_run_id` decides whether the way is free, and messages may be missing (see `earlier`).
+ * Exported for the test of its plan.
+ */
+export const continueSql = `
+with live as (
+  select run_id, status, status <> 'waiting' and coalesce(deadline_at <= now(), false) as overdue
+  from runs
+  where conversation_id = $1 and user_id = $2 and status in ('queued', 'running', 'waiting')
+  for no key update
+), superseded as (
+  update runs r
+  set status = 'failed', error = 'The run passed its deadline.', epoch = r.epoch + 1, seq = r.seq + 1, updated_at = now()
+  from live
+  where r.run_id = live.run_id and live.overdue
+  returning r.run_id, r.seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload)
+  select run_id, seq, 'failed', '{"reason":"deadline"}'::json from superseded
+), opened as (
+  update conversations
+  set message_count = message_count + 1, active_run_id = $5, updated_at = now(), last_message_at = now()
+  where id = $1 and user_id = $2 and deleted_at is null
+    and not exists (select from live where not overdue)
+    and active_run_id is not distinct from (select run_id from superseded)
+  returning ${conversationColumns}
+), said as (
+  insert into messages (conversation_id, id, sequence_number, role, content)
+  select id, $3, message_count, 'user', $4 from opened
+), started as (
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at)
+  select $5, id, user_id, $6, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second' from opened
+)
+select row_to_json(opened) as conversation, live.status as live, now() as at,
+  opened.id is not null
+    or exists (select from conversations where id = $1 and user_id = $2 and deleted_at is null) as known,
+  (
+    select json_agg(m order by m.sequence_number)
+    from (
+      select ${messageColumns} from messages
+      where conversation_id = opened.id
+        and sequence_number > opened.message_count - $10::integer and sequence_number < opened.message_count
+    ) m
+  ) as messages
+from (select) as always left join opened on true left join live on true`;
+
+interface OpenedRow {
+  readonly conversation: ConversationRow | null;
+  /** Status of the run that was under way, or overdue, when the statement began. */
+  readonly live: string | null;
+  /** The user has this conversation. */
+  readonly known: boolean;
+  readonly messages: MessageRow[] | null;
+  readonly at: Date;
+}
+
+/** An opened turn. */
+export interface Opened {
+  readonly context: RunContext;
+  /** A run that had passed its deadline was ended to make room. */
+  readonly superseded: boolean;
+}
+
+/**
+ * Stores the user's message and opens a run, claimed for the caller, in one statement. The context ends with the user's message and
+ * has whole rounds only. Throws NOT_FOUND, CONVERSATION_BUSY, PENDING_APPROVAL; CONFLICT when the run exists.
+ */
+export async function beginRun(pool: pg.Pool, opening: Opening): Promise<Opened> {
+  const { request } = opening;
+  const limit = request.contextLimit || defaultContextLimit;
+  const messageId = uuidv7();
+  const row = await open(pool, opening, messageId, limit);
+  if (row.conversation === null) throw refusal(row);
+  const conversation = toConversation(row.conversation);
+  const said = create(MessageSchema, {
+    id: messageId,
+    conversationId: conversation.id,
+    role: "user",
+    content: request.message,
+    sequenceNumber: conversation.messageCount,
+    createdAt: toTimestamp(row.at),
+  });
+  const before = await earlier(pool, conversation, row.messages ?? [], limit - 1);
+  const context = create(RunContextSchema, {
+    run: create(RunSchema, {
+      id: request.runId,
+      conversationId: conversation.id,
+      userId: opening.userId,
+      tokenId: opening.tokenId,
+      status: RunStatus.RUNNING,
+      epoch: 1,
+      graphVersion: request.graphVersion,
+      createdAt: toTimestamp(row.at),
+      updatedAt: toTimestamp(row.at),
+    }),
+    conversation,
+    messages: [...wholeRounds(before, limit - 1), said],
+  });
+  return { context, superseded: row.live !== null };
+}
+
+async function open(pool: pg.Pool, opening: Opening, messageId: string, limit: number): Promise<OpenedRow> {
+  const { request, userId, owner } = opening;
+  const tokenId = opening.tokenId || null;
+  const deadlineSeconds = request.deadlineSeconds || defaultDeadlineSeconds;
+  const { runId, conversationId, message, agentType, graphVersion } = request;
+  const begin = [messageId, message, runId];
+  const query =
+    conversationId === ""
+      ? {
+          name: "run-begin-new",
+          text: createSql,
+          values: [uuidv7(), userId, titleOf(message), agentType, ...begin, tokenId, owner, graphVersion, deadlineSeconds],
+        }
+      : {
+          name: "run-begin",
+          text: continueSql,
+          values: [conversationId, userId, ...begin, tokenId, owner, graphVersion, deadlineSeconds, limit],
+        };
+  try {
+    const { rows } = await pool.query<OpenedRow>(query);
+    if (rows[0] === undefined) throw new Error("a begin of a run always answers with one row");
+    return rows[0];
+  } catch (error) {
+    if (isUniqueViolation(error, "runs_pkey")) throw fail(ErrorReason.CONFLICT, "This run exists already.", { param: "run_id" });
+    throw error;
+  }
+}
+
+function refusal({ known, live }: OpenedRow) {
+  if (!known) return fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
+  if (live === "waiting") {
+    return fail(ErrorReason.PENDING_APPROVAL, "This conversation waits for an approval; decide it first.");
+  }
+  return fail(ErrorReason.CONVERSATION_BUSY, "Another message of this conversation is being answered.");
+}
+
+/**
+ * The messages before the user's. Numbers have no gaps, so a missing last one shows that a run ended between the statement's start
+ * and its lock; only then they are read again.
+ */
+async function earlier(
+  pool: pg.Pool,
+  conversation: Conversation,
+  rows: readonly MessageRow[],
+  limit: number,
+): Promise<Message[]> {
+  const { id: conversationId, messageCount } = conversation;
+  const upTo = messageCount - 1;
+  if (limit === 0 || (rows.at(-1)?.sequence_number ?? 0) === upTo) return rows.map((row) => toMessage(conversationId, row));
+  return readMessages(pool, { conversationId, after: upTo - limit, upTo });
+}

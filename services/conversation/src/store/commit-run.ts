@@ -1,0 +1,133 @@
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import type pg from "pg";
+import { messagesParameter, runStatusName, storable, toStorable, toTimestamp } from "./rows.ts";
+
+/** The last part of the statement when the run parks: the calls that wait. A commit without any is spared its cost. */
+const parkedSql = `, parked as (
+  insert into approvals (id, conversation_id, run_id, user_id, epoch, position, call_id, tool_name, tool_version, arguments)
+  select a.id, fenced.conversation_id, fenced.run_id, $2, $3, a.n, a.call_id, a.tool_name, a.tool_version, a.arguments
+  from fenced, json_to_recordset($20::json)
+    as a(n integer, id uuid, call_id text, tool_name text, tool_version text, arguments text)
+)`;
+
+/**
+ * `fenced` is the fence: without a row from it nothing else has anything to write. It locks the run, then `moved` locks the
+ * conversation, whose new count numbers the messages. The JSON lists are read on their own and joined to one row, never to a table, so
+ * no estimate of their length can lead to a scan.
+ */
+const commitSql = (parked: string) => `
+with fenced as (
+  update runs
+  set status = $4, node = $5, state = coalesce($6::json, state), seq = seq + $18::integer, updated_at = now(),
+    prompt_tokens = prompt_tokens + $7, completion_tokens = completion_tokens + $8, total_tokens = total_tokens + $9,
+    cost = cost + $10, tool_call_count = tool_call_count + $11, error = $12,
+    model = case when $13 = '' then model else $13 end, agent = case when $14 = '' then agent else $14 end,
+    deadline_at = case when $4 = 'waiting' then null else deadline_at end
+  where run_id = $1 and user_id = $2 and epoch = $3 and status = 'running'
+  returning run_id, conversation_id, seq
+), moved as (
+  update conversations c
+  set message_count = c.message_count + $16::integer, tool_call_count = c.tool_call_count + $11,
+    total_tokens = c.total_tokens + $9, total_cost = c.total_cost + $10, status = $15, current_node = $5,
+    active_run_id = case when $4 in ('queued', 'running', 'waiting') then c.active_run_id end,
+    model = case when $13 = '' then c.model else $13 end, updated_at = now(),
+    last_message_at = case when $16::integer > 0 then now() else c.last_message_at end
+  from fenced
+  where c.id = fenced.conversation_id
+  returning c.id, c.message_count - $16::integer as before
+), stored as (
+  insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
+    prompt_tokens, completion_tokens, latency_ms)
+  select moved.id, m.id, moved.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
+    m.prompt_tokens, m.completion_tokens, m.latency_ms
+  from moved, json_to_recordset($17::json)
+    as m(n integer, id uuid, role text, content text, name text, tool_calls json, tool_call_id text, model text,
+      prompt_tokens integer, completion_tokens integer, latency_ms integer)
+), logged as (
+  insert into run_events (run_id, seq, type, payload)
+  select fenced.run_id, fenced.seq - $18::integer + e.n, e.type, e.payload::json
+  from fenced, json_to_recordset($19::json) as e(n integer, type text, payload text)
+)${parked}
+select moved.id as conversation_id, moved.before, now() as at,
+  case when moved.id is null then exists (select from runs where run_id = $1 and user_id = $2) else true end as known
+from (select) as always left join moved on true`;
+
+const plainCommit = { name: "run-commit", text: commitSql("") };
+const parkingCommit = { name: "run-commit-park", text: commitSql(parkedSql) };
+
+interface CommittedRow {
+  readonly conversation_id: string | null;
+  /** Messages in the conversation before this step. */
+  readonly before: number;
+  readonly at: Date;
+  /** The caller has such a run. */
+  readonly known: boolean;
+}
+
+/**
+ * Commits a step of a run in one statement, all or nothing. Returns the messages with their numbers and times. Throws STALE_EPOCH when
+ * the run has another epoch or is not running, NOT_FOUND when the user has no such run.
+ */
+export async function commitRun(pool: pg.Pool, userId: string, request: CommitRunRequest): Promise<Message[]> {
+  const { messages, events, approvals, usage } = request;
+  const promptTokens = usage?.promptTokens ?? 0;
+  const completionTokens = usage?.completionTokens ?? 0;
+  const parks = request.status === RunStatus.WAITING;
+  const stored = messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
+  const values = [
+    request.runId,
+    userId,
+    request.epoch,
+    runStatusName(request.status),
+    storable(request.node),
+    request.state || null,
+    promptTokens,
+    completionTokens,
+    usage?.totalTokens || promptTokens + completionTokens,
+    request.cost,
+    request.toolCalls,
+    storable(request.error),
+    storable(request.model),
+    storable(request.agent),
+    parks ? "pending_approval" : "active",
+    messages.length,
+    messagesParameter(stored),
+    events.length,
+    JSON.stringify(events.map(({ type, payload }, index) => ({ n: index + 1, type: storable(type), payload: payload || null }))),
+  ];
+  if (parks) values.push(approvalsParameter(approvals));
+  const { rows } = await pool.query<CommittedRow>({ ...(parks ? parkingCommit : plainCommit), values }).catch(rethrow);
+  const row = rows[0];
+  if (row === undefined || !row.known) throw fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
+  const conversationId = row.conversation_id;
+  if (conversationId === null) {
+    throw fail(ErrorReason.STALE_EPOCH, "This run has ended, is parked, or belongs to a newer owner.", { param: "epoch" });
+  }
+  const createdAt = toTimestamp(row.at);
+  return stored.map((message, index) => ({ ...message, conversationId, sequenceNumber: row.before + index + 1, createdAt }));
+}
+
+function approvalsParameter(approvals: CommitRunRequest["approvals"]): string {
+  return JSON.stringify(
+    approvals.map((approval, index) => ({
+      n: index + 1,
+      id: approval.id || uuidv7(),
+      call_id: storable(approval.callId),
+      tool_name: storable(approval.toolName),
+      tool_version: storable(approval.toolVersion),
+      arguments: storable(approval.arguments),
+    })),
+  );
+}
+
+function rethrow(error: unknown): never {
+  // invalid_text_representation and untranslatable_character: ids are checked before, so it is a JSON text that is none.
+  if (error instanceof Error && "code" in error && (error.code === "22P02" || error.code === "22P05")) {
+    throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
+  }
+  throw error;
+}

@@ -1,0 +1,148 @@
+import { transaction } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
+import { listStart } from "../cursor.ts";
+import { continueSql } from "./begin-run.ts";
+import { listSql } from "./conversations.ts";
+
+let fixture: ConversationFixture;
+let person: Person;
+beforeAll(async () => {
+  fixture = await startConversation({ max: 4 });
+  person = fixture.person();
+});
+afterAll(() => fixture.stop());
+
+/** A conversation of ended turns. */
+async function conversationOf(messageCount: number): Promise<string> {
+  const context = await person.begin();
+  await person.answer(context);
+  const conversationId = context.conversation?.id ?? "";
+  await fixture.pool.query(
+    `insert into messages (conversation_id, id, sequence_number, role, content)
+     select $1, gen_random_uuid(), n, case n % 2 when 1 then 'user' else 'assistant' end, repeat('word ', 20)
+     from generate_series(3, $2) n`,
+    [conversationId, messageCount],
+  );
+  await fixture.pool.query("update conversations set message_count = $2 where id = $1", [conversationId, messageCount]);
+  return conversationId;
+}
+
+interface PlanNode {
+  readonly "Node Type": string;
+  readonly "Shared Hit Blocks": number;
+  readonly "Shared Read Blocks": number;
+  readonly Plans?: readonly PlanNode[];
+}
+
+function nodeTypes(node: PlanNode): string[] {
+  return [node["Node Type"], ...(node.Plans ?? []).flatMap(nodeTypes)];
+}
+
+test("a turn's begin reads by index only, and as much at 20,000 messages as at 20, with a plan made on empty tables", async () => {
+  const plans = await transaction(fixture.pool, async (tx) => {
+    // The plan that a prepared statement ends up with, made when the planner has every reason to read whole tables.
+    await tx.query("set local plan_cache_mode = force_generic_plan");
+    await tx.query(`prepare begin_run as ${continueSql}`);
+    const explain = async (conversationId: string): Promise<PlanNode> => {
+      const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
+      const { rows } = await tx.query(
+        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20)`,
+      );
+      return rows[0]["QUERY PLAN"][0].Plan;
+    };
+    await explain(uuidv7());
+    const conversations = [await conversationOf(20), await conversationOf(20_000)];
+    const plans: PlanNode[] = [];
+    for (const id of conversations) plans.push(await explain(id));
+    return plans;
+  });
+  const [small, large] = plans.map((plan) => plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]);
+  expect(plans.flatMap(nodeTypes)).not.toContain("Seq Scan");
+  expect(plans.flatMap(nodeTypes).some((type) => /^(Index|Bitmap Index)/.test(type))).toBe(true);
+  expect(large).toBeLessThanOrEqual((small ?? 0) * 1.2);
+});
+
+test("a page of a list reads no more when its owner has 20,000 conversations", async () => {
+  const many = fixture.person();
+  const few = fixture.person();
+  for (const [{ userId }, count] of [
+    [few, 60],
+    [many, 20_000],
+  ] as const) {
+    await fixture.pool.query(
+      "insert into conversations (id, user_id, created_at) select gen_random_uuid(), $1, now() - n * interval '1 minute' from generate_series(1, $2) n",
+      [userId, count],
+    );
+  }
+  const blocksOf = async ({ userId }: Person) => {
+    const { rows } = await fixture.pool.query(`explain (analyze, buffers, format json) ${listSql}`, [
+      userId,
+      listStart.createdUs,
+      listStart.id,
+      51,
+    ]);
+    const plan: PlanNode = rows[0]["QUERY PLAN"][0].Plan;
+    expect(nodeTypes(plan)).not.toContain("Seq Scan");
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
+  };
+  await fixture.pool.query("vacuum analyze conversations");
+  expect(await blocksOf(many)).toBeLessThanOrEqual((await blocksOf(few)) * 1.2 + 2);
+});
+
+test("64 conversations at once get through four connections", async () => {
+  const turns = Array.from({ length: 64 }, async () => {
+    const first = await person.begin();
+    await person.answer(first);
+    const second = await person.begin({ conversationId: first.conversation?.id });
+    await person.park(second, ["c1"]);
+    const { context } = await person.journal.decideApprovals({ conversationId: first.conversation?.id, approved: true });
+    if (context !== undefined) await person.answer(context);
+    return context?.conversation?.messageCount;
+  });
+  expect(await Promise.all(turns)).toEqual(Array(64).fill(4));
+});
+
+test("begins, ends, overdue runs, decisions and deletions of the same conversations never lock each other out", async () => {
+  const contexts = await Promise.all(Array.from({ length: 4 }, () => person.begin()));
+  const reasons = new Set<ErrorReason | undefined>();
+  const turns = contexts.flatMap(({ conversation }) => {
+    const conversationId = conversation?.id ?? "";
+    return Array.from({ length: 16 }, async (_, index) => {
+      for (let round = 0; round < 6; round += 1) {
+        const expire = fixture.pool.query(
+          "update runs set deadline_at = now() where conversation_id = $1 and status = 'running'",
+          [conversationId],
+        );
+        const begun = person.begin({ conversationId });
+        reasons.add(await reasonFor(begun));
+        await expire;
+        const context = await begun.catch(() => undefined);
+        if (context === undefined) continue;
+        reasons.add(await reasonFor(index % 2 === 0 ? person.answer(context) : person.park(context, ["c1"])));
+        reasons.add(await reasonFor(person.journal.decideApprovals({ conversationId, approved: index % 4 === 0 })));
+        if (index === 15 && round === 5)
+          reasons.add(await reasonFor(person.conversations.deleteConversation({ conversationId })));
+      }
+    });
+  });
+  await Promise.all(turns);
+  const expected: (ErrorReason | undefined)[] = [
+    undefined,
+    ErrorReason.CONVERSATION_BUSY,
+    ErrorReason.PENDING_APPROVAL,
+    ErrorReason.NOTHING_TO_APPROVE,
+    ErrorReason.STALE_EPOCH,
+    ErrorReason.NOT_FOUND,
+  ];
+  expect([...reasons].filter((reason) => !expected.includes(reason))).toEqual([]);
+  const { rows } = await fixture.pool.query(
+    `select c.id from conversations c left join messages m on m.conversation_id = c.id
+     where c.id = any($1) group by c.id
+     having max(m.sequence_number) <> c.message_count or count(*) <> c.message_count`,
+    [contexts.map(({ conversation }) => conversation?.id)],
+  );
+  expect(rows).toEqual([]);
+});

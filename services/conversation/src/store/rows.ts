@@ -1,0 +1,251 @@
+import { create } from "@bufbuild/protobuf";
+import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Approval,
+  ApprovalSchema,
+  type Conversation,
+  ConversationSchema,
+  type Message,
+  MessageSchema,
+} from "@turnwright/contract/conversation/v1/conversation";
+import { type Run, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { type ToolCall, ToolCallSchema } from "@turnwright/contract/tool/v1/tool";
+
+/** A conversation as `row_to_json` writes the columns of `conversationColumns`; times are ISO text. */
+export interface ConversationRow {
+  readonly id: string;
+  readonly user_id: string;
+  readonly title: string;
+  readonly status: string;
+  readonly agent_type: string;
+  readonly model: string;
+  readonly current_node: string;
+  readonly message_count: number;
+  readonly tool_call_count: number;
+  readonly total_tokens: number;
+  readonly total_cost: number;
+  readonly tags: string[];
+  readonly created_at: string;
+  readonly updated_at: string;
+  readonly last_message_at: string;
+}
+
+/** What `ConversationRow` needs; takes no parameters. */
+export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, message_count, tool_call_count,
+  total_tokens, total_cost, tags, created_at, updated_at, last_message_at`;
+
+const maxInt32 = 2_147_483_647;
+
+export function toConversation(row: ConversationRow): Conversation {
+  return create(ConversationSchema, {
+    id: row.id,
+    userId: row.user_id,
+    title: row.title,
+    status: row.status,
+    agentType: row.agent_type,
+    model: row.model,
+    currentNode: row.current_node,
+    messageCount: row.message_count,
+    toolCallCount: row.tool_call_count,
+    // The contract's field is 32 bits wide, the column is not.
+    totalTokens: Math.min(row.total_tokens, maxInt32),
+    totalCost: row.total_cost,
+    tags: row.tags,
+    createdAt: toTimestamp(row.created_at),
+    updatedAt: toTimestamp(row.updated_at),
+    lastMessageAt: toTimestamp(row.last_message_at),
+  });
+}
+
+/** A tool call as stored: OpenAI's format. */
+interface ToolCallRow {
+  readonly id: string;
+  readonly type: string;
+  readonly function: { readonly name: string; readonly arguments: string };
+}
+
+/** A message as `json_agg` writes the columns of `messageColumns`. */
+export interface MessageRow {
+  readonly id: string;
+  readonly role: string;
+  readonly content: string;
+  readonly name: string;
+  readonly tool_calls: ToolCallRow[] | null;
+  readonly tool_call_id: string;
+  readonly model: string;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly latency_ms: number;
+  readonly sequence_number: number;
+  readonly created_at: string;
+}
+
+/** What `MessageRow` needs. The conversation's id is known to whoever asks, so it is not repeated in each row. */
+export const messageColumns = `id, role, content, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens,
+  latency_ms, sequence_number, created_at`;
+
+export function toMessage(conversationId: string, row: MessageRow): Message {
+  return create(MessageSchema, {
+    id: row.id,
+    conversationId,
+    role: row.role,
+    content: row.content,
+    name: row.name,
+    toolCalls: row.tool_calls ?? [],
+    toolCallId: row.tool_call_id,
+    model: row.model,
+    promptTokens: row.prompt_tokens,
+    completionTokens: row.completion_tokens,
+    latencyMs: row.latency_ms,
+    sequenceNumber: row.sequence_number,
+    createdAt: toTimestamp(row.created_at),
+  });
+}
+
+/** A message as it will read when it comes back: of text that PostgreSQL can hold. */
+export function toStorable(message: Message): Message {
+  return {
+    ...message,
+    content: storable(message.content),
+    name: storable(message.name),
+    toolCalls: message.toolCalls.map(({ id, function: called }) =>
+      create(ToolCallSchema, {
+        id: storable(id),
+        type: "function",
+        function: { name: storable(called?.name ?? ""), arguments: storable(called?.arguments ?? "") },
+      }),
+    ),
+    toolCallId: storable(message.toolCallId),
+    model: storable(message.model),
+  };
+}
+
+/** Storable messages as the parameter of `json_to_recordset`; `n` is their order, from 1. */
+export function messagesParameter(messages: readonly Message[]): string {
+  return JSON.stringify(
+    messages.map((message, index) => ({
+      n: index + 1,
+      id: message.id,
+      role: message.role,
+      content: message.content,
+      name: message.name,
+      tool_calls: message.toolCalls.length === 0 ? null : message.toolCalls.map(toToolCallRow),
+      tool_call_id: message.toolCallId,
+      model: message.model,
+      prompt_tokens: message.promptTokens,
+      completion_tokens: message.completionTokens,
+      latency_ms: message.latencyMs,
+    })),
+  );
+}
+
+function toToolCallRow({ id, type, function: called }: ToolCall): ToolCallRow {
+  return { id, type, function: { name: called?.name ?? "", arguments: called?.arguments ?? "" } };
+}
+
+/** An approval as `json_agg` writes the columns of `approvalColumns`. */
+export interface ApprovalRow {
+  readonly id: string;
+  readonly conversation_id: string;
+  readonly run_id: string;
+  readonly call_id: string;
+  readonly tool_name: string;
+  readonly tool_version: string;
+  readonly arguments: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly decided_by: string | null;
+  readonly created_at: string;
+  readonly decided_at: string | null;
+}
+
+/** What `ApprovalRow` needs. */
+export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, status, reason,
+  decided_by, created_at, decided_at`;
+
+export function toApproval(row: ApprovalRow): Approval {
+  return create(ApprovalSchema, {
+    id: row.id,
+    conversationId: row.conversation_id,
+    runId: row.run_id,
+    callId: row.call_id,
+    toolName: row.tool_name,
+    toolVersion: row.tool_version,
+    arguments: row.arguments,
+    status: row.status,
+    reason: row.reason,
+    decidedBy: row.decided_by ?? "",
+    createdAt: toTimestamp(row.created_at),
+    decidedAt: row.decided_at === null ? undefined : toTimestamp(row.decided_at),
+  });
+}
+
+/** A run as `row_to_json` writes the columns of `runColumns`. */
+export interface RunRow {
+  readonly run_id: string;
+  readonly conversation_id: string;
+  readonly user_id: string;
+  readonly token_id: string | null;
+  readonly status: string;
+  readonly node: string;
+  readonly state: string | null;
+  readonly epoch: number;
+  readonly graph_version: number;
+  readonly error: string;
+  readonly created_at: string;
+  readonly updated_at: string;
+}
+
+/** What `RunRow` needs of a table or alias `r`. */
+export const runColumns = `r.run_id, r.conversation_id, r.user_id, r.token_id, r.status, r.node, r.state::text as state, r.epoch,
+  r.graph_version, r.error, r.created_at, r.updated_at`;
+
+export function toRun(row: RunRow): Run {
+  return create(RunSchema, {
+    id: row.run_id,
+    conversationId: row.conversation_id,
+    userId: row.user_id,
+    tokenId: row.token_id ?? "",
+    status: toRunStatus(row.status),
+    node: row.node,
+    state: row.state ?? "",
+    epoch: row.epoch,
+    graphVersion: row.graph_version,
+    error: row.error,
+    createdAt: toTimestamp(row.created_at),
+    updatedAt: toTimestamp(row.updated_at),
+  });
+}
+
+const runStatusNames: ReadonlyMap<RunStatus, string> = new Map([
+  [RunStatus.QUEUED, "queued"],
+  [RunStatus.RUNNING, "running"],
+  [RunStatus.WAITING, "waiting"],
+  [RunStatus.COMPLETED, "completed"],
+  [RunStatus.FAILED, "failed"],
+  [RunStatus.CANCELLED, "cancelled"],
+  [RunStatus.NEEDS_REVIEW, "needs_review"],
+]);
+
+const runStatuses = new Map([...runStatusNames].map(([status, name]) => [name, status]));
+
+/** The column's word for a status. The contract's rules have refused all others before. */
+export function runStatusName(status: RunStatus): string {
+  const name = runStatusNames.get(status);
+  if (name === undefined) throw new RangeError(`there is no word for the run status ${status}`);
+  return name;
+}
+
+function toRunStatus(name: string): RunStatus {
+  return runStatuses.get(name) ?? RunStatus.UNSPECIFIED;
+}
+
+/** A time of the database, exact to the millisecond. */
+export function toTimestamp(time: string | Date): Timestamp {
+  return timestampFromMs(typeof time === "string" ? Date.parse(time) : time.getTime());
+}
+
+/** PostgreSQL holds neither NUL nor half a surrogate pair; models and tools may send both, and a step must not be lost for it. */
+export function storable(text: string): string {
+  return text.toWellFormed().replaceAll("\0", "\ufffd");
+}

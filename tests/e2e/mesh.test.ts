@@ -1,0 +1,41 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { testRedis } from "@turnwright/testing/redis";
+import { afterAll, beforeAll } from "vitest";
+import { connectApi, restApi } from "./api.ts";
+import { describeSystem } from "./suite.ts";
+import { startSystem } from "./system.ts";
+
+const redis = await testRedis("the mesh of processes");
+const dataDir = mkdtempSync(join(tmpdir(), "turnwright-e2e-"));
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase({ services: [] });
+});
+afterAll(async () => {
+  await database?.drop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+const start = (allowedHost: string) =>
+  startSystem({
+    shape: "mesh",
+    env: {
+      DATABASE_URL: database.url,
+      REDIS_URL: redis ?? "",
+      TURNWRIGHT_DATA_DIR: dataDir,
+      TOOLS_ALLOWED_HOSTS: allowedHost,
+    },
+  });
+
+if (redis !== undefined) {
+  describeSystem("a mesh of processes, over REST", start, (system) => restApi(system.baseUrl));
+  describeSystem("a mesh of processes, over Connect", start, (system) => connectApi(system.baseUrl));
+  describeSystem("a mesh of processes, over gRPC", start, (system) =>
+    connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
+  );
+}

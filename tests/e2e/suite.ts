@@ -1,0 +1,207 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Api, ApiError } from "./api.ts";
+import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
+import type { System } from "./system.ts";
+
+/** Starts the system under test; tools may reach `allowedHost` although it is a loopback address. */
+export type StartSystem = (allowedHost: string) => Promise<System>;
+
+const chat = (content: string) => ({ model: "gpt-4o-mini", messages: [{ role: "user", content }] });
+
+async function refusal(work: Promise<unknown>): Promise<ApiError> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof ApiError) return error;
+    throw error;
+  }
+  throw new Error("The call was not refused.");
+}
+
+/** The end-to-end suite: the same expectations for every shape of the system and every surface. */
+export function describeSystem(shape: string, start: StartSystem, apiOf: (system: System) => Api): void {
+  describe(`Turnwright as ${shape}`, () => {
+    let effects: EffectCounter;
+    let system: System;
+    let api: Api;
+    let token: string;
+    const email = `e2e-${randomUUID()}@example.com`;
+    const password = "SecurePass123";
+
+    beforeAll(async () => {
+      effects = await startEffectCounter();
+      system = await start(effects.host);
+      api = apiOf(system);
+      await api.register(email.toUpperCase(), password);
+      token = (await api.login(email, password)).accessToken;
+    }, 120_000);
+
+    afterAll(async () => {
+      await system?.stop();
+      await effects?.close();
+    });
+
+    it("refuses a second account with the same address, a wrong password and a missing or forged token", async () => {
+      expect((await refusal(api.register(email, password))).message).toMatch(/email/i);
+      expect((await refusal(api.login(email, "wrong-password"))).unauthenticated).toBe(true);
+      expect((await refusal(api.listTools(`${token.slice(0, -4)}AAAA`))).unauthenticated).toBe(true);
+      expect((await refusal(api.listTools("garbage"))).unauthenticated).toBe(true);
+    });
+
+    it("renews a session, and a refresh token is no access token", async () => {
+      const session = await api.login(email, password);
+      expect(session.expiresIn).toBe(900);
+      expect((await refusal(api.listTools(session.refreshToken))).unauthenticated).toBe(true);
+      const renewed = await api.refresh(session.refreshToken);
+      expect(await api.listTools(renewed.accessToken)).toContain("calculator");
+    });
+
+    it("lists and executes tools, one and many", async () => {
+      expect(await api.listTools(token)).toEqual(expect.arrayContaining(["calculator", "current_time", "fetch_url", "http_request", "web_search"]));
+      expect(await api.executeTool(token, "calculator", { expression: "1337 * 42" })).toEqual({ expression: "1337 * 42", result: 56154 });
+      expect(
+        await api.batchTools(token, [
+          { name: "calculator", args: { expression: "2+2" } },
+          { name: "calculator", args: { expression: "1/0" } },
+        ]),
+      ).toEqual([
+        { expression: "2+2", result: 4 },
+        { expression: "1/0", error: expect.any(String) },
+      ]);
+      expect((await refusal(api.executeTool(token, "no_such_tool", {}))).notFound).toBe(true);
+      expect((await refusal(api.executeTool(token, "calculator", { expression: 5 }))).message).toMatch(/expression/);
+    });
+
+    it("does not run a tool that needs approval when it is called directly", async () => {
+      await refusal(api.executeTool(token, "http_request", { method: "POST", url: effects.url, body: "direct" }));
+      expect(effects.bodies).not.toContain("direct");
+    });
+
+    it("completes a chat with a server-side tool", async () => {
+      const answer = await api.complete(token, chat("What is 1337 * 42?"));
+      expect(answer.content).toMatch(/56,?154/);
+      expect(answer.totalTokens).toBeGreaterThan(0);
+      expect(answer.toolCalls).toEqual([]);
+    });
+
+    it("hands a client's own tools back as tool calls", async () => {
+      const tools = [
+        { type: "function", function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } } },
+      ];
+      const answer = await api.complete(token, { ...chat("Weather?"), tools, tool_choice: "required" });
+      expect(answer.toolCalls).toEqual(["get_weather"]);
+    });
+
+    it("streams a completion as OpenAI's chunks with the seed's fields beside them", async () => {
+      const { frames, done } = await api.streamComplete(token, chat("Tell me a story"));
+      expect(done).toBe(true);
+      const chunks = frames.map((frame) => JSON.parse(frame));
+      const seed = chunks
+        .filter((chunk) => chunk.type === "content")
+        .map((chunk) => chunk.delta)
+        .join("");
+      const openai = chunks.map((chunk) => chunk.choices?.[0]?.delta?.content ?? "").join("");
+      expect(seed.length).toBeGreaterThan(10);
+      expect(openai).toBe(seed);
+      expect(chunks.some((chunk) => chunk.choices?.[0]?.finish_reason === "stop")).toBe(true);
+    });
+
+    it("streams the answer after a server-side tool ran", async () => {
+      const { frames, done } = await api.streamComplete(token, chat("What is 1337 * 42?"));
+      expect(done).toBe(true);
+      const text = frames.map((frame) => JSON.parse(frame).choices?.[0]?.delta?.content ?? "").join("");
+      expect(text).toMatch(/56,?154/);
+    });
+
+    it("names the field of a bad completion", async () => {
+      const empty = await refusal(api.complete(token, { model: "gpt-4o-mini", messages: [] }));
+      expect(empty.invalid).toBe(true);
+      expect(empty.message).toMatch(/messages/);
+      const role = await refusal(api.complete(token, { model: "gpt-4o-mini", messages: [{ role: "wizard", content: "hi" }] }));
+      expect(role.message).toMatch(/messages\[0\]\.role/);
+    });
+
+    it("keeps a conversation: question, tool round, answer, next question", async () => {
+      const first = await api.createConversation(token, "What is 1337 * 42?");
+      expect(first.response).toMatch(/56,?154/);
+      expect(first.message).toBe(first.response);
+      const second = await api.sendMessage(token, first.conversationId, "Thank you");
+      expect(second.response.length).toBeGreaterThan(0);
+      const record = await api.getConversation(token, first.conversationId);
+      expect(record.roles).toEqual(["user", "assistant", "tool", "assistant", "user", "assistant"]);
+      expect(record.sequenceNumbers).toEqual([1, 2, 3, 4, 5, 6]);
+      expect(record.contents[0]).toBe("What is 1337 * 42?");
+      expect(record.status).toBe("active");
+      const listed = await api.listConversations(token);
+      expect(listed.ids[0]).toBe(first.conversationId);
+      expect(listed.total).toBe(listed.ids.length);
+    });
+
+    it("streams a stored turn and stores what it streamed", async () => {
+      const turn = await api.streamTurn(token, "Tell me a story");
+      expect(turn.types[0]).toBe("started");
+      expect(turn.types.at(-1)).toBe("finish");
+      const record = await api.getConversation(token, turn.conversationId);
+      expect(record.contents.at(-1)).toBe(turn.text);
+    });
+
+    it("parks a run at a tool that needs approval and goes on when it is approved, once", async () => {
+      const body = `approved ${randomUUID()}`;
+      const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
+      expect(parked.response).toBe("pending_approval");
+      expect(parked.message).toBeUndefined();
+      const waiting = await api.getConversation(token, parked.conversationId);
+      expect(waiting.status).toBe("pending_approval");
+      expect(waiting.pendingCalls).toHaveLength(1);
+      expect(effects.bodies).not.toContain(body);
+      await refusal(api.sendMessage(token, parked.conversationId, "Hello?"));
+
+      const decided = await Promise.allSettled([
+        api.approve(token, parked.conversationId, true, "Looks safe"),
+        api.approve(token, parked.conversationId, true, "Looks safe"),
+      ]);
+      const winners = decided.filter((result) => result.status === "fulfilled");
+      expect(winners).toHaveLength(1);
+      expect(winners[0]?.value.status).toBe("approved");
+      expect(winners[0]?.value.response.length).toBeGreaterThan(0);
+      expect(effects.bodies.filter((text) => text === body)).toHaveLength(1);
+      expect((await api.getConversation(token, parked.conversationId)).status).toBe("active");
+    });
+
+    it("does not run a rejected call and tells the model", async () => {
+      const body = `rejected ${randomUUID()}`;
+      const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
+      const decided = await api.approve(token, parked.conversationId, false, "Not today");
+      expect(decided.status).toBe("rejected");
+      expect(effects.bodies).not.toContain(body);
+      const record = await api.getConversation(token, parked.conversationId);
+      expect(record.contents.join("\n")).toContain("Not today");
+    });
+
+    it("shows another user nothing", async () => {
+      const mine = await api.createConversation(token, "Hello");
+      const other = `other-${randomUUID()}@example.com`;
+      await api.register(other, password);
+      const theirs = (await api.login(other, password)).accessToken;
+      expect((await refusal(api.getConversation(theirs, mine.conversationId))).notFound).toBe(true);
+      expect((await refusal(api.sendMessage(theirs, mine.conversationId, "Hi"))).notFound).toBe(true);
+      expect((await refusal(api.approve(theirs, mine.conversationId, true, ""))).message.length).toBeGreaterThan(0);
+      expect(await api.listConversations(theirs)).toEqual({ ids: [], total: 0 });
+    });
+
+    it("names a malformed id and an unknown agent", async () => {
+      expect((await refusal(api.getConversation(token, "not-a-uuid"))).invalid).toBe(true);
+      const unknown = await refusal(api.createConversation(token, "Hello", "wizard"));
+      expect(unknown.invalid).toBe(true);
+      expect(unknown.message).toMatch(/agent_type/);
+    });
+
+    it("never logs a password, a token or a prompt", () => {
+      const log = system.log();
+      expect(log).not.toContain(password);
+      expect(log).not.toContain(token);
+      expect(log).not.toContain("Tell me a story");
+    });
+  });
+}

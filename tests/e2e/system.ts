@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "../..");
+
+/** A system of real processes. */
+export interface System {
+  readonly baseUrl: string;
+  readonly port: number;
+  /** What the processes wrote to their log so far. */
+  log(): string;
+  /** kill -9 of every process at once, children included. */
+  killAll(): Promise<void>;
+  /** SIGTERM, and waits for the end. */
+  stop(): Promise<void>;
+}
+
+/** How a system is started. */
+export interface SystemOptions {
+  shape: "all-in-one" | "mesh";
+  env: Record<string, string>;
+}
+
+/** A TCP port that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** The processes below one, from /proc. */
+function descendants(pid: number): number[] {
+  const parents = new Map<number, number[]>();
+  for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const parent = Number(readFileSync(`/proc/${entry}/stat`, "utf8").split(") ")[1]?.split(" ")[1]);
+      parents.set(parent, [...(parents.get(parent) ?? []), Number(entry)]);
+    } catch {
+      // Ended while we looked.
+    }
+  }
+  const below = (id: number): number[] => (parents.get(id) ?? []).flatMap((child) => [child, ...below(child)]);
+  return below(pid);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return false;
+  }
+}
+
+async function untilReady(url: string, child: ChildProcess, log: () => string): Promise<void> {
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`The system ended before it was ready:\n${log()}`);
+    const ready = await fetch(`${url}/ready`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ready) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Starts a shape as a user would, in processes of its own on loopback, and waits until /ready answers. */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const port = Number(options.env.SERVER_PORT ?? (await freePort()));
+  const script = options.shape === "mesh" ? "launcher/src/mesh-main.ts" : "launcher/src/main.ts";
+  const child = spawn(process.execPath, [join(root, script)], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      PATH: process.env.PATH ?? "",
+      SERVER_HOST: "127.0.0.1",
+      SERVER_PORT: String(port),
+      MESH_PORTS: "free",
+      RATE_LIMIT_PER_MINUTE: "100000",
+      ...options.env,
+    },
+  });
+  const output: string[] = [];
+  child.stdout.on("data", (chunk) => output.push(String(chunk)));
+  child.stderr.on("data", (chunk) => output.push(String(chunk)));
+  const log = () => output.join("");
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const ended = () => child.exitCode !== null || child.signalCode !== null;
+  try {
+    await untilReady(baseUrl, child, log);
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+  return {
+    baseUrl,
+    port,
+    log,
+    async killAll() {
+      const pids = [...descendants(child.pid ?? 0), child.pid ?? 0];
+      for (const pid of pids) process.kill(pid, "SIGKILL");
+      if (!ended()) await once(child, "exit");
+      while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 10));
+    },
+    async stop() {
+      if (ended()) return;
+      const exit = once(child, "exit");
+      child.kill("SIGTERM");
+      await exit;
+    },
+  };
+}
