@@ -48,7 +48,7 @@ async function start(): Promise<void> {
     bus: ports.bus,
     checks: {
       redis: () => ports.ping(),
-      ...Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name(transport)])),
+      ...Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name, () => transport.checkHealth()])),
     },
     logger,
   });

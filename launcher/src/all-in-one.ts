@@ -86,7 +86,7 @@ export async function startAllInOne(
     const ports = createPorts({ redisUrl: redisUrl(config), logger });
     closers.push(() => ports.close());
 
-    const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ service: "auth" }) });
+    const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ part: "auth" }) });
     const interceptors = serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(auth.keySource),
@@ -101,18 +101,20 @@ export async function startAllInOne(
     const conversation = createConversation({
       config,
       pool: poolOf("conversation"),
-      logger: logger.child({ service: "conversation" }),
+      logger: logger.child({ part: "conversation" }),
     });
     const executor = await createToolExecutor({
       config,
       pool: poolOf("tool"),
-      logger: logger.child({ service: "tool-executor" }),
+      logger: logger.child({ part: "tool-executor" }),
     });
-    const agent = await createAgentOrchestrator({
+    const agent = createAgentOrchestrator({
       config,
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
+      conversations: createClient(ConversationService, transportOf(conversation.mounts, "agent-orchestrator")),
+      tokens: createClient(TokenService, transportOf(auth.mounts, "agent-orchestrator")),
       executions: createClient(ExecutionService, transportOf(executor.mounts, "agent-orchestrator")),
-      logger: logger.child({ service: "agent-orchestrator" }),
+      logger: logger.child({ part: "agent-orchestrator" }),
     });
     const services: RunningService[] = [auth, conversation, executor, agent];
     for (const service of services) closers.push(() => service.close());
@@ -134,7 +136,7 @@ export async function startAllInOne(
         tools: () => executor.ready(),
         conversations: () => conversation.ready(),
       },
-      logger: logger.child({ service: "gateway" }),
+      logger: logger.child({ part: "gateway" }),
     });
     closers.push(() => gateway.close());
     const { port } = await gateway.listen();

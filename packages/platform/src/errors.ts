@@ -89,3 +89,8 @@ export function reasonOf(error: unknown): ErrorReason {
   if (error instanceof Error && error.name === "AbortError") return ErrorReason.CANCELLED;
   return ErrorReason.INTERNAL;
 }
+
+/** The name of a reason as the proto has it, for logs: `ERROR_REASON_NOT_FOUND`. */
+export function reasonName(reason: ErrorReason): string {
+  return ErrorReasonSchema.value[reason]?.name ?? "ERROR_REASON_UNSPECIFIED";
+}

@@ -1,0 +1,180 @@
+import type { CallOptions, Client } from "@connectrpc/connect";
+import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity";
+import { addUsage, type ModelToolCall, type ModelUsage, noUsage } from "../model/chunk.ts";
+import type { ModelClient } from "../model/model-client.ts";
+import { StreamTap } from "../model/stream-tap.ts";
+import type { ToolCatalogue } from "../tool-catalogue.ts";
+import { resultText } from "../tool-results.ts";
+import { type CompletionBody, parseBody } from "./body.ts";
+import { upstreamBody } from "./upstream-body.ts";
+
+/** What completions stand on. */
+export interface CompletionDeps {
+  readonly model: ModelClient;
+  readonly catalogue: ToolCatalogue;
+  readonly executions: Client<typeof ExecutionService>;
+  readonly defaultModel: string;
+  /** Model calls in one completion. */
+  readonly maxIterations: number;
+}
+
+/** The call that a completion belongs to. */
+export interface CompletionCall {
+  readonly identity: Identity;
+  /** For calls to other services on its behalf. */
+  readonly options: CallOptions;
+  readonly signal: AbortSignal;
+}
+
+/** A completion on its way: what the client sent, and what the next model call gets. */
+interface Exchange {
+  readonly body: CompletionBody;
+  readonly model: string;
+  /** The server's tools are in play. */
+  readonly serverTools: boolean;
+  request: Uint8Array;
+}
+
+interface OpenAiMessage {
+  role: string;
+  content?: unknown;
+  tool_calls?: ModelToolCall[];
+  tool_call_id?: string;
+}
+
+interface OpenAiCompletion {
+  model?: string;
+  choices?: { message?: OpenAiMessage; finish_reason?: string }[];
+  usage?: ModelUsage;
+}
+
+async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
+  const body = parseBody(bytes);
+  const model = body.model || deps.defaultModel;
+  const { allowedModels } = call.identity;
+  if (!allows(allowedModels, model)) {
+    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+  }
+  const clientTools = body.tools !== null && body.tools !== undefined && body.tools.length > 0;
+  const wantsTools = !clientTools && body.tool_choice !== "none";
+  const toolsJson = wantsTools
+    ? await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true })
+    : undefined;
+  if (toolsJson !== undefined && (body.n ?? 1) > 1) {
+    throw fail(
+      ErrorReason.INVALID_REQUEST,
+      "n: more than one answer is possible only without the server's tools (tool_choice none)",
+      {
+        param: "n",
+      },
+    );
+  }
+  const request = upstreamBody(bytes, body, {
+    model: body.model ? undefined : model,
+    toolsJson,
+    includeUsage: streamed,
+    rewrite: allowedModels.length > 0,
+  });
+  return { body, model, serverTools: toolsJson !== undefined, request };
+}
+
+/** Runs the calls of a round and makes the request of the next one. */
+async function runTools(
+  deps: CompletionDeps,
+  call: CompletionCall,
+  exchange: Exchange,
+  assistant: OpenAiMessage,
+  calls: readonly ModelToolCall[],
+): Promise<void> {
+  const { results } = await deps.executions.executeCalls(
+    { calls: calls.map(({ id, function: { name, arguments: args } }) => ({ callId: id, name, arguments: args })) },
+    call.options,
+  );
+  const answers = results.map((result) => ({ role: "tool", tool_call_id: result.callId, content: resultText(result) }));
+  const previous = JSON.parse(Buffer.from(exchange.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
+  previous.messages.push(assistant, ...answers);
+  // A forced choice was obeyed; kept, it would never let the model answer.
+  if (previous.tool_choice !== undefined && previous.tool_choice !== "auto") delete previous.tool_choice;
+  exchange.request = Buffer.from(JSON.stringify(previous));
+}
+
+function iterationLimit(limit: number) {
+  return fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${limit} times without an answer.`);
+}
+
+/** Completes a chat: the model's own bytes where they can pass, with the usage of all model calls. */
+export async function complete(
+  deps: CompletionDeps,
+  call: CompletionCall,
+  bytes: Uint8Array,
+): Promise<{ body: Uint8Array; usage: ModelUsage; model: string }> {
+  const exchange = await open(deps, call, bytes, false);
+  let usage = noUsage;
+  for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
+    const answer = await deps.model.complete(exchange.request, call.signal);
+    let completion: OpenAiCompletion;
+    try {
+      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion;
+    } catch (error) {
+      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
+    }
+    const message = completion.choices?.[0]?.message;
+    if (message === undefined) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    usage = addUsage(usage, completion.usage);
+    const model = completion.model ?? exchange.model;
+    const calls = message.tool_calls ?? [];
+    if (!exchange.serverTools || calls.length === 0) {
+      if (iteration === 0) return { body: answer, usage, model };
+      return { body: Buffer.from(JSON.stringify({ ...completion, usage })), usage, model };
+    }
+    await runTools(deps, call, exchange, message, calls);
+  }
+  throw iterationLimit(deps.maxIterations);
+}
+
+/** Completes a chat as batches of server-sent events, the last one with the usage. */
+export async function* streamComplete(
+  deps: CompletionDeps,
+  call: CompletionCall,
+  bytes: Uint8Array,
+  format: StreamFormat,
+): AsyncGenerator<{ frames: Uint8Array; usage?: ModelUsage }> {
+  const exchange = await open(deps, call, bytes, true);
+  let usage = noUsage;
+  let id: string | undefined;
+  for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
+    const tap = new StreamTap({ format, passToolCalls: !exchange.serverTools, id });
+    for await (const piece of await deps.model.stream(exchange.request, call.signal)) {
+      const frames = tap.push(piece);
+      if (frames !== undefined) yield { frames };
+    }
+    const frames = tap.end();
+    if (frames !== undefined) yield { frames };
+    usage = addUsage(usage, tap.usage);
+    id ??= tap.envelope.id ?? "";
+    if (!tap.wantsServerTools) {
+      yield { frames: closing(format, exchange.body, tap, usage), usage };
+      return;
+    }
+    const calls = tap.toolCalls;
+    const announced = Buffer.concat(calls.flatMap((toolCall) => tap.toolCallFrame(toolCall)));
+    if (announced.length > 0) yield { frames: announced };
+    await runTools(deps, call, exchange, { role: "assistant", content: null, tool_calls: calls }, calls);
+  }
+  throw iterationLimit(deps.maxIterations);
+}
+
+/** The end of a stream: the seed's finish frame, the usage for who asked, and the terminator. */
+function closing(format: StreamFormat, body: CompletionBody, tap: StreamTap, usage: ModelUsage): Buffer {
+  let text = "";
+  if (format === StreamFormat.SEED) text = `data: ${JSON.stringify({ type: "finish", delta: tap.finishReason, usage })}\n\n`;
+  else if (body.stream_options?.include_usage) {
+    const chunk = { ...tap.envelope, object: "chat.completion.chunk", choices: [], usage };
+    text = `data: ${JSON.stringify(chunk)}\n\n`;
+  }
+  return Buffer.from(`${text}data: [DONE]\n\n`);
+}

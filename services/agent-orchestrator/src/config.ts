@@ -1,0 +1,27 @@
+import { duration, httpUrl, integer, list, port } from "@turnwright/platform/env";
+import { grpcEnv } from "@turnwright/platform/run-service";
+import { z } from "zod";
+
+/** The environment of the agent orchestrator. */
+export const agentConfig = z.object({
+  ...grpcEnv,
+  GRPC_PORT: port(9103),
+  CONVERSATION_ADDR: list("localhost:9102"),
+  TOOL_ADDR: list("localhost:9104"),
+  /** Any OpenAI-compatible endpoint, with or without `/v1`. Neither it nor a key: the demo model. */
+  LLM_BASE_URL: httpUrl().optional(),
+  LLM_API_KEY: z.string().optional(),
+  OPENAI_API_KEY: z.string().optional(),
+  LLM_DEFAULT_MODEL: z.string().default("gpt-4o-mini"),
+  /** How long a model may be silent. */
+  LLM_TIMEOUT: duration("120s"),
+  /** Connections to the model's endpoint. */
+  LLM_CONNECTIONS: integer(256, { min: 1, max: 10_000 }),
+  /** Model calls in one turn. */
+  AGENT_MAX_ITERATIONS: integer(10, { min: 1, max: 100 }),
+  /** How long a turn may take. */
+  AGENT_RUN_TIMEOUT: duration("10m"),
+});
+
+/** The parsed environment. */
+export type AgentConfig = z.output<typeof agentConfig>;

@@ -1,0 +1,106 @@
+/** A request as the demo model reads it. */
+export interface DemoRequest {
+  messages: { role: string; content?: unknown; name?: string }[];
+  tools?: { function?: { name: string; parameters?: JsonSchema } }[] | null;
+  tool_choice?: unknown;
+}
+
+interface JsonSchema {
+  type?: string | string[];
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  enum?: unknown[];
+}
+
+/** What the demo model says: a text, or calls of tools. */
+export type DemoAnswer = { text: string } | { calls: { name: string; args: unknown }[] };
+
+const arithmetic = /(?:\d|\()[\d\s().+\-*/×÷]*[+\-*/×÷][\d\s().+\-*/×÷]*\d\)*/;
+const sendRequest = /send an? http request to (\S+)(?: saying (.+))?/is;
+
+function textOf(content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  return content.map((part) => (typeof part?.text === "string" ? part.text : "")).join(" ");
+}
+
+/** Arguments that fit a schema, made of the user's words. */
+function inventArguments(schema: JsonSchema | undefined, words: string): unknown {
+  const entries = Object.entries(schema?.properties ?? {}).map(([name, property]) => {
+    if (property.enum !== undefined) return [name, property.enum[0]];
+    switch (Array.isArray(property.type) ? property.type[0] : property.type) {
+      case "number":
+      case "integer":
+        return [name, Number(/\d+/.exec(words)?.[0] ?? 1)];
+      case "boolean":
+        return [name, true];
+      case "array":
+        return [name, []];
+      case "object":
+        return [name, {}];
+      default:
+        return [name, words.slice(0, 200)];
+    }
+  });
+  return Object.fromEntries(entries);
+}
+
+/** The name that a request forces, if it does. */
+function forcedTool(request: DemoRequest, names: readonly string[]): string | undefined {
+  const { tool_choice: choice } = request;
+  if (choice === "required") return names[0];
+  const name = (choice as { function?: { name?: unknown } } | undefined)?.function?.name;
+  return typeof name === "string" ? name : undefined;
+}
+
+function reportResults(results: { name?: string; content?: unknown }[], question: string): string {
+  const texts = results.map(({ content }) => {
+    const text = textOf(content);
+    try {
+      const value = JSON.parse(text) as Record<string, unknown>;
+      if (value !== null && typeof value === "object") {
+        if ("expression" in value && "result" in value) return `${value.expression} = ${value.result}`;
+        if ("error" in value) return `that did not work: ${value.error}`;
+      }
+    } catch {
+      // Not JSON: reported as it is.
+    }
+    return text.length > 500 ? `${text.slice(0, 500)}…` : text;
+  });
+  return `Here is what I found for "${question.slice(0, 80)}": ${texts.join("; ")}.`;
+}
+
+/**
+ * Answers deterministically: tool results are reported, a forced tool is called, arithmetic goes to the calculator, "Send an HTTP request
+ * to URL saying TEXT" to http_request, a client's tool is called when the user names it, and all else gets a friendly text.
+ */
+export function answerDemo(request: DemoRequest): DemoAnswer {
+  const lastUser = request.messages.findLastIndex((message) => message.role === "user");
+  const words = textOf(request.messages[lastUser]?.content).trim();
+  const results = request.messages.slice(lastUser + 1).filter((message) => message.role === "tool");
+  if (results.length > 0) return { text: reportResults(results, words) };
+
+  const tools =
+    request.tool_choice === "none" ? [] : (request.tools ?? []).flatMap((tool) => (tool.function ? [tool.function] : []));
+  const names = tools.map((tool) => tool.name);
+  const call = (name: string, args: unknown): DemoAnswer => ({ calls: [{ name, args }] });
+  const argumentsFor = (name: string) => inventArguments(tools.find((tool) => tool.name === name)?.parameters, words);
+
+  const expression = arithmetic.exec(words)?.[0]?.trim().replaceAll("×", "*").replaceAll("÷", "/");
+  const forced = forcedTool(request, names);
+  if (forced !== undefined && names.includes(forced)) {
+    return call(forced, forced === "calculator" && expression ? { expression } : argumentsFor(forced));
+  }
+  const send = sendRequest.exec(words);
+  if (send !== null && names.includes("http_request")) {
+    return call("http_request", { method: "POST", url: send[1], body: send[2]?.trim() ?? "" });
+  }
+  if (expression !== undefined && names.includes("calculator")) return call("calculator", { expression });
+  const named = names.find((name) => words.toLowerCase().includes(name.toLowerCase()));
+  if (named !== undefined) return call(named, argumentsFor(named));
+  return {
+    text:
+      `You said: "${words.slice(0, 200)}". I am Turnwright's built-in demo model: I stream, call tools and wait for approvals, but I know nothing. ` +
+      "Ask me for a calculation, or set OPENAI_API_KEY or LLM_BASE_URL to talk to a real model.",
+  };
+}

@@ -1,0 +1,37 @@
+import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { forward } from "@turnwright/platform/forward";
+import { internalTokenHeader } from "@turnwright/platform/identity";
+
+// The gateway hands on tokens that hold for a minute at least; a run may take longer.
+const firstRenewalMs = 30_000;
+const renewalMs = 240_000;
+
+/**
+ * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way. A credential that
+ * was revoked cannot be renewed, which ends the run.
+ */
+export function runCredentials(
+  ctx: HandlerContext,
+  identity: Identity,
+  run: { tokens: Client<typeof TokenService>; signal: AbortSignal; timeoutMs: number },
+): () => Promise<CallOptions> {
+  const { headers } = forward(ctx);
+  const options: CallOptions & { headers: Record<string, string> } = {
+    headers: headers as Record<string, string>,
+    signal: run.signal,
+    timeoutMs: run.timeoutMs,
+  };
+  let renewAt = Date.now() + firstRenewalMs;
+  return async () => {
+    if (Date.now() < renewAt) return options;
+    const { internalToken } = await run.tokens.mintInternalToken(
+      { userId: identity.userId, tokenId: identity.tokenId },
+      { signal: run.signal, timeoutMs: 5_000 },
+    );
+    options.headers = { ...options.headers, [internalTokenHeader]: internalToken };
+    renewAt = Date.now() + renewalMs;
+    return options;
+  };
+}

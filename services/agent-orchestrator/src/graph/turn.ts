@@ -1,0 +1,76 @@
+import type { CallOptions, Client } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
+import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import type { AgentDefinition } from "../agents/agents.ts";
+import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
+import type { ModelClient } from "../model/model-client.ts";
+import type { ToolCatalogue } from "../tool-catalogue.ts";
+
+/** Version of the graph below; a run is driven only by the version that its state belongs to. */
+export const graphVersion = 1;
+
+/** What happens in a turn, as its watchers see it. */
+export type TurnEvent =
+  | { type: "content"; delta: string }
+  | { type: "tool_call"; call: ModelToolCall }
+  | { type: "tool_result"; callId: string; name: string; result: string }
+  | { type: "pending_approval"; call: ModelToolCall };
+
+/** What stays between the steps of a run, stored in its row. Refers to messages, holds no copies. */
+export interface TurnState {
+  readonly agent: string;
+  readonly model: string;
+  /** Model calls so far. */
+  readonly iteration: number;
+  /** The assistant's message whose calls are under way; empty: none. */
+  readonly messageId: string;
+  /** Calls of it that wait for a person. */
+  readonly waiting: readonly string[];
+}
+
+/** Nodes of the graph. */
+export type NodeName = "think" | "act" | "respond";
+
+/** What the nodes stand on. */
+export interface GraphDeps {
+  readonly model: ModelClient;
+  readonly journal: Client<typeof JournalService>;
+  readonly executions: Client<typeof ExecutionService>;
+  readonly catalogue: ToolCatalogue;
+  readonly defaultModel: string;
+  /** Model calls in one turn. */
+  readonly maxIterations: number;
+}
+
+/** A run in this process: its place in the record, its messages, and who watches. */
+export interface Turn {
+  readonly runId: string;
+  readonly conversationId: string;
+  readonly epoch: number;
+  readonly identity: Identity;
+  readonly agent: AgentDefinition;
+  state: TurnState;
+  /** The context for the model, oldest first; grows as the turn goes on. */
+  readonly messages: Message[];
+  /** Decisions that the run was resumed with. */
+  readonly decisions: ReadonlyMap<string, DecidedCall>;
+  /** Messages that the next commit stores. */
+  uncommitted: Message[];
+  /** Usage that the next commit adds. */
+  usage: ModelUsage;
+  /** Usage of the whole turn in this process. */
+  totalUsage: ModelUsage;
+  readonly signal: AbortSignal;
+  /** Options of calls on behalf of the run's owner, with credentials that hold. */
+  options(): Promise<CallOptions>;
+  emit(event: TurnEvent): void;
+}
+
+/** What a node leads to. */
+export type Step =
+  | { next: NodeName; patch?: Partial<TurnState>; commit?: "intent" }
+  | { park: readonly ModelToolCall[] }
+  | { end: Message; finishReason: string };

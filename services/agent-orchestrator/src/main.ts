@@ -1,0 +1,19 @@
+import { createClient } from "@connectrpc/connect";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { runService } from "@turnwright/platform/run-service";
+import { agentConfig, createAgentOrchestrator } from "./index.ts";
+
+await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
+  const conversation = transport(config.CONVERSATION_ADDR);
+  return createAgentOrchestrator({
+    config,
+    journal: createClient(JournalService, conversation),
+    conversations: createClient(ConversationService, conversation),
+    executions: createClient(ExecutionService, transport(config.TOOL_ADDR)),
+    tokens: createClient(TokenService, transport(config.AUTH_ADDR)),
+    logger,
+  });
+});

@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { type Dispatcher, Pool } from "undici";
+import type { ModelClient } from "./model-client.ts";
+
+const maxRetries = 2;
+const maxRetryAfterMs = 5_000;
+const maxErrorBytes = 65_536;
+
+/** `…/v1` of an address that may or may not name it. */
+function apiPath(baseUrl: URL): string {
+  const path = baseUrl.pathname.replace(/\/+$/, "");
+  return path === "" ? "/v1" : path;
+}
+
+async function readAll(body: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+/** The endpoint's own words, when it has some in OpenAI's form. */
+async function errorMessage(body: Dispatcher.ResponseData["body"]): Promise<string | undefined> {
+  let text = "";
+  for await (const chunk of body) {
+    text += String(chunk);
+    if (text.length > maxErrorBytes) break;
+  }
+  try {
+    const { error } = JSON.parse(text) as { error?: { message?: unknown } | string };
+    const message = typeof error === "string" ? error : error?.message;
+    return typeof message === "string" ? message.slice(0, 1_000) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function retryAfterSeconds(headers: Dispatcher.ResponseData["headers"]): number {
+  const seconds = Number(headers["retry-after"]);
+  return Number.isFinite(seconds) && seconds > 0 ? seconds : 0;
+}
+
+async function refusal(response: Dispatcher.ResponseData): Promise<Error> {
+  const { statusCode: status } = response;
+  const message = await errorMessage(response.body);
+  if (status === 429) {
+    return fail(ErrorReason.MODEL_RATE_LIMITED, message ?? "The model's endpoint limits us.", {
+      retryAfterSeconds: retryAfterSeconds(response.headers),
+    });
+  }
+  // Our credentials are not the caller's fault, and what the endpoint says of them is not for the caller.
+  if (status === 401 || status === 403)
+    return fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not accept our credentials.");
+  if (status >= 400 && status < 500)
+    return fail(ErrorReason.MODEL_REJECTED, message ?? `The model's endpoint answered ${status}.`);
+  return fail(ErrorReason.MODEL_FAILED, `The model's endpoint answered ${status}.`);
+}
+
+function isRetryable(status: number): boolean {
+  return status === 429 || status === 408 || status >= 500;
+}
+
+/** A model behind an OpenAI-compatible HTTP endpoint, on a pool of kept connections. */
+export function createHttpModel(options: {
+  baseUrl: string;
+  apiKey?: string;
+  timeoutMs: number;
+  connections: number;
+}): ModelClient {
+  const base = new URL(options.baseUrl);
+  const path = apiPath(base);
+  const pool = new Pool(base.origin, {
+    connections: options.connections,
+    headersTimeout: options.timeoutMs,
+    bodyTimeout: options.timeoutMs,
+    connect: { timeout: 10_000 },
+  });
+  const authorization = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+  const headers = { "content-type": "application/json", ...authorization };
+
+  const attempt = async (request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData | Error> => {
+    try {
+      return await pool.request(request);
+    } catch (error) {
+      if ((request.signal as AbortSignal).aborted) throw (request.signal as AbortSignal).reason ?? error;
+      return error as Error;
+    }
+  };
+
+  /** Sends, and sends again after failures that another try may mend; only a response of 200 comes back. */
+  const send = async (request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> => {
+    for (let tries = 0; ; tries++) {
+      const outcome = await attempt(request);
+      let delayMs = (100 + Math.random() * 100) * 2 ** tries;
+      if (!(outcome instanceof Error)) {
+        if (outcome.statusCode === 200) return outcome;
+        const afterMs = retryAfterSeconds(outcome.headers) * 1000;
+        if (tries >= maxRetries || !isRetryable(outcome.statusCode) || afterMs > maxRetryAfterMs) throw await refusal(outcome);
+        await outcome.body.dump();
+        delayMs = Math.max(delayMs, afterMs);
+      } else if (tries >= maxRetries) {
+        throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });
+      }
+      await sleep(delayMs, undefined, { signal: request.signal as AbortSignal });
+    }
+  };
+
+  const post = (body: Uint8Array, signal: AbortSignal) =>
+    send({ path: `${path}/chat/completions`, method: "POST", headers, body: body as Buffer, signal });
+
+  return {
+    async complete(body, signal) {
+      const response = await post(body, signal);
+      try {
+        return await readAll(response.body);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its answer.", { cause: error });
+      }
+    },
+
+    async stream(body, signal) {
+      const response = await post(body, signal);
+      const type = String(response.headers["content-type"] ?? "");
+      if (!type.startsWith("text/event-stream")) {
+        await response.body.dump();
+        throw fail(
+          ErrorReason.MODEL_FAILED,
+          `The model's endpoint answered ${type || "no content type"} instead of an event stream.`,
+        );
+      }
+      return (async function* () {
+        try {
+          for await (const chunk of response.body) yield chunk as Buffer;
+        } catch (error) {
+          if (signal.aborted) throw error;
+          throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error });
+        }
+      })();
+    },
+
+    async listModels(signal) {
+      const response = await send({ path: `${path}/models`, method: "GET", headers: authorization, signal });
+      const { data } = (await response.body.json()) as { data?: { id?: unknown }[] };
+      return (data ?? []).flatMap(({ id }) => (typeof id === "string" ? [id] : []));
+    },
+
+    close: () => pool.destroy(),
+  };
+}

@@ -1,0 +1,30 @@
+import type { AgentConfig } from "../config.ts";
+import { createDemoModel } from "../demo-model/demo-model.ts";
+import { createHttpModel } from "./http-model.ts";
+
+/** A model that serves chat completions in OpenAI's format. Bodies are JSON text in UTF-8. */
+export interface ModelClient {
+  /** Answers `{"object":"chat.completion",…}`. Throws MODEL_FAILED, MODEL_RATE_LIMITED or MODEL_REJECTED. */
+  complete(body: Uint8Array, signal: AbortSignal): Promise<Buffer>;
+  /**
+   * Answers server-sent events, in pieces as they come off the wire. Resolves once the model accepted the request; throws as above,
+   * and MODEL_FAILED from the iteration when the stream breaks.
+   */
+  stream(body: Uint8Array, signal: AbortSignal): Promise<AsyncIterable<Buffer>>;
+  /** Names of the models it serves. */
+  listModels(signal: AbortSignal): Promise<string[]>;
+  /** Closes connections. */
+  close(): Promise<void>;
+}
+
+/** The configured model, or the demo model when neither a key nor an address is set. */
+export function createModelClient(config: AgentConfig): ModelClient {
+  const apiKey = config.LLM_API_KEY ?? config.OPENAI_API_KEY;
+  if (config.LLM_BASE_URL === undefined && apiKey === undefined) return createDemoModel(config.LLM_DEFAULT_MODEL);
+  return createHttpModel({
+    baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
+    apiKey,
+    timeoutMs: config.LLM_TIMEOUT,
+    connections: config.LLM_CONNECTIONS,
+  });
+}

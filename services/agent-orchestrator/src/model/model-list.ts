@@ -1,0 +1,31 @@
+import type { Logger } from "@turnwright/platform/logger";
+import type { ModelClient } from "./model-client.ts";
+
+const freshMs = 60_000;
+
+/** Names of the models that can be asked. */
+export interface ModelList {
+  /** The endpoint's models, the default one among them; kept for a minute. */
+  names(): Promise<readonly string[]>;
+  /** Unix time in seconds since which this process lists them. */
+  readonly since: number;
+}
+
+/** Makes the list. An endpoint that lists nothing still has the default model. */
+export function createModelList(deps: { model: ModelClient; defaultModel: string; logger: Logger }): ModelList {
+  let names: readonly string[] = [];
+  let at = Number.NEGATIVE_INFINITY;
+  return {
+    since: Math.floor(Date.now() / 1000),
+    async names() {
+      if (Date.now() - at < freshMs) return names;
+      const listed = await deps.model.listModels(AbortSignal.timeout(5_000)).catch((error) => {
+        deps.logger.warn({ err: error }, "the model's endpoint lists no models");
+        return [];
+      });
+      names = [...new Set([deps.defaultModel, ...listed])];
+      at = Date.now();
+      return names;
+    },
+  };
+}

@@ -1,0 +1,141 @@
+import type { Client, HandlerContext } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
+import type { RunContext } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { forward } from "@turnwright/platform/forward";
+import { allows, requireIdentity } from "@turnwright/platform/identity";
+import type { Logger } from "@turnwright/platform/logger";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
+import { routeMessage } from "./agents/router.ts";
+import { drive, type Outcome } from "./graph/driver.ts";
+import { runCredentials } from "./graph/run-credentials.ts";
+import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnEvent, type TurnState } from "./graph/turn.ts";
+import { noUsage } from "./model/chunk.ts";
+
+/** What turns stand on. */
+export interface TurnDeps extends GraphDeps {
+  readonly tokens: Client<typeof TokenService>;
+  /** How long a turn may take, in milliseconds. */
+  readonly runTimeoutMs: number;
+  readonly logger: Logger;
+}
+
+/** A user's message. */
+export interface NewMessage {
+  /** Empty: a new conversation. */
+  readonly conversationId: string;
+  readonly message: string;
+  readonly agentType: string;
+  readonly model: string;
+}
+
+/** A turn under way; it goes on to its end whether or not its caller waits. */
+export interface StartedTurn {
+  readonly conversationId: string;
+  readonly runId: string;
+  readonly agent: string;
+  readonly outcome: Promise<Outcome>;
+  /** Usage so far. */
+  usage(): Turn["totalUsage"];
+}
+
+function agentNamed(name: string): AgentDefinition {
+  const agent = builtInAgents.find((candidate) => candidate.name === name);
+  if (agent !== undefined) return agent;
+  const known = builtInAgents.map((candidate) => candidate.name).join(", ");
+  throw fail(ErrorReason.INVALID_REQUEST, `agent_type: there is no agent ${JSON.stringify(name)}; there are ${known}`, {
+    param: "agent_type",
+  });
+}
+
+function modelFor(deps: TurnDeps, identity: Identity, asked: string, agent: AgentDefinition): string {
+  const model = asked || agent.model || deps.defaultModel;
+  if (allows(identity.allowedModels, model)) return model;
+  throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+}
+
+/** Drives a claimed run in the background of the call that claimed it, within the run's own time. */
+function launch(
+  deps: TurnDeps,
+  ctx: HandlerContext,
+  claimed: RunContext,
+  start: { node: NodeName; state: TurnState; emit: (event: TurnEvent) => void },
+): StartedTurn {
+  const identity = requireIdentity(ctx);
+  const { run } = claimed;
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(fail(ErrorReason.DEADLINE_EXCEEDED, "The turn took longer than its deadline allows."));
+  }, deps.runTimeoutMs);
+  const turn: Turn = {
+    runId: run.id,
+    conversationId: run.conversationId,
+    epoch: run.epoch,
+    identity,
+    agent: agentNamed(start.state.agent),
+    state: start.state,
+    messages: [...claimed.messages],
+    decisions: new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
+    uncommitted: [],
+    usage: noUsage,
+    totalUsage: noUsage,
+    signal: controller.signal,
+    options: runCredentials(ctx, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),
+    emit: start.emit,
+  };
+  const outcome = drive(deps, turn, start.node).finally(() => clearTimeout(timer));
+  // Nobody may be waiting for it any more.
+  outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "turn failed"));
+  return { conversationId: run.conversationId, runId: run.id, agent: turn.agent.name, outcome, usage: () => turn.totalUsage };
+}
+
+/** Stores a user's message and starts the turn that answers it. The message is stored when this resolves. */
+export async function startTurn(
+  deps: TurnDeps,
+  ctx: HandlerContext,
+  message: NewMessage,
+  emit: (event: TurnEvent) => void,
+): Promise<StartedTurn> {
+  const identity = requireIdentity(ctx);
+  const chosen = message.agentType === "" ? undefined : agentNamed(message.agentType);
+  // What the token may not use is refused before anything is stored; the conversation's own agent is known only after.
+  if (message.model !== "" || chosen !== undefined)
+    modelFor(deps, identity, message.model, chosen ?? (builtInAgents[0] as AgentDefinition));
+  const { context } = await deps.journal.beginRun(
+    {
+      runId: uuidv7(),
+      conversationId: message.conversationId,
+      message: message.message,
+      agentType: message.conversationId === "" ? message.agentType : "",
+      graphVersion,
+      deadlineSeconds: Math.ceil(deps.runTimeoutMs / 1000),
+    },
+    forward(ctx, { timeoutMs: 15_000 }),
+  );
+  if (context === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
+  const agent = chosen ?? agentNamed(context.conversation?.agentType || routeMessage(message.message));
+  const state: TurnState = {
+    agent: agent.name,
+    model: message.model || agent.model || deps.defaultModel,
+    iteration: 0,
+    messageId: "",
+    waiting: [],
+  };
+  return launch(deps, ctx, context, { node: "think", state, emit });
+}
+
+/** Decides on the calls that a conversation waits for and goes on with its run, if nothing is left to decide. */
+export async function decide(
+  deps: TurnDeps,
+  ctx: HandlerContext,
+  decision: { conversationId: string; approved: boolean; reason: string },
+): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | undefined }> {
+  const { conversation, context } = await deps.journal.decideApprovals(decision, forward(ctx, { timeoutMs: 15_000 }));
+  if (context?.run === undefined) return { conversation, turn: undefined };
+  const state = JSON.parse(context.run.state) as TurnState;
+  return { conversation, turn: launch(deps, ctx, context, { node: "act", state, emit: () => {} }) };
+}
