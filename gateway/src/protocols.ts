@@ -18,6 +18,9 @@ export function createDualProtocolServer(listener: RequestListener, options: Ser
     session.once("close", () => sessions.delete(session));
   });
 
+  /** Connections that have not said yet what they speak. */
+  const undecided = new Set<Socket>();
+
   const [serveHttp1] = server.listeners("connection") as ((socket: Socket) => void)[];
   server.removeAllListeners("connection");
   server.on("connection", (socket: Socket) => {
@@ -25,6 +28,10 @@ export function createDualProtocolServer(listener: RequestListener, options: Ser
     const cut = () => socket.destroy();
     socket.setTimeout(options.firstByteMs, cut);
     socket.on("error", cut);
+    socket.on("end", cut);
+    undecided.add(socket);
+    const decided = () => undecided.delete(socket);
+    socket.once("close", decided);
     const onReadable = () => {
       const chunk = socket.read() as Buffer | null;
       if (chunk === null) return;
@@ -34,6 +41,9 @@ export function createDualProtocolServer(listener: RequestListener, options: Ser
       if (couldBeHttp2 && head.length < http2Preface.length) return;
       socket.off("readable", onReadable);
       socket.off("error", cut);
+      socket.off("end", cut);
+      socket.off("close", decided);
+      decided();
       socket.setTimeout(0);
       socket.removeListener("timeout", cut);
       socket.unshift(head);
@@ -46,6 +56,7 @@ export function createDualProtocolServer(listener: RequestListener, options: Ser
   const close = server.close.bind(server);
   server.close = (callback) => {
     for (const session of sessions) session.close();
+    for (const socket of undecided) socket.destroy();
     return close(callback);
   };
   const closeAll = server.closeAllConnections.bind(server);

@@ -53,7 +53,12 @@ export interface Api {
   createConversation(token: string, message: string, agentType?: string): Promise<Turn>;
   sendMessage(token: string, conversationId: string, message: string): Promise<Turn>;
   streamTurn(token: string, message: string): Promise<{ types: string[]; text: string; conversationId: string }>;
-  approve(token: string, conversationId: string, approved: boolean, reason: string): Promise<{ status: string; response: string }>;
+  approve(
+    token: string,
+    conversationId: string,
+    approved: boolean,
+    reason: string,
+  ): Promise<{ status: string; response: string }>;
   getConversation(token: string, conversationId: string): Promise<Record>;
   listConversations(token: string): Promise<{ ids: string[]; total: number }>;
 }
@@ -115,19 +120,33 @@ export function restApi(baseUrl: string): Api {
   });
   return {
     register: async (email, password) =>
-      (await data<{ user: { id: string; email: string } }>("POST", "/v1/auth/register", undefined, { email, password, name: "E2E" })).user,
+      (
+        await data<{ user: { id: string; email: string } }>("POST", "/v1/auth/register", undefined, {
+          email,
+          password,
+          name: "E2E",
+        })
+      ).user,
     login: async (email, password) => {
-      const tokens = await data<{ access_token: string; refresh_token: string; expires_in: number }>("POST", "/v1/auth/login", undefined, {
-        email,
-        password,
-      });
+      const tokens = await data<{ access_token: string; refresh_token: string; expires_in: number }>(
+        "POST",
+        "/v1/auth/login",
+        undefined,
+        {
+          email,
+          password,
+        },
+      );
       return { accessToken: tokens.access_token, refreshToken: tokens.refresh_token, expiresIn: tokens.expires_in };
     },
     refresh: async (token) => ({
-      accessToken: (await data<{ access_token: string }>("POST", "/v1/auth/refresh", undefined, { refresh_token: token })).access_token,
+      accessToken: (await data<{ access_token: string }>("POST", "/v1/auth/refresh", undefined, { refresh_token: token }))
+        .access_token,
     }),
     listTools: async (token) =>
-      (await data<{ tools: { function: { name: string } }[] }>("GET", "/v1/tools", token)).tools.map((tool) => tool.function.name),
+      (await data<{ tools: { function: { name: string } }[] }>("GET", "/v1/tools", token)).tools.map(
+        (tool) => tool.function.name,
+      ),
     executeTool: (token, name, args) => data("POST", "/v1/tools/execute", token, callOf(name, args)),
     batchTools: async (token, calls) =>
       (
@@ -148,15 +167,21 @@ export function restApi(baseUrl: string): Api {
       return { frames: frames.filter((frame) => frame !== "[DONE]"), done: frames.at(-1) === "[DONE]" };
     },
     createConversation: async (token, message, agentType) =>
-      turn(await data<WireTurn>("POST", "/v1/conversations", token, { message, ...(agentType ? { agent_type: agentType } : {}) })),
+      turn(
+        await data<WireTurn>("POST", "/v1/conversations", token, { message, ...(agentType ? { agent_type: agentType } : {}) }),
+      ),
     sendMessage: async (token, id, message) =>
       turn(await data<WireTurn>("POST", `/v1/conversations/${encodeURIComponent(id)}/messages`, token, { message })),
     streamTurn: async (token, message) => {
       const response = await send("POST", "/v1/conversations", token, { message, stream: true });
       const frames = eventData(await response.text());
       if (frames.at(-1) !== "[DONE]") throw new Error(`The stream did not end with [DONE]: ${frames.at(-1)}`);
-      const events = frames.slice(0, -1).map((frame) => JSON.parse(frame) as { type: string; delta?: string; conversation_id?: string });
-      return readTurn(events.map((event) => ({ type: event.type, delta: event.delta ?? "", conversationId: event.conversation_id ?? "" })));
+      const events = frames
+        .slice(0, -1)
+        .map((frame) => JSON.parse(frame) as { type: string; delta?: string; conversation_id?: string });
+      return readTurn(
+        events.map((event) => ({ type: event.type, delta: event.delta ?? "", conversationId: event.conversation_id ?? "" })),
+      );
     },
     approve: (token, id, approved, reason) => data("POST", `/v1/conversations/${id}/approve`, token, { approved, reason }),
     getConversation: async (token, id) => {
@@ -201,7 +226,10 @@ function readTurn(events: { type: string; delta: string; conversationId: string 
   };
 }
 
-const utf8 = { encode: (value: object) => new TextEncoder().encode(JSON.stringify(value)), decode: (b: Uint8Array) => new TextDecoder().decode(b) };
+const utf8 = {
+  encode: (value: object) => new TextEncoder().encode(JSON.stringify(value)),
+  decode: (b: Uint8Array) => new TextDecoder().decode(b),
+};
 
 /** The suite's API over Connect clients of the generated services. */
 export function connectApi(baseUrl: string, transport: Transport = createConnectTransport({ baseUrl, httpVersion: "1.1" })): Api {

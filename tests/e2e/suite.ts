@@ -27,7 +27,7 @@ export function describeSystem(shape: string, start: StartSystem, apiOf: (system
     let api: Api;
     let token: string;
     const email = `e2e-${randomUUID()}@example.com`;
-    const password = "SecurePass123";
+    const password = "correct-horse-battery";
 
     beforeAll(async () => {
       effects = await startEffectCounter();
@@ -58,8 +58,13 @@ export function describeSystem(shape: string, start: StartSystem, apiOf: (system
     });
 
     it("lists and executes tools, one and many", async () => {
-      expect(await api.listTools(token)).toEqual(expect.arrayContaining(["calculator", "current_time", "fetch_url", "http_request", "web_search"]));
-      expect(await api.executeTool(token, "calculator", { expression: "1337 * 42" })).toEqual({ expression: "1337 * 42", result: 56154 });
+      expect(await api.listTools(token)).toEqual(
+        expect.arrayContaining(["calculator", "current_time", "fetch_url", "http_request", "web_search"]),
+      );
+      expect(await api.executeTool(token, "calculator", { expression: "1337 * 42" })).toEqual({
+        expression: "1337 * 42",
+        result: 56154,
+      });
       expect(
         await api.batchTools(token, [
           { name: "calculator", args: { expression: "2+2" } },
@@ -87,7 +92,10 @@ export function describeSystem(shape: string, start: StartSystem, apiOf: (system
 
     it("hands a client's own tools back as tool calls", async () => {
       const tools = [
-        { type: "function", function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } } },
+        {
+          type: "function",
+          function: { name: "get_weather", parameters: { type: "object", properties: { city: { type: "string" } } } },
+        },
       ];
       const answer = await api.complete(token, { ...chat("Weather?"), tools, tool_choice: "required" });
       expect(answer.toolCalls).toEqual(["get_weather"]);

@@ -81,6 +81,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       SERVER_PORT: String(port),
       MESH_PORTS: "free",
       RATE_LIMIT_PER_MINUTE: "100000",
+      RATE_LIMIT_AUTH_PER_MINUTE: "100000",
       ...options.env,
     },
   });
