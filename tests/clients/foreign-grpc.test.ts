@@ -1,0 +1,170 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as grpc from "@grpc/grpc-js";
+import * as protoLoader from "@grpc/proto-loader";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { testRedis } from "@turnwright/testing/redis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type System, startSystem } from "../e2e/system.ts";
+
+const redis = await testRedis("a foreign gRPC client against the mesh");
+const dataDir = mkdtempSync(join(tmpdir(), "turnwright-grpc-"));
+
+type AnyService = grpc.Client & Record<string, (...args: unknown[]) => grpc.ClientReadableStream<Record<string, unknown>>>;
+
+/** Asks a server's reflection service for a symbol's files, as any gRPC client would. */
+async function reflect(address: string, symbol: string): Promise<Buffer[]> {
+  const definition = protoLoader.fromJSON({
+    nested: {
+      grpc: {
+        nested: {
+          reflection: {
+            nested: {
+              v1: {
+                nested: {
+                  ServerReflection: {
+                    methods: {
+                      ServerReflectionInfo: {
+                        requestType: "ServerReflectionRequest",
+                        requestStream: true,
+                        responseType: "ServerReflectionResponse",
+                        responseStream: true,
+                      },
+                    },
+                  },
+                  ServerReflectionRequest: {
+                    fields: { host: { type: "string", id: 1 }, fileContainingSymbol: { type: "string", id: 4 } },
+                  },
+                  ServerReflectionResponse: {
+                    fields: { fileDescriptorResponse: { type: "FileDescriptorResponse", id: 4 } },
+                  },
+                  FileDescriptorResponse: { fields: { fileDescriptorProto: { rule: "repeated", type: "bytes", id: 1 } } },
+                },
+              },
+            },
+          },
+        },
+      },
+    },
+  } as never);
+  const { grpc: loaded } = grpc.loadPackageDefinition(definition) as never as {
+    grpc: { reflection: { v1: { ServerReflection: grpc.ServiceClientConstructor } } };
+  };
+  const client = new loaded.reflection.v1.ServerReflection(address, grpc.credentials.createInsecure());
+  try {
+    return await new Promise((resolve, reject) => {
+      const call = (
+        client as never as { ServerReflectionInfo(): grpc.ClientDuplexStream<unknown, unknown> }
+      ).ServerReflectionInfo();
+      call.on("data", (answer: { fileDescriptorResponse?: { fileDescriptorProto: Buffer[] } }) => {
+        resolve(answer.fileDescriptorResponse?.fileDescriptorProto ?? []);
+        call.end();
+      });
+      call.on("error", reject);
+      call.write({ fileContainingSymbol: symbol });
+    });
+  } finally {
+    client.close();
+  }
+}
+
+/** A length-delimited list of files is what a FileDescriptorSet is. */
+function descriptorSet(files: readonly Buffer[]): Buffer {
+  return Buffer.concat(
+    files.flatMap((file) => {
+      const head: number[] = [0x0a];
+      let length = file.length;
+      while (length > 127) {
+        head.push((length & 127) | 128);
+        length >>>= 7;
+      }
+      return [Buffer.from([...head, length]), file];
+    }),
+  );
+}
+
+function clientOf(files: readonly Buffer[], name: string, address: string): AnyService {
+  const loaded = grpc.loadPackageDefinition(
+    protoLoader.loadFileDescriptorSetFromBuffer(descriptorSet(files), { keepCase: true }),
+  );
+  const Service = name.split(".").reduce<unknown>((at, part) => (at as Record<string, unknown>)[part], loaded);
+  return new (Service as grpc.ServiceClientConstructor)(address, grpc.credentials.createInsecure()) as never as AnyService;
+}
+
+const unary = <T>(client: AnyService, method: string, request: object): Promise<T> =>
+  new Promise((resolve, reject) => {
+    client[method]?.(request, (error: Error | null, answer: T) => (error === null ? resolve(answer) : reject(error)));
+  });
+
+describe.skipIf(redis === undefined)("a foreign gRPC client that knows nothing but reflection", () => {
+  let database: TestDatabase;
+  let system: System;
+
+  beforeAll(async () => {
+    database = await createTestDatabase({ services: [] });
+    system = await startSystem({
+      shape: "mesh",
+      env: { DATABASE_URL: database.url, REDIS_URL: redis ?? "", TURNWRIGHT_DATA_DIR: dataDir },
+    });
+  }, 60_000);
+  afterAll(async () => {
+    await system?.stop();
+    await database?.drop();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+
+  /** Where a service of the mesh listens, as its log says. */
+  function addressOf(service: string): string {
+    for (const line of system.log().split("\n")) {
+      if (!line.startsWith("{")) continue;
+      const entry = JSON.parse(line) as { port?: number; services?: string[] };
+      if (entry.services?.includes(service)) return `127.0.0.1:${entry.port}`;
+    }
+    throw new Error(`${service} is not served anywhere.`);
+  }
+
+  it("registers and logs in by a unary call, and streams a turn, through the gateway's one port", async () => {
+    const gateway = `127.0.0.1:${system.port}`;
+    const auth = clientOf(
+      await reflect(addressOf("turnwright.auth.v1.AuthService"), "turnwright.auth.v1.AuthService"),
+      "turnwright.auth.v1.AuthService",
+      gateway,
+    );
+    const credentials = { email: "grpc@example.com", password: "correct-horse-battery" };
+    await unary(auth, "Register", { ...credentials, name: "gRPC" });
+    const session = await unary<{ access_token: string; expires_in: number }>(auth, "Login", credentials);
+    expect(session.expires_in).toBe(900);
+
+    const files = await reflect(addressOf("turnwright.agent.v1.AgentService"), "turnwright.agent.v1.AgentService");
+    const agent = clientOf(files, "turnwright.agent.v1.AgentService", gateway);
+    const metadata = new grpc.Metadata();
+    metadata.set("authorization", `Bearer ${session.access_token}`);
+    const call = agent.StreamTurn?.({ message: "What is 1337 * 42?" }, metadata) as grpc.ClientReadableStream<
+      Record<string, string>
+    >;
+    const types: string[] = [];
+    let text = "";
+    for await (const event of call) {
+      types.push(event.type as string);
+      if (event.type === "content") text += event.delta;
+    }
+    expect(types[0]).toBe("started");
+    expect(types).toContain("tool_result");
+    expect(types.at(-1)).toBe("finish");
+    expect(text).toContain("56154");
+    auth.close();
+    agent.close();
+  });
+
+  it("is refused by a service that it calls past the gateway", async () => {
+    const address = addressOf("turnwright.agent.v1.AgentService");
+    const agent = clientOf(
+      await reflect(address, "turnwright.agent.v1.AgentService"),
+      "turnwright.agent.v1.AgentService",
+      address,
+    );
+    await expect(unary(agent, "ListAgents", {})).rejects.toMatchObject({ code: grpc.status.UNAUTHENTICATED });
+    agent.close();
+  });
+});
