@@ -1,0 +1,23 @@
+import { httpUrl, integer, list, port } from "@turnwright/platform/env";
+import { postgresEnv } from "@turnwright/platform/postgres";
+import { grpcEnv } from "@turnwright/platform/run-service";
+import { z } from "zod";
+
+/** The environment of the tool executor. */
+export const toolConfig = z.object({
+  ...grpcEnv,
+  ...postgresEnv,
+  GRPC_PORT: port(9104),
+  /** Folder with custom tools, one file each. */
+  TOOLS_DIR: z.string().optional(),
+  /** Tools that run at the same time in this process. */
+  TOOLS_MAX_CONCURRENT: integer(10, { min: 1, max: 10_000 }),
+  /** `host` or `host:port` that fetch_url and http_request may reach although the address is private. */
+  TOOLS_ALLOWED_HOSTS: list(),
+  /** Key of the Brave Search API; without one, web_search says so. */
+  WEB_SEARCH_API_KEY: z.string().optional(),
+  WEB_SEARCH_BASE_URL: httpUrl().default("https://api.search.brave.com"),
+});
+
+/** The parsed environment. */
+export type ToolConfig = z.output<typeof toolConfig>;

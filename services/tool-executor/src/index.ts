@@ -1,0 +1,56 @@
+import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import type { Logger } from "@turnwright/platform/logger";
+import { mount, type RunningService } from "@turnwright/platform/service";
+import type pg from "pg";
+import type { ToolConfig } from "./config.ts";
+import type { Tool } from "./define-tool.ts";
+import { FreeCallLog } from "./free-calls.ts";
+import { Ledger } from "./ledger.ts";
+import { createOutbound } from "./outbound.ts";
+import type { ExecutorParts } from "./parts.ts";
+import { createRegistry } from "./registry.ts";
+import { executionHandlers, toolHandlers } from "./service.ts";
+import { Slots } from "./slots.ts";
+
+export { toolConfig } from "./config.ts";
+export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffect } from "./define-tool.ts";
+
+/** What the executor reads of its environment. */
+type ExecutorConfig = Pick<
+  ToolConfig,
+  "MESH_SECRET" | "TOOLS_DIR" | "TOOLS_MAX_CONCURRENT" | "TOOLS_ALLOWED_HOSTS" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
+>;
+
+/**
+ * Makes the tool executor on a pool of its schema, which stays the caller's to end. The schema is migrated before. Rejects with
+ * ConfigError when a file of TOOLS_DIR is at fault.
+ */
+export async function createToolExecutor(deps: {
+  config: ExecutorConfig;
+  pool: pg.Pool;
+  logger: Logger;
+  /** More tools, for a program that embeds the executor; the names of built-in tools replace those. */
+  tools?: readonly Tool[];
+  /** Milliseconds after which a process that stopped renewing its calls is taken for dead; 5 s unless given. */
+  leaseMs?: number;
+}): Promise<RunningService> {
+  const { config, pool, logger, leaseMs = 5_000 } = deps;
+  const outbound = createOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
+  const registry = await createRegistry({ config, outbound, tools: deps.tools });
+  const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
+  const ledger = new Ledger({ pool, slots, logger, leaseMs });
+  const freeCalls = new FreeCallLog({ pool, logger });
+  const parts: ExecutorParts = { registry, ledger, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
+  return {
+    mounts: [mount(ToolService, toolHandlers(parts)), mount(ExecutionService, executionHandlers(parts))],
+    async ready() {
+      await pool.query("select 1");
+    },
+    async close() {
+      await ledger.close();
+      await freeCalls.idle();
+      await outbound.close();
+    },
+  };
+}

@@ -1,0 +1,298 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
+import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import type { Logger } from "@turnwright/platform/logger";
+import type pg from "pg";
+import { Leases } from "./leases.ts";
+import type { RegisteredTool } from "./registered-tool.ts";
+import { type Outcome, runTool } from "./run-tool.ts";
+import type { Slots } from "./slots.ts";
+import {
+  type CallEnd,
+  type CallEntry,
+  type Claim,
+  claimCalls,
+  finishCalls,
+  type KnownCall,
+  type RunScope,
+  revisitCalls,
+} from "./store.ts";
+import { TickBatch } from "./tick-batch.ts";
+
+/** How a call ended, as it goes back to the caller. */
+export type Result = MessageInitShape<typeof ExecutionResultSchema>;
+
+/** A call that may run: its tool, its arguments as they are passed, and what the ledger writes down. */
+export interface CheckedCall extends CallEntry {
+  readonly registered: RegisteredTool;
+  readonly args: Record<string, unknown>;
+}
+
+/** A call that may not run. */
+export interface RefusedCall {
+  readonly callId: string;
+  readonly toolName: string;
+  readonly argumentsHash: string;
+  /** Why, for the model. */
+  readonly refusal: string;
+}
+
+/** A call on its way in this process. */
+interface Flight {
+  readonly call: CheckedCall;
+  readonly userId: string;
+  readonly controller: AbortController;
+  readonly landing: PromiseWithResolvers<Result>;
+  /** Callers that still want the result; the tool is cancelled when none is left. */
+  watchers: number;
+}
+
+const firstBackoffMs = 25;
+const longestBackoffMs = 400;
+const storeAttempts = 6;
+
+/**
+ * Runs the calls of runs, each once: a call is claimed in the database before it acts, and whoever asks for a call that is claimed
+ * gets the result of that one run. In this process the asker waits for it; for a call of another process it looks again, after 25 ms
+ * growing to 400 ms, until there is a result or the lease of that process is over. Then a `read` or `idempotent` call is claimed anew
+ * and a `once` call is UNKNOWN.
+ */
+export class Ledger {
+  readonly #pool: pg.Pool;
+  readonly #slots: Slots;
+  readonly #logger: Logger;
+  readonly #leases: Leases;
+  readonly #ends: TickBatch<Claim & CallEnd, boolean>;
+  readonly #flights = new Map<string, Flight>();
+
+  constructor(deps: { pool: pg.Pool; slots: Slots; logger: Logger; leaseMs: number }) {
+    this.#pool = deps.pool;
+    this.#slots = deps.slots;
+    this.#logger = deps.logger;
+    this.#leases = new Leases(deps);
+    this.#ends = new TickBatch((ends) => finishCalls(deps.pool, ends));
+  }
+
+  /** The results of one round, in its order. Rejects only when the database does not answer. */
+  execute(scope: RunScope, calls: readonly (CheckedCall | RefusedCall)[], signal: AbortSignal): Promise<Result[]> {
+    const departing: Flight[] = [];
+    const results = calls.map((call) => {
+      const flight = this.#flights.get(keyOf(scope, call));
+      if (flight !== undefined) return this.#join(flight, scope, call, signal);
+      if ("refusal" in call) return this.#recall(scope, call, signal);
+      const fresh: Flight = {
+        call,
+        userId: scope.userId,
+        controller: new AbortController(),
+        landing: Promise.withResolvers(),
+        watchers: 0,
+      };
+      this.#flights.set(keyOf(scope, call), fresh);
+      departing.push(fresh);
+      return watch(fresh, signal);
+    });
+    if (departing.length > 0) void this.#depart(scope, departing);
+    return Promise.all(results);
+  }
+
+  /** Cancels what runs and waits until its end is stored. */
+  async close(): Promise<void> {
+    const landings = [...this.#flights.values()].map(({ controller, landing }) => {
+      controller.abort(new DOMException("The executor stops.", "AbortError"));
+      return landing.promise;
+    });
+    await Promise.allSettled(landings);
+    await this.#ends.idle();
+  }
+
+  async #join(flight: Flight, scope: RunScope, call: CheckedCall | RefusedCall, signal: AbortSignal): Promise<Result> {
+    const { callId } = call;
+    if (!isSameCall(flight, scope, call)) return "refusal" in call ? refused(callId, call.refusal) : reused(callId);
+    if (!flight.controller.signal.aborted) return watch(flight, signal);
+    // Its callers have gone; what it was cut off at is not what this caller asked for.
+    await flight.landing.promise.catch(() => {});
+    const [result] = await this.execute(scope, [call], signal);
+    return result ?? refused(callId, "The call was lost.");
+  }
+
+  /** A call that may not run may have run before, under a grant that has ended since: then what it did is the truth. */
+  async #recall(scope: RunScope, call: RefusedCall, signal: AbortSignal): Promise<Result> {
+    const { callId, refusal } = call;
+    for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(backoffMs * 2, longestBackoffMs)) {
+      const options = { takeOver: false, leaseMs: this.#leases.leaseMs };
+      const known = (await revisitCalls(this.#pool, scope, [call], options)).get(callId);
+      if (known === undefined || !known.matches || known.status === "cancelled") return refused(callId, refusal);
+      if (known.status !== "running") return resultOf(callId, known);
+      if (known.leaseLeftMs <= 0) return refused(callId, refusal);
+      if (!(await waited(Math.min(backoffMs, known.leaseLeftMs), signal))) return cancelled(callId);
+    }
+  }
+
+  async #depart(scope: RunScope, flights: readonly Flight[]): Promise<void> {
+    const land = (flight: Flight, settle: () => void) => {
+      this.#flights.delete(keyOf(scope, flight.call));
+      settle();
+    };
+    try {
+      const calls = flights.map(({ call }) => call);
+      const claims = await claimCalls(this.#pool, scope, calls, this.#leases.leaseMs);
+      const others = calls.filter(({ callId }) => !claims.has(callId));
+      const known = others.length === 0 ? new Map<string, KnownCall>() : this.#revisit(scope, others);
+      for (const flight of flights) {
+        const claim = claims.get(flight.call.callId);
+        // What is claimed must not wait for, or fail with, the look at the others: only its own run can end it.
+        const flying = claim === undefined ? this.#flyKnown(scope, flight, known) : this.#fly(scope, flight, claim);
+        flying.then(
+          (result) => land(flight, () => flight.landing.resolve(result)),
+          (error: unknown) => land(flight, () => flight.landing.reject(error)),
+        );
+      }
+    } catch (error) {
+      for (const flight of flights) land(flight, () => flight.landing.reject(error));
+    }
+  }
+
+  async #flyKnown(
+    scope: RunScope,
+    flight: Flight,
+    known: Map<string, KnownCall> | Promise<Map<string, KnownCall>>,
+  ): Promise<Result> {
+    return this.#fly(scope, flight, (await known).get(flight.call.callId));
+  }
+
+  #revisit(scope: RunScope, calls: readonly CheckedCall[]): Promise<Map<string, KnownCall>> {
+    return revisitCalls(this.#pool, scope, calls, { takeOver: true, leaseMs: this.#leases.leaseMs });
+  }
+
+  async #fly(scope: RunScope, flight: Flight, first: Claim | KnownCall | undefined): Promise<Result> {
+    const { call, controller } = flight;
+    const { callId } = call;
+    let entry = first;
+    for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(backoffMs * 2, longestBackoffMs)) {
+      if (entry === undefined) throw fail(ErrorReason.INTERNAL, "the ledger lost a call");
+      if (!("status" in entry) || entry.taken) {
+        const end = await this.#run(scope, flight, entry);
+        if (end !== undefined) return resultOf(callId, end);
+      } else {
+        if (!entry.matches) return reused(callId);
+        // A cancelled call that was not taken here was taken by somebody else in the same moment.
+        const over = entry.status !== "running" && entry.status !== "cancelled";
+        if (over) return resultOf(callId, entry);
+        const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
+        if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
+      }
+      entry = (await this.#revisit(scope, [call])).get(callId);
+    }
+  }
+
+  /** Runs a claimed call and stores how it ended; nothing when somebody else has claimed it since. */
+  async #run(scope: RunScope, flight: Flight, { id, claim }: Claim): Promise<CallEnd | undefined> {
+    const { call, controller } = flight;
+    const release = this.#leases.hold({ id, claim });
+    try {
+      const outcome = await runTool(
+        { slots: this.#slots, logger: this.#logger },
+        { ...call, userId: scope.userId, callKey: `${scope.runId}:${call.callId}`, signal: controller.signal },
+      );
+      const end = endOf(outcome);
+      return (await this.#store({ id, claim, ...end })) ? end : undefined;
+    } finally {
+      release();
+    }
+  }
+
+  /** A result that cannot be stored would be lost with this process, so a database that is away for a moment is waited for. */
+  async #store(end: Claim & CallEnd): Promise<boolean> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#ends.add(end);
+      } catch (error) {
+        if (attempt === storeAttempts || reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) throw error;
+        this.#logger.warn({ err: error, attempt }, "result of a call not stored yet");
+        await delay(50 * 2 ** attempt);
+      }
+    }
+  }
+}
+
+function keyOf(scope: RunScope, { callId }: { callId: string }): string {
+  return `${scope.runId}:${callId}`;
+}
+
+function isSameCall(flight: Flight, scope: RunScope, call: CheckedCall | RefusedCall): boolean {
+  const { toolName, argumentsHash } = flight.call;
+  return flight.userId === scope.userId && toolName === call.toolName && argumentsHash === call.argumentsHash;
+}
+
+/** The flight's result; leaves it, and cancels it if nobody else is left, when the signal fires. */
+function watch(flight: Flight, signal: AbortSignal): Promise<Result> {
+  flight.watchers += 1;
+  const leave = () => {
+    flight.watchers -= 1;
+    if (flight.watchers === 0) flight.controller.abort(signal.reason);
+  };
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  return flight.landing.promise.finally(() => signal.removeEventListener("abort", leave));
+}
+
+/** Whether the time passed; false when the signal fired first. */
+async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await delay(ms, undefined, { signal });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** How an attempt is written down. A timeout is a failure like others: the tool had its chance. */
+export function endOf(outcome: Outcome): CallEnd {
+  const { durationMs } = outcome;
+  switch (outcome.kind) {
+    case "success":
+      return { status: "success", output: outcome.output, error: null, durationMs };
+    case "failed":
+    case "timeout":
+      return { status: "failed", output: null, error: outcome.error, durationMs };
+    case "cancelled":
+    case "unknown":
+      return { status: outcome.kind, output: null, error: outcome.error, durationMs };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const statuses: Readonly<Record<CallEnd["status"], ExecutionStatus>> = {
+  success: ExecutionStatus.SUCCESS,
+  failed: ExecutionStatus.FAILED,
+  cancelled: ExecutionStatus.CANCELLED,
+  unknown: ExecutionStatus.UNKNOWN,
+};
+
+/** A stored or fresh end as a result. */
+export function resultOf(callId: string, end: Pick<KnownCall, "status" | "output" | "error" | "durationMs">): Result {
+  if (end.status === "running") throw fail(ErrorReason.INTERNAL, "a running call has no result");
+  return {
+    callId,
+    status: statuses[end.status],
+    output: end.output ?? "",
+    error: end.error ?? "",
+    durationMs: end.durationMs,
+  };
+}
+
+/** The result of a call that did not run. */
+export function refused(callId: string, error: string): Result {
+  return { callId, status: ExecutionStatus.REFUSED, error };
+}
+
+function reused(callId: string): Result {
+  return refused(callId, "The id of this call was used for another call of the same run.");
+}
+
+function cancelled(callId: string): Result {
+  return { callId, status: ExecutionStatus.CANCELLED, error: "The call was cancelled before it began." };
+}

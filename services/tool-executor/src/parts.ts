@@ -1,0 +1,16 @@
+import type { Logger } from "@turnwright/platform/logger";
+import type { FreeCallLog } from "./free-calls.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Registry } from "./registry.ts";
+import type { Slots } from "./slots.ts";
+
+/** What the handlers stand on. */
+export interface ExecutorParts {
+  readonly registry: Registry;
+  readonly ledger: Ledger;
+  readonly freeCalls: FreeCallLog;
+  readonly slots: Slots;
+  readonly logger: Logger;
+  /** Checks the grants of approved calls. */
+  readonly meshSecret: string;
+}

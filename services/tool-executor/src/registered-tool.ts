@@ -1,0 +1,84 @@
+import { create, type JsonObject } from "@bufbuild/protobuf";
+import { Effect, type ToolSpec, ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { z } from "zod";
+import type { JsonSchema, Tool, ToolEffect, ToolParameters } from "./define-tool.ts";
+import { jsonDepth, maxJsonDepth } from "./json-depth.ts";
+
+/** A tool of the registry. */
+export interface RegisteredTool {
+  readonly tool: Tool;
+  readonly spec: ToolSpec;
+  /**
+   * The validated arguments of a call. Throws INVALID_TOOL_ARGUMENTS; `param` is the argument at fault, or `function.arguments` when
+   * the text as a whole is.
+   */
+  parse(json: string): Record<string, unknown>;
+}
+
+const effects: Readonly<Record<ToolEffect, Effect>> = {
+  read: Effect.READ,
+  idempotent: Effect.IDEMPOTENT,
+  once: Effect.ONCE,
+};
+
+/** Reads a tool's schema both ways: for the models that see it and for the check of arguments. Throws when zod cannot. */
+export function registerTool(tool: Tool): RegisteredTool {
+  const { check, parameters } = readParameters(tool.parameters);
+  return {
+    tool,
+    spec: create(ToolSpecSchema, {
+      definition: { type: "function", function: { name: tool.name, description: tool.description, parameters } },
+      effect: effects[tool.effect],
+      requiresApproval: tool.requiresApproval === true,
+      timeoutMs: tool.timeoutMs,
+      version: tool.version,
+    }),
+    parse: (json) => parseArguments(check, json),
+  };
+}
+
+function readParameters(parameters: ToolParameters): { check: z.ZodType; parameters: JsonObject } {
+  if (isZod(parameters)) {
+    const { $schema, ...schema } = z.toJSONSchema(parameters, { io: "input" });
+    return { check: parameters, parameters: schema as JsonObject };
+  }
+  return { check: z.fromJSONSchema(parameters as Parameters<typeof z.fromJSONSchema>[0]), parameters: parameters as JsonObject };
+}
+
+/** Also true for the objects of another copy of zod, which a custom tool may bring along. */
+function isZod(parameters: ToolParameters): parameters is z.ZodObject {
+  return "_zod" in parameters;
+}
+
+/** Whether a tool's parameters describe an object, the only arguments that models give. */
+export function describesObject(parameters: unknown): parameters is ToolParameters {
+  if (typeof parameters !== "object" || parameters === null) return false;
+  const schema = isZod(parameters as JsonSchema) ? (parameters as z.ZodObject)._zod.def : (parameters as JsonSchema);
+  return schema.type === "object";
+}
+
+function parseArguments(check: z.ZodType, json: string): Record<string, unknown> {
+  const parsed = check.safeParse(parseJson(json), { reportInput: false });
+  if (parsed.success) return parsed.data as Record<string, unknown>;
+  const issue = parsed.error.issues[0];
+  const path =
+    issue === undefined ? [] : issue.code === "unrecognized_keys" ? [...issue.path, ...issue.keys.slice(0, 1)] : issue.path;
+  const param = path.map(String).join(".") || "function.arguments";
+  throw invalid(param, issue?.message ?? "is not valid");
+}
+
+function parseJson(json: string): unknown {
+  // Models write nothing at all for a tool without required arguments.
+  if (json.trim() === "") return {};
+  if (jsonDepth(json) > maxJsonDepth) throw invalid("function.arguments", `is nested deeper than ${maxJsonDepth}`);
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw invalid("function.arguments", "is not JSON");
+  }
+}
+
+function invalid(param: string, what: string) {
+  return fail(ErrorReason.INVALID_TOOL_ARGUMENTS, `${param}: ${what}`, { param });
+}

@@ -1,0 +1,72 @@
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { ToolSpec } from "@turnwright/contract/tool/v1/tool";
+import { ConfigError } from "@turnwright/platform/env";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity";
+import type { ToolConfig } from "./config.ts";
+import { loadCustomTools } from "./custom-tools.ts";
+import type { Tool } from "./define-tool.ts";
+import type { Outbound } from "./outbound.ts";
+import { type RegisteredTool, registerTool } from "./registered-tool.ts";
+import { calculator } from "./tools/calculator.ts";
+import { currentTime } from "./tools/current-time.ts";
+import { createFetchUrl } from "./tools/fetch-url.ts";
+import { createHttpRequest } from "./tools/http-request.ts";
+import { createWebSearch } from "./tools/web-search.ts";
+
+/** The tools of this executor. */
+export interface Registry {
+  /** Sorted by name. */
+  readonly specs: readonly ToolSpec[];
+  /** Those that an identity may use, sorted by name. */
+  specsFor(identity: Identity): ToolSpec[];
+  /** Throws UNKNOWN_TOOL, TOOL_NOT_ALLOWED. */
+  find(name: string, identity: Identity): RegisteredTool;
+}
+
+/** Gathers the built-in tools, those given and those of TOOLS_DIR. Throws ConfigError with every file at fault. */
+export async function createRegistry(deps: {
+  config: Pick<ToolConfig, "TOOLS_DIR" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL">;
+  outbound: Outbound;
+  /** Tools of the program that embeds the executor. */
+  tools?: readonly Tool[];
+}): Promise<Registry> {
+  const { config, outbound } = deps;
+  const tools = new Map<string, RegisteredTool>();
+  for (const tool of [
+    registerTool(calculator),
+    registerTool(currentTime),
+    registerTool(createFetchUrl(outbound)),
+    registerTool(createHttpRequest(outbound)),
+    registerTool(createWebSearch({ apiKey: config.WEB_SEARCH_API_KEY, baseUrl: config.WEB_SEARCH_BASE_URL })),
+    ...(deps.tools ?? []).map(registerTool),
+  ]) {
+    tools.set(tool.tool.name, tool);
+  }
+  if (config.TOOLS_DIR !== undefined) {
+    const faults: string[] = [];
+    for (const loaded of await loadCustomTools(config.TOOLS_DIR)) {
+      if ("fault" in loaded) faults.push(`TOOLS_DIR: ${loaded.file}: ${loaded.fault}`);
+      else if (tools.has(loaded.tool.tool.name)) {
+        faults.push(`TOOLS_DIR: ${loaded.file}: there is another tool with the name ${loaded.tool.tool.name}`);
+      } else tools.set(loaded.tool.tool.name, loaded.tool);
+    }
+    if (faults.length > 0) throw new ConfigError(faults);
+  }
+  return makeRegistry(tools);
+}
+
+function makeRegistry(tools: ReadonlyMap<string, RegisteredTool>): Registry {
+  const sorted = [...tools.values()].sort((a, b) => (a.tool.name < b.tool.name ? -1 : 1));
+  return {
+    specs: sorted.map(({ spec }) => spec),
+    specsFor: ({ allowedTools }) => sorted.filter(({ tool }) => allows(allowedTools, tool.name)).map(({ spec }) => spec),
+    find(name, { allowedTools }) {
+      const registered = tools.get(name);
+      if (registered === undefined)
+        throw fail(ErrorReason.UNKNOWN_TOOL, `There is no tool with the name ${JSON.stringify(name)}.`);
+      if (!allows(allowedTools, name)) throw fail(ErrorReason.TOOL_NOT_ALLOWED, `This token may not use the tool ${name}.`);
+      return registered;
+    },
+  };
+}

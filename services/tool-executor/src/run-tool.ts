@@ -1,0 +1,114 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ConnectError } from "@connectrpc/connect";
+import type { Logger } from "@turnwright/platform/logger";
+import { jsonDepth, maxJsonDepth } from "./json-depth.ts";
+import type { RegisteredTool } from "./registered-tool.ts";
+import type { Slots } from "./slots.ts";
+
+/** How one attempt at a call ended. */
+export type Outcome =
+  | { readonly kind: "success"; readonly output: string; readonly durationMs: number }
+  | { readonly kind: "failed"; readonly error: string; readonly cause: unknown; readonly durationMs: number }
+  | {
+      /** `unknown`: a `once` tool was cut off after it had begun. */
+      readonly kind: "timeout" | "cancelled" | "unknown";
+      readonly error: string;
+      readonly because: "timeout" | "cancel";
+      readonly durationMs: number;
+    };
+
+const maxOutputLength = 2_097_152;
+const maxErrorLength = 2_000;
+/** How long a tool has to end on its own terms once its signal has fired. */
+const graceMs = 1_000;
+
+/** Runs a tool once it has a slot, within its time, with a signal that it should obey but need not. Never rejects. */
+export async function runTool(
+  deps: { slots: Slots; logger: Logger },
+  call: {
+    registered: RegisteredTool;
+    args: Record<string, unknown>;
+    userId: string;
+    callKey: string;
+    signal: AbortSignal;
+  },
+): Promise<Outcome> {
+  const { tool } = call.registered;
+  let release: () => void;
+  try {
+    release = await deps.slots.take(call.userId, call.signal);
+  } catch {
+    return { kind: "cancelled", because: "cancel", error: "The call was cancelled before it began.", durationMs: 0 };
+  }
+  const startedAt = performance.now();
+  const durationMs = () => Math.round(performance.now() - startedAt);
+  const controller = new AbortController();
+  const onCancel = () => controller.abort(call.signal.reason);
+  call.signal.addEventListener("abort", onCancel, { once: true });
+  const timer = setTimeout(() => controller.abort(new DOMException("The tool's time is over.", "TimeoutError")), tool.timeoutMs);
+  try {
+    const logger = deps.logger.child({ tool: tool.name, call: call.callKey });
+    const running = execute(() => tool.execute(call.args, { signal: controller.signal, logger, callKey: call.callKey }));
+    const settled = await Promise.race([running, overdue(controller.signal, running)]);
+    if (settled !== undefined && (settled.kind === "success" || !controller.signal.aborted)) {
+      return { ...settled, durationMs: durationMs() };
+    }
+    const because = call.signal.aborted ? "cancel" : "timeout";
+    if (settled === undefined) deps.logger.warn({ tool: tool.name, because }, "tool did not obey its signal");
+    return { ...cutOff(call.registered, because), because, durationMs: durationMs() };
+  } finally {
+    clearTimeout(timer);
+    call.signal.removeEventListener("abort", onCancel);
+    release();
+  }
+}
+
+function cutOff({ tool }: RegisteredTool, because: "timeout" | "cancel") {
+  const what = because === "timeout" ? `ran into its time limit of ${tool.timeoutMs} ms` : "was cancelled while it ran";
+  if (tool.effect === "once") {
+    return { kind: "unknown" as const, error: `The tool ${what}; nobody knows whether it took effect.` };
+  }
+  return { kind: because === "timeout" ? ("timeout" as const) : ("cancelled" as const), error: `The tool ${what}.` };
+}
+
+type Settled = { kind: "success"; output: string } | { kind: "failed"; error: string; cause: unknown };
+
+async function execute(work: () => unknown): Promise<Settled> {
+  try {
+    const output = JSON.stringify((await work()) ?? null) ?? "null";
+    if (output.length > maxOutputLength) return tooMuch(`is longer than ${maxOutputLength} characters`);
+    if (jsonDepth(output) > maxJsonDepth) return tooMuch(`is nested deeper than ${maxJsonDepth}`);
+    return { kind: "success", output };
+  } catch (cause) {
+    return { kind: "failed", error: messageOf(cause), cause };
+  }
+}
+
+function tooMuch(what: string): Settled {
+  return { kind: "failed", error: `The tool's result ${what}.`, cause: undefined };
+}
+
+/** Resolves, with nothing, when the signal has fired and the grace after it is over as well. */
+async function overdue(signal: AbortSignal, running: Promise<unknown>): Promise<undefined> {
+  await aborted(signal, running);
+  const ended = new AbortController();
+  const end = () => ended.abort();
+  void running.then(end);
+  await delay(graceMs, undefined, { signal: ended.signal }).catch(() => {});
+}
+
+function aborted(signal: AbortSignal, running: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const onAbort = () => resolve();
+    signal.addEventListener("abort", onAbort, { once: true });
+    void running.then(() => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    });
+  });
+}
+
+function messageOf(error: unknown): string {
+  const message = error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : String(error);
+  return (message || "The tool failed.").replaceAll("\0", "").slice(0, maxErrorLength);
+}

@@ -1,0 +1,39 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import type { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
+import { executeDirectly, executeInBatch } from "./direct-call.ts";
+import type { ExecutorParts } from "./parts.ts";
+import { executeRound } from "./round.ts";
+
+/** The handlers for users. */
+export function toolHandlers(parts: ExecutorParts): ServiceImpl<typeof ToolService> {
+  return {
+    listTools(_request, ctx) {
+      const specs = parts.registry.specsFor(requireIdentity(ctx));
+      return { tools: specs.flatMap(({ definition }) => (definition === undefined ? [] : [definition])) };
+    },
+    async executeTool({ call }, ctx) {
+      const identity = requireIdentity(ctx);
+      if (call === undefined) throw fail(ErrorReason.INVALID_REQUEST, "call: is required", { param: "call" });
+      return { result: await executeDirectly(parts, call, identity, ctx.signal) };
+    },
+    async batchExecuteTools({ calls }, ctx) {
+      const identity = requireIdentity(ctx);
+      return { results: await Promise.all(calls.map((call) => executeInBatch(parts, call, identity, ctx.signal))) };
+    },
+  };
+}
+
+/** The handlers for the mesh. */
+export function executionHandlers(parts: ExecutorParts): ServiceImpl<typeof ExecutionService> {
+  return {
+    describeTools() {
+      return { tools: [...parts.registry.specs] };
+    },
+    async executeCalls(request, ctx) {
+      return { results: await executeRound(parts, request, requireIdentity(ctx), ctx.signal) };
+    },
+  };
+}

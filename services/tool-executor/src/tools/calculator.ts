@@ -1,0 +1,20 @@
+import { z } from "zod";
+import { evaluate } from "../arithmetic.ts";
+import { defineTool } from "../define-tool.ts";
+
+/** Answers `{expression, result}`; an expression that has no value is an answer too: `{expression, error}`. */
+export const calculator = defineTool({
+  name: "calculator",
+  description:
+    "Evaluate an arithmetic expression with numbers, + - * /, parentheses and unary minus. Use it for every calculation instead of reckoning yourself.",
+  parameters: z.object({
+    expression: z.string().describe("The expression, for example (1337 * 42) / 7"),
+  }),
+  effect: "read",
+  timeoutMs: 1_000,
+  version: "1",
+  execute({ expression }) {
+    const value = evaluate(expression);
+    return typeof value === "number" ? { expression, result: value } : { expression, error: value.error };
+  },
+});

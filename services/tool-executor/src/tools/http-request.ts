@@ -1,0 +1,60 @@
+import { z } from "zod";
+import { defineTool } from "../define-tool.ts";
+import type { Outbound } from "../outbound.ts";
+import { decodeText, isText } from "../text-body.ts";
+
+const maxBytes = 65_536;
+const shownHeaders = [
+  "content-type",
+  "content-length",
+  "date",
+  "etag",
+  "last-modified",
+  "location",
+  "retry-after",
+  "x-request-id",
+];
+/** The connection's own; a request that sets them could say one thing to us and another to a proxy. */
+const forbiddenHeaders = /^(?:host|connection|keep-alive|content-length|transfer-encoding|te|trailer|upgrade|expect|proxy-.*)$/i;
+
+const headers = z
+  .record(
+    z
+      .string()
+      .regex(/^[\w!#$%&'*+.^`|~-]+$/, "is not a header name")
+      .refine((name) => !forbiddenHeaders.test(name), { error: "is set by the connection" }),
+    z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be printable"),
+  )
+  .optional()
+  .describe("Headers by name");
+
+/** Sends one request that a person approved; answers `{status, headers, body, truncated}`. Redirects are answers, not followed. */
+export function createHttpRequest(outbound: Outbound) {
+  return defineTool({
+    name: "http_request",
+    description: "Send an HTTP request to a public address. A person must approve each request before it is sent.",
+    parameters: z.object({
+      method: z.enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+      url: z.string().max(8_192).describe("An http or https address"),
+      headers,
+      body: z.string().optional().describe("The body as text; set a content-type header to match"),
+    }),
+    effect: "once",
+    requiresApproval: true,
+    timeoutMs: 30_000,
+    version: "1",
+    async execute({ method, url, headers, body }, { signal }) {
+      const response = await outbound.send({ method, url, headers, body, signal, maxBytes });
+      const shown = shownHeaders.flatMap((name) => {
+        const value = response.headers[name];
+        return value === undefined ? [] : [[name, value] as const];
+      });
+      return {
+        status: response.status,
+        headers: Object.fromEntries(shown),
+        body: isText(response.headers) ? decodeText(response.body, response.headers["content-type"] ?? "") : "",
+        truncated: response.truncated,
+      };
+    },
+  });
+}
