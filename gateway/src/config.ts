@@ -29,3 +29,11 @@ export const gatewayConfig = z.object({
 
 /** The gateway's parsed environment. */
 export type GatewayConfig = z.output<typeof gatewayConfig>;
+
+/** What the gateway as a process of its own reads beside: where the services are. */
+export const gatewayProcessConfig = z.object({
+  ...gatewayConfig.shape,
+  CONVERSATION_ADDR: list("localhost:9102"),
+  AGENT_ADDR: list("localhost:9103"),
+  TOOL_ADDR: list("localhost:9104"),
+});

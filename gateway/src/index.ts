@@ -14,12 +14,11 @@ import { docsPlugin } from "./docs.ts";
 import { healthPlugin, type ReadinessChecks } from "./health.ts";
 import { createLimits } from "./limits.ts";
 import { openAiPlugin } from "./openai/completions.ts";
-import { originValues, proxyRoutes } from "./proxy.ts";
+import { proxyRoutes, requestValues } from "./proxy.ts";
 import { createServer } from "./server.ts";
 import { restPlugin } from "./transcoding/rest.ts";
-import { routesOf } from "./transcoding/routes.ts";
 
-export { type GatewayConfig, gatewayConfig } from "./config.ts";
+export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
 
 /** What the gateway stands on. */
 export interface GatewayDeps {
@@ -60,17 +59,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });
   const admission = { authenticator, limits };
-  const routes = routesOf(services);
-  const app = await createServer({
-    config,
-    logger: deps.logger,
-    verbsOf: (path) => [
-      ...new Set([
-        ...routes.filter((route) => route.path.pattern.test(path)).map((route) => route.verb),
-        ...(path === "/v1/chat/completions" ? ["POST"] : []),
-      ]),
-    ],
-  });
+  const app = await createServer({ config, logger: deps.logger });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
   const heartbeatMs = config.SSE_HEARTBEAT;
   await app.register(healthPlugin(deps.checks));
@@ -85,8 +74,8 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     }),
   );
   await app.register(fastifyConnectPlugin, {
-    routes: proxyRoutes({ services, transport, admission }),
-    contextValues: originValues,
+    routes: proxyRoutes({ services, transport, admission, callTimeoutMs }),
+    contextValues: requestValues,
     readMaxBytes: config.SERVER_BODY_LIMIT * 2,
   });
 

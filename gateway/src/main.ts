@@ -7,25 +7,16 @@ import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
-import { ConfigError, list, loadConfig } from "@turnwright/platform/env";
+import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPorts } from "@turnwright/platform/ports/ports";
 import { redisUrl } from "@turnwright/platform/redis";
-import { meshEnv, meshTransport, onTermination, reportStartFailure } from "@turnwright/platform/run-service";
-import { z } from "zod";
-import { createGateway, gatewayConfig } from "./index.ts";
-
-/** The gateway as a process of its own also reads where the services are. */
-const standaloneConfig = z.object({
-  ...gatewayConfig.shape,
-  ...meshEnv,
-  CONVERSATION_ADDR: list("localhost:9102"),
-  AGENT_ADDR: list("localhost:9103"),
-  TOOL_ADDR: list("localhost:9104"),
-});
+import { meshTransport, onTermination, reportStartFailure } from "@turnwright/platform/run-service";
+import { gatewayProcessConfig } from "./config.ts";
+import { createGateway } from "./index.ts";
 
 async function start(): Promise<void> {
-  const config = loadConfig(standaloneConfig);
+  const config = loadConfig(gatewayProcessConfig);
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);

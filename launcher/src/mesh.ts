@@ -12,7 +12,8 @@ import { meshSecret } from "./mesh-secret.ts";
 
 const root = join(import.meta.dirname, "../..");
 
-const meshConfig = z.object({
+/** What the mesh starter reads. */
+export const meshConfig = z.object({
   ...postgresEnv,
   ...redisEnv,
   TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),

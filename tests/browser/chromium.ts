@@ -1,0 +1,57 @@
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { type BrowserContext, chromium } from "playwright-core";
+
+const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it prints what goes untested and gives undefined, for
+ * `describe.skipIf`; with CI set it throws.
+ */
+export function findChromium(untested: string): string | undefined {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const candidates = process.env.CHROMIUM_PATH
+    ? [process.env.CHROMIUM_PATH]
+    : names.flatMap((name) => folders.map((folder) => join(folder, name)));
+  const path = candidates.find(isExecutable);
+  if (path !== undefined) return path;
+  const message = `NOT TESTED: ${untested}. There is no Chromium: set CHROMIUM_PATH, or install chromium.`;
+  if (process.env.CI) throw new Error(message);
+  process.stderr.write(`\n${message}\n`);
+  return undefined;
+}
+
+/** A browser with an empty profile that reaches nothing but what it is told to open. */
+export async function openBrowser(executablePath: string): Promise<{ context: BrowserContext; close(): Promise<void> }> {
+  const profile = mkdtempSync(join(tmpdir(), "turnwright-browser-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    headless: true,
+    chromiumSandbox: process.getuid?.() !== 0,
+    args: [
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  return {
+    context,
+    async close() {
+      await context.close();
+      rmSync(profile, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,17 @@
+import { agentConfig } from "@turnwright/agent-orchestrator";
+import { authConfig } from "@turnwright/auth";
+import { conversationConfig } from "@turnwright/conversation";
+import { gatewayProcessConfig } from "@turnwright/gateway";
+import { meshConfig } from "@turnwright/launcher/mesh";
+import { toolConfig } from "@turnwright/tool-executor";
+import type { z } from "zod";
+
+/** What each part reads from the environment. */
+export const configs: Readonly<Record<string, z.ZodObject>> = {
+  gateway: gatewayProcessConfig,
+  auth: authConfig,
+  conversation: conversationConfig,
+  "agent-orchestrator": agentConfig,
+  "tool-executor": toolConfig,
+  mesh: meshConfig,
+};
