@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { type Dispatcher, Pool } from "undici";
+import { Pool } from "undici";
+import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
 import type { ModelClient } from "./model-client.ts";
 
 const maxRetries = 2;
@@ -13,20 +14,10 @@ function apiPath(baseUrl: URL): string {
   return path === "" ? "/v1" : path;
 }
 
-async function readAll(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
-}
-
 /** The endpoint's own words, when it has some in OpenAI's form. */
-async function errorMessage(body: Dispatcher.ResponseData["body"]): Promise<string | undefined> {
-  let text = "";
-  for await (const chunk of body) {
-    text += String(chunk);
-    if (text.length > maxErrorBytes) break;
-  }
+async function errorMessage(response: ExchangeResponse): Promise<string | undefined> {
   try {
+    const text = (await response.bytes(maxErrorBytes)).toString("utf8");
     const { error } = JSON.parse(text) as { error?: { message?: unknown } | string };
     const message = typeof error === "string" ? error : error?.message;
     return typeof message === "string" ? message.slice(0, 1_000) : undefined;
@@ -35,14 +26,14 @@ async function errorMessage(body: Dispatcher.ResponseData["body"]): Promise<stri
   }
 }
 
-function retryAfterSeconds(headers: Dispatcher.ResponseData["headers"]): number {
+function retryAfterSeconds(headers: ExchangeResponse["headers"]): number {
   const seconds = Number(headers["retry-after"]);
   return Number.isFinite(seconds) && seconds > 0 ? seconds : 0;
 }
 
-async function refusal(response: Dispatcher.ResponseData): Promise<Error> {
-  const { statusCode: status } = response;
-  const message = await errorMessage(response.body);
+async function refusal(response: ExchangeResponse): Promise<Error> {
+  const { status } = response;
+  const message = await errorMessage(response);
   if (status === 429) {
     return fail(ErrorReason.MODEL_RATE_LIMITED, message ?? "The model's endpoint limits us.", {
       retryAfterSeconds: retryAfterSeconds(response.headers),
@@ -75,44 +66,44 @@ export function createHttpModel(options: {
     bodyTimeout: options.timeoutMs,
     connect: { timeout: 10_000 },
   });
-  const authorization = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+  const authorization: Record<string, string> = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
   const headers = { "content-type": "application/json", ...authorization };
 
-  const attempt = async (request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData | Error> => {
+  const attempt = async (request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse | Error> => {
     try {
-      return await pool.request(request);
+      return await exchange(pool, request, signal);
     } catch (error) {
-      if ((request.signal as AbortSignal).aborted) throw (request.signal as AbortSignal).reason ?? error;
+      if (signal.aborted) throw signal.reason ?? error;
       return error as Error;
     }
   };
 
   /** Sends, and sends again after failures that another try may mend; only a response of 200 comes back. */
-  const send = async (request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> => {
+  const send = async (request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse> => {
     for (let tries = 0; ; tries++) {
-      const outcome = await attempt(request);
+      const outcome = await attempt(request, signal);
       let delayMs = (100 + Math.random() * 100) * 2 ** tries;
       if (!(outcome instanceof Error)) {
-        if (outcome.statusCode === 200) return outcome;
+        if (outcome.status === 200) return outcome;
         const afterMs = retryAfterSeconds(outcome.headers) * 1000;
-        if (tries >= maxRetries || !isRetryable(outcome.statusCode) || afterMs > maxRetryAfterMs) throw await refusal(outcome);
-        await outcome.body.dump();
+        if (tries >= maxRetries || !isRetryable(outcome.status) || afterMs > maxRetryAfterMs) throw await refusal(outcome);
+        outcome.discard();
         delayMs = Math.max(delayMs, afterMs);
       } else if (tries >= maxRetries) {
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });
       }
-      await sleep(delayMs, undefined, { signal: request.signal as AbortSignal });
+      await sleep(delayMs, undefined, { signal });
     }
   };
 
   const post = (body: Uint8Array, signal: AbortSignal) =>
-    send({ path: `${path}/chat/completions`, method: "POST", headers, body: body as Buffer, signal });
+    send({ path: `${path}/chat/completions`, method: "POST", headers, body }, signal);
 
   return {
     async complete(body, signal) {
       const response = await post(body, signal);
       try {
-        return await readAll(response.body);
+        return await response.bytes();
       } catch (error) {
         if (signal.aborted) throw error;
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its answer.", { cause: error });
@@ -123,7 +114,7 @@ export function createHttpModel(options: {
       const response = await post(body, signal);
       const type = String(response.headers["content-type"] ?? "");
       if (!type.startsWith("text/event-stream")) {
-        await response.body.dump();
+        response.discard();
         throw fail(
           ErrorReason.MODEL_FAILED,
           `The model's endpoint answered ${type || "no content type"} instead of an event stream.`,
@@ -131,7 +122,7 @@ export function createHttpModel(options: {
       }
       return (async function* () {
         try {
-          for await (const chunk of response.body) yield chunk as Buffer;
+          yield* response.pieces();
         } catch (error) {
           if (signal.aborted) throw error;
           throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error });
@@ -140,8 +131,8 @@ export function createHttpModel(options: {
     },
 
     async listModels(signal) {
-      const response = await send({ path: `${path}/models`, method: "GET", headers: authorization, signal });
-      const { data } = (await response.body.json()) as { data?: { id?: unknown }[] };
+      const response = await send({ path: `${path}/models`, method: "GET", headers: authorization }, signal);
+      const { data } = JSON.parse((await response.bytes()).toString("utf8")) as { data?: { id?: unknown }[] };
       return (data ?? []).flatMap(({ id }) => (typeof id === "string" ? [id] : []));
     },
 
