@@ -44,6 +44,8 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   const callers = new TokenCache<Caller>();
   const rejected = new TokenCache<true>(1_000);
   const pending = new Map<string, Promise<Caller>>();
+  /** Raised by every revocation: an exchange that it overtook may not be kept. */
+  let generation = 0;
   const verifyAccessToken = createAccessTokenVerifier({
     keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
     secret: deps.jwtSecret,
@@ -54,18 +56,24 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     const isApiKey = token.startsWith("sk-");
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     if (!isApiKey) await verifyAccessToken(token);
+    const begun = generation;
     try {
       const { internalToken, identity, expiresAt } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
       if (identity === undefined || expiresAt === undefined)
         throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
       const caller = { internalToken, identity };
       // A minute before its end, so that it does not end while a turn is on its way through the mesh.
-      callers.set(token, caller, timestampMs(expiresAt) - 60_000);
+      if (begun === generation) callers.set(token, caller, timestampMs(expiresAt) - 60_000);
       return caller;
     } catch (error) {
       if (isApiKey && reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, Date.now() + rejectedMs);
       throw error;
     }
+  };
+
+  const overtake = () => {
+    generation += 1;
+    pending.clear();
   };
 
   return {
@@ -75,12 +83,21 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
       if (known !== undefined) return known;
       let work = pending.get(token);
       if (work === undefined) {
-        work = exchange(token).finally(() => pending.delete(token));
-        pending.set(token, work);
+        const own = exchange(token).finally(() => {
+          if (pending.get(token) === own) pending.delete(token);
+        });
+        work = own;
+        pending.set(token, own);
       }
       return work;
     },
-    revoke: (tokenId) => callers.deleteWhere((caller) => caller.identity.tokenId === tokenId),
-    forget: () => callers.deleteWhere(() => true),
+    revoke(tokenId) {
+      overtake();
+      callers.deleteWhere((caller) => caller.identity.tokenId === tokenId);
+    },
+    forget() {
+      overtake();
+      callers.deleteWhere(() => true);
+    },
   };
 }

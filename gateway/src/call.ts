@@ -1,6 +1,9 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { CallOptions } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
+import { accessOf } from "@turnwright/platform/interceptors";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticator, Caller } from "./authentication.ts";
 import type { HeaderSink, Limits } from "./limits.ts";
@@ -8,7 +11,9 @@ import type { HeaderSink, Limits } from "./limits.ts";
 declare module "fastify" {
   interface FastifyRequest {
     /** Who calls, once it is known; for the access log. */
-    caller?: Caller;
+    caller: Caller | undefined;
+    /** Fires when the client goes away before it has its answer; made when somebody asks for it. */
+    disconnect: AbortController | undefined;
   }
 }
 
@@ -18,56 +23,67 @@ export interface Admission {
   readonly limits: Limits;
 }
 
-const sinks = new WeakMap<FastifyReply, HeaderSink>();
-
-function sinkOf(reply: FastifyReply): HeaderSink {
-  let sink = sinks.get(reply);
-  if (sink === undefined) {
-    sink = { set: (name, value) => void reply.header(name, value) };
-    sinks.set(reply, sink);
-  }
-  return sink;
+/** How a method admits its callers. */
+export interface AdmissionRule {
+  readonly access: Access;
+  /** A public method that only reads is not counted; what checks or makes credentials is. */
+  readonly readsOnly: boolean;
 }
 
-/** Admits a request by its method's access: authenticates and counts it. Throws what the client shall see. */
+/** The rule of a method, from its options. */
+export function admissionRule(method: DescMethod): AdmissionRule {
+  const readsOnly = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  return { access: accessOf(method), readsOnly };
+}
+
+/** Admits a request by its method's rule: authenticates and counts it. Throws what the client shall see. */
 export async function admit(
   { authenticator, limits }: Admission,
-  access: Access,
+  rule: AdmissionRule,
   request: FastifyRequest,
-  reply: FastifyReply,
+  sink: HeaderSink,
 ): Promise<Caller | undefined> {
-  if (access === Access.PUBLIC) {
-    // Reading public keys is free; what checks or makes credentials is not.
-    if (request.method !== "GET" && request.method !== "HEAD") await limits.takeAddress(request.ip, sinkOf(reply));
+  if (rule.access === Access.PUBLIC) {
+    if (!rule.readsOnly) await limits.takeAddress(request.ip, sink);
     return undefined;
   }
   const known = authenticator.authenticate(request.headers.authorization);
   const caller = known instanceof Promise ? await known : known;
   request.caller = caller;
-  await limits.takeToken(caller.identity, sinkOf(reply));
+  await limits.takeToken(caller.identity, sink);
   return caller;
 }
 
-/** Options of the RPC that a request becomes: identity, request id and trace context travel, the client's going away cancels it. */
+const traceparentShape = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+const tracestateShape = /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/;
+
+/** The headers that travel with every RPC of a request: identity, request id and, where it is well formed, trace context. */
+export function callHeaders(request: FastifyRequest, caller: Caller | undefined): Record<string, string> {
+  const headers: Record<string, string> = { [requestIdHeader]: request.id };
+  if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
+  const { traceparent, tracestate } = request.headers;
+  if (typeof traceparent === "string" && traceparentShape.test(traceparent)) {
+    headers.traceparent = traceparent;
+    if (typeof tracestate === "string" && tracestateShape.test(tracestate)) headers.tracestate = tracestate;
+  }
+  return headers;
+}
+
+/** Options of the RPC that a request becomes: the client's going away cancels it. */
 export function callOptions(
   request: FastifyRequest,
   caller: Caller | undefined,
   signal: AbortSignal,
   timeoutMs?: number,
 ): CallOptions {
-  const headers: Record<string, string> = { [requestIdHeader]: request.id };
-  if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
-  const { traceparent, tracestate } = request.headers;
-  if (typeof traceparent === "string") headers.traceparent = traceparent;
-  if (typeof tracestate === "string") headers.tracestate = tracestate;
-  return { headers, signal, timeoutMs };
+  return { headers: callHeaders(request, caller), signal, timeoutMs };
 }
 
-/** A signal that fires when the client goes away before it has its answer. */
-export function disconnectSignal(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) controller.abort();
-  });
-  return controller.signal;
+/** A signal that fires when the client goes away before it has its answer, or already has. */
+export function disconnectSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
+  if (request.disconnect === undefined) {
+    request.disconnect = new AbortController();
+    if (reply.raw.destroyed) request.disconnect.abort();
+  }
+  return request.disconnect.signal;
 }

@@ -38,8 +38,7 @@ const start = `window.ui = SwaggerUIBundle({
 export async function docsPlugin(app: FastifyInstance): Promise<void> {
   app.get("/swagger/index.html", (_request, reply) => reply.type("text/html; charset=utf-8").send(page));
   app.get("/swagger/start.js", (_request, reply) => reply.type("text/javascript; charset=utf-8").send(start));
-  for (const path of ["/swagger", "/docs"])
-    app.get(path, (_request, reply) => reply.redirect("/swagger/index.html"));
+  for (const path of ["/swagger", "/docs"]) app.get(path, (_request, reply) => reply.redirect("/swagger/index.html"));
   for (const path of ["/swagger/doc.json", "/openapi.json"]) {
     app.get(path, (_request, reply) => reply.type("application/json; charset=utf-8").send(document));
   }

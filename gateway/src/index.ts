@@ -68,6 +68,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   await app.register(
     openAiPlugin({
       completions: createClient(CompletionService, transport(CompletionService)),
+      transport: transport(CompletionService),
       admission,
       callTimeoutMs,
       heartbeatMs,

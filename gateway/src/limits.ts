@@ -2,28 +2,28 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { RateDecision, RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 
-/** Something that takes response headers: a fastify reply or Headers. */
+/** Something that takes response headers, as a fastify reply does. */
 export interface HeaderSink {
-  set(name: string, value: string): void;
+  header(name: string, value: string): unknown;
 }
 
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {
   /** Counts a request of a token; sets the limit headers; throws RATE_LIMITED. */
-  takeToken(identity: Identity, headers: HeaderSink): Promise<void>;
+  takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
   /** Counts a request without a token, by address; throws RATE_LIMITED. */
-  takeAddress(address: string, headers: HeaderSink): Promise<void>;
+  takeAddress(address: string, sink: HeaderSink): Promise<void>;
 }
 
-function report(decision: RateDecision, headers: HeaderSink): void {
+function report(decision: RateDecision, sink: HeaderSink): void {
   if (decision.limit > 0) {
     const limit = String(decision.limit);
     const remaining = String(decision.remaining);
-    headers.set("x-ratelimit-limit", limit);
-    headers.set("x-ratelimit-remaining", remaining);
-    headers.set("x-ratelimit-limit-requests", limit);
-    headers.set("x-ratelimit-remaining-requests", remaining);
-    headers.set("x-ratelimit-reset-requests", `${decision.resetSeconds}s`);
+    sink.header("x-ratelimit-limit", limit);
+    sink.header("x-ratelimit-remaining", remaining);
+    sink.header("x-ratelimit-limit-requests", limit);
+    sink.header("x-ratelimit-remaining-requests", remaining);
+    sink.header("x-ratelimit-reset-requests", `${decision.resetSeconds}s`);
   }
   if (decision.allowed) return;
   const seconds = Math.max(1, decision.retryAfterSeconds);
@@ -34,14 +34,14 @@ function report(decision: RateDecision, headers: HeaderSink): void {
 export function createLimits(deps: { limiter: RateLimiter; enabled: boolean; addressPerMinute: number }): Limits {
   const addressLimits = { perMinute: deps.addressPerMinute, perDay: 0 };
   return {
-    async takeToken(identity, headers) {
+    async takeToken(identity, sink) {
       if (!deps.enabled) return;
       const limits = { perMinute: identity.rateLimitPerMinute, perDay: identity.rateLimitPerDay };
-      report(await deps.limiter.take(`token:${identity.tokenId}`, limits), headers);
+      report(await deps.limiter.take(`token:${identity.tokenId}`, limits), sink);
     },
-    async takeAddress(address, headers) {
+    async takeAddress(address, sink) {
       if (!deps.enabled) return;
-      report(await deps.limiter.take(`address:${address}`, addressLimits), headers);
+      report(await deps.limiter.take(`address:${address}`, addressLimits), sink);
     },
   };
 }

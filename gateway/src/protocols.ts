@@ -1,57 +1,112 @@
-import { createServer, type RequestListener, type Server, type ServerOptions } from "node:http";
-import { createServer as createHttp2Server } from "node:http2";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { Socket } from "node:net";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 
-/**
- * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each connection
- * decide. Both protocols reach the same listener. A connection that sends nothing within `firstByteMs` is cut.
- */
-export function createDualProtocolServer(listener: RequestListener, options: ServerOptions & { firstByteMs: number }): Server {
-  const server = createServer(options, listener);
-  const http2 = createHttp2Server({ settings: { maxConcurrentStreams: 1000 } }, listener as never);
-  http2.on("sessionError", () => {});
-  const sessions = new Set<{ close(): void; destroy(): void }>();
-  http2.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-  });
+/** How long clients may take, in milliseconds. */
+export interface ConnectionTimeouts {
+  /** To send a request, its body included; also to send the first bytes of a connection. */
+  readonly requestMs: number;
+  /** Between two requests of a connection. */
+  readonly idleMs: number;
+}
 
-  /** Connections that have not said yet what they speak. */
+/** Whether bytes begin like an HTTP/2 connection; undefined while there are too few to tell. */
+function beginsHttp2(head: Buffer): boolean | undefined {
+  const compared = Math.min(head.length, http2Preface.length);
+  if (!head.subarray(0, compared).equals(http2Preface.subarray(0, compared))) return false;
+  return compared === http2Preface.length ? true : undefined;
+}
+
+/** Hands each connection over to the server of the protocol that its first bytes speak. Gives the connections that are undecided. */
+function sniff(
+  server: Server,
+  firstBytesMs: number,
+  serve: { http1: (socket: Socket) => void; http2: (socket: Socket) => void },
+): ReadonlySet<Socket> {
   const undecided = new Set<Socket>();
-
-  const [serveHttp1] = server.listeners("connection") as ((socket: Socket) => void)[];
-  server.removeAllListeners("connection");
   server.on("connection", (socket: Socket) => {
     let head: Buffer = Buffer.alloc(0);
     const cut = () => socket.destroy();
-    socket.setTimeout(options.firstByteMs, cut);
-    socket.on("error", cut);
-    socket.on("end", cut);
-    undecided.add(socket);
-    const decided = () => undecided.delete(socket);
-    socket.once("close", decided);
-    const onReadable = () => {
-      const chunk = socket.read() as Buffer | null;
-      if (chunk === null) return;
-      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
-      const compared = Math.min(head.length, http2Preface.length);
-      const couldBeHttp2 = head.subarray(0, compared).equals(http2Preface.subarray(0, compared));
-      if (couldBeHttp2 && head.length < http2Preface.length) return;
+    const timer = setTimeout(cut, firstBytesMs);
+    const decided = () => {
+      clearTimeout(timer);
+      undecided.delete(socket);
       socket.off("readable", onReadable);
       socket.off("error", cut);
       socket.off("end", cut);
       socket.off("close", decided);
-      decided();
-      socket.setTimeout(0);
-      socket.removeListener("timeout", cut);
-      socket.unshift(head);
-      if (couldBeHttp2) http2.emit("connection", socket);
-      else serveHttp1?.call(server, socket);
     };
+    const onReadable = () => {
+      const chunk = socket.read() as Buffer | null;
+      if (chunk === null) return;
+      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+      const isHttp2 = beginsHttp2(head);
+      if (isHttp2 === undefined) return;
+      decided();
+      socket.unshift(head);
+      if (isHttp2) serve.http2(socket);
+      else serve.http1(socket);
+    };
+    undecided.add(socket);
+    socket.on("error", cut);
+    socket.on("end", cut);
+    socket.on("close", decided);
     socket.on("readable", onReadable);
   });
+  return undecided;
+}
+
+/** Node times the requests of HTTP/1.1 only; this does the same for one of HTTP/2. */
+function limitBody(request: Http2ServerRequest, requestMs: number): void {
+  const { stream } = request;
+  if (stream === undefined || stream.endAfterHeaders) return;
+  const timer = setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), requestMs);
+  const clear = () => clearTimeout(timer);
+  stream.once("end", clear);
+  stream.once("close", clear);
+}
+
+/**
+ * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each connection
+ * decide. Both protocols reach the same listener. Clients that are too slow are cut.
+ */
+export function createDualProtocolServer(listener: RequestListener, timeouts: ConnectionTimeouts): Server {
+  const { requestMs, idleMs } = timeouts;
+  // Node looks at its connections in intervals; a slow one is cut at the last look before its time is over.
+  const connectionsCheckingInterval = Math.min(1_000, requestMs / 4);
+  const withinMs = requestMs - connectionsCheckingInterval;
+  const server = createServer(
+    { headersTimeout: withinMs, requestTimeout: withinMs, keepAliveTimeout: idleMs, connectionsCheckingInterval },
+    listener,
+  );
+  const serveBoth = listener as unknown as (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams: 1_000 } }, (request, response) => {
+    limitBody(request, requestMs);
+    serveBoth(request, response);
+  });
+  http2.on("sessionError", () => {});
+  const sessions = new Set<{ close(): void; destroy(): void }>();
+  http2.on("session", (session) => {
+    sessions.add(session);
+    const timer = setTimeout(() => session.destroy(), requestMs);
+    session.once("remoteSettings", () => clearTimeout(timer));
+    session.once("close", () => {
+      clearTimeout(timer);
+      sessions.delete(session);
+    });
+    // Graceful: what is under way goes on.
+    session.setTimeout(idleMs, () => session.close());
+  });
+
+  const [serveHttp1] = server.listeners("connection") as ((socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  const undecided = sniff(server, requestMs, {
+    http1: (socket) => serveHttp1?.call(server, socket),
+    http2: (socket) => http2.emit("connection", socket),
+  });
+
   // Streams of HTTP/2 end like keep-alive connections: what is under way may finish.
   const close = server.close.bind(server);
   server.close = (callback) => {

@@ -2,62 +2,53 @@ import type { DescMethodServerStreaming, DescMethodStreaming, DescMethodUnary, D
 import type { ConnectRouter, HandlerContext, Transport } from "@connectrpc/connect";
 import { type ContextValues, createContextKey, createContextValues } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
-import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
-import { accessOf } from "@turnwright/platform/interceptors";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyRequest } from "fastify";
-import type { Admission } from "./call.ts";
+import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders } from "./call.ts";
 
-/** The address and request id of a proxied call. */
-const originKey = createContextKey<{ ip: string; requestId: string }>({ ip: "", requestId: "" }, { description: "origin" });
+const requestKey = createContextKey<FastifyRequest | undefined>(undefined, { description: "HTTP request" });
 
-/** Carries what the proxy needs of the HTTP request. */
-export function originValues(request: FastifyRequest): ContextValues {
-  return createContextValues().set(originKey, { ip: request.ip, requestId: request.id });
+/** Carries the HTTP request to the handlers of `proxyRoutes`. */
+export function requestValues(request: FastifyRequest): ContextValues {
+  return createContextValues().set(requestKey, request);
 }
 
 /** Admits a proxied call and gives the headers under which it goes on. */
-async function forwardHeaders(admission: Admission, access: Access, context: HandlerContext): Promise<Headers> {
-  const { ip, requestId } = context.values.get(originKey);
-  const headers = new Headers({ [requestIdHeader]: requestId });
-  for (const name of ["traceparent", "tracestate"]) {
-    const value = context.requestHeader.get(name);
-    if (value !== null) headers.set(name, value);
-  }
-  if (access === Access.PUBLIC) {
-    await admission.limits.takeAddress(ip, context.responseHeader);
-    return headers;
-  }
-  const caller = await admission.authenticator.authenticate(context.requestHeader.get("authorization") ?? undefined);
-  await admission.limits.takeToken(caller.identity, context.responseHeader);
-  headers.set(internalTokenHeader, caller.internalToken);
-  return headers;
+async function forwardHeaders(admission: Admission, rule: AdmissionRule, context: HandlerContext): Promise<Headers> {
+  const request = context.values.get(requestKey);
+  if (request === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
+  const sink = { header: (name: string, value: string) => context.responseHeader.set(name, value) };
+  const caller = await admit(admission, rule, request, sink);
+  return new Headers(callHeaders(request, caller));
 }
 
 /**
  * Routes that pass Connect, gRPC-web and gRPC calls of clients on into the mesh, for every method that is not for services of the mesh.
- * Knows no method by name.
+ * Knows no method by name. A unary call ends after `callTimeoutMs` unless its client sets less.
  */
 export function proxyRoutes(deps: {
   services: readonly DescService[];
   transport: (service: DescService) => Transport;
   admission: Admission;
+  callTimeoutMs: number;
 }): (router: ConnectRouter) => void {
   return (router) => {
     for (const service of deps.services) {
       const transport = deps.transport(service);
       for (const method of service.methods) {
-        const access = accessOf(method);
-        if (access === Access.SERVICE || access === Access.UNSPECIFIED) continue;
+        const rule = admissionRule(method);
+        if (rule.access === Access.SERVICE || rule.access === Access.UNSPECIFIED) continue;
         if (method.methodKind === "unary") {
           const unary = method as DescMethodUnary;
           router.rpc(unary, async (input: Message, context: HandlerContext) => {
-            const headers = await forwardHeaders(deps.admission, access, context);
-            return (await transport.unary(unary, context.signal, context.timeoutMs(), headers, input)).message;
+            const headers = await forwardHeaders(deps.admission, rule, context);
+            const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
+            return (await transport.unary(unary, context.signal, timeoutMs, headers, input)).message;
           });
         } else if (method.methodKind === "server_streaming") {
           const streaming = method as DescMethodStreaming;
           router.rpc(method as DescMethodServerStreaming, async function* (input: Message, context: HandlerContext) {
-            const headers = await forwardHeaders(deps.admission, access, context);
+            const headers = await forwardHeaders(deps.admission, rule, context);
             const messages = async function* () {
               yield input;
             };

@@ -1,11 +1,19 @@
 import { randomUUID } from "node:crypto";
 import cors from "@fastify/cors";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import fastify, { type FastifyError, type FastifyInstance } from "fastify";
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { GatewayConfig } from "./config.ts";
-import { restError } from "./error-body.ts";
+import { type ErrorContext, restError } from "./error-body.ts";
 import { createDualProtocolServer } from "./protocols.ts";
+import { answerUnparsable } from "./unparsable.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** What the route's errors look like. */
+    errorContext?: ErrorContext;
+  }
+}
 
 const requestIdShape = /^[A-Za-z0-9._:-]{1,128}$/;
 
@@ -18,22 +26,68 @@ function frameworkError(error: FastifyError): unknown {
       return fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.");
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
     case "FST_ERR_BAD_URL":
+    case "FST_ERR_MAX_PARAM_LENGTH":
       return fail(ErrorReason.INVALID_REQUEST, error.message);
     default:
       return error;
   }
 }
 
+const nothing = () => {};
+
+/** Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody waits for. */
+function followResponses(app: FastifyInstance, logger: Logger): void {
+  app.decorateRequest("caller", undefined);
+  app.decorateRequest("disconnect", undefined);
+
+  const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
+    const finished = reply.raw.writableFinished;
+    if (!finished) request.disconnect?.abort();
+    const identity = request.caller?.identity;
+    logger.info(
+      {
+        request_id: request.id,
+        method: request.method,
+        route: request.routeOptions.url,
+        status: reply.raw.headersSent ? reply.raw.statusCode : 499,
+        aborted: finished ? undefined : true,
+        ms: Math.round((performance.now() - startedAt) * 100) / 100,
+        user_id: identity?.userId,
+        token_id: identity?.tokenId,
+      },
+      "request",
+    );
+  };
+
+  app.addHook("onRequest", (request, reply, done) => {
+    const startedAt = performance.now();
+    // A write that meets a connection which has just gone is no fault.
+    reply.raw.on("error", nothing);
+    reply.raw.once("close", () => onClosed(request, reply, startedAt));
+    reply.header("x-request-id", request.id);
+    done();
+  });
+}
+
+/** The verbs of each path that a route stands for, for 405. */
+function collectVerbs(app: FastifyInstance): (path: string) => string[] {
+  const routes: { pattern: RegExp; verbs: readonly string[] }[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    if (url === "*") return;
+    const parts = url.split("/").map((part) => {
+      if (part === "*") return ".*";
+      return part.startsWith(":") ? "[^/]+" : part.replaceAll(/[.+?^$()[\]{}|\\]/g, "\\$&");
+    });
+    routes.push({ pattern: new RegExp(`^${parts.join("/")}/?$`), verbs: [method].flat() });
+  });
+  return (path) => [...new Set(routes.flatMap(({ pattern, verbs }) => (pattern.test(path) ? verbs : [])))].sort();
+}
+
 /**
  * The public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access log, and the
  * envelope for everything that no route answers.
  */
-export async function createServer(deps: {
-  config: GatewayConfig;
-  logger: Logger;
-  /** The verbs that a path is served with, for 405. */
-  verbsOf: (path: string) => readonly string[];
-}): Promise<FastifyInstance> {
+export async function createServer(deps: { config: GatewayConfig; logger: Logger }): Promise<FastifyInstance> {
   const { config, logger } = deps;
   const app: FastifyInstance = fastify({
     logger: false,
@@ -44,22 +98,28 @@ export async function createServer(deps: {
       return typeof given === "string" && requestIdShape.test(given) ? given : randomUUID();
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
-    exposeHeadRoutes: false,
     forceCloseConnections: "idle",
-    serverFactory: (handler) =>
-      createDualProtocolServer(handler, {
-        firstByteMs: config.SERVER_REQUEST_TIMEOUT,
-        headersTimeout: config.SERVER_REQUEST_TIMEOUT,
-        requestTimeout: config.SERVER_REQUEST_TIMEOUT,
-        keepAliveTimeout: 72_000,
-        connectionsCheckingInterval: 1_000,
-      }),
+    // What arrives on open connections while we close is still served; the client is told not to come back on them.
+    return503OnClosing: false,
+    clientErrorHandler: answerUnparsable,
+    frameworkErrors: (error, request, reply) => sendError(error, request as FastifyRequest, reply as FastifyReply),
+    serverFactory: (handler) => createDualProtocolServer(handler, { requestMs: config.SERVER_REQUEST_TIMEOUT, idleMs: 72_000 }),
   });
-  app.decorateRequest("caller", undefined);
+
+  const sendError = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+    const known = frameworkError(error);
+    // Errors of services come with a detail, and were logged where they happened.
+    if (reasonOf(known) === ErrorReason.INTERNAL && detailOf(known) === undefined) {
+      logger.error({ err: error, request_id: request.id }, "request failed");
+    }
+    const { status, headers, body } = restError(known, request.routeOptions.config.errorContext);
+    return reply.code(status).headers(headers).send(body);
+  };
 
   await app.register(cors, {
     origin: config.CORS_ORIGINS.includes("*") ? "*" : config.CORS_ORIGINS,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    strictPreflight: false,
     exposedHeaders: [
       "x-request-id",
       "x-ratelimit-limit",
@@ -74,43 +134,20 @@ export async function createServer(deps: {
     ],
     maxAge: 600,
   });
-  app.addHook("onRequest", (request, reply, done) => {
-    reply.header("x-request-id", request.id);
-    done();
-  });
-  app.addHook("onResponse", (request, reply, done) => {
-    const identity = request.caller?.identity;
-    logger.info(
-      {
-        request_id: request.id,
-        method: request.method,
-        route: request.routeOptions.url,
-        status: reply.raw.statusCode,
-        ms: Math.round(reply.elapsedTime * 100) / 100,
-        user_id: identity?.userId,
-        token_id: identity?.tokenId,
-      },
-      "request",
-    );
-    done();
-  });
+  followResponses(app, logger);
+  const verbsOf = collectVerbs(app);
 
-  app.setErrorHandler((error, request, reply) => {
-    const known = frameworkError(error as FastifyError);
-    const answer = restError(known);
-    if (answer.status >= 500) logger.error({ err: error, request_id: request.id }, "request failed");
-    return reply.code(answer.status).headers(answer.headers).send(answer.body);
-  });
+  app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
-    const verbs = deps.verbsOf(path);
+    const verbs = verbsOf(path);
     if (verbs.length > 0) reply.header("allow", verbs.join(", "));
     const error =
       verbs.length > 0
         ? fail(ErrorReason.METHOD_NOT_ALLOWED, `${request.method} is not served here; use ${verbs.join(" or ")}.`)
         : fail(ErrorReason.NOT_FOUND, `Nothing is served at ${path}.`);
-    const answer = restError(error);
-    return reply.code(answer.status).send(answer.body);
+    const { status, body } = restError(error);
+    return reply.code(status).send(body);
   });
   return app;
 }

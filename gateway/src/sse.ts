@@ -52,24 +52,23 @@ export async function sendEventStream<T>(
   const { raw } = reply;
   const { signal } = options;
   let open = false;
-  let quiet = true;
   const begin = () => {
     if (open) return;
     open = true;
     reply.hijack();
     raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), ...streamHeaders });
   };
-  const timer = setInterval(() => {
-    if (quiet && !signal.aborted) {
-      begin();
-      raw.write(heartbeat);
-    }
-    quiet = true;
+  const timer = setTimeout(() => {
+    if (signal.aborted) return;
+    begin();
+    // A reader that is behind has enough to read; the ping would only wait in line.
+    if (!raw.writableNeedDrain) raw.write(heartbeat);
+    timer.refresh();
   }, options.heartbeatMs);
   try {
     for await (const message of messages) {
       begin();
-      quiet = false;
+      timer.refresh();
       if (!raw.write(options.write(message))) await drained(raw, signal);
       if (signal.aborted) break;
     }
@@ -84,6 +83,6 @@ export async function sendEventStream<T>(
     if (!open) throw error;
     raw.end(options.error(error));
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer);
   }
 }

@@ -8,6 +8,7 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { compileEnumCheck } from "./enum-names.ts";
 import type { Binding } from "./routes.ts";
 
 /** The parts of an HTTP request that a message is made from. */
@@ -20,6 +21,8 @@ export interface BindableRequest {
 
 /** Makes request messages of one binding. Throws INVALID_REQUEST with the field. */
 export type Binder = (request: BindableRequest) => Message;
+
+const decoding = { ignoreUnknownFields: true };
 
 const integers: ReadonlySet<ScalarType> = new Set([
   ScalarType.INT32,
@@ -66,14 +69,29 @@ function queryValue(field: DescField, value: string | string[]): JsonValue {
   }
 }
 
+/** The field of a message that protobuf-es does not accept, where it names only the field's type. */
+function culprit(input: DescMessage, json: JsonObject): string {
+  for (const field of input.fields) {
+    for (const key of [field.name, field.jsonName]) {
+      const value = json[key];
+      if (value === undefined) continue;
+      try {
+        fromJson(input, { [key]: value }, decoding);
+      } catch {
+        return field.name;
+      }
+    }
+  }
+  return "";
+}
+
 /** protobuf-es says `cannot decode field pkg.Message.field from JSON: why`; clients hear `field: why`. */
-function decodeError(error: unknown): Error {
+function decodeError(error: unknown, input: DescMessage, json: JsonObject): Error {
   const message = error instanceof Error ? error.message : String(error);
-  const match = /^cannot decode (?:field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
-  const name = match?.[1]?.split(".").at(-1) ?? "";
-  const param = /^[a-z]/.test(name) ? name : "";
-  const why = match?.[2] ?? "the body does not fit the message";
-  return fail(ErrorReason.INVALID_REQUEST, param === "" ? `body: ${why}` : `${param}: ${why}`, { param, cause: error });
+  const match = /^cannot decode (field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
+  const param = match?.[1] === "field" ? (match[2]?.split(".").at(-1) ?? "") : culprit(input, json);
+  const why = match?.[3] ?? "does not fit";
+  return fail(ErrorReason.INVALID_REQUEST, `${param || "body"}: ${why}`, { param, cause: error });
 }
 
 /** Compiles a binding: body, then query, then path; what the path says cannot be overridden. */
@@ -86,7 +104,7 @@ export function createBinder(binding: Binding): Binder {
   }
   // With body "*" every field that is not in the path is in the body.
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
-  const options = { ignoreUnknownFields: true };
+  const checkEnums = compileEnumCheck(input);
 
   return ({ params, query, body }) => {
     let json: JsonObject;
@@ -107,10 +125,11 @@ export function createBinder(binding: Binding): Binder {
       if (field.jsonName !== field.name) delete json[field.jsonName];
       json[name] = textAsJson(field, field.scalar, params[name] ?? "");
     }
+    checkEnums?.(json);
     try {
-      return fromJson(input, json, options);
+      return fromJson(input, json, decoding);
     } catch (error) {
-      throw decodeError(error);
+      throw decodeError(error, input, json);
     }
   };
 }

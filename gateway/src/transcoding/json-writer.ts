@@ -1,5 +1,14 @@
-import { type DescField, type DescMessage, type JsonValue, type Message, ScalarType, toJson } from "@bufbuild/protobuf";
+import {
+  type DescEnum,
+  type DescField,
+  type DescMessage,
+  type JsonValue,
+  type Message,
+  ScalarType,
+  toJson,
+} from "@bufbuild/protobuf";
 import { base64Encode } from "@bufbuild/protobuf/wire";
+import { FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 
 /** Turns messages of one type into plain values for JSON.stringify, with proto field names. */
 export type JsonWriter = (message: Message) => JsonValue;
@@ -25,9 +34,22 @@ function scalarWriter(scalar: ScalarType): ValueWriter {
   }
 }
 
+function enumWriter(desc: DescEnum): ValueWriter {
+  if (desc.typeName === "google.protobuf.NullValue") return () => null;
+  return (value) => desc.value[value as number]?.name ?? (value as number);
+}
+
+/** RFC 3339 with milliseconds, or with nanoseconds where there are any. */
 function timestampText(value: unknown): string {
   const { seconds, nanos } = value as { seconds: bigint; nanos: number };
-  return new Date(Number(seconds) * 1000 + nanos / 1e6).toISOString();
+  const text = new Date(Number(seconds) * 1000 + Math.floor(nanos / 1e6)).toISOString();
+  return nanos % 1e6 === 0 ? text : `${text.slice(0, -4)}${String(nanos).padStart(9, "0")}Z`;
+}
+
+function isEmptyValue(value: unknown): boolean {
+  return (
+    value === "" || Object.is(value, 0) || value === false || value === 0n || (value instanceof Uint8Array && value.length === 0)
+  );
 }
 
 /**
@@ -85,13 +107,12 @@ export class JsonWriters {
         if (whole || !isEmpty(value)) target[name] = write(value);
       };
     }
-    const hasPresence = field.fieldKind === "message" || field.presence !== 2;
+    const hasPresence = field.fieldKind === "message" || field.presence !== FeatureSet_FieldPresence.IMPLICIT;
     return (source, target) => {
       const value = source[localName];
       if (value === undefined) {
         if (whole) target[name] = null;
-      } else if (whole || hasPresence || (value !== "" && value !== 0 && value !== false && value !== 0n))
-        target[name] = write(value);
+      } else if (whole || hasPresence || !isEmptyValue(value)) target[name] = write(value);
     };
   }
 
@@ -100,28 +121,25 @@ export class JsonWriters {
       case "scalar":
         return scalarWriter(field.scalar);
       case "enum":
-        return (value) => field.enum.value[value as number]?.name ?? (value as number);
+        return enumWriter(field.enum);
       case "message":
+        // protobuf-es holds a wrapper as the bare value, unless it stands in a oneof.
+        if (isWrapperDesc(field.message) && field.oneof === undefined) return scalarWriter(field.message.fields[0].scalar);
         return this.#message(field.message);
       case "list": {
-        const item =
-          field.listKind === "message"
-            ? this.#message(field.message)
-            : field.listKind === "enum"
-              ? (value: unknown) => field.enum.value[value as number]?.name ?? (value as number)
-              : scalarWriter(field.scalar);
+        const item = this.#item(field.listKind, field);
         return (value) => (value as unknown[]).map(item);
       }
       case "map": {
-        const item =
-          field.mapKind === "message"
-            ? this.#message(field.message)
-            : field.mapKind === "enum"
-              ? (value: unknown) => field.enum.value[value as number]?.name ?? (value as number)
-              : scalarWriter(field.scalar);
+        const item = this.#item(field.mapKind, field);
         return (value) => Object.fromEntries(Object.entries(value as object).map(([key, entry]) => [key, item(entry)]));
       }
     }
+  }
+
+  #item(kind: "scalar" | "enum" | "message", field: Pick<DescField, "scalar" | "enum" | "message">): ValueWriter {
+    if (kind === "message") return this.#message(field.message as DescMessage);
+    return kind === "enum" ? enumWriter(field.enum as DescEnum) : scalarWriter(field.scalar as ScalarType);
   }
 
   #message(desc: DescMessage): ValueWriter {

@@ -2,7 +2,8 @@ import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Mess
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { type Admission, admit, callOptions, disconnectSignal } from "../call.ts";
+import type { Caller } from "../authentication.ts";
+import { type Admission, admissionRule, admit, callHeaders, disconnectSignal } from "../call.ts";
 import { restError } from "../error-body.ts";
 import { sendEventStream } from "../sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
@@ -20,7 +21,16 @@ export interface RestDeps {
   readonly heartbeatMs: number;
 }
 
-type Serve = (request: FastifyRequest, reply: FastifyReply, body: JsonValue | undefined) => Promise<unknown>;
+/** An admitted request, on its way to its RPC. */
+interface AdmittedCall {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly caller: Caller | undefined;
+  readonly signal: AbortSignal;
+  readonly body: JsonValue | undefined;
+}
+
+type Serve = (call: AdmittedCall) => Promise<unknown>;
 
 function parseBody(body: unknown): JsonValue | undefined {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
@@ -31,7 +41,7 @@ function parseBody(body: unknown): JsonValue | undefined {
   }
 }
 
-function bindable(request: FastifyRequest, body: JsonValue | undefined): BindableRequest {
+function bindable({ request, body }: AdmittedCall): BindableRequest {
   return { params: request.params as BindableRequest["params"], query: request.query as BindableRequest["query"], body };
 }
 
@@ -56,11 +66,10 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters): Ser
   const bind = createBinder(binding);
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
-  return async (request, reply, body) => {
-    const caller = await admit(deps.admission, binding.access, request, reply);
-    const input = bind(bindable(request, body));
-    const { headers, signal, timeoutMs } = callOptions(request, caller, disconnectSignal(reply), deps.callTimeoutMs);
-    const { message } = await transport.unary(method, signal, timeoutMs, headers, input);
+  return async (call) => {
+    const { request, reply, caller, signal } = call;
+    const input = bind(bindable(call));
+    const { message } = await transport.unary(method, signal, deps.callTimeoutMs, callHeaders(request, caller), input);
     const data = JSON.stringify(write(message));
     reply.code(status).header("content-type", "application/json; charset=utf-8");
     return reply.send(binding.surface.bare ? data : `{"success":true,"data":${data}}`);
@@ -73,20 +82,19 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
   const bind = createBinder(binding);
   const write = writers.sparse(method.output);
   const context = errorContext(binding);
-  return async (request, reply, body) => {
-    const caller = await admit(deps.admission, binding.access, request, reply);
-    const input = bind(bindable(request, body));
-    const { headers, signal } = callOptions(request, caller, disconnectSignal(reply));
+  return async (call) => {
+    const { request, reply, caller, signal } = call;
+    const input = bind(bindable(call));
     const messages = async function* () {
       yield input;
     };
-    const response = await transport.stream(method, signal, undefined, headers, messages());
+    const response = await transport.stream(method, signal, undefined, callHeaders(request, caller), messages());
     await sendEventStream(reply, response.message, {
       write: (message) => `data: ${JSON.stringify(write(message as Message))}\n\n`,
       end: "data: [DONE]\n\n",
       error: (error) => `data: ${JSON.stringify({ error: restError(error, context).body.error })}\n\n`,
       heartbeatMs: deps.heartbeatMs,
-      signal: signal as AbortSignal,
+      signal,
     });
     return reply;
   };
@@ -101,20 +109,18 @@ function wantsStream(request: FastifyRequest, body: JsonValue | undefined): bool
 function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: JsonWriters): void {
   const unary = route.unary && serveUnary(route.unary, deps, writers);
   const stream = route.stream && serveStream(route.stream, deps, writers);
-  const context = errorContext((route.unary ?? route.stream) as Binding);
+  const binding = (route.unary ?? route.stream) as Binding;
+  const rule = admissionRule(binding.method);
   app.route({
-    method: route.verb === "GET" ? ["GET", "HEAD"] : [route.verb],
+    method: route.verb,
     url: route.path.route,
-    exposeHeadRoute: false,
+    config: { errorContext: errorContext(binding) },
     async handler(request, reply) {
-      try {
-        const body = parseBody(request.body);
-        const serve = stream !== undefined && (unary === undefined || wantsStream(request, body)) ? stream : unary;
-        return await (serve as Serve)(request, reply, body);
-      } catch (error) {
-        const { status, headers, body } = restError(error, context);
-        return reply.code(status).headers(headers).send(body);
-      }
+      const signal = disconnectSignal(request, reply);
+      const caller = await admit(deps.admission, rule, request, reply);
+      const body = parseBody(request.body);
+      const serve = stream !== undefined && (unary === undefined || wantsStream(request, body)) ? stream : unary;
+      return (serve as Serve)({ request, reply, caller, signal, body });
     },
   });
 }

@@ -42,7 +42,7 @@ function bindingsOf(method: DescMethod): { verb: string; binding: Binding }[] {
 
 /**
  * The route table of services, read from their annotations. Methods for services of the mesh are never in it, nor those of OpenAI's
- * surface. Throws when two methods of a kind claim a verb and path.
+ * surface. Throws when two methods of a kind claim a verb and path, or two methods of one path admit different callers.
  */
 export function routesOf(services: readonly DescService[]): Route[] {
   const routes = new Map<string, Route>();
@@ -55,6 +55,9 @@ export function routesOf(services: readonly DescService[]): Route[] {
       const key = `${verb} ${binding.path.pattern.source}`;
       const route = routes.get(key) ?? { verb, path: binding.path };
       if (route[kind] !== undefined) throw new Error(`${verb} ${binding.path.template} is claimed by two methods.`);
+      const other = route.unary ?? route.stream;
+      if (other !== undefined && other.access !== binding.access)
+        throw new Error(`${verb} ${binding.path.template} is open to other callers as a stream than as one answer.`);
       route[kind] = binding;
       routes.set(key, route);
     }

@@ -48,7 +48,10 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-/** Passes a handler's messages on; gives up when the signal fires and lets the handler's generator clean up. */
+/**
+ * Passes a handler's messages on; gives up when the signal fires and lets the handler's generator clean up. One listener for the
+ * whole stream, no generator of its own: a message costs one promise.
+ */
 function responseMessages<T>(
   desc: DescMessage,
   source: AsyncIterable<T>,
@@ -56,25 +59,40 @@ function responseMessages<T>(
 ): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
+      const { signal } = call;
       const iterator = source[Symbol.asyncIterator]();
-      const finish = () => {
-        call.done();
+      let rejectPending: ((error: ConnectError) => void) | undefined;
+      const onAbort = () => {
+        release();
         iterator.return?.().then(nothing, nothing);
+        rejectPending?.(abortError(signal.reason));
       };
+      const release = () => {
+        signal.removeEventListener("abort", onAbort);
+        call.done();
+      };
+      if (signal !== neverAborts) signal.addEventListener("abort", onAbort, { once: true });
       return {
-        async next() {
-          try {
-            const result = await orAborted(iterator.next(), call.signal);
-            if (result.done) call.done();
-            else result.value = asMessage(desc, result.value as never) as T;
-            return result;
-          } catch (error) {
-            finish();
-            throw ConnectError.from(error);
-          }
+        next() {
+          if (signal.aborted) return Promise.reject(abortError(signal.reason));
+          return new Promise<IteratorResult<T>>((resolve, reject) => {
+            rejectPending = reject;
+            iterator.next().then(
+              (result) => {
+                if (result.done) release();
+                else result.value = asMessage(desc, result.value as never) as T;
+                resolve(result);
+              },
+              (error) => {
+                release();
+                reject(ConnectError.from(error));
+              },
+            );
+          });
         },
         async return(value?: unknown) {
-          finish();
+          release();
+          iterator.return?.().then(nothing, nothing);
           return { done: true as const, value };
         },
       };

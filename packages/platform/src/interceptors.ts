@@ -25,18 +25,23 @@ async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => vo
   }
 }
 
-/** Turns the end of a response stream into a call of `onError`, which throws what the caller shall see. */
+/** Turns the failure of a response stream into a call of `onError`, which throws what the caller shall see. */
 function guardStream(response: StreamResponse, onError: (error: unknown) => never): StreamResponse {
   const messages = response.message;
   return {
     ...response,
-    message: (async function* () {
-      try {
-        yield* messages;
-      } catch (error) {
-        onError(error);
-      }
-    })(),
+    message: {
+      [Symbol.asyncIterator]() {
+        const iterator = messages[Symbol.asyncIterator]();
+        return {
+          next: () => iterator.next().catch(onError),
+          return: async (value?: unknown) => {
+            await iterator.return?.();
+            return { done: true as const, value };
+          },
+        };
+      },
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import { type CompletionDeps, complete, streamComplete } from "./completions/com
 import { EventQueue } from "./event-queue.ts";
 import type { Outcome } from "./graph/driver.ts";
 import type { TurnEvent } from "./graph/turn.ts";
-import type { ModelUsage } from "./model/chunk.ts";
+import { type ModelUsage, usageMessage } from "./model/chunk.ts";
 import type { ModelList } from "./model/model-list.ts";
 import { decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
 
@@ -25,12 +25,6 @@ type TurnFrame = MessageInitShape<typeof StreamTurnResponseSchema>;
 
 const pendingApproval = "pending_approval";
 const ignore = () => {};
-
-const usageOf = (usage: ModelUsage) => ({
-  promptTokens: usage.prompt_tokens,
-  completionTokens: usage.completion_tokens,
-  totalTokens: usage.total_tokens,
-});
 
 function frameOf(event: TurnEvent): TurnFrame {
   switch (event.type) {
@@ -53,8 +47,8 @@ function frameOf(event: TurnEvent): TurnFrame {
 
 function finishFrame(outcome: Outcome, usage: ModelUsage): TurnFrame {
   return outcome.status === "completed"
-    ? { type: "finish", delta: outcome.finishReason, usage: usageOf(usage), message: outcome.message }
-    : { type: "finish", delta: pendingApproval, usage: usageOf(usage) };
+    ? { type: "finish", delta: outcome.finishReason, usage: usageMessage(usage), message: outcome.message }
+    : { type: "finish", delta: pendingApproval, usage: usageMessage(usage) };
 }
 
 /** The answer of a turn that somebody waits for. */
@@ -121,14 +115,12 @@ export function completionHandlers(deps: CompletionDeps & { models: ModelList })
     async complete({ body }, ctx) {
       const call = { identity: requireIdentity(ctx), options: forward(ctx), signal: ctx.signal };
       const answer = await complete(deps, call, body);
-      return { body: answer.body, usage: usageOf(answer.usage), model: answer.model };
+      return { body: answer.body, usage: usageMessage(answer.usage), model: answer.model };
     },
 
-    async *streamComplete({ body, format }, ctx) {
+    streamComplete({ body, format }, ctx) {
       const call = { identity: requireIdentity(ctx), options: forward(ctx), signal: ctx.signal };
-      for await (const batch of streamComplete(deps, call, body, format)) {
-        yield batch.usage === undefined ? { frames: batch.frames } : { frames: batch.frames, usage: usageOf(batch.usage) };
-      }
+      return streamComplete(deps, call, body, format);
     },
 
     async listModels(_request, ctx) {

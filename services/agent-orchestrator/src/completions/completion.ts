@@ -1,10 +1,11 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
-import { addUsage, type ModelToolCall, type ModelUsage, noUsage } from "../model/chunk.ts";
+import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
 import { StreamTap } from "../model/stream-tap.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
@@ -126,7 +127,7 @@ export async function complete(
     if (message === undefined) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
     usage = addUsage(usage, completion.usage);
     const model = completion.model ?? exchange.model;
-    const calls = message.tool_calls ?? [];
+    const calls = nameCalls(message.tool_calls ?? []);
     if (!exchange.serverTools || calls.length === 0) {
       if (iteration === 0) return { body: answer, usage, model };
       return { body: Buffer.from(JSON.stringify({ ...completion, usage })), usage, model };
@@ -142,7 +143,7 @@ export async function* streamComplete(
   call: CompletionCall,
   bytes: Uint8Array,
   format: StreamFormat,
-): AsyncGenerator<{ frames: Uint8Array; usage?: ModelUsage }> {
+): AsyncGenerator<MessageInitShape<typeof StreamCompleteResponseSchema>> {
   const exchange = await open(deps, call, bytes, true);
   let usage = noUsage;
   let id: string | undefined;
@@ -157,13 +158,13 @@ export async function* streamComplete(
     usage = addUsage(usage, tap.usage);
     id ??= tap.envelope.id ?? "";
     if (!tap.wantsServerTools) {
-      yield { frames: closing(format, exchange.body, tap, usage), usage };
+      yield { frames: closing(format, exchange.body, tap, usage), usage: usageMessage(usage) };
       return;
     }
     const calls = tap.toolCalls;
     const announced = Buffer.concat(calls.flatMap((toolCall) => tap.toolCallFrame(toolCall)));
     if (announced.length > 0) yield { frames: announced };
-    await runTools(deps, call, exchange, { role: "assistant", content: null, tool_calls: calls }, calls);
+    await runTools(deps, call, exchange, { role: "assistant", content: tap.text || null, tool_calls: calls }, calls);
   }
   throw iterationLimit(deps.maxIterations);
 }

@@ -56,31 +56,44 @@ export function parseChunk(data: string): CompletionChunk {
   return chunk;
 }
 
-/** Usage of several model calls together. */
-export function addUsage(a: ModelUsage, b: ModelUsage | undefined | null): ModelUsage {
-  if (!b) return a;
-  return {
-    prompt_tokens: a.prompt_tokens + (b.prompt_tokens ?? 0),
-    completion_tokens: a.completion_tokens + (b.completion_tokens ?? 0),
-    total_tokens: a.total_tokens + (b.total_tokens ?? 0),
-  };
-}
-
 /** No tokens. */
 export const noUsage: ModelUsage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
 
+/**
+ * Usage of several model calls together. Details of the endpoint's own (cached tokens, …) stay while there is one call only; summed
+ * they would mean nothing.
+ */
+export function addUsage(a: ModelUsage, b: ModelUsage | undefined | null): ModelUsage {
+  if (!b) return a;
+  const prompt = b.prompt_tokens ?? 0;
+  const completion = b.completion_tokens ?? 0;
+  const total = b.total_tokens ?? prompt + completion;
+  if (a === noUsage) return { ...b, prompt_tokens: prompt, completion_tokens: completion, total_tokens: total };
+  return {
+    prompt_tokens: a.prompt_tokens + prompt,
+    completion_tokens: a.completion_tokens + completion,
+    total_tokens: a.total_tokens + total,
+  };
+}
+
 /** Puts the pieces of tool calls together. */
 export class ToolCallAssembler {
-  readonly #calls: ModelToolCall[] = [];
+  readonly #calls = new Map<number, ModelToolCall>();
+
+  /** Whether no call has begun. */
+  get isEmpty(): boolean {
+    return this.#calls.size === 0;
+  }
 
   /** Takes the pieces of one chunk. */
   add(deltas: readonly ToolCallDelta[]): void {
     for (const delta of deltas) {
-      const index = delta.index ?? Math.max(0, this.#calls.length - (delta.id === undefined ? 1 : 0));
-      let call = this.#calls[index];
+      // Without an index, a piece with an id begins a call and a piece without one goes on with the last.
+      const index = delta.index ?? Math.max(0, this.#calls.size - (delta.id ? 0 : 1));
+      let call = this.#calls.get(index);
       if (call === undefined) {
         call = { id: delta.id ?? "", type: "function", function: { name: "", arguments: "" } };
-        this.#calls[index] = call;
+        this.#calls.set(index, call);
       }
       if (delta.id) call.id = delta.id;
       if (delta.function?.name) call.function.name += delta.function.name;
@@ -88,10 +101,19 @@ export class ToolCallAssembler {
     }
   }
 
-  /** The calls so far; ids that the model left out are made up. */
+  /** The calls so far; ids that the model left out are made up, once. */
   get calls(): ModelToolCall[] {
-    return this.#calls
-      .filter((call) => call !== undefined)
-      .map((call, index) => (call.id === "" ? { ...call, id: `call_${index}_${crypto.randomUUID().slice(0, 8)}` } : call));
+    return nameCalls([...this.#calls.entries()].sort(([a], [b]) => a - b).map(([, call]) => call));
   }
+}
+
+/** Gives calls without an id one of our own. */
+export function nameCalls<T extends { id: string }>(calls: T[]): T[] {
+  for (const call of calls) if (!call.id) call.id = `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
+  return calls;
+}
+
+/** Usage as the contract has it. */
+export function usageMessage(usage: ModelUsage): { promptTokens: number; completionTokens: number; totalTokens: number } {
+  return { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens };
 }

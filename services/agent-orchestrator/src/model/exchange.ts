@@ -14,8 +14,11 @@ export interface ExchangeResponse {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** The whole body; rejects when it breaks off or grows beyond `limit` bytes. */
   bytes(limit?: number): Promise<Buffer>;
-  /** The body as it comes. A reader that does not read holds the connection back; one that stops closes it. */
-  pieces(): AsyncIterable<Buffer>;
+  /**
+   * The body as it comes. A reader that does not read holds the connection back; one that stops closes it. An error is thrown as
+   * `explain` puts it.
+   */
+  pieces(explain: (error: Error) => unknown): AsyncIterable<Buffer>;
   /** Gives the body up. */
   discard(): void;
 }
@@ -80,9 +83,14 @@ class Body {
     return all.length === 1 ? (all[0] as Buffer) : Buffer.concat(all);
   }
 
-  async *pieces(): AsyncGenerator<Buffer> {
+  async *pieces(explain: (error: Error) => unknown): AsyncGenerator<Buffer> {
     try {
-      for (let pieces = await this.take(); pieces !== undefined; pieces = await this.take()) yield* pieces;
+      for (let pieces = await this.take(); pieces !== undefined; pieces = await this.take()) {
+        // What came in one go leaves in one go.
+        yield pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+      }
+    } catch (error) {
+      throw explain(error as Error);
     } finally {
       this.discard();
     }
@@ -131,7 +139,7 @@ export function exchange(pool: Pool, request: ExchangeRequest, signal: AbortSign
             status,
             headers,
             bytes: (limit = maxBodyBytes) => arriving.bytes(limit),
-            pieces: () => arriving.pieces(),
+            pieces: (explain) => arriving.pieces(explain),
             discard: () => arriving.discard(),
           });
         },

@@ -25,10 +25,12 @@ export class FrameSplitter {
     if (data.includes(carriageReturn)) data = withoutCarriageReturns(data);
     const frames: Buffer[] = [];
     let from = 0;
+    // Blank lines that were cut off from the frame before them.
+    while (data[from] === lineFeed) from++;
     for (;;) {
       const to = data.indexOf(blankLine, from);
       if (to < 0) break;
-      if (to > from) frames.push(data.subarray(from, to));
+      frames.push(data.subarray(from, to));
       from = to + 2;
       while (data[from] === lineFeed) from++;
     }

@@ -89,6 +89,9 @@ export function createHttpModel(options: {
         if (tries >= maxRetries || !isRetryable(outcome.status) || afterMs > maxRetryAfterMs) throw await refusal(outcome);
         outcome.discard();
         delayMs = Math.max(delayMs, afterMs);
+      } else if (outcome instanceof errors.HeadersTimeoutError) {
+        // Patience is the operator's to set; another try would only multiply it.
+        throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint did not answer in time.", { cause: outcome });
       } else if (tries >= maxRetries) {
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });
       }
@@ -105,7 +108,7 @@ export function createHttpModel(options: {
       try {
         return await response.bytes();
       } catch (error) {
-        if (signal.aborted) throw error;
+        if (signal.aborted) throw signal.reason;
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its answer.", { cause: error });
       }
     },
@@ -120,14 +123,9 @@ export function createHttpModel(options: {
           `The model's endpoint answered ${type || "no content type"} instead of an event stream.`,
         );
       }
-      return (async function* () {
-        try {
-          yield* response.pieces();
-        } catch (error) {
-          if (signal.aborted) throw error;
-          throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error });
-        }
-      })();
+      return response.pieces((error) =>
+        signal.aborted ? error : fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error }),
+      );
     },
 
     async listModels(signal) {

@@ -26,7 +26,8 @@ export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: 
     if (data === undefined || data === "[DONE]" || data === "") return;
     const chunk = parseChunk(data);
     if (chunk.model) answer.model = chunk.model;
-    answer.usage = addUsage(answer.usage, chunk.usage);
+    // Some endpoints count along on every chunk: the last count holds.
+    if (chunk.usage) answer.usage = addUsage(noUsage, chunk.usage);
     const choice = chunk.choices?.[0];
     if (choice === undefined) return;
     if (choice.delta?.content) {

@@ -1,0 +1,134 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { mount } from "@turnwright/platform/service";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
+import { compileLibrary } from "../fixtures/library.ts";
+
+const library = compileLibrary();
+
+/** What the watched shelf does next; each test sets its own. */
+let watch: (signal: AbortSignal) => AsyncGenerator<string>;
+
+const served = mount(library.service, {
+  async *watchShelf(_request: unknown, context: HandlerContext) {
+    for await (const word of watch(context.signal)) {
+      yield create(library.message("ReadResponse"), { word } as MessageInitShape<never>);
+    }
+  },
+} as unknown as ServiceImpl<typeof library.service>);
+
+let gateway: Fixture;
+beforeAll(async () => {
+  gateway = await startFixture({ mounts: [served], env: { SSE_HEARTBEAT: "40ms" } });
+});
+afterAll(() => gateway.close());
+
+const path = "/v1/shelves/one/watch";
+
+/** Reads a response until it has what it waits for. */
+async function until(reader: ReadableStreamDefaultReader<Uint8Array>, text: string): Promise<string> {
+  const decoder = new TextDecoder();
+  let all = "";
+  while (!all.includes(text)) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`ended without ${text}: ${all}`);
+    all += decoder.decode(value, { stream: true });
+  }
+  return all;
+}
+
+const untilAborted = (signal: AbortSignal) => (signal.aborted ? Promise.resolve() : once(signal, "abort"));
+
+describe("server-sent events", () => {
+  it("sends a comment whenever the stream was silent for a while, also before the first message", async () => {
+    const go = Promise.withResolvers<void>();
+    watch = async function* () {
+      await go.promise;
+      yield "late";
+    };
+    const response = await gateway.fetch(path);
+    expect(response.status).toBe(200);
+    const reader = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    expect(await until(reader, ": ping\n\n: ping\n\n")).toMatch(/^(?:: ping\n\n)+$/);
+    go.resolve();
+    expect(await until(reader, "[DONE]\n\n")).toMatch(/^(?:: ping\n\n)*data: \{"word":"late"\}\n\ndata: \[DONE\]\n\n$/);
+  });
+
+  it("sends no comment where messages flow", async () => {
+    watch = async function* () {
+      for (let i = 0; i < 12; i++) {
+        yield `word ${i}`;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    };
+    const text = await (await gateway.fetch(path)).text();
+    expect(text).not.toContain("ping");
+    expect(text.match(/data: \{/g)).toHaveLength(12);
+  });
+
+  it("cancels the call when the client goes before the first message, and logs the request as aborted", async () => {
+    const cancelled = Promise.withResolvers<void>();
+    const entered = Promise.withResolvers<void>();
+    // biome-ignore lint/correctness/useYield: it never comes to that
+    watch = async function* (signal) {
+      entered.resolve();
+      await untilAborted(signal);
+      cancelled.resolve();
+    };
+    const client = new AbortController();
+    const request = gateway.fetch(path, { signal: client.signal, headers: { "x-request-id": "gone-early" } });
+    await entered.promise;
+    client.abort();
+    await expect(request).rejects.toThrow();
+    await cancelled.promise;
+    const line = await gateway.logged(({ request_id }) => request_id === "gone-early");
+    expect(line).toMatchObject({ aborted: true, route: "/v1/shelves/:shelf_id/watch" });
+  });
+
+  it("cancels the call in the middle, and ends the handler's generator", async () => {
+    const cleanedUp = Promise.withResolvers<void>();
+    watch = async function* () {
+      try {
+        for (;;) {
+          yield "again";
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      } finally {
+        cleanedUp.resolve();
+      }
+    };
+    const client = new AbortController();
+    const response = await gateway.fetch(path, { signal: client.signal });
+    await response.body?.getReader().read();
+    client.abort();
+    await cleanedUp.promise;
+  });
+
+  it("holds the call back when the client does not read", async () => {
+    let produced = 0;
+    const megabyte = "x".repeat(1_048_576);
+    watch = async function* () {
+      for (; produced < 64; produced++) yield megabyte;
+    };
+    const socket = connect({ port: gateway.port, host: "127.0.0.1" });
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${aliceKey}\r\n\r\n`);
+    await once(socket, "readable");
+    // With nobody reading, what was produced stops growing: the system's buffers are full and ours holds at most one message.
+    let before = -1;
+    while (produced !== before) {
+      before = produced;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(produced).toBeLessThan(32);
+    let bytes = 0;
+    for await (const chunk of socket) {
+      bytes += (chunk as Buffer).length;
+      if ((chunk as Buffer).includes("[DONE]")) break;
+    }
+    expect(produced).toBe(64);
+    expect(bytes).toBeGreaterThan(64 * megabyte.length);
+  });
+});

@@ -1,0 +1,295 @@
+import { once } from "node:events";
+import { create, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { internalTokenHeader } from "@turnwright/platform/identity";
+import { type Mount, mount } from "@turnwright/platform/service";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { alice, type Fixture, startFixture } from "../../fixtures/gateway.ts";
+import { compileLibrary } from "../../fixtures/library.ts";
+
+const library = compileLibrary();
+const shelf = "0190a000-0000-7000-8000-00000000000a";
+
+type Fields = Record<string, unknown>;
+const book = (init: Fields) => create(library.message("Book"), init as MessageInitShape<never>);
+
+/** Failures that the service is told to have. */
+const failures: Record<string, () => never> = {
+  missing: () => {
+    throw fail(ErrorReason.NOT_FOUND, "No such shelf.");
+  },
+  own: () => {
+    throw fail(ErrorReason.TOOL_FAILED, "The ladder broke.");
+  },
+  bug: () => {
+    throw new TypeError("secret of the house");
+  },
+  busy: () => {
+    throw fail(ErrorReason.MODEL_RATE_LIMITED, "Come back later.", { retryAfterSeconds: 6.2 });
+  },
+};
+
+const served: Mount = mount(library.service, {
+  listBooks(request: Fields) {
+    for (const word of request.words as string[]) failures[word]?.();
+    return {
+      books: [book({ title: "Emma", printedAt: timestampFromMs(0), binding: { case: "staples", value: 2 } })],
+      total: 1,
+    };
+  },
+  putBook: (request: Fields) => ({ book: request.book }),
+  read: ({ text, stream }: Fields) => ({ word: text, place: stream ? 1 : 0 }),
+  async *streamRead({ text }: Fields) {
+    for (const [place, word] of String(text).split(" ").entries()) {
+      failures[word]?.();
+      yield { word, place };
+    }
+  },
+  async *watchShelf(_request: Fields, context: HandlerContext) {
+    yield { word: "watching" };
+    if (!context.signal.aborted) await once(context.signal, "abort");
+  },
+  getRules: () => ({ rules: [{ maxLoans: 3, camelCase: null }], note: { kind: { case: "stringValue", value: "quiet" } } }),
+  inventory: () => ({}),
+} as unknown as ServiceImpl<typeof library.service>);
+
+let gateway: Fixture;
+beforeAll(async () => {
+  gateway = await startFixture({ mounts: [served] });
+});
+afterAll(() => gateway.close());
+
+const post = (path: string, body: string | undefined, headers: Record<string, string> = {}) =>
+  gateway.fetch(path, { method: "POST", body, headers: { "content-type": "application/json", ...headers } });
+
+async function errorOf(response: Response): Promise<{ message: string; type: string; param: string | null; code: string }> {
+  const answer = (await response.json()) as { success: boolean; error: never };
+  expect(answer.success).toBe(false);
+  expect(response.headers.get("content-type")).toMatch(/^application\/json/);
+  return answer.error;
+}
+
+describe("a service that the gateway has never seen, on REST", () => {
+  it("answers in the envelope, with proto names and every field", async () => {
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=sea&words=whale&page_size=2&with_lent=true`);
+    expect(response.status).toBe(200);
+    const answer = (await response.json()) as { success: boolean; data: { books: Fields[] } };
+    expect(answer).toMatchObject({ success: true, data: { total: 1, next_cursor: null } });
+    expect(answer.data.books[0]).toMatchObject({
+      title: "Emma",
+      printed_at: "1970-01-01T00:00:00.000Z",
+      staples: 2,
+      authors: [],
+      original: null,
+    });
+    expect(gateway.calls.at(-1)?.message).toMatchObject({ shelfId: shelf, words: ["sea", "whale"], pageSize: 2, withLent: true });
+  });
+
+  it("sends identity, request id and trace context along, and nothing else of the client's headers", async () => {
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    await gateway.fetch(`/v1/shelves/${shelf}/books`, {
+      headers: {
+        traceparent,
+        tracestate: "a=1",
+        "x-request-id": "request-7",
+        [internalTokenHeader]: "forged",
+        "x-turnwright-service": "forged",
+        cookie: "a=b",
+      },
+    });
+    expect(Object.fromEntries(gateway.calls.at(-1)?.header ?? [])).toEqual({
+      [internalTokenHeader]: `internal-of-${alice.userId}`,
+      "x-request-id": "request-7",
+      traceparent,
+      tracestate: "a=1",
+    });
+  });
+
+  it("does not pass a malformed trace context on", async () => {
+    await gateway.fetch(`/v1/shelves/${shelf}/books`, { headers: { traceparent: "00-\u00e9-1", tracestate: "a=1" } });
+    expect(gateway.calls.at(-1)?.header.has("traceparent")).toBe(false);
+    expect(gateway.calls.at(-1)?.header.has("tracestate")).toBe(false);
+  });
+
+  it("binds a body to its field, answers with a field and the annotated status", async () => {
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/books/3?force=true`, {
+      method: "PUT",
+      headers: { "content-type": "application/json; charset=utf-8" },
+      body: JSON.stringify({ title: "Persuasion", pages: 249 }),
+    });
+    expect(response.status).toBe(202);
+    expect(await response.json()).toMatchObject({ success: true, data: { title: "Persuasion", pages: 249, weight: 0 } });
+    expect(gateway.calls.at(-1)?.message).toMatchObject({ place: 3, force: true });
+  });
+
+  it("answers bare where the annotation says so, structs as they are", async () => {
+    const response = await gateway.fetch("/v1/rules");
+    expect(await response.json()).toEqual({ rules: [{ maxLoans: 3, camelCase: null }], note: "quiet" });
+  });
+
+  it("serves HEAD for GET, without a body", async () => {
+    const response = await gateway.fetch("/v1/rules", { method: "HEAD" });
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe("");
+  });
+
+  it("takes no body for an empty one", async () => {
+    for (const response of [
+      await post("/v1/readings", undefined),
+      await post("/v1/readings", ""),
+      await fetch(`${gateway.url}/v1/readings`, { method: "POST" }),
+    ]) {
+      expect(await response.json()).toEqual({ success: true, data: { word: "", place: 0, book: null } });
+    }
+  });
+
+  it("never serves a method for services of the mesh", async () => {
+    expect((await errorOf(await gateway.fetch("/v1/inventory"))).code).toBe("NOT_FOUND");
+  });
+
+  it("serves a public method without credentials, and asks for them where a user must be", async () => {
+    expect((await fetch(`${gateway.url}/v1/rules`)).status).toBe(200);
+    const response = await fetch(`${gateway.url}/v1/shelves/${shelf}/books`);
+    expect(response.status).toBe(401);
+    expect(response.headers.get("www-authenticate")).toBe("Bearer");
+    expect((await errorOf(response)).code).toBe("UNAUTHORIZED");
+  });
+
+  it("checks credentials before it reads the body", async () => {
+    const response = await fetch(`${gateway.url}/v1/shelves/${shelf}/books/1`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: "{",
+    });
+    expect((await errorOf(response)).code).toBe("UNAUTHORIZED");
+  });
+});
+
+describe("errors on REST", () => {
+  it("names a bad id of the path INVALID_ID", async () => {
+    const response = await gateway.fetch("/v1/shelves/upstairs/books");
+    expect(response.status).toBe(400);
+    expect(await errorOf(response)).toMatchObject({ code: "INVALID_ID", param: "shelf_id", type: "invalid_request_error" });
+  });
+
+  it("names a bad query parameter", async () => {
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/books?page_size=many`);
+    expect(response.status).toBe(400);
+    expect(await errorOf(response)).toMatchObject({ code: "INVALID_REQUEST", param: "page_size" });
+  });
+
+  it.each(["{", "[1]", '"text"', "null", '{"text":5}', '{"text":"a"'])("answers 400 to the body %s", async (body) => {
+    const response = await post("/v1/readings", body);
+    expect(response.status).toBe(400);
+    expect((await errorOf(response)).code).toBe("INVALID_REQUEST");
+  });
+
+  it("says what was expected of which field", async () => {
+    const error = await errorOf(await post("/v1/readings", '{"text":5}'));
+    expect(error).toMatchObject({ message: "text: expected string, got 5", param: "text" });
+  });
+
+  it("answers 415 to another media type, and to a body of none", async () => {
+    expect((await errorOf(await post("/v1/readings", "a=b", { "content-type": "text/plain" }))).code).toBe(
+      "UNSUPPORTED_MEDIA_TYPE",
+    );
+    const untyped = await fetch(`${gateway.url}/v1/readings`, { method: "POST", body: new Uint8Array([123, 125]) });
+    expect(untyped.status).toBe(415);
+  });
+
+  it("answers 413 to a body over the limit", async () => {
+    const response = await post("/v1/readings", JSON.stringify({ text: "x".repeat(1_048_576) }));
+    expect(response.status).toBe(413);
+    expect((await errorOf(response)).code).toBe("TOO_LARGE");
+  });
+
+  it("maps a reason with a code of its own, and the endpoint's code where it has none", async () => {
+    const missing = await gateway.fetch(`/v1/shelves/${shelf}/books?words=missing`);
+    expect(missing.status).toBe(404);
+    expect(await errorOf(missing)).toEqual({
+      message: "No such shelf.",
+      type: "invalid_request_error",
+      param: null,
+      code: "NOT_FOUND",
+    });
+    const own = await gateway.fetch(`/v1/shelves/${shelf}/books?words=own`);
+    expect(own.status).toBe(500);
+    expect(await errorOf(own)).toMatchObject({ message: "The ladder broke.", code: "SHELF_ERROR" });
+  });
+
+  it("says when to come back, in whole seconds", async () => {
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=busy`);
+    expect(response.status).toBe(429);
+    expect(response.headers.get("retry-after")).toBe("7");
+  });
+
+  it("shows nothing of an error that no one meant", async () => {
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=bug`);
+    expect(response.status).toBe(500);
+    const error = await errorOf(response);
+    expect(error).toMatchObject({ code: "INTERNAL_ERROR", type: "server_error" });
+    expect(JSON.stringify(error)).not.toContain("secret");
+  });
+});
+
+describe("streams on REST", () => {
+  const events = async (response: Response) => (await response.text()).split("\n\n").filter((event) => event !== "");
+  const stream = (text: string, headers: Record<string, string> = {}, more: Fields = {}) =>
+    post("/v1/readings", JSON.stringify({ text, ...more }), headers);
+
+  it.each<[string, Record<string, string>, Fields]>([
+    ["Accept: text/event-stream", { accept: "application/json, text/event-stream" }, {}],
+    ['"stream": true', {}, { stream: true }],
+  ])("chooses the stream by %s and ends it with [DONE]", async (_how, headers, more) => {
+    const response = await stream("Once upon", headers, more);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
+    expect(response.headers.get("cache-control")).toContain("no-cache");
+    expect(response.headers.get("access-control-allow-origin")).toBe("*");
+    expect(response.headers.get("x-request-id")).not.toBe(null);
+    expect(await events(response)).toEqual(['data: {"word":"Once"}', 'data: {"word":"upon","place":1}', "data: [DONE]"]);
+  });
+
+  it("answers at once where nobody asks for the stream", async () => {
+    const response = await stream("Once upon", {}, { stream: false });
+    expect(await response.json()).toMatchObject({ data: { word: "Once upon" } });
+  });
+
+  it("answers an error before the first message with its status", async () => {
+    const response = await stream("missing", { accept: "text/event-stream" });
+    expect(response.status).toBe(404);
+    expect((await errorOf(response)).code).toBe("NOT_FOUND");
+  });
+
+  it("ends with the error and without [DONE] after the first message", async () => {
+    const response = await stream("Once own upon", { accept: "text/event-stream" });
+    expect(response.status).toBe(200);
+    const [first, last, ...rest] = await events(response);
+    expect(first).toBe('data: {"word":"Once"}');
+    expect(JSON.parse((last ?? "").slice("data: ".length)) as JsonValue).toEqual({
+      error: { message: "The ladder broke.", type: "server_error", param: null, code: "READ_ERROR" },
+    });
+    expect(rest).toEqual([]);
+  });
+
+  it("hides what an unexpected error says in a stream too", async () => {
+    const text = await (await stream("Once bug", { accept: "text/event-stream" })).text();
+    expect(text).toContain("INTERNAL_ERROR");
+    expect(text).not.toContain("secret");
+  });
+
+  it("streams over GET, and cancels the call when the client goes", async () => {
+    const client = new AbortController();
+    const response = await gateway.fetch(`/v1/shelves/${shelf}/watch`, { signal: client.signal });
+    const reader = response.body?.getReader();
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe('data: {"word":"watching"}\n\n');
+    const { signal } = gateway.calls.at(-1) ?? {};
+    expect(signal?.aborted).toBe(false);
+    const aborted = once(signal as AbortSignal, "abort");
+    client.abort();
+    await aborted;
+  });
+});

@@ -1,0 +1,43 @@
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { describe, expect, it } from "vitest";
+import { compileLibrary } from "../../fixtures/library.ts";
+import { routesOf } from "./routes.ts";
+
+const shown = (services: Parameters<typeof routesOf>[0]) =>
+  routesOf(services).map(({ verb, path, unary, stream }) => [
+    `${verb} ${path.template}`,
+    unary?.method.name ?? "",
+    stream?.method.name ?? "",
+  ]);
+
+describe("routesOf", () => {
+  it("reads verbs and paths of a service that nobody here knows, without its methods for services", () => {
+    expect(shown([compileLibrary().service])).toEqual([
+      ["GET /v1/shelves/{shelf_id}/books", "ListBooks", ""],
+      ["PUT /v1/shelves/{shelf_id}/books/{place}", "PutBook", ""],
+      ["POST /v1/readings", "Read", "StreamRead"],
+      ["GET /v1/shelves/{shelf_id}/watch", "", "WatchShelf"],
+      ["GET /v1/rules", "GetRules", ""],
+    ]);
+  });
+
+  it("puts a stream beside the unary method of its path, additional bindings included", () => {
+    expect(shown([AgentService]).filter(([, , stream]) => stream !== "")).toEqual([
+      ["POST /v1/conversations", "CreateConversation", "StreamTurn"],
+      ["POST /v1/conversations/{conversation_id}/messages", "SendMessage", "StreamTurn"],
+    ]);
+  });
+
+  it("leaves out what OpenAI's surface serves and what only services may call", () => {
+    expect(shown([CompletionService, TokenService])).toEqual([
+      ["GET /v1/models", "ListModels", ""],
+      ["GET /.well-known/jwks.json", "GetJwks", ""],
+    ]);
+  });
+
+  it("throws when two methods claim a verb and path", () => {
+    expect(() => routesOf([TokenService, TokenService])).toThrow("GET /.well-known/jwks.json is claimed by two methods");
+  });
+});
