@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { createLogger } from "./logger.ts";
+
+/** What a logger writes for some fields. */
+function written(fields: object): Record<string, unknown> {
+  const lines: string[] = [];
+  const logger = createLogger({ service: "test", destination: { write: (text) => void lines.push(text) } });
+  logger.info(fields, "something happened");
+  expect(lines).toHaveLength(1);
+  return JSON.parse(lines[0] as string) as Record<string, unknown>;
+}
+
+describe("the logger", () => {
+  it("writes one JSON object a line, with level, time, service and message", () => {
+    expect(written({ run_id: "r1" })).toMatchObject({
+      level: "info",
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+      service: "test",
+      run_id: "r1",
+      msg: "something happened",
+    });
+  });
+
+  it("hides secrets by their names, two levels deep, however they are written", () => {
+    const line = written({
+      password: "p",
+      Authorization: "Bearer t",
+      headers: { cookie: "c", host: "h" },
+      user: { refresh_token: "r", name: "n" },
+    });
+    expect(line).toMatchObject({
+      password: "[redacted]",
+      Authorization: "[redacted]",
+      headers: { cookie: "[redacted]", host: "h" },
+      user: { refresh_token: "[redacted]", name: "n" },
+    });
+  });
+
+  it("leaves the caller's fields as they were", () => {
+    const fields = { token: "t", nested: { key: "k" } };
+    written(fields);
+    expect(fields).toEqual({ token: "t", nested: { key: "k" } });
+  });
+
+  it("writes errors with their stack", () => {
+    const { err } = written({ err: new Error("broken") }) as { err: { message: string; stack: string } };
+    expect(err.message).toBe("broken");
+    expect(err.stack).toContain("logger.test.ts");
+  });
+});
