@@ -1,6 +1,6 @@
 import { duration, flag, integer, list, port, secret } from "@turnwright/platform/env";
-import { redisEnv } from "@turnwright/platform/redis";
-import { meshEnv } from "@turnwright/platform/run-service";
+import { meshEnv } from "@turnwright/platform/mesh-env";
+import { redisEnv } from "@turnwright/platform/redis-env";
 import { z } from "zod";
 
 /** The gateway's environment. */

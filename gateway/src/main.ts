@@ -10,8 +10,9 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { redisUrl } from "@turnwright/platform/redis";
-import { meshTransport, onTermination, reportStartFailure } from "@turnwright/platform/run-service";
+import { onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
+import { redisUrl } from "@turnwright/platform/redis-env";
+import { meshTransport } from "@turnwright/platform/run-service";
 import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 
@@ -20,7 +21,7 @@ async function start(): Promise<void> {
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
-  const ports = createPorts({ redisUrl: url, logger });
+  const ports = await createPorts({ redisUrl: url, logger });
   const open = (addresses: readonly string[]) => meshTransport(addresses, { secret: config.MESH_SECRET, service: "gateway" });
   const parts = {
     auth: { transport: open(config.AUTH_ADDR), services: [AuthService, ApiKeyService, TokenService] },

@@ -20,7 +20,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { migrate } from "@turnwright/platform/migrations";
 import { createPorts } from "@turnwright/platform/ports/ports";
 import { createPool, databaseUrl } from "@turnwright/platform/postgres";
-import { redisUrl } from "@turnwright/platform/redis";
+import { redisUrl } from "@turnwright/platform/redis-env";
 import type { Mount, RunningService } from "@turnwright/platform/service";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
 import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
@@ -83,7 +83,7 @@ export async function startAllInOne(
       closers.push(() => pool.end());
       return pool;
     };
-    const ports = createPorts({ redisUrl: redisUrl(config), logger });
+    const ports = await createPorts({ redisUrl: redisUrl(config), logger });
     closers.push(() => ports.close());
 
     const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ part: "auth" }) });

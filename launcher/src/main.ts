@@ -1,4 +1,4 @@
-import { onTermination, reportStartFailure } from "@turnwright/platform/run-service";
+import { onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
 import { startAllInOne } from "./all-in-one.ts";
 import { banner } from "./banner.ts";
 

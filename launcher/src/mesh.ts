@@ -6,7 +6,7 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger, logLevels } from "@turnwright/platform/logger";
 import { databaseUrl, postgresEnv } from "@turnwright/platform/postgres";
-import { redisEnv, redisUrl } from "@turnwright/platform/redis";
+import { redisEnv, redisUrl } from "@turnwright/platform/redis-env";
 import { z } from "zod";
 import { meshSecret } from "./mesh-secret.ts";
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ConfigError, loadConfig } from "./env.ts";
 import { createLogger } from "./logger.ts";
-import { connectRedis, redisEnv, redisUrl, whenReady } from "./redis.ts";
+import { connectRedis, whenReady } from "./redis.ts";
+import { redisEnv, redisUrl } from "./redis-env.ts";
 
 const schema = z.object(redisEnv);
 const logger = createLogger({ service: "test", level: "silent" });

@@ -1,34 +1,5 @@
 import { Redis, type RedisOptions } from "ioredis";
-import { z } from "zod";
-import { integer, port } from "./env.ts";
 import type { Logger } from "./logger.ts";
-
-/**
- * The environment of a process that may talk to Redis, to spread into its config schema. REDIS_URL wins; the others count once
- * REDIS_HOST is set; neither: `redisUrl` gives undefined.
- */
-export const redisEnv = {
-  REDIS_URL: z
-    .string()
-    .regex(/^rediss?:\/\//, "expected a redis:// or rediss:// URL")
-    .optional(),
-  REDIS_HOST: z.string().optional(),
-  REDIS_PORT: port(6379),
-  REDIS_PASSWORD: z.string().optional(),
-  REDIS_DB: integer(0, { min: 0, max: 1_000_000 }),
-};
-
-/** The parsed part of a configuration that `redisEnv` describes. */
-export type RedisConfig = z.output<z.ZodObject<typeof redisEnv>>;
-
-/** The address of the configured Redis; undefined when none is set. */
-export function redisUrl(config: RedisConfig): string | undefined {
-  if (config.REDIS_URL !== undefined) return config.REDIS_URL;
-  if (config.REDIS_HOST === undefined) return undefined;
-  const password = config.REDIS_PASSWORD === undefined ? "" : `:${encodeURIComponent(config.REDIS_PASSWORD)}@`;
-  const host = config.REDIS_HOST.includes(":") ? `[${config.REDIS_HOST}]` : config.REDIS_HOST;
-  return `redis://${password}${host}:${config.REDIS_PORT}/${config.REDIS_DB}`;
-}
 
 /**
  * A connection that gives up early: a command fails at once while there is no connection, and after `commandTimeout` (500 ms) when the

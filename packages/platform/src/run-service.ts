@@ -1,33 +1,18 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type pg from "pg";
-import { z } from "zod";
-import { ConfigError, list, loadConfig } from "./env.ts";
+import type { z } from "zod";
+import { ConfigError, loadConfig } from "./env.ts";
 import { startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptors.ts";
-import { createLogger, type Logger, logLevels } from "./logger.ts";
+import { createLogger, type Logger } from "./logger.ts";
+import type { grpcEnv } from "./mesh-env.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { createPool, databaseUrl, type PostgresConfig } from "./postgres.ts";
+import { onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import type { RunningService } from "./service.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
-
-/** What every part of the mesh reads from the environment, to spread into its schema. */
-export const meshEnv = {
-  /** Shared by all parts; proves that a caller is one of them and signs approvals. */
-  MESH_SECRET: z
-    .string({ error: "is required: at least 32 random characters, the same for every part" })
-    .min(32, "must have at least 32 characters"),
-  /** Where auth is: `host:port`, several separated by commas, or `dns:///name:port`. */
-  AUTH_ADDR: list("localhost:9101"),
-  LOG_LEVEL: z.enum(logLevels).default("info"),
-};
-
-/** What a service on the gRPC plane reads beside that; it adds GRPC_PORT with its own default. */
-export const grpcEnv = {
-  ...meshEnv,
-  GRPC_HOST: z.string().default("0.0.0.0"),
-};
 
 /** A transport of a part to others, which proves who calls. */
 export function meshTransport(addresses: readonly string[], credentials: { secret: string; service: string }): GrpcTransport {
@@ -39,31 +24,6 @@ export function meshTransport(addresses: readonly string[], credentials: { secre
 export function remoteKeySource(transport: Transport): KeySource {
   const tokens = createClient(TokenService, transport);
   return async () => ({ keys: (await tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never });
-}
-
-/** Prints what a start failed on: faults of the environment as a list, anything else as it is. */
-export function reportStartFailure(error: unknown): void {
-  if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
-}
-
-/** Runs `close` at the first SIGTERM or SIGINT and ends the process. */
-export function onTermination(close: () => Promise<void>): void {
-  let closing = false;
-  const end = (signal: NodeJS.Signals) => {
-    if (closing) process.exit(signal === "SIGINT" ? 130 : 143);
-    closing = true;
-    close().then(
-      () => process.exit(0),
-      (error) => {
-        process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on("SIGTERM", end);
-  process.on("SIGINT", end);
 }
 
 const readinessIntervalMs = 2_000;

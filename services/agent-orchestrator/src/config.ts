@@ -1,5 +1,5 @@
 import { duration, httpUrl, integer, list, port } from "@turnwright/platform/env";
-import { grpcEnv } from "@turnwright/platform/run-service";
+import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { z } from "zod";
 
 /** The environment of the agent orchestrator. */

@@ -1,7 +1,7 @@
 import { duration, integer, port, secret } from "@turnwright/platform/env";
+import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { postgresEnv } from "@turnwright/platform/postgres";
-import { redisEnv } from "@turnwright/platform/redis";
-import { grpcEnv } from "@turnwright/platform/run-service";
+import { redisEnv } from "@turnwright/platform/redis-env";
 import { z } from "zod";
 
 /** The environment of the auth service. */

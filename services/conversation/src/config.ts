@@ -1,6 +1,6 @@
 import { port } from "@turnwright/platform/env";
+import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { postgresEnv } from "@turnwright/platform/postgres";
-import { grpcEnv } from "@turnwright/platform/run-service";
 import { z } from "zod";
 
 /** The environment of the conversation service. */

@@ -16,8 +16,8 @@ const logger = createLogger({ service: "test", level: "silent" });
 describe("the ports in memory", () => {
   portsContract(async (now) => createPorts({ logger, now }));
 
-  test("say what they are", () => {
-    expect(createPorts({ logger }).kind).toBe("memory");
+  test("say what they are", async () => {
+    expect((await createPorts({ logger })).kind).toBe("memory");
   });
 
   test("forget idle keys instead of growing without bound", async () => {
@@ -118,7 +118,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
   });
 
   async function open(options: Parameters<typeof createPorts>[0]): Promise<Ports> {
-    const ports = createPorts(options);
+    const ports = await createPorts(options);
     cleanups.push(() => ports.close());
     await ports.ping();
     return ports;
@@ -131,7 +131,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
   }
 
   portsContract(async (now) => {
-    const ports = createPorts({ redisUrl: url, logger, now });
+    const ports = await createPorts({ redisUrl: url, logger, now });
     await ports.ping();
     return ports;
   });

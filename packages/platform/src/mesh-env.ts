@@ -1,0 +1,20 @@
+import { z } from "zod";
+import { list } from "./env.ts";
+import { logLevels } from "./logger.ts";
+
+/** What every part of the mesh reads from the environment, to spread into its schema. */
+export const meshEnv = {
+  /** Shared by all parts; proves that a caller is one of them and signs approvals. */
+  MESH_SECRET: z
+    .string({ error: "is required: at least 32 random characters, the same for every part" })
+    .min(32, "must have at least 32 characters"),
+  /** Where auth is: `host:port`, several separated by commas, or `dns:///name:port`. */
+  AUTH_ADDR: list("localhost:9101"),
+  LOG_LEVEL: z.enum(logLevels).default("info"),
+};
+
+/** What a service on the gRPC plane reads beside that; it adds GRPC_PORT with its own default. */
+export const grpcEnv = {
+  ...meshEnv,
+  GRPC_HOST: z.string().default("0.0.0.0"),
+};
