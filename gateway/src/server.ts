@@ -140,7 +140,9 @@ export async function createServer(deps: { config: GatewayConfig; logger: Logger
   app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?", 1)[0] ?? "";
-    const verbs = verbsOf(path);
+    const served = verbsOf(path);
+    // A route that served this verb found nothing itself.
+    const verbs = served.includes(request.method) ? [] : served;
     if (verbs.length > 0) reply.header("allow", verbs.join(", "));
     const error =
       verbs.length > 0

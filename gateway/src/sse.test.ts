@@ -79,10 +79,11 @@ describe("server-sent events", () => {
       cancelled.resolve();
     };
     const client = new AbortController();
-    const request = gateway.fetch(path, { signal: client.signal, headers: { "x-request-id": "gone-early" } });
+    const headers = { "x-request-id": "gone-early" };
+    const refused = expect(gateway.fetch(path, { signal: client.signal, headers })).rejects.toThrow();
     await entered.promise;
     client.abort();
-    await expect(request).rejects.toThrow();
+    await refused;
     await cancelled.promise;
     const line = await gateway.logged(({ request_id }) => request_id === "gone-early");
     expect(line).toMatchObject({ aborted: true, route: "/v1/shelves/:shelf_id/watch" });

@@ -5,7 +5,7 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
-import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/chunk.ts";
+import { addUsage, type ModelToolCall, type ModelUsage, nameCalls, noUsage, usageMessage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
 import { StreamTap } from "../model/stream-tap.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
@@ -53,32 +53,47 @@ interface OpenAiCompletion {
   usage?: ModelUsage;
 }
 
-async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
-  const body = parseBody(bytes);
-  const model = body.model || deps.defaultModel;
-  const { allowedModels } = call.identity;
+function isFilled(list: unknown): boolean {
+  return Array.isArray(list) && list.length > 0;
+}
+
+/** Fields by which endpoints let a request name other models than `model`, in whatever case they read them. */
+const otherModelFields = /^(?:model|models|fallbacks|\w+_fallbacks)$/i;
+
+/** Holds a request to its token's models. */
+function checkModel({ allowedModels }: Identity, body: CompletionBody, model: string): void {
+  if (allowedModels.length === 0) return;
   if (!allows(allowedModels, model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
   }
-  const clientTools = body.tools !== null && body.tools !== undefined && body.tools.length > 0;
-  const wantsTools = !clientTools && body.tool_choice !== "none";
-  const toolsJson = wantsTools
-    ? await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true })
-    : undefined;
+  const field = Object.keys(body).find((key) => key !== "model" && otherModelFields.test(key));
+  if (field !== undefined && !allowedModels.includes("*")) {
+    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `${field}: this token may name its model in "model" only`, { param: field });
+  }
+}
+
+async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
+  const body = parseBody(bytes);
+  const model = body.model || deps.defaultModel;
+  checkModel(call.identity, body, model);
+  const clientTools = isFilled(body.tools) || isFilled(body.functions);
+  const toolsJson =
+    clientTools || body.tool_choice === "none"
+      ? undefined
+      : await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true });
   if (toolsJson !== undefined && (body.n ?? 1) > 1) {
     throw fail(
       ErrorReason.INVALID_REQUEST,
       "n: more than one answer is possible only without the server's tools (tool_choice none)",
-      {
-        param: "n",
-      },
+      { param: "n" },
     );
   }
   const request = upstreamBody(bytes, body, {
     model: body.model ? undefined : model,
     toolsJson,
-    includeUsage: streamed,
-    rewrite: allowedModels.length > 0,
+    withoutTools: !clientTools && toolsJson === undefined,
+    streamed,
+    rewrite: call.identity.allowedModels.length > 0,
   });
   return { body, model, serverTools: toolsJson !== undefined, request };
 }

@@ -4,38 +4,54 @@ import type { CompletionBody } from "./body.ts";
 export interface BodyChanges {
   /** The model to ask, where the client named none. */
   readonly model?: string;
-  /** `,"tools":[…]`-ready JSON text of the server's tools; undefined when none are offered. */
+  /** JSON text of the server's tools; undefined when none are offered. */
   readonly toolsJson?: string;
-  /** Ask for the usage of a stream. */
-  readonly includeUsage: boolean;
+  /** No tools at all are in play: fields that make sense only with tools are left out, because endpoints refuse them. */
+  readonly withoutTools: boolean;
+  /** The answer is a stream, and its usage is asked for; otherwise it is one body. */
+  readonly streamed: boolean;
   /** Write the body anew, so that a field that stands twice cannot mean one thing to us and another to the model. */
   readonly rewrite: boolean;
 }
 
 const closingBrace = 0x7d;
 
+/** Fields to leave out when no tools are in play. A choice that demands a tool stays: the endpoint shall refuse it. */
+function idleToolFields(body: CompletionBody): string[] {
+  const idle = ["tools", "functions", "parallel_tool_calls"].filter((field) => field in body);
+  const choice = body.tool_choice;
+  if ("tool_choice" in body && (choice === "none" || choice === "auto" || choice === null)) idle.push("tool_choice");
+  return idle;
+}
+
 /** The body for the model: the client's own bytes with fields spliced in before the last brace, or written anew where it must be. */
 export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: BodyChanges): Uint8Array {
-  const { model, toolsJson, includeUsage } = changes;
-  const streamOptions = includeUsage ? { ...body.stream_options, include_usage: true } : undefined;
+  const { model, toolsJson, streamed } = changes;
+  const left = changes.withoutTools ? idleToolFields(body) : [];
   const collides =
+    left.length > 0 ||
+    (body.stream === true) !== streamed ||
     (model !== undefined && "model" in body) ||
     (toolsJson !== undefined && "tools" in body) ||
-    (includeUsage && "stream_options" in body);
+    (streamed && "stream_options" in body);
   if (changes.rewrite || collides) {
-    return Buffer.from(
-      JSON.stringify({
-        ...body,
-        ...(model === undefined ? {} : { model }),
-        ...(toolsJson === undefined ? {} : { tools: JSON.parse(toolsJson) }),
-        ...(streamOptions === undefined ? {} : { stream_options: streamOptions }),
-      }),
-    );
+    const kept: Record<string, unknown> = { ...body };
+    for (const field of left) delete kept[field];
+    if (model !== undefined) kept.model = model;
+    if (toolsJson !== undefined) kept.tools = JSON.parse(toolsJson);
+    if (streamed) {
+      kept.stream = true;
+      kept.stream_options = { ...body.stream_options, include_usage: true };
+    } else if (body.stream) {
+      delete kept.stream;
+      delete kept.stream_options;
+    }
+    return Buffer.from(JSON.stringify(kept));
   }
   let fragment = "";
   if (model !== undefined) fragment += `,"model":${JSON.stringify(model)}`;
   if (toolsJson !== undefined) fragment += `,"tools":${toolsJson}`;
-  if (includeUsage) fragment += ',"stream_options":{"include_usage":true}';
+  if (streamed) fragment += ',"stream_options":{"include_usage":true}';
   if (fragment === "") return bytes;
   const end = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).lastIndexOf(closingBrace);
   return Buffer.concat([bytes.subarray(0, end), Buffer.from(`${fragment}}`)]);

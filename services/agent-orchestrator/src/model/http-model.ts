@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { Pool } from "undici";
+import { errors, Pool } from "undici";
 import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
 import type { ModelClient } from "./model-client.ts";
 
@@ -12,6 +12,15 @@ const maxErrorBytes = 65_536;
 function apiPath(baseUrl: URL): string {
   const path = baseUrl.pathname.replace(/\/+$/, "");
   return path === "" ? "/v1" : path;
+}
+
+/** Waits, or throws the signal's reason. */
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(delayMs, undefined, { signal });
+  } catch {
+    throw signal.reason;
+  }
 }
 
 /** The endpoint's own words, when it has some in OpenAI's form. */
@@ -57,7 +66,10 @@ export function createHttpModel(options: {
   apiKey?: string;
   timeoutMs: number;
   connections: number;
+  /** Wait before the first retry; doubled for the second. Default 100. */
+  retryDelayMs?: number;
 }): ModelClient {
+  const retryDelayMs = options.retryDelayMs ?? 100;
   const base = new URL(options.baseUrl);
   const path = apiPath(base);
   const pool = new Pool(base.origin, {
@@ -82,7 +94,7 @@ export function createHttpModel(options: {
   const send = async (request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse> => {
     for (let tries = 0; ; tries++) {
       const outcome = await attempt(request, signal);
-      let delayMs = (100 + Math.random() * 100) * 2 ** tries;
+      let delayMs = retryDelayMs * (1 + Math.random()) * 2 ** tries;
       if (!(outcome instanceof Error)) {
         if (outcome.status === 200) return outcome;
         const afterMs = retryAfterSeconds(outcome.headers) * 1000;
@@ -95,7 +107,7 @@ export function createHttpModel(options: {
       } else if (tries >= maxRetries) {
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });
       }
-      await sleep(delayMs, undefined, { signal });
+      await pause(delayMs, signal);
     }
   };
 
@@ -124,7 +136,7 @@ export function createHttpModel(options: {
         );
       }
       return response.pieces((error) =>
-        signal.aborted ? error : fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error }),
+        signal.aborted ? signal.reason : fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error }),
       );
     },
 

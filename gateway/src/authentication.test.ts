@@ -1,0 +1,170 @@
+import { create } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { mount } from "@turnwright/platform/service";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { accessToken, alice, aliceKey, type FakeTokens, fakeTokens, jwtSecret } from "../fixtures/gateway.ts";
+import { type Authenticator, type Caller, createAuthenticator } from "./authentication.ts";
+
+let tokens: FakeTokens;
+let authenticator: Authenticator;
+
+beforeEach(() => {
+  tokens = fakeTokens();
+  const transport = createInProcessTransport({ mounts: [tokens.mount] });
+  authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecret });
+});
+
+const check = async (header: string | undefined): Promise<Caller> => authenticator.authenticate(header);
+
+async function refusal(header: string | undefined): Promise<ErrorReason> {
+  try {
+    await check(header);
+  } catch (error) {
+    return reasonOf(error);
+  }
+  throw new Error("was not refused");
+}
+
+describe("the bearer check", () => {
+  it("takes an API key and exchanges it once; after that it answers synchronously", async () => {
+    const caller = await check(`Bearer ${aliceKey}`);
+    expect(caller.identity).toMatchObject({ userId: alice.userId });
+    expect(caller.internalToken).toBe(`internal-of-${alice.userId}`);
+    expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBe(caller);
+    expect(authenticator.authenticate(`bearer ${aliceKey}`)).toBe(caller);
+    expect(tokens.exchanges).toBe(1);
+  });
+
+  it("lets first uses at the same time share one exchange", async () => {
+    const callers = await Promise.all(Array.from({ length: 20 }, () => check(`Bearer ${aliceKey}`)));
+    expect(new Set(callers).size).toBe(1);
+    expect(tokens.exchanges).toBe(1);
+  });
+
+  it("takes an access token", async () => {
+    const token = await accessToken();
+    tokens.known.set(token, alice);
+    expect((await check(`Bearer ${token}`)).identity).toMatchObject({ tokenId: alice.tokenId });
+  });
+
+  it("tells no credentials from bad ones", async () => {
+    expect(await refusal(undefined)).toBe(ErrorReason.UNAUTHENTICATED);
+    expect(await refusal("")).toBe(ErrorReason.UNAUTHENTICATED);
+    for (const header of [
+      "Bearer",
+      "Bearer ",
+      "Bearer a b",
+      "Basic YTpi",
+      aliceKey,
+      `Bearer ${"x".repeat(8_193)}`,
+      "Bearer \u00e9",
+    ]) {
+      expect([header, await refusal(header)]).toEqual([header, ErrorReason.INVALID_TOKEN]);
+    }
+    expect(tokens.exchanges).toBe(0);
+  });
+
+  it("refuses forged, expired and foreign access tokens without asking auth", async () => {
+    const good = await accessToken();
+    const [head, claims, signature] = good.split(".");
+    const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString("base64url");
+    const forged = [
+      await accessToken({ secret: "another secret of more than thirty-two characters" }),
+      await accessToken({ expiresInMs: -60_000 }),
+      `${head}.${claims}.${signature?.slice(0, -2)}AA`,
+      `${head}.${claims}.`,
+      `${none}.${claims}.`,
+      "rt-0123456789abcdef",
+      "a.b.c",
+    ];
+    for (const token of forged) expect([token, await refusal(`Bearer ${token}`)]).toEqual([token, ErrorReason.INVALID_TOKEN]);
+    expect(tokens.exchanges).toBe(0);
+  });
+
+  it("asks auth about a wrong API key once in a while, not each time", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const wrong = "Bearer sk-wrong-0123456789abcdefghij";
+      for (let i = 0; i < 5; i++) expect(await refusal(wrong)).toBe(ErrorReason.INVALID_TOKEN);
+      expect(tokens.exchanges).toBe(1);
+      vi.setSystemTime(Date.now() + 2_001);
+      expect(await refusal(wrong)).toBe(ErrorReason.INVALID_TOKEN);
+      expect(tokens.exchanges).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("does not ask auth about what cannot be an API key", async () => {
+    expect(await refusal("Bearer sk-short")).toBe(ErrorReason.INVALID_TOKEN);
+    expect(tokens.exchanges).toBe(0);
+  });
+
+  it("exchanges again before the internal token ends", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      await check(`Bearer ${aliceKey}`);
+      vi.setSystemTime(Date.now() + tokens.ttlMs - 59_000);
+      await check(`Bearer ${aliceKey}`);
+      expect(tokens.exchanges).toBe(2);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("forgets a revoked credential, and only that", async () => {
+    const other = "sk-other-0123456789abcdefghij";
+    tokens.known.set(other, create(IdentitySchema, { ...alice, tokenId: "0190a000-0000-7000-8000-0000000000ff" }));
+    await check(`Bearer ${aliceKey}`);
+    await check(`Bearer ${other}`);
+    tokens.known.delete(aliceKey);
+    authenticator.revoke(alice.tokenId);
+    expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.INVALID_TOKEN);
+    expect(authenticator.authenticate(`Bearer ${other}`)).not.toBeInstanceOf(Promise);
+  });
+
+  it("does not keep an exchange that a revocation overtook", async () => {
+    const reached = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    tokens.before = () => {
+      reached.resolve();
+      return answer.promise;
+    };
+    const early = check(`Bearer ${aliceKey}`);
+    await reached.promise;
+    tokens.known.delete(aliceKey);
+    authenticator.revoke(alice.tokenId);
+    const late = refusal(`Bearer ${aliceKey}`);
+    answer.resolve();
+    await early;
+    expect(await late).toBe(ErrorReason.INVALID_TOKEN);
+    expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.INVALID_TOKEN);
+  });
+
+  it("asks again about everything after a stretch without revocations", async () => {
+    await check(`Bearer ${aliceKey}`);
+    authenticator.forget();
+    await check(`Bearer ${aliceKey}`);
+    expect(tokens.exchanges).toBe(2);
+  });
+
+  it("says that auth is away rather than that the key is wrong, and tries again at once", async () => {
+    let away = true;
+    const flaky = mount(TokenService, {
+      ...tokens.mount.impl,
+      exchangeToken: () => {
+        if (away) throw fail(ErrorReason.UNAVAILABLE, "auth is away");
+        return { internalToken: "internal", identity: alice, expiresAt: { seconds: 9_999_999_999n, nanos: 0 } };
+      },
+    } as never);
+    const transport = createInProcessTransport({ mounts: [flaky] });
+    authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecret });
+    expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.UNAVAILABLE);
+    away = false;
+    expect((await check(`Bearer ${aliceKey}`)).internalToken).toBe("internal");
+  });
+});

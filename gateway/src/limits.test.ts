@@ -1,0 +1,130 @@
+import { create } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { detailOf } from "@turnwright/platform/errors";
+import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
+import { publishRevocation } from "@turnwright/platform/revocations";
+import { mount } from "@turnwright/platform/service";
+import { afterEach, describe, expect, it } from "vitest";
+import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
+
+const accounts = mount(AuthService, {
+  register: () => ({}),
+  login: () => ({}),
+  refresh: () => ({}),
+  logout: () => ({}),
+  getCurrentUser: () => ({ user: { id: alice.userId } }),
+});
+
+let gateway: Fixture;
+afterEach(() => gateway.close());
+
+/** A gateway whose clock stands still and whose Alice may make a few requests. */
+async function limited(perMinute: number, env: Record<string, string> = {}): Promise<void> {
+  const tokens = fakeTokens();
+  tokens.known.set(aliceKey, create(IdentitySchema, { ...alice, rateLimitPerMinute: perMinute }));
+  gateway = await startFixture({ mounts: [accounts], tokens, env, limiter: createMemoryRateLimiter({ now: () => 1_000_000 }) });
+}
+
+const login = () =>
+  fetch(`${gateway.url}/v1/auth/login`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: '{"email":"you@example.com","password":"SecurePass123"}',
+  });
+
+const limitHeaders = ({ headers }: Response) => ({
+  limit: headers.get("x-ratelimit-limit"),
+  remaining: headers.get("x-ratelimit-remaining"),
+  limitRequests: headers.get("x-ratelimit-limit-requests"),
+  remainingRequests: headers.get("x-ratelimit-remaining-requests"),
+  reset: headers.get("x-ratelimit-reset-requests"),
+});
+
+describe("limits", () => {
+  it("counts a token's requests, says so in the headers and stops with 429", async () => {
+    await limited(2);
+    const first = await gateway.fetch("/v1/auth/me");
+    expect(first.status).toBe(200);
+    expect(limitHeaders(first)).toEqual({ limit: "2", remaining: "1", limitRequests: "2", remainingRequests: "1", reset: "60s" });
+    await gateway.fetch("/v1/auth/me");
+    const third = await gateway.fetch("/v1/auth/me");
+    expect(third.status).toBe(429);
+    expect(limitHeaders(third)).toMatchObject({ limit: "2", remaining: "0" });
+    const seconds = Number(third.headers.get("retry-after"));
+    expect(seconds).toBeGreaterThanOrEqual(1);
+    expect(await third.json()).toEqual({
+      success: false,
+      error: {
+        message: `Too many requests; try again in ${seconds} s.`,
+        type: "rate_limit_error",
+        param: null,
+        code: "RATE_LIMIT",
+      },
+    });
+    expect(gateway.calls.filter(({ method }) => method === "GetCurrentUser")).toHaveLength(2);
+  });
+
+  it("counts a request that fails too, with the headers on the error", async () => {
+    await limited(5);
+    const response = await gateway.fetch("/v1/conversations/none/of/these");
+    expect(response.status).toBe(404);
+    expect(limitHeaders(response).limit).toBe(null);
+    const malformed = await gateway.fetch("/v1/auth/logout", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: "{",
+    });
+    expect(malformed.status).toBe(400);
+    expect(limitHeaders(malformed)).toMatchObject({ limit: "5", remaining: "4" });
+  });
+
+  it("counts public calls that check credentials by address, and reading keys not at all", async () => {
+    await limited(60, { RATE_LIMIT_AUTH_PER_MINUTE: "3" });
+    const statuses = [];
+    for (let i = 0; i < 4; i++) statuses.push((await login()).status);
+    expect(statuses).toEqual([200, 200, 200, 429]);
+    for (let i = 0; i < 4; i++) expect((await fetch(`${gateway.url}/.well-known/jwks.json`)).status).toBe(200);
+    expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
+  });
+
+  it("counts nothing when it is switched off", async () => {
+    await limited(1, { RATE_LIMIT_ENABLED: "false", RATE_LIMIT_AUTH_PER_MINUTE: "1" });
+    for (let i = 0; i < 3; i++) {
+      const response = await gateway.fetch("/v1/auth/me");
+      expect(response.status).toBe(200);
+      expect(limitHeaders(response).limit).toBe(null);
+      expect((await login()).status).toBe(200);
+    }
+  });
+
+  it("is one limit for REST and Connect", async () => {
+    await limited(2);
+    const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: "1.1" });
+    const headers = { authorization: `Bearer ${aliceKey}` };
+    const client = createClient(AuthService, transport);
+    await gateway.fetch("/v1/auth/me");
+    let remaining: string | null = null;
+    await client.getCurrentUser({}, { headers, onHeader: (header) => (remaining = header.get("x-ratelimit-remaining")) });
+    expect(remaining).toBe("0");
+    const refused = await client.getCurrentUser({}, { headers }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(detailOf(refused)?.retryAfterSeconds).toBeGreaterThan(0);
+    expect((refused as { metadata: Headers }).metadata.get("x-ratelimit-remaining")).toBe("0");
+  });
+
+  it("stops a revoked key at the next request", async () => {
+    await limited(60);
+    expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
+    gateway.tokens.known.delete(aliceKey);
+    expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
+    await publishRevocation(gateway.bus, alice.tokenId);
+    const response = await gateway.fetch("/v1/auth/me");
+    expect(response.status).toBe(401);
+    expect(await response.json()).toMatchObject({ error: { code: "INVALID_TOKEN" } });
+  });
+});

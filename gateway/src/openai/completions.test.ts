@@ -1,0 +1,233 @@
+import { once } from "node:events";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { mount } from "@turnwright/platform/service";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Fixture, startFixture } from "../../fixtures/gateway.ts";
+
+type Completions = ServiceImpl<typeof CompletionService>;
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const frame = (text: string) => `data: {"choices":[{"delta":{"content":"${text}"}}]}\n\n`;
+
+let complete: Completions["complete"];
+let streamComplete: Completions["streamComplete"];
+/** The body that the service received. */
+let received: string;
+let format: StreamFormat | undefined;
+
+const served = mount(CompletionService, {
+  complete(request, context) {
+    received = Buffer.from(request.body).toString();
+    return complete(request, context);
+  },
+  streamComplete(request, context) {
+    received = Buffer.from(request.body).toString();
+    format = request.format;
+    return streamComplete(request, context);
+  },
+  listModels: () => ({
+    object: "list",
+    data: [
+      { id: "gpt-4o-mini", object: "model", created: 7, ownedBy: "openai" },
+      { id: "meta/llama-3", object: "model", created: 8, ownedBy: "meta" },
+    ],
+  }),
+});
+
+let gateway: Fixture;
+beforeAll(async () => {
+  gateway = await startFixture({ mounts: [served], env: { SSE_HEARTBEAT: "40ms" } });
+});
+afterAll(() => gateway.close());
+
+beforeEach(() => {
+  format = undefined;
+  complete = () => ({ body: bytes('{"id":"chatcmpl-1", "object":"chat.completion"}') });
+  streamComplete = async function* () {
+    yield { frames: bytes(frame("Once") + frame(" upon")) };
+    yield { frames: bytes("data: [DONE]\n\n") };
+  };
+});
+
+const chat = (body: string, init: RequestInit & { headers?: Record<string, string> } = {}) =>
+  gateway.fetch("/v1/chat/completions", {
+    method: "POST",
+    body,
+    ...init,
+    headers: { "content-type": "application/json", ...init.headers },
+  });
+
+const question = '{ "model":"gpt-4o-mini", "messages":[{"role":"user","content":"Once?"}], "tomorrow": 1.50 ';
+
+describe("OpenAI's surface", () => {
+  it("passes bodies through byte by byte in both directions", async () => {
+    const response = await chat(`${question}}`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("application/json");
+    expect(await response.text()).toBe('{"id":"chatcmpl-1", "object":"chat.completion"}');
+    expect(received).toBe(`${question}}`);
+  });
+
+  it('streams frames as they are for "stream": true', async () => {
+    const response = await chat(`${question}, "stream" : true}`);
+    expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
+    expect(await response.text()).toBe(`${frame("Once")}${frame(" upon")}data: [DONE]\n\n`);
+    expect(received).toBe(`${question}, "stream" : true}`);
+    expect(format).toBe(StreamFormat.UNSPECIFIED);
+  });
+
+  it('does not stream for "stream": false, nor for a message that says "stream"', async () => {
+    for (const end of [', "stream": false}', ', "user": "\\"stream\\": true"}', ', "metadata": {"stream": true}}']) {
+      expect((await chat(question + end)).headers.get("content-type")).toBe("application/json");
+    }
+  });
+
+  it("lets the client choose the frames", async () => {
+    const formatOf = async (name: string) => {
+      await (await chat(`${question}, "stream": true}`, { headers: { "x-stream-format": name } })).text();
+      return format;
+    };
+    expect(await formatOf("openai")).toBe(StreamFormat.OPENAI);
+    expect(await formatOf("Seed")).toBe(StreamFormat.SEED);
+    const refused = await chat(`${question}, "stream": true}`, { headers: { "x-stream-format": "xml" } });
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({ error: { param: "X-Stream-Format", code: "INVALID_REQUEST" } });
+  });
+
+  it("sends the first frame at once, while the model is still thinking", async () => {
+    const release = Promise.withResolvers<void>();
+    streamComplete = async function* () {
+      yield { frames: bytes(frame("Once")) };
+      await release.promise;
+      yield { frames: bytes("data: [DONE]\n\n") };
+    };
+    const response = await chat(`${question}, "stream": true}`);
+    const reader = response.body?.getReader();
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe(frame("Once"));
+    release.resolve();
+    reader?.cancel();
+  });
+
+  it("keeps a silent stream alive with comments", async () => {
+    const release = Promise.withResolvers<void>();
+    streamComplete = async function* () {
+      await release.promise;
+      yield { frames: bytes("data: [DONE]\n\n") };
+    };
+    const response = await chat(`${question}, "stream": true}`);
+    const reader = response.body?.getReader();
+    expect(new TextDecoder().decode((await reader?.read())?.value)).toBe(": ping\n\n");
+    release.resolve();
+    reader?.cancel();
+  });
+
+  it.each([
+    ["unary", "}"],
+    ["streamed", ', "stream": true}'],
+  ])("answers a %s error in OpenAI's form, with its status", async (_kind, end) => {
+    const refuse = () => {
+      throw fail(ErrorReason.INVALID_REQUEST, "messages[0].role: unknown", { param: "messages[0].role" });
+    };
+    complete = refuse;
+    // biome-ignore lint/correctness/useYield: it fails before its first message
+    streamComplete = async function* () {
+      refuse();
+    };
+    const response = await chat(question + end);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toEqual({
+      success: false,
+      error: {
+        message: "messages[0].role: unknown",
+        type: "invalid_request_error",
+        param: "messages[0].role",
+        code: "INVALID_REQUEST",
+      },
+    });
+  });
+
+  it("uses the endpoint's code and the model's Retry-After", async () => {
+    complete = () => {
+      throw fail(ErrorReason.MODEL_RATE_LIMITED, "The model is busy.", { retryAfterSeconds: 3 });
+    };
+    const response = await chat(`${question}}`);
+    expect(response.status).toBe(429);
+    expect(response.headers.get("retry-after")).toBe("3");
+    expect(await response.json()).toMatchObject({ error: { code: "CHAT_ERROR", type: "rate_limit_error" } });
+  });
+
+  it("ends a stream that fails in the middle with the error and without [DONE]", async () => {
+    streamComplete = async function* () {
+      yield { frames: bytes(frame("Once")) };
+      throw fail(ErrorReason.MODEL_FAILED, "The model broke off.");
+    };
+    const text = await (await chat(`${question}, "stream": true}`)).text();
+    const [first, last, ...rest] = text.split("\n\n");
+    expect(`${first}\n\n`).toBe(frame("Once"));
+    expect(JSON.parse((last ?? "").slice("data: ".length))).toEqual({
+      error: { message: "The model broke off.", type: "server_error", param: null, code: "CHAT_ERROR" },
+    });
+    expect(rest).toEqual([""]);
+  });
+
+  it.each([
+    ["no body", "", 400, "INVALID_REQUEST"],
+    ["broken JSON with a stream", '{"stream": tru', 400, "INVALID_REQUEST"],
+  ])("refuses %s", async (_what, body, status, code) => {
+    const response = await chat(body);
+    expect(response.status).toBe(status);
+    expect(await response.json()).toMatchObject({ success: false, error: { code } });
+  });
+
+  it("refuses other media types, bodies over the limit and missing credentials", async () => {
+    expect((await chat("a=b", { headers: { "content-type": "text/plain" } })).status).toBe(415);
+    expect((await chat(`"${"x".repeat(1_048_576)}"`)).status).toBe(413);
+    const anonymous = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      body: "{}",
+      headers: { "content-type": "application/json" },
+    });
+    expect(anonymous.status).toBe(401);
+    expect(await anonymous.json()).toMatchObject({ error: { code: "UNAUTHORIZED", type: "authentication_error" } });
+  });
+
+  it.each([
+    ["unary", "}"],
+    ["streamed", ', "stream": true}'],
+  ])("cancels a %s call when the client goes before the first byte", async (_kind, end) => {
+    const entered = Promise.withResolvers<AbortSignal>();
+    const hang = async ({ signal }: HandlerContext) => {
+      entered.resolve(signal);
+      await once(signal, "abort");
+      throw fail(ErrorReason.CANCELLED, "gone");
+    };
+    complete = (_request, context) => hang(context);
+    // biome-ignore lint/correctness/useYield: it never comes to that
+    streamComplete = async function* (_request, context) {
+      await hang(context);
+    };
+    const client = new AbortController();
+    const refused = expect(chat(question + end, { signal: client.signal })).rejects.toThrow();
+    const signal = await entered.promise;
+    const aborted = once(signal, "abort");
+    client.abort();
+    await aborted;
+    await refused;
+  });
+
+  it("lists models and finds one, also with a slash in its name", async () => {
+    expect(await (await gateway.fetch("/v1/models")).json()).toMatchObject({
+      object: "list",
+      data: [{ id: "gpt-4o-mini", object: "model", created: 7, owned_by: "openai" }, { id: "meta/llama-3" }],
+    });
+    const llama = { id: "meta/llama-3", object: "model", created: 8, owned_by: "meta" };
+    expect(await (await gateway.fetch("/v1/models/meta/llama-3")).json()).toEqual(llama);
+    expect(await (await gateway.fetch("/v1/models/meta%2Fllama-3")).json()).toEqual(llama);
+    const missing = await gateway.fetch("/v1/models/gpt-9");
+    expect(missing.status).toBe(404);
+    expect(await missing.json()).toMatchObject({ error: { code: "NOT_FOUND", param: "model" } });
+  });
+});

@@ -1,0 +1,37 @@
+import { streamedFrames } from "@turnwright/testing/scripted-model";
+import { expect, test } from "vitest";
+import { readStream } from "./read-stream.ts";
+
+async function read(frames: readonly string[]) {
+  const deltas: string[] = [];
+  const pieces = (async function* () {
+    for (const frame of frames) yield Buffer.from(frame);
+  })();
+  return { answer: await readStream(pieces, (delta) => deltas.push(delta)), deltas };
+}
+
+test("an answer is read with its text, calls, usage and model", async () => {
+  const reply = { text: "Let me see", calls: [{ id: "a", name: "calculator", arguments: '{"expression":"1+1"}' }], model: "gpt-x" };
+  const { answer, deltas } = await read(streamedFrames(reply));
+  expect(deltas).toEqual(["Let", " me", " see"]);
+  expect(answer).toEqual({
+    content: "Let me see",
+    toolCalls: [{ id: "a", type: "function", function: { name: "calculator", arguments: '{"expression":"1+1"}' } }],
+    finishReason: "tool_calls",
+    usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
+    model: "gpt-x",
+  });
+});
+
+test("an endpoint that counts along is not counted twice", async () => {
+  const usage = (total_tokens: number) => ({ usage: { prompt_tokens: 1, completion_tokens: total_tokens - 1, total_tokens } });
+  const frames = [
+    { choices: [{ delta: { content: "a" } }], ...usage(2) },
+    { choices: [{ delta: { content: "b" }, finish_reason: "stop" }], ...usage(3) },
+  ].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`);
+  expect((await read(frames)).answer.usage.total_tokens).toBe(3);
+});
+
+test("a cut answer does not pass for a whole one", async () => {
+  await expect(read(streamedFrames({ text: "half an answer", finishReason: null }))).rejects.toThrow("ended before its answer did");
+});

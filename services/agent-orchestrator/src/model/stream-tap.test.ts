@@ -1,0 +1,263 @@
+import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import fc from "fast-check";
+import { describe, expect, it, test } from "vitest";
+import { cut, eventData, eventJson } from "./stream-fixture.ts";
+import { StreamTap, type TapOptions } from "./stream-tap.ts";
+
+const mixed = { format: StreamFormat.UNSPECIFIED, passToolCalls: true };
+const openai = { format: StreamFormat.OPENAI, passToolCalls: true };
+const seed = { format: StreamFormat.SEED, passToolCalls: true };
+
+const head = { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m" };
+const chunk = (delta: object, finish: string | null = null, rest: object = {}) => ({
+  ...head,
+  choices: [{ index: 0, delta, finish_reason: finish }],
+  ...rest,
+});
+const frame = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
+const finished = frame(chunk({}, "stop"));
+
+function run(options: TapOptions, pieces: readonly (string | Buffer)[]) {
+  const tap = new StreamTap(options);
+  const parts = pieces.map((piece) => tap.push(Buffer.from(piece)));
+  parts.push(tap.end());
+  return { tap, output: Buffer.concat(parts.filter((part) => part !== undefined)) };
+}
+
+function failure(options: TapOptions, stream: string) {
+  try {
+    run(options, [stream]);
+  } catch (error) {
+    return { reason: reasonOf(error), message: (error as Error).message };
+  }
+  throw new Error("the stream passed");
+}
+
+const nasty = fc.oneof(
+  fc.string({ unit: "binary" }),
+  fc.constantFrom(
+    '"content":"',
+    '"delta":{',
+    '\\"',
+    "\\",
+    "\\\\",
+    '"finish_reason":"stop"',
+    "\n\n",
+    "\r\n\r\n",
+    "data: [DONE]",
+    "usage",
+    "error",
+    "tool_calls",
+    "finish_reason",
+    '"},{"',
+    "日本語 🦜",
+    "\u2028",
+  ),
+);
+
+/** One event of a stream in any of the forms that endpoints write. */
+const event = fc.oneof(
+  { weight: 6, arbitrary: nasty.map((content) => chunk({ content })) },
+  nasty.map((content) => chunk({ role: "assistant", content })),
+  fc.constant(chunk({ role: "assistant", content: null })),
+  nasty.map((content) => chunk({ content }, null, { usage: null })),
+  nasty.map((content) => ({ ...head, choices: [{ finish_reason: null, delta: { content }, index: 0 }] })),
+  nasty.map((content) => ({ ...head, choices: [{ index: 0, delta: { content } }] })),
+  nasty.map((content) => ({
+    ...head,
+    choices: [{ index: 0, delta: { content }, logprobs: { content: [{ token: content, logprob: -1, bytes: null }] }, finish_reason: null }],
+  })),
+  nasty.map((content) => chunk({ reasoning: { content: "thought" }, content })),
+  nasty.map((name) => chunk({ tool_calls: [{ index: 0, id: "c", function: { name, arguments: name } }] })),
+);
+
+const written = fc.record({ value: event, space: fc.boolean(), crlf: fc.boolean(), wide: fc.boolean(), before: fc.constantFrom("", ": ping", "event: message") });
+
+const stream = fc.array(written, { maxLength: 12 }).map((events) => {
+  const frames = events.map(({ value, space, crlf, wide, before }) => {
+    const end = crlf ? "\r\n" : "\n";
+    const json = wide ? JSON.stringify(value).replaceAll('":', '": ') : JSON.stringify(value);
+    // Widening must not reach into strings.
+    const text = wide && JSON.stringify(JSON.parse(json)) !== JSON.stringify(value) ? JSON.stringify(value) : json;
+    const comment = before === ": ping" ? `: ping${end}${end}` : before === "" ? "" : `${before}${end}`;
+    return `${comment}data:${space ? " " : ""}${text}${end}${end}`;
+  });
+  return { events, text: `${frames.join("")}${finished}data: [DONE]\n\n` };
+});
+
+const textOf = (events: readonly { value: { choices: readonly { delta: object }[] } }[]) =>
+  events.map(({ value }) => (value.choices[0]?.delta as { content?: string | null }).content ?? "").join("");
+
+describe.each([
+  ["mixed", mixed],
+  ["OpenAI's", openai],
+  ["the seed's", seed],
+  ["mixed with server tools", { ...mixed, passToolCalls: false }],
+  ["mixed in a later round", { ...mixed, id: "chatcmpl-first" }],
+] as const)("in %s format", (_name, options) => {
+  it("gives the same whatever way the stream is cut", () => {
+    fc.assert(
+      fc.property(stream, fc.array(fc.nat(), { maxLength: 40 }), ({ text }, places) => {
+        const bytes = Buffer.from(text);
+        const whole = run(options, [bytes]);
+        const pieces = run(options, cut(bytes, places));
+        expect(pieces.output.toString()).toBe(whole.output.toString());
+        expect(pieces.tap.finishReason).toBe("stop");
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+test("mixed frames are the original chunks with the text beside", () => {
+  fc.assert(
+    fc.property(stream, ({ events, text }) => {
+      const frames = eventJson(run(mixed, [text]).output).filter((value) => value.type !== "tool_call");
+      expect(frames).toHaveLength(events.length + 1);
+      for (const [index, { value }] of events.entries()) {
+        const { content } = value.choices[0]?.delta as { content?: string | null };
+        const { usage: _usage, ...rest } = value as typeof value & { usage?: null };
+        const { usage: _null, ...read } = frames[index] ?? {};
+        expect(read).toEqual(content ? { ...rest, type: "content", delta: content } : rest);
+      }
+      expect(frames.at(-1)).toEqual({ ...chunk({}, "stop"), type: "finish", delta: "stop" });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("the seed's frames hold the whole text and nothing of OpenAI's", () => {
+  fc.assert(
+    fc.property(stream, ({ events, text }) => {
+      const frames = eventJson(run(seed, [text]).output).filter(({ type }) => type === "content");
+      expect(frames.map(({ delta }) => delta).join("")).toBe(textOf(events));
+      for (const value of frames) expect(Object.keys(value)).toEqual(["type", "delta"]);
+    }),
+  );
+});
+
+test("the text is kept for the next model call when the tools are the server's", () => {
+  fc.assert(
+    fc.property(stream, ({ events, text }) => {
+      expect(run({ ...mixed, passToolCalls: false }, [text]).tap.text).toBe(textOf(events));
+    }),
+  );
+});
+
+test("OpenAI's format passes the endpoint's own bytes", () => {
+  fc.assert(
+    fc.property(stream, fc.array(fc.nat(), { maxLength: 10 }), ({ text }, places) => {
+      const sent = text.replaceAll("\r\n", "\n").replaceAll(": ping\n\n", "").replace("data: [DONE]\n\n", "");
+      expect(run(openai, cut(Buffer.from(text), places)).output.toString()).toBe(sent);
+    }),
+  );
+});
+
+test("text and finish in one frame become two frames for readers of the seed's fields", () => {
+  const both = frame(chunk({ content: "bye" }, "length"));
+  expect(eventJson(run(mixed, [both]).output)).toEqual([
+    { ...chunk({ content: "bye" }), type: "content", delta: "bye" },
+    { ...chunk({}, "length"), type: "finish", delta: "length" },
+  ]);
+  expect(eventData(run(seed, [both]).output)).toEqual(['{"type":"content","delta":"bye"}']);
+  expect(run(openai, [both]).output.toString()).toBe(both);
+});
+
+test("a finish reason that stands before the delta is seen", () => {
+  const early = `data: {"id":"a","choices":[{"finish_reason":"stop","index":0,"delta":{"content":"x"}}]}\n\n`;
+  expect(run(mixed, [early]).tap.finishReason).toBe("stop");
+});
+
+test("several answers in one chunk are not mixed up", () => {
+  const choice = (index: number, content: string) => ({ index, delta: { content }, finish_reason: null });
+  const two = { ...head, choices: [choice(0, "a"), choice(1, "b")] };
+  expect(eventJson(run(mixed, [frame(two), finished]).output)[0]).toEqual({ ...two, type: "content", delta: "a" });
+});
+
+test("the usage chunk is read and held back", () => {
+  const usage = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7, prompt_tokens_details: { cached_tokens: 2 } };
+  for (const options of [mixed, openai, seed]) {
+    const { tap, output } = run(options, [finished, frame({ ...head, choices: [], usage }), "data: [DONE]\n\n"]);
+    expect(tap.usage).toEqual(usage);
+    expect(output.toString()).not.toContain("usage");
+    expect(output.toString()).not.toContain("DONE");
+  }
+});
+
+test("an endpoint that counts along is not counted twice", () => {
+  const counted = (tokens: number) => ({ usage: { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens } });
+  const frames = [frame(chunk({ content: "a" }, null, counted(1))), frame(chunk({ content: "b" }, "stop", counted(2)))];
+  expect(run(mixed, frames).tap.usage).toEqual({ prompt_tokens: 5, completion_tokens: 2, total_tokens: 7 });
+});
+
+test("a stream without a finish fails, also when it says it is done", () => {
+  for (const options of [mixed, openai, seed]) {
+    expect(failure(options, `${frame(chunk({ content: "half" }))}data: [DONE]\n\n`).reason).toBe(ErrorReason.MODEL_FAILED);
+    expect(failure(options, "").reason).toBe(ErrorReason.MODEL_FAILED);
+  }
+});
+
+test("a stream with a finish and without [DONE] or a last blank line is whole", () => {
+  expect(run(mixed, [frame(chunk({ content: "x" })), finished.trimEnd()]).tap.finishReason).toBe("stop");
+});
+
+test("an error frame fails with the endpoint's words", () => {
+  expect(failure(mixed, frame({ error: { message: "overloaded" } }))).toEqual({ reason: ErrorReason.MODEL_FAILED, message: "[unavailable] overloaded" });
+  expect(failure(seed, frame({ error: "broken" })).message).toContain("broken");
+  expect(failure(openai, "data: <html>\n\n").reason).toBe(ErrorReason.MODEL_FAILED);
+  expect(failure(openai, "data: null\n\n").reason).toBe(ErrorReason.MODEL_FAILED);
+});
+
+describe("tool calls", () => {
+  const calls = [
+    { index: 1, id: "b", function: { name: "second", arguments: "" } },
+    { index: 0, id: "a", function: { name: "first", arguments: "" } },
+    { index: 1, function: { arguments: '{"x":' } },
+    { index: 0, function: { arguments: "{}" } },
+    { index: 1, function: { arguments: "1}" } },
+  ];
+  const streamed = [...calls.map((call) => frame(chunk({ tool_calls: [call] }))), frame(chunk({}, "tool_calls"))];
+  const whole = [
+    { id: "a", type: "function", function: { name: "first", arguments: "{}" } },
+    { id: "b", type: "function", function: { name: "second", arguments: '{"x":1}' } },
+  ];
+
+  it("are put together by their indexes", () => {
+    expect(run(mixed, streamed).tap.toolCalls).toEqual(whole);
+  });
+
+  it("pass when they are the client's, and are named whole for readers of the seed's fields", () => {
+    const frames = eventJson(run(mixed, streamed).output);
+    expect(frames.filter(({ type }) => type === undefined)).toHaveLength(calls.length);
+    expect(frames.filter(({ type }) => type === "tool_call").map((value) => value.tool_call)).toEqual(whole);
+    expect(frames.at(-1)).toMatchObject({ type: "finish", delta: "tool_calls" });
+    expect(run(openai, streamed).output.toString()).toBe(streamed.join(""));
+    expect(eventJson(run(seed, streamed).output).map(({ type }) => type)).toEqual(["tool_call", "tool_call"]);
+  });
+
+  it("are hidden with their finish when they are the server's", () => {
+    const { tap, output } = run({ ...mixed, passToolCalls: false }, [frame(chunk({ content: "let me see" })), ...streamed]);
+    expect(eventJson(output)).toEqual([{ ...chunk({ content: "let me see" }), type: "content", delta: "let me see" }]);
+    expect(tap.wantsServerTools).toBe(true);
+    expect(tap.text).toBe("let me see");
+  });
+
+  it("get ids where the endpoint gives none, always the same", () => {
+    const { tap } = run(mixed, [
+      frame(chunk({ tool_calls: [{ index: 0, function: { name: "f", arguments: "{}" } }] })),
+      frame(chunk({}, "stop")),
+    ]);
+    expect(tap.toolCalls[0]?.id).toMatch(/^call_/);
+    expect(tap.toolCalls[0]?.id).toBe(tap.toolCalls[0]?.id);
+  });
+});
+
+test("later rounds keep the first round's id", () => {
+  const later = [frame({ ...chunk({ content: "x" }), id: "other" }), frame({ ...chunk({}, "stop"), id: "other" })];
+  for (const options of [mixed, openai]) {
+    const { output, tap } = run({ ...options, id: "chatcmpl-first" }, later);
+    expect(eventJson(output).map(({ id }) => id)).toEqual(["chatcmpl-first", "chatcmpl-first"]);
+    expect(tap.envelope.id).toBe("chatcmpl-first");
+  }
+});
