@@ -8,7 +8,7 @@ const detailsKey = "grpc-status-details-bin";
 /** grpc-js metadata as Headers; binary values as base64 without padding, as Connect expects them. */
 export function headersOf(metadata: Metadata): Headers {
   const headers = new Headers();
-  for (const key of Object.keys(metadata.getMap())) {
+  for (const key in metadata.getMap()) {
     for (const value of metadata.get(key)) {
       headers.append(key, typeof value === "string" ? value : value.toString("base64").replace(/=+$/, ""));
     }

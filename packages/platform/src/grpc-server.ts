@@ -44,44 +44,57 @@ export interface GrpcServerOptions {
 
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
-/** Opens the plane's view of a grpc-js call: signal, deadline, headers. */
+/** Opens the plane's view of a grpc-js call: signal, deadline, headers. `settle` says that its answer is on its way. */
 function openCall(call: AnyCall, method: DescMethod, url: string) {
   const controller = new AbortController();
   const given = call.getDeadline();
   const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
+  let settled = false;
+  // grpc-js emits this at the end of every call; an abort nobody needs would cost an exception with its stack each time.
   call.on("cancelled", () => {
-    controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
+    if (!settled) controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
   });
-  return requestBase(method, url, { signal: controller.signal, header: headersOf(call.metadata), deadline });
+  const settle = () => {
+    settled = true;
+  };
+  return { request: requestBase(method, url, { signal: controller.signal, header: headersOf(call.metadata), deadline }), settle };
 }
 
 function unaryHandler(method: DescMethod, url: string, next: PlaneNext) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
-    const request = Object.assign(openCall(call, method, url), { stream: false as const, message: call.request as never });
-    next(request).then(
+    const { request, settle } = openCall(call, method, url);
+    next(Object.assign(request, { stream: false as const, message: call.request as never })).then(
       (response) => {
         if (call.cancelled) return;
+        settle();
         const { header, trailer, message } = response as UnaryResponse;
         call.sendMetadata(metadataOf(header));
         callback(null, message, metadataOf(trailer));
       },
-      (error) => callback(statusOfError(error)),
+      (error) => {
+        settle();
+        callback(statusOfError(error));
+      },
     );
   };
 }
 
 function streamHandler(method: DescMethod, url: string, next: PlaneNext) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
-    const request = Object.assign(openCall(call, method, url), { stream: true as const, message: once(call.request as never) });
+    const { request, settle } = openCall(call, method, url);
     try {
-      const response = (await next(request)) as StreamResponse;
+      const response = (await next(
+        Object.assign(request, { stream: true as const, message: once(call.request as never) }),
+      )) as StreamResponse;
       call.sendMetadata(metadataOf(response.header));
       for await (const message of response.message) {
         if (call.cancelled) return;
         if (!call.write(asMessage(method.output as DescMessage, message as never))) await drained(call, request.signal);
       }
+      settle();
       call.end(metadataOf(response.trailer));
     } catch (error) {
+      settle();
       call.emit("error", statusOfError(error));
     }
   };

@@ -42,9 +42,14 @@ describe("the logger", () => {
     expect(fields).toEqual({ token: "t", nested: { key: "k" } });
   });
 
-  it("writes errors with their stack", () => {
-    const { err } = written({ err: new Error("broken") }) as { err: { message: string; stack: string } };
-    expect(err.message).toBe("broken");
+  it("writes errors with their stack and cause, and nothing that hangs on them", () => {
+    const error = Object.assign(new Error("broken", { cause: new TypeError("inner") }), {
+      code: "E1",
+      client: { password: "p" },
+    });
+    const { err } = written({ err: error }) as { err: Record<string, string> };
+    expect(Object.keys(err).sort()).toEqual(["cause", "code", "message", "stack", "type"]);
+    expect(err).toMatchObject({ message: "broken", code: "E1", cause: "TypeError: inner" });
     expect(err.stack).toContain("logger.test.ts");
   });
 });

@@ -48,6 +48,19 @@ function redact(fields: Fields): Fields {
   return result;
 }
 
+/** An error as logs show it. Drivers hang whole connections on their errors; none of that is for a log. */
+function errorFields(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { code, cause } = error as Error & { code?: unknown };
+  return {
+    type: error.name,
+    message: error.message,
+    code: typeof code === "string" || typeof code === "number" ? code : undefined,
+    stack: error.stack,
+    cause: cause instanceof Error ? `${cause.name}: ${cause.message}` : undefined,
+  };
+}
+
 /** A JSON logger on standard output. Messages are constant; what varies stands in fields. Secret-bearing fields are redacted. */
 export function createLogger(options: { service: string; level?: string; destination?: DestinationStream }): Logger {
   return pino(
@@ -56,6 +69,7 @@ export function createLogger(options: { service: string; level?: string; destina
       base: { service: options.service },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: redact },
+      serializers: { err: errorFields },
     },
     options.destination ?? pino.destination({ dest: 1, sync: false, minLength: 0 }),
   );

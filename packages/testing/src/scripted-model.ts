@@ -77,7 +77,12 @@ export interface ScriptedModel {
 /** The pieces of a streamed reply, one frame each. */
 export function streamedFrames(reply: ScriptedReply): string[] {
   const end = reply.crlf ? "\r\n\r\n" : "\n\n";
-  const head = { id: reply.id ?? "chatcmpl-scripted", object: "chat.completion.chunk", created: 1_700_000_000, model: reply.model ?? "scripted" };
+  const head = {
+    id: reply.id ?? "chatcmpl-scripted",
+    object: "chat.completion.chunk",
+    created: 1_700_000_000,
+    model: reply.model ?? "scripted",
+  };
   const chunk = (delta: object, finish: string | null = null) =>
     `data: ${JSON.stringify({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] })}${end}`;
   const frames = [chunk({ role: "assistant", content: "" })];
@@ -98,7 +103,11 @@ export function streamedFrames(reply: ScriptedReply): string[] {
 
 /** The body of a whole reply. */
 export function wholeCompletion(reply: ScriptedReply): string {
-  const calls = reply.calls?.map(({ id, name, arguments: args }) => ({ id, type: "function", function: { name, arguments: args } }));
+  const calls = reply.calls?.map(({ id, name, arguments: args }) => ({
+    id,
+    type: "function",
+    function: { name, arguments: args },
+  }));
   const message = { role: "assistant", content: reply.text ?? null, ...(calls === undefined ? {} : { tool_calls: calls }) };
   const usage = usageOf(reply);
   return JSON.stringify({
@@ -163,7 +172,11 @@ export async function startScriptedModel(options: { models?: readonly string[] }
       await send(response, { raw: [JSON.stringify({ object: "list", data })] }, false);
       return;
     }
-    await send(response, replies.shift() ?? { status: 500, error: "the script has no reply for this request" }, body.stream === true);
+    await send(
+      response,
+      replies.shift() ?? { status: 500, error: "the script has no reply for this request" },
+      body.stream === true,
+    );
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
