@@ -5,6 +5,7 @@
  *   node bench/hop.ts [rounds]
  */
 import { type ChildProcess, fork } from "node:child_process";
+import type { webcrypto } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -20,8 +21,12 @@ import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { serverInterceptors } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { mount } from "@turnwright/platform/service";
-import { createInternalTokenVerifier, createServiceTokenVerifier, signInternalToken } from "@turnwright/platform/tokens";
-import { exportJWK, generateKeyPair } from "jose";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenVerifier,
+  type KeySource,
+  signInternalToken,
+} from "@turnwright/platform/tokens";
 
 const concurrency = 64;
 const conversationId = "01985f3c-7a52-7cc1-8a3e-9a6f3c2b1d00";
@@ -43,9 +48,14 @@ interface Secured {
 
 /** The interceptors of every server, and a token that they accept. */
 async function secure(): Promise<Secured> {
-  const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
+  const { privateKey, publicKey } = (await crypto.subtle.generateKey("Ed25519", true, [
+    "sign",
+    "verify",
+  ])) as webcrypto.CryptoKeyPair;
   const kid = "bench";
-  const keySet = { keys: [{ ...(await exportJWK(publicKey)), kid, alg: "EdDSA" }] };
+  const keySet = { keys: [{ ...(await crypto.subtle.exportKey("jwk", publicKey)), kid, alg: "EdDSA" }] } as Awaited<
+    ReturnType<KeySource>
+  >;
   const identity = create(IdentitySchema, {
     userId: crypto.randomUUID(),
     tokenId: crypto.randomUUID(),

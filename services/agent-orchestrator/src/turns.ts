@@ -1,4 +1,4 @@
-import type { Client, HandlerContext } from "@connectrpc/connect";
+import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
@@ -42,8 +42,12 @@ export interface StartedTurn {
   usage(): Turn["totalUsage"];
 }
 
+function findAgent(name: string): AgentDefinition | undefined {
+  return builtInAgents.find((candidate) => candidate.name === name);
+}
+
 function agentNamed(name: string): AgentDefinition {
-  const agent = builtInAgents.find((candidate) => candidate.name === name);
+  const agent = findAgent(name);
   if (agent !== undefined) return agent;
   const known = builtInAgents.map((candidate) => candidate.name).join(", ");
   throw fail(ErrorReason.INVALID_REQUEST, `agent_type: there is no agent ${JSON.stringify(name)}; there are ${known}`, {
@@ -55,6 +59,13 @@ function modelFor(deps: TurnDeps, identity: Identity, asked: string, agent: Agen
   const model = asked || agent.model || deps.defaultModel;
   if (allows(identity.allowedModels, model)) return model;
   throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+}
+
+const never = new AbortController().signal;
+
+/** For calls that claim a run: once begun, they end, so that no run is left claimed by nobody because its caller went away. */
+function detached(ctx: HandlerContext): CallOptions {
+  return forward(ctx, { signal: never, timeoutMs: 15_000 });
 }
 
 /** Drives a claimed run in the background of the call that claimed it, within the run's own time. */
@@ -76,7 +87,8 @@ function launch(
     conversationId: run.conversationId,
     epoch: run.epoch,
     identity,
-    agent: agentNamed(start.state.agent),
+    // A run that is claimed must go on: where its agent is gone, the general one does.
+    agent: findAgent(start.state.agent) ?? agentNamed("general"),
     state: start.state,
     messages: [...claimed.messages],
     decisions: new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
@@ -102,9 +114,9 @@ export async function startTurn(
 ): Promise<StartedTurn> {
   const identity = requireIdentity(ctx);
   const chosen = message.agentType === "" ? undefined : agentNamed(message.agentType);
-  // What the token may not use is refused before anything is stored; the conversation's own agent is known only after.
-  if (message.model !== "" || chosen !== undefined)
-    modelFor(deps, identity, message.model, chosen ?? (builtInAgents[0] as AgentDefinition));
+  const routed = agentNamed(routeMessage(message.message));
+  // What the token may not use is refused before anything is stored. The agent of a conversation is known only after; the graph looks again.
+  modelFor(deps, identity, message.model, chosen ?? routed);
   const { context } = await deps.journal.beginRun(
     {
       runId: uuidv7(),
@@ -114,10 +126,10 @@ export async function startTurn(
       graphVersion,
       deadlineSeconds: Math.ceil(deps.runTimeoutMs / 1000),
     },
-    forward(ctx, { timeoutMs: 15_000 }),
+    detached(ctx),
   );
   if (context === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
-  const agent = chosen ?? agentNamed(context.conversation?.agentType || routeMessage(message.message));
+  const agent = chosen ?? findAgent(context.conversation?.agentType ?? "") ?? routed;
   const state: TurnState = {
     agent: agent.name,
     model: message.model || agent.model || deps.defaultModel,
@@ -134,7 +146,7 @@ export async function decide(
   ctx: HandlerContext,
   decision: { conversationId: string; approved: boolean; reason: string },
 ): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | undefined }> {
-  const { conversation, context } = await deps.journal.decideApprovals(decision, forward(ctx, { timeoutMs: 15_000 }));
+  const { conversation, context } = await deps.journal.decideApprovals(decision, detached(ctx));
   if (context?.run === undefined) return { conversation, turn: undefined };
   const state = JSON.parse(context.run.state) as TurnState;
   return { conversation, turn: launch(deps, ctx, context, { node: "act", state, emit: () => {} }) };

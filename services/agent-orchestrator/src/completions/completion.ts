@@ -132,14 +132,15 @@ export async function complete(
   let usage = noUsage;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
     const answer = await deps.model.complete(exchange.request, call.signal);
-    let completion: OpenAiCompletion;
+    let completion: OpenAiCompletion | null;
     try {
-      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion;
+      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
     } catch (error) {
       throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
     }
-    const message = completion.choices?.[0]?.message;
-    if (message === undefined) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    const message = completion?.choices?.[0]?.message;
+    if (!completion || !message)
+      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
     usage = addUsage(usage, completion.usage);
     const model = completion.model ?? exchange.model;
     const calls = nameCalls(message.tool_calls ?? []);
@@ -177,7 +178,7 @@ export async function* streamComplete(
       return;
     }
     const calls = tap.toolCalls;
-    const announced = Buffer.concat(calls.flatMap((toolCall) => tap.toolCallFrame(toolCall)));
+    const announced = tap.announceToolCalls();
     if (announced.length > 0) yield { frames: announced };
     await runTools(deps, call, exchange, { role: "assistant", content: tap.text || null, tool_calls: calls }, calls);
   }

@@ -15,13 +15,40 @@ interface JsonSchema {
 /** What the demo model says: a text, or calls of tools. */
 export type DemoAnswer = { text: string } | { calls: { name: string; args: unknown }[] };
 
-const arithmetic = /(?:\d|\()[\d\s().+\-*/×÷]*[+\-*/×÷][\d\s().+\-*/×÷]*\d\)*/;
 const sendRequest = /send an? http request to (\S+)(?: saying (.+))?/is;
 
 function textOf(content: unknown): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";
   return content.map((part) => (typeof part?.text === "string" ? part.text : "")).join(" ");
+}
+
+const arithmeticRun = /[\d\s().+\-*/×÷]{3,}/g;
+const operatorBetweenDigits = /\d[\s)]*[+\-*/×÷][\s(+-]*\d/;
+
+/** Takes parentheses at the ends away that belong to the sentence, not to the calculation. */
+function balanced(text: string): string {
+  let depth = 0;
+  let end = text.length;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "(") depth++;
+    else if (text[at] === ")" && --depth < 0) {
+      end = at;
+      break;
+    }
+  }
+  const head = text.slice(0, end).trim();
+  return depth > 0 && head.startsWith("(") ? balanced(head.slice(1)) : head;
+}
+
+/** The first calculation in the words, as the calculator reads it. */
+function expressionIn(words: string): string | undefined {
+  for (const [run] of words.matchAll(arithmeticRun)) {
+    const from = run.search(/(?<!\S)[-(]*\d|\(|\d/);
+    const expression = balanced(run.slice(from).replace(/[^\d)]+$/, ""));
+    if (operatorBetweenDigits.test(expression)) return expression.replaceAll("×", "*").replaceAll("÷", "/");
+  }
+  return undefined;
 }
 
 /** Arguments that fit a schema, made of the user's words. */
@@ -86,7 +113,7 @@ export function answerDemo(request: DemoRequest): DemoAnswer {
   const call = (name: string, args: unknown): DemoAnswer => ({ calls: [{ name, args }] });
   const argumentsFor = (name: string) => inventArguments(tools.find((tool) => tool.name === name)?.parameters, words);
 
-  const expression = arithmetic.exec(words)?.[0]?.trim().replaceAll("×", "*").replaceAll("÷", "/");
+  const expression = expressionIn(words.slice(0, 10_000));
   const forced = forcedTool(request, names);
   if (forced !== undefined && names.includes(forced)) {
     return call(forced, forced === "calculator" && expression ? { expression } : argumentsFor(forced));

@@ -44,7 +44,7 @@ export function createDemoModel(defaultModel: string): ModelClient {
       return Buffer.from(JSON.stringify({ ...head, object: "chat.completion", choices, usage }));
     },
 
-    async stream(body) {
+    async stream(body, signal) {
       const { head, usage, calls, text, finishReason } = prepare(body, defaultModel);
       const chunk = (choices: object[], rest: object = {}) =>
         Buffer.from(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", choices, ...rest })}\n\n`);
@@ -52,6 +52,7 @@ export function createDemoModel(defaultModel: string): ModelClient {
       return (async function* () {
         yield delta({ role: "assistant", content: "" });
         for (const word of text?.match(/\s*\S+/g) ?? []) {
+          signal.throwIfAborted();
           yield delta({ content: word });
           // Lets the word leave before the next one is made, as a model at work does.
           await new Promise((resolve) => setImmediate(resolve));

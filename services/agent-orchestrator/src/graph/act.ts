@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/chunk.ts";
 import { resultText } from "../tool-results.ts";
@@ -30,60 +31,78 @@ function observe(turn: Turn, call: ModelToolCall, content: string): void {
   turn.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
 }
 
+/** The calls of the message under way that have no answer yet. Ids count within their round only: some endpoints reuse them. */
+function openCalls(turn: Turn): ModelToolCall[] {
+  const at = turn.messages.findIndex((candidate) => candidate.id === turn.state.messageId);
+  const message = turn.messages[at];
+  if (message === undefined) throw fail(ErrorReason.INTERNAL, "the message with the calls is not in the context");
+  const later = turn.messages.slice(at + 1).filter((candidate) => candidate.role === "tool");
+  const answered = new Set(later.map((candidate) => candidate.toolCallId));
+  return callsOf(message).filter((call) => !answered.has(call.id));
+}
+
+/** A call that may run now. */
+interface ReadyCall {
+  readonly call: ModelToolCall;
+  readonly arguments: string;
+  readonly grant: string;
+}
+
+/** Has the executor run the calls and observes what it knows. Gives the calls of which nobody knows whether they took effect. */
+async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
+  const { results } = await deps.executions.executeCalls(
+    {
+      runId: turn.runId,
+      conversationId: turn.conversationId,
+      epoch: turn.epoch,
+      messageId: turn.state.messageId,
+      calls: ready.map((item) => ({
+        callId: item.call.id,
+        name: item.call.function.name,
+        arguments: item.arguments,
+        grant: item.grant,
+      })),
+    },
+    await turn.options(),
+  );
+  const byId = new Map(results.map((result) => [result.callId, result]));
+  const unknown: ModelToolCall[] = [];
+  for (const { call } of ready) {
+    const result = byId.get(call.id);
+    if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
+    if (result.status === ExecutionStatus.UNKNOWN) unknown.push(call);
+    else observe(turn, call, resultText(result));
+  }
+  return unknown;
+}
+
 /**
  * Runs the calls of the assistant's last message, in parallel. Calls that a person must approve are left over and park the run; when it
- * comes back, only these are run (or answered with the rejection). What was run before is in the record already.
+ * comes back, only these are run (or answered with the rejection). What was run before is in the record already. A call whose outcome
+ * nobody knows ends the run for a person to look at.
  */
 export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
-  const { state, decisions } = turn;
-  const message = turn.messages.find((candidate) => candidate.id === state.messageId);
-  if (message === undefined) throw fail(ErrorReason.INTERNAL, "the message with the calls is not in the context");
-  const answered = new Set(
-    turn.messages.filter((candidate) => candidate.role === "tool").map((candidate) => candidate.toolCallId),
-  );
-  const open = callsOf(message).filter((call) => !answered.has(call.id));
-  const options = await turn.options();
-  const specs = await deps.catalogue.specs(options);
-
-  const ready: { call: ModelToolCall; arguments: string; grant: string }[] = [];
+  const { decisions, identity } = turn;
+  const specs = await deps.catalogue.specs(await turn.options());
+  const ready: ReadyCall[] = [];
   const waiting: ModelToolCall[] = [];
-  for (const call of open) {
+  for (const call of openCalls(turn)) {
+    const { name } = call.function;
     const decision = decisions.get(call.id);
     if (decision !== undefined && !decision.approved) {
       const reason = decision.reason === "" ? "no reason was given" : decision.reason;
       observe(turn, call, JSON.stringify({ error: `The user rejected this call: ${reason}` }));
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
-    } else if (specs.get(call.function.name)?.requiresApproval) waiting.push(call);
-    else ready.push({ call, arguments: call.function.arguments, grant: "" });
-  }
-
-  if (ready.length > 0) {
-    const { results } = await deps.executions.executeCalls(
-      {
-        runId: turn.runId,
-        conversationId: turn.conversationId,
-        epoch: turn.epoch,
-        messageId: state.messageId,
-        calls: ready.map((item) => ({
-          callId: item.call.id,
-          name: item.call.function.name,
-          arguments: item.arguments,
-          grant: item.grant,
-        })),
-      },
-      options,
-    );
-    const byId = new Map(results.map((result) => [result.callId, result]));
-    for (const { call } of ready) {
-      const result = byId.get(call.id);
-      if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
-      if (result.status === ExecutionStatus.UNKNOWN) {
-        throw fail(ErrorReason.TOOL_FAILED, `Nobody knows whether ${call.function.name} took effect; a person must look.`);
-      }
-      observe(turn, call, resultText(result));
+    } else if (specs.get(name)?.requiresApproval && allows(identity.allowedTools, name)) {
+      waiting.push(call);
+    } else {
+      // Unknown and forbidden tools go there too: the executor refuses them and the model is told.
+      ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }
+  const unknown = ready.length === 0 ? [] : await execute(deps, turn, ready);
+  if (unknown.length > 0) return { review: unknown };
   if (waiting.length > 0) return { park: waiting };
   return { next: "think", patch: { messageId: "", waiting: [] } };
 }

@@ -1,9 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
+import type { ConnectError } from "@connectrpc/connect";
 import { ApprovalSchema, type Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
-import { detailOf, ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
+import { detailOf, ErrorReason, fail, reasonName, reasonOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { noUsage } from "../model/chunk.ts";
 import { act } from "./act.ts";
@@ -17,6 +18,8 @@ export type Outcome =
   | { status: "waiting" };
 
 const nodes: Readonly<Record<Exclude<NodeName, "respond">, (deps: GraphDeps, turn: Turn) => Promise<Step>>> = { think, act };
+
+const commitTimeoutMs = 15_000;
 
 /** Where a commit leaves the run. */
 type Position = Pick<
@@ -41,7 +44,8 @@ async function commit(deps: GraphDeps, turn: Turn, change: Position): Promise<Me
       usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
       ...change,
     },
-    await turn.options(),
+    // A run that was told to stop still commits where it stands.
+    { ...(await turn.options()), signal: undefined, timeoutMs: commitTimeoutMs },
   );
   turn.uncommitted = [];
   turn.usage = noUsage;
@@ -72,39 +76,45 @@ async function park(deps: GraphDeps, turn: Turn, calls: Extract<Step, { park: un
   return { status: "waiting" };
 }
 
-/**
- * Drives a claimed run from a node to its end or to a park. The only place that touches the journal: intents are committed before
- * anything is dispatched, an answer before anyone is told that the turn ended, a failure before it is thrown.
- */
-export async function drive(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcome> {
+/** Ends a run for a person to settle: nobody knows whether these calls took effect, and they are never run again. */
+async function review(deps: GraphDeps, turn: Turn, calls: Extract<Step, { review: unknown }>["review"]): Promise<Error> {
+  await commit(deps, turn, {
+    status: RunStatus.NEEDS_REVIEW,
+    node: "act",
+    events: [{ type: "needs_review", payload: JSON.stringify({ calls: calls.map((call) => call.id) }) }],
+  });
+  const names = [...new Set(calls.map((call) => call.function.name))].join(", ");
+  return fail(ErrorReason.TOOL_FAILED, `Nobody knows whether ${names} took effect; a person must look.`);
+}
+
+async function complete(deps: GraphDeps, turn: Turn, step: Extract<Step, { end: unknown }>): Promise<Outcome> {
+  const stored = await commit(deps, turn, {
+    status: RunStatus.COMPLETED,
+    node: "respond",
+    events: [{ type: "completed", payload: JSON.stringify({ finish_reason: step.finishReason }) }],
+  });
+  const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
+  return { status: "completed", message, finishReason: step.finishReason };
+}
+
+/** Goes from node to node until the run leaves this process; an error comes back when its end is committed already. */
+async function walk(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcome | Error> {
   let node: NodeName = from;
-  try {
-    for (;;) {
-      if (node === "respond") throw new Error("The graph has no step after the response.");
-      const step = await nodes[node](deps, turn);
-      if ("park" in step) return await park(deps, turn, step.park);
-      if ("end" in step) {
-        const stored = await commit(deps, turn, {
-          status: RunStatus.COMPLETED,
-          node: "respond",
-          events: [{ type: "completed", payload: JSON.stringify({ finish_reason: step.finishReason }) }],
-        });
-        const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
-        return { status: "completed", message, finishReason: step.finishReason };
-      }
-      turn.state = { ...turn.state, ...step.patch };
-      if (step.commit === "intent") {
-        await commit(deps, turn, {
-          status: RunStatus.RUNNING,
-          node: step.next,
-          events: [{ type: "tool_intent", payload: JSON.stringify({ message_id: turn.state.messageId }) }],
-        });
-      }
-      node = step.next;
+  for (;;) {
+    if (node === "respond") throw new Error("The graph has no step after the response.");
+    const step = await nodes[node](deps, turn);
+    if ("park" in step) return await park(deps, turn, step.park);
+    if ("review" in step) return await review(deps, turn, step.review);
+    if ("end" in step) return await complete(deps, turn, step);
+    turn.state = { ...turn.state, ...step.patch };
+    if (step.commit === "intent") {
+      await commit(deps, turn, {
+        status: RunStatus.RUNNING,
+        node: step.next,
+        events: [{ type: "tool_intent", payload: JSON.stringify({ message_id: turn.state.messageId }) }],
+      });
     }
-  } catch (error) {
-    await commitFailure(deps, turn, error);
-    throw error;
+    node = step.next;
   }
 }
 
@@ -112,13 +122,30 @@ export async function drive(deps: GraphDeps, turn: Turn, from: NodeName): Promis
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
   if (reasonOf(error) === ErrorReason.STALE_EPOCH) return;
   const known = detailOf(error);
-  const message = known === undefined ? "unexpected error" : (error as Error).message;
   await commit(deps, turn, {
     status: RunStatus.FAILED,
     node: "respond",
-    error: message,
+    error: known === undefined ? "unexpected error" : (error as ConnectError).rawMessage,
     events: [{ type: "failed", payload: JSON.stringify({ reason: reasonName(reasonOf(error)) }) }],
   }).catch(() => {
     // The journal is what failed; the run stays claimed until its deadline and is superseded by the next one.
   });
+}
+
+/**
+ * Drives a claimed run from a node to its end or to a park. The only place that touches the journal: intents are committed before
+ * anything is dispatched, an answer before anyone is told that the turn ended, a failure before it is thrown.
+ */
+export async function drive(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcome> {
+  let outcome: Outcome | Error;
+  try {
+    outcome = await walk(deps, turn, from);
+  } catch (thrown) {
+    // What stopped the run is why it failed, however the step that was under way puts it.
+    const error = turn.signal.aborted ? turn.signal.reason : thrown;
+    await commitFailure(deps, turn, error);
+    throw error;
+  }
+  if (outcome instanceof Error) throw outcome;
+  return outcome;
 }

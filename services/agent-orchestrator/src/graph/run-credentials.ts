@@ -1,12 +1,15 @@
 import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { internalTokenHeader } from "@turnwright/platform/identity";
 
 // The gateway hands on tokens that hold for a minute at least; a run may take longer.
 const firstRenewalMs = 30_000;
 const renewalMs = 240_000;
+const againMs = 10_000;
+const passing: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DEADLINE_EXCEEDED]);
 
 /**
  * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way. A credential that
@@ -26,12 +29,19 @@ export function runCredentials(
   let renewAt = Date.now() + firstRenewalMs;
   return async () => {
     if (Date.now() < renewAt) return options;
-    const { internalToken } = await run.tokens.mintInternalToken(
-      { userId: identity.userId, tokenId: identity.tokenId },
-      { signal: run.signal, timeoutMs: 5_000 },
-    );
-    options.headers = { ...options.headers, [internalTokenHeader]: internalToken };
-    renewAt = Date.now() + renewalMs;
+    try {
+      // Not bound to the run's signal: a run that was told to stop must still be able to say so.
+      const { internalToken } = await run.tokens.mintInternalToken(
+        { userId: identity.userId, tokenId: identity.tokenId },
+        { timeoutMs: 5_000 },
+      );
+      options.headers = { ...options.headers, [internalTokenHeader]: internalToken };
+      renewAt = Date.now() + renewalMs;
+    } catch (error) {
+      renewAt = Date.now() + againMs;
+      // While auth does not answer, the old token serves as long as it holds.
+      if (!passing.has(reasonOf(error))) throw error;
+    }
     return options;
   };
 }

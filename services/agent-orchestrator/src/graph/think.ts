@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { addUsage } from "../model/chunk.ts";
+import { addUsage, type ModelToolCall, nameCalls } from "../model/chunk.ts";
 import { readStream } from "../model/read-stream.ts";
 import type { GraphDeps, Step, Turn } from "./turn.ts";
 
@@ -28,11 +29,27 @@ function modelMessage(message: Message): object {
   }
 }
 
+/** Calls under ids that no other call of the context has: the ledger of executions knows a call by its run and its id. */
+function distinctCalls(turn: Turn, calls: readonly ModelToolCall[]): ModelToolCall[] {
+  const taken = new Set(turn.messages.flatMap((message) => message.toolCalls.map((call) => call.id)));
+  return calls.map((call) => {
+    const fresh = taken.has(call.id) ? (nameCalls([{ ...call, id: "" }])[0] as ModelToolCall) : call;
+    taken.add(fresh.id);
+    return fresh;
+  });
+}
+
 /** Asks the model. It answers, which ends the turn, or asks for tools, which are committed as intents before anything runs. */
 export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   const { agent, state } = turn;
   if (state.iteration >= deps.maxIterations) {
     throw fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${deps.maxIterations} times without an answer.`);
+  }
+  // Here and not only where turns begin: an agent may bring a model of its own, and whoever approves a call may hold another token.
+  if (!allows(turn.identity.allowedModels, state.model)) {
+    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(state.model)}.`, {
+      param: "model",
+    });
   }
   const toolsJson = await deps.catalogue.definitionsJson(turn.identity, { ...(await turn.options()), unattended: false });
   const body = {
@@ -49,13 +66,14 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   const answer = await readStream(pieces, (delta) => turn.emit({ type: "content", delta }));
   turn.usage = addUsage(turn.usage, answer.usage);
   turn.totalUsage = addUsage(turn.totalUsage, answer.usage);
+  const toolCalls = distinctCalls(turn, answer.toolCalls);
 
   const message = create(MessageSchema, {
     id: uuidv7(),
     conversationId: turn.conversationId,
     role: "assistant",
     content: answer.content,
-    toolCalls: answer.toolCalls,
+    toolCalls,
     model: answer.model || state.model,
     promptTokens: answer.usage.prompt_tokens,
     completionTokens: answer.usage.completion_tokens,
@@ -63,7 +81,7 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   });
   turn.messages.push(message);
   turn.uncommitted.push(message);
-  if (answer.toolCalls.length === 0) return { end: message, finishReason: answer.finishReason };
-  for (const call of answer.toolCalls) turn.emit({ type: "tool_call", call });
+  if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason };
+  for (const call of toolCalls) turn.emit({ type: "tool_call", call });
   return { next: "act", commit: "intent", patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

@@ -73,4 +73,5 @@ export interface Turn {
 export type Step =
   | { next: NodeName; patch?: Partial<TurnState>; commit?: "intent" }
   | { park: readonly ModelToolCall[] }
+  | { review: readonly ModelToolCall[] }
   | { end: Message; finishReason: string };

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel, streamedFrames, wholeCompletion } from "@turnwright/testing/scripted-model";
 import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
@@ -52,7 +52,10 @@ describe("a request", () => {
       paths.push(endpoint.requests.at(-1)?.path);
     }
     expect(new Set(paths)).toEqual(new Set(["/v1/chat/completions"]));
-    expect(endpoint.requests[0]?.headers).toMatchObject({ authorization: "Bearer sk-secret", "content-type": "application/json" });
+    expect(endpoint.requests[0]?.headers).toMatchObject({
+      authorization: "Bearer sk-secret",
+      "content-type": "application/json",
+    });
     expect(endpoint.requests[0]?.bytes.equals(ask)).toBe(true);
   });
 

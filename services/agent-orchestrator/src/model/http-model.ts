@@ -136,7 +136,9 @@ export function createHttpModel(options: {
         );
       }
       return response.pieces((error) =>
-        signal.aborted ? signal.reason : fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error }),
+        signal.aborted
+          ? signal.reason
+          : fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its stream.", { cause: error }),
       );
     },
 

@@ -11,21 +11,28 @@ export interface ModelList {
   readonly since: number;
 }
 
-/** Makes the list. An endpoint that lists nothing still has the default model. */
+/** Makes the list. An endpoint that lists nothing, or does not answer, still has the default model. */
 export function createModelList(deps: { model: ModelClient; defaultModel: string; logger: Logger }): ModelList {
-  let names: readonly string[] = [];
+  let listed: readonly string[] = [];
   let at = Number.NEGATIVE_INFINITY;
+  let asking: Promise<void> | undefined;
+  const ask = async () => {
+    try {
+      listed = await deps.model.listModels(AbortSignal.timeout(5_000));
+    } catch (error) {
+      deps.logger.warn({ err: error }, "the model's endpoint lists no models");
+    }
+    at = Date.now();
+    asking = undefined;
+  };
   return {
     since: Math.floor(Date.now() / 1000),
     async names() {
-      if (Date.now() - at < freshMs) return names;
-      const listed = await deps.model.listModels(AbortSignal.timeout(5_000)).catch((error) => {
-        deps.logger.warn({ err: error }, "the model's endpoint lists no models");
-        return [];
-      });
-      names = [...new Set([deps.defaultModel, ...listed])];
-      at = Date.now();
-      return names;
+      if (Date.now() - at >= freshMs) {
+        asking ??= ask();
+        await asking;
+      }
+      return [...new Set([deps.defaultModel, ...listed])];
     },
   };
 }

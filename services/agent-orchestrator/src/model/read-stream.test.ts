@@ -11,7 +11,11 @@ async function read(frames: readonly string[]) {
 }
 
 test("an answer is read with its text, calls, usage and model", async () => {
-  const reply = { text: "Let me see", calls: [{ id: "a", name: "calculator", arguments: '{"expression":"1+1"}' }], model: "gpt-x" };
+  const reply = {
+    text: "Let me see",
+    calls: [{ id: "a", name: "calculator", arguments: '{"expression":"1+1"}' }],
+    model: "gpt-x",
+  };
   const { answer, deltas } = await read(streamedFrames(reply));
   expect(deltas).toEqual(["Let", " me", " see"]);
   expect(answer).toEqual({
@@ -33,5 +37,7 @@ test("an endpoint that counts along is not counted twice", async () => {
 });
 
 test("a cut answer does not pass for a whole one", async () => {
-  await expect(read(streamedFrames({ text: "half an answer", finishReason: null }))).rejects.toThrow("ended before its answer did");
+  await expect(read(streamedFrames({ text: "half an answer", finishReason: null }))).rejects.toThrow(
+    "ended before its answer did",
+  );
 });

@@ -21,7 +21,7 @@ export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: 
   const splitter = new FrameSplitter();
   const assembler = new ToolCallAssembler();
   const answer: ModelAnswer = { content: "", toolCalls: [], finishReason: "", usage: noUsage, model: "" };
-  const take = (frame: Buffer) => {
+  const take = (frame: string) => {
     const data = frameData(frame);
     if (data === undefined || data === "[DONE]" || data === "") return;
     const chunk = parseChunk(data);

@@ -66,28 +66,47 @@ const event = fc.oneof(
   nasty.map((content) => ({ ...head, choices: [{ index: 0, delta: { content } }] })),
   nasty.map((content) => ({
     ...head,
-    choices: [{ index: 0, delta: { content }, logprobs: { content: [{ token: content, logprob: -1, bytes: null }] }, finish_reason: null }],
+    choices: [
+      {
+        index: 0,
+        delta: { content },
+        logprobs: { content: [{ token: content, logprob: -1, bytes: null }] },
+        finish_reason: null,
+      },
+    ],
   })),
   nasty.map((content) => chunk({ reasoning: { content: "thought" }, content })),
   nasty.map((name) => chunk({ tool_calls: [{ index: 0, id: "c", function: { name, arguments: name } }] })),
 );
 
-const written = fc.record({ value: event, space: fc.boolean(), crlf: fc.boolean(), wide: fc.boolean(), before: fc.constantFrom("", ": ping", "event: message") });
+const written = fc.record({
+  value: event,
+  space: fc.boolean(),
+  crlf: fc.boolean(),
+  wide: fc.boolean(),
+  gap: fc.nat({ max: 2 }),
+  before: fc.constantFrom("", ": ping", "event: message"),
+});
 
 const stream = fc.array(written, { maxLength: 12 }).map((events) => {
-  const frames = events.map(({ value, space, crlf, wide, before }) => {
+  const frames = events.map(({ value, space, crlf, wide, gap, before }) => {
     const end = crlf ? "\r\n" : "\n";
     const json = wide ? JSON.stringify(value).replaceAll('":', '": ') : JSON.stringify(value);
     // Widening must not reach into strings.
     const text = wide && JSON.stringify(JSON.parse(json)) !== JSON.stringify(value) ? JSON.stringify(value) : json;
     const comment = before === ": ping" ? `: ping${end}${end}` : before === "" ? "" : `${before}${end}`;
-    return `${comment}data:${space ? " " : ""}${text}${end}${end}`;
+    return `${comment}data:${space ? " " : ""}${text}${end}${end}${end.repeat(gap)}`;
   });
   return { events, text: `${frames.join("")}${finished}data: [DONE]\n\n` };
 });
 
-const textOf = (events: readonly { value: { choices: readonly { delta: object }[] } }[]) =>
-  events.map(({ value }) => (value.choices[0]?.delta as { content?: string | null }).content ?? "").join("");
+interface Sent {
+  value: { choices: readonly { delta: object }[] };
+}
+
+const contentOf = ({ value }: Sent): string | null | undefined =>
+  (value.choices[0] as { delta: { content?: string | null } }).delta.content;
+const textOf = (events: readonly Sent[]) => events.map((sent) => contentOf(sent) ?? "").join("");
 
 describe.each([
   ["mixed", mixed],
@@ -115,8 +134,9 @@ test("mixed frames are the original chunks with the text beside", () => {
     fc.property(stream, ({ events, text }) => {
       const frames = eventJson(run(mixed, [text]).output).filter((value) => value.type !== "tool_call");
       expect(frames).toHaveLength(events.length + 1);
-      for (const [index, { value }] of events.entries()) {
-        const { content } = value.choices[0]?.delta as { content?: string | null };
+      for (const [index, sent] of events.entries()) {
+        const { value } = sent;
+        const content = contentOf(sent);
         const { usage: _usage, ...rest } = value as typeof value & { usage?: null };
         const { usage: _null, ...read } = frames[index] ?? {};
         expect(read).toEqual(content ? { ...rest, type: "content", delta: content } : rest);
@@ -148,7 +168,11 @@ test("the text is kept for the next model call when the tools are the server's",
 test("OpenAI's format passes the endpoint's own bytes", () => {
   fc.assert(
     fc.property(stream, fc.array(fc.nat(), { maxLength: 10 }), ({ text }, places) => {
-      const sent = text.replaceAll("\r\n", "\n").replaceAll(": ping\n\n", "").replace("data: [DONE]\n\n", "");
+      const sent = text
+        .replaceAll("\r\n", "\n")
+        .replace(/\n{3,}/g, "\n\n")
+        .replaceAll(": ping\n\n", "")
+        .replace("data: [DONE]\n\n", "");
       expect(run(openai, cut(Buffer.from(text), places)).output.toString()).toBe(sent);
     }),
   );
@@ -169,10 +193,25 @@ test("a finish reason that stands before the delta is seen", () => {
   expect(run(mixed, [early]).tap.finishReason).toBe("stop");
 });
 
-test("several answers in one chunk are not mixed up", () => {
-  const choice = (index: number, content: string) => ({ index, delta: { content }, finish_reason: null });
-  const two = { ...head, choices: [choice(0, "a"), choice(1, "b")] };
-  expect(eventJson(run(mixed, [frame(two), finished]).output)[0]).toEqual({ ...two, type: "content", delta: "a" });
+test("several answers in one chunk are not mixed up, and the finish of any counts", () => {
+  const choice = (index: number, content: string, finish_reason: string | null = null) => ({
+    index,
+    delta: { content },
+    finish_reason,
+  });
+  const two = { ...head, choices: [choice(0, "a"), choice(1, "b", "stop")] };
+  const { tap, output } = run(mixed, [frame(two)]);
+  expect(eventJson(output)).toEqual([{ ...two, type: "content", delta: "a" }]);
+  expect(tap.finishReason).toBe("stop");
+});
+
+test("data over several lines is one chunk", () => {
+  const [left, right] = JSON.stringify(chunk({ content: "x" })).split(',"choices"');
+  expect(eventJson(run(mixed, [`data: ${left}\ndata: ,"choices"${right}\n\n`, finished]).output)[0]).toEqual({
+    ...chunk({ content: "x" }),
+    type: "content",
+    delta: "x",
+  });
 });
 
 test("the usage chunk is read and held back", () => {
@@ -203,7 +242,10 @@ test("a stream with a finish and without [DONE] or a last blank line is whole", 
 });
 
 test("an error frame fails with the endpoint's words", () => {
-  expect(failure(mixed, frame({ error: { message: "overloaded" } }))).toEqual({ reason: ErrorReason.MODEL_FAILED, message: "[unavailable] overloaded" });
+  expect(failure(mixed, frame({ error: { message: "overloaded" } }))).toEqual({
+    reason: ErrorReason.MODEL_FAILED,
+    message: "[unavailable] overloaded",
+  });
   expect(failure(seed, frame({ error: "broken" })).message).toContain("broken");
   expect(failure(openai, "data: <html>\n\n").reason).toBe(ErrorReason.MODEL_FAILED);
   expect(failure(openai, "data: null\n\n").reason).toBe(ErrorReason.MODEL_FAILED);

@@ -9,68 +9,10 @@ import {
   parseChunk,
   ToolCallAssembler,
 } from "./chunk.ts";
-import { FrameSplitter, frameData } from "./frame-splitter.ts";
+import { ContentFrames, frameStart } from "./content-frame.ts";
+import { decoded, encoded, FrameSplitter, frameData } from "./frame-splitter.ts";
 
-const frameStart = Buffer.from("data: {");
-const deltaKey = Buffer.from('"delta":{');
-const contentKey = Buffer.from('"content":"');
-const toolCallsKey = Buffer.from('"tool_calls"');
-const unfinished = Buffer.from('"finish_reason":null');
-const finishKey = Buffer.from('"finish_reason"');
-const usageObject = Buffer.from('"usage":{');
-const errorKey = Buffer.from('"error"');
-const mixedStart = Buffer.from('data: {"type":"content","delta":');
-const seedEnd = Buffer.from("}\n\n");
-const comma = Buffer.from(",");
-const blankLine = Buffer.from("\n\n");
-
-const lineFeed = 0x0a;
-const quote = 0x22;
-const openingBrace = 0x7b;
-const closingBrace = 0x7d;
-const backslash = 0x5c;
-
-/** The index after the string literal that begins at `from`; -1 when it does not end. */
-function literalEnd(frame: Buffer, from: number): number {
-  let at = frame.indexOf(quote, from + 1);
-  while (at > 0) {
-    let slashes = 0;
-    while (frame[at - 1 - slashes] === backslash) slashes++;
-    if (slashes % 2 === 0) return at + 1;
-    at = frame.indexOf(quote, at + 1);
-  }
-  return -1;
-}
-
-/** Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that must be parsed. */
-function contentStart(frame: Buffer): number {
-  const delta = frame.indexOf(deltaKey);
-  if (delta < 0) return -1;
-  const content = frame.indexOf(contentKey, delta);
-  if (content < 0) return -1;
-  for (let at = delta + deltaKey.length; at < content; at++) {
-    if (frame[at] === openingBrace || frame[at] === closingBrace) return -1;
-  }
-  return content + contentKey.length - 1;
-}
-
-/**
- * The string literal of the text that a frame adds, when the frame is the common one: text and nothing else. Keys are searched as
- * bytes: a quote inside of a JSON string is escaped, so the pattern cannot stand inside of one.
- */
-function contentLiteral(frame: Buffer): { from: number; to: number } | undefined {
-  if (frame.length < frameStart.length || frame.compare(frameStart, 0, frameStart.length, 0, frameStart.length) !== 0)
-    return undefined;
-  const from = contentStart(frame);
-  if (from < 0) return undefined;
-  const to = literalEnd(frame, from);
-  if (to < 0 || to === from + 2) return undefined;
-  if (frame.indexOf(unfinished) < 0 && frame.indexOf(finishKey) >= 0) return undefined;
-  if (frame.indexOf(toolCallsKey) >= 0 || frame.indexOf(usageObject) >= 0 || frame.indexOf(errorKey) >= 0) return undefined;
-  // More than one answer in a frame.
-  if (frame.indexOf(deltaKey, to) >= 0 || frame.indexOf(lineFeed) >= 0) return undefined;
-  return { from, to };
-}
+const contentStart = 'data: {"type":"content","delta":';
 
 /** What a tap is told of its completion. */
 export interface TapOptions {
@@ -93,10 +35,11 @@ export class StreamTap {
   /** The last chunk without its choices: id, model and time for chunks of our own. */
   envelope: Pick<CompletionChunk, "id" | "created" | "model"> = {};
   readonly #splitter = new FrameSplitter();
+  readonly #contents = new ContentFrames();
   readonly #assembler = new ToolCallAssembler();
   readonly #options: TapOptions;
   /** JSON strings of the text, kept where the next model call must know it. */
-  readonly #literals: Buffer[] = [];
+  readonly #literals: string[] = [];
 
   constructor(options: TapOptions) {
     this.#options = options;
@@ -109,23 +52,22 @@ export class StreamTap {
 
   /** What the model said before it asked for the server's tools. */
   get text(): string {
-    return this.#literals.map((literal) => JSON.parse(literal.toString("utf8")) as string).join("");
+    return this.#literals.map((literal) => JSON.parse(decoded(literal)) as string).join("");
   }
 
   /** What the client gets of a piece; undefined when nothing. */
   push(piece: Buffer): Buffer | undefined {
-    const parts: Buffer[] = [];
-    for (const frame of this.#splitter.push(piece)) this.#take(frame, parts);
-    return parts.length === 0 ? undefined : Buffer.concat(parts);
+    let output = "";
+    for (const frame of this.#splitter.push(piece)) output += this.#take(frame);
+    return output === "" ? undefined : Buffer.from(output, "latin1");
   }
 
   /** What the client gets when the model's stream has ended. Throws MODEL_FAILED when it ended too early. */
   end(): Buffer | undefined {
-    const parts: Buffer[] = [];
     const last = this.#splitter.end();
-    if (last !== undefined) this.#take(last, parts);
+    const output = last === undefined ? "" : this.#take(last);
     if (this.finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
-    return parts.length === 0 ? undefined : Buffer.concat(parts);
+    return output === "" ? undefined : Buffer.from(output, "latin1");
   }
 
   /** Whether the model stopped for calls that are the server's to make. */
@@ -133,17 +75,16 @@ export class StreamTap {
     return !this.#options.passToolCalls && !this.#assembler.isEmpty;
   }
 
-  #take(frame: Buffer, parts: Buffer[]): void {
+  #take(frame: string): string {
     if (this.#options.id === undefined) {
-      const literal = contentLiteral(frame);
+      const literal = this.#contents.literal(frame);
       if (literal !== undefined) {
-        if (!this.#options.passToolCalls) this.#literals.push(frame.subarray(literal.from, literal.to));
-        this.#spliceContent(frame, literal, parts);
-        return;
+        if (!this.#options.passToolCalls) this.#literals.push(literal);
+        return this.#spliceContent(frame, literal);
       }
     }
     const data = frameData(frame);
-    if (data === undefined || data === "" || data === "[DONE]") return;
+    if (data === undefined || data === "" || data === "[DONE]") return "";
     const chunk = parseChunk(data);
     if (this.#options.id !== undefined) chunk.id = this.#options.id;
     this.envelope = {
@@ -151,79 +92,85 @@ export class StreamTap {
       created: chunk.created ?? this.envelope.created,
       model: chunk.model ?? this.envelope.model,
     };
-    this.#read(frame, chunk, parts);
+    return this.#read(frame, chunk);
   }
 
-  #spliceContent(frame: Buffer, { from, to }: { from: number; to: number }, parts: Buffer[]): void {
+  #spliceContent(frame: string, literal: string): string {
     switch (this.#options.format) {
       case StreamFormat.OPENAI:
-        parts.push(frame, blankLine);
-        break;
+        return `${frame}\n\n`;
       case StreamFormat.SEED:
-        parts.push(mixedStart, frame.subarray(from, to), seedEnd);
-        break;
+        return `${contentStart}${literal}}\n\n`;
       default:
-        parts.push(mixedStart, frame.subarray(from, to), comma, frame.subarray(frameStart.length), blankLine);
+        return `${contentStart}${literal},${frame.slice(frameStart.length)}\n\n`;
     }
   }
 
-  #read(frame: Buffer, chunk: CompletionChunk, parts: Buffer[]): void {
+  #read(frame: string, chunk: CompletionChunk): string {
     // Some endpoints count along on every chunk: the last count holds.
     if (chunk.usage) this.usage = addUsage(noUsage, chunk.usage);
     const choice = chunk.choices?.[0];
-    if (choice === undefined) return;
+    if (choice === undefined) return "";
+    const { format, passToolCalls, id } = this.#options;
     const { delta } = choice;
-    const changed = this.#options.id !== undefined || Boolean(chunk.usage);
+    const changed = id !== undefined || Boolean(chunk.usage);
     // Usage goes out on a chunk of its own, and only to who asked.
     chunk.usage = undefined;
     // The calls of a first answer only: those of further ones pass as they are.
     if (delta?.tool_calls && !choice.index) this.#assembler.add(delta.tool_calls);
-    if (choice.finish_reason) this.finishReason = choice.finish_reason;
+    for (const { finish_reason } of chunk.choices ?? []) if (finish_reason) this.finishReason = finish_reason;
     if (this.wantsServerTools) {
-      if (!delta?.content) return;
+      if (!delta?.content) return "";
       delta.tool_calls = undefined;
       choice.finish_reason = null;
     }
-    if (delta?.content && !this.#options.passToolCalls) this.#literals.push(Buffer.from(JSON.stringify(delta.content)));
-    if (this.#options.format === StreamFormat.OPENAI && !changed && !this.wantsServerTools) parts.push(frame, blankLine);
-    else if (choice.finish_reason) this.#finish(chunk, choice.finish_reason, parts);
-    else if (delta?.content) this.#emit({ type: "content", delta: delta.content }, chunk, parts);
-    else if (this.#options.format !== StreamFormat.SEED) parts.push(Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`));
+    if (delta?.content && !passToolCalls) this.#literals.push(encoded(JSON.stringify(delta.content)));
+    if (format === StreamFormat.OPENAI && !changed && !this.wantsServerTools) return `${frame}\n\n`;
+    if (choice.finish_reason) return this.#finish(chunk, choice.finish_reason);
+    if (delta?.content) return this.#frame({ type: "content", delta: delta.content }, chunk);
+    return format === StreamFormat.SEED ? "" : event(chunk);
   }
 
-  #finish(chunk: CompletionChunk, reason: string, parts: Buffer[]): void {
+  #finish(chunk: CompletionChunk, reason: string): string {
     const { format } = this.#options;
     const choice = chunk.choices?.[0];
     const content = choice?.delta?.content;
+    let output = "";
     if (choice?.delta && content && format !== StreamFormat.OPENAI) {
       // A reader of the seed's fields gets the text and the reason one after the other.
       const text = { ...chunk, choices: [{ ...choice, delta: { ...choice.delta, tool_calls: undefined }, finish_reason: null }] };
-      this.#emit({ type: "content", delta: content }, text, parts);
+      output += this.#frame({ type: "content", delta: content }, text);
       choice.delta.content = undefined;
     }
-    if (!choice?.index) for (const call of this.toolCalls) parts.push(...this.toolCallFrame(call));
+    if (!choice?.index) output += this.toolCalls.map((call) => this.#toolCallFrame(call)).join("");
     // The seed's finish frame carries the usage, which comes later: it is written at the end of the completion.
-    if (format !== StreamFormat.SEED) this.#emit({ type: "finish", delta: reason }, chunk, parts);
+    return format === StreamFormat.SEED ? output : output + this.#frame({ type: "finish", delta: reason }, chunk);
   }
 
-  #emit(seed: { type: string; delta: string }, chunk: CompletionChunk, parts: Buffer[]): void {
+  #frame(seed: { type: string; delta: string }, chunk: CompletionChunk): string {
     const { format } = this.#options;
-    const value = format === StreamFormat.OPENAI ? chunk : format === StreamFormat.SEED ? seed : { ...seed, ...chunk };
-    parts.push(Buffer.from(`data: ${JSON.stringify(value)}\n\n`));
+    return event(format === StreamFormat.OPENAI ? chunk : format === StreamFormat.SEED ? seed : { ...seed, ...chunk });
   }
 
-  /** The frame that names a whole tool call, in formats that have one. */
-  toolCallFrame(call: ModelToolCall): Buffer[] {
+  #toolCallFrame(call: ModelToolCall): string {
     const seed = { type: "tool_call", tool_call: call };
     switch (this.#options.format) {
       case StreamFormat.OPENAI:
-        return [];
+        return "";
       case StreamFormat.SEED:
-        return [Buffer.from(`data: ${JSON.stringify(seed)}\n\n`)];
+        return event(seed);
       default:
-        return [
-          Buffer.from(`data: ${JSON.stringify({ ...seed, ...this.envelope, object: "chat.completion.chunk", choices: [] })}\n\n`),
-        ];
+        return event({ ...seed, ...this.envelope, object: "chat.completion.chunk", choices: [] });
     }
   }
+
+  /** The frames that name the model's tool calls as a whole, in formats that have such frames. */
+  announceToolCalls(): Buffer {
+    return Buffer.from(this.toolCalls.map((call) => this.#toolCallFrame(call)).join(""), "latin1");
+  }
+}
+
+/** A frame as a binary string. */
+function event(value: object): string {
+  return encoded(`data: ${JSON.stringify(value)}\n\n`);
 }

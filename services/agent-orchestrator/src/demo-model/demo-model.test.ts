@@ -1,0 +1,149 @@
+import { describe, expect, it, test } from "vitest";
+import { readStream } from "../model/read-stream.ts";
+import { StreamTap } from "../model/stream-tap.ts";
+import { createDemoModel, demoModelName } from "./demo-model.ts";
+
+const model = createDemoModel("gpt-test");
+const forever = new AbortController().signal;
+const tool = (name: string, properties: object = {}) => ({
+  type: "function",
+  function: { name, parameters: { type: "object", properties } },
+});
+const tools = [tool("calculator", { expression: { type: "string" } }), tool("http_request")];
+const user = (content: unknown) => ({ role: "user", content });
+const bytesOf = (body: object) => Buffer.from(JSON.stringify(body));
+
+async function ask(body: object) {
+  const completion = JSON.parse((await model.complete(bytesOf(body), forever)).toString());
+  const [choice] = completion.choices;
+  const calls = choice.message.tool_calls?.map((call: { function: { name: string; arguments: string } }) => ({
+    name: call.function.name,
+    args: JSON.parse(call.function.arguments),
+  }));
+  return { completion, text: choice.message.content as string | null, calls, finish: choice.finish_reason as string };
+}
+
+const asked = (text: string, rest: object = {}) => ask({ messages: [user(text)], tools, ...rest });
+
+describe("arithmetic", () => {
+  it.each([
+    ["What is 1337 * 42?", "1337 * 42"],
+    ["2+2", "2+2"],
+    ["Compute (1 + 2) × 3, please", "(1 + 2) * 3"],
+    ["How much (roughly 10 ÷ 4) is it?", "10 / 4"],
+    ["and -5 + 3 is?", "-5 + 3"],
+    ["((1+2)*(3-4))/5.5 = ?", "((1+2)*(3-4))/5.5"],
+  ])("goes to the calculator: %s", async (text, expression) => {
+    expect((await asked(text)).calls).toEqual([{ name: "calculator", args: { expression } }]);
+  });
+
+  it.each(["I am 30 years old", "Hello - how are you?", "version 1.2.3", "(hm)", "3 *"])("is not seen in: %s", async (text) => {
+    expect((await asked(text)).calls).toBeUndefined();
+  });
+
+  it("is looked for in time, whatever the text", async () => {
+    const started = performance.now();
+    for (const text of ["9", "+", "1+", "(", "1)", "1 ", "((1"]) await asked(text.repeat(60_000));
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+});
+
+describe("a choice of tools", () => {
+  const own = [tool("get_weather", { city: { type: "string" }, days: { type: "integer" }, unit: { enum: ["C", "F"] } })];
+
+  it("is obeyed when it is none", async () => {
+    expect((await asked("What is 1 + 1?", { tool_choice: "none" })).calls).toBeUndefined();
+  });
+
+  it("is obeyed when a tool is required", async () => {
+    expect((await asked("Hello", { tools: own, tool_choice: "required" })).calls).toEqual([
+      { name: "get_weather", args: { city: "Hello", days: 1, unit: "C" } },
+    ]);
+  });
+
+  it("is obeyed when it names a tool", async () => {
+    const choice = { type: "function", function: { name: "http_request" } };
+    expect((await asked("What is 1 + 1?", { tool_choice: choice })).calls?.[0]?.name).toBe("http_request");
+  });
+
+  it("falls on a client's tool that the user names", async () => {
+    expect((await asked("Use get_weather for 3 days", { tools: own })).calls).toEqual([
+      { name: "get_weather", args: { city: "Use get_weather for 3 days", days: 3, unit: "C" } },
+    ]);
+  });
+
+  it("is text without tools", async () => {
+    for (const none of [undefined, null, []]) {
+      expect(await asked("What is 1 + 1?", { tools: none, tool_choice: "required" })).toMatchObject({
+        finish: "stop",
+        text: expect.stringContaining("demo model"),
+      });
+    }
+  });
+});
+
+test("a request to send something asks for http_request", async () => {
+  expect((await asked("Send an HTTP request to http://localhost:9/hook saying hello world")).calls).toEqual([
+    { name: "http_request", args: { method: "POST", url: "http://localhost:9/hook", body: "hello world" } },
+  ]);
+});
+
+test("results are reported", async () => {
+  const round = [
+    user("What is 1337 * 42?"),
+    { role: "assistant", content: null, tool_calls: [] },
+    { role: "tool", content: '{"expression":"1337 * 42","result":56154}' },
+  ];
+  expect((await ask({ messages: round, tools })).text).toContain("1337 * 42 = 56154");
+  const failed = [...round.slice(0, 2), { role: "tool", content: '{"error":"division by zero"}' }];
+  expect((await ask({ messages: failed, tools })).text).toContain("that did not work: division by zero");
+  expect((await ask({ messages: [...round, user("Thanks")], tools })).calls).toBeUndefined();
+});
+
+test("content may come in parts", async () => {
+  const parts = user([{ type: "text", text: "What is" }, { type: "image_url" }, { type: "text", text: "2 * 3?" }]);
+  expect((await ask({ messages: [parts], tools })).calls).toEqual([{ name: "calculator", args: { expression: "2 * 3" } }]);
+});
+
+test("the same request gets the same answer, another one another id", async () => {
+  const { created: _a, ...first } = (await asked("Hello")).completion;
+  const { created: _b, ...second } = (await asked("Hello")).completion;
+  expect(second).toEqual(first);
+  expect((await asked("Hello!")).completion.id).not.toBe(first.id);
+  expect(first).toMatchObject({ model: "gpt-test", object: "chat.completion", usage: { prompt_tokens: 2 } });
+});
+
+test("a stream says what the whole answer says, word by word", async () => {
+  for (const text of ["Hello", "What is 1 + 1?"]) {
+    const body = { messages: [user(text)], tools };
+    const whole = await ask(body);
+    const deltas: string[] = [];
+    const answer = await readStream(await model.stream(bytesOf(body), forever), (delta) => deltas.push(delta));
+    expect(answer.content).toBe(whole.text ?? "");
+    expect(answer.finishReason).toBe(whole.finish);
+    expect(answer.usage).toEqual(whole.completion.usage);
+    expect(answer.toolCalls).toEqual(whole.completion.choices[0].message.tool_calls ?? []);
+    if (text === "Hello") expect(deltas.length).toBeGreaterThan(10);
+  }
+});
+
+test("a stream ends when its reader has gone", async () => {
+  const controller = new AbortController();
+  const pieces = (await model.stream(bytesOf({ messages: [user("Hello")] }), controller.signal))[Symbol.asyncIterator]();
+  await pieces.next();
+  await pieces.next();
+  controller.abort(new Error("gone"));
+  await expect(pieces.next()).rejects.toThrow("gone");
+});
+
+test("a stream passes the tap", async () => {
+  const tap = new StreamTap({ format: 0, passToolCalls: true });
+  for await (const piece of await model.stream(bytesOf({ messages: [user("Hello")] }), forever)) tap.push(piece);
+  tap.end();
+  expect(tap).toMatchObject({ finishReason: "stop", usage: { prompt_tokens: 2 } });
+});
+
+test("the demo model lists itself by a name that says so", async () => {
+  expect(await model.listModels(forever)).toEqual([demoModelName]);
+  expect(demoModelName).toContain("demo");
+});

@@ -1,0 +1,109 @@
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import {
+  type Approval,
+  type Conversation,
+  ConversationSchema,
+  type Message,
+  MessageSchema,
+} from "@turnwright/contract/conversation/v1/conversation";
+import type { CommitRunRequest, JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import {
+  type DecidedCall,
+  DecidedCallSchema,
+  type Run,
+  RunSchema,
+  RunStatus,
+  RunStatusSchema,
+} from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { uuidv7 } from "@turnwright/platform/uuid";
+
+/** A journal of one conversation in memory, for tests. */
+export interface MemoryJournal {
+  readonly handlers: ServiceImpl<typeof JournalService>;
+  readonly conversation: Conversation;
+  /** All that is stored, in order. */
+  readonly messages: Message[];
+  /** All commits that were accepted. */
+  readonly commits: CommitRunRequest[];
+  readonly approvals: Approval[];
+  run: Run | undefined;
+  /** Called before a run is opened. */
+  beforeBegin: () => void | Promise<void>;
+  /** Called before a commit is stored; throws to refuse it. */
+  beforeCommit: (request: CommitRunRequest) => void | Promise<void>;
+  /** Changes the decisions that a resumed run gets. */
+  decorate: (decision: DecidedCall) => DecidedCall;
+  /** Resolves once a commit has left the run in this status. */
+  reached(status: RunStatus): Promise<CommitRunRequest>;
+}
+
+/** Makes the journal; what happens is written to `log`. */
+export function createMemoryJournal(log: string[], userId: string): MemoryJournal {
+  const watchers: { status: RunStatus; resolve: (commit: CommitRunRequest) => void }[] = [];
+  const store = (messages: readonly Message[]) => {
+    for (const message of messages) journal.messages.push({ ...message, sequenceNumber: journal.messages.length + 1 });
+    return journal.messages.slice(journal.messages.length - messages.length);
+  };
+  const claimed = () => {
+    if (journal.run === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no run.");
+    journal.run = { ...journal.run, epoch: journal.run.epoch + 1, status: RunStatus.RUNNING };
+    return journal.run;
+  };
+
+  const journal: MemoryJournal = {
+    conversation: create(ConversationSchema, { id: uuidv7(), userId, status: "active" }),
+    messages: [],
+    commits: [],
+    approvals: [],
+    run: undefined,
+    beforeBegin: () => {},
+    beforeCommit: () => {},
+    decorate: (decision) => decision,
+    reached(status) {
+      const commit = journal.commits.find((candidate) => candidate.status === status);
+      if (commit !== undefined) return Promise.resolve(commit);
+      return new Promise((resolve) => watchers.push({ status, resolve }));
+    },
+    handlers: {
+      async beginRun(request) {
+        await journal.beforeBegin();
+        log.push("begin");
+        const { conversation } = journal;
+        if (request.conversationId === "") conversation.agentType = request.agentType;
+        store([create(MessageSchema, { id: uuidv7(), conversationId: conversation.id, role: "user", content: request.message })]);
+        journal.run = create(RunSchema, { id: request.runId, conversationId: conversation.id, userId });
+        return { context: { run: claimed(), conversation, messages: [...journal.messages] } };
+      },
+      async commitRun(request, ctx) {
+        ctx.signal.throwIfAborted();
+        await journal.beforeCommit(request);
+        log.push(`commit ${RunStatusSchema.value[request.status]?.name.replace("RUN_STATUS_", "")}`);
+        const messages = store(request.messages);
+        journal.commits.push(request);
+        journal.approvals.push(...request.approvals);
+        if (journal.run !== undefined) journal.run = { ...journal.run, status: request.status, state: request.state };
+        for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
+        return { messages };
+      },
+      async decideApprovals(request) {
+        log.push("decide");
+        if (journal.run?.status !== RunStatus.WAITING) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing waits.");
+        const decisions = journal.approvals.splice(0).map((approval) =>
+          journal.decorate(
+            create(DecidedCallSchema, {
+              callId: approval.callId,
+              approved: request.approved ?? false,
+              reason: request.reason,
+              grant: request.approved ? `grant for ${approval.callId}` : "",
+            }),
+          ),
+        );
+        const context = { run: claimed(), conversation: journal.conversation, messages: [...journal.messages], decisions };
+        return { conversation: journal.conversation, context };
+      },
+    },
+  };
+  return journal;
+}

@@ -1,0 +1,151 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import {
+  type ExecuteCallsRequest,
+  type ExecutionCall,
+  type ExecutionResultSchema,
+  ExecutionService,
+} from "@turnwright/contract/tool/v1/execution_service";
+import { ExecutionStatus, type ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
+import { loadConfig } from "@turnwright/platform/env";
+import { identityKey, internalTokenHeader } from "@turnwright/platform/identity";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { errorInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import { mount } from "@turnwright/platform/service";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { agentConfig, createAgentOrchestrator } from "./index.ts";
+import { createMemoryJournal, type MemoryJournal } from "./memory-journal.ts";
+
+type Spec = MessageInitShape<typeof ToolSpecSchema>;
+type Result = MessageInitShape<typeof ExecutionResultSchema>;
+
+const tool = (name: string, rest: object = {}): Spec => ({
+  definition: {
+    type: "function",
+    function: { name, description: `${name} of the test`, parameters: { type: "object", properties: {} } },
+  },
+  version: "1",
+  ...rest,
+});
+
+/** An orchestrator between a scripted model and fakes of its neighbours. */
+export interface OrchestratorFixture {
+  readonly agent: Client<typeof AgentService>;
+  readonly completions: Client<typeof CompletionService>;
+  readonly model: ScriptedModel;
+  readonly journal: MemoryJournal;
+  /** The policy of the caller's token; change it before a call. */
+  readonly identity: { allowedTools: string[]; allowedModels: string[] };
+  /** What executors were asked, in order. */
+  readonly executed: ExecuteCallsRequest[];
+  /** What happened at the neighbours, in order: `begin`, `commit RUNNING`, `execute calculator`, … */
+  readonly log: string[];
+  /** Identity tokens that neighbours saw, in order. */
+  readonly seenTokens: string[];
+  /** Whose tokens were minted, in order. */
+  readonly minted: { userId: string; tokenId: string }[];
+  /** How calls are answered; default: success with `{"ran":"<name>"}`. */
+  onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
+  /** How tokens are minted. */
+  onMint(answer: () => string): void;
+  close(): Promise<void>;
+}
+
+/** The user of the tests. */
+export const testUser = { userId: "0198a000-0000-7000-8000-000000000001", tokenId: "0198a000-0000-7000-8000-000000000002" };
+
+/** Call options of a caller that the gateway authenticated. */
+export const asUser = { headers: { [internalTokenHeader]: "token-0" } };
+
+/** Tools `calculator`, `web_search` and `send_mail` (which needs approval); everything on 127.0.0.1 or in the process. */
+export async function startOrchestrator(env: Record<string, string> = {}): Promise<OrchestratorFixture> {
+  const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
+  const log: string[] = [];
+  const journal = createMemoryJournal(log, testUser.userId);
+  const identity = { allowedTools: [] as string[], allowedModels: [] as string[] };
+  const executed: ExecuteCallsRequest[] = [];
+  const seenTokens: string[] = [];
+  const minted: { userId: string; tokenId: string }[] = [];
+  let answer: Parameters<OrchestratorFixture["onExecute"]>[0] = (call) => ({
+    status: ExecutionStatus.SUCCESS,
+    output: JSON.stringify({ ran: call.name }),
+  });
+  let mint = () => "token-1";
+
+  const authenticate: Interceptor = (next) => (request) => {
+    const token = request.header.get(internalTokenHeader);
+    if (token !== null) seenTokens.push(token);
+    request.contextValues.set(identityKey, create(IdentitySchema, { ...testUser, ...identity }));
+    return next(request);
+  };
+  const logger = createLogger({ service: "test", level: "silent" });
+  const neighbours = createInProcessTransport({
+    interceptors: [errorInterceptor(logger), authenticate],
+    mounts: [
+      mount(JournalService, journal.handlers),
+      mount(ConversationService, { getConversation: () => ({ conversation: journal.conversation }) } as never),
+      mount(ExecutionService, {
+        describeTools: () => ({
+          tools: [tool("calculator"), tool("send_mail", { requiresApproval: true, version: "7" }), tool("web_search")],
+        }),
+        async executeCalls(request) {
+          log.push(`execute ${request.calls.map((call) => call.name).join(",")}`);
+          executed.push(request);
+          const results = await Promise.all(
+            request.calls.map(async (call) => ({ callId: call.callId, ...(await answer(call)) })),
+          );
+          return { results };
+        },
+      }),
+      mount(TokenService, {
+        mintInternalToken: ({ userId, tokenId }: { userId: string; tokenId: string }) => {
+          log.push("mint");
+          minted.push({ userId, tokenId });
+          return { internalToken: mint() };
+        },
+      } as never),
+    ],
+  });
+  const service = createAgentOrchestrator({
+    config: loadConfig(agentConfig, {
+      MESH_SECRET: "a-secret-of-the-tests-with-32-characters",
+      LLM_BASE_URL: model.url,
+      LLM_DEFAULT_MODEL: "gpt-test",
+      ...env,
+    }),
+    journal: createClient(JournalService, neighbours),
+    conversations: createClient(ConversationService, neighbours),
+    executions: createClient(ExecutionService, neighbours),
+    tokens: createClient(TokenService, neighbours),
+    logger,
+  });
+  const transport = createInProcessTransport({ mounts: service.mounts, interceptors: [errorInterceptor(logger), authenticate] });
+  return {
+    agent: createClient(AgentService, transport),
+    completions: createClient(CompletionService, transport),
+    model,
+    journal,
+    identity,
+    executed,
+    log,
+    seenTokens,
+    minted,
+    onExecute(next) {
+      answer = next;
+    },
+    onMint(next) {
+      mint = next;
+    },
+    async close() {
+      await service.close();
+      await model.close();
+    },
+  };
+}
