@@ -57,6 +57,14 @@ function isAlive(pid: number): boolean {
   }
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
 async function untilReady(url: string, child: ChildProcess, log: () => string): Promise<void> {
   for (;;) {
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(`The system ended before it was ready:\n${log()}`);
@@ -103,7 +111,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     log,
     async killAll() {
       const pids = [...descendants(child.pid ?? 0), child.pid ?? 0];
-      for (const pid of pids) process.kill(pid, "SIGKILL");
+      // Children first; one may be gone by its own already: PostgreSQL's end with their postmaster.
+      for (const pid of pids) kill(pid);
       if (!ended()) await once(child, "exit");
       while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 10));
     },
