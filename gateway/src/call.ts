@@ -2,7 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { CallOptions } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
-import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
+import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticator, Caller } from "./authentication.ts";
@@ -59,7 +59,7 @@ const tracestateShape = /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/;
 
 /** The headers that travel with every RPC of a request: identity, request id and, where it is well formed, trace context. */
 export function callHeaders(request: FastifyRequest, caller: Caller | undefined): Record<string, string> {
-  const headers: Record<string, string> = { [requestIdHeader]: request.id };
+  const headers: Record<string, string> = { [requestIdHeader]: request.id, [clientAddressHeader]: request.ip };
   if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
   const { traceparent, tracestate } = request.headers;
   if (typeof traceparent === "string" && traceparentShape.test(traceparent)) {

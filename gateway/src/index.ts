@@ -19,6 +19,7 @@ import { createServer } from "./server.ts";
 import { restPlugin } from "./transcoding/rest.ts";
 
 export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
+export { publicServices } from "./public-services.ts";
 
 /** What the gateway stands on. */
 export interface GatewayDeps {

@@ -15,6 +15,9 @@ const accounts = mount(AuthService, {
   login: () => ({}),
   refresh: () => ({}),
   logout: () => ({}),
+  listSessions: () => ({}),
+  revokeSession: () => ({}),
+  changePassword: () => ({}),
   getCurrentUser: () => ({ user: { id: alice.userId } }),
 });
 

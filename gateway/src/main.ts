@@ -1,12 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
-import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
-import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
-import { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
-import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPorts } from "@turnwright/platform/ports/ports";
@@ -15,6 +8,7 @@ import { redisUrl } from "@turnwright/platform/redis-env";
 import { meshTransport } from "@turnwright/platform/run-service";
 import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
+import { publicServices } from "./public-services.ts";
 
 async function start(): Promise<void> {
   const config = loadConfig(gatewayProcessConfig);
@@ -24,10 +18,10 @@ async function start(): Promise<void> {
   const ports = await createPorts({ redisUrl: url, logger });
   const open = (addresses: readonly string[]) => meshTransport(addresses, { secret: config.MESH_SECRET, service: "gateway" });
   const parts = {
-    auth: { transport: open(config.AUTH_ADDR), services: [AuthService, ApiKeyService, TokenService] },
-    conversation: { transport: open(config.CONVERSATION_ADDR), services: [ConversationService] },
-    agent: { transport: open(config.AGENT_ADDR), services: [AgentService, CompletionService] },
-    tools: { transport: open(config.TOOL_ADDR), services: [ToolService] },
+    auth: { transport: open(config.AUTH_ADDR), services: publicServices.auth },
+    conversation: { transport: open(config.CONVERSATION_ADDR), services: publicServices.conversation },
+    agent: { transport: open(config.AGENT_ADDR), services: publicServices.agent },
+    tools: { transport: open(config.TOOL_ADDR), services: publicServices.tools },
   };
   const transports = new Map<DescService, Transport>(
     Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),

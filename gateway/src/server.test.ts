@@ -14,6 +14,9 @@ const accounts = mount(AuthService, {
   },
   refresh: () => ({}),
   logout: () => ({}),
+  listSessions: () => ({}),
+  revokeSession: () => ({}),
+  changePassword: () => ({}),
   getCurrentUser: () => ({ user: { id: alice.userId } }),
 });
 
@@ -193,6 +196,8 @@ describe("closing", () => {
     const hanging = mount(TokenService, {
       exchangeToken: () => ({}),
       mintInternalToken: () => ({}),
+      listRevocations: () => ({}),
+      rotateSigningKey: () => ({}),
       getJwks: () => new Promise<never>(() => {}),
     });
     const fixture = await startFixture({ env: { SERVER_SHUTDOWN_TIMEOUT: "50ms" }, tokens: { ...fakeTokens(), mount: hanging } });

@@ -1,17 +1,12 @@
 import { createClient } from "@connectrpc/connect";
 import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
 import { authConfig, createAuth } from "@turnwright/auth";
-import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
-import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
-import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
-import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { conversationConfig, createConversation } from "@turnwright/conversation";
-import { createGateway, gatewayConfig } from "@turnwright/gateway";
+import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { loadConfig } from "@turnwright/platform/env";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
@@ -125,7 +120,7 @@ export async function startAllInOne(
     );
     const gateway = await createGateway({
       config,
-      services: [AuthService, ApiKeyService, TokenService, ConversationService, AgentService, CompletionService, ToolService],
+      services: Object.values(publicServices).flat(),
       transport: () => transport,
       limiter: ports.limiter,
       bus: ports.bus,

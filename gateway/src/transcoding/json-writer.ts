@@ -8,7 +8,7 @@ import {
   toJson,
 } from "@bufbuild/protobuf";
 import { base64Encode } from "@bufbuild/protobuf/wire";
-import { FeatureSet_FieldPresence, isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { FeatureSet_FieldPresence, FieldOptions_JSType, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 
 /** Turns messages of one type into plain values for JSON.stringify, with proto field names. */
 export type JsonWriter = (message: Message) => JsonValue;
@@ -119,6 +119,8 @@ export class JsonWriters {
   #value(field: DescField): ValueWriter {
     switch (field.fieldKind) {
       case "scalar":
+        // A 64-bit field that its proto declares to be a number for JavaScript is one in REST answers too.
+        if (field.proto.options?.jstype === FieldOptions_JSType.JS_NUMBER) return Number;
         return scalarWriter(field.scalar);
       case "enum":
         return enumWriter(field.enum);

@@ -33,11 +33,12 @@ describe("routesOf", () => {
   it("leaves out what OpenAI's surface serves and what only services may call", () => {
     expect(shown([CompletionService, TokenService])).toEqual([
       ["GET /v1/models", "ListModels", ""],
+      ["POST /v1/admin/signing-keys/rotate", "RotateSigningKey", ""],
       ["GET /.well-known/jwks.json", "GetJwks", ""],
     ]);
   });
 
   it("throws when two methods claim a verb and path", () => {
-    expect(() => routesOf([TokenService, TokenService])).toThrow("GET /.well-known/jwks.json is claimed by two methods");
+    expect(() => routesOf([TokenService, TokenService])).toThrow("POST /v1/admin/signing-keys/rotate is claimed by two methods");
   });
 });

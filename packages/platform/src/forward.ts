@@ -1,7 +1,7 @@
 import type { CallOptions, HandlerContext } from "@connectrpc/connect";
-import { internalTokenHeader, requestIdHeader } from "./identity.ts";
+import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "./identity.ts";
 
-const forwarded = [internalTokenHeader, requestIdHeader, "traceparent", "tracestate"];
+const forwarded = [internalTokenHeader, requestIdHeader, clientAddressHeader, "traceparent", "tracestate"];
 
 /**
  * Call options for a call that a handler makes on behalf of its own call: identity, request id, trace context, the rest of the

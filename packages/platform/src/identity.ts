@@ -8,6 +8,8 @@ export const internalTokenHeader = "x-turnwright-identity";
 export const serviceTokenHeader = "x-turnwright-service";
 /** Carries the id of the request that all hops log. */
 export const requestIdHeader = "x-request-id";
+/** Carries the address of the client from the gateway, for limits of failures and for the audit log. */
+export const clientAddressHeader = "x-turnwright-client-address";
 
 /** The verified caller of an RPC; undefined where the method is public or called by a service on its own behalf. */
 export const identityKey = createContextKey<Identity | undefined>(undefined, { description: "identity" });

@@ -1,4 +1,6 @@
-import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { CreateApiKeyRequest } from "@turnwright/contract/auth/v1/api_key_service";
+import { type Identity, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
 
@@ -8,6 +10,12 @@ export interface KeyPolicy {
   readonly allowedModels: readonly string[];
   readonly perMinute: number;
   readonly perDay: number;
+  /** Requests under way at once; 0: without limit. */
+  readonly maxConcurrent: number;
+  readonly spendLimitMicros: number | undefined;
+  readonly expiresAt: Date | null;
+  /** The key that creates it, with which it ends. */
+  readonly parentId: string | undefined;
 }
 
 const isUnlimited = (list: readonly string[]) => list.length === 0 || list.includes("*");
@@ -23,20 +31,39 @@ function subset(field: string, asked: readonly string[], own: readonly string[])
   return asked;
 }
 
-/** The policy of a key that a caller asks for: never more than the caller's own credential allows. Throws PERMISSION_DENIED. */
-export function keyPolicy(
-  caller: Identity,
-  asked: {
-    allowedTools: readonly string[];
-    allowedModels: readonly string[];
-    rateLimitPerMinute?: number;
-    rateLimitPerDay?: number;
-  },
-): KeyPolicy {
+function atMost(asked: number | undefined, own: number): number {
+  if (own === 0) return asked ?? 0;
+  return Math.min(asked ?? own, own);
+}
+
+/**
+ * The policy of a key that a caller asks for: never more than the caller's own credential allows, in any respect. Throws
+ * PERMISSION_DENIED.
+ */
+export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPolicy {
+  if (caller.role === Role.AGENT) {
+    throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot create API keys.");
+  }
+  const throughKey = caller.tokenType === TokenType.API_KEY;
+  if (throughKey && caller.spendLimitMicros > 0n) {
+    throw fail(ErrorReason.PERMISSION_DENIED, "A key with a spend ceiling cannot create keys: they would spend beside it.");
+  }
+  if (throughKey && caller.maxConcurrent > 0) {
+    throw fail(
+      ErrorReason.PERMISSION_DENIED,
+      "A key with a limit of concurrent requests cannot create keys: they would run beside it.",
+    );
+  }
+  const ownEnd = throughKey && caller.expiresAt !== undefined ? timestampDate(caller.expiresAt) : null;
+  const askedEnd = asked.expiresAt === undefined ? ownEnd : timestampDate(asked.expiresAt);
   return {
     allowedTools: subset("allowed_tools", asked.allowedTools, caller.allowedTools),
     allowedModels: subset("allowed_models", asked.allowedModels, caller.allowedModels),
-    perMinute: Math.min(asked.rateLimitPerMinute ?? caller.rateLimitPerMinute, caller.rateLimitPerMinute),
-    perDay: Math.min(asked.rateLimitPerDay ?? caller.rateLimitPerDay, caller.rateLimitPerDay),
+    perMinute: atMost(asked.rateLimitPerMinute, caller.rateLimitPerMinute),
+    perDay: atMost(asked.rateLimitPerDay, caller.rateLimitPerDay),
+    maxConcurrent: asked.maxConcurrent ?? 0,
+    spendLimitMicros: asked.spendLimitUsd === undefined ? undefined : Math.max(1, Math.round(asked.spendLimitUsd * 1e6)),
+    expiresAt: ownEnd !== null && askedEnd !== null && askedEnd > ownEnd ? ownEnd : askedEnd,
+    parentId: throughKey ? caller.tokenId : undefined,
   };
 }

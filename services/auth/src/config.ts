@@ -14,6 +14,11 @@ export const authConfig = z.object({
   JWT_SECRET: secret(),
   JWT_ACCESS_TTL: duration("15m"),
   JWT_REFRESH_TTL: duration("168h"),
+  /** Age at which a signing key is replaced; it verifies until what it signed has ended. */
+  JWT_KEY_ROTATION: duration("720h"),
+  /** The first admin: created at start-up unless the account exists. Both or none. */
+  ADMIN_EMAIL: z.email().optional(),
+  ADMIN_PASSWORD: z.string().min(12, "must have at least 12 characters").max(128).optional(),
   /** Limits of sessions, and of API keys that ask for none. */
   RATE_LIMIT_PER_MINUTE: integer(60, { min: 1 }),
   RATE_LIMIT_PER_DAY: integer(10_000, { min: 1 }),

@@ -1,16 +1,17 @@
-import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
-import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
-import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { mount, type RunningService } from "@turnwright/platform/service";
+import type { RunningService } from "@turnwright/platform/service";
 import type { KeySource } from "@turnwright/platform/tokens";
+import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import type { AuthConfig } from "./config.ts";
-import { createPasswords } from "./passwords.ts";
-import { apiKeyHandlers, authHandlers, tokenHandlers } from "./service.ts";
+import { startMaintenance } from "./maintenance.ts";
+import { createRefreshChild } from "./opaque-tokens.ts";
+import { createPasswords, type Passwords } from "./passwords.ts";
+import { authMounts } from "./service.ts";
 import { createSigningKeys } from "./signing-keys.ts";
+import { insertFirstAdmin } from "./store/users.ts";
 
 export { type AuthConfig, authConfig } from "./config.ts";
 
@@ -19,23 +20,44 @@ export interface Auth extends RunningService {
   readonly keySource: KeySource;
 }
 
+async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords: Passwords; logger: Logger }): Promise<void> {
+  const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = deps.config;
+  if (email === undefined || password === undefined) return;
+  const passwordHash = await deps.passwords.hash(password);
+  const isNew = await insertFirstAdmin(deps.pool, { id: uuidv7(), email: email.toLowerCase(), passwordHash });
+  if (isNew) deps.logger.info("the first admin account was created");
+}
+
 /** Makes the auth service on a pool of its schema, which stays the caller's to end. The schema is migrated before. */
 export async function createAuth(deps: { config: AuthConfig; pool: pg.Pool; bus: Bus; logger: Logger }): Promise<Auth> {
-  const { config, pool, bus } = deps;
-  const keys = await createSigningKeys(pool);
+  const { config, pool, bus, logger } = deps;
+  const rule = {
+    maxAgeSeconds: config.JWT_KEY_ROTATION / 1000,
+    // Whatever an older key signed has ended by then; a minute more for clocks that differ.
+    overlapSeconds: Math.max(config.JWT_ACCESS_TTL, 300_000) / 1000 + 60,
+  };
+  const keys = await createSigningKeys({ pool, rule, logger });
   const keySource: KeySource = async () => keys.publicKeys();
   const verifyAccessToken = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET });
-  const handlers = { config, pool, bus, keys, passwords: createPasswords(), verifyAccessToken };
+  const passwords = createPasswords();
+  await ensureAdmin({ config, pool, passwords, logger });
+  const stopMaintenance = startMaintenance({ pool, keys, logger });
   return {
     keySource,
-    mounts: [
-      mount(AuthService, authHandlers(handlers)),
-      mount(ApiKeyService, apiKeyHandlers(handlers)),
-      mount(TokenService, tokenHandlers(handlers)),
-    ],
+    mounts: authMounts({
+      config,
+      pool,
+      bus,
+      keys,
+      passwords,
+      refreshChild: createRefreshChild(config.MESH_SECRET),
+      verifyAccessToken,
+    }),
     async ready() {
       await pool.query("select 1");
     },
-    async close() {},
+    async close() {
+      stopMaintenance();
+    },
   };
 }

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const secretLength = 43;
@@ -12,6 +12,18 @@ export function hashToken(token: string): Buffer {
 /** A refresh token: `rt-` and 256 random bits. */
 export function newRefreshToken(): string {
   return `rt-${randomBytes(32).toString("base64url")}`;
+}
+
+/** Makes the refresh token that replaces another one. */
+export type RefreshChild = (token: string) => string;
+
+/**
+ * A child of a refresh token is a keyed hash of it: who refreshes twice at once, or again because the answer was lost, gets the same child,
+ * though tokens are stored nowhere. Without the secret nobody can tell it.
+ */
+export function createRefreshChild(meshSecret: string): RefreshChild {
+  const key = Buffer.from(hkdfSync("sha256", meshSecret, "", "turnwright refresh child", 32));
+  return (token) => `rt-${createHmac("sha256", key).update(token).digest("base64url")}`;
 }
 
 function randomText(length: number): string {

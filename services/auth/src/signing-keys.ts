@@ -1,6 +1,7 @@
-import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JSONWebKeySet, type JWK } from "jose";
+import type { Logger } from "@turnwright/platform/logger";
+import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JSONWebKeySet } from "jose";
 import type pg from "pg";
-import { loadSigningKeys } from "./store/signing-keys.ts";
+import { type RotationRule, rotateSigningKeys, type StoredKey } from "./store/signing-keys.ts";
 
 /** The keys that sign and verify Turnwright's tokens. */
 export interface SigningKeys {
@@ -8,9 +9,13 @@ export interface SigningKeys {
   current(): { privateKey: CryptoKey; kid: string };
   /** Public keys as a JSON Web Key Set, the one that signs now first. */
   publicKeys(): JSONWebKeySet;
+  /** Takes over what other replicas did, and rotates when it is time. */
+  refresh(): Promise<void>;
+  /** Signs with a new key from now on; `retirePrevious`: the keys before verify nothing more. */
+  rotate(options: { retirePrevious: boolean }): Promise<void>;
 }
 
-async function newKey(): Promise<{ kid: string; privateJwk: JWK; publicJwk: JWK }> {
+async function newKey(): Promise<StoredKey> {
   const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
   const kid = crypto.randomUUID();
   const publicJwk = { ...(await exportJWK(publicKey)), kid, alg: "EdDSA", use: "sig" };
@@ -18,11 +23,30 @@ async function newKey(): Promise<{ kid: string; privateJwk: JWK; publicJwk: JWK 
 }
 
 /** Loads the keys that all replicas of auth share; the first one to start makes the first key. */
-export async function createSigningKeys(pool: pg.Pool): Promise<SigningKeys> {
-  const rows = await loadSigningKeys(pool, newKey);
-  const [newest] = rows;
-  if (newest === undefined) throw new Error("No signing key could be made.");
-  const signer = { privateKey: (await importJWK(newest.privateJwk, "EdDSA")) as CryptoKey, kid: newest.kid };
-  const keySet = { keys: rows.map((row) => row.publicJwk) };
-  return { current: () => signer, publicKeys: () => keySet };
+export async function createSigningKeys(deps: { pool: pg.Pool; rule: RotationRule; logger: Logger }): Promise<SigningKeys> {
+  const { pool, rule, logger } = deps;
+  let signer: { privateKey: CryptoKey; kid: string } | undefined;
+  let keySet: JSONWebKeySet = { keys: [] };
+
+  const take = async (rows: readonly StoredKey[]) => {
+    const [newest] = rows;
+    if (newest === undefined) throw new Error("No signing key could be made.");
+    if (newest.kid !== signer?.kid) {
+      signer = { privateKey: (await importJWK(newest.privateJwk, "EdDSA")) as CryptoKey, kid: newest.kid };
+      logger.info({ kid: newest.kid }, "tokens are signed with this key from now on");
+    }
+    keySet = { keys: rows.map((row) => row.publicJwk) };
+  };
+
+  await take(await rotateSigningKeys(pool, newKey, rule));
+  return {
+    current: () => {
+      if (signer === undefined) throw new Error("There is no signing key.");
+      return signer;
+    },
+    publicKeys: () => keySet,
+    refresh: async () => take(await rotateSigningKeys(pool, newKey, rule)),
+    rotate: async ({ retirePrevious }) =>
+      take(await rotateSigningKeys(pool, newKey, rule, { now: true, retire: retirePrevious })),
+  };
 }

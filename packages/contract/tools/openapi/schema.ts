@@ -1,4 +1,5 @@
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { FieldOptions_JSType } from "@bufbuild/protobuf/wkt";
 import { descriptionOf } from "./comments.ts";
 import type { JsonSchema } from "./openapi-types.ts";
 import { constraintsOf, ignoresZero, isRequired, rulesOf, tracksPresence, zeroOf } from "./rules.ts";
@@ -129,6 +130,8 @@ export function createSchemas(partial: ReadonlySet<string>, reserved: readonly s
   function element(one: DescField, direction: Direction): JsonSchema {
     if (one.message !== undefined) return messageSchema(one.message, direction);
     if (one.enum !== undefined) return enumSchema(one.enum);
+    // A 64-bit field that its proto declares to be a number for JavaScript is one in REST answers.
+    if (one.proto.options?.jstype === FieldOptions_JSType.JS_NUMBER) return { type: "integer", format: "int64" };
     return one.scalar === undefined ? {} : scalarSchema(one.scalar, direction);
   }
 

@@ -16,10 +16,13 @@ interface KeyRow {
   last_used_at: Date | null;
   is_revoked: boolean;
   created_at: Date;
+  max_concurrent: number;
+  spend_limit_micros: number | null;
+  spent_micros: number;
 }
 
 const keyColumns =
-  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, last_used_at, is_revoked, created_at";
+  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros";
 
 function keyOf(row: KeyRow): ApiKey {
   return create(ApiKeySchema, {
@@ -34,6 +37,9 @@ function keyOf(row: KeyRow): ApiKey {
     lastUsedAt: row.last_used_at === null ? undefined : timestampFromDate(row.last_used_at),
     isRevoked: row.is_revoked,
     createdAt: timestampFromDate(row.created_at),
+    maxConcurrent: row.max_concurrent,
+    spendLimitUsd: row.spend_limit_micros === null ? undefined : row.spend_limit_micros / 1e6,
+    spentUsd: row.spent_micros / 1e6,
   });
 }
 
@@ -43,34 +49,78 @@ export async function insertApiKey(db: Queryable, token: NewToken): Promise<ApiK
   return keyOf(rows[0] as KeyRow);
 }
 
-/** A user's keys, newest first. */
-export async function listApiKeys(db: Queryable, userId: string): Promise<ApiKey[]> {
+/** Whose keys a call may touch: a user's; through an API key only that one and those that it created, and theirs. */
+export interface KeyScope {
+  readonly userId: string;
+  readonly throughKey: string | undefined;
+}
+
+// $1: the user, $2: the key through which the call came.
+const scope = `with recursive scope as (
+    select id from user_tokens where user_id = $1 and token_type = 'api_key' and ($2::uuid is null or id = $2)
+    union
+    select child.id from user_tokens child join scope on child.parent_id = scope.id where child.token_type = 'api_key'
+  )`;
+
+/** The keys of a scope, newest first. */
+export async function listApiKeys(db: Queryable, { userId, throughKey }: KeyScope): Promise<ApiKey[]> {
   const { rows } = await db.query<KeyRow>(
-    `select ${keyColumns} from user_tokens where user_id = $1 and token_type = 'api_key' order by created_at desc, id desc limit 1000`,
-    [userId],
+    `${scope} select ${keyColumns} from user_tokens where user_id = $1 and id in (select id from scope)
+     order by created_at desc, id desc limit 1000`,
+    [userId, throughKey ?? null],
   );
   return rows.map(keyOf);
 }
 
-/** Gives a user's live key another secret. */
+/** Gives a live key another secret. */
 export async function replaceApiKeySecret(
   db: Queryable,
-  key: { id: string; userId: string; tokenHash: Buffer; prefix: string },
+  { userId, throughKey }: KeyScope,
+  key: { id: string; tokenHash: Buffer; prefix: string },
 ): Promise<ApiKey | undefined> {
   const { rows } = await db.query<KeyRow>(
-    `update user_tokens set token_hash = $3, prefix = $4, updated_at = now()
-     where id = $1 and user_id = $2 and token_type = 'api_key' and not is_revoked returning ${keyColumns}`,
-    [key.id, key.userId, key.tokenHash, key.prefix],
+    `${scope} update user_tokens set token_hash = $4, prefix = $5, updated_at = now()
+     where id = $3 and user_id = $1 and id in (select id from scope) and not is_revoked
+     returning ${keyColumns}`,
+    [userId, throughKey ?? null, key.id, key.tokenHash, key.prefix],
   );
   return rows[0] && keyOf(rows[0]);
 }
 
-/** Revokes a user's key; revoking again changes nothing. */
-export async function revokeApiKey(db: Queryable, key: { id: string; userId: string }): Promise<ApiKey | undefined> {
-  const { rows } = await db.query<KeyRow>(
-    `update user_tokens set is_revoked = true, revoked_at = coalesce(revoked_at, now()), updated_at = now()
-     where id = $1 and user_id = $2 and token_type = 'api_key' returning ${keyColumns}`,
-    [key.id, key.userId],
+/**
+ * Revokes a key and those that it created, and theirs; revoking again changes nothing. Gives the key and the ids of all that ended by
+ * this call.
+ */
+export async function revokeApiKey(
+  db: Queryable,
+  { userId, throughKey }: KeyScope,
+  id: string,
+): Promise<{ apiKey: ApiKey; ended: string[] } | undefined> {
+  const { rows } = await db.query<KeyRow & { ended: boolean }>(
+    `${scope}, lineage as (
+       select id from scope where id = $3
+       union
+       select child.id from user_tokens child join lineage on child.parent_id = lineage.id where child.token_type = 'api_key'
+     ), revoked as (
+       update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
+       where id in (select id from lineage) and not is_revoked
+       returning ${keyColumns}
+     )
+     select ${keyColumns}, true as ended from revoked
+     union all
+     select ${keyColumns}, false as ended from user_tokens where id = $3 and is_revoked and id in (select id from scope)`,
+    [userId, throughKey ?? null, id],
   );
-  return rows[0] && keyOf(rows[0]);
+  const own = rows.find((row) => row.id === id);
+  return own && { apiKey: keyOf(own), ended: rows.filter((row) => row.ended).map((row) => row.id) };
+}
+
+/** Revokes all keys of a user; gives their ids. */
+export async function revokeAllApiKeys(db: Queryable, userId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
+     where user_id = $1 and token_type = 'api_key' and not is_revoked returning id`,
+    [userId],
+  );
+  return rows.map((row) => row.id);
 }

@@ -13,28 +13,39 @@ interface CredentialRow {
   rate_limit_per_minute: number;
   rate_limit_per_day: number;
   expires_at: Date | null;
+  max_concurrent: number;
+  spend_limit_micros: number | null;
 }
 
 const roles: Readonly<Record<string, Role>> = { admin: Role.ADMIN, user: Role.USER, agent: Role.AGENT };
+
+/** The role of a credential. A key lies about in programs: it never makes its holder an admin, even if its owner is one. */
+function roleOf(row: CredentialRow): Role {
+  const role = roles[row.role] ?? Role.UNSPECIFIED;
+  return role === Role.ADMIN && row.token_type === "api_key" ? Role.USER : role;
+}
 
 function identityOf(row: CredentialRow): Identity {
   return create(IdentitySchema, {
     userId: row.user_id,
     tokenId: row.token_id,
     tokenType: row.token_type === "api_key" ? TokenType.API_KEY : TokenType.ACCESS,
-    role: roles[row.role] ?? Role.UNSPECIFIED,
+    role: roleOf(row),
     allowedTools: row.allowed_tools,
     allowedModels: row.allowed_models,
     rateLimitPerMinute: row.rate_limit_per_minute,
     rateLimitPerDay: row.rate_limit_per_day,
     expiresAt: row.expires_at === null ? undefined : timestampFromDate(row.expires_at),
+    maxConcurrent: row.max_concurrent,
+    spendLimitMicros: BigInt(row.spend_limit_micros ?? 0),
   });
 }
 
 // A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute.
 const useCredential = (predicate: string) => `with found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
-      t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at
+      t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
+      t.max_concurrent, t.spend_limit_micros
     from user_tokens t join users u on u.id = t.user_id
     where ${predicate} and not t.is_revoked and (t.expires_at is null or t.expires_at > now()) and u.is_active
   ), noted as (

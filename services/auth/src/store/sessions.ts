@@ -1,5 +1,18 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Session, SessionSchema } from "@turnwright/contract/auth/v1/identity";
 import type { Queryable } from "@turnwright/platform/postgres";
 import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
+
+/** The session of a refresh token and its user. */
+export interface RefreshedSession {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly role: string;
+}
+
+/** Seconds in which the direct parent of the live refresh token is taken for a retry, not for a theft. */
+const graceSeconds = 10;
 
 /** Stores the first refresh token of a session. */
 export async function insertSession(db: Queryable, token: NewToken): Promise<void> {
@@ -13,11 +26,11 @@ export async function insertSession(db: Queryable, token: NewToken): Promise<voi
 export async function rotateRefreshToken(
   db: Queryable,
   change: { oldHash: Buffer; id: string; newHash: Buffer; expiresAt: Date },
-): Promise<{ userId: string; sessionId: string; role: string } | undefined> {
+): Promise<RefreshedSession | undefined> {
   const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>({
     name: "rotate-refresh-token",
     text: `with old as (
-      update user_tokens t set is_revoked = true, revoked_at = now(), updated_at = now(), last_used_at = now()
+      update user_tokens t set is_revoked = true, revoked_at = now(), rotated_at = now(), updated_at = now(), last_used_at = now()
       from users u
       where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now()
         and u.id = t.user_id and u.is_active
@@ -33,15 +46,101 @@ export async function rotateRefreshToken(
     select old.user_id, old.family_id, old.role from old, child`,
     values: [change.oldHash, change.id, change.newHash, change.expiresAt],
   });
-  const old = rows[0];
-  return old && { userId: old.user_id, sessionId: old.family_id, role: old.role };
+  return sessionOf(rows[0]);
 }
 
-/** Ends a session: none of its refresh tokens works any more. */
-export async function revokeSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<void> {
-  await db.query(
+function sessionOf(row: { user_id: string; family_id: string; role: string } | undefined): RefreshedSession | undefined {
+  return row && { userId: row.user_id, sessionId: row.family_id, role: row.role };
+}
+
+/**
+ * The session of a refresh token that was replaced a moment ago and whose child, with this hash, is the live one: somebody asks again who
+ * has not got the answer. Undefined for any other token.
+ */
+export async function findRetriedRefresh(
+  db: Queryable,
+  token: { oldHash: Buffer; newHash: Buffer },
+): Promise<RefreshedSession | undefined> {
+  const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>(
+    `select child.user_id, child.family_id, u.role
+     from user_tokens old
+     join user_tokens child on child.parent_id = old.id and child.token_type = 'refresh'
+     join users u on u.id = child.user_id and u.is_active
+     where old.token_hash = $1 and old.token_type = 'refresh' and old.rotated_at > now() - make_interval(secs => $3)
+       and child.token_hash = $2 and not child.is_revoked and child.expires_at > now()`,
+    [token.oldHash, token.newHash, graceSeconds],
+  );
+  return sessionOf(rows[0]);
+}
+
+/**
+ * Ends the family of a refresh token that was used before: one of its two users is a thief. Gives the session that ended; undefined when the
+ * token is unknown or its family has ended already.
+ */
+export async function revokeReusedFamily(
+  db: Queryable,
+  oldHash: Buffer,
+): Promise<{ userId: string; sessionId: string } | undefined> {
+  const { rows } = await db.query<{ user_id: string; family_id: string }>(
+    `update user_tokens t set is_revoked = true, revoked_at = now(), updated_at = now()
+     from user_tokens old
+     where old.token_hash = $1 and old.token_type = 'refresh' and old.is_revoked
+       and t.family_id = old.family_id and t.token_type = 'refresh' and not t.is_revoked
+     returning t.user_id, t.family_id`,
+    [oldHash],
+  );
+  return rows[0] && { userId: rows[0].user_id, sessionId: rows[0].family_id };
+}
+
+/** Ends a user's session: none of its refresh tokens works any more. Says whether there was one to end. */
+export async function revokeSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
+  const { rowCount } = await db.query(
     `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
      where family_id = $1 and user_id = $2 and token_type = 'refresh' and not is_revoked`,
     [session.sessionId, session.userId],
+  );
+  return rowCount !== 0;
+}
+
+/** Ends all sessions of a user; gives their ids. */
+export async function revokeAllSessions(db: Queryable, userId: string): Promise<string[]> {
+  const { rows } = await db.query<{ family_id: string }>(
+    `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
+     where user_id = $1 and token_type = 'refresh' and not is_revoked
+     returning family_id`,
+    [userId],
+  );
+  return rows.map((row) => row.family_id);
+}
+
+/** Whether a user ever had this session, live or ended. */
+export async function hasSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
+  const { rowCount } = await db.query(
+    "select 1 from user_tokens where family_id = $1 and user_id = $2 and token_type = 'refresh' limit 1",
+    [session.sessionId, session.userId],
+  );
+  return rowCount !== 0;
+}
+
+/** A user's live sessions, the one used last first. */
+export async function listSessions(db: Queryable, userId: string): Promise<Session[]> {
+  const { rows } = await db.query<{ family_id: string; created_at: Date; last_used_at: Date; expires_at: Date }>(
+    `select t.family_id, first.created_at, coalesce(t.last_used_at, t.created_at) as last_used_at, t.expires_at
+     from user_tokens t
+     cross join lateral (
+       select min(created_at) as created_at from user_tokens f where f.family_id = t.family_id and f.user_id = t.user_id
+     ) first
+     where t.user_id = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now()
+     order by last_used_at desc, t.family_id
+     limit 1000`,
+    [userId],
+  );
+  return rows.map((row) =>
+    create(SessionSchema, {
+      id: row.family_id,
+      createdAt: timestampFromDate(row.created_at),
+      lastUsedAt: timestampFromDate(row.last_used_at),
+      expiresAt: timestampFromDate(row.expires_at),
+    }),
   );
 }

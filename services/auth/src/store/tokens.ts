@@ -7,16 +7,22 @@ export interface NewToken {
   expiresAt: Date | null;
   perMinute: number;
   perDay: number;
+  parentId?: string;
   name?: string;
   prefix?: string;
   allowedTools?: readonly string[];
   allowedModels?: readonly string[];
+  /** Requests under way at once; 0: without limit. */
+  maxConcurrent?: number;
+  /** Millionths of a US dollar; undefined: without ceiling. */
+  spendLimitMicros?: number;
 }
 
 /** Inserts a credential; its values come from `tokenValues`. */
 export const insertToken = `insert into user_tokens
-  (id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day, name, prefix, allowed_tools, allowed_models)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`;
+  (id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day, name, prefix, allowed_tools,
+   allowed_models, parent_id, max_concurrent, spend_limit_micros)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`;
 
 /** The parameters of `insertToken`. */
 export function tokenValues(token: NewToken, type: "refresh" | "api_key"): unknown[] {
@@ -33,5 +39,8 @@ export function tokenValues(token: NewToken, type: "refresh" | "api_key"): unkno
     token.prefix ?? "",
     token.allowedTools ?? [],
     token.allowedModels ?? [],
+    token.parentId ?? null,
+    token.maxConcurrent ?? 0,
+    token.spendLimitMicros ?? null,
   ];
 }

@@ -62,3 +62,75 @@ export async function findUser(db: Queryable, id: string): Promise<User | undefi
   const { rows } = await db.query<UserRow>(`select ${userColumns} from users where id = $1`, [id]);
   return rows[0] && userOf(rows[0]);
 }
+
+/** A page of accounts, newest first, before a position. */
+export async function listUsers(
+  db: Queryable,
+  page: { before: { createdAt: string; id: string } | undefined; limit: number },
+): Promise<{ users: User[]; last: { createdAt: string; id: string } | undefined }> {
+  const { rows } = await db.query<UserRow & { position: string }>(
+    `select ${userColumns}, created_at::text as position from users
+     where $1::timestamptz is null or (created_at, id) < ($1::timestamptz, $2::uuid)
+     order by created_at desc, id desc limit $3`,
+    [page.before?.createdAt ?? null, page.before?.id ?? null, page.limit + 1],
+  );
+  const shown = rows.slice(0, page.limit);
+  const last = rows.length > page.limit ? shown.at(-1) : undefined;
+  return { users: shown.map(userOf), last: last && { createdAt: last.position, id: last.id } };
+}
+
+/** Changes an account; what is undefined stays. */
+export async function updateUser(
+  db: Queryable,
+  change: { id: string; role?: string; isActive?: boolean; name?: string },
+): Promise<{ before: User; after: User } | undefined> {
+  const { rows } = await db.query<UserRow>(`select ${userColumns} from users where id = $1 for update`, [change.id]);
+  const before = rows[0];
+  if (before === undefined) return undefined;
+  const updated = await db.query<UserRow>(
+    `update users set role = coalesce($2, role), is_active = coalesce($3, is_active), name = coalesce($4, name), updated_at = now()
+     where id = $1 returning ${userColumns}`,
+    [change.id, change.role ?? null, change.isActive ?? null, change.name ?? null],
+  );
+  return { before: userOf(before), after: userOf(updated.rows[0] as UserRow) };
+}
+
+/** How many active admins there are beside one account. */
+export async function countOtherAdmins(db: Queryable, userId: string): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    "select count(*)::int as count from users where role = 'admin' and is_active and id <> $1",
+    [userId],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/** An account's password hash. */
+export async function findPasswordHash(db: Queryable, id: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ password_hash: string }>("select password_hash from users where id = $1 and is_active", [id]);
+  return rows[0]?.password_hash;
+}
+
+/** Replaces the password hash that an account had when it was read; false when another change came first. */
+export async function replacePasswordHash(
+  db: Queryable,
+  change: { id: string; oldHash: string; newHash: string },
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    "update users set password_hash = $3, updated_at = now() where id = $1 and password_hash = $2 and is_active",
+    [change.id, change.oldHash, change.newHash],
+  );
+  return rowCount === 1;
+}
+
+/** Stores the first admin, unless an account with this address exists: that one is left as it is. Says whether it was stored. */
+export async function insertFirstAdmin(
+  db: Queryable,
+  user: { id: string; email: string; passwordHash: string },
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `insert into users (id, email, password_hash, name, role) values ($1, $2, $3, 'Administrator', 'admin')
+     on conflict (email) do nothing`,
+    [user.id, user.email, user.passwordHash],
+  );
+  return rowCount === 1;
+}

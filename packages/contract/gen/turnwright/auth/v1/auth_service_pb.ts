@@ -7,7 +7,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import { file_turnwright_auth_v1_access } from "./access_pb.ts";
-import type { User } from "./identity_pb.ts";
+import type { Session, User } from "./identity_pb.ts";
 import { file_turnwright_auth_v1_identity } from "./identity_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/auth_service.proto.
  */
 export const file_turnwright_auth_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEiYgoPUmVnaXN0ZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAIGIABEhYKBG5hbWUYAyABKAlCCLpIBXIDGMgBIjoKEFJlZ2lzdGVyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIkcKDExvZ2luUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQARj+ARIcCghwYXNzd29yZBgCIAEoCUIKukgHcgUQARiAASKMAQoNTG9naW5SZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSFQoNcmVmcmVzaF90b2tlbhgCIAEoCRISCgp0b2tlbl90eXBlGAMgASgJEhIKCmV4cGlyZXNfaW4YBCABKAUSJgoEdXNlchgFIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIjMKDlJlZnJlc2hSZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgCAiZgoPUmVmcmVzaFJlc3BvbnNlEhQKDGFjY2Vzc190b2tlbhgBIAEoCRIVCg1yZWZyZXNoX3Rva2VuGAIgASgJEhIKCnRva2VuX3R5cGUYAyABKAkSEgoKZXhwaXJlc19pbhgEIAEoBSIPCg1Mb2dvdXRSZXF1ZXN0IhAKDkxvZ291dFJlc3BvbnNlIhcKFUdldEN1cnJlbnRVc2VyUmVxdWVzdCJAChZHZXRDdXJyZW50VXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlcjL+BgoLQXV0aFNlcnZpY2US4AEKCFJlZ2lzdGVyEiMudHVybndyaWdodC5hdXRoLnYxLlJlZ2lzdGVyUmVxdWVzdBokLnR1cm53cmlnaHQuYXV0aC52MS5SZWdpc3RlclJlc3BvbnNlIogBqrsYZAjJARIOUkVHSVNURVJfRVJST1JCBGF1dGhKSXsiZW1haWwiOiJ5b3VAZXhhbXBsZS5jb20iLCJwYXNzd29yZCI6IlNlY3VyZVBhc3MxMjMiLCJuYW1lIjoiWW91ciBOYW1lIn2wuxgBgtPkkwIWOgEqIhEvdjEvYXV0aC9yZWdpc3RlchK6AQoFTG9naW4SIC50dXJud3JpZ2h0LmF1dGgudjEuTG9naW5SZXF1ZXN0GiEudHVybndyaWdodC5hdXRoLnYxLkxvZ2luUmVzcG9uc2UibKq7GEsSC0xPR0lOX0VSUk9SQgRhdXRoSjZ7ImVtYWlsIjoieW91QGV4YW1wbGUuY29tIiwicGFzc3dvcmQiOiJTZWN1cmVQYXNzMTIzIn2wuxgBgtPkkwITOgEqIg4vdjEvYXV0aC9sb2dpbhKoAQoHUmVmcmVzaBIiLnR1cm53cmlnaHQuYXV0aC52MS5SZWZyZXNoUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5SZWZyZXNoUmVzcG9uc2UiVKq7GDESDVJFRlJFU0hfRVJST1JCBGF1dGhKGnsicmVmcmVzaF90b2tlbiI6InJ0LeKApiJ9sLsYAYLT5JMCFToBKiIQL3YxL2F1dGgvcmVmcmVzaBKHAQoGTG9nb3V0EiEudHVybndyaWdodC5hdXRoLnYxLkxvZ291dFJlcXVlc3QaIi50dXJud3JpZ2h0LmF1dGgudjEuTG9nb3V0UmVzcG9uc2UiNqq7GBQSDExPR09VVF9FUlJPUkIEYXV0aLC7GAKC0+STAhQ6ASoiDy92MS9hdXRoL2xvZ291dBKZAQoOR2V0Q3VycmVudFVzZXISKS50dXJud3JpZ2h0LmF1dGgudjEuR2V0Q3VycmVudFVzZXJSZXF1ZXN0GioudHVybndyaWdodC5hdXRoLnYxLkdldEN1cnJlbnRVc2VyUmVzcG9uc2UiMJACAaq7GBISClVTRVJfRVJST1JCBGF1dGiwuxgCgtPkkwINEgsvdjEvYXV0aC9tZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvYXV0aF9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEiYgoPUmVnaXN0ZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAIGIABEhYKBG5hbWUYAyABKAlCCLpIBXIDGMgBIjoKEFJlZ2lzdGVyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIkcKDExvZ2luUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQARj+ARIcCghwYXNzd29yZBgCIAEoCUIKukgHcgUQARiAASKMAQoNTG9naW5SZXNwb25zZRIUCgxhY2Nlc3NfdG9rZW4YASABKAkSFQoNcmVmcmVzaF90b2tlbhgCIAEoCRISCgp0b2tlbl90eXBlGAMgASgJEhIKCmV4cGlyZXNfaW4YBCABKAUSJgoEdXNlchgFIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIjMKDlJlZnJlc2hSZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgCAiZgoPUmVmcmVzaFJlc3BvbnNlEhQKDGFjY2Vzc190b2tlbhgBIAEoCRIVCg1yZWZyZXNoX3Rva2VuGAIgASgJEhIKCnRva2VuX3R5cGUYAyABKAkSEgoKZXhwaXJlc19pbhgEIAEoBSIPCg1Mb2dvdXRSZXF1ZXN0IhAKDkxvZ291dFJlc3BvbnNlIhcKFUdldEN1cnJlbnRVc2VyUmVxdWVzdCJAChZHZXRDdXJyZW50VXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlciIVChNMaXN0U2Vzc2lvbnNSZXF1ZXN0IkUKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEi0KCHNlc3Npb25zGAEgAygLMhsudHVybndyaWdodC5hdXRoLnYxLlNlc3Npb24iNAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSHAoKc2Vzc2lvbl9pZBgBIAEoCUIIukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIl8KFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIkChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgq6SAdyBRABGIABEiAKDG5ld19wYXNzd29yZBgCIAEoCUIKukgHcgUQCBiAASIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlMrwLCgtBdXRoU2VydmljZRLgAQoIUmVnaXN0ZXISIy50dXJud3JpZ2h0LmF1dGgudjEuUmVnaXN0ZXJSZXF1ZXN0GiQudHVybndyaWdodC5hdXRoLnYxLlJlZ2lzdGVyUmVzcG9uc2UiiAGquxhkCMkBEg5SRUdJU1RFUl9FUlJPUkIEYXV0aEpJeyJlbWFpbCI6InlvdUBleGFtcGxlLmNvbSIsInBhc3N3b3JkIjoiU2VjdXJlUGFzczEyMyIsIm5hbWUiOiJZb3VyIE5hbWUifbC7GAGC0+STAhY6ASoiES92MS9hdXRoL3JlZ2lzdGVyEroBCgVMb2dpbhIgLnR1cm53cmlnaHQuYXV0aC52MS5Mb2dpblJlcXVlc3QaIS50dXJud3JpZ2h0LmF1dGgudjEuTG9naW5SZXNwb25zZSJsqrsYSxILTE9HSU5fRVJST1JCBGF1dGhKNnsiZW1haWwiOiJ5b3VAZXhhbXBsZS5jb20iLCJwYXNzd29yZCI6IlNlY3VyZVBhc3MxMjMifbC7GAGC0+STAhM6ASoiDi92MS9hdXRoL2xvZ2luEqgBCgdSZWZyZXNoEiIudHVybndyaWdodC5hdXRoLnYxLlJlZnJlc2hSZXF1ZXN0GiMudHVybndyaWdodC5hdXRoLnYxLlJlZnJlc2hSZXNwb25zZSJUqrsYMRINUkVGUkVTSF9FUlJPUkIEYXV0aEoaeyJyZWZyZXNoX3Rva2VuIjoicnQt4oCmIn2wuxgBgtPkkwIVOgEqIhAvdjEvYXV0aC9yZWZyZXNoEocBCgZMb2dvdXQSIS50dXJud3JpZ2h0LmF1dGgudjEuTG9nb3V0UmVxdWVzdBoiLnR1cm53cmlnaHQuYXV0aC52MS5Mb2dvdXRSZXNwb25zZSI2qrsYFBIMTE9HT1VUX0VSUk9SQgRhdXRosLsYAoLT5JMCFDoBKiIPL3YxL2F1dGgvbG9nb3V0EpwBCgxMaXN0U2Vzc2lvbnMSJy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSI5kAIBqrsYFRINU0VTU0lPTl9FUlJPUkIEYXV0aLC7GAKC0+STAhMSES92MS9hdXRoL3Nlc3Npb25zEqwBCg1SZXZva2VTZXNzaW9uEigudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSJGkAICqrsYFRINU0VTU0lPTl9FUlJPUkIEYXV0aLC7GAKC0+STAiAqHi92MS9hdXRoL3Nlc3Npb25zL3tzZXNzaW9uX2lkfRLtAQoOQ2hhbmdlUGFzc3dvcmQSKS50dXJud3JpZ2h0LmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GioudHVybndyaWdodC5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UigwGquxhfEg5QQVNTV09SRF9FUlJPUkIEYXV0aEpHeyJjdXJyZW50X3Bhc3N3b3JkIjoiU2VjdXJlUGFzczEyMyIsIm5ld19wYXNzd29yZCI6IkV2ZW5Nb3JlU2VjdXJlNDU2In2wuxgCgtPkkwIWOgEqIhEvdjEvYXV0aC9wYXNzd29yZBKZAQoOR2V0Q3VycmVudFVzZXISKS50dXJud3JpZ2h0LmF1dGgudjEuR2V0Q3VycmVudFVzZXJSZXF1ZXN0GioudHVybndyaWdodC5hdXRoLnYxLkdldEN1cnJlbnRVc2VyUmVzcG9uc2UiMJACAaq7GBISClVTRVJfRVJST1JCBGF1dGiwuxgCgtPkkwINEgsvdjEvYXV0aC9tZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The account to create.
@@ -281,6 +281,121 @@ export const GetCurrentUserResponseSchema: GenMessage<GetCurrentUserResponse> = 
   messageDesc(file_turnwright_auth_v1_auth_service, 9);
 
 /**
+ * Empty: the caller is known by the token.
+ *
+ * @generated from message turnwright.auth.v1.ListSessionsRequest
+ */
+export type ListSessionsRequest = Message<"turnwright.auth.v1.ListSessionsRequest"> & {
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 10);
+
+/**
+ * Sessions that hold.
+ *
+ * @generated from message turnwright.auth.v1.ListSessionsResponse
+ */
+export type ListSessionsResponse = Message<"turnwright.auth.v1.ListSessionsResponse"> & {
+  /**
+   * Up to 1,000, the one used last first.
+   *
+   * @generated from field: repeated turnwright.auth.v1.Session sessions = 1;
+   */
+  sessions: Session[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 11);
+
+/**
+ * The session to end.
+ *
+ * @generated from message turnwright.auth.v1.RevokeSessionRequest
+ */
+export type RevokeSessionRequest = Message<"turnwright.auth.v1.RevokeSessionRequest"> & {
+  /**
+   * UUID of the session.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.RevokeSessionRequest.
+ * Use `create(RevokeSessionRequestSchema)` to create a new message.
+ */
+export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 12);
+
+/**
+ * Empty.
+ *
+ * @generated from message turnwright.auth.v1.RevokeSessionResponse
+ */
+export type RevokeSessionResponse = Message<"turnwright.auth.v1.RevokeSessionResponse"> & {
+};
+
+/**
+ * Describes the message turnwright.auth.v1.RevokeSessionResponse.
+ * Use `create(RevokeSessionResponseSchema)` to create a new message.
+ */
+export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 13);
+
+/**
+ * The old password proves that it is the owner who asks.
+ *
+ * @generated from message turnwright.auth.v1.ChangePasswordRequest
+ */
+export type ChangePasswordRequest = Message<"turnwright.auth.v1.ChangePasswordRequest"> & {
+  /**
+   * The password that holds now.
+   *
+   * @generated from field: string current_password = 1;
+   */
+  currentPassword: string;
+
+  /**
+   * 8 to 128 characters, other than the one that holds now.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ChangePasswordRequest.
+ * Use `create(ChangePasswordRequestSchema)` to create a new message.
+ */
+export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 14);
+
+/**
+ * Empty: log in again.
+ *
+ * @generated from message turnwright.auth.v1.ChangePasswordResponse
+ */
+export type ChangePasswordResponse = Message<"turnwright.auth.v1.ChangePasswordResponse"> & {
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ChangePasswordResponse.
+ * Use `create(ChangePasswordResponseSchema)` to create a new message.
+ */
+export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_auth_service, 15);
+
+/**
  * Accounts and logins.
  *
  * @generated from service turnwright.auth.v1.AuthService
@@ -325,6 +440,36 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof LogoutRequestSchema;
     output: typeof LogoutResponseSchema;
+  },
+  /**
+   * The caller's live sessions, the one used last first.
+   *
+   * @generated from rpc turnwright.auth.v1.AuthService.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * End one of the caller's sessions; its tokens stop working everywhere within a second.
+   *
+   * @generated from rpc turnwright.auth.v1.AuthService.RevokeSession
+   */
+  revokeSession: {
+    methodKind: "unary";
+    input: typeof RevokeSessionRequestSchema;
+    output: typeof RevokeSessionResponseSchema;
+  },
+  /**
+   * Change the caller's password. All sessions of the account end, this one too; API keys stay.
+   *
+   * @generated from rpc turnwright.auth.v1.AuthService.ChangePassword
+   */
+  changePassword: {
+    methodKind: "unary";
+    input: typeof ChangePasswordRequestSchema;
+    output: typeof ChangePasswordResponseSchema;
   },
   /**
    * The account of the caller.

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/identity.proto.
  */
 export const file_turnwright_auth_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSKiAgoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItEBCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEh8KBG5hbWUYAyABKAlCEbpIDnIMkgIJWW91ciBOYW1lEhoKBHJvbGUYBCABKAlCDLpICXIHkgIEdXNlchIRCglpc19hY3RpdmUYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAizgIKBkFwaUtleRIKCgJpZBgBIAEoCRIYCgRuYW1lGAIgASgJQgq6SAdyBZICAmNpEg4KBnByZWZpeBgDIAEoCRIVCg1hbGxvd2VkX3Rvb2xzGAQgAygJEhYKDmFsbG93ZWRfbW9kZWxzGAUgAygJEh0KFXJhdGVfbGltaXRfcGVyX21pbnV0ZRgGIAEoBRIaChJyYXRlX2xpbWl0X3Blcl9kYXkYByABKAUSLgoKZXhwaXJlc19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppc19yZXZva2VkGAogASgIEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKm4KCVRva2VuVHlwZRIaChZUT0tFTl9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRVE9LRU5fVFlQRV9BQ0NFU1MQARIWChJUT0tFTl9UWVBFX1JFRlJFU0gQAhIWChJUT0tFTl9UWVBFX0FQSV9LRVkQAypLCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESDQoJUk9MRV9VU0VSEAISDgoKUk9MRV9BR0VOVBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSLaAgoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAIi0QEKBFVzZXISCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSHwoEbmFtZRgDIAEoCUIRukgOcgySAglZb3VyIE5hbWUSGgoEcm9sZRgEIAEoCUIMukgJcgeSAgR1c2VyEhEKCWlzX2FjdGl2ZRgFIAEoCBIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLLAwoGQXBpS2V5EgoKAmlkGAEgASgJEhgKBG5hbWUYAiABKAlCCrpIB3IFkgICY2kSDgoGcHJlZml4GAMgASgJEhUKDWFsbG93ZWRfdG9vbHMYBCADKAkSFgoOYWxsb3dlZF9tb2RlbHMYBSADKAkSHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAYgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgHIAEoBRIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX3Jldm9rZWQYCiABKAgSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObWF4X2NvbmN1cnJlbnQYDCABKAUSLAoPc3BlbmRfbGltaXRfdXNkGA0gASgBQg66SAsSCUkAAAAAAAAUQEgAiAEBEiEKCXNwZW50X3VzZBgOIAEoAUIOukgLEglJjSjtDb4wiT9CEgoQX3NwZW5kX2xpbWl0X3VzZCK7AQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX2N1cnJlbnQYBSABKAgqbgoJVG9rZW5UeXBlEhoKFlRPS0VOX1RZUEVfVU5TUEVDSUZJRUQQABIVChFUT0tFTl9UWVBFX0FDQ0VTUxABEhYKElRPS0VOX1RZUEVfUkVGUkVTSBACEhYKElRPS0VOX1RZUEVfQVBJX0tFWRADKksKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARINCglST0xFX1VTRVIQAhIOCgpST0xFX0FHRU5UEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * The verified caller, with the policy of its token. Travels inside the internal token.
@@ -83,6 +83,20 @@ export type Identity = Message<"turnwright.auth.v1.Identity"> & {
    * @generated from field: google.protobuf.Timestamp expires_at = 9;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * Requests and streams that may be under way at once; 0: without limit.
+   *
+   * @generated from field: int32 max_concurrent = 10;
+   */
+  maxConcurrent: number;
+
+  /**
+   * What the token may spend on models in all, in millionths of a US dollar; 0: without ceiling.
+   *
+   * @generated from field: int64 spend_limit_micros = 11 [jstype = JS_NUMBER];
+   */
+  spendLimitMicros: bigint;
 };
 
 /**
@@ -237,6 +251,27 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 11;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Requests and streams that may be under way at once; 0: without limit.
+   *
+   * @generated from field: int32 max_concurrent = 12;
+   */
+  maxConcurrent: number;
+
+  /**
+   * What the key may spend on models in all, in US dollars; unset: without ceiling.
+   *
+   * @generated from field: optional double spend_limit_usd = 13;
+   */
+  spendLimitUsd?: number | undefined;
+
+  /**
+   * What the key has spent so far, running requests included, in US dollars.
+   *
+   * @generated from field: double spent_usd = 14;
+   */
+  spentUsd: number;
 };
 
 /**
@@ -245,6 +280,55 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
  */
 export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 2);
+
+/**
+ * A login that is refreshed for as long as it is used.
+ *
+ * @generated from message turnwright.auth.v1.Session
+ */
+export type Session = Message<"turnwright.auth.v1.Session"> & {
+  /**
+   * UUID; stays the same when the session is refreshed.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When the user logged in.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 2;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When the session was last refreshed or used, to the minute.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 3;
+   */
+  lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * When it ends unless it is refreshed before.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 4;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Whether the call came with this session's own token.
+   *
+   * @generated from field: bool is_current = 5;
+   */
+  isCurrent: boolean;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.Session.
+ * Use `create(SessionSchema)` to create a new message.
+ */
+export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_identity, 3);
 
 /**
  * What kind of credential a token is. One kind never passes for another.

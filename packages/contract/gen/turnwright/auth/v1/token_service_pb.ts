@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QylgQKDFRva2VuU2VydmljZRJtCg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJ5ChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIHkAIBsLsYBBKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIj0KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEhEKCXRva2VuX2lkcxgBIAMoCRIPCgdrZXlfaWRzGAIgAygJIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAky4gYKDFRva2VuU2VydmljZRJtCg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJ5ChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJzCg9MaXN0UmV2b2NhdGlvbnMSKi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXNwb25zZSIHkAIBsLsYBBLUAQoQUm90YXRlU2lnbmluZ0tleRIrLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVxdWVzdBosLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVzcG9uc2UiZaq7GDUSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbkoZeyJyZXRpcmVfcHJldmlvdXMiOmZhbHNlfbC7GAOC0+STAiI6ASoiHS92MS9hZG1pbi9zaWduaW5nLWtleXMvcm90YXRlEpsCCgdHZXRKd2tzEiIudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXF1ZXN0GiMudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSLGAZACAaq7GJwBEgpKV0tTX0VSUk9SGAFCBGF1dGhShQF7ImtleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6IkVkMjU1MTkiLCJhbGciOiJFZERTQSIsInVzZSI6InNpZyIsImtpZCI6IjAxOTg1ZjNjIiwieCI6IjExcVlBWUt4Q3JmVlNfN1R5V1FIT2c3aGN2UGFwaU1scndJYWFQY0hVUm8ifV19sLsYAYLT5JMCGBIWLy53ZWxsLWtub3duL2p3a3MuanNvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * A public credential.
@@ -176,6 +176,104 @@ export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 5);
 
 /**
+ * Which stretch of time is asked for.
+ *
+ * @generated from message turnwright.auth.v1.ListRevocationsRequest
+ */
+export type ListRevocationsRequest = Message<"turnwright.auth.v1.ListRevocationsRequest"> & {
+  /**
+   * Seconds to look back, 1 to 600.
+   *
+   * @generated from field: int32 seconds = 1;
+   */
+  seconds: number;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListRevocationsRequest.
+ * Use `create(ListRevocationsRequestSchema)` to create a new message.
+ */
+export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 6);
+
+/**
+ * Credentials that ended in that time, by the database's clock.
+ *
+ * @generated from message turnwright.auth.v1.ListRevocationsResponse
+ */
+export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocationsResponse"> & {
+  /**
+   * The `token_id` of their identities.
+   *
+   * @generated from field: repeated string token_ids = 1;
+   */
+  tokenIds: string[];
+
+  /**
+   * Ids of the keys that verify tokens now: who holds another one must let go of it.
+   *
+   * @generated from field: repeated string key_ids = 2;
+   */
+  keyIds: string[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListRevocationsResponse.
+ * Use `create(ListRevocationsResponseSchema)` to create a new message.
+ */
+export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 7);
+
+/**
+ * What becomes of the keys before.
+ *
+ * @generated from message turnwright.auth.v1.RotateSigningKeyRequest
+ */
+export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningKeyRequest"> & {
+  /**
+   * True when a key may be known to others: it verifies nothing from now on, so that every access token has to be renewed.
+   *
+   * @generated from field: bool retire_previous = 1;
+   */
+  retirePrevious: boolean;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.RotateSigningKeyRequest.
+ * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
+ */
+export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 8);
+
+/**
+ * The keys after the rotation.
+ *
+ * @generated from message turnwright.auth.v1.RotateSigningKeyResponse
+ */
+export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigningKeyResponse"> & {
+  /**
+   * Id of the key that signs now.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * Ids of all keys that verify, that one first.
+   *
+   * @generated from field: repeated string key_ids = 2;
+   */
+  keyIds: string[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.RotateSigningKeyResponse.
+ * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
+ */
+export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 9);
+
+/**
  * Internal tokens: what a caller's identity travels in between services.
  *
  * @generated from service turnwright.auth.v1.TokenService
@@ -201,6 +299,26 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof MintInternalTokenRequestSchema;
     output: typeof MintInternalTokenResponseSchema;
+  },
+  /**
+   * What ended lately: for those who may have missed a broadcast. PostgreSQL is the authority.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.ListRevocations
+   */
+  listRevocations: {
+    methodKind: "unary";
+    input: typeof ListRevocationsRequestSchema;
+    output: typeof ListRevocationsResponseSchema;
+  },
+  /**
+   * Sign with a new key from now on. The keys before it verify until the tokens that they signed have ended, or not any more.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.RotateSigningKey
+   */
+  rotateSigningKey: {
+    methodKind: "unary";
+    input: typeof RotateSigningKeyRequestSchema;
+    output: typeof RotateSigningKeyResponseSchema;
   },
   /**
    * The public keys that verify Turnwright's tokens, as a JSON Web Key Set.

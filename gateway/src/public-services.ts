@@ -1,0 +1,18 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { UsageService } from "@turnwright/contract/auth/v1/usage_service";
+import { UserService } from "@turnwright/contract/auth/v1/user_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+
+/** The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word here. */
+export const publicServices = {
+  auth: [AuthService, ApiKeyService, UsageService, UserService, TokenService],
+  conversation: [ConversationService],
+  agent: [AgentService, CompletionService],
+  tools: [ToolService],
+} as const satisfies Record<string, readonly DescService[]>;

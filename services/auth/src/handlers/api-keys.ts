@@ -1,0 +1,79 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { appendAudit } from "@turnwright/platform/audit-log";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
+import { transaction } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { keyPolicy } from "../api-key-policy.ts";
+import { hashToken, keyPrefix, newApiKey } from "../opaque-tokens.ts";
+import { insertApiKey, type KeyScope, listApiKeys, replaceApiKeySecret, revokeApiKey } from "../store/api-keys.ts";
+import { type AuthDeps, announce } from "./deps.ts";
+
+const noSuchKey = () => fail(ErrorReason.NOT_FOUND, "There is no such API key.", { param: "api_key_id" });
+
+/** A key manages itself and what it created: another key of its owner may allow more than it does. */
+function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
+  return { userId, throughKey: tokenType === TokenType.API_KEY ? tokenId : undefined };
+}
+
+/** API keys of the caller. */
+export function apiKeyHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
+  return {
+    async createApiKey(request, ctx) {
+      const identity = requireIdentity(ctx);
+      const policy = keyPolicy(identity, request);
+      const key = newApiKey();
+      const id = uuidv7();
+      const { name } = request;
+      const apiKey = await transaction(pool, async (tx) => {
+        const created = await insertApiKey(tx, {
+          ...policy,
+          id,
+          userId: identity.userId,
+          familyId: id,
+          tokenHash: hashToken(key),
+          name,
+          prefix: keyPrefix(key),
+        });
+        const { allowedTools, allowedModels } = policy;
+        const details = { name, allowed_tools: allowedTools, allowed_models: allowedModels };
+        await appendAudit(tx, ctx, { action: "api_key.created", outcome: "success", subject: id, details });
+        return created;
+      });
+      return { apiKey, key };
+    },
+
+    async listApiKeys(_request, ctx) {
+      return { apiKeys: await listApiKeys(pool, scopeOf(requireIdentity(ctx))) };
+    },
+
+    async rotateApiKey({ apiKeyId }, ctx) {
+      const scope = scopeOf(requireIdentity(ctx));
+      const key = newApiKey();
+      const apiKey = await transaction(pool, async (tx) => {
+        const rotated = await replaceApiKeySecret(tx, scope, { id: apiKeyId, tokenHash: hashToken(key), prefix: keyPrefix(key) });
+        if (rotated === undefined) throw noSuchKey();
+        await appendAudit(tx, ctx, { action: "api_key.rotated", outcome: "success", subject: apiKeyId });
+        return rotated;
+      });
+      await announce(bus, [apiKeyId]);
+      return { apiKey, key };
+    },
+
+    async revokeApiKey({ apiKeyId }, ctx) {
+      const scope = scopeOf(requireIdentity(ctx));
+      const { apiKey, ended } = await transaction(pool, async (tx) => {
+        const revoked = await revokeApiKey(tx, scope, apiKeyId);
+        if (revoked === undefined) throw noSuchKey();
+        for (const subject of revoked.ended) {
+          await appendAudit(tx, ctx, { action: "api_key.revoked", outcome: "success", subject });
+        }
+        return revoked;
+      });
+      await announce(bus, ended);
+      return { apiKey };
+    },
+  };
+}

@@ -1,0 +1,159 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { type AccessTokenKey, signAccessToken } from "@turnwright/platform/access-token";
+import { appendAudit } from "@turnwright/platform/audit-log";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity";
+import { transaction } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { beginLogin } from "../login-limits.ts";
+import { hashToken, newRefreshToken } from "../opaque-tokens.ts";
+import {
+  findRetriedRefresh,
+  hasSession,
+  insertSession,
+  listSessions,
+  revokeAllSessions,
+  revokeReusedFamily,
+  revokeSession,
+  rotateRefreshToken,
+} from "../store/sessions.ts";
+import { findPasswordHash, findUser, findUserByEmail, insertUser, replacePasswordHash } from "../store/users.ts";
+import { type AuthDeps, announce, requireSession } from "./deps.ts";
+
+/** Registration, login, sessions. */
+export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
+  const { config, pool, passwords, bus } = deps;
+  const accessKey = (): AccessTokenKey => (config.JWT_SECRET === undefined ? deps.keys.current() : { secret: config.JWT_SECRET });
+  const issue = async (session: { userId: string; sessionId: string; role: string }) => ({
+    accessToken: await signAccessToken(accessKey(), { ...session, expiresAt: Date.now() + config.JWT_ACCESS_TTL }),
+    tokenType: "Bearer",
+    expiresIn: Math.floor(config.JWT_ACCESS_TTL / 1000),
+  });
+  const refreshEnd = () => new Date(Date.now() + config.JWT_REFRESH_TTL);
+
+  return {
+    async register({ email, password, name }, ctx) {
+      const passwordHash = await passwords.hash(password);
+      const id = uuidv7();
+      const user = await transaction(pool, async (tx) => {
+        const created = await insertUser(tx, { id, email: email.toLowerCase(), passwordHash, name });
+        await appendAudit(tx, ctx, { action: "user.registered", outcome: "success", subject: id, actorId: id });
+        return created;
+      });
+      return { user };
+    },
+
+    async login({ email, password }, ctx) {
+      const attempt = await beginLogin(pool, email.toLowerCase(), ctx.requestHeader.get(clientAddressHeader) ?? "");
+      const found = await findUserByEmail(pool, email.toLowerCase());
+      const fits = await passwords.verify(found?.passwordHash, password);
+      if (!fits || found === undefined || !found.user.isActive) {
+        const actorId = found?.user.id ?? "";
+        await appendAudit(pool, ctx, { action: "session.created", outcome: "failure", actorId, subject: actorId });
+        throw fail(ErrorReason.INVALID_CREDENTIALS, "Email or password is wrong.");
+      }
+      const { user } = found;
+      const sessionId = uuidv7();
+      const refreshToken = newRefreshToken();
+      await transaction(pool, async (tx) => {
+        await insertSession(tx, {
+          id: uuidv7(),
+          userId: user.id,
+          familyId: sessionId,
+          tokenHash: hashToken(refreshToken),
+          expiresAt: refreshEnd(),
+          perMinute: config.RATE_LIMIT_PER_MINUTE,
+          perDay: config.RATE_LIMIT_PER_DAY,
+        });
+        await appendAudit(tx, ctx, { action: "session.created", outcome: "success", actorId: user.id, subject: sessionId });
+      });
+      await attempt.forgive();
+      return { ...(await issue({ userId: user.id, sessionId, role: user.role })), refreshToken, user };
+    },
+
+    async refresh({ refreshToken: presented }, ctx) {
+      const refreshToken = deps.refreshChild(presented);
+      const oldHash = hashToken(presented);
+      const newHash = hashToken(refreshToken);
+      const session =
+        (await rotateRefreshToken(pool, { oldHash, id: uuidv7(), newHash, expiresAt: refreshEnd() })) ??
+        (await findRetriedRefresh(pool, { oldHash, newHash }));
+      if (session !== undefined) return { ...(await issue(session)), refreshToken };
+      const ended = await transaction(pool, async (tx) => {
+        const reused = await revokeReusedFamily(tx, oldHash);
+        if (reused !== undefined) {
+          const { userId: actorId, sessionId: subject } = reused;
+          await appendAudit(tx, ctx, { action: "session.refresh_token_reused", outcome: "failure", actorId, subject });
+        }
+        return reused;
+      });
+      if (ended !== undefined) await announce(bus, [ended.sessionId]);
+      throw fail(ErrorReason.INVALID_REFRESH_TOKEN, "The refresh token is not valid.", { param: "refresh_token" });
+    },
+
+    async logout(_request, ctx) {
+      const { userId, tokenId } = requireSession(ctx);
+      await transaction(pool, async (tx) => {
+        await revokeSession(tx, { userId, sessionId: tokenId });
+        await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: tokenId });
+      });
+      await announce(bus, [tokenId]);
+      return {};
+    },
+
+    async getCurrentUser(_request, ctx) {
+      const user = await findUser(pool, requireIdentity(ctx).userId);
+      if (user === undefined) throw fail(ErrorReason.NOT_FOUND, "The account does not exist any more.");
+      return { user };
+    },
+
+    async listSessions(_request, ctx) {
+      const { userId, tokenId } = requireSession(ctx);
+      const sessions = await listSessions(pool, userId);
+      for (const session of sessions) session.isCurrent = session.id === tokenId;
+      return { sessions };
+    },
+
+    async revokeSession({ sessionId }, ctx) {
+      const { userId } = requireSession(ctx);
+      const ended = await transaction(pool, async (tx) => {
+        const wasLive = await revokeSession(tx, { userId, sessionId });
+        if (wasLive) await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: sessionId });
+        return wasLive;
+      });
+      if (ended) await announce(bus, [sessionId]);
+      else if (!(await hasSession(pool, { userId, sessionId }))) {
+        throw fail(ErrorReason.NOT_FOUND, "There is no such session.", { param: "session_id" });
+      }
+      return {};
+    },
+
+    async changePassword({ currentPassword, newPassword }, ctx) {
+      const { userId } = requireSession(ctx);
+      if (currentPassword === newPassword) {
+        throw fail(ErrorReason.INVALID_REQUEST, "new_password: must differ from the one that holds now", {
+          param: "new_password",
+        });
+      }
+      const attempt = await beginLogin(pool, userId, ctx.requestHeader.get(clientAddressHeader) ?? "");
+      const oldHash = await findPasswordHash(pool, userId);
+      if (!(await passwords.verify(oldHash, currentPassword)) || oldHash === undefined) {
+        await appendAudit(pool, ctx, { action: "password.changed", outcome: "failure", subject: userId });
+        throw fail(ErrorReason.INVALID_CREDENTIALS, "current_password: is wrong", { param: "current_password" });
+      }
+      const newHash = await passwords.hash(newPassword);
+      const ended = await transaction(pool, async (tx) => {
+        if (!(await replacePasswordHash(tx, { id: userId, oldHash, newHash }))) {
+          throw fail(ErrorReason.CONFLICT, "The password was changed at the same time; log in again.");
+        }
+        const sessions = await revokeAllSessions(tx, userId);
+        await appendAudit(tx, ctx, { action: "password.changed", outcome: "success", subject: userId });
+        return sessions;
+      });
+      await attempt.forgive();
+      await announce(bus, ended);
+      return {};
+    },
+  };
+}

@@ -1,0 +1,35 @@
+import type { HandlerContext } from "@connectrpc/connect";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import type { AccessToken } from "@turnwright/platform/access-token";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
+import type { Bus } from "@turnwright/platform/ports/bus";
+import { publishRevocation } from "@turnwright/platform/revocations";
+import type pg from "pg";
+import type { AuthConfig } from "../config.ts";
+import type { RefreshChild } from "../opaque-tokens.ts";
+import type { Passwords } from "../passwords.ts";
+import type { SigningKeys } from "../signing-keys.ts";
+
+/** What the handlers stand on. */
+export interface AuthDeps {
+  readonly config: AuthConfig;
+  readonly pool: pg.Pool;
+  readonly bus: Bus;
+  readonly passwords: Passwords;
+  readonly keys: SigningKeys;
+  readonly refreshChild: RefreshChild;
+  readonly verifyAccessToken: (token: string) => Promise<AccessToken>;
+}
+
+/** Tells everybody at once of credentials that ended; who misses it reads it from the database within a second. */
+export async function announce(bus: Bus, tokenIds: readonly string[]): Promise<void> {
+  await Promise.all(tokenIds.map((tokenId) => publishRevocation(bus, tokenId)));
+}
+
+/** The caller, who must have logged in: what concerns the account itself is not for keys that lie about in programs. */
+export function requireSession(ctx: HandlerContext): Identity {
+  const identity = requireIdentity(ctx);
+  if (identity.tokenType === TokenType.ACCESS) return identity;
+  throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login: an API key may not manage the account.");
+}

@@ -1,0 +1,64 @@
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { appendAudit } from "@turnwright/platform/audit-log";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { signInternalToken } from "@turnwright/platform/tokens";
+import { hashToken, isApiKey } from "../opaque-tokens.ts";
+import { useApiKey, useCredentialById } from "../store/credentials.ts";
+import { listRevocations } from "../store/revocations.ts";
+import { type AuthDeps, requireSession } from "./deps.ts";
+
+const internalTokenMs = 300_000;
+
+/** Internal tokens, public keys, and what ended lately. */
+export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> {
+  const { pool, keys } = deps;
+  const mint = async (identity: Identity) => {
+    const end = identity.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(identity.expiresAt);
+    const expiresAt = Math.floor(Math.min(Date.now() + internalTokenMs, end) / 1000);
+    const internalToken = await signInternalToken(keys.current(), identity, expiresAt);
+    return { internalToken, identity, expiresAt: timestampFromMs(expiresAt * 1000) };
+  };
+  const keyIds = () => keys.publicKeys().keys.map((key) => key.kid ?? "");
+
+  return {
+    async exchangeToken({ token }) {
+      if (token.startsWith("sk-")) {
+        const identity = isApiKey(token) ? await useApiKey(pool, hashToken(token)) : undefined;
+        if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
+        return mint(identity);
+      }
+      const access = await deps.verifyAccessToken(token);
+      const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId });
+      if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
+      // The caller holds an access token: that one's end counts, not the session's.
+      identity.expiresAt = timestampFromMs(access.expiresAt);
+      return mint(identity);
+    },
+
+    async mintInternalToken({ userId, tokenId }) {
+      const identity = await useCredentialById(pool, { userId, tokenId });
+      if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+      return mint(identity);
+    },
+
+    async listRevocations({ seconds }) {
+      return { tokenIds: await listRevocations(pool, seconds), keyIds: keyIds() };
+    },
+
+    async rotateSigningKey({ retirePrevious }, ctx) {
+      requireSession(ctx);
+      await keys.rotate({ retirePrevious });
+      const keyId = keys.current().kid;
+      const details = { retire_previous: retirePrevious };
+      await appendAudit(pool, ctx, { action: "signing_key.rotated", outcome: "success", subject: keyId, details });
+      return { keyId, keyIds: keyIds() };
+    },
+
+    async getJwks() {
+      return { keys: keys.publicKeys().keys as never };
+    },
+  };
+}

@@ -1,0 +1,86 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import { TokenType } from "@turnwright/contract/auth/v1/identity";
+import type { SpendService, UsageRecord, UsageService } from "@turnwright/contract/auth/v1/usage_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
+import { transaction } from "@turnwright/platform/postgres";
+import { listUsage, recordUsage, reserveSpend, settleReservation, type Usage } from "../store/spend.ts";
+import type { AuthDeps } from "./deps.ts";
+
+function dayOf(text: string, param: string): string | undefined {
+  if (text === "") return undefined;
+  const date = new Date(`${text}T00:00:00Z`);
+  if (!Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)) return text;
+  throw fail(ErrorReason.INVALID_REQUEST, `${param}: there is no day ${text}`, { param });
+}
+
+/** What the caller's tokens used. */
+export function usageHandlers({ pool }: Pick<AuthDeps, "pool">): ServiceImpl<typeof UsageService> {
+  return {
+    async getUsage({ start, end }, ctx) {
+      const { userId, tokenId, tokenType } = requireIdentity(ctx);
+      const rows = await listUsage(pool, {
+        userId,
+        tokenId: tokenType === TokenType.API_KEY ? tokenId : undefined,
+        start: dayOf(start, "start"),
+        end: dayOf(end, "end"),
+      });
+      const total = { requests: 0n, promptTokens: 0n, completionTokens: 0n, costUsd: 0 };
+      let micros = 0;
+      const usage = rows.map(({ requests, promptTokens, completionTokens, costMicros, ...row }) => {
+        const counts = {
+          requests: BigInt(requests),
+          promptTokens: BigInt(promptTokens),
+          completionTokens: BigInt(completionTokens),
+        };
+        total.requests += counts.requests;
+        total.promptTokens += counts.promptTokens;
+        total.completionTokens += counts.completionTokens;
+        micros += costMicros;
+        return { ...row, ...counts, costUsd: costMicros / 1e6 };
+      });
+      return { usage, total: { ...total, costUsd: micros / 1e6 } };
+    },
+  };
+}
+
+function usageOf(record: UsageRecord): Usage {
+  return {
+    userId: record.userId,
+    tokenId: record.tokenId,
+    model: record.model.replaceAll("\0", ""),
+    requests: Number(record.requests),
+    promptTokens: Number(record.promptTokens),
+    completionTokens: Number(record.completionTokens),
+    costMicros: Number(record.costMicros),
+  };
+}
+
+/** Ceilings and the record of usage, for the orchestrator. */
+export function spendHandlers({ pool }: Pick<AuthDeps, "pool">): ServiceImpl<typeof SpendService> {
+  return {
+    async reserveSpend({ reservationId: id, amountMicros, ttlSeconds }, ctx) {
+      const { userId, tokenId } = requireIdentity(ctx);
+      const reservation = { id, userId, tokenId, amountMicros: Number(amountMicros), ttlSeconds };
+      const granted = await reserveSpend(pool, reservation);
+      if (granted === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The key has ended or has no ceiling.");
+      if (granted === 0) throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
+      return { grantedMicros: BigInt(granted) };
+    },
+
+    async settleSpend({ reservationId: id, usage }) {
+      if (usage === undefined) throw fail(ErrorReason.INVALID_REQUEST, "usage: is required", { param: "usage" });
+      const record = usageOf(usage);
+      await transaction(pool, async (tx) => {
+        const settled = await settleReservation(tx, { id, tokenId: record.tokenId, costMicros: record.costMicros });
+        if (settled) await recordUsage(tx, [record]);
+      });
+      return {};
+    },
+
+    async recordUsage({ records }) {
+      await recordUsage(pool, records.map(usageOf));
+      return {};
+    },
+  };
+}

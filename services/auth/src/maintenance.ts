@@ -1,0 +1,42 @@
+import type { Logger } from "@turnwright/platform/logger";
+import type pg from "pg";
+import type { SigningKeys } from "./signing-keys.ts";
+import { pruneAttempts } from "./store/login-attempts.ts";
+import { pruneRevocations } from "./store/revocations.ts";
+import { lapseReservations } from "./store/spend.ts";
+
+const keysMs = 5_000;
+const pruneMs = 60_000;
+
+/**
+ * Keeps the service's state in order: takes over other replicas' signing keys, lets reservations lapse, forgets what is over. Every replica does
+ * it; each step is one statement that does no harm twice. Gives the function that ends it.
+ */
+export function startMaintenance(deps: { pool: pg.Pool; keys: SigningKeys; logger: Logger }): () => void {
+  const { pool, keys, logger } = deps;
+  const guarded = (name: string, work: () => Promise<void>) => () => {
+    work().catch((error: unknown) => logger.warn({ err: error, step: name }, "maintenance failed"));
+  };
+  const timers = [
+    setInterval(
+      guarded("signing keys", () => keys.refresh()),
+      keysMs,
+    ),
+    setInterval(
+      guarded("reservations", () => lapseReservations(pool)),
+      pruneMs,
+    ),
+    setInterval(
+      guarded("revocations", () => pruneRevocations(pool)),
+      pruneMs,
+    ),
+    setInterval(
+      guarded("login attempts", () => pruneAttempts(pool)),
+      pruneMs,
+    ),
+  ];
+  for (const timer of timers) timer.unref();
+  return () => {
+    for (const timer of timers) clearInterval(timer);
+  };
+}

@@ -1,0 +1,42 @@
+import type { Queryable } from "@turnwright/platform/postgres";
+
+const windowMinutes = 15;
+
+/** Counts an attempt as failed under each key, atomically, and gives the failures of the running quarter of an hour in the keys' order. */
+export async function countAttempt(db: Queryable, keys: readonly Buffer[]): Promise<number[]> {
+  const { rows } = await db.query<{ key: Buffer; failures: number }>(
+    `insert into login_attempts as a (key, failures)
+     select key, 1 from unnest($1::bytea[]) as key order by key
+     on conflict (key) do update set
+       failures = case when a.window_start < now() - make_interval(mins => $2) then 1 else a.failures + 1 end,
+       window_start = case when a.window_start < now() - make_interval(mins => $2) then now() else a.window_start end
+     returning key, failures`,
+    [keys, windowMinutes],
+  );
+  return keys.map((key) => rows.find((row) => row.key.equals(key))?.failures ?? 0);
+}
+
+/** Takes an attempt that succeeded back; under `cleared` nothing stays counted. */
+export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; counted: readonly Buffer[] }): Promise<void> {
+  await db.query(
+    `with cleared as (delete from login_attempts where key = $1)
+     update login_attempts set failures = failures - 1
+     where key in (select key from login_attempts where key = any($2::bytea[]) order by key for update) and failures > 0`,
+    [keys.cleared, keys.counted],
+  );
+}
+
+/** Seconds until the window of a key ends. */
+export async function secondsLeft(db: Queryable, key: Buffer): Promise<number> {
+  const { rows } = await db.query<{ seconds: number }>(
+    `select ceil(extract(epoch from window_start + make_interval(mins => $2) - now()))::int as seconds
+     from login_attempts where key = $1`,
+    [key, windowMinutes],
+  );
+  return Math.max(1, rows[0]?.seconds ?? 1);
+}
+
+/** Forgets windows that are over. */
+export async function pruneAttempts(db: Queryable): Promise<void> {
+  await db.query("delete from login_attempts where window_start < now() - make_interval(mins => $1)", [windowMinutes]);
+}
