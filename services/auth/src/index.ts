@@ -1,4 +1,5 @@
 import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
+import { ConfigError } from "@turnwright/platform/env";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { RunningService } from "@turnwright/platform/service";
@@ -22,7 +23,9 @@ export interface Auth extends RunningService {
 
 async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords: Passwords; logger: Logger }): Promise<void> {
   const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = deps.config;
-  if (email === undefined || password === undefined) return;
+  if (email === undefined && password === undefined) return;
+  if (email === undefined) throw new ConfigError(["ADMIN_EMAIL: is required together with ADMIN_PASSWORD"]);
+  if (password === undefined) throw new ConfigError(["ADMIN_PASSWORD: is required together with ADMIN_EMAIL"]);
   const passwordHash = await deps.passwords.hash(password);
   const isNew = await insertFirstAdmin(deps.pool, { id: uuidv7(), email: email.toLowerCase(), passwordHash });
   if (isNew) deps.logger.info("the first admin account was created");

@@ -1,0 +1,123 @@
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
+import { UserService } from "@turnwright/contract/auth/v1/user_service";
+import { loadConfig } from "@turnwright/platform/env";
+import { reasonName, reasonOf } from "@turnwright/platform/errors";
+import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import type { Bus } from "@turnwright/platform/ports/bus";
+import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
+import { createPool } from "@turnwright/platform/postgres";
+import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
+import { createTestDatabase } from "@turnwright/testing/database";
+import type pg from "pg";
+import { type Auth, authConfig, createAuth } from "./index.ts";
+
+const meshSecret = "a-secret-of-32-characters-for-tests";
+
+/** What a caller can do. */
+export interface Caller {
+  readonly auth: Client<typeof AuthService>;
+  readonly keys: Client<typeof ApiKeyService>;
+  readonly users: Client<typeof UserService>;
+  readonly usage: Client<typeof UsageService>;
+  readonly spend: Client<typeof SpendService>;
+  readonly tokens: Client<typeof TokenService>;
+}
+
+/** A user who has logged in. */
+export interface Person extends Caller {
+  readonly userId: string;
+  readonly email: string;
+  readonly accessToken: string;
+  readonly refreshToken: string;
+}
+
+/** The auth service on a database of its own. */
+export interface AuthFixture {
+  readonly auth: Auth;
+  readonly pool: pg.Pool;
+  readonly bus: Bus;
+  /** A caller without credentials, at an address. */
+  anonymous(address?: string): Caller;
+  /** The caller behind an access token or API key, as the gateway would let them in. Rejects as the exchange does. */
+  holder(token: string): Promise<Caller & { identity: Identity }>;
+  /** Registers and logs in. */
+  person(init?: { role?: "admin" | "user" | "agent" }): Promise<Person>;
+  stop(): Promise<void>;
+}
+
+export const password = "SecurePass123";
+
+/** The name of the reason why a call failed, or `no error`. */
+export function refusalOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "no error",
+    (error: unknown) => reasonName(reasonOf(error)).replace("ERROR_REASON_", ""),
+  );
+}
+
+export async function startAuth(env: Record<string, string> = {}): Promise<AuthFixture> {
+  const database = await createTestDatabase({ services: ["auth"] });
+  const logger = createLogger({ service: "test", level: "silent" });
+  const pool = createPool({ url: database.url, max: 10, schema: "auth", applicationName: "test", logger });
+  const bus = createMemoryBus({ logger });
+  const config = loadConfig(authConfig, { MESH_SECRET: meshSecret, ...env });
+  const auth = await createAuth({ config, pool, bus, logger });
+  const interceptors = serverInterceptors({
+    logger,
+    internalTokens: createInternalTokenVerifier(auth.keySource),
+    serviceTokens: createServiceTokenVerifier(meshSecret),
+  });
+  const callerWith = (headers: Record<string, string>): Caller => {
+    const addHeaders: Interceptor = (next) => (request) => {
+      for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
+      return next(request);
+    };
+    const transport = createInProcessTransport({
+      mounts: auth.mounts,
+      interceptors,
+      clientInterceptors: [addHeaders, serviceCredentialsInterceptor(createServiceTokenSource(meshSecret, "gateway"))],
+    });
+    return {
+      auth: createClient(AuthService, transport),
+      keys: createClient(ApiKeyService, transport),
+      users: createClient(UserService, transport),
+      usage: createClient(UsageService, transport),
+      spend: createClient(SpendService, transport),
+      tokens: createClient(TokenService, transport),
+    };
+  };
+  const anonymous = (address = "192.0.2.1") => callerWith({ [clientAddressHeader]: address });
+  const holder = async (token: string) => {
+    const { internalToken, identity } = await anonymous().tokens.exchangeToken({ token });
+    const headers = { [internalTokenHeader]: internalToken, [clientAddressHeader]: "192.0.2.1" };
+    return { ...callerWith(headers), identity: identity as Identity };
+  };
+  let people = 0;
+  return {
+    auth,
+    pool,
+    bus,
+    anonymous,
+    holder,
+    async person({ role = "user" } = {}) {
+      const email = `person-${++people}@example.com`;
+      const { user } = await anonymous().auth.register({ email, password, name: "A person" });
+      if (role !== "user") await pool.query("update users set role = $2 where id = $1", [user?.id, role]);
+      const { accessToken, refreshToken } = await anonymous().auth.login({ email, password });
+      return { ...(await holder(accessToken)), userId: user?.id ?? "", email, accessToken, refreshToken };
+    },
+    async stop() {
+      await auth.close();
+      await pool.end();
+      await database.drop();
+    },
+  };
+}

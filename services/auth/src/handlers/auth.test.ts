@@ -1,0 +1,197 @@
+import { subscribeRevocations } from "@turnwright/platform/revocations";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type AuthFixture, password, refusalOf, startAuth } from "../auth-fixture.ts";
+
+let fixture: AuthFixture;
+beforeAll(async () => {
+  fixture = await startAuth();
+});
+afterAll(() => fixture.stop());
+
+/** The credentials whose end was broadcast while `work` ran. */
+async function announced(work: () => Promise<unknown>): Promise<string[]> {
+  const ids: string[] = [];
+  const unsubscribe = await subscribeRevocations(
+    fixture.bus,
+    (tokenId) => ids.push(tokenId),
+    () => {},
+  );
+  await work();
+  await new Promise(setImmediate);
+  await unsubscribe();
+  return ids;
+}
+
+describe("refresh tokens", () => {
+  it("give way to one child, however many refresh at once", async () => {
+    const { refreshToken } = await fixture.person();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => fixture.anonymous().auth.refresh({ refreshToken })));
+    expect(new Set(answers.map((answer) => answer.refreshToken)).size).toBe(1);
+    const child = answers[0]?.refreshToken ?? "";
+    expect(child).not.toBe(refreshToken);
+    const { rows } = await fixture.pool.query(
+      "select count(*)::int as count from user_tokens where family_id = (select family_id from user_tokens where parent_id is not null order by created_at desc limit 1)",
+    );
+    expect(rows).toEqual([{ count: 2 }]);
+    await expect(fixture.anonymous().auth.refresh({ refreshToken: child })).resolves.toMatchObject({ tokenType: "Bearer" });
+  });
+
+  it("end their whole family when one is used again that is not the direct parent", async () => {
+    const person = await fixture.person();
+    const second = await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
+    const third = await fixture.anonymous().auth.refresh({ refreshToken: second.refreshToken });
+    const { tokenId } = (await fixture.holder(third.accessToken)).identity;
+    let refusal = "";
+    const ended = await announced(async () => {
+      refusal = await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken }));
+    });
+    expect(refusal).toBe("INVALID_REFRESH_TOKEN");
+    expect(ended).toEqual([tokenId]);
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: third.refreshToken }))).toBe("INVALID_REFRESH_TOKEN");
+    expect(await refusalOf(fixture.holder(third.accessToken))).toBe("INVALID_TOKEN");
+  });
+
+  it("end their whole family when the direct parent is used again after its grace", async () => {
+    const { refreshToken } = await fixture.person();
+    const { refreshToken: child } = await fixture.anonymous().auth.refresh({ refreshToken });
+    await fixture.pool.query(
+      "update user_tokens set rotated_at = rotated_at - interval '11 seconds' where rotated_at is not null",
+    );
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken }))).toBe("INVALID_REFRESH_TOKEN");
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: child }))).toBe("INVALID_REFRESH_TOKEN");
+  });
+
+  it("do not come back by the grace after a logout", async () => {
+    const person = await fixture.person();
+    await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
+    await person.auth.logout({});
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken }))).toBe(
+      "INVALID_REFRESH_TOKEN",
+    );
+  });
+
+  it("are no access tokens, and access tokens and API keys are no refresh tokens", async () => {
+    const person = await fixture.person();
+    const { key } = await person.keys.createApiKey({ name: "k" });
+    expect(await refusalOf(fixture.holder(person.refreshToken))).toBe("INVALID_TOKEN");
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: person.accessToken }))).toBe("INVALID_REFRESH_TOKEN");
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: key }))).toBe("INVALID_REFRESH_TOKEN");
+  });
+});
+
+describe("sessions", () => {
+  it("are listed, with the one that asks marked, and can be ended one by one", async () => {
+    const person = await fixture.person();
+    const other = await fixture.anonymous().auth.login({ email: person.email, password });
+    const { sessions } = await person.auth.listSessions({});
+    expect(sessions.map((session) => session.isCurrent).sort()).toEqual([false, true]);
+    const otherId = sessions.find((session) => !session.isCurrent)?.id ?? "";
+    expect(await announced(() => person.auth.revokeSession({ sessionId: otherId }))).toEqual([otherId]);
+    expect(await refusalOf(fixture.holder(other.accessToken))).toBe("INVALID_TOKEN");
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: other.refreshToken }))).toBe("INVALID_REFRESH_TOKEN");
+    expect((await person.auth.listSessions({})).sessions).toHaveLength(1);
+    await expect(person.auth.revokeSession({ sessionId: otherId })).resolves.toBeDefined();
+  });
+
+  it("of another user are not found", async () => {
+    const [person, stranger] = [await fixture.person(), await fixture.person()];
+    const [session] = (await person.auth.listSessions({})).sessions;
+    expect(await refusalOf(stranger.auth.revokeSession({ sessionId: session?.id }))).toBe("NOT_FOUND");
+    expect((await person.auth.listSessions({})).sessions).toHaveLength(1);
+  });
+
+  it("are not an API key's business", async () => {
+    const person = await fixture.person();
+    const { key } = await person.keys.createApiKey({ name: "k" });
+    const holder = await fixture.holder(key);
+    const newPassword = "another password";
+    expect(await refusalOf(holder.auth.listSessions({}))).toBe("PERMISSION_DENIED");
+    expect(await refusalOf(holder.auth.logout({}))).toBe("PERMISSION_DENIED");
+    expect(await refusalOf(holder.auth.changePassword({ currentPassword: password, newPassword }))).toBe("PERMISSION_DENIED");
+  });
+});
+
+describe("a change of password", () => {
+  it("ends all sessions and leaves API keys", async () => {
+    const person = await fixture.person();
+    const other = await fixture.anonymous().auth.login({ email: person.email, password });
+    const { key } = await person.keys.createApiKey({ name: "k" });
+    const ended = await announced(() =>
+      person.auth.changePassword({ currentPassword: password, newPassword: "another password" }),
+    );
+    expect(ended).toHaveLength(2);
+    expect(await refusalOf(fixture.holder(person.accessToken))).toBe("INVALID_TOKEN");
+    expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: other.refreshToken }))).toBe("INVALID_REFRESH_TOKEN");
+    await expect(fixture.holder(key)).resolves.toBeDefined();
+    expect(await refusalOf(fixture.anonymous().auth.login({ email: person.email, password }))).toBe("INVALID_CREDENTIALS");
+    await expect(fixture.anonymous().auth.login({ email: person.email, password: "another password" })).resolves.toBeDefined();
+  });
+
+  it("needs the old password and another new one", async () => {
+    const person = await fixture.person();
+    const wrong = person.auth.changePassword({ currentPassword: "not this one", newPassword: "another password" });
+    expect(await refusalOf(wrong)).toBe("INVALID_CREDENTIALS");
+    expect(await refusalOf(person.auth.changePassword({ currentPassword: password, newPassword: password }))).toBe(
+      "INVALID_REQUEST",
+    );
+    await expect(person.auth.getCurrentUser({})).resolves.toBeDefined();
+  });
+});
+
+describe("failed logins", () => {
+  const wrong = (email: string, address: string): Promise<string> =>
+    refusalOf(fixture.anonymous(address).auth.login({ email, password: "not this one" }));
+
+  it("are ten for an account and an address, at once or one by one; the right password does not help then", async () => {
+    const { email } = await fixture.person();
+    const answers = await Promise.all(Array.from({ length: 15 }, () => wrong(email, "198.51.100.1")));
+    expect(answers.filter((answer) => answer === "INVALID_CREDENTIALS")).toHaveLength(10);
+    expect(answers.filter((answer) => answer === "RATE_LIMITED")).toHaveLength(5);
+    expect(await refusalOf(fixture.anonymous("198.51.100.1").auth.login({ email, password }))).toBe("RATE_LIMITED");
+    await expect(fixture.anonymous("198.51.100.2").auth.login({ email, password })).resolves.toBeDefined();
+  });
+
+  it("count alike for accounts that do not exist", async () => {
+    const email = "nobody@example.com";
+    for (let i = 0; i < 10; i++) expect(await wrong(email, "198.51.100.3")).toBe("INVALID_CREDENTIALS");
+    expect(await wrong(email, "198.51.100.3")).toBe("RATE_LIMITED");
+  });
+
+  it("are forgotten after a quarter of an hour, and by a login that succeeds", async () => {
+    const { email } = await fixture.person();
+    const login = () => fixture.anonymous("198.51.100.4").auth.login({ email, password });
+    for (let i = 0; i < 9; i++) await wrong(email, "198.51.100.4");
+    await login();
+    for (let i = 0; i < 10; i++) expect(await wrong(email, "198.51.100.4")).toBe("INVALID_CREDENTIALS");
+    expect(await refusalOf(login())).toBe("RATE_LIMITED");
+    await fixture.pool.query("update login_attempts set window_start = window_start - interval '16 minutes'");
+    await expect(login()).resolves.toBeDefined();
+  });
+
+  it("do not lock an account out for others, but stop a spread attack on it", async () => {
+    const { email } = await fixture.person();
+    const answers: string[] = [];
+    for (let i = 0; i < 11; i++) {
+      answers.push(...(await Promise.all(Array.from({ length: 10 }, (_, j) => wrong(email, `203.0.113.${i * 10 + j}`)))));
+    }
+    expect(answers.filter((answer) => answer === "INVALID_CREDENTIALS")).toHaveLength(100);
+  });
+});
+
+describe("start-up", () => {
+  it("creates the first admin once and never changes an account that is there", async () => {
+    const env = { ADMIN_EMAIL: "Root@Example.com", ADMIN_PASSWORD: "a long first password" };
+    const own = await startAuth(env);
+    try {
+      const { accessToken } = await own.anonymous().auth.login({ email: "root@example.com", password: env.ADMIN_PASSWORD });
+      const admin = await own.holder(accessToken);
+      await expect(admin.users.listUsers({})).resolves.toMatchObject({ users: [{ role: "admin" }] });
+    } finally {
+      await own.stop();
+    }
+  });
+
+  it("asks for both of the admin's variables", async () => {
+    await expect(startAuth({ ADMIN_EMAIL: "root@example.com" })).rejects.toThrow("ADMIN_PASSWORD");
+  });
+});
