@@ -19,7 +19,7 @@ export interface Authenticator {
   authenticate(authorization: string | undefined): Caller | Promise<Caller>;
   /** Forgets what is cached of a credential. */
   revoke(tokenId: string): void;
-  /** Forgets everything, after a time in which revocations may have been missed. */
+  /** Forgets everything, auth's keys too: revocations may have been missed, or the keys have changed. */
   forget(): void;
 }
 
@@ -46,7 +46,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   const pending = new Map<string, Promise<Caller>>();
   /** Raised by every revocation: an exchange that it overtook may not be kept. */
   let generation = 0;
-  const verifyAccessToken = createAccessTokenVerifier({
+  const accessTokens = createAccessTokenVerifier({
     keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
     secret: deps.jwtSecret,
   });
@@ -55,7 +55,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     if (rejected.get(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     const isApiKey = token.startsWith("sk-");
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
-    if (!isApiKey) await verifyAccessToken(token);
+    if (!isApiKey) await accessTokens.verify(token);
     const begun = generation;
     try {
       const { internalToken, identity, expiresAt } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
@@ -97,6 +97,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     },
     forget() {
       overtake();
+      accessTokens.forgetKeys();
       callers.deleteWhere(() => true);
     },
   };

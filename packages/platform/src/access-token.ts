@@ -36,19 +36,27 @@ export function signAccessToken(key: AccessTokenKey, token: AccessToken): Promis
     : jwt.setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid }).sign(key.privateKey);
 }
 
+/** The check of access tokens. */
+export interface AccessTokenVerifier {
+  /** What a token says. Throws INVALID_TOKEN; other errors are the key source's. */
+  verify(token: string): Promise<AccessToken>;
+  /** Lets go of auth's keys: the next token is checked against those that count then. */
+  forgetKeys(): void;
+}
+
 /**
  * Makes the check of access tokens that needs no RPC: signature, issuer, audience, type and time. With a secret only HS256 is
- * accepted, without one only EdDSA by auth's keys. The check throws INVALID_TOKEN; other errors are the key source's.
+ * accepted, without one only EdDSA by auth's keys, which are fetched anew every `maxAgeMs` (a minute, unless given).
  */
-export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: string }): (token: string) => Promise<AccessToken> {
-  const byKeys = createKeySetVerifier(trust.keys);
+export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: string; maxAgeMs?: number }): AccessTokenVerifier {
+  const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });
   const secret = trust.secret === undefined ? undefined : new TextEncoder().encode(trust.secret);
-  return async (token) => {
+  const verify = async (token: string): Promise<AccessToken> => {
     let payload: JWTPayload;
     try {
       payload =
         secret === undefined
-          ? await byKeys(token, { typ, audience })
+          ? await keySet.verify(token, { typ, audience })
           : (
               await jwtVerify(token, secret, {
                 typ,
@@ -69,4 +77,5 @@ export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: str
     }
     return { userId: sub, sessionId: sid, role, expiresAt: exp * 1000 };
   };
+  return { verify, forgetKeys: () => keySet.forget() };
 }

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { fromJson, toJson } from "@bufbuild/protobuf";
 import { type Identity, IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { type CryptoKey, createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from "jose";
@@ -36,32 +37,75 @@ export async function signInternalToken(
 /** Where a verifier takes auth's public keys from: a fresh JSON Web Key Set at each call. */
 export type KeySource = () => Promise<JSONWebKeySet>;
 
-/** Checks a token against auth's keys, which are fetched again (at most every 5 s) when a key id is unknown. */
-export function createKeySetVerifier(source: KeySource) {
-  let keySet: Promise<ReturnType<typeof createLocalJWKSet>> | undefined;
-  let fetchedAt = 0;
+/** Checks tokens against auth's keys. */
+export interface KeySetVerifier {
+  /** The payload of a token that one of the keys signed. Throws jose's errors, and the key source's. */
+  verify(token: string, options: { typ: string; audience: string }): Promise<JWTPayload>;
+  /** Lets go of the keys: the next token is checked against those that count then. */
+  forget(): void;
+}
 
-  const load = () => {
-    fetchedAt = Date.now();
-    const loading = source().then(createLocalJWKSet);
-    loading.catch(() => {
-      keySet = undefined;
-    });
-    keySet = loading;
-    return loading;
+const unknownKeyMs = 1_000;
+
+/**
+ * Makes the check against auth's keys. They are fetched again once they are `maxAgeMs` old (a minute, unless given), and before that, at most every second,
+ * when a key id is unknown: the token waits for it. Keys that cannot be fetched again serve on.
+ */
+export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: { maxAgeMs?: number } = {}): KeySetVerifier {
+  type Keys = ReturnType<typeof createLocalJWKSet>;
+  let keys: Keys | undefined;
+  let published: JSONWebKeySet | undefined;
+  let fetchedAt = 0;
+  let fetching: Promise<Keys> | undefined;
+  let refetching: Promise<Keys> | undefined;
+
+  const fetch = (): Promise<Keys> => {
+    fetching ??= source()
+      .then((keySet) => {
+        if (keys === undefined || keySet !== published) keys = createLocalJWKSet(keySet);
+        published = keySet;
+        fetchedAt = Date.now();
+        return keys;
+      })
+      .finally(() => {
+        fetching = undefined;
+      });
+    return fetching;
   };
 
-  return async (token: string, options: { typ: string; audience: string }): Promise<JWTPayload> => {
-    const verify = async (keys: ReturnType<typeof createLocalJWKSet>) =>
-      (await jwtVerify(token, keys, { ...options, issuer, algorithms: ["EdDSA"], clockTolerance: clockToleranceSeconds }))
-        .payload;
-    const keys = await (keySet ?? load());
-    try {
-      return await verify(keys);
-    } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey) || Date.now() - fetchedAt < 5_000) throw error;
-      return verify(await load());
-    }
+  const current = async (): Promise<Keys> => {
+    if (keys === undefined) return fetch();
+    if (Date.now() - fetchedAt < maxAgeMs) return keys;
+    const stale = keys;
+    return fetch().catch(() => stale);
+  };
+
+  /** Shared by all tokens with unknown keys: whoever makes them up costs us one fetch a second. */
+  const refetch = (): Promise<Keys> => {
+    refetching ??= delay(Math.max(0, fetchedAt + Math.min(unknownKeyMs, maxAgeMs) - Date.now()))
+      .then(fetch)
+      .finally(() => {
+        refetching = undefined;
+      });
+    return refetching;
+  };
+
+  return {
+    async verify(token, options) {
+      const check = async (keySet: Keys) =>
+        (await jwtVerify(token, keySet, { ...options, issuer, algorithms: ["EdDSA"], clockTolerance: clockToleranceSeconds }))
+          .payload;
+      try {
+        return await check(await current());
+      } catch (error) {
+        if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+        return check(await refetch());
+      }
+    },
+    forget() {
+      keys = undefined;
+      published = undefined;
+    },
   };
 }
 
@@ -75,14 +119,14 @@ export interface InternalTokenVerifier {
 
 /** Makes the verifier that every service puts in front of its handlers. */
 export function createInternalTokenVerifier(source: KeySource): InternalTokenVerifier {
-  const verifyToken = createKeySetVerifier(source);
+  const keySet = createKeySetVerifier(source);
   const cache = new TokenCache<Identity>();
   return {
     cached: (token) => cache.get(token),
     async verify(token) {
       let payload: JWTPayload;
       try {
-        payload = await verifyToken(token, { typ: internalType, audience: internalAudience });
+        payload = await keySet.verify(token, { typ: internalType, audience: internalAudience });
       } catch (error) {
         if (error instanceof errors.JOSEError)
           throw fail(ErrorReason.INVALID_TOKEN, "The internal token is not valid.", { cause: error });

@@ -33,6 +33,7 @@ export interface Caller {
 
 /** A user who has logged in. */
 export interface Person extends Caller {
+  readonly identity: Identity;
   readonly userId: string;
   readonly email: string;
   readonly accessToken: string;

@@ -7,6 +7,7 @@ import type { KeySource } from "@turnwright/platform/tokens";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import type { AuthConfig } from "./config.ts";
+import { signingKeysTopic } from "./handlers/deps.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { createRefreshChild } from "./opaque-tokens.ts";
 import { createPasswords, type Passwords } from "./passwords.ts";
@@ -41,10 +42,14 @@ export async function createAuth(deps: { config: AuthConfig; pool: pg.Pool; bus:
   };
   const keys = await createSigningKeys({ pool, rule, logger });
   const keySource: KeySource = async () => keys.publicKeys();
-  const verifyAccessToken = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET });
+  // The keys are at hand: what was retired a moment ago must not verify.
+  const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });
   const passwords = createPasswords();
   await ensureAdmin({ config, pool, passwords, logger });
   const stopMaintenance = startMaintenance({ pool, keys, logger });
+  const unsubscribe = await bus.subscribe(signingKeysTopic, () => {
+    keys.refresh().catch((error: unknown) => logger.warn({ err: error }, "signing keys could not be refreshed"));
+  });
   return {
     keySource,
     mounts: authMounts({
@@ -54,13 +59,14 @@ export async function createAuth(deps: { config: AuthConfig; pool: pg.Pool; bus:
       keys,
       passwords,
       refreshChild: createRefreshChild(config.MESH_SECRET),
-      verifyAccessToken,
+      accessTokens,
     }),
     async ready() {
       await pool.query("select 1");
     },
     async close() {
       stopMaintenance();
+      await unsubscribe();
     },
   };
 }

@@ -1,21 +1,24 @@
 import type { Logger } from "@turnwright/platform/logger";
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JSONWebKeySet } from "jose";
 import type pg from "pg";
-import { type RotationRule, rotateSigningKeys, type StoredKey } from "./store/signing-keys.ts";
+import { type NewKey, type RotationRule, rotateSigningKeys, type StoredKey } from "./store/signing-keys.ts";
 
 /** The keys that sign and verify Turnwright's tokens. */
 export interface SigningKeys {
   /** The key that signs now. */
   current(): { privateKey: CryptoKey; kid: string };
-  /** Public keys as a JSON Web Key Set, the one that signs now first. */
+  /** Public keys as a JSON Web Key Set, the newest first. */
   publicKeys(): JSONWebKeySet;
   /** Takes over what other replicas did, and rotates when it is time. */
   refresh(): Promise<void>;
-  /** Signs with a new key from now on; `retirePrevious`: the keys before verify nothing more. */
+  /** Makes a new key, which signs as soon as everybody can know it; `retirePrevious`: at once, the keys before verify nothing more. */
   rotate(options: { retirePrevious: boolean }): Promise<void>;
 }
 
-async function newKey(): Promise<StoredKey> {
+/** How long a key is published before it signs: other replicas and those who verify must have had time to see it. */
+const settlingSeconds = 10;
+
+async function newKey(): Promise<NewKey> {
   const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
   const kid = crypto.randomUUID();
   const publicJwk = { ...(await exportJWK(publicKey)), kid, alg: "EdDSA", use: "sig" };
@@ -29,13 +32,15 @@ export async function createSigningKeys(deps: { pool: pg.Pool; rule: RotationRul
   let keySet: JSONWebKeySet = { keys: [] };
 
   const take = async (rows: readonly StoredKey[]) => {
-    const [newest] = rows;
-    if (newest === undefined) throw new Error("No signing key could be made.");
-    if (newest.kid !== signer?.kid) {
-      signer = { privateKey: (await importJWK(newest.privateJwk, "EdDSA")) as CryptoKey, kid: newest.kid };
-      logger.info({ kid: newest.kid }, "tokens are signed with this key from now on");
+    const chosen = rows.find((row) => row.ageSeconds > settlingSeconds) ?? rows.at(-1);
+    if (chosen === undefined) throw new Error("No signing key could be made.");
+    if (chosen.kid !== signer?.kid) {
+      signer = { privateKey: (await importJWK(chosen.privateJwk, "EdDSA")) as CryptoKey, kid: chosen.kid };
+      logger.info({ kid: chosen.kid }, "tokens are signed with this key from now on");
     }
-    keySet = { keys: rows.map((row) => row.publicJwk) };
+    // The same object as long as nothing changed: who verifies knows by it that nothing did.
+    const isSame = rows.length === keySet.keys.length && rows.every((row, i) => row.kid === keySet.keys[i]?.kid);
+    if (!isSame) keySet = { keys: rows.map((row) => row.publicJwk) };
   };
 
   await take(await rotateSigningKeys(pool, newKey, rule));

@@ -1,6 +1,6 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
-import type { AccessToken } from "@turnwright/platform/access-token";
+import type { AccessTokenVerifier } from "@turnwright/platform/access-token";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity";
 import type { Bus } from "@turnwright/platform/ports/bus";
@@ -19,8 +19,11 @@ export interface AuthDeps {
   readonly passwords: Passwords;
   readonly keys: SigningKeys;
   readonly refreshChild: RefreshChild;
-  readonly verifyAccessToken: (token: string) => Promise<AccessToken>;
+  readonly accessTokens: AccessTokenVerifier;
 }
+
+/** Tells the other replicas of auth that the signing keys have changed. */
+export const signingKeysTopic = "auth.signing_keys";
 
 /** Tells everybody at once of credentials that ended; who misses it reads it from the database within a second. */
 export async function announce(bus: Bus, tokenIds: readonly string[]): Promise<void> {

@@ -8,13 +8,13 @@ import { signInternalToken } from "@turnwright/platform/tokens";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
-import { type AuthDeps, requireSession } from "./deps.ts";
+import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
 const internalTokenMs = 300_000;
 
 /** Internal tokens, public keys, and what ended lately. */
 export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> {
-  const { pool, keys } = deps;
+  const { pool, keys, bus } = deps;
   const mint = async (identity: Identity) => {
     const end = identity.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(identity.expiresAt);
     const expiresAt = Math.floor(Math.min(Date.now() + internalTokenMs, end) / 1000);
@@ -30,7 +30,7 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
         if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
         return mint(identity);
       }
-      const access = await deps.verifyAccessToken(token);
+      const access = await deps.accessTokens.verify(token);
       const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId });
       if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
       // The caller holds an access token: that one's end counts, not the session's.
@@ -51,7 +51,8 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
     async rotateSigningKey({ retirePrevious }, ctx) {
       requireSession(ctx);
       await keys.rotate({ retirePrevious });
-      const keyId = keys.current().kid;
+      await bus.publish(signingKeysTopic, "");
+      const [keyId = ""] = keyIds();
       const details = { retire_previous: retirePrevious };
       await appendAudit(pool, ctx, { action: "signing_key.rotated", outcome: "success", subject: keyId, details });
       return { keyId, keyIds: keyIds() };

@@ -7,7 +7,12 @@ export interface StoredKey {
   readonly kid: string;
   readonly privateJwk: JWK;
   readonly publicJwk: JWK;
+  /** Seconds since it was made, by the database's clock. */
+  readonly ageSeconds: number;
 }
+
+/** A key pair that was just made. */
+export type NewKey = Omit<StoredKey, "ageSeconds">;
 
 /** When another key takes over. */
 export interface RotationRule {
@@ -24,20 +29,19 @@ export interface RotationRule {
  */
 export function rotateSigningKeys(
   pool: pg.Pool,
-  make: () => Promise<StoredKey>,
+  make: () => Promise<NewKey>,
   rule: RotationRule,
   force: { now: boolean; retire: boolean } = { now: false, retire: false },
 ): Promise<StoredKey[]> {
   return transaction(pool, async (tx) => {
     await tx.query("select pg_advisory_xact_lock(hashtext('turnwright.signing_keys'))");
     const load = () =>
-      tx.query<{ kid: string; private_jwk: JWK; public_jwk: JWK; is_old: boolean }>(
-        `select kid, private_jwk, public_jwk, created_at < now() - make_interval(secs => $1) as is_old
+      tx.query<{ kid: string; private_jwk: JWK; public_jwk: JWK; age: number }>(
+        `select kid, private_jwk, public_jwk, extract(epoch from clock_timestamp() - created_at)::float8 as age
          from signing_keys where retired_at is null order by created_at desc, kid`,
-        [rule.maxAgeSeconds],
       );
     let { rows } = await load();
-    if (rows[0] === undefined || rows[0].is_old || force.now) {
+    if (rows[0] === undefined || rows[0].age > rule.maxAgeSeconds || force.now) {
       const key = await make();
       await tx.query(
         "insert into signing_keys (kid, created_at, private_jwk, public_jwk) values ($1, clock_timestamp(), $2, $3)",
@@ -53,6 +57,11 @@ export function rotateSigningKeys(
       [rule.overlapSeconds, force.retire],
     );
     if (rowCount !== 0) ({ rows } = await load());
-    return rows.map((row) => ({ kid: row.kid, privateJwk: row.private_jwk, publicJwk: row.public_jwk }));
+    return rows.map((row) => ({
+      kid: row.kid,
+      privateJwk: row.private_jwk,
+      publicJwk: row.public_jwk,
+      ageSeconds: row.age,
+    }));
   });
 }

@@ -252,7 +252,7 @@ export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> 
  */
 export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigningKeyResponse"> & {
   /**
-   * Id of the key that signs now.
+   * Id of the new key.
    *
    * @generated from field: string key_id = 1;
    */
@@ -311,7 +311,7 @@ export const TokenService: GenService<{
     output: typeof ListRevocationsResponseSchema;
   },
   /**
-   * Sign with a new key from now on. The keys before it verify until the tokens that they signed have ended, or not any more.
+   * Sign with a new key, as soon as all parts can know it. The keys before it verify until the tokens that they signed have ended.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.RotateSigningKey
    */

@@ -1,0 +1,119 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type AuthFixture, password, refusalOf, startAuth } from "../auth-fixture.ts";
+
+let fixture: AuthFixture;
+beforeAll(async () => {
+  fixture = await startAuth();
+});
+afterAll(() => fixture.stop());
+
+const revoked = async () => (await fixture.anonymous().tokens.listRevocations({ seconds: 60 })).tokenIds;
+
+describe("what ended lately", () => {
+  it("is known by whichever way it ended", async () => {
+    const person = await fixture.person();
+    const ids: string[] = [];
+    for (const end of [
+      (id: string) => person.keys.revokeApiKey({ apiKeyId: id }),
+      (id: string) => person.keys.rotateApiKey({ apiKeyId: id }),
+      (id: string) => fixture.pool.query("update user_tokens set is_revoked = true where id = $1", [id]),
+      (id: string) => fixture.pool.query("update user_tokens set allowed_tools = '{calculator}' where id = $1", [id]),
+      (id: string) => fixture.pool.query("delete from user_tokens where id = $1", [id]),
+    ]) {
+      const { apiKey } = await person.keys.createApiKey({ name: "k" });
+      const id = apiKey?.id ?? "";
+      expect(await revoked()).not.toContain(id);
+      await end(id);
+      ids.push(id);
+    }
+    const { apiKey } = await person.keys.createApiKey({ name: "k" });
+    await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
+    expect(await revoked()).toEqual(expect.arrayContaining([...ids, apiKey?.id ?? "", person.identity.tokenId]));
+  });
+
+  it("is not a session that was refreshed", async () => {
+    const person = await fixture.person();
+    await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
+    expect(await revoked()).not.toContain(person.identity.tokenId);
+    await person.auth.logout({});
+    expect(await revoked()).toContain(person.identity.tokenId);
+  });
+});
+
+describe("signing keys", () => {
+  it("rotate: what the old one signed still holds, and both are published", async () => {
+    const admin = await fixture.person({ role: "admin" });
+    await fixture.pool.query("update signing_keys set created_at = created_at - interval '11 seconds'");
+    const before = (await fixture.anonymous().tokens.getJwks({})).keys;
+    const { keyId, keyIds } = await admin.tokens.rotateSigningKey({});
+    expect(keyIds).toHaveLength(before.length + 1);
+    expect(keyIds[0]).toBe(keyId);
+    const kidOf = (token: string) => JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid as string;
+    const { accessToken: soon, refreshToken } = await fixture.anonymous().auth.refresh({ refreshToken: admin.refreshToken });
+    expect(kidOf(soon)).toBe(kidOf(admin.accessToken));
+    await fixture.pool.query("update signing_keys set created_at = created_at - interval '11 seconds'");
+    await fixture.bus.publish("auth.signing_keys", "");
+    await vi.waitFor(async () => {
+      const session = await fixture.anonymous().auth.login({ email: admin.email, password });
+      expect(kidOf(session.accessToken)).toBe(keyId);
+    });
+    await expect(fixture.holder(admin.accessToken)).resolves.toBeDefined();
+    await expect(fixture.anonymous().auth.refresh({ refreshToken })).resolves.toBeDefined();
+    for (const key of (await fixture.anonymous().tokens.getJwks({})).keys) expect(key).not.toHaveProperty("d");
+  });
+
+  it("that may be known to others verify nothing once they are retired, and their private halves are gone", async () => {
+    const admin = await fixture.person({ role: "admin" });
+    const { keyIds } = await admin.tokens.rotateSigningKey({ retirePrevious: true });
+    expect(keyIds).toHaveLength(1);
+    expect(await refusalOf(fixture.holder(admin.accessToken))).toBe("INVALID_TOKEN");
+    const { accessToken } = await fixture.anonymous().auth.refresh({ refreshToken: admin.refreshToken });
+    await expect(fixture.holder(accessToken)).resolves.toBeDefined();
+    const { rows } = await fixture.pool.query(
+      "select distinct private_jwk::text as jwk from signing_keys where retired_at is not null",
+    );
+    expect(rows).toEqual([{ jwk: "{}" }]);
+  });
+
+  it("are replaced when they are old, and retired when nothing they signed can hold", async () => {
+    const own = await startAuth({ JWT_KEY_ROTATION: "1h" });
+    try {
+      const ids = async () => (await own.anonymous().tokens.listRevocations({ seconds: 1 })).keyIds;
+      const [first] = await ids();
+      await own.pool.query("update signing_keys set created_at = created_at - interval '2 hours'");
+      const { createSigningKeys } = await import("../signing-keys.ts");
+      const { createLogger } = await import("@turnwright/platform/logger");
+      const logger = createLogger({ service: "test", level: "silent" });
+      const rule = { maxAgeSeconds: 3600, overlapSeconds: 960 };
+      const replica = await createSigningKeys({ pool: own.pool, rule, logger });
+      const [second] = replica.publicKeys().keys.map((key) => key.kid);
+      expect(replica.publicKeys().keys.map((key) => key.kid)).toEqual([second, first]);
+      expect(replica.current().kid).toBe(first);
+      await own.pool.query("update signing_keys set created_at = created_at - interval '17 minutes'");
+      await replica.refresh();
+      expect(replica.publicKeys().keys.map((key) => key.kid)).toEqual([second]);
+      expect(replica.current().kid).toBe(second);
+    } finally {
+      await own.stop();
+    }
+  });
+});
+
+describe("with JWT_SECRET", () => {
+  it("access tokens are HS256, and those signed by auth's keys are refused", async () => {
+    const own = await startAuth({ JWT_SECRET: "another-secret-of-32-characters!!" });
+    try {
+      const { accessToken } = await own.person();
+      expect(JSON.parse(Buffer.from(accessToken.split(".")[0] ?? "", "base64url").toString()).alg).toBe("HS256");
+      const foreign = await fixture.person();
+      expect(await refusalOf(own.holder(foreign.accessToken))).toBe("INVALID_TOKEN");
+      expect(await refusalOf(fixture.holder(accessToken))).toBe("INVALID_TOKEN");
+    } finally {
+      await own.stop();
+    }
+  });
+
+  it("that is too short, auth does not start", async () => {
+    await expect(startAuth({ JWT_SECRET: "short" })).rejects.toThrow("JWT_SECRET: must have at least 32 characters");
+  });
+});
