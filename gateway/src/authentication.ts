@@ -51,7 +51,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     secret: deps.jwtSecret,
   });
 
-  const exchange = async (token: string): Promise<Caller> => {
+  const exchange = async (token: string, attempts = 3): Promise<Caller> => {
     if (rejected.get(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     const isApiKey = token.startsWith("sk-");
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
@@ -62,6 +62,8 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
       if (identity === undefined || expiresAt === undefined)
         throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
       const caller = { internalToken, identity };
+      // A revocation that overtook the answer may be of this credential: the next answer knows of it.
+      if (begun !== generation && attempts > 1) return await exchange(token, attempts - 1);
       // A minute before its end, so that it does not end while a turn is on its way through the mesh.
       if (begun === generation) callers.set(token, caller, timestampMs(expiresAt) - 60_000);
       return caller;

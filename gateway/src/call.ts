@@ -1,18 +1,22 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import type { CallOptions } from "@connectrpc/connect";
+import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticator, Caller } from "./authentication.ts";
 import type { HeaderSink, Limits } from "./limits.ts";
+import type { LiveCalls } from "./live-calls.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Who calls, once it is known; for the access log. */
     caller: Caller | undefined;
-    /** Fires when the client goes away before it has its answer; made when somebody asks for it. */
+    /**
+     * Fires when the client goes away before it has its answer, or, with the error as its reason, when its credential ends; made when somebody
+     * asks for it.
+     */
     disconnect: AbortController | undefined;
   }
 }
@@ -20,6 +24,7 @@ declare module "fastify" {
 /** What admits a request. */
 export interface Admission {
   readonly authenticator: Authenticator;
+  readonly liveCalls: LiveCalls;
   readonly limits: Limits;
 }
 
@@ -38,7 +43,7 @@ export function admissionRule(method: DescMethod): AdmissionRule {
 
 /** Admits a request by its method's rule: authenticates and counts it. Throws what the client shall see. */
 export async function admit(
-  { authenticator, limits }: Admission,
+  { authenticator, limits, liveCalls }: Admission,
   rule: AdmissionRule,
   request: FastifyRequest,
   sink: HeaderSink,
@@ -50,6 +55,8 @@ export async function admit(
   const known = authenticator.authenticate(request.headers.authorization);
   const caller = known instanceof Promise ? await known : known;
   request.caller = caller;
+  // Before anything is awaited: from here on a revocation finds the request.
+  liveCalls.add(caller.identity.tokenId, request);
   await limits.takeToken(caller.identity, sink);
   return caller;
 }
@@ -86,4 +93,9 @@ export function disconnectSignal(request: FastifyRequest, reply: FastifyReply): 
     if (reply.raw.destroyed) request.disconnect.abort();
   }
   return request.disconnect.signal;
+}
+
+/** Why a request was ended from our side; undefined when it was not. */
+export function endedBecause(signal: AbortSignal | undefined): ConnectError | undefined {
+  return signal?.aborted && signal.reason instanceof ConnectError ? signal.reason : undefined;
 }

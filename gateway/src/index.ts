@@ -7,12 +7,13 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
-import { subscribeRevocations } from "@turnwright/platform/revocations";
+import { watchRevocations } from "@turnwright/platform/revocations";
 import { createAuthenticator } from "./authentication.ts";
 import type { GatewayConfig } from "./config.ts";
 import { docsPlugin } from "./docs.ts";
 import { healthPlugin, type ReadinessChecks } from "./health.ts";
 import { createLimits } from "./limits.ts";
+import { LiveCalls } from "./live-calls.ts";
 import { openAiPlugin } from "./openai/completions.ts";
 import { proxyRoutes, requestValues } from "./proxy.ts";
 import { createServer } from "./server.ts";
@@ -45,22 +46,26 @@ export interface Gateway {
 /** Makes the gateway: REST and server-sent events, OpenAI's surface, Connect, gRPC-web and gRPC, API docs, health. */
 export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, services, transport } = deps;
-  const authenticator = createAuthenticator({
-    tokens: createClient(TokenService, transport(TokenService)),
-    jwtSecret: config.JWT_SECRET,
-  });
-  const unsubscribe = await subscribeRevocations(
-    deps.bus,
-    (tokenId) => authenticator.revoke(tokenId),
-    () => authenticator.forget(),
+  const tokens = createClient(TokenService, transport(TokenService));
+  const authenticator = createAuthenticator({ tokens, jwtSecret: config.JWT_SECRET });
+  const liveCalls = new LiveCalls();
+  const stopWatching = await watchRevocations(
+    { tokens, bus: deps.bus, logger: deps.logger },
+    {
+      onRevoked(tokenId) {
+        authenticator.revoke(tokenId);
+        liveCalls.revoke(tokenId);
+      },
+      onGap: () => authenticator.forget(),
+    },
   );
   const limits = createLimits({
     limiter: deps.limiter,
     enabled: config.RATE_LIMIT_ENABLED,
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });
-  const admission = { authenticator, limits };
-  const app = await createServer({ config, logger: deps.logger });
+  const admission = { authenticator, limits, liveCalls };
+  const app = await createServer({ config, logger: deps.logger, liveCalls });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
   const heartbeatMs = config.SSE_HEARTBEAT;
   await app.register(healthPlugin(deps.checks));
@@ -100,7 +105,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
       const timer = setTimeout(() => app.server.closeAllConnections(), config.SERVER_SHUTDOWN_TIMEOUT);
       await app.close();
       clearTimeout(timer);
-      await unsubscribe();
+      await stopWatching();
     },
   };
 }

@@ -13,13 +13,19 @@ export function requestValues(request: FastifyRequest): ContextValues {
   return createContextValues().set(requestKey, request);
 }
 
-/** Admits a proxied call and gives the headers under which it goes on. */
-async function forwardHeaders(admission: Admission, rule: AdmissionRule, context: HandlerContext): Promise<Headers> {
+/** Admits a proxied call and gives the headers under which it goes on, and the signal that ends it. */
+async function forwardHeaders(
+  admission: Admission,
+  rule: AdmissionRule,
+  context: HandlerContext,
+): Promise<{ headers: Headers; signal: AbortSignal }> {
   const request = context.values.get(requestKey);
   if (request === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
   const sink = { header: (name: string, value: string) => context.responseHeader.set(name, value) };
   const caller = await admit(admission, rule, request, sink);
-  return new Headers(callHeaders(request, caller));
+  request.disconnect ??= new AbortController();
+  const signal = AbortSignal.any([context.signal, request.disconnect.signal]);
+  return { headers: new Headers(callHeaders(request, caller)), signal };
 }
 
 /**
@@ -41,18 +47,18 @@ export function proxyRoutes(deps: {
         if (method.methodKind === "unary") {
           const unary = method as DescMethodUnary;
           router.rpc(unary, async (input: Message, context: HandlerContext) => {
-            const headers = await forwardHeaders(deps.admission, rule, context);
+            const { headers, signal } = await forwardHeaders(deps.admission, rule, context);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
-            return (await transport.unary(unary, context.signal, timeoutMs, headers, input)).message;
+            return (await transport.unary(unary, signal, timeoutMs, headers, input)).message;
           });
         } else if (method.methodKind === "server_streaming") {
           const streaming = method as DescMethodStreaming;
           router.rpc(method as DescMethodServerStreaming, async function* (input: Message, context: HandlerContext) {
-            const headers = await forwardHeaders(deps.admission, rule, context);
+            const { headers, signal } = await forwardHeaders(deps.admission, rule, context);
             const messages = async function* () {
               yield input;
             };
-            const response = await transport.stream(streaming, context.signal, context.timeoutMs(), headers, messages());
+            const response = await transport.stream(streaming, signal, context.timeoutMs(), headers, messages());
             yield* response.message;
           });
         }

@@ -3,8 +3,10 @@ import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { endedBecause } from "./call.ts";
 import type { GatewayConfig } from "./config.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
+import type { LiveCalls } from "./live-calls.ts";
 import { createDualProtocolServer } from "./protocols.ts";
 import { answerUnparsable } from "./unparsable.ts";
 
@@ -36,7 +38,7 @@ function frameworkError(error: FastifyError): unknown {
 const nothing = () => {};
 
 /** Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody waits for. */
-function followResponses(app: FastifyInstance, logger: Logger): void {
+function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls): void {
   app.decorateRequest("caller", undefined);
   app.decorateRequest("disconnect", undefined);
 
@@ -44,6 +46,7 @@ function followResponses(app: FastifyInstance, logger: Logger): void {
     const finished = reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
+    if (identity !== undefined) liveCalls.delete(identity.tokenId, request);
     logger.info(
       {
         request_id: request.id,
@@ -87,7 +90,11 @@ function collectVerbs(app: FastifyInstance): (path: string) => string[] {
  * The public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access log, and the
  * envelope for everything that no route answers.
  */
-export async function createServer(deps: { config: GatewayConfig; logger: Logger }): Promise<FastifyInstance> {
+export async function createServer(deps: {
+  config: GatewayConfig;
+  logger: Logger;
+  liveCalls: LiveCalls;
+}): Promise<FastifyInstance> {
   const { config, logger } = deps;
   const app: FastifyInstance = fastify({
     logger: false,
@@ -107,7 +114,7 @@ export async function createServer(deps: { config: GatewayConfig; logger: Logger
   });
 
   const sendError = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
-    const known = frameworkError(error);
+    const known = endedBecause(request.disconnect?.signal) ?? frameworkError(error);
     // Errors of services come with a detail, and were logged where they happened.
     if (reasonOf(known) === ErrorReason.INTERNAL && detailOf(known) === undefined) {
       logger.error({ err: error, request_id: request.id }, "request failed");
@@ -134,7 +141,7 @@ export async function createServer(deps: { config: GatewayConfig; logger: Logger
     ],
     maxAge: 600,
   });
-  followResponses(app, logger);
+  followResponses(app, logger, deps.liveCalls);
   const verbsOf = collectVerbs(app);
 
   app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));

@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
+import { endedBecause } from "./call.ts";
 
 const streamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -7,6 +8,8 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 };
 const heartbeat = ": ping\n\n";
+/** How long a stream that we ended may take to deliver its last event, in milliseconds. */
+const cutMs = 2_000;
 
 /** How a stream is sent. */
 export interface EventStreamOptions<T> {
@@ -18,7 +21,7 @@ export interface EventStreamOptions<T> {
   error(error: unknown): string;
   /** Silence after which a comment is sent, in milliseconds. */
   heartbeatMs: number;
-  /** Fires when the client is gone. */
+  /** Fires when the client is gone, or, with an error as its reason, when we end the stream. */
   signal: AbortSignal;
 }
 
@@ -70,18 +73,22 @@ export async function sendEventStream<T>(
       begin();
       timer.refresh();
       if (!raw.write(options.write(message))) await drained(raw, signal);
-      if (signal.aborted) break;
+      if (signal.aborted) throw signal.reason;
     }
     begin();
     raw.end(options.end);
-  } catch (error) {
-    if (signal.aborted) {
+  } catch (thrown) {
+    const ended = endedBecause(signal);
+    if (signal.aborted && ended === undefined) {
       begin();
       raw.destroy();
       return;
     }
+    const error = ended ?? thrown;
     if (!open) throw error;
     raw.end(options.error(error));
+    // A reader that does not read would keep the connection for as long as it likes.
+    if (ended !== undefined) setTimeout(() => raw.destroy(), cutMs).unref();
   } finally {
     clearTimeout(timer);
   }

@@ -103,7 +103,7 @@ export async function startAllInOne(
       pool: poolOf("tool"),
       logger: logger.child({ part: "tool-executor" }),
     });
-    const agent = createAgentOrchestrator({
+    const agent = await createAgentOrchestrator({
       config,
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
       conversations: createClient(ConversationService, transportOf(conversation.mounts, "agent-orchestrator")),

@@ -96,12 +96,14 @@ describe("a service that the gateway has never seen, on REST", () => {
         "x-request-id": "request-7",
         [internalTokenHeader]: "forged",
         "x-turnwright-service": "forged",
+        "x-turnwright-client-address": "192.0.2.1",
         cookie: "a=b",
       },
     });
     expect(Object.fromEntries(gateway.calls.at(-1)?.header ?? [])).toEqual({
       [internalTokenHeader]: `internal-of-${alice.userId}`,
       "x-request-id": "request-7",
+      "x-turnwright-client-address": "127.0.0.1",
       traceparent,
       tracestate: "a=1",
     });

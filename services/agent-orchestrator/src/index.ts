@@ -6,8 +6,10 @@ import type { ConversationService } from "@turnwright/contract/conversation/v1/c
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { Logger } from "@turnwright/platform/logger";
+import { watchRevocations } from "@turnwright/platform/revocations";
 import { mount, type RunningService } from "@turnwright/platform/service";
 import type { AgentConfig } from "./config.ts";
+import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
 import { agentHandlers, completionHandlers } from "./service.ts";
@@ -16,18 +18,25 @@ import { createToolCatalogue } from "./tool-catalogue.ts";
 export { type AgentConfig, agentConfig } from "./config.ts";
 
 /** Makes the agent orchestrator. It owns no table: what lasts is the journal's. */
-export function createAgentOrchestrator(deps: {
+export async function createAgentOrchestrator(deps: {
   config: AgentConfig;
   journal: Client<typeof JournalService>;
   conversations: Client<typeof ConversationService>;
   executions: Client<typeof ExecutionService>;
   tokens: Client<typeof TokenService>;
   logger: Logger;
-}): RunningService {
-  const { config, logger } = deps;
+}): Promise<RunningService> {
+  const { config, logger, tokens } = deps;
   const model = createModelClient(config);
+  const liveRuns = new LiveRuns();
+  const stopWatching = await watchRevocations(
+    { tokens, logger },
+    // Nothing is cached here; what a run may do is looked up again where its token is renewed.
+    { onRevoked: (tokenId) => liveRuns.revoke(tokenId), onGap: () => {} },
+  );
   const shared = {
     ...deps,
+    liveRuns,
     model,
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
@@ -38,6 +47,9 @@ export function createAgentOrchestrator(deps: {
   return {
     mounts: [mount(AgentService, agentHandlers(shared)), mount(CompletionService, completionHandlers(shared))],
     async ready() {},
-    close: () => model.close(),
+    async close() {
+      await stopWatching();
+      await model.close();
+    },
   };
 }

@@ -51,6 +51,8 @@ export interface OrchestratorFixture {
   readonly seenTokens: string[];
   /** Whose tokens were minted, in order. */
   readonly minted: { userId: string; tokenId: string }[];
+  /** Ends a credential, as auth would tell of it. */
+  revoke(tokenId: string): void;
   /** How calls are answered; default: success with `{"ran":"<name>"}`. */
   onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
   /** How tokens are minted. */
@@ -73,6 +75,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
   const executed: ExecuteCallsRequest[] = [];
   const seenTokens: string[] = [];
   const minted: { userId: string; tokenId: string }[] = [];
+  const revoked: string[] = [];
   let answer: Parameters<OrchestratorFixture["onExecute"]>[0] = (call) => ({
     status: ExecutionStatus.SUCCESS,
     output: JSON.stringify({ ran: call.name }),
@@ -110,10 +113,11 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
           minted.push({ userId, tokenId });
           return { internalToken: mint() };
         },
+        listRevocations: () => ({ revocations: revoked.map((tokenId, i) => ({ id: BigInt(i), tokenId })) }),
       } as never),
     ],
   });
-  const service = createAgentOrchestrator({
+  const service = await createAgentOrchestrator({
     config: loadConfig(agentConfig, {
       MESH_SECRET: "a-secret-of-the-tests-with-32-characters",
       LLM_BASE_URL: model.url,
@@ -142,6 +146,9 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     },
     onMint(next) {
       mint = next;
+    },
+    revoke(tokenId) {
+      revoked.push(tokenId);
     },
     async close() {
       await service.close();

@@ -526,3 +526,29 @@ describe("a long run", () => {
     expect((await create()).response).toBe("Done.");
   });
 });
+
+describe("a credential that ends", () => {
+  it("ends its runs and their tools, and the run says why", async () => {
+    mesh.model.reply(callsFor("calculator"));
+    const begun = Promise.withResolvers<void>();
+    mesh.onExecute(() => {
+      begun.resolve();
+      return new Promise(() => {});
+    });
+    const turn = failureOf(create());
+    await begun.promise;
+    mesh.revoke(testUser.tokenId);
+    await expect(turn).resolves.toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The credential that the run acted with has ended." });
+  });
+
+  it("leaves the runs of others alone", async () => {
+    mesh.model.reply(callsFor("calculator"), { text: "42" });
+    mesh.onExecute(async (call) => {
+      mesh.revoke(crypto.randomUUID());
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      return { status: ExecutionStatus.SUCCESS, output: call.name } as never;
+    });
+    await expect(create()).resolves.toMatchObject({ response: "42" });
+  });
+});

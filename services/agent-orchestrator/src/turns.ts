@@ -13,11 +13,13 @@ import { routeMessage } from "./agents/router.ts";
 import { drive, type Outcome } from "./graph/driver.ts";
 import { runCredentials } from "./graph/run-credentials.ts";
 import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnEvent, type TurnState } from "./graph/turn.ts";
+import type { LiveRuns } from "./live-runs.ts";
 import { noUsage } from "./model/chunk.ts";
 
 /** What turns stand on. */
 export interface TurnDeps extends GraphDeps {
   readonly tokens: Client<typeof TokenService>;
+  readonly liveRuns: LiveRuns;
   /** How long a turn may take, in milliseconds. */
   readonly runTimeoutMs: number;
   readonly logger: Logger;
@@ -99,7 +101,11 @@ function launch(
     options: runCredentials(ctx, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),
     emit: start.emit,
   };
-  const outcome = drive(deps, turn, start.node).finally(() => clearTimeout(timer));
+  const forget = deps.liveRuns.add(identity.tokenId, controller);
+  const outcome = drive(deps, turn, start.node).finally(() => {
+    clearTimeout(timer);
+    forget();
+  });
   // Nobody may be waiting for it any more.
   outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "turn failed"));
   return { conversationId: run.conversationId, runId: run.id, agent: turn.agent.name, outcome, usage: () => turn.totalUsage };

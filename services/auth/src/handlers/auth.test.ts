@@ -1,4 +1,3 @@
-import { subscribeRevocations } from "@turnwright/platform/revocations";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuth } from "../auth-fixture.ts";
 
@@ -11,11 +10,7 @@ afterAll(() => fixture.stop());
 /** The credentials whose end was broadcast while `work` ran. */
 async function announced(work: () => Promise<unknown>): Promise<string[]> {
   const ids: string[] = [];
-  const unsubscribe = await subscribeRevocations(
-    fixture.bus,
-    (tokenId) => ids.push(tokenId),
-    () => {},
-  );
+  const unsubscribe = await fixture.bus.subscribe("auth.revoked", (payload) => ids.push(JSON.parse(payload).token_id));
   await work();
   await new Promise(setImmediate);
   await unsubscribe();

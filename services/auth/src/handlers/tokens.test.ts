@@ -7,7 +7,10 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-const revoked = async () => (await fixture.anonymous().tokens.listRevocations({ seconds: 60 })).tokenIds;
+const revoked = async () => {
+  const { revocations } = await fixture.anonymous().tokens.listRevocations({ seconds: 60 });
+  return revocations.map((revocation) => revocation.tokenId);
+};
 
 describe("what ended lately", () => {
   it("is known by whichever way it ended", async () => {

@@ -45,7 +45,7 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
     },
 
     async listRevocations({ seconds }) {
-      return { tokenIds: await listRevocations(pool, seconds), keyIds: keyIds() };
+      return { revocations: await listRevocations(pool, seconds), keyIds: keyIds() };
     },
 
     async rotateSigningKey({ retirePrevious }, ctx) {

@@ -2,14 +2,14 @@ import type { Queryable } from "@turnwright/platform/postgres";
 
 const keptMinutes = 60;
 
-/** The `token_id` of credentials that ended in the last seconds, by the database's clock. */
-export async function listRevocations(db: Queryable, seconds: number): Promise<string[]> {
-  const { rows } = await db.query<{ token_id: string }>({
+/** What ended in the last seconds, by the database's clock. */
+export async function listRevocations(db: Queryable, seconds: number): Promise<{ id: bigint; tokenId: string }[]> {
+  const { rows } = await db.query<{ id: number; token_id: string }>({
     name: "list-revocations",
-    text: "select distinct token_id from revocations where revoked_at > now() - make_interval(secs => $1)",
+    text: "select id, token_id from revocations where revoked_at > now() - make_interval(secs => $1)",
     values: [seconds],
   });
-  return rows.map((row) => row.token_id);
+  return rows.map((row) => ({ id: BigInt(row.id), tokenId: row.token_id }));
 }
 
 /** Forgets what everybody has seen long since: what is cached of a credential lives for minutes. */

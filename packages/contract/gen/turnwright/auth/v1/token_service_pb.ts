@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIj0KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEhEKCXRva2VuX2lkcxgBIAMoCRIPCgdrZXlfaWRzGAIgAygJIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAky4gYKDFRva2VuU2VydmljZRJtCg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJ5ChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJzCg9MaXN0UmV2b2NhdGlvbnMSKi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXNwb25zZSIHkAIBsLsYBBLUAQoQUm90YXRlU2lnbmluZ0tleRIrLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVxdWVzdBosLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVzcG9uc2UiZaq7GDUSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbkoZeyJyZXRpcmVfcHJldmlvdXMiOmZhbHNlfbC7GAOC0+STAiI6ASoiHS92MS9hZG1pbi9zaWduaW5nLWtleXMvcm90YXRlEpsCCgdHZXRKd2tzEiIudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXF1ZXN0GiMudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSLGAZACAaq7GJwBEgpKV0tTX0VSUk9SGAFCBGF1dGhShQF7ImtleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6IkVkMjU1MTkiLCJhbGciOiJFZERTQSIsInVzZSI6InNpZyIsImtpZCI6IjAxOTg1ZjNjIiwieCI6IjExcVlBWUt4Q3JmVlNfN1R5V1FIT2c3aGN2UGFwaU1scndJYWFQY0hVUm8ifV19sLsYAYLT5JMCGBIWLy53ZWxsLWtub3duL2p3a3MuanNvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIl8KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEjMKC3Jldm9jYXRpb25zGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlJldm9jYXRpb24SDwoHa2V5X2lkcxgCIAMoCSIqCgpSZXZvY2F0aW9uEgoKAmlkGAEgASgDEhAKCHRva2VuX2lkGAIgASgJIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAky4gYKDFRva2VuU2VydmljZRJtCg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJ5ChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIHkAIBsLsYBBJzCg9MaXN0UmV2b2NhdGlvbnMSKi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXNwb25zZSIHkAIBsLsYBBLUAQoQUm90YXRlU2lnbmluZ0tleRIrLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVxdWVzdBosLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVzcG9uc2UiZaq7GDUSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbkoZeyJyZXRpcmVfcHJldmlvdXMiOmZhbHNlfbC7GAOC0+STAiI6ASoiHS92MS9hZG1pbi9zaWduaW5nLWtleXMvcm90YXRlEpsCCgdHZXRKd2tzEiIudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXF1ZXN0GiMudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSLGAZACAaq7GJwBEgpKV0tTX0VSUk9SGAFCBGF1dGhShQF7ImtleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6IkVkMjU1MTkiLCJhbGciOiJFZERTQSIsInVzZSI6InNpZyIsImtpZCI6IjAxOTg1ZjNjIiwieCI6IjExcVlBWUt4Q3JmVlNfN1R5V1FIT2c3aGN2UGFwaU1scndJYWFQY0hVUm8ifV19sLsYAYLT5JMCGBIWLy53ZWxsLWtub3duL2p3a3MuanNvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * A public credential.
@@ -203,11 +203,11 @@ export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = 
  */
 export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocationsResponse"> & {
   /**
-   * The `token_id` of their identities.
+   * In no order.
    *
-   * @generated from field: repeated string token_ids = 1;
+   * @generated from field: repeated turnwright.auth.v1.Revocation revocations = 1;
    */
-  tokenIds: string[];
+  revocations: Revocation[];
 
   /**
    * Ids of the keys that verify tokens now: who holds another one must let go of it.
@@ -223,6 +223,34 @@ export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocation
  */
 export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 7);
+
+/**
+ * A credential that ended, or changed so that what is cached of it is wrong.
+ *
+ * @generated from message turnwright.auth.v1.Revocation
+ */
+export type Revocation = Message<"turnwright.auth.v1.Revocation"> & {
+  /**
+   * Number of the revocation; each has its own.
+   *
+   * @generated from field: int64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * The `token_id` of the credential's identities.
+   *
+   * @generated from field: string token_id = 2;
+   */
+  tokenId: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.Revocation.
+ * Use `create(RevocationSchema)` to create a new message.
+ */
+export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 8);
 
 /**
  * What becomes of the keys before.
@@ -243,7 +271,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 8);
+  messageDesc(file_turnwright_auth_v1_token_service, 9);
 
 /**
  * The keys after the rotation.
@@ -271,7 +299,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 9);
+  messageDesc(file_turnwright_auth_v1_token_service, 10);
 
 /**
  * Internal tokens: what a caller's identity travels in between services.

@@ -1,0 +1,123 @@
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { publishRevocation } from "@turnwright/platform/revocations";
+import { mount } from "@turnwright/platform/service";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { alice, aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
+
+let cancelled: PromiseWithResolvers<unknown>;
+const untilCancelled = (signal: AbortSignal) => {
+  signal.addEventListener("abort", () => cancelled.resolve(signal.reason), { once: true });
+  return new Promise<never>(() => {});
+};
+const unused = (() => {
+  throw new Error("not called here");
+}) as never;
+
+const mounts = [
+  mount(AgentService, {
+    createConversation: (_request, ctx) => untilCancelled(ctx.signal),
+    async *streamTurn(_request, ctx) {
+      yield { type: "started" };
+      await untilCancelled(ctx.signal);
+    },
+    sendMessage: unused,
+    approveConversation: unused,
+    listAgents: unused,
+  }),
+  mount(CompletionService, {
+    complete: (_request, ctx) => untilCancelled(ctx.signal),
+    async *streamComplete(_request, ctx) {
+      yield { frames: Buffer.from('data: {"choices":[]}\n\n') };
+      await untilCancelled(ctx.signal);
+    },
+    listModels: unused,
+  }),
+];
+
+let gateway: Fixture;
+beforeEach(async () => {
+  cancelled = Promise.withResolvers();
+  gateway = await startFixture({ mounts });
+});
+afterEach(() => gateway.close());
+
+const post = (path: string, body: object) =>
+  fetch(gateway.url + path, {
+    method: "POST",
+    headers: { authorization: `Bearer ${aliceKey}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+const ended = { message: "The credential has ended.", type: "authentication_error", param: null, code: "INVALID_TOKEN" };
+
+async function firstChunk(response: Response) {
+  const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
+  const first = await reader.read();
+  return {
+    first: first.value ?? "",
+    async rest() {
+      let text = "";
+      for (let next = await reader.read(); !next.done; next = await reader.read()) text += next.value;
+      return text;
+    },
+  };
+}
+
+describe("a credential that ends", () => {
+  it.each([
+    ["a completion", "/v1/chat/completions", { messages: [{ role: "user", content: "hi" }] }],
+    ["a turn", "/v1/conversations", { message: "hi" }],
+  ])("ends %s that is waited for with 401, in the mesh too", async (_name, path, body) => {
+    const answer = post(path, body);
+    await expect.poll(() => gateway.tokens.exchanges).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await publishRevocation(gateway.bus, alice.tokenId);
+    const response = await answer;
+    expect(response.status).toBe(401);
+    expect(await response.json()).toEqual({ success: false, error: ended });
+    await cancelled.promise;
+  });
+
+  it.each([
+    ["a completion", "/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "hi" }] }],
+    ["a turn", "/v1/conversations", { stream: true, message: "hi" }],
+  ])("ends %s that is streamed with an error and no [DONE]", async (_name, path, body) => {
+    const stream = await firstChunk(await post(path, body));
+    expect(stream.first).toMatch(/^data: /);
+    await publishRevocation(gateway.bus, alice.tokenId);
+    expect(await stream.rest()).toBe(`data: ${JSON.stringify({ error: ended })}\n\n`);
+    await cancelled.promise;
+  });
+
+  it("ends calls of Connect clients", async () => {
+    const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: "1.1" });
+    const client = createClient(AgentService, transport);
+    const headers = { authorization: `Bearer ${aliceKey}` };
+    const events = client.streamTurn({ message: "hi" }, { headers })[Symbol.asyncIterator]();
+    await events.next();
+    await publishRevocation(gateway.bus, alice.tokenId);
+    await expect(events.next().catch((error: unknown) => reasonOf(error))).resolves.toBe(ErrorReason.INVALID_TOKEN);
+    await cancelled.promise;
+  });
+
+  it("ends streams when the broadcast is lost: the gateway asks auth as well", async () => {
+    const stream = await firstChunk(await post("/v1/conversations", { stream: true, message: "hi" }));
+    gateway.tokens.known.delete(aliceKey);
+    gateway.tokens.revoked.push(alice.tokenId);
+    expect(await stream.rest()).toContain("The credential has ended.");
+    expect((await post("/v1/conversations", { message: "hi" })).status).toBe(401);
+  });
+
+  it("leaves other credentials' calls alone", async () => {
+    const stream = await firstChunk(await post("/v1/conversations", { stream: true, message: "hi" }));
+    await publishRevocation(gateway.bus, crypto.randomUUID());
+    const rest = stream.rest();
+    const settled = await Promise.race([rest, new Promise((resolve) => setTimeout(resolve, 100, "still open"))]);
+    expect(settled).toBe("still open");
+    await publishRevocation(gateway.bus, alice.tokenId);
+    await rest;
+  });
+});
