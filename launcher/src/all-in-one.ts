@@ -2,6 +2,7 @@ import { createClient } from "@connectrpc/connect";
 import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
 import { authConfig, createAuth } from "@turnwright/auth";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
@@ -108,6 +109,7 @@ export async function startAllInOne(
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
       conversations: createClient(ConversationService, transportOf(conversation.mounts, "agent-orchestrator")),
       tokens: createClient(TokenService, transportOf(auth.mounts, "agent-orchestrator")),
+      spend: createClient(SpendService, transportOf(auth.mounts, "agent-orchestrator")),
       executions: createClient(ExecutionService, transportOf(executor.mounts, "agent-orchestrator")),
       logger: logger.child({ part: "agent-orchestrator" }),
     });

@@ -1,6 +1,7 @@
 import { duration, httpUrl, integer, list, port } from "@turnwright/platform/env";
 import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { z } from "zod";
+import { priceTable } from "./spending/prices.ts";
 
 /** The environment of the agent orchestrator. */
 export const agentConfig = z.object({
@@ -13,6 +14,8 @@ export const agentConfig = z.object({
   LLM_API_KEY: z.string().optional(),
   OPENAI_API_KEY: z.string().optional(),
   LLM_DEFAULT_MODEL: z.string().default("gpt-4o-mini"),
+  /** US dollars per million tokens, by model: JSON, or the path of a file with it. */
+  MODEL_PRICES: priceTable(),
   /** How long a model may be silent. */
   LLM_TIMEOUT: duration("120s"),
   /** Connections to the model's endpoint. */

@@ -2,6 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
@@ -13,6 +14,8 @@ import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
 import { agentHandlers, completionHandlers } from "./service.ts";
+import { createModelMeter } from "./spending/model-meter.ts";
+import { UsageRecorder } from "./spending/usage-recorder.ts";
 import { createToolCatalogue } from "./tool-catalogue.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
@@ -24,11 +27,13 @@ export async function createAgentOrchestrator(deps: {
   conversations: Client<typeof ConversationService>;
   executions: Client<typeof ExecutionService>;
   tokens: Client<typeof TokenService>;
+  spend: Client<typeof SpendService>;
   logger: Logger;
 }): Promise<RunningService> {
   const { config, logger, tokens } = deps;
   const model = createModelClient(config);
   const liveRuns = new LiveRuns();
+  const recorder = new UsageRecorder({ spend: deps.spend, logger });
   const stopWatching = await watchRevocations(
     { tokens, logger },
     // Nothing is cached here; what a run may do is looked up again where its token is renewed.
@@ -38,6 +43,7 @@ export async function createAgentOrchestrator(deps: {
     ...deps,
     liveRuns,
     model,
+    meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
     defaultModel: config.LLM_DEFAULT_MODEL,
@@ -49,6 +55,7 @@ export async function createAgentOrchestrator(deps: {
     async ready() {},
     async close() {
       await stopWatching();
+      await recorder.close();
       await model.close();
     },
   };

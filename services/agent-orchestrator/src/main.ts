@@ -1,5 +1,6 @@
 import { createClient } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
@@ -8,12 +9,14 @@ import { agentConfig, createAgentOrchestrator } from "./index.ts";
 
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
   const conversation = transport(config.CONVERSATION_ADDR);
+  const auth = transport(config.AUTH_ADDR);
   return createAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),
     conversations: createClient(ConversationService, conversation),
     executions: createClient(ExecutionService, transport(config.TOOL_ADDR)),
-    tokens: createClient(TokenService, transport(config.AUTH_ADDR)),
+    tokens: createClient(TokenService, auth),
+    spend: createClient(SpendService, auth),
     logger,
   });
 });

@@ -1,9 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { type Client, createClient, type Interceptor, type ServiceImpl } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { SpendService, type UsageRecord } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import {
@@ -14,6 +15,7 @@ import {
 } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus, type ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
 import { loadConfig } from "@turnwright/platform/env";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { identityKey, internalTokenHeader } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor } from "@turnwright/platform/interceptors";
@@ -42,7 +44,7 @@ export interface OrchestratorFixture {
   readonly model: ScriptedModel;
   readonly journal: MemoryJournal;
   /** The policy of the caller's token; change it before a call. */
-  readonly identity: { allowedTools: string[]; allowedModels: string[] };
+  readonly identity: { allowedTools: string[]; allowedModels: string[]; spendLimitMicros: bigint };
   /** What executors were asked, in order. */
   readonly executed: ExecuteCallsRequest[];
   /** What happened at the neighbours, in order: `begin`, `commit RUNNING`, `execute calculator`, … */
@@ -51,6 +53,8 @@ export interface OrchestratorFixture {
   readonly seenTokens: string[];
   /** Whose tokens were minted, in order. */
   readonly minted: { userId: string; tokenId: string }[];
+  /** What auth keeps of money and usage. */
+  readonly purse: Purse;
   /** Ends a credential, as auth would tell of it. */
   revoke(tokenId: string): void;
   /** How calls are answered; default: success with `{"ran":"<name>"}`. */
@@ -58,6 +62,40 @@ export interface OrchestratorFixture {
   /** How tokens are minted. */
   onMint(answer: () => string): void;
   close(): Promise<void>;
+}
+
+/** A key's money, without a database. */
+export interface Purse {
+  /** Millionths of a US dollar that are left. */
+  left: number;
+  /** What was set aside and not settled, by reservation. */
+  readonly open: Map<string, number>;
+  /** Usage that was recorded or settled, in order. */
+  readonly usage: UsageRecord[];
+}
+
+function createPurse(): Purse & { handlers: ServiceImpl<typeof SpendService> } {
+  const purse: Purse = { left: 0, open: new Map(), usage: [] };
+  const handlers: ServiceImpl<typeof SpendService> = {
+    reserveSpend({ reservationId, amountMicros }) {
+      const granted = Math.min(purse.left, Number(amountMicros));
+      if (granted === 0) throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
+      purse.left -= granted;
+      purse.open.set(reservationId, (purse.open.get(reservationId) ?? 0) + granted);
+      return { grantedMicros: BigInt(granted) };
+    },
+    settleSpend({ reservationId, usage }) {
+      purse.left += (purse.open.get(reservationId) ?? 0) - Number(usage?.costMicros);
+      purse.open.delete(reservationId);
+      purse.usage.push(usage as UsageRecord);
+      return {};
+    },
+    recordUsage({ records }) {
+      purse.usage.push(...records);
+      return {};
+    },
+  };
+  return Object.assign(purse, { handlers });
 }
 
 /** The user of the tests. */
@@ -71,11 +109,12 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];
   const journal = createMemoryJournal(log, testUser.userId);
-  const identity = { allowedTools: [] as string[], allowedModels: [] as string[] };
+  const identity = { allowedTools: [] as string[], allowedModels: [] as string[], spendLimitMicros: 0n };
   const executed: ExecuteCallsRequest[] = [];
   const seenTokens: string[] = [];
   const minted: { userId: string; tokenId: string }[] = [];
   const revoked: string[] = [];
+  const purse = createPurse();
   let answer: Parameters<OrchestratorFixture["onExecute"]>[0] = (call) => ({
     status: ExecutionStatus.SUCCESS,
     output: JSON.stringify({ ran: call.name }),
@@ -115,6 +154,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
         },
         listRevocations: () => ({ revocations: revoked.map((tokenId, i) => ({ id: BigInt(i), tokenId })) }),
       } as never),
+      mount(SpendService, purse.handlers),
     ],
   });
   const service = await createAgentOrchestrator({
@@ -128,6 +168,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     conversations: createClient(ConversationService, neighbours),
     executions: createClient(ExecutionService, neighbours),
     tokens: createClient(TokenService, neighbours),
+    spend: createClient(SpendService, neighbours),
     logger,
   });
   const transport = createInProcessTransport({ mounts: service.mounts, interceptors: [errorInterceptor(logger), authenticate] });
@@ -141,6 +182,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     log,
     seenTokens,
     minted,
+    purse,
     onExecute(next) {
       answer = next;
     },

@@ -96,6 +96,7 @@ function launch(
     decisions: new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
     uncommitted: [],
     usage: noUsage,
+    costUsd: 0,
     totalUsage: noUsage,
     signal: controller.signal,
     options: runCredentials(ctx, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),

@@ -8,6 +8,7 @@ import { allows } from "@turnwright/platform/identity";
 import { addUsage, type ModelToolCall, type ModelUsage, nameCalls, noUsage, usageMessage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
 import { StreamTap } from "../model/stream-tap.ts";
+import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
 import { resultText } from "../tool-results.ts";
 import { type CompletionBody, parseBody } from "./body.ts";
@@ -16,6 +17,7 @@ import { upstreamBody } from "./upstream-body.ts";
 /** What completions stand on. */
 export interface CompletionDeps {
   readonly model: ModelClient;
+  readonly meter: ModelMeter;
   readonly catalogue: ToolCatalogue;
   readonly executions: Client<typeof ExecutionService>;
   readonly defaultModel: string;
@@ -60,14 +62,20 @@ function isFilled(list: unknown): boolean {
 /** Fields by which endpoints let a request name other models than `model`, in whatever case they read them. */
 const otherModelFields = /^(?:model|models|fallbacks|\w+_fallbacks)$/i;
 
+/** Whether it matters which model answers: by the token's list, or by the price that its ceiling reckons with. */
+function isHeldToItsModel({ allowedModels, spendLimitMicros }: Identity): boolean {
+  return allowedModels.length > 0 || spendLimitMicros > 0n;
+}
+
 /** Holds a request to its token's models. */
-function checkModel({ allowedModels }: Identity, body: CompletionBody, model: string): void {
-  if (allowedModels.length === 0) return;
+function checkModel(identity: Identity, body: CompletionBody, model: string): void {
+  if (!isHeldToItsModel(identity)) return;
+  const { allowedModels, spendLimitMicros } = identity;
   if (!allows(allowedModels, model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
   }
   const field = Object.keys(body).find((key) => key !== "model" && otherModelFields.test(key));
-  if (field !== undefined && !allowedModels.includes("*")) {
+  if (field !== undefined && (spendLimitMicros > 0n || !allowedModels.includes("*"))) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `${field}: this token may name its model in "model" only`, { param: field });
   }
 }
@@ -93,7 +101,7 @@ async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Arra
     toolsJson,
     withoutTools: !clientTools && toolsJson === undefined,
     streamed,
-    rewrite: call.identity.allowedModels.length > 0,
+    rewrite: isHeldToItsModel(call.identity),
   });
   return { body, model, serverTools: toolsJson !== undefined, request };
 }
@@ -122,6 +130,36 @@ function iterationLimit(limit: number) {
   return fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${limit} times without an answer.`);
 }
 
+/** Opens the metered call of an exchange's next request. */
+function openCall(deps: CompletionDeps, call: CompletionCall, exchange: Exchange, streamed: boolean) {
+  return deps.meter.open({ ...call, model: exchange.model, body: exchange.request, streamed });
+}
+
+/** One model call whose answer comes as a whole. */
+async function askOnce(
+  deps: CompletionDeps,
+  call: CompletionCall,
+  exchange: Exchange,
+): Promise<{ answer: Buffer; completion: OpenAiCompletion }> {
+  const opened = openCall(deps, call, exchange, false);
+  const metered = opened instanceof Promise ? await opened : opened;
+  let usage: ModelUsage | undefined;
+  try {
+    const answer = await deps.model.complete(metered.body, metered.signal);
+    let completion: OpenAiCompletion | null;
+    try {
+      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
+    } catch (error) {
+      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
+    }
+    if (!completion) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    usage = addUsage(noUsage, completion.usage);
+    return { answer, completion };
+  } finally {
+    metered.end(usage);
+  }
+}
+
 /** Completes a chat: the model's own bytes where they can pass, with the usage of all model calls. */
 export async function complete(
   deps: CompletionDeps,
@@ -131,16 +169,9 @@ export async function complete(
   const exchange = await open(deps, call, bytes, false);
   let usage = noUsage;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const answer = await deps.model.complete(exchange.request, call.signal);
-    let completion: OpenAiCompletion | null;
-    try {
-      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
-    } catch (error) {
-      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
-    }
-    const message = completion?.choices?.[0]?.message;
-    if (!completion || !message)
-      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    const { answer, completion } = await askOnce(deps, call, exchange);
+    const message = completion.choices?.[0]?.message;
+    if (!message) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
     usage = addUsage(usage, completion.usage);
     const model = completion.model ?? exchange.model;
     const calls = nameCalls(message.tool_calls ?? []);
@@ -165,12 +196,18 @@ export async function* streamComplete(
   let id: string | undefined;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
     const tap = new StreamTap({ format, passToolCalls: !exchange.serverTools, id });
-    for await (const piece of await deps.model.stream(exchange.request, call.signal)) {
-      const frames = tap.push(piece);
+    const opened = openCall(deps, call, exchange, true);
+    const metered = opened instanceof Promise ? await opened : opened;
+    try {
+      for await (const piece of metered.watch(await deps.model.stream(metered.body, metered.signal))) {
+        const frames = tap.push(piece);
+        if (frames !== undefined) yield { frames };
+      }
+      const frames = tap.end();
       if (frames !== undefined) yield { frames };
+    } finally {
+      metered.end(tap.usage);
     }
-    const frames = tap.end();
-    if (frames !== undefined) yield { frames };
     usage = addUsage(usage, tap.usage);
     id ??= tap.envelope.id ?? "";
     if (!tap.wantsServerTools) {

@@ -41,6 +41,7 @@ async function commit(deps: GraphDeps, turn: Turn, change: Position): Promise<Me
       agent: state.agent,
       messages,
       toolCalls,
+      cost: turn.costUsd,
       usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
       ...change,
     },
@@ -49,6 +50,7 @@ async function commit(deps: GraphDeps, turn: Turn, change: Position): Promise<Me
   );
   turn.uncommitted = [];
   turn.usage = noUsage;
+  turn.costUsd = 0;
   return stored;
 }
 

@@ -4,7 +4,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { addUsage, type ModelToolCall, nameCalls } from "../model/chunk.ts";
-import { readStream } from "../model/read-stream.ts";
+import { type ModelAnswer, readStream } from "../model/read-stream.ts";
 import type { GraphDeps, Step, Turn } from "./turn.ts";
 
 /** A stored message as the model reads it. */
@@ -62,8 +62,22 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
     ...(toolsJson === undefined ? {} : { tools: JSON.parse(toolsJson) }),
   };
   const started = performance.now();
-  const pieces = await deps.model.stream(Buffer.from(JSON.stringify(body)), turn.signal);
-  const answer = await readStream(pieces, (delta) => turn.emit({ type: "content", delta }));
+  const metered = await deps.meter.open({
+    identity: turn.identity,
+    options: await turn.options(),
+    signal: turn.signal,
+    model: state.model,
+    body: Buffer.from(JSON.stringify(body)),
+    streamed: true,
+  });
+  let answer: ModelAnswer | undefined;
+  try {
+    const pieces = metered.watch(await deps.model.stream(metered.body, metered.signal));
+    answer = await readStream(pieces, (delta) => turn.emit({ type: "content", delta }));
+  } finally {
+    metered.end(answer?.usage);
+  }
+  turn.costUsd += deps.meter.costUsd(state.model, answer.usage);
   turn.usage = addUsage(turn.usage, answer.usage);
   turn.totalUsage = addUsage(turn.totalUsage, answer.usage);
   const toolCalls = distinctCalls(turn, answer.toolCalls);

@@ -7,6 +7,7 @@ import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_se
 import type { AgentDefinition } from "../agents/agents.ts";
 import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
+import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
 
 /** Version of the graph below; a run is driven only by the version that its state belongs to. */
@@ -37,6 +38,7 @@ export type NodeName = "think" | "act" | "respond";
 /** What the nodes stand on. */
 export interface GraphDeps {
   readonly model: ModelClient;
+  readonly meter: ModelMeter;
   readonly journal: Client<typeof JournalService>;
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;
@@ -61,6 +63,8 @@ export interface Turn {
   uncommitted: Message[];
   /** Usage that the next commit adds. */
   usage: ModelUsage;
+  /** Cost that the next commit adds, in US dollars. */
+  costUsd: number;
   /** Usage of the whole turn in this process. */
   totalUsage: ModelUsage;
   readonly signal: AbortSignal;
