@@ -1,9 +1,5 @@
-import { z } from "zod";
-import { startEmbeddedPostgres } from "../src/embedded-postgres.ts";
-import { loadConfig } from "../src/env.ts";
-import { createLogger } from "../src/logger.ts";
 import { createMigration, type MigratedService, migrate, migratedServices } from "../src/migrations.ts";
-import { databaseUrl, postgresEnv } from "../src/postgres.ts";
+import { withConfiguredDatabase } from "./configured-database.ts";
 
 const usage = `Usage:
   npm run migrate:up [-- <service>]              all that is pending
@@ -19,26 +15,12 @@ function serviceNamed(name: string | undefined): MigratedService {
   return service;
 }
 
-/** Runs `work` on the configured database, or on the embedded one of the data directory. */
-async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
-  const config = loadConfig(z.object({ ...postgresEnv, TURNWRIGHT_DATA_DIR: z.string().default(".turnwright") }));
-  const configured = databaseUrl(config);
-  if (configured !== undefined) return await work(configured);
-  const logger = createLogger({ service: "migrate", level: "warn" });
-  const embedded = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
-  try {
-    await work(embedded.url);
-  } finally {
-    await embedded.stop();
-  }
-}
-
 async function move(direction: "up" | "down", only: string | undefined, steps: string | undefined): Promise<void> {
   if (steps !== undefined && !/^[1-9]\d*$/.test(steps)) throw new UsageError(`${steps} is no number of migrations\n\n${usage}`);
   const count = steps === undefined ? undefined : Number(steps);
   const inOrder = direction === "up" ? migratedServices : [...migratedServices].reverse();
   const services = only === undefined ? inOrder : [serviceNamed(only)];
-  await withDatabase(async (url) => {
+  await withConfiguredDatabase(async (url) => {
     for (const service of services) {
       const names = await migrate({ url, service, direction, count });
       console.log(`${service}: ${names.length === 0 ? "nothing to do" : `${direction} ${names.join(", ")}`}`);

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
+import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
@@ -39,7 +39,7 @@ export interface Person {
 /** The service on a database of its own. */
 export interface ConversationFixture {
   readonly pool: pg.Pool;
-  person(): Person;
+  person(init?: { role?: Role }): Person;
   stop(): Promise<void>;
 }
 
@@ -51,11 +51,11 @@ export async function startConversation({ max = 10 } = {}): Promise<Conversation
   await service.ready();
   return {
     pool,
-    person() {
+    person({ role = Role.USER } = {}) {
       const userId = randomUUID();
       const tokenId = randomUUID();
       const authenticate: Interceptor = (next) => (request) => {
-        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId }));
+        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId, role }));
         request.contextValues.set(callerServiceKey, "agent-orchestrator");
         return next(request);
       };

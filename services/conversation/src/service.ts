@@ -1,15 +1,18 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { Role } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
+import type { Tx } from "@turnwright/platform/postgres";
 import type pg from "pg";
 import { checkCommit } from "./commit-rules.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { withGrants } from "./grants.ts";
-import { decideApprovals } from "./store/approvals.ts";
+import { type DecidedApproval, decideApprovals } from "./store/approvals.ts";
 import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
@@ -65,17 +68,29 @@ export function journalHandlers({
       return { messages: await commitRun(pool, userId, request) };
     },
     async decideApprovals({ conversationId, approved, reason, calls, contextLimit }, ctx) {
-      const { userId } = requireIdentity(ctx);
+      const { userId, role } = requireIdentity(ctx);
+      if (role === Role.AGENT)
+        throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot decide on approvals.");
       if (approved === undefined && calls.length === 0) {
         throw fail(ErrorReason.INVALID_REQUEST, "approved: needed unless single calls are decided", { param: "approved" });
       }
       const decisions = { calls, approved, reason };
-      const settlement = await decideApprovals(pool, { conversationId, userId, owner: callerOf(ctx), contextLimit, decisions });
+      const owner = callerOf(ctx);
+      const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
+      const settlement = await decideApprovals(pool, { conversationId, userId, owner, contextLimit, decisions, audit });
       const { conversation, context } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
   };
+}
+
+/** One entry of the audit log for each decision. */
+async function appendDecisions(tx: Tx, ctx: HandlerContext, decided: readonly DecidedApproval[]): Promise<void> {
+  for (const { id, runId, callId, tool, approved } of decided) {
+    const details = { run_id: runId, call_id: callId, tool, approved };
+    await appendAudit(tx, ctx, { action: "approval.decided", outcome: "success", subject: id, details });
+  }
 }
 
 /** The service that drives the run. */

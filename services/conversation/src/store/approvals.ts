@@ -33,6 +33,16 @@ export interface Settlement {
   readonly calls: readonly SettledCall[];
 }
 
+/** A decision, as the audit log tells of it. */
+export interface DecidedApproval {
+  /** UUID of the approval. */
+  readonly id: string;
+  readonly runId: string;
+  readonly callId: string;
+  readonly tool: string;
+  readonly approved: boolean;
+}
+
 const defaultContextLimit = 100;
 /** More than any round has: what is read of a parked round when its beginning lies before the context. */
 const longestRound = 1_000;
@@ -79,7 +89,15 @@ where id = $1 and user_id = $2 and deleted_at is null`;
  */
 export function decideApprovals(
   pool: pg.Pool,
-  asked: { conversationId: string; userId: string; owner: string; contextLimit: number; decisions: Decisions },
+  asked: {
+    conversationId: string;
+    userId: string;
+    owner: string;
+    contextLimit: number;
+    decisions: Decisions;
+    /** Notes the decisions in the same transaction. */
+    audit(tx: Tx, decided: readonly DecidedApproval[]): Promise<void>;
+  },
 ): Promise<Settlement> {
   const { conversationId, userId } = asked;
   return transaction(pool, async (tx) => {
@@ -95,6 +113,7 @@ export function decideApprovals(
       made.map(({ approved }) => approved),
       made.map(({ reason }) => reason),
     ]);
+    await asked.audit(tx, decidedApprovals(round, made));
     const calls = settledCalls(round, made);
     if (calls.length < round.length) return { conversation, calls };
     const context = await claim(tx, { ...asked, runId: parked.run_id, calls });
@@ -106,6 +125,14 @@ async function findConversation(db: Queryable, conversationId: string, userId: s
   const { rows } = await db.query<ConversationRow>(conversationSql, [conversationId, userId]);
   if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
   return toConversation(rows[0]);
+}
+
+function decidedApprovals(round: readonly ApprovalRow[], made: readonly Decision[]): DecidedApproval[] {
+  const rows = new Map(round.map((row) => [row.id, row]));
+  return made.flatMap(({ id, approved }) => {
+    const row = rows.get(id);
+    return row === undefined ? [] : [{ id, approved, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
+  });
 }
 
 function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]): SettledCall[] {
