@@ -13,11 +13,12 @@ import { loadConfig } from "@turnwright/platform/env";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
-import { migrate } from "@turnwright/platform/migrations";
+import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { createPool, databaseUrl } from "@turnwright/platform/postgres";
+import { databaseUrl } from "@turnwright/platform/postgres";
 import { redisUrl } from "@turnwright/platform/redis-env";
 import type { Mount, RunningService } from "@turnwright/platform/service";
+import { openServiceDatabase } from "@turnwright/platform/service-database";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
 import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
@@ -65,24 +66,23 @@ export async function startAllInOne(
       url = postgres.url;
     }
     const databaseAddress = url;
-    for (const service of ["auth", "conversation", "tool"] as const) {
+    for (const service of migratedServices) {
       await migrate({ url: databaseAddress, service, direction: "up", logger });
     }
-    const poolOf = (schema: string) => {
-      const pool = createPool({
-        url: databaseAddress,
-        max: config.DB_MAX_OPEN_CONNS,
-        schema,
-        applicationName: `turnwright-${schema}`,
-        logger,
-      });
-      closers.push(() => pool.end());
-      return pool;
+    const databaseOf = (schema: MigratedService) => {
+      const database = openServiceDatabase({ url: databaseAddress, schema, max: config.DB_MAX_OPEN_CONNS, logger });
+      closers.push(() => database.end());
+      return database;
     };
     const ports = await createPorts({ redisUrl: redisUrl(config), logger });
     closers.push(() => ports.close());
 
-    const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ part: "auth" }) });
+    const auth = await createAuth({
+      config,
+      database: databaseOf("auth"),
+      bus: ports.bus,
+      logger: logger.child({ part: "auth" }),
+    });
     const interceptors = serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(auth.keySource),
@@ -96,12 +96,12 @@ export async function startAllInOne(
       });
     const conversation = createConversation({
       config,
-      pool: poolOf("conversation"),
+      database: databaseOf("conversation"),
       logger: logger.child({ part: "conversation" }),
     });
     const executor = await createToolExecutor({
       config,
-      pool: poolOf("tool"),
+      pool: databaseOf("tool").pool,
       logger: logger.child({ part: "tool-executor" }),
     });
     const agent = await createAgentOrchestrator({

@@ -71,13 +71,16 @@ export function createPool(options: {
   max?: number;
   /** The only schema on the search path; the server's default unless given. */
   schema?: string;
+  /** The role under which statements run; the login's own unless given. The login must be a member of it. */
+  role?: string;
   applicationName: string;
   logger: Logger;
   /** Milliseconds after which the server gives up on a statement; 30 s unless given, 0 for never. */
   statementTimeoutMs?: number;
 }): pg.Pool {
   const schema = options.schema === undefined ? "" : ` -c search_path=${options.schema}`;
-  const settings = `-c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c timezone=UTC${schema}`;
+  const role = options.role === undefined ? "" : ` -c role=${options.role}`;
+  const settings = `-c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c timezone=UTC${schema}${role}`;
   const pool = new pg.Pool({
     connectionString: withOptions(options.url, settings),
     max: options.max ?? 25,

@@ -1,6 +1,5 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import type pg from "pg";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "./env.ts";
 import { startGrpcServer } from "./grpc-server.ts";
@@ -9,9 +8,10 @@ import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptor
 import { createLogger, type Logger } from "./logger.ts";
 import type { grpcEnv } from "./mesh-env.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
-import { createPool, databaseUrl, type PostgresConfig } from "./postgres.ts";
+import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import type { RunningService } from "./service.ts";
+import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
 
 /** A transport of a part to others, which proves who calls. */
@@ -40,7 +40,10 @@ export interface ServiceContext<C> {
 
 async function start<C extends GrpcConfig>(
   options: { name: string; config: z.ZodType<C> & z.ZodObject },
-  create: (context: ServiceContext<C>, pool: pg.Pool | undefined) => Promise<RunningService & { keySource?: KeySource }>,
+  create: (
+    context: ServiceContext<C>,
+    database: ServiceDatabase | undefined,
+  ) => Promise<RunningService & { keySource?: KeySource }>,
   schema?: MigratedService,
 ): Promise<void> {
   const config = loadConfig(options.config) as C;
@@ -51,17 +54,17 @@ async function start<C extends GrpcConfig>(
     closers.push(() => opened.close());
     return opened;
   };
-  let pool: pg.Pool | undefined;
+  let database: ServiceDatabase | undefined;
   if (schema !== undefined) {
     const postgres = config as unknown as PostgresConfig;
     const url = databaseUrl(postgres);
     if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
     await migrate({ url, service: schema, direction: "up", logger });
-    const opened = createPool({ url, max: postgres.DB_MAX_OPEN_CONNS, schema, applicationName: `turnwright-${schema}`, logger });
-    pool = opened;
+    const opened = openServiceDatabase({ url, schema, max: postgres.DB_MAX_OPEN_CONNS, logger });
+    database = opened;
     closers.push(() => opened.end());
   }
-  const service = await create({ config, logger, transport }, pool);
+  const service = await create({ config, logger, transport }, database);
   closers.push(() => service.close());
   const keys = service.keySource ?? remoteKeySource(transport(config.AUTH_ADDR));
   const server = await startGrpcServer({
@@ -99,7 +102,9 @@ export async function runService<C extends GrpcConfig>(
 /** Runs a service with a schema in PostgreSQL, which it migrates first, as a process of its own on the gRPC plane. */
 export async function runStoredService<C extends GrpcConfig & PostgresConfig>(
   options: { name: string; schema: MigratedService; config: z.ZodType<C> & z.ZodObject },
-  create: (context: ServiceContext<C>, pool: pg.Pool) => Promise<RunningService & { keySource?: KeySource }>,
+  create: (context: ServiceContext<C>, database: ServiceDatabase) => Promise<RunningService & { keySource?: KeySource }>,
 ): Promise<void> {
-  await start(options, (context, pool) => create(context, pool as pg.Pool), options.schema).catch(reportStartFailure);
+  await start(options, (context, database) => create(context, database as ServiceDatabase), options.schema).catch(
+    reportStartFailure,
+  );
 }

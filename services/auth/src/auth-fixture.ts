@@ -14,6 +14,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
 import { createPool } from "@turnwright/platform/postgres";
+import { openServiceDatabase } from "@turnwright/platform/service-database";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
@@ -43,6 +44,7 @@ export interface Person extends Caller {
 /** The auth service on a database of its own. */
 export interface AuthFixture {
   readonly auth: Auth;
+  /** Under the owner's login: sees everything. */
   readonly pool: pg.Pool;
   readonly bus: Bus;
   /** A caller without credentials, at an address. */
@@ -70,7 +72,11 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
   const pool = createPool({ url: database.url, max: 10, schema: "auth", applicationName: "test", logger });
   const bus = createMemoryBus({ logger });
   const config = loadConfig(authConfig, { MESH_SECRET: meshSecret, ...env });
-  const auth = await createAuth({ config, pool, bus, logger });
+  const own = openServiceDatabase({ url: database.url, schema: "auth", max: 10, logger });
+  const auth = await createAuth({ config, database: own, bus, logger }).catch(async (error: unknown) => {
+    await Promise.all([own.end(), pool.end()]);
+    throw error;
+  });
   const interceptors = serverInterceptors({
     logger,
     internalTokens: createInternalTokenVerifier(auth.keySource),
@@ -117,6 +123,7 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
     },
     async stop() {
       await auth.close();
+      await own.end();
       await pool.end();
       await database.drop();
     },

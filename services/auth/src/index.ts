@@ -3,6 +3,7 @@ import { ConfigError } from "@turnwright/platform/env";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { RunningService } from "@turnwright/platform/service";
+import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { KeySource } from "@turnwright/platform/tokens";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
@@ -32,9 +33,15 @@ async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords:
   if (isNew) deps.logger.info("the first admin account was created");
 }
 
-/** Makes the auth service on a pool of its schema, which stays the caller's to end. The schema is migrated before. */
-export async function createAuth(deps: { config: AuthConfig; pool: pg.Pool; bus: Bus; logger: Logger }): Promise<Auth> {
-  const { config, pool, bus, logger } = deps;
+/** Makes the auth service on its database, which stays the caller's to end. The schema is migrated before. */
+export async function createAuth(deps: {
+  config: AuthConfig;
+  database: ServiceDatabase;
+  bus: Bus;
+  logger: Logger;
+}): Promise<Auth> {
+  const { config, bus, logger } = deps;
+  const { pool, users } = deps.database;
   const rule = {
     maxAgeSeconds: config.JWT_KEY_ROTATION / 1000,
     // Whatever an older key signed has ended by then; a minute more for clocks that differ.
@@ -55,6 +62,7 @@ export async function createAuth(deps: { config: AuthConfig; pool: pg.Pool; bus:
     mounts: authMounts({
       config,
       pool,
+      users,
       bus,
       keys,
       passwords,

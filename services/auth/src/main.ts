@@ -4,10 +4,10 @@ import { redisUrl } from "@turnwright/platform/redis-env";
 import { runStoredService } from "@turnwright/platform/run-service";
 import { authConfig, createAuth } from "./index.ts";
 
-await runStoredService({ name: "auth", schema: "auth", config: authConfig }, async ({ config, logger }, pool) => {
+await runStoredService({ name: "auth", schema: "auth", config: authConfig }, async ({ config, logger }, database) => {
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis to tell each other of revocations"]);
   const ports = await createPorts({ redisUrl: url, logger });
-  const auth = await createAuth({ config, pool, bus: ports.bus, logger });
+  const auth = await createAuth({ config, database, bus: ports.bus, logger });
   return { ...auth, close: () => ports.close() };
 });

@@ -12,6 +12,7 @@ import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor, validationInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres";
+import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
@@ -38,7 +39,10 @@ export interface Person {
 
 /** The service on a database of its own. */
 export interface ConversationFixture {
+  /** Under the owner's login: sees everything. */
   readonly pool: pg.Pool;
+  /** As the service has it. */
+  readonly database: ServiceDatabase;
   person(init?: { role?: Role }): Person;
   stop(): Promise<void>;
 }
@@ -47,10 +51,12 @@ export async function startConversation({ max = 10 } = {}): Promise<Conversation
   const database = await createTestDatabase({ services: ["conversation"] });
   const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
-  const service = createConversation({ config: { MESH_SECRET: meshSecret }, pool, logger });
+  const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
+  const service = createConversation({ config: { MESH_SECRET: meshSecret }, database: own, logger });
   await service.ready();
   return {
     pool,
+    database: own,
     person({ role = Role.USER } = {}) {
       const userId = randomUUID();
       const tokenId = randomUUID();
@@ -72,6 +78,7 @@ export async function startConversation({ max = 10 } = {}): Promise<Conversation
     },
     async stop() {
       await service.close();
+      await own.end();
       await pool.end();
       await database.drop();
     },

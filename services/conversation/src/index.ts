@@ -2,26 +2,27 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { Logger } from "@turnwright/platform/logger";
 import { mount, type RunningService } from "@turnwright/platform/service";
-import type pg from "pg";
+import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { ConversationConfig } from "./config.ts";
 import { conversationHandlers, journalHandlers } from "./service.ts";
 import { pinIndexPlans } from "./store/plans.ts";
 
 export { conversationConfig } from "./config.ts";
 
-/** Makes the conversation service on a pool of its schema, which stays the caller's to end. The schema is migrated before. */
+/** Makes the conversation service on its database, which stays the caller's to end. The schema is migrated before. */
 export function createConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET">;
   /** No connection of it may be open yet. */
-  pool: pg.Pool;
+  database: ServiceDatabase;
   logger: Logger;
 }): RunningService {
-  const { pool, config, logger } = deps;
-  pinIndexPlans(pool);
+  const { database, config, logger } = deps;
+  const { pool, users } = database;
+  pinIndexPlans(database);
   return {
     mounts: [
-      mount(ConversationService, conversationHandlers({ pool })),
-      mount(JournalService, journalHandlers({ pool, logger, meshSecret: config.MESH_SECRET })),
+      mount(ConversationService, conversationHandlers({ users })),
+      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET })),
     ],
     async ready() {
       await pool.query("select 1");

@@ -3,5 +3,5 @@ import { conversationConfig, createConversation } from "./index.ts";
 
 await runStoredService(
   { name: "conversation", schema: "conversation", config: conversationConfig },
-  async ({ config, logger }, pool) => createConversation({ config, pool, logger }),
+  async ({ config, logger }, database) => createConversation({ config, database, logger }),
 );

@@ -8,6 +8,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Tx } from "@turnwright/platform/postgres";
+import type { UserPool } from "@turnwright/platform/service-database";
 import type pg from "pg";
 import { checkCommit } from "./commit-rules.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
@@ -17,25 +18,26 @@ import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
 
-/** The handlers of the record. Every one of them sees the caller's conversations only. */
-export function conversationHandlers({ pool }: { pool: pg.Pool }): ServiceImpl<typeof ConversationService> {
+/** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
+export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
   return {
     async listConversations({ limit = 50, cursor }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const { next, ...page } = await listConversations(pool, { userId, after: decodeCursor(cursor), limit });
+      const after = decodeCursor(cursor);
+      const { next, ...page } = await users.as(userId, (db) => listConversations(db, { userId, after, limit }));
       return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
     async getConversation({ conversationId }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return getConversation(pool, { userId, conversationId });
+      return users.as(userId, (db) => getConversation(db, { userId, conversationId }));
     },
     async listMessages({ conversationId, limit = 100, after = 0 }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return listMessages(pool, { userId, conversationId, after, limit });
+      return users.as(userId, (db) => listMessages(db, { userId, conversationId, after, limit }));
     },
     async deleteConversation({ conversationId }, ctx) {
       const { userId } = requireIdentity(ctx);
-      await deleteConversation(pool, { userId, conversationId });
+      await users.as(userId, (db) => deleteConversation(db, { userId, conversationId }));
       return {};
     },
   };
@@ -44,10 +46,12 @@ export function conversationHandlers({ pool }: { pool: pg.Pool }): ServiceImpl<t
 /** The handlers of the journal. The owner of a run is always the identity that travels with the call. */
 export function journalHandlers({
   pool,
+  users,
   logger,
   meshSecret,
 }: {
   pool: pg.Pool;
+  users: UserPool;
   logger: Logger;
   /** Signs the grants of approved calls. */
   meshSecret: string;
@@ -77,7 +81,7 @@ export function journalHandlers({
       const decisions = { calls, approved, reason };
       const owner = callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
-      const settlement = await decideApprovals(pool, { conversationId, userId, owner, contextLimit, decisions, audit });
+      const settlement = await decideApprovals(users, { conversationId, userId, owner, contextLimit, decisions, audit });
       const { conversation, context } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });

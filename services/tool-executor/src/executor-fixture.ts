@@ -65,7 +65,8 @@ export interface ExecutorFixture {
 export async function createExecutorFixture(): Promise<ExecutorFixture> {
   const database = await createTestDatabase({ services: ["tool"] });
   const logger = createLogger({ service: "test", level: "silent" });
-  const openPool = () => createPool({ url: database.url, max: 5, schema: "tool", applicationName: "test", logger });
+  const openPool = (role?: string) =>
+    createPool({ url: database.url, max: 5, schema: "tool", role, applicationName: "test", logger });
   const pool = openPool();
   const userId = randomUUID();
   const stops: (() => Promise<void>)[] = [];
@@ -73,7 +74,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
     pool,
     userId,
     async start({ tools, leaseMs, config, identity } = {}) {
-      const ownPool = openPool();
+      const ownPool = openPool("turnwright_tool");
       const service = await createToolExecutor({
         config: {
           MESH_SECRET: meshSecret,

@@ -1,6 +1,6 @@
 import { runStoredService } from "@turnwright/platform/run-service";
 import { createToolExecutor, toolConfig } from "./index.ts";
 
-await runStoredService({ name: "tool-executor", schema: "tool", config: toolConfig }, ({ config, logger }, pool) =>
+await runStoredService({ name: "tool-executor", schema: "tool", config: toolConfig }, ({ config, logger }, { pool }) =>
   createToolExecutor({ config, pool, logger }),
 );

@@ -19,7 +19,7 @@ function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
 }
 
 /** API keys of the caller. */
-export function apiKeyHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
+export function apiKeyHandlers({ pool, users, bus }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
   return {
     async createApiKey(request, ctx) {
       const identity = requireIdentity(ctx);
@@ -46,13 +46,14 @@ export function apiKeyHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof ApiK
     },
 
     async listApiKeys(_request, ctx) {
-      return { apiKeys: await listApiKeys(pool, scopeOf(requireIdentity(ctx))) };
+      const scope = scopeOf(requireIdentity(ctx));
+      return { apiKeys: await users.as(scope.userId, (db) => listApiKeys(db, scope)) };
     },
 
     async rotateApiKey({ apiKeyId }, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
       const key = newApiKey();
-      const apiKey = await transaction(pool, async (tx) => {
+      const apiKey = await users.transaction(scope.userId, async (tx) => {
         const rotated = await replaceApiKeySecret(tx, scope, { id: apiKeyId, tokenHash: hashToken(key), prefix: keyPrefix(key) });
         if (rotated === undefined) throw noSuchKey();
         await appendAudit(tx, ctx, { action: "api_key.rotated", outcome: "success", subject: apiKeyId });
@@ -64,7 +65,7 @@ export function apiKeyHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof ApiK
 
     async revokeApiKey({ apiKeyId }, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      const { apiKey, ended } = await transaction(pool, async (tx) => {
+      const { apiKey, ended } = await users.transaction(scope.userId, async (tx) => {
         const revoked = await revokeApiKey(tx, scope, apiKeyId);
         if (revoked === undefined) throw noSuchKey();
         for (const subject of revoked.ended) {

@@ -23,7 +23,7 @@ import { type AuthDeps, announce, requireSession } from "./deps.ts";
 
 /** Registration, login, sessions. */
 export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
-  const { config, pool, passwords, bus } = deps;
+  const { config, pool, users, passwords, bus } = deps;
   const accessKey = (): AccessTokenKey => (config.JWT_SECRET === undefined ? deps.keys.current() : { secret: config.JWT_SECRET });
   const issue = async (session: { userId: string; sessionId: string; role: string }) => ({
     accessToken: await signAccessToken(accessKey(), { ...session, expiresAt: Date.now() + config.JWT_ACCESS_TTL }),
@@ -94,7 +94,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
 
     async logout(_request, ctx) {
       const { userId, tokenId } = requireSession(ctx);
-      await transaction(pool, async (tx) => {
+      await users.transaction(userId, async (tx) => {
         await revokeSession(tx, { userId, sessionId: tokenId });
         await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: tokenId });
       });
@@ -110,20 +110,21 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
 
     async listSessions(_request, ctx) {
       const { userId, tokenId } = requireSession(ctx);
-      const sessions = await listSessions(pool, userId);
+      const sessions = await users.as(userId, (db) => listSessions(db, userId));
       for (const session of sessions) session.isCurrent = session.id === tokenId;
       return { sessions };
     },
 
     async revokeSession({ sessionId }, ctx) {
       const { userId } = requireSession(ctx);
-      const ended = await transaction(pool, async (tx) => {
-        const wasLive = await revokeSession(tx, { userId, sessionId });
+      const session = { userId, sessionId };
+      const ended = await users.transaction(userId, async (tx) => {
+        const wasLive = await revokeSession(tx, session);
         if (wasLive) await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: sessionId });
         return wasLive;
       });
       if (ended) await announce(bus, [sessionId]);
-      else if (!(await hasSession(pool, { userId, sessionId }))) {
+      else if (!(await users.as(userId, (db) => hasSession(db, session)))) {
         throw fail(ErrorReason.NOT_FOUND, "There is no such session.", { param: "session_id" });
       }
       return {};

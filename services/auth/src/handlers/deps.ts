@@ -5,6 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { publishRevocation } from "@turnwright/platform/revocations";
+import type { UserPool } from "@turnwright/platform/service-database";
 import type pg from "pg";
 import type { AuthConfig } from "../config.ts";
 import type { RefreshChild } from "../opaque-tokens.ts";
@@ -14,7 +15,10 @@ import type { SigningKeys } from "../signing-keys.ts";
 /** What the handlers stand on. */
 export interface AuthDeps {
   readonly config: AuthConfig;
+  /** For what concerns no single user, or one who has yet to show who they are. */
   readonly pool: pg.Pool;
+  /** For what a caller asks of their own. */
+  readonly users: UserPool;
   readonly bus: Bus;
   readonly passwords: Passwords;
   readonly keys: SigningKeys;

@@ -15,16 +15,17 @@ function dayOf(text: string, param: string): string | undefined {
 }
 
 /** What the caller's tokens used. */
-export function usageHandlers({ pool }: Pick<AuthDeps, "pool">): ServiceImpl<typeof UsageService> {
+export function usageHandlers({ users }: Pick<AuthDeps, "users">): ServiceImpl<typeof UsageService> {
   return {
     async getUsage({ start, end }, ctx) {
       const { userId, tokenId, tokenType } = requireIdentity(ctx);
-      const rows = await listUsage(pool, {
+      const query = {
         userId,
         tokenId: tokenType === TokenType.API_KEY ? tokenId : undefined,
         start: dayOf(start, "start"),
         end: dayOf(end, "end"),
-      });
+      };
+      const rows = await users.as(userId, (db) => listUsage(db, query));
       const total = { requests: 0n, promptTokens: 0n, completionTokens: 0n, costUsd: 0 };
       let micros = 0;
       const usage = rows.map(({ requests, promptTokens, completionTokens, costMicros, ...row }) => {

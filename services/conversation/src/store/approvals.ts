@@ -2,9 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import { type DecidedCall, DecidedCallSchema, type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { type Queryable, type Tx, transaction } from "@turnwright/platform/postgres";
+import type { Queryable, Tx } from "@turnwright/platform/postgres";
+import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
-import type pg from "pg";
 import { wholeRounds } from "../context.ts";
 import { type Decision, type Decisions, decide } from "../decisions.ts";
 import { readMessages } from "./messages.ts";
@@ -88,7 +88,7 @@ where id = $1 and user_id = $2 and deleted_at is null`;
  * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for.
  */
 export function decideApprovals(
-  pool: pg.Pool,
+  users: UserPool,
   asked: {
     conversationId: string;
     userId: string;
@@ -100,7 +100,7 @@ export function decideApprovals(
   },
 ): Promise<Settlement> {
   const { conversationId, userId } = asked;
-  return transaction(pool, async (tx) => {
+  return users.transaction(userId, async (tx) => {
     const parked = (await tx.query<{ run_id: string; epoch: number }>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
     if (parked === undefined) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");

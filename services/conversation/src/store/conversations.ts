@@ -1,6 +1,6 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type pg from "pg";
+import type { Queryable } from "@turnwright/platform/postgres";
 import type { Place } from "../cursor.ts";
 import {
   type ApprovalRow,
@@ -35,11 +35,11 @@ interface ListRow {
 
 /** A page of a user's conversations, newest first; `next` is where the page after it begins, unset on the last. */
 export async function listConversations(
-  pool: pg.Pool,
+  db: Queryable,
   asked: { userId: string; after: Place; limit: number },
 ): Promise<{ conversations: Conversation[]; total: number; next?: Place }> {
   const { userId, after, limit } = asked;
-  const { rows } = await pool.query<ListRow>({
+  const { rows } = await db.query<ListRow>({
     name: "conversations-list",
     text: listSql,
     // One more than the page shows whether another follows.
@@ -79,10 +79,10 @@ interface GetRow {
 
 /** A conversation with all its messages and the calls that wait, as of one moment. Throws NOT_FOUND. */
 export async function getConversation(
-  pool: pg.Pool,
+  db: Queryable,
   asked: { userId: string; conversationId: string },
 ): Promise<{ conversation: Conversation; messages: Message[]; pendingApprovals: Approval[] }> {
-  const { rows } = await pool.query<GetRow>({
+  const { rows } = await db.query<GetRow>({
     name: "conversation-get",
     text: getSql,
     values: [asked.conversationId, asked.userId],
@@ -118,11 +118,11 @@ const maxInt32 = 2_147_483_647;
 
 /** A page of a conversation's messages after a sequence number, oldest first. Throws NOT_FOUND. */
 export async function listMessages(
-  pool: pg.Pool,
+  db: Queryable,
   asked: { userId: string; conversationId: string; after: number; limit: number },
 ): Promise<{ messages: Message[]; hasMore: boolean }> {
   const after = Math.min(asked.after, maxInt32 - asked.limit);
-  const { rows } = await pool.query<PageRow>({
+  const { rows } = await db.query<PageRow>({
     name: "messages-page",
     text: pageSql,
     values: [asked.conversationId, asked.userId, after, asked.limit],
@@ -161,8 +161,8 @@ with cancelled as (
 select from deleted`;
 
 /** Deletes a conversation and cancels its run. Throws NOT_FOUND, also when it is deleted already. */
-export async function deleteConversation(pool: pg.Pool, asked: { userId: string; conversationId: string }): Promise<void> {
-  const { rowCount } = await pool.query({
+export async function deleteConversation(db: Queryable, asked: { userId: string; conversationId: string }): Promise<void> {
+  const { rowCount } = await db.query({
     name: "conversation-delete",
     text: deleteSql,
     values: [asked.conversationId, asked.userId],

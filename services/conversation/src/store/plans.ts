@@ -1,10 +1,10 @@
-import type pg from "pg";
+import type { ServiceDatabase } from "@turnwright/platform/service-database";
 
 /**
- * Makes each new connection of the pool plan by index. The journal's statements are prepared, and PostgreSQL keeps the plan of a prepared
+ * Makes each new connection plan by index. The journal's statements are prepared, and PostgreSQL keeps the plan of a prepared
  * statement: one made while a table was small would read all of it when it is large. All of them find their rows by a key, so a
  * sequential scan is never what they want, nor is compiling them.
  */
-export function pinIndexPlans(pool: pg.Pool): void {
-  pool.options.onConnect = (client) => client.query("set enable_seqscan = off; set jit = off");
+export function pinIndexPlans(database: Pick<ServiceDatabase, "onConnect">): void {
+  database.onConnect("set enable_seqscan = off; set jit = off");
 }

@@ -1,0 +1,25 @@
+drop policy announced on auth.revocations;
+drop policy appendable on auth.audit_log;
+drop policy readable on auth.audit_log;
+drop policy for_owner on auth.audit_head;
+drop policy for_user on auth.user_tokens;
+drop policy for_user on auth.usage;
+drop policy for_service on auth.users;
+drop policy for_service on auth.user_tokens;
+drop policy for_service on auth.signing_keys;
+drop policy for_service on auth.revocations;
+drop policy for_service on auth.login_attempts;
+drop policy for_service on auth.spend_reservations;
+drop policy for_service on auth.usage;
+alter table auth.users no force row level security, disable row level security;
+alter table auth.user_tokens no force row level security, disable row level security;
+alter table auth.signing_keys no force row level security, disable row level security;
+alter table auth.revocations no force row level security, disable row level security;
+alter table auth.login_attempts no force row level security, disable row level security;
+alter table auth.spend_reservations no force row level security, disable row level security;
+alter table auth.usage no force row level security, disable row level security;
+alter table auth.audit_log no force row level security, disable row level security;
+alter table auth.audit_head no force row level security, disable row level security;
+-- The roles stay: other databases of the cluster may use them.
+revoke all on all tables in schema auth from turnwright_auth, turnwright_auth_user;
+revoke usage on schema auth from turnwright_auth, turnwright_auth_user;

@@ -1,0 +1,26 @@
+drop policy appendable on conversation.audit_log;
+drop policy readable on conversation.audit_log;
+drop policy for_owner on conversation.audit_head;
+drop policy for_user on conversation.conversations;
+drop policy for_user on conversation.user_totals;
+drop policy for_user on conversation.runs;
+drop policy for_user on conversation.approvals;
+drop policy for_user on conversation.messages;
+drop policy for_user on conversation.run_events;
+drop policy for_service on conversation.conversations;
+drop policy for_service on conversation.user_totals;
+drop policy for_service on conversation.messages;
+drop policy for_service on conversation.runs;
+drop policy for_service on conversation.run_events;
+drop policy for_service on conversation.approvals;
+alter table conversation.conversations no force row level security, disable row level security;
+alter table conversation.user_totals no force row level security, disable row level security;
+alter table conversation.messages no force row level security, disable row level security;
+alter table conversation.runs no force row level security, disable row level security;
+alter table conversation.run_events no force row level security, disable row level security;
+alter table conversation.approvals no force row level security, disable row level security;
+alter table conversation.audit_log no force row level security, disable row level security;
+alter table conversation.audit_head no force row level security, disable row level security;
+-- The roles stay: other databases of the cluster may use them.
+revoke all on all tables in schema conversation from turnwright_conversation, turnwright_conversation_user;
+revoke usage on schema conversation from turnwright_conversation, turnwright_conversation_user;
