@@ -8,7 +8,7 @@ import {
   type StreamResponse,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { Access, access } from "@turnwright/contract/auth/v1/access";
+import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { detailOf, ErrorReason, fail } from "./errors.ts";
 import { callerServiceKey, identityKey, internalTokenHeader, isAdmin, requestIdHeader, serviceTokenHeader } from "./identity.ts";
@@ -87,6 +87,18 @@ export function accessOf(method: DescMethod): Access {
   return value;
 }
 
+const callersByMethod = new Map<DescMethod, readonly string[]>();
+
+/** The services that may call a method with ACCESS_SERVICE, from the proto. */
+export function callersOf(method: DescMethod): readonly string[] {
+  let value = callersByMethod.get(method);
+  if (value === undefined) {
+    value = getOption(method, callers);
+    callersByMethod.set(method, value);
+  }
+  return value;
+}
+
 /** Admits callers by the method's declared access, default-deny, and puts the verified identity into the context. */
 export function accessInterceptor(deps: {
   internalTokens: InternalTokenVerifier;
@@ -102,7 +114,11 @@ export function accessInterceptor(deps: {
   const authenticateService = async (request: AnyRequest): Promise<void> => {
     const token = request.header.get(serviceTokenHeader);
     if (token === null) throw fail(ErrorReason.PERMISSION_DENIED, "This call is for services of the mesh.");
-    request.contextValues.set(callerServiceKey, deps.serviceTokens.cached(token) ?? (await deps.serviceTokens.verify(token)));
+    const service = deps.serviceTokens.cached(token) ?? (await deps.serviceTokens.verify(token));
+    if (!callersOf(request.method).includes(service)) {
+      throw fail(ErrorReason.PERMISSION_DENIED, `The service ${service} may not call this method.`);
+    }
+    request.contextValues.set(callerServiceKey, service);
   };
   return (next) => async (request) => {
     const declared = accessOf(request.method);

@@ -87,17 +87,19 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
       for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
       return next(request);
     };
-    const transport = createInProcessTransport({
-      mounts: auth.mounts,
-      interceptors,
-      clientInterceptors: [addHeaders, serviceCredentialsInterceptor(createServiceTokenSource(meshSecret, "gateway"))],
-    });
+    const transportOf = (service: string) =>
+      createInProcessTransport({
+        mounts: auth.mounts,
+        interceptors,
+        clientInterceptors: [addHeaders, serviceCredentialsInterceptor(createServiceTokenSource(meshSecret, service))],
+      });
+    const transport = transportOf("gateway");
     return {
       auth: createClient(AuthService, transport),
       keys: createClient(ApiKeyService, transport),
       users: createClient(UserService, transport),
       usage: createClient(UsageService, transport),
-      spend: createClient(SpendService, transport),
+      spend: createClient(SpendService, transportOf("agent-orchestrator")),
       tokens: createClient(TokenService, transport),
     };
   };

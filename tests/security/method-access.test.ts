@@ -1,0 +1,201 @@
+import type { DescMethod, Message } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { Access } from "@turnwright/contract/auth/v1/access";
+import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
+import { describeProtos } from "@turnwright/contract/described-protos";
+import { ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
+import { internalTokenHeader, serviceTokenHeader } from "@turnwright/platform/identity";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { accessInterceptor, accessOf, callersOf, errorInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import { once } from "@turnwright/platform/plane";
+import { mount } from "@turnwright/platform/service";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenSource,
+  createServiceTokenVerifier,
+  hashArguments,
+  signGrant,
+  signInternalToken,
+} from "@turnwright/platform/tokens";
+import { type CryptoKey, exportJWK, generateKeyPair, type JWK } from "jose";
+import { beforeAll, describe, expect, it } from "vitest";
+import { guardFaults, nameOf, serviceNames, services } from "./contract-services.ts";
+
+const meshSecret = "a-secret-of-32-characters-for-tests";
+const foreignSecret = "another-secret-of-32-characters-!!";
+const logger = createLogger({ service: "test", level: "silent" });
+
+/** Answers whatever gets through: what is tested lies in front of every handler. */
+const open = services.map((service) =>
+  mount(
+    service,
+    Object.fromEntries(
+      service.methods.map((method) => [
+        method.localName,
+        method.methodKind === "unary"
+          ? () => ({})
+          : async function* () {
+              yield {};
+            },
+      ]),
+    ) as never,
+  ),
+);
+
+let transport: Transport;
+let credentials: Record<string, Record<string, string>>;
+
+async function keyPair(kid: string): Promise<{ privateKey: CryptoKey; kid: string; publicJwk: JWK }> {
+  const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
+  return { privateKey, kid, publicJwk: { ...(await exportJWK(publicKey)), kid, alg: "EdDSA", use: "sig" } };
+}
+
+beforeAll(async () => {
+  const [own, foreign] = [await keyPair("own"), await keyPair("own")];
+  transport = createInProcessTransport({
+    mounts: open,
+    interceptors: [
+      errorInterceptor(logger),
+      accessInterceptor({
+        internalTokens: createInternalTokenVerifier(async () => ({ keys: [own.publicJwk] })),
+        serviceTokens: createServiceTokenVerifier(meshSecret),
+      }),
+    ],
+  });
+  const identity = (role: Role) => create(IdentitySchema, { userId: crypto.randomUUID(), tokenId: crypto.randomUUID(), role });
+  const inAMinute = Math.floor(Date.now() / 1000) + 60;
+  const internal = async (role: Role, key = own, end = inAMinute) => ({
+    [internalTokenHeader]: await signInternalToken(key, identity(role), end),
+  });
+  const service = async (name: string, secret = meshSecret) => ({
+    [serviceTokenHeader]: await createServiceTokenSource(secret, name)(),
+  });
+  const grant = await signGrant(meshSecret, {
+    runId: crypto.randomUUID(),
+    callId: "c",
+    tool: "t",
+    toolVersion: "1",
+    argumentsHash: hashArguments("{}"),
+  });
+  credentials = {
+    nothing: {},
+    user: await internal(Role.USER),
+    agent: await internal(Role.AGENT),
+    admin: await internal(Role.ADMIN),
+    "internal token of another key": await internal(Role.ADMIN, foreign),
+    "internal token that has ended": await internal(Role.ADMIN, own, Math.floor(Date.now() / 1000) - 3600),
+    "internal token as service token": { [serviceTokenHeader]: (await internal(Role.ADMIN))[internalTokenHeader] as string },
+    "service token as internal token": { [internalTokenHeader]: (await service("gateway"))[serviceTokenHeader] as string },
+    "service token of another mesh": await service("agent-orchestrator", foreignSecret),
+    "service that there is not": await service("intruder"),
+    "grant as internal token": { [internalTokenHeader]: grant },
+    "grant as service token": { [serviceTokenHeader]: grant },
+    ...Object.fromEntries(await Promise.all(serviceNames.map(async (name) => [`service ${name}`, await service(name)] as const))),
+  };
+});
+
+/** `answered`, or the name of the reason for the refusal. */
+async function call(method: DescMethod, headers: Record<string, string>): Promise<string> {
+  const input = create(method.input) as Message;
+  try {
+    if (method.methodKind === "unary") await transport.unary(method as never, undefined, undefined, headers, input);
+    else {
+      const response = await transport.stream(method as never, undefined, undefined, headers, once(input) as never);
+      for await (const _ of response.message as AsyncIterable<unknown>);
+    }
+    return "answered";
+  } catch (error) {
+    return reasonName(reasonOf(error)).replace("ERROR_REASON_", "");
+  }
+}
+
+/** Who gets through, by what the proto says. */
+function mayCall(method: DescMethod, credential: string): boolean {
+  switch (accessOf(method)) {
+    case Access.PUBLIC:
+      return true;
+    case Access.USER:
+      return ["user", "agent", "admin"].includes(credential);
+    case Access.ADMIN:
+      return credential === "admin";
+    case Access.SERVICE:
+      return callersOf(method).some((name) => credential === `service ${name}`);
+    default:
+      return false;
+  }
+}
+
+describe("every method of every service, the gateway bypassed", () => {
+  it("is in the matrix", () => {
+    const known = services.map((service) => service.typeName).sort();
+    const inProtos = describeProtos()
+      .services.map((service) => service.typeName)
+      .filter((name) => name.startsWith("turnwright."))
+      .sort();
+    expect(known).toEqual(inProtos);
+  });
+
+  it("says who may call it", () => {
+    expect(guardFaults(services)).toEqual([]);
+  });
+
+  it("answers those that its proto names, and refuses every other credential", async () => {
+    let cells = 0;
+    const wrong: string[] = [];
+    for (const method of services.flatMap((service) => service.methods)) {
+      for (const [credential, headers] of Object.entries(credentials)) {
+        const answer = await call(method, headers);
+        const isRight = mayCall(method, credential)
+          ? answer === "answered"
+          : ["UNAUTHENTICATED", "INVALID_TOKEN", "PERMISSION_DENIED"].includes(answer);
+        if (!isRight) wrong.push(`${nameOf(method)} × ${credential}: ${answer}`);
+        cells += 1;
+      }
+    }
+    expect(wrong).toEqual([]);
+    console.log(`method × credential: ${cells} cells, ${wrong.length} wrong`);
+    expect(cells).toBe(services.flatMap((service) => service.methods).length * Object.keys(credentials).length);
+  });
+
+  it("cannot be added unguarded", async () => {
+    const { services: added } = describeProtos(`
+      syntax = "proto3";
+      package turnwright.fixture.v1;
+      import "google/api/annotations.proto";
+      import "turnwright/auth/v1/access.proto";
+      service Careless {
+        rpc Forgotten(Nothing) returns (Nothing) { option (google.api.http) = {get: "/v1/forgotten"}; }
+        rpc Anyone(Nothing) returns (Nothing) { option (turnwright.auth.v1.access) = ACCESS_SERVICE; }
+        rpc Exposed(Nothing) returns (Nothing) {
+          option (google.api.http) = {get: "/v1/exposed"};
+          option (turnwright.auth.v1.access) = ACCESS_SERVICE;
+          option (turnwright.auth.v1.callers) = "gateway";
+        }
+      }
+      message Nothing {}
+    `);
+    expect(guardFaults(added)).toEqual([
+      "Careless.Forgotten says not who may call it",
+      "Careless.Anyone says not which services may call it",
+      "Careless.Exposed is for services and has a public path",
+    ]);
+    const [careless] = added;
+    const impl = { forgotten: () => ({}), anyone: () => ({}), exposed: () => ({}) };
+    const unguarded = createInProcessTransport({
+      mounts: [mount(careless as never, impl as never)],
+      interceptors: [
+        accessInterceptor({
+          internalTokens: createInternalTokenVerifier(async () => ({ keys: [] })),
+          serviceTokens: createServiceTokenVerifier(meshSecret),
+        }),
+      ],
+    });
+    for (const method of careless?.methods.slice(0, 2) ?? []) {
+      const headers = credentials["service gateway"] as Record<string, string>;
+      const refused = unguarded.unary(method as never, undefined, undefined, headers, create(method.input) as never);
+      expect(reasonOf(await refused.catch((error: unknown) => error))).toBe(ErrorReason.PERMISSION_DENIED);
+    }
+  });
+});
