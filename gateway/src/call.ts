@@ -4,6 +4,7 @@ import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
+import type { ReleaseSlot } from "@turnwright/platform/ports/concurrency";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticator, Caller } from "./authentication.ts";
 import type { HeaderSink, Limits } from "./limits.ts";
@@ -18,8 +19,13 @@ declare module "fastify" {
      * asks for it.
      */
     disconnect: AbortController | undefined;
+    /** Gives the slot of a limit of concurrency back, when the response is through. */
+    releaseSlot: ReleaseSlot | undefined;
   }
 }
+
+/** In the place of a slot's release: the response is through, and nobody will ask for it any more. */
+export const alreadyClosed: ReleaseSlot = () => {};
 
 /** What admits a request. */
 export interface Admission {
@@ -58,6 +64,13 @@ export async function admit(
   // Before anything is awaited: from here on a revocation finds the request.
   liveCalls.add(caller.identity.tokenId, request);
   await limits.takeToken(caller.identity, sink);
+  const slot = limits.takeSlot(caller.identity);
+  if (slot !== undefined) {
+    const release = await slot;
+    // The client may have gone while we asked.
+    if (request.releaseSlot === alreadyClosed) release();
+    else request.releaseSlot = release;
+  }
   return caller;
 }
 

@@ -6,6 +6,7 @@ import { CompletionService } from "@turnwright/contract/agent/v1/completion_serv
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
+import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency";
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { createAuthenticator } from "./authentication.ts";
@@ -30,6 +31,7 @@ export interface GatewayDeps {
   /** How to reach a service. */
   readonly transport: (service: DescService) => Transport;
   readonly limiter: RateLimiter;
+  readonly concurrency: ConcurrencyLimiter;
   readonly bus: Bus;
   readonly checks: ReadinessChecks;
   readonly logger: Logger;
@@ -61,6 +63,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   );
   const limits = createLimits({
     limiter: deps.limiter,
+    concurrency: deps.concurrency,
     enabled: config.RATE_LIMIT_ENABLED,
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });

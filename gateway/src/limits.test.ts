@@ -131,3 +131,35 @@ describe("limits", () => {
     expect(await response.json()).toMatchObject({ error: { code: "INVALID_TOKEN" } });
   });
 });
+
+describe("a token with a limit of concurrent requests", () => {
+  it("may have that many under way, and the next one when one has ended", async () => {
+    const tokens = fakeTokens();
+    tokens.known.set(aliceKey, create(IdentitySchema, { ...alice, maxConcurrent: 2 }));
+    const gates: PromiseWithResolvers<void>[] = [];
+    const slow = mount(AuthService, {
+      ...accounts.impl,
+      async getCurrentUser() {
+        const gate = Promise.withResolvers<void>();
+        gates.push(gate);
+        await gate.promise;
+        return { user: { id: alice.userId } };
+      },
+    });
+    gateway = await startFixture({ mounts: [slow], tokens });
+    const me = () => fetch(`${gateway.url}/v1/auth/me`, { headers: { authorization: `Bearer ${aliceKey}` } });
+    const running = [me(), me()];
+    await expect.poll(() => gates.length).toBe(2);
+    const refused = await me();
+    expect(refused.status).toBe(429);
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect(await refused.json()).toMatchObject({ error: { code: "RATE_LIMIT", message: expect.stringContaining("2 requests") } });
+    gates[0]?.resolve();
+    expect((await Promise.race(running)).status).toBe(200);
+    const third = me();
+    await expect.poll(() => gates.length).toBe(3);
+    for (const gate of gates) gate.resolve();
+    expect((await third).status).toBe(200);
+    expect((await running[1])?.status).toBe(200);
+  });
+});

@@ -1,5 +1,6 @@
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { ConcurrencyLimiter, ReleaseSlot } from "@turnwright/platform/ports/concurrency";
 import type { RateDecision, RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 
 /** Something that takes response headers, as a fastify reply does. */
@@ -11,6 +12,8 @@ export interface HeaderSink {
 export interface Limits {
   /** Counts a request of a token; sets the limit headers; throws RATE_LIMITED. */
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
+  /** Takes one of the slots of a token that has a limit of concurrent requests; undefined: it has none. Throws RATE_LIMITED. */
+  takeSlot(identity: Identity): Promise<ReleaseSlot> | undefined;
   /** Counts a request without a token, by address; throws RATE_LIMITED. */
   takeAddress(address: string, sink: HeaderSink): Promise<void>;
 }
@@ -31,13 +34,27 @@ function report(decision: RateDecision, sink: HeaderSink): void {
 }
 
 /** Makes the limits; with `enabled` false nothing is counted. */
-export function createLimits(deps: { limiter: RateLimiter; enabled: boolean; addressPerMinute: number }): Limits {
+export function createLimits(deps: {
+  limiter: RateLimiter;
+  concurrency: ConcurrencyLimiter;
+  enabled: boolean;
+  addressPerMinute: number;
+}): Limits {
   const addressLimits = { perMinute: deps.addressPerMinute, perDay: 0 };
   return {
     async takeToken(identity, sink) {
       if (!deps.enabled) return;
       const limits = { perMinute: identity.rateLimitPerMinute, perDay: identity.rateLimitPerDay };
       report(await deps.limiter.take(`token:${identity.tokenId}`, limits), sink);
+    },
+    takeSlot({ tokenId, maxConcurrent }) {
+      if (!deps.enabled || maxConcurrent <= 0) return undefined;
+      return deps.concurrency.acquire(`token:${tokenId}`, maxConcurrent).then((release) => {
+        if (release !== undefined) return release;
+        throw fail(ErrorReason.RATE_LIMITED, `This token may have ${maxConcurrent} requests under way at once.`, {
+          retryAfterSeconds: 1,
+        });
+      });
     },
     async takeAddress(address, sink) {
       if (!deps.enabled) return;

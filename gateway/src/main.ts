@@ -31,6 +31,7 @@ async function start(): Promise<void> {
     services: [...transports.keys()],
     transport: (service) => transports.get(service) as Transport,
     limiter: ports.limiter,
+    concurrency: ports.concurrency,
     bus: ports.bus,
     checks: {
       redis: () => ports.ping(),

@@ -3,7 +3,7 @@ import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { endedBecause } from "./call.ts";
+import { alreadyClosed, endedBecause } from "./call.ts";
 import type { GatewayConfig } from "./config.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
 import type { LiveCalls } from "./live-calls.ts";
@@ -41,12 +41,15 @@ const nothing = () => {};
 function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls): void {
   app.decorateRequest("caller", undefined);
   app.decorateRequest("disconnect", undefined);
+  app.decorateRequest("releaseSlot", undefined);
 
   const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
     const finished = reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
     if (identity !== undefined) liveCalls.delete(identity.tokenId, request);
+    request.releaseSlot?.();
+    request.releaseSlot = alreadyClosed;
     logger.info(
       {
         request_id: request.id,

@@ -125,6 +125,7 @@ export async function startAllInOne(
       services: Object.values(publicServices).flat(),
       transport: () => transport,
       limiter: ports.limiter,
+      concurrency: ports.concurrency,
       bus: ports.bus,
       checks: {
         database: () => auth.ready(),

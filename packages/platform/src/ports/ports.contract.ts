@@ -152,6 +152,33 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
     });
   });
 
+  describe("the limiter of concurrency", () => {
+    test("hands out as many slots as there are, however many ask at once", async () => {
+      const { concurrency } = await openPorts();
+      const key = randomUUID();
+      const slots = await Promise.all(Array.from({ length: 50 }, () => concurrency.acquire(key, 7)));
+      expect(slots.filter((slot) => slot !== undefined)).toHaveLength(7);
+    });
+
+    test("hands a slot out again once it was given back, and only once", async () => {
+      const { concurrency } = await openPorts();
+      const key = randomUUID();
+      const [first, second] = [await concurrency.acquire(key, 2), await concurrency.acquire(key, 2)];
+      expect(second).toBeDefined();
+      first?.();
+      first?.();
+      await expect.poll(async () => (await concurrency.acquire(key, 2)) !== undefined).toBe(true);
+      expect(await concurrency.acquire(key, 2)).toBeUndefined();
+    });
+
+    test("keeps keys apart", async () => {
+      const { concurrency } = await openPorts();
+      const [one, other] = [randomUUID(), randomUUID()];
+      await concurrency.acquire(one, 1);
+      expect(await concurrency.acquire(other, 1)).toBeDefined();
+    });
+  });
+
   describe("the bus", () => {
     test("brings each message of a topic to all of its subscribers, in order", async () => {
       const { bus } = await openPorts();

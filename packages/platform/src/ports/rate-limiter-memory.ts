@@ -1,7 +1,8 @@
 import { decision, type RateDecision, type RateLimiter, type RateLimits, windowLengths } from "./rate-limiter.ts";
+import { RecentKeys } from "./recent-keys.ts";
 
 /** One window of one key. */
-class Window {
+export class Window {
   /** Milliseconds since the epoch. */
   start: number;
   /** Requests allowed in this window. */
@@ -42,9 +43,15 @@ class Window {
   }
 }
 
-interface Entry {
+/** Both windows of a key. */
+export interface KeyWindows {
   readonly minute: Window;
   readonly day: Window;
+}
+
+/** Windows that begin now. */
+export function newWindows(now: number): KeyWindows {
+  return { minute: new Window(now), day: new Window(now) };
 }
 
 /**
@@ -53,33 +60,24 @@ interface Entry {
  */
 export function createMemoryRateLimiter(options: { maxKeys?: number; now?: () => number } = {}): RateLimiter {
   const now = options.now ?? Date.now;
-  const generation = Math.ceil((options.maxKeys ?? 100_000) / 2);
-  // Two generations make a cheap cache of the recent keys: what nobody asked for in the younger one goes with the older one.
-  let young = new Map<string, Entry>();
-  let old = new Map<string, Entry>();
-
-  function entryOf(key: string, at: number): Entry {
-    const known = young.get(key);
-    if (known !== undefined) return known;
-    const entry = old.get(key) ?? { minute: new Window(at), day: new Window(at) };
-    if (young.size >= generation) {
-      old = young;
-      young = new Map();
-    }
-    young.set(key, entry);
-    return entry;
-  }
-
+  const keys = new RecentKeys<KeyWindows>(options.maxKeys);
   return {
     take(key, limits) {
       if (limits.perMinute <= 0 && limits.perDay <= 0) return Promise.resolve(decision(true, 0, 0, 0, 0));
       const at = now();
-      return Promise.resolve(takeFrom(entryOf(key, at), limits, at));
+      return Promise.resolve(
+        takeFrom(
+          keys.get(key, () => newWindows(at)),
+          limits,
+          at,
+        ),
+      );
     },
   };
 }
 
-function takeFrom({ minute, day }: Entry, limits: RateLimits, now: number): RateDecision {
+/** Decides on one request by a key's windows, and counts it if it is allowed. */
+export function takeFrom({ minute, day }: KeyWindows, limits: RateLimits, now: number): RateDecision {
   const { perMinute, perDay } = limits;
   minute.roll(now, windowLengths.minute);
   day.roll(now, windowLengths.day);
