@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { defineTool } from "@turnwright/tool-executor";
+import { defineTool } from "@turnwright/tool-executor/define-tool";
 import { z } from "zod";
 
 /** A tool of your own: start with `TOOLS_DIR=examples/tools` and ask for a roll of the dice. */

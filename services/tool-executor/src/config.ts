@@ -10,6 +10,8 @@ export const toolConfig = z.object({
   GRPC_PORT: port(9104),
   /** Folder with custom tools, one file each. */
   TOOLS_DIR: z.string().optional(),
+  /** Megabytes that the process of a custom tool may use. */
+  TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
   /** Tools that run at the same time in this process. */
   TOOLS_MAX_CONCURRENT: integer(10, { min: 1, max: 10_000 }),
   /** `host` or `host:port` that fetch_url and http_request may reach although the address is private. */

@@ -22,7 +22,12 @@ async function folder(files: Record<string, string>): Promise<string> {
 
 function load(dir: string): Promise<Registry> {
   return createRegistry({
-    config: { TOOLS_DIR: dir, WEB_SEARCH_API_KEY: undefined, WEB_SEARCH_BASE_URL: "https://api.search.brave.com" },
+    config: {
+      TOOLS_DIR: dir,
+      TOOLS_MEMORY_LIMIT: 256,
+      WEB_SEARCH_API_KEY: undefined,
+      WEB_SEARCH_BASE_URL: "https://api.search.brave.com",
+    },
     outbound,
   });
 }

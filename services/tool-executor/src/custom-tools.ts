@@ -1,46 +1,60 @@
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { z } from "zod";
 import type { Tool } from "./define-tool.ts";
-import { describesObject, type RegisteredTool, registerTool } from "./registered-tool.ts";
+import { type RegisteredTool, registerTool } from "./registered-tool.ts";
+import type { SandboxLimits } from "./sandbox/sandbox.ts";
+import { createSandboxPool, type SandboxPool } from "./sandbox/sandbox-pool.ts";
+import { toolShape } from "./tool-shape.ts";
 
 /** A file of the folder: its tool, or why it has none. */
 export type LoadedTool =
   | { readonly file: string; readonly tool: RegisteredTool }
   | { readonly file: string; readonly fault: string };
 
-const toolShape = z.object({
-  name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, _ or -"),
-  description: z.string().min(1),
-  parameters: z.custom(describesObject, "must be a zod object or the JSON Schema of an object"),
-  effect: z.enum(["read", "idempotent", "once"]),
-  requiresApproval: z.boolean().optional(),
-  timeoutMs: z.int().min(1).max(2_147_483_647),
-  version: z.string().min(1),
-  execute: z.custom((value) => typeof value === "function", "must be a function"),
-});
+/** The tools of a folder, whose code never runs in this process. */
+export interface CustomTools {
+  readonly loaded: readonly LoadedTool[];
+  /** Ends their processes. */
+  close(): void;
+}
 
 /** Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left out. */
-export async function loadCustomTools(dir: string): Promise<LoadedTool[]> {
+export async function loadCustomTools(dir: string, limits: SandboxLimits): Promise<CustomTools> {
   const folder = resolve(dir);
   let files: string[];
   try {
     files = await readdir(folder);
   } catch (error) {
-    return [{ file: folder, fault: `cannot be read: ${messageOf(error)}` }];
+    return { loaded: [{ file: folder, fault: `cannot be read: ${messageOf(error)}` }], close() {} };
   }
   const sources = files.filter((file) => /\.(?:ts|js|mjs)$/.test(file) && !/\.(?:d|test)\.ts$/.test(file)).sort();
-  return Promise.all(sources.map((file) => loadTool(join(folder, file))));
+  const pools: SandboxPool[] = [];
+  const loaded = await Promise.all(
+    sources.map((source) => {
+      const file = join(folder, source);
+      const pool = createSandboxPool(file, limits);
+      pools.push(pool);
+      return loadTool(file, pool);
+    }),
+  );
+  return {
+    loaded,
+    close() {
+      for (const pool of pools) pool.close();
+    },
+  };
 }
 
-async function loadTool(file: string): Promise<LoadedTool> {
+async function loadTool(file: string, pool: SandboxPool): Promise<LoadedTool> {
   try {
-    const module: { default?: unknown } = await import(pathToFileURL(file).href);
-    if (module.default === undefined) return { file, fault: "has no default export" };
-    const shape = toolShape.safeParse(module.default);
-    if (shape.success) return { file, tool: registerTool(module.default as Tool) };
-    return { file, fault: shape.error.issues.map(({ path, message }) => `${path.join(".") || "tool"}: ${message}`).join("; ") };
+    // Checked again: the process in which the file ran is not to be trusted.
+    const described = toolShape.omit({ execute: true }).parse(await pool.describe());
+    const tool: Tool = {
+      ...described,
+      parameters: described.parameters as Tool["parameters"],
+      execute: (args, { callKey, signal, logger }) => pool.call(args, { callKey, signal, logger }),
+    };
+    return { file, tool: registerTool(tool) };
   } catch (error) {
     return { file, fault: messageOf(error) };
   }

@@ -19,7 +19,13 @@ export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffe
 /** What the executor reads of its environment. */
 type ExecutorConfig = Pick<
   ToolConfig,
-  "MESH_SECRET" | "TOOLS_DIR" | "TOOLS_MAX_CONCURRENT" | "TOOLS_ALLOWED_HOSTS" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
+  | "MESH_SECRET"
+  | "TOOLS_DIR"
+  | "TOOLS_MEMORY_LIMIT"
+  | "TOOLS_MAX_CONCURRENT"
+  | "TOOLS_ALLOWED_HOSTS"
+  | "WEB_SEARCH_API_KEY"
+  | "WEB_SEARCH_BASE_URL"
 >;
 
 /**
@@ -50,6 +56,7 @@ export async function createToolExecutor(deps: {
     async close() {
       await ledger.close();
       await freeCalls.idle();
+      registry.close();
       await outbound.close();
     },
   };

@@ -8,6 +8,7 @@ import { loadCustomTools } from "./custom-tools.ts";
 import type { Tool } from "./define-tool.ts";
 import type { Outbound } from "./outbound.ts";
 import { type RegisteredTool, registerTool } from "./registered-tool.ts";
+import type { SandboxLimits } from "./sandbox/sandbox.ts";
 import { calculator } from "./tools/calculator.ts";
 import { currentTime } from "./tools/current-time.ts";
 import { createFetchUrl } from "./tools/fetch-url.ts";
@@ -22,11 +23,13 @@ export interface Registry {
   specsFor(identity: Identity): ToolSpec[];
   /** Throws UNKNOWN_TOOL, TOOL_NOT_ALLOWED. */
   find(name: string, identity: Identity): RegisteredTool;
+  /** Ends the processes of custom tools. */
+  close(): void;
 }
 
 /** Gathers the built-in tools, those given and those of TOOLS_DIR. Throws ConfigError with every file at fault. */
 export async function createRegistry(deps: {
-  config: Pick<ToolConfig, "TOOLS_DIR" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL">;
+  config: Pick<ToolConfig, "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL">;
   outbound: Outbound;
   /** Tools of the program that embeds the executor. */
   tools?: readonly Tool[];
@@ -43,22 +46,34 @@ export async function createRegistry(deps: {
   ]) {
     tools.set(tool.tool.name, tool);
   }
+  let close = () => {};
   if (config.TOOLS_DIR !== undefined) {
     const faults: string[] = [];
-    for (const loaded of await loadCustomTools(config.TOOLS_DIR)) {
+    const custom = await loadCustomTools(config.TOOLS_DIR, sandboxLimits(config.TOOLS_MEMORY_LIMIT));
+    close = () => custom.close();
+    for (const loaded of custom.loaded) {
       if ("fault" in loaded) faults.push(`TOOLS_DIR: ${loaded.file}: ${loaded.fault}`);
       else if (tools.has(loaded.tool.tool.name)) {
         faults.push(`TOOLS_DIR: ${loaded.file}: there is another tool with the name ${loaded.tool.tool.name}`);
       } else tools.set(loaded.tool.tool.name, loaded.tool);
     }
-    if (faults.length > 0) throw new ConfigError(faults);
+    if (faults.length > 0) {
+      close();
+      throw new ConfigError(faults);
+    }
   }
-  return makeRegistry(tools);
+  return makeRegistry(tools, close);
 }
 
-function makeRegistry(tools: ReadonlyMap<string, RegisteredTool>): Registry {
+/** The limits of a sandbox with so many megabytes. */
+function sandboxLimits(megabytes: number): SandboxLimits {
+  return { memoryBytes: megabytes * 1_048_576, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+}
+
+function makeRegistry(tools: ReadonlyMap<string, RegisteredTool>, close: () => void): Registry {
   const sorted = [...tools.values()].sort((a, b) => (a.tool.name < b.tool.name ? -1 : 1));
   return {
+    close,
     specs: sorted.map(({ spec }) => spec),
     specsFor: ({ allowedTools }) => sorted.filter(({ tool }) => allows(allowedTools, tool.name)).map(({ spec }) => spec),
     find(name, { allowedTools }) {

@@ -1,0 +1,128 @@
+/**
+ * The program of a sandbox: loads the tool of one file and runs its calls, one at a time. It has no environment, may read little and write nothing; what
+ * it does beyond its limits ends the process, not the executor.
+ *
+ *   node … child.ts <file>       frames in on standard input, frames out on descriptor 3
+ */
+import { Socket } from "node:net";
+import { pathToFileURL } from "node:url";
+import { z } from "zod";
+import type { JsonSchema, Tool } from "../define-tool.ts";
+import { toolShape } from "../tool-shape.ts";
+import { encodeFrame, FrameReader } from "./frames.ts";
+import type { FromSandbox, ToSandbox } from "./messages.ts";
+
+const maxFrameBytes = 8_388_608;
+const maxLogs = 100;
+const maxLogLength = 1_000;
+
+// Taken before the tool's code can replace anything.
+const out = new Socket({ fd: 3, readable: false, writable: true });
+const stringify = JSON.stringify;
+
+// The permission model does not keep a process from signalling others.
+for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]) {
+  const value = () => {
+    throw new Error(`process.${name} is not permitted to tools`);
+  };
+  Object.defineProperty(process, name, { value, writable: false, configurable: false });
+}
+
+function send(message: FromSandbox): void {
+  out.write(encodeFrame(message));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function isZod(parameters: unknown): parameters is z.ZodObject {
+  return typeof parameters === "object" && parameters !== null && "_zod" in parameters;
+}
+
+async function load(file: string): Promise<Tool | undefined> {
+  try {
+    const module: { default?: unknown } = await import(pathToFileURL(file).href);
+    if (module.default === undefined) {
+      send({ type: "fault", fault: "has no default export" });
+      return undefined;
+    }
+    const shape = toolShape.safeParse(module.default);
+    if (!shape.success) {
+      const fault = shape.error.issues.map(({ path, message }) => `${path.join(".") || "tool"}: ${message}`).join("; ");
+      send({ type: "fault", fault });
+      return undefined;
+    }
+    const tool = module.default as Tool;
+    const { $schema, ...parameters } = isZod(tool.parameters)
+      ? z.toJSONSchema(tool.parameters, { io: "input" })
+      : (tool.parameters as { $schema?: unknown });
+    send({
+      type: "loaded",
+      tool: {
+        name: tool.name,
+        description: tool.description,
+        parameters: parameters as JsonSchema,
+        effect: tool.effect,
+        requiresApproval: tool.requiresApproval === true,
+        timeoutMs: tool.timeoutMs,
+        version: tool.version,
+      },
+    });
+    return tool;
+  } catch (error) {
+    send({ type: "fault", fault: messageOf(error) });
+    return undefined;
+  }
+}
+
+/** What a tool has for a logger: a few short lines, which the executor writes. */
+function limitedLogger() {
+  let left = maxLogs;
+  const write = (level: "info" | "warn" | "error") => (first: unknown, second?: unknown) => {
+    if (left-- <= 0) return;
+    const message = typeof first === "string" ? first : typeof second === "string" ? second : stringify(first);
+    send({ type: "log", level, message: String(message).slice(0, maxLogLength) });
+  };
+  const [info, warn, error] = [write("info"), write("warn"), write("error")];
+  const logger = { trace() {}, debug() {}, info, warn, error, fatal: error, child: () => logger };
+  return logger;
+}
+
+async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signal: AbortSignal): Promise<void> {
+  const { id, callKey } = call;
+  try {
+    let args = call.args as never;
+    if (isZod(tool.parameters)) {
+      const parsed = tool.parameters.safeParse(call.args, { reportInput: false });
+      if (!parsed.success) {
+        const issue = parsed.error.issues[0];
+        const param = issue?.path.map(String).join(".") || "function.arguments";
+        send({ type: "failed", id, message: `${param}: ${issue?.message ?? "is not valid"}`, param });
+        return;
+      }
+      args = parsed.data as never;
+    }
+    const output = await tool.execute(args, { signal, logger: limitedLogger() as never, callKey });
+    send({ type: "output", id, output: output ?? null });
+  } catch (error) {
+    send({ type: "failed", id, message: messageOf(error) });
+  }
+}
+
+const [file = ""] = process.argv.slice(2);
+const tool = await load(file);
+const running = new Map<number, AbortController>();
+const reader = new FrameReader(maxFrameBytes);
+process.stdin.on("data", (piece: Buffer) => {
+  for (const message of reader.push(piece) as ToSandbox[]) {
+    if (message.type === "abort") running.get(message.id)?.abort();
+    else if (tool !== undefined) {
+      const controller = new AbortController();
+      running.set(message.id, controller);
+      void run(tool, message, controller.signal).finally(() => running.delete(message.id));
+    }
+  }
+});
+// The executor is gone, or wants us to go.
+process.stdin.on("end", () => process.exit(0));

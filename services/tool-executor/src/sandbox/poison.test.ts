@@ -1,0 +1,129 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { createLogger } from "@turnwright/platform/logger";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
+import type { RegisteredTool } from "../registered-tool.ts";
+import { type Outcome, runTool } from "../run-tool.ts";
+import { Slots } from "../slots.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+const slots = new Slots(10);
+const memoryMegabytes = 160;
+let custom: CustomTools;
+const tools = new Map<string, RegisteredTool>();
+
+beforeAll(async () => {
+  const dir = join(import.meta.dirname, "../../fixtures/poison");
+  custom = await loadCustomTools(dir, {
+    memoryBytes: memoryMegabytes * 1_048_576,
+    messageBytes: 4_194_304,
+    chatterBytes: 1_048_576,
+  });
+  for (const one of custom.loaded) {
+    if ("fault" in one) throw new Error(`${one.file}: ${one.fault}`);
+    tools.set(one.tool.tool.name, one.tool);
+  }
+  // Warm, so that what is measured is the call.
+  await run("neighbour");
+});
+afterAll(() => custom.close());
+
+function run(name: string, signal = new AbortController().signal): Promise<Outcome> {
+  const registered = tools.get(name) as RegisteredTool;
+  return runTool({ slots, logger }, { registered, args: {}, userId: "u", callKey: "k", signal });
+}
+
+/** Descendants of this process that run a sandbox. */
+function sandboxes(): string[] {
+  const all = execFileSync("ps", ["-eo", "ppid,args"], { encoding: "utf8" }).split("\n");
+  return all.filter((line) => line.trim().startsWith(`${process.pid} `) && line.includes("sandbox/child.ts"));
+}
+
+const overLimit: [tool: string, because: RegExp | string][] = [
+  ["endless_loop", "timeout"],
+  ["ignores_signal", "timeout"],
+  ["regular_expression", "timeout"],
+  ["grows_heap", /memory|process ended/],
+  ["grows_buffers", /more than its 160 MB of memory/],
+  ["huge_output", /longer than it may be/],
+  ["floods_stdout", /wrote more to its output/],
+  ["floods_frames", /longer than it may be/],
+  ["exits", /process ended/],
+  ["rejects_later", /process ended/],
+];
+
+const forbidden: [tool: string, because: RegExp][] = [
+  ["starts_process", /permission|restricted/i],
+  ["starts_worker", /permission|restricted/i],
+  ["reads_files", /permission|restricted/i],
+  ["writes_files", /permission|restricted/i],
+  ["kills_parent", /not permitted/],
+];
+
+describe("a tool that does harm", () => {
+  it.each(overLimit)("%s is stopped within a second of its limit, and its neighbour is unharmed", async (name, because) => {
+    const started = performance.now();
+    const [outcome, neighbour] = await Promise.all([run(name), run("neighbour")]);
+    const took = performance.now() - started;
+    const limit = tools.get(name)?.tool.timeoutMs ?? 0;
+    if (because === "timeout") {
+      expect(outcome.kind).toBe("timeout");
+      process.stdout.write(`${name}: stopped ${Math.round(outcome.durationMs - limit)} ms after its limit\n`);
+      expect(outcome.durationMs - limit).toBeLessThan(1_000);
+    } else {
+      expect(outcome).toMatchObject({ kind: "failed", error: expect.stringMatching(because) });
+      process.stdout.write(`${name}: stopped after ${Math.round(took)} ms\n`);
+    }
+    expect(neighbour).toMatchObject({ kind: "success", output: '"unharmed"' });
+    expect(await run("neighbour")).toMatchObject({ kind: "success" });
+  });
+
+  it.each(forbidden)("%s gets no permission", async (name, because) => {
+    expect(await run(name)).toMatchObject({ kind: "failed", error: expect.stringMatching(because) });
+    expect(existsSync("/tmp/turnwright-poison")).toBe(false);
+  });
+
+  it("finds no secret in its environment", async () => {
+    process.env.MESH_SECRET_OF_THE_TEST = "canary";
+    const outcome = await run("tells_environment");
+    delete process.env.MESH_SECRET_OF_THE_TEST;
+    expect(outcome).toMatchObject({ kind: "success" });
+    const seen = Object.keys(JSON.parse((outcome as { output: string }).output));
+    expect(seen.filter((name) => !["TZ", "PWD", "SHLVL", "_", "OLDPWD"].includes(name))).toEqual([]);
+  });
+
+  it("does not fill the log", async () => {
+    const lines: string[] = [];
+    const counting = createLogger({
+      service: "test",
+      level: "info",
+      destination: { write: (line: string) => lines.push(line) },
+    } as never);
+    const registered = tools.get("floods_logs") as RegisteredTool;
+    const signal = new AbortController().signal;
+    await runTool({ slots, logger: counting }, { registered, args: {}, userId: "u", callKey: "k", signal });
+    expect(lines.length).toBeLessThanOrEqual(101);
+    for (const line of lines) expect(line.length).toBeLessThan(1_500);
+  });
+
+  it("is cancelled with its call", async () => {
+    const controller = new AbortController();
+    const call = run("ignores_signal", controller.signal);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const started = performance.now();
+    controller.abort();
+    expect(await call).toMatchObject({ kind: "cancelled" });
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+
+  it("is used again when it is fine, and leaves no process when the executor closes", async () => {
+    await run("neighbour");
+    const before = sandboxes().length;
+    for (let i = 0; i < 5; i++) await run("neighbour");
+    expect(sandboxes().length).toBe(before);
+    custom.close();
+    await expect.poll(() => sandboxes().length).toBe(0);
+  });
+});

@@ -1,0 +1,226 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync, realpathSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Logger } from "@turnwright/platform/logger";
+import { encodeFrame, FrameReader } from "./frames.ts";
+import type { FromSandbox, ToolDescription, ToSandbox } from "./messages.ts";
+
+/** What a sandbox may use. */
+export interface SandboxLimits {
+  /** Resident memory of the process, in bytes. */
+  readonly memoryBytes: number;
+  /** Bytes that it may send in one message. */
+  readonly messageBytes: number;
+  /** Bytes that it may write to its standard output and error in all. */
+  readonly chatterBytes: number;
+}
+
+/** A process that runs one tool. */
+export interface Sandbox {
+  /** The tool of its file. Rejects with the file's fault. */
+  readonly tool: Promise<ToolDescription>;
+  /** Whether it can take another call. */
+  readonly isUsable: boolean;
+  /** Runs a call; the signal asks the tool to stop, and stops the process when it does not. Rejects with why there is no result. */
+  call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown>;
+  /** Ends the process and all that it started. */
+  kill(): void;
+}
+
+/** How long a tool has to obey its signal, in milliseconds: shorter than the executor's own patience. */
+const graceMs = 500;
+const memoryCheckMs = 50;
+/** Processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this. */
+const cpuSeconds = 300;
+const startMs = 20_000;
+
+const here = import.meta.dirname;
+const childFile = join(here, "child.ts");
+
+/** Where modules and our own files lie, as the permission model wants to know it. */
+function readableRoots(file: string): string[] {
+  const root = resolve(here, "../../../..");
+  const roots = [
+    dirname(realpathSync(file)),
+    dirname(resolve(file)),
+    join(root, "node_modules"),
+    join(root, "packages"),
+    resolve(here, "../.."),
+  ];
+  return [...new Set(roots)];
+}
+
+const pageBytes = 4096;
+
+/** Resident bytes of a process; undefined where the system does not tell. */
+function residentBytes(pid: number): number | undefined {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * pageBytes;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Starts the process of a tool's file. */
+export function startSandbox(file: string, limits: SandboxLimits): Sandbox {
+  const heapMegabytes = Math.max(16, Math.floor(limits.memoryBytes / 1_048_576));
+  const node = [
+    process.execPath,
+    "--permission",
+    ...readableRoots(file).map((root) => `--allow-fs-read=${root}`),
+    `--max-old-space-size=${heapMegabytes}`,
+    "--disable-warning=ExperimentalWarning",
+    "--disable-warning=SecurityWarning",
+    childFile,
+    file,
+  ];
+  // A group of its own, so that nothing that it starts outlives it; no environment, so that it has no secret to tell.
+  const child: ChildProcess = spawn("/bin/sh", ["-c", `ulimit -t ${cpuSeconds} 2>/dev/null; exec "$@"`, "sh", ...node], {
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+    detached: true,
+    env: { TZ: "UTC" },
+    cwd: "/",
+  });
+  return new ChildSandbox(child, limits);
+}
+
+interface Pending {
+  readonly id: number;
+  readonly logger: Logger;
+  resolve(output: unknown): void;
+  reject(error: unknown): void;
+}
+
+class ChildSandbox implements Sandbox {
+  readonly tool: Promise<ToolDescription>;
+  readonly #child: ChildProcess;
+  readonly #limits: SandboxLimits;
+  readonly #loading = Promise.withResolvers<ToolDescription>();
+  #pending: Pending | undefined;
+  #calls = 0;
+  #chatter = 0;
+  #isOver = false;
+  readonly #watch: NodeJS.Timeout;
+  readonly #startTimer: NodeJS.Timeout;
+
+  constructor(child: ChildProcess, limits: SandboxLimits) {
+    this.#child = child;
+    this.#limits = limits;
+    this.tool = this.#loading.promise;
+    this.tool.catch(() => {});
+    const reader = new FrameReader(limits.messageBytes);
+    (child.stdio[3] as Readable).on("data", (piece: Buffer) => {
+      try {
+        for (const message of reader.push(piece)) this.#take(message as FromSandbox);
+      } catch (error) {
+        this.#end(
+          error instanceof RangeError ? "The tool's result is longer than it may be." : "The tool's process spoke nonsense.",
+        );
+      }
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (piece: Buffer) => {
+        this.#chatter += piece.byteLength;
+        if (this.#chatter > limits.chatterBytes) this.#end("The tool wrote more to its output than it may.");
+      });
+    }
+    for (const stream of child.stdio) stream?.on("error", () => {});
+    child.on("error", (error) => this.#end(`The tool's process did not start: ${error.message}`));
+    child.on("exit", (code, signal) => this.#end(`The tool's process ended (${signal ?? `code ${code}`}).`));
+    this.#watch = setInterval(() => this.#checkMemory(), memoryCheckMs).unref();
+    this.#startTimer = setTimeout(() => this.#end("The tool's file took too long to load."), startMs).unref();
+  }
+
+  get isUsable(): boolean {
+    return !this.#isOver && this.#pending === undefined;
+  }
+
+  call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown> {
+    const { callKey, signal, logger } = context;
+    if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
+    const id = ++this.#calls;
+    this.#chatter = 0;
+    let killTimer: NodeJS.Timeout | undefined;
+    const onAbort = () => {
+      this.#send({ type: "abort", id });
+      killTimer = setTimeout(() => this.#end("The tool did not stop when it was told to."), graceMs);
+    };
+    return new Promise<unknown>((resolvePromise, reject) => {
+      this.#pending = { id, logger, resolve: resolvePromise, reject };
+      this.#send({ type: "call", id, args, callKey });
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort, { once: true });
+    }).finally(() => {
+      clearTimeout(killTimer);
+      signal.removeEventListener("abort", onAbort);
+    });
+  }
+
+  kill(): void {
+    this.#end("The tool's process was ended.");
+  }
+
+  #send(message: ToSandbox): void {
+    (this.#child.stdin as Writable).write(encodeFrame(message));
+  }
+
+  #take(message: FromSandbox): void {
+    switch (message.type) {
+      case "loaded":
+        clearTimeout(this.#startTimer);
+        this.#loading.resolve(message.tool);
+        return;
+      case "fault":
+        this.#loading.reject(new Error(message.fault));
+        this.kill();
+        return;
+      case "log":
+        this.#pending?.logger[message.level](message.message);
+        return;
+      case "output":
+      case "failed": {
+        const pending = this.#pending;
+        // Only the call that is under way has a result.
+        if (pending === undefined || pending.id !== message.id) return;
+        this.#pending = undefined;
+        if (message.type === "output") pending.resolve(message.output);
+        else if (message.param === undefined) pending.reject(new Error(message.message));
+        else pending.reject(fail(ErrorReason.INVALID_TOOL_ARGUMENTS, message.message, { param: message.param }));
+        return;
+      }
+      default:
+        message satisfies never;
+        throw new SyntaxError("an unknown message");
+    }
+  }
+
+  #checkMemory(): void {
+    const bytes = this.#child.pid === undefined ? undefined : residentBytes(this.#child.pid);
+    if (bytes !== undefined && bytes > this.#limits.memoryBytes) {
+      this.#end(`The tool used more than its ${Math.floor(this.#limits.memoryBytes / 1_048_576)} MB of memory.`);
+    }
+  }
+
+  /** Ends the process group, whatever it does just now, and gives the call under way its error. */
+  #end(why: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearInterval(this.#watch);
+    clearTimeout(this.#startTimer);
+    const { pid } = this.#child;
+    if (pid !== undefined) {
+      try {
+        process.kill(-pid, "SIGKILL");
+      } catch {
+        // All of them are gone already.
+      }
+    }
+    for (const stream of this.#child.stdio) stream?.destroy();
+    this.#loading.reject(new Error(why));
+    const pending = this.#pending;
+    this.#pending = undefined;
+    pending?.reject(new Error(why));
+  }
+}

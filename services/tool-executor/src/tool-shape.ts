@@ -1,0 +1,20 @@
+import { z } from "zod";
+
+/** The schema of an object's parameters: zod's own (of whatever copy), or a JSON Schema of an object. */
+function describesObject(parameters: unknown): boolean {
+  if (typeof parameters !== "object" || parameters === null) return false;
+  const schema = "_zod" in parameters ? (parameters as unknown as z.ZodObject)._zod.def : (parameters as { type?: unknown });
+  return schema.type === "object";
+}
+
+/** What a file must export to be a tool. */
+export const toolShape = z.object({
+  name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, _ or -"),
+  description: z.string().min(1),
+  parameters: z.custom(describesObject, "must be a zod object or the JSON Schema of an object"),
+  effect: z.enum(["read", "idempotent", "once"]),
+  requiresApproval: z.boolean().optional(),
+  timeoutMs: z.int().min(1).max(2_147_483_647),
+  version: z.string().min(1),
+  execute: z.custom((value) => typeof value === "function", "must be a function"),
+});
