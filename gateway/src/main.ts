@@ -9,25 +9,26 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger } from "@turnwright/platform/logger";
+import { meshTlsFaults } from "@turnwright/platform/mesh-tls-files";
 import { createPorts } from "@turnwright/platform/ports/ports";
 import { onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
 import { redisUrl } from "@turnwright/platform/redis-env";
-import { meshTransport } from "@turnwright/platform/run-service";
+import { joinMesh } from "@turnwright/platform/run-service";
 import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 
 async function start(): Promise<void> {
-  const config = loadConfig(gatewayProcessConfig);
+  const config = loadConfig(gatewayProcessConfig, process.env, meshTlsFaults("gateway"));
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
   const ports = await createPorts({ redisUrl: url, logger });
-  const open = (addresses: readonly string[]) => meshTransport(addresses, { secret: config.MESH_SECRET, service: "gateway" });
+  const mesh = joinMesh({ service: "gateway", config, logger });
   const parts = {
-    auth: { transport: open(config.AUTH_ADDR), services: [AuthService, ApiKeyService, TokenService] },
-    conversation: { transport: open(config.CONVERSATION_ADDR), services: [ConversationService] },
-    agent: { transport: open(config.AGENT_ADDR), services: [AgentService, CompletionService] },
-    tools: { transport: open(config.TOOL_ADDR), services: [ToolService] },
+    auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: [AuthService, ApiKeyService, TokenService] },
+    conversation: { transport: mesh.transport("conversation", config.CONVERSATION_ADDR), services: [ConversationService] },
+    agent: { transport: mesh.transport("agent-orchestrator", config.AGENT_ADDR), services: [AgentService, CompletionService] },
+    tools: { transport: mesh.transport("tool-executor", config.TOOL_ADDR), services: [ToolService] },
   };
   const transports = new Map<DescService, Transport>(
     Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),
@@ -47,7 +48,7 @@ async function start(): Promise<void> {
   await gateway.listen();
   onTermination(async () => {
     await gateway.close();
-    for (const { transport } of Object.values(parts)) transport.close();
+    mesh.close();
     await ports.close();
   });
 }

@@ -12,7 +12,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/access.proto.
  */
 export const file_turnwright_auth_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("Ch90dXJud3JpZ2h0L2F1dGgvdjEvYWNjZXNzLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEqagoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIPCgtBQ0NFU1NfVVNFUhACEhAKDEFDQ0VTU19BRE1JThADEhIKDkFDQ0VTU19TRVJWSUNFEAQ6VAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtocDIAEoDjIaLnR1cm53cmlnaHQuYXV0aC52MS5BY2Nlc3NSBmFjY2Vzc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("Ch90dXJud3JpZ2h0L2F1dGgvdjEvYWNjZXNzLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEqagoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIPCgtBQ0NFU1NfVVNFUhACEhAKDEFDQ0VTU19BRE1JThADEhIKDkFDQ0VTU19TRVJWSUNFEAQ6VAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtocDIAEoDjIaLnR1cm53cmlnaHQuYXV0aC52MS5BY2Nlc3NSBmFjY2Vzczo6CgdjYWxsZXJzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYt4cDIAMoCVIHY2FsbGVyc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Services deny by default: a method without a declaration answers nobody.
@@ -76,4 +76,13 @@ export const AccessSchema: GenEnum<Access> = /*@__PURE__*/
  */
 export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
   extDesc(file_turnwright_auth_v1_access, 0);
+
+/**
+ * The services of the mesh that may call a method which is not public. A method for services must name them, else it answers
+ * nobody; a method for users that names none takes its calls from the gateway.
+ *
+ * @generated from extension: repeated string callers = 50103;
+ */
+export const callers: GenExtension<MethodOptions, string[]> = /*@__PURE__*/
+  extDesc(file_turnwright_auth_v1_access, 1);
 
