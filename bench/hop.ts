@@ -18,11 +18,12 @@ import { startGrpcServer } from "@turnwright/platform/grpc-server";
 import { createGrpcTransport } from "@turnwright/platform/grpc-transport";
 import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { serverInterceptors } from "@turnwright/platform/interceptors";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { mount } from "@turnwright/platform/service";
 import {
   createInternalTokenVerifier,
+  createServiceTokenSource,
   createServiceTokenVerifier,
   type KeySource,
   signInternalToken,
@@ -40,6 +41,10 @@ const mounts = [
     }),
   } as never),
 ];
+
+const secret = "a-secret-of-32-characters-for-the-bench";
+/** On every client: proves that the gateway calls, as in the mesh. */
+const clientInterceptors = [serviceCredentialsInterceptor(createServiceTokenSource(secret, "gateway"))];
 
 interface Secured {
   interceptors: Interceptor[];
@@ -68,7 +73,7 @@ async function secure(): Promise<Secured> {
     interceptors: serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(async () => keySet),
-      serviceTokens: createServiceTokenVerifier("a-secret-of-32-characters-for-the-bench"),
+      serviceTokens: createServiceTokenVerifier(secret),
     }),
   };
 }
@@ -143,12 +148,12 @@ async function main(): Promise<void> {
   const [ports] = (await once(server, "message")) as [Ports];
   const local = await secure();
   const bare = createGrpcTransport({ addresses: [`127.0.0.1:${ports.bare}`] });
-  const secured = createGrpcTransport({ addresses: [`127.0.0.1:${ports.secured}`] });
+  const secured = createGrpcTransport({ addresses: [`127.0.0.1:${ports.secured}`], interceptors: clientInterceptors });
   const planes = [
     planeOf("in-process", createInProcessTransport({ mounts }), 20_000, local.token),
     planeOf(
       "in-process, interceptors",
-      createInProcessTransport({ mounts, interceptors: local.interceptors }),
+      createInProcessTransport({ mounts, interceptors: local.interceptors, clientInterceptors }),
       10_000,
       local.token,
     ),

@@ -16,10 +16,24 @@ const root = join(import.meta.dirname, "../..");
 export const meshConfig = z.object({
   ...postgresEnv,
   ...redisEnv,
+  /** `{service}` in a path stands for the name of the part that reads it. */
+  MESH_TLS_CA: z.string().optional(),
+  MESH_TLS_CERT: z.string().optional(),
+  MESH_TLS_KEY: z.string().optional(),
   TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
   LOG_LEVEL: z.enum(logLevels).default("info"),
   MESH_PORTS: z.enum(["default", "free"]).default("default"),
 });
+
+/** Where a part finds its certificates: the configured paths, with its name in them. */
+function certificatesOf(service: string, config: z.output<typeof meshConfig>): Record<string, string> {
+  const { MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY } = config;
+  return Object.fromEntries(
+    Object.entries({ MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY }).flatMap(([name, path]) =>
+      path === undefined ? [] : [[name, path.replaceAll("{service}", service)]],
+    ),
+  );
+}
 
 /** A process of the mesh. */
 export interface MeshProcess {
@@ -125,8 +139,9 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     };
     const processes: MeshProcess[] = [];
     const start = async (name: string, main: string, port: number, variable: string) => {
+      const certificates = certificatesOf(name.replace(/-\d+$/, ""), config);
       const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
-        env: { ...shared, [variable]: String(port) },
+        env: { ...shared, ...certificates, [variable]: String(port) },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });
       closers.push(() => end(child));

@@ -48,7 +48,7 @@ export function guardFaults(all: readonly DescService[]): string[] {
       if (declared === Access.UNSPECIFIED) faults.push("says not who may call it");
       if (declared === Access.SERVICE && named.length === 0) faults.push("says not which services may call it");
       if (declared === Access.SERVICE && hasOption(method, http)) faults.push("is for services and has a public path");
-      if (declared !== Access.SERVICE && named.length > 0) faults.push("names callers and is not for services");
+      if (declared === Access.PUBLIC && named.length > 0) faults.push("is public and names callers");
       for (const name of named)
         if (!serviceNames.some((known) => known === name)) faults.push(`names a caller ${name} that there is not`);
       return faults.map((fault) => `${nameOf(method)} ${fault}`);

@@ -81,9 +81,17 @@ beforeAll(async () => {
   });
   credentials = {
     nothing: {},
-    user: await internal(Role.USER),
-    agent: await internal(Role.AGENT),
-    admin: await internal(Role.ADMIN),
+    "user without a service": await internal(Role.ADMIN),
+    ...Object.fromEntries(
+      await Promise.all(
+        serviceNames.flatMap((name) =>
+          [Role.USER, Role.AGENT, Role.ADMIN].map(async (role) => {
+            const headers = { ...(await internal(role)), ...(await service(name)) };
+            return [`${roleNames[role]} through ${name}`, headers] as const;
+          }),
+        ),
+      ),
+    ),
     "internal token of another key": await internal(Role.ADMIN, foreign),
     "internal token that has ended": await internal(Role.ADMIN, own, Math.floor(Date.now() / 1000) - 3600),
     "internal token as service token": { [serviceTokenHeader]: (await internal(Role.ADMIN))[internalTokenHeader] as string },
@@ -95,6 +103,9 @@ beforeAll(async () => {
     ...Object.fromEntries(await Promise.all(serviceNames.map(async (name) => [`service ${name}`, await service(name)] as const))),
   };
 });
+
+const roleNames: Readonly<Partial<Record<Role, string>>> = { [Role.USER]: "user", [Role.AGENT]: "agent", [Role.ADMIN]: "admin" };
+const refusedEverywhere = new Set(["internal token as service token", "service token of another mesh", "grant as service token"]);
 
 /** `answered`, or the name of the reason for the refusal. */
 async function call(method: DescMethod, headers: Record<string, string>): Promise<string> {
@@ -113,15 +124,18 @@ async function call(method: DescMethod, headers: Record<string, string>): Promis
 
 /** Who gets through, by what the proto says. */
 function mayCall(method: DescMethod, credential: string): boolean {
+  const through = / through (.+)$/.exec(credential)?.[1];
+  const service = /^service (.+)$/.exec(credential)?.[1];
   switch (accessOf(method)) {
     case Access.PUBLIC:
-      return true;
+      // A forged token is refused also where none is needed.
+      return !refusedEverywhere.has(credential);
     case Access.USER:
-      return ["user", "agent", "admin"].includes(credential);
+      return through !== undefined && callersOf(method).includes(through);
     case Access.ADMIN:
-      return credential === "admin";
+      return through !== undefined && callersOf(method).includes(through) && credential.startsWith("admin");
     case Access.SERVICE:
-      return callersOf(method).some((name) => credential === `service ${name}`);
+      return callersOf(method).includes(through ?? service ?? "");
     default:
       return false;
   }

@@ -12,10 +12,14 @@ export class ConfigError extends Error {
   }
 }
 
-/** Reads a service's configuration. An empty variable counts as unset. Throws ConfigError with the list of all faults. */
+/**
+ * Reads a service's configuration. An empty variable counts as unset. `faultsOf` finds what no single variable shows. Throws
+ * ConfigError with the list of all faults.
+ */
 export function loadConfig<S extends z.ZodObject>(
   schema: S,
   env: Readonly<Record<string, string | undefined>> = process.env,
+  faultsOf: (values: Readonly<Record<string, string>>) => readonly string[] = () => [],
 ): z.output<S> {
   const values: Record<string, string> = {};
   for (const name of Object.keys(schema.shape)) {
@@ -23,8 +27,10 @@ export function loadConfig<S extends z.ZodObject>(
     if (value !== undefined && value !== "") values[name] = value;
   }
   const parsed = schema.safeParse(values);
-  if (parsed.success) return parsed.data;
-  throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".") || "environment"}: ${issue.message}`));
+  const issues = parsed.error?.issues ?? [];
+  const faults = issues.map((issue) => `${issue.path.join(".") || "environment"}: ${issue.message}`).concat(faultsOf(values));
+  if (parsed.success && faults.length === 0) return parsed.data;
+  throw new ConfigError(faults);
 }
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };

@@ -1,6 +1,6 @@
 import { type DescFile, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import type { Interceptor, StreamResponse, UnaryResponse } from "@connectrpc/connect";
+import { createContextValues, type Interceptor, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
 import {
   type MethodDefinition,
   Server,
@@ -13,9 +13,11 @@ import {
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
+import { peerServicesKey } from "./identity.ts";
 import type { Logger } from "./logger.ts";
 import { asMessage, chain, deadlineError, type Handler, handlerStep, once, type PlaneNext, requestBase } from "./plane.ts";
 import type { Mount } from "./service.ts";
+import { servicesOf } from "./service-certificate.ts";
 
 /** A listening gRPC server. */
 export interface GrpcServer {
@@ -36,16 +38,25 @@ export interface GrpcServerOptions {
   /** 0 picks a free one. */
   port: number;
   logger: Logger;
-  /** Plain text unless given. */
+  /** TLS that demands certificates of clients; plain text unless given. */
   credentials?: ServerCredentials;
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
 }
 
+/** A method as it is served. */
+interface Route {
+  readonly method: DescMethod;
+  readonly url: string;
+  readonly next: PlaneNext;
+  /** Whether every client has shown a certificate. */
+  readonly hasPeers: boolean;
+}
+
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
 /** Opens the plane's view of a grpc-js call: signal, deadline, headers. `settle` says that its answer is on its way. */
-function openCall(call: AnyCall, method: DescMethod, url: string) {
+function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
   const controller = new AbortController();
   const given = call.getDeadline();
   const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
@@ -57,13 +68,16 @@ function openCall(call: AnyCall, method: DescMethod, url: string) {
   const settle = () => {
     settled = true;
   };
-  return { request: requestBase(method, url, { signal: controller.signal, header: headersOf(call.metadata), deadline }), settle };
+  const contextValues = createContextValues();
+  if (hasPeers) contextValues.set(peerServicesKey, servicesOf(call.getAuthContext().sslPeerCertificate?.subjectaltname));
+  const init = { signal: controller.signal, header: headersOf(call.metadata), contextValues, deadline };
+  return { request: requestBase(method, url, init), settle };
 }
 
-function unaryHandler(method: DescMethod, url: string, next: PlaneNext) {
+function unaryHandler(route: Route) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
-    const { request, settle } = openCall(call, method, url);
-    next(Object.assign(request, { stream: false as const, message: call.request as never })).then(
+    const { request, settle } = openCall(call, route);
+    route.next(Object.assign(request, { stream: false as const, message: call.request as never })).then(
       (response) => {
         if (call.cancelled) return;
         settle();
@@ -79,17 +93,17 @@ function unaryHandler(method: DescMethod, url: string, next: PlaneNext) {
   };
 }
 
-function streamHandler(method: DescMethod, url: string, next: PlaneNext) {
+function streamHandler(route: Route) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
-    const { request, settle } = openCall(call, method, url);
+    const { request, settle } = openCall(call, route);
     try {
-      const response = (await next(
+      const response = (await route.next(
         Object.assign(request, { stream: true as const, message: once(call.request as never) }),
       )) as StreamResponse;
       call.sendMetadata(metadataOf(response.header));
       for await (const message of response.message) {
         if (call.cancelled) return;
-        if (!call.write(asMessage(method.output as DescMessage, message as never))) await drained(call, request.signal);
+        if (!call.write(asMessage(route.method.output as DescMessage, message as never))) await drained(call, request.signal);
       }
       settle();
       call.end(metadataOf(response.trailer));
@@ -117,7 +131,7 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
   });
 }
 
-function addMount(server: Server, { service, impl }: Mount, interceptors: readonly Interceptor[]): void {
+function addMount(server: Server, { service, impl }: Mount, interceptors: readonly Interceptor[], hasPeers: boolean): void {
   const definitions: Record<string, MethodDefinition<unknown, unknown>> = {};
   const handlers: Record<string, UntypedHandleCall> = {};
   for (const method of service.methods) {
@@ -138,10 +152,8 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),
     };
     const next = chain(handlerStep(method, handler, "grpc"), interceptors);
-    handlers[method.name] =
-      method.methodKind === "unary"
-        ? unaryHandler(method, `grpc://${path}`, next)
-        : streamHandler(method, `grpc://${path}`, next);
+    const route = { method, url: `grpc://${path}`, next, hasPeers };
+    handlers[method.name] = method.methodKind === "unary" ? unaryHandler(route) : streamHandler(route);
   }
   server.addService(definitions, handlers);
 }
@@ -161,12 +173,15 @@ function fileDescriptors(mounts: readonly Mount[]): Buffer[] {
 /** Serves handlers over gRPC, with the standard health and reflection services beside them. */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
+  const hasPeers = options.credentials !== undefined;
   const server = new Server({
     "grpc.max_receive_message_length": maxMessageBytes,
     "grpc.max_send_message_length": maxMessageBytes,
     "grpc.keepalive_time_ms": 60_000,
+    // Connections made with certificates that have been replaced end some time; what is under way on them may finish.
+    ...(hasPeers ? { "grpc.max_connection_age_ms": 3_600_000 } : {}),
   });
-  for (const mount of options.mounts) addMount(server, mount, options.interceptors);
+  for (const mount of options.mounts) addMount(server, mount, options.interceptors, hasPeers);
   const names = options.mounts.map(({ service }) => service.typeName);
   const health = new HealthImplementation(Object.fromEntries(["", ...names].map((name) => [name, "SERVING" as const])));
   health.addToServer(server);

@@ -56,8 +56,8 @@ export interface GrpcTransportOptions {
   addresses: readonly string[];
   /** Client side, outermost first. */
   interceptors?: readonly Interceptor[];
-  /** Plain text unless given. */
-  credentials?: ChannelCredentials;
+  /** Plain text unless given: the credentials, and the service that the certificate of the far end must be for. */
+  tls?: { readonly credentials: ChannelCredentials; readonly peer: string };
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
 }
@@ -75,7 +75,7 @@ const serviceConfig = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
-  const client = new Client(targetOf(options.addresses), options.credentials ?? credentials.createInsecure(), {
+  const client = new Client(targetOf(options.addresses), options.tls?.credentials ?? credentials.createInsecure(), {
     "grpc.service_config": serviceConfig,
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
@@ -85,6 +85,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.max_send_message_length": maxMessageBytes,
     "grpc.enable_http_proxy": 0,
     "grpc.use_local_subchannel_pool": 1,
+    ...(options.tls === undefined ? {} : { "grpc.ssl_target_name_override": options.tls.peer }),
   });
   const codecs = new Map<DescMethod, Codec>();
 

@@ -15,6 +15,8 @@ export const clientAddressHeader = "x-turnwright-client-address";
 export const identityKey = createContextKey<Identity | undefined>(undefined, { description: "identity" });
 /** The verified calling service; undefined for calls from outside of the mesh. */
 export const callerServiceKey = createContextKey<string | undefined>(undefined, { description: "calling service" });
+/** The services that the caller's certificate speaks for; undefined where no certificates are demanded. */
+export const peerServicesKey = createContextKey<readonly string[] | undefined>(undefined, { description: "peer certificate" });
 
 /** The verified caller; throws UNAUTHENTICATED when the call carries none. */
 export function requireIdentity(ctx: HandlerContext): Identity {

@@ -11,7 +11,15 @@ import {
 import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { detailOf, ErrorReason, fail } from "./errors.ts";
-import { callerServiceKey, identityKey, internalTokenHeader, isAdmin, requestIdHeader, serviceTokenHeader } from "./identity.ts";
+import {
+  callerServiceKey,
+  identityKey,
+  internalTokenHeader,
+  isAdmin,
+  peerServicesKey,
+  requestIdHeader,
+  serviceTokenHeader,
+} from "./identity.ts";
 import type { Logger } from "./logger.ts";
 import type { InternalTokenVerifier, ServiceTokenVerifier } from "./tokens.ts";
 
@@ -75,31 +83,42 @@ export function errorInterceptor(logger: Logger): Interceptor {
   };
 }
 
-const accessByMethod = new Map<DescMethod, Access>();
+interface Rule {
+  readonly access: Access;
+  readonly callers: readonly string[];
+}
+
+const ruleByMethod = new Map<DescMethod, Rule>();
+
+/** The service that brings users' calls into the mesh. */
+const frontService = "gateway";
+
+function ruleOf(method: DescMethod): Rule {
+  let rule = ruleByMethod.get(method);
+  if (rule === undefined) {
+    const declared = getOption(method, access);
+    const named = getOption(method, callers);
+    const isForUsers = declared === Access.USER || declared === Access.ADMIN;
+    rule = { access: declared, callers: named.length === 0 && isForUsers ? [frontService] : named };
+    ruleByMethod.set(method, rule);
+  }
+  return rule;
+}
 
 /** Who may call a method, from the proto; a method that does not say is denied. */
 export function accessOf(method: DescMethod): Access {
-  let value = accessByMethod.get(method);
-  if (value === undefined) {
-    value = getOption(method, access);
-    accessByMethod.set(method, value);
-  }
-  return value;
+  return ruleOf(method).access;
 }
 
-const callersByMethod = new Map<DescMethod, readonly string[]>();
-
-/** The services that may call a method with ACCESS_SERVICE, from the proto. */
+/** The services that may call a method which is not public, from the proto; a method for users that names none: the gateway. */
 export function callersOf(method: DescMethod): readonly string[] {
-  let value = callersByMethod.get(method);
-  if (value === undefined) {
-    value = getOption(method, callers);
-    callersByMethod.set(method, value);
-  }
-  return value;
+  return ruleOf(method).callers;
 }
 
-/** Admits callers by the method's declared access, default-deny, and puts the verified identity into the context. */
+/**
+ * Admits callers by the method's declared access and callers, default-deny, and puts the verified identity and service into the context.
+ * Where clients show certificates, a service token counts only beside the certificate of its service.
+ */
 export function accessInterceptor(deps: {
   internalTokens: InternalTokenVerifier;
   serviceTokens: ServiceTokenVerifier;
@@ -111,22 +130,37 @@ export function accessInterceptor(deps: {
     request.contextValues.set(identityKey, identity);
     return identity;
   };
-  const authenticateService = async (request: AnyRequest): Promise<void> => {
+  /** The calling service, at once when its token is known. */
+  const tokenServiceOf = (request: AnyRequest): string | undefined | Promise<string> => {
     const token = request.header.get(serviceTokenHeader);
-    if (token === null) throw fail(ErrorReason.PERMISSION_DENIED, "This call is for services of the mesh.");
-    const service = deps.serviceTokens.cached(token) ?? (await deps.serviceTokens.verify(token));
-    if (!callersOf(request.method).includes(service)) {
-      throw fail(ErrorReason.PERMISSION_DENIED, `The service ${service} may not call this method.`);
+    return token === null ? undefined : (deps.serviceTokens.cached(token) ?? deps.serviceTokens.verify(token));
+  };
+  const acceptService = (request: AnyRequest, service: string): void => {
+    const peers = request.contextValues.get(peerServicesKey);
+    if (peers !== undefined && !peers.includes(service)) {
+      throw fail(ErrorReason.PERMISSION_DENIED, `The service token is for ${service}, the certificate is not.`);
     }
     request.contextValues.set(callerServiceKey, service);
   };
+  const admitService = (request: AnyRequest, allowed: readonly string[], service: string | undefined): void => {
+    if (service === undefined) throw fail(ErrorReason.PERMISSION_DENIED, "This call is for services of the mesh.");
+    acceptService(request, service);
+    if (!allowed.includes(service)) {
+      throw fail(ErrorReason.PERMISSION_DENIED, `${service} may not call ${request.service.typeName}/${request.method.name}.`);
+    }
+  };
   return (next) => async (request) => {
-    const declared = accessOf(request.method);
+    const { access: declared, callers: allowed } = ruleOf(request.method);
+    const known = tokenServiceOf(request);
+    const service = known instanceof Promise ? await known : known;
     switch (declared) {
       case Access.PUBLIC:
+        // Anybody may; but nobody under another's name.
+        if (service !== undefined) acceptService(request, service);
         break;
       case Access.USER:
       case Access.ADMIN: {
+        admitService(request, allowed, service);
         const identity = await authenticate(request);
         if (identity === undefined) throw fail(ErrorReason.UNAUTHENTICATED, "This call needs a user's credentials.");
         if (declared === Access.ADMIN && !isAdmin(identity))
@@ -134,7 +168,7 @@ export function accessInterceptor(deps: {
         break;
       }
       case Access.SERVICE:
-        await authenticateService(request);
+        admitService(request, allowed, service);
         await authenticate(request);
         break;
       default:

@@ -10,6 +10,10 @@ export const meshEnv = {
     .min(32, "must have at least 32 characters"),
   /** Where auth is: `host:port`, several separated by commas, or `dns:///name:port`. */
   AUTH_ADDR: list("localhost:9101"),
+  /** Mutual TLS between the parts, all three or none: PEM files of the mesh's authority, this part's certificate and its key. */
+  MESH_TLS_CA: z.string().optional(),
+  MESH_TLS_CERT: z.string().optional(),
+  MESH_TLS_KEY: z.string().optional(),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 };
 

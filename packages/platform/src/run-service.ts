@@ -6,7 +6,9 @@ import { startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptors.ts";
 import { createLogger, type Logger } from "./logger.ts";
-import type { grpcEnv } from "./mesh-env.ts";
+import type { grpcEnv, meshEnv } from "./mesh-env.ts";
+import { type MeshTls, openMeshTls } from "./mesh-tls.ts";
+import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { onTermination, reportStartFailure } from "./process-lifecycle.ts";
@@ -14,10 +16,38 @@ import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
 
-/** A transport of a part to others, which proves who calls. */
-export function meshTransport(addresses: readonly string[], credentials: { secret: string; service: string }): GrpcTransport {
-  const source = createServiceTokenSource(credentials.secret, credentials.service);
-  return createGrpcTransport({ addresses, interceptors: [serviceCredentialsInterceptor(source)] });
+type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
+
+/** A part of the mesh as others meet it. */
+export interface MeshMember {
+  /** Its certificates; undefined where the mesh speaks plain text. */
+  readonly tls: MeshTls | undefined;
+  /** A transport to the instances of a service, which proves who calls and, over TLS, demands proof of who answers. */
+  transport(service: string, addresses: readonly string[]): GrpcTransport;
+  /** Closes the transports. */
+  close(): void;
+}
+
+/** Joins the mesh under a part's name. Throws ConfigError when its certificates are not usable. */
+export function joinMesh(options: { service: string; config: MeshConfig; logger: Logger }): MeshMember {
+  const { service, config, logger } = options;
+  const paths = meshTlsPaths(config);
+  const tls = paths === undefined ? undefined : openMeshTls({ paths, service, logger });
+  const interceptors = [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, service))];
+  const opened: GrpcTransport[] = [];
+  return {
+    tls,
+    transport(peer, addresses) {
+      const secured = tls && { credentials: tls.channelCredentials(peer), peer };
+      const transport = createGrpcTransport({ addresses, interceptors, tls: secured });
+      opened.push(transport);
+      return transport;
+    },
+    close() {
+      for (const transport of opened) transport.close();
+      tls?.close();
+    },
+  };
 }
 
 /** Auth's public keys, by RPC. */
@@ -34,8 +64,8 @@ type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
 export interface ServiceContext<C> {
   readonly config: C;
   readonly logger: Logger;
-  /** A transport to another part; closed with the service. */
-  transport(addresses: readonly string[]): Transport;
+  /** A transport to the instances of another service; closed with this one. */
+  transport(service: string, addresses: readonly string[]): Transport;
 }
 
 async function start<C extends GrpcConfig>(
@@ -46,14 +76,11 @@ async function start<C extends GrpcConfig>(
   ) => Promise<RunningService & { keySource?: KeySource }>,
   schema?: MigratedService,
 ): Promise<void> {
-  const config = loadConfig(options.config) as C;
+  const config = loadConfig(options.config, process.env, meshTlsFaults(options.name)) as C;
   const logger = createLogger({ service: options.name, level: config.LOG_LEVEL });
   const closers: (() => Promise<void> | void)[] = [];
-  const transport = (addresses: readonly string[]) => {
-    const opened = meshTransport(addresses, { secret: config.MESH_SECRET, service: options.name });
-    closers.push(() => opened.close());
-    return opened;
-  };
+  const mesh = joinMesh({ service: options.name, config, logger });
+  closers.push(() => mesh.close());
   let database: ServiceDatabase | undefined;
   if (schema !== undefined) {
     const postgres = config as unknown as PostgresConfig;
@@ -64,9 +91,9 @@ async function start<C extends GrpcConfig>(
     database = opened;
     closers.push(() => opened.end());
   }
-  const service = await create({ config, logger, transport }, database);
+  const service = await create({ config, logger, transport: mesh.transport }, database);
   closers.push(() => service.close());
-  const keys = service.keySource ?? remoteKeySource(transport(config.AUTH_ADDR));
+  const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
   const server = await startGrpcServer({
     mounts: service.mounts,
     interceptors: serverInterceptors({
@@ -76,6 +103,7 @@ async function start<C extends GrpcConfig>(
     }),
     host: config.GRPC_HOST,
     port: config.GRPC_PORT,
+    credentials: mesh.tls?.serverCredentials(),
     logger,
   });
   const watch = setInterval(() => {

@@ -1,13 +1,26 @@
 /**
- * The health check of a container: asks HEALTHCHECK_URL over HTTP, or the gRPC health service at HEALTHCHECK_ADDR. Exits 0 when it
- * serves, 1 otherwise.
+ * The health check of a container: asks HEALTHCHECK_URL over HTTP, or the gRPC health service at HEALTHCHECK_ADDR, with the part's own
+ * certificate where the mesh has them (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). Exits 0 when it serves, 1 otherwise.
  */
-import { Client, credentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
+import { meshTlsPaths, readMeshTls } from "../src/mesh-tls-files.ts";
+import { expectService } from "../src/service-certificate.ts";
 
 const timeoutMs = 2_000;
 
+/** Credentials for the part itself, and the name that its certificate carries. */
+function ownCredentials(): { channel: ChannelCredentials; name?: string } {
+  const paths = meshTlsPaths(Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== "")));
+  if (paths === undefined) return { channel: credentials.createInsecure() };
+  const read = readMeshTls(paths);
+  if ("faults" in read) throw new Error(read.faults.join("\n"));
+  const name = read.services[0] ?? "";
+  return { channel: credentials.createSsl(read.ca, read.key, read.cert, { checkServerIdentity: expectService(name) }), name };
+}
+
 function grpcServing(address: string): Promise<boolean> {
-  const client = new Client(address, credentials.createInsecure());
+  const { channel, name } = ownCredentials();
+  const client = new Client(address, channel, name === undefined ? {} : { "grpc.ssl_target_name_override": name });
   return new Promise((resolve) => {
     client.makeUnaryRequest(
       "/grpc.health.v1.Health/Check",

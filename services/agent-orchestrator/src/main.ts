@@ -8,13 +8,13 @@ import { runService } from "@turnwright/platform/run-service";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
-  const conversation = transport(config.CONVERSATION_ADDR);
-  const auth = transport(config.AUTH_ADDR);
+  const conversation = transport("conversation", config.CONVERSATION_ADDR);
+  const auth = transport("auth", config.AUTH_ADDR);
   return createAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),
     conversations: createClient(ConversationService, conversation),
-    executions: createClient(ExecutionService, transport(config.TOOL_ADDR)),
+    executions: createClient(ExecutionService, transport("tool-executor", config.TOOL_ADDR)),
     tokens: createClient(TokenService, auth),
     spend: createClient(SpendService, auth),
     logger,

@@ -78,7 +78,8 @@ export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
   extDesc(file_turnwright_auth_v1_access, 0);
 
 /**
- * Names of the services that may call a method with ACCESS_SERVICE; nobody else may.
+ * The services of the mesh that may call a method which is not public. A method for services must name them, else it answers
+ * nobody; a method for users that names none takes its calls from the gateway.
  *
  * @generated from extension: repeated string callers = 50103;
  */

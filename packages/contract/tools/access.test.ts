@@ -1,0 +1,46 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { Access, access, callers } from "../gen/turnwright/auth/v1/access_pb.ts";
+import { workspaceRoot } from "./buf.ts";
+
+const generated = join(workspaceRoot, "packages/contract/gen/turnwright");
+const parts = ["gateway", ...readdirSync(join(workspaceRoot, "services"))];
+
+/** Every service of the contract, from the generated files. */
+async function allServices(): Promise<DescService[]> {
+  const files = readdirSync(generated, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith("_pb.ts"));
+  const modules = await Promise.all(files.map((name) => import(join(generated, name)) as Promise<Record<string, unknown>>));
+  return modules.flatMap((module) =>
+    Object.values(module).filter((value): value is DescService => (value as { kind?: string } | null)?.kind === "service"),
+  );
+}
+
+const methods = (await allServices()).flatMap((service) => service.methods);
+const nameOf = (method: DescMethod) => `${method.parent.typeName}/${method.name}`;
+
+describe("the contract's access", () => {
+  test("is declared by every method", () => {
+    expect(methods.length).toBeGreaterThan(20);
+    expect(methods.filter((method) => getOption(method, access) === Access.UNSPECIFIED).map(nameOf)).toEqual([]);
+  });
+
+  test("of methods for services names their callers; without them the method would answer nobody", () => {
+    const forServices = methods.filter((method) => getOption(method, access) === Access.SERVICE);
+    expect(forServices.length).toBeGreaterThan(0);
+    expect(forServices.filter((method) => getOption(method, callers).length === 0).map(nameOf)).toEqual([]);
+  });
+
+  test("names only parts of the mesh as callers, each once, and none for what is public", () => {
+    for (const method of methods) {
+      const named = getOption(method, callers);
+      expect(
+        named.filter((part) => !parts.includes(part)),
+        nameOf(method),
+      ).toEqual([]);
+      expect(new Set(named).size, nameOf(method)).toBe(named.length);
+      if (getOption(method, access) === Access.PUBLIC) expect(named, nameOf(method)).toEqual([]);
+    }
+  });
+});
