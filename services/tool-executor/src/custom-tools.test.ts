@@ -67,6 +67,7 @@ test("plain objects with a JSON Schema load from .js, .mjs and .ts files beside 
     "greet_b",
     "greet_c",
     "http_request",
+    "run_javascript",
     "web_search",
   ]);
   const greet = registry.find("greet_a", { allowedTools: [] } as never);

@@ -13,6 +13,7 @@ import { calculator } from "./tools/calculator.ts";
 import { currentTime } from "./tools/current-time.ts";
 import { createFetchUrl } from "./tools/fetch-url.ts";
 import { createHttpRequest } from "./tools/http-request.ts";
+import { createRunJavascript } from "./tools/run-javascript.ts";
 import { createWebSearch } from "./tools/web-search.ts";
 
 /** The tools of this executor. */
@@ -35,22 +36,28 @@ export async function createRegistry(deps: {
   tools?: readonly Tool[];
 }): Promise<Registry> {
   const { config, outbound } = deps;
+  const limits = sandboxLimits(config.TOOLS_MEMORY_LIMIT);
+  const javascript = createRunJavascript(limits);
   const tools = new Map<string, RegisteredTool>();
   for (const tool of [
     registerTool(calculator),
     registerTool(currentTime),
     registerTool(createFetchUrl(outbound)),
     registerTool(createHttpRequest(outbound)),
+    registerTool(javascript.tool),
     registerTool(createWebSearch({ apiKey: config.WEB_SEARCH_API_KEY, baseUrl: config.WEB_SEARCH_BASE_URL })),
     ...(deps.tools ?? []).map(registerTool),
   ]) {
     tools.set(tool.tool.name, tool);
   }
-  let close = () => {};
+  let close = () => javascript.close();
   if (config.TOOLS_DIR !== undefined) {
     const faults: string[] = [];
-    const custom = await loadCustomTools(config.TOOLS_DIR, sandboxLimits(config.TOOLS_MEMORY_LIMIT));
-    close = () => custom.close();
+    const custom = await loadCustomTools(config.TOOLS_DIR, limits);
+    close = () => {
+      javascript.close();
+      custom.close();
+    };
     for (const loaded of custom.loaded) {
       if ("fault" in loaded) faults.push(`TOOLS_DIR: ${loaded.file}: ${loaded.fault}`);
       else if (tools.has(loaded.tool.tool.name)) {

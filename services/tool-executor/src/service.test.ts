@@ -40,7 +40,7 @@ test("users see only the tools of their token, sorted by name", async () => {
     const process = await fixture.start({ identity: { allowedTools } });
     return (await process.tools.listTools({})).tools.map((definition) => definition.function?.name);
   };
-  expect(await names([])).toEqual(["calculator", "current_time", "fetch_url", "http_request", "web_search"]);
+  expect(await names([])).toEqual(["calculator", "current_time", "fetch_url", "http_request", "run_javascript", "web_search"]);
   expect(await names(["*"])).toHaveLength(5);
   expect(await names(["web_search", "calculator", "gone"])).toEqual(["calculator", "web_search"]);
 });

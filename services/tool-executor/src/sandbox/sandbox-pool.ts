@@ -14,11 +14,11 @@ export interface SandboxPool {
   close(): void;
 }
 
-/** Makes the pool of a file. How many processes there are at once is for who calls: as many as there are calls. */
-export function createSandboxPool(file: string, limits: SandboxLimits): SandboxPool {
+/** Makes the pool of a file. How many processes there are at once is for who calls: as many as there are calls. `known`: the tool's version, where nobody asks the file for it. */
+export function createSandboxPool(file: string, limits: SandboxLimits, known?: string): SandboxPool {
   const idle: { sandbox: Sandbox; timer: NodeJS.Timeout }[] = [];
   const all = new Set<Sandbox>();
-  let version: string | undefined;
+  let version = known;
 
   const start = (): Sandbox => {
     const sandbox = startSandbox(file, limits);
