@@ -41,14 +41,14 @@ test("users see only the tools of their token, sorted by name", async () => {
     return (await process.tools.listTools({})).tools.map((definition) => definition.function?.name);
   };
   expect(await names([])).toEqual(["calculator", "current_time", "fetch_url", "http_request", "run_javascript", "web_search"]);
-  expect(await names(["*"])).toHaveLength(5);
+  expect(await names(["*"])).toHaveLength(6);
   expect(await names(["web_search", "calculator", "gone"])).toEqual(["calculator", "web_search"]);
 });
 
 test("services see every tool with what they must know of it", async () => {
   const process = await fixture.start({ identity: { allowedTools: ["calculator"] } });
   const { tools: specs } = await process.executions.describeTools({});
-  expect(specs.map(({ definition }) => definition?.function?.name)).toHaveLength(5);
+  expect(specs.map(({ definition }) => definition?.function?.name)).toHaveLength(6);
   for (const spec of specs) {
     expect(spec.timeoutMs).toBeGreaterThan(0);
     expect(spec.version).not.toBe("");
