@@ -160,9 +160,9 @@ export function accessInterceptor(deps: {
         break;
       case Access.USER:
       case Access.ADMIN: {
-        admitService(request, allowed, service);
         const identity = await authenticate(request);
         if (identity === undefined) throw fail(ErrorReason.UNAUTHENTICATED, "This call needs a user's credentials.");
+        admitService(request, allowed, service);
         if (declared === Access.ADMIN && !isAdmin(identity))
           throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
         break;

@@ -1,0 +1,20 @@
+/** A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready. */
+import { z } from "zod";
+import { port } from "./env.ts";
+import { grpcEnv } from "./mesh-env.ts";
+import { testMounts } from "./plane-fixture.ts";
+import { runService } from "./run-service.ts";
+
+await runService({ name: "auth", config: z.object({ ...grpcEnv, GRPC_PORT: port(0) }) }, async () => {
+  let isReady = true;
+  process.on("SIGUSR2", () => {
+    isReady = false;
+  });
+  return {
+    mounts: testMounts("fixture"),
+    ready: () => (isReady ? Promise.resolve() : Promise.reject(new Error("not ready"))),
+    close: async () => {
+      process.stdout.write('{"msg":"service closed"}\n');
+    },
+  };
+});
