@@ -20,6 +20,8 @@ export const gatewayConfig = z.object({
   SERVER_CALL_TIMEOUT: duration("10m"),
   /** Silence after which a stream carries a comment. */
   SSE_HEARTBEAT: duration("15s"),
+  /** Addresses or networks of proxies whose X-Forwarded-For tells the client's address; nobody else's does. */
+  SERVER_TRUST_PROXY: list(),
   /** Origins that browsers may call from; `*`: all. */
   CORS_ORIGINS: list("*"),
   RATE_LIMIT_ENABLED: flag(true),

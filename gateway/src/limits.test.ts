@@ -163,3 +163,36 @@ describe("a token with a limit of concurrent requests", () => {
     expect((await running[1])?.status).toBe(200);
   });
 });
+
+describe("the address of a client", () => {
+  const seen: string[] = [];
+  const noting = mount(AuthService, {
+    ...accounts.impl,
+    login: (_request, ctx) => {
+      seen.push(ctx.requestHeader.get("x-turnwright-client-address") ?? "");
+      return {};
+    },
+  });
+  const login = (forwarded: string) =>
+    fetch(`${gateway.url}/v1/auth/login`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        "x-forwarded-for": forwarded,
+        "x-turnwright-client-address": "198.51.100.9",
+      },
+      body: JSON.stringify({ email: "a@example.com", password: "p" }),
+    });
+
+  it("is the connection's, whatever a header says", async () => {
+    gateway = await startFixture({ mounts: [noting] });
+    await login("203.0.113.7");
+    expect(seen.at(-1)).toMatch(/127\.0\.0\.1$/);
+  });
+
+  it("is what a proxy that is trusted says, and no more of it than the trusted part", async () => {
+    gateway = await startFixture({ mounts: [noting], env: { SERVER_TRUST_PROXY: "127.0.0.0/8, ::ffff:127.0.0.0/104" } });
+    await login("198.51.100.1, 203.0.113.7");
+    expect(seen.at(-1)).toBe("203.0.113.7");
+  });
+});

@@ -102,6 +102,7 @@ export async function createServer(deps: {
   const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: config.SERVER_BODY_LIMIT,
+    trustProxy: config.SERVER_TRUST_PROXY.length > 0 ? config.SERVER_TRUST_PROXY : false,
     requestIdHeader: false,
     genReqId: (request) => {
       const given = request.headers["x-request-id"];

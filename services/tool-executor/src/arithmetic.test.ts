@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { compareWithMathjs } from "../fixtures/calculator-comparison.ts";
 import { evaluate } from "./arithmetic.ts";
 
 test.each([
@@ -132,4 +133,9 @@ test("any text has a value or an error, and nothing is thrown", () => {
       else expect(result.error).not.toBe("");
     }),
   );
+});
+
+test("5,000 generated expressions agree with mathjs, and no attack among them has a value", () => {
+  const { disagreements, escapes } = compareWithMathjs({ count: 5_000, seed: 7 });
+  expect({ disagreements, escapes }).toEqual({ disagreements: [], escapes: [] });
 });
