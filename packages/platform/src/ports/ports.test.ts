@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterEach, describe, expect, test } from "vitest";
 import { ErrorReason, reasonOf } from "../errors.ts";
@@ -32,59 +32,6 @@ describe("the ports in memory", () => {
     expect((await limiter.take("busy", { perMinute: 0, perDay: 2_000 })).remaining).toBe(999);
   });
 });
-
-/** A TCP proxy in front of Redis that can be cut, held still and let go again. */
-async function faultProxy(target: URL) {
-  const pairs = new Set<[Socket, Socket]>();
-  let isHeld = false;
-  const server = createServer((client) => {
-    const upstream = connect(Number(target.port || 6379), target.hostname);
-    const pair: [Socket, Socket] = [client, upstream];
-    pairs.add(pair);
-    client.pipe(upstream).pipe(client);
-    for (const socket of pair) {
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        pairs.delete(pair);
-        for (const each of pair) each.destroy();
-      });
-    }
-    if (isHeld) upstream.pause();
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const url = new URL(target);
-  url.hostname = "127.0.0.1";
-  url.port = String(port);
-  const cut = () => {
-    for (const pair of pairs) for (const socket of pair) socket.destroy();
-  };
-  return {
-    url: url.href,
-    cut,
-    hold() {
-      isHeld = true;
-      for (const [client, upstream] of pairs) {
-        upstream.unpipe(client);
-        upstream.pause();
-      }
-    },
-    async refuse() {
-      server.close();
-      cut();
-      await once(server, "close");
-    },
-    async accept() {
-      server.listen(port, "127.0.0.1");
-      await once(server, "listening");
-    },
-    close() {
-      server.close();
-      cut();
-    },
-  };
-}
 
 /** A logger whose messages can be awaited. */
 function observedLogger() {

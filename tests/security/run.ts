@@ -1,0 +1,60 @@
+/**
+ * The long security suites, row by row: `npm run security`. Each row ends with its figure and says whether it is kept; the command ends with 1 when one is not.
+ *
+ *   npm run security                    all rows
+ *   npm run security -- s3 s8           some
+ *   npm run security -- --quick         a tenth of the counts
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean", default: false } } });
+const root = join(import.meta.dirname, "../..");
+const count = (full: number) => ["--count", String(values.quick ? full / 10 : full)];
+const suite = (...files: string[]) => [
+  join(root, "node_modules/vitest/vitest.mjs"),
+  "run",
+  "--reporter=dot",
+  "--silent=false",
+  ...files,
+];
+
+/** Node's arguments for each row; a row that is a test suite fails as tests do. */
+const rows: Readonly<Record<string, readonly string[][]>> = {
+  s1: [suite("tests/security/row-security.test.ts", "tests/security/routes.test.ts")],
+  s2: [suite("services/auth/src/handlers/auth.test.ts", "services/auth/src/handlers/tokens.test.ts")],
+  s3: [["tests/security/long/login-timing.ts", ...count(2_000)]],
+  s4: [suite("tests/security/revocation.test.ts", "services/auth/src/handlers/api-keys.test.ts")],
+  s5: [suite("tests/security/method-access.test.ts", "tests/security/injection.test.ts")],
+  s6: [suite("packages/platform/src/mesh-tls.test.ts", "tests/e2e/mesh-tls.test.ts")],
+  s7: [["services/tool-executor/security/ssrf.ts"]],
+  s8: [["services/tool-executor/security/calculator.ts", ...count(1_000_000)]],
+  s9: [
+    ["tests/security/long/fuzz-authorization.ts", ...count(10_000)],
+    suite("gateway/src/protocols.test.ts", "gateway/src/server.test.ts"),
+  ],
+  s10: [suite("tests/security/secrets.test.ts")],
+  s11: [suite("tests/packaging/supply.test.ts")],
+  r4: [suite("packages/platform/src/ports/ports.test.ts", "tests/security/revocation.test.ts")],
+  r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
+};
+
+const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);
+const unknown = asked.filter((row) => !(row in rows));
+if (unknown.length > 0) {
+  console.error(`There is no row ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}.`);
+  process.exit(2);
+}
+const failed: string[] = [];
+for (const row of asked) {
+  console.log(`\n== ${row.toUpperCase()}`);
+  for (const args of rows[row] ?? []) {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+    const [code] = (await once(child, "exit")) as [number | null];
+    if (code !== 0) failed.push(row.toUpperCase());
+  }
+}
+console.log(failed.length === 0 ? `\nAll of ${asked.length} rows are kept.` : `\nNot kept: ${[...new Set(failed)].join(", ")}`);
+process.exitCode = failed.length === 0 ? 0 : 1;
