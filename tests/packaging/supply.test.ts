@@ -25,6 +25,34 @@ describe("the lockfiles", () => {
   });
 });
 
+describe("what is installed", () => {
+  it("is pinned: every dependency names one version", () => {
+    const files = execFileSync("git", ["ls-files", "*package.json"], { cwd: root, encoding: "utf8" }).trim().split("\n");
+    const loose = files.flatMap((file) => {
+      const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, file), "utf8"));
+      return Object.entries<string>({ ...dependencies, ...devDependencies })
+        .filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
+        .map(([name, version]) => `${file}: ${name} ${version}`);
+    });
+    expect(loose).toEqual([]);
+  });
+
+  it("is listed by a software bill of materials", () => {
+    const text = execFileSync("npm", ["run", "--silent", "sbom"], {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const { bomFormat, components } = JSON.parse(text.slice(text.indexOf("{"))) as {
+      bomFormat: string;
+      components: { name: string; version: string; hashes?: unknown[] }[];
+    };
+    expect(bomFormat).toBe("CycloneDX");
+    expect(components.length).toBeGreaterThan(50);
+    expect(components.map((component) => component.name)).toEqual(expect.arrayContaining(["fastify", "pg", "jose", "argon2"]));
+  });
+});
+
 describe("the tree", () => {
   it("keeps what is made at run time out of git", () => {
     const tracked = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).split("\n");

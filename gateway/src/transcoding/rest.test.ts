@@ -109,6 +109,16 @@ describe("a service that the gateway has never seen, on REST", () => {
     });
   });
 
+  it("refuses a body that nests deeper than 32 levels", async () => {
+    const nested = (depth: number) => `{"title":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
+    const post = (body: string) =>
+      gateway.fetch(`/v1/shelves/${shelf}/books/1`, { method: "PUT", headers: { "content-type": "application/json" }, body });
+    const tooDeep = await post(nested(33));
+    expect(tooDeep.status).toBe(400);
+    expect(await tooDeep.json()).toMatchObject({ error: { message: "body: nests deeper than 32 levels" } });
+    expect(JSON.stringify(await (await post(nested(32))).json())).not.toContain("nests deeper");
+  });
+
   it("does not pass a malformed trace context on", async () => {
     await gateway.fetch(`/v1/shelves/${shelf}/books`, { headers: { traceparent: "00-\u00e9-1", tracestate: "a=1" } });
     expect(gateway.calls.at(-1)?.header.has("traceparent")).toBe(false);

@@ -1,6 +1,7 @@
 import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Caller } from "../authentication.ts";
 import { type Admission, admissionRule, admit, callHeaders, disconnectSignal } from "../call.ts";
@@ -34,6 +35,7 @@ type Serve = (call: AdmittedCall) => Promise<unknown>;
 
 function parseBody(body: unknown): JsonValue | undefined {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
+  if (isTooDeep(body)) throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`);
   try {
     return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")) as JsonValue;
   } catch (error) {

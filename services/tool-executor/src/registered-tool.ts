@@ -1,9 +1,9 @@
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { Effect, type ToolSpec, ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import { z } from "zod";
 import type { JsonSchema, Tool, ToolEffect, ToolParameters } from "./define-tool.ts";
-import { jsonDepth, maxJsonDepth } from "./json-depth.ts";
 
 /** A tool of the registry. */
 export interface RegisteredTool {
@@ -71,7 +71,7 @@ function parseArguments(check: z.ZodType, json: string): Record<string, unknown>
 function parseJson(json: string): unknown {
   // Models write nothing at all for a tool without required arguments.
   if (json.trim() === "") return {};
-  if (jsonDepth(json) > maxJsonDepth) throw invalid("function.arguments", `is nested deeper than ${maxJsonDepth}`);
+  if (isTooDeep(json)) throw invalid("function.arguments", `is nested deeper than ${maxJsonDepth}`);
   try {
     return JSON.parse(json);
   } catch {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
-import { jsonDepth, maxJsonDepth } from "./json-depth.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
 import type { Slots } from "./slots.ts";
 
@@ -77,7 +77,7 @@ async function execute(work: () => unknown): Promise<Settled> {
   try {
     const output = JSON.stringify((await work()) ?? null) ?? "null";
     if (output.length > maxOutputLength) return tooMuch(`is longer than ${maxOutputLength} characters`);
-    if (jsonDepth(output) > maxJsonDepth) return tooMuch(`is nested deeper than ${maxJsonDepth}`);
+    if (isTooDeep(output)) return tooMuch(`is nested deeper than ${maxJsonDepth}`);
     return { kind: "success", output };
   } catch (cause) {
     return { kind: "failed", error: messageOf(cause), cause };

@@ -1,7 +1,8 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { isTooDeep } from "@turnwright/platform/json-depth";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { isTooDeep, parseBody } from "./body.ts";
+import { parseBody } from "./body.ts";
 
 const user = { role: "user", content: "hi" };
 

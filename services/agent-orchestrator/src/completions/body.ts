@@ -1,7 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import { z } from "zod";
-
-const maxDepth = 32;
 
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
@@ -32,23 +31,6 @@ const completionBody = z.looseObject({
 /** A checked request. */
 export type CompletionBody = z.output<typeof completionBody>;
 
-/** Whether JSON text nests deeper than we accept; strings are skipped. */
-export function isTooDeep(bytes: Uint8Array): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > maxDepth) return true;
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
-  }
-  return false;
-}
-
 /** `messages[0].role`, as OpenAI names fields. */
 function pathOf(path: readonly PropertyKey[]): string {
   return path
@@ -59,7 +41,7 @@ function pathOf(path: readonly PropertyKey[]): string {
 
 /** Reads and checks a request body. Throws INVALID_REQUEST with the field. */
 export function parseBody(bytes: Uint8Array): CompletionBody {
-  if (isTooDeep(bytes)) throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxDepth} levels`);
+  if (isTooDeep(bytes)) throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`);
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
