@@ -2,6 +2,7 @@ import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { publishRevocation } from "@turnwright/platform/revocations";
 import { mount } from "@turnwright/platform/service";
@@ -18,6 +19,19 @@ const unused = (() => {
 }) as never;
 
 const mounts = [
+  mount(AuthService, {
+    async logout() {
+      await publishRevocation(gateway.bus, alice.tokenId);
+      return {};
+    },
+    register: unused,
+    login: unused,
+    refresh: unused,
+    listSessions: unused,
+    revokeSession: unused,
+    changePassword: unused,
+    getCurrentUser: unused,
+  }),
   mount(AgentService, {
     createConversation: (_request, ctx) => untilCancelled(ctx.signal),
     async *streamTurn(_request, ctx) {
@@ -109,6 +123,12 @@ describe("a credential that ends", () => {
     gateway.tokens.revoked.push(alice.tokenId);
     expect(await stream.rest()).toContain("The credential has ended.");
     expect((await post("/v1/conversations", { message: "hi" })).status).toBe(401);
+  });
+
+  it("lets the call that ended it have its answer", async () => {
+    for (const path of ["/v1/auth/logout", "/turnwright.auth.v1.AuthService/Logout"]) {
+      expect((await post(path, {})).status).toBe(200);
+    }
   });
 
   it("leaves other credentials' calls alone", async () => {

@@ -1,6 +1,9 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyRequest } from "fastify";
 
+/** How long calls may still take to end by themselves: a call that ended its own credential has its answer by then. */
+const graceMs = 250;
+
 /** Requests under way, by the credential that they came with, so that they end with it. */
 export class LiveCalls {
   readonly #calls = new Map<string, Set<FastifyRequest>>();
@@ -17,14 +20,17 @@ export class LiveCalls {
     if (calls?.delete(request) && calls.size === 0) this.#calls.delete(tokenId);
   }
 
-  /** Ends a credential's requests: calls into the mesh are cancelled, streams end with an error. */
+  /** Ends a credential's requests of this moment, soon: calls into the mesh are cancelled, streams end with an error. */
   revoke(tokenId: string): void {
     const calls = this.#calls.get(tokenId);
     if (calls === undefined) return;
-    this.#calls.delete(tokenId);
-    for (const request of calls) {
-      request.disconnect ??= new AbortController();
-      request.disconnect.abort(fail(ErrorReason.INVALID_TOKEN, "The credential has ended."));
-    }
+    const ending = [...calls];
+    const end = () => {
+      for (const request of ending.filter((one) => calls.has(one))) {
+        request.disconnect ??= new AbortController();
+        request.disconnect.abort(fail(ErrorReason.INVALID_TOKEN, "The credential has ended."));
+      }
+    };
+    setTimeout(end, graceMs).unref();
   }
 }
