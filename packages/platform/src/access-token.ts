@@ -44,6 +44,15 @@ export interface AccessTokenVerifier {
   forgetKeys(): void;
 }
 
+const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const isUuid = (claim: unknown): claim is string => typeof claim === "string" && uuidShape.test(claim);
+const isTime = (claim: unknown): claim is number => typeof claim === "number" && Number.isSafeInteger(claim * 1000);
+
+/** Whether a token is written in the one way that it can be: decoders let padding, other alphabets and odd last letters pass. */
+function isCanonical(token: string): boolean {
+  return token.split(".").every((part) => Buffer.from(part, "base64url").toString("base64url") === part);
+}
+
 /**
  * Makes the check of access tokens that needs no RPC: signature, issuer, audience, type and time. With a secret only HS256 is
  * accepted, without one only EdDSA by auth's keys, which are fetched anew every `maxAgeMs` (a minute, unless given).
@@ -52,6 +61,7 @@ export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: str
   const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });
   const secret = trust.secret === undefined ? undefined : new TextEncoder().encode(trust.secret);
   const verify = async (token: string): Promise<AccessToken> => {
+    if (!isCanonical(token)) throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.");
     let payload: JWTPayload;
     try {
       payload =
@@ -72,7 +82,7 @@ export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: str
       throw error;
     }
     const { sub, sid, role, exp } = payload;
-    if (typeof sub !== "string" || typeof sid !== "string" || typeof role !== "string" || typeof exp !== "number") {
+    if (!isUuid(sub) || !isUuid(sid) || typeof role !== "string" || !isTime(exp)) {
       throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.");
     }
     return { userId: sub, sessionId: sid, role, expiresAt: exp * 1000 };
