@@ -23,8 +23,14 @@ const suite = (...files: string[]) => [
 
 /** Node's arguments for each row; a row that is a test suite fails as tests do. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
-  s1: [suite("tests/security/row-security.test.ts", "tests/security/routes.test.ts")],
-  s2: [suite("services/auth/src/handlers/auth.test.ts", "services/auth/src/handlers/tokens.test.ts")],
+  s1: [suite("tests/security/row-security.test.ts", "tests/security/route-matrix.test.ts")],
+  s2: [
+    suite(
+      "services/auth/src/handlers/auth.test.ts",
+      "services/auth/src/handlers/tokens.test.ts",
+      "tests/security/forged-tokens.test.ts",
+    ),
+  ],
   s3: [["tests/security/long/login-timing.ts", ...count(2_000)]],
   s4: [suite("tests/security/revocation.test.ts", "services/auth/src/handlers/api-keys.test.ts")],
   s5: [suite("tests/security/method-access.test.ts", "tests/security/injection.test.ts")],

@@ -1,0 +1,121 @@
+import { createPrivateKey, createPublicKey, type KeyObject, randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTestDatabase } from "@turnwright/testing/database";
+import pg from "pg";
+import { startSystem } from "../e2e/system.ts";
+import { claimsOf } from "./forge.ts";
+import { type Answer, send } from "./requests.ts";
+
+/** Somebody who has logged in. */
+export interface Account {
+  readonly userId: string;
+  readonly email: string;
+  readonly password: string;
+  readonly accessToken: string;
+  readonly refreshToken: string;
+  readonly sessionId: string;
+}
+
+/** The key that signs the system's tokens. No attacker has it; tests do, to make tokens in which one thing alone is wrong. */
+export interface SigningKey {
+  readonly kid: string;
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+  readonly publicJwk: Record<string, unknown>;
+}
+
+/** A running system with a database that tests may look into. */
+export interface Stage {
+  readonly baseUrl: string;
+  readonly meshSecret: string;
+  readonly database: pg.Pool;
+  readonly admin: Account;
+  /** A new account, logged in. */
+  account(): Promise<Account>;
+  /** Another session of an account. */
+  login(account: Pick<Account, "email" | "password">): Promise<Account>;
+  /** A REST call with a bearer token; throws unless it succeeds. Gives `data`. */
+  call<T>(method: string, path: string, token: string, body?: unknown): Promise<T>;
+  signingKey(): Promise<SigningKey>;
+  stop(): Promise<void>;
+}
+
+/** `data` of an answer in the envelope; throws when the call failed. */
+function dataOf<T>(what: string, answer: Answer): T {
+  if (answer.status >= 300) throw new Error(`${what}: ${answer.status} ${answer.body}`);
+  return (JSON.parse(answer.body) as { data: T }).data;
+}
+
+/** Starts the all-in-one system on a database of its own. */
+export async function startStage(): Promise<Stage> {
+  const database = await createTestDatabase({ services: [] });
+  const dataDir = mkdtempSync(join(tmpdir(), "turnwright-security-"));
+  const meshSecret = `mesh-${randomUUID()}-${randomUUID()}`;
+  const adminLogin = { email: "admin@example.com", password: `admin-${randomUUID()}` };
+  const system = await startSystem({
+    shape: "all-in-one",
+    env: {
+      DATABASE_URL: database.url,
+      TURNWRIGHT_DATA_DIR: dataDir,
+      MESH_SECRET: meshSecret,
+      ADMIN_EMAIL: adminLogin.email,
+      ADMIN_PASSWORD: adminLogin.password,
+      RATE_LIMIT_PER_DAY: "10000000",
+      LOG_LEVEL: "warn",
+    },
+  });
+  const { baseUrl } = system;
+  const pool = new pg.Pool({ connectionString: database.url, max: 2 });
+  const post = async <T>(path: string, body: unknown): Promise<T> =>
+    dataOf(path, await send(baseUrl, { method: "POST", path, body: JSON.stringify(body) }));
+
+  const login: Stage["login"] = async ({ email, password }) => {
+    const session = await post<{ access_token: string; refresh_token: string; user: { id: string } }>("/v1/auth/login", {
+      email,
+      password,
+    });
+    return {
+      userId: session.user.id,
+      email,
+      password,
+      accessToken: session.access_token,
+      refreshToken: session.refresh_token,
+      sessionId: String(claimsOf(session.access_token).sid),
+    };
+  };
+
+  return {
+    baseUrl,
+    meshSecret,
+    database: pool,
+    admin: await login(adminLogin),
+    login,
+    async account() {
+      const credentials = { email: `${randomUUID()}@example.com`, password: "correct-horse-battery" };
+      await post("/v1/auth/register", { ...credentials, name: "Tenant" });
+      return login(credentials);
+    },
+    async call(method, path, token, body) {
+      const headers = { authorization: `Bearer ${token}` };
+      const answer = await send(baseUrl, { method, path, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+      return dataOf(`${method} ${path}`, answer);
+    },
+    async signingKey() {
+      const { rows } = await pool.query<{ kid: string; private_jwk: object; public_jwk: Record<string, unknown> }>(
+        "select kid, private_jwk, public_jwk from auth.signing_keys where retired_at is null order by created_at limit 1",
+      );
+      const [row] = rows;
+      if (row === undefined) throw new Error("the system has no signing key");
+      const privateKey = createPrivateKey({ key: row.private_jwk as never, format: "jwk" });
+      return { kid: row.kid, privateKey, publicKey: createPublicKey(privateKey), publicJwk: row.public_jwk };
+    },
+    async stop() {
+      await system.stop();
+      await pool.end();
+      await database.drop();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import type { Account, Stage } from "./stage.ts";
+
+/** A resource of a tenant, made for others to try. */
+export interface TenantResource {
+  readonly id: string;
+  /** What its owner sees of it. */
+  look(): Promise<unknown>;
+}
+
+const conversation = async (stage: Stage, { accessToken }: Account, message: string): Promise<TenantResource> => {
+  const made = await stage.call<{ conversation_id: string }>("POST", "/v1/conversations", accessToken, { message });
+  const id = made.conversation_id;
+  return { id, look: () => stage.call("GET", `/v1/conversations/${id}`, accessToken) };
+};
+
+/**
+ * How a tenant makes what a field of a request names; more than one where its state matters. A new method whose requests name something
+ * else needs a line here, or the matrix fails.
+ */
+export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, owner: Account) => Promise<TenantResource>)[]>> = {
+  conversation_id: [
+    (stage, owner) => conversation(stage, owner, "What is 6 * 7?"),
+    // Waits for an approval, so that there is something to approve.
+    (stage, owner) => conversation(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
+  ],
+  api_key_id: [
+    async (stage, owner) => {
+      const made = await stage.call<{ api_key: { id: string }; key: string }>("POST", "/v1/api-keys", owner.accessToken, {
+        name: "mine",
+      });
+      const { id } = made.api_key;
+      return {
+        id,
+        async look() {
+          const { api_keys: keys } = await stage.call<{ api_keys: { id: string; last_used_at?: string }[] }>(
+            "GET",
+            "/v1/api-keys",
+            owner.accessToken,
+          );
+          const found = keys.find((key) => key.id === id);
+          // To look is to use it: that it still opens is part of what must not change.
+          const me = await stage.call("GET", "/v1/auth/me", made.key);
+          return { key: { ...found, last_used_at: undefined }, me };
+        },
+      };
+    },
+  ],
+  session_id: [
+    async (stage, owner) => {
+      const other = await stage.login(owner);
+      return {
+        id: other.sessionId,
+        look: () => stage.call("GET", "/v1/auth/me", other.accessToken),
+      };
+    },
+  ],
+  user_id: [
+    async (stage) => {
+      const account = await stage.account();
+      return {
+        id: account.userId,
+        look: async () => [
+          await stage.call("GET", `/v1/admin/users/${account.userId}`, stage.admin.accessToken),
+          await stage.call("GET", "/v1/auth/me", account.accessToken),
+        ],
+      };
+    },
+  ],
+};
+
+/** Methods that anybody may call, on purpose. */
+export const publicMethods: readonly string[] = [
+  "AuthService.Register",
+  "AuthService.Login",
+  "AuthService.Refresh",
+  "TokenService.GetJwks",
+];
