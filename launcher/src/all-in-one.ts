@@ -83,7 +83,7 @@ export async function startAllInOne(
       closers.push(() => pool.end());
       return pool;
     };
-    const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+    const ports = await createPorts({ redisUrl: redisUrl(config), logger, role: "gateway" });
     closers.push(() => ports.close());
 
     const auth = await createAuth({ config, pool: poolOf("auth"), bus: ports.bus, logger: logger.child({ part: "auth" }) });

@@ -1,6 +1,8 @@
 import type { Logger } from "../logger.ts";
 import type { Bus } from "./bus.ts";
 import { createMemoryBus } from "./bus-memory.ts";
+import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
+import { createMemoryConcurrencyLimiter } from "./concurrency-limiter-memory.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 
@@ -8,6 +10,7 @@ import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 export interface Ports {
   readonly kind: "redis" | "memory";
   readonly limiter: RateLimiter;
+  readonly concurrency: ConcurrencyLimiter;
   readonly bus: Bus;
   /** Resolves when the shared part answers; rejects with REDIS_UNAVAILABLE after 2 s without. */
   ping(): Promise<void>;
@@ -15,17 +18,26 @@ export interface Ports {
   close(): Promise<void>;
 }
 
-/** The ports over Redis when there is a URL, else within this process. `now` (milliseconds) replaces the clock of the limiter. */
-export async function createPorts(options: { redisUrl?: string; logger: Logger; now?: () => number }): Promise<Ports> {
-  const { redisUrl, logger, now } = options;
+/**
+ * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among them while Redis is
+ * away; without a role this one counts as alone. `now` (milliseconds) replaces the clock of the rate limiter.
+ */
+export async function createPorts(options: {
+  redisUrl?: string;
+  logger: Logger;
+  role?: string;
+  now?: () => number;
+}): Promise<Ports> {
+  const { redisUrl, logger, role, now } = options;
   if (redisUrl !== undefined) {
     // A process without Redis need not hold its driver in memory.
     const { createRedisPorts } = await import("./redis-ports.ts");
-    return createRedisPorts({ redisUrl, logger, now });
+    return createRedisPorts({ redisUrl, logger, role, now });
   }
   return {
     kind: "memory",
     limiter: createMemoryRateLimiter({ now }),
+    concurrency: createMemoryConcurrencyLimiter(),
     bus: createMemoryBus({ logger }),
     ping: () => Promise.resolve(),
     close: () => Promise.resolve(),

@@ -1,45 +1,13 @@
 import { decision, type RateDecision, type RateLimiter, type RateLimits, windowLengths } from "./rate-limiter.ts";
+import { Window } from "./rate-window.ts";
+import { RecentKeys } from "./recent-keys.ts";
 
-/** One window of one key. */
-class Window {
-  /** Milliseconds since the epoch. */
-  start: number;
-  /** Requests allowed in this window. */
-  current = 0;
-  /** Requests allowed in the window before. */
-  previous = 0;
-
-  constructor(now: number) {
-    this.start = now;
-  }
-
-  /** Moves on to the window that holds `now`. */
-  roll(now: number, length: number): void {
-    if (now < this.start + length) return;
-    if (now >= this.start + 2 * length) {
-      this.start = now;
-      this.previous = 0;
-    } else {
-      this.start += length;
-      this.previous = this.current;
-    }
-    this.current = 0;
-  }
-
-  /** What counts against the limit: this window's requests, and of the one before the part that has not faded out. */
-  used(now: number, length: number): number {
-    if (this.previous === 0) return this.current;
-    const faded = (Math.max(0, now - this.start) + 1) / length;
-    return Math.floor(this.previous * (1 - faded)) + this.current;
-  }
-
-  /** Milliseconds until `used` is below a limit that it has reached. */
-  wait(now: number, length: number, limit: number): number {
-    const inThisWindow = this.current < limit;
-    const start = inThisWindow ? this.start : this.start + length;
-    const faded = inThisWindow ? 1 - (limit - this.current) / this.previous : Math.max(0, 1 - limit / this.current);
-    return Math.max(1, Math.floor(start + length * faded) - now);
-  }
+/** Milliseconds until a window's `used` is below a limit that it has reached. */
+function waitOf(window: Window, now: number, length: number, limit: number): number {
+  const inThisWindow = window.current < limit;
+  const start = inThisWindow ? window.start : window.start + length;
+  const faded = inThisWindow ? 1 - (limit - window.current) / window.previous : Math.max(0, 1 - limit / window.current);
+  return Math.max(1, Math.floor(start + length * faded) - now);
 }
 
 interface Entry {
@@ -47,26 +15,16 @@ interface Entry {
   readonly day: Window;
 }
 
-/**
- * A limiter for one process. Memory is bounded: it knows the `maxKeys` (100,000) most recent keys or fewer, and forgets
- * those that were idle longest.
- */
+/** A limiter for one process. Memory is bounded: it knows the `maxKeys` (100,000) most recent keys or fewer. */
 export function createMemoryRateLimiter(options: { maxKeys?: number; now?: () => number } = {}): RateLimiter {
   const now = options.now ?? Date.now;
-  const generation = Math.ceil((options.maxKeys ?? 100_000) / 2);
-  // Two generations make a cheap cache of the recent keys: what nobody asked for in the younger one goes with the older one.
-  let young = new Map<string, Entry>();
-  let old = new Map<string, Entry>();
+  const entries = new RecentKeys<Entry>(options.maxKeys ?? 100_000);
 
   function entryOf(key: string, at: number): Entry {
-    const known = young.get(key);
+    const known = entries.get(key);
     if (known !== undefined) return known;
-    const entry = old.get(key) ?? { minute: new Window(at), day: new Window(at) };
-    if (young.size >= generation) {
-      old = young;
-      young = new Map();
-    }
-    young.set(key, entry);
+    const entry = { minute: new Window(at), day: new Window(at) };
+    entries.set(key, entry);
     return entry;
   }
 
@@ -93,8 +51,8 @@ function takeFrom({ minute, day }: Entry, limits: RateLimits, now: number): Rate
       ? decision(true, perMinute, leftInMinute - 1, minute.start + windowLengths.minute - now, 0)
       : decision(true, perDay, leftInDay - 1, day.start + windowLengths.day - now, 0);
   }
-  const minuteWait = leftInMinute > 0 ? 0 : minute.wait(now, windowLengths.minute, perMinute);
-  const dayWait = leftInDay > 0 ? 0 : day.wait(now, windowLengths.day, perDay);
+  const minuteWait = leftInMinute > 0 ? 0 : waitOf(minute, now, windowLengths.minute, perMinute);
+  const dayWait = leftInDay > 0 ? 0 : waitOf(day, now, windowLengths.day, perDay);
   return minuteWait >= dayWait
     ? decision(false, perMinute, 0, minute.start + windowLengths.minute - now, minuteWait)
     : decision(false, perDay, 0, day.start + windowLengths.day - now, dayWait);
