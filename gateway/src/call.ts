@@ -4,7 +4,7 @@ import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
-import type { ReleaseSlot } from "@turnwright/platform/ports/concurrency";
+import type { Release } from "@turnwright/platform/ports/concurrency-limiter";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Authenticator, Caller } from "./authentication.ts";
 import type { HeaderSink, Limits } from "./limits.ts";
@@ -20,12 +20,12 @@ declare module "fastify" {
      */
     disconnect: AbortController | undefined;
     /** Gives the slot of a limit of concurrency back, when the response is through. */
-    releaseSlot: ReleaseSlot | undefined;
+    releaseSlot: Release | undefined;
   }
 }
 
 /** In the place of a slot's release: the response is through, and nobody will ask for it any more. */
-export const alreadyClosed: ReleaseSlot = () => {};
+export const alreadyClosed: Release = () => {};
 
 /** What admits a request. */
 export interface Admission {

@@ -6,7 +6,7 @@ import { CompletionService } from "@turnwright/contract/agent/v1/completion_serv
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency";
+import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { createAuthenticator } from "./authentication.ts";

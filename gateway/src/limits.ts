@@ -1,6 +1,6 @@
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { ConcurrencyLimiter, ReleaseSlot } from "@turnwright/platform/ports/concurrency";
+import type { ConcurrencyLimiter, Release } from "@turnwright/platform/ports/concurrency-limiter";
 import type { RateDecision, RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 
 /** Something that takes response headers, as a fastify reply does. */
@@ -13,7 +13,7 @@ export interface Limits {
   /** Counts a request of a token; sets the limit headers; throws RATE_LIMITED. */
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
   /** Takes one of the slots of a token that has a limit of concurrent requests; undefined: it has none. Throws RATE_LIMITED. */
-  takeSlot(identity: Identity): Promise<ReleaseSlot> | undefined;
+  takeSlot(identity: Identity): Promise<Release> | undefined;
   /** Counts a request without a token, by address; throws RATE_LIMITED. */
   takeAddress(address: string, sink: HeaderSink): Promise<void>;
 }

@@ -16,7 +16,7 @@ async function start(): Promise<void> {
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
-  const ports = await createPorts({ redisUrl: url, logger });
+  const ports = await createPorts({ redisUrl: url, logger, role: "gateway" });
   const mesh = joinMesh({ service: "gateway", config, logger });
   const parts = {
     auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: publicServices.auth },

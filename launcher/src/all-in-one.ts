@@ -74,7 +74,7 @@ export async function startAllInOne(
       closers.push(() => database.end());
       return database;
     };
-    const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+    const ports = await createPorts({ redisUrl: redisUrl(config), logger, role: "gateway" });
     closers.push(() => ports.close());
 
     const auth = await createAuth({

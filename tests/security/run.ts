@@ -43,7 +43,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   ],
   s10: [suite("tests/security/secrets.test.ts")],
   s11: [suite("tests/packaging/supply.test.ts")],
-  r4: [suite("packages/platform/src/ports/ports.test.ts", "tests/security/revocation.test.ts")],
+  r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };
 

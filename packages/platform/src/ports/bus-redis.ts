@@ -6,6 +6,11 @@ import { type Bus, type Subscriber, Subscribers } from "./bus.ts";
 /** Keeps topics apart from other users of the same Redis. */
 const prefix = "turnwright:bus:";
 
+/** The channel of a topic, for scripts that publish by themselves. */
+export function busChannel(topic: string): string {
+  return prefix + topic;
+}
+
 /** How long `subscribe` waits for a connection, in milliseconds. */
 const patienceMs = 2_000;
 

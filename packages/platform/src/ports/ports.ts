@@ -1,7 +1,8 @@
 import type { Logger } from "../logger.ts";
 import type { Bus } from "./bus.ts";
 import { createMemoryBus } from "./bus-memory.ts";
-import { type ConcurrencyLimiter, createMemoryConcurrencyLimiter } from "./concurrency.ts";
+import type { ConcurrencyLimiter } from "./concurrency-limiter.ts";
+import { createMemoryConcurrencyLimiter } from "./concurrency-limiter-memory.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 
@@ -18,20 +19,20 @@ export interface Ports {
 }
 
 /**
- * The ports over Redis when there is a URL, else within this process. `now` (milliseconds) replaces the clock of the limiter; `replicas` the group of
- * processes that share limits, and how often they say that they are there.
+ * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among them while Redis is
+ * away; without a role this one counts as alone. `now` (milliseconds) replaces the clock of the rate limiter.
  */
 export async function createPorts(options: {
   redisUrl?: string;
   logger: Logger;
+  role?: string;
   now?: () => number;
-  replicas?: { group: string; heartbeatMs: number };
 }): Promise<Ports> {
-  const { redisUrl, logger, now, replicas } = options;
+  const { redisUrl, logger, role, now } = options;
   if (redisUrl !== undefined) {
     // A process without Redis need not hold its driver in memory.
     const { createRedisPorts } = await import("./redis-ports.ts");
-    return createRedisPorts({ redisUrl, logger, now, replicas });
+    return createRedisPorts({ redisUrl, logger, role, now });
   }
   return {
     kind: "memory",

@@ -1,24 +1,34 @@
-/** Values of the keys that were asked for lately: `maxKeys` (100,000) or fewer; those that were idle longest are forgotten. */
-export class RecentKeys<V> {
-  // Two generations make a cheap cache of the recent keys: what nobody asked for in the younger one goes with the older one.
-  #young = new Map<string, V>();
-  #old = new Map<string, V>();
+/** A bounded memory by key: it holds the `maxKeys` most recent keys or fewer, and forgets those that were idle longest. */
+export class RecentKeys<T> {
   readonly #generation: number;
+  // Two generations make a cheap cache: what nobody asked for in the younger one goes with the older one.
+  #young = new Map<string, T>();
+  #old = new Map<string, T>();
 
-  constructor(maxKeys = 100_000) {
+  constructor(maxKeys: number) {
     this.#generation = Math.ceil(maxKeys / 2);
   }
 
-  /** A key's value, made when it has none. */
-  get(key: string, make: () => V): V {
-    const known = this.#young.get(key);
-    if (known !== undefined) return known;
-    const value = this.#old.get(key) ?? make();
-    if (this.#young.size >= this.#generation) {
+  /** What is remembered of a key, which counts as asked for. */
+  get(key: string): T | undefined {
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
+  }
+
+  set(key: string, value: T): void {
+    if (this.#young.size >= this.#generation && !this.#young.has(key)) {
       this.#old = this.#young;
       this.#young = new Map();
     }
     this.#young.set(key, value);
-    return value;
+  }
+
+  /** Everything, each key once. */
+  *entries(): Generator<[string, T]> {
+    yield* this.#young;
+    for (const entry of this.#old) if (!this.#young.has(entry[0])) yield entry;
   }
 }

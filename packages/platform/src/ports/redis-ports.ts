@@ -2,28 +2,25 @@ import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
-import { createRedisConcurrencyLimiter } from "./concurrency-redis.ts";
+import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { Ports } from "./ports.ts";
 import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
-import { countReplicas } from "./replicas.ts";
+import { joinReplicas, onlyReplica } from "./replicas.ts";
 
 /** The ports over Redis, on two connections. */
-export function createRedisPorts(options: {
-  redisUrl: string;
-  logger: Logger;
-  now?: () => number;
-  replicas?: { group: string; heartbeatMs: number };
-}): Ports {
-  const { redisUrl, logger, now } = options;
+export function createRedisPorts(options: { redisUrl: string; logger: Logger; role?: string; now?: () => number }): Ports {
+  const { redisUrl, logger, role, now } = options;
   const redis = connectRedis(redisUrl, { name: "turnwright", logger });
-  const replicas = countReplicas(redis, options.replicas);
   const listening = connectRedis(redisUrl, { name: "turnwright-bus", logger, lazyConnect: true, autoResubscribe: false });
+  const bus = createRedisBus({ sending: redis, listening, logger });
+  const replicas = role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role });
+  const limiter = createRedisRateLimiter({ redis, bus: role === undefined ? undefined : bus, replicas, logger, now });
   const concurrency = createRedisConcurrencyLimiter({ redis, replicas, logger });
   return {
     kind: "redis",
+    limiter,
     concurrency,
-    limiter: createRedisRateLimiter({ redis, logger, replicas, now }),
-    bus: createRedisBus({ sending: redis, listening, logger }),
+    bus,
     async ping() {
       if (!(await whenReady(redis, 2_000))) throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer");
       await redis.ping().catch((cause: unknown) => {
@@ -31,8 +28,9 @@ export function createRedisPorts(options: {
       });
     },
     async close() {
+      limiter.close();
       concurrency.close();
-      await replicas.close();
+      await replicas.leave();
       redis.disconnect();
       listening.disconnect();
     },

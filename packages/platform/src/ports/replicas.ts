@@ -1,67 +1,112 @@
+import { hash, randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
+import type { Bus, Unsubscribe } from "./bus.ts";
 
-const prefix = "turnwright:replicas:";
-const defaultHeartbeatMs = 2_000;
-/** How long a process that was killed still counts, in milliseconds. */
-const staleMs = 10_000;
+/** This process among those of its role. */
+export interface Share {
+  /** How many processes share what is limited; at least 1. */
+  readonly count: number;
+  /** This one's place among them, from 0. */
+  readonly rank: number;
+}
 
-/** Registers a process by the server's clock; gives how many there are and the place of this one among them. */
+/** The processes of one role, as they know each other through Redis. */
+export interface Replicas {
+  /** The last known count; while Redis is away it stays. */
+  share(): Share;
+  /** Shows that this process lives and counts the others. Rejects when Redis does not answer. */
+  beat(): Promise<void>;
+  /** Ends the heartbeat and tells the others. */
+  leave(): Promise<void>;
+}
+
+/** The part of a whole number that falls to a process, so that the parts of all are the whole. */
+export function partOf(whole: number, { count, rank }: Share): number {
+  return Math.floor(whole / count) + (rank < whole % count ? 1 : 0);
+}
+
+const beatIntervalMs = 5_000;
+/** How long a process that no longer beats is counted, and how long a count must have been smaller to be believed. */
+const memoryMs = 15_000;
+
+/** Says that this member lives, forgets the silent ones; gives the count, this one's rank, and whether it is new. */
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ${staleMs})
-redis.call('PEXPIRE', KEYS[1], ${staleMs * 2})
-local members = redis.call('ZRANGE', KEYS[1], 0, -1)
-table.sort(members)
-for place, member in ipairs(members) do
-  if member == ARGV[1] then return {#members, place - 1} end
+local isNew = redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local rank, members = 0, redis.call('ZRANGE', KEYS[1], 0, -1)
+for _, member in ipairs(members) do
+  if member < ARGV[1] then rank = rank + 1 end
 end
-return {1, 0}
+return {#members, rank, isNew}
 `;
+const scriptHash = hash("sha1", script);
 
-/** How many processes share the limits, as far as this one knows. */
-export interface Replicas {
-  /** Registers this process, once it takes part. */
-  join(): void;
-  /** This process's part of a limit, so that all parts together make the limit; 0 stays 0, which means no limit. */
-  shareOf(limit: number): number;
-  /** Leaves the register. */
-  close(): Promise<void>;
+/** A process that shares with nobody. */
+export function onlyReplica(redis: Redis): Replicas {
+  return {
+    share: () => ({ count: 1, rank: 0 }),
+    beat: () => redis.ping().then(() => {}),
+    leave: () => Promise.resolve(),
+  };
 }
 
-/** Keeps this process registered in its group while Redis answers; while it does not, the last count holds. */
-export function countReplicas(redis: Redis, options: { group?: string; heartbeatMs?: number } = {}): Replicas {
-  const key = prefix + (options.group ?? "limiters");
-  const id = crypto.randomUUID();
-  let count = 1;
-  let place = 0;
-  const register = async () => {
-    if (redis.status !== "ready") return;
-    const [members = 1, index = 0] = (await redis.eval(script, 1, key, id)) as number[];
-    count = Math.max(1, members);
-    place = index;
+/** Registers this process under its role (`turnwright:replicas:<role>`) while Redis answers, and counts the others. */
+export function joinReplicas(options: { redis: Redis; bus: Bus; role: string }): Replicas {
+  const { redis, bus, role } = options;
+  const key = `turnwright:replicas:${role}`;
+  const topic = `replicas.${role}`;
+  const id = randomUUID();
+  let share: Share = { count: 1, rank: 0 };
+  let smallerSince: number | undefined;
+  let hasLeft = false;
+
+  async function run(): Promise<number[]> {
+    const args = [key, id, memoryMs] as const;
+    try {
+      return (await redis.evalsha(scriptHash, 1, ...args)) as number[];
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
+      return (await redis.eval(script, 1, ...args)) as number[];
+    }
+  }
+
+  async function beat(): Promise<void> {
+    if (hasLeft) return;
+    const [count = 1, rank = 0, isNew = 0] = await run().catch((error: unknown) => {
+      smallerSince = undefined;
+      throw error;
+    });
+    // After a flush or an outage of Redis the others are missing until they have beaten again.
+    if (count < share.count) smallerSince ??= performance.now();
+    else smallerSince = undefined;
+    if (smallerSince === undefined || performance.now() - smallerSince > memoryMs) {
+      share = { count, rank };
+      smallerSince = undefined;
+    }
+    if (isNew === 1) await bus.publish(topic, "");
+  }
+
+  const beatQuietly = () => {
+    if (redis.status === "ready") beat().catch(() => {});
   };
-  const beat = () => {
-    register().catch(() => {});
-  };
-  let timer: NodeJS.Timeout | undefined;
+  redis.on("ready", beatQuietly);
+  beatQuietly();
+  const timer = setInterval(beatQuietly, beatIntervalMs).unref();
+  const listening: Promise<Unsubscribe> = bus.subscribe(topic, beatQuietly);
   return {
-    join() {
-      if (timer !== undefined) return;
-      timer = setInterval(beat, options.heartbeatMs ?? defaultHeartbeatMs).unref();
-      redis.on("ready", beat);
-      beat();
-    },
-    shareOf(limit) {
-      if (limit <= 0) return 0;
-      // A share of nothing must not read as no limit.
-      return Math.max(Math.floor(limit / count) + (place < limit % count ? 1 : 0), Number.MIN_VALUE);
-    },
-    async close() {
+    share: () => share,
+    beat,
+    async leave() {
+      hasLeft = true;
       clearInterval(timer);
-      redis.off("ready", beat);
-      if (redis.status === "ready") await redis.zrem(key, id).catch(() => {});
+      redis.off("ready", beatQuietly);
+      if (redis.status !== "ready") return;
+      await redis.zrem(key, id).catch(() => {});
+      await bus.publish(topic, "");
+      await listening.then((unsubscribe) => unsubscribe());
     },
   };
 }
