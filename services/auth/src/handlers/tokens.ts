@@ -12,6 +12,9 @@ import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
 const internalTokenMs = 300_000;
 
+const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const isUuid = (text: string): boolean => uuidShape.test(text);
+
 /** Internal tokens, public keys, and what ended lately. */
 export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> {
   const { pool, keys, bus } = deps;
@@ -31,6 +34,8 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
         return mint(identity);
       }
       const access = await deps.accessTokens.verify(token);
+      // Signed by us or by who shares JWT_SECRET, and still not ours: the database would take it for an error.
+      if (!isUuid(access.userId) || !isUuid(access.sessionId)) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
       const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId });
       if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
       // The caller holds an access token: that one's end counts, not the session's.
