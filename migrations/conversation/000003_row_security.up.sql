@@ -32,7 +32,7 @@ begin
 end $$;
 
 grant usage on schema conversation to turnwright_conversation, turnwright_conversation_user;
-grant select, insert, update, delete on conversation.conversations, conversation.user_totals, conversation.messages, conversation.runs,
+grant select, insert, update on conversation.conversations, conversation.user_totals, conversation.messages, conversation.runs,
   conversation.run_events, conversation.approvals to turnwright_conversation;
 grant select, update on conversation.conversations, conversation.user_totals, conversation.runs, conversation.approvals
   to turnwright_conversation_user;
@@ -58,8 +58,16 @@ create policy for_service on conversation.approvals to turnwright_conversation u
 
 create policy for_user on conversation.conversations to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid));
 create policy for_user on conversation.user_totals to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid));
-create policy for_user on conversation.runs to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid));
-create policy for_user on conversation.approvals to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid));
+-- What a user writes must stand in that user's own conversation too.
+create policy for_user on conversation.runs to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid))
+with check (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid) and exists (
+  select from conversation.conversations c where c.id = conversation_id and c.user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid)
+));
+create policy for_user on conversation.approvals to turnwright_conversation_user using (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid))
+with check (user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid) and exists (
+  select from conversation.runs r
+  where r.run_id = approvals.run_id and r.conversation_id = approvals.conversation_id and r.user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid)
+));
 create policy for_user on conversation.messages to turnwright_conversation_user using (exists (
   select from conversation.conversations c where c.id = conversation_id and c.user_id = (select nullif(current_setting('turnwright.user_id', true), '')::uuid)
 ));

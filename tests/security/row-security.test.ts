@@ -128,6 +128,13 @@ describe("row security", () => {
   it("lets a user hand no row over to another", async () => {
     const moved = usersOf("conversation").as(alice, (db) => db.query("update conversations set user_id = $1", [bob]));
     await expect(moved).rejects.toThrow("row-level security");
+    const foreign = randomUUID();
+    await owner.query("insert into conversation.conversations (id, user_id) values ($1, $2)", [foreign, bob]);
+    for (const table of ["runs", "approvals"]) {
+      const smuggled = usersOf("conversation").as(alice, (db) => db.query(`update ${table} set conversation_id = $1`, [foreign]));
+      await expect(smuggled).rejects.toThrow("row-level security");
+    }
+    await owner.query("delete from conversation.conversations where id = $1", [foreign]);
     const forged = usersOf("conversation").as(bob, async (db) => {
       const { rows } = await owner.query<{ run_id: string }>("select run_id from conversation.runs");
       await db.query("insert into run_events (run_id, seq, type) values ($1, 2, 'forged')", [rows[0]?.run_id]);

@@ -35,7 +35,9 @@ type Serve = (call: AdmittedCall) => Promise<unknown>;
 
 function parseBody(body: unknown): JsonValue | undefined {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
-  if (isTooDeep(body)) throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`);
+  if (isTooDeep(body)) {
+    throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`, { param: "body" });
+  }
   try {
     return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")) as JsonValue;
   } catch (error) {
