@@ -1,6 +1,7 @@
 import { create, type DescMessage, fromJson, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
+import { UsageRowSchema } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { FunctionDefinitionSchema } from "@turnwright/contract/tool/v1/tool";
 import fc from "fast-check";
@@ -142,5 +143,10 @@ describe("JsonWriters", () => {
       parameters,
       strict: null,
     });
+  });
+
+  it("writes 64-bit fields as numbers where their proto says so", () => {
+    const row = create(UsageRowSchema, { day: "2026-01-31", requests: 3n, promptTokens: 5_000_000_000n });
+    expect(writers.whole(UsageRowSchema)(row)).toMatchObject({ requests: 3, prompt_tokens: 5_000_000_000, completion_tokens: 0 });
   });
 });
