@@ -40,6 +40,7 @@ const mounts = [
     },
     sendMessage: unused,
     approveConversation: unused,
+    decideApproval: unused,
     listAgents: unused,
   }),
   mount(CompletionService, {

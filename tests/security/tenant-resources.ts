@@ -23,6 +23,15 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
     // Waits for an approval, so that there is something to approve.
     (stage, owner) => conversation(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
   ],
+  approval_id: [
+    async (stage, owner) => {
+      const message = "Send an HTTP request to http://example.com/ saying hello";
+      await conversation(stage, owner, message);
+      const { approvals } = await stage.call<{ approvals: { id: string }[] }>("GET", "/v1/approvals", owner.accessToken);
+      const id = approvals[0]?.id ?? "";
+      return { id, look: () => stage.call("GET", `/v1/approvals/${id}`, owner.accessToken) };
+    },
+  ],
   api_key_id: [
     async (stage, owner) => {
       const made = await stage.call<{ api_key: { id: string }; key: string }>("POST", "/v1/api-keys", owner.accessToken, {

@@ -137,6 +137,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
         describeTools: () => ({
           tools: [tool("calculator"), tool("send_mail", { requiresApproval: true, version: "7" }), tool("web_search")],
         }),
+        checkCall: () => ({}),
         async executeCalls(request) {
           log.push(`execute ${request.calls.map((call) => call.name).join(",")}`);
           executed.push(request);

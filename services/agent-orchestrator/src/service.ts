@@ -96,6 +96,25 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       return { conversation: after, status: approved ? "approved" : "rejected", response: outcome.message.content };
     },
 
+    async decideApproval({ approvalId, approved, reason, arguments: edited }, ctx) {
+      if (approved === undefined)
+        throw fail(ErrorReason.INVALID_REQUEST, "approved: must be true or false", { param: "approved" });
+      if (!approved && edited !== undefined)
+        throw fail(ErrorReason.INVALID_REQUEST, "arguments: a rejected call has none", { param: "arguments" });
+      const options = forward(ctx, { timeoutMs: 15_000 });
+      const { approval } = await deps.conversations.getApproval({ approvalId }, options);
+      if (approval === undefined) throw fail(ErrorReason.INTERNAL, "the record gave no approval");
+      const { conversationId, callId, toolName } = approval;
+      const json = edited === undefined ? "" : JSON.stringify(edited);
+      if (json !== "") await deps.executions.checkCall({ name: toolName, arguments: json }, options);
+      const calls = [{ callId, approved, reason, arguments: json }];
+      const { turn } = await decide(deps, ctx, { conversationId, calls });
+      if (turn === undefined) return { conversationId, status: pendingApproval };
+      const outcome = await turn.outcome;
+      if (outcome.status === "waiting") return { conversationId, status: pendingApproval };
+      return { conversationId, status: approved ? "approved" : "rejected", response: outcome.message.content };
+    },
+
     async listAgents() {
       return {
         agents: builtInAgents.map(({ name, description, model, tools }) => ({

@@ -1,7 +1,9 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
+import type { DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
@@ -147,11 +149,11 @@ export async function startTurn(
   return launch(deps, ctx, context, { node: "think", state, emit });
 }
 
-/** Decides on the calls that a conversation waits for and goes on with its run, if nothing is left to decide. */
+/** Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. */
 export async function decide(
   deps: TurnDeps,
   ctx: HandlerContext,
-  decision: { conversationId: string; approved: boolean; reason: string },
+  decision: Omit<MessageInitShape<typeof DecideApprovalsRequestSchema>, "$typeName"> & { conversationId: string },
 ): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | undefined }> {
   const { conversation, context } = await deps.journal.decideApprovals(decision, detached(ctx));
   if (context?.run === undefined) return { conversation, turn: undefined };

@@ -22,6 +22,8 @@ export interface Decision {
   readonly id: string;
   readonly approved: boolean;
   readonly reason: string;
+  /** JSON text in the place of the model's arguments; undefined: as the model wrote them. */
+  readonly editedArguments?: string;
 }
 
 /**
@@ -36,7 +38,12 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
     const id = pending.get(call.callId);
     if (id === undefined) throw unmatched(round, made, call.callId, param);
     pending.delete(call.callId);
-    made.push({ id, approved: call.approved, reason: call.reason });
+    if (call.arguments !== "" && !call.approved) {
+      const field = `calls[${index}].arguments`;
+      throw fail(ErrorReason.INVALID_REQUEST, `${field}: a rejected call has none`, { param: field });
+    }
+    const editedArguments = call.arguments === "" ? undefined : call.arguments;
+    made.push({ id, approved: call.approved, reason: call.reason, editedArguments });
   }
   if (approved !== undefined) made.push(...[...pending.values()].map((id) => ({ id, approved, reason })));
   if (made.length === 0) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");

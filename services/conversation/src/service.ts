@@ -13,7 +13,7 @@ import type pg from "pg";
 import { checkCommit } from "./commit-rules.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { withGrants } from "./grants.ts";
-import { type DecidedApproval, decideApprovals } from "./store/approvals.ts";
+import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
 import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
@@ -34,6 +34,16 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
     async listMessages({ conversationId, limit = 100, after = 0 }, ctx) {
       const { userId } = requireIdentity(ctx);
       return users.as(userId, (db) => listMessages(db, { userId, conversationId, after, limit }));
+    },
+    async listApprovals({ status, limit = 50, cursor }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const asked = { userId, status: status || "pending", after: decodeCursor(cursor), limit };
+      const { approvals, next } = await users.as(userId, (db) => listApprovals(db, asked));
+      return { approvals, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async getApproval({ approvalId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return { approval: await users.as(userId, (db) => getApproval(db, { userId, approvalId })) };
     },
     async deleteConversation({ conversationId }, ctx) {
       const { userId } = requireIdentity(ctx);
@@ -91,8 +101,8 @@ export function journalHandlers({
 
 /** One entry of the audit log for each decision. */
 async function appendDecisions(tx: Tx, ctx: HandlerContext, decided: readonly DecidedApproval[]): Promise<void> {
-  for (const { id, runId, callId, tool, approved } of decided) {
-    const details = { run_id: runId, call_id: callId, tool, approved };
+  for (const { id, runId, callId, tool, approved, isEdited } of decided) {
+    const details = { run_id: runId, call_id: callId, tool, approved, edited: isEdited };
     await appendAudit(tx, ctx, { action: "approval.decided", outcome: "success", subject: id, details });
   }
 }

@@ -32,6 +32,10 @@ export function executionHandlers(parts: ExecutorParts): ServiceImpl<typeof Exec
     describeTools() {
       return { tools: [...parts.registry.specs] };
     },
+    checkCall({ name, arguments: json }, ctx) {
+      parts.registry.find(name, requireIdentity(ctx)).parse(json);
+      return {};
+    },
     async executeCalls(request, ctx) {
       return { results: await executeRound(parts, request, requireIdentity(ctx), ctx.signal) };
     },

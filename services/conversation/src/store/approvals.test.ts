@@ -239,3 +239,53 @@ describe("who decides", () => {
     expect(rows).toEqual([{ status: "pending" }]);
   });
 });
+
+describe("approvals", () => {
+  test("are listed by status, newest first, page by page, and read one by one by their owner", async () => {
+    const own = fixture.person();
+    const contexts = [await own.begin({ message: "one" }), await own.begin({ message: "two" })];
+    for (const context of contexts) await own.park(context, ["a", "b"]);
+    const seen: string[] = [];
+    let cursor = "";
+    do {
+      const page = await own.conversations.listApprovals({ limit: 3, cursor });
+      seen.push(...page.approvals.map((approval) => approval.id));
+      cursor = page.nextCursor;
+    } while (cursor !== "");
+    expect(seen).toHaveLength(4);
+    expect(new Set(seen).size).toBe(4);
+    const [approvalId = ""] = seen;
+    const { approval } = await own.conversations.getApproval({ approvalId });
+    expect(approval).toMatchObject({ id: approvalId, status: "pending", conversationId: contexts[1]?.conversation?.id });
+    expect(await reasonFor(person.conversations.getApproval({ approvalId }))).toBe(ErrorReason.NOT_FOUND);
+    expect((await own.conversations.listApprovals({ status: "approved" })).approvals).toEqual([]);
+    expect(await reasonFor(own.conversations.listApprovals({ status: "open" }))).toBe(ErrorReason.INVALID_REQUEST);
+  });
+
+  test("may be given with other arguments, for which the grant then is", async () => {
+    const { context, conversationId } = await parked("c1", "c2");
+    const edited = '{"url":"https://example.com/other"}';
+    await person.journal.decideApprovals({ conversationId, calls: [{ callId: "c1", approved: true, arguments: edited }] });
+    // The last decision comes later: what was edited before is part of what the run goes on with.
+    const { context: claimed } = await person.journal.decideApprovals({ conversationId, approved: true });
+    const [first, second] = claimed?.decisions ?? [];
+    expect(first).toMatchObject({ callId: "c1", approved: true, arguments: edited });
+    expect(second).toMatchObject({ callId: "c2", approved: true, arguments: "" });
+    const claims = { runId: context.run?.id ?? "", callId: "c1", tool: "http_request", toolVersion: "3" };
+    const grantFits = (json: string) =>
+      verifyGrant(meshSecret, first?.grant ?? "", { ...claims, argumentsHash: hashArguments(json) });
+    expect(await grantFits(edited)).toBe(true);
+    expect(await grantFits(toolCall("c1").function.arguments)).toBe(false);
+    const { approvals } = await person.conversations.listApprovals({ status: "approved" });
+    expect(approvals.find((approval) => approval.runId === context.run?.id && approval.callId === "c1")).toMatchObject({
+      editedArguments: edited,
+      decidedBy: person.userId,
+    });
+  });
+
+  test("that are refused have no arguments of their own", async () => {
+    const { conversationId } = await parked("c1");
+    const calls = [{ callId: "c1", approved: false, arguments: "{}" }];
+    expect(await reasonFor(person.journal.decideApprovals({ conversationId, calls }))).toBe(ErrorReason.INVALID_REQUEST);
+  });
+});

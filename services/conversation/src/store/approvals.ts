@@ -1,11 +1,12 @@
 import { create } from "@bufbuild/protobuf";
-import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
+import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import { type DecidedCall, DecidedCallSchema, type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable, Tx } from "@turnwright/platform/postgres";
 import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
 import { wholeRounds } from "../context.ts";
+import type { Place } from "../cursor.ts";
 import { type Decision, type Decisions, decide } from "../decisions.ts";
 import { readMessages } from "./messages.ts";
 import {
@@ -15,6 +16,7 @@ import {
   conversationColumns,
   type RunRow,
   runColumns,
+  toApproval,
   toConversation,
   toRun,
 } from "./rows.ts";
@@ -41,6 +43,8 @@ export interface DecidedApproval {
   readonly callId: string;
   readonly tool: string;
   readonly approved: boolean;
+  /** Whether other arguments were put in the place of the model's. */
+  readonly isEdited: boolean;
 }
 
 const defaultContextLimit = 100;
@@ -59,8 +63,9 @@ order by position`;
 
 const decideSql = `
 update approvals a
-set status = case when d.approved then 'approved' else 'rejected' end, reason = d.reason, decided_by = $2, decided_at = now()
-from unnest($3::uuid[], $4::boolean[], $5::text[]) as d(id, approved, reason)
+set status = case when d.approved then 'approved' else 'rejected' end, reason = d.reason, edited_arguments = d.edited,
+  decided_by = $2, decided_at = now()
+from unnest($3::uuid[], $4::boolean[], $5::text[], $6::text[]) as d(id, approved, reason, edited)
 where a.id = d.id and a.run_id = $1 and a.status = 'pending'`;
 
 const claimSql = `
@@ -112,6 +117,7 @@ export function decideApprovals(
       made.map(({ id }) => id),
       made.map(({ approved }) => approved),
       made.map(({ reason }) => reason),
+      made.map(({ editedArguments }) => editedArguments ?? null),
     ]);
     await asked.audit(tx, decidedApprovals(round, made));
     const calls = settledCalls(round, made);
@@ -129,9 +135,10 @@ async function findConversation(db: Queryable, conversationId: string, userId: s
 
 function decidedApprovals(round: readonly ApprovalRow[], made: readonly Decision[]): DecidedApproval[] {
   const rows = new Map(round.map((row) => [row.id, row]));
-  return made.flatMap(({ id, approved }) => {
+  return made.flatMap(({ id, approved, editedArguments }) => {
     const row = rows.get(id);
-    return row === undefined ? [] : [{ id, approved, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
+    const isEdited = editedArguments !== undefined;
+    return row === undefined ? [] : [{ id, approved, isEdited, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
   });
 }
 
@@ -141,14 +148,15 @@ function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]):
     const decision = byId.get(row.id);
     if (decision === undefined && row.status === "pending") return [];
     const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
+    const edited = (decision === undefined ? row.edited_arguments : decision.editedArguments) ?? "";
     return {
-      decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason }),
+      decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason, arguments: edited }),
       claims: {
         runId: row.run_id,
         callId: row.call_id,
         tool: row.tool_name,
         toolVersion: row.tool_version,
-        argumentsHash: hashArguments(row.arguments),
+        argumentsHash: hashArguments(edited || row.arguments),
       },
     };
   });
@@ -180,4 +188,41 @@ async function claim(
   // The round itself is longer than the limit.
   if (messages.length === 0) messages = wholeRounds(await read(longestRound), limit, true);
   return create(RunContextSchema, { run: toRun(rows[0].run), conversation, messages });
+}
+
+const getSql = `select ${approvalColumns} from approvals where id = $1 and user_id = $2`;
+
+/** One of a user's approvals. Throws NOT_FOUND. */
+export async function getApproval(db: Queryable, asked: { userId: string; approvalId: string }): Promise<Approval> {
+  const { rows } = await db.query<ApprovalRow>({ name: "approval-get", text: getSql, values: [asked.approvalId, asked.userId] });
+  if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such approval.", { param: "approval_id" });
+  return toApproval(rows[0]);
+}
+
+const listSql = `
+select ${approvalColumns}, (extract(epoch from created_at) * 1000000)::bigint as created_us
+from approvals
+where user_id = $1 and status = $2
+  and (created_at, id) < (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::uuid)
+order by created_at desc, id desc
+limit $5`;
+
+/** A page of a user's approvals of one status, newest first; `next` is where the page after it begins, unset on the last. */
+export async function listApprovals(
+  db: Queryable,
+  asked: { userId: string; status: string; after: Place; limit: number },
+): Promise<{ approvals: Approval[]; next?: Place }> {
+  const { userId, status, after, limit } = asked;
+  const { rows } = await db.query<ApprovalRow & { readonly created_us: number }>({
+    name: "approvals-list",
+    text: listSql,
+    // One more than the page shows whether another follows.
+    values: [userId, status, after.createdUs, after.id, limit + 1],
+  });
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  return {
+    approvals: page.map(toApproval),
+    next: rows.length > limit && last !== undefined ? { createdUs: last.created_us, id: last.id } : undefined,
+  };
 }

@@ -152,6 +152,7 @@ export interface ApprovalRow {
   readonly tool_name: string;
   readonly tool_version: string;
   readonly arguments: string;
+  readonly edited_arguments: string | null;
   readonly status: string;
   readonly reason: string;
   readonly decided_by: string | null;
@@ -160,7 +161,7 @@ export interface ApprovalRow {
 }
 
 /** What `ApprovalRow` needs. */
-export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, status, reason,
+export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
   decided_by, created_at, decided_at`;
 
 export function toApproval(row: ApprovalRow): Approval {
@@ -176,6 +177,7 @@ export function toApproval(row: ApprovalRow): Approval {
     reason: row.reason,
     decidedBy: row.decided_by ?? "",
     createdAt: toTimestamp(row.created_at),
+    editedArguments: row.edited_arguments ?? "",
     decidedAt: row.decided_at === null ? undefined : toTimestamp(row.decided_at),
   });
 }

@@ -6,19 +6,20 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Conversation, Message as Message$1, Usage } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { ToolCall } from "../../tool/v1/tool_pb.ts";
 import { file_turnwright_tool_v1_tool } from "../../tool/v1/tool_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file turnwright/agent/v1/agent_service.proto.
  */
 export const file_turnwright_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Cid0dXJud3JpZ2h0L2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SE3R1cm53cmlnaHQuYWdlbnQudjEibwoZQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIcCgdtZXNzYWdlGAEgASgJQgu6SAhyBhABGMCaDBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhkEhcKBW1vZGVsGAMgASgJQgi6SAVyAxjIASJ9ChpDcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAkiiwEKElNlbmRNZXNzYWdlUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBInYKE1NlbmRNZXNzYWdlUmVzcG9uc2USFwoPY29udmVyc2F0aW9uX2lkGAEgASgJEjQKB21lc3NhZ2UYAiABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCHJlc3BvbnNlGAMgASgJIp0BChFTdHJlYW1UdXJuUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBEg4KBnN0cmVhbRgFIAEoCCKSAgoSU3RyZWFtVHVyblJlc3BvbnNlEgwKBHR5cGUYASABKAkSDQoFZGVsdGEYAiABKAkSLwoJdG9vbF9jYWxsGAMgASgLMhwudHVybndyaWdodC50b29sLnYxLlRvb2xDYWxsEg4KBnJlc3VsdBgEIAEoCRIwCgV1c2FnZRgFIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEhcKD2NvbnZlcnNhdGlvbl9pZBgGIAEoCRIOCgZydW5faWQYByABKAkSDQoFYWdlbnQYCCABKAkSNAoHbWVzc2FnZRgJIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2UihQEKGkFwcHJvdmVDb252ZXJzYXRpb25SZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHQoIYXBwcm92ZWQYAiABKAhCBrpIA8gBAUgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A9CCwoJX2FwcHJvdmVkIpEBChtBcHByb3ZlQ29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg4KBnN0YXR1cxgCIAEoCRIVCghyZXNwb25zZRgDIAEoCUgAiAEBQgsKCV9yZXNwb25zZSITChFMaXN0QWdlbnRzUmVxdWVzdCJAChJMaXN0QWdlbnRzUmVzcG9uc2USKgoGYWdlbnRzGAEgAygLMhoudHVybndyaWdodC5hZ2VudC52MS5BZ2VudCJICgVBZ2VudBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEg0KBW1vZGVsGAMgASgJEg0KBXRvb2xzGAQgAygJMqgKCgxBZ2VudFNlcnZpY2US8gEKEkNyZWF0ZUNvbnZlcnNhdGlvbhIuLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBovLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVzcG9uc2Uie6q7GFcIyQESCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKN3sibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsImFnZW50X3R5cGUiOiJnZW5lcmFsIn2wuxgCgtPkkwIWOgEqIhEvdjEvY29udmVyc2F0aW9ucxLdAQoLU2VuZE1lc3NhZ2USJy50dXJud3JpZ2h0LmFnZW50LnYxLlNlbmRNZXNzYWdlUmVxdWVzdBooLnR1cm53cmlnaHQuYWdlbnQudjEuU2VuZE1lc3NhZ2VSZXNwb25zZSJ7qrsYPBIKQ0hBVF9FUlJPUkINY29udmVyc2F0aW9uc0ofeyJtZXNzYWdlIjoiQW5kIGRpdmlkZWQgYnkgMj8ifbC7GAKC0+STAjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzErUCCgpTdHJlYW1UdXJuEiYudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1UdXJuUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtVHVyblJlc3BvbnNlItMBqrsYfBIKQ0hBVF9FUlJPUkINY29udmVyc2F0aW9uc0oueyJtZXNzYWdlIjoiV2hhdCBpcyAxMzM3ICogNDI/Iiwic3RyZWFtIjp0cnVlfVIveyJ0eXBlIjoiY29udGVudCIsImRlbHRhIjoiMTMzNyAqIDQyID0gNTYxNTQuIn2wuxgCgtPkkwJJOgEqWjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzIhEvdjEvY29udmVyc2F0aW9uczABEoECChNBcHByb3ZlQ29udmVyc2F0aW9uEi8udHVybndyaWdodC5hZ2VudC52MS5BcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBowLnR1cm53cmlnaHQuYWdlbnQudjEuQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlIoYBqrsYSBIOQVBQUk9WQUxfRVJST1JCDWNvbnZlcnNhdGlvbnNKJ3siYXBwcm92ZWQiOnRydWUsInJlYXNvbiI6Ikxvb2tzIHNhZmUifbC7GAKC0+STAjA6ASoiKy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L2FwcHJvdmUShgIKCkxpc3RBZ2VudHMSJi50dXJud3JpZ2h0LmFnZW50LnYxLkxpc3RBZ2VudHNSZXF1ZXN0GicudHVybndyaWdodC5hZ2VudC52MS5MaXN0QWdlbnRzUmVzcG9uc2UipgGQAgGquxiIARILQUdFTlRfRVJST1JCBmFnZW50c1JxeyJhZ2VudHMiOlt7Im5hbWUiOiJnZW5lcmFsIiwiZGVzY3JpcHRpb24iOiJBbnN3ZXJzIHF1ZXN0aW9ucyBvZiBldmVyeSBraW5kLiIsIm1vZGVsIjoiZ3B0LTRvLW1pbmkiLCJ0b29scyI6W119XX2wuxgCgtPkkwIMEgovdjEvYWdlbnRzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
+  fileDesc("Cid0dXJud3JpZ2h0L2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SE3R1cm53cmlnaHQuYWdlbnQudjEibwoZQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIcCgdtZXNzYWdlGAEgASgJQgu6SAhyBhABGMCaDBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhkEhcKBW1vZGVsGAMgASgJQgi6SAVyAxjIASJ9ChpDcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAkiiwEKElNlbmRNZXNzYWdlUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBInYKE1NlbmRNZXNzYWdlUmVzcG9uc2USFwoPY29udmVyc2F0aW9uX2lkGAEgASgJEjQKB21lc3NhZ2UYAiABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCHJlc3BvbnNlGAMgASgJIp0BChFTdHJlYW1UdXJuUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBEg4KBnN0cmVhbRgFIAEoCCKSAgoSU3RyZWFtVHVyblJlc3BvbnNlEgwKBHR5cGUYASABKAkSDQoFZGVsdGEYAiABKAkSLwoJdG9vbF9jYWxsGAMgASgLMhwudHVybndyaWdodC50b29sLnYxLlRvb2xDYWxsEg4KBnJlc3VsdBgEIAEoCRIwCgV1c2FnZRgFIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEhcKD2NvbnZlcnNhdGlvbl9pZBgGIAEoCRIOCgZydW5faWQYByABKAkSDQoFYWdlbnQYCCABKAkSNAoHbWVzc2FnZRgJIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2UihQEKGkFwcHJvdmVDb252ZXJzYXRpb25SZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHQoIYXBwcm92ZWQYAiABKAhCBrpIA8gBAUgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A9CCwoJX2FwcHJvdmVkIpEBChtBcHByb3ZlQ29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg4KBnN0YXR1cxgCIAEoCRIVCghyZXNwb25zZRgDIAEoCUgAiAEBQgsKCV9yZXNwb25zZSKoAQoVRGVjaWRlQXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABARIdCghhcHByb3ZlZBgCIAEoCEIGukgDyAEBSACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxIqCglhcmd1bWVudHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0QgsKCV9hcHByb3ZlZCJlChZEZWNpZGVBcHByb3ZhbFJlc3BvbnNlEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCRIOCgZzdGF0dXMYAiABKAkSFQoIcmVzcG9uc2UYAyABKAlIAIgBAUILCglfcmVzcG9uc2UiEwoRTGlzdEFnZW50c1JlcXVlc3QiQAoSTGlzdEFnZW50c1Jlc3BvbnNlEioKBmFnZW50cxgBIAMoCzIaLnR1cm53cmlnaHQuYWdlbnQudjEuQWdlbnQiSAoFQWdlbnQSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRINCgVtb2RlbBgDIAEoCRINCgV0b29scxgEIAMoCTLLDAoMQWdlbnRTZXJ2aWNlEvIBChJDcmVhdGVDb252ZXJzYXRpb24SLi50dXJud3JpZ2h0LmFnZW50LnYxLkNyZWF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaLy50dXJud3JpZ2h0LmFnZW50LnYxLkNyZWF0ZUNvbnZlcnNhdGlvblJlc3BvbnNlInuquxhXCMkBEgpDSEFUX0VSUk9SQg1jb252ZXJzYXRpb25zSjd7Im1lc3NhZ2UiOiJXaGF0IGlzIDEzMzcgKiA0Mj8iLCJhZ2VudF90eXBlIjoiZ2VuZXJhbCJ9sLsYAoLT5JMCFjoBKiIRL3YxL2NvbnZlcnNhdGlvbnMS3QEKC1NlbmRNZXNzYWdlEicudHVybndyaWdodC5hZ2VudC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaKC50dXJud3JpZ2h0LmFnZW50LnYxLlNlbmRNZXNzYWdlUmVzcG9uc2Uie6q7GDwSCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKH3sibWVzc2FnZSI6IkFuZCBkaXZpZGVkIGJ5IDI/In2wuxgCgtPkkwIxOgEqIiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxK1AgoKU3RyZWFtVHVybhImLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtVHVyblJlcXVlc3QaJy50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbVR1cm5SZXNwb25zZSLTAaq7GHwSCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKLnsibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsInN0cmVhbSI6dHJ1ZX1SL3sidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiJ9sLsYAoLT5JMCSToBKloxOgEqIiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcyIRL3YxL2NvbnZlcnNhdGlvbnMwARKBAgoTQXBwcm92ZUNvbnZlcnNhdGlvbhIvLnR1cm53cmlnaHQuYWdlbnQudjEuQXBwcm92ZUNvbnZlcnNhdGlvblJlcXVlc3QaMC50dXJud3JpZ2h0LmFnZW50LnYxLkFwcHJvdmVDb252ZXJzYXRpb25SZXNwb25zZSKGAaq7GEgSDkFQUFJPVkFMX0VSUk9SQg1jb252ZXJzYXRpb25zSid7ImFwcHJvdmVkIjp0cnVlLCJyZWFzb24iOiJMb29rcyBzYWZlIn2wuxgCgtPkkwIwOgEqIisvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9hcHByb3ZlEqACCg5EZWNpZGVBcHByb3ZhbBIqLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxSZXF1ZXN0GisudHVybndyaWdodC5hZ2VudC52MS5EZWNpZGVBcHByb3ZhbFJlc3BvbnNlIrQBqrsYfRIOQVBQUk9WQUxfRVJST1JCCWFwcHJvdmFsc0pgeyJhcHByb3ZlZCI6dHJ1ZSwicmVhc29uIjoiTG9va3Mgc2FmZSIsImFyZ3VtZW50cyI6eyJtZXRob2QiOiJHRVQiLCJ1cmwiOiJodHRwczovL2V4YW1wbGUuY29tIn19sLsYAoLT5JMCKToBKiIkL3YxL2FwcHJvdmFscy97YXBwcm92YWxfaWR9L2RlY2lzaW9uEoYCCgpMaXN0QWdlbnRzEiYudHVybndyaWdodC5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlIqYBkAIBqrsYiAESC0FHRU5UX0VSUk9SQgZhZ2VudHNScXsiYWdlbnRzIjpbeyJuYW1lIjoiZ2VuZXJhbCIsImRlc2NyaXB0aW9uIjoiQW5zd2VycyBxdWVzdGlvbnMgb2YgZXZlcnkga2luZC4iLCJtb2RlbCI6ImdwdC00by1taW5pIiwidG9vbHMiOltdfV19sLsYAoLT5JMCDBIKL3YxL2FnZW50c2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
  * A first message.
@@ -364,6 +365,83 @@ export const ApproveConversationResponseSchema: GenMessage<ApproveConversationRe
   messageDesc(file_turnwright_agent_v1_agent_service, 7);
 
 /**
+ * The decision on one call.
+ *
+ * @generated from message turnwright.agent.v1.DecideApprovalRequest
+ */
+export type DecideApprovalRequest = Message<"turnwright.agent.v1.DecideApprovalRequest"> & {
+  /**
+   * UUID of the approval.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The call may run. Must be given.
+   *
+   * @generated from field: optional bool approved = 2;
+   */
+  approved?: boolean | undefined;
+
+  /**
+   * The approver's words; the model is told why a call was rejected.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Arguments in the place of the model's; they must fit the tool's schema. Unset: as the model wrote them.
+   *
+   * @generated from field: google.protobuf.Struct arguments = 4;
+   */
+  arguments?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecideApprovalRequest.
+ * Use `create(DecideApprovalRequestSchema)` to create a new message.
+ */
+export const DecideApprovalRequestSchema: GenMessage<DecideApprovalRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 8);
+
+/**
+ * What the decision led to.
+ *
+ * @generated from message turnwright.agent.v1.DecideApprovalResponse
+ */
+export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApprovalResponse"> & {
+  /**
+   * UUID of the conversation.
+   *
+   * @generated from field: string conversation_id = 1;
+   */
+  conversationId: string;
+
+  /**
+   * `approved` or `rejected` once the run has answered; `pending_approval` while it waits for further decisions.
+   *
+   * @generated from field: string status = 2;
+   */
+  status: string;
+
+  /**
+   * The answer's text; null while the run waits.
+   *
+   * @generated from field: optional string response = 3;
+   */
+  response?: string | undefined;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecideApprovalResponse.
+ * Use `create(DecideApprovalResponseSchema)` to create a new message.
+ */
+export const DecideApprovalResponseSchema: GenMessage<DecideApprovalResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 9);
+
+/**
  * No fields.
  *
  * @generated from message turnwright.agent.v1.ListAgentsRequest
@@ -376,7 +454,7 @@ export type ListAgentsRequest = Message<"turnwright.agent.v1.ListAgentsRequest">
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 8);
+  messageDesc(file_turnwright_agent_v1_agent_service, 10);
 
 /**
  * The agents.
@@ -397,7 +475,7 @@ export type ListAgentsResponse = Message<"turnwright.agent.v1.ListAgentsResponse
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 9);
+  messageDesc(file_turnwright_agent_v1_agent_service, 11);
 
 /**
  * A named way to answer: prompt, model, tools.
@@ -439,7 +517,7 @@ export type Agent = Message<"turnwright.agent.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 10);
+  messageDesc(file_turnwright_agent_v1_agent_service, 12);
 
 /**
  * Turns of stored conversations: a user's message in, an agent's answer out.
@@ -487,6 +565,17 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ApproveConversationRequestSchema;
     output: typeof ApproveConversationResponseSchema;
+  },
+  /**
+   * Decide on one tool call. The first decision holds; when it was the last one that the run waited for, the run goes on and its answer is waited
+   * for.
+   *
+   * @generated from rpc turnwright.agent.v1.AgentService.DecideApproval
+   */
+  decideApproval: {
+    methodKind: "unary";
+    input: typeof DecideApprovalRequestSchema;
+    output: typeof DecideApprovalResponseSchema;
   },
   /**
    * List the agents that a turn can be given to.

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation_service.proto.
  */
 export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZTKDBwoTQ29udmVyc2F0aW9uU2VydmljZRLBAQoRTGlzdENvbnZlcnNhdGlvbnMSNC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0Q29udmVyc2F0aW9uc1JlcXVlc3QaNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlIj+QAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAoLT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMS9gEKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSJ6kAIBqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcoLT5JMCJRIjL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0SzQEKDExpc3RNZXNzYWdlcxIvLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1JlcXVlc3QaMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0TWVzc2FnZXNSZXNwb25zZSJakAIBqrsYGxIKTElTVF9FUlJPUkINY29udmVyc2F0aW9uc7C7GAKC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEt4BChJEZWxldGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVzcG9uc2UiWZACAqq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAKC0+STAiUqIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface]);
+  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKQAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSNQoGc3RhdHVzGAEgASgJQiW6SCLYAQFyHVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwykAoKE0NvbnZlcnNhdGlvblNlcnZpY2USwQEKEUxpc3RDb252ZXJzYXRpb25zEjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSI/kAIBqrsYGxIKTElTVF9FUlJPUkINY29udmVyc2F0aW9uc7C7GAKC0+STAhMSES92MS9jb252ZXJzYXRpb25zEvYBCg9HZXRDb252ZXJzYXRpb24SMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0Q29udmVyc2F0aW9uUmVzcG9uc2UiepACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3KC0+STAiUSIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9Es0BCgxMaXN0TWVzc2FnZXMSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UiWpACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCgtPkkwIuEiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxLeAQoSRGVsZXRlQ29udmVyc2F0aW9uEjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBo2LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlIlmQAgKquxgjEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCgtPkkwIlKiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRKtAQoNTGlzdEFwcHJvdmFscxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlIjeQAgGquxgXEgpMSVNUX0VSUk9SQglhcHByb3ZhbHOwuxgCgtPkkwIPEg0vdjEvYXBwcm92YWxzEtoBCgtHZXRBcHByb3ZhbBIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UiapACAaq7GBsSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ygtPkkwIdEhsvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface]);
 
 /**
  * Which page to list.
@@ -237,6 +237,111 @@ export const DeleteConversationResponseSchema: GenMessage<DeleteConversationResp
   messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
 
 /**
+ * Which page to list.
+ *
+ * @generated from message turnwright.conversation.v1.ListApprovalsRequest
+ */
+export type ListApprovalsRequest = Message<"turnwright.conversation.v1.ListApprovalsRequest"> & {
+  /**
+   * `pending`, `approved` or `rejected`; unset: pending ones.
+   *
+   * @generated from field: string status = 1;
+   */
+  status: string;
+
+  /**
+   * Approvals on the page, 1 to 100; unset: 50.
+   *
+   * @generated from field: optional int32 limit = 2;
+   */
+  limit?: number | undefined;
+
+  /**
+   * `next_cursor` of the page before.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListApprovalsRequest.
+ * Use `create(ListApprovalsRequestSchema)` to create a new message.
+ */
+export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 8);
+
+/**
+ * A page of approvals.
+ *
+ * @generated from message turnwright.conversation.v1.ListApprovalsResponse
+ */
+export type ListApprovalsResponse = Message<"turnwright.conversation.v1.ListApprovalsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.Approval approvals = 1;
+   */
+  approvals: Approval[];
+
+  /**
+   * Cursor of the next page; empty on the last.
+   *
+   * @generated from field: string next_cursor = 2;
+   */
+  nextCursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListApprovalsResponse.
+ * Use `create(ListApprovalsResponseSchema)` to create a new message.
+ */
+export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 9);
+
+/**
+ * The approval to get.
+ *
+ * @generated from message turnwright.conversation.v1.GetApprovalRequest
+ */
+export type GetApprovalRequest = Message<"turnwright.conversation.v1.GetApprovalRequest"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetApprovalRequest.
+ * Use `create(GetApprovalRequestSchema)` to create a new message.
+ */
+export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 10);
+
+/**
+ * An approval.
+ *
+ * @generated from message turnwright.conversation.v1.GetApprovalResponse
+ */
+export type GetApprovalResponse = Message<"turnwright.conversation.v1.GetApprovalResponse"> & {
+  /**
+   * The call and what became of it.
+   *
+   * @generated from field: turnwright.conversation.v1.Approval approval = 1;
+   */
+  approval?: Approval | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetApprovalResponse.
+ * Use `create(GetApprovalResponseSchema)` to create a new message.
+ */
+export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
+
+/**
  * The record of conversations, for their owners.
  *
  * @generated from service turnwright.conversation.v1.ConversationService
@@ -281,6 +386,26 @@ export const ConversationService: GenService<{
     methodKind: "unary";
     input: typeof DeleteConversationRequestSchema;
     output: typeof DeleteConversationResponseSchema;
+  },
+  /**
+   * List the tool calls that wait, or waited, for the caller's decision, newest first.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.ListApprovals
+   */
+  listApprovals: {
+    methodKind: "unary";
+    input: typeof ListApprovalsRequestSchema;
+    output: typeof ListApprovalsResponseSchema;
+  },
+  /**
+   * Get a tool call that waits, or waited, for the caller's decision.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.GetApproval
+   */
+  getApproval: {
+    methodKind: "unary";
+    input: typeof GetApprovalRequestSchema;
+    output: typeof GetApprovalResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_turnwright_conversation_v1_conversation_service, 0);

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/tool/v1/execution_service.proto.
  */
 export const file_turnwright_tool_v1_execution_service: GenFile = /*@__PURE__*/
-  fileDesc("Cip0dXJud3JpZ2h0L3Rvb2wvdjEvZXhlY3V0aW9uX3NlcnZpY2UucHJvdG8SEnR1cm53cmlnaHQudG9vbC52MSIWChREZXNjcmliZVRvb2xzUmVxdWVzdCJEChVEZXNjcmliZVRvb2xzUmVzcG9uc2USKwoFdG9vbHMYASADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbFNwZWMiaAoNRXhlY3V0aW9uQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEYyAESEQoJYXJndW1lbnRzGAMgASgJEg0KBWdyYW50GAQgASgJIscBChNFeGVjdXRlQ2FsbHNSZXF1ZXN0EhsKBnJ1bl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoPY29udmVyc2F0aW9uX2lkGAIgASgJQgu6SAjYAQFyA7ABARINCgVlcG9jaBgDIAEoBRI9CgVjYWxscxgEIAMoCzIhLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25DYWxsQgu6SAiSAQUIARCAARIfCgptZXNzYWdlX2lkGAUgASgJQgu6SAjYAQFyA7ABASKLAQoPRXhlY3V0aW9uUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSMwoGc3RhdHVzGAIgASgOMiMudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGlvblN0YXR1cxIOCgZvdXRwdXQYAyABKAkSDQoFZXJyb3IYBCABKAkSEwoLZHVyYXRpb25fbXMYBSABKAUiTAoURXhlY3V0ZUNhbGxzUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25SZXN1bHQymwIKEEV4ZWN1dGlvblNlcnZpY2USgwEKDURlc2NyaWJlVG9vbHMSKC50dXJud3JpZ2h0LnRvb2wudjEuRGVzY3JpYmVUb29sc1JlcXVlc3QaKS50dXJud3JpZ2h0LnRvb2wudjEuRGVzY3JpYmVUb29sc1Jlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKAAQoMRXhlY3V0ZUNhbGxzEicudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGVDYWxsc1JlcXVlc3QaKC50dXJud3JpZ2h0LnRvb2wudjEuRXhlY3V0ZUNhbGxzUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_tool_v1_tool]);
+  fileDesc("Cip0dXJud3JpZ2h0L3Rvb2wvdjEvZXhlY3V0aW9uX3NlcnZpY2UucHJvdG8SEnR1cm53cmlnaHQudG9vbC52MSIWChREZXNjcmliZVRvb2xzUmVxdWVzdCJEChVEZXNjcmliZVRvb2xzUmVzcG9uc2USKwoFdG9vbHMYASADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbFNwZWMiaAoNRXhlY3V0aW9uQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEYyAESEQoJYXJndW1lbnRzGAMgASgJEg0KBWdyYW50GAQgASgJIscBChNFeGVjdXRlQ2FsbHNSZXF1ZXN0EhsKBnJ1bl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoPY29udmVyc2F0aW9uX2lkGAIgASgJQgu6SAjYAQFyA7ABARINCgVlcG9jaBgDIAEoBRI9CgVjYWxscxgEIAMoCzIhLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25DYWxsQgu6SAiSAQUIARCAARIfCgptZXNzYWdlX2lkGAUgASgJQgu6SAjYAQFyA7ABASKLAQoPRXhlY3V0aW9uUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSMwoGc3RhdHVzGAIgASgOMiMudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGlvblN0YXR1cxIOCgZvdXRwdXQYAyABKAkSDQoFZXJyb3IYBCABKAkSEwoLZHVyYXRpb25fbXMYBSABKAUiTAoURXhlY3V0ZUNhbGxzUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25SZXN1bHQiPwoQQ2hlY2tDYWxsUmVxdWVzdBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGMgBEhEKCWFyZ3VtZW50cxgCIAEoCSITChFDaGVja0NhbGxSZXNwb25zZTKUAwoQRXhlY3V0aW9uU2VydmljZRKDAQoNRGVzY3JpYmVUb29scxIoLnR1cm53cmlnaHQudG9vbC52MS5EZXNjcmliZVRvb2xzUmVxdWVzdBopLnR1cm53cmlnaHQudG9vbC52MS5EZXNjcmliZVRvb2xzUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoABCgxFeGVjdXRlQ2FsbHMSJy50dXJud3JpZ2h0LnRvb2wudjEuRXhlY3V0ZUNhbGxzUmVxdWVzdBooLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRlQ2FsbHNSZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISdwoJQ2hlY2tDYWxsEiQudHVybndyaWdodC50b29sLnYxLkNoZWNrQ2FsbFJlcXVlc3QaJS50dXJud3JpZ2h0LnRvb2wudjEuQ2hlY2tDYWxsUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_tool_v1_tool]);
 
 /**
  * No fields.
@@ -214,6 +214,49 @@ export const ExecuteCallsResponseSchema: GenMessage<ExecuteCallsResponse> = /*@_
   messageDesc(file_turnwright_tool_v1_execution_service, 5);
 
 /**
+ * The call to check.
+ *
+ * @generated from message turnwright.tool.v1.CheckCallRequest
+ */
+export type CheckCallRequest = Message<"turnwright.tool.v1.CheckCallRequest"> & {
+  /**
+   * Name of the tool.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Arguments as JSON text.
+   *
+   * @generated from field: string arguments = 2;
+   */
+  arguments: string;
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CheckCallRequest.
+ * Use `create(CheckCallRequestSchema)` to create a new message.
+ */
+export const CheckCallRequestSchema: GenMessage<CheckCallRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 6);
+
+/**
+ * Empty: the arguments fit.
+ *
+ * @generated from message turnwright.tool.v1.CheckCallResponse
+ */
+export type CheckCallResponse = Message<"turnwright.tool.v1.CheckCallResponse"> & {
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CheckCallResponse.
+ * Use `create(CheckCallResponseSchema)` to create a new message.
+ */
+export const CheckCallResponseSchema: GenMessage<CheckCallResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 7);
+
+/**
  * Tool calls of agent runs, recorded in the ledger.
  *
  * @generated from service turnwright.tool.v1.ExecutionService
@@ -239,6 +282,17 @@ export const ExecutionService: GenService<{
     methodKind: "unary";
     input: typeof ExecuteCallsRequestSchema;
     output: typeof ExecuteCallsResponseSchema;
+  },
+  /**
+   * Check the arguments of a call against its tool's schema, without running anything. Throws INVALID_TOOL_ARGUMENTS, UNKNOWN_TOOL,
+   * TOOL_NOT_ALLOWED.
+   *
+   * @generated from rpc turnwright.tool.v1.ExecutionService.CheckCall
+   */
+  checkCall: {
+    methodKind: "unary";
+    input: typeof CheckCallRequestSchema;
+    output: typeof CheckCallResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_turnwright_tool_v1_execution_service, 0);
