@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type System, startSystem } from "./system.ts";
 
 let dataDir: string;

@@ -38,8 +38,8 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s7: [["services/tool-executor/security/ssrf.ts"]],
   s8: [["services/tool-executor/security/calculator.ts", ...count(1_000_000)]],
   s9: [
-    ["tests/security/long/fuzz-authorization.ts", ...count(10_000)],
-    suite("gateway/src/protocols.test.ts", "gateway/src/server.test.ts"),
+    ["tests/security/fuzz-authorization.ts", ...count(10_000)],
+    suite("tests/security/input-limits.test.ts", "gateway/src/protocols.test.ts"),
   ],
   s10: [suite("tests/security/secrets.test.ts")],
   s11: [suite("tests/packaging/supply.test.ts")],
