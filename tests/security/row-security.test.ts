@@ -70,6 +70,7 @@ const shared = new Set([
   "auth.users",
   "conversation.audit_head",
   "conversation.audit_log",
+  "conversation.workers",
 ]);
 
 async function tables(): Promise<{ schema: MigratedService; name: string; secured: boolean; forced: boolean }[]> {

@@ -17,6 +17,7 @@ import { agentHandlers, completionHandlers } from "./service.ts";
 import { createModelMeter } from "./spending/model-meter.ts";
 import { UsageRecorder } from "./spending/usage-recorder.ts";
 import { createToolCatalogue } from "./tool-catalogue.ts";
+import { startWorker } from "./worker.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
 
@@ -42,6 +43,8 @@ export async function createAgentOrchestrator(deps: {
   const shared = {
     ...deps,
     liveRuns,
+    workerId: crypto.randomUUID(),
+    driving: new Set<string>(),
     model,
     meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
@@ -50,10 +53,12 @@ export async function createAgentOrchestrator(deps: {
     maxIterations: config.AGENT_MAX_ITERATIONS,
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   };
+  const stopWorker = startWorker(shared);
   return {
     mounts: [mount(AgentService, agentHandlers(shared)), mount(CompletionService, completionHandlers(shared))],
     async ready() {},
     async close() {
+      await stopWorker();
       await stopWatching();
       await recorder.close();
       await model.close();

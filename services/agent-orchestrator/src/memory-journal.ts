@@ -12,6 +12,7 @@ import {
   type DecidedCall,
   DecidedCallSchema,
   type Run,
+  type RunContext,
   RunSchema,
   RunStatus,
   RunStatusSchema,
@@ -29,6 +30,8 @@ export interface MemoryJournal {
   readonly commits: CommitRunRequest[];
   readonly approvals: Approval[];
   run: Run | undefined;
+  /** What the next beat hands to its worker. */
+  readonly abandoned: RunContext[];
   /** Called before a run is opened. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
@@ -58,6 +61,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     commits: [],
     approvals: [],
     run: undefined,
+    abandoned: [],
     beforeBegin: () => {},
     beforeCommit: () => {},
     decorate: (decision) => decision,
@@ -86,6 +90,11 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         if (journal.run !== undefined) journal.run = { ...journal.run, status: request.status, state: request.state };
         for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
         return { messages };
+      },
+      beat: () => ({ claimed: journal.abandoned.splice(0) }),
+      async abandonRun(request) {
+        log.push(`abandon ${request.error}`);
+        return {};
       },
       async decideApprovals(request) {
         log.push("decide");

@@ -151,7 +151,8 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
         mintInternalToken: ({ userId, tokenId }: { userId: string; tokenId: string }) => {
           log.push("mint");
           minted.push({ userId, tokenId });
-          return { internalToken: mint() };
+          const identityOfRun = create(IdentitySchema, { ...testUser, ...identity });
+          return { internalToken: mint(), identity: identityOfRun };
         },
         listRevocations: () => ({ revocations: revoked.map((tokenId, i) => ({ id: BigInt(i), tokenId })) }),
       } as never),

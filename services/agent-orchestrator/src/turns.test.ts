@@ -1,6 +1,8 @@
+import { create as createMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { StreamTurnResponse } from "@turnwright/contract/agent/v1/agent_service";
-import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { ScriptedReply } from "@turnwright/testing/scripted-model";
@@ -550,5 +552,74 @@ describe("a credential that ends", () => {
       return { status: ExecutionStatus.SUCCESS, output: call.name } as never;
     });
     await expect(create()).resolves.toMatchObject({ response: "42" });
+  });
+});
+
+describe("a run whose worker is gone", () => {
+  const abandoned = (node: string, state: object, messages: readonly MessageInitShape<typeof MessageSchema>[]) => {
+    const { journal } = mesh;
+    journal.conversation.agentType = "coder";
+    journal.run = createMessage(RunSchema, {
+      id: crypto.randomUUID(),
+      conversationId: journal.conversation.id,
+      ...testUser,
+      epoch: 2,
+      node,
+    });
+    journal.run.state = JSON.stringify(state);
+    journal.abandoned.push(
+      createMessage(RunContextSchema, {
+        run: journal.run,
+        conversation: journal.conversation,
+        messages: messages.map((message) => createMessage(MessageSchema, message)),
+      }),
+    );
+    return journal.run.id;
+  };
+  const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
+
+  it("goes on from the user's message, by a token that is minted for it, with the agent of its conversation", async () => {
+    mesh.model.reply({ text: "Here I am." });
+    const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    const commit = await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(commit).toMatchObject({ runId, epoch: 2, agent: "coder", messages: [{ content: "Here I am." }] });
+    expect(mesh.minted).toEqual([testUser]);
+    expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
+  });
+
+  it("goes on in the middle of a round: what is answered is not asked for again", async () => {
+    mesh.model.reply({ text: "Done." });
+    const messageId = crypto.randomUUID();
+    const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
+    abandoned("act", { ...fresh, agent: "coder", model: "gpt-test", iteration: 1, messageId }, [
+      { id: crypto.randomUUID(), role: "user", content: "Two sums" },
+      { id: messageId, role: "assistant", toolCalls: [call("a"), call("b")] },
+      { id: crypto.randomUUID(), role: "tool", name: "calculator", toolCallId: "a", content: "1" },
+    ]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(mesh.executed.map((request) => request.calls.map((one) => one.callId))).toEqual([["b"]]);
+    expect(mesh.executed[0]?.epoch).toBe(2);
+  });
+
+  it("ends when the credential that it acted with has ended", async () => {
+    mesh.onMint(() => {
+      throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+    });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The credential that the run acted with has ended.");
+    expect(mesh.model.requests).toHaveLength(0);
+  });
+
+  it("is tried again while auth does not answer", async () => {
+    let asked = 0;
+    mesh.onMint(() => {
+      asked += 1;
+      if (asked < 3) throw fail(ErrorReason.UNAVAILABLE, "away");
+      return "token-1";
+    });
+    mesh.model.reply({ text: "Here I am." });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(asked).toBe(3);
   });
 });

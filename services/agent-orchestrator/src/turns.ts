@@ -7,7 +7,7 @@ import type { DecideApprovalsRequestSchema } from "@turnwright/contract/conversa
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
-import { allows, requireIdentity } from "@turnwright/platform/identity";
+import { allows, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
@@ -22,6 +22,10 @@ import { noUsage } from "./model/chunk.ts";
 export interface TurnDeps extends GraphDeps {
   readonly tokens: Client<typeof TokenService>;
   readonly liveRuns: LiveRuns;
+  /** UUID of this process, under which it claims runs. */
+  readonly workerId: string;
+  /** The runs that this process drives. */
+  readonly driving: Set<string>;
   /** How long a turn may take, in milliseconds. */
   readonly runTimeoutMs: number;
   readonly logger: Logger;
@@ -72,14 +76,23 @@ function detached(ctx: HandlerContext): CallOptions {
   return forward(ctx, { signal: never, timeoutMs: 15_000 });
 }
 
+/** On whose behalf a run goes on. */
+interface Behalf {
+  readonly identity: Identity;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+function behalfOf(ctx: HandlerContext): Behalf {
+  return { identity: requireIdentity(ctx), headers: forward(ctx).headers as Record<string, string> };
+}
+
 /** Drives a claimed run in the background of the call that claimed it, within the run's own time. */
 function launch(
   deps: TurnDeps,
-  ctx: HandlerContext,
+  { identity, headers }: Behalf,
   claimed: RunContext,
   start: { node: NodeName; state: TurnState; emit: (event: TurnEvent) => void },
 ): StartedTurn {
-  const identity = requireIdentity(ctx);
   const { run } = claimed;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
   const controller = new AbortController();
@@ -101,13 +114,15 @@ function launch(
     costUsd: 0,
     totalUsage: noUsage,
     signal: controller.signal,
-    options: runCredentials(ctx, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),
+    options: runCredentials(headers, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),
     emit: start.emit,
   };
   const forget = deps.liveRuns.add(identity.tokenId, controller);
+  deps.driving.add(run.id);
   const outcome = drive(deps, turn, start.node).finally(() => {
     clearTimeout(timer);
     forget();
+    deps.driving.delete(run.id);
   });
   // Nobody may be waiting for it any more.
   outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "turn failed"));
@@ -126,6 +141,8 @@ export async function startTurn(
   const routed = agentNamed(routeMessage(message.message));
   // What the token may not use is refused before anything is stored. The agent of a conversation is known only after; the graph looks again.
   modelFor(deps, identity, message.model, chosen ?? routed);
+  // What the choice rests on is stored with the message: another worker must come to the same one.
+  const asked: TurnState = { ...freshState, agent: chosen?.name ?? "", model: message.model };
   const { context } = await deps.journal.beginRun(
     {
       runId: uuidv7(),
@@ -134,19 +151,40 @@ export async function startTurn(
       agentType: message.conversationId === "" ? message.agentType : "",
       graphVersion,
       deadlineSeconds: Math.ceil(deps.runTimeoutMs / 1000),
+      state: JSON.stringify(asked),
+      workerId: deps.workerId,
     },
     detached(ctx),
   );
   if (context === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
-  const agent = chosen ?? findAgent(context.conversation?.agentType ?? "") ?? routed;
-  const state: TurnState = {
-    agent: agent.name,
-    model: message.model || agent.model || deps.defaultModel,
-    iteration: 0,
-    messageId: "",
-    waiting: [],
+  const state = settledState(deps, asked, context);
+  return launch(deps, behalfOf(ctx), context, { node: "think", state, emit });
+}
+
+const freshState: TurnState = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
+
+/** The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the user's message. */
+function settledState(deps: TurnDeps, state: TurnState, context: RunContext): TurnState {
+  const said = context.messages.findLast((message) => message.role === "user");
+  const agent =
+    findAgent(state.agent) ?? findAgent(context.conversation?.agentType ?? "") ?? agentNamed(routeMessage(said?.content ?? ""));
+  return { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel };
+}
+
+/** Goes on with a run whose worker is gone, on behalf of its owner. Throws what minting a token throws: the credential may have ended. */
+export async function recoverTurn(deps: TurnDeps, context: RunContext): Promise<StartedTurn> {
+  const { run } = context;
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
+  const { userId, tokenId } = run;
+  const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, { timeoutMs: 5_000 });
+  if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
+  const stored = run.state === "" ? freshState : (JSON.parse(run.state) as TurnState);
+  const start = {
+    node: run.node === "act" ? ("act" as const) : ("think" as const),
+    state: settledState(deps, stored, context),
+    emit: () => {},
   };
-  return launch(deps, ctx, context, { node: "think", state, emit });
+  return launch(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, start);
 }
 
 /** Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. */
@@ -155,8 +193,9 @@ export async function decide(
   ctx: HandlerContext,
   decision: Omit<MessageInitShape<typeof DecideApprovalsRequestSchema>, "$typeName"> & { conversationId: string },
 ): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | undefined }> {
-  const { conversation, context } = await deps.journal.decideApprovals(decision, detached(ctx));
+  const { workerId } = deps;
+  const { conversation, context } = await deps.journal.decideApprovals({ ...decision, workerId }, detached(ctx));
   if (context?.run === undefined) return { conversation, turn: undefined };
   const state = JSON.parse(context.run.state) as TurnState;
-  return { conversation, turn: launch(deps, ctx, context, { node: "act", state, emit: () => {} }) };
+  return { conversation, turn: launch(deps, behalfOf(ctx), context, { node: "act", state, emit: () => {} }) };
 }

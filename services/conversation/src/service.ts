@@ -17,6 +17,7 @@ import { type DecidedApproval, decideApprovals, getApproval, listApprovals } fro
 import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
+import { abandonRun, beat } from "./store/workers.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
@@ -72,7 +73,8 @@ export function journalHandlers({
       if (request.message.includes("\0")) {
         throw fail(ErrorReason.INVALID_REQUEST, "message: must not have NUL characters", { param: "message" });
       }
-      const { context, superseded } = await beginRun(pool, { request, userId, tokenId, owner: callerOf(ctx) });
+      const owner = request.workerId || callerOf(ctx);
+      const { context, superseded } = await beginRun(pool, { request, userId, tokenId, owner });
       if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
       return { context };
     },
@@ -81,7 +83,7 @@ export function journalHandlers({
       checkCommit(request);
       return { messages: await commitRun(pool, userId, request) };
     },
-    async decideApprovals({ conversationId, approved, reason, calls, contextLimit }, ctx) {
+    async decideApprovals({ conversationId, approved, reason, calls, contextLimit, workerId }, ctx) {
       const { userId, role } = requireIdentity(ctx);
       if (role === Role.AGENT)
         throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot decide on approvals.");
@@ -89,12 +91,21 @@ export function journalHandlers({
         throw fail(ErrorReason.INVALID_REQUEST, "approved: needed unless single calls are decided", { param: "approved" });
       }
       const decisions = { calls, approved, reason };
-      const owner = callerOf(ctx);
+      const owner = workerId || callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const settlement = await decideApprovals(users, { conversationId, userId, owner, contextLimit, decisions, audit });
       const { conversation, context } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
+    },
+    async beat({ workerId, claimLimit, graphVersion, driving }) {
+      const recovered = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
+      for (const { context, calls } of recovered) context.decisions = await withGrants(meshSecret, calls);
+      return { claimed: recovered.map(({ context }) => context) };
+    },
+    async abandonRun({ runId, epoch, error }) {
+      await abandonRun(pool, { id: runId, epoch, error });
+      return {};
     },
   };
 }

@@ -1,8 +1,7 @@
-import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
+import type { CallOptions, Client } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { forward } from "@turnwright/platform/forward";
 import { internalTokenHeader } from "@turnwright/platform/identity";
 
 // The gateway hands on tokens that hold for a minute at least; a run may take longer.
@@ -16,13 +15,13 @@ const passing: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, Erro
  * was revoked cannot be renewed, which ends the run.
  */
 export function runCredentials(
-  ctx: HandlerContext,
+  /** Headers of the call that began the run, or of a token that was minted for it. */
+  headers: Readonly<Record<string, string>>,
   identity: Identity,
   run: { tokens: Client<typeof TokenService>; signal: AbortSignal; timeoutMs: number },
 ): () => Promise<CallOptions> {
-  const { headers } = forward(ctx);
   const options: CallOptions & { headers: Record<string, string> } = {
-    headers: headers as Record<string, string>,
+    headers: { ...headers },
     signal: run.signal,
     timeoutMs: run.timeoutMs,
   };

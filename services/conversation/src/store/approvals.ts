@@ -147,19 +147,24 @@ function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]):
   return round.flatMap((row) => {
     const decision = byId.get(row.id);
     if (decision === undefined && row.status === "pending") return [];
-    const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
-    const edited = (decision === undefined ? row.edited_arguments : decision.editedArguments) ?? "";
-    return {
-      decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason, arguments: edited }),
-      claims: {
-        runId: row.run_id,
-        callId: row.call_id,
-        tool: row.tool_name,
-        toolVersion: row.tool_version,
-        argumentsHash: hashArguments(edited || row.arguments),
-      },
-    };
+    return settledCallOf(row, decision);
   });
+}
+
+/** A decided call as its run goes on with it: by the decision that is being made, else by the one that stands in its row. */
+export function settledCallOf(row: ApprovalRow, decision?: Decision): SettledCall {
+  const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
+  const edited = (decision === undefined ? row.edited_arguments : decision.editedArguments) ?? "";
+  return {
+    decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason, arguments: edited }),
+    claims: {
+      runId: row.run_id,
+      callId: row.call_id,
+      tool: row.tool_name,
+      toolVersion: row.tool_version,
+      argumentsHash: hashArguments(edited || row.arguments),
+    },
+  };
 }
 
 async function claim(

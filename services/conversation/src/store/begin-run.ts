@@ -43,8 +43,9 @@ with opened as (
 ), said as (
   insert into messages (conversation_id, id, sequence_number, role, content) values ($1, $5, 1, 'user', $6)
 ), started as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at)
-  values ($7, $1, $2, $8, 'running', 1, $9, $10, $11::integer, now() + $11::integer * interval '1 second')
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
+    state)
+  values ($7, $1, $2, $8, 'running', 1, $9, $10, $11::integer, now() + $11::integer * interval '1 second', $12::json)
 )
 select row_to_json(opened) as conversation, null as live, true as known, null as messages, now() as at from opened`;
 
@@ -80,8 +81,9 @@ with live as (
   insert into messages (conversation_id, id, sequence_number, role, content)
   select id, $3, message_count, 'user', $4 from opened
 ), started as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at)
-  select $5, id, user_id, $6, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second' from opened
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
+    state)
+  select $5, id, user_id, $6, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json from opened
 )
 select row_to_json(opened) as conversation, live.status as live, now() as at,
   opened.id is not null
@@ -157,17 +159,18 @@ async function open(pool: pg.Pool, opening: Opening, messageId: string, limit: n
   const deadlineSeconds = request.deadlineSeconds || defaultDeadlineSeconds;
   const { runId, conversationId, message, agentType, graphVersion } = request;
   const begin = [messageId, message, runId];
+  const state = request.state || null;
   const query =
     conversationId === ""
       ? {
           name: "run-begin-new",
           text: createSql,
-          values: [uuidv7(), userId, titleOf(message), agentType, ...begin, tokenId, owner, graphVersion, deadlineSeconds],
+          values: [uuidv7(), userId, titleOf(message), agentType, ...begin, tokenId, owner, graphVersion, deadlineSeconds, state],
         }
       : {
           name: "run-begin",
           text: continueSql,
-          values: [conversationId, userId, ...begin, tokenId, owner, graphVersion, deadlineSeconds, limit],
+          values: [conversationId, userId, ...begin, tokenId, owner, graphVersion, deadlineSeconds, limit, state],
         };
   try {
     const { rows } = await pool.query<OpenedRow>(query);

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/journal_service.proto.
  */
 export const file_turnwright_conversation_v1_journal_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIukBCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAAiSwoQQmVnaW5SdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dCLCAwoQQ29tbWl0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEkEKBnN0YXR1cxgDIAEoDjIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1blN0YXR1c0IKukgHggEEEAEgABIMCgRub2RlGAQgASgJEg0KBXN0YXRlGAUgASgJEjUKCG1lc3NhZ2VzGAYgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI0CgZldmVudHMYByADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5FdmVudBI3CglhcHByb3ZhbHMYCCADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIwCgV1c2FnZRgJIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEgwKBGNvc3QYCiABKAESEgoKdG9vbF9jYWxscxgLIAEoBRINCgVlcnJvchgMIAEoCRINCgVtb2RlbBgNIAEoCRINCgVhZ2VudBgOIAEoCSJKChFDb21taXRSdW5SZXNwb25zZRI1CghtZXNzYWdlcxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2Ui4AEKFkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIVCghhcHByb3ZlZBgCIAEoCEgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SQgoFY2FsbHMYBCADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsRGVjaXNpb25CCbpIBpIBAxCAARIhCg1jb250ZXh0X2xpbWl0GAUgASgFQgq6SAcaBRjoBygAQgsKCV9hcHByb3ZlZCJ1CgxDYWxsRGVjaXNpb24SGwoHY2FsbF9pZBgBIAEoCUIKukgHcgUQARjIARIQCghhcHByb3ZlZBgCIAEoCBIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPEhwKCWFyZ3VtZW50cxgEIAEoCUIJukgGcgQogIBAIpIBChdEZWNpZGVBcHByb3ZhbHNSZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNwoHY29udGV4dBgCIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQytAMKDkpvdXJuYWxTZXJ2aWNlEoEBCghCZWdpblJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg9EZWNpZGVBcHByb3ZhbHMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
+  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIpgCCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABASJLChBCZWdpblJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IsIDChBDb21taXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESDQoFZXBvY2gYAiABKAUSQQoGc3RhdHVzGAMgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzQgq6SAeCAQQQASAAEgwKBG5vZGUYBCABKAkSDQoFc3RhdGUYBSABKAkSNQoIbWVzc2FnZXMYBiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEjQKBmV2ZW50cxgHIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkV2ZW50EjcKCWFwcHJvdmFscxgIIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEjAKBXVzYWdlGAkgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDAoEY29zdBgKIAEoARISCgp0b29sX2NhbGxzGAsgASgFEg0KBWVycm9yGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWFnZW50GA4gASgJIkoKEUNvbW1pdFJ1blJlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZSKAAgoWRGVjaWRlQXBwcm92YWxzUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhUKCGFwcHJvdmVkGAIgASgISACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxJCCgVjYWxscxgEIAMoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxEZWNpc2lvbkIJukgGkgEDEIABEiEKDWNvbnRleHRfbGltaXQYBSABKAVCCrpIBxoFGOgHKAASHgoJd29ya2VyX2lkGAYgASgJQgu6SAjYAQFyA7ABAUILCglfYXBwcm92ZWQidQoMQ2FsbERlY2lzaW9uEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESEAoIYXBwcm92ZWQYAiABKAgSGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxIcCglhcmd1bWVudHMYBCABKAlCCbpIBnIEKICAQCKSAQoXRGVjaWRlQXBwcm92YWxzUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjcKB2NvbnRleHQYAiABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IoUBCgtCZWF0UmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlCCLpIBXIDsAEBEh4KC2NsYWltX2xpbWl0GAIgASgFQgm6SAYaBBhkKAASFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIiCgdkcml2aW5nGAQgAygJQhG6SA6SAQsQoI0GIgVyA7ABASJHCgxCZWF0UmVzcG9uc2USNwoHY2xhaW1lZBgBIAMoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQiVwoRQWJhbmRvblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARINCgVlcG9jaBgCIAEoBRIZCgVlcnJvchgDIAEoCUIKukgHcgUQARjQDyIUChJBYmFuZG9uUnVuUmVzcG9uc2UyuAUKDkpvdXJuYWxTZXJ2aWNlEoEBCghCZWdpblJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg9EZWNpZGVBcHByb3ZhbHMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEnUKBEJlYXQSJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVxdWVzdBooLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlYXRSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISigEKCkFiYW5kb25SdW4SLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVxdWVzdBouLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFiYW5kb25SdW5SZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
 
 /**
  * The turn to open.
@@ -72,6 +72,20 @@ export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunReques
    * @generated from field: int32 deadline_seconds = 7;
    */
   deadlineSeconds: number;
+
+  /**
+   * The driver's state as JSON text, for who goes on with the run when this worker is gone before its first commit.
+   *
+   * @generated from field: string state = 8;
+   */
+  state: string;
+
+  /**
+   * UUID of the process that drives the run and says with `Beat` that it is alive.
+   *
+   * @generated from field: string worker_id = 9;
+   */
+  workerId: string;
 };
 
 /**
@@ -275,6 +289,13 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
    * @generated from field: int32 context_limit = 5;
    */
   contextLimit: number;
+
+  /**
+   * UUID of the process that drives the run from now on.
+   *
+   * @generated from field: string worker_id = 6;
+   */
+  workerId: string;
 };
 
 /**
@@ -355,6 +376,119 @@ export const DecideApprovalsResponseSchema: GenMessage<DecideApprovalsResponse> 
   messageDesc(file_turnwright_conversation_v1_journal_service, 6);
 
 /**
+ * A sign of life.
+ *
+ * @generated from message turnwright.conversation.v1.BeatRequest
+ */
+export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
+  /**
+   * UUID of the process.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * How many runs of dead workers to claim at most; 0: none, as a process says that is ending.
+   *
+   * @generated from field: int32 claim_limit = 2;
+   */
+  claimLimit: number;
+
+  /**
+   * The newest version of the graph that the process can drive.
+   *
+   * @generated from field: int32 graph_version = 3;
+   */
+  graphVersion: number;
+
+  /**
+   * UUIDs of the runs that the process drives. Others that stand under its name are claimed as well: an answer of ours was lost.
+   *
+   * @generated from field: repeated string driving = 4;
+   */
+  driving: string[];
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.BeatRequest.
+ * Use `create(BeatRequestSchema)` to create a new message.
+ */
+export const BeatRequestSchema: GenMessage<BeatRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 7);
+
+/**
+ * Runs that are this worker's now.
+ *
+ * @generated from message turnwright.conversation.v1.BeatResponse
+ */
+export type BeatResponse = Message<"turnwright.conversation.v1.BeatResponse"> & {
+  /**
+   * Each with its context and the decisions that were made on its calls.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.RunContext claimed = 1;
+   */
+  claimed: RunContext[];
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.BeatResponse.
+ * Use `create(BeatResponseSchema)` to create a new message.
+ */
+export const BeatResponseSchema: GenMessage<BeatResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 8);
+
+/**
+ * The run to end.
+ *
+ * @generated from message turnwright.conversation.v1.AbandonRunRequest
+ */
+export type AbandonRunRequest = Message<"turnwright.conversation.v1.AbandonRunRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The epoch under which the caller owns it.
+   *
+   * @generated from field: int32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * Why.
+   *
+   * @generated from field: string error = 3;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.AbandonRunRequest.
+ * Use `create(AbandonRunRequestSchema)` to create a new message.
+ */
+export const AbandonRunRequestSchema: GenMessage<AbandonRunRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 9);
+
+/**
+ * Empty.
+ *
+ * @generated from message turnwright.conversation.v1.AbandonRunResponse
+ */
+export type AbandonRunResponse = Message<"turnwright.conversation.v1.AbandonRunResponse"> & {
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.AbandonRunResponse.
+ * Use `create(AbandonRunResponseSchema)` to create a new message.
+ */
+export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 10);
+
+/**
  * The journal of runs, for orchestrators. Every RPC is one commit; the owner is always the identity that travels with the call.
  *
  * @generated from service turnwright.conversation.v1.JournalService
@@ -390,6 +524,26 @@ export const JournalService: GenService<{
     methodKind: "unary";
     input: typeof DecideApprovalsRequestSchema;
     output: typeof DecideApprovalsResponseSchema;
+  },
+  /**
+   * Say that a worker is alive, and claim runs whose worker has not said so for three seconds. Acts for no user: runs of all users may come back.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.Beat
+   */
+  beat: {
+    methodKind: "unary";
+    input: typeof BeatRequestSchema;
+    output: typeof BeatResponseSchema;
+  },
+  /**
+   * End a claimed run that cannot go on because its owner's credential has ended. Fenced by the epoch.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.AbandonRun
+   */
+  abandonRun: {
+    methodKind: "unary";
+    input: typeof AbandonRunRequestSchema;
+    output: typeof AbandonRunResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_turnwright_conversation_v1_journal_service, 0);

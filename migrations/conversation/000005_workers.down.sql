@@ -1,0 +1,2 @@
+drop table conversation.workers;
+drop index conversation.runs_by_owner;

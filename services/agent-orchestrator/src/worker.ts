@@ -1,0 +1,70 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { RunContext } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { graphVersion } from "./graph/turn.ts";
+import { recoverTurn, type TurnDeps } from "./turns.ts";
+
+const beatMs = 1_000;
+/** Runs that are taken over at a time. */
+const claimLimit = 8;
+
+/**
+ * Says each second that this process is alive, by which its runs stay its own, and goes on with those of processes that are not. Gives the function that ends
+ * it; runs under way are not touched by that.
+ */
+export function startWorker(deps: TurnDeps): () => Promise<void> {
+  const { journal, logger, workerId, driving } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let isEnding = false;
+  let isSilent = false;
+
+  const takeOver = async (context: RunContext): Promise<void> => {
+    const { run } = context;
+    if (run === undefined) return;
+    // From now on, so that the next beat does not claim it again.
+    driving.add(run.id);
+    while (!isEnding) {
+      try {
+        await recoverTurn(deps, context);
+        logger.info({ run_id: run.id, epoch: run.epoch }, "run taken over from a worker that is gone");
+        return;
+      } catch (error) {
+        if (reasonOf(error) === ErrorReason.INVALID_TOKEN) {
+          const ended = "The credential that the run acted with has ended.";
+          await journal.abandonRun({ runId: run.id, epoch: run.epoch, error: ended }, { timeoutMs: 5_000 }).catch(() => {});
+          break;
+        }
+        logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
+        await delay(beatMs);
+      }
+    }
+    driving.delete(run.id);
+  };
+  const beat = async (): Promise<void> => {
+    const request = { workerId, claimLimit: isEnding ? 0 : claimLimit, graphVersion, driving: [...driving] };
+    const { claimed } = await journal.beat(request, { timeoutMs: 2_000 });
+    // Not waited for: the next sign of life must not be late.
+    for (const context of claimed) void takeOver(context);
+  };
+  const tick = (): void => {
+    beat()
+      .then(
+        () => {
+          isSilent = false;
+        },
+        (error: unknown) => {
+          if (!isSilent) logger.warn({ err: error }, "the journal did not take the worker's sign of life");
+          isSilent = true;
+        },
+      )
+      .finally(() => {
+        if (!isEnding) timer = setTimeout(tick, beatMs).unref();
+      });
+  };
+  timer = setTimeout(tick, 0).unref();
+
+  return async () => {
+    isEnding = true;
+    clearTimeout(timer);
+  };
+}

@@ -1,0 +1,130 @@
+import { randomUUID } from "node:crypto";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  meshSecret,
+  type Person,
+  reasonFor,
+  startConversation,
+  toolCall,
+} from "../conversation-fixture.ts";
+
+let fixture: ConversationFixture;
+let person: Person;
+beforeAll(async () => {
+  fixture = await startConversation();
+  person = fixture.person();
+});
+afterAll(() => fixture.stop());
+
+const beat = async (workerId: string, driving: string[] = [], claimLimit = 8) =>
+  (await person.journal.beat({ workerId, claimLimit, graphVersion: 9, driving })).claimed;
+
+/** As if so many seconds had gone by. */
+async function later(seconds: number): Promise<void> {
+  await fixture.pool.query("update workers set seen_at = seen_at - make_interval(secs => $1)", [seconds]);
+  await fixture.pool.query("update runs set updated_at = updated_at - make_interval(secs => $1)", [seconds]);
+}
+
+async function begun(workerId: string, message = "Hello") {
+  const context = await person.begin({ message, workerId, state: '{"agent":"coder"}' });
+  return { context, runId: context.run?.id ?? "" };
+}
+
+describe("runs", () => {
+  test("of a worker that is alive stay its own, however long they take", async () => {
+    const [worker, other] = [randomUUID(), randomUUID()];
+    await beat(worker);
+    const { runId } = await begun(worker);
+    await later(60);
+    await beat(worker, [runId]);
+    expect(await beat(other)).toEqual([]);
+  });
+
+  test("of a worker that is silent for three seconds go to one other, with state, context and a new epoch", async () => {
+    const [worker, ...others] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    await beat(worker);
+    const { context, runId } = await begun(worker, "Take me over");
+    await later(2);
+    expect((await beat(randomUUID())).map((one) => one.run?.id)).not.toContain(runId);
+    await later(2);
+    const claims = (await Promise.all(others.map((other) => beat(other)))).flat().filter((one) => one.run?.id === runId);
+    expect(claims).toHaveLength(1);
+    expect(claims[0]?.run).toMatchObject({
+      epoch: 2,
+      userId: person.userId,
+      tokenId: person.tokenId,
+      state: '{"agent":"coder"}',
+    });
+    expect(claims[0]?.messages.map(({ content }) => content)).toEqual(["Take me over"]);
+    // The one that was only slow has lost it.
+    const late = person.commit(context, { status: RunStatus.COMPLETED, node: "respond" });
+    expect(await reasonFor(late)).toBe(ErrorReason.STALE_EPOCH);
+  });
+
+  test("of a worker that has never been heard of, likewise", async () => {
+    const { runId } = await begun(randomUUID());
+    await later(4);
+    expect((await beat(randomUUID())).map((one) => one.run?.id)).toContain(runId);
+  });
+
+  test("whose begin a worker was not told of come back to it", async () => {
+    const worker = randomUUID();
+    await beat(worker);
+    const { runId } = await begun(worker);
+    expect((await beat(worker, [])).map((one) => one.run?.id)).not.toContain(runId);
+    await later(4);
+    expect((await beat(worker, [])).map((one) => one.run?.id)).toContain(runId);
+  });
+
+  test("that wait for a person, or are of a newer graph, are left alone", async () => {
+    const waiting = await person.begin({ message: "Send it", workerId: randomUUID() });
+    await person.park(waiting, ["c1"]);
+    const newer = await person.begin({ message: "Hello", workerId: randomUUID(), graphVersion: 10 });
+    await later(60);
+    const ids = (await beat(randomUUID(), [], 100)).map((one) => one.run?.id);
+    expect(ids).not.toContain(waiting.run?.id);
+    expect(ids).not.toContain(newer.run?.id);
+  });
+
+  test("that were decided before their worker died go on with the decisions and their grants", async () => {
+    const context = await person.begin({ message: "Send it", workerId: randomUUID() });
+    await person.park(context, ["c1", "c2"]);
+    const conversationId = context.conversation?.id ?? "";
+    const calls = [{ callId: "c2", approved: false, reason: "no" }];
+    await person.journal.decideApprovals({ conversationId, approved: true, calls, workerId: randomUUID() });
+    await later(4);
+    const claimed = (await beat(randomUUID())).find((one) => one.run?.id === context.run?.id);
+    expect(claimed?.decisions).toMatchObject([
+      { callId: "c1", approved: true },
+      { callId: "c2", approved: false, reason: "no", grant: "" },
+    ]);
+    const claims = { runId: context.run?.id ?? "", callId: "c1", tool: "http_request", toolVersion: "3" };
+    const argumentsHash = hashArguments(toolCall("c1").function.arguments);
+    expect(await verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash })).toBe(true);
+  });
+
+  test("that end every worker end themselves after five, and set their conversation free", async () => {
+    const { context, runId } = await begun(randomUUID());
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      await later(4);
+      expect((await beat(randomUUID())).map((one) => one.run?.id)).toContain(runId);
+    }
+    await later(4);
+    expect((await beat(randomUUID())).map((one) => one.run?.id)).not.toContain(runId);
+    const { rows } = await fixture.pool.query("select status, error from runs where run_id = $1", [runId]);
+    expect(rows).toEqual([{ status: "failed", error: "The run ended its worker too often." }]);
+    await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
+  });
+
+  test("whose credential has ended are given up under their epoch, and set their conversation free", async () => {
+    const { context, runId } = await begun(randomUUID());
+    const abandon = (epoch: number) => person.journal.abandonRun({ runId, epoch, error: "The credential has ended." });
+    expect(await reasonFor(abandon(9))).toBe(ErrorReason.STALE_EPOCH);
+    await abandon(1);
+    await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
+  });
+});

@@ -1,0 +1,128 @@
+import { create } from "@bufbuild/protobuf";
+import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Queryable } from "@turnwright/platform/postgres";
+import type pg from "pg";
+import { wholeRounds } from "../context.ts";
+import { type SettledCall, settledCallOf } from "./approvals.ts";
+import { readMessages } from "./messages.ts";
+import {
+  type ApprovalRow,
+  approvalColumns,
+  type ConversationRow,
+  conversationColumns,
+  type RunRow,
+  runColumns,
+  toConversation,
+  toRun,
+} from "./rows.ts";
+
+/** How long a worker may be silent before its runs are somebody else's. */
+const silenceSeconds = 3;
+/** After so many claims a run is taken for what kills its workers. */
+const maxAttempts = 5;
+const contextLimit = 100;
+/** More than any round has: what is read of a round whose beginning lies before the context. */
+const longestRound = 1_000;
+
+const beatSql = `
+insert into workers (owner) values ($1)
+on conflict (owner) do update set seen_at = now()`;
+
+/**
+ * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is set free. A run whose worker has never
+ * been heard of counts from its last commit; one of the worker's own that it does not drive was claimed by an answer that it did not get.
+ */
+const claimSql = `
+with abandoned as (
+  select r.run_id
+  from runs r left join workers w on w.owner = r.owner
+  where r.status = 'running' and r.graph_version <= $2
+    and case
+      when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silenceSeconds} * interval '1 second'
+      else coalesce(w.seen_at, r.updated_at) < now() - ${silenceSeconds} * interval '1 second'
+    end
+  order by r.updated_at
+  limit $3
+  for no key update of r skip locked
+), claimed as (
+  update runs r
+  set epoch = r.epoch + 1, attempt = r.attempt + 1, owner = $1, seq = r.seq + 1, updated_at = now(),
+    status = case when r.attempt + 1 > ${maxAttempts} then 'failed' else 'running' end,
+    error = case when r.attempt + 1 > ${maxAttempts} then 'The run ended its worker too often.' else r.error end,
+    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  from abandoned
+  where r.run_id = abandoned.run_id
+  returning ${runColumns}, r.seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload)
+  select run_id, seq, case status when 'failed' then 'failed' else 'recovered' end, null from claimed
+), freed as (
+  update conversations c set active_run_id = null, status = 'active', updated_at = now()
+  from claimed where claimed.status = 'failed' and c.id = claimed.conversation_id and c.active_run_id = claimed.run_id
+)
+select row_to_json(claimed) as run from claimed where status = 'running'`;
+
+const forgetSql = "delete from workers where seen_at < now() - interval '1 day'";
+
+const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
+const decidedSql = `select ${approvalColumns} from approvals where run_id = $1 and status <> 'pending' order by epoch, position`;
+
+/** A run of a dead worker, with the decisions that were made on its calls; their grants are to be filled in. */
+export interface Recovered {
+  readonly context: RunContext;
+  readonly calls: readonly SettledCall[];
+}
+
+/** Notes that a worker is alive, and claims runs of dead ones for it. */
+export async function beat(
+  pool: pg.Pool,
+  worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
+): Promise<Recovered[]> {
+  await pool.query({ name: "worker-beat", text: beatSql, values: [worker.id] });
+  if (worker.claimLimit === 0) return [];
+  const values = [worker.id, worker.graphVersion, worker.claimLimit, worker.driving];
+  const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
+  if (rows.length > 0) await pool.query(forgetSql);
+  return Promise.all(rows.map(({ run }) => recover(pool, run)));
+}
+
+async function recover(db: Queryable, row: RunRow): Promise<Recovered> {
+  const run = toRun(row);
+  const conversationRow = (await db.query<ConversationRow>(conversationSql, [run.conversationId])).rows[0];
+  if (conversationRow === undefined) throw new Error("a run has no conversation");
+  const conversation = toConversation(conversationRow);
+  const read = (count: number) =>
+    readMessages(db, {
+      conversationId: conversation.id,
+      after: Math.max(0, conversation.messageCount - count),
+      upTo: conversation.messageCount,
+    });
+  let messages = wholeRounds(await read(contextLimit), contextLimit, true);
+  if (messages.length === 0) messages = wholeRounds(await read(longestRound), contextLimit, true);
+  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id]);
+  return {
+    context: create(RunContextSchema, { run, conversation, messages }),
+    calls: decided.map((approval) => settledCallOf(approval)),
+  };
+}
+
+const abandonSql = `
+with ended as (
+  update runs
+  set status = 'failed', error = $3, seq = seq + 1, updated_at = now()
+  where run_id = $1 and epoch = $2 and status = 'running'
+  returning run_id, conversation_id, seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"abandoned"}'::json from ended
+), freed as (
+  update conversations c set active_run_id = null, status = 'active', updated_at = now()
+  from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
+)
+select from ended`;
+
+/** Ends a claimed run. Throws STALE_EPOCH when it is somebody else's. */
+export async function abandonRun(pool: pg.Pool, run: { id: string; epoch: number; error: string }): Promise<void> {
+  const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, run.error]);
+  if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });
+}
