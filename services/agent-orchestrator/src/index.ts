@@ -44,7 +44,7 @@ export async function createAgentOrchestrator(deps: {
     ...deps,
     liveRuns,
     workerId: crypto.randomUUID(),
-    driving: new Set<string>(),
+    driving: new Map<string, AbortController>(),
     model,
     meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),

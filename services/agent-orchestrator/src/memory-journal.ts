@@ -32,6 +32,8 @@ export interface MemoryJournal {
   run: Run | undefined;
   /** What the next beat hands to its worker. */
   readonly abandoned: RunContext[];
+  /** Runs that beats call lost. */
+  readonly lost: Set<string>;
   /** Called before a run is opened. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
@@ -62,6 +64,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     approvals: [],
     run: undefined,
     abandoned: [],
+    lost: new Set(),
     beforeBegin: () => {},
     beforeCommit: () => {},
     decorate: (decision) => decision,
@@ -91,7 +94,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
         return { messages };
       },
-      beat: () => ({ claimed: journal.abandoned.splice(0) }),
+      beat: ({ driving }) => ({ claimed: journal.abandoned.splice(0), lost: driving.filter((runId) => journal.lost.has(runId)) }),
       async abandonRun(request) {
         log.push(`abandon ${request.error}`);
         return {};

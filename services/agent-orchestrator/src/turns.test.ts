@@ -623,3 +623,20 @@ describe("a run whose worker is gone", () => {
     expect(asked).toBe(3);
   });
 });
+
+describe("a run that another worker has claimed", () => {
+  it("is let go of: its tools are stopped, and nothing more is committed", async () => {
+    mesh.model.reply(callsFor("calculator"));
+    const begun = Promise.withResolvers<void>();
+    mesh.onExecute(() => {
+      begun.resolve();
+      return new Promise(() => {});
+    });
+    const turn = failureOf(create());
+    await begun.promise;
+    const commits = mesh.journal.commits.length;
+    mesh.journal.lost.add(mesh.journal.run?.id ?? "");
+    await expect(turn).resolves.toMatchObject({ reason: ErrorReason.STALE_EPOCH });
+    expect(mesh.journal.commits).toHaveLength(commits);
+  });
+});

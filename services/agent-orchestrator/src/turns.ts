@@ -24,8 +24,8 @@ export interface TurnDeps extends GraphDeps {
   readonly liveRuns: LiveRuns;
   /** UUID of this process, under which it claims runs. */
   readonly workerId: string;
-  /** The runs that this process drives. */
-  readonly driving: Set<string>;
+  /** The runs that this process drives; each is aborted by its controller. */
+  readonly driving: Map<string, AbortController>;
   /** How long a turn may take, in milliseconds. */
   readonly runTimeoutMs: number;
   readonly logger: Logger;
@@ -118,7 +118,7 @@ function launch(
     emit: start.emit,
   };
   const forget = deps.liveRuns.add(identity.tokenId, controller);
-  deps.driving.add(run.id);
+  deps.driving.set(run.id, controller);
   const outcome = drive(deps, turn, start.node).finally(() => {
     clearTimeout(timer);
     forget();

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { graphVersion } from "./graph/turn.ts";
 import { recoverTurn, type TurnDeps } from "./turns.ts";
 
@@ -17,12 +17,14 @@ export function startWorker(deps: TurnDeps): () => Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   let isEnding = false;
   let isSilent = false;
+  /** Runs that the last beat called lost. */
+  let wasLost = new Set<string>();
 
   const takeOver = async (context: RunContext): Promise<void> => {
     const { run } = context;
     if (run === undefined) return;
     // From now on, so that the next beat does not claim it again.
-    driving.add(run.id);
+    driving.set(run.id, new AbortController());
     while (!isEnding) {
       try {
         await recoverTurn(deps, context);
@@ -41,8 +43,14 @@ export function startWorker(deps: TurnDeps): () => Promise<void> {
     driving.delete(run.id);
   };
   const beat = async (): Promise<void> => {
-    const request = { workerId, claimLimit: isEnding ? 0 : claimLimit, graphVersion, driving: [...driving] };
-    const { claimed } = await journal.beat(request, { timeoutMs: 2_000 });
+    const request = { workerId, claimLimit: isEnding ? 0 : claimLimit, graphVersion, driving: [...driving.keys()] };
+    const { claimed, lost } = await journal.beat(request, { timeoutMs: 2_000 });
+    for (const runId of lost) {
+      // What began or ended while we asked is not meant: the next beat tells.
+      if (!wasLost.has(runId)) continue;
+      driving.get(runId)?.abort(fail(ErrorReason.STALE_EPOCH, "Another worker has the run."));
+    }
+    wasLost = new Set(lost);
     // Not waited for: the next sign of life must not be late.
     for (const context of claimed) void takeOver(context);
   };

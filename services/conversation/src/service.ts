@@ -99,9 +99,9 @@ export function journalHandlers({
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
     async beat({ workerId, claimLimit, graphVersion, driving }) {
-      const recovered = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
+      const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
       for (const { context, calls } of recovered) context.decisions = await withGrants(meshSecret, calls);
-      return { claimed: recovered.map(({ context }) => context) };
+      return { claimed: recovered.map(({ context }) => context), lost };
     },
     async abandonRun({ runId, epoch, error }) {
       await abandonRun(pool, { id: runId, epoch, error });

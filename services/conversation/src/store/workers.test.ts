@@ -40,7 +40,8 @@ describe("runs", () => {
     await beat(worker);
     const { runId } = await begun(worker);
     await later(60);
-    await beat(worker, [runId]);
+    const { lost } = await person.journal.beat({ workerId: worker, claimLimit: 8, graphVersion: 9, driving: [runId] });
+    expect(lost).toEqual([]);
     expect(await beat(other)).toEqual([]);
   });
 
@@ -60,7 +61,8 @@ describe("runs", () => {
       state: '{"agent":"coder"}',
     });
     expect(claims[0]?.messages.map(({ content }) => content)).toEqual(["Take me over"]);
-    // The one that was only slow has lost it.
+    // The one that was only slow has lost it, and is told so.
+    expect((await person.journal.beat({ workerId: worker, claimLimit: 0, driving: [runId] })).lost).toEqual([runId]);
     const late = person.commit(context, { status: RunStatus.COMPLETED, node: "respond" });
     expect(await reasonFor(late)).toBe(ErrorReason.STALE_EPOCH);
   });

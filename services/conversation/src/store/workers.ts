@@ -74,12 +74,29 @@ export interface Recovered {
   readonly calls: readonly SettledCall[];
 }
 
-/** Notes that a worker is alive, and claims runs of dead ones for it. */
+// A run that is not there at all counts as lost too: its conversation was deleted.
+const lostSql = `
+select d.run_id
+from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
+where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
+
+/** Notes that a worker is alive, claims runs of dead ones for it, and tells which of its runs are no longer its own. */
 export async function beat(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
-): Promise<Recovered[]> {
+): Promise<{ recovered: Recovered[]; lost: string[] }> {
   await pool.query({ name: "worker-beat", text: beatSql, values: [worker.id] });
+  const lost =
+    worker.driving.length === 0
+      ? []
+      : (await pool.query<{ run_id: string }>({ name: "worker-lost", text: lostSql, values: [worker.id, worker.driving] })).rows;
+  return { recovered: await claim(pool, worker), lost: lost.map((row) => row.run_id) };
+}
+
+async function claim(
+  pool: pg.Pool,
+  worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
+): Promise<Recovered[]> {
   if (worker.claimLimit === 0) return [];
   const values = [worker.id, worker.graphVersion, worker.claimLimit, worker.driving];
   const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
