@@ -129,17 +129,21 @@ export interface StartedTurnwright extends Subject {
   readonly pid: number;
   /** Seconds from spawn to the first 200 of /ready. */
   readonly readySeconds: number;
+  /** Resident memory before the first request but those for readiness. */
+  readonly idleMegabytes: number;
 }
 
 /** Starts Turnwright in a shape, with limits and logs on. */
 export async function startTurnwright(
   shape: "all-in-one" | "mesh",
-  options: { modelUrl: string; dataDir: string },
+  options: { modelUrl: string; dataDir: string /** Milliseconds to stand idle before the first login. */; idleMs?: number },
 ): Promise<StartedTurnwright> {
   const port = await freePort();
   const script = shape === "mesh" ? "launcher/src/mesh-main.ts" : "launcher/src/main.ts";
   const started = performance.now();
-  const child = spawn(process.execPath, [join(root, script)], {
+  // With the flags of `npm start`.
+  const flags = shape === "mesh" ? [] : ["--max-semi-space-size=8"];
+  const child = spawn(process.execPath, [...flags, join(root, script)], {
     stdio: ["ignore", "ignore", "inherit"],
     env: {
       PATH: process.env.PATH,
@@ -168,11 +172,14 @@ export async function startTurnwright(
       return false;
     }
   };
+  await new Promise((resolve) => setTimeout(resolve, options.idleMs ?? 0));
+  const idleMegabytes = residentMegabytes(pid);
   return {
     name: shape,
     port,
     pid,
     readySeconds,
+    idleMegabytes,
     headers: { authorization: `Bearer ${await accessToken(base)}` },
     pids: () => (shape === "mesh" ? descendants(pid).filter(isNode) : [pid]),
     stop: () => stopChild(child),
