@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -35,10 +34,18 @@ function run(name: string, signal = new AbortController().signal): Promise<Outco
   return runTool({ slots, logger }, { registered, args: {}, userId: "u", callKey: "k", signal });
 }
 
-/** Descendants of this process that run a sandbox. */
+/** Processes of this one that run a sandbox. */
 function sandboxes(): string[] {
-  const all = execFileSync("ps", ["-eo", "ppid,args"], { encoding: "utf8" }).split("\n");
-  return all.filter((line) => line.trim().startsWith(`${process.pid} `) && line.includes("sandbox/child.ts"));
+  return readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const parent = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[1];
+      return parent === String(process.pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("sandbox/child.ts");
+    } catch {
+      // Ended while we looked.
+      return false;
+    }
+  });
 }
 
 const overLimit: [tool: string, because: RegExp | string][] = [
