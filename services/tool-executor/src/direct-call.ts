@@ -50,11 +50,17 @@ export async function executeInBatch(
   }
 }
 
+const reasons = {
+  timeout: ErrorReason.TOOL_TIMEOUT,
+  cancel: ErrorReason.CANCELLED,
+  end: ErrorReason.TOOL_FAILED,
+} as const;
+
 function answerOf(outcome: Outcome): Value {
   if (outcome.kind === "success") return fromJson(ValueSchema, JSON.parse(outcome.output) as JsonValue);
   if (outcome.kind === "failed") {
     if (outcome.cause instanceof ConnectError && detailOf(outcome.cause) !== undefined) throw outcome.cause;
     throw fail(ErrorReason.TOOL_FAILED, outcome.error, { cause: outcome.cause });
   }
-  throw fail(outcome.because === "timeout" ? ErrorReason.TOOL_TIMEOUT : ErrorReason.CANCELLED, outcome.error);
+  throw fail(reasons[outcome.because], outcome.error);
 }

@@ -3,6 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
 import type { RegisteredTool } from "./registered-tool.ts";
+import { SandboxEndedError } from "./sandbox/sandbox.ts";
 import type { Slots } from "./slots.ts";
 
 /** How one attempt at a call ended. */
@@ -13,7 +14,8 @@ export type Outcome =
       /** `unknown`: a `once` tool was cut off after it had begun. */
       readonly kind: "timeout" | "cancelled" | "unknown";
       readonly error: string;
-      readonly because: "timeout" | "cancel";
+      /** `end`: its process ended under it. */
+      readonly because: "timeout" | "cancel" | "end";
       readonly durationMs: number;
     };
 
@@ -51,6 +53,10 @@ export async function runTool(
     const running = execute(() => tool.execute(call.args, { signal: controller.signal, logger, callKey: call.callKey }));
     const settled = await Promise.race([running, overdue(controller.signal, running)]);
     if (settled !== undefined && (settled.kind === "success" || !controller.signal.aborted)) {
+      if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
+        const error = `${settled.error} Nobody knows whether the call took effect.`;
+        return { kind: "unknown", because: "end", error, durationMs: durationMs() };
+      }
       return { ...settled, durationMs: durationMs() };
     }
     const because = call.signal.aborted ? "cancel" : "timeout";

@@ -4,29 +4,34 @@
  *
  *   node … child.ts <file>       frames in on standard input, frames out on descriptor 3
  */
+import { syncBuiltinESMExports } from "node:module";
 import { Socket } from "node:net";
+import os from "node:os";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import type { JsonSchema, Tool } from "../define-tool.ts";
 import { toolShape } from "../tool-shape.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
-import type { FromSandbox, ToSandbox } from "./messages.ts";
+import { type FromSandbox, maxLogLength, maxLogs, type ToSandbox } from "./messages.ts";
 
 const maxFrameBytes = 8_388_608;
-const maxLogs = 100;
-const maxLogLength = 1_000;
 
 // Taken before the tool's code can replace anything.
 const out = new Socket({ fd: 3, readable: false, writable: true });
 const stringify = JSON.stringify;
 
-// The permission model does not keep a process from signalling others.
-for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]) {
+/** Takes a function away from the tool's code. */
+function forbid(target: object, label: string, name: string): void {
   const value = () => {
-    throw new Error(`process.${name} is not permitted to tools`);
+    throw new Error(`${label}.${name} is not permitted to tools`);
   };
-  Object.defineProperty(process, name, { value, writable: false, configurable: false });
+  Object.defineProperty(target, name, { value, writable: false, configurable: false });
 }
+
+// The permission model does not keep a process from signalling others of its user, nor from taking the processor from them.
+for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]) forbid(process, "process", name);
+forbid(os, "os", "setPriority");
+syncBuiltinESMExports();
 
 function send(message: FromSandbox): void {
   out.write(encodeFrame(message));

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { JsonSchema, ToolEffect } from "../define-tool.ts";
 
 /** What a file's tool says of itself. */
@@ -17,10 +18,18 @@ export type ToSandbox =
   | { readonly type: "call"; readonly id: number; readonly args: unknown; readonly callKey: string }
   | { readonly type: "abort"; readonly id: number };
 
-/** From a sandbox to the executor. */
-export type FromSandbox =
-  | { readonly type: "loaded"; readonly tool: ToolDescription }
-  | { readonly type: "fault"; readonly fault: string }
-  | { readonly type: "output"; readonly id: number; readonly output: unknown }
-  | { readonly type: "failed"; readonly id: number; readonly message: string; readonly param?: string }
-  | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly message: string };
+/** Log lines of one call, and their length; a sandbox sends no more, and more would not be written. */
+export const maxLogs = 100;
+export const maxLogLength = 1_000;
+
+const id = z.int();
+
+/** From a sandbox to the executor. A tool's code can write to the pipe as well, so a message is checked before it is believed. */
+export const fromSandbox = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("loaded"), tool: z.custom<ToolDescription>((tool) => typeof tool === "object" && tool !== null) }),
+  z.object({ type: z.literal("fault"), fault: z.string() }),
+  z.object({ type: z.literal("output"), id, output: z.unknown() }),
+  z.object({ type: z.literal("failed"), id, message: z.string(), param: z.string().optional() }),
+  z.object({ type: z.literal("log"), level: z.enum(["info", "warn", "error"]), message: z.string() }),
+]);
+export type FromSandbox = z.output<typeof fromSandbox>;

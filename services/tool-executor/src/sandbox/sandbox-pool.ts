@@ -19,9 +19,10 @@ export function createSandboxPool(file: string, limits: SandboxLimits, known?: s
   const idle: { sandbox: Sandbox; timer: NodeJS.Timeout }[] = [];
   const all = new Set<Sandbox>();
   let version = known;
+  let timeoutMs: number | undefined;
 
   const start = (): Sandbox => {
-    const sandbox = startSandbox(file, limits);
+    const sandbox = startSandbox(file, limits, timeoutMs);
     all.add(sandbox);
     return sandbox;
   };
@@ -54,6 +55,7 @@ export function createSandboxPool(file: string, limits: SandboxLimits, known?: s
       try {
         const tool = await sandbox.tool;
         version = tool.version;
+        timeoutMs = tool.timeoutMs;
         keep(sandbox);
         return tool;
       } catch (error) {

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { encodeFrame, FrameReader } from "./frames.ts";
-import type { FromSandbox, ToolDescription, ToSandbox } from "./messages.ts";
+import { type FromSandbox, fromSandbox, maxLogLength, maxLogs, type ToolDescription, type ToSandbox } from "./messages.ts";
+import { type ProcessUsage, readUsage } from "./process-usage.ts";
 
 /** What a sandbox may use. */
 export interface SandboxLimits {
@@ -17,11 +18,14 @@ export interface SandboxLimits {
   readonly chatterBytes: number;
 }
 
+/** A sandbox ended, or was ended, in the middle of a call: what the call did is not known. */
+export class SandboxEndedError extends Error {}
+
 /** A process that runs one tool. */
 export interface Sandbox {
   /** The tool of its file. Rejects with the file's fault. */
   readonly tool: Promise<ToolDescription>;
-  /** Whether it can take another call. */
+  /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
   /** Runs a call; the signal asks the tool to stop, and stops the process when it does not. Rejects with why there is no result. */
   call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown>;
@@ -31,9 +35,13 @@ export interface Sandbox {
 
 /** How long a tool has to obey its signal, in milliseconds: shorter than the executor's own patience. */
 const graceMs = 500;
-const memoryCheckMs = 50;
-/** Processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this. */
-const cpuSeconds = 300;
+const checkMs = 50;
+/** Least processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this. */
+const leastCpuSeconds = 300;
+/** Processor time between calls, for what a tool has left running. */
+const idleCpuMs = 500;
+/** What a call may send beside its result: log lines. */
+const besideBytes = 1_048_576;
 const startMs = 20_000;
 
 const here = import.meta.dirname;
@@ -52,19 +60,14 @@ function readableRoots(file: string): string[] {
   return [...new Set(roots)];
 }
 
-const pageBytes = 4096;
-
-/** Resident bytes of a process; undefined where the system does not tell. */
-function residentBytes(pid: number): number | undefined {
-  try {
-    return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * pageBytes;
-  } catch {
-    return undefined;
-  }
+/** Processor time of one call: twice its time limit, since compilation and garbage collection have threads of their own. */
+function callCpuMs(timeoutMs: number): number {
+  return Math.max(1_000, timeoutMs * 2);
 }
 
-/** Starts the process of a tool's file. */
-export function startSandbox(file: string, limits: SandboxLimits): Sandbox {
+/** Starts the process of a tool's file. `timeoutMs`: the tool's, where it is known already. */
+export function startSandbox(file: string, limits: SandboxLimits, timeoutMs = 0): Sandbox {
+  const cpuSeconds = Math.max(leastCpuSeconds, Math.ceil((callCpuMs(timeoutMs) * 2) / 1_000));
   const heapMegabytes = Math.max(16, Math.floor(limits.memoryBytes / 1_048_576));
   const node = [
     process.execPath,
@@ -83,7 +86,7 @@ export function startSandbox(file: string, limits: SandboxLimits): Sandbox {
     env: { TZ: "UTC" },
     cwd: "/",
   });
-  return new ChildSandbox(child, limits);
+  return new ChildSandbox(child, limits, cpuSeconds * 1_000);
 }
 
 interface Pending {
@@ -101,19 +104,33 @@ class ChildSandbox implements Sandbox {
   #pending: Pending | undefined;
   #calls = 0;
   #chatter = 0;
+  /** Bytes and log lines since the last call began. */
+  #bytes = 0;
+  #logs = 0;
   #isOver = false;
+  #known: ToolDescription | undefined;
+  #usage: ProcessUsage = { residentBytes: 0, cpuMs: 0 };
+  #cpuLimitMs = startMs;
+  readonly #lifetimeCpuMs: number;
   readonly #watch: NodeJS.Timeout;
   readonly #startTimer: NodeJS.Timeout;
 
-  constructor(child: ChildProcess, limits: SandboxLimits) {
+  constructor(child: ChildProcess, limits: SandboxLimits, lifetimeCpuMs: number) {
     this.#child = child;
+    this.#lifetimeCpuMs = lifetimeCpuMs;
     this.#limits = limits;
     this.tool = this.#loading.promise;
     this.tool.catch(() => {});
     const reader = new FrameReader(limits.messageBytes);
     (child.stdio[3] as Readable).on("data", (piece: Buffer) => {
+      if (this.#isOver) return;
+      this.#bytes += piece.byteLength;
+      if (this.#bytes > limits.messageBytes + besideBytes) {
+        this.#end("The tool sent more than it may.");
+        return;
+      }
       try {
-        for (const message of reader.push(piece)) this.#take(message as FromSandbox);
+        for (const message of reader.push(piece)) this.#take(fromSandbox.parse(message));
       } catch (error) {
         this.#end(
           error instanceof RangeError ? "The tool's result is longer than it may be." : "The tool's process spoke nonsense.",
@@ -129,12 +146,13 @@ class ChildSandbox implements Sandbox {
     for (const stream of child.stdio) stream?.on("error", () => {});
     child.on("error", (error) => this.#end(`The tool's process did not start: ${error.message}`));
     child.on("exit", (code, signal) => this.#end(`The tool's process ended (${signal ?? `code ${code}`}).`));
-    this.#watch = setInterval(() => this.#checkMemory(), memoryCheckMs).unref();
+    this.#watch = setInterval(() => this.#check(), checkMs).unref();
     this.#startTimer = setTimeout(() => this.#end("The tool's file took too long to load."), startMs).unref();
   }
 
   get isUsable(): boolean {
-    return !this.#isOver && this.#pending === undefined;
+    const needed = callCpuMs(this.#known?.timeoutMs ?? 0);
+    return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
   }
 
   call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown> {
@@ -142,6 +160,9 @@ class ChildSandbox implements Sandbox {
     if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
     const id = ++this.#calls;
     this.#chatter = 0;
+    this.#bytes = 0;
+    this.#logs = 0;
+    this.#allowCpu(callCpuMs(this.#known?.timeoutMs ?? 0));
     let killTimer: NodeJS.Timeout | undefined;
     const onAbort = () => {
       this.#send({ type: "abort", id });
@@ -169,7 +190,10 @@ class ChildSandbox implements Sandbox {
   #take(message: FromSandbox): void {
     switch (message.type) {
       case "loaded":
+        if (this.#known !== undefined) throw new SyntaxError("loaded twice");
         clearTimeout(this.#startTimer);
+        this.#known = message.tool;
+        this.#allowCpu(idleCpuMs);
         this.#loading.resolve(message.tool);
         return;
       case "fault":
@@ -177,14 +201,19 @@ class ChildSandbox implements Sandbox {
         this.kill();
         return;
       case "log":
-        this.#pending?.logger[message.level](message.message);
+        this.#logs += 1;
+        if (this.#logs <= maxLogs) this.#pending?.logger[message.level](message.message.slice(0, maxLogLength));
         return;
       case "output":
       case "failed": {
         const pending = this.#pending;
-        // Only the call that is under way has a result.
-        if (pending === undefined || pending.id !== message.id) return;
+        // Only the call that is under way has a result; an answer to another is the tool's own making.
+        if (pending?.id !== message.id) {
+          this.#end("The tool answered a call that it does not have.");
+          return;
+        }
         this.#pending = undefined;
+        this.#allowCpu(idleCpuMs);
         if (message.type === "output") pending.resolve(message.output);
         else if (message.param === undefined) pending.reject(new Error(message.message));
         else pending.reject(fail(ErrorReason.INVALID_TOOL_ARGUMENTS, message.message, { param: message.param }));
@@ -196,10 +225,21 @@ class ChildSandbox implements Sandbox {
     }
   }
 
-  #checkMemory(): void {
-    const bytes = this.#child.pid === undefined ? undefined : residentBytes(this.#child.pid);
-    if (bytes !== undefined && bytes > this.#limits.memoryBytes) {
+  #readUsage(): ProcessUsage {
+    this.#usage = (this.#child.pid === undefined ? undefined : readUsage(this.#child.pid)) ?? this.#usage;
+    return this.#usage;
+  }
+
+  #allowCpu(ms: number): void {
+    this.#cpuLimitMs = this.#readUsage().cpuMs + ms;
+  }
+
+  #check(): void {
+    const { residentBytes, cpuMs } = this.#readUsage();
+    if (residentBytes > this.#limits.memoryBytes) {
       this.#end(`The tool used more than its ${Math.floor(this.#limits.memoryBytes / 1_048_576)} MB of memory.`);
+    } else if (cpuMs > this.#cpuLimitMs) {
+      this.#end("The tool used more processor time than it may.");
     }
   }
 
@@ -221,6 +261,6 @@ class ChildSandbox implements Sandbox {
     this.#loading.reject(new Error(why));
     const pending = this.#pending;
     this.#pending = undefined;
-    pending?.reject(new Error(why));
+    pending?.reject(new SandboxEndedError(why));
   }
 }
