@@ -24,6 +24,7 @@ function load(dir: string): Promise<Registry> {
   return createRegistry({
     config: {
       TOOLS_DIR: dir,
+      TOOLS_MAX_CONCURRENT: 10,
       TOOLS_MEMORY_LIMIT: 256,
       WEB_SEARCH_API_KEY: undefined,
       WEB_SEARCH_BASE_URL: "https://api.search.brave.com",

@@ -1,9 +1,11 @@
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Tool } from "./define-tool.ts";
-import { type RegisteredTool, registerTool } from "./registered-tool.ts";
+import type { RegisteredTool } from "./registered-tool.ts";
+import { Crowd } from "./sandbox/crowd.ts";
 import type { SandboxLimits } from "./sandbox/sandbox.ts";
 import { createSandboxPool, type SandboxPool } from "./sandbox/sandbox-pool.ts";
+import { sandboxTool } from "./sandbox/sandboxed-tool.ts";
 import { toolShape } from "./tool-shape.ts";
 
 /** A file of the folder: its tool, or why it has none. */
@@ -18,8 +20,11 @@ export interface CustomTools {
   close(): void;
 }
 
+/** Files that are loaded at the same time; each is a process. */
+const loadedAtOnce = 4;
+
 /** Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left out. */
-export async function loadCustomTools(dir: string, limits: SandboxLimits): Promise<CustomTools> {
+export async function loadCustomTools(dir: string, limits: SandboxLimits, crowd = new Crowd(10)): Promise<CustomTools> {
   const folder = resolve(dir);
   let files: string[];
   try {
@@ -29,14 +34,16 @@ export async function loadCustomTools(dir: string, limits: SandboxLimits): Promi
   }
   const sources = files.filter((file) => /\.(?:ts|js|mjs)$/.test(file) && !/\.(?:d|test)\.ts$/.test(file)).sort();
   const pools: SandboxPool[] = [];
-  const loaded = await Promise.all(
-    sources.map((source) => {
+  const loaded: LoadedTool[] = [];
+  for (let at = 0; at < sources.length; at += loadedAtOnce) {
+    const loading = sources.slice(at, at + loadedAtOnce).map((source) => {
       const file = join(folder, source);
-      const pool = createSandboxPool(file, limits);
+      const pool = createSandboxPool(file, limits, { crowd });
       pools.push(pool);
       return loadTool(file, pool);
-    }),
-  );
+    });
+    loaded.push(...(await Promise.all(loading)));
+  }
   return {
     loaded,
     close() {
@@ -54,7 +61,7 @@ async function loadTool(file: string, pool: SandboxPool): Promise<LoadedTool> {
       parameters: described.parameters as Tool["parameters"],
       execute: (args, { callKey, signal, logger }) => pool.call(args, { callKey, signal, logger }),
     };
-    return { file, tool: registerTool(tool) };
+    return { file, tool: sandboxTool(pool, tool) };
   } catch (error) {
     return { file, fault: messageOf(error) };
   }

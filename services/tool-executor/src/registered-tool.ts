@@ -3,7 +3,14 @@ import { Effect, type ToolSpec, ToolSpecSchema } from "@turnwright/contract/tool
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import { z } from "zod";
-import type { JsonSchema, Tool, ToolEffect, ToolParameters } from "./define-tool.ts";
+import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
+
+/** A place that is ready to run one call. */
+export interface PreparedCall {
+  execute(args: Record<string, unknown>, context: ToolContext): unknown;
+  /** Gives the place back; once, whether a call ran or not. */
+  release(): void;
+}
 
 /** A tool of the registry. */
 export interface RegisteredTool {
@@ -14,6 +21,8 @@ export interface RegisteredTool {
    * the text as a whole is.
    */
   parse(json: string): Record<string, unknown>;
+  /** Makes ready what a call runs in, before the call's time begins. Tools without it run in this process. */
+  prepare?(signal: AbortSignal): Promise<PreparedCall>;
 }
 
 const effects: Readonly<Record<ToolEffect, Effect>> = {

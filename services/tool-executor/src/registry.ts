@@ -8,6 +8,7 @@ import { loadCustomTools } from "./custom-tools.ts";
 import type { Tool } from "./define-tool.ts";
 import type { Outbound } from "./outbound.ts";
 import { type RegisteredTool, registerTool } from "./registered-tool.ts";
+import { Crowd } from "./sandbox/crowd.ts";
 import type { SandboxLimits } from "./sandbox/sandbox.ts";
 import { calculator } from "./tools/calculator.ts";
 import { currentTime } from "./tools/current-time.ts";
@@ -30,21 +31,25 @@ export interface Registry {
 
 /** Gathers the built-in tools, those given and those of TOOLS_DIR. Throws ConfigError with every file at fault. */
 export async function createRegistry(deps: {
-  config: Pick<ToolConfig, "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL">;
+  config: Pick<
+    ToolConfig,
+    "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "TOOLS_MAX_CONCURRENT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
+  >;
   outbound: Outbound;
   /** Tools of the program that embeds the executor. */
   tools?: readonly Tool[];
 }): Promise<Registry> {
   const { config, outbound } = deps;
   const limits = sandboxLimits(config.TOOLS_MEMORY_LIMIT);
-  const javascript = createRunJavascript(limits);
+  const crowd = new Crowd(config.TOOLS_MAX_CONCURRENT);
+  const javascript = createRunJavascript(limits, crowd);
   const tools = new Map<string, RegisteredTool>();
   for (const tool of [
     registerTool(calculator),
     registerTool(currentTime),
     registerTool(createFetchUrl(outbound)),
     registerTool(createHttpRequest(outbound)),
-    registerTool(javascript.tool),
+    javascript.registered,
     registerTool(createWebSearch({ apiKey: config.WEB_SEARCH_API_KEY, baseUrl: config.WEB_SEARCH_BASE_URL })),
     ...(deps.tools ?? []).map(registerTool),
   ]) {
@@ -53,7 +58,7 @@ export async function createRegistry(deps: {
   let close = () => javascript.close();
   if (config.TOOLS_DIR !== undefined) {
     const faults: string[] = [];
-    const custom = await loadCustomTools(config.TOOLS_DIR, limits);
+    const custom = await loadCustomTools(config.TOOLS_DIR, limits, crowd);
     close = () => {
       javascript.close();
       custom.close();

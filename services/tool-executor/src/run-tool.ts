@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
-import type { RegisteredTool } from "./registered-tool.ts";
+import type { PreparedCall, RegisteredTool } from "./registered-tool.ts";
 import { SandboxEndedError } from "./sandbox/sandbox.ts";
 import type { Slots } from "./slots.ts";
 
@@ -40,17 +40,26 @@ export async function runTool(
   try {
     release = await deps.slots.take(call.userId, call.signal);
   } catch {
-    return { kind: "cancelled", because: "cancel", error: "The call was cancelled before it began.", durationMs: 0 };
+    return neverBegan;
+  }
+  let place: PreparedCall;
+  try {
+    place = (await call.registered.prepare?.(call.signal)) ?? inThisProcess(tool);
+  } catch (cause) {
+    release();
+    if (call.signal.aborted) return neverBegan;
+    return { kind: "failed", error: messageOf(cause), cause, durationMs: 0 };
   }
   const startedAt = performance.now();
   const durationMs = () => Math.round(performance.now() - startedAt);
   const controller = new AbortController();
   const onCancel = () => controller.abort(call.signal.reason);
-  call.signal.addEventListener("abort", onCancel, { once: true });
+  if (call.signal.aborted) onCancel();
+  else call.signal.addEventListener("abort", onCancel, { once: true });
   const timer = setTimeout(() => controller.abort(new DOMException("The tool's time is over.", "TimeoutError")), tool.timeoutMs);
   try {
     const logger = deps.logger.child({ tool: tool.name, call: call.callKey });
-    const running = execute(() => tool.execute(call.args, { signal: controller.signal, logger, callKey: call.callKey }));
+    const running = execute(() => place.execute(call.args, { signal: controller.signal, logger, callKey: call.callKey }));
     const settled = await Promise.race([running, overdue(controller.signal, running)]);
     if (settled !== undefined && (settled.kind === "success" || !controller.signal.aborted)) {
       if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
@@ -65,8 +74,20 @@ export async function runTool(
   } finally {
     clearTimeout(timer);
     call.signal.removeEventListener("abort", onCancel);
+    place.release();
     release();
   }
+}
+
+const neverBegan: Outcome = {
+  kind: "cancelled",
+  because: "cancel",
+  error: "The call was cancelled before it began.",
+  durationMs: 0,
+};
+
+function inThisProcess(tool: RegisteredTool["tool"]): PreparedCall {
+  return { execute: (args, context) => tool.execute(args, context), release() {} };
 }
 
 function cutOff({ tool }: RegisteredTool, because: "timeout" | "cancel") {

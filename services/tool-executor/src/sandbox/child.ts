@@ -45,6 +45,16 @@ function isZod(parameters: unknown): parameters is z.ZodObject {
   return typeof parameters === "object" && parameters !== null && "_zod" in parameters;
 }
 
+let check: z.ZodType | undefined;
+
+/** The check of a tool's arguments, in full: the executor's own leaves out what could hold it up. */
+function checkOf(tool: Tool): z.ZodType {
+  check ??= isZod(tool.parameters)
+    ? tool.parameters
+    : z.fromJSONSchema(tool.parameters as Parameters<typeof z.fromJSONSchema>[0]);
+  return check;
+}
+
 async function load(file: string): Promise<Tool | undefined> {
   try {
     const module: { default?: unknown } = await import(pathToFileURL(file).href);
@@ -59,6 +69,7 @@ async function load(file: string): Promise<Tool | undefined> {
       return undefined;
     }
     const tool = module.default as Tool;
+    checkOf(tool);
     const { $schema, ...parameters } = isZod(tool.parameters)
       ? z.toJSONSchema(tool.parameters, { io: "input" })
       : (tool.parameters as { $schema?: unknown });
@@ -97,18 +108,14 @@ function limitedLogger() {
 async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signal: AbortSignal): Promise<void> {
   const { id, callKey } = call;
   try {
-    let args = call.args as never;
-    if (isZod(tool.parameters)) {
-      const parsed = tool.parameters.safeParse(call.args, { reportInput: false });
-      if (!parsed.success) {
-        const issue = parsed.error.issues[0];
-        const param = issue?.path.map(String).join(".") || "function.arguments";
-        send({ type: "failed", id, message: `${param}: ${issue?.message ?? "is not valid"}`, param });
-        return;
-      }
-      args = parsed.data as never;
+    const parsed = await checkOf(tool).safeParseAsync(call.args, { reportInput: false });
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      const param = issue?.path.map(String).join(".") || "function.arguments";
+      send({ type: "failed", id, message: `${param}: ${issue?.message ?? "is not valid"}`, param });
+      return;
     }
-    const output = await tool.execute(args, { signal, logger: limitedLogger() as never, callKey });
+    const output = await tool.execute(parsed.data as never, { signal, logger: limitedLogger() as never, callKey });
     send({ type: "output", id, output: output ?? null });
   } catch (error) {
     send({ type: "failed", id, message: messageOf(error) });

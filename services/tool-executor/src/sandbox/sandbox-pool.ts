@@ -1,4 +1,6 @@
 import type { Logger } from "@turnwright/platform/logger";
+import type { PreparedCall } from "../registered-tool.ts";
+import { Crowd } from "./crowd.ts";
 import type { ToolDescription } from "./messages.ts";
 import { type Sandbox, type SandboxLimits, startSandbox } from "./sandbox.ts";
 
@@ -8,81 +10,119 @@ const idleMs = 30_000;
 export interface SandboxPool {
   /** What the file's tool says of itself. Rejects with its fault. */
   describe(): Promise<ToolDescription>;
+  /** A process that is ready for one call. Rejects when it cannot be had, or with the signal's reason. */
+  prepare(signal: AbortSignal): Promise<PreparedCall>;
   /** Runs a call in a process of its own. */
   call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown>;
   /** Ends all processes. */
   close(): void;
 }
 
-/** Makes the pool of a file. How many processes there are at once is for who calls: as many as there are calls. `known`: the tool's version, where nobody asks the file for it. */
-export function createSandboxPool(file: string, limits: SandboxLimits, known?: string): SandboxPool {
-  const idle: { sandbox: Sandbox; timer: NodeJS.Timeout }[] = [];
+/**
+ * Makes the pool of a file. How many calls there are at once is for who calls; `crowd` holds down what idles. `known`: the tool's version,
+ * where nobody asks the file for it.
+ */
+export function createSandboxPool(
+  file: string,
+  limits: SandboxLimits,
+  { crowd = new Crowd(10), known }: { crowd?: Crowd; known?: string } = {},
+): SandboxPool {
+  const idle: { sandbox: Sandbox; end(): void; timer: NodeJS.Timeout }[] = [];
   const all = new Set<Sandbox>();
   let version = known;
   let timeoutMs: number | undefined;
 
   const start = (): Sandbox => {
+    crowd.enter();
     const sandbox = startSandbox(file, limits, timeoutMs);
     all.add(sandbox);
     return sandbox;
   };
   const drop = (sandbox: Sandbox) => {
-    all.delete(sandbox);
+    if (all.delete(sandbox)) crowd.leave();
     sandbox.kill();
   };
+  const wake = (entry: (typeof idle)[number]): Sandbox => {
+    clearTimeout(entry.timer);
+    crowd.wake(entry.end);
+    idle.splice(idle.indexOf(entry), 1);
+    return entry.sandbox;
+  };
   const keep = (sandbox: Sandbox) => {
-    const entry = {
-      sandbox,
-      timer: setTimeout(() => {
-        idle.splice(idle.indexOf(entry), 1);
-        drop(sandbox);
-      }, idleMs).unref(),
-    };
+    const end = () => drop(wake(entry));
+    const entry = { sandbox, end, timer: setTimeout(end, idleMs).unref() };
     idle.push(entry);
+    crowd.rest(end);
   };
   const take = (): Sandbox => {
-    for (let entry = idle.pop(); entry !== undefined; entry = idle.pop()) {
-      clearTimeout(entry.timer);
-      if (entry.sandbox.isUsable) return entry.sandbox;
-      drop(entry.sandbox);
+    for (let entry = idle.at(-1); entry !== undefined; entry = idle.at(-1)) {
+      const sandbox = wake(entry);
+      if (sandbox.isUsable) return sandbox;
+      drop(sandbox);
     }
     return start();
+  };
+  /** What the sandbox says that it is; ends it when that is nothing, or comes too late for who asked. */
+  const loaded = async (sandbox: Sandbox, signal?: AbortSignal): Promise<ToolDescription> => {
+    const onAbort = () => sandbox.kill();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await sandbox.tool;
+    } catch (error) {
+      drop(sandbox);
+      signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  };
+  const prepare = async (signal: AbortSignal): Promise<PreparedCall> => {
+    signal.throwIfAborted();
+    const sandbox = take();
+    const tool = await loaded(sandbox, signal);
+    timeoutMs = tool.timeoutMs;
+    if (tool.version !== version) {
+      // The file changed after the executor read it: what was approved, or refused, was another tool.
+      drop(sandbox);
+      throw new Error("The tool's file has changed since the start; restart the executor.");
+    }
+    // After an error as well as after an abort nobody knows what the process is still up to.
+    let isFine = true;
+    return {
+      async execute(args, context) {
+        isFine = false;
+        const output = await sandbox.call(args, context);
+        isFine = !context.signal.aborted;
+        return output;
+      },
+      release() {
+        if (isFine && sandbox.isUsable && all.has(sandbox)) keep(sandbox);
+        else drop(sandbox);
+      },
+    };
   };
 
   return {
     async describe() {
       const sandbox = take();
-      try {
-        const tool = await sandbox.tool;
-        version = tool.version;
-        timeoutMs = tool.timeoutMs;
-        keep(sandbox);
-        return tool;
-      } catch (error) {
-        drop(sandbox);
-        throw error;
-      }
+      const tool = await loaded(sandbox);
+      version = tool.version;
+      timeoutMs = tool.timeoutMs;
+      keep(sandbox);
+      return tool;
     },
+    prepare,
     async call(args, context) {
-      const sandbox = take();
-      let isFine = false;
+      const prepared = await prepare(context.signal);
       try {
-        const tool = await sandbox.tool;
-        // The file changed after the executor read it: what was approved, or refused, was another tool.
-        if (tool.version !== version) throw new Error("The tool's file has changed since the start; restart the executor.");
-        const output = await sandbox.call(args, context);
-        isFine = true;
-        return output;
+        return await prepared.execute(args as Record<string, unknown>, context);
       } finally {
-        // After an error as well as after an abort nobody knows what the process is still up to.
-        if (isFine && sandbox.isUsable && !context.signal.aborted) keep(sandbox);
-        else drop(sandbox);
+        prepared.release();
       }
     },
     close() {
-      for (const { timer } of idle.splice(0)) clearTimeout(timer);
-      for (const sandbox of all) sandbox.kill();
-      all.clear();
+      for (const entry of [...idle]) wake(entry);
+      for (const sandbox of [...all]) drop(sandbox);
     },
   };
 }

@@ -16,6 +16,8 @@ export interface SandboxLimits {
   readonly messageBytes: number;
   /** Bytes that it may write to its standard output and error in all. */
   readonly chatterBytes: number;
+  /** Processor time of its whole life, in seconds, if not more is needed for a call; 300 unless given. */
+  readonly cpuSeconds?: number;
 }
 
 /** A sandbox ended, or was ended, in the middle of a call: what the call did is not known. */
@@ -67,7 +69,7 @@ function callCpuMs(timeoutMs: number): number {
 
 /** Starts the process of a tool's file. `timeoutMs`: the tool's, where it is known already. */
 export function startSandbox(file: string, limits: SandboxLimits, timeoutMs = 0): Sandbox {
-  const cpuSeconds = Math.max(leastCpuSeconds, Math.ceil((callCpuMs(timeoutMs) * 2) / 1_000));
+  const cpuSeconds = Math.max(limits.cpuSeconds ?? leastCpuSeconds, Math.ceil((callCpuMs(timeoutMs) * 2) / 1_000));
   const heapMegabytes = Math.max(16, Math.floor(limits.memoryBytes / 1_048_576));
   const node = [
     process.execPath,

@@ -1,6 +1,5 @@
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, describe, expect, it } from "vitest";
-import { registerTool } from "../registered-tool.ts";
 import { runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
 import { createRunJavascript } from "./run-javascript.ts";
@@ -8,7 +7,7 @@ import { createRunJavascript } from "./run-javascript.ts";
 const logger = createLogger({ service: "test", level: "silent" });
 const slots = new Slots(10);
 const javascript = createRunJavascript({ memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 });
-const registered = registerTool(javascript.tool);
+const { registered } = javascript;
 afterAll(() => javascript.close());
 
 async function run(code: string, input?: unknown): Promise<unknown> {

@@ -1,0 +1,40 @@
+/**
+ * Holds down the number of sandboxes of all pools together: the longest idle ones make room. The busy ones are bounded
+ * by who calls.
+ */
+export class Crowd {
+  readonly #most: number;
+  #living = 0;
+  /** Ends of the idle ones, the longest idle first. */
+  readonly #idle = new Set<() => void>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  enter(): void {
+    this.#makeRoom(this.#most - 1);
+    this.#living += 1;
+  }
+
+  leave(): void {
+    this.#living -= 1;
+  }
+
+  rest(end: () => void): void {
+    this.#idle.add(end);
+    this.#makeRoom(this.#most);
+  }
+
+  wake(end: () => void): void {
+    this.#idle.delete(end);
+  }
+
+  #makeRoom(most: number): void {
+    for (const end of this.#idle) {
+      if (this.#living <= most) return;
+      this.#idle.delete(end);
+      end();
+    }
+  }
+}

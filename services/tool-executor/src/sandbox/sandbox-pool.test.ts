@@ -1,0 +1,110 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { createLogger } from "@turnwright/platform/logger";
+import { afterEach, expect, test } from "vitest";
+import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
+import { type Outcome, runTool } from "../run-tool.ts";
+import { Slots } from "../slots.ts";
+import { Crowd } from "./crowd.ts";
+import type { SandboxLimits } from "./sandbox.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+const limits: SandboxLimits = { memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+const opened: { dir: string; custom: CustomTools }[] = [];
+afterEach(async () => {
+  for (const { dir, custom } of opened.splice(0)) {
+    custom.close();
+    await rm(dir, { recursive: true });
+  }
+});
+
+/** A tool as the text of a file. */
+function toolText(init: { name: string; body: string; timeoutMs?: number; parameters?: string; before?: string }): string {
+  const { name, body, timeoutMs = 5_000, parameters = "{ type: 'object', properties: {} }", before = "" } = init;
+  return `${before}
+export default { name: "${name}", description: "d", parameters: ${parameters}, effect: "read", timeoutMs: ${timeoutMs}, version: "1",
+  async execute(args, { signal }) { ${body} } };`;
+}
+
+async function open(texts: readonly string[], options: { crowd?: Crowd; limits?: SandboxLimits } = {}) {
+  const dir = await mkdtemp(join(tmpdir(), "tools-"));
+  for (const [i, text] of texts.entries()) await writeFile(join(dir, `${i}.mjs`), text);
+  const custom = await loadCustomTools(dir, options.limits ?? limits, options.crowd);
+  opened.push({ dir, custom });
+  const tools = custom.loaded.map((one) => {
+    if ("fault" in one) throw new Error(one.fault);
+    return one.tool;
+  });
+  const slots = new Slots(10);
+  return {
+    dir,
+    tools,
+    run(i = 0, json = "{}"): Promise<Outcome> {
+      const registered = tools[i];
+      if (registered === undefined) throw new Error("no such tool");
+      const signal = new AbortController().signal;
+      return runTool({ slots, logger }, { registered, args: registered.parse(json), userId: "u", callKey: "k", signal });
+    },
+  };
+}
+
+function processesOf(dir: string): number {
+  return execFileSync("ps", ["-eo", "args"], { encoding: "utf8" })
+    .split("\n")
+    .filter((line) => line.includes("sandbox/child.ts") && line.includes(`${dir}/`)).length;
+}
+
+test("the start of a process takes none of its call's time", async () => {
+  const body = "await delay(5, undefined, { signal }); return 1;";
+  const before = 'import { setTimeout as delay } from "node:timers/promises";';
+  const { run } = await open([toolText({ name: "quick", timeoutMs: 40, before, body })]);
+  const outcomes = await Promise.all([run(), run(), run()]);
+  expect(outcomes.map(({ kind }) => kind)).toEqual(["success", "success", "success"]);
+});
+
+test("idle processes of all files together are no more than the crowd may be", async () => {
+  const texts = Array.from({ length: 7 }, (_, i) => toolText({ name: `tool_${i}`, body: "return 1;" }));
+  const { dir, run } = await open(texts, { crowd: new Crowd(2) });
+  await expect.poll(() => processesOf(dir)).toBe(2);
+  for (let i = 0; i < texts.length; i += 1) expect(await run(i)).toMatchObject({ kind: "success" });
+  await expect.poll(() => processesOf(dir)).toBe(2);
+});
+
+test("a process near the end of its processor time is replaced, not killed in the middle of a call", async () => {
+  const body = "const end = Date.now() + 700; while (Date.now() < end); return process.pid;";
+  const { run } = await open([toolText({ name: "spins", timeoutMs: 1_000, body })], { limits: { ...limits, cpuSeconds: 4 } });
+  const pids = new Set<string>();
+  for (let i = 0; i < 8; i += 1) {
+    const outcome = await run();
+    expect(outcome).toMatchObject({ kind: "success" });
+    if (outcome.kind === "success") pids.add(outcome.output);
+  }
+  expect(pids.size).toBeGreaterThan(1);
+  expect(pids.size).toBeLessThan(8);
+});
+
+test("a tool's regular expressions run in its process alone, where its time limit ends them", async () => {
+  const parameters =
+    "{ type: 'object', properties: { s: { type: 'string', minLength: 2, pattern: '^(a+)+$' } }, required: ['s'] }";
+  const { run, tools } = await open([toolText({ name: "matches", timeoutMs: 300, parameters, body: "return 1;" })]);
+  expect(tools[0]?.spec.definition?.function?.parameters).toMatchObject({ properties: { s: { pattern: "^(a+)+$" } } });
+  expect(await run(0, '{"s":"aa"}')).toMatchObject({ kind: "success" });
+  const refused = await run(0, '{"s":"ab"}');
+  expect(refused.kind === "failed" && reasonOf(refused.cause)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
+  expect(() => tools[0]?.parse('{"s":"a"}')).toThrow(/s: /);
+  expect(await run(0, JSON.stringify({ s: `${"a".repeat(60)}b` }))).toMatchObject({ kind: "timeout" });
+});
+
+test("a tool's own schema makes of arguments what it likes, by transforms and checks that JSON Schema has no words for", async () => {
+  const parameters =
+    "z.object({ n: z.string().transform(Number).refine((n) => n !== 3, 'is not three'), m: z.int().default(7) })";
+  const zod = import.meta.resolve("zod");
+  const { run } = await open([
+    toolText({ name: "adds", before: `import { z } from ${JSON.stringify(zod)};`, parameters, body: "return args;" }),
+  ]);
+  expect(await run(0, '{"n":"4"}')).toMatchObject({ kind: "success", output: '{"n":4,"m":7}' });
+  expect(await run(0, '{"n":"3"}')).toMatchObject({ kind: "failed", error: "n: is not three" });
+});
