@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -6,6 +6,7 @@ import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
 import type { RegisteredTool } from "../registered-tool.ts";
 import { type Outcome, runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
+import { livingSandboxes } from "./living-sandboxes.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const slots = new Slots(10);
@@ -32,20 +33,6 @@ afterAll(() => custom.close());
 function run(name: string, signal = new AbortController().signal): Promise<Outcome> {
   const registered = tools.get(name) as RegisteredTool;
   return runTool({ slots, logger }, { registered, args: {}, userId: "u", callKey: "k", signal });
-}
-
-/** Processes of this one that run a sandbox. */
-function sandboxes(): string[] {
-  return readdirSync("/proc").filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      const parent = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[1];
-      return parent === String(process.pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("sandbox/child.ts");
-    } catch {
-      // Ended while we looked.
-      return false;
-    }
-  });
 }
 
 const overLimit: [tool: string, because: RegExp | string][] = [
@@ -94,7 +81,7 @@ describe("a tool that does harm", () => {
 
   it("does not go on working between its calls", async () => {
     expect(await run("spins_later")).toMatchObject({ kind: "success" });
-    const spinning = () => sandboxes().filter((line) => line.includes("spins-later.mjs")).length;
+    const spinning = () => livingSandboxes().filter((line) => line.includes("spins-later.mjs")).length;
     expect(spinning()).toBe(1);
     await expect.poll(spinning, { timeout: 5_000 }).toBe(0);
   });
@@ -147,10 +134,10 @@ describe("a tool that does harm", () => {
 
   it("is used again when it is fine, and leaves no process when the executor closes", async () => {
     await run("neighbour");
-    const before = sandboxes().length;
+    const before = livingSandboxes().length;
     for (let i = 0; i < 5; i++) await run("neighbour");
-    expect(sandboxes().length).toBe(before);
+    expect(livingSandboxes().length).toBe(before);
     custom.close();
-    await expect.poll(() => sandboxes().length).toBe(0);
+    await expect.poll(() => livingSandboxes().length).toBe(0);
   });
 });

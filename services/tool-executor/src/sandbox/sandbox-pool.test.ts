@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
 import { type Outcome, runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
 import { Crowd } from "./crowd.ts";
+import { livingSandboxes } from "./living-sandboxes.ts";
 import type { SandboxLimits } from "./sandbox.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -52,9 +52,7 @@ async function open(texts: readonly string[], options: { crowd?: Crowd; limits?:
 }
 
 function processesOf(dir: string): number {
-  return execFileSync("ps", ["-eo", "args"], { encoding: "utf8" })
-    .split("\n")
-    .filter((line) => line.includes("sandbox/child.ts") && line.includes(`${dir}/`)).length;
+  return livingSandboxes().filter((command) => command.includes(`${dir}/`)).length;
 }
 
 test("the start of a process takes none of its call's time", async () => {
