@@ -2,11 +2,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
 import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
 import type { RegisteredTool } from "../registered-tool.ts";
 import { type Outcome, runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
-import { livingSandboxes } from "./living-sandboxes.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const slots = new Slots(10);

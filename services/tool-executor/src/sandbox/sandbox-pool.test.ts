@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterEach, expect, test } from "vitest";
+import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
 import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
 import { type Outcome, runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
 import { Crowd } from "./crowd.ts";
-import { livingSandboxes } from "./living-sandboxes.ts";
 import type { SandboxLimits } from "./sandbox.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
