@@ -65,11 +65,16 @@ describe("a key with a spend ceiling, by the OpenAI client", () => {
     model.reply({ text: "Hello.", usage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 } });
     await openai.chat.completions.create({ model: "priced", messages, max_tokens: 60 });
     await expect.poll(spent).toBe(0.0006);
-    model.reply({ text: "word ".repeat(2_000) });
+    // What comes as one piece beyond the ceiling is not passed on at all; so the rest waits until some has arrived.
+    const someArrived = Promise.withResolvers<void>();
+    model.reply({ text: "word ".repeat(2_000), pauseAfter: { pieces: 50, gate: someArrived.promise } });
     const stream = await openai.chat.completions.create({ model: "priced", messages, stream: true });
     let text = "";
     const failure = await (async () => {
-      for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? "";
+      for await (const chunk of stream) {
+        text += chunk.choices[0]?.delta.content ?? "";
+        if (text.length > 100) someArrived.resolve();
+      }
     })().catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "INSUFFICIENT_QUOTA", type: "insufficient_quota" });
     expect(text.length).toBeGreaterThan(100);
