@@ -1,13 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
-import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { Leases } from "./leases.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
-import { type Outcome, runTool } from "./run-tool.ts";
+import { cancelled, endOf, type Result, refused, resultOf, reused } from "./results.ts";
+import { runTool } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
 import {
   type CallEnd,
@@ -18,11 +16,8 @@ import {
   type KnownCall,
   type RunScope,
   revisitCalls,
-} from "./store.ts";
+} from "./store/calls.ts";
 import { TickBatch } from "./tick-batch.ts";
-
-/** How a call ended, as it goes back to the caller. */
-export type Result = MessageInitShape<typeof ExecutionResultSchema>;
 
 /** A call that may run: its tool, its arguments as they are passed, and what the ledger writes down. */
 export interface CheckedCall extends CallEntry {
@@ -95,6 +90,17 @@ export class Ledger {
     });
     if (departing.length > 0) void this.#depart(scope, departing);
     return Promise.all(results);
+  }
+
+  /** Stops calls of a run that are on their way in this process, for all of their callers; resolves when none of them is any more. */
+  async stop(run: { runId: string; userId: string }, callIds: readonly string[]): Promise<void> {
+    const landings = callIds.flatMap((callId) => {
+      const flight = this.#flights.get(keyOf(run, { callId }));
+      if (flight === undefined || flight.userId !== run.userId) return [];
+      flight.controller.abort(stopped());
+      return [flight.landing.promise];
+    });
+    await Promise.allSettled(landings);
   }
 
   /** Cancels what runs and waits until its end is stored. */
@@ -176,6 +182,7 @@ export class Ledger {
         const end = await this.#run(scope, flight, entry);
         if (end !== undefined) return resultOf(callId, end);
       } else {
+        if (entry.isStopped && entry.status === "cancelled") return resultOf(callId, entry);
         if (!entry.matches) return reused(callId);
         // A cancelled call that was not taken here was taken by somebody else in the same moment.
         const over = entry.status !== "running" && entry.status !== "cancelled";
@@ -190,7 +197,7 @@ export class Ledger {
   /** Runs a claimed call and stores how it ended; nothing when somebody else has claimed it since. */
   async #run(scope: RunScope, flight: Flight, { id, claim }: Claim): Promise<CallEnd | undefined> {
     const { call, controller } = flight;
-    const release = this.#leases.hold({ id, claim });
+    const release = this.#leases.hold({ id, claim }, () => controller.abort(stopped()));
     try {
       const outcome = await runTool(
         { slots: this.#slots, logger: this.#logger },
@@ -217,7 +224,11 @@ export class Ledger {
   }
 }
 
-function keyOf(scope: RunScope, { callId }: { callId: string }): string {
+function stopped(): DOMException {
+  return new DOMException("The call was cancelled.", "AbortError");
+}
+
+function keyOf(scope: Pick<RunScope, "runId">, { callId }: { callId: string }): string {
   return `${scope.runId}:${callId}`;
 }
 
@@ -246,53 +257,4 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** How an attempt is written down. A timeout is a failure like others: the tool had its chance. */
-export function endOf(outcome: Outcome): CallEnd {
-  const { durationMs } = outcome;
-  switch (outcome.kind) {
-    case "success":
-      return { status: "success", output: outcome.output, error: null, durationMs };
-    case "failed":
-    case "timeout":
-      return { status: "failed", output: null, error: outcome.error, durationMs };
-    case "cancelled":
-    case "unknown":
-      return { status: outcome.kind, output: null, error: outcome.error, durationMs };
-    default:
-      return outcome satisfies never;
-  }
-}
-
-const statuses: Readonly<Record<CallEnd["status"], ExecutionStatus>> = {
-  success: ExecutionStatus.SUCCESS,
-  failed: ExecutionStatus.FAILED,
-  cancelled: ExecutionStatus.CANCELLED,
-  unknown: ExecutionStatus.UNKNOWN,
-};
-
-/** A stored or fresh end as a result. */
-export function resultOf(callId: string, end: Pick<KnownCall, "status" | "output" | "error" | "durationMs">): Result {
-  if (end.status === "running") throw fail(ErrorReason.INTERNAL, "a running call has no result");
-  return {
-    callId,
-    status: statuses[end.status],
-    output: end.output ?? "",
-    error: end.error ?? "",
-    durationMs: end.durationMs,
-  };
-}
-
-/** The result of a call that did not run. */
-export function refused(callId: string, error: string): Result {
-  return { callId, status: ExecutionStatus.REFUSED, error };
-}
-
-function reused(callId: string): Result {
-  return refused(callId, "The id of this call was used for another call of the same run.");
-}
-
-function cancelled(callId: string): Result {
-  return { callId, status: ExecutionStatus.CANCELLED, error: "The call was cancelled before it began." };
 }

@@ -5,6 +5,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { PreparedCall, RegisteredTool } from "./registered-tool.ts";
 import { SandboxEndedError } from "./sandbox/sandbox.ts";
 import type { Slots } from "./slots.ts";
+import { neverBegan as neverBeganError } from "./store/calls.ts";
 
 /** How one attempt at a call ended. */
 export type Outcome =
@@ -16,6 +17,8 @@ export type Outcome =
       readonly error: string;
       /** `end`: its process ended under it. */
       readonly because: "timeout" | "cancel" | "end";
+      /** False: the tool was never called. */
+      readonly began: boolean;
       readonly durationMs: number;
     };
 
@@ -64,13 +67,13 @@ export async function runTool(
     if (settled !== undefined && (settled.kind === "success" || !controller.signal.aborted)) {
       if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
         const error = `${settled.error} Nobody knows whether the call took effect.`;
-        return { kind: "unknown", because: "end", error, durationMs: durationMs() };
+        return { kind: "unknown", because: "end", began: true, error, durationMs: durationMs() };
       }
       return { ...settled, durationMs: durationMs() };
     }
     const because = call.signal.aborted ? "cancel" : "timeout";
     if (settled === undefined) deps.logger.warn({ tool: tool.name, because }, "tool did not obey its signal");
-    return { ...cutOff(call.registered, because), because, durationMs: durationMs() };
+    return { ...cutOff(call.registered, because), because, began: true, durationMs: durationMs() };
   } finally {
     clearTimeout(timer);
     call.signal.removeEventListener("abort", onCancel);
@@ -82,7 +85,8 @@ export async function runTool(
 const neverBegan: Outcome = {
   kind: "cancelled",
   because: "cancel",
-  error: "The call was cancelled before it began.",
+  began: false,
+  error: neverBeganError,
   durationMs: 0,
 };
 
