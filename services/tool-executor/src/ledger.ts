@@ -5,7 +5,7 @@ import type pg from "pg";
 import { Leases } from "./leases.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
 import { cancelled, endOf, type Result, refused, resultOf, reused } from "./results.ts";
-import { runTool } from "./run-tool.ts";
+import { probeTool, runTool, type ToolRun } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
 import {
   type CallEnd,
@@ -17,6 +17,7 @@ import {
   type RunScope,
   revisitCalls,
 } from "./store/calls.ts";
+import { completeProbed, restartProbed } from "./store/probes.ts";
 import { TickBatch } from "./tick-batch.ts";
 
 /** A call that may run: its tool, its arguments as they are passed, and what the ledger writes down. */
@@ -52,7 +53,7 @@ const storeAttempts = 6;
  * Runs the calls of runs, each once: a call is claimed in the database before it acts, and whoever asks for a call that is claimed
  * gets the result of that one run. In this process the asker waits for it; for a call of another process it looks again, after 25 ms
  * growing to 400 ms, until there is a result or the lease of that process is over. Then a `read` or `idempotent` call is claimed anew
- * and a `once` call is UNKNOWN.
+ * and a `once` call is UNKNOWN, unless its tool's probe knows better: it is asked each time that somebody asks for the call.
  */
 export class Ledger {
   readonly #pool: pg.Pool;
@@ -184,25 +185,56 @@ export class Ledger {
       } else {
         if (entry.isStopped && entry.status === "cancelled") return resultOf(callId, entry);
         if (!entry.matches) return reused(callId);
-        // A cancelled call that was not taken here was taken by somebody else in the same moment.
-        const over = entry.status !== "running" && entry.status !== "cancelled";
-        if (over) return resultOf(callId, entry);
-        const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
-        if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
+        if (entry.status === "unknown") {
+          const probed = await this.#probe(scope, flight, entry);
+          if (probed === undefined) return resultOf(callId, entry);
+          if (probed !== "moved") {
+            entry = probed;
+            continue;
+          }
+        } else {
+          // A cancelled call that was not taken here was taken by somebody else in the same moment.
+          const over = entry.status !== "running" && entry.status !== "cancelled";
+          if (over) return resultOf(callId, entry);
+          const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
+          if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
+        }
       }
       entry = (await this.#revisit(scope, [call])).get(callId);
     }
   }
 
+  /**
+   * Asks the tool what became of a call of which nobody knows: the claim under which it runs again, `moved` when its row says something else
+   * now, nothing when the outcome stays unknown.
+   */
+  async #probe(scope: RunScope, flight: Flight, known: Claim): Promise<Claim | "moved" | undefined> {
+    const found = await probeTool({ slots: this.#slots, logger: this.#logger }, this.#runOf(scope, flight));
+    switch (found.status) {
+      case "unknown":
+        return undefined;
+      case "completed":
+        await completeProbed(this.#pool, known, JSON.stringify(found.output ?? null));
+        return "moved";
+      case "not_started":
+        return (await restartProbed(this.#pool, known, { epoch: scope.epoch, leaseMs: this.#leases.leaseMs })) ?? "moved";
+      default:
+        return found satisfies never;
+    }
+  }
+
+  #runOf(scope: RunScope, { call, controller }: Flight): ToolRun {
+    const { registered, args, callId } = call;
+    const { runId, userId } = scope;
+    return { registered, args, userId, callKey: `${runId}:${callId}`, signal: controller.signal };
+  }
+
   /** Runs a claimed call and stores how it ended; nothing when somebody else has claimed it since. */
   async #run(scope: RunScope, flight: Flight, { id, claim }: Claim): Promise<CallEnd | undefined> {
-    const { call, controller } = flight;
+    const { controller } = flight;
     const release = this.#leases.hold({ id, claim }, () => controller.abort(stopped()));
     try {
-      const outcome = await runTool(
-        { slots: this.#slots, logger: this.#logger },
-        { ...call, userId: scope.userId, callKey: `${scope.runId}:${call.callId}`, signal: controller.signal },
-      );
+      const outcome = await runTool({ slots: this.#slots, logger: this.#logger }, this.#runOf(scope, flight));
       const end = endOf(outcome);
       return (await this.#store({ id, claim, ...end })) ? end : undefined;
     } finally {
