@@ -8,6 +8,7 @@ import { SpendService, type UsageRecord } from "@turnwright/contract/auth/v1/usa
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import {
+  CallOutcome,
   type ExecuteCallsRequest,
   type ExecutionCall,
   type ExecutionResultSchema,
@@ -138,6 +139,14 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
           tools: [tool("calculator"), tool("send_mail", { requiresApproval: true, version: "7" }), tool("web_search")],
         }),
         checkCall: () => ({}),
+        cancelCalls: ({ callIds }) => ({ receipts: callIds.map((callId) => ({ callId, outcome: CallOutcome.NOT_STARTED })) }),
+        settleCalls: ({ calls }) => ({
+          results: calls.map(({ callId, outcome }) =>
+            outcome.case === "completed"
+              ? { callId, status: ExecutionStatus.SUCCESS, output: outcome.value }
+              : { callId, status: ExecutionStatus.FAILED, error: "not done" },
+          ),
+        }),
         async executeCalls(request) {
           log.push(`execute ${request.calls.map((call) => call.name).join(",")}`);
           executed.push(request);

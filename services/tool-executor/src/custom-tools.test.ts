@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "@turnwright/platform/env";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
+import type { Tool } from "./define-tool.ts";
 import { createOutbound } from "./outbound.ts";
 import { createRegistry, type Registry } from "./registry.ts";
 
@@ -86,6 +87,29 @@ test("the example tool loads and rolls", async () => {
   expect(result).toEqual({ rolls: [expect.any(Number), expect.any(Number), expect.any(Number)], sum: expect.any(Number) });
 });
 
+test("the example with a probe finds the order that its call placed, and says when there is none", async () => {
+  const orders: { id: string; total: number; reference: string }[] = [];
+  vi.stubGlobal("fetch", async (url: string, init: RequestInit = {}) => {
+    if (init.method === "POST") {
+      const made = { id: `o${orders.length}`, total: 3, reference: JSON.parse(String(init.body)).reference };
+      orders.push(made);
+      return Response.json(made);
+    }
+    return Response.json(orders.filter(({ reference }) => reference === new URL(url).searchParams.get("reference")));
+  });
+  try {
+    const { default: tool } = (await import("../../../examples/tools/order.ts")) as { default: Tool };
+    const args = { article: "tea", count: 1 };
+    const context = (callKey: string) => ({ signal: new AbortController().signal, logger: undefined as never, callKey });
+    expect(await tool.probe?.(args, context("run:call"))).toEqual({ status: "not_started" });
+    expect(await tool.execute(args, context("run:call"))).toEqual({ id: "o0", total: 3 });
+    expect(await tool.probe?.(args, context("run:call"))).toEqual({ status: "completed", output: { id: "o0", total: 3 } });
+    expect(await tool.probe?.(args, context("run:other"))).toEqual({ status: "not_started" });
+  } finally {
+    vi.unstubAllGlobals();
+  }
+});
+
 test("every file at fault is named with its fault in one error", async () => {
   const faults = await faultsOf({
     "a-syntax.mjs": "export default {",
@@ -97,8 +121,9 @@ test("every file at fault is named with its fault in one error", async () => {
     "g-twice.mjs": plainTool("good"),
     "h-builtin.mjs": plainTool("calculator"),
     "i-missing.mjs": "import './not-there.mjs'; export default {};",
+    "j-probe.mjs": plainTool("probed").replace("execute:", "probe: () => null, execute:"),
   });
-  expect(faults.map((fault) => /\/([a-i])-/.exec(fault)?.[1])).toEqual(["a", "b", "c", "d", "e", "g", "h", "i"]);
+  expect(faults.map((fault) => /\/([a-j])-/.exec(fault)?.[1])).toEqual(["a", "b", "c", "d", "e", "g", "h", "i", "j"]);
   const text = faults.join("\n");
   for (const part of [
     "broken on load",
@@ -112,6 +137,7 @@ test("every file at fault is named with its fault in one error", async () => {
     "another tool with the name good",
     "another tool with the name calculator",
     "not-there",
+    "probe: belongs to the effect once",
   ]) {
     expect(text).toContain(part);
   }

@@ -1,12 +1,12 @@
 import { readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { Tool } from "./define-tool.ts";
+import type { ProbeResult, Tool } from "./define-tool.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
 import { Crowd } from "./sandbox/crowd.ts";
 import type { SandboxLimits } from "./sandbox/sandbox.ts";
 import { createSandboxPool, type SandboxPool } from "./sandbox/sandbox-pool.ts";
 import { sandboxTool } from "./sandbox/sandboxed-tool.ts";
-import { toolShape } from "./tool-shape.ts";
+import { describedShape } from "./tool-shape.ts";
 
 /** A file of the folder: its tool, or why it has none. */
 export type LoadedTool =
@@ -55,11 +55,12 @@ export async function loadCustomTools(dir: string, limits: SandboxLimits, crowd 
 async function loadTool(file: string, pool: SandboxPool): Promise<LoadedTool> {
   try {
     // Checked again: the process in which the file ran is not to be trusted.
-    const described = toolShape.omit({ execute: true }).parse(await pool.describe());
+    const { hasProbe, ...described } = describedShape.parse(await pool.describe());
     const tool: Tool = {
       ...described,
       parameters: described.parameters as Tool["parameters"],
-      execute: (args, { callKey, signal, logger }) => pool.call(args, { callKey, signal, logger }),
+      execute: (args, context) => pool.call("execute", args, context),
+      ...(hasProbe ? { probe: async (args, context) => (await pool.call("probe", args, context)) as ProbeResult } : {}),
     };
     return { file, tool: sandboxTool(pool, tool) };
   } catch (error) {

@@ -25,6 +25,14 @@ export interface ToolContext {
   readonly callKey: string;
 }
 
+/** What a tool found out about an earlier call that was cut off, by whatever it keeps under the call's key. */
+export type ProbeResult =
+  /** It took effect; `output` is what `execute` would have returned. */
+  | { readonly status: "completed"; readonly output: unknown }
+  /** It did not take effect, and what was sent of it cannot take effect any more: the call runs again. */
+  | { readonly status: "not_started" }
+  | { readonly status: "unknown" };
+
 /** A tool: what models see of it, what the executor must know, and its code. */
 export interface Tool<P extends ToolParameters = ToolParameters> {
   /** 1 to 64 letters, digits, `_` or `-`; unique. */
@@ -41,6 +49,11 @@ export interface Tool<P extends ToolParameters = ToolParameters> {
   readonly version: string;
   /** Returns a JSON value, or throws with a message that is meant for the model. */
   execute(args: ToolArguments<P>, context: ToolContext): unknown;
+  /**
+   * For `once` tools: says what became of an earlier call with this key whose process is gone. Changes nothing. Has as long as a call, at
+   * most 10 s; if it throws, the outcome stays unknown.
+   */
+  probe?(args: ToolArguments<P>, context: ToolContext): ProbeResult | Promise<ProbeResult>;
 }
 
 /** Types a tool: the arguments of `execute` follow from `parameters`. */

@@ -7,8 +7,9 @@ import type { ToolCall } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail } from "@turnwright/platform/errors";
 import { hashArguments } from "@turnwright/platform/tokens";
 import { entryOf } from "./entry.ts";
-import { endOf } from "./ledger.ts";
+
 import type { ExecutorParts } from "./parts.ts";
+import { endOf } from "./results.ts";
 import { type Outcome, runTool } from "./run-tool.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { RegisteredTool } from "./registered-tool.ts";
-import type { CallEntry } from "./store.ts";
+import type { CallEntry } from "./store/calls.ts";
 
 /** What the ledger writes down of a call whose arguments were found valid. */
 export function entryOf(call: { registered: RegisteredTool; callId: string; json: string; argumentsHash: string }): CallEntry {

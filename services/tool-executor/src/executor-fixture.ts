@@ -30,6 +30,7 @@ export interface ExecutionRow {
   claim: number;
   output: unknown;
   error_message: string | null;
+  settled_by: string | null;
 }
 
 /** One process with the executor in it. */
@@ -106,15 +107,15 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
     async leave({ runId, callId, tool, args, status = "running", userId: owner = userId }) {
       const input = JSON.stringify(args);
       await pool.query(
-        `insert into tool_executions (id, run_id, user_id, status, lease_until, tool_call_id, tool_name, tool_version, effect, input,
+        `insert into tool_executions (id, run_id, user_id, status, lease_until, started_at, tool_call_id, tool_name, tool_version, effect, input,
           arguments_hash)
-        values ($1, $2, $3, $4, now() - interval '1 second', $5, $6, $7, $8, $9, $10)`,
+        values ($1, $2, $3, $4, now() - interval '1 second', now() - interval '9 seconds', $5, $6, $7, $8, $9, $10)`,
         [uuidv7(), runId, owner, status, callId, tool.name, tool.version, tool.effect, input, hashArguments(input)],
       );
     },
     async rows(runId) {
       const { rows } = await pool.query<ExecutionRow>(
-        `select run_id, tool_call_id, tool_name, status, claim, output, error_message
+        `select run_id, tool_call_id, tool_name, status, claim, output, error_message, settled_by
         from tool_executions where $1::uuid is null or run_id = $1 order by tool_call_id`,
         [runId ?? null],
       );

@@ -1,6 +1,6 @@
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
-import { type FreeCall, insertFreeCalls } from "./store.ts";
+import { type FreeCall, insertFreeCalls } from "./store/calls.ts";
 import { TickBatch } from "./tick-batch.ts";
 
 /** Writes down calls without a run behind their callers' backs: it is a record, not a promise, so a failure is only logged. */

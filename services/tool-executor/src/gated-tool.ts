@@ -1,8 +1,10 @@
 import { z } from "zod";
-import { defineTool, type ToolContext, type ToolEffect } from "./define-tool.ts";
+import { defineTool, type Tool, type ToolContext, type ToolEffect } from "./define-tool.ts";
 
 /** A tool that counts its runs and ends each when the test says so. */
-export function gatedTool(init: { effect?: ToolEffect; requiresApproval?: boolean; timeoutMs?: number; name?: string } = {}) {
+export function gatedTool(
+  init: { effect?: ToolEffect; requiresApproval?: boolean; timeoutMs?: number; name?: string; probe?: Tool["probe"] } = {},
+) {
   const runs: { signal: AbortSignal; callKey: string; end(value: unknown): void; fail(error: Error): void }[] = [];
   const waiting: (() => void)[] = [];
   const tool = defineTool({
@@ -13,6 +15,7 @@ export function gatedTool(init: { effect?: ToolEffect; requiresApproval?: boolea
     requiresApproval: init.requiresApproval,
     timeoutMs: init.timeoutMs ?? 10_000,
     version: "1",
+    ...(init.probe === undefined ? {} : { probe: init.probe }),
     execute(_args, { signal, callKey }: ToolContext) {
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });

@@ -47,7 +47,7 @@ export async function createToolExecutor(deps: {
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
   const ledger = new Ledger({ pool, slots, logger, leaseMs });
   const freeCalls = new FreeCallLog({ pool, logger });
-  const parts: ExecutorParts = { registry, ledger, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
+  const parts: ExecutorParts = { pool, registry, ledger, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
   return {
     mounts: [mount(ToolService, toolHandlers(parts)), mount(ExecutionService, executionHandlers(parts))],
     async ready() {

@@ -1,13 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
-import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { Leases } from "./leases.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
-import { type Outcome, runTool } from "./run-tool.ts";
+import { cancelled, endOf, type Result, refused, resultOf, reused } from "./results.ts";
+import { probeTool, runTool, type ToolRun } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
 import {
   type CallEnd,
@@ -18,11 +16,9 @@ import {
   type KnownCall,
   type RunScope,
   revisitCalls,
-} from "./store.ts";
+} from "./store/calls.ts";
+import { completeProbed, restartProbed } from "./store/probes.ts";
 import { TickBatch } from "./tick-batch.ts";
-
-/** How a call ended, as it goes back to the caller. */
-export type Result = MessageInitShape<typeof ExecutionResultSchema>;
 
 /** A call that may run: its tool, its arguments as they are passed, and what the ledger writes down. */
 export interface CheckedCall extends CallEntry {
@@ -57,7 +53,7 @@ const storeAttempts = 6;
  * Runs the calls of runs, each once: a call is claimed in the database before it acts, and whoever asks for a call that is claimed
  * gets the result of that one run. In this process the asker waits for it; for a call of another process it looks again, after 25 ms
  * growing to 400 ms, until there is a result or the lease of that process is over. Then a `read` or `idempotent` call is claimed anew
- * and a `once` call is UNKNOWN.
+ * and a `once` call is UNKNOWN, unless its tool's probe knows better: it is asked each time that somebody asks for the call.
  */
 export class Ledger {
   readonly #pool: pg.Pool;
@@ -95,6 +91,17 @@ export class Ledger {
     });
     if (departing.length > 0) void this.#depart(scope, departing);
     return Promise.all(results);
+  }
+
+  /** Stops calls of a run that are on their way in this process, for all of their callers; resolves when none of them is any more. */
+  async stop(run: { runId: string; userId: string }, callIds: readonly string[]): Promise<void> {
+    const landings = callIds.flatMap((callId) => {
+      const flight = this.#flights.get(keyOf(run, { callId }));
+      if (flight === undefined || flight.userId !== run.userId) return [];
+      flight.controller.abort(stopped());
+      return [flight.landing.promise];
+    });
+    await Promise.allSettled(landings);
   }
 
   /** Cancels what runs and waits until its end is stored. */
@@ -176,26 +183,58 @@ export class Ledger {
         const end = await this.#run(scope, flight, entry);
         if (end !== undefined) return resultOf(callId, end);
       } else {
+        if (entry.isStopped && entry.status === "cancelled") return resultOf(callId, entry);
         if (!entry.matches) return reused(callId);
-        // A cancelled call that was not taken here was taken by somebody else in the same moment.
-        const over = entry.status !== "running" && entry.status !== "cancelled";
-        if (over) return resultOf(callId, entry);
-        const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
-        if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
+        if (entry.status === "unknown") {
+          const probed = await this.#probe(scope, flight, entry);
+          if (probed === undefined) return resultOf(callId, entry);
+          if (probed !== "moved") {
+            entry = probed;
+            continue;
+          }
+        } else {
+          // A cancelled call that was not taken here was taken by somebody else in the same moment.
+          const over = entry.status !== "running" && entry.status !== "cancelled";
+          if (over) return resultOf(callId, entry);
+          const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
+          if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
+        }
       }
       entry = (await this.#revisit(scope, [call])).get(callId);
     }
   }
 
+  /**
+   * Asks the tool what became of a call of which nobody knows: the claim under which it runs again, `moved` when its row says something else
+   * now, nothing when the outcome stays unknown.
+   */
+  async #probe(scope: RunScope, flight: Flight, known: Claim): Promise<Claim | "moved" | undefined> {
+    const found = await probeTool({ slots: this.#slots, logger: this.#logger }, this.#runOf(scope, flight));
+    switch (found.status) {
+      case "unknown":
+        return undefined;
+      case "completed":
+        await completeProbed(this.#pool, known, JSON.stringify(found.output ?? null));
+        return "moved";
+      case "not_started":
+        return (await restartProbed(this.#pool, known, { epoch: scope.epoch, leaseMs: this.#leases.leaseMs })) ?? "moved";
+      default:
+        return found satisfies never;
+    }
+  }
+
+  #runOf(scope: RunScope, { call, controller }: Flight): ToolRun {
+    const { registered, args, callId } = call;
+    const { runId, userId } = scope;
+    return { registered, args, userId, callKey: `${runId}:${callId}`, signal: controller.signal };
+  }
+
   /** Runs a claimed call and stores how it ended; nothing when somebody else has claimed it since. */
   async #run(scope: RunScope, flight: Flight, { id, claim }: Claim): Promise<CallEnd | undefined> {
-    const { call, controller } = flight;
-    const release = this.#leases.hold({ id, claim });
+    const { controller } = flight;
+    const release = this.#leases.hold({ id, claim }, () => controller.abort(stopped()));
     try {
-      const outcome = await runTool(
-        { slots: this.#slots, logger: this.#logger },
-        { ...call, userId: scope.userId, callKey: `${scope.runId}:${call.callId}`, signal: controller.signal },
-      );
+      const outcome = await runTool({ slots: this.#slots, logger: this.#logger }, this.#runOf(scope, flight));
       const end = endOf(outcome);
       return (await this.#store({ id, claim, ...end })) ? end : undefined;
     } finally {
@@ -217,7 +256,11 @@ export class Ledger {
   }
 }
 
-function keyOf(scope: RunScope, { callId }: { callId: string }): string {
+function stopped(): DOMException {
+  return new DOMException("The call was cancelled.", "AbortError");
+}
+
+function keyOf(scope: Pick<RunScope, "runId">, { callId }: { callId: string }): string {
   return `${scope.runId}:${callId}`;
 }
 
@@ -246,53 +289,4 @@ async function waited(ms: number, signal: AbortSignal): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** How an attempt is written down. A timeout is a failure like others: the tool had its chance. */
-export function endOf(outcome: Outcome): CallEnd {
-  const { durationMs } = outcome;
-  switch (outcome.kind) {
-    case "success":
-      return { status: "success", output: outcome.output, error: null, durationMs };
-    case "failed":
-    case "timeout":
-      return { status: "failed", output: null, error: outcome.error, durationMs };
-    case "cancelled":
-    case "unknown":
-      return { status: outcome.kind, output: null, error: outcome.error, durationMs };
-    default:
-      return outcome satisfies never;
-  }
-}
-
-const statuses: Readonly<Record<CallEnd["status"], ExecutionStatus>> = {
-  success: ExecutionStatus.SUCCESS,
-  failed: ExecutionStatus.FAILED,
-  cancelled: ExecutionStatus.CANCELLED,
-  unknown: ExecutionStatus.UNKNOWN,
-};
-
-/** A stored or fresh end as a result. */
-export function resultOf(callId: string, end: Pick<KnownCall, "status" | "output" | "error" | "durationMs">): Result {
-  if (end.status === "running") throw fail(ErrorReason.INTERNAL, "a running call has no result");
-  return {
-    callId,
-    status: statuses[end.status],
-    output: end.output ?? "",
-    error: end.error ?? "",
-    durationMs: end.durationMs,
-  };
-}
-
-/** The result of a call that did not run. */
-export function refused(callId: string, error: string): Result {
-  return { callId, status: ExecutionStatus.REFUSED, error };
-}
-
-function reused(callId: string): Result {
-  return refused(callId, "The id of this call was used for another call of the same run.");
-}
-
-function cancelled(callId: string): Result {
-  return { callId, status: ExecutionStatus.CANCELLED, error: "The call was cancelled before it began." };
 }

@@ -1,4 +1,5 @@
 import type { Logger } from "@turnwright/platform/logger";
+import type pg from "pg";
 import type { FreeCallLog } from "./free-calls.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Registry } from "./registry.ts";
@@ -6,6 +7,7 @@ import type { Slots } from "./slots.ts";
 
 /** What the handlers stand on. */
 export interface ExecutorParts {
+  readonly pool: pg.Pool;
   readonly registry: Registry;
   readonly ledger: Ledger;
   readonly freeCalls: FreeCallLog;

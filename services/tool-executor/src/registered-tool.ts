@@ -8,6 +8,8 @@ import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "
 /** A place that is ready to run one call. */
 export interface PreparedCall {
   execute(args: Record<string, unknown>, context: ToolContext): unknown;
+  /** Asks the tool what became of an earlier call; only for tools that have a probe. */
+  probe(args: Record<string, unknown>, context: ToolContext): unknown;
   /** Gives the place back; once, whether a call ran or not. */
   release(): void;
 }

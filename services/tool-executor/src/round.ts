@@ -4,8 +4,9 @@ import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/to
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
 import { entryOf } from "./entry.ts";
-import { type CheckedCall, endOf, type RefusedCall, type Result, refused, resultOf } from "./ledger.ts";
+import type { CheckedCall, RefusedCall } from "./ledger.ts";
 import type { ExecutorParts } from "./parts.ts";
+import { endOf, type Result, refused, resultOf } from "./results.ts";
 import { runTool } from "./run-tool.ts";
 
 /**
@@ -18,14 +19,22 @@ export async function executeRound(
   identity: Identity,
   signal: AbortSignal,
 ): Promise<Result[]> {
-  if (request.calls.some(({ callId }) => callId.includes("\0"))) {
-    throw fail(ErrorReason.INVALID_REQUEST, "calls.call_id: must not have NUL characters", { param: "calls" });
-  }
+  noNul(
+    request.calls.map(({ callId }) => callId),
+    "calls",
+  );
   const { runId, conversationId, messageId, epoch } = request;
   const { userId, tokenId } = identity;
   const calls = await Promise.all(request.calls.map((call) => checkCall(parts, { runId, call, identity })));
   if (runId !== "") return parts.ledger.execute({ runId, conversationId, messageId, epoch, userId, tokenId }, calls, signal);
   return Promise.all(calls.map((call) => executeFree(parts, call, identity, signal)));
+}
+
+/** Refuses call ids that PostgreSQL cannot hold. Throws INVALID_REQUEST. */
+export function noNul(callIds: readonly string[], param: string): void {
+  if (callIds.some((callId) => callId.includes("\0"))) {
+    throw fail(ErrorReason.INVALID_REQUEST, `${param}: call ids must not have NUL characters`, { param });
+  }
 }
 
 /** Decides whether a call may run: the token's tools, the tool's schema, a person's approval. */

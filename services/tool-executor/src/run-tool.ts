@@ -2,9 +2,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
+import { z } from "zod";
+import type { ProbeResult } from "./define-tool.ts";
 import type { PreparedCall, RegisteredTool } from "./registered-tool.ts";
 import { SandboxEndedError } from "./sandbox/sandbox.ts";
 import type { Slots } from "./slots.ts";
+import { neverBegan as neverBeganError } from "./store/calls.ts";
 
 /** How one attempt at a call ended. */
 export type Outcome =
@@ -16,6 +19,8 @@ export type Outcome =
       readonly error: string;
       /** `end`: its process ended under it. */
       readonly because: "timeout" | "cancel" | "end";
+      /** False: the tool was never called. */
+      readonly began: boolean;
       readonly durationMs: number;
     };
 
@@ -24,53 +29,59 @@ const maxErrorLength = 2_000;
 /** How long a tool has to end on its own terms once its signal has fired. */
 const graceMs = 1_000;
 
-/** Runs a tool once it has a slot, within its time, with a signal that it should obey but need not. Never rejects. */
-export async function runTool(
+/** A call as the tool gets it. */
+export interface ToolRun {
+  readonly registered: RegisteredTool;
+  readonly args: Record<string, unknown>;
+  readonly userId: string;
+  readonly callKey: string;
+  readonly signal: AbortSignal;
+}
+
+/** How a tool answered: `settled` is unset when it did not in time, `cut` says why its signal fired. */
+type Attempt =
+  | { readonly kind: "neverBegan" }
+  | { readonly kind: "unprepared"; readonly cause: unknown }
+  | {
+      readonly kind: "attempted";
+      readonly settled: Settled | undefined;
+      readonly cut: "timeout" | "cancel" | undefined;
+      readonly durationMs: number;
+    };
+
+/** Calls into a tool once it has a slot, within a time, with a signal that it should obey but need not. Never rejects. */
+async function attempt(
   deps: { slots: Slots; logger: Logger },
-  call: {
-    registered: RegisteredTool;
-    args: Record<string, unknown>;
-    userId: string;
-    callKey: string;
-    signal: AbortSignal;
-  },
-): Promise<Outcome> {
+  call: ToolRun,
+  { method, timeoutMs }: { method: "execute" | "probe"; timeoutMs: number },
+): Promise<Attempt> {
   const { tool } = call.registered;
   let release: () => void;
   try {
     release = await deps.slots.take(call.userId, call.signal);
   } catch {
-    return neverBegan;
+    return { kind: "neverBegan" };
   }
   let place: PreparedCall;
   try {
     place = (await call.registered.prepare?.(call.signal)) ?? inThisProcess(tool);
   } catch (cause) {
     release();
-    if (call.signal.aborted) return neverBegan;
-    return { kind: "failed", error: messageOf(cause), cause, durationMs: 0 };
+    return call.signal.aborted ? { kind: "neverBegan" } : { kind: "unprepared", cause };
   }
   const startedAt = performance.now();
-  const durationMs = () => Math.round(performance.now() - startedAt);
   const controller = new AbortController();
   const onCancel = () => controller.abort(call.signal.reason);
   if (call.signal.aborted) onCancel();
   else call.signal.addEventListener("abort", onCancel, { once: true });
-  const timer = setTimeout(() => controller.abort(new DOMException("The tool's time is over.", "TimeoutError")), tool.timeoutMs);
+  const timer = setTimeout(() => controller.abort(new DOMException("The tool's time is over.", "TimeoutError")), timeoutMs);
   try {
     const logger = deps.logger.child({ tool: tool.name, call: call.callKey });
-    const running = execute(() => place.execute(call.args, { signal: controller.signal, logger, callKey: call.callKey }));
+    const running = execute(() => place[method](call.args, { signal: controller.signal, logger, callKey: call.callKey }));
     const settled = await Promise.race([running, overdue(controller.signal, running)]);
-    if (settled !== undefined && (settled.kind === "success" || !controller.signal.aborted)) {
-      if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
-        const error = `${settled.error} Nobody knows whether the call took effect.`;
-        return { kind: "unknown", because: "end", error, durationMs: durationMs() };
-      }
-      return { ...settled, durationMs: durationMs() };
-    }
-    const because = call.signal.aborted ? "cancel" : "timeout";
-    if (settled === undefined) deps.logger.warn({ tool: tool.name, because }, "tool did not obey its signal");
-    return { ...cutOff(call.registered, because), because, durationMs: durationMs() };
+    const cut = call.signal.aborted ? "cancel" : controller.signal.aborted ? "timeout" : undefined;
+    if (settled === undefined) deps.logger.warn({ tool: tool.name, because: cut }, "tool did not obey its signal");
+    return { kind: "attempted", settled, cut, durationMs: Math.round(performance.now() - startedAt) };
   } finally {
     clearTimeout(timer);
     call.signal.removeEventListener("abort", onCancel);
@@ -79,15 +90,59 @@ export async function runTool(
   }
 }
 
+/** Runs a tool within its time. Never rejects. */
+export async function runTool(deps: { slots: Slots; logger: Logger }, call: ToolRun): Promise<Outcome> {
+  const { tool } = call.registered;
+  const attempted = await attempt(deps, call, { method: "execute", timeoutMs: tool.timeoutMs });
+  if (attempted.kind === "neverBegan") return neverBegan;
+  if (attempted.kind === "unprepared") {
+    return { kind: "failed", error: messageOf(attempted.cause), cause: attempted.cause, durationMs: 0 };
+  }
+  const { settled, cut, durationMs } = attempted;
+  if (settled !== undefined && (settled.kind === "success" || cut === undefined)) {
+    if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
+      const error = `${settled.error} Nobody knows whether the call took effect.`;
+      return { kind: "unknown", because: "end", began: true, error, durationMs };
+    }
+    return { ...settled, durationMs };
+  }
+  const because = cut ?? "timeout";
+  return { ...cutOff(call.registered, because), because, began: true, durationMs };
+}
+
+const probeMs = 10_000;
+const probeShape = z.discriminatedUnion("status", [
+  z.object({ status: z.literal("completed"), output: z.unknown() }),
+  z.object({ status: z.literal("not_started") }),
+  z.object({ status: z.literal("unknown") }),
+]);
+
+/** What became of an earlier call, as the tool's probe says; `unknown` when it has none, fails or takes too long. Never rejects. */
+export async function probeTool(deps: { slots: Slots; logger: Logger }, call: ToolRun): Promise<ProbeResult> {
+  const { tool } = call.registered;
+  if (tool.probe === undefined) return { status: "unknown" };
+  const attempted = await attempt(deps, call, { method: "probe", timeoutMs: Math.min(tool.timeoutMs, probeMs) });
+  const settled = attempted.kind === "attempted" ? attempted.settled : undefined;
+  const said = settled?.kind === "success" ? probeShape.safeParse(JSON.parse(settled.output)) : undefined;
+  if (said?.success) return said.data;
+  deps.logger.warn({ tool: tool.name, call: call.callKey, attempt: attempted.kind }, "probe of a tool said nothing");
+  return { status: "unknown" };
+}
+
 const neverBegan: Outcome = {
   kind: "cancelled",
   because: "cancel",
-  error: "The call was cancelled before it began.",
+  began: false,
+  error: neverBeganError,
   durationMs: 0,
 };
 
 function inThisProcess(tool: RegisteredTool["tool"]): PreparedCall {
-  return { execute: (args, context) => tool.execute(args, context), release() {} };
+  return {
+    execute: (args, context) => tool.execute(args, context),
+    probe: (args, context) => tool.probe?.(args, context),
+    release() {},
+  };
 }
 
 function cutOff({ tool }: RegisteredTool, because: "timeout" | "cancel") {

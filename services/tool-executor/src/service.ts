@@ -3,9 +3,11 @@ import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_se
 import type { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity";
+import { cancelCalls } from "./cancel-calls.ts";
 import { executeDirectly, executeInBatch } from "./direct-call.ts";
 import type { ExecutorParts } from "./parts.ts";
 import { executeRound } from "./round.ts";
+import { settleCalls } from "./settle-calls.ts";
 
 /** The handlers for users. */
 export function toolHandlers(parts: ExecutorParts): ServiceImpl<typeof ToolService> {
@@ -38,6 +40,12 @@ export function executionHandlers(parts: ExecutorParts): ServiceImpl<typeof Exec
     },
     async executeCalls(request, ctx) {
       return { results: await executeRound(parts, request, requireIdentity(ctx), ctx.signal) };
+    },
+    async cancelCalls(request, ctx) {
+      return { receipts: await cancelCalls(parts, request, requireIdentity(ctx), ctx.signal) };
+    },
+    async settleCalls(request, ctx) {
+      return { results: await settleCalls(parts, request, requireIdentity(ctx)) };
     },
   };
 }

@@ -7,8 +7,9 @@ function describesObject(parameters: unknown): boolean {
   return schema.type === "object";
 }
 
-/** What a file must export to be a tool. */
-export const toolShape = z.object({
+const isFunction = (value: unknown) => typeof value === "function";
+
+const shape = z.object({
   name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, _ or -"),
   description: z.string().min(1),
   parameters: z.custom(describesObject, "must be a zod object or the JSON Schema of an object"),
@@ -16,5 +17,15 @@ export const toolShape = z.object({
   requiresApproval: z.boolean().optional(),
   timeoutMs: z.int().min(1).max(2_147_483_647),
   version: z.string().min(1),
-  execute: z.custom((value) => typeof value === "function", "must be a function"),
+  execute: z.custom(isFunction, "must be a function"),
+  probe: z.custom(isFunction, "must be a function").optional(),
 });
+
+/** What a file must export to be a tool. */
+export const toolShape = shape.refine(({ effect, probe }) => probe === undefined || effect === "once", {
+  path: ["probe"],
+  error: "belongs to the effect once: other calls just run again",
+});
+
+/** What the process of a file says of its tool. */
+export const describedShape = shape.omit({ execute: true, probe: true }).extend({ hasProbe: z.boolean() });

@@ -83,6 +83,7 @@ async function load(file: string): Promise<Tool | undefined> {
         requiresApproval: tool.requiresApproval === true,
         timeoutMs: tool.timeoutMs,
         version: tool.version,
+        hasProbe: tool.probe !== undefined,
       },
     });
     return tool;
@@ -106,7 +107,7 @@ function limitedLogger() {
 }
 
 async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signal: AbortSignal): Promise<void> {
-  const { id, callKey } = call;
+  const { id, method, callKey } = call;
   try {
     const parsed = await checkOf(tool).safeParseAsync(call.args, { reportInput: false });
     if (!parsed.success) {
@@ -115,7 +116,8 @@ async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signa
       send({ type: "failed", id, message: `${param}: ${issue?.message ?? "is not valid"}`, param });
       return;
     }
-    const output = await tool.execute(parsed.data as never, { signal, logger: limitedLogger() as never, callKey });
+    const context = { signal, logger: limitedLogger() as never, callKey };
+    const output = await tool[method]?.(parsed.data as never, context);
     send({ type: "output", id, output: output ?? null });
   } catch (error) {
     send({ type: "failed", id, message: messageOf(error) });

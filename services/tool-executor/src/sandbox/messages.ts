@@ -11,11 +11,16 @@ export interface ToolDescription {
   readonly requiresApproval: boolean;
   readonly timeoutMs: number;
   readonly version: string;
+  /** Whether it can say what became of an earlier call. */
+  readonly hasProbe: boolean;
 }
+
+/** What of a tool a message calls. */
+export type ToolMethod = "execute" | "probe";
 
 /** From the executor to a sandbox. */
 export type ToSandbox =
-  | { readonly type: "call"; readonly id: number; readonly args: unknown; readonly callKey: string }
+  | { readonly type: "call"; readonly id: number; readonly method: ToolMethod; readonly args: unknown; readonly callKey: string }
   | { readonly type: "abort"; readonly id: number };
 
 /** Log lines of one call, and their length; a sandbox sends no more, and more would not be written. */

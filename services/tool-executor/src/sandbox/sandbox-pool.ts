@@ -1,7 +1,7 @@
-import type { Logger } from "@turnwright/platform/logger";
+import type { ToolContext } from "../define-tool.ts";
 import type { PreparedCall } from "../registered-tool.ts";
 import { Crowd } from "./crowd.ts";
-import type { ToolDescription } from "./messages.ts";
+import type { ToolDescription, ToolMethod } from "./messages.ts";
 import { type Sandbox, type SandboxLimits, startSandbox } from "./sandbox.ts";
 
 const idleMs = 30_000;
@@ -12,8 +12,8 @@ export interface SandboxPool {
   describe(): Promise<ToolDescription>;
   /** A process that is ready for one call. Rejects when it cannot be had, or with the signal's reason. */
   prepare(signal: AbortSignal): Promise<PreparedCall>;
-  /** Runs a call in a process of its own. */
-  call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown>;
+  /** Runs a call in a process of its own, or asks there about an earlier one. */
+  call(method: ToolMethod, args: Record<string, unknown>, context: ToolContext): Promise<unknown>;
   /** Ends all processes. */
   close(): void;
 }
@@ -88,13 +88,15 @@ export function createSandboxPool(
     }
     // After an error as well as after an abort nobody knows what the process is still up to.
     let isFine = true;
+    const call = (method: ToolMethod) => async (args: Record<string, unknown>, context: ToolContext) => {
+      isFine = false;
+      const output = await sandbox.call(method, args, context);
+      isFine = !context.signal.aborted;
+      return output;
+    };
     return {
-      async execute(args, context) {
-        isFine = false;
-        const output = await sandbox.call(args, context);
-        isFine = !context.signal.aborted;
-        return output;
-      },
+      execute: call("execute"),
+      probe: call("probe"),
       release() {
         if (isFine && sandbox.isUsable && all.has(sandbox)) keep(sandbox);
         else drop(sandbox);
@@ -112,10 +114,10 @@ export function createSandboxPool(
       return tool;
     },
     prepare,
-    async call(args, context) {
+    async call(method, args, context) {
       const prepared = await prepare(context.signal);
       try {
-        return await prepared.execute(args as Record<string, unknown>, context);
+        return await prepared[method](args, context);
       } finally {
         prepared.release();
       }

@@ -4,8 +4,17 @@ import { dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import type { ToolContext } from "../define-tool.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
-import { type FromSandbox, fromSandbox, maxLogLength, maxLogs, type ToolDescription, type ToSandbox } from "./messages.ts";
+import {
+  type FromSandbox,
+  fromSandbox,
+  maxLogLength,
+  maxLogs,
+  type ToolDescription,
+  type ToolMethod,
+  type ToSandbox,
+} from "./messages.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 
 /** What a sandbox may use. */
@@ -29,8 +38,8 @@ export interface Sandbox {
   readonly tool: Promise<ToolDescription>;
   /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
-  /** Runs a call; the signal asks the tool to stop, and stops the process when it does not. Rejects with why there is no result. */
-  call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown>;
+  /** Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it does not. Rejects with why there is no result. */
+  call(method: ToolMethod, args: unknown, context: ToolContext): Promise<unknown>;
   /** Ends the process and all that it started. */
   kill(): void;
 }
@@ -157,7 +166,7 @@ class ChildSandbox implements Sandbox {
     return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
   }
 
-  call(args: unknown, context: { callKey: string; signal: AbortSignal; logger: Logger }): Promise<unknown> {
+  call(method: ToolMethod, args: unknown, context: ToolContext): Promise<unknown> {
     const { callKey, signal, logger } = context;
     if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
     const id = ++this.#calls;
@@ -172,7 +181,7 @@ class ChildSandbox implements Sandbox {
     };
     return new Promise<unknown>((resolvePromise, reject) => {
       this.#pending = { id, logger, resolve: resolvePromise, reject };
-      this.#send({ type: "call", id, args, callKey });
+      this.#send({ type: "call", id, method, args, callKey });
       if (signal.aborted) onAbort();
       else signal.addEventListener("abort", onAbort, { once: true });
     }).finally(() => {

@@ -12,7 +12,7 @@ export function createRunJavascript(limits: SandboxLimits, crowd?: Crowd): { reg
   const pool = createSandboxPool(file, limits, { crowd, known: javascriptDefinition.version });
   const tool = defineTool({
     ...javascriptDefinition,
-    execute: (args, { callKey, signal, logger }) => pool.call(args, { callKey, signal, logger }),
+    execute: (args, context) => pool.call("execute", args, context),
   }) as Tool;
   return {
     registered: { ...registerTool(tool), prepare: (signal) => pool.prepare(signal) },

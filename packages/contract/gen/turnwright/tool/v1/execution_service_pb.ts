@@ -2,19 +2,21 @@
 // @generated from file turnwright/tool/v1/execution_service.proto (package turnwright.tool.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import type { Empty } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { ExecutionStatus, ToolSpec } from "./tool_pb.ts";
 import { file_turnwright_tool_v1_tool } from "./tool_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file turnwright/tool/v1/execution_service.proto.
  */
 export const file_turnwright_tool_v1_execution_service: GenFile = /*@__PURE__*/
-  fileDesc("Cip0dXJud3JpZ2h0L3Rvb2wvdjEvZXhlY3V0aW9uX3NlcnZpY2UucHJvdG8SEnR1cm53cmlnaHQudG9vbC52MSIWChREZXNjcmliZVRvb2xzUmVxdWVzdCJEChVEZXNjcmliZVRvb2xzUmVzcG9uc2USKwoFdG9vbHMYASADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbFNwZWMiaAoNRXhlY3V0aW9uQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEYyAESEQoJYXJndW1lbnRzGAMgASgJEg0KBWdyYW50GAQgASgJIscBChNFeGVjdXRlQ2FsbHNSZXF1ZXN0EhsKBnJ1bl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoPY29udmVyc2F0aW9uX2lkGAIgASgJQgu6SAjYAQFyA7ABARINCgVlcG9jaBgDIAEoBRI9CgVjYWxscxgEIAMoCzIhLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25DYWxsQgu6SAiSAQUIARCAARIfCgptZXNzYWdlX2lkGAUgASgJQgu6SAjYAQFyA7ABASKLAQoPRXhlY3V0aW9uUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSMwoGc3RhdHVzGAIgASgOMiMudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGlvblN0YXR1cxIOCgZvdXRwdXQYAyABKAkSDQoFZXJyb3IYBCABKAkSEwoLZHVyYXRpb25fbXMYBSABKAUiTAoURXhlY3V0ZUNhbGxzUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25SZXN1bHQiPwoQQ2hlY2tDYWxsUmVxdWVzdBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGMgBEhEKCWFyZ3VtZW50cxgCIAEoCSITChFDaGVja0NhbGxSZXNwb25zZTKUAwoQRXhlY3V0aW9uU2VydmljZRKDAQoNRGVzY3JpYmVUb29scxIoLnR1cm53cmlnaHQudG9vbC52MS5EZXNjcmliZVRvb2xzUmVxdWVzdBopLnR1cm53cmlnaHQudG9vbC52MS5EZXNjcmliZVRvb2xzUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoABCgxFeGVjdXRlQ2FsbHMSJy50dXJud3JpZ2h0LnRvb2wudjEuRXhlY3V0ZUNhbGxzUmVxdWVzdBooLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRlQ2FsbHNSZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISdwoJQ2hlY2tDYWxsEiQudHVybndyaWdodC50b29sLnYxLkNoZWNrQ2FsbFJlcXVlc3QaJS50dXJud3JpZ2h0LnRvb2wudjEuQ2hlY2tDYWxsUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_tool_v1_tool]);
+  fileDesc("Cip0dXJud3JpZ2h0L3Rvb2wvdjEvZXhlY3V0aW9uX3NlcnZpY2UucHJvdG8SEnR1cm53cmlnaHQudG9vbC52MSIWChREZXNjcmliZVRvb2xzUmVxdWVzdCJEChVEZXNjcmliZVRvb2xzUmVzcG9uc2USKwoFdG9vbHMYASADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbFNwZWMiaAoNRXhlY3V0aW9uQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEYyAESEQoJYXJndW1lbnRzGAMgASgJEg0KBWdyYW50GAQgASgJIscBChNFeGVjdXRlQ2FsbHNSZXF1ZXN0EhsKBnJ1bl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoPY29udmVyc2F0aW9uX2lkGAIgASgJQgu6SAjYAQFyA7ABARINCgVlcG9jaBgDIAEoBRI9CgVjYWxscxgEIAMoCzIhLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25DYWxsQgu6SAiSAQUIARCAARIfCgptZXNzYWdlX2lkGAUgASgJQgu6SAjYAQFyA7ABASKLAQoPRXhlY3V0aW9uUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSMwoGc3RhdHVzGAIgASgOMiMudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGlvblN0YXR1cxIOCgZvdXRwdXQYAyABKAkSDQoFZXJyb3IYBCABKAkSEwoLZHVyYXRpb25fbXMYBSABKAUiTAoURXhlY3V0ZUNhbGxzUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25SZXN1bHQiPwoQQ2hlY2tDYWxsUmVxdWVzdBIYCgRuYW1lGAEgASgJQgq6SAdyBRABGMgBEhEKCWFyZ3VtZW50cxgCIAEoCSITChFDaGVja0NhbGxSZXNwb25zZSJYChJDYW5jZWxDYWxsc1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIoCghjYWxsX2lkcxgCIAMoCUIWukgTkgEQCAEQgAEYASIHcgUQARjIASJvCgtDYWxsUmVjZWlwdBIPCgdjYWxsX2lkGAEgASgJEjAKB291dGNvbWUYAiABKA4yHy50dXJud3JpZ2h0LnRvb2wudjEuQ2FsbE91dGNvbWUSDgoGb3V0cHV0GAMgASgJEg0KBWVycm9yGAQgASgJIkgKE0NhbmNlbENhbGxzUmVzcG9uc2USMQoIcmVjZWlwdHMYASADKAsyHy50dXJud3JpZ2h0LnRvb2wudjEuQ2FsbFJlY2VpcHQijQEKDkNhbGxTZXR0bGVtZW50EhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESIAoJY29tcGxldGVkGAIgASgJQgu6SAhyBhABKICAQEgAEioKCG5vdF9kb25lGAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5SABCEAoHb3V0Y29tZRIFukgCCAEibgoSU2V0dGxlQ2FsbHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESPgoFY2FsbHMYAiADKAsyIi50dXJud3JpZ2h0LnRvb2wudjEuQ2FsbFNldHRsZW1lbnRCC7pICJIBBQgBEIABIksKE1NldHRsZUNhbGxzUmVzcG9uc2USNAoHcmVzdWx0cxgBIAMoCzIjLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRpb25SZXN1bHQqmQEKC0NhbGxPdXRjb21lEhwKGENBTExfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhwKGENBTExfT1VUQ09NRV9OT1RfU1RBUlRFRBABEhgKFENBTExfT1VUQ09NRV9BQk9SVEVEEAISGgoWQ0FMTF9PVVRDT01FX0NPTVBMRVRFRBADEhgKFENBTExfT1VUQ09NRV9VTktOT1dOEAQyjwUKEEV4ZWN1dGlvblNlcnZpY2USgwEKDURlc2NyaWJlVG9vbHMSKC50dXJud3JpZ2h0LnRvb2wudjEuRGVzY3JpYmVUb29sc1JlcXVlc3QaKS50dXJud3JpZ2h0LnRvb2wudjEuRGVzY3JpYmVUb29sc1Jlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKAAQoMRXhlY3V0ZUNhbGxzEicudHVybndyaWdodC50b29sLnYxLkV4ZWN1dGVDYWxsc1JlcXVlc3QaKC50dXJud3JpZ2h0LnRvb2wudjEuRXhlY3V0ZUNhbGxzUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEncKCUNoZWNrQ2FsbBIkLnR1cm53cmlnaHQudG9vbC52MS5DaGVja0NhbGxSZXF1ZXN0GiUudHVybndyaWdodC50b29sLnYxLkNoZWNrQ2FsbFJlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ9CgtDYW5jZWxDYWxscxImLnR1cm53cmlnaHQudG9vbC52MS5DYW5jZWxDYWxsc1JlcXVlc3QaJy50dXJud3JpZ2h0LnRvb2wudjEuQ2FuY2VsQ2FsbHNSZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISegoLU2V0dGxlQ2FsbHMSJi50dXJud3JpZ2h0LnRvb2wudjEuU2V0dGxlQ2FsbHNSZXF1ZXN0GicudHVybndyaWdodC50b29sLnYxLlNldHRsZUNhbGxzUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_empty, file_turnwright_auth_v1_access, file_turnwright_tool_v1_tool]);
 
 /**
  * No fields.
@@ -257,6 +259,245 @@ export const CheckCallResponseSchema: GenMessage<CheckCallResponse> = /*@__PURE_
   messageDesc(file_turnwright_tool_v1_execution_service, 7);
 
 /**
+ * The calls to stop.
+ *
+ * @generated from message turnwright.tool.v1.CancelCallsRequest
+ */
+export type CancelCallsRequest = Message<"turnwright.tool.v1.CancelCallsRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Ids of the calls. Of another user's run all of them are NOT_STARTED, and nothing happens to them.
+   *
+   * @generated from field: repeated string call_ids = 2;
+   */
+  callIds: string[];
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CancelCallsRequest.
+ * Use `create(CancelCallsRequestSchema)` to create a new message.
+ */
+export const CancelCallsRequestSchema: GenMessage<CancelCallsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 8);
+
+/**
+ * What became of one call.
+ *
+ * @generated from message turnwright.tool.v1.CallReceipt
+ */
+export type CallReceipt = Message<"turnwright.tool.v1.CallReceipt"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: turnwright.tool.v1.CallOutcome outcome = 2;
+   */
+  outcome: CallOutcome;
+
+  /**
+   * The tool's result as JSON text; set when it ended well.
+   *
+   * @generated from field: string output = 3;
+   */
+  output: string;
+
+  /**
+   * What went wrong; empty when it ended well.
+   *
+   * @generated from field: string error = 4;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CallReceipt.
+ * Use `create(CallReceiptSchema)` to create a new message.
+ */
+export const CallReceiptSchema: GenMessage<CallReceipt> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 9);
+
+/**
+ * The receipts.
+ *
+ * @generated from message turnwright.tool.v1.CancelCallsResponse
+ */
+export type CancelCallsResponse = Message<"turnwright.tool.v1.CancelCallsResponse"> & {
+  /**
+   * One for each call, in the same order.
+   *
+   * @generated from field: repeated turnwright.tool.v1.CallReceipt receipts = 1;
+   */
+  receipts: CallReceipt[];
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CancelCallsResponse.
+ * Use `create(CancelCallsResponseSchema)` to create a new message.
+ */
+export const CancelCallsResponseSchema: GenMessage<CancelCallsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 10);
+
+/**
+ * What a person found out about one call.
+ *
+ * @generated from message turnwright.tool.v1.CallSettlement
+ */
+export type CallSettlement = Message<"turnwright.tool.v1.CallSettlement"> & {
+  /**
+   * The call's id.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * What happened.
+   *
+   * @generated from oneof turnwright.tool.v1.CallSettlement.outcome
+   */
+  outcome: {
+    /**
+     * It took effect; its result as JSON text.
+     *
+     * @generated from field: string completed = 2;
+     */
+    value: string;
+    case: "completed";
+  } | {
+    /**
+     * It did not take effect. It is not run again; the model reads that a person found it so.
+     *
+     * @generated from field: google.protobuf.Empty not_done = 3;
+     */
+    value: Empty;
+    case: "notDone";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message turnwright.tool.v1.CallSettlement.
+ * Use `create(CallSettlementSchema)` to create a new message.
+ */
+export const CallSettlementSchema: GenMessage<CallSettlement> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 11);
+
+/**
+ * What a person found out.
+ *
+ * @generated from message turnwright.tool.v1.SettleCallsRequest
+ */
+export type SettleCallsRequest = Message<"turnwright.tool.v1.SettleCallsRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Each call once.
+   *
+   * @generated from field: repeated turnwright.tool.v1.CallSettlement calls = 2;
+   */
+  calls: CallSettlement[];
+};
+
+/**
+ * Describes the message turnwright.tool.v1.SettleCallsRequest.
+ * Use `create(SettleCallsRequestSchema)` to create a new message.
+ */
+export const SettleCallsRequestSchema: GenMessage<SettleCallsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 12);
+
+/**
+ * The calls as they stand now.
+ *
+ * @generated from message turnwright.tool.v1.SettleCallsResponse
+ */
+export type SettleCallsResponse = Message<"turnwright.tool.v1.SettleCallsResponse"> & {
+  /**
+   * One for each call, in the same order: SUCCESS or FAILED.
+   *
+   * @generated from field: repeated turnwright.tool.v1.ExecutionResult results = 1;
+   */
+  results: ExecutionResult[];
+};
+
+/**
+ * Describes the message turnwright.tool.v1.SettleCallsResponse.
+ * Use `create(SettleCallsResponseSchema)` to create a new message.
+ */
+export const SettleCallsResponseSchema: GenMessage<SettleCallsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_execution_service, 13);
+
+/**
+ * What became of a call that was to be stopped.
+ *
+ * @generated from enum turnwright.tool.v1.CallOutcome
+ */
+export const CallOutcome = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: CALL_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It had not begun and never will.
+   *
+   * @generated from enum value: CALL_OUTCOME_NOT_STARTED = 1;
+   */
+  NOT_STARTED: 1,
+
+  /**
+   * It had begun and was stopped. A tool that declares `once` is UNKNOWN then.
+   *
+   * @generated from enum value: CALL_OUTCOME_ABORTED = 2;
+   */
+  ABORTED: 2,
+
+  /**
+   * It had ended by itself: with `output`, or with `error` when the tool failed.
+   *
+   * @generated from enum value: CALL_OUTCOME_COMPLETED = 3;
+   */
+  COMPLETED: 3,
+
+  /**
+   * It had begun, and nobody knows whether it took effect.
+   *
+   * @generated from enum value: CALL_OUTCOME_UNKNOWN = 4;
+   */
+  UNKNOWN: 4,
+} as const;
+
+/**
+ * What became of a call that was to be stopped.
+ *
+ * @generated from enum turnwright.tool.v1.CallOutcome
+ */
+export type CallOutcome = (typeof CallOutcome)[keyof typeof CallOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum turnwright.tool.v1.CallOutcome.
+ */
+export const CallOutcomeSchema: GenEnum<CallOutcome> = /*@__PURE__*/
+  enumDesc(file_turnwright_tool_v1_execution_service, 0);
+
+/**
  * Tool calls of agent runs, recorded in the ledger.
  *
  * @generated from service turnwright.tool.v1.ExecutionService
@@ -293,6 +534,28 @@ export const ExecutionService: GenService<{
     methodKind: "unary";
     input: typeof CheckCallRequestSchema;
     output: typeof CheckCallResponseSchema;
+  },
+  /**
+   * Stop calls of a run for good and say what became of each. What has not begun never will, what runs is told to stop, here or in
+   * another executor, and waited for, for up to 5 seconds. Asked again, it says what is known by then.
+   *
+   * @generated from rpc turnwright.tool.v1.ExecutionService.CancelCalls
+   */
+  cancelCalls: {
+    methodKind: "unary";
+    input: typeof CancelCallsRequestSchema;
+    output: typeof CancelCallsResponseSchema;
+  },
+  /**
+   * Write down what a person found out about calls of which nobody knew the outcome: all of them or none. Throws NOT_FOUND for a call
+   * that the caller does not have, CONFLICT for one whose outcome is known, PERMISSION_DENIED for accounts with the role agent.
+   *
+   * @generated from rpc turnwright.tool.v1.ExecutionService.SettleCalls
+   */
+  settleCalls: {
+    methodKind: "unary";
+    input: typeof SettleCallsRequestSchema;
+    output: typeof SettleCallsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_turnwright_tool_v1_execution_service, 0);

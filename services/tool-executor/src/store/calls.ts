@@ -1,6 +1,6 @@
 import type { Queryable } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import type { ToolEffect } from "./define-tool.ts";
+import type { ToolEffect } from "../define-tool.ts";
 
 /** The run that calls belong to; all ids are UUIDs. */
 export interface RunScope {
@@ -38,6 +38,8 @@ export interface CallEnd {
   /** Null if the call succeeded. */
   readonly error: string | null;
   readonly durationMs: number;
+  /** False: it ended before the tool was called. */
+  readonly began: boolean;
 }
 
 /** What the ledger knows of a call that was claimed before. */
@@ -47,6 +49,8 @@ export interface KnownCall extends Claim {
   readonly matches: boolean;
   /** This look-up claimed the call anew. */
   readonly taken: boolean;
+  /** Somebody has stopped the call for good. */
+  readonly isStopped: boolean;
   readonly output: string | null;
   readonly error: string | null;
   readonly durationMs: number;
@@ -103,31 +107,35 @@ const revisitSql = `
 with asked as (
   select * from unnest($3::text[], $4::text[], $5::text[]) as a(tool_call_id, tool_name, arguments_hash)
 ), lapsed as (
-  select e.id
+  select e.id, case
+      when e.status = 'running' and e.effect = 'once' then 'unknown'
+      when e.cancel_requested then 'cancelled'
+      else 'running'
+    end as next
   from tool_executions e join asked a using (tool_call_id, tool_name, arguments_hash)
   where e.run_id = $1 and e.user_id = $2
     and (
-      (e.status = 'running' and e.lease_until <= now() and ($6::boolean or e.effect = 'once'))
-      or (e.status = 'cancelled' and $6::boolean)
+      (e.status = 'running' and e.lease_until <= now() and ($6::boolean or e.effect = 'once' or e.cancel_requested))
+      or (e.status = 'cancelled' and $6::boolean and not e.cancel_requested)
     )
   order by e.id
   for update of e
 ), moved as (
   update tool_executions e
-  set status = case when e.effect = 'once' and e.status = 'running' then 'unknown' else 'running' end,
-    claim = case when e.effect = 'once' and e.status = 'running' then e.claim else e.claim + 1 end,
-    error_message = case when e.effect = 'once' and e.status = 'running' then $7 end,
+  set status = next,
+    claim = case when next = 'running' then e.claim + 1 else e.claim end,
+    error_message = case next when 'unknown' then $7 when 'cancelled' then $10 end,
     epoch = greatest(e.epoch, $8::integer),
-    started_at = now(),
-    completed_at = null,
-    lease_until = now() + $9 * interval '1 millisecond'
+    started_at = case when next = 'running' then now() else e.started_at end,
+    completed_at = case when next = 'running' then null else now() end,
+    lease_until = case when next = 'running' then now() + $9 * interval '1 millisecond' end
   from lapsed
   where e.id = lapsed.id
   returning e.id, e.status, e.claim, e.error_message
 )
 select e.id, e.tool_call_id, coalesce(m.claim, e.claim) as claim, coalesce(m.status, e.status) as status,
   e.user_id = $2 and e.tool_name = a.tool_name and e.arguments_hash = a.arguments_hash as matches,
-  coalesce(m.status = 'running', false) as taken,
+  coalesce(m.status = 'running', false) as taken, e.cancel_requested and e.user_id = $2 as stopped, e.started_at is not null as began,
   e.output::text as output, coalesce(m.error_message, e.error_message) as error, coalesce(e.duration_ms, 0) as duration_ms,
   coalesce(extract(epoch from e.lease_until - now()) * 1000, 0)::double precision as lease_left_ms
 from asked a join tool_executions e using (tool_call_id) left join moved m on m.id = e.id
@@ -140,14 +148,20 @@ interface KnownRow {
   status: KnownCall["status"];
   matches: boolean;
   taken: boolean;
+  stopped: boolean;
+  began: boolean;
   output: string | null;
   error: string | null;
   duration_ms: number;
   lease_left_ms: number;
 }
 
-/** The error of a call whose process is gone. */
+/** The error of a call with effect `once` whose process is gone. */
 export const lostCall = "The process that ran the call is gone; nobody knows whether it took effect.";
+/** The error of a call that was cancelled in time. */
+export const neverBegan = "The call was cancelled before it began.";
+/** The error of a call that was stopped and whose process is gone. */
+export const stoppedCall = "The call was cancelled while it ran.";
 
 /**
  * What the ledger knows of calls; those that nobody claimed are absent. On the way, a call whose lease is over or that was cancelled
@@ -169,25 +183,26 @@ export async function revisitCalls(
     lostCall,
     scope.epoch,
     options.leaseMs,
+    stoppedCall,
   ]);
   return new Map(
-    rows.map(({ tool_call_id, duration_ms, lease_left_ms, ...row }) => [
+    rows.map(({ tool_call_id, duration_ms, lease_left_ms, stopped, ...row }) => [
       tool_call_id,
-      { ...row, durationMs: duration_ms, leaseLeftMs: lease_left_ms },
+      { ...row, durationMs: duration_ms, leaseLeftMs: lease_left_ms, isStopped: stopped },
     ]),
   );
 }
 
 const finishSql = `
 with ended as (
-  select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[])
-    as d(id, claim, status, output, error_message, duration_ms)
+  select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::boolean[])
+    as d(id, claim, status, output, error_message, duration_ms, began)
 ), held as (
   select e.id from tool_executions e join ended d using (id) order by e.id for update of e
 )
 update tool_executions e
 set status = d.status, output = d.output::json, error_message = d.error_message, duration_ms = d.duration_ms,
-  started_at = now() - d.duration_ms * interval '1 millisecond', completed_at = now(), lease_until = null
+  started_at = case when d.began then now() - d.duration_ms * interval '1 millisecond' end, completed_at = now(), lease_until = null
 from ended d join held using (id)
 where e.id = d.id and e.claim = d.claim and e.status in ('running', 'unknown')
 returning e.id`;
@@ -201,6 +216,7 @@ export async function finishCalls(db: Queryable, ends: readonly (Claim & CallEnd
     ends.map(({ output }) => output),
     ends.map(({ error }) => error),
     ends.map(({ durationMs }) => durationMs),
+    ends.map(({ began }) => began),
   ]);
   const stored = new Set(rows.map(({ id }) => id));
   return ends.map(({ id }) => stored.has(id));
@@ -213,11 +229,18 @@ with held as (
   where e.status = 'running'
   for update of e skip locked
 )
-update tool_executions e set lease_until = now() + $3 * interval '1 millisecond' from held where e.id = held.id`;
+update tool_executions e set lease_until = now() + $3 * interval '1 millisecond' from held where e.id = held.id
+returning e.id, e.cancel_requested`;
 
-/** Moves the leases of running calls forward; a row that is being written at this moment is left alone. */
-export async function renewLeases(db: Queryable, claims: readonly Claim[], leaseMs: number): Promise<void> {
-  await db.query(renewSql, [claims.map(({ id }) => id), claims.map(({ claim }) => claim), leaseMs]);
+/** Moves the leases of running calls forward; a row that is being written at this moment is left alone. The ids of those that are to stop. */
+export async function renewLeases(db: Queryable, claims: readonly Claim[], leaseMs: number): Promise<string[]> {
+  const ids = claims.map(({ id }) => id);
+  const { rows } = await db.query<{ id: string; cancel_requested: boolean }>(renewSql, [
+    ids,
+    claims.map(({ claim }) => claim),
+    leaseMs,
+  ]);
+  return rows.flatMap(({ id, cancel_requested }) => (cancel_requested ? [id] : []));
 }
 
 /** A call that has ended and belongs to no run. */

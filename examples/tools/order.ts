@@ -1,0 +1,37 @@
+import { defineTool } from "@turnwright/tool-executor/define-tool";
+import { z } from "zod";
+
+/** Where the shop listens. Any API does that can be asked for what it has under a reference of ours. */
+const shop = "http://localhost:8088/orders";
+
+const order = z.object({ id: z.string(), total: z.number() });
+
+/**
+ * Something that must never happen twice, and a way to find out whether it did: the order carries the call's key as its reference. When the
+ * executor dies in the middle of a call, the probe asks the shop for it; without one, a person would have to.
+ */
+export default defineTool({
+  name: "place_order",
+  description: "Order an article from the shop.",
+  parameters: z.object({ article: z.string().min(1), count: z.int().min(1).max(100).default(1) }),
+  effect: "once",
+  requiresApproval: true,
+  timeoutMs: 10_000,
+  version: "1",
+  async execute({ article, count }, { signal, callKey }) {
+    const response = await fetch(shop, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ article, count, reference: callKey }),
+      signal,
+    });
+    if (!response.ok) throw new Error(`The shop refused the order: ${response.status}`);
+    return order.parse(await response.json());
+  },
+  async probe(_args, { signal, callKey }) {
+    const response = await fetch(`${shop}?reference=${encodeURIComponent(callKey)}`, { signal });
+    if (!response.ok) return { status: "unknown" };
+    const [found] = z.array(order).parse(await response.json());
+    return found === undefined ? { status: "not_started" } : { status: "completed", output: found };
+  },
+});

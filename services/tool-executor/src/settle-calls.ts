@@ -1,0 +1,53 @@
+import { type Identity, Role } from "@turnwright/contract/auth/v1/identity";
+import type { CallSettlement, SettleCallsRequest } from "@turnwright/contract/tool/v1/execution_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { transaction } from "@turnwright/platform/postgres";
+import type { ExecutorParts } from "./parts.ts";
+import { type Result, resultOf } from "./results.ts";
+import { noNul } from "./round.ts";
+import { type Settlement, settleUnknownCalls } from "./store/settlements.ts";
+
+/**
+ * Writes down what a person found out about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED, INVALID_REQUEST, NOT_FOUND,
+ * CONFLICT.
+ */
+export async function settleCalls(
+  parts: ExecutorParts,
+  { runId, calls }: SettleCallsRequest,
+  { userId, role }: Identity,
+): Promise<Result[]> {
+  if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot settle calls.");
+  const callIds = calls.map(({ callId }) => callId);
+  noNul(callIds, "calls");
+  const settlements = calls.map((call, index) => {
+    if (callIds.indexOf(call.callId) !== index) throw invalid(`calls[${index}].call_id`, "named twice");
+    return settlementOf(call, `calls[${index}].completed`);
+  });
+  return transaction(parts.pool, async (tx) => {
+    const settled = await settleUnknownCalls(tx, { runId, userId }, settlements);
+    return callIds.map((callId, index) => {
+      const end = settled.get(callId);
+      const param = `calls[${index}].call_id`;
+      if (end === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such call.", { param });
+      if (!end.isSettledNow) throw fail(ErrorReason.CONFLICT, "How this call ended is known already.", { param });
+      return resultOf(callId, end);
+    });
+  });
+}
+
+function settlementOf({ callId, outcome }: CallSettlement, param: string): Settlement {
+  if (outcome.case !== "completed") return { callId, output: null };
+  const output = outcome.value;
+  if (isTooDeep(output)) throw invalid(param, `is nested deeper than ${maxJsonDepth}`);
+  try {
+    JSON.parse(output);
+  } catch {
+    throw invalid(param, "is not JSON");
+  }
+  return { callId, output };
+}
+
+function invalid(param: string, what: string) {
+  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${what}`, { param });
+}

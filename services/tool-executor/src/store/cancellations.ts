@@ -1,0 +1,96 @@
+import type { Queryable } from "@turnwright/platform/postgres";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { type CallEnd, type KnownCall, lostCall, neverBegan, stoppedCall } from "./calls.ts";
+
+/** A call that was stopped, as the ledger has it. */
+export interface StoppedCall extends CallEnd {
+  readonly status: Exclude<KnownCall["status"], "running">;
+}
+
+/** A call that was told to stop and has not ended. */
+export interface StoppingCall {
+  readonly status: "running";
+  readonly isRead: boolean;
+  /** Milliseconds for which its process holds it yet. */
+  readonly leaseLeftMs: number;
+}
+
+// A run has one user: where another's calls stand under its id, there is nothing to write.
+const tombstoneSql = `
+insert into tool_executions (id, run_id, user_id, token_id, status, completed_at, cancel_requested, tool_call_id, tool_name, tool_version,
+  effect, input, arguments_hash, error_message)
+select c.id, $1::uuid, $2::uuid, $3::uuid, 'cancelled', now(), true, c.tool_call_id, '', '', 'read', '{}', '', $4
+from unnest($5::uuid[], $6::text[]) as c(id, tool_call_id)
+where not exists (select from tool_executions e where e.run_id = $1 and e.user_id <> $2)
+on conflict (run_id, tool_call_id) do nothing`;
+
+const stopSql = `
+with stopped as (
+  select e.id, case
+      when e.status <> 'running' or e.lease_until > now() then e.status
+      when e.effect = 'once' then 'unknown'
+      else 'cancelled'
+    end as next
+  from tool_executions e
+  where e.run_id = $1 and e.user_id = $2 and e.tool_call_id = any ($3::text[])
+    and e.status in ('running', 'cancelled', 'unknown') and (not e.cancel_requested or (e.status = 'running' and e.lease_until <= now()))
+  order by e.tool_call_id
+  for update of e
+), marked as (
+  update tool_executions e
+  set cancel_requested = true, status = next,
+    error_message = case when next = e.status then e.error_message when next = 'unknown' then $4 else $5 end,
+    completed_at = case when next = e.status then e.completed_at else now() end,
+    lease_until = case when next = 'running' then e.lease_until end
+  from stopped
+  where e.id = stopped.id
+  returning e.id, e.status, e.error_message
+)
+select e.tool_call_id, coalesce(m.status, e.status) as status, e.effect = 'read' as read, e.started_at is not null as began,
+  e.output::text as output, coalesce(m.error_message, e.error_message) as error, coalesce(e.duration_ms, 0) as duration_ms,
+  coalesce(extract(epoch from e.lease_until - now()) * 1000, 0)::double precision as lease_left_ms
+from tool_executions e left join marked m on m.id = e.id
+where e.run_id = $1 and e.user_id = $2 and e.tool_call_id = any ($3::text[])`;
+
+interface StoppedRow {
+  tool_call_id: string;
+  status: KnownCall["status"];
+  read: boolean;
+  began: boolean;
+  output: string | null;
+  error: string | null;
+  duration_ms: number;
+  lease_left_ms: number;
+}
+
+/**
+ * Writes a row for each call that the ledger does not have yet, so that it never begins: a claim that comes later finds the row. One that
+ * comes at the same moment is waited for.
+ */
+export async function forestallCalls(
+  db: Queryable,
+  run: { runId: string; userId: string; tokenId: string },
+  callIds: readonly string[],
+): Promise<void> {
+  // In the order of claims, so that neither waits for the other.
+  const sorted = callIds.toSorted((a, b) => (a < b ? -1 : 1));
+  const ids = sorted.map(() => uuidv7());
+  await db.query(tombstoneSql, [run.runId, run.userId, run.tokenId === "" ? null : run.tokenId, neverBegan, ids, sorted]);
+}
+
+/** Tells calls to stop, whoever runs them, and says how each stands; those that the user does not have are absent. */
+export async function stopCalls(
+  db: Queryable,
+  run: { runId: string; userId: string },
+  callIds: readonly string[],
+): Promise<Map<string, StoppedCall | StoppingCall>> {
+  const { rows } = await db.query<StoppedRow>(stopSql, [run.runId, run.userId, callIds, lostCall, stoppedCall]);
+  return new Map(
+    rows.map(({ tool_call_id, status, read, began, output, error, duration_ms, lease_left_ms }) => [
+      tool_call_id,
+      status === "running"
+        ? { status, isRead: read, leaseLeftMs: lease_left_ms }
+        : { status, began, output, error, durationMs: duration_ms },
+    ]),
+  );
+}
