@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
@@ -13,6 +14,6 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, TokenService],
   conversation: [ConversationService],
-  agent: [AgentService, CompletionService],
+  agent: [AgentService, RunService, CompletionService],
   tools: [ToolService],
 } as const satisfies Record<string, readonly DescService[]>;

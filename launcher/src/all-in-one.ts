@@ -111,6 +111,7 @@ export async function startAllInOne(
       tokens: createClient(TokenService, transportOf(auth.mounts, "agent-orchestrator")),
       spend: createClient(SpendService, transportOf(auth.mounts, "agent-orchestrator")),
       executions: createClient(ExecutionService, transportOf(executor.mounts, "agent-orchestrator")),
+      bus: ports.bus,
       logger: logger.child({ part: "agent-orchestrator" }),
     });
     const services: RunningService[] = [auth, conversation, executor, agent];

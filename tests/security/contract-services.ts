@@ -1,6 +1,7 @@
 import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
@@ -16,6 +17,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 /** All services of the contract. That none is missing is checked against the protos. */
 export const services: readonly DescService[] = [
   AgentService,
+  RunService,
   CompletionService,
   ApiKeyService,
   AuthService,

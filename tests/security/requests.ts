@@ -7,6 +7,8 @@ export interface Ask {
   /** By name, or as a list of names and values in turn, which may repeat a name. */
   readonly headers?: Readonly<Record<string, string>> | readonly string[];
   readonly body?: string | Buffer;
+  /** Leaves after the first piece of the answer: some streams do not end by themselves. */
+  readonly firstPiece?: boolean;
 }
 
 /** What came back. */
@@ -33,10 +35,15 @@ export function send(baseUrl: string, ask: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ hostname, port, method: ask.method, path: ask.path, headers: headers as never }, (incoming) => {
       const chunks: Buffer[] = [];
-      incoming.on("data", (chunk) => chunks.push(chunk));
-      incoming.on("end", () =>
-        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks).toString("utf8") }),
-      );
+      const finish = () =>
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: Buffer.concat(chunks).toString("utf8") });
+      incoming.on("data", (chunk) => {
+        chunks.push(chunk);
+        if (!ask.firstPiece) return;
+        finish();
+        outgoing.destroy();
+      });
+      incoming.on("end", finish);
       incoming.on("error", reject);
     });
     outgoing.on("error", reject);

@@ -13,6 +13,15 @@ const conversation = async (stage: Stage, { accessToken }: Account, message: str
   return { id, look: () => stage.call("GET", `/v1/conversations/${id}`, accessToken) };
 };
 
+const run = async (stage: Stage, { accessToken }: Account, message: string): Promise<TenantResource> => {
+  const made = await stage.call<{ run: { id: string } }>("POST", "/v1/runs", accessToken, { message });
+  const { id } = made.run;
+  const look = () => stage.call("GET", `/v1/runs/${id}/wait`, accessToken);
+  // What the run itself changes is over before others try.
+  await look();
+  return { id, look };
+};
+
 /**
  * How a tenant makes what a field of a request names; more than one where its state matters. A new method whose requests name something
  * else needs a line here, or the matrix fails.
@@ -22,6 +31,11 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
     (stage, owner) => conversation(stage, owner, "What is 6 * 7?"),
     // Waits for an approval, so that there is something to approve.
     (stage, owner) => conversation(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
+  ],
+  run_id: [
+    (stage, owner) => run(stage, owner, "What is 6 * 7?"),
+    // Waits for an approval, so that there is something to cancel and to watch.
+    (stage, owner) => run(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
   ],
   approval_id: [
     async (stage, owner) => {

@@ -1,11 +1,13 @@
 import { duration, httpUrl, integer, list, port } from "@turnwright/platform/env";
 import { grpcEnv } from "@turnwright/platform/mesh-env";
+import { redisEnv } from "@turnwright/platform/redis-env";
 import { z } from "zod";
 import { priceTable } from "./spending/prices.ts";
 
 /** The environment of the agent orchestrator. */
 export const agentConfig = z.object({
   ...grpcEnv,
+  ...redisEnv,
   GRPC_PORT: port(9103),
   CONVERSATION_ADDR: list("localhost:9102"),
   TOOL_ADDR: list("localhost:9104"),
@@ -24,6 +26,8 @@ export const agentConfig = z.object({
   AGENT_MAX_ITERATIONS: integer(10, { min: 1, max: 100 }),
   /** How long a turn may take. */
   AGENT_RUN_TIMEOUT: duration("10m"),
+  /** Runs that one process drives at a time before it leaves queued ones to others. */
+  AGENT_MAX_RUNS: integer(1_000, { min: 1, max: 100_000 }),
 });
 
 /** The parsed environment. */

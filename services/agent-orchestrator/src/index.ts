@@ -1,18 +1,24 @@
 import type { Client } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { Logger } from "@turnwright/platform/logger";
+import type { Bus } from "@turnwright/platform/ports/bus";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { mount, type RunningService } from "@turnwright/platform/service";
+import { listenForCancels } from "./cancel-run.ts";
 import type { AgentConfig } from "./config.ts";
+import { createLocalDispatcher } from "./dispatch.ts";
 import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
+import { LiveLogs } from "./run-events/live-log.ts";
+import { runHandlers } from "./runs.ts";
 import { agentHandlers, completionHandlers } from "./service.ts";
 import { createModelMeter } from "./spending/model-meter.ts";
 import { UsageRecorder } from "./spending/usage-recorder.ts";
@@ -29,6 +35,8 @@ export async function createAgentOrchestrator(deps: {
   executions: Client<typeof ExecutionService>;
   tokens: Client<typeof TokenService>;
   spend: Client<typeof SpendService>;
+  /** Between the orchestrators: what happens in runs, for those who watch, and which are cancelled. */
+  bus: Bus;
   logger: Logger;
 }): Promise<RunningService> {
   const { config, logger, tokens } = deps;
@@ -40,11 +48,24 @@ export async function createAgentOrchestrator(deps: {
     // Nothing is cached here; what a run may do is looked up again where its token is renewed.
     { onRevoked: (tokenId) => liveRuns.revoke(tokenId), onGap: () => {} },
   );
+  const workerId = crypto.randomUUID();
+  const driving = new Map<string, AbortController>();
+  const liveLogs = new LiveLogs(deps.bus);
+  const dispatcher = createLocalDispatcher({
+    journal: deps.journal,
+    workerId,
+    hasRoom: () => driving.size < config.AGENT_MAX_RUNS,
+    drive: (context) => void worker.takeOver(context),
+    logger,
+  });
   const shared = {
     ...deps,
     liveRuns,
-    workerId: crypto.randomUUID(),
-    driving: new Map<string, AbortController>(),
+    liveLogs,
+    workerId,
+    driving,
+    dispatch: dispatcher.dispatch,
+    maxRuns: config.AGENT_MAX_RUNS,
     model,
     meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
@@ -53,12 +74,19 @@ export async function createAgentOrchestrator(deps: {
     maxIterations: config.AGENT_MAX_ITERATIONS,
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   };
-  const stopWorker = startWorker(shared);
+  const worker = startWorker(shared);
+  const stopListening = await Promise.all([liveLogs.listen(), listenForCancels(shared)]);
   return {
-    mounts: [mount(AgentService, agentHandlers(shared)), mount(CompletionService, completionHandlers(shared))],
+    mounts: [
+      mount(AgentService, agentHandlers(shared)),
+      mount(RunService, runHandlers(shared)),
+      mount(CompletionService, completionHandlers(shared)),
+    ],
     async ready() {},
     async close() {
-      await stopWorker();
+      await dispatcher.close();
+      await worker.stop();
+      await Promise.all(stopListening.map((stop) => stop()));
       await stopWatching();
       await recorder.close();
       await model.close();

@@ -4,19 +4,31 @@ import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { createPorts } from "@turnwright/platform/ports/ports";
+import { redisUrl } from "@turnwright/platform/redis-env";
 import { runService } from "@turnwright/platform/run-service";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
-  return createAgentOrchestrator({
+  // Without Redis, what happens in a run is read from the journal by those who watch it from another process.
+  const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+  const service = await createAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),
     conversations: createClient(ConversationService, conversation),
     executions: createClient(ExecutionService, transport("tool-executor", config.TOOL_ADDR)),
     tokens: createClient(TokenService, auth),
     spend: createClient(SpendService, auth),
+    bus: ports.bus,
     logger,
   });
+  return {
+    ...service,
+    async close() {
+      await service.close();
+      await ports.close();
+    },
+  };
 });

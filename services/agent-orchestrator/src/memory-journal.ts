@@ -11,8 +11,11 @@ import type { CommitRunRequest, JournalService } from "@turnwright/contract/conv
 import {
   type DecidedCall,
   DecidedCallSchema,
+  type LoggedEvent,
   type Run,
   type RunContext,
+  type RunInfo,
+  RunInfoSchema,
   RunSchema,
   RunStatus,
   RunStatusSchema,
@@ -30,6 +33,11 @@ export interface MemoryJournal {
   readonly commits: CommitRunRequest[];
   readonly approvals: Approval[];
   run: Run | undefined;
+  /** The run as its owner sees it, and its log, for those who watch. */
+  info: RunInfo;
+  readonly events: LoggedEvent[];
+  /** What the next claims of queued runs give. */
+  readonly claimable: RunContext[];
   /** What the next beat hands to its worker. */
   readonly abandoned: RunContext[];
   /** Runs that beats call lost. */
@@ -46,6 +54,7 @@ export interface MemoryJournal {
 
 /** Makes the journal; what happens is written to `log`. */
 export function createMemoryJournal(log: string[], userId: string): MemoryJournal {
+  let seq = 0;
   const watchers: { status: RunStatus; resolve: (commit: CommitRunRequest) => void }[] = [];
   const store = (messages: readonly Message[]) => {
     for (const message of messages) journal.messages.push({ ...message, sequenceNumber: journal.messages.length + 1 });
@@ -63,6 +72,9 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     commits: [],
     approvals: [],
     run: undefined,
+    info: create(RunInfoSchema),
+    events: [],
+    claimable: [],
     abandoned: [],
     lost: new Set(),
     beforeBegin: () => {},
@@ -91,9 +103,27 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         journal.commits.push(request);
         journal.approvals.push(...request.approvals);
         if (journal.run !== undefined) journal.run = { ...journal.run, status: request.status, state: request.state };
+        seq += request.events.length;
         for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
-        return { messages };
+        return { messages, seq };
       },
+      claimRun: () => ({ context: journal.claimable.shift() }),
+      async cancelRun() {
+        log.push("cancel");
+        const run = journal.run;
+        return { cancelled: true, context: { run, conversation: journal.conversation, messages: [...journal.messages] } };
+      },
+      async recordReceipts({ receipts }) {
+        log.push(...receipts.map(({ callId, outcome }) => `receipt ${callId} ${outcome}`));
+        return {};
+      },
+      resumeRun: () => ({
+        context: { run: claimed(), conversation: journal.conversation, messages: [...journal.messages] },
+      }),
+      readRunLog: ({ after }) => ({
+        run: journal.info,
+        events: journal.events.filter((event) => event.seq > after),
+      }),
       beat: ({ driving }) => ({ claimed: journal.abandoned.splice(0), lost: driving.filter((runId) => journal.lost.has(runId)) }),
       async abandonRun(request) {
         log.push(`abandon ${request.error}`);

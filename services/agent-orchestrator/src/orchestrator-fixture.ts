@@ -21,6 +21,7 @@ import { identityKey, internalTokenHeader } from "@turnwright/platform/identity"
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
+import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
 import { mount } from "@turnwright/platform/service";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
@@ -180,6 +181,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     executions: createClient(ExecutionService, neighbours),
     tokens: createClient(TokenService, neighbours),
     spend: createClient(SpendService, neighbours),
+    bus: createMemoryBus({ logger }),
     logger,
   });
   const transport = createInProcessTransport({ mounts: service.mounts, interceptors: [errorInterceptor(logger), authenticate] });

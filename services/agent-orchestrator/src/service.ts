@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Client, ServiceImpl } from "@connectrpc/connect";
+import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
@@ -9,11 +9,13 @@ import { allows, requireIdentity } from "@turnwright/platform/identity";
 import { builtInAgents } from "./agents/agents.ts";
 import { type CompletionDeps, complete, streamComplete } from "./completions/completion.ts";
 import { EventQueue } from "./event-queue.ts";
+import { followRun } from "./follow-run.ts";
 import type { Outcome } from "./graph/driver.ts";
-import type { TurnEvent } from "./graph/turn.ts";
-import { type ModelUsage, usageMessage } from "./model/chunk.ts";
+import { usageMessage } from "./model/chunk.ts";
 import type { ModelList } from "./model/model-list.ts";
-import { decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
+import type { RunFrame } from "./run-events/frame.ts";
+import { formatPosition } from "./run-events/position.ts";
+import { type AcceptedTurn, decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
 
 /** What the handlers stand on. */
 export interface AgentDeps extends TurnDeps {
@@ -24,62 +26,76 @@ export interface AgentDeps extends TurnDeps {
 type TurnFrame = MessageInitShape<typeof StreamTurnResponseSchema>;
 
 const pendingApproval = "pending_approval";
-const ignore = () => {};
 
-function frameOf(event: TurnEvent): TurnFrame {
-  switch (event.type) {
-    case "content":
-      return { type: "content", delta: event.delta };
-    case "tool_call":
-      return { type: "tool_call", toolCall: event.call };
-    case "tool_result":
-      return {
-        type: "tool_result",
-        toolCall: { id: event.callId, type: "function", function: { name: event.name } },
-        result: event.result,
-      };
-    case "pending_approval":
-      return { type: "pending_approval", toolCall: event.call };
-    default:
-      throw event satisfies never;
+/** What a turn's watcher gets of a run's frame. */
+function turnFrame({ since: _since, error: _error, errorReason: _reason, ...frame }: RunFrame): TurnFrame {
+  return frame;
+}
+
+/** The last frames of a turn that was driven here. */
+function* lastFrames(turn: StartedTurn, outcome: Outcome): Generator<TurnFrame> {
+  const usage = usageMessage(turn.usage());
+  const eventId = formatPosition(turn.position());
+  if (outcome.status === "completed") {
+    yield { type: "finish", delta: outcome.finishReason, usage, message: outcome.message, eventId };
+    return;
   }
+  const calls = outcome.status === "waiting" ? outcome.calls : [];
+  for (const call of calls) yield { type: pendingApproval, toolCall: call, eventId };
+  yield { type: "finish", delta: pendingApproval, usage, eventId };
 }
 
-function finishFrame(outcome: Outcome, usage: ModelUsage): TurnFrame {
-  return outcome.status === "completed"
-    ? { type: "finish", delta: outcome.finishReason, usage: usageMessage(usage), message: outcome.message }
-    : { type: "finish", delta: pendingApproval, usage: usageMessage(usage) };
+/** The answer of a turn that somebody waits for, whoever drives it. */
+async function answerOf(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn) {
+  if (turn.outcome !== undefined) {
+    const outcome = await turn.outcome;
+    const { conversationId } = turn;
+    return outcome.status === "completed"
+      ? { conversationId, message: outcome.message, response: outcome.message.content }
+      : { conversationId, response: pendingApproval };
+  }
+  const { id: runId, conversationId } = turn.run;
+  const frames = followRun(deps, { runId, options: forward(ctx), signal: ctx.signal });
+  let step = await frames.next();
+  while (!step.done) step = await frames.next();
+  if (step.value.status === "waiting") return { conversationId, response: pendingApproval };
+  const { message } = step.value.finish;
+  return { conversationId, message, response: message?.content };
 }
 
-/** The answer of a turn that somebody waits for. */
-async function answerOf(turn: StartedTurn) {
-  const outcome = await turn.outcome;
-  return outcome.status === "completed"
-    ? { conversationId: turn.conversationId, message: outcome.message, response: outcome.message.content }
-    : { conversationId: turn.conversationId, response: pendingApproval };
+/** The frames of a turn that is driven here. */
+async function* framesOf(turn: StartedTurn, events: EventQueue<RunFrame>): AsyncGenerator<TurnFrame> {
+  turn.outcome.then(
+    () => events.end(),
+    () => events.end(),
+  );
+  yield { type: "started", conversationId: turn.conversationId, runId: turn.runId, agent: turn.agent, eventId: "0" };
+  for await (const frame of events) yield turnFrame(frame);
+  yield* lastFrames(turn, await turn.outcome);
 }
 
 /** Turns of stored conversations. */
 export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService> {
   return {
     async createConversation(request, ctx) {
-      return answerOf(await startTurn(deps, ctx, { ...request, conversationId: "" }, ignore));
+      return answerOf(deps, ctx, await startTurn(deps, ctx, { ...request, conversationId: "", concurrency: "" }));
     },
 
     async sendMessage(request, ctx) {
-      return answerOf(await startTurn(deps, ctx, request, ignore));
+      return answerOf(deps, ctx, await startTurn(deps, ctx, request));
     },
 
     async *streamTurn(request, ctx) {
-      const events = new EventQueue<TurnFrame>();
-      const turn = await startTurn(deps, ctx, request, (event) => events.push(frameOf(event)));
-      turn.outcome.then(
-        () => events.end(),
-        () => events.end(),
-      );
-      yield { type: "started", conversationId: turn.conversationId, runId: turn.runId, agent: turn.agent };
-      yield* events;
-      yield finishFrame(await turn.outcome, turn.usage());
+      const events = new EventQueue<RunFrame>();
+      const turn = await startTurn(deps, ctx, request, (frame) => events.push(frame));
+      if (turn.outcome !== undefined) {
+        yield* framesOf(turn, events);
+        return;
+      }
+      const frames = followRun(deps, { runId: turn.run.id, options: forward(ctx), signal: ctx.signal });
+      let step = await frames.next();
+      for (; !step.done; step = await frames.next()) yield turnFrame(step.value);
+      yield step.value.status === "completed" ? turnFrame(step.value.finish) : { type: "finish", delta: pendingApproval };
     },
 
     async approveConversation({ conversationId, approved, reason }, ctx) {
@@ -92,7 +108,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
         { conversationId },
         forward(ctx, { timeoutMs: 15_000 }),
       );
-      if (outcome.status === "waiting") return { conversation: after, status: pendingApproval };
+      if (outcome.status !== "completed") return { conversation: after, status: pendingApproval };
       return { conversation: after, status: approved ? "approved" : "rejected", response: outcome.message.content };
     },
 
@@ -111,7 +127,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const { turn } = await decide(deps, ctx, { conversationId, calls });
       if (turn === undefined) return { conversationId, status: pendingApproval };
       const outcome = await turn.outcome;
-      if (outcome.status === "waiting") return { conversationId, status: pendingApproval };
+      if (outcome.status !== "completed") return { conversationId, status: pendingApproval };
       return { conversationId, status: approved ? "approved" : "rejected", response: outcome.message.content };
     },
 

@@ -276,7 +276,9 @@ describe("tools", () => {
     });
     expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator,web_search", "commit NEEDS_REVIEW"]);
     expect(lastCommit()).toMatchObject({ node: "act", error: "", messages: [{ role: "tool", name: "calculator" }] });
-    expect(JSON.parse(lastCommit()?.events[0]?.payload ?? "")).toEqual({ calls: ["call_web_search_1"] });
+    expect(JSON.parse(lastCommit()?.events[0]?.payload ?? "")).toEqual({
+      calls: [{ id: "call_web_search_1", name: "web_search", arguments: '{"at":1}' }],
+    });
   });
 });
 
@@ -393,11 +395,30 @@ describe("a failure", () => {
 
   it("of an executor keeps what was said", async () => {
     mesh.onExecute(() => {
-      throw fail(ErrorReason.UNAVAILABLE, "The executor is away.");
+      throw fail(ErrorReason.TOO_LARGE, "The executor cannot hold this.");
     });
     mesh.model.reply(callsFor("calculator"));
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.UNAVAILABLE });
-    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor is away." });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.TOO_LARGE });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor cannot hold this." });
+  });
+
+  it("of an executor or the journal that is away for a moment is waited for", async () => {
+    const away = new Set(["executor", "journal"]);
+    mesh.onExecute(() => {
+      if (away.delete("executor")) throw fail(ErrorReason.UNAVAILABLE, "The executor is away.");
+      return { status: ExecutionStatus.SUCCESS, output: "4" };
+    });
+    mesh.journal.beforeCommit = ({ status }) => {
+      if (status === RunStatus.COMPLETED && away.delete("journal")) {
+        throw fail(ErrorReason.DATABASE_UNAVAILABLE, "PostgreSQL does not answer.");
+      }
+    };
+    mesh.model.reply(callsFor("calculator"), { text: "four" });
+    expect((await create()).response).toBe("four");
+    expect(away.size).toBe(0);
+    // By the number of the entry before it the journal knows a step that it has committed already.
+    expect(mesh.journal.commits.map(({ seq }) => seq)).toEqual([0, 1]);
+    expect(roles()).toEqual(["user", "assistant", "tool calculator", "assistant"]);
   });
 
   it("that nobody foresaw is not told to the record", async () => {
@@ -419,10 +440,10 @@ describe("a failure", () => {
 
   it("of the journal does not run a tool whose intent is not stored", async () => {
     mesh.journal.beforeCommit = ({ status }) => {
-      if (status === RunStatus.RUNNING) throw fail(ErrorReason.DATABASE_UNAVAILABLE, "PostgreSQL does not answer.");
+      if (status === RunStatus.RUNNING) throw fail(ErrorReason.INTERNAL, "The journal broke.");
     };
     mesh.model.reply(callsFor("calculator"));
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.DATABASE_UNAVAILABLE });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL });
     expect(mesh.executed).toHaveLength(0);
   });
 });

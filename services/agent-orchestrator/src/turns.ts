@@ -1,22 +1,30 @@
+import { createHash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
-import type { DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
-import type { RunContext } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { BeginRunResponse, DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
+import { type Run, type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
+import { idempotencyKeyOf } from "@turnwright/platform/idempotency-key";
 import { allows, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
+import type { Bus } from "@turnwright/platform/ports/bus";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
 import { routeMessage } from "./agents/router.ts";
+import { cancelRun } from "./cancel-run.ts";
 import { drive, type Outcome } from "./graph/driver.ts";
 import { runCredentials } from "./graph/run-credentials.ts";
-import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnEvent, type TurnState } from "./graph/turn.ts";
+import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnState } from "./graph/turn.ts";
 import type { LiveRuns } from "./live-runs.ts";
 import { noUsage } from "./model/chunk.ts";
+import type { RunFrame } from "./run-events/frame.ts";
+import type { LiveLogs } from "./run-events/live-log.ts";
+import type { Position } from "./run-events/position.ts";
 
 /** What turns stand on. */
 export interface TurnDeps extends GraphDeps {
@@ -28,6 +36,9 @@ export interface TurnDeps extends GraphDeps {
   readonly driving: Map<string, AbortController>;
   /** How long a turn may take, in milliseconds. */
   readonly runTimeoutMs: number;
+  /** What happens in the runs that this process drives, for those who watch. */
+  readonly liveLogs: LiveLogs;
+  readonly bus: Bus;
   readonly logger: Logger;
 }
 
@@ -38,6 +49,18 @@ export interface NewMessage {
   readonly message: string;
   readonly agentType: string;
   readonly model: string;
+  /** What to do while another message of the conversation is being answered; empty: it is answered after that one. */
+  readonly concurrency: string;
+  /** Nobody waits for the answer. */
+  readonly background?: boolean;
+  /** How long the turn may take; unset: as configured. */
+  readonly deadlineSeconds?: number;
+}
+
+/** A message that is stored and not answered by this call: its run is queued, or was there before. */
+export interface AcceptedTurn {
+  readonly run: Run;
+  readonly outcome?: undefined;
 }
 
 /** A turn under way; it goes on to its end whether or not its caller waits. */
@@ -48,6 +71,8 @@ export interface StartedTurn {
   readonly outcome: Promise<Outcome>;
   /** Usage so far. */
   usage(): Turn["totalUsage"];
+  /** Where its log stands. */
+  position(): Position;
 }
 
 function findAgent(name: string): AgentDefinition | undefined {
@@ -71,8 +96,8 @@ function modelFor(deps: TurnDeps, identity: Identity, asked: string, agent: Agen
 
 const never = new AbortController().signal;
 
-/** For calls that claim a run: once begun, they end, so that no run is left claimed by nobody because its caller went away. */
-function detached(ctx: HandlerContext): CallOptions {
+/** For calls that claim or end a run: once begun, they end, so that no run is left claimed by nobody because its caller went away. */
+export function detached(ctx: HandlerContext): CallOptions {
   return forward(ctx, { signal: never, timeoutMs: 15_000 });
 }
 
@@ -91,14 +116,16 @@ function launch(
   deps: TurnDeps,
   { identity, headers }: Behalf,
   claimed: RunContext,
-  start: { node: NodeName; state: TurnState; emit: (event: TurnEvent) => void },
+  start: { node: NodeName; state: TurnState; onFrame?: (frame: RunFrame) => void },
 ): StartedTurn {
   const { run } = claimed;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
   const controller = new AbortController();
+  const timeoutMs = run.deadlineSeconds * 1_000 || deps.runTimeoutMs;
   const timer = setTimeout(() => {
     controller.abort(fail(ErrorReason.DEADLINE_EXCEEDED, "The turn took longer than its deadline allows."));
-  }, deps.runTimeoutMs);
+  }, timeoutMs);
+  const log = deps.liveLogs.open(run, start.onFrame ?? ignore);
   const turn: Turn = {
     runId: run.id,
     conversationId: run.conversationId,
@@ -114,8 +141,8 @@ function launch(
     costUsd: 0,
     totalUsage: noUsage,
     signal: controller.signal,
-    options: runCredentials(headers, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs: deps.runTimeoutMs }),
-    emit: start.emit,
+    options: runCredentials(headers, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs }),
+    log,
   };
   const forget = deps.liveRuns.add(identity.tokenId, controller);
   deps.driving.set(run.id, controller);
@@ -123,44 +150,96 @@ function launch(
     clearTimeout(timer);
     forget();
     deps.driving.delete(run.id);
+    deps.liveLogs.close(run.id, log);
   });
   // Nobody may be waiting for it any more.
   outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "turn failed"));
-  return { conversationId: run.conversationId, runId: run.id, agent: turn.agent.name, outcome, usage: () => turn.totalUsage };
+  return {
+    conversationId: run.conversationId,
+    runId: run.id,
+    agent: turn.agent.name,
+    outcome,
+    usage: () => turn.totalUsage,
+    position: () => ({ seq: log.seq, units: log.units }),
+  };
 }
 
-/** Stores a user's message and starts the turn that answers it. The message is stored when this resolves. */
+const ignore = () => {};
+
+/** What a key of idempotency stands for: the same message, however its answer is asked for. */
+function hashOf({ conversationId, message, agentType, model, concurrency, deadlineSeconds }: NewMessage): Uint8Array {
+  const asked = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds ?? 0]);
+  return createHash("sha256").update(asked).digest();
+}
+
+/** Tries a call that claims a run again while the journal does not answer; it knows the run by its id. */
+async function beginRun(
+  deps: TurnDeps,
+  ctx: HandlerContext,
+  request: Parameters<TurnDeps["journal"]["beginRun"]>[0],
+): Promise<BeginRunResponse> {
+  const until = Date.now() + beginPatienceMs;
+  for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    try {
+      return await deps.journal.beginRun(request, detached(ctx));
+    } catch (error) {
+      const reason = reasonOf(error);
+      const mayPass = reason === ErrorReason.UNAVAILABLE || reason === ErrorReason.DATABASE_UNAVAILABLE;
+      if (!mayPass || Date.now() + pauseMs > until) throw error;
+      await delay(pauseMs);
+    }
+  }
+}
+
+/**
+ * Stores a user's message and starts the turn that answers it, or leaves it to whoever drives it: later, behind another message of its
+ * conversation, or in the background. The message is stored when this resolves.
+ */
 export async function startTurn(
   deps: TurnDeps,
   ctx: HandlerContext,
   message: NewMessage,
-  emit: (event: TurnEvent) => void,
-): Promise<StartedTurn> {
+  onFrame?: (frame: RunFrame) => void,
+): Promise<StartedTurn | AcceptedTurn> {
   const identity = requireIdentity(ctx);
   const chosen = message.agentType === "" ? undefined : agentNamed(message.agentType);
   const routed = agentNamed(routeMessage(message.message));
   // What the token may not use is refused before anything is stored. The agent of a conversation is known only after; the graph looks again.
   modelFor(deps, identity, message.model, chosen ?? routed);
   // What the choice rests on is stored with the message: another worker must come to the same one.
-  const asked: TurnState = { ...freshState, agent: chosen?.name ?? "", model: message.model };
-  const { context } = await deps.journal.beginRun(
-    {
-      runId: uuidv7(),
-      conversationId: message.conversationId,
-      message: message.message,
-      agentType: message.conversationId === "" ? message.agentType : "",
-      graphVersion,
-      deadlineSeconds: Math.ceil(deps.runTimeoutMs / 1000),
-      state: JSON.stringify(asked),
-      workerId: deps.workerId,
-    },
-    detached(ctx),
-  );
-  if (context === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
-  const state = settledState(deps, asked, context);
-  return launch(deps, behalfOf(ctx), context, { node: "think", state, emit });
+  const { background } = message;
+  const asked: TurnState = { ...freshState, agent: chosen?.name ?? "", model: message.model, background };
+  const idempotencyKey = idempotencyKeyOf(ctx);
+  const { context, run, liveRunId } = await beginRun(deps, ctx, {
+    runId: uuidv7(),
+    conversationId: message.conversationId,
+    message: message.message,
+    agentType: message.conversationId === "" ? message.agentType : "",
+    graphVersion,
+    deadlineSeconds: message.deadlineSeconds ?? Math.ceil(deps.runTimeoutMs / 1000),
+    state: JSON.stringify(asked),
+    workerId: deps.workerId,
+    concurrency: message.concurrency,
+    background,
+    idempotencyKey,
+    requestHash: idempotencyKey === "" ? undefined : hashOf(message),
+  });
+  if (context !== undefined) {
+    return launch(deps, behalfOf(ctx), context, { node: "think", state: settledState(deps, asked, context), onFrame });
+  }
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave neither a context nor a run");
+  if (message.concurrency === "interrupt" && liveRunId !== "") {
+    // Its turn comes when that one is cancelled; who waits for the answer does not wait for the receipts of another run.
+    cancelRun(deps, { runId: liveRunId, reason: "interrupted", options: detached(ctx) }).catch((error) =>
+      deps.logger.warn({ err: error, run_id: liveRunId }, "run was not interrupted"),
+    );
+  }
+  // The one before it may have ended at this very moment.
+  if (run.status === RunStatus.QUEUED) deps.dispatch(run.id);
+  return { run };
 }
 
+const beginPatienceMs = 10_000;
 const freshState: TurnState = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
 
 /** The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the user's message. */
@@ -171,7 +250,7 @@ function settledState(deps: TurnDeps, state: TurnState, context: RunContext): Tu
   return { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel };
 }
 
-/** Goes on with a run whose worker is gone, on behalf of its owner. Throws what minting a token throws: the credential may have ended. */
+/** Goes on with a claimed run that no call of its owner drives, on behalf of its owner. Throws what minting a token throws: the credential may have ended. */
 export async function recoverTurn(deps: TurnDeps, context: RunContext): Promise<StartedTurn> {
   const { run } = context;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
@@ -182,7 +261,6 @@ export async function recoverTurn(deps: TurnDeps, context: RunContext): Promise<
   const start = {
     node: run.node === "act" ? ("act" as const) : ("think" as const),
     state: settledState(deps, stored, context),
-    emit: () => {},
   };
   return launch(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, start);
 }
@@ -197,5 +275,12 @@ export async function decide(
   const { conversation, context } = await deps.journal.decideApprovals({ ...decision, workerId }, detached(ctx));
   if (context?.run === undefined) return { conversation, turn: undefined };
   const state = JSON.parse(context.run.state) as TurnState;
-  return { conversation, turn: launch(deps, behalfOf(ctx), context, { node: "act", state, emit: () => {} }) };
+  return { conversation, turn: launch(deps, behalfOf(ctx), context, { node: "act", state }) };
+}
+
+/** Goes on with a run whose calls a person has settled. */
+export async function resumeReviewed(deps: TurnDeps, ctx: HandlerContext, runId: string): Promise<void> {
+  const { context } = await deps.journal.resumeRun({ runId, workerId: deps.workerId }, detached(ctx));
+  if (context?.run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
+  launch(deps, behalfOf(ctx), context, { node: "act", state: JSON.parse(context.run.state) as TurnState });
 }

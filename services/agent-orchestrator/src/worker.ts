@@ -8,11 +8,19 @@ const beatMs = 1_000;
 /** Runs that are taken over at a time. */
 const claimLimit = 8;
 
+/** What keeps the runs of this process its own. */
+export interface Worker {
+  /** Goes on with a claimed run on behalf of its owner, as soon as auth lets it. */
+  takeOver(context: RunContext): Promise<void>;
+  /** Ends the signs of life; runs under way are not touched by that. */
+  stop(): Promise<void>;
+}
+
 /**
- * Says each second that this process is alive, by which its runs stay its own, and goes on with those of processes that are not. Gives the function that ends
- * it; runs under way are not touched by that.
+ * Says each second that this process is alive, by which its runs stay its own, and goes on with those of processes that are not, and with queued ones whose
+ * turn it is.
  */
-export function startWorker(deps: TurnDeps): () => Promise<void> {
+export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   const { journal, logger, workerId, driving } = deps;
   let timer: NodeJS.Timeout | undefined;
   let isEnding = false;
@@ -28,7 +36,7 @@ export function startWorker(deps: TurnDeps): () => Promise<void> {
     while (!isEnding) {
       try {
         await recoverTurn(deps, context);
-        logger.info({ run_id: run.id, epoch: run.epoch }, "run taken over from a worker that is gone");
+        logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
         return;
       } catch (error) {
         if (reasonOf(error) === ErrorReason.INVALID_TOKEN) {
@@ -43,7 +51,12 @@ export function startWorker(deps: TurnDeps): () => Promise<void> {
     driving.delete(run.id);
   };
   const beat = async (): Promise<void> => {
-    const request = { workerId, claimLimit: isEnding ? 0 : claimLimit, graphVersion, driving: [...driving.keys()] };
+    const request = {
+      workerId,
+      claimLimit: isEnding ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size)),
+      graphVersion,
+      driving: [...driving.keys()],
+    };
     const { claimed, lost } = await journal.beat(request, { timeoutMs: 2_000 });
     for (const runId of lost) {
       // What began or ended while we asked is not meant: the next beat tells.
@@ -71,8 +84,11 @@ export function startWorker(deps: TurnDeps): () => Promise<void> {
   };
   timer = setTimeout(tick, 0).unref();
 
-  return async () => {
-    isEnding = true;
-    clearTimeout(timer);
+  return {
+    takeOver,
+    async stop() {
+      isEnding = true;
+      clearTimeout(timer);
+    },
   };
 }

@@ -6,14 +6,18 @@ const roles = new Set(["system", "user", "assistant", "tool"]);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** The rules of a step that the contract's annotations cannot say. Throws INVALID_REQUEST. */
-export function checkCommit({ status, messages, events, approvals, error }: CommitRunRequest): void {
+export function checkCommit({ status, messages, events, approvals, error, wakeInMs }: CommitRunRequest): void {
   for (const [index, { id, role }] of messages.entries()) {
     if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");
     if (id !== "" && !uuid.test(id)) throw invalid(`messages[${index}].id`, "must be a UUID");
   }
-  for (const [index, { type }] of events.entries()) {
-    if (type === "") throw invalid(`events[${index}].type`, "must not be empty");
+  let told = 0;
+  for (const [index, event] of events.entries()) {
+    if (event.type === "") throw invalid(`events[${index}].type`, "must not be empty");
+    told += event.messages;
+    if (event.messages < 0 || told > messages.length) throw invalid(`events[${index}].messages`, "more than there are");
   }
+  if (wakeInMs > 0 && status !== RunStatus.QUEUED) throw invalid("wake_in_ms", "belongs to the status QUEUED");
   if (error !== "" && status !== RunStatus.FAILED) throw invalid("error", "belongs to the status FAILED");
   if (status !== RunStatus.WAITING && approvals.length > 0) throw invalid("approvals", "belong to the status WAITING");
   if (status === RunStatus.WAITING && approvals.length === 0)

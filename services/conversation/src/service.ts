@@ -15,8 +15,12 @@ import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { withGrants } from "./grants.ts";
 import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
 import { beginRun } from "./store/begin-run.ts";
+import { cancelRun, recordReceipts, resumeRun } from "./store/cancel-run.ts";
+import { claimRun } from "./store/claim-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
+import type { ReadContext } from "./store/run-context.ts";
+import { getRun, listRuns, readRunLog } from "./store/runs.ts";
 import { abandonRun, beat } from "./store/workers.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
@@ -46,6 +50,16 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
       const { userId } = requireIdentity(ctx);
       return { approval: await users.as(userId, (db) => getApproval(db, { userId, approvalId })) };
     },
+    async listRuns({ conversationId, status, limit = 50, cursor }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const asked = { userId, conversationId, status, after: decodeCursor(cursor), limit };
+      const { runs, next } = await users.as(userId, (db) => listRuns(db, asked));
+      return { runs, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async getRun({ runId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return { run: await users.as(userId, (db) => getRun(db, { userId, runId })) };
+    },
     async deleteConversation({ conversationId }, ctx) {
       const { userId } = requireIdentity(ctx);
       await users.as(userId, (db) => deleteConversation(db, { userId, conversationId }));
@@ -67,6 +81,10 @@ export function journalHandlers({
   /** Signs the grants of approved calls. */
   meshSecret: string;
 }): ServiceImpl<typeof JournalService> {
+  const granted = async ({ context, calls }: ReadContext) => {
+    context.decisions = await withGrants(meshSecret, calls);
+    return context;
+  };
   return {
     async beginRun(request, ctx) {
       const { userId, tokenId } = requireIdentity(ctx);
@@ -74,14 +92,14 @@ export function journalHandlers({
         throw fail(ErrorReason.INVALID_REQUEST, "message: must not have NUL characters", { param: "message" });
       }
       const owner = request.workerId || callerOf(ctx);
-      const { context, superseded } = await beginRun(pool, { request, userId, tokenId, owner });
+      const { superseded, ...opened } = await beginRun(pool, { request, userId, tokenId, owner });
       if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
-      return { context };
+      return opened;
     },
     async commitRun(request, ctx) {
       const { userId } = requireIdentity(ctx);
       checkCommit(request);
-      return { messages: await commitRun(pool, userId, request) };
+      return await commitRun(pool, userId, request);
     },
     async decideApprovals({ conversationId, approved, reason, calls, contextLimit, workerId }, ctx) {
       const { userId, role } = requireIdentity(ctx);
@@ -100,8 +118,36 @@ export function journalHandlers({
     },
     async beat({ workerId, claimLimit, graphVersion, driving }) {
       const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
-      for (const { context, calls } of recovered) context.decisions = await withGrants(meshSecret, calls);
-      return { claimed: recovered.map(({ context }) => context), lost };
+      return { claimed: await Promise.all(recovered.map(granted)), lost };
+    },
+    async claimRun({ runId, workerId, graphVersion }) {
+      const claimed = await claimRun(pool, { runId, workerId, graphVersion });
+      return claimed === undefined ? {} : { context: await granted(claimed) };
+    },
+    async cancelRun({ runId, reason }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const { context, cancelled, owner, nextRunId } = await users.as(userId, (db) => cancelRun(db, { runId, userId, reason }));
+      return { context, cancelled, workerId: owner, nextRunId };
+    },
+    async recordReceipts({ runId, receipts }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      await users.as(userId, (db) => recordReceipts(db, { runId, userId, receipts }));
+      return {};
+    },
+    async resumeRun({ runId, workerId }, ctx) {
+      const { userId, role } = requireIdentity(ctx);
+      if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
+      return {
+        context: await users.transaction(userId, async (tx) => {
+          const resumed = await resumeRun(tx, { runId, userId, workerId });
+          await appendAudit(tx, ctx, { action: "run.reviewed", outcome: "success", subject: runId, details: {} });
+          return await granted(resumed);
+        }),
+      };
+    },
+    async readRunLog({ runId, after, limit }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return await users.as(userId, (db) => readRunLog(db, { userId, runId, after, limit: limit || 100 }));
     },
     async abandonRun({ runId, epoch, error }) {
       await abandonRun(pool, { id: runId, epoch, error });

@@ -88,7 +88,14 @@ describe("the OpenAPI document of the contract", () => {
     expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["text/event-stream"]);
     expect(Object.keys(responses["201"]?.content ?? {})).toEqual(["application/json"]);
     const schema = requestBody?.content["application/json"]?.schema;
-    expect(Object.keys(schema?.properties ?? {}).sort()).toEqual(["agent_type", "conversation_id", "message", "model", "stream"]);
+    expect(Object.keys(schema?.properties ?? {}).sort()).toEqual([
+      "agent_type",
+      "concurrency",
+      "conversation_id",
+      "message",
+      "model",
+      "stream",
+    ]);
     expect(schema?.required).toEqual(["message"]);
   });
 

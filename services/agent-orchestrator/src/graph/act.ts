@@ -28,15 +28,15 @@ function observe(turn: Turn, call: ModelToolCall, content: string): void {
   });
   turn.messages.push(message);
   turn.uncommitted.push(message);
-  turn.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
+  turn.log.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
 }
 
-/** The calls of the message under way that have no answer yet. Ids count within their round only: some endpoints reuse them. */
-function openCalls(turn: Turn): ModelToolCall[] {
-  const at = turn.messages.findIndex((candidate) => candidate.id === turn.state.messageId);
-  const message = turn.messages[at];
+/** The calls of a message that have no answer yet. Ids count within their round only: some endpoints reuse them. */
+export function openCalls(messages: readonly Message[], messageId: string): ModelToolCall[] {
+  const at = messages.findIndex((candidate) => candidate.id === messageId);
+  const message = messages[at];
   if (message === undefined) throw fail(ErrorReason.INTERNAL, "the message with the calls is not in the context");
-  const later = turn.messages.slice(at + 1).filter((candidate) => candidate.role === "tool");
+  const later = messages.slice(at + 1).filter((candidate) => candidate.role === "tool");
   const answered = new Set(later.map((candidate) => candidate.toolCallId));
   return callsOf(message).filter((call) => !answered.has(call.id));
 }
@@ -86,7 +86,7 @@ export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
   const specs = await deps.catalogue.specs(await turn.options());
   const ready: ReadyCall[] = [];
   const waiting: ModelToolCall[] = [];
-  for (const call of openCalls(turn)) {
+  for (const call of openCalls(turn.messages, turn.state.messageId)) {
     const { name } = call.function;
     const decision = decisions.get(call.id);
     if (decision !== undefined && !decision.approved) {

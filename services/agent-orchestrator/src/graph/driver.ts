@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
@@ -6,7 +7,7 @@ import type { CommitRunRequestSchema } from "@turnwright/contract/conversation/v
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf, ErrorReason, fail, reasonName, reasonOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { noUsage } from "../model/chunk.ts";
+import { type ModelToolCall, noUsage } from "../model/chunk.ts";
 import { act } from "./act.ts";
 import { think } from "./think.ts";
 import type { GraphDeps, NodeName, Step, Turn } from "./turn.ts";
@@ -14,44 +15,67 @@ import type { GraphDeps, NodeName, Step, Turn } from "./turn.ts";
 /** How a run left this process. */
 export type Outcome =
   | { status: "completed"; message: Message; finishReason: string }
-  /** Parked; nothing of it is left in memory. */
-  | { status: "waiting" };
+  /** Parked until a person has decided on these calls; nothing of it is left in memory. */
+  | { status: "waiting"; calls: readonly ModelToolCall[] }
+  /** Parked after a failure that may pass; somebody tries it again. */
+  | { status: "parked" };
 
 const nodes: Readonly<Record<Exclude<NodeName, "respond">, (deps: GraphDeps, turn: Turn) => Promise<Step>>> = { think, act };
 
 const commitTimeoutMs = 15_000;
+/** How long a commit is tried: a database that is started again is back by then. */
+const commitPatienceMs = 60_000;
+const passing: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.UNAVAILABLE,
+  ErrorReason.DATABASE_UNAVAILABLE,
+  ErrorReason.DEADLINE_EXCEEDED,
+]);
 
 /** Where a commit leaves the run. */
 type Position = Pick<
   Exclude<MessageInitShape<typeof CommitRunRequestSchema>, { $typeName: string }>,
-  "status" | "node" | "events" | "approvals" | "error"
->;
+  "status" | "node" | "approvals" | "error" | "wakeInMs"
+> & { readonly event: { type: string; payload: object } };
 
-/** Commits what gathered since the last commit together with the run's new position. */
-async function commit(deps: GraphDeps, turn: Turn, change: Position): Promise<Message[]> {
+/**
+ * Commits what gathered since the last commit together with the run's new position. Tried again while the journal does not answer: it knows by the
+ * number of the entry what it has committed already.
+ */
+async function commit(deps: GraphDeps, turn: Turn, { event, ...change }: Position): Promise<Message[]> {
   const messages = turn.uncommitted;
   const { usage, state } = turn;
   const toolCalls = messages.filter((message) => message.role === "tool").length;
-  const { messages: stored } = await deps.journal.commitRun(
-    {
-      runId: turn.runId,
-      epoch: turn.epoch,
-      state: JSON.stringify(state),
-      model: state.model,
-      agent: state.agent,
-      messages,
-      toolCalls,
-      cost: turn.costUsd,
-      usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
-      ...change,
-    },
-    // A run that was told to stop still commits where it stands.
-    { ...(await turn.options()), signal: undefined, timeoutMs: commitTimeoutMs },
-  );
-  turn.uncommitted = [];
-  turn.usage = noUsage;
-  turn.costUsd = 0;
-  return stored;
+  const request = {
+    runId: turn.runId,
+    epoch: turn.epoch,
+    seq: turn.log.seq,
+    state: JSON.stringify(state),
+    model: state.model,
+    agent: state.agent,
+    messages,
+    toolCalls,
+    cost: turn.costUsd,
+    usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
+    events: [{ type: event.type, payload: JSON.stringify(event.payload), messages: messages.length }],
+    ...change,
+  };
+  const until = Date.now() + commitPatienceMs;
+  for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
+    try {
+      // A run that was told to stop still commits where it stands.
+      const options = { ...(await turn.options()), signal: undefined, timeoutMs: commitTimeoutMs };
+      const { messages: stored, seq, nextRunId } = await deps.journal.commitRun(request, options);
+      turn.uncommitted = [];
+      turn.usage = noUsage;
+      turn.costUsd = 0;
+      turn.log.committed(seq);
+      if (nextRunId !== "") deps.dispatch(nextRunId);
+      return stored;
+    } catch (error) {
+      if (!passing.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
+      await delay(pauseMs);
+    }
+  }
 }
 
 /** Parks a run until a person decides: the calls become approvals, in the same commit as all that ran before. */
@@ -61,7 +85,7 @@ async function park(deps: GraphDeps, turn: Turn, calls: Extract<Step, { park: un
   await commit(deps, turn, {
     status: RunStatus.WAITING,
     node: "act",
-    events: [{ type: "parked", payload: JSON.stringify({ calls: turn.state.waiting }) }],
+    event: { type: "parked", payload: { calls: calls.map(loggedCall) } },
     approvals: calls.map((call) =>
       create(ApprovalSchema, {
         id: uuidv7(),
@@ -74,8 +98,11 @@ async function park(deps: GraphDeps, turn: Turn, calls: Extract<Step, { park: un
       }),
     ),
   });
-  for (const call of calls) turn.emit({ type: "pending_approval", call });
-  return { status: "waiting" };
+  return { status: "waiting", calls };
+}
+
+function loggedCall({ id, function: { name, arguments: args } }: ModelToolCall) {
+  return { id, name, arguments: args };
 }
 
 /** Ends a run for a person to settle: nobody knows whether these calls took effect, and they are never run again. */
@@ -83,7 +110,7 @@ async function review(deps: GraphDeps, turn: Turn, calls: Extract<Step, { review
   await commit(deps, turn, {
     status: RunStatus.NEEDS_REVIEW,
     node: "act",
-    events: [{ type: "needs_review", payload: JSON.stringify({ calls: calls.map((call) => call.id) }) }],
+    event: { type: "needs_review", payload: { calls: calls.map(loggedCall) } },
   });
   const names = [...new Set(calls.map((call) => call.function.name))].join(", ");
   return fail(ErrorReason.TOOL_FAILED, `Nobody knows whether ${names} took effect; a person must look.`);
@@ -93,10 +120,32 @@ async function complete(deps: GraphDeps, turn: Turn, step: Extract<Step, { end: 
   const stored = await commit(deps, turn, {
     status: RunStatus.COMPLETED,
     node: "respond",
-    events: [{ type: "completed", payload: JSON.stringify({ finish_reason: step.finishReason }) }],
+    event: { type: "completed", payload: { finish_reason: step.finishReason } },
   });
   const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
   return { status: "completed", message, finishReason: step.finishReason };
+}
+
+/** How long a part of the mesh may be away before a step fails for it. */
+const awayPatienceMs = 30_000;
+const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
+
+/**
+ * Takes a step; again while a part of the mesh is away. Calls of tools that were under way are not run twice: the ledger of executions knows them.
+ * What has said something of an answer is not begun again.
+ */
+async function take(deps: GraphDeps, turn: Turn, node: Exclude<NodeName, "respond">): Promise<Step> {
+  const until = Date.now() + awayPatienceMs;
+  for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
+    const { units } = turn.log;
+    try {
+      return await nodes[node](deps, turn);
+    } catch (error) {
+      const isRepeatable = !turn.signal.aborted && (node === "act" || turn.log.units === units);
+      if (!isRepeatable || !away.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
+      await delay(pauseMs, undefined, { signal: turn.signal });
+    }
+  }
 }
 
 /** Goes from node to node until the run leaves this process; an error comes back when its end is committed already. */
@@ -104,31 +153,69 @@ async function walk(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcom
   let node: NodeName = from;
   for (;;) {
     if (node === "respond") throw new Error("The graph has no step after the response.");
-    const step = await nodes[node](deps, turn);
+    let step: Step;
+    try {
+      step = await take(deps, turn, node);
+    } catch (error) {
+      const parked = await retryLater(deps, turn, node, error);
+      if (parked === undefined) throw error;
+      return parked;
+    }
     if ("park" in step) return await park(deps, turn, step.park);
     if ("review" in step) return await review(deps, turn, step.review);
     if ("end" in step) return await complete(deps, turn, step);
-    turn.state = { ...turn.state, ...step.patch };
+    turn.state = { ...turn.state, ...step.patch, retries: 0 };
     if (step.commit === "intent") {
       await commit(deps, turn, {
         status: RunStatus.RUNNING,
         node: step.next,
-        events: [{ type: "tool_intent", payload: JSON.stringify({ message_id: turn.state.messageId }) }],
+        event: { type: "tool_intent", payload: { message_id: turn.state.messageId } },
       });
     }
     node = step.next;
   }
 }
 
+const maxRetries = 5;
+const mayPass: ReadonlySet<ErrorReason> = new Set([...passing, ErrorReason.MODEL_FAILED, ErrorReason.MODEL_RATE_LIMITED]);
+
+/**
+ * Parks a run that nobody waits for after a failure that may pass, as a row and not as a timer: seconds that double, with jitter, or what the
+ * model's endpoint asks for. Not after the first words of an answer: who watches has them already.
+ */
+async function retryLater(deps: GraphDeps, turn: Turn, node: NodeName, error: unknown): Promise<Outcome | undefined> {
+  const { state } = turn;
+  const retries = (state.retries ?? 0) + 1;
+  const isOver = turn.signal.aborted || retries > maxRetries || turn.log.units > 0;
+  if (!state.background || isOver || !mayPass.has(reasonOf(error))) return undefined;
+  const known = detailOf(error);
+  const backoffMs = 1_000 * 2 ** retries * (0.5 + Math.random());
+  const wakeInMs = Math.round(Math.max(backoffMs, (known?.retryAfterSeconds ?? 0) * 1_000));
+  turn.state = { ...state, retries };
+  const message = known === undefined ? "unexpected error" : (error as ConnectError).rawMessage;
+  await commit(deps, turn, {
+    status: RunStatus.QUEUED,
+    node,
+    wakeInMs,
+    event: { type: "retrying", payload: { in_ms: wakeInMs, error: message } },
+  });
+  deps.dispatch(turn.runId, wakeInMs);
+  return { status: "parked" };
+}
+
+/** Reasons for which a run is somebody else's now, or nobody's. */
+const isLost: ReadonlySet<ErrorReason> = new Set([ErrorReason.STALE_EPOCH, ErrorReason.RUN_CANCELLED]);
+
 /** Ends a run that failed. What was said and done so far is stored with it; who has lost the run leaves it alone. */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
-  if (reasonOf(error) === ErrorReason.STALE_EPOCH) return;
+  if (isLost.has(reasonOf(error))) return;
   const known = detailOf(error);
+  const message = known === undefined ? "unexpected error" : (error as ConnectError).rawMessage;
   await commit(deps, turn, {
     status: RunStatus.FAILED,
     node: "respond",
-    error: known === undefined ? "unexpected error" : (error as ConnectError).rawMessage,
-    events: [{ type: "failed", payload: JSON.stringify({ reason: reasonName(reasonOf(error)) }) }],
+    error: message,
+    event: { type: "failed", payload: { reason: reasonName(reasonOf(error)), error: message } },
   }).catch(() => {
     // The journal is what failed; the run stays claimed until its deadline and is superseded by the next one.
   });

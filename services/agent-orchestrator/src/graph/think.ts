@@ -73,7 +73,7 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   let answer: ModelAnswer | undefined;
   try {
     const pieces = metered.watch(await deps.model.stream(metered.body, metered.signal));
-    answer = await readStream(pieces, (delta) => turn.emit({ type: "content", delta }));
+    answer = await readStream(pieces, (delta) => turn.log.emit({ type: "content", delta }));
   } finally {
     metered.end(answer?.usage);
   }
@@ -96,6 +96,6 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   turn.messages.push(message);
   turn.uncommitted.push(message);
   if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason };
-  for (const call of toolCalls) turn.emit({ type: "tool_call", call });
+  for (const call of toolCalls) turn.log.emit({ type: "tool_call", call });
   return { next: "act", commit: "intent", patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

@@ -7,6 +7,7 @@ import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_se
 import type { AgentDefinition } from "../agents/agents.ts";
 import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
+import type { LiveLog } from "../run-events/live-log.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
 
@@ -17,8 +18,7 @@ export const graphVersion = 1;
 export type TurnEvent =
   | { type: "content"; delta: string }
   | { type: "tool_call"; call: ModelToolCall }
-  | { type: "tool_result"; callId: string; name: string; result: string }
-  | { type: "pending_approval"; call: ModelToolCall };
+  | { type: "tool_result"; callId: string; name: string; result: string };
 
 /** What stays between the steps of a run, stored in its row. Refers to messages, holds no copies. */
 export interface TurnState {
@@ -30,6 +30,10 @@ export interface TurnState {
   readonly messageId: string;
   /** Calls of it that wait for a person. */
   readonly waiting: readonly string[];
+  /** Nobody waits for the answer, so a failure that may pass parks the run. */
+  readonly background?: boolean;
+  /** Failures in a row that the run was parked for. */
+  readonly retries?: number;
 }
 
 /** Nodes of the graph. */
@@ -45,6 +49,8 @@ export interface GraphDeps {
   readonly defaultModel: string;
   /** Model calls in one turn. */
   readonly maxIterations: number;
+  /** Has a queued run claimed by some worker, now or in some milliseconds. */
+  readonly dispatch: (runId: string, delayMs?: number) => void;
 }
 
 /** A run in this process: its place in the record, its messages, and who watches. */
@@ -70,7 +76,8 @@ export interface Turn {
   readonly signal: AbortSignal;
   /** Options of calls on behalf of the run's owner, with credentials that hold. */
   options(): Promise<CallOptions>;
-  emit(event: TurnEvent): void;
+  /** Where what happens is said to those who watch. */
+  readonly log: LiveLog;
 }
 
 /** What a node leads to. */

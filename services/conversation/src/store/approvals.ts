@@ -5,10 +5,8 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable, Tx } from "@turnwright/platform/postgres";
 import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
-import { wholeRounds } from "../context.ts";
 import type { Place } from "../cursor.ts";
 import { type Decision, type Decisions, decide } from "../decisions.ts";
-import { readMessages } from "./messages.ts";
 import {
   type ApprovalRow,
   approvalColumns,
@@ -20,6 +18,7 @@ import {
   toConversation,
   toRun,
 } from "./rows.ts";
+import { defaultContextLimit, readContextMessages } from "./run-context.ts";
 
 /** A decided call, and what its grant must say when it was approved. */
 export interface SettledCall {
@@ -47,10 +46,6 @@ export interface DecidedApproval {
   readonly isEdited: boolean;
 }
 
-const defaultContextLimit = 100;
-/** More than any round has: what is read of a parked round when its beginning lies before the context. */
-const longestRound = 1_000;
-
 const lockSql = `
 select run_id, epoch from runs
 where conversation_id = $1 and user_id = $2 and status = 'waiting'
@@ -74,7 +69,7 @@ with claimed as (
   set status = 'running', epoch = r.epoch + 1, seq = r.seq + 1, owner = $3, updated_at = now(),
     deadline_at = now() + r.deadline_seconds * interval '1 second'
   where r.run_id = $1 and r.user_id = $2
-  returning ${runColumns}, r.seq
+  returning ${runColumns}
 ), logged as (
   insert into run_events (run_id, seq, type, payload) select run_id, seq, 'resumed', $4::json from claimed
 ), opened as (
@@ -183,15 +178,7 @@ async function claim(
   ]);
   if (rows[0] === undefined) throw new Error("the run that this transaction holds is gone");
   const conversation = toConversation(rows[0].conversation);
-  const read = (count: number) =>
-    readMessages(tx, {
-      conversationId: conversation.id,
-      after: conversation.messageCount - count,
-      upTo: conversation.messageCount,
-    });
-  let messages = wholeRounds(await read(limit), limit, true);
-  // The round itself is longer than the limit.
-  if (messages.length === 0) messages = wholeRounds(await read(longestRound), limit, true);
+  const messages = await readContextMessages(tx, conversation, limit);
   return create(RunContextSchema, { run: toRun(rows[0].run), conversation, messages });
 }
 

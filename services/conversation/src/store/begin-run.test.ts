@@ -116,11 +116,11 @@ describe("another turn", () => {
     expect(await reasonFor(owner.begin({ conversationId }))).toBe(ErrorReason.NOT_FOUND);
   });
 
-  test("is refused while a run is under way, and while one waits for approval", async () => {
+  test("is refused while a run is under way if it asks for that, and while one waits for approval", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const conversationId = context.conversation?.id ?? "";
-    expect(await reasonFor(person.begin({ conversationId }))).toBe(ErrorReason.CONVERSATION_BUSY);
+    expect(await reasonFor(person.begin({ conversationId, concurrency: "reject" }))).toBe(ErrorReason.CONVERSATION_BUSY);
     await person.park(context, ["c1"]);
     await expireRuns(conversationId);
     expect(await reasonFor(person.begin({ conversationId }))).toBe(ErrorReason.PENDING_APPROVAL);
@@ -150,7 +150,9 @@ describe("another turn", () => {
       if (overdue) await expireRuns(conversationId);
       else await person.answer(context);
       const before = context.conversation?.messageCount ?? 0;
-      const reasons = await Promise.all(Array.from({ length: 20 }, () => reasonFor(person.begin({ conversationId }))));
+      const reasons = await Promise.all(
+        Array.from({ length: 20 }, () => reasonFor(person.begin({ conversationId, concurrency: "reject" }))),
+      );
       expect(reasons.filter((reason) => reason === undefined)).toHaveLength(1);
       expect(reasons.filter((reason) => reason === ErrorReason.CONVERSATION_BUSY)).toHaveLength(19);
       const { conversation, messages } = await person.conversations.getConversation({ conversationId });

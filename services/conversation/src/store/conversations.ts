@@ -133,14 +133,14 @@ export async function listMessages(
 }
 
 /**
- * Takes the live run with it. A run that begins at the very moment of the deletion goes on to its end unseen: nobody can read the
+ * Takes the live run and those that are queued with it. A run that begins at the very moment of the deletion goes on to its end unseen: nobody can read the
  * conversation, so its commits do no harm.
  */
 const deleteSql = `
 with cancelled as (
   update runs
   set status = 'cancelled', cancel_requested = true, epoch = epoch + 1, seq = seq + 1, updated_at = now()
-  where conversation_id = $1 and user_id = $2 and status in ('queued', 'running', 'waiting')
+  where conversation_id = $1 and user_id = $2 and status in ('queued', 'running', 'waiting', 'needs_review')
   returning run_id, seq
 ), logged as (
   insert into run_events (run_id, seq, type, payload)

@@ -51,7 +51,7 @@ test("a turn's begin reads by index only, and as much at 20,000 messages as at 2
     const explain = async (conversationId: string): Promise<PlanNode> => {
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
-        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null)`,
+        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, 'enqueue', false, null, null)`,
       );
       return rows[0]["QUERY PLAN"][0].Plan;
     };
@@ -116,11 +116,20 @@ test("begins, ends, overdue runs, decisions and deletions of the same conversati
           "update runs set deadline_at = now() where conversation_id = $1 and status = 'running'",
           [conversationId],
         );
-        const begun = person.begin({ conversationId });
+        const runId = uuidv7();
+        const concurrency = ["enqueue", "reject", "interrupt"][index % 3];
+        const begun = person.journal.beginRun({ runId, conversationId, message: "Hello", concurrency });
         reasons.add(await reasonFor(begun));
         await expire;
-        const context = await begun.catch(() => undefined);
-        if (context === undefined) continue;
+        const opened = await begun.catch(() => undefined);
+        if (concurrency === "interrupt" && opened?.liveRunId)
+          reasons.add(await reasonFor(person.journal.cancelRun({ runId: opened.liveRunId })));
+        const context =
+          opened?.context ?? (await person.journal.claimRun({ runId, workerId: uuidv7(), graphVersion: 1 })).context;
+        if (context === undefined) {
+          if (round % 2 === 0) reasons.add(await reasonFor(person.journal.cancelRun({ runId })));
+          continue;
+        }
         reasons.add(await reasonFor(index % 2 === 0 ? person.answer(context) : person.park(context, ["c1"])));
         reasons.add(await reasonFor(person.journal.decideApprovals({ conversationId, approved: index % 4 === 0 })));
         if (index === 15 && round === 5)
@@ -136,6 +145,7 @@ test("begins, ends, overdue runs, decisions and deletions of the same conversati
     ErrorReason.NOTHING_TO_APPROVE,
     ErrorReason.STALE_EPOCH,
     ErrorReason.NOT_FOUND,
+    ErrorReason.RUN_ENDED,
   ];
   expect([...reasons].filter((reason) => !expected.includes(reason))).toEqual([]);
   const { rows } = await fixture.pool.query(

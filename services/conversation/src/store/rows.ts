@@ -194,13 +194,15 @@ export interface RunRow {
   readonly epoch: number;
   readonly graph_version: number;
   readonly error: string;
+  readonly seq: number;
+  readonly deadline_seconds: number;
   readonly created_at: string;
   readonly updated_at: string;
 }
 
 /** What `RunRow` needs of a table or alias `r`. */
 export const runColumns = `r.run_id, r.conversation_id, r.user_id, r.token_id, r.status, r.node, r.state::text as state, r.epoch,
-  r.graph_version, r.error, r.created_at, r.updated_at`;
+  r.graph_version, r.error, r.seq, r.deadline_seconds, r.created_at, r.updated_at`;
 
 export function toRun(row: RunRow): Run {
   return create(RunSchema, {
@@ -214,6 +216,8 @@ export function toRun(row: RunRow): Run {
     epoch: row.epoch,
     graphVersion: row.graph_version,
     error: row.error,
+    seq: row.seq,
+    deadlineSeconds: row.deadline_seconds,
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),
   });

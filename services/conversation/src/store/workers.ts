@@ -1,29 +1,13 @@
-import { create } from "@bufbuild/protobuf";
-import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable } from "@turnwright/platform/postgres";
 import type pg from "pg";
-import { wholeRounds } from "../context.ts";
-import { type SettledCall, settledCallOf } from "./approvals.ts";
-import { readMessages } from "./messages.ts";
-import {
-  type ApprovalRow,
-  approvalColumns,
-  type ConversationRow,
-  conversationColumns,
-  type RunRow,
-  runColumns,
-  toConversation,
-  toRun,
-} from "./rows.ts";
+import { claimableRuns, claimRun } from "./claim-run.ts";
+import { type RunRow, runColumns } from "./rows.ts";
+import { type ReadContext, readRunContext } from "./run-context.ts";
 
 /** How long a worker may be silent before its runs are somebody else's. */
 const silenceSeconds = 3;
 /** After so many claims a run is taken for what kills its workers. */
 const maxAttempts = 5;
-const contextLimit = 100;
-/** More than any round has: what is read of a round whose beginning lies before the context. */
-const longestRound = 1_000;
 
 const beatSql = `
 insert into workers (owner) values ($1)
@@ -53,7 +37,7 @@ with abandoned as (
     deadline_at = now() + r.deadline_seconds * interval '1 second'
   from abandoned
   where r.run_id = abandoned.run_id
-  returning ${runColumns}, r.seq
+  returning ${runColumns}
 ), logged as (
   insert into run_events (run_id, seq, type, payload)
   select run_id, seq, case status when 'failed' then 'failed' else 'recovered' end, null from claimed
@@ -65,26 +49,17 @@ select row_to_json(claimed) as run from claimed where status = 'running'`;
 
 const forgetSql = "delete from workers where seen_at < now() - interval '1 day'";
 
-const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
-const decidedSql = `select ${approvalColumns} from approvals where run_id = $1 and status <> 'pending' order by epoch, position`;
-
-/** A run of a dead worker, with the decisions that were made on its calls; their grants are to be filled in. */
-export interface Recovered {
-  readonly context: RunContext;
-  readonly calls: readonly SettledCall[];
-}
-
 // A run that is not there at all counts as lost too: its conversation was deleted.
 const lostSql = `
 select d.run_id
 from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 
-/** Notes that a worker is alive, claims runs of dead ones for it, and tells which of its runs are no longer its own. */
+/** Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs are no longer its own. */
 export async function beat(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
-): Promise<{ recovered: Recovered[]; lost: string[] }> {
+): Promise<{ recovered: ReadContext[]; lost: string[] }> {
   await pool.query({ name: "worker-beat", text: beatSql, values: [worker.id] });
   const lost =
     worker.driving.length === 0
@@ -96,32 +71,18 @@ export async function beat(
 async function claim(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
-): Promise<Recovered[]> {
+): Promise<ReadContext[]> {
   if (worker.claimLimit === 0) return [];
   const values = [worker.id, worker.graphVersion, worker.claimLimit, worker.driving];
   const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
   if (rows.length > 0) await pool.query(forgetSql);
-  return Promise.all(rows.map(({ run }) => recover(pool, run)));
-}
-
-async function recover(db: Queryable, row: RunRow): Promise<Recovered> {
-  const run = toRun(row);
-  const conversationRow = (await db.query<ConversationRow>(conversationSql, [run.conversationId])).rows[0];
-  if (conversationRow === undefined) throw new Error("a run has no conversation");
-  const conversation = toConversation(conversationRow);
-  const read = (count: number) =>
-    readMessages(db, {
-      conversationId: conversation.id,
-      after: Math.max(0, conversation.messageCount - count),
-      upTo: conversation.messageCount,
-    });
-  let messages = wholeRounds(await read(contextLimit), contextLimit, true);
-  if (messages.length === 0) messages = wholeRounds(await read(longestRound), contextLimit, true);
-  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id]);
-  return {
-    context: create(RunContextSchema, { run, conversation, messages }),
-    calls: decided.map((approval) => settledCallOf(approval)),
-  };
+  const recovered = await Promise.all(rows.map(({ run }) => readRunContext(pool, run)));
+  const claimed: ReadContext[] = [];
+  for (const runId of await claimableRuns(pool, { graphVersion: worker.graphVersion, limit: worker.claimLimit - rows.length })) {
+    const context = await claimRun(pool, { runId, workerId: worker.id, graphVersion: worker.graphVersion });
+    if (context !== undefined) claimed.push(context);
+  }
+  return [...recovered, ...claimed];
 }
 
 const abandonSql = `

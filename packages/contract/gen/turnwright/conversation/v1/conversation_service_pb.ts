@@ -9,6 +9,8 @@ import { file_google_api_annotations } from "../../../google/api/annotations_pb.
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Approval, Conversation, Message as Message$1 } from "./conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "./conversation_pb.ts";
+import type { RunInfo } from "./run_pb.ts";
+import { file_turnwright_conversation_v1_run } from "./run_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation_service.proto.
  */
 export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKQAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSNQoGc3RhdHVzGAEgASgJQiW6SCLYAQFyHVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwykAoKE0NvbnZlcnNhdGlvblNlcnZpY2USwQEKEUxpc3RDb252ZXJzYXRpb25zEjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSI/kAIBqrsYGxIKTElTVF9FUlJPUkINY29udmVyc2F0aW9uc7C7GAKC0+STAhMSES92MS9jb252ZXJzYXRpb25zEvYBCg9HZXRDb252ZXJzYXRpb24SMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0Q29udmVyc2F0aW9uUmVzcG9uc2UiepACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3KC0+STAiUSIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9Es0BCgxMaXN0TWVzc2FnZXMSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UiWpACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCgtPkkwIuEiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxLeAQoSRGVsZXRlQ29udmVyc2F0aW9uEjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBo2LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlIlmQAgKquxgjEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCgtPkkwIlKiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRKtAQoNTGlzdEFwcHJvdmFscxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlIjeQAgGquxgXEgpMSVNUX0VSUk9SQglhcHByb3ZhbHOwuxgCgtPkkwIPEg0vdjEvYXBwcm92YWxzEtoBCgtHZXRBcHByb3ZhbBIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UiapACAaq7GBsSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ygtPkkwIdEhsvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface]);
+  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKQAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSNQoGc3RhdHVzGAEgASgJQiW6SCLYAQFyHVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMo0NChNDb252ZXJzYXRpb25TZXJ2aWNlEsEBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiP5ACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxL2AQoPR2V0Q29udmVyc2F0aW9uEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlc3BvbnNlInqQAgGquxgjEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ygtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLNAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlIlqQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAoLT5JMCLhIsL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vbWVzc2FnZXMS3gEKEkRlbGV0ZUNvbnZlcnNhdGlvbhI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSJZkAICqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAoLT5JMCJSojL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0SwAEKCExpc3RSdW5zEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXNwb25zZSJZkAIBqrsYEhIKTElTVF9FUlJPUkIEcnVuc7C7GAKC0+STAjZaKhIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucxIIL3YxL3J1bnMStwEKBkdldFJ1bhIpLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlcXVlc3QaKi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRSdW5SZXNwb25zZSJWkAIBqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcoLT5JMCExIRL3YxL3J1bnMve3J1bl9pZH0SrQEKDUxpc3RBcHByb3ZhbHMSMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBoxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSI3kAIBqrsYFxIKTElTVF9FUlJPUkIJYXBwcm92YWxzsLsYAoLT5JMCDxINL3YxL2FwcHJvdmFscxLaAQoLR2V0QXBwcm92YWwSLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRBcHByb3ZhbFJlcXVlc3QaLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRBcHByb3ZhbFJlc3BvbnNlImqQAgGquxgbEg5BUFBST1ZBTF9FUlJPUkIJYXBwcm92YWxzsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcoLT5JMCHRIbL3YxL2FwcHJvdmFscy97YXBwcm92YWxfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
  * Which page to list.
@@ -342,6 +344,118 @@ export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__P
   messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
 
 /**
+ * Which page to list.
+ *
+ * @generated from message turnwright.conversation.v1.ListRunsRequest
+ */
+export type ListRunsRequest = Message<"turnwright.conversation.v1.ListRunsRequest"> & {
+  /**
+   * UUID of a conversation; unset: of all.
+   *
+   * @generated from field: string conversation_id = 1;
+   */
+  conversationId: string;
+
+  /**
+   * `queued`, `running`, `waiting`, `completed`, `failed`, `cancelled` or `needs_review`; unset: all.
+   *
+   * @generated from field: string status = 2;
+   */
+  status: string;
+
+  /**
+   * Runs on the page, 1 to 100; unset: 50.
+   *
+   * @generated from field: optional int32 limit = 3;
+   */
+  limit?: number | undefined;
+
+  /**
+   * `next_cursor` of the page before.
+   *
+   * @generated from field: string cursor = 4;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListRunsRequest.
+ * Use `create(ListRunsRequestSchema)` to create a new message.
+ */
+export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 12);
+
+/**
+ * A page of runs.
+ *
+ * @generated from message turnwright.conversation.v1.ListRunsResponse
+ */
+export type ListRunsResponse = Message<"turnwright.conversation.v1.ListRunsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.RunInfo runs = 1;
+   */
+  runs: RunInfo[];
+
+  /**
+   * Cursor of the next page; empty on the last.
+   *
+   * @generated from field: string next_cursor = 2;
+   */
+  nextCursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListRunsResponse.
+ * Use `create(ListRunsResponseSchema)` to create a new message.
+ */
+export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 13);
+
+/**
+ * The run to get.
+ *
+ * @generated from message turnwright.conversation.v1.GetRunRequest
+ */
+export type GetRunRequest = Message<"turnwright.conversation.v1.GetRunRequest"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetRunRequest.
+ * Use `create(GetRunRequestSchema)` to create a new message.
+ */
+export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 14);
+
+/**
+ * A run.
+ *
+ * @generated from message turnwright.conversation.v1.GetRunResponse
+ */
+export type GetRunResponse = Message<"turnwright.conversation.v1.GetRunResponse"> & {
+  /**
+   * The run.
+   *
+   * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
+   */
+  run?: RunInfo | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetRunResponse.
+ * Use `create(GetRunResponseSchema)` to create a new message.
+ */
+export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
+
+/**
  * The record of conversations, for their owners.
  *
  * @generated from service turnwright.conversation.v1.ConversationService
@@ -386,6 +500,26 @@ export const ConversationService: GenService<{
     methodKind: "unary";
     input: typeof DeleteConversationRequestSchema;
     output: typeof DeleteConversationResponseSchema;
+  },
+  /**
+   * List the caller's runs, newest first.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.ListRuns
+   */
+  listRuns: {
+    methodKind: "unary";
+    input: typeof ListRunsRequestSchema;
+    output: typeof ListRunsResponseSchema;
+  },
+  /**
+   * Get a run.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.GetRun
+   */
+  getRun: {
+    methodKind: "unary";
+    input: typeof GetRunRequestSchema;
+    output: typeof GetRunResponseSchema;
   },
   /**
    * List the tool calls that wait, or waited, for the caller's decision, newest first.

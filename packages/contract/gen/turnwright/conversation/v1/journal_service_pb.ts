@@ -8,7 +8,7 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Approval, Conversation, Message as Message$1, Usage } from "./conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "./conversation_pb.ts";
-import type { RunContext, RunEvent, RunStatus } from "./run_pb.ts";
+import type { CallReceipt, LoggedEvent, Run, RunContext, RunEvent, RunInfo, RunStatus } from "./run_pb.ts";
 import { file_turnwright_conversation_v1_run } from "./run_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/journal_service.proto.
  */
 export const file_turnwright_conversation_v1_journal_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIpgCCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABASJLChBCZWdpblJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IsIDChBDb21taXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESDQoFZXBvY2gYAiABKAUSQQoGc3RhdHVzGAMgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzQgq6SAeCAQQQASAAEgwKBG5vZGUYBCABKAkSDQoFc3RhdGUYBSABKAkSNQoIbWVzc2FnZXMYBiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEjQKBmV2ZW50cxgHIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkV2ZW50EjcKCWFwcHJvdmFscxgIIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEjAKBXVzYWdlGAkgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDAoEY29zdBgKIAEoARISCgp0b29sX2NhbGxzGAsgASgFEg0KBWVycm9yGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWFnZW50GA4gASgJIkoKEUNvbW1pdFJ1blJlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZSKAAgoWRGVjaWRlQXBwcm92YWxzUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhUKCGFwcHJvdmVkGAIgASgISACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxJCCgVjYWxscxgEIAMoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxEZWNpc2lvbkIJukgGkgEDEIABEiEKDWNvbnRleHRfbGltaXQYBSABKAVCCrpIBxoFGOgHKAASHgoJd29ya2VyX2lkGAYgASgJQgu6SAjYAQFyA7ABAUILCglfYXBwcm92ZWQidQoMQ2FsbERlY2lzaW9uEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESEAoIYXBwcm92ZWQYAiABKAgSGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxIcCglhcmd1bWVudHMYBCABKAlCCbpIBnIEKICAQCKSAQoXRGVjaWRlQXBwcm92YWxzUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjcKB2NvbnRleHQYAiABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IoUBCgtCZWF0UmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlCCLpIBXIDsAEBEh4KC2NsYWltX2xpbWl0GAIgASgFQgm6SAYaBBhkKAASFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIiCgdkcml2aW5nGAQgAygJQhG6SA6SAQsQoI0GIgVyA7ABASJVCgxCZWF0UmVzcG9uc2USNwoHY2xhaW1lZBgBIAMoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSDAoEbG9zdBgCIAMoCSJXChFBYmFuZG9uUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEhkKBWVycm9yGAMgASgJQgq6SAdyBRABGNAPIhQKEkFiYW5kb25SdW5SZXNwb25zZTK4BQoOSm91cm5hbFNlcnZpY2USgQEKCEJlZ2luUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShAEKCUNvbW1pdFJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbW1pdFJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISlgEKD0RlY2lkZUFwcHJvdmFscxIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISdQoEQmVhdBInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlYXRSZXF1ZXN0GigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVhdFJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKKAQoKQWJhbmRvblJ1bhItLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFiYW5kb25SdW5SZXF1ZXN0Gi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQWJhbmRvblJ1blJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvcmIGcHJvdG8z", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
+  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIqkDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEAioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIl8KD0NsYWltUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQESFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBSJLChBDbGFpbVJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IkUKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIXCgZyZWFzb24YAiABKAlCB7pIBHICGGQihwEKEUNhbmNlbFJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EhEKCWNhbmNlbGxlZBgCIAEoCBIRCgl3b3JrZXJfaWQYAyABKAkSEwoLbmV4dF9ydW5faWQYBCABKAkidwoVUmVjb3JkUmVjZWlwdHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESRAoIcmVjZWlwdHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsUmVjZWlwdEIJukgGkgEDEOgHIhgKFlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiSQoQUmVzdW1lUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQEiTAoRUmVzdW1lUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQiYAoRUmVhZFJ1bkxvZ1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoBUIHukgEGgIoABIZCgVsaW1pdBgDIAEoBUIKukgHGgUY6AcoACJ/ChJSZWFkUnVuTG9nUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbxI3CgZldmVudHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Mb2dnZWRFdmVudCKCBAoQQ29tbWl0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEkEKBnN0YXR1cxgDIAEoDjIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1blN0YXR1c0IKukgHggEEEAEgABIMCgRub2RlGAQgASgJEg0KBXN0YXRlGAUgASgJEjUKCG1lc3NhZ2VzGAYgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI0CgZldmVudHMYByADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5FdmVudBI3CglhcHByb3ZhbHMYCCADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIwCgV1c2FnZRgJIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEgwKBGNvc3QYCiABKAESEgoKdG9vbF9jYWxscxgLIAEoBRINCgVlcnJvchgMIAEoCRINCgVtb2RlbBgNIAEoCRINCgVhZ2VudBgOIAEoCRIbCgp3YWtlX2luX21zGA8gASgFQge6SAQaAigAEhkKA3NlcRgQIAEoBUIHukgEGgIoAEgAiAEBQgYKBF9zZXEibAoRQ29tbWl0UnVuUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEgsKA3NlcRgCIAEoBRITCgtuZXh0X3J1bl9pZBgDIAEoCSKAAgoWRGVjaWRlQXBwcm92YWxzUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhUKCGFwcHJvdmVkGAIgASgISACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxJCCgVjYWxscxgEIAMoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxEZWNpc2lvbkIJukgGkgEDEIABEiEKDWNvbnRleHRfbGltaXQYBSABKAVCCrpIBxoFGOgHKAASHgoJd29ya2VyX2lkGAYgASgJQgu6SAjYAQFyA7ABAUILCglfYXBwcm92ZWQidQoMQ2FsbERlY2lzaW9uEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESEAoIYXBwcm92ZWQYAiABKAgSGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxIcCglhcmd1bWVudHMYBCABKAlCCbpIBnIEKICAQCKSAQoXRGVjaWRlQXBwcm92YWxzUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjcKB2NvbnRleHQYAiABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IoUBCgtCZWF0UmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlCCLpIBXIDsAEBEh4KC2NsYWltX2xpbWl0GAIgASgFQgm6SAYaBBhkKAASFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIiCgdkcml2aW5nGAQgAygJQhG6SA6SAQsQoI0GIgVyA7ABASJVCgxCZWF0UmVzcG9uc2USNwoHY2xhaW1lZBgBIAMoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSDAoEbG9zdBgCIAMoCSJXChFBYmFuZG9uUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEhkKBWVycm9yGAMgASgJQgq6SAdyBRABGNAPIhQKEkFiYW5kb25SdW5SZXNwb25zZTLzCgoOSm91cm5hbFNlcnZpY2USgQEKCEJlZ2luUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShAEKCUNvbW1pdFJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbW1pdFJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISlgEKD0RlY2lkZUFwcHJvdmFscxIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISdQoEQmVhdBInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlYXRSZXF1ZXN0GigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVhdFJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKBAQoIQ2xhaW1SdW4SKy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DbGFpbVJ1blJlcXVlc3QaLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DbGFpbVJ1blJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKHAQoJQ2FuY2VsUnVuEiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FuY2VsUnVuUmVxdWVzdBotLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbmNlbFJ1blJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKWAQoOUmVjb3JkUmVjZWlwdHMSMS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWNvcmRSZWNlaXB0c1JlcXVlc3QaMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWNvcmRSZWNlaXB0c1Jlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKEAQoJUmVzdW1lUnVuEiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVzdW1lUnVuUmVxdWVzdBotLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlc3VtZVJ1blJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKKAQoKUmVhZFJ1bkxvZxItLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlYWRSdW5Mb2dSZXF1ZXN0Gi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJ1bkxvZ1Jlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKKAQoKQWJhbmRvblJ1bhItLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFiYW5kb25SdW5SZXF1ZXN0Gi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQWJhbmRvblJ1blJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvcmIGcHJvdG8z", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
 
 /**
  * The turn to open.
@@ -86,6 +86,35 @@ export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunReques
    * @generated from field: string worker_id = 9;
    */
   workerId: string;
+
+  /**
+   * What to do while another run of the conversation is under way: `enqueue` (also when empty), `reject`, or `interrupt`, which puts this one first; the
+   * caller then cancels the one that is under way.
+   *
+   * @generated from field: string concurrency = 10;
+   */
+  concurrency: string;
+
+  /**
+   * Nobody waits for it: it is queued in any case.
+   *
+   * @generated from field: bool background = 11;
+   */
+  background: boolean;
+
+  /**
+   * The key under which the user sent the message; the same one again opens no other run.
+   *
+   * @generated from field: string idempotency_key = 12;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Hash of what was asked, to tell whether it is asked again.
+   *
+   * @generated from field: bytes request_hash = 13;
+   */
+  requestHash: Uint8Array;
 };
 
 /**
@@ -102,11 +131,32 @@ export const BeginRunRequestSchema: GenMessage<BeginRunRequest> = /*@__PURE__*/
  */
 export type BeginRunResponse = Message<"turnwright.conversation.v1.BeginRunResponse"> & {
   /**
-   * The claimed run; its messages end with the user's.
+   * The claimed run; its messages end with the user's. Unset: see `run`.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
   context?: RunContext | undefined;
+
+  /**
+   * The run when it is not claimed: it is queued, or it is there already.
+   *
+   * @generated from field: turnwright.conversation.v1.Run run = 2;
+   */
+  run?: Run | undefined;
+
+  /**
+   * UUID of the run that is under way in the conversation; only with `run`.
+   *
+   * @generated from field: string live_run_id = 3;
+   */
+  liveRunId: string;
+
+  /**
+   * It was there before, under this idempotency key or id.
+   *
+   * @generated from field: bool replayed = 4;
+   */
+  replayed: boolean;
 };
 
 /**
@@ -115,6 +165,287 @@ export type BeginRunResponse = Message<"turnwright.conversation.v1.BeginRunRespo
  */
 export const BeginRunResponseSchema: GenMessage<BeginRunResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_journal_service, 1);
+
+/**
+ * The queued run.
+ *
+ * @generated from message turnwright.conversation.v1.ClaimRunRequest
+ */
+export type ClaimRunRequest = Message<"turnwright.conversation.v1.ClaimRunRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * UUID of the process that drives it from now on.
+   *
+   * @generated from field: string worker_id = 2;
+   */
+  workerId: string;
+
+  /**
+   * The newest version of the graph that the process can drive.
+   *
+   * @generated from field: int32 graph_version = 3;
+   */
+  graphVersion: number;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ClaimRunRequest.
+ * Use `create(ClaimRunRequestSchema)` to create a new message.
+ */
+export const ClaimRunRequestSchema: GenMessage<ClaimRunRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 2);
+
+/**
+ * The claim.
+ *
+ * @generated from message turnwright.conversation.v1.ClaimRunResponse
+ */
+export type ClaimRunResponse = Message<"turnwright.conversation.v1.ClaimRunResponse"> & {
+  /**
+   * The claimed run with its context; unset when it is not queued (any more), must wait for another one of its conversation, or is not to be tried yet.
+   *
+   * @generated from field: turnwright.conversation.v1.RunContext context = 1;
+   */
+  context?: RunContext | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ClaimRunResponse.
+ * Use `create(ClaimRunResponseSchema)` to create a new message.
+ */
+export const ClaimRunResponseSchema: GenMessage<ClaimRunResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 3);
+
+/**
+ * The run to end.
+ *
+ * @generated from message turnwright.conversation.v1.CancelRunRequest
+ */
+export type CancelRunRequest = Message<"turnwright.conversation.v1.CancelRunRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Why, for the log: `user` or `interrupted`.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.CancelRunRequest.
+ * Use `create(CancelRunRequestSchema)` to create a new message.
+ */
+export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 4);
+
+/**
+ * The cancelled run.
+ *
+ * @generated from message turnwright.conversation.v1.CancelRunResponse
+ */
+export type CancelRunResponse = Message<"turnwright.conversation.v1.CancelRunResponse"> & {
+  /**
+   * The run as it was, with its messages; its calls without an answer are open.
+   *
+   * @generated from field: turnwright.conversation.v1.RunContext context = 1;
+   */
+  context?: RunContext | undefined;
+
+  /**
+   * It was ended by this call, not before.
+   *
+   * @generated from field: bool cancelled = 2;
+   */
+  cancelled: boolean;
+
+  /**
+   * UUID of the process that drove it.
+   *
+   * @generated from field: string worker_id = 3;
+   */
+  workerId: string;
+
+  /**
+   * UUID of the queued run whose turn it is now; empty: none.
+   *
+   * @generated from field: string next_run_id = 4;
+   */
+  nextRunId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.CancelRunResponse.
+ * Use `create(CancelRunResponseSchema)` to create a new message.
+ */
+export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 5);
+
+/**
+ * What became of the open calls.
+ *
+ * @generated from message turnwright.conversation.v1.RecordReceiptsRequest
+ */
+export type RecordReceiptsRequest = Message<"turnwright.conversation.v1.RecordReceiptsRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * One for each call.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 2;
+   */
+  receipts: CallReceipt[];
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.RecordReceiptsRequest.
+ * Use `create(RecordReceiptsRequestSchema)` to create a new message.
+ */
+export const RecordReceiptsRequestSchema: GenMessage<RecordReceiptsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 6);
+
+/**
+ * Empty.
+ *
+ * @generated from message turnwright.conversation.v1.RecordReceiptsResponse
+ */
+export type RecordReceiptsResponse = Message<"turnwright.conversation.v1.RecordReceiptsResponse"> & {
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.RecordReceiptsResponse.
+ * Use `create(RecordReceiptsResponseSchema)` to create a new message.
+ */
+export const RecordReceiptsResponseSchema: GenMessage<RecordReceiptsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 7);
+
+/**
+ * The reviewed run.
+ *
+ * @generated from message turnwright.conversation.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"turnwright.conversation.v1.ResumeRunRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * UUID of the process that drives it from now on.
+   *
+   * @generated from field: string worker_id = 2;
+   */
+  workerId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 8);
+
+/**
+ * The claim.
+ *
+ * @generated from message turnwright.conversation.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"turnwright.conversation.v1.ResumeRunResponse"> & {
+  /**
+   * The run, with its context and the decisions that were made on its calls.
+   *
+   * @generated from field: turnwright.conversation.v1.RunContext context = 1;
+   */
+  context?: RunContext | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 9);
+
+/**
+ * Which part of a log to read.
+ *
+ * @generated from message turnwright.conversation.v1.ReadRunLogRequest
+ */
+export type ReadRunLogRequest = Message<"turnwright.conversation.v1.ReadRunLogRequest"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Only entries with a greater number.
+   *
+   * @generated from field: int32 after = 2;
+   */
+  after: number;
+
+  /**
+   * Entries at most; 0: 100.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ReadRunLogRequest.
+ * Use `create(ReadRunLogRequestSchema)` to create a new message.
+ */
+export const ReadRunLogRequestSchema: GenMessage<ReadRunLogRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 10);
+
+/**
+ * A part of a log.
+ *
+ * @generated from message turnwright.conversation.v1.ReadRunLogResponse
+ */
+export type ReadRunLogResponse = Message<"turnwright.conversation.v1.ReadRunLogResponse"> & {
+  /**
+   * The run; its `last_event_id` may be further than the entries.
+   *
+   * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
+   */
+  run?: RunInfo | undefined;
+
+  /**
+   * In order.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.LoggedEvent events = 2;
+   */
+  events: LoggedEvent[];
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ReadRunLogResponse.
+ * Use `create(ReadRunLogResponseSchema)` to create a new message.
+ */
+export const ReadRunLogResponseSchema: GenMessage<ReadRunLogResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 11);
 
 /**
  * A step of a run.
@@ -219,6 +550,20 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
    * @generated from field: string agent = 14;
    */
   agent: string;
+
+  /**
+   * With status QUEUED: milliseconds until the run is to be tried again. Its worker lets go of it.
+   *
+   * @generated from field: int32 wake_in_ms = 15;
+   */
+  wakeInMs: number;
+
+  /**
+   * Number of the newest entry of the log before this step. A step that is committed already is not committed twice: its answer comes again.
+   *
+   * @generated from field: optional int32 seq = 16;
+   */
+  seq?: number | undefined;
 };
 
 /**
@@ -226,7 +571,7 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
  * Use `create(CommitRunRequestSchema)` to create a new message.
  */
 export const CommitRunRequestSchema: GenMessage<CommitRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 2);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 12);
 
 /**
  * The committed step.
@@ -240,6 +585,20 @@ export type CommitRunResponse = Message<"turnwright.conversation.v1.CommitRunRes
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 1;
    */
   messages: Message$1[];
+
+  /**
+   * Number of the newest entry of the log.
+   *
+   * @generated from field: int32 seq = 2;
+   */
+  seq: number;
+
+  /**
+   * UUID of the queued run whose turn it is now that this one has ended; empty: none.
+   *
+   * @generated from field: string next_run_id = 3;
+   */
+  nextRunId: string;
 };
 
 /**
@@ -247,7 +606,7 @@ export type CommitRunResponse = Message<"turnwright.conversation.v1.CommitRunRes
  * Use `create(CommitRunResponseSchema)` to create a new message.
  */
 export const CommitRunResponseSchema: GenMessage<CommitRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 3);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 13);
 
 /**
  * Decisions on waiting calls.
@@ -303,7 +662,7 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
  * Use `create(DecideApprovalsRequestSchema)` to create a new message.
  */
 export const DecideApprovalsRequestSchema: GenMessage<DecideApprovalsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 4);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 14);
 
 /**
  * The decision on one call.
@@ -345,7 +704,7 @@ export type CallDecision = Message<"turnwright.conversation.v1.CallDecision"> & 
  * Use `create(CallDecisionSchema)` to create a new message.
  */
 export const CallDecisionSchema: GenMessage<CallDecision> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 5);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 15);
 
 /**
  * What the decisions led to.
@@ -373,7 +732,7 @@ export type DecideApprovalsResponse = Message<"turnwright.conversation.v1.Decide
  * Use `create(DecideApprovalsResponseSchema)` to create a new message.
  */
 export const DecideApprovalsResponseSchema: GenMessage<DecideApprovalsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 6);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 16);
 
 /**
  * A sign of life.
@@ -415,7 +774,7 @@ export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
  * Use `create(BeatRequestSchema)` to create a new message.
  */
 export const BeatRequestSchema: GenMessage<BeatRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 7);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 17);
 
 /**
  * Runs that are this worker's now, and those that are no longer.
@@ -443,7 +802,7 @@ export type BeatResponse = Message<"turnwright.conversation.v1.BeatResponse"> & 
  * Use `create(BeatResponseSchema)` to create a new message.
  */
 export const BeatResponseSchema: GenMessage<BeatResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 8);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 18);
 
 /**
  * The run to end.
@@ -478,7 +837,7 @@ export type AbandonRunRequest = Message<"turnwright.conversation.v1.AbandonRunRe
  * Use `create(AbandonRunRequestSchema)` to create a new message.
  */
 export const AbandonRunRequestSchema: GenMessage<AbandonRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 9);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 19);
 
 /**
  * Empty.
@@ -493,7 +852,7 @@ export type AbandonRunResponse = Message<"turnwright.conversation.v1.AbandonRunR
  * Use `create(AbandonRunResponseSchema)` to create a new message.
  */
 export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 10);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 20);
 
 /**
  * The journal of runs, for orchestrators. Every RPC is one commit; the owner is always the identity that travels with the call.
@@ -502,7 +861,8 @@ export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PUR
  */
 export const JournalService: GenService<{
   /**
-   * Store the user's message, open a run on its conversation (a new one when no id is given) and return the context, claimed.
+   * Store the user's message, open a run on its conversation (a new one when no id is given) and return the context, claimed; or the run, queued, when
+   * another one is under way there or nobody waits for it. The same `run_id` or idempotency key again gives the run that there is.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.BeginRun
    */
@@ -541,6 +901,56 @@ export const JournalService: GenService<{
     methodKind: "unary";
     input: typeof BeatRequestSchema;
     output: typeof BeatResponseSchema;
+  },
+  /**
+   * Claim a queued run for a worker, if it is its turn in its conversation. Acts for no user.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.ClaimRun
+   */
+  claimRun: {
+    methodKind: "unary";
+    input: typeof ClaimRunRequestSchema;
+    output: typeof ClaimRunResponseSchema;
+  },
+  /**
+   * End the caller's run, wherever it stands. What its worker commits from now on is refused.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.CancelRun
+   */
+  cancelRun: {
+    methodKind: "unary";
+    input: typeof CancelRunRequestSchema;
+    output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * Keep what became of the calls of a cancelled run.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.RecordReceipts
+   */
+  recordReceipts: {
+    methodKind: "unary";
+    input: typeof RecordReceiptsRequestSchema;
+    output: typeof RecordReceiptsResponseSchema;
+  },
+  /**
+   * Claim the caller's run that waited for a review, after its calls were settled.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * Read the log of the caller's run after a position, with the messages that it tells of.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.ReadRunLog
+   */
+  readRunLog: {
+    methodKind: "unary";
+    input: typeof ReadRunLogRequestSchema;
+    output: typeof ReadRunLogResponseSchema;
   },
   /**
    * End a claimed run that cannot go on because its owner's credential has ended. Fenced by the epoch.

@@ -6,15 +6,17 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Conversation, Message as Message$1 } from "./conversation_pb.ts";
+import type { Conversation, Message as Message$1, Usage } from "./conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "./conversation_pb.ts";
+import type { ToolCall } from "../../tool/v1/tool_pb.ts";
+import { file_turnwright_tool_v1_tool } from "../../tool/v1/tool_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file turnwright/conversation/v1/run.proto.
  */
 export const file_turnwright_conversation_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("CiR0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9ydW4ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIrYCCgNSdW4SCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSEAoIdG9rZW5faWQYBCABKAkSNQoGc3RhdHVzGAUgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzEgwKBG5vZGUYBiABKAkSDQoFc3RhdGUYByABKAkSDQoFZXBvY2gYCCABKAUSFQoNZ3JhcGhfdmVyc2lvbhgJIAEoBRINCgVlcnJvchgKIAEoCRIuCgpjcmVhdGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIpCghSdW5FdmVudBIMCgR0eXBlGAEgASgJEg8KB3BheWxvYWQYAiABKAki7QEKClJ1bkNvbnRleHQSLAoDcnVuGAEgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEj4KDGNvbnZlcnNhdGlvbhgCIAEoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbnZlcnNhdGlvbhI1CghtZXNzYWdlcxgDIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USOgoJZGVjaXNpb25zGAQgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlZENhbGwiYgoLRGVjaWRlZENhbGwSDwoHY2FsbF9pZBgBIAEoCRIQCghhcHByb3ZlZBgCIAEoCBIOCgZyZWFzb24YAyABKAkSEQoJYXJndW1lbnRzGAQgASgJEg0KBWdyYW50GAUgASgJKtYBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFUVVNfUVVFVUVEEAESFgoSUlVOX1NUQVRVU19SVU5OSU5HEAISFgoSUlVOX1NUQVRVU19XQUlUSU5HEAMSGAoUUlVOX1NUQVRVU19DT01QTEVURUQQBBIVChFSVU5fU1RBVFVTX0ZBSUxFRBAFEhgKFFJVTl9TVEFUVVNfQ0FOQ0VMTEVEEAYSGwoXUlVOX1NUQVRVU19ORUVEU19SRVZJRVcQB2IGcHJvdG8z", [file_google_protobuf_timestamp, file_turnwright_conversation_v1_conversation]);
+  fileDesc("CiR0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9ydW4ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIt0CCgNSdW4SCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSEAoIdG9rZW5faWQYBCABKAkSNQoGc3RhdHVzGAUgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzEgwKBG5vZGUYBiABKAkSDQoFc3RhdGUYByABKAkSDQoFZXBvY2gYCCABKAUSFQoNZ3JhcGhfdmVyc2lvbhgJIAEoBRINCgVlcnJvchgKIAEoCRIuCgpjcmVhdGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNzZXEYDSABKAUSGAoQZGVhZGxpbmVfc2Vjb25kcxgOIAEoBSK6BAoHUnVuSW5mbxIKCgJpZBgBIAEoCRIXCg9jb252ZXJzYXRpb25faWQYAiABKAkSDgoGc3RhdHVzGAMgASgJEg0KBWFnZW50GAQgASgJEg0KBW1vZGVsGAUgASgJEg8KB21lc3NhZ2UYBiABKAkSEAoIcmVzcG9uc2UYByABKAkSDQoFZXJyb3IYCCABKAkSMAoFdXNhZ2UYCSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIMCgRjb3N0GAogASgBEhIKCnRvb2xfY2FsbHMYCyABKAUSDwoHYXR0ZW1wdBgMIAEoBRIVCg1sYXN0X2V2ZW50X2lkGA0gASgJEjUKD3Vuc2V0dGxlZF9jYWxscxgOIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBI5CghyZWNlaXB0cxgPIAMoCzInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxSZWNlaXB0Ei4KCmNyZWF0ZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2RlYWRsaW5lX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd3YWtlX2F0GBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCCgtDYWxsUmVjZWlwdBIPCgdjYWxsX2lkGAEgASgJEhEKCXRvb2xfbmFtZRgCIAEoCRIPCgdvdXRjb21lGAMgASgJIjsKCFJ1bkV2ZW50EgwKBHR5cGUYASABKAkSDwoHcGF5bG9hZBgCIAEoCRIQCghtZXNzYWdlcxgDIAEoBSJwCgtMb2dnZWRFdmVudBILCgNzZXEYASABKAUSDAoEdHlwZRgCIAEoCRIPCgdwYXlsb2FkGAMgASgJEjUKCG1lc3NhZ2VzGAQgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZSLtAQoKUnVuQ29udGV4dBIsCgNydW4YASABKAsyHy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW4SPgoMY29udmVyc2F0aW9uGAIgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAMgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI6CglkZWNpc2lvbnMYBCADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVkQ2FsbCJiCgtEZWNpZGVkQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhAKCGFwcHJvdmVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIRCglhcmd1bWVudHMYBCABKAkSDQoFZ3JhbnQYBSABKAkq1gEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRVU19RVUVVRUQQARIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIYChRSVU5fU1RBVFVTX0NPTVBMRVRFRBAEEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAUSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQBhIbChdSVU5fU1RBVFVTX05FRURTX1JFVklFVxAHYgZwcm90bzM", [file_google_protobuf_timestamp, file_turnwright_conversation_v1_conversation, file_turnwright_tool_v1_tool]);
 
 /**
  * One turn of an agent: from a user's message to the answer.
@@ -105,6 +107,20 @@ export type Run = Message<"turnwright.conversation.v1.Run"> & {
    * @generated from field: google.protobuf.Timestamp updated_at = 12;
    */
   updatedAt?: Timestamp | undefined;
+
+  /**
+   * Number of the newest entry of its log.
+   *
+   * @generated from field: int32 seq = 13;
+   */
+  seq: number;
+
+  /**
+   * How long it may be driven at a time, in seconds.
+   *
+   * @generated from field: int32 deadline_seconds = 14;
+   */
+  deadlineSeconds: number;
 };
 
 /**
@@ -113,6 +129,189 @@ export type Run = Message<"turnwright.conversation.v1.Run"> & {
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 0);
+
+/**
+ * A run, as its owner sees it.
+ *
+ * @generated from message turnwright.conversation.v1.RunInfo
+ */
+export type RunInfo = Message<"turnwright.conversation.v1.RunInfo"> & {
+  /**
+   * UUIDv7.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * UUID of the conversation.
+   *
+   * @generated from field: string conversation_id = 2;
+   */
+  conversationId: string;
+
+  /**
+   * `queued`, `running`, `waiting` (for approvals), `completed`, `failed`, `cancelled` or `needs_review`.
+   *
+   * @generated from field: string status = 3;
+   */
+  status: string;
+
+  /**
+   * The agent that drives it; empty before it began.
+   *
+   * @generated from field: string agent = 4;
+   */
+  agent: string;
+
+  /**
+   * The model that was asked last; empty before it began.
+   *
+   * @generated from field: string model = 5;
+   */
+  model: string;
+
+  /**
+   * The user's message while it is queued; later it stands in the conversation.
+   *
+   * @generated from field: string message = 6;
+   */
+  message: string;
+
+  /**
+   * The answer's text once it is completed.
+   *
+   * @generated from field: string response = 7;
+   */
+  response: string;
+
+  /**
+   * Why it failed; empty otherwise.
+   *
+   * @generated from field: string error = 8;
+   */
+  error: string;
+
+  /**
+   * Tokens that it used so far.
+   *
+   * @generated from field: turnwright.conversation.v1.Usage usage = 9;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * Cost so far in US dollars, by the configured prices.
+   *
+   * @generated from field: double cost = 10;
+   */
+  cost: number;
+
+  /**
+   * Tool calls that were answered so far.
+   *
+   * @generated from field: int32 tool_calls = 11;
+   */
+  toolCalls: number;
+
+  /**
+   * How often it was taken over from a worker that was gone.
+   *
+   * @generated from field: int32 attempt = 12;
+   */
+  attempt: number;
+
+  /**
+   * Position of the newest entry of its log: what a stream of its events goes on from.
+   *
+   * @generated from field: string last_event_id = 13;
+   */
+  lastEventId: string;
+
+  /**
+   * Calls of which nobody knows whether they took effect; only with the status `needs_review`.
+   *
+   * @generated from field: repeated turnwright.tool.v1.ToolCall unsettled_calls = 14;
+   */
+  unsettledCalls: ToolCall[];
+
+  /**
+   * What became of the tool calls that were open when it was cancelled.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 15;
+   */
+  receipts: CallReceipt[];
+
+  /**
+   * When it was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 16;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When it was last committed.
+   *
+   * @generated from field: google.protobuf.Timestamp updated_at = 17;
+   */
+  updatedAt?: Timestamp | undefined;
+
+  /**
+   * When it ends at the latest; unset while nobody drives it.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline_at = 18;
+   */
+  deadlineAt?: Timestamp | undefined;
+
+  /**
+   * When it is tried again; only while it is parked after a failure that may pass.
+   *
+   * @generated from field: google.protobuf.Timestamp wake_at = 19;
+   */
+  wakeAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.RunInfo.
+ * Use `create(RunInfoSchema)` to create a new message.
+ */
+export const RunInfoSchema: GenMessage<RunInfo> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_run, 1);
+
+/**
+ * What became of a tool call that was open when its run was cancelled.
+ *
+ * @generated from message turnwright.conversation.v1.CallReceipt
+ */
+export type CallReceipt = Message<"turnwright.conversation.v1.CallReceipt"> & {
+  /**
+   * The call's id in its message.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * Name of the tool.
+   *
+   * @generated from field: string tool_name = 2;
+   */
+  toolName: string;
+
+  /**
+   * `not_started`: it never ran and never will. `aborted`: it was stopped. `completed`: it had its result. `unknown`: it was cut off after it had begun,
+   * and nobody knows whether it took effect.
+   *
+   * @generated from field: string outcome = 3;
+   */
+  outcome: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.CallReceipt.
+ * Use `create(CallReceiptSchema)` to create a new message.
+ */
+export const CallReceiptSchema: GenMessage<CallReceipt> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_run, 2);
 
 /**
  * One entry of a run's log.
@@ -133,6 +332,13 @@ export type RunEvent = Message<"turnwright.conversation.v1.RunEvent"> & {
    * @generated from field: string payload = 2;
    */
   payload: string;
+
+  /**
+   * How many of the commit's messages it tells of: the first entry of the first ones, and so on.
+   *
+   * @generated from field: int32 messages = 3;
+   */
+  messages: number;
 };
 
 /**
@@ -140,7 +346,49 @@ export type RunEvent = Message<"turnwright.conversation.v1.RunEvent"> & {
  * Use `create(RunEventSchema)` to create a new message.
  */
 export const RunEventSchema: GenMessage<RunEvent> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_run, 1);
+  messageDesc(file_turnwright_conversation_v1_run, 3);
+
+/**
+ * One entry of a run's log, as it is read back.
+ *
+ * @generated from message turnwright.conversation.v1.LoggedEvent
+ */
+export type LoggedEvent = Message<"turnwright.conversation.v1.LoggedEvent"> & {
+  /**
+   * Its number, from 1, without gaps.
+   *
+   * @generated from field: int32 seq = 1;
+   */
+  seq: number;
+
+  /**
+   * `tool_intent`, `parked`, `resumed`, `recovered`, `completed`, …
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * The entry as JSON text.
+   *
+   * @generated from field: string payload = 3;
+   */
+  payload: string;
+
+  /**
+   * The messages that it tells of.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.Message messages = 4;
+   */
+  messages: Message$1[];
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.LoggedEvent.
+ * Use `create(LoggedEventSchema)` to create a new message.
+ */
+export const LoggedEventSchema: GenMessage<LoggedEvent> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_run, 4);
 
 /**
  * What the driver needs to go on with a run.
@@ -182,7 +430,7 @@ export type RunContext = Message<"turnwright.conversation.v1.RunContext"> & {
  * Use `create(RunContextSchema)` to create a new message.
  */
 export const RunContextSchema: GenMessage<RunContext> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_run, 2);
+  messageDesc(file_turnwright_conversation_v1_run, 5);
 
 /**
  * A person's decision on one call.
@@ -231,10 +479,11 @@ export type DecidedCall = Message<"turnwright.conversation.v1.DecidedCall"> & {
  * Use `create(DecidedCallSchema)` to create a new message.
  */
 export const DecidedCallSchema: GenMessage<DecidedCall> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_run, 3);
+  messageDesc(file_turnwright_conversation_v1_run, 6);
 
 /**
- * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled | needs_review.
+ * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled; a run in needs_review goes on once a
+ * person has settled what nobody knows.
  *
  * @generated from enum turnwright.conversation.v1.RunStatus
  */
@@ -297,7 +546,8 @@ export const RunStatus = {
 } as const;
 
 /**
- * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled | needs_review.
+ * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled; a run in needs_review goes on once a
+ * person has settled what nobody knows.
  *
  * @generated from enum turnwright.conversation.v1.RunStatus
  */

@@ -1,0 +1,79 @@
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
+import { frameOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { formatPosition, type Position } from "./position.ts";
+
+interface Call {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: string;
+}
+
+function callFrame(type: string, { id, name, arguments: args }: Call): RunFrame {
+  return { type, toolCall: { id, type: "function", function: { name, arguments: args } } };
+}
+
+/** What was seen of a message while it came: the same frames in the same order, its text in one piece. */
+function messageFrames(message: Message): RunFrame[] {
+  if (message.role === "tool") {
+    return [frameOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content })];
+  }
+  return [
+    ...(message.content === "" ? [] : [frameOf({ type: "content", delta: message.content })]),
+    ...message.toolCalls.map(({ id, function: call }) =>
+      callFrame("tool_call", { id, name: call?.name ?? "", arguments: call?.arguments ?? "" }),
+    ),
+  ];
+}
+
+/** What an entry of the log itself tells its readers. */
+function entryFrames(event: LoggedEvent, run: RunInfo): RunFrame[] {
+  const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as {
+    finish_reason?: string;
+    calls?: Call[];
+    error?: string;
+    reason?: string;
+  };
+  switch (event.type) {
+    case "started":
+      return [{ type: "started", runId: run.id, conversationId: run.conversationId, agent: run.agent }];
+    case "recovered":
+      return [{ type: "reset", since: String(event.seq - 1) }];
+    case "parked":
+      return (payload.calls ?? []).map((call) => callFrame("pending_approval", call));
+    case "needs_review":
+      return (payload.calls ?? []).map((call) => callFrame("needs_review", call));
+    case "completed":
+      return [{ type: "finish", delta: payload.finish_reason, usage: run.usage, message: event.messages.at(-1) }];
+    case "failed":
+      return [{ type: "failed", error: payload.error ?? run.error, errorReason: payload.reason?.replace(/^ERROR_REASON_/, "") }];
+    case "retrying":
+      return [{ type: "retrying", error: payload.error }];
+    case "resumed":
+    case "cancelled":
+      return [{ type: event.type }];
+    default:
+      // `tool_intent`, `retried`: their messages say it all.
+      return [];
+  }
+}
+
+/** The frames of an entry for a reader who stands right before it, at `at`: without what he has seen of it live. */
+export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): RunFrame[] {
+  const frames: RunFrame[] = [];
+  let units = 0;
+  for (const frame of event.messages.flatMap(messageFrames)) {
+    const rest = restOf(frame, at.units - units);
+    units += unitsOf(frame);
+    if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });
+  }
+  // Of a step that failed, more may have been seen than was stored.
+  units = Math.max(units, at.units);
+  const entries = entryFrames(event, run);
+  for (const [index, frame] of entries.entries()) {
+    units += 1;
+    const isLast = index === entries.length - 1;
+    frames.push({ ...frame, eventId: formatPosition(isLast ? { seq: event.seq, units: 0 } : { seq: event.seq - 1, units }) });
+  }
+  return frames;
+}

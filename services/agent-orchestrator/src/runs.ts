@@ -1,0 +1,92 @@
+import { toJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { Role } from "@turnwright/contract/auth/v1/identity";
+import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { forward } from "@turnwright/platform/forward";
+import { requireIdentity } from "@turnwright/platform/identity";
+import { cancelRun } from "./cancel-run.ts";
+import { parsePosition } from "./run-events/position.ts";
+import { isEnded, watchRun } from "./run-events/watch-run.ts";
+import { detached, resumeReviewed, startTurn, type TurnDeps } from "./turns.ts";
+
+const defaultWaitSeconds = 25;
+
+/** Runs as resources. */
+export function runHandlers(
+  deps: TurnDeps & { conversations: Client<typeof ConversationService> },
+): ServiceImpl<typeof RunService> {
+  const runOf = async (ctx: HandlerContext, runId: string): Promise<RunInfo> => {
+    const { run } = await deps.conversations.getRun({ runId }, forward(ctx, { timeoutMs: 15_000 }));
+    if (run === undefined) throw fail(ErrorReason.INTERNAL, "the record gave no run");
+    return run;
+  };
+
+  return {
+    async createRun(request, ctx) {
+      const turn = await startTurn(deps, ctx, { ...request, background: true });
+      return { run: await runOf(ctx, turn.outcome === undefined ? turn.run.id : turn.runId) };
+    },
+
+    async waitRun({ runId, timeoutSeconds = defaultWaitSeconds }, ctx) {
+      let run = await runOf(ctx, runId);
+      const isOver = () => isEnded(run) || run.status === "waiting" || run.status === "needs_review";
+      if (isOver()) return { run };
+      const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(timeoutSeconds * 1_000)]);
+      const from = parsePosition(run.lastEventId);
+      try {
+        for await (const seen of watchRun(deps, { runId, from, options: () => forward(ctx), signal })) {
+          run = seen.run;
+          if (isOver()) break;
+        }
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+      ctx.signal.throwIfAborted();
+      return { run: await runOf(ctx, runId) };
+    },
+
+    async cancelRun({ runId }, ctx) {
+      await cancelRun(deps, { runId, reason: "user", options: detached(ctx) });
+      return { run: await runOf(ctx, runId) };
+    },
+
+    async reviewRun({ runId, calls }, ctx) {
+      if (requireIdentity(ctx).role === Role.AGENT)
+        throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
+      const run = await runOf(ctx, runId);
+      if (run.status !== "needs_review") throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.");
+      const open = new Set(run.unsettledCalls.map((call) => call.id));
+      const settled = calls.map(({ callId, outcome, output }, index) => {
+        const field = `calls[${index}]`;
+        if (!open.delete(callId)) {
+          throw fail(ErrorReason.INVALID_REQUEST, `${field}.call_id: no such call is open, or it is named twice`, {
+            param: `${field}.call_id`,
+          });
+        }
+        if (outcome === "completed") {
+          const json = output === undefined ? null : toJson(ValueSchema, output);
+          return { callId, outcome: { case: "completed" as const, value: JSON.stringify(json) } };
+        }
+        if (output !== undefined) {
+          throw fail(ErrorReason.INVALID_REQUEST, `${field}.output: a call that was not done has none`, {
+            param: `${field}.output`,
+          });
+        }
+        return { callId, outcome: { case: "notDone" as const, value: {} } };
+      });
+      await deps.executions.settleCalls({ runId, calls: settled }, detached(ctx));
+      if (open.size === 0) await resumeReviewed(deps, ctx, runId);
+      return { run: await runOf(ctx, runId) };
+    },
+
+    async *streamRunEvents({ runId, after }, ctx) {
+      const from = parsePosition(after);
+      const watch = { runId, from, options: () => forward(ctx), signal: ctx.signal };
+      for await (const { frame } of watchRun(deps, watch)) yield frame;
+    },
+  };
+}

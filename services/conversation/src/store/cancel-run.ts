@@ -1,0 +1,111 @@
+import type { CallReceipt } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Queryable } from "@turnwright/platform/postgres";
+import { type RunRow, runColumns, storable } from "./rows.ts";
+import { type ReadContext, readRunContext } from "./run-context.ts";
+
+/**
+ * Locks the run, then the conversation, which it sets free. The epoch is raised, so what its worker commits from now on is refused. `r` is the run as
+ * it was.
+ */
+const cancelSql = `
+with wanted as (
+  select * from runs where run_id = $1 and user_id = $2 for no key update
+), cancelled as (
+  update runs r
+  set status = 'cancelled', cancel_requested = true, epoch = r.epoch + 1, seq = r.seq + 1, updated_at = now(), wake_at = null,
+    deadline_at = null
+  from wanted
+  where r.run_id = wanted.run_id and wanted.status in ('queued', 'running', 'waiting', 'needs_review')
+  returning r.run_id, r.conversation_id, r.seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload)
+  select run_id, seq, 'cancelled', json_build_object('reason', $3::text) from cancelled
+), refused as (
+  update approvals a
+  set status = 'rejected', reason = 'The run was cancelled.', decided_at = now()
+  from cancelled
+  where a.run_id = cancelled.run_id and a.status = 'pending'
+), freed as (
+  update conversations c
+  set active_run_id = null, status = 'active', updated_at = now()
+  from cancelled
+  where c.id = cancelled.conversation_id and c.active_run_id = cancelled.run_id
+)
+select ${runColumns}, r.owner, exists (select from cancelled) as cancelled, (
+    select q.run_id from runs q
+    where q.conversation_id = r.conversation_id and q.status = 'queued' and q.run_id <> r.run_id
+    order by q.priority desc, q.created_at, q.run_id limit 1
+  ) as next_run_id
+from wanted r`;
+
+interface CancelledRow extends RunRow {
+  readonly owner: string;
+  readonly cancelled: boolean;
+  readonly next_run_id: string | null;
+}
+
+/** A run as it was before it was cancelled. */
+export interface CancelledRun extends ReadContext {
+  /** By this call, and not before. */
+  readonly cancelled: boolean;
+  /** The worker that drove it. */
+  readonly owner: string;
+  /** The queued run whose turn it is now; empty: none. */
+  readonly nextRunId: string;
+}
+
+/** Ends one of a user's runs. Throws NOT_FOUND; RUN_ENDED when it is completed or failed. */
+export async function cancelRun(db: Queryable, asked: { runId: string; userId: string; reason: string }): Promise<CancelledRun> {
+  const { rows } = await db.query<CancelledRow>({
+    name: "run-cancel",
+    text: cancelSql,
+    values: [asked.runId, asked.userId, storable(asked.reason || "user")],
+  });
+  const row = rows[0];
+  if (row === undefined) throw notFound();
+  if (!row.cancelled && row.status !== "cancelled") throw fail(ErrorReason.RUN_ENDED, "This run has ended.", { param: "run_id" });
+  const read = await readRunContext(db, row);
+  return { ...read, cancelled: row.cancelled, owner: row.owner, nextRunId: row.next_run_id ?? "" };
+}
+
+const receiptsSql = "update runs set receipts = $3::json where run_id = $1 and user_id = $2 and status = 'cancelled'";
+
+/** Keeps what became of the calls of a user's cancelled run. Throws NOT_FOUND. */
+export async function recordReceipts(
+  db: Queryable,
+  { runId, userId, receipts }: { runId: string; userId: string; receipts: readonly CallReceipt[] },
+): Promise<void> {
+  const stored = receipts.map(({ callId, toolName, outcome }) => ({ call_id: callId, tool_name: toolName, outcome }));
+  const { rowCount } = await db.query(receiptsSql, [runId, userId, JSON.stringify(stored)]);
+  if (rowCount === 0) throw notFound();
+}
+
+const resumeSql = `
+with claimed as (
+  update runs r
+  set status = 'running', epoch = r.epoch + 1, seq = r.seq + 1, owner = $3, updated_at = now(),
+    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  where r.run_id = $1 and r.user_id = $2 and r.status = 'needs_review'
+  returning r.*
+), logged as (
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'resumed', '{"because":"review"}'::json from claimed
+)
+select ${runColumns} from claimed r`;
+
+/** Claims a user's run that was in review. Throws NOT_FOUND, NOTHING_TO_REVIEW. */
+export async function resumeRun(db: Queryable, asked: { runId: string; userId: string; workerId: string }): Promise<ReadContext> {
+  const { rows } = await db.query<RunRow>({
+    name: "run-resume",
+    text: resumeSql,
+    values: [asked.runId, asked.userId, asked.workerId],
+  });
+  if (rows[0] !== undefined) return await readRunContext(db, rows[0]);
+  const { rowCount } = await db.query("select from runs where run_id = $1 and user_id = $2", [asked.runId, asked.userId]);
+  if (rowCount === 0) throw notFound();
+  throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.", { param: "run_id" });
+}
+
+function notFound() {
+  return fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
+}

@@ -1,0 +1,268 @@
+import { createHash } from "node:crypto";
+import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
+
+let fixture: ConversationFixture;
+beforeAll(async () => {
+  fixture = await startConversation();
+});
+afterAll(() => fixture.stop());
+
+const workerId = uuidv7();
+
+/** Sends a message that has to wait; gives the queued run's id. */
+async function send(person: Person, conversationId: string | undefined, message: string, rest: object = {}): Promise<string> {
+  const runId = uuidv7();
+  const { context, run } = await person.journal.beginRun({ runId, conversationId, message, ...rest });
+  expect(context).toBeUndefined();
+  expect(run).toMatchObject({ id: runId, status: RunStatus.QUEUED });
+  return runId;
+}
+
+async function claim(person: Person, runId: string): Promise<RunContext | undefined> {
+  return (await person.journal.claimRun({ runId, workerId, graphVersion: 1 })).context;
+}
+
+describe("a message to a busy conversation", () => {
+  test("is answered after the one before it, and its message stands behind that answer", async () => {
+    const person = fixture.person();
+    const first = await person.begin({ message: "one" });
+    const conversationId = first.conversation?.id;
+    const second = await send(person, conversationId, "two");
+    const third = await send(person, conversationId, "three");
+    expect(await claim(person, second)).toBeUndefined();
+    const ended = await person.commit(first, {
+      status: RunStatus.COMPLETED,
+      messages: [{ id: uuidv7(), role: "assistant", content: "1" }],
+      events: [{ type: "completed", messages: 1 }],
+    });
+    expect(ended.nextRunId).toBe(second);
+    expect(await claim(person, third)).toBeUndefined();
+    const context = await claim(person, second);
+    expect(context?.run).toMatchObject({ epoch: 1, seq: 1, status: RunStatus.RUNNING });
+    expect(context?.messages.map(({ content }) => content)).toEqual(["one", "1", "two"]);
+    // A message that comes now must not pass the one that waits.
+    const fourth = await send(person, conversationId, "four");
+    await person.answer(context as RunContext, "2");
+    for (const [runId, answer] of [
+      [third, "3"],
+      [fourth, "4"],
+    ] as const) {
+      await person.answer((await claim(person, runId)) as RunContext, answer);
+    }
+    const { messages } = await person.conversations.getConversation({ conversationId });
+    expect(messages.map(({ content }) => content)).toEqual(["one", "1", "two", "2", "three", "3", "four", "4"]);
+  });
+
+  test("goes first when it interrupts, once the run under way is cancelled, whose commits are refused from then on", async () => {
+    const person = fixture.person();
+    const first = await person.begin({ message: "one" });
+    const conversationId = first.conversation?.id;
+    const second = await send(person, conversationId, "two");
+    const runId = uuidv7();
+    const opened = await person.journal.beginRun({ runId, conversationId, message: "stop", concurrency: "interrupt" });
+    expect(opened.liveRunId).toBe(first.run?.id);
+    const cancelled = await person.journal.cancelRun({ runId: opened.liveRunId });
+    expect(cancelled).toMatchObject({ cancelled: true, nextRunId: runId });
+    expect(await reasonFor(person.answer(first))).toBe(ErrorReason.STALE_EPOCH);
+    expect(await claim(person, second)).toBeUndefined();
+    expect((await claim(person, runId))?.messages.at(-1)?.content).toBe("stop");
+  });
+
+  test("is claimed by one of twenty workers, and by a beat when nobody does", async () => {
+    const person = fixture.person();
+    const first = await person.begin({ message: "one" });
+    const runId = await send(person, first.conversation?.id, "two");
+    await person.answer(first);
+    const claims = await Promise.all(Array.from({ length: 20 }, () => claim(person, runId)));
+    expect(claims.filter((context) => context !== undefined)).toHaveLength(1);
+    const third = await send(person, first.conversation?.id, "three");
+    await person.answer(claims.find((context) => context !== undefined) as RunContext);
+    const { claimed } = await person.journal.beat({ workerId: uuidv7(), claimLimit: 100, graphVersion: 1 });
+    expect(claimed.map(({ run }) => run?.id)).toContain(third);
+  });
+});
+
+describe("a background run", () => {
+  test("of a new conversation is queued with its message and claimed with its context", async () => {
+    const person = fixture.person();
+    const runId = await send(person, undefined, "in the background", { background: true });
+    const { run } = await person.conversations.getRun({ runId });
+    expect(run).toMatchObject({ status: "queued", lastEventId: "0" });
+    const context = await claim(person, runId);
+    expect(context?.messages).toMatchObject([{ role: "user", content: "in the background", sequenceNumber: 1 }]);
+    await person.commit(context as RunContext, {
+      status: RunStatus.COMPLETED,
+      messages: [{ id: uuidv7(), role: "assistant", content: "done" }],
+      events: [{ type: "completed", messages: 1 }],
+    });
+    expect((await person.conversations.getRun({ runId })).run).toMatchObject({ status: "completed", response: "done" });
+  });
+
+  test("that is parked after a failure is claimed again when its time has come", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const runId = context.run?.id ?? "";
+    const park = (wakeInMs: number) => ({ status: RunStatus.QUEUED, wakeInMs, events: [{ type: "parked" }] });
+    await person.commit(context, park(60_000));
+    expect(await claim(person, runId)).toBeUndefined();
+    expect((await person.conversations.getRun({ runId })).run).toMatchObject({ status: "queued" });
+    expect(await reasonFor(person.answer(context))).toBe(ErrorReason.STALE_EPOCH);
+    await fixture.pool.query("update runs set wake_at = now() where run_id = $1", [runId]);
+    const again = await claim(person, runId);
+    expect(again?.run).toMatchObject({ epoch: 2, seq: 2 });
+    expect(again?.messages).toHaveLength(1);
+  });
+});
+
+describe("a message under an idempotency key", () => {
+  const keyed = (message: string, key: string) => ({
+    message,
+    idempotencyKey: key,
+    requestHash: createHash("sha256").update(message).digest(),
+  });
+
+  test("sent a hundred times at once opens one run, of a new conversation or an old one", async () => {
+    const person = fixture.person();
+    for (const conversationId of [undefined, (await person.begin()).conversation?.id]) {
+      const key = uuidv7();
+      const opened = await Promise.all(
+        Array.from({ length: 100 }, () =>
+          person.journal.beginRun({ runId: uuidv7(), conversationId, ...keyed("once", key), concurrency: "enqueue" }),
+        ),
+      );
+      const ids = new Set(opened.map(({ run, context }) => run?.id ?? context?.run?.id));
+      expect(ids.size).toBe(1);
+      expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);
+      const { rows } = await fixture.pool.query("select count(*)::int as runs from runs where idempotency_key = $1", [key]);
+      expect(rows).toEqual([{ runs: 1 }]);
+    }
+  });
+
+  test("is refused with another body, also where the conversation would refuse it, and is another user's own", async () => {
+    const person = fixture.person();
+    const key = uuidv7();
+    const { context } = await person.journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
+    const conversationId = context?.conversation?.id;
+    const other = person.journal.beginRun({ runId: uuidv7(), ...keyed("twice", key) });
+    expect(await reasonFor(other)).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
+    const again = await person.journal.beginRun({
+      runId: uuidv7(),
+      conversationId,
+      ...keyed("once", key),
+      concurrency: "reject",
+    });
+    expect(again).toMatchObject({ replayed: true, run: { id: context?.run?.id } });
+    const stranger = await fixture.person().journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
+    expect(stranger.replayed).toBe(false);
+  });
+});
+
+describe("a step", () => {
+  test("that is committed again because its answer was lost is not committed twice", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const step = {
+      status: RunStatus.RUNNING,
+      seq: 0,
+      messages: [
+        { id: uuidv7(), role: "assistant", content: "a" },
+        { id: uuidv7(), role: "tool", content: "b", toolCallId: "c" },
+      ],
+      events: [{ type: "tool_intent", messages: 2 }],
+    };
+    const first = await person.commit(context, step);
+    const second = await person.commit(context, step);
+    expect(second.messages).toEqual(first.messages);
+    expect(second.seq).toBe(1);
+    const { messages } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
+    expect(messages.map(({ content }) => content)).toEqual(["Hello", "a", "b"]);
+    // What another one committed in between is not taken for it.
+    expect(await reasonFor(person.commit(context, { ...step, events: [{ type: "parked", messages: 2 }] }))).toBe(
+      ErrorReason.STALE_EPOCH,
+    );
+  });
+
+  test("is read back from the log with the messages that it tells of", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const message = (content: string) => ({ id: uuidv7(), role: "assistant", content });
+    await person.commit(context, {
+      status: RunStatus.RUNNING,
+      messages: [message("a"), message("b"), message("c")],
+      events: [
+        { type: "first", messages: 1 },
+        { type: "second", messages: 2, payload: '{"k":1}' },
+      ],
+    });
+    const runId = context.run?.id ?? "";
+    const { run, events } = await person.journal.readRunLog({ runId, after: 0 });
+    expect(run).toMatchObject({ status: "running", lastEventId: "2" });
+    expect(events.map(({ seq, type, payload, messages }) => [seq, type, payload, messages.map((m) => m.content)])).toEqual([
+      [1, "first", "", ["a"]],
+      [2, "second", '{"k":1}', ["b", "c"]],
+    ]);
+    expect((await person.journal.readRunLog({ runId, after: 1 })).events).toHaveLength(1);
+    expect(await reasonFor(fixture.person().journal.readRunLog({ runId, after: 0 }))).toBe(ErrorReason.NOT_FOUND);
+  });
+});
+
+describe("cancelling", () => {
+  test("ends a run wherever it stands, keeps its receipts and is refused once it has ended", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const runId = context.run?.id ?? "";
+    await person.park(context, ["c1"]);
+    expect(await reasonFor(fixture.person().journal.cancelRun({ runId }))).toBe(ErrorReason.NOT_FOUND);
+    expect((await person.journal.cancelRun({ runId })).cancelled).toBe(true);
+    expect((await person.journal.cancelRun({ runId })).cancelled).toBe(false);
+    await person.journal.recordReceipts({ runId, receipts: [{ callId: "c1", toolName: "t", outcome: "not_started" }] });
+    expect((await person.conversations.getRun({ runId })).run).toMatchObject({
+      status: "cancelled",
+      receipts: [{ callId: "c1", toolName: "t", outcome: "not_started" }],
+    });
+    const { approvals } = await person.conversations.listApprovals({});
+    expect(approvals).toEqual([]);
+    const next = await person.begin({ conversationId: context.conversation?.id });
+    await person.answer(next);
+    expect(await reasonFor(person.journal.cancelRun({ runId: next.run?.id }))).toBe(ErrorReason.RUN_ENDED);
+  });
+
+  test("a run in review holds its conversation until it is resumed by its owner", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const runId = context.run?.id ?? "";
+    const conversationId = context.conversation?.id;
+    const calls = [{ id: "c1", name: "send", arguments: "{}" }];
+    await person.commit(context, {
+      status: RunStatus.NEEDS_REVIEW,
+      events: [{ type: "needs_review", payload: JSON.stringify({ calls }) }],
+    });
+    expect((await person.conversations.getRun({ runId })).run?.unsettledCalls).toMatchObject([
+      { id: "c1", function: { name: "send", arguments: "{}" } },
+    ]);
+    expect(await reasonFor(person.begin({ conversationId }))).toBe(ErrorReason.PENDING_REVIEW);
+    expect(await reasonFor(fixture.person().journal.resumeRun({ runId, workerId }))).toBe(ErrorReason.NOT_FOUND);
+    const resumed = await person.journal.resumeRun({ runId, workerId });
+    expect(resumed.context?.run).toMatchObject({ epoch: 2, status: RunStatus.RUNNING });
+    expect(await reasonFor(person.journal.resumeRun({ runId, workerId }))).toBe(ErrorReason.NOTHING_TO_REVIEW);
+  });
+});
+
+test("a page of runs is of one user or one conversation, newest first, by status", async () => {
+  const person = fixture.person();
+  const contexts = [];
+  for (const message of ["a", "b", "c"]) contexts.push(await person.begin({ message }));
+  const ids = contexts.map(({ run }) => run?.id);
+  const first = await person.conversations.listRuns({ limit: 2 });
+  expect(first.runs.map(({ id }) => id)).toEqual([ids[2], ids[1]]);
+  const second = await person.conversations.listRuns({ limit: 2, cursor: first.nextCursor });
+  expect(second.runs.map(({ id }) => id)).toEqual([ids[0]]);
+  expect(second.nextCursor).toBe("");
+  const ofOne = await person.conversations.listRuns({ conversationId: contexts[0]?.conversation?.id });
+  expect(ofOne.runs.map(({ id }) => id)).toEqual([ids[0]]);
+  expect((await person.conversations.listRuns({ status: "completed" })).runs).toEqual([]);
+  expect((await fixture.person().conversations.listRuns({})).runs).toEqual([]);
+});

@@ -1,0 +1,74 @@
+import { uuidv7 } from "@turnwright/platform/uuid";
+import type pg from "pg";
+import { type RunRow, runColumns } from "./rows.ts";
+import { type ReadContext, readRunContext } from "./run-context.ts";
+
+/** Where a conversation is free, or held by the very run that is queued, which is parked or begins it. */
+const isFree = `(c.active_run_id is null or c.active_run_id = r.run_id) and c.deleted_at is null`;
+
+const claimableSql = `
+select r.run_id
+from runs r join conversations c on c.id = r.conversation_id
+where r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_version <= $1 and ${isFree}
+order by r.priority desc, r.created_at, r.run_id
+limit $2`;
+
+/** UUIDs of queued runs whose conversations are free, oldest first; several may be of one conversation. */
+export async function claimableRuns(pool: pg.Pool, asked: { graphVersion: number; limit: number }): Promise<string[]> {
+  if (asked.limit <= 0) return [];
+  const { rows } = await pool.query<{ run_id: string }>({
+    name: "runs-claimable",
+    text: claimableSql,
+    values: [asked.graphVersion, asked.limit],
+  });
+  return rows.map((row) => row.run_id);
+}
+
+/**
+ * Locks the run, then the conversation. Who comes too late finds the run no longer queued, who comes too early finds the conversation taken or
+ * another run ahead. The message of a run that begins is stored in the same statement, so it stands behind the answer before it.
+ */
+const claimSql = `
+with wanted as (
+  select r.run_id, r.conversation_id, r.input, r.priority, r.created_at
+  from runs r
+  where r.run_id = $1 and r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_version <= $3
+  for no key update skip locked
+), opened as (
+  update conversations c
+  set active_run_id = wanted.run_id, status = 'active', updated_at = now(),
+    message_count = c.message_count + (wanted.input is not null)::integer,
+    last_message_at = case when wanted.input is null then c.last_message_at else now() end
+  from wanted
+  where c.id = wanted.conversation_id and c.deleted_at is null and (
+    c.active_run_id = wanted.run_id or c.active_run_id is null and not exists (
+      select from runs o
+      where o.conversation_id = wanted.conversation_id and o.status = 'queued' and o.run_id <> wanted.run_id
+        and (-o.priority, o.created_at, o.run_id) < (-wanted.priority, wanted.created_at, wanted.run_id)
+    )
+  )
+  returning c.id, c.message_count
+), said as (
+  insert into messages (conversation_id, id, sequence_number, role, content)
+  select opened.id, $4, opened.message_count, 'user', wanted.input from opened, wanted where wanted.input is not null
+), claimed as (
+  update runs r
+  set status = 'running', epoch = r.epoch + 1, owner = $2, seq = r.seq + 1, input = null, wake_at = null, updated_at = now(),
+    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  from opened
+  where r.run_id = $1
+  returning r.*
+), logged as (
+  insert into run_events (run_id, seq, type) select run_id, seq, case epoch when 1 then 'started' else 'retried' end from claimed
+)
+select ${runColumns} from claimed r`;
+
+/** Claims a queued run for a worker; undefined when it is not its turn. */
+export async function claimRun(
+  pool: pg.Pool,
+  asked: { runId: string; workerId: string; graphVersion: number },
+): Promise<ReadContext | undefined> {
+  const values = [asked.runId, asked.workerId, asked.graphVersion, uuidv7()];
+  const { rows } = await pool.query<RunRow>({ name: "run-claim", text: claimSql, values });
+  return rows[0] === undefined ? undefined : await readRunContext(pool, rows[0]);
+}

@@ -1,0 +1,169 @@
+import { create } from "@bufbuild/protobuf";
+import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Queryable } from "@turnwright/platform/postgres";
+import type { Place } from "../cursor.ts";
+import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
+
+interface InfoRow {
+  readonly run_id: string;
+  readonly conversation_id: string;
+  readonly status: string;
+  readonly agent: string;
+  readonly model: string;
+  readonly input: string | null;
+  readonly response: string | null;
+  readonly error: string;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly cost: number;
+  readonly tool_call_count: number;
+  readonly attempt: number;
+  readonly seq: number;
+  readonly unsettled: { calls?: { id: string; name: string; arguments: string }[] } | null;
+  readonly receipts: { call_id: string; tool_name: string; outcome: string }[] | null;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+  readonly deadline_at: Date | null;
+  readonly wake_at: Date | null;
+}
+
+/** Of an alias `r`. The answer is the last message that the run's end tells of. */
+const infoColumns = `r.run_id, r.conversation_id, r.status, r.agent, r.model, r.input, r.error, r.prompt_tokens, r.completion_tokens,
+  r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
+  case when r.status = 'completed' then (
+    select m.content
+    from run_events e join messages m
+      on m.conversation_id = r.conversation_id and m.sequence_number = e.first_message + e.messages - 1
+    where e.run_id = r.run_id and e.seq = r.seq
+  ) end as response,
+  case when r.status = 'needs_review' then (
+    select e.payload from run_events e where e.run_id = r.run_id and e.type = 'needs_review' order by e.seq desc limit 1
+  ) end as unsettled`;
+
+function toRunInfo(row: InfoRow): RunInfo {
+  return create(RunInfoSchema, {
+    id: row.run_id,
+    conversationId: row.conversation_id,
+    status: row.status,
+    agent: row.agent,
+    model: row.model,
+    message: row.input ?? "",
+    response: row.response ?? "",
+    error: row.error,
+    usage: { promptTokens: row.prompt_tokens, completionTokens: row.completion_tokens, totalTokens: row.total_tokens },
+    cost: row.cost,
+    toolCalls: row.tool_call_count,
+    attempt: row.attempt,
+    lastEventId: String(row.seq),
+    unsettledCalls: (row.unsettled?.calls ?? []).map(({ id, name, arguments: args }) => ({
+      id,
+      type: "function",
+      function: { name, arguments: args },
+    })),
+    receipts: (row.receipts ?? []).map((receipt) => ({
+      callId: receipt.call_id,
+      toolName: receipt.tool_name,
+      outcome: receipt.outcome,
+    })),
+    createdAt: toTimestamp(row.created_at),
+    updatedAt: toTimestamp(row.updated_at),
+    deadlineAt: row.deadline_at === null ? undefined : toTimestamp(row.deadline_at),
+    wakeAt: row.wake_at === null ? undefined : toTimestamp(row.wake_at),
+  });
+}
+
+const getSql = `
+select ${infoColumns}
+from runs r join conversations c on c.id = r.conversation_id
+where r.run_id = $1 and r.user_id = $2 and c.deleted_at is null`;
+
+/** One of a user's runs. Throws NOT_FOUND. */
+export async function getRun(db: Queryable, asked: { userId: string; runId: string }): Promise<RunInfo> {
+  const { rows } = await db.query<InfoRow>({ name: "run-get", text: getSql, values: [asked.runId, asked.userId] });
+  if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
+  return toRunInfo(rows[0]);
+}
+
+/** By one index or the other: of a conversation, or of the user. */
+const listSql = (scope: string) => `
+select ${infoColumns}, (extract(epoch from r.created_at) * 1000000)::bigint as created_us
+from runs r join conversations c on c.id = r.conversation_id
+where r.user_id = $1 and ${scope} and ($3 = '' or r.status = $3) and c.deleted_at is null
+  and (r.created_at, r.run_id) < (timestamptz 'epoch' + $4::bigint * interval '1 microsecond', $5::uuid)
+order by r.created_at desc, r.run_id desc
+limit $6`;
+const ofUser = { name: "runs-list", text: listSql("$2::uuid is null") };
+const ofConversation = { name: "runs-list-conversation", text: listSql("r.conversation_id = $2::uuid") };
+
+const conversationSql = "select from conversations where id = $1 and user_id = $2 and deleted_at is null";
+
+/**
+ * A page of a user's runs, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND when the conversation is not
+ * the user's.
+ */
+export async function listRuns(
+  db: Queryable,
+  asked: { userId: string; conversationId: string; status: string; after: Place; limit: number },
+): Promise<{ runs: RunInfo[]; next?: Place }> {
+  const { userId, conversationId, status, after, limit } = asked;
+  const { rows } = await db.query<InfoRow & { readonly created_us: number }>({
+    ...(conversationId === "" ? ofUser : ofConversation),
+    // One more than the page shows whether another follows.
+    values: [userId, conversationId || null, status, after.createdUs, after.id, limit + 1],
+  });
+  if (rows.length === 0 && conversationId !== "") {
+    const { rowCount } = await db.query(conversationSql, [conversationId, userId]);
+    if (rowCount === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
+  }
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  return {
+    runs: page.map(toRunInfo),
+    next: rows.length > limit && last !== undefined ? { createdUs: last.created_us, id: last.run_id } : undefined,
+  };
+}
+
+interface LogRow {
+  readonly seq: number;
+  readonly type: string;
+  readonly payload: string | null;
+  readonly told: MessageRow[] | null;
+}
+
+const logSql = `
+select e.seq, e.type, e.payload::text as payload, case when e.messages > 0 then (
+    select json_agg(m order by m.sequence_number)
+    from (
+      select ${messageColumns} from messages
+      where conversation_id = $2 and sequence_number >= e.first_message and sequence_number < e.first_message + e.messages
+    ) m
+  ) end as told
+from run_events e
+where e.run_id = $1 and e.seq > $3
+order by e.seq
+limit $4`;
+
+/** The log of one of a user's runs after a position. The run is read first, so no entry that it counts is missing. Throws NOT_FOUND. */
+export async function readRunLog(
+  db: Queryable,
+  asked: { userId: string; runId: string; after: number; limit: number },
+): Promise<{ run: RunInfo; events: LoggedEvent[] }> {
+  const run = await getRun(db, asked);
+  if (Number(run.lastEventId) <= asked.after) return { run, events: [] };
+  const { rows } = await db.query<LogRow>({
+    name: "run-log",
+    text: logSql,
+    values: [asked.runId, run.conversationId, asked.after, asked.limit],
+  });
+  const events = rows.map(({ seq, type, payload, told }) =>
+    create(LoggedEventSchema, {
+      seq,
+      type,
+      payload: payload ?? "",
+      messages: (told ?? []).map((message) => toMessage(run.conversationId, message)),
+    }),
+  );
+  return { run, events };
+}
