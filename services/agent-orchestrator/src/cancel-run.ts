@@ -8,6 +8,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { openCalls } from "./graph/act.ts";
 import type { TurnState } from "./graph/turn.ts";
 import type { ModelToolCall } from "./model/chunk.ts";
+import { pokeWatchers } from "./run-events/live-log.ts";
 
 /** Where a run's driver hears that it was cancelled; the payload is the run's UUID. */
 const cancelTopic = "run-cancel";
@@ -55,6 +56,7 @@ export async function cancelRun(
   const { runId, reason, options } = asked;
   const { context, nextRunId } = await deps.journal.cancelRun({ runId, reason }, options);
   void deps.bus.publish(cancelTopic, runId);
+  pokeWatchers(deps.bus, runId);
   if (nextRunId !== "") deps.dispatch(nextRunId);
   const calls = context === undefined ? [] : callsWithoutAnswer(context);
   if (calls.length === 0) return;

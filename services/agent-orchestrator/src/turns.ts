@@ -23,7 +23,7 @@ import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnState 
 import type { LiveRuns } from "./live-runs.ts";
 import { noUsage } from "./model/chunk.ts";
 import type { RunFrame } from "./run-events/frame.ts";
-import type { LiveLogs } from "./run-events/live-log.ts";
+import { type LiveLogs, pokeWatchers } from "./run-events/live-log.ts";
 import type { Position } from "./run-events/position.ts";
 
 /** What turns stand on. */
@@ -144,6 +144,8 @@ function launch(
     options: runCredentials(headers, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs }),
     log,
   };
+  // Who watches from the journal alone learns that it goes on.
+  if (start.onFrame === undefined) pokeWatchers(deps.bus, run.id);
   const forget = deps.liveRuns.add(identity.tokenId, controller);
   deps.driving.set(run.id, controller);
   const outcome = drive(deps, turn, start.node).finally(() => {

@@ -90,6 +90,12 @@ export class LiveLog {
   }
 }
 
+/** Tells those who watch a run that its log has something new that its driver did not commit: they read it. */
+export function pokeWatchers(bus: Bus, runId: string): void {
+  const piece: LivePiece = { at: { seq: Number.MAX_SAFE_INTEGER, units: 0 }, frames: [] };
+  void bus.publish(liveTopic(runId), JSON.stringify(piece));
+}
+
 /** The live logs of the runs that this process drives. */
 export class LiveLogs {
   readonly #logs = new Map<string, LiveLog>();

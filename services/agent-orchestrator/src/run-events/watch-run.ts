@@ -55,8 +55,9 @@ export async function* watchRun(
         for (const frame of storedFrames(event, run as RunInfo, at)) yield { run: run as RunInfo, frame };
         at = { seq: event.seq, units: 0 };
       }
-      if (run === undefined || (events.length === 0 && isEnded(run))) return;
-      if (Number(run.lastEventId) > at.seq) continue;
+      if (run === undefined) return;
+      if (events.length > 0 && Number(run.lastEventId) > at.seq) continue;
+      if (isEnded(run)) return;
       for (;;) {
         const next = await live.next();
         if (next.done) return;
@@ -65,7 +66,7 @@ export async function* watchRun(
         if (piece.at.seq < at.seq) continue;
         // The journal has what is in between, or the driver says it all again.
         if (piece.at.seq > at.seq || piece.at.units > at.units) {
-          if (piece.at.seq === at.seq) ask();
+          ask();
           break;
         }
         let { units } = piece.at;

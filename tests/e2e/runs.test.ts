@@ -1,0 +1,216 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { testRedis } from "@turnwright/testing/redis";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
+import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
+import { type System, startSystem } from "./system.ts";
+
+const redis = await testRedis("runs as resources in a mesh of processes");
+const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
+const words = Array.from({ length: 60 }, (_, index) => `word${index}`).join(" ");
+
+describe.each(shapes)("runs, %s", (shape) => {
+  let dataDir: string;
+  let database: TestDatabase;
+  let effects: EffectCounter;
+  let model: ScriptedModel;
+  let system: System;
+  let token: string;
+
+  beforeAll(async () => {
+    dataDir = mkdtempSync(join(tmpdir(), "turnwright-runs-"));
+    database = await createTestDatabase({ services: [] });
+    effects = await startEffectCounter();
+    model = await startScriptedModel();
+    system = await startSystem({
+      shape,
+      env: {
+        TURNWRIGHT_DATA_DIR: dataDir,
+        DATABASE_URL: database.url,
+        REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
+        LLM_BASE_URL: model.url,
+        TOOLS_ALLOWED_HOSTS: effects.host,
+      },
+    });
+    const account = { email: `runs-${shape}@example.com`, password: "SecurePass123" };
+    await call("POST", "/v1/auth/register", { ...account, name: "R" });
+    token = (await call("POST", "/v1/auth/login", account)).data.access_token;
+  }, 120_000);
+  afterAll(async () => {
+    await system?.stop();
+    await model?.close();
+    await effects?.close();
+    await database?.drop();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+
+  async function send(verb: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<Response> {
+    return await fetch(system.baseUrl + path, {
+      method: verb,
+      headers: {
+        ...headers,
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
+  async function call(verb: string, path: string, body?: object): Promise<{ status: number; data: any; error: any }> {
+    const response = await send(verb, path, body);
+    const { data, error } = (await response.json()) as { data: unknown; error: unknown };
+    return { status: response.status, data, error };
+  }
+
+  async function watched(runId: string, after = ""): Promise<StreamedEvent[]> {
+    const response = await send("GET", `/v1/runs/${runId}/events?after=${after}`);
+    const events: StreamedEvent[] = [];
+    for await (const event of streamedEvents(response)) events.push(event);
+    return events;
+  }
+
+  const textOf = (events: readonly StreamedEvent[]) => events.map(({ data }) => data.delta ?? "").join("");
+
+  it("answer in the background, are waited for, read and listed", async () => {
+    model.reply({ text: "In good time." });
+    const accepted = await call("POST", "/v1/runs", { message: "Take your time" });
+    expect(accepted.status).toBe(202);
+    const { id, conversation_id: conversationId } = accepted.data.run;
+    const { run } = (await call("GET", `/v1/runs/${id}/wait`)).data;
+    expect(run).toMatchObject({ id, status: "completed", response: "In good time.", error: "" });
+    expect((await call("GET", `/v1/runs/${id}`)).data.run).toEqual(run);
+    expect((await call("GET", `/v1/conversations/${conversationId}/runs`)).data.runs).toEqual([run]);
+    const { messages } = (await call("GET", `/v1/conversations/${conversationId}`)).data;
+    expect(messages.map(({ content }: { content: string }) => content)).toEqual(["Take your time", "In good time."]);
+    expect((await call("GET", "/v1/runs/0198a000-0000-7000-8000-000000000001")).status).toBe(404);
+  });
+
+  it("are watched from any place in the middle of a word, live and afterwards, without a gap or a doubled word", async () => {
+    const gate = Promise.withResolvers<void>();
+    model.reply({ text: words, pauseAfter: { pieces: 20, gate: gate.promise } });
+    const { id } = (await call("POST", "/v1/runs", { message: "Many words" })).data.run;
+    const live = streamedEvents(await send("GET", `/v1/runs/${id}/events`));
+    const seen: StreamedEvent[] = [];
+    for (let event = await live.next(); !event.done; event = await live.next()) {
+      seen.push(event.value);
+      if (textOf(seen).includes("word15")) break;
+    }
+    // The reader is gone; another comes with what the first one saw last, while the model is still at it.
+    await live.return(undefined);
+    const text = textOf(seen);
+    const place = seen.at(-1)?.id ?? "";
+    const resumed = watched(id, place);
+    const second = watched(id);
+    await new Promise((resolve) => setImmediate(resolve));
+    gate.resolve();
+    expect(text + textOf((await resumed).filter(({ data }) => data.type === "content"))).toBe(words);
+    const whole = await second;
+    expect(textOf(whole.filter(({ data }) => data.type === "content"))).toBe(words);
+    expect(whole[0]?.data).toMatchObject({ type: expect.stringMatching(/queued|started/), run_id: id });
+    expect(whole.at(-1)?.data).toMatchObject({ type: "finish", delta: "stop", message: { content: words } });
+    // Afterwards, from the record: from each place that was ever given.
+    for (const { id: at } of [...seen, ...whole]) {
+      const rest = await watched(id, at);
+      const before = whole.findIndex((event) => event.id === at);
+      if (before >= 0) {
+        const told = whole.slice(0, before + 1).filter(({ data }) => data.type === "content");
+        expect(textOf(told) + textOf(rest.filter(({ data }) => data.type === "content"))).toBe(words);
+      }
+    }
+    expect((await call("GET", `/v1/runs/${id}/events?after=never`)).status).toBe(400);
+  });
+
+  it("take messages of one conversation one after another, in the order in which they were accepted", async () => {
+    const gate = Promise.withResolvers<void>();
+    model.reply({ text: "first", pauseAfter: { pieces: 1, gate: gate.promise } });
+    const first = (await call("POST", "/v1/runs", { message: "m0" })).data.run;
+    await model.request(model.requests.length - 1);
+    const path = `/v1/conversations/${first.conversation_id}`;
+    const accepted: string[] = [];
+    for (let n = 1; n <= 3; n++) {
+      model.reply({ text: `answer ${n}` });
+      const { status, data } = await call("POST", `${path}/runs`, { message: `m${n}` });
+      expect(status).toBe(202);
+      expect(data.run).toMatchObject({ status: "queued", message: `m${n}` });
+      accepted.push(data.run.id);
+    }
+    expect(await call("POST", `${path}/messages`, { message: "now", concurrency: "reject" })).toMatchObject({
+      status: 409,
+      error: { code: "CONVERSATION_BUSY" },
+    });
+    // Who waits for the answer waits for those before it as well.
+    model.reply({ text: "answer 4" });
+    const waiting = call("POST", `${path}/messages`, { message: "m4" });
+    await expect.poll(async () => (await call("GET", `${path}/runs?status=queued`)).data.runs.length).toBe(4);
+    gate.resolve();
+    expect((await waiting).data.response).toBe("answer 4");
+    for (const [index, id] of accepted.entries()) {
+      expect((await call("GET", `/v1/runs/${id}/wait`)).data.run.response).toBe(`answer ${index + 1}`);
+    }
+    const { messages } = (await call("GET", path)).data;
+    expect(messages.map(({ content }: { content: string }) => content)).toEqual(
+      ["first", "answer 1", "answer 2", "answer 3", "answer 4"].flatMap((answer, n) => [`m${n}`, answer]),
+    );
+  });
+
+  it("are cancelled in the middle of an answer, which closes the model's connection, and set their conversation free", async () => {
+    model.reply({ text: words, pauseAfter: { pieces: 5, gate: new Promise(() => {}) } });
+    const before = model.requests.length;
+    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Never mind" })).data.run;
+    const request = await model.request(before);
+    const events = watched(id);
+    const cancelled = await call("POST", `/v1/runs/${id}/cancel`, {});
+    expect(cancelled.data.run).toMatchObject({ id, status: "cancelled", receipts: [] });
+    expect(await request.aborted).toBe(true);
+    expect((await events).at(-1)?.data.type).toBe("cancelled");
+    model.reply({ text: "Gladly." });
+    const next = await call("POST", `/v1/conversations/${conversationId}/messages`, { message: "Another one" });
+    expect(next.data.response).toBe("Gladly.");
+    expect((await call("POST", `/v1/runs/${id}/cancel`)).data.run.status).toBe("cancelled");
+  });
+
+  it("that wait for an approval give a receipt for each call when they are cancelled, and it can be approved no more", async () => {
+    model.reply({
+      calls: [
+        { id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' },
+        { id: "post", name: "http_request", arguments: JSON.stringify({ url: effects.url, method: "POST", body: "x" }) },
+      ],
+    });
+    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Post it" })).data.run;
+    expect((await call("GET", `/v1/runs/${id}/wait`)).data.run.status).toBe("waiting");
+    const { run } = (await call("POST", `/v1/runs/${id}/cancel`)).data;
+    expect(run.receipts).toEqual([{ call_id: "post", tool_name: "http_request", outcome: "not_started" }]);
+    const late = await call("POST", `/v1/conversations/${conversationId}/approve`, { approved: true });
+    expect(late.status).toBe(409);
+    expect(effects.bodies).toEqual([]);
+  });
+
+  it("are interrupted by a message that asks for it", async () => {
+    const gate = new Promise(() => {});
+    model.reply({ text: words, pauseAfter: { pieces: 5, gate } }, { text: "Stopped." });
+    const before = model.requests.length;
+    const first = (await call("POST", "/v1/runs", { message: "Go on for ever" })).data.run;
+    await model.request(before);
+    const path = `/v1/conversations/${first.conversation_id}/messages`;
+    const answer = await call("POST", path, { message: "Stop", concurrency: "interrupt" });
+    expect(answer.data.response).toBe("Stopped.");
+    expect((await call("GET", `/v1/runs/${first.id}`)).data.run.status).toBe("cancelled");
+  });
+
+  it("go on where a model's endpoint comes back, after a while that is a row and not a timer", async () => {
+    model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });
+    model.reply({ text: "Back again." });
+    const { id } = (await call("POST", "/v1/runs", { message: "Are you there?" })).data.run;
+    await expect
+      .poll(async () => (await call("GET", `/v1/runs/${id}`)).data.run, { timeout: 10_000 })
+      .toMatchObject({ status: "queued", wake_at: expect.any(String) });
+    const { run } = (await call("GET", `/v1/runs/${id}/wait`)).data;
+    expect(run).toMatchObject({ status: "completed", response: "Back again." });
+    expect((await watched(id)).map(({ data }) => data.type)).toContain("retrying");
+  }, 60_000);
+});
