@@ -68,7 +68,7 @@ describe.each(shapes)("runs, %s", (shape) => {
   }
 
   async function watched(runId: string, after = ""): Promise<StreamedEvent[]> {
-    const response = await send("GET", `/v1/runs/${runId}/events?after=${after}`);
+    const response = await send("GET", `/v1/runs/${runId}/events`, undefined, { "last-event-id": after });
     const events: StreamedEvent[] = [];
     for await (const event of streamedEvents(response)) events.push(event);
     return events;
@@ -201,6 +201,42 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(answer.data.response).toBe("Stopped.");
     expect((await call("GET", `/v1/runs/${first.id}`)).data.run.status).toBe("cancelled");
   });
+
+  it("that are sent a hundred times under one key are one run, and every answer is the same to the byte", async () => {
+    for (const path of ["/v1/conversations", "/v1/runs"]) {
+      const before = model.requests.length;
+      const key = { "idempotency-key": `once${path}` };
+      model.reply({ text: "Only once." });
+      const body = { message: "Once, please" };
+      const answers = await Promise.all(Array.from({ length: 100 }, () => send("POST", path, body, key)));
+      const texts = await Promise.all(answers.map((answer) => answer.text()));
+      if (path === "/v1/conversations") {
+        expect(new Set(texts).size).toBe(1);
+        expect(texts[0]).toContain("Only once.");
+        expect(await (await send("POST", path, body, key)).text()).toBe(texts[0]);
+      } else {
+        const ids = new Set(texts.map((text) => JSON.parse(text).data.run.id));
+        expect(ids.size).toBe(1);
+        expect((await call("GET", `/v1/runs/${[...ids][0]}/wait`)).data.run.response).toBe("Only once.");
+      }
+      expect(model.requests.length).toBe(before + 1);
+      const other = await send("POST", path, { message: "Something else" }, key);
+      expect(other.status).toBe(422);
+      expect(((await other.json()) as { error: unknown }).error).toMatchObject({
+        code: "IDEMPOTENCY_KEY_REUSED",
+        param: "Idempotency-Key",
+      });
+      const streamed = await send(
+        "POST",
+        "/v1/conversations",
+        { ...body, stream: true },
+        { "idempotency-key": "once/v1/conversations" },
+      );
+      const events: StreamedEvent[] = [];
+      for await (const event of streamedEvents(streamed)) events.push(event);
+      expect(textOf(events.filter(({ data }) => data.type === "content"))).toBe("Only once.");
+    }
+  }, 60_000);
 
   it("go on where a model's endpoint comes back, after a while that is a row and not a timer", async () => {
     model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });

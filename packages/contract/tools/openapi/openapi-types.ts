@@ -47,7 +47,7 @@ export interface MediaType {
 /** A path or query parameter. */
 export interface Parameter {
   name: string;
-  in: "path" | "query";
+  in: "path" | "query" | "header";
   required: boolean;
   description?: string;
   deprecated?: boolean;

@@ -6,7 +6,7 @@ import { endpointErrorResponse, errorResponse } from "./error-responses.ts";
 import { exampleOf } from "./examples.ts";
 import { fieldAt } from "./http-rule.ts";
 import type { JsonSchema, MediaType, Operation, Response } from "./openapi-types.ts";
-import { parametersOf } from "./parameters.ts";
+import { headerParametersOf, parametersOf } from "./parameters.ts";
 import { explicitExample, requestBodyOf } from "./request-body.ts";
 import type { Endpoint, Route } from "./routes.ts";
 import type { Schemas } from "./schema.ts";
@@ -71,6 +71,7 @@ function errorResponsesOf(route: Route): Record<string, Response> {
     ...(access === Access.PUBLIC ? {} : { "401": errorResponse("Unauthorized") }),
     ...(access === Access.ADMIN ? { "403": errorResponse("Forbidden") } : {}),
     ...(binding.pathFields.length === 0 ? {} : { "404": errorResponse("NotFound") }),
+    ...(surface.idempotencyKey ? { "422": errorResponse("IdempotencyKeyReused") } : {}),
     "429": errorResponse("RateLimited"),
     "500": errorResponse("InternalError"),
     ...(surface.errorCode === "" ? {} : { default: endpointErrorResponse(surface.errorCode) }),
@@ -82,7 +83,7 @@ export function operationOf(endpoint: Endpoint, operationId: string, context: Op
   const first = endpoint.unary ?? endpoint.stream;
   if (first === undefined) throw new Error(`${endpoint.binding.path} has no method`);
   const comments = [endpoint.unary, endpoint.stream].flatMap((route) => (route && descriptionOf(route.method)) ?? []);
-  const parameters = parametersOf(first.method.input, first.binding, context.schemas);
+  const parameters = [...parametersOf(first.method.input, first.binding, context.schemas), ...headerParametersOf(first.surface)];
   const requestBody = requestBodyOf(endpoint, context.schemas, context.resolve);
   return {
     operationId,

@@ -1,4 +1,5 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
+import type { Surface } from "../../gen/turnwright/errors/v1/surface_pb.ts";
 import { exampleOf } from "./examples.ts";
 import { type Binding, fieldAt } from "./http-rule.ts";
 import type { JsonSchema, Parameter } from "./openapi-types.ts";
@@ -28,6 +29,32 @@ function queryFields(message: DescMessage, prefix: string, open: readonly string
     if (field.fieldKind === "list" || open.includes(field.message.typeName)) return [];
     return queryFields(field.message, `${name}.`, [...open, field.message.typeName]);
   });
+}
+
+/** The request headers that an endpoint's annotation speaks of. */
+export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface): Parameter[] {
+  const header = (name: string, description: string, example: string): Parameter => ({
+    name,
+    in: "header",
+    required: false,
+    description,
+    schema: { type: "string" },
+    example,
+  });
+  return [
+    ...(idempotencyKey
+      ? [
+          header(
+            "Idempotency-Key",
+            "1 to 255 visible ASCII characters. The same request under the same key is done once and answered alike.",
+            "order-1337",
+          ),
+        ]
+      : []),
+    ...(lastEventIdField === ""
+      ? []
+      : [header("Last-Event-ID", `The id of the last event that was received; the same as \`${lastEventIdField}\`.`, "0.18")]),
+  ];
 }
 
 /** The path parameters of a route, then its query parameters: what neither path nor body carries. */
