@@ -124,6 +124,32 @@ describe("deciding all calls", () => {
 });
 
 describe("deciding single calls", () => {
+  test("by their approval never means a call of the same id in another round, or in another run", async () => {
+    const { conversationId } = await parked("c1");
+    const approvalIds = async () => {
+      const { pendingApprovals } = await person.conversations.getConversation({ conversationId });
+      return pendingApprovals.map(({ id }) => id);
+    };
+    const decide = (approvalId = "", callId = "c1") =>
+      person.journal.decideApprovals({ conversationId, calls: [{ callId, approved: true, approvalId }] });
+    const [first] = await approvalIds();
+    const { context } = await decide(first);
+    if (context === undefined) throw new Error("not resumed");
+    await person.commit(context, { status: RunStatus.RUNNING, messages: [{ role: "tool", toolCallId: "c1", content: "sent" }] });
+    await person.park(context, ["c1", "c2"]);
+    expect(await reasonFor(decide(first))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    const [second, third] = await approvalIds();
+    expect(await reasonFor(decide(third, "c1"))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    expect((await approvalIds()).length).toBe(2);
+    await decide(second);
+    const resumed = (await decide(third, "c2")).context;
+    if (resumed === undefined) throw new Error("not resumed");
+    await person.answer(resumed);
+    await person.park(await person.begin({ conversationId }), ["c1"]);
+    expect(await reasonFor(decide(second))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    expect(await approvalIds()).toHaveLength(1);
+  });
+
   test("leaves the run parked until none is pending, then hands out all decisions", async () => {
     const { conversationId } = await parked("c1", "c2", "c3");
     const decide = (callId: string, approved: boolean) =>

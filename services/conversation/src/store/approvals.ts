@@ -7,7 +7,7 @@ import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
 import { wholeRounds } from "../context.ts";
 import type { Place } from "../cursor.ts";
-import { type Decision, type Decisions, decide } from "../decisions.ts";
+import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
 import { readMessages } from "./messages.ts";
 import {
   type ApprovalRow,
@@ -57,7 +57,7 @@ where conversation_id = $1 and user_id = $2 and status = 'waiting'
 for no key update`;
 
 const roundSql = `
-select ${approvalColumns} from approvals
+select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired from approvals
 where run_id = $1 and epoch = $2 and user_id = $3
 order by position`;
 
@@ -90,7 +90,8 @@ where id = $1 and user_id = $2 and deleted_at is null`;
 
 /**
  * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
- * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for.
+ * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
+ * APPROVAL_EXPIRED.
  */
 export function decideApprovals(
   users: UserPool,
@@ -108,8 +109,8 @@ export function decideApprovals(
   return users.transaction(userId, async (tx) => {
     const parked = (await tx.query<{ run_id: string; epoch: number }>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
-    if (parked === undefined) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
-    const { rows: round } = await tx.query<ApprovalRow>(roundSql, [parked.run_id, parked.epoch, userId]);
+    if (parked === undefined) throw await nothingWaits(tx, asked);
+    const { rows: round } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
     const made = decide(round, asked.decisions);
     await tx.query(decideSql, [
       parked.run_id,
@@ -125,6 +126,16 @@ export function decideApprovals(
     const context = await claim(tx, { ...asked, runId: parked.run_id, calls });
     return { conversation: context.conversation ?? conversation, context, calls };
   });
+}
+
+const expiredSql = `
+select from approvals
+where id = any ($1::uuid[]) and user_id = $2 and status = 'rejected' and decided_by is null limit 1`;
+
+async function nothingWaits(db: Queryable, { userId, decisions }: { userId: string; decisions: Decisions }) {
+  const named = decisions.calls.flatMap(({ approvalId }) => (approvalId === "" ? [] : [approvalId]));
+  if (named.length > 0 && (await db.query(expiredSql, [named, userId])).rowCount === 1) return tooLate("calls");
+  return fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
 }
 
 async function findConversation(db: Queryable, conversationId: string, userId: string): Promise<Conversation> {
