@@ -24,10 +24,7 @@ async function parked(...callIds: string[]): Promise<{ context: RunContext; runI
 
 /** As if the run had waited for so long. */
 async function waited(runId: string, interval: string): Promise<void> {
-  await fixture.pool.query(
-    `update approvals set created_at = created_at - $2::interval, expires_at = expires_at - $2::interval where run_id = $1`,
-    [runId, interval],
-  );
+  await fixture.pool.query("update approvals set expires_at = expires_at - $2::interval where run_id = $1", [runId, interval]);
 }
 
 const sweep = () => rejectExpiredApprovals(fixture.database.pool);

@@ -95,12 +95,13 @@ export function journalHandlers({
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const settlement = await decideApprovals(users, { conversationId, userId, owner, contextLimit, decisions, audit });
       const { conversation, context } = settlement;
-      if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
+      if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
     async beat({ workerId, claimLimit, graphVersion, driving }) {
       const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
-      for (const { context, calls } of recovered) context.decisions = await withGrants(meshSecret, calls);
+      for (const { context, calls } of recovered)
+        context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, calls);
       return { claimed: recovered.map(({ context }) => context), lost };
     },
     async abandonRun({ runId, epoch, error }) {

@@ -47,6 +47,7 @@ describe("deciding all calls", () => {
     expect(second).toMatchObject({ callId: "c2", approved: false, reason: "not this one", grant: "" });
     const claims = {
       runId: context.run?.id ?? "",
+      epoch: 2,
       callId: "c1",
       tool: "http_request",
       toolVersion: "3",
@@ -54,6 +55,7 @@ describe("deciding all calls", () => {
     };
     expect(await verifyGrant(meshSecret, first?.grant ?? "", claims)).toBe(true);
     expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, callId: "c2" })).toBe(false);
+    expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, epoch: 1 })).toBe(false);
     const { rows } = await fixture.pool.query(
       "select call_id, status, reason, decided_by, decided_at is not null as dated from approvals where run_id = $1 order by position",
       [context.run?.id],
@@ -297,7 +299,7 @@ describe("approvals", () => {
     const [first, second] = claimed?.decisions ?? [];
     expect(first).toMatchObject({ callId: "c1", approved: true, arguments: edited });
     expect(second).toMatchObject({ callId: "c2", approved: true, arguments: "" });
-    const claims = { runId: context.run?.id ?? "", callId: "c1", tool: "http_request", toolVersion: "3" };
+    const claims = { runId: context.run?.id ?? "", epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3" };
     const grantFits = (json: string) =>
       verifyGrant(meshSecret, first?.grant ?? "", { ...claims, argumentsHash: hashArguments(json) });
     expect(await grantFits(edited)).toBe(true);

@@ -21,10 +21,10 @@ import {
   toRun,
 } from "./rows.ts";
 
-/** A decided call, and what its grant must say when it was approved. */
+/** A decided call, and what its grant must say, besides the epoch, when it was approved. */
 export interface SettledCall {
   readonly decided: DecidedCall;
-  readonly claims: GrantClaims;
+  readonly claims: Omit<GrantClaims, "epoch">;
 }
 
 /** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres";
@@ -66,7 +67,11 @@ select row_to_json(claimed) as run from claimed where status = 'running'`;
 const forgetSql = "delete from workers where seen_at < now() - interval '1 day'";
 
 const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
-const decidedSql = `select ${approvalColumns} from approvals where run_id = $1 and status <> 'pending' order by epoch, position`;
+// Endpoints reuse the ids of calls: what was decided before the newest calls were asked for is not about them.
+const decidedSql = `
+select ${approvalColumns} from approvals
+where run_id = $1 and status <> 'pending' and created_at >= to_timestamp($2::double precision / 1000)
+order by epoch, position`;
 
 /** A run of a dead worker, with the decisions that were made on its calls; their grants are to be filled in. */
 export interface Recovered {
@@ -117,7 +122,9 @@ async function recover(db: Queryable, row: RunRow): Promise<Recovered> {
     });
   let messages = wholeRounds(await read(contextLimit), contextLimit, true);
   if (messages.length === 0) messages = wholeRounds(await read(longestRound), contextLimit, true);
-  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id]);
+  const asked = messages.findLast(({ toolCalls }) => toolCalls.length > 0)?.createdAt;
+  const askedAt = asked === undefined ? 0 : timestampMs(asked);
+  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id, askedAt]);
   return {
     context: create(RunContextSchema, { run, conversation, messages }),
     calls: decided.map((approval) => settledCallOf(approval)),
