@@ -18,7 +18,14 @@ export async function tokensOfOtherKinds(stage: Stage, { userId, sessionId, refr
   const { kid, privateKey } = await stage.signingKey();
   const identity = create(IdentitySchema, { userId, tokenId: sessionId, tokenType: TokenType.ACCESS, role: Role.ADMIN });
   const signer = { kid, privateKey: await webKey(privateKey.export({ format: "jwk" })) };
-  const grant = { runId: randomUUID(), callId: "c1", tool: "http_request", toolVersion: "1", argumentsHash: hashArguments("{}") };
+  const grant = {
+    runId: randomUUID(),
+    epoch: 1,
+    callId: "c1",
+    tool: "http_request",
+    toolVersion: "1",
+    argumentsHash: hashArguments("{}"),
+  };
   return {
     refresh: refreshToken,
     internal: await signInternalToken(signer as never, identity, Math.floor(Date.now() / 1000) + 300),

@@ -74,6 +74,7 @@ beforeAll(async () => {
   });
   const grant = await signGrant(meshSecret, {
     runId: crypto.randomUUID(),
+    epoch: 1,
     callId: "c",
     tool: "t",
     toolVersion: "1",

@@ -17,18 +17,18 @@ export interface AuditEvent {
 
 /**
  * Adds an event to the service's `audit_log`, whose trigger numbers it, dates it and chains it to the one before. In the transaction of what it
- * tells of, so that neither stands without the other.
+ * tells of, so that neither stands without the other. Without a call, it is what the service did by itself.
  */
-export async function appendAudit(db: Queryable, ctx: HandlerContext, event: AuditEvent): Promise<void> {
-  const identity = ctx.values.get(identityKey);
+export async function appendAudit(db: Queryable, ctx: HandlerContext | undefined, event: AuditEvent): Promise<void> {
+  const identity = ctx?.values.get(identityKey);
   const text = JSON.stringify({
     action: event.action,
     outcome: event.outcome,
     actor_id: event.actorId ?? identity?.userId ?? "",
     credential_id: identity?.tokenId ?? "",
     subject: event.subject ?? "",
-    address: ctx.requestHeader.get(clientAddressHeader) ?? "",
-    request_id: ctx.requestHeader.get(requestIdHeader) ?? "",
+    address: ctx?.requestHeader.get(clientAddressHeader) ?? "",
+    request_id: ctx?.requestHeader.get(requestIdHeader) ?? "",
     details: event.details ?? {},
   });
   await db.query({ name: "append-audit", text: "insert into audit_log (event) values ($1)", values: [text] });

@@ -49,15 +49,19 @@ function parseDuration(text: string): number | undefined {
   return total;
 }
 
-/** A duration such as `250ms`, `30s`, `15m`, `168h` or `1h30m`, in milliseconds. */
-export function duration(fallback: string) {
+/** A duration such as `250ms`, `30s`, `15m`, `168h` or `1h30m`, in milliseconds. `0` is one only where `never` allows it. */
+export function duration(fallback: string, { never = false }: { never?: boolean } = {}) {
   return z
     .string()
     .default(fallback)
     .transform((text, context) => {
+      if (never && text.trim() === "0") return 0;
       const milliseconds = parseDuration(text);
       if (milliseconds !== undefined && milliseconds > 0) return milliseconds;
-      context.addIssue({ code: "custom", message: `expected a duration such as 15m or 168h, got ${JSON.stringify(text)}` });
+      context.addIssue({
+        code: "custom",
+        message: `expected a duration such as 15m or 168h${never ? ", or 0 for never" : ""}, got ${JSON.stringify(text)}`,
+      });
       return z.NEVER;
     });
 }

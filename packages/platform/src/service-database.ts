@@ -37,11 +37,13 @@ export function openServiceDatabase(options: {
   const common = { url, schema, logger, applicationName: `turnwright-${schema}` };
   const pool = createPool({ ...common, max, role: `turnwright_${schema}` });
   const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: `turnwright_${schema}_user` });
+  const statements: string[] = [];
   return {
     pool,
     users: createUserPool(userPool),
     onConnect(sql) {
-      for (const one of [pool, userPool]) one.options.onConnect = (client) => client.query(sql);
+      statements.push(sql);
+      for (const one of [pool, userPool]) one.options.onConnect = (client) => client.query(statements.join("; "));
     },
     async end() {
       await Promise.all([pool.end(), userPool.end()]);

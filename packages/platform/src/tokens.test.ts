@@ -142,6 +142,7 @@ describe("service tokens", () => {
 
 const claims: GrantClaims = {
   runId: "0190a000-0000-7000-8000-0000000000b0",
+  epoch: 2,
   callId: "call_1",
   tool: "http_request",
   toolVersion: "1",

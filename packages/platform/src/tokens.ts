@@ -222,6 +222,8 @@ export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier
 export interface GrantClaims {
   /** UUID of the run. */
   readonly runId: string;
+  /** Epoch under which the run goes on with the decision: a call of the same id in another round needs a grant of its own. */
+  readonly epoch: number;
   /** The call's id in its run. */
   readonly callId: string;
   /** Name of the tool. */
@@ -255,6 +257,7 @@ export async function verifyGrant(secret: string, grant: string, expected: Grant
     const payload = await verifyShared(secret, grant, { audience: grantAudience, typ: grantType });
     return (
       payload.sub === expected.runId &&
+      payload.epoch === expected.epoch &&
       payload.callId === expected.callId &&
       payload.tool === expected.tool &&
       payload.toolVersion === expected.toolVersion &&

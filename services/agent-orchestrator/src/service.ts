@@ -123,7 +123,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const { conversationId, callId, toolName } = approval;
       const json = edited === undefined ? "" : JSON.stringify(edited);
       if (json !== "") await deps.executions.checkCall({ name: toolName, arguments: json }, options);
-      const calls = [{ callId, approved, reason, arguments: json }];
+      const calls = [{ approvalId, callId, approved, reason, arguments: json }];
       const { turn } = await decide(deps, ctx, { conversationId, calls });
       if (turn === undefined) return { conversationId, status: pendingApproval };
       const outcome = await turn.outcome;

@@ -1,4 +1,4 @@
-import { port } from "@turnwright/platform/env";
+import { duration, port } from "@turnwright/platform/env";
 import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { postgresEnv } from "@turnwright/platform/postgres";
 import { z } from "zod";
@@ -8,6 +8,8 @@ export const conversationConfig = z.object({
   ...grpcEnv,
   ...postgresEnv,
   GRPC_PORT: port(9102),
+  /** How long a tool call waits for a person before it counts as rejected, in milliseconds; 0: for ever. */
+  APPROVAL_EXPIRY: duration("168h", { never: true }),
 });
 
 /** The parsed environment. */

@@ -47,12 +47,16 @@ export interface ConversationFixture {
   stop(): Promise<void>;
 }
 
-export async function startConversation({ max = 10 } = {}): Promise<ConversationFixture> {
+export async function startConversation({ max = 10, approvalExpiryMs = 0 } = {}): Promise<ConversationFixture> {
   const database = await createTestDatabase({ services: ["conversation"] });
   const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
-  const service = createConversation({ config: { MESH_SECRET: meshSecret }, database: own, logger });
+  const service = createConversation({
+    config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs },
+    database: own,
+    logger,
+  });
   await service.ready();
   return {
     pool,

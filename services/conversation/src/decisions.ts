@@ -14,6 +14,8 @@ interface ParkedCall {
   readonly id: string;
   readonly call_id: string;
   readonly status: string;
+  /** Its time to be decided is over. */
+  readonly expired: boolean;
 }
 
 /** The decision on one approval. */
@@ -28,7 +30,8 @@ export interface Decision {
 
 /**
  * Matches decisions with the calls of a parked round. The first decision on a call wins: naming one that is decided throws
- * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or named twice.
+ * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or named twice, APPROVAL_EXPIRED for one that is not
+ * decided and can no longer be.
  */
 export function decide(round: readonly ParkedCall[], { calls, approved, reason }: Decisions): Decision[] {
   const pending = new Map(round.filter(({ status }) => status === "pending").map((call) => [call.call_id, call.id]));
@@ -36,7 +39,10 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
   for (const [index, call] of calls.entries()) {
     const param = `calls[${index}].call_id`;
     const id = pending.get(call.callId);
-    if (id === undefined) throw unmatched(round, made, call.callId, param);
+    if (call.approvalId !== "" && round.every((known) => known.id !== call.approvalId)) {
+      throw fail(ErrorReason.NOTHING_TO_APPROVE, "This call is decided already.", { param: `calls[${index}].approval_id` });
+    }
+    if (id === undefined || (call.approvalId !== "" && id !== call.approvalId)) throw unmatched(round, made, call.callId, param);
     pending.delete(call.callId);
     if (call.arguments !== "" && !call.approved) {
       const field = `calls[${index}].arguments`;
@@ -47,7 +53,18 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
   }
   if (approved !== undefined) made.push(...[...pending.values()].map((id) => ({ id, approved, reason })));
   if (made.length === 0) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
+  const expired = new Set(round.filter((call) => call.expired).map(({ id }) => id));
+  const late = made.findIndex(({ id }) => expired.has(id));
+  if (late !== -1) {
+    const param = late < calls.length ? `calls[${late}].call_id` : "approved";
+    throw tooLate(param);
+  }
   return made;
+}
+
+/** The error of a decision on a call that nobody decided on in time. */
+export function tooLate(param: string) {
+  return fail(ErrorReason.APPROVAL_EXPIRED, "Nobody decided on this call in time; it counts as rejected.", { param });
 }
 
 function unmatched(round: readonly ParkedCall[], made: readonly Decision[], callId: string, param: string) {

@@ -82,7 +82,7 @@ export function journalHandlers({
   meshSecret: string;
 }): ServiceImpl<typeof JournalService> {
   const granted = async ({ context, calls }: ReadContext) => {
-    context.decisions = await withGrants(meshSecret, calls);
+    context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, calls);
     return context;
   };
   return {
@@ -113,7 +113,7 @@ export function journalHandlers({
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const settlement = await decideApprovals(users, { conversationId, userId, owner, contextLimit, decisions, audit });
       const { conversation, context } = settlement;
-      if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
+      if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
     async beat({ workerId, claimLimit, graphVersion, driving }) {

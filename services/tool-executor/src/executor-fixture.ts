@@ -158,10 +158,10 @@ function connect(service: RunningService, identity: Identity): Omit<ExecutorProc
 export function grantFor(
   tool: Tool,
   call: { runId: string; callId?: string; args: unknown },
-  init: { secret?: string; ttlSeconds?: number } = {},
+  init: { secret?: string; ttlSeconds?: number; epoch?: number } = {},
 ): Promise<string> {
   const { runId, callId = "call_1", args } = call;
   const argumentsHash = hashArguments(JSON.stringify(args));
-  const claims = { runId, callId, tool: tool.name, toolVersion: tool.version, argumentsHash };
+  const claims = { runId, epoch: init.epoch ?? 1, callId, tool: tool.name, toolVersion: tool.version, argumentsHash };
   return signGrant(init.secret ?? meshSecret, claims, init.ttlSeconds);
 }

@@ -41,7 +41,7 @@ test("an approved call runs under its grant, and its result outlives the grant",
   expect(runs).toHaveLength(1);
 });
 
-test("a grant that is missing, forged, over, or for another run, call, tool, version or arguments is refused", async () => {
+test("a grant that is missing, forged, over, or for another run, epoch, call, tool, version or arguments is refused", async () => {
   const { tool, runs } = gatedTool({ effect: "once", requiresApproval: true });
   const executor = await fixture.start({ tools: [tool] });
   const call = { runId: randomUUID(), args: { what: "a" } };
@@ -50,6 +50,8 @@ test("a grant that is missing, forged, over, or for another run, call, tool, ver
     forged: await grantFor(tool, call, { secret: "another-secret-of-32-characters-!" }),
     over: await grantFor(tool, call, { ttlSeconds: -60 }),
     run: await grantFor(tool, { ...call, runId: randomUUID() }),
+    "an earlier round": await grantFor(tool, call, { epoch: 0 }),
+    "a later round": await grantFor(tool, call, { epoch: 2 }),
     call: await grantFor(tool, { ...call, callId: "call_2" }),
     tool: await grantFor({ ...tool, name: "other" }, call),
     version: await grantFor({ ...tool, version: "2" }, call),
@@ -61,6 +63,24 @@ test("a grant that is missing, forged, over, or for another run, call, tool, ver
   }
   expect(runs).toHaveLength(0);
   expect(await fixture.rows(call.runId)).toEqual([]);
+});
+
+test("a grant that is used again, by whomever, runs nothing a second time", async () => {
+  const { tool, run, runs } = gatedTool({ effect: "once", requiresApproval: true });
+  const executors = await Promise.all([1, 2, 3].map(() => fixture.start({ tools: [tool] })));
+  const call = { runId: randomUUID(), args: { what: "a" } };
+  const grant = await grantFor(tool, call);
+  const asked = executors.flatMap((executor) => [1, 2, 3].map(() => executor.execute({ ...call, name: "gated", grant })));
+  (await run(1)).end("sent");
+  for (const result of await Promise.all(asked)) expect(result).toMatchObject({ output: '"sent"' });
+  const others = executors.map((executor) => executor.execute({ ...call, callId: "call_2", name: "gated", grant }));
+  for (const result of await Promise.all(others)) expect(result).toMatchObject({ status: ExecutionStatus.REFUSED });
+  const stranger = await fixture.start({ tools: [tool], identity: { userId: randomUUID() } });
+  expect(await stranger.execute({ ...call, name: "gated", grant })).toMatchObject({
+    status: ExecutionStatus.REFUSED,
+    output: "",
+  });
+  expect(runs).toHaveLength(1);
 });
 
 test("a call that is asked for without its grant gives its result while another process runs it, and none that never ran", async () => {

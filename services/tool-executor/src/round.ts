@@ -25,7 +25,7 @@ export async function executeRound(
   );
   const { runId, conversationId, messageId, epoch } = request;
   const { userId, tokenId } = identity;
-  const calls = await Promise.all(request.calls.map((call) => checkCall(parts, { runId, call, identity })));
+  const calls = await Promise.all(request.calls.map((call) => checkCall(parts, { runId, epoch, call, identity })));
   if (runId !== "") return parts.ledger.execute({ runId, conversationId, messageId, epoch, userId, tokenId }, calls, signal);
   return Promise.all(calls.map((call) => executeFree(parts, call, identity, signal)));
 }
@@ -40,7 +40,7 @@ export function noNul(callIds: readonly string[], param: string): void {
 /** Decides whether a call may run: the token's tools, the tool's schema, a person's approval. */
 async function checkCall(
   parts: ExecutorParts,
-  { runId, call, identity }: { runId: string; call: ExecutionCall; identity: Identity },
+  { runId, epoch, call, identity }: { runId: string; epoch: number; call: ExecutionCall; identity: Identity },
 ): Promise<CheckedCall | RefusedCall> {
   const { callId, name: toolName } = call;
   const argumentsHash = hashArguments(call.arguments);
@@ -49,7 +49,7 @@ async function checkCall(
     const registered = parts.registry.find(toolName, identity);
     const args = registered.parse(call.arguments);
     const { requiresApproval, version: toolVersion } = registered.spec;
-    const expected = { runId, callId, tool: toolName, toolVersion, argumentsHash };
+    const expected = { runId, epoch, callId, tool: toolName, toolVersion, argumentsHash };
     if (requiresApproval && (runId === "" || !(await verifyGrant(parts.meshSecret, call.grant, expected)))) {
       return refuse(`The tool ${toolName} needs a person's approval of exactly this call.`);
     }

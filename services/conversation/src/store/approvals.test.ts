@@ -47,6 +47,7 @@ describe("deciding all calls", () => {
     expect(second).toMatchObject({ callId: "c2", approved: false, reason: "not this one", grant: "" });
     const claims = {
       runId: context.run?.id ?? "",
+      epoch: 2,
       callId: "c1",
       tool: "http_request",
       toolVersion: "3",
@@ -54,6 +55,7 @@ describe("deciding all calls", () => {
     };
     expect(await verifyGrant(meshSecret, first?.grant ?? "", claims)).toBe(true);
     expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, callId: "c2" })).toBe(false);
+    expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, epoch: 1 })).toBe(false);
     const { rows } = await fixture.pool.query(
       "select call_id, status, reason, decided_by, decided_at is not null as dated from approvals where run_id = $1 order by position",
       [context.run?.id],
@@ -124,6 +126,32 @@ describe("deciding all calls", () => {
 });
 
 describe("deciding single calls", () => {
+  test("by their approval never means a call of the same id in another round, or in another run", async () => {
+    const { conversationId } = await parked("c1");
+    const approvalIds = async () => {
+      const { pendingApprovals } = await person.conversations.getConversation({ conversationId });
+      return pendingApprovals.map(({ id }) => id);
+    };
+    const decide = (approvalId = "", callId = "c1") =>
+      person.journal.decideApprovals({ conversationId, calls: [{ callId, approved: true, approvalId }] });
+    const [first] = await approvalIds();
+    const { context } = await decide(first);
+    if (context === undefined) throw new Error("not resumed");
+    await person.commit(context, { status: RunStatus.RUNNING, messages: [{ role: "tool", toolCallId: "c1", content: "sent" }] });
+    await person.park(context, ["c1", "c2"]);
+    expect(await reasonFor(decide(first))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    const [second, third] = await approvalIds();
+    expect(await reasonFor(decide(third, "c1"))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    expect((await approvalIds()).length).toBe(2);
+    await decide(second);
+    const resumed = (await decide(third, "c2")).context;
+    if (resumed === undefined) throw new Error("not resumed");
+    await person.answer(resumed);
+    await person.park(await person.begin({ conversationId }), ["c1"]);
+    expect(await reasonFor(decide(second))).toBe(ErrorReason.NOTHING_TO_APPROVE);
+    expect(await approvalIds()).toHaveLength(1);
+  });
+
   test("leaves the run parked until none is pending, then hands out all decisions", async () => {
     const { conversationId } = await parked("c1", "c2", "c3");
     const decide = (callId: string, approved: boolean) =>
@@ -271,7 +299,7 @@ describe("approvals", () => {
     const [first, second] = claimed?.decisions ?? [];
     expect(first).toMatchObject({ callId: "c1", approved: true, arguments: edited });
     expect(second).toMatchObject({ callId: "c2", approved: true, arguments: "" });
-    const claims = { runId: context.run?.id ?? "", callId: "c1", tool: "http_request", toolVersion: "3" };
+    const claims = { runId: context.run?.id ?? "", epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3" };
     const grantFits = (json: string) =>
       verifyGrant(meshSecret, first?.grant ?? "", { ...claims, argumentsHash: hashArguments(json) });
     expect(await grantFits(edited)).toBe(true);

@@ -6,7 +6,7 @@ import type { Queryable, Tx } from "@turnwright/platform/postgres";
 import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
 import type { Place } from "../cursor.ts";
-import { type Decision, type Decisions, decide } from "../decisions.ts";
+import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
 import {
   type ApprovalRow,
   approvalColumns,
@@ -20,10 +20,10 @@ import {
 } from "./rows.ts";
 import { defaultContextLimit, readContextMessages } from "./run-context.ts";
 
-/** A decided call, and what its grant must say when it was approved. */
+/** A decided call, and what its grant must say, besides the epoch, when it was approved. */
 export interface SettledCall {
   readonly decided: DecidedCall;
-  readonly claims: GrantClaims;
+  readonly claims: Omit<GrantClaims, "epoch">;
 }
 
 /** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */
@@ -52,7 +52,7 @@ where conversation_id = $1 and user_id = $2 and status = 'waiting'
 for no key update`;
 
 const roundSql = `
-select ${approvalColumns} from approvals
+select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired from approvals
 where run_id = $1 and epoch = $2 and user_id = $3
 order by position`;
 
@@ -85,7 +85,8 @@ where id = $1 and user_id = $2 and deleted_at is null`;
 
 /**
  * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
- * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for.
+ * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
+ * APPROVAL_EXPIRED.
  */
 export function decideApprovals(
   users: UserPool,
@@ -103,8 +104,8 @@ export function decideApprovals(
   return users.transaction(userId, async (tx) => {
     const parked = (await tx.query<{ run_id: string; epoch: number }>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
-    if (parked === undefined) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
-    const { rows: round } = await tx.query<ApprovalRow>(roundSql, [parked.run_id, parked.epoch, userId]);
+    if (parked === undefined) throw await nothingWaits(tx, asked);
+    const { rows: round } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
     const made = decide(round, asked.decisions);
     await tx.query(decideSql, [
       parked.run_id,
@@ -120,6 +121,16 @@ export function decideApprovals(
     const context = await claim(tx, { ...asked, runId: parked.run_id, calls });
     return { conversation: context.conversation ?? conversation, context, calls };
   });
+}
+
+const expiredSql = `
+select from approvals
+where id = any ($1::uuid[]) and user_id = $2 and status = 'rejected' and decided_by is null limit 1`;
+
+async function nothingWaits(db: Queryable, { userId, decisions }: { userId: string; decisions: Decisions }) {
+  const named = decisions.calls.flatMap(({ approvalId }) => (approvalId === "" ? [] : [approvalId]));
+  if (named.length > 0 && (await db.query(expiredSql, [named, userId])).rowCount === 1) return tooLate("calls");
+  return fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
 }
 
 async function findConversation(db: Queryable, conversationId: string, userId: string): Promise<Conversation> {

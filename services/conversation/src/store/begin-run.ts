@@ -105,7 +105,7 @@ with live as (
   where c.id = $1 and c.user_id = $2 and c.deleted_at is null and not exists (select from opened)
     and case $12
       when 'interrupt' then true
-      when 'reject' then not exists (select from live) and not exists (select from ahead)
+      when 'reject' then $13::boolean and not exists (select from live) and not exists (select from ahead)
       else not exists (select from live where status in ('waiting', 'needs_review'))
     end
   returning run_id

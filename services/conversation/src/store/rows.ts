@@ -158,11 +158,12 @@ export interface ApprovalRow {
   readonly decided_by: string | null;
   readonly created_at: string;
   readonly decided_at: string | null;
+  readonly expires_at: string | null;
 }
 
 /** What `ApprovalRow` needs. */
 export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
-  decided_by, created_at, decided_at`;
+  decided_by, created_at, decided_at, expires_at`;
 
 export function toApproval(row: ApprovalRow): Approval {
   return create(ApprovalSchema, {
@@ -179,6 +180,7 @@ export function toApproval(row: ApprovalRow): Approval {
     createdAt: toTimestamp(row.created_at),
     editedArguments: row.edited_arguments ?? "",
     decidedAt: row.decided_at === null ? undefined : toTimestamp(row.decided_at),
+    expiresAt: row.expires_at === null ? undefined : toTimestamp(row.expires_at),
   });
 }
 

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import type { Queryable } from "@turnwright/platform/postgres";
@@ -20,7 +21,11 @@ export const defaultContextLimit = 100;
 const longestRound = 1_000;
 
 const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
-const decidedSql = `select ${approvalColumns} from approvals where run_id = $1 and status <> 'pending' order by epoch, position`;
+// Endpoints reuse the ids of calls: what was decided before the newest calls were asked for is not about them.
+const decidedSql = `
+select ${approvalColumns} from approvals
+where run_id = $1 and status <> 'pending' and created_at >= to_timestamp($2::double precision / 1000)
+order by epoch, position`;
 
 /** A run to go on with, and the decisions that were made on its calls; their grants are to be filled in. */
 export interface ReadContext {
@@ -52,7 +57,9 @@ export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadCo
   if (conversationRow === undefined) throw new Error("a run has no conversation");
   const conversation = toConversation(conversationRow);
   const messages = await readContextMessages(db, conversation, defaultContextLimit);
-  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id]);
+  const asked = messages.findLast(({ toolCalls }) => toolCalls.length > 0)?.createdAt;
+  const askedAt = asked === undefined ? 0 : timestampMs(asked);
+  const { rows: decided } = await db.query<ApprovalRow>(decidedSql, [run.id, askedAt]);
   return {
     context: create(RunContextSchema, { run, conversation, messages }),
     calls: decided.map((approval) => settledCallOf(approval)),

@@ -104,9 +104,27 @@ describe("runs", () => {
       { callId: "c1", approved: true },
       { callId: "c2", approved: false, reason: "no", grant: "" },
     ]);
-    const claims = { runId: context.run?.id ?? "", callId: "c1", tool: "http_request", toolVersion: "3" };
+    const claims = { runId: context.run?.id ?? "", epoch: 3, callId: "c1", tool: "http_request", toolVersion: "3" };
     const argumentsHash = hashArguments(toolCall("c1").function.arguments);
     expect(await verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash })).toBe(true);
+  });
+
+  test("that had gone on to another round get no decision of the one before, though its calls have the same ids", async () => {
+    const context = await person.begin({ message: "Send it", workerId: randomUUID() });
+    await person.park(context, ["c1"]);
+    const conversationId = context.conversation?.id ?? "";
+    const decided = await person.journal.decideApprovals({ conversationId, approved: true, workerId: randomUUID() });
+    if (decided.context === undefined) throw new Error("not resumed");
+    await person.commit(decided.context, {
+      status: RunStatus.RUNNING,
+      messages: [
+        { role: "tool", toolCallId: "c1", content: "sent" },
+        { role: "assistant", toolCalls: [toolCall("c1")] },
+      ],
+    });
+    await later(4);
+    const claimed = (await beat(randomUUID())).find((one) => one.run?.id === context.run?.id);
+    expect(claimed?.decisions).toEqual([]);
   });
 
   test("that end every worker end themselves after five, and set their conversation free", async () => {

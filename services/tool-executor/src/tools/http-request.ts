@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
 import type { Outbound } from "../outbound.ts";
@@ -28,7 +29,21 @@ const headers = z
   .optional()
   .describe("Headers by name");
 
-/** Sends one request that a person approved; answers `{status, headers, body, truncated}`. Redirects are answers, not followed. */
+const changing: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH", "DELETE"]);
+
+/**
+ * The request's headers, with an `Idempotency-Key` where it may change something and has none: the same for every attempt at one call. A hash,
+ * since a call's id may hold what no header does, and nobody outside needs to read a run's.
+ */
+function withKey(method: string, given: Readonly<Record<string, string>>, callKey: string): Record<string, string> {
+  if (!changing.has(method) || Object.keys(given).some((name) => name.toLowerCase() === "idempotency-key")) return given;
+  return { ...given, "idempotency-key": hash("sha256", callKey, "hex") };
+}
+
+/**
+ * Sends one request that a person approved; answers `{status, headers, body, truncated}`. Redirects are answers, not followed. Declared `once`
+ * in spite of its key: what is at the other end may not heed it.
+ */
 export function createHttpRequest(outbound: Outbound) {
   return defineTool({
     name: "http_request",
@@ -42,9 +57,10 @@ export function createHttpRequest(outbound: Outbound) {
     effect: "once",
     requiresApproval: true,
     timeoutMs: 30_000,
-    version: "1",
-    async execute({ method, url, headers, body }, { signal }) {
-      const response = await outbound.send({ method, url, headers, body, signal, maxBytes });
+    version: "2",
+    async execute({ method, url, headers = {}, body }, { signal, callKey }) {
+      const keyed = withKey(method, headers, callKey);
+      const response = await outbound.send({ method, url, headers: keyed, body, signal, maxBytes });
       const shown = shownHeaders.flatMap((name) => {
         const value = response.headers[name];
         return value === undefined ? [] : [[name, value] as const];

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLogger } from "@turnwright/platform/logger";
@@ -170,6 +171,28 @@ test("http_request sends what it was given and answers with status, some headers
   });
   expect(result).not.toHaveProperty("headers.set-cookie");
   expect((result as { body: string }).body).toHaveLength(65_536);
+});
+
+test("http_request carries one idempotency key for each call that may change something, unless it was given one", async () => {
+  const keys: unknown[] = [];
+  const { url, outbound } = await serve((request, response) => {
+    keys.push(request.headers["idempotency-key"]);
+    response.end();
+  });
+  const tool = createHttpRequest(outbound);
+  const send = (method: string, callKey: string, headers?: Record<string, string>) =>
+    tool.execute(
+      { method: method as "GET", url, headers },
+      { signal: new AbortController().signal, logger: undefined as never, callKey },
+    );
+  for (const method of ["POST", "PUT", "PATCH", "DELETE"]) await send(method, "run:call \n\u{1f600}");
+  await send("POST", "run:other");
+  expect(new Set(keys.splice(0))).toEqual(
+    new Set([hash("sha256", "run:call \n\u{1f600}", "hex"), hash("sha256", "run:other", "hex")]),
+  );
+  await send("POST", "run:call", { "IDEMPOTENCY-Key": "mine" });
+  for (const method of ["GET", "HEAD", "OPTIONS"]) await send(method, "run:call");
+  expect(keys).toEqual(["mine", undefined, undefined, undefined]);
 });
 
 test.each([

@@ -1,0 +1,2 @@
+drop index conversation.approvals_expiring;
+alter table conversation.approvals drop column expires_at;

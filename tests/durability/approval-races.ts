@@ -1,0 +1,170 @@
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { restApi } from "../e2e/api.ts";
+import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
+import { type System, startSystem } from "../e2e/system.ts";
+
+/** What came of racing decisions. */
+export interface RaceFigures {
+  readonly runs: number;
+  /** Decisions that were sent, those after the end included. */
+  readonly decisions: number;
+  /** Runs that an approval, or a rejection, won. */
+  readonly approved: number;
+  readonly rejected: number;
+  /** Runs that not exactly one decision won. */
+  readonly withoutOneWinner: number;
+  /** Requests that reached the effect counter. */
+  readonly effects: number;
+  /** Runs with another number of effects than their decision asks for. */
+  readonly wrongEffects: number;
+  /** Runs whose record does not tell of the decision that won, or that have not ended. */
+  readonly wrongRecords: number;
+  /** Decisions that won after the run had been decided. */
+  readonly lateWinners: number;
+  /** Answers that are neither a win nor a 409, by what they were. */
+  readonly oddAnswers: readonly string[];
+}
+
+const account = { email: "racer@example.com", password: "SecurePass123" };
+const atOnce = 8;
+const racedAtOnce = 2;
+
+interface WaitingRun {
+  readonly conversationId: string;
+  readonly approvalId: string;
+  readonly body: string;
+}
+
+interface RacedRun extends WaitingRun {
+  /** Of each decision that won, what it was. */
+  readonly winners: readonly boolean[];
+}
+
+async function inTurns<T, R>(items: readonly T[], width: number, work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const queue = [...items.entries()];
+  const worker = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) results[next[0]] = await work(next[1]);
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+  return results;
+}
+
+function clientOf(system: System, token: string) {
+  return async (method: string, path: string, body?: object) => {
+    const response = await fetch(system.baseUrl + path, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
+    return { status: response.status, body: (await response.json()) as any };
+  };
+}
+type Client = ReturnType<typeof clientOf>;
+
+async function park(call: Client, effects: EffectCounter): Promise<WaitingRun> {
+  const body = `race ${randomUUID()}`;
+  const { body: answer } = await call("POST", "/v1/conversations", {
+    message: `Send an HTTP request to ${effects.url} saying ${body}`,
+  });
+  if (answer.data?.response !== "pending_approval") throw new Error(`the run did not park: ${JSON.stringify(answer)}`);
+  const conversationId: string = answer.data.conversation_id;
+  const { body: record } = await call("GET", `/v1/conversations/${conversationId}`);
+  return { conversationId, approvalId: record.data.pending_approvals[0].id, body };
+}
+
+/** Decides one run many times at once: three of four approve it, every second one by the approval, the others by the conversation. */
+async function race(call: Client, run: WaitingRun, decisions: number, odd: string[]): Promise<RacedRun> {
+  const answers = await Promise.all(
+    Array.from({ length: decisions }, async (_, index) => {
+      const approved = index % 4 !== 3;
+      const path = index % 2 === 0 ? `approvals/${run.approvalId}/decision` : `conversations/${run.conversationId}/approve`;
+      const { status, body } = await call("POST", `/v1/${path}`, { approved, reason: `decision ${index}` });
+      if (status !== 200 && status !== 409) odd.push(`${status} ${body.error?.message ?? ""}`);
+      return { won: status === 200, approved };
+    }),
+  );
+  return { ...run, winners: answers.filter(({ won }) => won).map(({ approved }) => approved) };
+}
+
+/** Whether the record of a run has ended and tells of its decision. */
+async function tellsOf(call: Client, { conversationId, winners }: RacedRun): Promise<boolean> {
+  const { body } = await call("GET", `/v1/conversations/${conversationId}`);
+  const { messages, conversation, pending_approvals: pending } = body.data;
+  const roles = messages.map(({ role }: { role: string }) => role).join(" ");
+  const isRejected = /rejected this call/.test(messages[2]?.content ?? "");
+  const hasEnded = roles === "user assistant tool assistant" && conversation.status === "active" && pending.length === 0;
+  return hasEnded && isRejected === !winners[0];
+}
+
+/**
+ * Parks runs, races decisions on half of them, kills every process with -9, starts all anew, races decisions on the other half, kills and
+ * starts once more, and then sends two more decisions to each run. The effects are counted outside of the system. In processes of its own,
+ * with a PostgreSQL of its own, which is killed as well.
+ */
+export async function raceApprovals(options: {
+  shape: "all-in-one" | "mesh";
+  runs: number;
+  /** Decisions on each run. */
+  decisions: number;
+}): Promise<RaceFigures> {
+  const { shape, runs, decisions } = options;
+  const dataDir = mkdtempSync(join(tmpdir(), "turnwright-races-"));
+  const effects = await startEffectCounter();
+  const env = {
+    TURNWRIGHT_DATA_DIR: dataDir,
+    TOOLS_ALLOWED_HOSTS: effects.host,
+    RATE_LIMIT_ENABLED: "false",
+    LOG_LEVEL: "warn",
+  };
+  let system = await startSystem({ shape, env });
+  const restart = async (): Promise<Client> => {
+    await system.killAll();
+    system = await startSystem({ shape, env });
+    return login();
+  };
+  const login = async () => clientOf(system, (await restApi(system.baseUrl).login(account.email, account.password)).accessToken);
+  const odd: string[] = [];
+  try {
+    await restApi(system.baseUrl).register(account.email, account.password);
+    let call = await login();
+    const parkOne = () => park(call, effects);
+    const waiting = await inTurns(Array.from({ length: runs }), atOnce, parkOne);
+    const half = Math.floor(runs / 2);
+    const raceAll = (some: readonly WaitingRun[]) => inTurns(some, racedAtOnce, (run) => race(call, run, decisions, odd));
+    const raced = await raceAll(waiting.slice(0, half));
+    call = await restart();
+    raced.push(...(await raceAll(waiting.slice(half))));
+    call = await restart();
+    const late = await inTurns(raced, atOnce, (run) => race(call, run, 2, odd));
+    const records = await inTurns(raced, atOnce, (run) => tellsOf(call, run));
+    const effectsOf = ({ body }: RacedRun) => effects.bodies.filter((one) => one === body).length;
+    return {
+      runs,
+      decisions: runs * (decisions + 2),
+      approved: raced.filter(({ winners: [first] }) => first === true).length,
+      rejected: raced.filter(({ winners: [first] }) => first === false).length,
+      withoutOneWinner: raced.filter(({ winners }) => winners.length !== 1).length,
+      effects: effects.bodies.length,
+      wrongEffects: raced.filter((run) => effectsOf(run) !== (run.winners[0] ? 1 : 0)).length,
+      wrongRecords: records.filter((tells) => !tells).length,
+      lateWinners: late.reduce((count, { winners }) => count + winners.length, 0),
+      oddAnswers: odd,
+    };
+  } finally {
+    await system.stop();
+    await effects.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** Whether every run had one winner and as many effects as that says. */
+export function isFair(figures: RaceFigures): boolean {
+  const { runs, approved, rejected, withoutOneWinner, effects, wrongEffects, wrongRecords, lateWinners, oddAnswers } = figures;
+  const faults = withoutOneWinner + wrongEffects + wrongRecords + lateWinners + oddAnswers.length;
+  return faults === 0 && approved + rejected === runs && effects === approved;
+}
