@@ -77,6 +77,8 @@ test("a call that waits for its turn is not started; its neighbour, which runs, 
     { callId: "first", outcome: CallOutcome.ABORTED },
   ]);
   expect((await round).results.map(({ status }) => status)).toEqual([ExecutionStatus.CANCELLED, ExecutionStatus.CANCELLED]);
+  const again = await executor.execute({ runId, callId: "second", name: "gated", args });
+  expect(again).toMatchObject({ status: ExecutionStatus.CANCELLED, error: expect.stringContaining("before it began") });
   expect(runs).toHaveLength(1);
 });
 
