@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Client } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
@@ -9,11 +10,12 @@ import type { JournalService } from "@turnwright/contract/conversation/v1/journa
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
+import { redisUrl } from "@turnwright/platform/redis-env";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { mount, type RunningService } from "@turnwright/platform/service";
 import { listenForCancels } from "./cancel-run.ts";
 import type { AgentConfig } from "./config.ts";
-import { createLocalDispatcher } from "./dispatch.ts";
+import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./dispatch.ts";
 import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
@@ -26,6 +28,15 @@ import { createToolCatalogue } from "./tool-catalogue.ts";
 import { startWorker } from "./worker.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
+
+/** Dispatches over all orchestrators where they share a Redis, else within this process, which need not hold the queue's code in memory. */
+async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<Dispatcher> {
+  const url = redisUrl(config);
+  if (url === undefined) return createLocalDispatcher(deps);
+  const { createBullDispatcher } = await import("./dispatch-bullmq.ts");
+  const system = createHash("sha256").update(config.MESH_SECRET).digest("hex").slice(0, 12);
+  return createBullDispatcher({ ...deps, redisUrl: url, system });
+}
 
 /** Makes the agent orchestrator. It owns no table: what lasts is the journal's. */
 export async function createAgentOrchestrator(deps: {
@@ -51,7 +62,7 @@ export async function createAgentOrchestrator(deps: {
   const workerId = crypto.randomUUID();
   const driving = new Map<string, AbortController>();
   const liveLogs = new LiveLogs(deps.bus);
-  const dispatcher = createLocalDispatcher({
+  const dispatcher = await createDispatcher(config, {
     journal: deps.journal,
     workerId,
     hasRoom: () => driving.size < config.AGENT_MAX_RUNS,

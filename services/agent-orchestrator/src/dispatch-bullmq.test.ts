@@ -1,0 +1,113 @@
+import { create } from "@bufbuild/protobuf";
+import { RunContextSchema } from "@turnwright/contract/conversation/v1/run";
+import { createLogger } from "@turnwright/platform/logger";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { reportUntested } from "@turnwright/testing/redis";
+import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
+import { testEnvironment } from "@turnwright/testing/stores";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ClaimDeps, Dispatcher } from "./dispatch.ts";
+import { createBullDispatcher } from "./dispatch-bullmq.ts";
+
+const available = await startRedisServer();
+await available?.stop();
+if (available === undefined) reportUntested("the dispatch of runs over Redis", testEnvironment.CI === true);
+
+describe.skipIf(available === undefined)("runs that are dispatched over Redis", () => {
+  let server: RedisServer;
+  let open: Dispatcher[];
+  /** Who claimed a run, and when, in milliseconds. */
+  let claims: { runId: string; worker: string; at: number }[];
+
+  beforeEach(async () => {
+    server = (await startRedisServer()) as RedisServer;
+    open = [];
+    claims = [];
+  });
+  afterEach(async () => {
+    for (const dispatcher of open) await dispatcher.close();
+    await server.stop();
+  });
+
+  /** A process whose journal lets each run be claimed once, by whoever comes first. */
+  function startProcess(worker: string, init: { hasRoom?: () => boolean; system?: string } = {}): Dispatcher {
+    const journal = {
+      async claimRun({ runId }: { runId: string }) {
+        if (claims.some((claim) => claim.runId === runId)) return {};
+        claims.push({ runId, worker, at: Date.now() });
+        return { context: create(RunContextSchema) };
+      },
+    } as unknown as ClaimDeps["journal"];
+    const dispatcher = createBullDispatcher({
+      journal,
+      workerId: uuidv7(),
+      hasRoom: init.hasRoom ?? (() => true),
+      drive: () => {},
+      logger: createLogger({ service: "test", level: "silent" }),
+      redisUrl: server.url,
+      system: init.system ?? "test",
+    });
+    open.push(dispatcher);
+    return dispatcher;
+  }
+
+  const claimed = (count: number, timeout = 10_000) => expect.poll(() => claims.length, { timeout }).toBe(count);
+
+  test("are claimed once each, by all processes that there are", async () => {
+    const processes = ["a", "b", "c"].map((name) => startProcess(name));
+    const ids = Array.from({ length: 120 }, () => uuidv7());
+    for (const [index, id] of ids.entries()) processes[index % 3]?.dispatch(id);
+    await claimed(120);
+    expect(new Set(claims.map(({ runId }) => runId)).size).toBe(120);
+    expect(new Set(claims.map(({ worker }) => worker)).size).toBeGreaterThan(1);
+  });
+
+  test("that must wait are claimed after that time, although who dispatched them is gone", async () => {
+    const leaver = startProcess("leaver", { hasRoom: () => false });
+    const began = Date.now();
+    leaver.dispatch(uuidv7(), 700);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await leaver.close();
+    startProcess("stayer");
+    await claimed(1);
+    expect(claims[0]?.worker).toBe("stayer");
+    expect((claims[0]?.at ?? 0) - began).toBeGreaterThanOrEqual(690);
+  });
+
+  test("go to a process that has room", async () => {
+    let isFull = true;
+    const full = startProcess("full", { hasRoom: () => !isFull });
+    full.dispatch(uuidv7());
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(claims).toEqual([]);
+    startProcess("empty");
+    await claimed(1);
+    isFull = false;
+    for (let n = 0; n < 20; n++) full.dispatch(uuidv7());
+    await claimed(21);
+  });
+
+  test("stay with their own system where two share a Redis", async () => {
+    startProcess("theirs", { system: "other" });
+    const ours = startProcess("ours");
+    for (let n = 0; n < 20; n++) ours.dispatch(uuidv7());
+    await claimed(20);
+    expect(new Set(claims.map(({ worker }) => worker))).toEqual(new Set(["ours"]));
+  });
+
+  test("are claimed by this process itself while Redis is away, and over Redis when it is back", async () => {
+    const dispatcher = startProcess("a");
+    dispatcher.dispatch(uuidv7());
+    await claimed(1);
+    await server.stop();
+    dispatcher.dispatch(uuidv7());
+    dispatcher.dispatch(uuidv7(), 200);
+    await claimed(3);
+    server = (await startRedisServer({ port: server.port })) as RedisServer;
+    const other = startProcess("b");
+    other.dispatch(uuidv7());
+    await claimed(4);
+    dispatcher.dispatch(uuidv7());
+    await claimed(5);
+  });
+});
