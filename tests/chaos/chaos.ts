@@ -1,0 +1,101 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { createClient, type SentMessage } from "./client.ts";
+import { type FaultPlan, type FaultReport, makeFaults } from "./faults.ts";
+import { checkInvariants, type Invariant, unsettledRuns } from "./invariants.ts";
+import { startChaosMesh } from "./mesh.ts";
+import { seeded } from "./random.ts";
+import { planMessages } from "./scenario.ts";
+
+/** What a run of the driver came to. */
+export interface ChaosReport {
+  readonly sent: readonly SentMessage[];
+  readonly invariants: readonly Invariant[];
+  readonly statuses: Readonly<Record<string, number>>;
+  /** Why runs failed, and how many. */
+  readonly failures: Readonly<Record<string, number>>;
+  readonly faults: FaultReport;
+  readonly losses: { before: number; after: number; passed: number };
+  /** From the last fault to the end of the last run, in milliseconds. */
+  readonly settledMs: number;
+  readonly seconds: number;
+  /** Where the logs are, when a promise was broken. */
+  readonly logs: string;
+}
+
+/** How long after the last fault all runs must have ended, in milliseconds. */
+export const settleMs = 60_000;
+
+async function account(gateway: string, name: string): Promise<string> {
+  const body = { email: `${name}@example.com`, password: "correct-horse-battery", name };
+  const post = async (path: string) => {
+    const response = await fetch(gateway + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return (await response.json()) as { data?: { access_token: string } };
+  };
+  await post("/v1/auth/register");
+  const { data } = await post("/v1/auth/login");
+  if (data === undefined) throw new Error(`${name} could not log in`);
+  return data.access_token;
+}
+
+/**
+ * Sends messages to a mesh while it is being broken, waits until all runs have ended, and looks at what became of each. The seed determines the
+ * messages and the faults; what meets what is the machine's.
+ */
+export async function runChaos(options: {
+  root: string;
+  seed: number;
+  messages: number;
+  clients: number;
+  plan: FaultPlan;
+  say?: (line: string) => void;
+}): Promise<ChaosReport> {
+  const { seed, plan, say = () => {} } = options;
+  const random = seeded(seed);
+  const began = Date.now();
+  const mesh = await startChaosMesh({ root: options.root, random: random.fork() });
+  let isKept = true;
+  try {
+    const [gateway = ""] = mesh.gateways;
+    const tokens = await Promise.all(Array.from({ length: options.clients }, (_, index) => account(gateway, `client-${index}`)));
+    const perClient = Math.ceil(options.messages / options.clients);
+    const plans = tokens.map((_, index) => planMessages(random.fork(), { first: index * perClient, count: perClient }));
+    const sent: SentMessage[] = [];
+    let isOver = false;
+    const faults = makeFaults(mesh, plan, {
+      random: random.fork(),
+      token: tokens[0] ?? "",
+      isOver: () => isOver,
+      say,
+    });
+    await Promise.all(
+      tokens.map(async (token, index) => {
+        const client = createClient({ gateways: mesh.gateways, token, random: random.fork() });
+        for (const message of plans[index] ?? []) sent.push(await client.send(message));
+      }),
+    );
+    isOver = true;
+    const report = await faults;
+    const url = mesh.databaseUrl();
+    while ((await unsettledRuns(url)) > 0 && Date.now() - report.lastAt < settleMs) await delay(100);
+    const settledMs = Date.now() - report.lastAt;
+    // What tools still do is over as well.
+    await delay(200);
+    const checked = await checkInvariants(url, sent, mesh.effects);
+    isKept = checked.invariants.every(({ breaches }) => breaches.length === 0);
+    return {
+      sent,
+      ...checked,
+      faults: report,
+      losses: mesh.proxy.losses,
+      settledMs,
+      seconds: Math.round((Date.now() - began) / 1_000),
+      logs: isKept ? "" : mesh.dir,
+    };
+  } finally {
+    await mesh.stop(!isKept);
+  }
+}

@@ -1,0 +1,178 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { streamedEvents } from "../e2e/event-stream.ts";
+import type { Random } from "./random.ts";
+import type { PlannedMessage } from "./scenario.ts";
+import { WatchedText } from "./watched-text.ts";
+
+/** What a client knows of a message that it sent. */
+export interface SentMessage extends PlannedMessage {
+  /** Its place among the accepted messages of its conversation, as far as the client waited for one before the next. */
+  conversationId: string;
+  runId: string;
+  /** The system said that it has it. */
+  isAcknowledged: boolean;
+  /** The text of the answer, as the client put it together; undefined: it saw no end. */
+  seen: string | undefined;
+  /** Streams that broke and were taken up again. */
+  resumed: number;
+  /** How the run ended, as the client was told. */
+  end: string;
+}
+
+/** A user of the system who does not give up. */
+export interface ChaosClient {
+  send(message: PlannedMessage): Promise<SentMessage>;
+}
+
+const patienceMs = 90_000;
+const ends: ReadonlySet<string> = new Set(["finish", "failed", "cancelled", "needs_review"]);
+
+/** Answers after which to ask again: the system is not all there. */
+const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** Makes a client of its own account; `token` is its access token. Each message has an idempotency key, so it may be sent again. */
+export function createClient(options: { gateways: readonly string[]; token: string; random: Random }): ChaosClient {
+  const { gateways, token, random } = options;
+  const conversations = new Map<number, string>();
+
+  /** Asks until there is an answer that is one. */
+  async function ask(verb: string, path: string, init: { body?: object; key?: string; after?: string }): Promise<Response> {
+    const until = Date.now() + patienceMs;
+    for (;;) {
+      const gateway = random.pick(gateways);
+      try {
+        const response = await fetch(gateway + path, {
+          method: verb,
+          signal: AbortSignal.timeout(patienceMs),
+          headers: {
+            authorization: `Bearer ${token}`,
+            ...(init.body === undefined ? {} : { "content-type": "application/json" }),
+            ...(init.key === undefined ? {} : { "idempotency-key": init.key }),
+            ...(init.after ? { "last-event-id": init.after } : {}),
+          },
+          body: init.body === undefined ? undefined : JSON.stringify(init.body),
+        });
+        if (!passing.has(response.status)) return response;
+        await response.body?.cancel();
+        if (Date.now() > until) throw new Error(`${verb} ${path}: still ${response.status} after ${patienceMs} ms`);
+      } catch (error) {
+        if (Date.now() > until) throw error;
+      }
+      await delay(random.between(50, 300));
+    }
+  }
+
+  /** Watches a run to its end, over as many connections as it takes. */
+  async function watch(sent: SentMessage, text: WatchedText): Promise<void> {
+    const until = Date.now() + patienceMs;
+    while (Date.now() < until) {
+      try {
+        const response = await ask("GET", `/v1/runs/${sent.runId}/events`, { after: text.lastEventId });
+        if (!response.ok) throw new Error(`events of ${sent.runId}: ${response.status} ${await response.text()}`);
+        for await (const { data } of streamedEvents(response)) {
+          if (data.error !== undefined && data.type === undefined) break;
+          text.take(data);
+          if (ends.has(data.type)) {
+            sent.end = data.type;
+            sent.seen = data.type === "finish" ? text.text : undefined;
+            return;
+          }
+        }
+      } catch (error) {
+        if (error instanceof Error && error.message.startsWith("events of")) throw error;
+      }
+      sent.resumed += 1;
+      await delay(random.between(20, 200));
+    }
+    sent.end = "never";
+  }
+
+  async function background(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
+    const response = await ask("POST", path, { body, key });
+    const { data, error } = (await response.json()) as {
+      data?: { run: { id: string; conversation_id: string } };
+      error?: unknown;
+    };
+    if (data === undefined) throw new Error(`message ${sent.number}: ${response.status} ${JSON.stringify(error)}`);
+    sent.isAcknowledged = true;
+    sent.runId = data.run.id;
+    sent.conversationId = data.run.conversation_id;
+    await watch(sent, new WatchedText());
+  }
+
+  async function unary(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
+    const response = await ask("POST", path, { body, key });
+    const { data, error } = (await response.json()) as {
+      data?: { conversation_id: string; message: { content: string } | null };
+      error?: { code: string; message: string };
+    };
+    if (data === undefined) {
+      sent.end = `${response.status} ${error?.code}: ${error?.message}`;
+      return;
+    }
+    sent.isAcknowledged = true;
+    sent.conversationId = data.conversation_id;
+    sent.seen = data.message?.content;
+    sent.end = "finish";
+  }
+
+  async function stream(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
+    const text = new WatchedText();
+    const until = Date.now() + patienceMs;
+    while (sent.runId === "" && Date.now() < until) {
+      const response = await ask("POST", path, { body: { ...body, stream: true }, key });
+      if (!response.ok) {
+        sent.end = `${response.status} ${await response.text()}`;
+        return;
+      }
+      try {
+        for await (const { data } of streamedEvents(response)) {
+          if (data.type === undefined) break;
+          if (data.run_id !== undefined) {
+            sent.isAcknowledged = true;
+            sent.runId = data.run_id;
+            sent.conversationId = data.conversation_id;
+          }
+          text.take(data);
+          if (ends.has(data.type)) {
+            sent.end = data.type;
+            sent.seen = data.type === "finish" ? text.text : undefined;
+            return;
+          }
+        }
+      } catch {
+        // Cut in the middle; what was seen holds.
+      }
+      sent.resumed += 1;
+    }
+    await watch(sent, text);
+  }
+
+  const ways = { background, unary, stream };
+  return {
+    async send(message) {
+      const conversationId = conversations.get(message.conversation) ?? "";
+      const sent: SentMessage = {
+        ...message,
+        conversationId,
+        runId: "",
+        isAcknowledged: false,
+        seen: undefined,
+        resumed: 0,
+        end: "",
+      };
+      const isNew = conversationId === "";
+      const path =
+        message.how === "background"
+          ? isNew
+            ? "/v1/runs"
+            : `/v1/conversations/${conversationId}/runs`
+          : isNew
+            ? "/v1/conversations"
+            : `/v1/conversations/${conversationId}/messages`;
+      await ways[message.how](sent, path, { message: message.text }, `chaos-${message.number}`);
+      if (sent.conversationId !== "") conversations.set(message.conversation, sent.conversationId);
+      return sent;
+    },
+  };
+}
