@@ -2,7 +2,7 @@ import type { CallOptions } from "@connectrpc/connect";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { RunFrame } from "./run-events/frame.ts";
-import { start } from "./run-events/position.ts";
+import type { Position } from "./run-events/position.ts";
 import { watchRun } from "./run-events/watch-run.ts";
 import type { TurnDeps } from "./turns.ts";
 
@@ -16,17 +16,17 @@ function reasonNamed(name = ""): ErrorReason {
 }
 
 /**
- * Watches a run from its beginning until it is answered or first waits for a person, and gives its frames on the way. So a message that is sent
+ * Watches a run from its beginning, or from a position, until it is answered or next waits for a person, and gives its frames on the way. So a message that is sent
  * twice under one key gets the same answer twice. Throws why the run failed.
  */
 export async function* followRun(
   deps: TurnDeps,
-  asked: { runId: string; options: CallOptions; signal: AbortSignal },
+  asked: { runId: string; from?: Position; options: CallOptions; signal: AbortSignal },
 ): AsyncGenerator<RunFrame, FollowedOutcome> {
-  const { runId, options, signal } = asked;
+  const { runId, from, options, signal } = asked;
   let last: RunInfo | undefined;
   let isWaiting = false;
-  for await (const { frame, run } of watchRun(deps, { runId, from: start, options: () => options, signal })) {
+  for await (const { frame, run } of watchRun(deps, { runId, from, options: () => options, signal })) {
     last = run;
     // The last of the calls that wait has the position of the entry itself.
     if (frame.type === "pending_approval" && !frame.eventId?.includes(".")) isWaiting = true;

@@ -84,7 +84,7 @@ export function runHandlers(
     },
 
     async *streamRunEvents({ runId, after }, ctx) {
-      const from = parsePosition(after);
+      const from = after === "" ? undefined : parsePosition(after);
       const watch = { runId, from, options: () => forward(ctx), signal: ctx.signal };
       for await (const { frame } of watchRun(deps, watch)) yield frame;
     },

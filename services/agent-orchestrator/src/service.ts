@@ -3,18 +3,18 @@ import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { allows, requireIdentity } from "@turnwright/platform/identity";
 import { builtInAgents } from "./agents/agents.ts";
 import { type CompletionDeps, complete, streamComplete } from "./completions/completion.ts";
 import { EventQueue } from "./event-queue.ts";
-import { followRun } from "./follow-run.ts";
+import { type FollowedOutcome, followRun } from "./follow-run.ts";
 import type { Outcome } from "./graph/driver.ts";
 import { usageMessage } from "./model/chunk.ts";
 import type { ModelList } from "./model/model-list.ts";
 import type { RunFrame } from "./run-events/frame.ts";
-import { formatPosition } from "./run-events/position.ts";
+import { formatPosition, type Position } from "./run-events/position.ts";
 import { type AcceptedTurn, decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
 
 /** What the handlers stand on. */
@@ -28,7 +28,7 @@ type TurnFrame = MessageInitShape<typeof StreamTurnResponseSchema>;
 const pendingApproval = "pending_approval";
 
 /** What a turn's watcher gets of a run's frame. */
-function turnFrame({ since: _since, error: _error, errorReason: _reason, ...frame }: RunFrame): TurnFrame {
+function turnFrame({ error: _error, errorReason: _reason, ...frame }: RunFrame): TurnFrame {
   return frame;
 }
 
@@ -45,33 +45,79 @@ function* lastFrames(turn: StartedTurn, outcome: Outcome): Generator<TurnFrame> 
   yield { type: "finish", delta: pendingApproval, usage, eventId };
 }
 
-/** The answer of a turn that somebody waits for, whoever drives it. */
-async function answerOf(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn) {
-  if (turn.outcome !== undefined) {
-    const outcome = await turn.outcome;
-    const { conversationId } = turn;
-    return outcome.status === "completed"
-      ? { conversationId, message: outcome.message, response: outcome.message.content }
-      : { conversationId, response: pendingApproval };
-  }
-  const { id: runId, conversationId } = turn.run;
-  const frames = followRun(deps, { runId, options: forward(ctx), signal: ctx.signal });
+/** The end of a run that another worker drives, from a position or from its beginning. */
+async function followed(deps: AgentDeps, ctx: HandlerContext, run: { runId: string; from?: Position }) {
+  const frames = followRun(deps, { ...run, options: forward(ctx), signal: ctx.signal });
   let step = await frames.next();
   while (!step.done) step = await frames.next();
-  if (step.value.status === "waiting") return { conversationId, response: pendingApproval };
-  const { message } = step.value.finish;
-  return { conversationId, message, response: message?.content };
+  return step.value;
+}
+
+/** Whether a turn ended here because another worker has it: who waits for its answer gets it from there. */
+function isElsewhere(error: unknown): boolean {
+  return reasonOf(error) === ErrorReason.STALE_EPOCH;
+}
+
+/** The answer's text and message; undefined while the run waits for a person. Whoever drives it. */
+async function answered(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn): Promise<Answer | undefined> {
+  if (turn.outcome === undefined) return answerIn(await followed(deps, ctx, { runId: turn.run.id }));
+  try {
+    const outcome = await turn.outcome;
+    return outcome.status === "completed" ? { message: outcome.message, response: outcome.message.content } : undefined;
+  } catch (error) {
+    if (!isElsewhere(error)) throw error;
+    return answerIn(await followed(deps, ctx, { runId: turn.runId, from: turn.position() }));
+  }
+}
+
+interface Answer {
+  readonly message: RunFrame["message"];
+  readonly response: string;
+}
+
+function answerIn(outcome: FollowedOutcome): Answer | undefined {
+  if (outcome.status === "waiting") return undefined;
+  const { message } = outcome.finish;
+  return { message, response: message?.content ?? "" };
+}
+
+/** The answer of a turn that somebody waits for. */
+async function answerOf(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn) {
+  const { conversationId } = turn.outcome === undefined ? turn.run : turn;
+  return { conversationId, response: pendingApproval, ...(await answered(deps, ctx, turn)) };
+}
+
+/** The frames of a run that another worker drives, from a position or from its beginning. */
+async function* followedFrames(
+  deps: AgentDeps,
+  ctx: HandlerContext,
+  run: { runId: string; from?: Position },
+): AsyncGenerator<TurnFrame> {
+  const frames = followRun(deps, { ...run, options: forward(ctx), signal: ctx.signal });
+  let step = await frames.next();
+  for (; !step.done; step = await frames.next()) yield turnFrame(step.value);
+  yield step.value.status === "completed" ? turnFrame(step.value.finish) : { type: "finish", delta: pendingApproval };
 }
 
 /** The frames of a turn that is driven here. */
-async function* framesOf(turn: StartedTurn, events: EventQueue<RunFrame>): AsyncGenerator<TurnFrame> {
+async function* framesOf(
+  deps: AgentDeps,
+  ctx: HandlerContext,
+  turn: StartedTurn,
+  events: EventQueue<RunFrame>,
+): AsyncGenerator<TurnFrame> {
   turn.outcome.then(
     () => events.end(),
     () => events.end(),
   );
   yield { type: "started", conversationId: turn.conversationId, runId: turn.runId, agent: turn.agent, eventId: "0" };
   for await (const frame of events) yield turnFrame(frame);
-  yield* lastFrames(turn, await turn.outcome);
+  try {
+    yield* lastFrames(turn, await turn.outcome);
+  } catch (error) {
+    if (!isElsewhere(error)) throw error;
+    yield* followedFrames(deps, ctx, { runId: turn.runId, from: turn.position() });
+  }
 }
 
 /** Turns of stored conversations. */
@@ -89,13 +135,10 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const events = new EventQueue<RunFrame>();
       const turn = await startTurn(deps, ctx, request, (frame) => events.push(frame));
       if (turn.outcome !== undefined) {
-        yield* framesOf(turn, events);
+        yield* framesOf(deps, ctx, turn, events);
         return;
       }
-      const frames = followRun(deps, { runId: turn.run.id, options: forward(ctx), signal: ctx.signal });
-      let step = await frames.next();
-      for (; !step.done; step = await frames.next()) yield turnFrame(step.value);
-      yield step.value.status === "completed" ? turnFrame(step.value.finish) : { type: "finish", delta: pendingApproval };
+      yield* followedFrames(deps, ctx, { runId: turn.run.id });
     },
 
     async approveConversation({ conversationId, approved, reason }, ctx) {
@@ -103,13 +146,13 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
         throw fail(ErrorReason.INVALID_REQUEST, "approved: must be true or false", { param: "approved" });
       const { conversation, turn } = await decide(deps, ctx, { conversationId, approved, reason });
       if (turn === undefined) return { conversation, status: pendingApproval };
-      const outcome = await turn.outcome;
+      const answer = await answered(deps, ctx, turn);
       const { conversation: after } = await deps.conversations.getConversation(
         { conversationId },
         forward(ctx, { timeoutMs: 15_000 }),
       );
-      if (outcome.status !== "completed") return { conversation: after, status: pendingApproval };
-      return { conversation: after, status: approved ? "approved" : "rejected", response: outcome.message.content };
+      if (answer === undefined) return { conversation: after, status: pendingApproval };
+      return { conversation: after, status: approved ? "approved" : "rejected", response: answer.response };
     },
 
     async decideApproval({ approvalId, approved, reason, arguments: edited }, ctx) {
@@ -126,9 +169,9 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const calls = [{ approvalId, callId, approved, reason, arguments: json }];
       const { turn } = await decide(deps, ctx, { conversationId, calls });
       if (turn === undefined) return { conversationId, status: pendingApproval };
-      const outcome = await turn.outcome;
-      if (outcome.status !== "completed") return { conversationId, status: pendingApproval };
-      return { conversationId, status: approved ? "approved" : "rejected", response: outcome.message.content };
+      const answer = await answered(deps, ctx, turn);
+      if (answer === undefined) return { conversationId, status: pendingApproval };
+      return { conversationId, status: approved ? "approved" : "rejected", response: answer.response };
     },
 
     async listAgents() {

@@ -2,7 +2,13 @@ import { create as createMessage, type MessageInitShape } from "@bufbuild/protob
 import type { ConnectError } from "@connectrpc/connect";
 import type { StreamTurnResponse } from "@turnwright/contract/agent/v1/agent_service";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
-import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import {
+  LoggedEventSchema,
+  RunContextSchema,
+  RunInfoSchema,
+  RunSchema,
+  RunStatus,
+} from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { ScriptedReply } from "@turnwright/testing/scripted-model";
@@ -432,8 +438,10 @@ describe("a failure", () => {
     mesh.journal.beforeCommit = () => {
       throw fail(ErrorReason.STALE_EPOCH, "A newer epoch owns the run.");
     };
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "cancelled", lastEventId: "1" });
+    mesh.journal.events.push(createMessage(LoggedEventSchema, { seq: 1, type: "cancelled" }));
     mesh.model.reply(callsFor("calculator"));
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.STALE_EPOCH });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.RUN_CANCELLED });
     expect(mesh.executed).toHaveLength(0);
     expect(mesh.log).toEqual(["begin"]);
   });
@@ -646,18 +654,40 @@ describe("a run whose worker is gone", () => {
 });
 
 describe("a run that another worker has claimed", () => {
-  it("is let go of: its tools are stopped, and nothing more is committed", async () => {
+  it("is let go of: its tools are stopped, nothing more is committed, and who waits gets the other one's answer", async () => {
     mesh.model.reply(callsFor("calculator"));
     const begun = Promise.withResolvers<void>();
     mesh.onExecute(() => {
       begun.resolve();
       return new Promise(() => {});
     });
-    const turn = failureOf(create());
+    const watched = turnEvents();
     await begun.promise;
     const commits = mesh.journal.commits.length;
-    mesh.journal.lost.add(mesh.journal.run?.id ?? "");
-    await expect(turn).resolves.toMatchObject({ reason: ErrorReason.STALE_EPOCH });
-    expect(mesh.journal.commits).toHaveLength(commits);
+    const { journal } = mesh;
+    const id = journal.run?.id ?? "";
+    journal.info = createMessage(RunInfoSchema, { id, status: "completed", lastEventId: "3" });
+    const message = createMessage(MessageSchema, { role: "assistant", content: "By another." });
+    journal.events.push(
+      createMessage(LoggedEventSchema, { seq: 2, type: "recovered" }),
+      createMessage(LoggedEventSchema, {
+        seq: 3,
+        type: "completed",
+        payload: '{"finish_reason":"stop"}',
+        messages: [message],
+      }),
+    );
+    journal.lost.add(id);
+    const events = await watched;
+    expect(events.map(({ type, eventId }) => [type, eventId])).toEqual([
+      ["started", "0"],
+      ["tool_call", "0.1"],
+      ["reset", "2"],
+      ["content", "2.11"],
+      ["finish", "3"],
+    ]);
+    expect(events[2]?.since).toBe("1");
+    expect(events.at(-1)?.message?.content).toBe("By another.");
+    expect(journal.commits).toHaveLength(commits);
   });
 });

@@ -19,9 +19,8 @@ export function formatPosition({ seq, units }: Position): string {
 
 const format = /^(\d{1,9})(?:\.(\d{1,9}))?$/;
 
-/** Reads a position that `formatPosition` wrote; empty: the start. Throws INVALID_REQUEST. */
+/** Reads a position that `formatPosition` wrote. Throws INVALID_REQUEST. */
 export function parsePosition(text: string): Position {
-  if (text === "") return start;
   const [, seq, units = "0"] = format.exec(text) ?? [];
   if (seq === undefined) {
     throw fail(ErrorReason.INVALID_REQUEST, "after: not an id of an event of this run", { param: "after" });

@@ -5,7 +5,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { EventQueue } from "../event-queue.ts";
 import { type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { type LivePiece, liveTopic, watchLeaseMs, watchTopic } from "./live-log.ts";
-import { formatPosition, type Position } from "./position.ts";
+import { formatPosition, type Position, start } from "./position.ts";
 import { storedFrames } from "./stored-frames.ts";
 
 /** Silence after which the journal is asked: a driver may be gone, or out of reach. */
@@ -20,12 +20,12 @@ export function isEnded(run: RunInfo): boolean {
 }
 
 /**
- * What happens in a run after a position, until it has ended: first what is stored, then what its driver tells, wherever it is. What is lost on
+ * What happens in a run after a position, or from its beginning, until it has ended: first what is stored, then what its driver tells, wherever it is. What is lost on
  * the way, or not told, is read from the journal, so nothing is missing and nothing comes twice. Throws what the journal throws.
  */
 export async function* watchRun(
   deps: { journal: Client<typeof JournalService>; bus: Bus },
-  watch: { runId: string; from: Position; options: () => Promise<CallOptions> | CallOptions; signal: AbortSignal },
+  watch: { runId: string; from: Position | undefined; options: () => Promise<CallOptions> | CallOptions; signal: AbortSignal },
 ): AsyncGenerator<{ frame: RunFrame; run: RunInfo }> {
   const { runId, signal } = watch;
   const pieces = new EventQueue<LivePiece | undefined>();
@@ -37,7 +37,8 @@ export async function* watchRun(
   // Wakes the reader where nobody else does.
   const poll = setInterval(() => pieces.push(undefined), pollMs);
   const renewal = setInterval(ask, watchLeaseMs / 3);
-  let at = watch.from;
+  let at = watch.from ?? start;
+  let isBeginning = watch.from === undefined;
   try {
     ask();
     while (!signal.aborted) {
@@ -45,11 +46,11 @@ export async function* watchRun(
         { runId, after: at.seq },
         { ...(await watch.options()), signal, timeoutMs: readTimeoutMs },
       );
-      if (at.seq === 0 && at.units === 0 && watch.from === at && run !== undefined) {
+      if (isBeginning && run !== undefined) {
         const { id, conversationId, agent } = run;
         const isQueued = run.lastEventId === "0" && run.status === "queued";
         yield { run, frame: { type: isQueued ? "queued" : "started", runId: id, conversationId, agent, eventId: "0" } };
-        at = { ...at };
+        isBeginning = false;
       }
       for (const event of events) {
         for (const frame of storedFrames(event, run as RunInfo, at)) yield { run: run as RunInfo, frame };
