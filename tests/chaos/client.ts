@@ -28,10 +28,23 @@ const patienceMs = 90_000;
 const ends: ReadonlySet<string> = new Set(["finish", "failed", "cancelled", "needs_review"]);
 
 /** Answers after which to ask again: the system is not all there. */
-const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
+const passing: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504]);
+
+interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
 
 /** Makes a client of its own account; `token` is its access token. Each message has an idempotency key, so it may be sent again. */
-export function createClient(options: { gateways: readonly string[]; token: string; random: Random }): ChaosClient {
+export function createClient(options: {
+  gateways: readonly string[];
+  token: string;
+  random: Random;
+  /** What a person finds out who looks outside: whether a call took effect. */
+  tookEffect: (callKey: string) => boolean;
+  /** Gathers answers of a kind that no fault excuses. */
+  oddAnswers: string[];
+}): ChaosClient {
   const { gateways, token, random } = options;
   const conversations = new Map<number, string>();
 
@@ -52,13 +65,44 @@ export function createClient(options: { gateways: readonly string[]; token: stri
           },
           body: init.body === undefined ? undefined : JSON.stringify(init.body),
         });
-        if (!passing.has(response.status)) return response;
+        if (response.status === 500) {
+          const body = await response.clone().text();
+          // A run that failed says so; this is a failure that nobody foresaw.
+          if (!body.includes("INTERNAL_ERROR")) return response;
+          options.oddAnswers.push(`${verb} ${path}, ${response.headers.get("x-request-id")}: ${body}`);
+        } else if (!passing.has(response.status)) return response;
         await response.body?.cancel();
         if (Date.now() > until) throw new Error(`${verb} ${path}: still ${response.status} after ${patienceMs} ms`);
       } catch (error) {
         if (Date.now() > until) throw error;
       }
       await delay(random.between(50, 300));
+    }
+  }
+
+  /** Settles the calls of which the system does not know whether they took effect, as a person would who looks. */
+  async function review(conversationId: string): Promise<void> {
+    const listed = await ask("GET", `/v1/conversations/${conversationId}/runs?status=needs_review`, {});
+    const { data } = (await listed.json()) as { data?: { runs: { id: string; unsettled_calls: { id: string }[] }[] } };
+    for (const run of data?.runs ?? []) {
+      const calls = run.unsettled_calls.map(({ id }) =>
+        options.tookEffect(`${run.id}:${id}`)
+          ? { call_id: id, outcome: "completed", output: { seen: true } }
+          : { call_id: id, outcome: "not_done" },
+      );
+      await ask("POST", `/v1/runs/${run.id}/review`, { body: { calls } });
+    }
+  }
+
+  /** Sends a message; what holds its conversation is settled first. */
+  async function post(path: string, init: { body: object; key: string }, conversationId: string): Promise<Response> {
+    for (;;) {
+      const response = await ask("POST", path, init);
+      if (response.status !== 409) return response;
+      const copy = response.clone();
+      const { error } = (await response.json()) as { error?: Refusal };
+      if (error?.code !== "PENDING_REVIEW") return copy;
+      await review(conversationId);
     }
   }
 
@@ -88,7 +132,7 @@ export function createClient(options: { gateways: readonly string[]; token: stri
   }
 
   async function background(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
-    const response = await ask("POST", path, { body, key });
+    const response = await post(path, { body, key }, sent.conversationId);
     const { data, error } = (await response.json()) as {
       data?: { run: { id: string; conversation_id: string } };
       error?: unknown;
@@ -101,10 +145,10 @@ export function createClient(options: { gateways: readonly string[]; token: stri
   }
 
   async function unary(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
-    const response = await ask("POST", path, { body, key });
+    const response = await post(path, { body, key }, sent.conversationId);
     const { data, error } = (await response.json()) as {
       data?: { conversation_id: string; message: { content: string } | null };
-      error?: { code: string; message: string };
+      error?: Refusal;
     };
     if (data === undefined) {
       sent.end = `${response.status} ${error?.code}: ${error?.message}`;
@@ -120,7 +164,7 @@ export function createClient(options: { gateways: readonly string[]; token: stri
     const text = new WatchedText();
     const until = Date.now() + patienceMs;
     while (sent.runId === "" && Date.now() < until) {
-      const response = await ask("POST", path, { body: { ...body, stream: true }, key });
+      const response = await post(path, { body: { ...body, stream: true }, key }, sent.conversationId);
       if (!response.ok) {
         sent.end = `${response.status} ${await response.text()}`;
         return;

@@ -80,13 +80,16 @@ export function createPool(options: {
 }): pg.Pool {
   const schema = options.schema === undefined ? "" : ` -c search_path=${options.schema}`;
   const role = options.role === undefined ? "" : ` -c role=${options.role}`;
-  const settings = `-c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c timezone=UTC${schema}${role}`;
+  const { statementTimeoutMs = 30_000 } = options;
+  const settings = `-c statement_timeout=${statementTimeoutMs} -c timezone=UTC${schema}${role}`;
   const pool = new pg.Pool({
     connectionString: withOptions(options.url, settings),
     max: options.max ?? 25,
     application_name: options.applicationName,
     options: settings,
     connectionTimeoutMillis: 5_000,
+    // Where the network has swallowed the answer, the server's own limit does not reach us.
+    query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     types,
@@ -119,7 +122,7 @@ function translating(call: (...args: never[]) => unknown): (...args: never[]) =>
 }
 
 function rethrow(error: unknown): never {
-  throw translate(error);
+  throw databaseError(error);
 }
 
 const lostCodes = new Set([
@@ -141,14 +144,16 @@ const lostCodes = new Set([
   "28P01", // invalid_password
 ]);
 
-const lostMessages = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+const lostMessages =
+  /^(Query read timeout|Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
 
 function isConnectionError(error: Error & { code?: unknown }): boolean {
   if (typeof error.code === "string") return lostCodes.has(error.code) || error.code.startsWith("08");
   return lostMessages.test(error.message);
 }
 
-function translate(error: unknown): unknown {
+/** What the rest of the system calls a failure of a statement: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's own error. */
+export function databaseError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (isConnectionError(error)) {
     return fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause: error });
@@ -182,7 +187,7 @@ export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>
     await client.query("rollback").catch((rollbackError: Error) => {
       broken = rollbackError;
     });
-    throw translate(error);
+    throw databaseError(error);
   } finally {
     client.off("error", onError);
     client.release(broken);

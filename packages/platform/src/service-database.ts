@@ -1,8 +1,8 @@
 import type pg from "pg";
-import { ErrorReason, fail } from "./errors.ts";
+import { ErrorReason, fail, reasonOf } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 import type { MigratedService } from "./migrations.ts";
-import { createPool, type Tx, transaction } from "./postgres.ts";
+import { createPool, databaseError, type Tx, transaction } from "./postgres.ts";
 
 /** Connections on which only one user's rows exist at a time, by the policies of the database. */
 export interface UserPool {
@@ -78,6 +78,11 @@ function createUserPool(pool: pg.Pool): UserPool {
       try {
         await show(db, owner);
         return await work(db);
+      } catch (thrown) {
+        const error = databaseError(thrown);
+        // Its connection may still be at it.
+        if (reasonOf(error) === ErrorReason.DATABASE_UNAVAILABLE) broken ??= thrown as Error;
+        throw error;
       } finally {
         db.off("error", onError);
         db.release(broken);

@@ -1,6 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import type { JournalService, ReadRunLogResponse } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { EventQueue } from "../event-queue.ts";
 import { type RunFrame, restOf, unitsOf } from "./frame.ts";
@@ -17,6 +19,26 @@ const ended: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"])
 /** Whether a run goes on by itself no more. */
 export function isEnded(run: RunInfo): boolean {
   return ended.has(run.status);
+}
+
+/** How long the journal may be away before who watches is told. */
+const patienceMs = 30_000;
+const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
+
+async function readLog(
+  deps: { journal: Client<typeof JournalService> },
+  read: { runId: string; after: number; options: () => Promise<CallOptions> | CallOptions; signal: AbortSignal },
+): Promise<ReadRunLogResponse> {
+  const { runId, after, signal } = read;
+  const until = Date.now() + patienceMs;
+  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+    try {
+      return await deps.journal.readRunLog({ runId, after }, { ...(await read.options()), signal, timeoutMs: readTimeoutMs });
+    } catch (error) {
+      if (signal.aborted || !away.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
+      await delay(pauseMs, undefined, { signal });
+    }
+  }
 }
 
 /**
@@ -42,10 +64,7 @@ export async function* watchRun(
   try {
     ask();
     while (!signal.aborted) {
-      const { run, events } = await deps.journal.readRunLog(
-        { runId, after: at.seq },
-        { ...(await watch.options()), signal, timeoutMs: readTimeoutMs },
-      );
+      const { run, events } = await readLog(deps, { ...watch, after: at.seq });
       if (isBeginning && run !== undefined) {
         const { id, conversationId, agent } = run;
         const isQueued = run.lastEventId === "0" && run.status === "queued";
