@@ -30,9 +30,12 @@ export interface KillMatrix {
 /** How soon after the restart a run has ended, or waits again. */
 const recoveryLimitMs = 15_000;
 
-/** Only here can nobody know whether the effect was made: the one who made it, or the ledger, was gone in between. */
+/** Only here can nobody know whether the effect was made: who made it was gone, or was left alone in the middle of it. */
 function mayNeedReview(part: PartName, step: StepName): boolean {
-  return (part === "tool-executor" || part === "PostgreSQL") && (step === "acting" || step === "decided");
+  return (
+    (part === "tool-executor" && (step === "acting" || step === "decided")) ||
+    (part === "agent-orchestrator" && step === "acting")
+  );
 }
 
 interface LedgerRow {
@@ -138,7 +141,7 @@ async function playCell({ mesh, stage, part, step, open }: Cell): Promise<CellRe
       return wanted.includes(status);
     };
     const rest = ["completed", "failed", "cancelled", "needs_review"];
-    await until(`the run ends (${status})`, isOver(isParked ? ["waiting", ...rest] : rest));
+    await until("the run ends", isOver(isParked ? ["waiting", ...rest] : rest));
     const recoveryMs = Math.round(performance.now() - startedAt);
     const outcome = status;
     if (recoveryMs > recoveryLimitMs) faults.push(`it took ${recoveryMs} ms`);
