@@ -14,6 +14,7 @@ if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a s
 const cells: readonly [PartName, StepName, readonly string[]][] = [
   ["agent-orchestrator", "speaking", ["completed"]],
   ["tool-executor", "acting", ["needs_review"]],
+  ["agent-orchestrator", "acting", ["completed"]],
   ["Redis", "acting", ["completed"]],
   ["agent-orchestrator", "acted", ["completed"]],
   ["gateway", "parked", ["waiting"]],

@@ -30,12 +30,9 @@ export interface KillMatrix {
 /** How soon after the restart a run has ended, or waits again. */
 const recoveryLimitMs = 15_000;
 
-/** Only here can nobody know whether the effect was made: who made it was gone, or was left alone in the middle of it. */
+/** Only here can nobody know whether the effect was made: who made it was gone in the middle of it. */
 function mayNeedReview(part: PartName, step: StepName): boolean {
-  return (
-    (part === "tool-executor" && (step === "acting" || step === "decided")) ||
-    (part === "agent-orchestrator" && step === "acting")
-  );
+  return part === "tool-executor" && (step === "acting" || step === "decided");
 }
 
 interface LedgerRow {
