@@ -17,6 +17,7 @@ const count = (name: string, full: number) => [`--${name}`, String(values.quick 
 /** Node's arguments for each row. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
+  "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
 };
 
 const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);

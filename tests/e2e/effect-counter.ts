@@ -10,14 +10,16 @@ export interface EffectCounter {
   close(): Promise<void>;
 }
 
-/** Starts an effect counter on loopback. */
-export async function startEffectCounter(): Promise<EffectCounter> {
+/** Starts an effect counter on loopback. What it counted it answers when `beforeAnswer` is done. */
+export async function startEffectCounter(beforeAnswer?: (body: string) => Promise<unknown>): Promise<EffectCounter> {
   const bodies: string[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk) => chunks.push(chunk));
-    request.on("end", () => {
-      bodies.push(Buffer.concat(chunks).toString());
+    request.on("end", async () => {
+      const body = Buffer.concat(chunks).toString();
+      bodies.push(body);
+      await beforeAnswer?.(body);
       response.writeHead(200, { "content-type": "text/plain" }).end("received");
     });
   });

@@ -16,7 +16,7 @@ export interface FaultProxy {
   close(): void;
 }
 
-/** Starts a proxy on loopback in front of a server. */
+/** Starts a proxy on loopback in front of a server. Connections go where `target` points when they come: a server may move. */
 export async function faultProxy(target: URL): Promise<FaultProxy> {
   const pairs = new Set<[Socket, Socket]>();
   let isHeld = false;

@@ -12,6 +12,8 @@ import { endWithProcess, setHold } from "@turnwright/platform/child-watchdog";
 export interface RedisServer {
   readonly url: string;
   readonly port: number;
+  /** Process id of the server. */
+  readonly pid: number;
   /** Ends the server; its data are gone. */
   stop(): Promise<void>;
 }
@@ -32,6 +34,7 @@ export async function startRedisServer({ program = "redis-server", port = 0 } = 
   return {
     url: `redis://127.0.0.1:${redis.port}`,
     port: redis.port,
+    pid: child.pid ?? 0,
     async stop() {
       setHold(child, true);
       child.kill("SIGTERM");

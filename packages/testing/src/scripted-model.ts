@@ -66,7 +66,7 @@ export interface ScriptedModel {
   readonly url: string;
   /** What was asked, in order. */
   readonly requests: readonly ScriptedRequest[];
-  /** Adds replies; each answers one request, in order. A request beyond them gets status 500. */
+  /** Adds replies; each answers one request, in order. A request beyond them gets status 500, or what `answer` says. */
   reply(...replies: ScriptedReply[]): void;
   /** Resolves with the request of this index, once it came. */
   request(index: number): Promise<ScriptedRequest>;
@@ -148,8 +148,14 @@ async function send(response: ServerResponse, reply: ScriptedReply, streamed: bo
   else response.destroy();
 }
 
-/** Starts a model endpoint on 127.0.0.1 that answers as a test scripts it; it also lists `models` under `/v1/models`. */
-export async function startScriptedModel(options: { models?: readonly string[] } = {}): Promise<ScriptedModel> {
+/**
+ * Starts a model endpoint on 127.0.0.1 that answers as a test scripts it; it also lists `models` under `/v1/models`. `answer` answers the
+ * requests beyond the script, for tests in which nobody knows how often the model is asked.
+ */
+export async function startScriptedModel(
+  options: { models?: readonly string[]; answer?: (request: ScriptedRequest) => ScriptedReply } = {},
+): Promise<ScriptedModel> {
+  const { answer = () => ({ status: 500, error: "the script has no reply for this request" }) } = options;
   const requests: ScriptedRequest[] = [];
   const replies: ScriptedReply[] = [];
   const waiting: { index: number; resolve: (request: ScriptedRequest) => void }[] = [];
@@ -172,11 +178,7 @@ export async function startScriptedModel(options: { models?: readonly string[] }
       await send(response, { raw: [JSON.stringify({ object: "list", data })] }, false);
       return;
     }
-    await send(
-      response,
-      replies.shift() ?? { status: 500, error: "the script has no reply for this request" },
-      body.stream === true,
-    );
+    await send(response, replies.shift() ?? answer(request), body.stream === true);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

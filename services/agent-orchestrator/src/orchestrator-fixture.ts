@@ -140,7 +140,10 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
           tools: [tool("calculator"), tool("send_mail", { requiresApproval: true, version: "7" }), tool("web_search")],
         }),
         checkCall: () => ({}),
-        cancelCalls: ({ callIds }) => ({ receipts: callIds.map((callId) => ({ callId, outcome: CallOutcome.NOT_STARTED })) }),
+        cancelCalls({ callIds }) {
+          log.push(`cancel ${callIds.join(",")}`);
+          return { receipts: callIds.map((callId) => ({ callId, outcome: CallOutcome.NOT_STARTED })) };
+        },
         settleCalls: ({ calls }) => ({
           results: calls.map(({ callId, outcome }) =>
             outcome.case === "completed"

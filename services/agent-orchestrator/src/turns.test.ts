@@ -499,6 +499,16 @@ describe("a caller that goes away", () => {
 });
 
 describe("a long run", () => {
+  it("stops its tools at its deadline for good: nobody will ask for them again", async () => {
+    const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "100ms" });
+    brief.onExecute(() => new Promise(() => {}));
+    brief.model.reply({ calls: [{ id: "c1", name: "calculator", arguments: "{}" }] });
+    const work = brief.agent.createConversation({ message: "hi" }, asUser);
+    expect(await failureOf(work)).toMatchObject({ reason: ErrorReason.DEADLINE_EXCEEDED });
+    await expect.poll(() => brief.log).toContain("cancel c1");
+    await brief.close();
+  });
+
   it("ends at its deadline: the model is let go, the run fails", async () => {
     const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "50ms" });
     const gate = Promise.withResolvers<void>();

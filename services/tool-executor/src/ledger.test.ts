@@ -135,20 +135,50 @@ test("a cancelled once call that had begun is unknown; a cancelled read call run
     ["read", "cancelled", 2],
   ] as const) {
     const { tool, run, runs } = gatedTool({ effect });
-    const executor = await fixture.start({ tools: [tool] });
+    const executor = await fixture.start({ tools: [tool], leaseMs: 200 });
     const runId = randomUUID();
     const caller = new AbortController();
     const asked = executor.execute({ runId, name: "gated", args: { what: "a" } }, { signal: caller.signal });
     const running = await run(1);
     caller.abort();
     await expect(asked).rejects.toThrow();
-    expect(running.signal.aborted).toBe(true);
+    // Nobody asks for the once call in the time that it has without a caller.
+    expect(running.signal.aborted).toBe(effect === "read");
     await expect.poll(async () => (await fixture.rows(runId))[0]?.status).toBe(status);
     const again = executor.execute({ runId, name: "gated", args: { what: "a" } });
     if (runsAgain === 2) (await run(2)).end("done");
     await again;
     expect(runs).toHaveLength(runsAgain);
   }
+});
+
+test("a once call whose caller is gone goes on, and whoever takes over the run gets its result", async () => {
+  const { tool, run, runs } = gatedTool({ effect: "once" });
+  const executor = await fixture.start({ tools: [tool] });
+  const runId = randomUUID();
+  const dying = new AbortController();
+  const lost = executor.execute({ runId, name: "gated", args: { what: "a" } }, { signal: dying.signal });
+  const running = await run(1);
+  dying.abort();
+  await expect(lost).rejects.toThrow();
+  const heir = executor.execute({ runId, name: "gated", args: { what: "a" } });
+  expect(running.signal.aborted).toBe(false);
+  running.end("done");
+  expect(await heir).toMatchObject({ output: '"done"' });
+  expect(runs).toHaveLength(1);
+});
+
+test("a once call whose caller is gone is stored when it ends before anybody asks", async () => {
+  const { tool, run } = gatedTool({ effect: "once" });
+  const executor = await fixture.start({ tools: [tool] });
+  const runId = randomUUID();
+  const dying = new AbortController();
+  const lost = executor.execute({ runId, name: "gated", args: { what: "a" } }, { signal: dying.signal });
+  const running = await run(1);
+  dying.abort();
+  await expect(lost).rejects.toThrow();
+  running.end("done");
+  await expect.poll(async () => (await fixture.rows(runId))[0]?.status).toBe("success");
 });
 
 test("a call goes on as long as one of its callers stays", async () => {

@@ -2,52 +2,20 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
+import { type CheckedCall, type Flight, isSameCall, keyOf, type RefusedCall } from "./flight.ts";
 import { Leases } from "./leases.ts";
-import type { RegisteredTool } from "./registered-tool.ts";
 import { cancelled, endOf, type Result, refused, resultOf, reused } from "./results.ts";
 import { probeTool, runTool, type ToolRun } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
-import {
-  type CallEnd,
-  type CallEntry,
-  type Claim,
-  claimCalls,
-  finishCalls,
-  type KnownCall,
-  type RunScope,
-  revisitCalls,
-} from "./store/calls.ts";
+import { type CallEnd, type Claim, claimCalls, finishCalls, type KnownCall, type RunScope, revisitCalls } from "./store/calls.ts";
 import { completeProbed, restartProbed } from "./store/probes.ts";
 import { TickBatch } from "./tick-batch.ts";
-
-/** A call that may run: its tool, its arguments as they are passed, and what the ledger writes down. */
-export interface CheckedCall extends CallEntry {
-  readonly registered: RegisteredTool;
-  readonly args: Record<string, unknown>;
-}
-
-/** A call that may not run. */
-export interface RefusedCall {
-  readonly callId: string;
-  readonly toolName: string;
-  readonly argumentsHash: string;
-  /** Why, for the model. */
-  readonly refusal: string;
-}
-
-/** A call on its way in this process. */
-interface Flight {
-  readonly call: CheckedCall;
-  readonly userId: string;
-  readonly controller: AbortController;
-  readonly landing: PromiseWithResolvers<Result>;
-  /** Callers that still want the result; the tool is cancelled when none is left. */
-  watchers: number;
-}
 
 const firstBackoffMs = 25;
 const longestBackoffMs = 400;
 const storeAttempts = 6;
+/** How long a `once` call goes on without a caller, in leases. */
+const farewellLeases = 2;
 
 /**
  * Runs the calls of runs, each once: a call is claimed in the database before it acts, and whoever asks for a call that is claimed
@@ -87,7 +55,7 @@ export class Ledger {
       };
       this.#flights.set(keyOf(scope, call), fresh);
       departing.push(fresh);
-      return watch(fresh, signal);
+      return this.#watch(fresh, signal);
     });
     if (departing.length > 0) void this.#depart(scope, departing);
     return Promise.all(results);
@@ -117,11 +85,31 @@ export class Ledger {
   async #join(flight: Flight, scope: RunScope, call: CheckedCall | RefusedCall, signal: AbortSignal): Promise<Result> {
     const { callId } = call;
     if (!isSameCall(flight, scope, call)) return "refusal" in call ? refused(callId, call.refusal) : reused(callId);
-    if (!flight.controller.signal.aborted) return watch(flight, signal);
+    if (!flight.controller.signal.aborted) return this.#watch(flight, signal);
     // Its callers have gone; what it was cut off at is not what this caller asked for.
     await flight.landing.promise.catch(() => {});
     const [result] = await this.execute(scope, [call], signal);
     return result ?? refused(callId, "The call was lost.");
+  }
+
+  /**
+   * The flight's result; leaves it when the signal fires. Without callers it is cancelled, unless it is a `once` call, which nobody could ever run
+   * again: its caller may have died, and whoever takes over the run asks for the call within that time. Who ends a run on purpose says so by
+   * `stop`.
+   */
+  #watch(flight: Flight, signal: AbortSignal): Promise<Result> {
+    clearTimeout(flight.farewell);
+    flight.watchers += 1;
+    const leave = () => {
+      flight.watchers -= 1;
+      if (flight.watchers > 0) return;
+      const cancel = () => flight.controller.abort(signal.reason);
+      if (flight.call.registered.tool.effect !== "once") cancel();
+      else flight.farewell = setTimeout(cancel, this.#leases.leaseMs * farewellLeases).unref();
+    };
+    if (signal.aborted) leave();
+    else signal.addEventListener("abort", leave, { once: true });
+    return flight.landing.promise.finally(() => signal.removeEventListener("abort", leave));
   }
 
   /** A call that may not run may have run before, under a grant that has ended since: then what it did is the truth. */
@@ -140,6 +128,7 @@ export class Ledger {
   async #depart(scope: RunScope, flights: readonly Flight[]): Promise<void> {
     const land = (flight: Flight, settle: () => void) => {
       this.#flights.delete(keyOf(scope, flight.call));
+      clearTimeout(flight.farewell);
       settle();
     };
     try {
@@ -258,27 +247,6 @@ export class Ledger {
 
 function stopped(): DOMException {
   return new DOMException("The call was cancelled.", "AbortError");
-}
-
-function keyOf(scope: Pick<RunScope, "runId">, { callId }: { callId: string }): string {
-  return `${scope.runId}:${callId}`;
-}
-
-function isSameCall(flight: Flight, scope: RunScope, call: CheckedCall | RefusedCall): boolean {
-  const { toolName, argumentsHash } = flight.call;
-  return flight.userId === scope.userId && toolName === call.toolName && argumentsHash === call.argumentsHash;
-}
-
-/** The flight's result; leaves it, and cancels it if nobody else is left, when the signal fires. */
-function watch(flight: Flight, signal: AbortSignal): Promise<Result> {
-  flight.watchers += 1;
-  const leave = () => {
-    flight.watchers -= 1;
-    if (flight.watchers === 0) flight.controller.abort(signal.reason);
-  };
-  if (signal.aborted) leave();
-  else signal.addEventListener("abort", leave, { once: true });
-  return flight.landing.promise.finally(() => signal.removeEventListener("abort", leave));
 }
 
 /** Whether the time passed; false when the signal fired first. */

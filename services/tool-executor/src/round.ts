@@ -4,7 +4,7 @@ import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/to
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
 import { entryOf } from "./entry.ts";
-import type { CheckedCall, RefusedCall } from "./ledger.ts";
+import type { CheckedCall, RefusedCall } from "./flight.ts";
 import type { ExecutorParts } from "./parts.ts";
 import { endOf, type Result, refused, resultOf } from "./results.ts";
 import { runTool } from "./run-tool.ts";

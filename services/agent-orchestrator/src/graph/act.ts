@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/chunk.ts";
@@ -48,9 +48,32 @@ interface ReadyCall {
   readonly grant: string;
 }
 
+/** Why a run is ended by its driver for good; a cancelled one is stopped by whoever cancels it. */
+const endsRun: ReadonlySet<ErrorReason> = new Set([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.INVALID_TOKEN]);
+
+/** Stops calls that nobody will ask for again: a `once` call goes on for a while without its caller, who may only have died. */
+async function stop(deps: GraphDeps, turn: Turn, callIds: string[]): Promise<void> {
+  try {
+    const options = { ...(await turn.options()), signal: undefined, timeoutMs: 10_000 };
+    await deps.executions.cancelCalls({ runId: turn.runId, callIds }, options);
+  } catch {
+    // The executor stops them by itself after a while.
+  }
+}
+
 /** Has the executor run the calls and observes what it knows. Gives the calls of which nobody knows whether they took effect. */
 async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
-  const { results } = await deps.executions.executeCalls(
+  const options = await turn.options();
+  const abandon = () => {
+    if (endsRun.has(reasonOf(turn.signal.reason)))
+      void stop(
+        deps,
+        turn,
+        ready.map(({ call }) => call.id),
+      );
+  };
+  turn.signal.addEventListener("abort", abandon, { once: true });
+  const answer = deps.executions.executeCalls(
     {
       runId: turn.runId,
       conversationId: turn.conversationId,
@@ -63,8 +86,9 @@ async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[])
         grant: item.grant,
       })),
     },
-    await turn.options(),
+    options,
   );
+  const { results } = await answer.finally(() => turn.signal.removeEventListener("abort", abandon));
   const byId = new Map(results.map((result) => [result.callId, result]));
   const unknown: ModelToolCall[] = [];
   for (const { call } of ready) {

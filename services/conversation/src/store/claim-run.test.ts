@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import type { Queryable } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
+import { readRunLog } from "./runs.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
@@ -207,6 +209,30 @@ describe("a step", () => {
     expect((await person.journal.readRunLog({ runId, after: 1 })).events).toHaveLength(1);
     expect(await reasonFor(fixture.person().journal.readRunLog({ runId, after: 0 }))).toBe(ErrorReason.NOT_FOUND);
   });
+});
+
+test("a log that is read while something is committed tells no more than the run that comes with it", async () => {
+  const person = fixture.person();
+  const context = await person.begin();
+  const runId = context.run?.id ?? "";
+  const intent = { status: RunStatus.RUNNING, events: [{ type: "tool_intent" }] };
+  await person.commit(context, intent);
+  const logIsBehind: Queryable = {
+    // biome-ignore lint/suspicious/noExplicitAny: one of the driver's many signatures
+    query: (async (query: any) => {
+      // Committed after the run was read and before its log is.
+      if (query.name === "run-log")
+        await person.commit(context, { status: RunStatus.NEEDS_REVIEW, events: [{ type: "needs_review" }] });
+      return await fixture.pool.query(query);
+    }) as never,
+  };
+  const asked = { userId: person.userId, runId, after: 0, limit: 100 };
+  const { run, events } = await readRunLog(logIsBehind, asked);
+  expect(run).toMatchObject({ status: "running", lastEventId: "1" });
+  expect(events.map(({ type }) => type)).toEqual(["tool_intent"]);
+  const later = await readRunLog(fixture.pool, { ...asked, after: 1 });
+  expect(later.run.status).toBe("needs_review");
+  expect(later.events.map(({ type }) => type)).toEqual(["needs_review"]);
 });
 
 describe("cancelling", () => {

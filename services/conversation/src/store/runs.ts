@@ -141,11 +141,14 @@ select e.seq, e.type, e.payload::text as payload, case when e.messages > 0 then 
     ) m
   ) end as told
 from run_events e
-where e.run_id = $1 and e.seq > $3
+where e.run_id = $1 and e.seq > $3 and e.seq <= $4
 order by e.seq
-limit $4`;
+limit $5`;
 
-/** The log of one of a user's runs after a position. The run is read first, so no entry that it counts is missing. Throws NOT_FOUND. */
+/**
+ * The log of one of a user's runs after a position. Of the entries that the run counts none is missing, and there are no others: a reader of the
+ * last one knows by the run where it stands. Throws NOT_FOUND.
+ */
 export async function readRunLog(
   db: Queryable,
   asked: { userId: string; runId: string; after: number; limit: number },
@@ -155,7 +158,7 @@ export async function readRunLog(
   const { rows } = await db.query<LogRow>({
     name: "run-log",
     text: logSql,
-    values: [asked.runId, run.conversationId, asked.after, asked.limit],
+    values: [asked.runId, run.conversationId, asked.after, Number(run.lastEventId), asked.limit],
   });
   const events = rows.map(({ seq, type, payload, told }) =>
     create(LoggedEventSchema, {

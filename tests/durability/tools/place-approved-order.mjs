@@ -1,0 +1,14 @@
+/** Takes effect outside at once, and has its answer when the outside gives it. */
+export default {
+  name: "place_approved_order",
+  description: "Place an order outside, which a person approves first.",
+  parameters: { type: "object", properties: { url: { type: "string" }, note: { type: "string" } }, required: ["url", "note"] },
+  effect: "once",
+  requiresApproval: true,
+  timeoutMs: 30_000,
+  version: "1",
+  async execute({ url, note }, { callKey, signal }) {
+    const response = await fetch(url, { method: "POST", body: `${note} ${callKey}`, signal });
+    return { order: callKey, said: await response.text() };
+  },
+};

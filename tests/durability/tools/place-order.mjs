@@ -1,0 +1,13 @@
+/** Takes effect outside at once, and has its answer when the outside gives it. */
+export default {
+  name: "place_order",
+  description: "Place an order outside, which must not happen twice.",
+  parameters: { type: "object", properties: { url: { type: "string" }, note: { type: "string" } }, required: ["url", "note"] },
+  effect: "once",
+  timeoutMs: 30_000,
+  version: "1",
+  async execute({ url, note }, { callKey, signal }) {
+    const response = await fetch(url, { method: "POST", body: `${note} ${callKey}`, signal });
+    return { order: callKey, said: await response.text() };
+  },
+};
