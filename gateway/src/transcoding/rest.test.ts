@@ -51,6 +51,12 @@ const served: Mount = mount(library.service, {
     yield { word: "watching" };
     if (!context.signal.aborted) await once(context.signal, "abort");
   },
+  async *followEvents({ after }: Fields) {
+    for (let number = Number(after); number < 3; number++) yield { number: BigInt(number), what: `event ${number}` };
+  },
+  async *followNames({ after }: Fields) {
+    for (const name of ["", "Zoë", "two\nlines: and a half", String(after)]) yield { name };
+  },
   getRules: () => ({ rules: [{ maxLoans: 3, camelCase: null }], note: { kind: { case: "stringValue", value: "quiet" } } }),
   inventory: () => ({}),
 } as unknown as ServiceImpl<typeof library.service>);
@@ -291,6 +297,29 @@ describe("streams on REST", () => {
     const text = await (await stream("Once bug", { accept: "text/event-stream" })).text();
     expect(text).toContain("INTERNAL_ERROR");
     expect(text).not.toContain("secret");
+  });
+
+  it("writes the id of each event that has one, and resumes after the one that the client names", async () => {
+    const all = await events(await gateway.fetch(`/v1/shelves/${shelf}/events`));
+    expect(all).toEqual([
+      'data: {"what":"event 0"}',
+      'id: 1\ndata: {"number":"1","what":"event 1"}',
+      'id: 2\ndata: {"number":"2","what":"event 2"}',
+      "data: [DONE]",
+    ]);
+    const resumed = await gateway.fetch(`/v1/shelves/${shelf}/events?after=0`, { headers: { "last-event-id": "2" } });
+    expect(await events(resumed)).toEqual(all.slice(2));
+  });
+
+  it("carries ids that are text as they are, and none that would break its line", async () => {
+    const headers = { "last-event-id": Buffer.from("Ünicode").toString("latin1") };
+    expect(await events(await gateway.fetch(`/v1/shelves/${shelf}/names`, { headers }))).toEqual([
+      "data: {}",
+      'id: Zoë\ndata: {"name":"Zoë"}',
+      'data: {"name":"two\\nlines: and a half"}',
+      'id: Ünicode\ndata: {"name":"Ünicode"}',
+      "data: [DONE]",
+    ]);
   });
 
   it("streams over GET, and cancels the call when the client goes", async () => {

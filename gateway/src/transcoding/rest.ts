@@ -8,6 +8,7 @@ import { type Admission, admissionRule, admit, callHeaders, disconnectSignal } f
 import { restError } from "../error-body.ts";
 import { sendEventStream } from "../sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
+import { eventIdWriter, lastEventIdHeader } from "./event-id.ts";
 import { type JsonWriter, JsonWriters } from "./json-writer.ts";
 import { type Binding, type Route, routesOf } from "./routes.ts";
 
@@ -46,7 +47,14 @@ function parseBody(body: unknown): JsonValue | undefined {
 }
 
 function bindable({ request, body }: AdmittedCall): BindableRequest {
-  return { params: request.params as BindableRequest["params"], query: request.query as BindableRequest["query"], body };
+  const lastEventId = request.headers[lastEventIdHeader.toLowerCase()];
+  return {
+    params: request.params as BindableRequest["params"],
+    query: request.query as BindableRequest["query"],
+    body,
+    // Node reads headers as Latin-1; ids of events are UTF-8.
+    lastEventId: typeof lastEventId === "string" ? Buffer.from(lastEventId, "latin1").toString("utf8") : undefined,
+  };
 }
 
 function errorContext(binding: Binding) {
@@ -85,6 +93,7 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
   const transport = deps.transport(method.parent);
   const bind = createBinder(binding);
   const write = writers.sparse(method.output);
+  const idLine = eventIdWriter(binding);
   const context = errorContext(binding);
   return async (call) => {
     const { request, reply, caller, signal } = call;
@@ -94,7 +103,7 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
     };
     const response = await transport.stream(method, signal, undefined, callHeaders(request, caller), messages());
     await sendEventStream(reply, response.message, {
-      write: (message) => `data: ${JSON.stringify(write(message as Message))}\n\n`,
+      write: (message) => `${idLine(message as Message)}data: ${JSON.stringify(write(message as Message))}\n\n`,
       end: "data: [DONE]\n\n",
       error: (error) => `data: ${JSON.stringify({ error: restError(error, context).body.error })}\n\n`,
       heartbeatMs: deps.heartbeatMs,

@@ -44,10 +44,10 @@ export interface MediaType {
   examples?: Record<string, NamedExample>;
 }
 
-/** A path or query parameter. */
+/** A parameter of path, query or header. */
 export interface Parameter {
   name: string;
-  in: "path" | "query";
+  in: "path" | "query" | "header";
   required: boolean;
   description?: string;
   deprecated?: boolean;

@@ -2,6 +2,7 @@ import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { exampleOf } from "./examples.ts";
 import { type Binding, fieldAt } from "./http-rule.ts";
 import type { JsonSchema, Parameter } from "./openapi-types.ts";
+import type { Endpoint } from "./routes.ts";
 import { isRequired } from "./rules.ts";
 import type { Schemas } from "./schema.ts";
 import { wellKnownSchema } from "./well-known.ts";
@@ -28,6 +29,15 @@ function queryFields(message: DescMessage, prefix: string, open: readonly string
     if (field.fieldKind === "list" || open.includes(field.message.typeName)) return [];
     return queryFields(field.message, `${name}.`, [...open, field.message.typeName]);
   });
+}
+
+/** The header parameters of an endpoint, by the surface of either of its forms. */
+export function headersOf({ stream }: Endpoint, schemas: Schemas): Parameter[] {
+  const resumed = stream?.surface.lastEventIdField ?? "";
+  if (stream === undefined || resumed === "") return [];
+  const { schema, example } = parameter("query", resumed, fieldAt(stream.method.input, resumed), schemas);
+  const description = "The id of the last event that the client has: the stream goes on after it.";
+  return [{ name: "Last-Event-ID", in: "header", required: false, description, schema, example }];
 }
 
 /** The path parameters of a route, then its query parameters: what neither path nor body carries. */

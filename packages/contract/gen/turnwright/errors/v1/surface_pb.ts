@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/errors/v1/surface.proto.
  */
 export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSLaAQoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKoAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * How a method with a google.api.http annotation looks on the REST surface where the annotation has no word for it.
@@ -90,6 +90,28 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
    * @generated from field: string response_example = 10;
    */
   responseExample: string;
+
+  /**
+   * The endpoint takes an `Idempotency-Key` header; on gRPC and Connect the metadata of the same name.
+   *
+   * @generated from field: bool idempotency_key = 11;
+   */
+  idempotencyKey: boolean;
+
+  /**
+   * The field of a streamed response, by its proto name, that REST writes as the event's `id:` line; an empty value makes none.
+   * The field stands in `data:` as ever.
+   *
+   * @generated from field: string event_id_field = 12;
+   */
+  eventIdField: string;
+
+  /**
+   * The request field, by its proto name, that REST fills from the `Last-Event-ID` header; the header wins over a query parameter.
+   *
+   * @generated from field: string last_event_id_field = 13;
+   */
+  lastEventIdField: string;
 };
 
 /**
