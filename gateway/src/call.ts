@@ -1,7 +1,10 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
+import { surface } from "@turnwright/contract/errors/v1/surface";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
 import type { Release } from "@turnwright/platform/ports/concurrency-limiter";
@@ -39,12 +42,14 @@ export interface AdmissionRule {
   readonly access: Access;
   /** A public method that only reads is not counted; what checks or makes credentials is. */
   readonly readsOnly: boolean;
+  /** A client may send the same request again under a key. */
+  readonly takesIdempotencyKey: boolean;
 }
 
 /** The rule of a method, from its options. */
 export function admissionRule(method: DescMethod): AdmissionRule {
   const readsOnly = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
-  return { access: accessOf(method), readsOnly };
+  return { access: accessOf(method), readsOnly, takesIdempotencyKey: getOption(method, surface).idempotencyKey };
 }
 
 /** Admits a request by its method's rule: authenticates and counts it. Throws what the client shall see. */
@@ -77,10 +82,31 @@ export async function admit(
 const traceparentShape = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const tracestateShape = /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/;
 
-/** The headers that travel with every RPC of a request: identity, request id and, where it is well formed, trace context. */
-export function callHeaders(request: FastifyRequest, caller: Caller | undefined): Record<string, string> {
+const idempotencyKeyShape = /^[\x21-\x7e]{1,255}$/;
+
+/** The client's key of idempotency. Throws INVALID_REQUEST. */
+function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
+  const key = headers[idempotencyKeyHeader];
+  if (key === undefined) return undefined;
+  if (typeof key === "string" && idempotencyKeyShape.test(key)) return key;
+  throw fail(ErrorReason.INVALID_REQUEST, "Idempotency-Key: must be 1 to 255 visible ASCII characters", {
+    param: "Idempotency-Key",
+  });
+}
+
+/**
+ * The headers that travel with every RPC of a request: identity, request id, where the method takes one the key of idempotency and, where it is well
+ * formed, trace context. Throws INVALID_REQUEST for a key that is none.
+ */
+export function callHeaders(
+  request: FastifyRequest,
+  caller: Caller | undefined,
+  rule?: Pick<AdmissionRule, "takesIdempotencyKey">,
+): Record<string, string> {
   const headers: Record<string, string> = { [requestIdHeader]: request.id, [clientAddressHeader]: request.ip };
   if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
+  const key = rule?.takesIdempotencyKey ? idempotencyKeyOf(request) : undefined;
+  if (key !== undefined) headers[idempotencyKeyHeader] = key;
   const { traceparent, tracestate } = request.headers;
   if (typeof traceparent === "string" && traceparentShape.test(traceparent)) {
     headers.traceparent = traceparent;

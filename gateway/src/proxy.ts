@@ -25,7 +25,7 @@ async function forwardHeaders(
   const caller = await admit(admission, rule, request, sink);
   request.disconnect ??= new AbortController();
   const signal = AbortSignal.any([context.signal, request.disconnect.signal]);
-  return { headers: new Headers(callHeaders(request, caller)), signal };
+  return { headers: new Headers(callHeaders(request, caller, rule)), signal };
 }
 
 /**

@@ -86,21 +86,6 @@ describe("createBinder", () => {
     expect(bound("Read", { query: { text: "Twice" }, body: { text: "Once" } })).toEqual({ text: "Once" });
   });
 
-  it("takes the id of the last event from its header, over the query, and only where the surface says so", () => {
-    expect(bound("FollowEvents", { query: { after: "3" }, lastEventId: "9007199254740993" })).toEqual({
-      after: "9007199254740993",
-    });
-    expect(bound("FollowEvents", { query: { after: "3" }, lastEventId: "" })).toEqual({ after: "3" });
-    expect(bound("FollowNames", { lastEventId: "Zoë" })).toEqual({ after: "Zoë" });
-    expect(bound("WatchShelf", { lastEventId: "7" })).toEqual({});
-  });
-
-  it.each(["first", "1.5", "9223372036854775808"])("names the header when the id of the last event is %s", (lastEventId) => {
-    const { message, param } = refused("FollowEvents", { lastEventId });
-    expect(param).toBe("Last-Event-ID");
-    expect(message).toMatch(/^Last-Event-ID: /);
-  });
-
   it.each<[string, string, Partial<BindableRequest>, string, string]>([
     ["a text for a number of the query", "ListBooks", { query: { page_size: "many" } }, "page_size", '"many"'],
     ["a fraction for a whole number", "ListBooks", { query: { page_size: "1.5" } }, "page_size", '"1.5"'],

@@ -9,7 +9,6 @@ import {
 } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { compileEnumCheck } from "./enum-names.ts";
-import { lastEventIdField, lastEventIdHeader } from "./event-id.ts";
 import type { Binding } from "./routes.ts";
 
 /** The parts of an HTTP request that a message is made from. */
@@ -18,8 +17,6 @@ export interface BindableRequest {
   readonly query: Readonly<Record<string, string | string[] | undefined>>;
   /** The parsed body; undefined when there is none. */
   readonly body: JsonValue | undefined;
-  /** The Last-Event-ID header, where the client sent one. */
-  readonly lastEventId?: string;
 }
 
 /** Makes request messages of one binding. Throws INVALID_REQUEST with the field. */
@@ -40,19 +37,19 @@ function invalid(param: string, message: string) {
 }
 
 /** A value of a path or query as JSON of its field. */
-function textAsJson(field: DescField, scalar: ScalarType | undefined, text: string, param = field.name): JsonValue {
+function textAsJson(field: DescField, scalar: ScalarType | undefined, text: string): JsonValue {
   if (scalar === ScalarType.BOOL) {
     if (text === "true" || text === "1") return true;
     if (text === "false" || text === "0") return false;
-    throw invalid(param, `expected true or false, got ${JSON.stringify(text)}`);
+    throw invalid(field.name, `expected true or false, got ${JSON.stringify(text)}`);
   }
   if (scalar !== undefined && integers.has(scalar)) {
-    if (!/^[+-]?\d+$/.test(text)) throw invalid(param, `expected a whole number, got ${JSON.stringify(text)}`);
+    if (!/^[+-]?\d+$/.test(text)) throw invalid(field.name, `expected a whole number, got ${JSON.stringify(text)}`);
     return Number(text);
   }
   if (scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) {
     const value = Number(text);
-    if (text.trim() === "" || Number.isNaN(value)) throw invalid(param, `expected a number, got ${JSON.stringify(text)}`);
+    if (text.trim() === "" || Number.isNaN(value)) throw invalid(field.name, `expected a number, got ${JSON.stringify(text)}`);
     return value;
   }
   return text;
@@ -89,15 +86,15 @@ function culprit(input: DescMessage, json: JsonObject): string {
 }
 
 /** protobuf-es says `cannot decode field pkg.Message.field from JSON: why`; clients hear `field: why`. */
-function decodeError(error: unknown, input: DescMessage, json: JsonObject, nameOf: (field: string) => string): Error {
+function decodeError(error: unknown, input: DescMessage, json: JsonObject): Error {
   const message = error instanceof Error ? error.message : String(error);
   const match = /^cannot decode (field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
-  const param = nameOf(match?.[1] === "field" ? (match[2]?.split(".").at(-1) ?? "") : culprit(input, json));
+  const param = match?.[1] === "field" ? (match[2]?.split(".").at(-1) ?? "") : culprit(input, json);
   const why = match?.[3] ?? "does not fit";
   return fail(ErrorReason.INVALID_REQUEST, `${param || "body"}: ${why}`, { param, cause: error });
 }
 
-/** Compiles a binding: body, then query, then Last-Event-ID, then path; what comes later wins. */
+/** Compiles a binding: body, then query, then path; what the path says cannot be overridden. */
 export function createBinder(binding: Binding): Binder {
   const input: DescMessage = binding.method.input;
   const byName = new Map(input.fields.map((field) => [field.name, field]));
@@ -108,9 +105,8 @@ export function createBinder(binding: Binding): Binder {
   // With body "*" every field that is not in the path is in the body.
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
   const checkEnums = compileEnumCheck(input);
-  const resumed = lastEventIdField(binding);
 
-  return ({ params, query, body, lastEventId }) => {
+  return ({ params, query, body }) => {
     let json: JsonObject;
     if (binding.body === "*") {
       if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
@@ -123,11 +119,6 @@ export function createBinder(binding: Binding): Binder {
       const value = query[field.name] ?? query[field.jsonName];
       if (value !== undefined) json[field.name] = queryValue(field, value);
     }
-    const resumes = resumed !== undefined && lastEventId !== undefined && lastEventId !== "";
-    if (resumes) {
-      delete json[resumed.jsonName];
-      json[resumed.name] = textAsJson(resumed, resumed.scalar, lastEventId, lastEventIdHeader);
-    }
     for (const name of binding.path.fields) {
       const field = byName.get(name);
       if (field === undefined) continue;
@@ -138,7 +129,7 @@ export function createBinder(binding: Binding): Binder {
     try {
       return fromJson(input, json, decoding);
     } catch (error) {
-      throw decodeError(error, input, json, (name) => (resumes && name === resumed.name ? lastEventIdHeader : name));
+      throw decodeError(error, input, json);
     }
   };
 }

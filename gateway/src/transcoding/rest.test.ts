@@ -47,15 +47,10 @@ const served: Mount = mount(library.service, {
       yield { word, place };
     }
   },
-  async *watchShelf(_request: Fields, context: HandlerContext) {
+  async *watchShelf({ after }: Fields, context: HandlerContext) {
     yield { word: "watching" };
+    if (after !== "") yield { mark: `after ${after}` };
     if (!context.signal.aborted) await once(context.signal, "abort");
-  },
-  async *followEvents({ after }: Fields) {
-    for (let number = Number(after); number < 3; number++) yield { number: BigInt(number), what: `event ${number}` };
-  },
-  async *followNames({ after }: Fields) {
-    for (const name of ["", "Zoë", "two\nlines: and a half", String(after)]) yield { name };
   },
   getRules: () => ({ rules: [{ maxLoans: 3, camelCase: null }], note: { kind: { case: "stringValue", value: "quiet" } } }),
   inventory: () => ({}),
@@ -159,7 +154,7 @@ describe("a service that the gateway has never seen, on REST", () => {
       await post("/v1/readings", ""),
       await fetch(`${gateway.url}/v1/readings`, { method: "POST" }),
     ]) {
-      expect(await response.json()).toEqual({ success: true, data: { word: "", place: 0, book: null } });
+      expect(await response.json()).toEqual({ success: true, data: { word: "", place: 0, book: null, mark: "" } });
     }
   });
 
@@ -299,29 +294,6 @@ describe("streams on REST", () => {
     expect(text).not.toContain("secret");
   });
 
-  it("writes the id of each event that has one, and resumes after the one that the client names", async () => {
-    const all = await events(await gateway.fetch(`/v1/shelves/${shelf}/events`));
-    expect(all).toEqual([
-      'data: {"what":"event 0"}',
-      'id: 1\ndata: {"number":"1","what":"event 1"}',
-      'id: 2\ndata: {"number":"2","what":"event 2"}',
-      "data: [DONE]",
-    ]);
-    const resumed = await gateway.fetch(`/v1/shelves/${shelf}/events?after=0`, { headers: { "last-event-id": "2" } });
-    expect(await events(resumed)).toEqual(all.slice(2));
-  });
-
-  it("carries ids that are text as they are, and none that would break its line", async () => {
-    const headers = { "last-event-id": Buffer.from("Ünicode").toString("latin1") };
-    expect(await events(await gateway.fetch(`/v1/shelves/${shelf}/names`, { headers }))).toEqual([
-      "data: {}",
-      'id: Zoë\ndata: {"name":"Zoë"}',
-      'data: {"name":"two\\nlines: and a half"}',
-      'id: Ünicode\ndata: {"name":"Ünicode"}',
-      "data: [DONE]",
-    ]);
-  });
-
   it("streams over GET, and cancels the call when the client goes", async () => {
     const client = new AbortController();
     const response = await gateway.fetch(`/v1/shelves/${shelf}/watch`, { signal: client.signal });
@@ -332,5 +304,46 @@ describe("streams on REST", () => {
     const aborted = once(signal as AbortSignal, "abort");
     client.abort();
     await aborted;
+  });
+
+  it("goes on after the event that the client names, and gives each event its id where it has one", async () => {
+    const client = new AbortController();
+    const read = async (query: string) => {
+      const response = await gateway.fetch(`/v1/shelves/${shelf}/watch${query}`, {
+        signal: client.signal,
+        headers: { "last-event-id": "7" },
+      });
+      let text = "";
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      while (!text.includes('"mark"')) text += (await reader?.read())?.value;
+      return text;
+    };
+    expect(await read("")).toBe('data: {"word":"watching"}\n\nid: after 7\ndata: {"mark":"after 7"}\n\n');
+    expect(await read("?after=9")).toContain("id: after 9");
+    client.abort();
+  });
+});
+
+describe("an idempotency key", () => {
+  const put = (key: string) =>
+    gateway.fetch(`/v1/shelves/${shelf}/books/1`, {
+      method: "PUT",
+      headers: { "content-type": "application/json", "idempotency-key": key },
+      body: JSON.stringify({ title: "Emma" }),
+    });
+
+  it("travels with the call where the method takes one", async () => {
+    expect((await put("once-and-for-all")).status).toBe(202);
+    expect(gateway.calls.at(-1)?.header.get("idempotency-key")).toBe("once-and-for-all");
+    await gateway.fetch("/v1/rules", { headers: { "idempotency-key": "ignored" } });
+    expect(gateway.calls.at(-1)?.header.has("idempotency-key")).toBe(false);
+  });
+
+  it("that is none is refused by its name", async () => {
+    for (const key of ["with space", "x".repeat(256), "\u00fc"]) {
+      const response = await put(key);
+      expect(response.status).toBe(400);
+      expect(((await response.json()) as { error: unknown }).error).toMatchObject({ param: "Idempotency-Key" });
+    }
   });
 });

@@ -8,7 +8,6 @@ import { type Admission, admissionRule, admit, callHeaders, disconnectSignal } f
 import { restError } from "../error-body.ts";
 import { sendEventStream } from "../sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
-import { eventIdWriter, lastEventIdHeader } from "./event-id.ts";
 import { type JsonWriter, JsonWriters } from "./json-writer.ts";
 import { type Binding, type Route, routesOf } from "./routes.ts";
 
@@ -47,14 +46,7 @@ function parseBody(body: unknown): JsonValue | undefined {
 }
 
 function bindable({ request, body }: AdmittedCall): BindableRequest {
-  const lastEventId = request.headers[lastEventIdHeader.toLowerCase()];
-  return {
-    params: request.params as BindableRequest["params"],
-    query: request.query as BindableRequest["query"],
-    body,
-    // Node reads headers as Latin-1; ids of events are UTF-8.
-    lastEventId: typeof lastEventId === "string" ? Buffer.from(lastEventId, "latin1").toString("utf8") : undefined,
-  };
+  return { params: request.params as BindableRequest["params"], query: request.query as BindableRequest["query"], body };
 }
 
 function errorContext(binding: Binding) {
@@ -78,14 +70,33 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters): Ser
   const bind = createBinder(binding);
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
+  const rule = admissionRule(method);
   return async (call) => {
     const { request, reply, caller, signal } = call;
     const input = bind(bindable(call));
-    const { message } = await transport.unary(method, signal, deps.callTimeoutMs, callHeaders(request, caller), input);
+    const headers = callHeaders(request, caller, rule);
+    const { message } = await transport.unary(method, signal, deps.callTimeoutMs, headers, input);
     const data = JSON.stringify(write(message));
     reply.code(status).header("content-type", "application/json; charset=utf-8");
     return reply.send(binding.surface.bare ? data : `{"success":true,"data":${data}}`);
   };
+}
+
+/** The `id:` line of an event, from the field that the annotation names. */
+function eventIds({ method, surface: { eventIdField } }: Binding): (message: Message) => string {
+  if (eventIdField === "") return () => "";
+  const field = method.output.fields.find((candidate) => candidate.name === eventIdField);
+  if (field === undefined) throw new Error(`${method.output.typeName} has no field ${eventIdField}, which its annotation names.`);
+  return (message) => {
+    const id = (message as unknown as Record<string, unknown>)[field.localName];
+    return id === "" || id === undefined ? "" : `id: ${id}\n`;
+  };
+}
+
+/** The request with the place from which a client that comes back goes on, unless its query string says another. */
+function afterLastEvent(given: BindableRequest, field: string, request: FastifyRequest): BindableRequest {
+  const id = request.headers["last-event-id"];
+  return typeof id !== "string" || id === "" ? given : { ...given, query: { [field]: id, ...given.query } };
 }
 
 function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {
@@ -93,17 +104,19 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
   const transport = deps.transport(method.parent);
   const bind = createBinder(binding);
   const write = writers.sparse(method.output);
-  const idLine = eventIdWriter(binding);
   const context = errorContext(binding);
+  const rule = admissionRule(method);
+  const idOf = eventIds(binding);
+  const lastEventIdField = binding.surface.lastEventIdField;
   return async (call) => {
     const { request, reply, caller, signal } = call;
-    const input = bind(bindable(call));
+    const input = bind(lastEventIdField === "" ? bindable(call) : afterLastEvent(bindable(call), lastEventIdField, request));
     const messages = async function* () {
       yield input;
     };
-    const response = await transport.stream(method, signal, undefined, callHeaders(request, caller), messages());
+    const response = await transport.stream(method, signal, undefined, callHeaders(request, caller, rule), messages());
     await sendEventStream(reply, response.message, {
-      write: (message) => `${idLine(message as Message)}data: ${JSON.stringify(write(message as Message))}\n\n`,
+      write: (message) => `${idOf(message as Message)}data: ${JSON.stringify(write(message as Message))}\n\n`,
       end: "data: [DONE]\n\n",
       error: (error) => `data: ${JSON.stringify({ error: restError(error, context).body.error })}\n\n`,
       heartbeatMs: deps.heartbeatMs,

@@ -19,8 +19,6 @@ describe("routesOf", () => {
       ["PUT /v1/shelves/{shelf_id}/books/{place}", "PutBook", ""],
       ["POST /v1/readings", "Read", "StreamRead"],
       ["GET /v1/shelves/{shelf_id}/watch", "", "WatchShelf"],
-      ["GET /v1/shelves/{shelf_id}/events", "", "FollowEvents"],
-      ["GET /v1/shelves/{shelf_id}/names", "", "FollowNames"],
       ["GET /v1/rules", "GetRules", ""],
     ]);
   });

@@ -84,6 +84,16 @@ export const errorResponses = {
     examplesOf([{ reason: ErrorReason.RATE_LIMITED, message: "rate limit exceeded" }]),
     rateLimitHeaders,
   ),
+  IdempotencyKeyReused: response(
+    "The idempotency key stands for another request already.",
+    examplesOf([
+      {
+        reason: ErrorReason.IDEMPOTENCY_KEY_REUSED,
+        message: "Idempotency-Key: stands for another request already.",
+        param: "Idempotency-Key",
+      },
+    ]),
+  ),
   InternalError: response(
     "An unexpected failure; the log has its cause under the request id.",
     examplesOf([{ reason: ErrorReason.INTERNAL, message: "internal error" }]),

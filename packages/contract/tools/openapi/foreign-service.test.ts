@@ -40,12 +40,6 @@ service ShelfService {
     option (google.api.http) = {get: "/v1/shelves/{id}/watch"};
     option (turnwright.auth.v1.access) = ACCESS_PUBLIC;
   }
-  // Follow a shelf.
-  rpc FollowShelf(FollowShelfRequest) returns (stream WatchShelfResponse) {
-    option (google.api.http) = {get: "/v1/shelves/{id}/follow"};
-    option (turnwright.auth.v1.access) = ACCESS_PUBLIC;
-    option (turnwright.errors.v1.surface) = {event_id_field: "type" last_event_id_field: "after"};
-  }
   // For services.
   rpc Internal(WatchShelfRequest) returns (PutShelfResponse) {
     option (google.api.http) = {get: "/v1/internal"};
@@ -103,10 +97,6 @@ message PutShelfResponse {
 message WatchShelfRequest {
   string id = 1;
 }
-message FollowShelfRequest {
-  string id = 1;
-  int64 after = 2;
-}
 message WatchShelfResponse {
   string type = 1;
 }
@@ -121,7 +111,6 @@ describe("the OpenAPI document of a service that the generator has never seen", 
       "/ready",
       "/v1/shelves",
       "/v1/shelves/{id}",
-      "/v1/shelves/{id}/follow",
       "/v1/shelves/{id}/watch",
       "/v1/{library}/shelves",
     ]);
@@ -196,17 +185,6 @@ describe("the OpenAPI document of a service that the generator has never seen", 
     expect(watch?.responses["200"]?.content).toEqual({
       "text/event-stream": { schema: { $ref: "#/components/schemas/WatchShelfResponse" }, example: { type: "type" } },
     });
-  });
-
-  test("documents the header from which a stream goes on, and the line that it comes from", () => {
-    const follow = document.paths["/v1/shelves/{id}/follow"]?.get;
-    expect(follow?.parameters?.map(({ name, in: place, schema }) => [name, place, schema])).toEqual([
-      ["id", "path", { type: "string" }],
-      ["after", "query", { type: ["integer", "string"] }],
-      ["Last-Event-ID", "header", { type: ["integer", "string"] }],
-    ]);
-    expect(follow?.responses["200"]?.description).toContain("`id: …`");
-    expect(document.paths["/v1/shelves/{id}/watch"]?.get?.responses["200"]?.description).not.toContain("id:");
   });
 
   test("writes each kind of field and its rules in JSON Schema", () => {

@@ -44,7 +44,7 @@ export interface MediaType {
   examples?: Record<string, NamedExample>;
 }
 
-/** A parameter of path, query or header. */
+/** A path or query parameter. */
 export interface Parameter {
   name: string;
   in: "path" | "query" | "header";

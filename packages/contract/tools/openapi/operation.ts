@@ -6,7 +6,7 @@ import { endpointErrorResponse, errorResponse } from "./error-responses.ts";
 import { exampleOf } from "./examples.ts";
 import { fieldAt } from "./http-rule.ts";
 import type { JsonSchema, MediaType, Operation, Response } from "./openapi-types.ts";
-import { headersOf, parametersOf } from "./parameters.ts";
+import { headerParametersOf, parametersOf } from "./parameters.ts";
 import { explicitExample, requestBodyOf } from "./request-body.ts";
 import type { Endpoint, Route } from "./routes.ts";
 import type { Schemas } from "./schema.ts";
@@ -21,8 +21,6 @@ export interface OperationContext {
 const streamFrames =
   "As a stream: server-sent events, each a line `data: {json}` and an empty line, the last one `data: [DONE]`. " +
   'A stream that fails after its first byte ends with `data: {"error":…}` and no `[DONE]`.';
-
-const eventIds = "Each event that can be resumed from begins with a line `id: …`; send it back as `Last-Event-ID`.";
 
 function dataSchema(route: Route, { schemas, resolve }: OperationContext): JsonSchema {
   const { binding, method, surface } = route;
@@ -58,9 +56,8 @@ function successResponses({ unary, stream }: Endpoint, context: OperationContext
   }
   if (stream !== undefined) {
     const known = responses[successStatus(stream)];
-    const frames = stream.surface.eventIdField === "" ? streamFrames : `${streamFrames} ${eventIds}`;
     responses[successStatus(stream)] = {
-      description: known === undefined ? frames : `${known.description}\n\n${frames}`,
+      description: known === undefined ? streamFrames : `${known.description}\n\n${streamFrames}`,
       content: { ...known?.content, "text/event-stream": streamMedia(stream, context) },
     };
   }
@@ -74,6 +71,7 @@ function errorResponsesOf(route: Route): Record<string, Response> {
     ...(access === Access.PUBLIC ? {} : { "401": errorResponse("Unauthorized") }),
     ...(access === Access.ADMIN ? { "403": errorResponse("Forbidden") } : {}),
     ...(binding.pathFields.length === 0 ? {} : { "404": errorResponse("NotFound") }),
+    ...(surface.idempotencyKey ? { "422": errorResponse("IdempotencyKeyReused") } : {}),
     "429": errorResponse("RateLimited"),
     "500": errorResponse("InternalError"),
     ...(surface.errorCode === "" ? {} : { default: endpointErrorResponse(surface.errorCode) }),
@@ -85,10 +83,7 @@ export function operationOf(endpoint: Endpoint, operationId: string, context: Op
   const first = endpoint.unary ?? endpoint.stream;
   if (first === undefined) throw new Error(`${endpoint.binding.path} has no method`);
   const comments = [endpoint.unary, endpoint.stream].flatMap((route) => (route && descriptionOf(route.method)) ?? []);
-  const parameters = [
-    ...parametersOf(first.method.input, first.binding, context.schemas),
-    ...headersOf(endpoint, context.schemas),
-  ];
+  const parameters = [...parametersOf(first.method.input, first.binding, context.schemas), ...headerParametersOf(first.surface)];
   const requestBody = requestBodyOf(endpoint, context.schemas, context.resolve);
   return {
     operationId,

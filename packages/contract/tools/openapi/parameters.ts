@@ -1,8 +1,8 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
+import type { Surface } from "../../gen/turnwright/errors/v1/surface_pb.ts";
 import { exampleOf } from "./examples.ts";
 import { type Binding, fieldAt } from "./http-rule.ts";
 import type { JsonSchema, Parameter } from "./openapi-types.ts";
-import type { Endpoint } from "./routes.ts";
 import { isRequired } from "./rules.ts";
 import type { Schemas } from "./schema.ts";
 import { wellKnownSchema } from "./well-known.ts";
@@ -31,13 +31,30 @@ function queryFields(message: DescMessage, prefix: string, open: readonly string
   });
 }
 
-/** The header parameters of an endpoint, by the surface of either of its forms. */
-export function headersOf({ stream }: Endpoint, schemas: Schemas): Parameter[] {
-  const resumed = stream?.surface.lastEventIdField ?? "";
-  if (stream === undefined || resumed === "") return [];
-  const { schema, example } = parameter("query", resumed, fieldAt(stream.method.input, resumed), schemas);
-  const description = "The id of the last event that the client has: the stream goes on after it.";
-  return [{ name: "Last-Event-ID", in: "header", required: false, description, schema, example }];
+/** The request headers that an endpoint's annotation speaks of. */
+export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface): Parameter[] {
+  const header = (name: string, description: string, example: string): Parameter => ({
+    name,
+    in: "header",
+    required: false,
+    description,
+    schema: { type: "string" },
+    example,
+  });
+  return [
+    ...(idempotencyKey
+      ? [
+          header(
+            "Idempotency-Key",
+            "1 to 255 visible ASCII characters. The same request under the same key is done once and answered alike.",
+            "order-1337",
+          ),
+        ]
+      : []),
+    ...(lastEventIdField === ""
+      ? []
+      : [header("Last-Event-ID", `The id of the last event that was received; the same as \`${lastEventIdField}\`.`, "0.18")]),
+  ];
 }
 
 /** The path parameters of a route, then its query parameters: what neither path nor body carries. */

@@ -92,22 +92,21 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
   responseExample: string;
 
   /**
-   * The endpoint takes an `Idempotency-Key` header; on gRPC and Connect the metadata of the same name.
+   * The endpoint takes an `Idempotency-Key` header; on the other protocols the metadata of the same name.
    *
    * @generated from field: bool idempotency_key = 11;
    */
   idempotencyKey: boolean;
 
   /**
-   * The field of a streamed response, by its proto name, that REST writes as the event's `id:` line; an empty value makes none.
-   * The field stands in `data:` as ever.
+   * The field of a streamed response that is the event's `id:`; without a value the event has none.
    *
    * @generated from field: string event_id_field = 12;
    */
   eventIdField: string;
 
   /**
-   * The request field, by its proto name, that REST fills from the `Last-Event-ID` header; the header wins over a query parameter.
+   * The field of the request that the header `Last-Event-ID` fills.
    *
    * @generated from field: string last_event_id_field = 13;
    */
