@@ -4,7 +4,7 @@ import { type ContextValues, createContextKey, createContextValues } from "@conn
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyRequest } from "fastify";
-import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders } from "./call.ts";
+import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders, passReplayed } from "./call.ts";
 
 const requestKey = createContextKey<FastifyRequest | undefined>(undefined, { description: "HTTP request" });
 
@@ -13,19 +13,22 @@ export function requestValues(request: FastifyRequest): ContextValues {
   return createContextValues().set(requestKey, request);
 }
 
+const sinkOf = ({ responseHeader }: HandlerContext) => ({
+  header: (name: string, value: string) => responseHeader.set(name, value),
+});
+
 /** Admits a proxied call and gives the headers under which it goes on, and the signal that ends it. */
 async function forwardHeaders(
   admission: Admission,
   rule: AdmissionRule,
   context: HandlerContext,
-): Promise<{ headers: Headers; signal: AbortSignal }> {
+): Promise<{ headers: Record<string, string>; signal: AbortSignal }> {
   const request = context.values.get(requestKey);
   if (request === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
-  const sink = { header: (name: string, value: string) => context.responseHeader.set(name, value) };
-  const caller = await admit(admission, rule, request, sink);
+  const caller = await admit(admission, rule, request, sinkOf(context));
   request.disconnect ??= new AbortController();
   const signal = AbortSignal.any([context.signal, request.disconnect.signal]);
-  return { headers: new Headers(callHeaders(request, caller, rule)), signal };
+  return { headers: callHeaders(request, caller, rule), signal };
 }
 
 /**
@@ -49,7 +52,9 @@ export function proxyRoutes(deps: {
           router.rpc(unary, async (input: Message, context: HandlerContext) => {
             const { headers, signal } = await forwardHeaders(deps.admission, rule, context);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
-            return (await transport.unary(unary, signal, timeoutMs, headers, input)).message;
+            const answer = await transport.unary(unary, signal, timeoutMs, headers, input);
+            passReplayed(headers, answer, sinkOf(context));
+            return answer.message;
           });
         } else if (method.methodKind === "server_streaming") {
           const streaming = method as DescMethodStreaming;
