@@ -1,10 +1,9 @@
 import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { type CallOptions, ConnectError, type UnaryResponse } from "@connectrpc/connect";
+import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { surface } from "@turnwright/contract/errors/v1/surface";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
 import { accessOf } from "@turnwright/platform/interceptors";
@@ -114,13 +113,6 @@ export function callHeaders(
     if (typeof tracestate === "string" && tracestateShape.test(tracestate)) headers.tracestate = tracestate;
   }
   return headers;
-}
-
-/** Says so when an answer was given before; only who sent a key of idempotency, among the call's headers, may have had it. */
-export function passReplayed(headers: Readonly<Record<string, string>>, answer: UnaryResponse, sink: HeaderSink): void {
-  if (headers[idempotencyKeyHeader] === undefined) return;
-  const replayed = answer.header.get(idempotentReplayedHeader);
-  if (replayed !== null) sink.header(idempotentReplayedHeader, replayed);
 }
 
 /** Options of the RPC that a request becomes: the client's going away cancels it. */

@@ -4,7 +4,8 @@ import { type ContextValues, createContextKey, createContextValues } from "@conn
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyRequest } from "fastify";
-import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders, passReplayed } from "./call.ts";
+import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders } from "./call.ts";
+import { passReplayed } from "./replayed.ts";
 
 const requestKey = createContextKey<FastifyRequest | undefined>(undefined, { description: "HTTP request" });
 
@@ -13,22 +14,19 @@ export function requestValues(request: FastifyRequest): ContextValues {
   return createContextValues().set(requestKey, request);
 }
 
-const sinkOf = ({ responseHeader }: HandlerContext) => ({
-  header: (name: string, value: string) => responseHeader.set(name, value),
-});
-
 /** Admits a proxied call and gives the headers under which it goes on, and the signal that ends it. */
 async function forwardHeaders(
   admission: Admission,
   rule: AdmissionRule,
   context: HandlerContext,
-): Promise<{ headers: Record<string, string>; signal: AbortSignal }> {
+): Promise<{ headers: Headers; signal: AbortSignal }> {
   const request = context.values.get(requestKey);
   if (request === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
-  const caller = await admit(admission, rule, request, sinkOf(context));
+  const sink = { header: (name: string, value: string) => context.responseHeader.set(name, value) };
+  const caller = await admit(admission, rule, request, sink);
   request.disconnect ??= new AbortController();
   const signal = AbortSignal.any([context.signal, request.disconnect.signal]);
-  return { headers: callHeaders(request, caller, rule), signal };
+  return { headers: new Headers(callHeaders(request, caller, rule)), signal };
 }
 
 /**
@@ -53,7 +51,7 @@ export function proxyRoutes(deps: {
             const { headers, signal } = await forwardHeaders(deps.admission, rule, context);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
             const answer = await transport.unary(unary, signal, timeoutMs, headers, input);
-            passReplayed(headers, answer, sinkOf(context));
+            passReplayed(headers, answer, { header: (name, value) => context.responseHeader.set(name, value) });
             return answer.message;
           });
         } else if (method.methodKind === "server_streaming") {
