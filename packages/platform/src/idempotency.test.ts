@@ -215,6 +215,10 @@ describe("a key of idempotency", () => {
     await age(24);
     expect((await ask({ name: "other" })).replayed).toBe(false);
     expect((await ask({ name: "other" })).replayed).toBe(true);
+    await age(24);
+    expect((await ask({ name: "third" }, { prepare: async () => "slow" })).replayed).toBe(false);
+    await age(24);
+    expect((await ask({ name: "other" })).replayed).toBe(false);
     expect(await count("idempotency_keys")).toBe(2);
     await pruneIdempotencyKeys(pool);
     expect(await count("idempotency_keys")).toBe(1);
