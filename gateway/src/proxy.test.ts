@@ -36,6 +36,11 @@ const served = mount(library.service, {
       yield message("ReadResponse", { word, place });
     }
   },
+  putBook(_request: unknown, context: HandlerContext) {
+    const key = context.requestHeader.get("idempotency-key");
+    if (key === "again") context.responseHeader.set("idempotent-replayed", "true");
+    return { book: message("Book", { title: key ?? "no key" }) };
+  },
   getRules: () => ({}),
   inventory: () => ({}),
 } as unknown as ServiceImpl<typeof library.service>);
@@ -56,7 +61,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
   ["grpc-js", (baseUrl) => createGrpcJsTransport({ addresses: [new URL(baseUrl).host] })],
 ])("%s", (_name, open) => {
   let transport: Transport & { close?: () => void };
-  let client: Record<"listBooks" | "getRules" | "inventory", Call> & Record<"watchShelf" | "streamRead", Stream>;
+  let client: Record<"listBooks" | "putBook" | "getRules" | "inventory", Call> & Record<"watchShelf" | "streamRead", Stream>;
   beforeAll(() => {
     transport = open(gateway.url);
     client = createClient(library.service, transport) as unknown as typeof client;
@@ -80,6 +85,27 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(header?.get(internalTokenHeader)).toBe(`internal-of-${alice.userId}`);
     expect(header?.get("x-request-id")).toBe("call-1");
     expect(header?.has("authorization")).toBe(false);
+  });
+
+  it("carries a key of idempotency where the method takes one, and says when its answer was given before", async () => {
+    const put = async (key: string) => {
+      let replayed: string | null = null;
+      const onHeader = (header: Headers) => {
+        replayed = header.get("idempotent-replayed");
+      };
+      const { book } = await client.putBook(
+        { shelfId: shelf, book: {} },
+        { headers: { ...headers, "idempotency-key": key }, onHeader },
+      );
+      return { title: (book as Fields).title, replayed };
+    };
+    expect(await put("first")).toEqual({ title: "first", replayed: null });
+    expect(await put("again")).toEqual({ title: "again", replayed: "true" });
+    const refused = await refusal(put("k".repeat(256)));
+    expect(detailOf(refused)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param: "Idempotency-Key" });
+    await client.listBooks({ shelfId: shelf }, { headers: { ...headers, "idempotency-key": "k".repeat(256) } });
+    const { header } = gateway.calls.at(-1) ?? {};
+    expect(header?.has("idempotency-key")).toBe(false);
   });
 
   it("carries a stream", async () => {

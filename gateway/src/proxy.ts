@@ -5,6 +5,7 @@ import { Access } from "@turnwright/contract/auth/v1/access";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyRequest } from "fastify";
 import { type Admission, type AdmissionRule, admissionRule, admit, callHeaders } from "./call.ts";
+import { passReplayed } from "./replayed.ts";
 
 const requestKey = createContextKey<FastifyRequest | undefined>(undefined, { description: "HTTP request" });
 
@@ -49,7 +50,9 @@ export function proxyRoutes(deps: {
           router.rpc(unary, async (input: Message, context: HandlerContext) => {
             const { headers, signal } = await forwardHeaders(deps.admission, rule, context);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
-            return (await transport.unary(unary, signal, timeoutMs, headers, input)).message;
+            const answer = await transport.unary(unary, signal, timeoutMs, headers, input);
+            passReplayed(headers, answer, { header: (name, value) => context.responseHeader.set(name, value) });
+            return answer.message;
           });
         } else if (method.methodKind === "server_streaming") {
           const streaming = method as DescMethodStreaming;

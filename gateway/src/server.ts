@@ -139,6 +139,7 @@ export async function createServer(deps: {
       "x-ratelimit-remaining-requests",
       "x-ratelimit-reset-requests",
       "retry-after",
+      "idempotent-replayed",
       "grpc-status",
       "grpc-message",
       "grpc-status-details-bin",

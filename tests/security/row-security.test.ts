@@ -34,6 +34,10 @@ async function fill(): Promise<void> {
      values ($1, $2, $1, 'api_key', $3, 1, 1)`,
     [token, alice, randomBytes(32)],
   );
+  await owner.query(
+    "insert into auth.idempotency_keys (key_hash, user_id, method, request_hash) values ('k', $1, 'm', 'r'), ('public', null, 'm', 'r')",
+    [alice],
+  );
   await owner.query("insert into auth.usage values ($1, $2, '2026-01-01', 'm', 1, 1, 1, 1)", [alice, token]);
   await owner.query("insert into conversation.conversations (id, user_id) values ($1, $2)", [conversation, alice]);
   await owner.query("insert into conversation.user_totals values ($1, 1)", [alice]);

@@ -1,5 +1,6 @@
 import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
 import { ConfigError } from "@turnwright/platform/env";
+import { createIdempotency } from "@turnwright/platform/idempotency";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { RunningService } from "@turnwright/platform/service";
@@ -67,6 +68,7 @@ export async function createAuth(deps: {
       keys,
       passwords,
       refreshChild: createRefreshChild(config.MESH_SECRET),
+      idempotency: createIdempotency({ secret: config.MESH_SECRET }),
       accessTokens,
     }),
     async ready() {

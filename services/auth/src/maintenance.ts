@@ -1,3 +1,4 @@
+import { pruneIdempotencyKeys } from "@turnwright/platform/idempotency";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import type { SigningKeys } from "./signing-keys.ts";
@@ -32,6 +33,10 @@ export function startMaintenance(deps: { pool: pg.Pool; keys: SigningKeys; logge
     ),
     setInterval(
       guarded("login attempts", () => pruneAttempts(pool)),
+      pruneMs,
+    ),
+    setInterval(
+      guarded("idempotency keys", () => pruneIdempotencyKeys(pool)),
       pruneMs,
     ),
   ];

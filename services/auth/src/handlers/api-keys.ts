@@ -19,30 +19,33 @@ function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
 }
 
 /** API keys of the caller. */
-export function apiKeyHandlers({ pool, users, bus }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
+export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
   return {
     async createApiKey(request, ctx) {
       const identity = requireIdentity(ctx);
       const policy = keyPolicy(identity, request);
-      const key = newApiKey();
-      const id = uuidv7();
-      const { name } = request;
-      const apiKey = await transaction(pool, async (tx) => {
-        const created = await insertApiKey(tx, {
-          ...policy,
-          id,
-          userId: identity.userId,
-          familyId: id,
-          tokenHash: hashToken(key),
-          name,
-          prefix: keyPrefix(key),
-        });
-        const { allowedTools, allowedModels } = policy;
-        const details = { name, allowed_tools: allowedTools, allowed_models: allowedModels };
-        await appendAudit(tx, ctx, { action: "api_key.created", outcome: "success", subject: id, details });
-        return created;
+      const { response } = await idempotency.once(ctx, request, {
+        transaction: (work) => transaction(pool, work),
+        async act(tx) {
+          const key = newApiKey();
+          const id = uuidv7();
+          const { name } = request;
+          const apiKey = await insertApiKey(tx, {
+            ...policy,
+            id,
+            userId: identity.userId,
+            familyId: id,
+            tokenHash: hashToken(key),
+            name,
+            prefix: keyPrefix(key),
+          });
+          const { allowedTools, allowedModels } = policy;
+          const details = { name, allowed_tools: allowedTools, allowed_models: allowedModels };
+          await appendAudit(tx, ctx, { action: "api_key.created", outcome: "success", subject: id, details });
+          return { apiKey, key };
+        },
       });
-      return { apiKey, key };
+      return response;
     },
 
     async listApiKeys(_request, ctx) {
@@ -50,17 +53,23 @@ export function apiKeyHandlers({ pool, users, bus }: AuthDeps): ServiceImpl<type
       return { apiKeys: await users.as(scope.userId, (db) => listApiKeys(db, scope)) };
     },
 
-    async rotateApiKey({ apiKeyId }, ctx) {
+    async rotateApiKey(request, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      const key = newApiKey();
-      const apiKey = await users.transaction(scope.userId, async (tx) => {
-        const rotated = await replaceApiKeySecret(tx, scope, { id: apiKeyId, tokenHash: hashToken(key), prefix: keyPrefix(key) });
-        if (rotated === undefined) throw noSuchKey();
-        await appendAudit(tx, ctx, { action: "api_key.rotated", outcome: "success", subject: apiKeyId });
-        return rotated;
+      const { apiKeyId } = request;
+      const { response, replayed } = await idempotency.once(ctx, request, {
+        transaction: (work) => users.transaction(scope.userId, work),
+        async act(tx) {
+          const key = newApiKey();
+          const secret = { id: apiKeyId, tokenHash: hashToken(key), prefix: keyPrefix(key) };
+          const apiKey = await replaceApiKeySecret(tx, scope, secret);
+          if (apiKey === undefined) throw noSuchKey();
+          await appendAudit(tx, ctx, { action: "api_key.rotated", outcome: "success", subject: apiKeyId });
+          return { apiKey, key };
+        },
       });
-      await announce(bus, [apiKeyId]);
-      return { apiKey, key };
+      // Said again, it would end what the new key has begun since.
+      if (!replayed) await announce(bus, [apiKeyId]);
+      return response;
     },
 
     async revokeApiKey({ apiKeyId }, ctx) {

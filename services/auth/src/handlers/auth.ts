@@ -23,7 +23,7 @@ import { type AuthDeps, announce, requireSession } from "./deps.ts";
 
 /** Registration, login, sessions. */
 export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
-  const { config, pool, users, passwords, bus } = deps;
+  const { config, pool, users, passwords, bus, idempotency } = deps;
   const accessKey = (): AccessTokenKey => (config.JWT_SECRET === undefined ? deps.keys.current() : { secret: config.JWT_SECRET });
   const issue = async (session: { userId: string; sessionId: string; role: string }) => ({
     accessToken: await signAccessToken(accessKey(), { ...session, expiresAt: Date.now() + config.JWT_ACCESS_TTL }),
@@ -33,15 +33,19 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
   const refreshEnd = () => new Date(Date.now() + config.JWT_REFRESH_TTL);
 
   return {
-    async register({ email, password, name }, ctx) {
-      const passwordHash = await passwords.hash(password);
-      const id = uuidv7();
-      const user = await transaction(pool, async (tx) => {
-        const created = await insertUser(tx, { id, email: email.toLowerCase(), passwordHash, name });
-        await appendAudit(tx, ctx, { action: "user.registered", outcome: "success", subject: id, actorId: id });
-        return created;
+    async register(request, ctx) {
+      const { response } = await idempotency.once(ctx, request, {
+        transaction: (work) => transaction(pool, work),
+        prepare: () => passwords.hash(request.password),
+        async act(tx, passwordHash) {
+          const id = uuidv7();
+          const { email, name } = request;
+          const user = await insertUser(tx, { id, email: email.toLowerCase(), passwordHash, name });
+          await appendAudit(tx, ctx, { action: "user.registered", outcome: "success", subject: id, actorId: id });
+          return { user };
+        },
       });
-      return { user };
+      return response;
     },
 
     async login({ email, password }, ctx) {

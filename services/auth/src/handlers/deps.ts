@@ -2,6 +2,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { AccessTokenVerifier } from "@turnwright/platform/access-token";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Idempotency } from "@turnwright/platform/idempotency";
 import { requireIdentity } from "@turnwright/platform/identity";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { publishRevocation } from "@turnwright/platform/revocations";
@@ -23,6 +24,7 @@ export interface AuthDeps {
   readonly passwords: Passwords;
   readonly keys: SigningKeys;
   readonly refreshChild: RefreshChild;
+  readonly idempotency: Idempotency;
   readonly accessTokens: AccessTokenVerifier;
 }
 

@@ -1,0 +1,1 @@
+drop table auth.idempotency_keys;

@@ -1,0 +1,27 @@
+import { getOption } from "@bufbuild/protobuf";
+import { surface } from "@turnwright/contract/errors/v1/surface";
+import { describe, expect, it } from "vitest";
+import { services } from "../security/contract-services.ts";
+import { creations } from "./creations.ts";
+import { type DuplicateFigures, duplicateCreations, isOnce } from "./duplicates.ts";
+
+describe("requests that are sent again under their Idempotency-Key", () => {
+  it("have one effect and one answer, over every surface and after kill -9 of every process", async () => {
+    const all = await duplicateCreations({ shape: "all-in-one", duplicates: 9 });
+    expect(all.filter((figures) => !isOnce(figures))).toEqual([]);
+    expect(all.map(({ name }) => name)).toContain("api key over grpc");
+    const [figures] = all as [DuplicateFigures];
+    for (const wrong of [{ effects: 2 }, { distinct: 2 }, { otherRequest: "201" }, { failures: ["400"] }]) {
+      expect(isOnce({ ...figures, ...wrong })).toBe(false);
+    }
+  }, 120_000);
+
+  it("are tried for every method that takes a key", () => {
+    // Turns have theirs in the journal, which tests/e2e tries.
+    const others = services.filter(({ typeName }) => !typeName.startsWith("turnwright.agent."));
+    const takers = others.flatMap(({ methods }) => methods.filter((method) => getOption(method, surface).idempotencyKey));
+    const tried = new Set<unknown>(Object.values(creations).map(({ method }) => method));
+    expect(takers.length).toBeGreaterThan(0);
+    expect(takers.filter((method) => !tried.has(method)).map(({ name }) => name)).toEqual([]);
+  });
+});
