@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError } from "@turnwright/platform/env";
 import { afterEach, expect, test } from "vitest";
-import { createOutbound } from "./outbound.ts";
 import { createRegistry, type Registry } from "./registry.ts";
+import { createToolOutbound } from "./tool-outbound.ts";
 
-const outbound = createOutbound({ allowedHosts: [] });
+const outbound = createToolOutbound({ allowedHosts: [] });
 const folders: string[] = [];
 afterEach(async () => {
   for (const folder of folders.splice(0)) await rm(folder, { recursive: true });

@@ -1,6 +1,6 @@
+import type { Outbound } from "@turnwright/platform/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
-import type { Outbound } from "../outbound.ts";
 import { decodeText, isText } from "../text-body.ts";
 
 const maxBytes = 65_536;
