@@ -1,32 +1,48 @@
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
+import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { createOutbound } from "@turnwright/platform/outbound";
 import { mount, type RunningService } from "@turnwright/platform/service";
 import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { ConversationConfig } from "./config.ts";
 import { conversationHandlers, journalHandlers } from "./service.ts";
 import { pinIndexPlans } from "./store/plans.ts";
+import { webhookHandlers } from "./webhooks/handlers.ts";
+import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 
 export { conversationConfig } from "./config.ts";
 
 /** Makes the conversation service on its database, which stays the caller's to end. The schema is migrated before. */
 export function createConversation(deps: {
-  config: Pick<ConversationConfig, "MESH_SECRET">;
+  config: Pick<ConversationConfig, "MESH_SECRET" | "WEBHOOK_ALLOWED_HOSTS">;
   /** No connection of it may be open yet. */
   database: ServiceDatabase;
   logger: Logger;
+  /** How webhooks are delivered, where not as usual. */
+  webhookPace?: Partial<WebhookPace>;
 }): RunningService {
   const { database, config, logger } = deps;
   const { pool, users } = database;
   pinIndexPlans(database);
+  const outbound = createOutbound({
+    allowedHosts: config.WEBHOOK_ALLOWED_HOSTS,
+    httpsOnly: true,
+    reasons: { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE },
+  });
+  const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
-      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET })),
+      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
+      mount(WebhookService, webhookHandlers({ users, outbound, worker })),
     ],
     async ready() {
       await pool.query("select 1");
     },
-    async close() {},
+    async close() {
+      await worker.close();
+    },
   };
 }

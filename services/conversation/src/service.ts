@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { Role } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity";
@@ -18,6 +19,7 @@ import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
 import { abandonRun, beat } from "./store/workers.ts";
+import type { WebhookWorker } from "./webhooks/worker.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
@@ -60,12 +62,15 @@ export function journalHandlers({
   users,
   logger,
   meshSecret,
+  webhooks,
 }: {
   pool: pg.Pool;
   users: UserPool;
   logger: Logger;
   /** Signs the grants of approved calls. */
   meshSecret: string;
+  /** Hears of every run that ends or parks. */
+  webhooks: Pick<WebhookWorker, "wake">;
 }): ServiceImpl<typeof JournalService> {
   return {
     async beginRun(request, ctx) {
@@ -81,7 +86,9 @@ export function journalHandlers({
     async commitRun(request, ctx) {
       const { userId } = requireIdentity(ctx);
       checkCommit(request);
-      return { messages: await commitRun(pool, userId, request) };
+      const messages = await commitRun(pool, userId, request);
+      if (request.status !== RunStatus.RUNNING) webhooks.wake();
+      return { messages };
     },
     async decideApprovals({ conversationId, approved, reason, calls, contextLimit, workerId }, ctx) {
       const { userId, role } = requireIdentity(ctx);
