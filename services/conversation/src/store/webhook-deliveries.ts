@@ -28,9 +28,9 @@ const perUser = 4;
 /**
  * `waiting` steps from webhook to webhook by the index of what is pending, so that its cost is the number of webhooks with something
  * pending, not of what is pending. The lease is on the webhook: one delivery of it at a time, and whoever waits for its row and finds it
- * leased meanwhile leaves it (the conditions stand beside the lock for that).
+ * leased meanwhile leaves it (the conditions stand beside the lock for that). Exported for the test of its cost.
  */
-const claimSql = `
+export const claimSql = `
 with recursive waiting as (
   (select webhook_id, next_attempt_at from webhook_deliveries where status = 'pending' order by webhook_id, next_attempt_at limit 1)
   union all
@@ -61,7 +61,7 @@ from leased
 where d.status = 'pending' and d.id = (
   select p.id from webhook_deliveries p
   where p.webhook_id = leased.id and p.status = 'pending' and p.next_attempt_at <= now()
-  order by p.next_attempt_at, p.id limit 1
+  order by p.next_attempt_at limit 1
 )
 returning d.id, d.webhook_id, d.event, d.run_id, d.conversation_id, d.run_error, d.created_at, d.attempts,
   leased.epoch, leased.url, leased.secret, leased.previous_secret`;
