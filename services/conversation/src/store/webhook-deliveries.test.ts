@@ -255,6 +255,24 @@ describe("what became of an attempt", () => {
     expect(await claim()).toMatchObject([{ id: last.id, attempts: 1 }]);
   });
 
+  test("can be stored while its owner sends it again, without one waiting for the other in a circle", async () => {
+    const person = fixture.person();
+    const webhookId = await webhookOf(person);
+    await queue(person, webhookId, 1);
+    const [{ id: deliveryId }] = (await claim()) as [ClaimedDelivery];
+    const faults: unknown[] = [];
+    for (let round = 0; round < 100; round += 1) {
+      await later(60);
+      const [delivery] = await claim();
+      const outcome = round % 2 === 0 ? delivered : { error: "No answer.", retryMs: 0 };
+      const storing = delivery === undefined ? [] : [settle(delivery, outcome)];
+      const asking = Array.from({ length: 3 }, () => person.webhooks.redeliverWebhook({ webhookId, deliveryId }));
+      const ended = await Promise.allSettled([...asking, ...storing, claim()]);
+      faults.push(...ended.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : [])));
+    }
+    expect(faults).toEqual([]);
+  });
+
   test("to be told that the receiver is gone disables the webhook and ends what waits for it", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);

@@ -117,7 +117,8 @@ export interface Settlement {
   readonly disable: string;
 }
 
-// A late success counts, for it was received; a late failure does not, for somebody else tries by now.
+// A late success counts, for it was received; a late failure does not, for somebody else tries by now. The webhook's row is locked first,
+// as by everybody who changes both: the count needs it done before a delivery is touched.
 const settleSql = `
 with released as (
   update webhooks
@@ -131,12 +132,13 @@ with released as (
   from released
   where $7 <> '' and d.webhook_id = released.id and d.status = 'pending' and d.id <> $3
 )
-update webhook_deliveries
+update webhook_deliveries d
 set response_status = $4, error = $5,
   status = case when $8 then 'delivered' when $9::float8 is null then 'failed' else 'pending' end,
   ended_at = case when $8 or $9 is null then now() end,
   next_attempt_at = case when $8 or $9 is null then next_attempt_at else now() + $9 * interval '1 millisecond' end
-where id = $3 and status = 'pending' and ($8 or exists (select from released))`;
+from (select count(*) as count from released) held
+where d.id = $3 and d.status = 'pending' and ($8 or held.count > 0)`;
 
 /** Stores what became of an attempt and gives the webhook back. */
 export async function settleDelivery(pool: pg.Pool, delivery: ClaimedDelivery, outcome: Settlement): Promise<void> {
@@ -181,17 +183,20 @@ export async function hasWebhooks(pool: pg.Pool): Promise<boolean> {
 
 // Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook left behind.
 const pruneSql = `
-delete from webhook_deliveries where id in (
-  (select id from webhook_deliveries
-   where status <> 'pending' and ended_at < now() - interval '3 days'
-     and (status = 'delivered' or ended_at < now() - interval '30 days')
-   limit 5000)
-  union all
-  (select d.id from webhook_deliveries d
-   where d.status = 'pending' and not exists (select from webhooks w where w.id = d.webhook_id and w.enabled)
-     and d.created_at < now() - interval '30 days'
-   limit 5000)
-)`;
+with old as (
+  select id from webhook_deliveries
+  where status <> 'pending' and ended_at < now() - interval '3 days'
+    and (status = 'delivered' or ended_at < now() - interval '30 days')
+  limit 5000
+  for update skip locked
+), left_behind as (
+  select d.id from webhook_deliveries d
+  where d.status = 'pending' and d.created_at < now() - interval '30 days'
+    and not exists (select from webhooks w where w.id = d.webhook_id and w.enabled)
+  limit 5000
+  for update skip locked
+)
+delete from webhook_deliveries where id in (select id from old union all select id from left_behind)`;
 
 /** Takes out what was delivered three days ago or given up thirty days ago. */
 export async function pruneDeliveries(pool: pg.Pool): Promise<void> {

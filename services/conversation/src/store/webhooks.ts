@@ -192,8 +192,13 @@ export async function listDeliveries(
 
 /** Makes a delivery due now, with all attempts before it. Throws NOT_FOUND, and CONFLICT when the webhook is disabled. */
 export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): Promise<WebhookDelivery> {
-  const { enabled } = await getWebhook(tx, asked);
-  if (!enabled) throw fail(ErrorReason.CONFLICT, "The webhook is disabled; enable it first.", { param: "webhook_id" });
+  // The webhook's row first, as everybody who changes both.
+  const found = await tx.query<WebhookRow>(
+    `update webhooks set resting_until = '-infinity' where id = $1 and user_id = $2 returning ${webhookColumns}`,
+    [asked.webhookId, asked.userId],
+  );
+  if (!one(found.rows).enabled)
+    throw fail(ErrorReason.CONFLICT, "The webhook is disabled; enable it first.", { param: "webhook_id" });
   const { rows } = await tx.query<DeliveryRow>(
     `update webhook_deliveries set status = 'pending', attempts = 0, next_attempt_at = now(), ended_at = null
      where id = $1 and webhook_id = $2 and user_id = $3
@@ -202,6 +207,5 @@ export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): 
   );
   const [row] = rows;
   if (row === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such delivery.", { param: "delivery_id" });
-  await tx.query("update webhooks set resting_until = '-infinity' where id = $1", [asked.webhookId]);
   return toDelivery(row);
 }
