@@ -8,12 +8,13 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
 /** The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word here. */
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, TokenService],
-  conversation: [ConversationService],
+  conversation: [ConversationService, WebhookService],
   agent: [AgentService, RunService, CompletionService],
   tools: [ToolService],
 } as const satisfies Record<string, readonly DescService[]>;

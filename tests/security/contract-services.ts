@@ -10,6 +10,7 @@ import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_s
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
@@ -27,6 +28,7 @@ export const services: readonly DescService[] = [
   UserService,
   ConversationService,
   JournalService,
+  WebhookService,
   ExecutionService,
   ToolService,
 ];

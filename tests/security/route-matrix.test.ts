@@ -185,7 +185,7 @@ describe("route × tenant", () => {
       const absent = randomUUID();
       const [theirs, nobodys] = await Promise.all(
         [resource.id, absent].map(async (id) => {
-          const request = requestOf(entry, { [field]: id });
+          const request = requestOf(entry, { ...resource.beside, [field]: id });
           // One request id, which errors repeat, so that answers can be compared to the byte.
           const headers = {
             ...request.headers,
@@ -214,8 +214,8 @@ describe("route × tenant", () => {
     );
     const failed = await failures(cells, async ({ entry, field, make }) => {
       const owner = await stage.account();
-      const { id } = await make(stage, owner);
-      const request = requestOf(entry, { [field]: id });
+      const { id, beside } = await make(stage, owner);
+      const request = requestOf(entry, { ...beside, [field]: id });
       const headers = { ...request.headers, authorization: `Bearer ${owner.accessToken}` };
       const { status, body } = await ask(stage.baseUrl, entry, { ...request, headers, firstPiece: true });
       // 409: a conversation that waits takes no message, one that does not has nothing to approve.

@@ -45,6 +45,11 @@ async function fill(): Promise<void> {
     "insert into conversation.messages (conversation_id, id, sequence_number, role) values ($1, gen_random_uuid(), 1, 'user')",
     [conversation],
   );
+  await owner.query(
+    "insert into conversation.webhooks (id, user_id, url, secret) values (gen_random_uuid(), $1, 'https://example.com/', $2)",
+    [alice, randomBytes(32)],
+  );
+  // By its trigger a delivery too.
   await owner.query("insert into conversation.runs (run_id, conversation_id, user_id, status) values ($1, $2, $3, 'waiting')", [
     run,
     conversation,

@@ -8,6 +8,9 @@ import { startSystem } from "../e2e/system.ts";
 import { claimsOf } from "./forge.ts";
 import { type Answer, send } from "./requests.ts";
 
+/** Where nobody listens, and the only place on this machine to which the stage lets webhooks go. */
+export const closedUrl = "http://127.0.0.1:1/hook";
+
 /** Somebody who has logged in. */
 export interface Account {
   readonly userId: string;
@@ -63,6 +66,7 @@ export async function startStage(): Promise<Stage> {
       ADMIN_EMAIL: adminLogin.email,
       ADMIN_PASSWORD: adminLogin.password,
       RATE_LIMIT_PER_DAY: "10000000",
+      WEBHOOK_ALLOWED_HOSTS: new URL(closedUrl).host,
       LOG_LEVEL: "warn",
     },
   });

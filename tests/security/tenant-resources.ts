@@ -1,8 +1,10 @@
-import type { Account, Stage } from "./stage.ts";
+import { type Account, closedUrl, type Stage } from "./stage.ts";
 
 /** A resource of a tenant, made for others to try. */
 export interface TenantResource {
   readonly id: string;
+  /** What else a request for it names, by field. */
+  readonly beside?: Readonly<Record<string, string>>;
   /** What its owner sees of it. */
   look(): Promise<unknown>;
 }
@@ -20,6 +22,21 @@ const run = async (stage: Stage, { accessToken }: Account, message: string): Pro
   // What the run itself changes is over before others try.
   await look();
   return { id, look };
+};
+
+/** A webhook, to a port where nobody listens, with an event of a turn, which therefore stays pending. */
+const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "delivery_id"): Promise<TenantResource> => {
+  const ask = <T>(path: string) => stage.call<T>("GET", path, owner.accessToken);
+  const made = await stage.call<{ webhook: { id: string } }>("POST", "/v1/webhooks", owner.accessToken, { url: closedUrl });
+  await conversation(stage, owner, "What is 6 * 7?");
+  const path = `/v1/webhooks/${made.webhook.id}`;
+  const deliveries = async () => {
+    const page = await ask<{ deliveries: { id: string; event: string; status: string }[] }>(`${path}/deliveries`);
+    // Attempts go on meanwhile.
+    return page.deliveries.map(({ id, event, status }) => ({ id, event, status }));
+  };
+  const ids = { webhook_id: made.webhook.id, delivery_id: (await deliveries())[0]?.id ?? "" };
+  return { id: ids[wanted], beside: ids, look: async () => [await ask(path), await deliveries()] };
 };
 
 /**
@@ -46,6 +63,8 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
       return { id, look: () => stage.call("GET", `/v1/approvals/${id}`, owner.accessToken) };
     },
   ],
+  webhook_id: [(stage, owner) => webhook(stage, owner, "webhook_id")],
+  delivery_id: [(stage, owner) => webhook(stage, owner, "delivery_id")],
   api_key_id: [
     async (stage, owner) => {
       const made = await stage.call<{ api_key: { id: string }; key: string }>("POST", "/v1/api-keys", owner.accessToken, {

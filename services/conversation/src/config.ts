@@ -1,4 +1,4 @@
-import { duration, port } from "@turnwright/platform/env";
+import { duration, list, port } from "@turnwright/platform/env";
 import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { postgresEnv } from "@turnwright/platform/postgres";
 import { z } from "zod";
@@ -10,6 +10,8 @@ export const conversationConfig = z.object({
   GRPC_PORT: port(9102),
   /** How long a tool call waits for a person before it counts as rejected, in milliseconds; 0: for ever. */
   APPROVAL_EXPIRY: duration("168h", { never: true }),
+  /** `host` or `host:port` to which webhooks may go although the address is private, and by plain http. */
+  WEBHOOK_ALLOWED_HOSTS: list(),
 });
 
 /** The parsed environment. */

@@ -6,6 +6,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
@@ -17,16 +18,18 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import { createConversation } from "./index.ts";
+import type { WebhookPace } from "./webhooks/worker.ts";
 
 /** The secret of the fixture's mesh. */
 export const meshSecret = "a-secret-of-32-characters-for-tests";
 
-/** A user of the service under test: both services as a client that is authenticated as them. */
+/** A user of the service under test: its services as a client that is authenticated as them. */
 export interface Person {
   readonly userId: string;
   readonly tokenId: string;
   readonly conversations: Client<typeof ConversationService>;
   readonly journal: Client<typeof JournalService>;
+  readonly webhooks: Client<typeof WebhookService>;
   /** Opens a turn; a new conversation unless `conversationId` is given. */
   begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
   /** Commits to a run that `begin` opened. */
@@ -47,16 +50,25 @@ export interface ConversationFixture {
   stop(): Promise<void>;
 }
 
-export async function startConversation({ max = 10, approvalExpiryMs = 0 } = {}): Promise<ConversationFixture> {
+export async function startConversation({
+  max = 10,
+  approvalExpiryMs = 0,
+  allowedHosts = [],
+  webhookPace,
+}: {
+  /** Connections. */
+  max?: number;
+  approvalExpiryMs?: number;
+  /** Where webhooks may go on this machine. */
+  allowedHosts?: string[];
+  webhookPace?: Partial<WebhookPace>;
+} = {}): Promise<ConversationFixture> {
   const database = await createTestDatabase({ services: ["conversation"] });
   const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
-  const service = createConversation({
-    config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs },
-    database: own,
-    logger,
-  });
+  const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };
+  const service = createConversation({ config, database: own, logger, webhookPace });
   await service.ready();
   return {
     pool,
@@ -78,6 +90,7 @@ export async function startConversation({ max = 10, approvalExpiryMs = 0 } = {})
         tokenId,
         conversations: createClient(ConversationService, transport),
         journal: createClient(JournalService, transport),
+        webhooks: createClient(WebhookService, transport),
       });
     },
     async stop() {
@@ -89,7 +102,7 @@ export async function startConversation({ max = 10, approvalExpiryMs = 0 } = {})
   };
 }
 
-function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal">): Person {
+function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks">): Person {
   const { journal } = base;
   const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });
   return {

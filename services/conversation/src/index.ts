@@ -1,6 +1,9 @@
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
+import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { createOutbound } from "@turnwright/platform/outbound";
 import { mount, type RunningService } from "@turnwright/platform/service";
 import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { ConversationConfig } from "./config.ts";
@@ -8,29 +11,43 @@ import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers, journalHandlers } from "./service.ts";
 import { setApprovalExpiry } from "./store/expired-approvals.ts";
 import { pinIndexPlans } from "./store/plans.ts";
+import { webhookHandlers } from "./webhooks/handlers.ts";
+import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 
 export { conversationConfig } from "./config.ts";
 
 /** Makes the conversation service on its database, which stays the caller's to end. The schema is migrated before. */
 export function createConversation(deps: {
-  config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY">;
+  config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
   /** No connection of it may be open yet. */
   database: ServiceDatabase;
   logger: Logger;
+  /** How webhooks are delivered, where not as usual. */
+  webhookPace?: Partial<WebhookPace>;
 }): RunningService {
   const { database, config, logger } = deps;
   const { pool, users } = database;
   pinIndexPlans(database);
   setApprovalExpiry(database, config.APPROVAL_EXPIRY);
   const sweeper = startExpirySweeper({ pool, logger, expiryMs: config.APPROVAL_EXPIRY });
+  const outbound = createOutbound({
+    allowedHosts: config.WEBHOOK_ALLOWED_HOSTS,
+    httpsOnly: true,
+    reasons: { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE },
+  });
+  const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
-      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET })),
+      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
+      mount(WebhookService, webhookHandlers({ users, outbound, worker })),
     ],
     async ready() {
       await pool.query("select 1");
     },
-    close: () => sweeper.stop(),
+    async close() {
+      await sweeper.stop();
+      await worker.close();
+    },
   };
 }

@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { Role } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity";
@@ -22,6 +23,7 @@ import { deleteConversation, getConversation, listConversations, listMessages } 
 import type { ReadContext } from "./store/run-context.ts";
 import { getRun, listRuns, readRunLog } from "./store/runs.ts";
 import { abandonRun, beat } from "./store/workers.ts";
+import type { WebhookWorker } from "./webhooks/worker.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
@@ -74,12 +76,15 @@ export function journalHandlers({
   users,
   logger,
   meshSecret,
+  webhooks,
 }: {
   pool: pg.Pool;
   users: UserPool;
   logger: Logger;
   /** Signs the grants of approved calls. */
   meshSecret: string;
+  /** Hears of every run that ends or parks. */
+  webhooks: Pick<WebhookWorker, "wake">;
 }): ServiceImpl<typeof JournalService> {
   const granted = async ({ context, calls }: ReadContext) => {
     context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, calls);
@@ -99,7 +104,9 @@ export function journalHandlers({
     async commitRun(request, ctx) {
       const { userId } = requireIdentity(ctx);
       checkCommit(request);
-      return await commitRun(pool, userId, request);
+      const committed = await commitRun(pool, userId, request);
+      if (request.status !== RunStatus.RUNNING) webhooks.wake();
+      return committed;
     },
     async decideApprovals({ conversationId, approved, reason, calls, contextLimit, workerId }, ctx) {
       const { userId, role } = requireIdentity(ctx);
@@ -127,6 +134,7 @@ export function journalHandlers({
     async cancelRun({ runId, reason }, ctx) {
       const { userId } = requireIdentity(ctx);
       const { context, cancelled, owner, nextRunId } = await users.as(userId, (db) => cancelRun(db, { runId, userId, reason }));
+      if (cancelled) webhooks.wake();
       return { context, cancelled, workerId: owner, nextRunId };
     },
     async recordReceipts({ runId, receipts }, ctx) {

@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url";
 import { ConfigError } from "@turnwright/platform/env";
 import { afterEach, expect, test, vi } from "vitest";
 import type { Tool } from "./define-tool.ts";
-import { createOutbound } from "./outbound.ts";
 import { createRegistry, type Registry } from "./registry.ts";
+import { createToolOutbound } from "./tool-outbound.ts";
 
-const outbound = createOutbound({ allowedHosts: [] });
+const outbound = createToolOutbound({ allowedHosts: [] });
 const folders: string[] = [];
 afterEach(async () => {
   for (const folder of folders.splice(0)) await rm(folder, { recursive: true });

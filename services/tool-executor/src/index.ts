@@ -7,11 +7,11 @@ import type { ToolConfig } from "./config.ts";
 import type { Tool } from "./define-tool.ts";
 import { FreeCallLog } from "./free-calls.ts";
 import { Ledger } from "./ledger.ts";
-import { createOutbound } from "./outbound.ts";
 import type { ExecutorParts } from "./parts.ts";
 import { createRegistry } from "./registry.ts";
 import { executionHandlers, toolHandlers } from "./service.ts";
 import { Slots } from "./slots.ts";
+import { createToolOutbound } from "./tool-outbound.ts";
 
 export { toolConfig } from "./config.ts";
 export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffect } from "./define-tool.ts";
@@ -42,7 +42,7 @@ export async function createToolExecutor(deps: {
   leaseMs?: number;
 }): Promise<RunningService> {
   const { config, pool, logger, leaseMs = 5_000 } = deps;
-  const outbound = createOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
+  const outbound = createToolOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
   const registry = await createRegistry({ config, outbound, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
   const ledger = new Ledger({ pool, slots, logger, leaseMs });

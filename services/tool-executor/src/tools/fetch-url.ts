@@ -1,7 +1,7 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Outbound } from "@turnwright/platform/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
-import type { Outbound } from "../outbound.ts";
 import { decodeText, isText } from "../text-body.ts";
 
 const maxBytes = 1_048_576;

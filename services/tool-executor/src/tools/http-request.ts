@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
+import type { Outbound } from "@turnwright/platform/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
-import type { Outbound } from "../outbound.ts";
 import { decodeText, isText } from "../text-body.ts";
 
 const maxBytes = 65_536;

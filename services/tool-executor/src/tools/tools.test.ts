@@ -2,10 +2,11 @@ import { hash } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLogger } from "@turnwright/platform/logger";
+import type { Outbound } from "@turnwright/platform/outbound";
 import { afterEach, expect, test } from "vitest";
 import type { Tool, ToolParameters } from "../define-tool.ts";
-import { createOutbound, type Outbound } from "../outbound.ts";
 import { registerTool } from "../registered-tool.ts";
+import { createToolOutbound } from "../tool-outbound.ts";
 import { calculator } from "./calculator.ts";
 import { currentTime, isoIn } from "./current-time.ts";
 import { createFetchUrl } from "./fetch-url.ts";
@@ -27,7 +28,7 @@ async function serve(listener: RequestListener): Promise<{ url: string; outbound
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const outbound = createOutbound({ allowedHosts: [host] });
+  const outbound = createToolOutbound({ allowedHosts: [host] });
   outbounds.push(outbound);
   return { url: `http://${host}`, outbound };
 }
@@ -205,12 +206,12 @@ test.each([
   [{ method: "POST", url: "http://example.com", body: { a: 1 } }, "body"],
   [{ method: "GET", url: "http://127.0.0.1/" }, "url"],
 ])("http_request refuses %o", async (args, param) => {
-  const outbound = createOutbound({ allowedHosts: [] });
+  const outbound = createToolOutbound({ allowedHosts: [] });
   outbounds.push(outbound);
   await expect(call(createHttpRequest(outbound), args)).rejects.toThrow(new RegExp(`${param}`));
 });
 
 test("http_request must be approved and never runs twice", () => {
-  const { spec } = registerTool(createHttpRequest(createOutbound({ allowedHosts: [] })) as unknown as Tool);
+  const { spec } = registerTool(createHttpRequest(createToolOutbound({ allowedHosts: [] })) as unknown as Tool);
   expect(spec).toMatchObject({ requiresApproval: true, effect: 3 });
 });

@@ -1,8 +1,8 @@
 import type { LookupAddress, lookup } from "node:dns";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { detailOf, ErrorReason, reasonOf } from "./errors.ts";
 import { createOutbound, type Outbound } from "./outbound.ts";
 
 const seen: string[] = [];
@@ -38,8 +38,10 @@ afterAll(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function outbound(options: Parameters<typeof createOutbound>[0]): Outbound {
-  const made = createOutbound(options);
+const reasons = { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE };
+
+function outbound(options: Omit<Parameters<typeof createOutbound>[0], "reasons">): Outbound {
+  const made = createOutbound({ ...options, reasons });
   closers.push(made);
   return made;
 }
@@ -70,7 +72,7 @@ test.each([
   const guarded = outbound({ allowedHosts: [] });
   const before = seen.length;
   const error = await guarded.send({ ...plain, url: url.replace("PORT", String(port)) }).catch((thrown: unknown) => thrown);
-  expect(reasonOf(error)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
+  expect(reasonOf(error)).toBe(ErrorReason.INVALID_REQUEST);
   expect(detailOf(error)?.param).toBe("url");
   expect(seen).toHaveLength(before);
 });
@@ -93,7 +95,7 @@ test("a name is refused when any of its addresses is private", async () => {
     ];
     const guarded = outbound({ allowedHosts: [], lookup: resolver(mixed).lookup });
     const error = await guarded.send({ ...plain, url: `http://rebind.example:${port}/` }).catch((thrown: unknown) => thrown);
-    expect(reasonOf(error), address).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
+    expect(reasonOf(error), address).toBe(ErrorReason.INVALID_REQUEST);
   }
 });
 
@@ -132,7 +134,7 @@ test.each(["http://127.0.0.1:1/", "http://localhost/", "http://[::1]/", "file://
   async (target) => {
     const url = `http://127.0.0.1:${port}/to?url=${encodeURIComponent(target)}`;
     const error = await open.send({ ...plain, url, maxRedirects: 3 }).catch((thrown: unknown) => thrown);
-    expect(reasonOf(error)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
+    expect(reasonOf(error)).toBe(ErrorReason.INVALID_REQUEST);
   },
 );
 
@@ -147,7 +149,7 @@ test("a body is read to the limit and no further", async () => {
 test("a host that cannot be reached or hangs up says so without the inside of the error", async () => {
   const closed = outbound({ allowedHosts: ["127.0.0.1:1"] });
   const error = await closed.send({ ...plain, url: "http://127.0.0.1:1/" }).catch((thrown: unknown) => thrown);
-  expect(reasonOf(error)).toBe(ErrorReason.TOOL_FAILED);
+  expect(reasonOf(error)).toBe(ErrorReason.UNAVAILABLE);
   expect(String(error)).toContain("127.0.0.1:1 cannot be reached (ECONNREFUSED)");
   await expect(open.send({ ...plain, url: `http://127.0.0.1:${port}/cut` })).rejects.toThrow(/cannot be reached/);
 });
@@ -158,4 +160,33 @@ test("the signal ends a request that hangs", async () => {
   await expect.poll(() => seen.includes("/never")).toBe(true);
   controller.abort();
   await expect(sent).rejects.toMatchObject({ name: "AbortError" });
+});
+
+test("what an address alone shows is refused before anything is sent, and a name is not asked for", () => {
+  const { asked, lookup } = resolver([{ address: "127.0.0.1", family: 4 }]);
+  const guarded = outbound({ allowedHosts: ["10.0.0.7:8080"], lookup });
+  const refusal = (url: string) => {
+    try {
+      guarded.check(url);
+    } catch (error) {
+      return detailOf(error)?.param;
+    }
+  };
+  for (const url of ["https://127.0.0.1/", "https://[::1]/", "https://user@example.com/", "file:///etc/passwd", "hello"]) {
+    expect(refusal(url), url).toBe("url");
+  }
+  for (const url of ["https://rebind.example/", "https://93.184.215.14/", "http://10.0.0.7:8080/hook"]) {
+    expect(refusal(url), url).toBeUndefined();
+  }
+  expect(asked).toEqual([]);
+});
+
+test("where https is demanded, plain http goes to allowed hosts alone", async () => {
+  const { asked, lookup } = resolver([{ address: "93.184.215.14", family: 4 }]);
+  const guarded = outbound({ allowedHosts: [`127.0.0.1:${port}`], httpsOnly: true, lookup });
+  expect((await guarded.send({ ...plain, url: `http://127.0.0.1:${port}/` })).status).toBe(200);
+  await expect(guarded.send({ ...plain, url: "http://example.com/" })).rejects.toThrow("url: must be an https address");
+  expect(() => guarded.check("http://example.com/")).toThrow("must be an https address");
+  expect(() => guarded.check("https://example.com/")).not.toThrow();
+  expect(asked).toEqual([]);
 });

@@ -1,7 +1,7 @@
 import { type LookupAddress, type LookupOptions, lookup as systemLookup } from "node:dns";
 import { isIP } from "node:net";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { Agent, type Dispatcher, request } from "undici";
+import { type ErrorReason, fail } from "./errors.ts";
 import { isPublicAddress } from "./outbound-address.ts";
 
 /** A response whose body was read to its end or to the limit. */
@@ -31,7 +31,9 @@ export interface OutboundRequest {
 
 /** Requests to the public internet only. */
 export interface Outbound {
-  /** Throws INVALID_TOOL_ARGUMENTS for `url` when the address is refused, TOOL_FAILED when the host cannot be reached. */
+  /** Throws the reason `refused` for `url` where the address alone shows that `send` would refuse it; a name may still be refused later. */
+  check(url: string): void;
+  /** Throws the reason `refused` for `url` when the address is refused, `failed` when the host cannot be reached. */
   send(request: OutboundRequest): Promise<OutboundResponse>;
   close(): Promise<void>;
 }
@@ -44,11 +46,37 @@ type Lookup = (
 
 class RefusedAddressError extends Error {}
 
+/** How the guard speaks of what goes wrong. */
+interface OutboundReasons {
+  readonly refused: ErrorReason;
+  readonly failed: ErrorReason;
+}
+
 /**
- * Makes the guard in front of fetch_url and http_request. Names are resolved by the connection itself and refused there, so the
- * address that is checked is the address that is connected to. `allowedHosts` (`host` or `host:port`) are not checked.
+ * Makes the guard in front of requests to addresses that are not the operator's. Names are resolved by the connection itself and
+ * refused there, so the address that is checked is the address that is connected to. `allowedHosts` (`host` or `host:port`) are not
+ * checked.
  */
-export function createOutbound(options: { allowedHosts: readonly string[]; lookup?: typeof systemLookup }): Outbound {
+export function createOutbound(options: {
+  allowedHosts: readonly string[];
+  reasons: OutboundReasons;
+  /** Refuses plain http, but to allowed hosts. */
+  httpsOnly?: boolean;
+  lookup?: typeof systemLookup;
+}): Outbound {
+  const { reasons, httpsOnly = false } = options;
+  const refuse = (what: string) => fail(reasons.refused, `url: ${what}`, { param: "url" });
+  const parse = (url: string, base?: URL): URL => {
+    if (!URL.canParse(url, base?.href)) throw refuse("is not a URL");
+    return new URL(url, base);
+  };
+  /** Says what went wrong without what the resolver or the socket knows of the inside. */
+  const explain = (error: unknown, url: URL): unknown => {
+    if (error instanceof RefusedAddressError) return refuse(privateAddress);
+    if (!(error instanceof Error) || error.name === "AbortError" || error.name === "TimeoutError") return error;
+    const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
+    return fail(reasons.failed, `${url.host} cannot be reached${code}.`, { cause: error });
+  };
   const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
   const limits = { headersTimeout: 30_000, bodyTimeout: 30_000, maxResponseSize: -1 };
   const guarded = new Agent({ ...limits, connect: { timeout: 10_000, lookup: publicOnly(options.lookup ?? systemLookup) } });
@@ -59,12 +87,16 @@ export function createOutbound(options: { allowedHosts: readonly string[]; looku
     if (url.username !== "" || url.password !== "") throw refuse("must not carry credentials");
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
     if (allowed.has(url.hostname) || allowed.has(`${url.hostname}:${port}`)) return open;
+    if (httpsOnly && url.protocol !== "https:") throw refuse("must be an https address");
     const literal = url.hostname.replace(/^\[(.*)\]$/, "$1");
     if (isIP(literal) !== 0 && !isPublicAddress(literal)) throw refuse(privateAddress);
     return guarded;
   };
 
   return {
+    check(url) {
+      dispatcherFor(parse(url));
+    },
     async send({ url, method = "GET", headers = {}, body, signal, maxBytes, maxRedirects = 0 }) {
       let target = parse(url);
       for (let followed = 0; ; followed += 1) {
@@ -81,7 +113,7 @@ export function createOutbound(options: { allowedHosts: readonly string[]; looku
         const location = response.headers.location;
         if (maxRedirects > 0 && isRedirect(response.statusCode) && typeof location === "string") {
           await discard(response.body);
-          if (followed === maxRedirects) throw fail(ErrorReason.TOOL_FAILED, `More than ${maxRedirects} redirects.`);
+          if (followed === maxRedirects) throw fail(reasons.failed, `More than ${maxRedirects} redirects.`);
           target = parse(location, target);
           continue;
         }
@@ -89,7 +121,9 @@ export function createOutbound(options: { allowedHosts: readonly string[]; looku
           url: target.href,
           status: response.statusCode,
           headers: flatten(response.headers),
-          ...(await read(response.body, maxBytes, target)),
+          ...(await read(response.body, maxBytes).catch((error: unknown) => {
+            throw explain(error, target);
+          })),
         };
       }
     },
@@ -99,16 +133,7 @@ export function createOutbound(options: { allowedHosts: readonly string[]; looku
   };
 }
 
-const privateAddress = "addresses inside of private networks are not open to tools";
-
-function refuse(what: string) {
-  return fail(ErrorReason.INVALID_TOOL_ARGUMENTS, `url: ${what}`, { param: "url" });
-}
-
-function parse(url: string, base?: URL): URL {
-  if (!URL.canParse(url, base?.href)) throw refuse("is not a URL");
-  return new URL(url, base);
-}
+const privateAddress = "addresses inside of private networks are not open to requests";
 
 function isRedirect(status: number): boolean {
   return [301, 302, 303, 307, 308].includes(status);
@@ -129,14 +154,6 @@ function publicOnly(resolve: typeof systemLookup): Lookup {
   };
 }
 
-/** Says what went wrong without what the resolver or the socket knows of the inside. */
-function explain(error: unknown, url: URL): unknown {
-  if (error instanceof RefusedAddressError) return refuse(privateAddress);
-  if (!(error instanceof Error) || error.name === "AbortError" || error.name === "TimeoutError") return error;
-  const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
-  return fail(ErrorReason.TOOL_FAILED, `${url.host} cannot be reached${code}.`, { cause: error });
-}
-
 function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
   const flat: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
@@ -151,23 +168,19 @@ async function discard(body: Body): Promise<void> {
   await body.dump({ limit: 65_536 }).catch(() => {});
 }
 
-async function read(body: Body, maxBytes: number, url: URL): Promise<{ body: Uint8Array; truncated: boolean }> {
+async function read(body: Body, maxBytes: number): Promise<{ body: Uint8Array; truncated: boolean }> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   let truncated = false;
-  try {
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      const rest = maxBytes - size;
-      if (chunk.byteLength > rest) {
-        chunks.push(chunk.subarray(0, rest));
-        truncated = true;
-        break;
-      }
-      chunks.push(chunk);
-      size += chunk.byteLength;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    const rest = maxBytes - size;
+    if (chunk.byteLength > rest) {
+      chunks.push(chunk.subarray(0, rest));
+      truncated = true;
+      break;
     }
-  } catch (error) {
-    throw explain(error, url);
+    chunks.push(chunk);
+    size += chunk.byteLength;
   }
   return { body: Buffer.concat(chunks), truncated };
 }

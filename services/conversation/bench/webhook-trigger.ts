@@ -1,0 +1,111 @@
+/**
+ * Prints what the triggers of webhooks cost the commit that ends a turn: without them, with them and no webhook, with them and one webhook
+ * that wants the event. On a PostgreSQL of its own; rounds are interleaved, medians printed.
+ *
+ *   node services/conversation/bench/webhook-trigger.ts [rounds]
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { createLogger } from "@turnwright/platform/logger";
+import { migrate } from "@turnwright/platform/migrations";
+import { openServiceDatabase } from "@turnwright/platform/service-database";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import pg from "pg";
+import { commitRun } from "../src/store/commit-run.ts";
+import { pinIndexPlans } from "../src/store/plans.ts";
+
+const rounds = Number(process.argv[2] ?? 31);
+const commits = 230;
+/** The change of the triggers makes connections plan anew; these commits do not count. */
+const warmUp = 30;
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+const dataDir = mkdtempSync(join(tmpdir(), "turnwright-trigger-"));
+const logger = createLogger({ service: "bench", level: "silent" });
+const postgres = await startEmbeddedPostgres({ dataDir, logger });
+await migrate({ url: postgres.url, service: "conversation", direction: "up" });
+const owner = new pg.Client({ connectionString: postgres.url });
+await owner.connect();
+const database = openServiceDatabase({ url: postgres.url, schema: "conversation", max: 2, logger });
+pinIndexPlans(database);
+
+const [plain, subscribed] = [randomUUID(), randomUUID()];
+// Others have webhooks too.
+await owner.query(
+  `insert into conversation.webhooks (id, user_id, url, secret)
+   select gen_random_uuid(), gen_random_uuid(), 'https://example.com/', $1 from generate_series(1, 1000)`,
+  [randomBytes(32)],
+);
+await owner.query(
+  "insert into conversation.webhooks (id, user_id, url, secret) values (gen_random_uuid(), $1, 'https://example.com/', $2)",
+  [subscribed, randomBytes(32)],
+);
+
+/** Microseconds of a commit, one after the other: the tenth percentile, for what else the machine does only adds. The runs are made before. */
+async function measure(userId: string): Promise<number> {
+  const { rows } = await owner.query<{ run_id: string }>(
+    `with made as (
+       insert into conversation.conversations (id, user_id) select gen_random_uuid(), $1 from generate_series(1, $2) returning id
+     )
+     insert into conversation.runs (run_id, conversation_id, user_id, status, epoch)
+     select gen_random_uuid(), id, $1, 'running', 1 from made returning run_id`,
+    [userId, commits],
+  );
+  const requests = rows.map(({ run_id }) =>
+    create(CommitRunRequestSchema, {
+      runId: run_id,
+      epoch: 1,
+      status: RunStatus.COMPLETED,
+      messages: [{ id: uuidv7(), role: "assistant", content: "An answer of some length. ".repeat(10) }],
+      events: [{ type: "completed" }],
+    }),
+  );
+  const times: number[] = [];
+  for (const request of requests) {
+    const start = process.hrtime.bigint();
+    await commitRun(database.pool, userId, request);
+    times.push(Number(process.hrtime.bigint() - start) / 1_000);
+  }
+  const counted = times.slice(warmUp).sort((a, b) => a - b);
+  return counted[Math.floor(counted.length / 10)] ?? 0;
+}
+
+const arms = {
+  "without triggers": { trigger: "disable", userId: plain },
+  "with triggers, no webhook": { trigger: "enable", userId: plain },
+  "with triggers, one webhook": { trigger: "enable", userId: subscribed },
+} as const;
+
+for (const durable of ["on", "off"]) {
+  await owner.query(`alter system set synchronous_commit = ${durable}`);
+  await owner.query("select pg_reload_conf()");
+  const times = new Map(Object.keys(arms).map((name) => [name, [] as number[]]));
+  for (let round = -2; round < rounds; round += 1) {
+    const order = Object.entries(arms);
+    if (round % 2 === 0) order.reverse();
+    for (const [name, { trigger, userId }] of order) {
+      for (const one of ["insert", "update"]) {
+        await owner.query(`alter table conversation.runs ${trigger} trigger runs_webhooks_${one}`);
+      }
+      const time = await measure(userId);
+      if (round >= 0) times.get(name)?.push(time);
+    }
+  }
+  const base = times.get("without triggers") ?? [];
+  for (const [name, values] of times) {
+    const ratios = values.map((value, index) => value / (base[index] ?? Number.NaN));
+    const [time, ratio] = [median(values).toFixed(0), median(ratios).toFixed(3)];
+    console.log(`synchronous_commit ${durable.padEnd(3)}  ${name.padEnd(26)} ${time.padStart(5)} µs a commit  ${ratio}×`);
+  }
+}
+
+await database.end();
+await owner.end();
+await postgres.stop();
+rmSync(dataDir, { recursive: true, force: true });

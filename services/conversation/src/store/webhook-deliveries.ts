@@ -1,0 +1,204 @@
+import type pg from "pg";
+
+/** A delivery that a worker may send until its lease ends, with what it needs to. */
+export interface ClaimedDelivery {
+  /** UUID; the same for every attempt. */
+  readonly id: string;
+  readonly webhookId: string;
+  /** Of the claim, which `settleDelivery` and `releaseDelivery` give back. */
+  readonly epoch: number;
+  readonly url: string;
+  /** The webhook's secret, and the one before while that holds. */
+  readonly secrets: readonly Buffer[];
+  /** `run.completed`, … */
+  readonly event: string;
+  readonly runId: string;
+  readonly conversationId: string;
+  /** What the run failed of; empty: of nothing. */
+  readonly runError: string;
+  /** When the event came to be. */
+  readonly createdAt: Date;
+  /** This attempt's number, from 1. */
+  readonly attempts: number;
+}
+
+/** Webhooks of one user that are sent to at once, by all workers together; so that one user's slow receivers leave room for others. */
+const perUser = 4;
+
+/**
+ * `waiting` steps from webhook to webhook by the index of what is pending, so that its cost is the number of webhooks with something
+ * pending, not of what is pending. The lease is on the webhook: one delivery of it at a time, and whoever waits for its row and finds it
+ * leased meanwhile leaves it (the conditions stand beside the lock for that). Exported for the test of its cost.
+ */
+export const claimSql = `
+with recursive waiting as (
+  (select webhook_id, next_attempt_at from webhook_deliveries where status = 'pending' order by webhook_id, next_attempt_at limit 1)
+  union all
+  select n.webhook_id, n.next_attempt_at
+  from waiting cross join lateral (
+    select d.webhook_id, d.next_attempt_at from webhook_deliveries d
+    where d.status = 'pending' and d.webhook_id > waiting.webhook_id
+    order by d.webhook_id, d.next_attempt_at limit 1
+  ) n
+), due as (
+  select w.id, waiting.next_attempt_at, row_number() over (partition by w.user_id order by waiting.next_attempt_at, w.id)
+    + (select count(*) from webhooks busy where busy.user_id = w.user_id and busy.leased_until > now()) as place
+  from waiting join webhooks w on w.id = waiting.webhook_id
+  where waiting.next_attempt_at <= now() and w.enabled and w.leased_until <= now() and w.resting_until <= now()
+), locked as (
+  select w.id from due join webhooks w on w.id = due.id
+  where due.place <= ${perUser} and w.enabled and w.leased_until <= now() and w.resting_until <= now()
+  order by due.next_attempt_at
+  limit $1
+  for no key update of w skip locked
+), leased as (
+  update webhooks w set epoch = w.epoch + 1, leased_until = now() + $2 * interval '1 millisecond'
+  from locked where w.id = locked.id
+  returning w.id, w.epoch, w.url, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
+)
+update webhook_deliveries d set attempts = d.attempts + 1
+from leased
+where d.status = 'pending' and d.id = (
+  select p.id from webhook_deliveries p
+  where p.webhook_id = leased.id and p.status = 'pending' and p.next_attempt_at <= now()
+  order by p.next_attempt_at limit 1
+)
+returning d.id, d.webhook_id, d.event, d.run_id, d.conversation_id, d.run_error, d.created_at, d.attempts,
+  leased.epoch, leased.url, leased.secret, leased.previous_secret`;
+
+interface ClaimedRow {
+  readonly id: string;
+  readonly webhook_id: string;
+  readonly event: string;
+  readonly run_id: string;
+  readonly conversation_id: string;
+  readonly run_error: string;
+  readonly created_at: Date;
+  readonly attempts: number;
+  readonly epoch: number;
+  readonly url: string;
+  readonly secret: Buffer;
+  readonly previous_secret: Buffer | null;
+}
+
+/** Takes up to `limit` deliveries that are due, of as many webhooks, for `leaseMs` milliseconds of the database's clock. */
+export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; leaseMs: number }): Promise<ClaimedDelivery[]> {
+  const { rows } = await pool.query<ClaimedRow>({
+    name: "webhooks-claim",
+    text: claimSql,
+    values: [claim.limit, claim.leaseMs],
+  });
+  return rows.map((row) => ({
+    id: row.id,
+    webhookId: row.webhook_id,
+    epoch: row.epoch,
+    url: row.url,
+    secrets: row.previous_secret === null ? [row.secret] : [row.secret, row.previous_secret],
+    event: row.event,
+    runId: row.run_id,
+    conversationId: row.conversation_id,
+    runError: row.run_error,
+    createdAt: row.created_at,
+    attempts: row.attempts,
+  }));
+}
+
+/** What an attempt led to. */
+export interface Settlement {
+  readonly delivered: boolean;
+  /** HTTP status of the answer; 0: there was none. */
+  readonly responseStatus: number;
+  readonly error: string;
+  /** Milliseconds until the next attempt; undefined: there is none. */
+  readonly retryMs?: number;
+  /** Milliseconds for which nothing else is sent to the webhook. */
+  readonly restMs: number;
+  /** Why the webhook is disabled from now on; empty: it is not. */
+  readonly disable: string;
+}
+
+// A late success counts, for it was received; a late failure does not, for somebody else tries by now. The webhook's row is locked first,
+// as by everybody who changes both: the count needs it done before a delivery is touched.
+const settleSql = `
+with released as (
+  update webhooks
+  set leased_until = now(), resting_until = now() + $6 * interval '1 millisecond',
+    enabled = enabled and $7 = '', disabled_reason = case when $7 = '' then disabled_reason else $7 end,
+    updated_at = case when $7 = '' then updated_at else now() end
+  where id = $1 and epoch = $2
+  returning id
+), dropped as (
+  update webhook_deliveries d set status = 'failed', ended_at = now(), error = $7
+  from released
+  where $7 <> '' and d.webhook_id = released.id and d.status = 'pending' and d.id <> $3
+)
+update webhook_deliveries d
+set response_status = $4, error = $5,
+  status = case when $8 then 'delivered' when $9::float8 is null then 'failed' else 'pending' end,
+  ended_at = case when $8 or $9 is null then now() end,
+  next_attempt_at = case when $8 or $9 is null then next_attempt_at else now() + $9 * interval '1 millisecond' end
+from (select count(*) as count from released) held
+where d.id = $3 and d.status = 'pending' and ($8 or held.count > 0)`;
+
+/** Stores what became of an attempt and gives the webhook back. */
+export async function settleDelivery(pool: pg.Pool, delivery: ClaimedDelivery, outcome: Settlement): Promise<void> {
+  await pool.query({
+    name: "webhooks-settle",
+    text: settleSql,
+    values: [
+      delivery.webhookId,
+      delivery.epoch,
+      delivery.id,
+      outcome.responseStatus,
+      outcome.error,
+      outcome.restMs,
+      outcome.disable,
+      outcome.delivered,
+      outcome.retryMs ?? null,
+    ],
+  });
+}
+
+const releaseSql = `
+with released as (
+  update webhooks set leased_until = now() where id = $1 and epoch = $2 returning id
+)
+update webhook_deliveries set attempts = attempts - 1
+where id = $3 and status = 'pending' and attempts > 0 and exists (select from released)`;
+
+/** Gives a delivery back as if it had not been claimed, so that another worker sends it at once. */
+export async function releaseDelivery(pool: pg.Pool, delivery: ClaimedDelivery): Promise<void> {
+  await pool.query({
+    name: "webhooks-release",
+    text: releaseSql,
+    values: [delivery.webhookId, delivery.epoch, delivery.id],
+  });
+}
+
+/** Whether anybody has a webhook at all. */
+export async function hasWebhooks(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query<{ any: boolean }>("select exists (select from webhooks where enabled) as any");
+  return rows[0]?.any ?? false;
+}
+
+// Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook left behind.
+const pruneSql = `
+with old as (
+  select id from webhook_deliveries
+  where status <> 'pending' and ended_at < now() - interval '3 days'
+    and (status = 'delivered' or ended_at < now() - interval '30 days')
+  limit 5000
+  for update skip locked
+), left_behind as (
+  select d.id from webhook_deliveries d
+  where d.status = 'pending' and d.created_at < now() - interval '30 days'
+    and not exists (select from webhooks w where w.id = d.webhook_id and w.enabled)
+  limit 5000
+  for update skip locked
+)
+delete from webhook_deliveries where id in (select id from old union all select id from left_behind)`;
+
+/** Takes out what was delivered three days ago or given up thirty days ago. */
+export async function pruneDeliveries(pool: pg.Pool): Promise<void> {
+  await pool.query(pruneSql);
+}

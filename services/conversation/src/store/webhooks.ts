@@ -1,0 +1,211 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type Webhook,
+  type WebhookDelivery,
+  WebhookDeliverySchema,
+  WebhookSchema,
+} from "@turnwright/contract/conversation/v1/webhook_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Queryable, Tx } from "@turnwright/platform/postgres";
+import type { Place } from "../cursor.ts";
+import { toTimestamp } from "./rows.ts";
+
+interface WebhookRow {
+  readonly id: string;
+  readonly url: string;
+  readonly events: string[];
+  readonly description: string;
+  readonly enabled: boolean;
+  readonly disabled_reason: string;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+}
+
+const webhookColumns = "id, url, events, description, enabled, disabled_reason, created_at, updated_at";
+
+function toWebhook(row: WebhookRow): Webhook {
+  return create(WebhookSchema, {
+    id: row.id,
+    url: row.url,
+    events: row.events,
+    description: row.description,
+    enabled: row.enabled,
+    disabledReason: row.disabled_reason,
+    createdAt: toTimestamp(row.created_at),
+    updatedAt: toTimestamp(row.updated_at),
+  });
+}
+
+const noSuchWebhook = () => fail(ErrorReason.NOT_FOUND, "There is no such webhook.", { param: "webhook_id" });
+
+function one(rows: readonly WebhookRow[]): Webhook {
+  const [row] = rows;
+  if (row === undefined) throw noSuchWebhook();
+  return toWebhook(row);
+}
+
+/** Stores a webhook. Throws CONFLICT when its owner has `limit` of them. In a transaction of the owner's. */
+export async function insertWebhook(
+  tx: Tx,
+  webhook: { id: string; userId: string; url: string; events: readonly string[]; description: string; secret: Uint8Array },
+  limit: number,
+): Promise<Webhook> {
+  // One at a time for each user, so that the count holds.
+  await tx.query("select pg_advisory_xact_lock(hashtextextended('turnwright.webhooks', hashtext($1)))", [webhook.userId]);
+  const { rows } = await tx.query<WebhookRow>(
+    `insert into webhooks (id, user_id, url, events, description, secret)
+     select $1, $2, $3, $4::text[], $5, $6 where (select count(*) from webhooks where user_id = $2) < $7
+     returning ${webhookColumns}`,
+    [webhook.id, webhook.userId, webhook.url, webhook.events, webhook.description, webhook.secret, limit],
+  );
+  if (rows[0] === undefined) throw fail(ErrorReason.CONFLICT, `There are ${limit} webhooks already; delete one first.`);
+  return toWebhook(rows[0]);
+}
+
+/** A user's webhooks, newest first. */
+export async function listWebhooks(db: Queryable, userId: string): Promise<Webhook[]> {
+  const { rows } = await db.query<WebhookRow>(
+    `select ${webhookColumns} from webhooks where user_id = $1 order by created_at desc, id desc`,
+    [userId],
+  );
+  return rows.map(toWebhook);
+}
+
+/** Whose webhook. */
+interface Asked {
+  readonly userId: string;
+  readonly webhookId: string;
+}
+
+/** A webhook. Throws NOT_FOUND. */
+export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): Promise<Webhook> {
+  const { rows } = await db.query<WebhookRow>(`select ${webhookColumns} from webhooks where id = $1 and user_id = $2`, [
+    webhookId,
+    userId,
+  ]);
+  return one(rows);
+}
+
+/** Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. Throws NOT_FOUND. */
+export async function updateWebhook(
+  tx: Tx,
+  { userId, webhookId }: Asked,
+  change: { url?: string; events: readonly string[]; description?: string; enabled?: boolean },
+): Promise<Webhook> {
+  const { rows } = await tx.query<WebhookRow>(
+    `update webhooks
+     set url = coalesce($3, url), events = case when cardinality($4::text[]) = 0 then events else $4 end,
+       description = coalesce($5, description), enabled = coalesce($6, enabled),
+       disabled_reason = case when $6 is null then disabled_reason else '' end,
+       resting_until = '-infinity', updated_at = now()
+     where id = $1 and user_id = $2
+     returning ${webhookColumns}`,
+    [webhookId, userId, change.url ?? null, change.events, change.description ?? null, change.enabled ?? null],
+  );
+  const webhook = one(rows);
+  if (!webhook.enabled) await tx.query(endPendingSql, [webhookId, "The webhook was disabled."]);
+  return webhook;
+}
+
+/** Gives up what is pending for a webhook. */
+const endPendingSql = `
+update webhook_deliveries set status = 'failed', ended_at = now(), error = $2
+where webhook_id = $1 and status = 'pending'`;
+
+/** Deletes a webhook and its deliveries. Throws NOT_FOUND. */
+export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promise<void> {
+  const { rowCount } = await tx.query("delete from webhooks where id = $1 and user_id = $2", [webhookId, userId]);
+  if (rowCount === 0) throw noSuchWebhook();
+  await tx.query("delete from webhook_deliveries where webhook_id = $1", [webhookId]);
+}
+
+/** Gives a webhook another secret; the one before signs too for a day. Throws NOT_FOUND. */
+export async function replaceWebhookSecret(db: Queryable, { userId, webhookId }: Asked, secret: Uint8Array): Promise<Webhook> {
+  const { rows } = await db.query<WebhookRow>(
+    `update webhooks
+     set previous_secret = secret, previous_secret_until = now() + interval '1 day', secret = $3, updated_at = now()
+     where id = $1 and user_id = $2
+     returning ${webhookColumns}`,
+    [webhookId, userId, secret],
+  );
+  return one(rows);
+}
+
+interface DeliveryRow {
+  readonly id: string;
+  readonly webhook_id: string;
+  readonly event: string;
+  readonly run_id: string;
+  readonly conversation_id: string;
+  readonly status: string;
+  readonly attempts: number;
+  readonly response_status: number;
+  readonly error: string;
+  readonly created_at: Date;
+  readonly next_attempt_at: Date;
+  readonly ended_at: Date | null;
+}
+
+const deliveryColumns =
+  "id, webhook_id, event, run_id, conversation_id, status, attempts, response_status, error, created_at, next_attempt_at, ended_at";
+
+function toDelivery(row: DeliveryRow): WebhookDelivery {
+  return create(WebhookDeliverySchema, {
+    id: row.id,
+    webhookId: row.webhook_id,
+    event: row.event,
+    runId: row.run_id,
+    conversationId: row.conversation_id,
+    status: row.status,
+    attempts: row.attempts,
+    responseStatus: row.response_status,
+    error: row.error,
+    createdAt: toTimestamp(row.created_at),
+    nextAttemptAt: row.status === "pending" ? toTimestamp(row.next_attempt_at) : undefined,
+    endedAt: row.ended_at === null ? undefined : toTimestamp(row.ended_at),
+  });
+}
+
+/** A page of a webhook's deliveries, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND. */
+export async function listDeliveries(
+  db: Queryable,
+  asked: Asked & { status: string; after: Place; limit: number },
+): Promise<{ deliveries: WebhookDelivery[]; next?: Place }> {
+  await getWebhook(db, asked);
+  const { rows } = await db.query<DeliveryRow & { created_us: number }>(
+    `select ${deliveryColumns}, (extract(epoch from created_at) * 1000000)::bigint as created_us
+     from webhook_deliveries
+     where webhook_id = $1 and user_id = $2 and ($3 = '' or status = $3)
+       and (created_at, id) < (timestamptz 'epoch' + $4::bigint * interval '1 microsecond', $5::uuid)
+     order by created_at desc, id desc
+     limit $6`,
+    // One more than the page shows whether another follows.
+    [asked.webhookId, asked.userId, asked.status, asked.after.createdUs, asked.after.id, asked.limit + 1],
+  );
+  const page = rows.slice(0, asked.limit);
+  const last = page.at(-1);
+  return {
+    deliveries: page.map(toDelivery),
+    next: rows.length > asked.limit && last !== undefined ? { createdUs: last.created_us, id: last.id } : undefined,
+  };
+}
+
+/** Makes a delivery due now, with all attempts before it. Throws NOT_FOUND, and CONFLICT when the webhook is disabled. */
+export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): Promise<WebhookDelivery> {
+  // The webhook's row first, as everybody who changes both.
+  const found = await tx.query<WebhookRow>(
+    `update webhooks set resting_until = '-infinity' where id = $1 and user_id = $2 returning ${webhookColumns}`,
+    [asked.webhookId, asked.userId],
+  );
+  if (!one(found.rows).enabled)
+    throw fail(ErrorReason.CONFLICT, "The webhook is disabled; enable it first.", { param: "webhook_id" });
+  const { rows } = await tx.query<DeliveryRow>(
+    `update webhook_deliveries set status = 'pending', attempts = 0, next_attempt_at = now(), ended_at = null
+     where id = $1 and webhook_id = $2 and user_id = $3
+     returning ${deliveryColumns}`,
+    [asked.deliveryId, asked.webhookId, asked.userId],
+  );
+  const [row] = rows;
+  if (row === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such delivery.", { param: "delivery_id" });
+  return toDelivery(row);
+}

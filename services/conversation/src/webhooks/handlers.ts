@@ -1,0 +1,104 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
+import { appendAudit } from "@turnwright/platform/audit-log";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
+import type { Outbound } from "@turnwright/platform/outbound";
+import type { UserPool } from "@turnwright/platform/service-database";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { decodeCursor, encodeCursor } from "../cursor.ts";
+import {
+  deleteWebhook,
+  getWebhook,
+  insertWebhook,
+  listDeliveries,
+  listWebhooks,
+  redeliver,
+  replaceWebhookSecret,
+  updateWebhook,
+} from "../store/webhooks.ts";
+import { newSecret, secretText } from "./signature.ts";
+import type { WebhookWorker } from "./worker.ts";
+
+/** Webhooks that a user may have. */
+const maxWebhooks = 20;
+
+/** The handlers of webhooks. What changes where a user's events go stands in the audit log, without the address: it may hold a secret. */
+export function webhookHandlers(deps: {
+  users: UserPool;
+  outbound: Pick<Outbound, "check">;
+  worker: Pick<WebhookWorker, "wake">;
+}): ServiceImpl<typeof WebhookService> {
+  const { users, outbound, worker } = deps;
+  return {
+    async createWebhook({ url, events, description }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      outbound.check(url);
+      checkDescription(description);
+      const [id, secret] = [uuidv7(), newSecret()];
+      const webhook = await users.transaction(userId, async (tx) => {
+        const created = await insertWebhook(tx, { id, userId, url, events, description, secret }, maxWebhooks);
+        await appendAudit(tx, ctx, { action: "webhook.created", outcome: "success", subject: id, details: { events } });
+        return created;
+      });
+      return { webhook, secret: secretText(secret) };
+    },
+    async listWebhooks(_request, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return { webhooks: await users.as(userId, (db) => listWebhooks(db, userId)) };
+    },
+    async getWebhook({ webhookId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return { webhook: await users.as(userId, (db) => getWebhook(db, { userId, webhookId })) };
+    },
+    async updateWebhook({ webhookId, ...change }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      if (change.url !== undefined) outbound.check(change.url);
+      checkDescription(change.description);
+      const webhook = await users.transaction(userId, async (tx) => {
+        const updated = await updateWebhook(tx, { userId, webhookId }, change);
+        const details = { enabled: updated.enabled, events: updated.events, redirected: change.url !== undefined };
+        await appendAudit(tx, ctx, { action: "webhook.updated", outcome: "success", subject: webhookId, details });
+        return updated;
+      });
+      worker.wake();
+      return { webhook };
+    },
+    async deleteWebhook({ webhookId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      await users.transaction(userId, async (tx) => {
+        await deleteWebhook(tx, { userId, webhookId });
+        await appendAudit(tx, ctx, { action: "webhook.deleted", outcome: "success", subject: webhookId });
+      });
+      return {};
+    },
+    async rotateWebhookSecret({ webhookId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const secret = newSecret();
+      const webhook = await users.transaction(userId, async (tx) => {
+        const rotated = await replaceWebhookSecret(tx, { userId, webhookId }, secret);
+        await appendAudit(tx, ctx, { action: "webhook.rotated", outcome: "success", subject: webhookId });
+        return rotated;
+      });
+      return { webhook, secret: secretText(secret) };
+    },
+    async listWebhookDeliveries({ webhookId, status, limit = 50, cursor }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const asked = { userId, webhookId, status, after: decodeCursor(cursor), limit };
+      const { deliveries, next } = await users.as(userId, (db) => listDeliveries(db, asked));
+      return { deliveries, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async redeliverWebhook({ webhookId, deliveryId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const delivery = await users.transaction(userId, (tx) => redeliver(tx, { userId, webhookId, deliveryId }));
+      worker.wake();
+      return { delivery };
+    },
+  };
+}
+
+function checkDescription(description: string | undefined): void {
+  if (description?.includes("\0")) {
+    throw fail(ErrorReason.INVALID_REQUEST, "description: must not have NUL characters", { param: "description" });
+  }
+}

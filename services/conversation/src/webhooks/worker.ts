@@ -1,0 +1,166 @@
+import type { Logger } from "@turnwright/platform/logger";
+import type { Outbound } from "@turnwright/platform/outbound";
+import type pg from "pg";
+import {
+  type ClaimedDelivery,
+  claimDeliveries,
+  hasWebhooks,
+  pruneDeliveries,
+  releaseDelivery,
+  settleDelivery,
+} from "../store/webhook-deliveries.ts";
+import { type Attempt, attemptDelivery } from "./attempt.ts";
+import { type RetryPlan, retryDelayMs, retryPlan } from "./retries.ts";
+
+/** How a worker goes about its work; the times are in milliseconds. */
+export interface WebhookPace {
+  /** Between two looks at the outbox. */
+  readonly pollMs: number;
+  /** From the news of a run's end to the look at the outbox; news that come meanwhile share it. */
+  readonly wakeMs: number;
+  /** How long a receiver may take. */
+  readonly timeoutMs: number;
+  /** For which a claim holds; longer than any attempt takes. */
+  readonly leaseMs: number;
+  /** Deliveries under way at once. */
+  readonly concurrency: number;
+  /** The longest that a receiver which failed is left alone for; one that asks for longer by Retry-After gets it. */
+  readonly restMs: number;
+  /** How long those under way may go on when the worker is closed. */
+  readonly graceMs: number;
+  readonly retries: RetryPlan;
+}
+
+const usualPace: WebhookPace = {
+  pollMs: 1_000,
+  wakeMs: 50,
+  timeoutMs: 15_000,
+  leaseMs: 30_000,
+  concurrency: 16,
+  restMs: 60_000,
+  graceMs: 5_000,
+  retries: retryPlan,
+};
+
+const pruneMs = 600_000;
+
+/** Sends what the outbox holds. Each replica has one; the leases of the database keep them apart. */
+export interface WebhookWorker {
+  /** Says that there may be something to send. Costs nothing where nobody has a webhook. */
+  wake(): void;
+  /** Claims nothing more, gives back what has not ended in time, closes `outbound`. */
+  close(): Promise<void>;
+}
+
+/** Starts a worker. */
+export function startWebhookWorker(deps: {
+  pool: pg.Pool;
+  outbound: Outbound;
+  logger: Logger;
+  pace?: Partial<WebhookPace>;
+}): WebhookWorker {
+  const { pool, outbound, logger } = deps;
+  const pace = { ...usualPace, ...deps.pace };
+  const ended = new AbortController();
+  const underWay = new Set<Promise<void>>();
+  let looking: Promise<void> | undefined;
+  let lookAgain = false;
+  let woken: NodeJS.Timeout | undefined;
+  let isNeeded = true;
+  let closed = false;
+
+  const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
+    const context = { webhook_id: delivery.webhookId, delivery_id: delivery.id, attempt: delivery.attempts };
+    let attempt: Attempt;
+    try {
+      attempt = await attemptDelivery(outbound, delivery, { timeoutMs: pace.timeoutMs, signal: ended.signal });
+    } catch {
+      await releaseDelivery(pool, delivery);
+      return;
+    }
+    const retryMs = attempt.gone ? undefined : retryDelayMs(pace.retries, delivery.attempts, attempt.retryAfterMs);
+    await settleDelivery(pool, delivery, {
+      ...attempt,
+      retryMs,
+      restMs: attempt.delivered ? 0 : restAfter(attempt, retryMs),
+      disable: attempt.gone ? "The receiver answered with 410 (gone)." : "",
+    });
+    if (attempt.delivered) logger.debug(context, "webhook delivered");
+    else logger.info({ ...context, status: attempt.responseStatus, given_up: retryMs === undefined }, "webhook not delivered");
+  };
+
+  const restAfter = ({ retryAfterMs }: Attempt, retryMs: number | undefined): number =>
+    retryAfterMs === undefined ? Math.min(retryMs ?? pace.restMs, pace.restMs) : (retryMs ?? pace.restMs);
+
+  const look = async (): Promise<void> => {
+    do {
+      lookAgain = false;
+      const limit = pace.concurrency - underWay.size;
+      if (limit === 0 || closed) return;
+      const claimed = await claimDeliveries(pool, { limit, leaseMs: pace.leaseMs });
+      for (const delivery of claimed) {
+        const work = deliver(delivery)
+          // The lease ends by itself, and the delivery is tried again.
+          .catch((error: unknown) => logger.warn({ err: error, delivery_id: delivery.id }, "webhook attempt not stored"))
+          .finally(() => {
+            underWay.delete(work);
+            start();
+          });
+        underWay.add(work);
+      }
+    } while (lookAgain);
+  };
+
+  const start = (): void => {
+    lookAgain = true;
+    if (closed || looking !== undefined) return;
+    looking = look()
+      .catch((error: unknown) => logger.warn({ err: error }, "webhooks could not be looked for"))
+      .finally(() => {
+        looking = undefined;
+      });
+  };
+
+  const poll = (): void => {
+    start();
+    hasWebhooks(pool).then(
+      (any) => {
+        isNeeded = any;
+      },
+      () => {},
+    );
+  };
+  const timers = [
+    setInterval(poll, pace.pollMs),
+    setInterval(() => {
+      pruneDeliveries(pool).catch((error: unknown) => logger.warn({ err: error }, "webhook deliveries could not be pruned"));
+    }, pruneMs),
+  ];
+  for (const timer of timers) timer.unref();
+  start();
+
+  return {
+    wake() {
+      if (closed || !isNeeded || woken !== undefined) return;
+      woken = setTimeout(() => {
+        woken = undefined;
+        start();
+      }, pace.wakeMs);
+      woken.unref();
+    },
+    async close() {
+      closed = true;
+      clearTimeout(woken);
+      for (const timer of timers) clearInterval(timer);
+      await looking;
+      const grace = setTimeout(() => {
+        ended.abort();
+        // A connection that is being made does not hear of a signal.
+        void outbound.close();
+      }, pace.graceMs);
+      await Promise.all(underWay);
+      clearTimeout(grace);
+      await outbound.close();
+    },
+  };
+}
