@@ -1,0 +1,38 @@
+/**
+ * The long durability suites, row by row: `npm run durability`. Each row ends with its figure and says whether it is kept; the command ends with 1 when one is not.
+ *
+ *   npm run durability                  all rows
+ *   npm run durability -- r10           some
+ *   npm run durability -- --quick       a tenth of the counts
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean", default: false } } });
+const root = join(import.meta.dirname, "../..");
+const count = (name: string, full: number) => [`--${name}`, String(values.quick ? full / 10 : full)];
+
+/** Node's arguments for each row. */
+const rows: Readonly<Record<string, readonly string[][]>> = {
+  r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
+};
+
+const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);
+const unknown = asked.filter((row) => !(row in rows));
+if (unknown.length > 0) {
+  console.error(`There is no row ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}.`);
+  process.exit(2);
+}
+const failed: string[] = [];
+for (const row of asked) {
+  console.log(`\n== ${row.toUpperCase()}`);
+  for (const args of rows[row] ?? []) {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+    const [code] = (await once(child, "exit")) as [number | null];
+    if (code !== 0) failed.push(row.toUpperCase());
+  }
+}
+console.log(failed.length === 0 ? `\nAll of ${asked.length} rows are kept.` : `\nNot kept: ${[...new Set(failed)].join(", ")}`);
+process.exitCode = failed.length === 0 ? 0 : 1;
