@@ -25,7 +25,10 @@ export interface GrpcServer {
   readonly port: number;
   /** What the health service says of this process and its services. */
   setServing(serving: boolean): void;
-  /** Stops accepting, lets calls end for `graceMs` (5,000), then cuts what is left. */
+  /**
+   * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls under way end for `graceMs`
+   * (5,000), then cuts what is left.
+   */
   close(graceMs?: number): Promise<void>;
 }
 

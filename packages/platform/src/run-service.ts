@@ -11,7 +11,7 @@ import { type MeshTls, openMeshTls } from "./mesh-tls.ts";
 import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
-import { onTermination, reportStartFailure } from "./process-lifecycle.ts";
+import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
@@ -57,6 +57,8 @@ export function remoteKeySource(transport: Transport): KeySource {
 }
 
 const readinessIntervalMs = 2_000;
+/** How much longer than their work calls may take: those whose work was stopped say so, instead of being cut. */
+const farewellMs = 500;
 
 type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
 
@@ -114,7 +116,10 @@ async function start<C extends GrpcConfig>(
   }, readinessIntervalMs);
   onTermination(async () => {
     clearInterval(watch);
-    await server.close();
+    logger.info({ limit_ms: config.SERVER_SHUTDOWN_TIMEOUT }, "draining");
+    await drainWithin(config.SERVER_SHUTDOWN_TIMEOUT, (limit) =>
+      Promise.all([server.close(config.SERVER_SHUTDOWN_TIMEOUT + farewellMs), service.drain?.(limit)]),
+    );
     for (const close of closers.reverse()) await close();
   });
 }

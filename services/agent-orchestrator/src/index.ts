@@ -10,6 +10,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { mount, type RunningService } from "@turnwright/platform/service";
 import type { AgentConfig } from "./config.ts";
+import { DrivenRuns } from "./driven-runs.ts";
 import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
@@ -44,7 +45,7 @@ export async function createAgentOrchestrator(deps: {
     ...deps,
     liveRuns,
     workerId: crypto.randomUUID(),
-    driving: new Map<string, AbortController>(),
+    driving: new DrivenRuns(),
     model,
     meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
@@ -53,12 +54,13 @@ export async function createAgentOrchestrator(deps: {
     maxIterations: config.AGENT_MAX_ITERATIONS,
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   };
-  const stopWorker = startWorker(shared);
+  const worker = startWorker(shared);
   return {
     mounts: [mount(AgentService, agentHandlers(shared)), mount(CompletionService, completionHandlers(shared))],
     async ready() {},
+    drain: (limit) => worker.drain(limit),
     async close() {
-      await stopWorker();
+      await worker.stop();
       await stopWatching();
       await recorder.close();
       await model.close();

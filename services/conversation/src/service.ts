@@ -17,7 +17,7 @@ import { type DecidedApproval, decideApprovals, getApproval, listApprovals } fro
 import { beginRun } from "./store/begin-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
-import { abandonRun, beat } from "./store/workers.ts";
+import { abandonRun, beat, leave } from "./store/workers.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
@@ -98,7 +98,11 @@ export function journalHandlers({
       if (context !== undefined) context.decisions = await withGrants(meshSecret, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
-    async beat({ workerId, claimLimit, graphVersion, driving }) {
+    async beat({ workerId, claimLimit, graphVersion, driving, leaving }) {
+      if (leaving) {
+        await leave(pool, workerId);
+        return { claimed: [], lost: [] };
+      }
       const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
       for (const { context, calls } of recovered) context.decisions = await withGrants(meshSecret, calls);
       return { claimed: recovered.map(({ context }) => context), lost };

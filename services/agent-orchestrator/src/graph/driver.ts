@@ -120,9 +120,12 @@ async function walk(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcom
   }
 }
 
+/** Reasons for which a run is somebody else's now. */
+const isLost: ReadonlySet<ErrorReason> = new Set([ErrorReason.STALE_EPOCH, ErrorReason.RUN_HANDED_OVER]);
+
 /** Ends a run that failed. What was said and done so far is stored with it; who has lost the run leaves it alone. */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
-  if (reasonOf(error) === ErrorReason.STALE_EPOCH) return;
+  if (isLost.has(reasonOf(error))) return;
   const known = detailOf(error);
   await commit(deps, turn, {
     status: RunStatus.FAILED,
