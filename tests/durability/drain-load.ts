@@ -12,8 +12,10 @@ export interface LoadCounts {
   readonly failures: string[];
   /** Streams that came to their proper end. */
   ended: number;
-  /** Streams that ended with an error event, whose run was then answered by another orchestrator. */
+  /** Streams that ended because their orchestrator did, whose run was then answered by another one. */
   handedOver: number;
+  /** Streams that ended with an error event at the limit of a gateway, while their run was answered. */
+  outlived: number;
   /** Streams that ended with an error event, of which nothing is stored. */
   cut: number;
   /** Streams that ended without a word, or with a run that was never answered. */
@@ -130,8 +132,10 @@ async function stream(
   const { conversation_id: conversationId } = JSON.parse(events[0] ?? "{}") as { conversation_id?: string };
   const cutAt = performance.now();
   if (await answered(client, token, conversationId ?? "", words(kind.length).join(" "), 60_000)) {
-    counts.handedOver += 1;
-    counts.longestHandover = Math.max(counts.longestHandover, performance.now() - cutAt);
+    if (last.includes("RUN_HANDED_OVER")) {
+      counts.handedOver += 1;
+      counts.longestHandover = Math.max(counts.longestHandover, performance.now() - cutAt);
+    } else counts.outlived += 1;
   } else counts.broken.push(`run without an answer after ${last.slice(0, 200)}`);
 }
 
@@ -155,6 +159,7 @@ export async function startLoad(gateways: readonly string[], shape: LoadShape) {
     failures: [],
     ended: 0,
     handedOver: 0,
+    outlived: 0,
     cut: 0,
     broken: [],
     longestHandover: 0,

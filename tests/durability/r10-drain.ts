@@ -37,14 +37,14 @@ try {
     terms,
     limit: `${limitSeconds}s`,
     // A long stream takes 10 s: it outlasts the limit.
-    load: { unary: 8, streams: 6, longStreams: 2, longWords: 200 },
+    load: { unary: 8, streams: 6, longStreams: 4, longWords: 200 },
     seed: Number(values.seed),
   });
-  const { unary, failures, ended, handedOver, cut, broken } = counts;
+  const { unary, failures, ended, handedOver, outlived, cut, broken } = counts;
   console.log(`    longest drains: ${[...longest].map(([part, ms]) => `${part} ${(ms / 1_000).toFixed(1)} s`).join(", ")}`);
   const slowest = Math.max(...longest.values());
   report("R10", failures.length === 0, `${terms} SIGTERMs, ${unary} unary calls: ${failures.length} failed${summary(failures)}`);
-  const streams = `${ended} streams ended, ${handedOver} handed over (answered ${(counts.longestHandover / 1_000).toFixed(1)} s later at most), ${cut} completions cut at the limit with an error`;
+  const streams = `${ended} streams ended, ${handedOver} handed over (answered ${(counts.longestHandover / 1_000).toFixed(1)} s later at most), ${outlived} outlived by their run, ${cut} completions cut at the limit with an error`;
   report("R10", broken.length === 0, `${streams}, ${broken.length} broken${summary(broken)}`);
   const end = `longest drain ${(slowest / 1_000).toFixed(1)} s at a limit of ${limitSeconds} s, ${badEnds.length} ends that were not clean`;
   report("R10", slowest <= 30_000 && badEnds.length === 0, `${end}${summary(badEnds)}`);

@@ -200,7 +200,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   options.logger.info({ host: options.host, port, services: names }, "gRPC server is listening");
 
+  let isClosing = false;
   const setServing = (serving: boolean) => {
+    if (isClosing) return;
     for (const name of ["", ...names]) health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   };
   return {
@@ -208,6 +210,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     setServing,
     close(graceMs = 5_000) {
       setServing(false);
+      isClosing = true;
       return new Promise((resolve) => {
         const timer = setTimeout(() => server.forceShutdown(), graceMs);
         server.tryShutdown(() => {

@@ -2,7 +2,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "./env.ts";
-import { startGrpcServer } from "./grpc-server.ts";
+import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptors.ts";
 import { createLogger, type Logger } from "./logger.ts";
@@ -96,7 +96,17 @@ async function start<C extends GrpcConfig>(
   const service = await create({ config, logger, transport: mesh.transport }, database);
   closers.push(() => service.close());
   const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
-  const server = await startGrpcServer({
+  let server: GrpcServer | undefined;
+  let watch: NodeJS.Timeout | undefined;
+  // Before anybody can know that we are here.
+  onTermination(async () => {
+    clearInterval(watch);
+    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
+    logger.info({ limit_ms: limitMs }, "draining");
+    await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service.drain?.(limit)]));
+    for (const close of closers.reverse()) await close();
+  });
+  server = await startGrpcServer({
     mounts: service.mounts,
     interceptors: serverInterceptors({
       logger,
@@ -108,20 +118,12 @@ async function start<C extends GrpcConfig>(
     credentials: mesh.tls?.serverCredentials(),
     logger,
   });
-  const watch = setInterval(() => {
+  watch = setInterval(() => {
     service.ready().then(
       () => server.setServing(true),
       () => server.setServing(false),
     );
   }, readinessIntervalMs);
-  onTermination(async () => {
-    clearInterval(watch);
-    logger.info({ limit_ms: config.SERVER_SHUTDOWN_TIMEOUT }, "draining");
-    await drainWithin(config.SERVER_SHUTDOWN_TIMEOUT, (limit) =>
-      Promise.all([server.close(config.SERVER_SHUTDOWN_TIMEOUT + farewellMs), service.drain?.(limit)]),
-    );
-    for (const close of closers.reverse()) await close();
-  });
 }
 
 /** Runs a service without tables as a process of its own on the gRPC plane. */
