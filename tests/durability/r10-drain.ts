@@ -8,6 +8,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { startRedisServer } from "@turnwright/testing/redis-server";
 import { report } from "../security/long/stage.ts";
 import { drainUnderLoad } from "./drain.ts";
+import { startReplicatedMesh } from "./replicated-mesh.ts";
 
 const { values } = parseArgs({
   options: { terms: { type: "string", default: "100" }, seed: { type: "string", default: "10" } },
@@ -30,16 +31,12 @@ const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), l
 const redis = await startRedisServer();
 try {
   if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
-  const { counts, badEnds, longest } = await drainUnderLoad({
-    dir,
-    databaseUrl: postgres.url,
-    redisUrl: redis.url,
-    terms,
-    limit: `${limitSeconds}s`,
-    // A long stream takes 10 s: it outlasts the limit.
-    load: { unary: 8, streams: 6, longStreams: 4, longWords: 200 },
-    seed: Number(values.seed),
-  });
+  const limit = `${limitSeconds}s`;
+  const mesh = await startReplicatedMesh({ dir, databaseUrl: postgres.url, redisUrl: redis.url, limit });
+  // A long stream takes 10 s: it outlasts the limit.
+  const load = { unary: 8, streams: 6, longStreams: 4, longWords: 200 };
+  const measured = drainUnderLoad(mesh, { terms, load, seed: Number(values.seed) });
+  const { counts, badEnds, longest } = await measured.finally(() => mesh.stop());
   const { unary, failures, ended, handedOver, outlived, cut, broken } = counts;
   console.log(`    longest drains: ${[...longest].map(([part, ms]) => `${part} ${(ms / 1_000).toFixed(1)} s`).join(", ")}`);
   const slowest = Math.max(...longest.values());

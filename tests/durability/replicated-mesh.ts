@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../e2e/system.ts";
+import { startPacedModel } from "./paced-model.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -85,8 +86,18 @@ function createReplica(options: { name: string; main: string; port: number; env:
   };
 }
 
-/** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there. Their logs go to files in `dir`. */
-export async function startReplicatedMesh(options: { dir: string; env: Record<string, string> }): Promise<ReplicatedMesh> {
+/** Where a mesh stands. */
+export interface MeshOptions {
+  /** Where the logs of its processes go. */
+  dir: string;
+  databaseUrl: string;
+  redisUrl: string;
+  /** SERVER_SHUTDOWN_TIMEOUT of each process. */
+  limit: string;
+}
+
+/** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there and a model of its own. */
+export async function startReplicatedMesh(options: MeshOptions): Promise<ReplicatedMesh> {
   const places = [
     { kind: "auth", main: "services/auth/src/main.ts", variable: "AUTH_ADDR" },
     { kind: "conversation", main: "services/conversation/src/main.ts", variable: "CONVERSATION_ADDR" },
@@ -100,6 +111,7 @@ export async function startReplicatedMesh(options: { dir: string; env: Record<st
       variable === undefined ? [] : [[variable, ports[at]?.map((port) => `127.0.0.1:${port}`).join(",") ?? ""]],
     ),
   );
+  const model = await startPacedModel();
   const shared = {
     PATH: process.env.PATH ?? "",
     MESH_SECRET: "the-secret-of-the-mesh-that-is-drained",
@@ -110,8 +122,12 @@ export async function startReplicatedMesh(options: { dir: string; env: Record<st
     RATE_LIMIT_PER_DAY: "100000000",
     RATE_LIMIT_AUTH_PER_MINUTE: "100000",
     JWT_ACCESS_TTL: "2h",
+    DB_MAX_OPEN_CONNS: "8",
+    DATABASE_URL: options.databaseUrl,
+    REDIS_URL: options.redisUrl,
+    SERVER_SHUTDOWN_TIMEOUT: options.limit,
+    LLM_BASE_URL: model.url,
     ...addresses,
-    ...options.env,
   };
   const pairs = places.map(({ kind, main }, at) =>
     (ports[at] ?? []).map((port, index) => {
@@ -123,13 +139,16 @@ export async function startReplicatedMesh(options: { dir: string; env: Record<st
   const replicas = pairs.flat();
   const stop = async () => {
     await Promise.all(replicas.map((replica) => replica.kill()));
+    await model.close();
   };
   try {
-    // The first ones migrate and make what the others find.
-    const [auths = [], ...others] = pairs;
-    for (const replica of auths) await replica.start();
-    await Promise.all(others.flatMap(([first]) => (first === undefined ? [] : [first.start()])));
-    await Promise.all(others.flatMap(([, ...rest]) => rest.map((replica) => replica.start())));
+    const startAll = (some: readonly (Replica | undefined)[]) => Promise.all(some.map((replica) => replica?.start()));
+    // The first of each migrate and make what the others find; gateways come last, and find everything.
+    const services = pairs.slice(0, -1);
+    await services[0]?.[0]?.start();
+    await startAll(services.slice(1).map(([first]) => first));
+    await startAll(services.map(([, second]) => second));
+    await startAll(pairs.at(-1) ?? []);
   } catch (error) {
     await stop();
     throw error;
