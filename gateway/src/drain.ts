@@ -45,15 +45,20 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
       else if (now - (lastUsed.get(socket) ?? startedAt) >= quietMs) socket.destroySoon();
     }
   };
+  let isCut = false;
   while (!isOver()) {
-    if (performance.now() - startedAt >= limitMs) return cutServer(server, open);
+    const elapsedMs = performance.now() - startedAt;
+    if (elapsedMs >= limitMs && !isCut) {
+      endAll(open);
+      isCut = true;
+    }
+    if (elapsedMs >= limitMs + farewellMs) break;
     sweep(performance.now());
     await delay(sweepMs);
   }
-}
-
-async function cutServer(server: DualProtocolServer, open: OpenRequests): Promise<void> {
+  if (isOver()) return;
+  // What came meanwhile on the last connections is told as well.
   endAll(open);
-  for (const until = performance.now() + farewellMs; open.size > 0 && performance.now() < until; ) await delay(sweepMs);
+  await delay(sweepMs);
   server.closeAllConnections();
 }
