@@ -41,7 +41,8 @@ function isOver(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Whether something accepts connections on a port of loopback. */
+export async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
   try {
     await once(socket, "connect");
@@ -94,6 +95,8 @@ export interface MeshOptions {
   redisUrl: string;
   /** SERVER_SHUTDOWN_TIMEOUT of each process. */
   limit: string;
+  /** `host:port` that tools may reach although it is a loopback address. */
+  allowedHost?: string;
 }
 
 /** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there and a model of its own. */
@@ -127,6 +130,7 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
     REDIS_URL: options.redisUrl,
     SERVER_SHUTDOWN_TIMEOUT: options.limit,
     LLM_BASE_URL: model.url,
+    TOOLS_ALLOWED_HOSTS: options.allowedHost ?? "",
     ...addresses,
   };
   const pairs = places.map(({ kind, main }, at) =>
