@@ -16,9 +16,9 @@ const farewellMs = 2_500;
 /** Requests whose responses are not through. */
 export type OpenRequests = Map<FastifyRequest, FastifyReply>;
 
-/** Ends every request: calls into the mesh are cancelled, streams end with an error event. */
-function endAll(open: OpenRequests): void {
-  for (const request of open.keys()) {
+/** Ends requests: calls into the mesh are cancelled, streams end with an error event. */
+function end(requests: Iterable<FastifyRequest>): void {
+  for (const request of requests) {
     request.disconnect ??= new AbortController();
     request.disconnect.abort(fail(ErrorReason.UNAVAILABLE, "This server is shutting down.", { retryAfterSeconds: 1 }));
   }
@@ -33,6 +33,7 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
   const { server, open, limitMs } = options;
   const startedAt = performance.now();
   const lastUsed = new Map<Socket, number>();
+  const first = new Set(open.keys());
   server.stopListening();
   for (const [request, { raw }] of open) {
     if (request.raw.httpVersionMajor === 1 && !raw.headersSent) raw.shouldKeepAlive = false;
@@ -49,7 +50,8 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
   while (!isOver()) {
     const elapsedMs = performance.now() - startedAt;
     if (elapsedMs >= limitMs && !isCut) {
-      endAll(open);
+      // A short call that has just come, on the connection of a stream that ended, still has its farewell.
+      end([...open].flatMap(([request, { raw }]) => (first.has(request) || raw.headersSent ? [request] : [])));
       isCut = true;
     }
     if (elapsedMs >= limitMs + farewellMs) break;
@@ -58,7 +60,7 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
   }
   if (isOver()) return;
   // What came meanwhile on the last connections is told as well.
-  endAll(open);
+  end(open.keys());
   await delay(sweepMs);
   server.closeAllConnections();
 }
