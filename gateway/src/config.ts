@@ -11,7 +11,6 @@ export const gatewayConfig = z.object({
   JWT_SECRET: secret(),
   SERVER_HOST: z.string().default("0.0.0.0"),
   SERVER_PORT: port(8080),
-  SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
   /** Largest request body, in bytes. */
   SERVER_BODY_LIMIT: integer(1_048_576, { min: 1024, max: 8_388_608 }),
   /** How long a client may take to send a request. */

@@ -4,6 +4,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
@@ -71,7 +72,11 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const app = await createServer({ config, logger: deps.logger, liveCalls });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
   const heartbeatMs = config.SSE_HEARTBEAT;
-  await app.register(healthPlugin(deps.checks));
+  let isClosing = false;
+  const self = async () => {
+    if (isClosing) throw fail(ErrorReason.UNAVAILABLE, "The gateway is shutting down.");
+  };
+  await app.register(healthPlugin({ ...deps.checks, gateway: self }));
   await app.register(docsPlugin);
   await app.register(restPlugin({ services, transport, admission, callTimeoutMs, heartbeatMs }));
   await app.register(
@@ -105,9 +110,8 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
       return { port };
     },
     async close() {
-      const timer = setTimeout(() => app.server.closeAllConnections(), config.SERVER_SHUTDOWN_TIMEOUT);
+      isClosing = true;
       await app.close();
-      clearTimeout(timer);
       await stopWatching();
     },
   };

@@ -40,12 +40,13 @@ async function start(): Promise<void> {
     },
     logger,
   });
-  await gateway.listen();
+  // Before anybody can know that we are here.
   onTermination(async () => {
     await gateway.close();
     mesh.close();
     await ports.close();
   });
+  await gateway.listen();
 }
 
 await start().catch(reportStartFailure);

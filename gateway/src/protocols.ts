@@ -1,8 +1,19 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
-import type { Socket } from "node:net";
+import { Server as NetServer, type Socket } from "node:net";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
+
+/** An HTTP server of both protocols that can end in steps. */
+export interface DualProtocolServer extends Server {
+  /** Connections of HTTP/1.1, and those that have not said yet what they speak. */
+  readonly keptConnections: ReadonlySet<Socket>;
+  /**
+   * Accepts no more connections, and no more requests over HTTP/2: what is under way goes on, and clients are told which of their requests
+   * were not begun (GOAWAY), so that they may send them elsewhere.
+   */
+  stopListening(): void;
+}
 
 /** How long clients may take, in milliseconds. */
 export interface ConnectionTimeouts {
@@ -72,7 +83,7 @@ function limitBody(request: Http2ServerRequest, requestMs: number): void {
  * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each connection
  * decide. Both protocols reach the same listener. Clients that are too slow are cut.
  */
-export function createDualProtocolServer(listener: RequestListener, timeouts: ConnectionTimeouts): Server {
+export function createDualProtocolServer(listener: RequestListener, timeouts: ConnectionTimeouts): DualProtocolServer {
   const { requestMs, idleMs } = timeouts;
   // Node looks at its connections in intervals; a slow one is cut at the last look before its time is over.
   const connectionsCheckingInterval = Math.min(1_000, requestMs / 4);
@@ -102,9 +113,17 @@ export function createDualProtocolServer(listener: RequestListener, timeouts: Co
 
   const [serveHttp1] = server.listeners("connection") as ((socket: Socket) => void)[];
   server.removeAllListeners("connection");
+  const keptConnections = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    keptConnections.add(socket);
+    socket.once("close", () => keptConnections.delete(socket));
+  });
   const undecided = sniff(server, requestMs, {
     http1: (socket) => serveHttp1?.call(server, socket),
-    http2: (socket) => http2.emit("connection", socket),
+    http2: (socket) => {
+      keptConnections.delete(socket);
+      http2.emit("connection", socket);
+    },
   });
 
   // Streams of HTTP/2 end like keep-alive connections: what is under way may finish.
@@ -119,5 +138,12 @@ export function createDualProtocolServer(listener: RequestListener, timeouts: Co
     for (const session of sessions) session.destroy();
     closeAll();
   };
-  return server;
+  return Object.assign(server, {
+    keptConnections,
+    stopListening() {
+      // Not the HTTP server's: that one closes idle connections, on which requests may be on their way.
+      NetServer.prototype.close.call(server);
+      for (const session of sessions) session.close();
+    },
+  });
 }

@@ -5,9 +5,10 @@ import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { alreadyClosed, endedBecause } from "./call.ts";
 import type { GatewayConfig } from "./config.ts";
+import { drainServer, type OpenRequests } from "./drain.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
 import type { LiveCalls } from "./live-calls.ts";
-import { createDualProtocolServer } from "./protocols.ts";
+import { createDualProtocolServer, type DualProtocolServer } from "./protocols.ts";
 import { answerUnparsable } from "./unparsable.ts";
 
 declare module "fastify" {
@@ -38,12 +39,13 @@ function frameworkError(error: FastifyError): unknown {
 const nothing = () => {};
 
 /** Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody waits for. */
-function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls): void {
+function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls, open: OpenRequests): void {
   app.decorateRequest("caller", undefined);
   app.decorateRequest("disconnect", undefined);
   app.decorateRequest("releaseSlot", undefined);
 
   const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
+    open.delete(request);
     const finished = reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
@@ -67,6 +69,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
 
   app.addHook("onRequest", (request, reply, done) => {
     const startedAt = performance.now();
+    open.set(request, reply);
     // A write that meets a connection which has just gone is no fault.
     reply.raw.on("error", nothing);
     reply.raw.once("close", () => onClosed(request, reply, startedAt));
@@ -146,7 +149,14 @@ export async function createServer(deps: {
     ],
     maxAge: 600,
   });
-  followResponses(app, logger, deps.liveCalls);
+  const open: OpenRequests = new Map();
+  followResponses(app, logger, deps.liveCalls, open);
+  // From here on fastify closes each connection behind its response; it ends the server when we are done.
+  app.addHook("preClose", async () => {
+    if (app.server.listening) {
+      await drainServer({ server: app.server as DualProtocolServer, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT });
+    }
+  });
   const verbsOf = collectVerbs(app);
 
   app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));

@@ -16,6 +16,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
 import { createPorts } from "@turnwright/platform/ports/ports";
 import { databaseUrl } from "@turnwright/platform/postgres";
+import { drainWithin } from "@turnwright/platform/process-lifecycle";
 import { redisUrl } from "@turnwright/platform/redis-env";
 import type { Mount, RunningService } from "@turnwright/platform/service";
 import { openServiceDatabase } from "@turnwright/platform/service-database";
@@ -39,7 +40,7 @@ export interface RunningSystem {
   readonly port: number;
   /** What stands behind it, for the banner and the log. */
   readonly stores: { database: "embedded" | "external"; redis: "redis" | "memory"; model: "demo" | "real" };
-  /** Ends streams, services, stores, in this order. */
+  /** Lets requests, streams and runs end within the configured time, then ends services and stores, in this order. */
   close(): Promise<void>;
 }
 
@@ -137,7 +138,11 @@ export async function startAllInOne(
       },
       logger: logger.child({ part: "gateway" }),
     });
-    closers.push(() => gateway.close());
+    closers.push(() =>
+      drainWithin(config.SERVER_SHUTDOWN_TIMEOUT, (limit) =>
+        Promise.all([gateway.close(), ...services.map((service) => service.drain?.(limit))]),
+      ),
+    );
     const { port } = await gateway.listen();
     return {
       port,

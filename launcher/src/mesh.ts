@@ -143,6 +143,8 @@ export async function startMesh(environment: Readonly<Record<string, string | un
       const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
         env: { ...shared, ...certificates, [variable]: String(port) },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
+        // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it any more.
+        detached: true,
       });
       closers.push(() => end(child));
       processes.push({ name, port, child });

@@ -14,8 +14,8 @@ export interface System {
   log(): string;
   /** kill -9 of every process at once, children included. */
   killAll(): Promise<void>;
-  /** SIGTERM, and waits for the end. */
-  stop(): Promise<void>;
+  /** SIGTERM; gives the exit code when it has ended, null if a signal killed it. */
+  stop(): Promise<number | null>;
 }
 
 /** How a system is started. */
@@ -117,10 +117,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 10));
     },
     async stop() {
-      if (ended()) return;
-      const exit = once(child, "exit");
-      child.kill("SIGTERM");
-      await exit;
+      if (!ended()) {
+        const exit = once(child, "exit");
+        child.kill("SIGTERM");
+        await exit;
+      }
+      return child.exitCode;
     },
   };
 }

@@ -3,7 +3,8 @@ import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
 import type { HeadersLike } from "./plane.ts";
 
-const detailsKey = "grpc-status-details-bin";
+/** Where the typed details of an error travel; only handlers send them. */
+export const detailsKey = "grpc-status-details-bin";
 
 /** grpc-js metadata as Headers; binary values as base64 without padding, as Connect expects them. */
 export function headersOf(metadata: Metadata): Headers {

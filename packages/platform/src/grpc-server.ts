@@ -25,7 +25,10 @@ export interface GrpcServer {
   readonly port: number;
   /** What the health service says of this process and its services. */
   setServing(serving: boolean): void;
-  /** Stops accepting, lets calls end for `graceMs` (5,000), then cuts what is left. */
+  /**
+   * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls under way end for `graceMs`
+   * (5,000), then cuts what is left.
+   */
   close(graceMs?: number): Promise<void>;
 }
 
@@ -197,7 +200,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   options.logger.info({ host: options.host, port, services: names }, "gRPC server is listening");
 
+  let isClosing = false;
   const setServing = (serving: boolean) => {
+    if (isClosing) return;
     for (const name of ["", ...names]) health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   };
   return {
@@ -205,6 +210,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     setServing,
     close(graceMs = 5_000) {
       setServing(false);
+      isClosing = true;
       return new Promise((resolve) => {
         const timer = setTimeout(() => server.forceShutdown(), graceMs);
         server.tryShutdown(() => {

@@ -26,6 +26,7 @@ import {
 } from "@grpc/grpc-js";
 import { ErrorReason, fail } from "./errors.ts";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
+import { repeatOverConnections } from "./grpc-repeat.ts";
 import { targetOf } from "./grpc-resolver.ts";
 import {
   abortError,
@@ -70,8 +71,9 @@ interface Codec {
 const serviceConfig = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
 
 /**
- * A Connect Transport over a grpc-js channel: protobuf-es codecs, round-robin over all addresses, keepalive. Serves unary and
- * server-streaming methods. Errors are ConnectErrors with the server's typed details; deadline and abort signal cancel the call.
+ * A Connect Transport over a grpc-js channel: protobuf-es codecs, round-robin over all addresses, keepalive, calls repeated on another connection where
+ * that is safe. Serves unary and server-streaming methods. Errors are ConnectErrors with the server's typed details; deadline and abort
+ * signal cancel the call.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
@@ -100,8 +102,11 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       const deserialize = (bytes: Buffer) => fromBinary(method.output, bytes);
       const last: PlaneNext =
         method.methodKind === "unary"
-          ? (request) => callUnary(client, path, serialize, deserialize, request)
-          : (request) => callStream(client, path, serialize, deserialize, request);
+          ? (request) => completed(request, () => callUnary(client, path, serialize, deserialize, request))
+          : async (request) => {
+              const input = await single(request.message as AsyncIterable<unknown>);
+              return completed(request, () => callStream(client, path, serialize, deserialize, request, input));
+            };
       codec = { path, next: chain(last, options.interceptors ?? []) };
       codecs.set(method, codec);
     }
@@ -198,6 +203,15 @@ function callError(error: unknown, request: PlaneRequest): ConnectError {
   return errorOfStatus(status);
 }
 
+/** Makes a call, repeated where that is safe; its error is what the caller shall see. */
+async function completed<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await repeatOverConnections(request, attempt);
+  } catch (error) {
+    throw callError(error, request);
+  }
+}
+
 function callUnary(client: Client, path: string, serialize: Serialize, deserialize: Deserialize, request: PlaneRequest) {
   return new Promise<UnaryResponse>((resolve, reject) => {
     if (request.signal.aborted) {
@@ -220,7 +234,7 @@ function callUnary(client: Client, path: string, serialize: Serialize, deseriali
           return;
         }
         request.signal.removeEventListener("abort", onAbort);
-        reject(callError(error, request));
+        reject(error);
       },
     );
     if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
@@ -253,9 +267,9 @@ async function callStream(
   serialize: Serialize,
   deserialize: Deserialize,
   request: PlaneRequest,
+  input: unknown,
 ): Promise<StreamResponse> {
   if (request.signal.aborted) throw abortError(request.signal.reason);
-  const input = await single(request.message as AsyncIterable<unknown>);
   const call = client.makeServerStreamRequest(
     path,
     serialize,
@@ -275,7 +289,7 @@ async function callStream(
   });
   const header = await new Promise<Metadata>((resolve, reject) => {
     call.once("metadata", resolve);
-    call.once("error", (error) => reject(callError(error, request)));
+    call.once("error", reject);
   });
   call.on("error", nothing);
   return {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { list } from "./env.ts";
+import { duration, list } from "./env.ts";
 import { logLevels } from "./logger.ts";
 
 /** What every part of the mesh reads from the environment, to spread into its schema. */
@@ -14,6 +14,8 @@ export const meshEnv = {
   MESH_TLS_CA: z.string().optional(),
   MESH_TLS_CERT: z.string().optional(),
   MESH_TLS_KEY: z.string().optional(),
+  /** How long what is under way may go on after SIGTERM. */
+  SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 };
 

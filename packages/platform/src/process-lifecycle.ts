@@ -7,6 +7,17 @@ export function reportStartFailure(error: unknown): void {
   process.exitCode = 1;
 }
 
+/** Ends what is under way: `drain` gets the signal that fires when its time is over, and is waited for even then. */
+export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) => Promise<unknown>): Promise<void> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), limitMs);
+  try {
+    await drain(limit.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Runs `close` at the first SIGTERM or SIGINT and ends the process. */
 export function onTermination(close: () => Promise<void>): void {
   let closing = false;

@@ -2,7 +2,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "./env.ts";
-import { startGrpcServer } from "./grpc-server.ts";
+import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptors.ts";
 import { createLogger, type Logger } from "./logger.ts";
@@ -11,7 +11,7 @@ import { type MeshTls, openMeshTls } from "./mesh-tls.ts";
 import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
-import { onTermination, reportStartFailure } from "./process-lifecycle.ts";
+import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
@@ -57,6 +57,8 @@ export function remoteKeySource(transport: Transport): KeySource {
 }
 
 const readinessIntervalMs = 2_000;
+/** How much longer than their work calls may take: those whose work was stopped say so, instead of being cut. */
+const farewellMs = 500;
 
 type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
 
@@ -94,7 +96,17 @@ async function start<C extends GrpcConfig>(
   const service = await create({ config, logger, transport: mesh.transport }, database);
   closers.push(() => service.close());
   const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
-  const server = await startGrpcServer({
+  let server: GrpcServer | undefined;
+  let watch: NodeJS.Timeout | undefined;
+  // Before anybody can know that we are here.
+  onTermination(async () => {
+    clearInterval(watch);
+    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
+    logger.info({ limit_ms: limitMs }, "draining");
+    await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service.drain?.(limit)]));
+    for (const close of closers.reverse()) await close();
+  });
+  server = await startGrpcServer({
     mounts: service.mounts,
     interceptors: serverInterceptors({
       logger,
@@ -106,17 +118,12 @@ async function start<C extends GrpcConfig>(
     credentials: mesh.tls?.serverCredentials(),
     logger,
   });
-  const watch = setInterval(() => {
+  watch = setInterval(() => {
     service.ready().then(
       () => server.setServing(true),
       () => server.setServing(false),
     );
   }, readinessIntervalMs);
-  onTermination(async () => {
-    clearInterval(watch);
-    await server.close();
-    for (const close of closers.reverse()) await close();
-  });
 }
 
 /** Runs a service without tables as a process of its own on the gRPC plane. */

@@ -18,6 +18,11 @@ export interface RunningService {
   readonly mounts: readonly Mount[];
   /** Resolves when it can serve; rejects with the part that cannot (database, Redis, …). */
   ready(): Promise<void>;
+  /**
+   * Takes up no work of its own any more, and resolves when what it has under way beside its calls is over; when the limit fires, it stops that, so
+   * that it goes on elsewhere. The calls are for the plane to end. Absent where there is no such work.
+   */
+  drain?(limit: AbortSignal): Promise<void>;
   /** Releases pools, timers and subscriptions. */
   close(): Promise<void>;
 }

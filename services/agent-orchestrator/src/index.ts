@@ -16,6 +16,7 @@ import { mount, type RunningService } from "@turnwright/platform/service";
 import { listenForCancels } from "./cancel-run.ts";
 import type { AgentConfig } from "./config.ts";
 import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./dispatch.ts";
+import { DrivenRuns } from "./driven-runs.ts";
 import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
@@ -60,7 +61,7 @@ export async function createAgentOrchestrator(deps: {
     { onRevoked: (tokenId) => liveRuns.revoke(tokenId), onGap: () => {} },
   );
   const workerId = crypto.randomUUID();
-  const driving = new Map<string, AbortController>();
+  const driving = new DrivenRuns();
   const liveLogs = new LiveLogs(deps.bus);
   const dispatcher = await createDispatcher(config, {
     journal: deps.journal,
@@ -94,6 +95,10 @@ export async function createAgentOrchestrator(deps: {
       mount(CompletionService, completionHandlers(shared)),
     ],
     async ready() {},
+    async drain(limit) {
+      await dispatcher.close();
+      await worker.drain(limit);
+    },
     async close() {
       await dispatcher.close();
       await worker.stop();

@@ -7,7 +7,7 @@ import {
   type Message,
   MessageSchema,
 } from "@turnwright/contract/conversation/v1/conversation";
-import type { CommitRunRequest, JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import type { BeatRequest, CommitRunRequest, JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import {
   type DecidedCall,
   DecidedCallSchema,
@@ -42,6 +42,10 @@ export interface MemoryJournal {
   readonly abandoned: RunContext[];
   /** Runs that beats call lost. */
   readonly lost: Set<string>;
+  /** What workers said, in order. */
+  readonly beats: BeatRequest[];
+  /** Resolves with the next thing that a worker says. */
+  nextBeat(): Promise<BeatRequest>;
   /** Called before a run is opened. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
@@ -55,6 +59,7 @@ export interface MemoryJournal {
 /** Makes the journal; what happens is written to `log`. */
 export function createMemoryJournal(log: string[], userId: string): MemoryJournal {
   let seq = 0;
+  const beatWatchers: ((beat: BeatRequest) => void)[] = [];
   const watchers: { status: RunStatus; resolve: (commit: CommitRunRequest) => void }[] = [];
   const store = (messages: readonly Message[]) => {
     for (const message of messages) journal.messages.push({ ...message, sequenceNumber: journal.messages.length + 1 });
@@ -77,6 +82,8 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     claimable: [],
     abandoned: [],
     lost: new Set(),
+    beats: [],
+    nextBeat: () => new Promise((resolve) => beatWatchers.push(resolve)),
     beforeBegin: () => {},
     beforeCommit: () => {},
     decorate: (decision) => decision,
@@ -124,7 +131,12 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         run: journal.info,
         events: journal.events.filter((event) => event.seq > after),
       }),
-      beat: ({ driving }) => ({ claimed: journal.abandoned.splice(0), lost: driving.filter((runId) => journal.lost.has(runId)) }),
+      beat(request) {
+        journal.beats.push(request);
+        for (const resolve of beatWatchers.splice(0)) resolve(request);
+        const claimed = request.claimLimit === 0 ? [] : journal.abandoned.splice(0);
+        return { claimed, lost: request.driving.filter((runId) => journal.lost.has(runId)) };
+      },
       async abandonRun(request) {
         log.push(`abandon ${request.error}`);
         return {};

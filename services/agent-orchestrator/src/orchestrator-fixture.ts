@@ -63,6 +63,8 @@ export interface OrchestratorFixture {
   onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
   /** How tokens are minted. */
   onMint(answer: () => string): void;
+  /** As at SIGTERM. */
+  drain(limit: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -207,6 +209,9 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     },
     revoke(tokenId) {
       revoked.push(tokenId);
+    },
+    async drain(limit) {
+      await service.drain?.(limit);
     },
     async close() {
       await service.close();

@@ -17,6 +17,7 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
 import { routeMessage } from "./agents/router.ts";
 import { cancelRun } from "./cancel-run.ts";
+import type { DrivenRuns } from "./driven-runs.ts";
 import { drive, type Outcome } from "./graph/driver.ts";
 import { runCredentials } from "./graph/run-credentials.ts";
 import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnState } from "./graph/turn.ts";
@@ -32,8 +33,7 @@ export interface TurnDeps extends GraphDeps {
   readonly liveRuns: LiveRuns;
   /** UUID of this process, under which it claims runs. */
   readonly workerId: string;
-  /** The runs that this process drives; each is aborted by its controller. */
-  readonly driving: Map<string, AbortController>;
+  readonly driving: DrivenRuns;
   /** How long a turn may take, in milliseconds. */
   readonly runTimeoutMs: number;
   /** What happens in the runs that this process drives, for those who watch. */

@@ -7,12 +7,16 @@ import { recoverTurn, type TurnDeps } from "./turns.ts";
 const beatMs = 1_000;
 /** Runs that are taken over at a time. */
 const claimLimit = 8;
+/** How long runs may take to stop, so that nothing of them is under way when others claim them. */
+const stopMs = 2_000;
 
 /** What keeps the runs of this process its own. */
 export interface Worker {
   /** Goes on with a claimed run on behalf of its owner, as soon as auth lets it. */
   takeOver(context: RunContext): Promise<void>;
-  /** Ends the signs of life; runs under way are not touched by that. */
+  /** Claims no more runs, and resolves when those under way have ended; when the limit fires, they are stopped, without a word in the journal. */
+  drain(limit: AbortSignal): Promise<void>;
+  /** Ends the signs of life. Runs that are still under way are stopped, and are anybody's at once. */
   stop(): Promise<void>;
 }
 
@@ -23,6 +27,8 @@ export interface Worker {
 export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   const { journal, logger, workerId, driving } = deps;
   let timer: NodeJS.Timeout | undefined;
+  let beating = Promise.resolve();
+  let isDraining = false;
   let isEnding = false;
   let isSilent = false;
   /** Runs that the last beat called lost. */
@@ -33,7 +39,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     if (run === undefined) return;
     // From now on, so that the next beat does not claim it again.
     driving.set(run.id, new AbortController());
-    while (!isEnding) {
+    do {
       try {
         await recoverTurn(deps, context);
         logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
@@ -47,13 +53,13 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
         logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
         await delay(beatMs);
       }
-    }
+    } while (!isDraining);
     driving.delete(run.id);
   };
   const beat = async (): Promise<void> => {
     const request = {
       workerId,
-      claimLimit: isEnding ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size)),
+      claimLimit: isDraining ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size)),
       graphVersion,
       driving: [...driving.keys()],
     };
@@ -68,7 +74,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     for (const context of claimed) void takeOver(context);
   };
   const tick = (): void => {
-    beat()
+    beating = beat()
       .then(
         () => {
           isSilent = false;
@@ -84,11 +90,33 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   };
   timer = setTimeout(tick, 0).unref();
 
+  const stopRuns = (): void => {
+    for (const controller of driving.values()) {
+      controller.abort(fail(ErrorReason.RUN_HANDED_OVER, "This process ends; the run goes on in another one."));
+    }
+  };
+  const drain = async (limit: AbortSignal): Promise<void> => {
+    isDraining = true;
+    await driving.idle(limit);
+    if (driving.size > 0) logger.info({ runs: driving.size }, "runs are handed over");
+    stopRuns();
+  };
   return {
     takeOver,
+    drain,
     async stop() {
+      await drain(AbortSignal.abort());
+      await driving.idle(AbortSignal.timeout(stopMs));
       isEnding = true;
       clearTimeout(timer);
+      // The last word on this worker must be that it leaves.
+      await beating;
+      await journal.beat({ workerId, leaving: true }, { timeoutMs: 2_000 }).catch((error: unknown) => {
+        logger.warn(
+          { err: error },
+          "the journal was not told that the worker leaves; its runs are claimed when it has been silent",
+        );
+      });
     },
   };
 }

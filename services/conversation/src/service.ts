@@ -22,7 +22,7 @@ import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
 import type { ReadContext } from "./store/run-context.ts";
 import { getRun, listRuns, readRunLog } from "./store/runs.ts";
-import { abandonRun, beat } from "./store/workers.ts";
+import { abandonRun, beat, leave } from "./store/workers.ts";
 import type { WebhookWorker } from "./webhooks/worker.ts";
 
 /** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
@@ -123,7 +123,11 @@ export function journalHandlers({
       if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context });
     },
-    async beat({ workerId, claimLimit, graphVersion, driving }) {
+    async beat({ workerId, claimLimit, graphVersion, driving, leaving }) {
+      if (leaving) {
+        await leave(pool, workerId);
+        return { claimed: [], lost: [] };
+      }
       const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
       return { claimed: await Promise.all(recovered.map(granted)), lost };
     },

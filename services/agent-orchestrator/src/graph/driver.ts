@@ -204,7 +204,11 @@ async function retryLater(deps: GraphDeps, turn: Turn, node: NodeName, error: un
 }
 
 /** Reasons for which a run is somebody else's now, or nobody's. */
-const isLost: ReadonlySet<ErrorReason> = new Set([ErrorReason.STALE_EPOCH, ErrorReason.RUN_CANCELLED]);
+const isLost: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.STALE_EPOCH,
+  ErrorReason.RUN_CANCELLED,
+  ErrorReason.RUN_HANDED_OVER,
+]);
 
 /** Ends a run that failed. What was said and done so far is stored with it; who has lost the run leaves it alone. */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {

@@ -19,9 +19,14 @@ export async function countAttempt(db: Queryable, keys: readonly Buffer[]): Prom
 /** Takes an attempt that succeeded back; under `cleared` nothing stays counted. */
 export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; counted: readonly Buffer[] }): Promise<void> {
   await db.query(
-    `with cleared as (delete from login_attempts where key = $1)
-     update login_attempts set failures = failures - 1
-     where key in (select key from login_attempts where key = any($2::bytea[]) order by key for update) and failures > 0`,
+    // Locked in the order in which attempts are counted: many logins at once of one account would deadlock.
+    `with locked as materialized (
+       select key from login_attempts where key = any($2::bytea[] || $1::bytea) order by key for update
+     ), cleared as (
+       delete from login_attempts a using locked where a.key = locked.key and a.key = $1
+     )
+     update login_attempts a set failures = failures - 1
+     from locked where a.key = locked.key and a.key = any($2::bytea[]) and failures > 0`,
     [keys.cleared, keys.counted],
   );
 }

@@ -92,6 +92,22 @@ describe("runs", () => {
     expect(ids).not.toContain(newer.run?.id);
   });
 
+  test("of a worker that leaves are anybody's at once, one that was never heard of too, and that is no attempt", async () => {
+    const [worker, other] = [randomUUID(), randomUUID()];
+    await beat(worker);
+    const { runId } = await begun(worker, "Go on without me");
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    expect(await person.journal.beat({ workerId: worker, leaving: true })).toMatchObject({ claimed: [], lost: [] });
+    const claimed = (await beat(other)).find((one) => one.run?.id === runId);
+    expect(claimed?.messages.map(({ content }) => content)).toEqual(["Go on without me"]);
+    const { rows } = await fixture.pool.query("select epoch, attempt from runs where run_id = $1", [runId]);
+    expect(rows).toEqual([{ epoch: 2, attempt: 0 }]);
+    const unheard = randomUUID();
+    const second = await begun(unheard);
+    await person.journal.beat({ workerId: unheard, leaving: true });
+    expect((await beat(other, [runId])).map((one) => one.run?.id)).toContain(second.runId);
+  });
+
   test("that were decided before their worker died go on with the decisions and their grants", async () => {
     const context = await person.begin({ message: "Send it", workerId: randomUUID() });
     await person.park(context, ["c1", "c2"]);

@@ -68,6 +68,19 @@ export async function beat(
   return { recovered: await claim(pool, worker), lost: lost.map((row) => row.run_id) };
 }
 
+/** What the worker was told to give back did not kill it: the claim that follows does not count. */
+const leaveSql = `
+with gone as (
+  insert into workers (owner, seen_at) values ($1, now() - interval '1 hour')
+  on conflict (owner) do update set seen_at = excluded.seen_at
+)
+update runs set attempt = attempt - 1 where owner = $1 and status = 'running'`;
+
+/** Notes that a worker drives nothing any more: its runs are anybody's at once. */
+export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
+  await pool.query(leaveSql, [workerId]);
+}
+
 async function claim(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },

@@ -1,0 +1,80 @@
+import { create as createMessage } from "@bufbuild/protobuf";
+import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator-fixture.ts";
+
+let mesh: OrchestratorFixture;
+let isClosed = false;
+
+beforeEach(async () => {
+  mesh = await startOrchestrator();
+  isClosed = false;
+});
+afterEach(async () => {
+  if (!isClosed) await mesh.close();
+});
+
+const create = () => mesh.agent.createConversation({ message: "hi" }, asUser);
+const unlimited = new AbortController().signal;
+
+describe("an orchestrator that ends", () => {
+  it("lets turns end, their tools too, stays alive meanwhile and claims no more runs", async () => {
+    const [began, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    mesh.model.reply({ calls: [{ id: "a", name: "calculator", arguments: "{}" }] }, { text: "42" });
+    mesh.onExecute(async () => {
+      began.resolve();
+      await gate.promise;
+      return { status: ExecutionStatus.SUCCESS, output: "42" } as never;
+    });
+    const turn = create();
+    await began.promise;
+    const drained = mesh.drain(unlimited);
+    mesh.journal.abandoned.push(createMessage(RunContextSchema, { run: { id: crypto.randomUUID() } }));
+    const beat = await mesh.journal.nextBeat();
+    expect(beat).toMatchObject({ claimLimit: 0, driving: [mesh.journal.run?.id], leaving: false });
+    expect(mesh.journal.abandoned).toHaveLength(1);
+    gate.resolve();
+    await expect(turn).resolves.toMatchObject({ response: "42" });
+    await drained;
+    expect(mesh.journal.commits.at(-1)?.status).toBe(RunStatus.COMPLETED);
+  });
+
+  it("hands over what outlasts the limit: stopped, its caller told, nothing committed, and the journal told last that the worker leaves", async () => {
+    const gate = Promise.withResolvers<void>();
+    mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: gate.promise } });
+    const turn = create().then(
+      () => undefined,
+      (error: unknown) => reasonOf(error),
+    );
+    const request = await mesh.model.request(0);
+    const limit = new AbortController();
+    const drained = mesh.drain(limit.signal);
+    await mesh.journal.nextBeat();
+    limit.abort();
+    expect(await turn).toBe(ErrorReason.RUN_HANDED_OVER);
+    expect(await request.aborted).toBe(true);
+    await drained;
+    await mesh.close();
+    isClosed = true;
+    gate.resolve();
+    expect(mesh.journal.commits).toEqual([]);
+    expect(mesh.journal.beats.at(-1)).toMatchObject({ leaving: true, driving: [] });
+  });
+
+  it("hands over what began after its drain was over, too", async () => {
+    await mesh.drain(unlimited);
+    mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: new Promise(() => {}) } });
+    const turn = create().then(
+      () => undefined,
+      (error: unknown) => reasonOf(error),
+    );
+    await mesh.model.request(0);
+    await mesh.close();
+    isClosed = true;
+    expect(await turn).toBe(ErrorReason.RUN_HANDED_OVER);
+    expect(mesh.journal.commits).toEqual([]);
+    expect(mesh.journal.beats.at(-1)?.leaving).toBe(true);
+  });
+});
