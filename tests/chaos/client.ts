@@ -65,7 +65,7 @@ export function createClient(options: {
           },
           body: init.body === undefined ? undefined : JSON.stringify(init.body),
         });
-        if (response.status === 500) {
+        if (response.status === 500 && Date.now() < until) {
           const body = await response.clone().text();
           // A run that failed says so; this is a failure that nobody foresaw.
           if (!body.includes("INTERNAL_ERROR")) return response;

@@ -95,10 +95,10 @@ function eventIds({ method, surface: { eventIdField } }: Binding): (message: Mes
   };
 }
 
-/** The request with the place from which a client that comes back goes on, unless its query string says another. */
+/** The request with the place from which a client that comes back goes on; it repeats the query string with which it first came. */
 function afterLastEvent(given: BindableRequest, field: string, request: FastifyRequest): BindableRequest {
   const id = request.headers["last-event-id"];
-  return typeof id !== "string" || id === "" ? given : { ...given, query: { [field]: id, ...given.query } };
+  return typeof id !== "string" || id === "" ? given : { ...given, query: { ...given.query, [field]: id } };
 }
 
 function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {

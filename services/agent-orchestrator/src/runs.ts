@@ -5,7 +5,7 @@ import type { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Role } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { requireIdentity } from "@turnwright/platform/identity";
 import { cancelRun } from "./cancel-run.ts";
@@ -78,7 +78,13 @@ export function runHandlers(
         }
         return { callId, outcome: { case: "notDone" as const, value: {} } };
       });
-      await deps.executions.settleCalls({ runId, calls: settled }, detached(ctx));
+      try {
+        await deps.executions.settleCalls({ runId, calls: settled }, detached(ctx));
+      } catch (error) {
+        // Settled before, by a review that did not come to its end: the first one holds, and the run must not wait for another.
+        if (reasonOf(error) === ErrorReason.CONFLICT && open.size === 0) await resumeReviewed(deps, ctx, runId);
+        throw error;
+      }
       if (open.size === 0) await resumeReviewed(deps, ctx, runId);
       return { run: await runOf(ctx, runId) };
     },
