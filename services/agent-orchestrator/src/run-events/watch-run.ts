@@ -67,7 +67,8 @@ export async function* watchRun(
       const { run, events } = await readLog(deps, { ...watch, after: at.seq });
       if (isBeginning && run !== undefined) {
         const { id, conversationId, agent } = run;
-        const isQueued = run.lastEventId === "0" && run.status === "queued";
+        // A run that had to wait says in its log that it began.
+        const isQueued = events[0]?.type === "started" || (run.lastEventId === "0" && run.status === "queued");
         yield { run, frame: { type: isQueued ? "queued" : "started", runId: id, conversationId, agent, eventId: "0" } };
         isBeginning = false;
       }
