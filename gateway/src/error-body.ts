@@ -1,5 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import { detailOf, ErrorReason, mappingOf, reasonOf } from "@turnwright/platform/errors";
+import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 
 /** An error as REST and OpenAI clients see it. */
 export interface RestError {
@@ -30,6 +31,7 @@ export function restError(error: unknown, context: ErrorContext = {}): RestError
   const mapping = mappingOf(reason);
   const headers: Record<string, string> = {};
   if (detail !== undefined && detail.retryAfterSeconds > 0) headers["retry-after"] = String(Math.ceil(detail.retryAfterSeconds));
+  if (detail?.replayed) headers[idempotentReplayedHeader] = "true";
   if (mapping.httpStatus === 401) Object.assign(headers, bearerChallenge);
   const message =
     reason !== ErrorReason.INTERNAL && error instanceof ConnectError ? error.rawMessage : "Something went wrong on our side.";

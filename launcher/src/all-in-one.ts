@@ -71,7 +71,13 @@ export async function startAllInOne(
       await migrate({ url: databaseAddress, service, direction: "up", logger });
     }
     const databaseOf = (schema: MigratedService) => {
-      const database = openServiceDatabase({ url: databaseAddress, schema, max: config.DB_MAX_OPEN_CONNS, logger });
+      const database = openServiceDatabase({
+        url: databaseAddress,
+        schema,
+        max: config.DB_MAX_OPEN_CONNS,
+        statementTimeoutMs: config.DB_STATEMENT_TIMEOUT,
+        logger,
+      });
       closers.push(() => database.end());
       return database;
     };

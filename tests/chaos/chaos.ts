@@ -3,6 +3,7 @@ import { createClient, type SentMessage } from "./client.ts";
 import { type FaultPlan, type FaultReport, makeFaults } from "./faults.ts";
 import { checkInvariants, type Invariant, unsettledRuns } from "./invariants.ts";
 import { startChaosMesh } from "./mesh.ts";
+import type { Losses } from "./postgres-proxy.ts";
 import { seeded } from "./random.ts";
 import { planMessages } from "./scenario.ts";
 
@@ -14,7 +15,7 @@ export interface ChaosReport {
   /** Why runs failed, and how many. */
   readonly failures: Readonly<Record<string, number>>;
   readonly faults: FaultReport;
-  readonly losses: { before: number; after: number; passed: number };
+  readonly losses: Losses;
   /** From the last fault to the end of the last run, in milliseconds. */
   readonly settledMs: number;
   readonly seconds: number;
@@ -46,41 +47,44 @@ async function account(gateway: string, name: string): Promise<string> {
  * messages and the faults; what meets what is the machine's.
  */
 export async function runChaos(options: {
-  root: string;
   seed: number;
+  /** At the least. */
   messages: number;
   clients: number;
   plan: FaultPlan;
+  /** The name of a mechanism that is taken out. */
+  breakage?: string;
   say?: (line: string) => void;
 }): Promise<ChaosReport> {
   const { seed, plan, say = () => {} } = options;
   const random = seeded(seed);
   const began = Date.now();
-  const mesh = await startChaosMesh({ root: options.root, random: random.fork() });
+  const mesh = await startChaosMesh({ random: random.fork(), breakage: options.breakage });
   let isKept = false;
   try {
     const [gateway = ""] = mesh.gateways;
     const tokens = await Promise.all(Array.from({ length: options.clients }, (_, index) => account(gateway, `client-${index}`)));
     const perClient = Math.ceil(options.messages / options.clients);
-    const plans = tokens.map((_, index) => planMessages(random.fork(), { first: index * perClient, count: perClient }));
+    const plans = tokens.map((_, index) => planMessages(random.fork(), { first: index, step: tokens.length }));
     const sent: SentMessage[] = [];
-    let isOver = false;
+    let isEnough = false;
     const oddAnswers: string[] = [];
     const tookEffect = (key: string) => mesh.effects.counts("effect_once").has(key);
-    const faults = makeFaults(mesh, plan, {
-      random: random.fork(),
-      token: tokens[0] ?? "",
-      isOver: () => isOver,
-      say,
+    const faults = makeFaults(mesh, plan, { random: random.fork(), token: tokens[0] ?? "", say });
+    const enough = faults.enough.then(() => {
+      isEnough = true;
     });
     await Promise.all(
       tokens.map(async (token, index) => {
         const client = createClient({ gateways: mesh.gateways, token, random: random.fork(), tookEffect, oddAnswers });
-        for (const message of plans[index] ?? []) sent.push(await client.send(message));
+        const plan = plans[index];
+        for (let count = 0; plan !== undefined && (count < perClient || !isEnough); count += 1) {
+          sent.push(await client.send(plan.next().value));
+        }
       }),
     );
-    isOver = true;
-    const report = await faults;
+    await enough;
+    const report = await faults.end();
     const url = mesh.databaseUrl();
     while ((await unsettledRuns(url)) > 0 && Date.now() - report.lastAt < settleMs) await delay(100);
     const settledMs = Date.now() - report.lastAt;

@@ -70,7 +70,10 @@ export function createClient(options: {
           // A run that failed says so; this is a failure that nobody foresaw.
           if (!body.includes("INTERNAL_ERROR")) return response;
           options.oddAnswers.push(`${verb} ${path}, ${response.headers.get("x-request-id")}: ${body}`);
-        } else if (!passing.has(response.status)) return response;
+        } else if (!passing.has(response.status) || response.headers.has("idempotent-replayed")) {
+          // How a run failed is the answer under its key from then on.
+          return response;
+        }
         await response.body?.cancel();
         if (Date.now() > until) throw new Error(`${verb} ${path}: still ${response.status} after ${patienceMs} ms`);
       } catch (error) {

@@ -1,22 +1,33 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ChaosMesh } from "./mesh.ts";
+import type { Part } from "./processes.ts";
 import type { Random } from "./random.ts";
 
 /** What a row does to the mesh. */
 export interface FaultPlan {
-  /** kill -9 of a random process, and its start again. */
-  readonly kills: boolean;
-  /** Processes that are held still until others take them for dead, and then go on. */
-  readonly freezes: boolean;
-  /** Share of PostgreSQL's statements that are lost. */
+  /** kill -9 of a random process, and its start again: of `any`, of those whose name begins so, or of none. */
+  readonly kills: string;
+  /** Processes that are held still until others take them for dead, and then go on; chosen like those that are killed. */
+  readonly freezes: string;
+  /** Share of PostgreSQL's statements that are lost or time out. */
   readonly lossRate: number;
-  /** Immediate restarts of PostgreSQL. */
+  /** Immediate restarts of PostgreSQL; messages are sent until all of them are done. */
   readonly postgresRestarts: number;
   /** Everything in Redis is taken away now and then. */
   readonly flushes: boolean;
   /** Milliseconds between faults: from, to. */
   readonly pauseMs: readonly [number, number];
 }
+
+/** Nothing happens. */
+export const calm: FaultPlan = {
+  kills: "",
+  freezes: "",
+  lossRate: 0,
+  postgresRestarts: 0,
+  flushes: false,
+  pauseMs: [2_000, 5_000],
+};
 
 /** What was done. */
 export interface FaultReport {
@@ -25,6 +36,14 @@ export interface FaultReport {
   lastAt: number;
   /** How long the system took to answer after each restart of PostgreSQL, in milliseconds. */
   readonly recoveriesMs: number[];
+}
+
+/** Faults under way. */
+export interface Faults {
+  /** Resolves when all faults are done that the plan asks for at the least. */
+  readonly enough: Promise<void>;
+  /** Ends them, puts everything right again, and tells what was done. */
+  end(): Promise<FaultReport>;
 }
 
 /** How long until a conversation can be listed again: the database is asked for that. */
@@ -47,52 +66,94 @@ async function untilServing(mesh: ChaosMesh, token: string): Promise<number> {
   }
 }
 
-/** Does faults until `isOver`, then puts everything right again. */
-export async function makeFaults(
+/** Begins to do faults, one after each pause; what is killed or held comes back while the next one is on its way. */
+export function makeFaults(
   mesh: ChaosMesh,
   plan: FaultPlan,
-  options: { random: Random; token: string; isOver: () => boolean; say: (line: string) => void },
-): Promise<FaultReport> {
-  const { random, token, isOver, say } = options;
+  options: { random: Random; token: string; say: (line: string) => void },
+): Faults {
+  const { random, token, say } = options;
   const report: FaultReport = { counts: new Map(), lastAt: Date.now(), recoveriesMs: [] };
+  const enough = Promise.withResolvers<void>();
+  const ending = new AbortController();
+  const away = new Map<Part, Promise<void>>();
+  let restarts = 0;
+  if (plan.postgresRestarts === 0) enough.resolve();
+
   const count = (what: string) => {
     say(what);
     report.counts.set(what, (report.counts.get(what) ?? 0) + 1);
   };
-  mesh.proxy.lossRate = plan.lossRate;
-  let restarts = 0;
-  const kinds = [
-    ...(plan.kills ? ["kill", "kill", "kill", "kill"] : []),
-    ...(plan.freezes ? ["freeze"] : []),
-    ...(plan.flushes ? ["flush"] : []),
-    ...(plan.postgresRestarts > 0 ? ["postgres"] : []),
-  ];
-  while (!isOver() && kinds.length > 0) {
-    await delay(random.between(plan.pauseMs[0], plan.pauseMs[1]));
-    if (isOver()) break;
-    const kind = random.pick(kinds);
-    const part = random.pick(mesh.parts);
-    if (kind === "kill") {
+  /** A part that is there, of those that are meant. */
+  const victim = (meant: string): Part | undefined => {
+    const there = mesh.parts.filter((part) => !away.has(part) && (meant === "any" || part.name.startsWith(meant)));
+    return there.length === 0 ? undefined : random.pick(there);
+  };
+  const without = (part: Part, work: Promise<void>) => {
+    const done = work.finally(() => {
+      away.delete(part);
+      report.lastAt = Date.now();
+    });
+    away.set(part, done);
+  };
+  const kill = async (part: Part, awayMs: number) => {
+    await part.kill();
+    await delay(awayMs);
+    await part.start();
+  };
+  const kinds: Readonly<Record<string, () => Promise<void> | void>> = {
+    kill() {
+      const part = victim(plan.kills);
+      if (part === undefined) return;
       count(`kill ${part.name}`);
-      await part.kill();
-      await delay(random.between(0, 800));
-      await part.start();
-    } else if (kind === "freeze") {
-      const worker = random.pick(mesh.parts.filter(({ name }) => /orchestrator|executor/.test(name)));
-      count(`freeze ${worker.name}`);
-      await worker.freeze(random.between(4_000, 7_000));
-    } else if (kind === "flush") {
+      without(part, kill(part, random.between(0, 800)));
+    },
+    freeze() {
+      const part = victim(plan.freezes === "any" ? random.pick(["agent-orchestrator", "tool-executor"]) : plan.freezes);
+      if (part === undefined) return;
+      count(`freeze ${part.name}`);
+      without(part, part.freeze(random.between(4_000, 7_000)));
+    },
+    async flush() {
       count("flush redis");
       await mesh.flushRedis();
-    } else if (restarts < plan.postgresRestarts) {
-      restarts += 1;
+    },
+    async postgres() {
+      if (restarts === plan.postgresRestarts) return;
       count("restart postgres");
       await mesh.restartPostgres();
       report.recoveriesMs.push(await untilServing(mesh, token));
-    } else break;
-    report.lastAt = Date.now();
-  }
-  mesh.proxy.lossRate = 0;
-  if (plan.lossRate > 0) report.lastAt = Date.now();
-  return report;
+      restarts += 1;
+      if (restarts === plan.postgresRestarts) enough.resolve();
+    },
+  };
+  const wheel = [
+    ...(plan.kills === "" ? [] : ["kill", "kill", "kill", "kill"]),
+    ...(plan.freezes === "" ? [] : ["freeze"]),
+    ...(plan.flushes ? ["flush"] : []),
+    ...(plan.postgresRestarts > 0 ? ["postgres"] : []),
+  ];
+  const turn = async (): Promise<void> => {
+    while (wheel.length > 0) {
+      const pauseMs = random.between(plan.pauseMs[0], plan.pauseMs[1]);
+      const isOver = await delay(pauseMs, false, { signal: ending.signal }).catch(() => true);
+      if (isOver) return;
+      await kinds[random.pick(wheel)]?.();
+      report.lastAt = Date.now();
+    }
+  };
+  mesh.proxy.lossRate = plan.lossRate;
+  const turning = turn();
+  turning.catch(enough.reject);
+  return {
+    enough: enough.promise,
+    async end() {
+      ending.abort();
+      await turning;
+      await Promise.all(away.values());
+      mesh.proxy.lossRate = 0;
+      if (plan.lossRate > 0) report.lastAt = Date.now();
+      return report;
+    },
+  };
 }

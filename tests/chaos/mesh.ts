@@ -11,6 +11,8 @@ import { type PostgresProxy, startPostgresProxy } from "./postgres-proxy.ts";
 import { createPart, type Part } from "./processes.ts";
 import type { Random } from "./random.ts";
 
+const root = join(import.meta.dirname, "../..");
+
 /** A mesh of real processes with a real PostgreSQL behind a proxy, a real Redis, and the world outside. */
 export interface ChaosMesh {
   readonly gateways: readonly string[];
@@ -36,9 +38,8 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Two gateways, two orchestrators, two executors, auth and conversation. `root`: the tree whose code they run. */
-export async function startChaosMesh(options: { root: string; random: Random }): Promise<ChaosMesh> {
-  const { root, random } = options;
+/** Two gateways, two orchestrators, two executors, auth and conversation; without the mechanism of a breakage, if one is named. */
+export async function startChaosMesh({ random, breakage }: { random: Random; breakage?: string }): Promise<ChaosMesh> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-chaos-"));
   chmodSync(dir, 0o711);
   const logs = join(dir, "logs");
@@ -76,9 +77,20 @@ export async function startChaosMesh(options: { root: string; random: Random }):
     RATE_LIMIT_PER_DAY: "10000000",
     RATE_LIMIT_AUTH_PER_MINUTE: "100000",
     JWT_ACCESS_TTL: "2h",
+    // So that what times out does so many times in a run.
+    DB_STATEMENT_TIMEOUT: "1s",
+    ...(breakage === undefined ? {} : { CHAOS_BREAK: breakage }),
   };
   const part = (name: string, main: string, port: number | undefined, portVariable = "GRPC_PORT") =>
-    createPart({ root, name, main, port: port ?? 0, portVariable, env, logFile: join(logs, `${name}.log`) });
+    createPart({
+      main: join(root, main),
+      name,
+      port: port ?? 0,
+      portVariable,
+      env,
+      preload: breakage === undefined ? undefined : join(import.meta.dirname, "break-code.ts"),
+      logFile: join(logs, `${name}.log`),
+    });
   const parts = [
     part("auth", "services/auth/src/main.ts", auth),
     part("conversation", "services/conversation/src/main.ts", conversation),

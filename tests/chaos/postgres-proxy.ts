@@ -2,14 +2,22 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Random } from "./random.ts";
 
+/** What became of statements: lost before the server had them, or after it had answered; in each, that many without a word until the client gave up. */
+export interface Losses {
+  before: number;
+  after: number;
+  silent: number;
+  passed: number;
+}
+
 /** A proxy in front of PostgreSQL that loses statements, or the answers to them. */
 export interface PostgresProxy {
   readonly port: number;
   /** Where the server is now; it has another port after a restart. */
   target: number;
-  /** The share of statements whose connection is lost: half of them before the server has them, half after. */
+  /** The share of statements that are lost: half of them before the server has them, half after. Half of each break the connection, half time out. */
   lossRate: number;
-  readonly losses: { before: number; after: number; passed: number };
+  readonly losses: Losses;
   close(): void;
 }
 
@@ -20,10 +28,15 @@ const sync = 0x53;
 /** Starts the proxy on loopback. */
 export async function startPostgresProxy(target: number, random: Random): Promise<PostgresProxy> {
   const sockets = new Set<Socket>();
-  const losses = { before: 0, after: 0, passed: 0 };
+  const losses: Losses = { before: 0, after: 0, silent: 0, passed: 0 };
   const server = createServer((client) => {
     const upstream = connect(proxy.target, "127.0.0.1");
     let isLosing = false;
+    /** Nothing passes any more, on a connection that stays. */
+    let isSilent = false;
+    const lose = () => {
+      if (!isSilent) client.destroy();
+    };
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => {});
@@ -34,12 +47,16 @@ export async function startPostgresProxy(target: number, random: Random): Promis
       });
     }
     client.on("data", (piece) => {
+      if (isSilent && !isLosing) return;
       // The driver writes a statement as one piece that ends with Sync, or as one simple query.
       const isStatement = piece[0] === simpleQuery || piece.at(-5) === sync;
       if (isStatement && proxy.lossRate > 0 && random.next() < proxy.lossRate) {
-        if (random.next() < 0.5) {
+        const isBefore = random.next() < 0.5;
+        isSilent = random.next() < 0.5;
+        if (isSilent) losses.silent += 1;
+        if (isBefore) {
           losses.before += 1;
-          client.destroy();
+          lose();
           return;
         }
         losses.after += 1;
@@ -49,7 +66,7 @@ export async function startPostgresProxy(target: number, random: Random): Promis
     });
     upstream.on("data", (piece) => {
       // The server answers when it has committed.
-      if (isLosing) client.destroy();
+      if (isLosing) lose();
       else client.write(piece);
     });
   });

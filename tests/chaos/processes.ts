@@ -34,17 +34,20 @@ async function accepting(port: number, child: ChildProcess): Promise<void> {
   }
 }
 
-/** Makes a part of the mesh; `root` is the tree whose code it runs. Its log is a file. */
+const starter = join(import.meta.dirname, "../../launcher/src/mesh-process.ts");
+
+/** Makes a part of the mesh, which runs the program `main`. Its log is a file. */
 export function createPart(options: {
-  root: string;
   name: string;
   main: string;
   port: number;
   portVariable: string;
   env: Readonly<Record<string, string>>;
+  /** A module that is loaded before the program. */
+  preload?: string;
   logFile: string;
 }): Part {
-  const { root, name, main, port, portVariable, env, logFile } = options;
+  const { name, main, port, portVariable, env, preload, logFile } = options;
   let child: ChildProcess | undefined;
   const gone = async () => {
     if (child !== undefined && child.exitCode === null && child.signalCode === null) await once(child, "exit");
@@ -56,8 +59,9 @@ export function createPart(options: {
       // What ended by itself, because a store was away while it started, is started again, as any supervisor does.
       for (;;) {
         const log = openSync(logFile, "a");
-        child = fork(join(root, "launcher/src/mesh-process.ts"), [join(root, main)], {
+        child = fork(starter, [main], {
           env: { PATH: process.env.PATH ?? "", ...env, [portVariable]: String(port) },
+          execArgv: preload === undefined ? [] : ["--import", preload],
           stdio: ["ignore", log, log, "ipc"],
         });
         await accepting(port, child);

@@ -4,13 +4,14 @@
  *   npm run chaos                          all rows
  *   npm run chaos -- r1 r3                 some
  *   npm run chaos -- r1 --messages 500 --seed 7
+ *   npm run chaos -- --break fencing       with a mechanism taken out, which it must notice: it ends with 1
  *
  * Prints the seed, what was done, each promise with its figure; ends with 1 when one was broken.
  */
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runChaos, settleMs } from "./chaos.ts";
-import type { FaultPlan } from "./faults.ts";
+import { breakages } from "./breakages.ts";
+import { type ChaosReport, runChaos, settleMs } from "./chaos.ts";
+import { calm, type FaultPlan } from "./faults.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,54 +19,52 @@ const { values, positionals } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     messages: { type: "string" },
     clients: { type: "string", default: "24" },
+    break: { type: "string" },
     verbose: { type: "boolean", default: false },
   },
 });
 
-const calm: FaultPlan = {
-  kills: false,
-  freezes: false,
-  lossRate: 0,
-  postgresRestarts: 0,
-  flushes: false,
-  pauseMs: [2_000, 5_000],
-};
-const rows: Readonly<Record<string, { plan: FaultPlan; messages: number }>> = {
-  r1: { plan: { ...calm, kills: true, freezes: true, flushes: true }, messages: 5_000 },
-  r2: { plan: { ...calm, kills: true, lossRate: 0.1 }, messages: 5_000 },
-  r3: { plan: { ...calm, postgresRestarts: 50, pauseMs: [500, 2_000] }, messages: 5_000 },
-};
+interface Row {
+  readonly plan: FaultPlan;
+  readonly messages: number;
+}
 
-const asked = positionals.length > 0 ? positionals : Object.keys(rows);
-let isKept = true;
-for (const name of asked) {
-  const row = rows[name];
-  if (row === undefined) {
-    console.error(`There is no row ${name}; there are ${Object.keys(rows).join(", ")}.`);
-    process.exit(2);
-  }
-  const seed = Number(values.seed);
-  console.log(`\n== ${name.toUpperCase()}, seed ${seed}`);
-  const report = await runChaos({
-    root: join(import.meta.dirname, "../.."),
-    seed,
-    messages: Number(values.messages ?? row.messages),
-    clients: Number(values.clients),
-    plan: row.plan,
-    say: values.verbose ? (line) => console.log(`  ${new Date().toISOString()} ${line}`) : undefined,
-  });
+const rows: Readonly<Record<string, Row>> = {
+  r1: { plan: { ...calm, kills: "any", freezes: "any", flushes: true }, messages: 5_000 },
+  r2: { plan: { ...calm, kills: "any", lossRate: 0.1 }, messages: 5_000 },
+  r3: { plan: { ...calm, postgresRestarts: 50, pauseMs: [500, 2_000] }, messages: 1_000 },
+};
+/** How soon the system serves again after its database is back, in milliseconds. */
+const recoveryLimitMs = 5_000;
+
+/** One of the known, or the end of the command. */
+function known<T>(kind: string, all: Readonly<Record<string, T>>, name: string): T {
+  const one = all[name];
+  if (one !== undefined) return one;
+  console.error(`There is no ${kind} ${name}; there are ${Object.keys(all).join(", ")}.`);
+  process.exit(2);
+}
+
+/** Prints what a run came to, and whether all was kept. */
+function tell(report: ChaosReport): boolean {
   const done = [...report.faults.counts].map(([what, count]) => `${what} × ${count}`).join(", ");
-  console.log(`faults: ${done || "none"}`);
-  const { before, after, passed } = report.losses;
-  if (before + after > 0) console.log(`statements: ${passed} passed, ${before} lost, ${after} whose answer was lost`);
+  const total = [...report.faults.counts.values()].reduce((sum, count) => sum + count, 0);
+  console.log(`faults: ${total} (${done || "none"})`);
+  const { before, after, silent, passed } = report.losses;
+  if (before + after > 0) {
+    console.log(`statements: ${passed} passed, ${before} lost, ${after} whose answer was lost; ${silent} of these timed out`);
+  }
   console.log(`messages: ${report.sent.length} in ${report.seconds} s; runs: ${JSON.stringify(report.statuses)}`);
   if (Object.keys(report.failures).length > 0) console.log(`failed because: ${JSON.stringify(report.failures)}`);
   console.log(`streams taken up again: ${report.sent.reduce((sum, { resumed }) => sum + resumed, 0)}`);
+  let isKept = true;
   const { recoveriesMs } = report.faults;
   if (recoveriesMs.length > 0) {
     const slowest = Math.max(...recoveriesMs);
-    console.log(`serving again after a restart of PostgreSQL: ${recoveriesMs.length} times, at most ${slowest} ms`);
-    if (slowest > 5_000) isKept = false;
+    console.log(
+      `serving again after a restart of PostgreSQL: ${recoveriesMs.length} times, at most ${slowest} ms (limit ${recoveryLimitMs})`,
+    );
+    if (slowest > recoveryLimitMs) isKept = false;
   }
   console.log(`all runs had ended ${report.settledMs} ms after the last fault (limit ${settleMs})`);
   for (const { name: promise, checked, breaches } of report.invariants) {
@@ -74,5 +73,27 @@ for (const name of asked) {
     if (breaches.length > 0) isKept = false;
   }
   if (report.logs !== "") console.log(`logs: ${report.logs}`);
+  return isKept;
+}
+
+const breakage = values.break === undefined ? undefined : known("breakage", breakages, values.break);
+const asked: (readonly [string, Row])[] = positionals.map((name) => [name.toUpperCase(), known("row", rows, name.toLowerCase())]);
+if (asked.length === 0 && breakage === undefined)
+  asked.push(...Object.entries(rows).map(([name, row]) => [name.toUpperCase(), row] as const));
+if (asked.length === 0 && breakage !== undefined) asked.push([`without ${values.break}`, breakage]);
+
+const seed = Number(values.seed);
+let isKept = true;
+for (const [name, row] of asked) {
+  console.log(`\n== ${name}, seed ${seed}`);
+  const report = await runChaos({
+    seed,
+    messages: Number(values.messages ?? row.messages),
+    clients: Number(values.clients),
+    plan: row.plan,
+    breakage: values.break,
+    say: values.verbose ? (line) => console.log(`  ${new Date().toISOString()} ${line}`) : undefined,
+  });
+  if (!tell(report)) isKept = false;
 }
 process.exitCode = isKept ? 0 : 1;

@@ -38,22 +38,25 @@ export function scriptOf(text: string): Script | undefined {
   return text.startsWith("chaos ") ? (JSON.parse(text.slice(6)) as Script) : undefined;
 }
 
-/** The messages of a client, in the order in which it sends them. */
-export function planMessages(random: Random, { first, count }: { first: number; count: number }): PlannedMessage[] {
+/** The messages of a client, in the order in which it sends them, without an end; their numbers are `first` and every `step`-th after it. */
+export function* planMessages(
+  random: Random,
+  { first, step }: { first: number; step: number },
+): Generator<PlannedMessage, never> {
   let conversations = 0;
-  return Array.from({ length: count }, (_, index) => {
+  for (let number = first; ; number += step) {
     const conversation = conversations > 0 && random.next() < 0.6 ? random.between(0, conversations - 1) : conversations++;
     const rounds = Array.from({ length: random.pick([0, 0, 1, 1, 2]) }, () =>
       random.pick([["effect_once"], ["effect_once", "effect_once"], ["effect_once", "effect_again"], ["effect_again"]]),
     );
-    const script = { number: first + index, words: random.between(5, 40), rounds, ms: random.between(0, 60) };
-    return {
-      number: script.number,
+    const script = { number, words: random.between(5, 40), rounds, ms: random.between(0, 60) };
+    yield {
+      number,
       conversation,
       how: random.pick(["background", "unary", "stream"] as const),
       text: messageOf(script),
       answer: answerOf(script),
       onceCalls: rounds.flat().filter((name) => name === "effect_once").length,
     };
-  });
+  }
 }

@@ -121,7 +121,7 @@ export async function startKillableMesh(env: Readonly<Record<string, string>>): 
       ...env,
     };
     const part = (name: string, main: string, port: number, portVariable = "GRPC_PORT") =>
-      createPart({ root, name, main, port, portVariable, env: shared, logFile: join(dir, `${name}.log`) });
+      createPart({ name, main: join(root, main), port, portVariable, env: shared, logFile: join(dir, `${name}.log`) });
     const services = {
       auth: part("auth", "services/auth/src/main.ts", authPort),
       conversation: part("conversation", "services/conversation/src/main.ts", conversationPort),

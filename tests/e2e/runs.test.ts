@@ -213,7 +213,9 @@ describe.each(shapes)("runs, %s", (shape) => {
       if (path === "/v1/conversations") {
         expect(new Set(texts).size).toBe(1);
         expect(texts[0]).toContain("Only once.");
-        expect(await (await send("POST", path, body, key)).text()).toBe(texts[0]);
+        const again = await send("POST", path, body, key);
+        expect(again.headers.get("idempotent-replayed")).toBe("true");
+        expect(await again.text()).toBe(texts[0]);
       } else {
         const ids = new Set(texts.map((text) => JSON.parse(text).data.run.id));
         expect(ids.size).toBe(1);
@@ -237,6 +239,20 @@ describe.each(shapes)("runs, %s", (shape) => {
       expect(textOf(events.filter(({ data }) => data.type === "content"))).toBe("Only once.");
     }
   }, 60_000);
+
+  it("that failed say so again under their key, and that it is the answer of before", async () => {
+    model.reply({ status: 400, error: "no such thing" });
+    const key = { "idempotency-key": "failed-once" };
+    const before = model.requests.length;
+    const ask = async () => {
+      const response = await send("POST", "/v1/conversations", { message: "Fail, please" }, key);
+      return { status: response.status, replayed: response.headers.get("idempotent-replayed"), body: await response.json() };
+    };
+    const first = await ask();
+    expect(first).toMatchObject({ replayed: null, body: { success: false } });
+    expect(await ask()).toEqual({ ...first, replayed: "true" });
+    expect(model.requests.length).toBe(before + 1);
+  });
 
   it("go on where a model's endpoint comes back, after a while that is a row and not a timer", async () => {
     model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });

@@ -57,6 +57,15 @@ export function fail(
   return error;
 }
 
+/** The error as the answer to an earlier request under the same idempotency key. */
+export function asReplayed(error: unknown): unknown {
+  const detail = detailOf(error);
+  if (detail === undefined || !(error instanceof ConnectError)) return error;
+  const again = new ConnectError(error.rawMessage, error.code, undefined, undefined, error);
+  again.details.push({ desc: ErrorDetailSchema, value: { ...detail, replayed: true } });
+  return again;
+}
+
 /** The typed detail of an error that came from `fail`, in this process or through the mesh. */
 export function detailOf(error: unknown): ErrorDetail | undefined {
   if (!(error instanceof ConnectError)) return undefined;

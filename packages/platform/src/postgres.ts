@@ -1,6 +1,6 @@
 import pg from "pg";
 import { z } from "zod";
-import { integer, port } from "./env.ts";
+import { duration, integer, port } from "./env.ts";
 import { ErrorReason, fail } from "./errors.ts";
 import type { Logger } from "./logger.ts";
 
@@ -26,6 +26,8 @@ export const postgresEnv = {
   DB_NAME: z.string().default("aiagent"),
   DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
   DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
+  /** Milliseconds after which the server gives up on a statement; 0: never. */
+  DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),
 };
 
 /** The parsed part of a configuration that `postgresEnv` describes. */
@@ -89,7 +91,7 @@ export function createPool(options: {
     options: settings,
     connectionTimeoutMillis: 5_000,
     // Where the network has swallowed the answer, the server's own limit does not reach us.
-    query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + 5_000,
+    query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + Math.min(statementTimeoutMs, 5_000),
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     types,

@@ -89,7 +89,13 @@ async function start<C extends GrpcConfig>(
     const url = databaseUrl(postgres);
     if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
     await migrate({ url, service: schema, direction: "up", logger });
-    const opened = openServiceDatabase({ url, schema, max: postgres.DB_MAX_OPEN_CONNS, logger });
+    const opened = openServiceDatabase({
+      url,
+      schema,
+      max: postgres.DB_MAX_OPEN_CONNS,
+      statementTimeoutMs: postgres.DB_STATEMENT_TIMEOUT,
+      logger,
+    });
     database = opened;
     closers.push(() => opened.end());
   }

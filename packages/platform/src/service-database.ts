@@ -32,9 +32,11 @@ export function openServiceDatabase(options: {
   schema: MigratedService;
   max: number;
   logger: Logger;
+  /** As for `createPool`. */
+  statementTimeoutMs?: number;
 }): ServiceDatabase {
-  const { url, schema, max, logger } = options;
-  const common = { url, schema, logger, applicationName: `turnwright-${schema}` };
+  const { url, schema, max, logger, statementTimeoutMs } = options;
+  const common = { url, schema, logger, statementTimeoutMs, applicationName: `turnwright-${schema}` };
   const pool = createPool({ ...common, max, role: `turnwright_${schema}` });
   const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: `turnwright_${schema}_user` });
   const statements: string[] = [];

@@ -3,7 +3,7 @@ import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
-import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { allows, requireIdentity } from "@turnwright/platform/identity";
 import { builtInAgents } from "./agents/agents.ts";
@@ -60,7 +60,13 @@ function isElsewhere(error: unknown): boolean {
 
 /** The answer's text and message; undefined while the run waits for a person. Whoever drives it. */
 async function answered(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn): Promise<Answer | undefined> {
-  if (turn.outcome === undefined) return answerIn(await followed(deps, ctx, { runId: turn.run.id }));
+  if (turn.outcome === undefined) {
+    return answerIn(
+      await followed(deps, ctx, { runId: turn.run.id }).catch((error) => {
+        throw turn.isReplayed ? asReplayed(error) : error;
+      }),
+    );
+  }
   try {
     const outcome = await turn.outcome;
     return outcome.status === "completed" ? { message: outcome.message, response: outcome.message.content } : undefined;

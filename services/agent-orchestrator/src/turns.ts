@@ -9,6 +9,7 @@ import type { BeginRunResponse, DecideApprovalsRequestSchema } from "@turnwright
 import { type Run, type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
+import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 import { idempotencyKeyOf } from "@turnwright/platform/idempotency-key";
 import { allows, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
@@ -60,6 +61,8 @@ export interface NewMessage {
 /** A message that is stored and not answered by this call: its run is queued, or was there before. */
 export interface AcceptedTurn {
   readonly run: Run;
+  /** The message was there before, under its idempotency key. */
+  readonly isReplayed: boolean;
   readonly outcome?: undefined;
 }
 
@@ -212,8 +215,9 @@ export async function startTurn(
   const { background } = message;
   const asked: TurnState = { ...freshState, agent: chosen?.name ?? "", model: message.model, background };
   const idempotencyKey = idempotencyKeyOf(ctx);
-  const { context, run, liveRunId } = await beginRun(deps, ctx, {
-    runId: uuidv7(),
+  const runId = uuidv7();
+  const { context, run, liveRunId, replayed } = await beginRun(deps, ctx, {
+    runId,
     conversationId: message.conversationId,
     message: message.message,
     agentType: message.conversationId === "" ? message.agentType : "",
@@ -238,7 +242,9 @@ export async function startTurn(
   }
   // The one before it may have ended at this very moment.
   if (run.status === RunStatus.QUEUED) deps.dispatch(run.id);
-  return { run };
+  const isReplayed = replayed && run.id !== runId;
+  if (isReplayed) ctx.responseHeader.set(idempotentReplayedHeader, "true");
+  return { run, isReplayed };
 }
 
 const beginPatienceMs = 10_000;
