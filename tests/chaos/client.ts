@@ -77,7 +77,7 @@ export function createClient(options: {
         await response.body?.cancel();
         if (Date.now() > until) throw new Error(`${verb} ${path}: still ${response.status} after ${patienceMs} ms`);
       } catch (error) {
-        if (Date.now() > until) throw error;
+        if (Date.now() > until) throw new Error(`${verb} ${path}: no answer in ${patienceMs} ms`, { cause: error });
       }
       await delay(random.between(50, 300));
     }
@@ -131,7 +131,7 @@ export function createClient(options: {
       sent.resumed += 1;
       await delay(random.between(20, 200));
     }
-    sent.end = "never";
+    sent.end = "never: no stream told";
   }
 
   async function background(sent: SentMessage, path: string, body: object, key: string): Promise<void> {
@@ -217,7 +217,11 @@ export function createClient(options: {
           : isNew
             ? "/v1/conversations"
             : `/v1/conversations/${conversationId}/messages`;
-      await ways[message.how](sent, path, { message: message.text }, `chaos-${message.number}`);
+      try {
+        await ways[message.how](sent, path, { message: message.text }, `chaos-${message.number}`);
+      } catch (error) {
+        sent.end = `never: ${error instanceof Error ? error.message : error}`;
+      }
       if (sent.conversationId !== "") conversations.set(message.conversation, sent.conversationId);
       return sent;
     },
