@@ -9,6 +9,7 @@ import { drainServer, type OpenRequests } from "./drain.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
 import type { LiveCalls } from "./live-calls.ts";
 import { createDualProtocolServer, type DualProtocolServer } from "./protocols.ts";
+import { cutStalledReaders } from "./stalled-readers.ts";
 import { answerUnparsable } from "./unparsable.ts";
 
 declare module "fastify" {
@@ -151,6 +152,8 @@ export async function createServer(deps: {
   });
   const open: OpenRequests = new Map();
   followResponses(app, logger, deps.liveCalls, open);
+  const stopCutting = cutStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
+  app.addHook("onClose", async () => stopCutting());
   // From here on fastify closes each connection behind its response; it ends the server when we are done.
   app.addHook("preClose", async () => {
     if (app.server.listening) {

@@ -8,6 +8,8 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 };
 const heartbeat = ": ping\n\n";
+/** What may wait for a reader before we wait for it, in bytes; an event more than that is held at most. */
+const aheadBytes = 16_384;
 /** How long a stream that we ended may take to deliver its last event, in milliseconds. */
 const cutMs = 2_000;
 
@@ -25,20 +27,19 @@ export interface EventStreamOptions<T> {
   signal: AbortSignal;
 }
 
-/** Waits until the client takes more, or is gone. */
-function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
+/** Writes, and waits until the client has taken it, with all that came before, or is gone. */
+function taken(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted || raw.destroyed) {
       resolve();
       return;
     }
     const done = () => {
-      raw.off("drain", done);
       signal.removeEventListener("abort", done);
       resolve();
     };
-    raw.once("drain", done);
     signal.addEventListener("abort", done, { once: true });
+    raw.write(event, done);
   });
 }
 
@@ -65,14 +66,16 @@ export async function sendEventStream<T>(
     if (signal.aborted) return;
     begin();
     // A reader that is behind has enough to read; the ping would only wait in line.
-    if (!raw.writableNeedDrain) raw.write(heartbeat);
+    if (raw.writableLength === 0) raw.write(heartbeat);
     timer.refresh();
   }, options.heartbeatMs);
   try {
     for await (const message of messages) {
       begin();
       timer.refresh();
-      if (!raw.write(options.write(message))) await drained(raw, signal);
+      const event = options.write(message);
+      if (raw.writableLength < aheadBytes) raw.write(event);
+      else await taken(raw, event, signal);
       if (signal.aborted) throw signal.reason;
     }
     begin();

@@ -23,7 +23,8 @@ export interface ExchangeResponse {
   discard(): void;
 }
 
-const highWaterBytes = 65_536;
+/** What may wait for the reader, beside the one piece that is larger: a connection gives up to 64 KiB at once. */
+const highWaterBytes = 16_384;
 
 function noop(): void {}
 
