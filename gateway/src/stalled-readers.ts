@@ -42,7 +42,15 @@ function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
  * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever its protocol; what it waits for in the
  * mesh is cancelled with it. A stream that has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
  */
-export function cutStalledReaders({ open, limitMs, logger }: { open: OpenRequests; limitMs: number; logger: Logger }): () => void {
+export function cutStalledReaders({
+  open,
+  limitMs,
+  logger,
+}: {
+  open: OpenRequests;
+  limitMs: number;
+  logger: Logger;
+}): () => void {
   /** Readers for whom something waits. */
   const behind = new Map<FastifyRequest, { taken: number; since: number }>();
   const look = () => {
@@ -59,7 +67,10 @@ export function cutStalledReaders({ open, limitMs, logger }: { open: OpenRequest
       if (known === undefined || current > before) behind.set(request, { taken: current, since: now });
       else if (now - known.since < limitMs) known.taken = current;
       else {
-        logger.info({ request_id: request.id, route: request.routeOptions.url, waiting: raw.writableLength }, "stalled reader cut");
+        logger.info(
+          { request_id: request.id, route: request.routeOptions.url, waiting: raw.writableLength },
+          "stalled reader cut",
+        );
         open.delete(request);
         cut(raw, (session) => ![...open.values()].some((reply) => streamOf(reply.raw)?.session === session));
       }
