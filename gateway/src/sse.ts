@@ -27,19 +27,24 @@ export interface EventStreamOptions<T> {
   signal: AbortSignal;
 }
 
-/** Writes, and waits until the client has taken it, with all that came before, or is gone. */
-function taken(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> {
+/** Writes an event. A promise when the reader has to be waited for: it settles when he has taken what waits for him, or is gone. */
+function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> | undefined {
+  const isBehind = raw.writableLength >= aheadBytes;
+  if (!isBehind && raw.write(event)) return undefined;
   return new Promise((resolve) => {
     if (signal.aborted || raw.destroyed) {
       resolve();
       return;
     }
     const done = () => {
+      raw.off("drain", done);
       signal.removeEventListener("abort", done);
       resolve();
     };
     signal.addEventListener("abort", done, { once: true });
-    raw.write(event, done);
+    // A connection that is being destroyed takes nothing and tells of nothing but its end.
+    if (isBehind) raw.write(event, done);
+    else raw.once("drain", done);
   });
 }
 
@@ -73,9 +78,8 @@ export async function sendEventStream<T>(
     for await (const message of messages) {
       begin();
       timer.refresh();
-      const event = options.write(message);
-      if (raw.writableLength < aheadBytes) raw.write(event);
-      else await taken(raw, event, signal);
+      const taken = send(raw, options.write(message), signal);
+      if (taken !== undefined) await taken;
       if (signal.aborted) throw signal.reason;
     }
     begin();
