@@ -47,7 +47,8 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
 
   const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
     open.delete(request);
-    const finished = reply.raw.writableFinished;
+    // Over HTTP/2 a response whose client has gone counts as finished by itself.
+    const finished = reply.raw.writableEnded && reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
     if (identity !== undefined) liveCalls.delete(identity.tokenId, request);
