@@ -31,16 +31,16 @@ export function pouredText(pieces: number): string {
   return Array.from({ length: pieces }, (_, index) => poured(index)).join("");
 }
 
-function* spoken(said: string): Generator<{ text: string; pauseMs: number }> {
+function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPoured?: boolean }> {
   const [, verb, number] = /^(say|pour) (\d+)\b/.exec(said) ?? [];
   const count = Number(number ?? 1);
   for (let index = 0; index < count; index += 1) {
-    if (verb === "pour") yield { text: poured(index), pauseMs: pourMs };
+    if (verb === "pour") yield { text: poured(index), pauseMs: pourMs, isPoured: true };
     else yield { text: index === 0 ? "word0" : ` word${index}`, pauseMs: count > 1 ? wordMs : 0 };
   }
 }
 
-async function answer(response: ServerResponse, { stream, messages }: Asked): Promise<void> {
+async function answer(response: ServerResponse, { stream, messages }: Asked, { beforePouring }: ModelListeners): Promise<void> {
   const at = messages.findLastIndex((message) => message.role === "user");
   const said = messages[at]?.content ?? "";
   if (said.startsWith("hold")) return;
@@ -59,10 +59,11 @@ async function answer(response: ServerResponse, { stream, messages }: Asked): Pr
     const call = { name: "calculator", arguments: '{"expression":"6*7"}' };
     send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
   } else {
-    for (const { text, pauseMs } of spoken(said)) {
+    for (const { text, pauseMs, isPoured } of spoken(said)) {
       if (response.destroyed) return;
       if (!send({ content: text })) await Promise.race([once(response, "drain"), once(response, "close")]);
       if (pauseMs > 0) await delay(pauseMs);
+      if (isPoured) await beforePouring?.();
     }
   }
   send({}, isCalling ? "tool_calls" : "stop");
@@ -75,6 +76,30 @@ export interface ModelListeners {
   onAsked?(said: string): void;
   /** Who asked for this has closed the connection before all was said. */
   onClosed?(said: string): void;
+  /** Holds what is poured back behind its first piece until it resolves. */
+  beforePouring?(): Promise<void>;
+}
+
+/** Holds back what models pour while it is closed. */
+export class PourGate {
+  #passage = Promise.withResolvers<void>();
+
+  constructor() {
+    this.open();
+  }
+
+  open(): void {
+    this.#passage.resolve();
+  }
+
+  close(): void {
+    this.#passage = Promise.withResolvers();
+  }
+
+  /** Resolves when it is open. */
+  passed(): Promise<void> {
+    return this.#passage.promise;
+  }
 }
 
 /** A model that listens on loopback. */
@@ -99,7 +124,7 @@ export async function startPacedModel(listeners: ModelListeners = {}): Promise<P
       response.once("close", () => {
         if (!response.writableFinished) listeners.onClosed?.(said);
       });
-      await answer(response, asked);
+      await answer(response, asked, listeners);
     } catch {
       // The client has gone.
       response.destroy();

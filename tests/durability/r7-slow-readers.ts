@@ -7,6 +7,7 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { startRedisServer } from "@turnwright/testing/redis-server";
 import { report } from "../security/long/stage.ts";
+import { PourGate, startPacedModel } from "./paced-model.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
 import { type StalledSurface, stallReaders } from "./slow-readers.ts";
 
@@ -27,11 +28,20 @@ const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), l
 const redis = await startRedisServer();
 try {
   if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
-  const mesh = await startReplicatedMesh({ dir, databaseUrl: postgres.url, redisUrl: redis.url, limit: "5s", replicas: 1 });
+  const gate = new PourGate();
+  const model = await startPacedModel({ beforePouring: () => gate.passed() });
+  const mesh = await startReplicatedMesh({
+    model,
+    dir,
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    limit: "5s",
+    replicas: 1,
+  });
   try {
     for (const surface of surfaces) {
       if (values.surface !== undefined && !values.surface.includes(surface)) continue;
-      const figures = await stallReaders(mesh, { surface, readers, pieces, limitMs, settleMs: 5_000 });
+      const figures = await stallReaders(mesh, { surface, readers, pieces, limitMs, settleMs: 5_000, gate });
       const { kib, cutAfterMs, uncut, bySystem, wrongTexts, isNeighbourWell } = figures;
       const seconds = (ms = Number.NaN) => (ms / 1_000).toFixed(1);
       const memory = [...kib]
@@ -61,6 +71,6 @@ try {
 } finally {
   await redis?.stop();
   await postgres.stop();
-  if (process.exitCode === undefined && !process.env.KEEP) rmSync(dir, { recursive: true, force: true });
+  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
   else console.log(`    logs: ${dir}`);
 }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { WatchedText } from "../chaos/watched-text.ts";
 import { restApi } from "../e2e/api.ts";
-import { pouredText } from "./paced-model.ts";
+import { type PourGate, pouredText } from "./paced-model.ts";
 import type { ReplicatedMesh } from "./replicated-mesh.ts";
 import { openReader, type ReceivedEvent, type StreamRequest } from "./stalling-reader.ts";
 import { followStalls } from "./stalls.ts";
@@ -132,9 +132,9 @@ async function memoryOf(mesh: ReplicatedMesh) {
  */
 export async function stallReaders(
   mesh: ReplicatedMesh,
-  options: { surface: StalledSurface; readers: number; limitMs: number; pieces: number; settleMs: number },
+  options: { surface: StalledSurface; readers: number; limitMs: number; pieces: number; settleMs: number; gate: PourGate },
 ): Promise<SlowReaderFigures> {
-  const { surface, readers: count, limitMs, pieces, settleMs } = options;
+  const { surface, readers: count, limitMs, pieces, settleMs, gate } = options;
   const baseUrl = mesh.gateways[0] ?? "";
   const api = restApi(baseUrl);
   const email = `slow-${randomUUID()}@example.com`;
@@ -149,6 +149,8 @@ export async function stallReaders(
   await delay(settleMs);
   const before = await memoryOf(mesh);
 
+  // All of them are there before there is much to read, so that they stall at about the same time.
+  gate.close();
   const poured = await pour(account, surface, pieces);
   const neighbour = new Received();
   const neighbourReads = openReader(baseUrl, token, poured.open("neighbour")).then(async (reader) => {
@@ -157,8 +159,10 @@ export async function stallReaders(
     return !isBroken && events.at(-1)?.data === "[DONE]";
   });
   const readers = await forEachOf(everyone, 50, () => openReader(baseUrl, token, poured.open(randomUUID())));
+  gate.open();
   let during = before;
   const stalls = await followStalls(
+    Number(new URL(baseUrl).port),
     readers.map(({ port }) => port),
     {
       settleMs,

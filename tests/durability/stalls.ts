@@ -12,10 +12,11 @@ export interface Stall {
 const lookMs = 100;
 
 /**
- * Follows connections, by their clients' ports, until they are gone or `untilMs` has passed since the last of them stalled. `onStalled` is called once, when for all of them
+ * Follows connections to a server, by their clients' ports, until they are gone or `untilMs` has passed since the last of them stalled. `onStalled` is called once, when for all of them
  * the system has taken nothing for `settleMs`.
  */
 export async function followStalls(
+  serverPort: number,
   ports: readonly number[],
   options: { settleMs: number; untilMs: number; onStalled: () => Promise<void> },
 ): Promise<Stall[]> {
@@ -26,9 +27,10 @@ export async function followStalls(
     const held = new Map<number, number>();
     const clients = new Set<number>();
     for (const { localPort, remotePort, sending, received } of establishedConnections()) {
-      if (followed.has(localPort)) clients.add(localPort);
-      if (followed.has(localPort)) held.set(localPort, (held.get(localPort) ?? 0) + received);
-      if (followed.has(remotePort)) held.set(remotePort, (held.get(remotePort) ?? 0) + sending);
+      const isClient = remotePort === serverPort && followed.has(localPort);
+      if (isClient) clients.add(localPort);
+      if (isClient) held.set(localPort, (held.get(localPort) ?? 0) + received);
+      if (localPort === serverPort && followed.has(remotePort)) held.set(remotePort, (held.get(remotePort) ?? 0) + sending);
     }
     for (const [port, stall] of followed) {
       if (stall.cutAt !== undefined) continue;
