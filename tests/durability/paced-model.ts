@@ -18,8 +18,8 @@ export function words(count: number): string[] {
 }
 
 /** Characters that the model says at a time when it pours. */
-const pourUnits = 8_192;
-const pourMs = 10;
+const pourUnits = 1_024;
+const pourMs = 1;
 
 /** One piece of what the model pours, different from every other; JSON makes six bytes of each character, so that streams are large where the record is not. */
 function poured(index: number): string {
@@ -109,7 +109,7 @@ export interface PacedModel {
 }
 
 /**
- * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 48 KiB, one each 10 ms, as fast as they are read; `hold` nothing at
+ * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each millisecond, as fast as they are read; `hold` nothing at
  * all, for ever; `use a tool` has it calculate first; anything else is answered at once. What follows behind a space distinguishes requests.
  */
 export async function startPacedModel(listeners: ModelListeners = {}): Promise<PacedModel> {

@@ -18,7 +18,7 @@ const readers = Number(values.readers);
 const limitMs = 30_000;
 const maxKib = 256;
 /** Pieces that the model pours: 5 MiB on the wire, more than the system takes for a reader. */
-const pieces = 110;
+const pieces = 880;
 const surfaces: readonly StalledSurface[] = ["completions", "run events", "turns"];
 
 const dir = mkdtempSync(join(tmpdir(), "turnwright-slow-readers-"));

@@ -48,7 +48,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
   it.each(["completions", "run events", "turns"] as const)(
     "cuts readers of %s who stall, harms nobody beside them, and lets them go on where they were",
     async (surface) => {
-      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 110, settleMs: 300, gate });
+      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, gate });
       expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
       expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
       expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);
