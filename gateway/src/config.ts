@@ -17,6 +17,8 @@ export const gatewayConfig = z.object({
   SERVER_REQUEST_TIMEOUT: duration("15s"),
   /** Deadline of a call that is not streamed. */
   SERVER_CALL_TIMEOUT: duration("10m"),
+  /** How long a client may take nothing of what waits for it before it is cut. */
+  SERVER_STALL_TIMEOUT: duration("30s"),
   /** Silence after which a stream carries a comment. */
   SSE_HEARTBEAT: duration("15s"),
   /** Addresses or networks of proxies whose X-Forwarded-For tells the client's address; nobody else's does. */

@@ -122,6 +122,8 @@ export function createDualProtocolServer(listener: RequestListener, timeouts: Co
     http1: (socket) => serveHttp1?.call(server, socket),
     http2: (socket) => {
       keptConnections.delete(socket);
+      // As it is on a server of HTTP/2 alone: a client that has closed its side has gone, and its calls with it.
+      socket.allowHalfOpen = false;
       http2.emit("connection", socket);
     },
   });

@@ -9,6 +9,7 @@ import { drainServer, type OpenRequests } from "./drain.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
 import type { LiveCalls } from "./live-calls.ts";
 import { createDualProtocolServer, type DualProtocolServer } from "./protocols.ts";
+import { cutStalledReaders } from "./stalled-readers.ts";
 import { answerUnparsable } from "./unparsable.ts";
 
 declare module "fastify" {
@@ -46,7 +47,8 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
 
   const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
     open.delete(request);
-    const finished = reply.raw.writableFinished;
+    // Over HTTP/2 a response whose client has gone counts as finished by itself.
+    const finished = reply.raw.writableEnded && reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
     if (identity !== undefined) liveCalls.delete(identity.tokenId, request);
@@ -151,6 +153,8 @@ export async function createServer(deps: {
   });
   const open: OpenRequests = new Map();
   followResponses(app, logger, deps.liveCalls, open);
+  const stopCutting = cutStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
+  app.addHook("onClose", async () => stopCutting());
   // From here on fastify closes each connection behind its response; it ends the server when we are done.
   app.addHook("preClose", async () => {
     if (app.server.listening) {

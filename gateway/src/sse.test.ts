@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
@@ -106,6 +107,27 @@ describe("server-sent events", () => {
     await response.body?.getReader().read();
     client.abort();
     await cleanedUp.promise;
+  });
+
+  it.each([
+    ["resets its stream", (_session: ClientHttp2Session, stream: ClientHttp2Stream) => stream.close(constants.NGHTTP2_CANCEL)],
+    ["closes its connection", (session: ClientHttp2Session) => session.destroy()],
+  ])("cancels the call before the first message when an HTTP/2 client %s", async (_name, leave) => {
+    const entered = Promise.withResolvers<void>();
+    const cancelled = Promise.withResolvers<void>();
+    // biome-ignore lint/correctness/useYield: it never comes to that
+    watch = async function* (signal) {
+      entered.resolve();
+      await untilAborted(signal);
+      cancelled.resolve();
+    };
+    const session = connectHttp2(gateway.url);
+    const stream = session.request({ ":path": path, authorization: `Bearer ${aliceKey}` });
+    stream.on("error", () => {});
+    await entered.promise;
+    leave(session, stream);
+    await cancelled.promise;
+    session.destroy();
   });
 
   it("holds the call back when the client does not read", async () => {

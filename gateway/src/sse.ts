@@ -8,6 +8,8 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 };
 const heartbeat = ": ping\n\n";
+/** What may wait for a reader before we wait for it, in bytes; an event more than that is held at most. */
+const aheadBytes = 16_384;
 /** How long a stream that we ended may take to deliver its last event, in milliseconds. */
 const cutMs = 2_000;
 
@@ -25,8 +27,10 @@ export interface EventStreamOptions<T> {
   signal: AbortSignal;
 }
 
-/** Waits until the client takes more, or is gone. */
-function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
+/** Writes an event. A promise when the reader has to be waited for: it settles when he has taken what waits for him, or is gone. */
+function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> | undefined {
+  const isBehind = raw.writableLength >= aheadBytes;
+  if (!isBehind && raw.write(event)) return undefined;
   return new Promise((resolve) => {
     if (signal.aborted || raw.destroyed) {
       resolve();
@@ -37,8 +41,10 @@ function drained(raw: ServerResponse, signal: AbortSignal): Promise<void> {
       signal.removeEventListener("abort", done);
       resolve();
     };
-    raw.once("drain", done);
     signal.addEventListener("abort", done, { once: true });
+    // A connection that is being destroyed takes nothing and tells of nothing but its end.
+    if (isBehind) raw.write(event, done);
+    else raw.once("drain", done);
   });
 }
 
@@ -65,14 +71,15 @@ export async function sendEventStream<T>(
     if (signal.aborted) return;
     begin();
     // A reader that is behind has enough to read; the ping would only wait in line.
-    if (!raw.writableNeedDrain) raw.write(heartbeat);
+    if (raw.writableLength === 0) raw.write(heartbeat);
     timer.refresh();
   }, options.heartbeatMs);
   try {
     for await (const message of messages) {
       begin();
       timer.refresh();
-      if (!raw.write(options.write(message))) await drained(raw, signal);
+      const taken = send(raw, options.write(message), signal);
+      if (taken !== undefined) await taken;
       if (signal.aborted) throw signal.reason;
     }
     begin();

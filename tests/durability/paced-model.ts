@@ -17,12 +17,35 @@ export function words(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `word${index}`);
 }
 
-async function answer(response: ServerResponse, { stream, messages }: Asked): Promise<void> {
+/** Characters that the model says at a time when it pours. */
+const pourUnits = 1_024;
+const pourMs = 1;
+
+/** One piece of what the model pours, different from every other; JSON makes six bytes of each character, so that streams are large where the record is not. */
+function poured(index: number): string {
+  return `[${index}]`.padEnd(pourUnits, "\u0001");
+}
+
+/** All that the model says when it is asked to `pour` so many pieces. */
+export function pouredText(pieces: number): string {
+  return Array.from({ length: pieces }, (_, index) => poured(index)).join("");
+}
+
+function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPoured?: boolean }> {
+  const [, verb, number] = /^(say|pour) (\d+)\b/.exec(said) ?? [];
+  const count = Number(number ?? 1);
+  for (let index = 0; index < count; index += 1) {
+    if (verb === "pour") yield { text: poured(index), pauseMs: pourMs, isPoured: true };
+    else yield { text: index === 0 ? "word0" : ` word${index}`, pauseMs: count > 1 ? wordMs : 0 };
+  }
+}
+
+async function answer(response: ServerResponse, { stream, messages }: Asked, { beforePouring }: ModelListeners): Promise<void> {
   const at = messages.findLastIndex((message) => message.role === "user");
   const said = messages[at]?.content ?? "";
-  const count = Number(/^say (\d+)$/.exec(said)?.[1] ?? 1);
+  if (said.startsWith("hold")) return;
   if (!stream) {
-    const message = { role: "assistant", content: words(count).join(" ") };
+    const message = { role: "assistant", content: [...spoken(said)].map(({ text }) => text).join("") };
     const choices = [{ index: 0, message, finish_reason: "stop" }];
     response.writeHead(200, { "content-type": "application/json" });
     response.end(JSON.stringify({ ...head, object: "chat.completion", choices, usage }));
@@ -36,24 +59,72 @@ async function answer(response: ServerResponse, { stream, messages }: Asked): Pr
     const call = { name: "calculator", arguments: '{"expression":"6*7"}' };
     send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
   } else {
-    for (const [index, word] of words(count).entries()) {
+    for (const { text, pauseMs, isPoured } of spoken(said)) {
       if (response.destroyed) return;
-      send({ content: index === 0 ? word : ` ${word}` });
-      if (count > 1) await delay(wordMs);
+      if (!send({ content: text })) await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (pauseMs > 0) await delay(pauseMs);
+      if (isPoured) await beforePouring?.();
     }
   }
   send({}, isCalling ? "tool_calls" : "stop");
   response.end(`data: ${JSON.stringify({ ...head, choices: [], usage })}\n\ndata: [DONE]\n\n`);
 }
 
-/** A model on loopback: `say N` has it say N words, one each 50 ms; `use a tool` has it calculate first; anything else is answered at once. */
-export async function startPacedModel(): Promise<{ url: string; close(): Promise<void> }> {
+/** Who is told of what the model is asked. */
+export interface ModelListeners {
+  /** It was asked for this. */
+  onAsked?(said: string): void;
+  /** Who asked for this has closed the connection before all was said. */
+  onClosed?(said: string): void;
+  /** Holds what is poured back behind its first piece until it resolves. */
+  beforePouring?(): Promise<void>;
+}
+
+/** Holds back what models pour while it is closed. */
+export class PourGate {
+  #passage = Promise.withResolvers<void>();
+
+  constructor() {
+    this.open();
+  }
+
+  open(): void {
+    this.#passage.resolve();
+  }
+
+  close(): void {
+    this.#passage = Promise.withResolvers();
+  }
+
+  /** Resolves when it is open. */
+  passed(): Promise<void> {
+    return this.#passage.promise;
+  }
+}
+
+/** A model that listens on loopback. */
+export interface PacedModel {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each millisecond, as fast as they are read; `hold` nothing at
+ * all, for ever; `use a tool` has it calculate first; anything else is answered at once. What follows behind a space distinguishes requests.
+ */
+export async function startPacedModel(listeners: ModelListeners = {}): Promise<PacedModel> {
   const server = createServer(async (request, response) => {
     response.on("error", () => {});
     try {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
-      await answer(response, JSON.parse(Buffer.concat(chunks).toString("utf8")) as Asked);
+      const asked = JSON.parse(Buffer.concat(chunks).toString("utf8")) as Asked;
+      const said = asked.messages.findLast((message) => message.role === "user")?.content ?? "";
+      listeners.onAsked?.(said);
+      response.once("close", () => {
+        if (!response.writableFinished) listeners.onClosed?.(said);
+      });
+      await answer(response, asked, listeners);
     } catch {
       // The client has gone.
       response.destroy();

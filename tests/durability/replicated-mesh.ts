@@ -5,7 +5,8 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "../e2e/system.ts";
-import { startPacedModel } from "./paced-model.ts";
+import { type PacedModel, startPacedModel } from "./paced-model.ts";
+import type { ProcessMemory } from "./tools/measured-process.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -27,9 +28,11 @@ export interface Replica {
   terminate(): Promise<Ending>;
   /** kill -9, for the end of a test. */
   kill(): Promise<void>;
+  /** What it holds, its garbage collected. */
+  memory(): Promise<ProcessMemory>;
 }
 
-/** A mesh of processes with two replicas of each part. */
+/** A mesh of processes with two replicas of each part, unless told otherwise. */
 export interface ReplicatedMesh {
   readonly replicas: readonly Replica[];
   /** Where the gateways listen. */
@@ -71,7 +74,7 @@ function createReplica(options: { name: string; main: string; port: number; env:
     port,
     async start() {
       const log = openSync(options.log, "a");
-      child = fork(join(root, "launcher/src/mesh-process.ts"), [join(root, options.main)], {
+      child = fork(join(import.meta.dirname, "tools/measured-process.ts"), [join(root, options.main)], {
         env: options.env,
         stdio: ["ignore", log, log, "ipc"],
       });
@@ -83,6 +86,12 @@ function createReplica(options: { name: string; main: string; port: number; env:
     terminate: () => end("SIGTERM"),
     async kill() {
       await end("SIGKILL");
+    },
+    async memory() {
+      if (child === undefined) throw new Error(`${name} does not run.`);
+      const answer = once(child, "message");
+      child.send("memory");
+      return ((await answer) as [ProcessMemory])[0];
     },
   };
 }
@@ -97,9 +106,15 @@ export interface MeshOptions {
   limit: string;
   /** `host:port` that tools may reach although it is a loopback address. */
   allowedHost?: string;
+  /** Of each part; two unless given. */
+  replicas?: number;
+  /** The model that it asks; one of its own unless given. It closes with the mesh. */
+  model?: PacedModel;
+  /** Goes to each process. */
+  env?: Readonly<Record<string, string>>;
 }
 
-/** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there and a model of its own. */
+/** Starts gateway, auth, conversation, orchestrator and executor, twice each unless told otherwise, on loopback, against stores that are there and a model of its own. */
 export async function startReplicatedMesh(options: MeshOptions): Promise<ReplicatedMesh> {
   const places = [
     { kind: "auth", main: "services/auth/src/main.ts", variable: "AUTH_ADDR" },
@@ -108,13 +123,14 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
     { kind: "agent-orchestrator", main: "services/agent-orchestrator/src/main.ts", variable: "AGENT_ADDR" },
     { kind: "gateway", main: "gateway/src/main.ts", variable: undefined },
   ];
-  const ports = await Promise.all(places.map(async () => [await freePort(), await freePort()]));
+  const { replicas: count = 2 } = options;
+  const ports = await Promise.all(places.map(() => Promise.all(Array.from({ length: count }, freePort))));
   const addresses = Object.fromEntries(
     places.flatMap(({ variable }, at) =>
       variable === undefined ? [] : [[variable, ports[at]?.map((port) => `127.0.0.1:${port}`).join(",") ?? ""]],
     ),
   );
-  const model = await startPacedModel();
+  const model = options.model ?? (await startPacedModel());
   const shared = {
     PATH: process.env.PATH ?? "",
     MESH_SECRET: "the-secret-of-the-mesh-that-is-drained",
@@ -132,6 +148,7 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
     LLM_BASE_URL: model.url,
     TOOLS_ALLOWED_HOSTS: options.allowedHost ?? "",
     ...addresses,
+    ...options.env,
   };
   const pairs = places.map(({ kind, main }, at) =>
     (ports[at] ?? []).map((port, index) => {

@@ -16,6 +16,8 @@ const count = (name: string, full: number) => [`--${name}`, String(values.quick 
 
 /** Node's arguments for each row. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
+  r7: [["tests/durability/r7-slow-readers.ts", ...count("readers", 200)]],
+  r8: [["tests/durability/r8-disconnects.ts", ...count("completions", 100), ...count("turns", 40)]],
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],

@@ -106,7 +106,10 @@ function streamHandler(route: Route) {
       call.sendMetadata(metadataOf(response.header));
       for await (const message of response.message) {
         if (call.cancelled) return;
-        if (!call.write(asMessage(route.method.output as DescMessage, message as never))) await drained(call, request.signal);
+        const bytes = toBinary(route.method.output, asMessage(route.method.output as DescMessage, message as never));
+        // What waits is counted in messages: large ones wait one by one.
+        if (bytes.length > aheadBytes) await sent(call, bytes, request.signal);
+        else if (!call.write(bytes)) await drained(call, request.signal);
       }
       settle();
       call.end(metadataOf(response.trailer));
@@ -117,20 +120,39 @@ function streamHandler(route: Route) {
   };
 }
 
-/** Resolves when the call takes more, or is cancelled. */
-function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
+/** Larger messages, in bytes, are sent before the handler is asked for the next one. */
+const aheadBytes = 4_096;
+
+/** Resolves when something has happened, or the call is cancelled. `wait` gives what stops waiting for it. */
+function orCancelled(signal: AbortSignal, wait: (done: () => void) => () => void): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) {
       resolve();
       return;
     }
     const done = () => {
-      call.off("drain", done);
+      stop();
       signal.removeEventListener("abort", done);
       resolve();
     };
-    call.once("drain", done);
     signal.addEventListener("abort", done, { once: true });
+    const stop = wait(done);
+  });
+}
+
+/** Resolves when the call takes more, or is cancelled. */
+function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
+  return orCancelled(signal, (done) => {
+    call.once("drain", done);
+    return () => call.off("drain", done);
+  });
+}
+
+/** Sends a message; resolves when the connection has taken it, or the call is cancelled. */
+function sent(call: ServerWritableStream<unknown, unknown>, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  return orCancelled(signal, (done) => {
+    call.write(bytes, done);
+    return () => {};
   });
 }
 
@@ -140,8 +162,10 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
   for (const method of service.methods) {
     const handler = (impl as Record<string, Handler | undefined>)[method.localName]?.bind(impl);
     if (handler === undefined) continue;
+    const isUnary = method.methodKind === "unary";
+    // A stream's messages come here as bytes.
     const serialize = (desc: DescMessage) => (message: unknown) => {
-      const bytes = toBinary(desc, message as never);
+      const bytes = isUnary ? toBinary(desc, message as never) : (message as Uint8Array);
       return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
     };
     const path = `/${service.typeName}/${method.name}`;
@@ -156,7 +180,7 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
     };
     const next = chain(handlerStep(method, handler, "grpc"), interceptors);
     const route = { method, url: `grpc://${path}`, next, hasPeers };
-    handlers[method.name] = method.methodKind === "unary" ? unaryHandler(route) : streamHandler(route);
+    handlers[method.name] = isUnary ? unaryHandler(route) : streamHandler(route);
   }
   server.addService(definitions, handlers);
 }

@@ -1,3 +1,4 @@
+import { getDefaultHighWaterMark, setDefaultHighWaterMark } from "node:stream";
 import type {
   DescMessage,
   DescMethod,
@@ -261,6 +262,20 @@ function callUnary(client: Client, path: string, serialize: Serialize, deseriali
   });
 }
 
+/** Messages that are read before they are asked for. */
+const aheadMessages = 2;
+
+/** Opens a call whose stream reads no more than that ahead: it gives no say in how much, and Node's default counts messages, of whatever size. */
+function readingLittleAhead<T>(open: () => T): T {
+  const usual = getDefaultHighWaterMark(true);
+  setDefaultHighWaterMark(true, aheadMessages);
+  try {
+    return open();
+  } finally {
+    setDefaultHighWaterMark(true, usual);
+  }
+}
+
 async function callStream(
   client: Client,
   path: string,
@@ -270,13 +285,8 @@ async function callStream(
   input: unknown,
 ): Promise<StreamResponse> {
   if (request.signal.aborted) throw abortError(request.signal.reason);
-  const call = client.makeServerStreamRequest(
-    path,
-    serialize,
-    deserialize,
-    input,
-    metadataOf(request.header),
-    callOptions(request),
+  const call = readingLittleAhead(() =>
+    client.makeServerStreamRequest(path, serialize, deserialize, input, metadataOf(request.header), callOptions(request)),
   );
   const onAbort = () => call.cancel();
   if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });

@@ -1,14 +1,33 @@
-/** Hands what is pushed, in order, to one reader who may come late or go early. */
+/** Hands what is pushed, in order, to one reader who may come late or go early, and holds no more for him than it was told. */
 export class EventQueue<T> implements AsyncIterable<T> {
+  readonly #limit: number;
+  readonly #sizeOf: (item: T) => number;
   #items: T[] = [];
+  #size = 0;
   #wake: (() => void) | undefined;
   #ended = false;
-  #abandoned = false;
+  #closed = false;
 
-  /** Adds an item; dropped when the reader has gone. */
+  /** `limit`: what may wait for the reader, in units of `sizeOf`; a single item may be larger. */
+  constructor(limit: number, sizeOf: (item: T) => number) {
+    this.#limit = limit;
+    this.#sizeOf = sizeOf;
+  }
+
+  /** Whether the reader fell behind, so that all that waited for him was dropped. His iteration ends then. */
+  overflowed = false;
+
+  /** Adds an item; dropped when the reader has gone, or is too far behind. */
   push(item: T): void {
-    if (this.#abandoned) return;
-    this.#items.push(item);
+    if (this.#closed) return;
+    const size = this.#sizeOf(item);
+    if (this.#size > 0 && this.#size + size > this.#limit) {
+      this.overflowed = true;
+      this.#close();
+    } else {
+      this.#size += size;
+      this.#items.push(item);
+    }
     this.#wake?.();
   }
 
@@ -18,13 +37,20 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
+  #close(): void {
+    this.#closed = true;
+    this.#ended = true;
+    this.#items = [];
+    this.#size = 0;
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<T> {
     try {
       for (;;) {
-        const items = this.#items;
-        this.#items = [];
-        yield* items;
-        if (this.#items.length > 0) continue;
+        for (let item = this.#items.shift(); item !== undefined; item = this.#items.shift()) {
+          this.#size -= this.#sizeOf(item);
+          yield item;
+        }
         if (this.#ended) return;
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -32,8 +58,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
         this.#wake = undefined;
       }
     } finally {
-      this.#abandoned = true;
-      this.#items = [];
+      this.#close();
     }
   }
 }

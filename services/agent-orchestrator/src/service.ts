@@ -14,7 +14,8 @@ import type { Outcome } from "./graph/driver.ts";
 import { usageMessage } from "./model/chunk.ts";
 import type { ModelList } from "./model/model-list.ts";
 import type { RunFrame } from "./run-events/frame.ts";
-import { formatPosition, type Position } from "./run-events/position.ts";
+import { weightOf } from "./run-events/live-log.ts";
+import { formatPosition, type Position, parsePosition } from "./run-events/position.ts";
 import { type AcceptedTurn, decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
 
 /** What the handlers stand on. */
@@ -105,6 +106,9 @@ async function* followedFrames(
   yield step.value.status === "completed" ? turnFrame(step.value.finish) : { type: "finish", delta: pendingApproval };
 }
 
+/** The most that waits for who watches a turn that is driven here, in characters. Who is behind by more reads like anybody else who watches the run. */
+const maxAhead = 65_536;
+
 /** The frames of a turn that is driven here. */
 async function* framesOf(
   deps: AgentDeps,
@@ -117,7 +121,15 @@ async function* framesOf(
     () => events.end(),
   );
   yield { type: "started", conversationId: turn.conversationId, runId: turn.runId, agent: turn.agent, eventId: "0" };
-  for await (const frame of events) yield turnFrame(frame);
+  let at: string | undefined;
+  for await (const frame of events) {
+    at = frame.eventId;
+    yield turnFrame(frame);
+  }
+  if (events.overflowed) {
+    yield* followedFrames(deps, ctx, { runId: turn.runId, from: parsePosition(at ?? "0") });
+    return;
+  }
   try {
     yield* lastFrames(turn, await turn.outcome);
   } catch (error) {
@@ -138,7 +150,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
     },
 
     async *streamTurn(request, ctx) {
-      const events = new EventQueue<RunFrame>();
+      const events = new EventQueue<RunFrame>(maxAhead, weightOf);
       const turn = await startTurn(deps, ctx, request, (frame) => events.push(frame));
       if (turn.outcome !== undefined) {
         yield* framesOf(deps, ctx, turn, events);

@@ -184,6 +184,14 @@ export async function complete(
   throw iterationLimit(deps.maxIterations);
 }
 
+/** The most in one batch, in bytes: what waits on the way to a reader is counted in batches. */
+const maxBatchBytes = 16_384;
+
+/** Bytes as batches; most are one. */
+function* batches(frames: Buffer): Generator<{ frames: Buffer }> {
+  for (let from = 0; from < frames.length; from += maxBatchBytes) yield { frames: frames.subarray(from, from + maxBatchBytes) };
+}
+
 /** Completes a chat as batches of server-sent events, the last one with the usage. */
 export async function* streamComplete(
   deps: CompletionDeps,
@@ -201,7 +209,7 @@ export async function* streamComplete(
     try {
       for await (const piece of metered.watch(await deps.model.stream(metered.body, metered.signal))) {
         const frames = tap.push(piece);
-        if (frames !== undefined) yield { frames };
+        if (frames !== undefined) yield* batches(frames);
       }
       const frames = tap.end();
       if (frames !== undefined) yield { frames };

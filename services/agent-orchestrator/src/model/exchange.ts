@@ -23,7 +23,10 @@ export interface ExchangeResponse {
   discard(): void;
 }
 
-const highWaterBytes = 65_536;
+/** What may wait for the reader, beside the one piece that is larger: a connection gives up to 64 KiB at once. */
+const highWaterBytes = 16_384;
+/** The most that is handed on at once. */
+const maxPieceBytes = 16_384;
 
 function noop(): void {}
 
@@ -53,30 +56,33 @@ class Body {
     this.#wake();
   }
 
-  /** All that has come since the last time; undefined at the end. */
-  async take(): Promise<Buffer[] | undefined> {
+  /** All that has come since the last time; undefined at the end. Only who comes for more lets the connection go on. */
+  async take(): Promise<Buffer | undefined> {
     while (this.#pieces.length === 0) {
       if (this.#error !== undefined) throw this.#error;
       if (this.#ended) return undefined;
+      this.#held = 0;
+      if (this.#controller.paused) this.#controller.resume();
+      // The connection may have had something at once.
+      if (this.#pieces.length > 0 || this.#ended) continue;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    const pieces = this.#pieces;
+    const [first, ...others] = this.#pieces;
     this.#pieces = [];
-    this.#held = 0;
-    if (this.#controller.paused) this.#controller.resume();
-    return pieces;
+    const taken = others.length === 0 ? (first as Buffer) : Buffer.concat([first as Buffer, ...others]);
+    // Until he comes for more, it is still ours to hold.
+    this.#held = taken.length;
+    return taken;
   }
 
   async bytes(limit: number): Promise<Buffer> {
     const all: Buffer[] = [];
     let length = 0;
-    for (let pieces = await this.take(); pieces !== undefined; pieces = await this.take()) {
-      for (const piece of pieces) {
-        all.push(piece);
-        length += piece.length;
-      }
+    for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
+      all.push(taken);
+      length += taken.length;
       if (length > limit) this.discard();
       if (length > limit) throw new Error("The body is larger than expected.");
     }
@@ -85,9 +91,9 @@ class Body {
 
   async *pieces(explain: (error: Error) => unknown): AsyncGenerator<Buffer> {
     try {
-      for (let pieces = await this.take(); pieces !== undefined; pieces = await this.take()) {
-        // What came in one go leaves in one go.
-        yield pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+      // What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a slow reader.
+      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
+        for (let from = 0; from < taken.length; from += maxPieceBytes) yield taken.subarray(from, from + maxPieceBytes);
       }
     } catch (error) {
       throw explain(error as Error);

@@ -5,6 +5,9 @@ import type { TurnEvent } from "../graph/turn.ts";
 /** Something that happened in a run, as its watchers get it. */
 export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }>;
 
+/** The most text in one frame, in units: whoever holds a frame for a reader holds no more than that. */
+export const maxFrameUnits = 4_096;
+
 /** How far a frame brings its reader. */
 export function unitsOf(frame: RunFrame): number {
   return frame.type === "content" ? (frame.delta?.length ?? 0) : 1;
@@ -17,19 +20,34 @@ export function restOf(frame: RunFrame, units: number): RunFrame | undefined {
   return { ...frame, delta: frame.delta?.slice(units) };
 }
 
-/** What happens in a turn, as a frame. */
-export function frameOf(event: TurnEvent): RunFrame {
+/** Text as frames of no more than `maxFrameUnits`; no character is split. */
+export function contentFrames(text: string): RunFrame[] {
+  const frames: RunFrame[] = [];
+  for (let from = 0; from < text.length; ) {
+    let to = Math.min(from + maxFrameUnits, text.length);
+    const last = text.charCodeAt(to - 1);
+    if (to < text.length && last >= 0xd800 && last < 0xdc00) to -= 1;
+    frames.push({ type: "content", delta: text.slice(from, to) });
+    from = to;
+  }
+  return frames;
+}
+
+/** What happens in a turn, as frames. */
+export function framesOf(event: TurnEvent): RunFrame[] {
   switch (event.type) {
     case "content":
-      return { type: "content", delta: event.delta };
+      return event.delta.length <= maxFrameUnits ? [{ type: "content", delta: event.delta }] : contentFrames(event.delta);
     case "tool_call":
-      return { type: "tool_call", toolCall: event.call };
+      return [{ type: "tool_call", toolCall: event.call }];
     case "tool_result":
-      return {
-        type: "tool_result",
-        toolCall: { id: event.callId, type: "function", function: { name: event.name } },
-        result: event.result,
-      };
+      return [
+        {
+          type: "tool_result",
+          toolCall: { id: event.callId, type: "function", function: { name: event.name } },
+          result: event.result,
+        },
+      ];
     default:
       throw event satisfies never;
   }

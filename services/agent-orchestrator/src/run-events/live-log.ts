@@ -1,37 +1,64 @@
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { TurnEvent } from "../graph/turn.ts";
-import { frameOf, type RunFrame, unitsOf } from "./frame.ts";
-import { formatPosition, type Position } from "./position.ts";
+import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { formatPosition, type Position, parsePosition } from "./position.ts";
 
-/** Where who watches a run asks its driver for what is not stored yet; the payload is the run's UUID. */
+/** Where who watches a run tells its driver so; the payload is a `WatchRequest`. */
 export const watchTopic = "run-watch";
 
-/** Where a run's driver sends it. */
+/** What a watcher says: that it is there, and, when it lacks something, from where on and where to send it. */
+export interface WatchRequest {
+  readonly runId: string;
+  /** A position, as `formatPosition` writes it. */
+  readonly after?: string;
+  /** The watcher's own id. */
+  readonly replyTo?: string;
+}
+
+/** Where a run's driver sends what happens, to all who watch. */
 export function liveTopic(runId: string): string {
   return `run-live:${runId}`;
 }
 
-/** A piece of what is not stored yet, from `at` on. `isEnd`: the next entry of the log is stored. */
+/** Where it sends one watcher what that one lacks. */
+export function replyTopic(runId: string, watcher: string): string {
+  return `run-live:${runId}:${watcher}`;
+}
+
+/** A piece of what is not stored yet, from `at` on. */
 export interface LivePiece {
   readonly at: Position;
   readonly frames: readonly RunFrame[];
+  /** The next entry of the log is stored. */
   readonly isEnd?: boolean;
+  /** An answer to who lacks something: there is more than this. */
+  readonly hasMore?: boolean;
 }
 
 /** How long a driver sends to who has asked, in milliseconds. Watchers ask again before it is over. */
 export const watchLeaseMs = 15_000;
 /** How long frames gather before they are sent on. */
 const gatherMs = 5;
+/** The most that a piece weighs. */
+const maxPieceWeight = 32_768;
+
+/** About what a frame takes to be sent. */
+export function weightOf(frame: RunFrame): number {
+  return unitsOf(frame) + (frame.result?.length ?? 0) + (frame.toolCall?.function?.arguments?.length ?? 0) + 64;
+}
 
 /** What happens in a run since its newest entry in the log, kept by its driver for those who watch. Costs nothing but memory while nobody does. */
 export class LiveLog {
   readonly #bus: Bus;
-  readonly #topic: string;
+  readonly #runId: string;
   readonly #onFrame: (frame: RunFrame) => void;
   #seq: number;
   #units = 0;
   #frames: RunFrame[] = [];
-  #sent: { frames: number; units: number } = { frames: 0, units: 0 };
+  /** The units behind each frame. */
+  #ends: number[] = [];
+  /** How many of the frames are sent. */
+  #sent = 0;
   #watchedUntil = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -39,7 +66,7 @@ export class LiveLog {
   constructor(run: { id: string; seq: number }, bus: Bus, onFrame: (frame: RunFrame) => void) {
     this.#seq = run.seq;
     this.#bus = bus;
-    this.#topic = liveTopic(run.id);
+    this.#runId = run.id;
     this.#onFrame = onFrame;
   }
 
@@ -54,11 +81,13 @@ export class LiveLog {
   }
 
   emit(event: TurnEvent): void {
-    const frame = frameOf(event);
-    this.#units += unitsOf(frame);
-    frame.eventId = formatPosition({ seq: this.#seq, units: this.#units });
-    this.#frames.push(frame);
-    this.#onFrame(frame);
+    for (const frame of framesOf(event)) {
+      this.#units += unitsOf(frame);
+      frame.eventId = formatPosition({ seq: this.#seq, units: this.#units });
+      this.#frames.push(frame);
+      this.#ends.push(this.#units);
+      this.#onFrame(frame);
+    }
     if (this.#watchedUntil > Date.now()) this.#timer ??= setTimeout(() => this.#send(), gatherMs);
   }
 
@@ -70,23 +99,84 @@ export class LiveLog {
     this.#seq = seq;
     this.#units = 0;
     this.#frames = [];
-    this.#sent = { frames: 0, units: 0 };
+    this.#ends = [];
+    this.#sent = 0;
   }
 
-  /** Somebody watches: gets all since the newest entry, and what comes. */
-  watched(): void {
-    this.#watchedUntil = Date.now() + watchLeaseMs;
-    this.#sent = { frames: 0, units: 0 };
-    this.#send();
+  /** Somebody watches: gets what comes, and what he asks for. */
+  watched({ after, replyTo }: WatchRequest): void {
+    const now = Date.now();
+    // What nobody was there for is sent to those who ask for it.
+    if (this.#watchedUntil <= now) this.#sent = this.#frames.length;
+    this.#watchedUntil = now + watchLeaseMs;
+    if (after !== undefined && replyTo !== undefined) this.#reply(parsePosition(after), replyTo);
+  }
+
+  /** Sends one watcher what comes after his position, a piece of it: he asks again when he has taken that. */
+  #reply(at: Position, replyTo: string): void {
+    // He has more than this driver has committed, or has to read the journal first, which is what he does.
+    if (at.seq !== this.#seq || at.units > this.#units) return;
+    const first = this.#indexBehind(at.units);
+    const end = this.#pieceEnd(first);
+    const frames: RunFrame[] = [];
+    let text = "";
+    for (let index = first; index < end; index += 1) {
+      const frame = this.#frames[index] as RunFrame;
+      const rest = index === first ? restOf(frame, at.units - this.#startOf(first)) : frame;
+      if (rest === undefined) continue;
+      if (rest.type === "content") {
+        text += rest.delta ?? "";
+        continue;
+      }
+      frames.push(...contentFrames(text), rest);
+      text = "";
+    }
+    frames.push(...contentFrames(text));
+    const piece: LivePiece = { at, frames, hasMore: end < this.#frames.length };
+    void this.#bus.publish(replyTopic(this.#runId, replyTo), JSON.stringify(piece));
+  }
+
+  #startOf(index: number): number {
+    return index === 0 ? 0 : (this.#ends[index - 1] as number);
+  }
+
+  /** The first frame that goes on behind `units`. */
+  #indexBehind(units: number): number {
+    let low = 0;
+    let high = this.#ends.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#ends[middle] as number) > units) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** Behind the last frame of a piece that begins with the frame `first`. */
+  #pieceEnd(first: number): number {
+    let weight = 0;
+    let end = first;
+    while (end < this.#frames.length) {
+      weight += weightOf(this.#frames[end] as RunFrame);
+      if (weight > maxPieceWeight && end > first) break;
+      end += 1;
+    }
+    return end;
   }
 
   #send(isEnd?: true): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const frames = this.#frames.slice(this.#sent.frames);
-    const piece: LivePiece = { at: { seq: this.#seq, units: this.#sent.units }, frames, isEnd };
-    this.#sent = { frames: this.#frames.length, units: this.#units };
-    void this.#bus.publish(this.#topic, JSON.stringify(piece));
+    do {
+      const first = this.#sent;
+      this.#sent = this.#pieceEnd(first);
+      const piece: LivePiece = {
+        at: { seq: this.#seq, units: this.#startOf(first) },
+        frames: this.#frames.slice(first, this.#sent),
+        isEnd: this.#sent === this.#frames.length ? isEnd : undefined,
+      };
+      void this.#bus.publish(liveTopic(this.#runId), JSON.stringify(piece));
+    } while (this.#sent < this.#frames.length);
   }
 }
 
@@ -107,7 +197,10 @@ export class LiveLogs {
 
   /** Answers those who ask from now on; resolves with the function that ends it. */
   async listen(): Promise<() => Promise<void>> {
-    return await this.#bus.subscribe(watchTopic, (runId) => this.#logs.get(runId)?.watched());
+    return await this.#bus.subscribe(watchTopic, (payload) => {
+      const request = JSON.parse(payload) as WatchRequest;
+      this.#logs.get(request.runId)?.watched(request);
+    });
   }
 
   open(run: { id: string; seq: number }, onFrame: (frame: RunFrame) => void): LiveLog {

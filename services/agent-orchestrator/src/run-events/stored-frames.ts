@@ -1,6 +1,6 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { frameOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { formatPosition, type Position } from "./position.ts";
 
 interface Call {
@@ -13,13 +13,13 @@ function callFrame(type: string, { id, name, arguments: args }: Call): RunFrame 
   return { type, toolCall: { id, type: "function", function: { name, arguments: args } } };
 }
 
-/** What was seen of a message while it came: the same frames in the same order, its text in one piece. */
+/** What was seen of a message while it came: the same frames in the same order, its text in larger pieces. */
 function messageFrames(message: Message): RunFrame[] {
   if (message.role === "tool") {
-    return [frameOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content })];
+    return framesOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content });
   }
   return [
-    ...(message.content === "" ? [] : [frameOf({ type: "content", delta: message.content })]),
+    ...contentFrames(message.content),
     ...message.toolCalls.map(({ id, function: call }) =>
       callFrame("tool_call", { id, name: call?.name ?? "", arguments: call?.arguments ?? "" }),
     ),

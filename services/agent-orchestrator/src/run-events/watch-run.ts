@@ -4,11 +4,12 @@ import type { JournalService, ReadRunLogResponse } from "@turnwright/contract/co
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { EventQueue } from "../event-queue.ts";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import { Backlog } from "./backlog.ts";
 import { type RunFrame, restOf, unitsOf } from "./frame.ts";
-import { type LivePiece, liveTopic, watchLeaseMs, watchTopic } from "./live-log.ts";
-import { formatPosition, type Position, start } from "./position.ts";
-import { storedFrames } from "./stored-frames.ts";
+import { liveTopic, replyTopic, type WatchRequest, watchLeaseMs, watchTopic } from "./live-log.ts";
+import { Mailbox } from "./mailbox.ts";
+import { formatPosition, type Position, parsePosition, start } from "./position.ts";
 
 /** Silence after which the journal is asked: a driver may be gone, or out of reach. */
 const pollMs = 1_000;
@@ -25,15 +26,21 @@ export function isEnded(run: RunInfo): boolean {
 const patienceMs = 30_000;
 const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
 
+interface Watch {
+  readonly runId: string;
+  readonly options: () => Promise<CallOptions> | CallOptions;
+  readonly signal: AbortSignal;
+}
+
 async function readLog(
   deps: { journal: Client<typeof JournalService> },
-  read: { runId: string; after: number; options: () => Promise<CallOptions> | CallOptions; signal: AbortSignal },
+  { runId, options, signal }: Watch,
+  after: number,
 ): Promise<ReadRunLogResponse> {
-  const { runId, after, signal } = read;
   const until = Date.now() + patienceMs;
   for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
     try {
-      return await deps.journal.readRunLog({ runId, after }, { ...(await read.options()), signal, timeoutMs: readTimeoutMs });
+      return await deps.journal.readRunLog({ runId, after }, { ...(await options()), signal, timeoutMs: readTimeoutMs });
     } catch (error) {
       if (signal.aborted || !away.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
       await delay(pauseMs, undefined, { signal });
@@ -41,54 +48,80 @@ async function readLog(
   }
 }
 
+/** Puts what the log has after a position into the backlog, and tells the first and last of it; a function of its own, so that nothing else holds the page. */
+async function readOn(deps: { journal: Client<typeof JournalService> }, watch: Watch, at: Position, backlog: Backlog) {
+  const { run, events } = await readLog(deps, watch, at.seq);
+  if (run !== undefined) backlog.fill(events, run, at);
+  return { run, firstType: events[0]?.type, lastSeq: events.at(-1)?.seq };
+}
+
 /**
  * What happens in a run after a position, or from its beginning, until it has ended: first what is stored, then what its driver tells, wherever it is. What is lost on
- * the way, or not told, is read from the journal, so nothing is missing and nothing comes twice. Throws what the journal throws.
+ * the way, or not told, is read from the journal or asked of the driver, so nothing is missing and nothing comes twice. Whoever does not come for what
+ * happens has little of it kept for him, and catches up piece by piece. Throws what the journal throws.
  */
 export async function* watchRun(
   deps: { journal: Client<typeof JournalService>; bus: Bus },
-  watch: { runId: string; from: Position | undefined; options: () => Promise<CallOptions> | CallOptions; signal: AbortSignal },
+  watch: Watch & { from: Position | undefined },
 ): AsyncGenerator<{ frame: RunFrame; run: RunInfo }> {
   const { runId, signal } = watch;
-  const pieces = new EventQueue<LivePiece | undefined>();
-  const live = pieces[Symbol.asyncIterator]();
-  const ask = () => void deps.bus.publish(watchTopic, runId);
-  const onAbort = () => pieces.end();
+  const mailbox = new Mailbox();
+  const backlog = new Backlog();
+  const replyTo = uuidv7();
+  const tell = (request: WatchRequest) => void deps.bus.publish(watchTopic, JSON.stringify(request));
+  const ask = () => tell({ runId, after: formatPosition(at), replyTo });
+  const onAbort = () => mailbox.close();
   signal.addEventListener("abort", onAbort, { once: true });
-  const unsubscribe = await deps.bus.subscribe(liveTopic(runId), (payload) => pieces.push(JSON.parse(payload) as LivePiece));
-  // Wakes the reader where nobody else does.
-  const poll = setInterval(() => pieces.push(undefined), pollMs);
-  const renewal = setInterval(ask, watchLeaseMs / 3);
+  const topics = [liveTopic(runId), replyTopic(runId, replyTo)];
+  const deliver = (payload: string) => mailbox.deliver(payload);
+  const subscriptions = await Promise.all(topics.map((topic) => deps.bus.subscribe(topic, deliver)));
+  const poll = setInterval(() => {
+    mailbox.tick();
+    backlog.tick();
+  }, pollMs);
+  const renewal = setInterval(() => tell({ runId }), watchLeaseMs / 3);
   let at = watch.from ?? start;
   let isBeginning = watch.from === undefined;
+  // Whether something lies between what is here and what comes live; the driver is asked for it when the journal does not have it.
+  let isBehind = true;
   try {
-    ask();
+    tell({ runId });
     while (!signal.aborted) {
-      const { run, events } = await readLog(deps, { ...watch, after: at.seq });
-      if (isBeginning && run !== undefined) {
+      const { run, firstType, lastSeq } = await readOn(deps, watch, at, backlog);
+      if (run === undefined) return;
+      if (isBeginning) {
         const { id, conversationId, agent } = run;
         // A run that had to wait says in its log that it began.
-        const isQueued = events[0]?.type === "started" || (run.lastEventId === "0" && run.status === "queued");
+        const isQueued = firstType === "started" || (run.lastEventId === "0" && run.status === "queued");
         yield { run, frame: { type: isQueued ? "queued" : "started", runId: id, conversationId, agent, eventId: "0" } };
         isBeginning = false;
       }
-      for (const event of events) {
-        for (const frame of storedFrames(event, run as RunInfo, at)) yield { run: run as RunInfo, frame };
-        at = { seq: event.seq, units: 0 };
+      for (let frame = backlog.next(); frame !== undefined; frame = backlog.next()) {
+        at = parsePosition(frame.eventId ?? "");
+        yield { run, frame };
       }
-      if (run === undefined) return;
-      if (events.length > 0 && Number(run.lastEventId) > at.seq) continue;
+      if (backlog.wasDropped) continue;
+      if (lastSeq !== undefined) {
+        at = { seq: lastSeq, units: 0 };
+        if (Number(run.lastEventId) > lastSeq) continue;
+      }
       if (isEnded(run)) return;
+      if (isBehind) ask();
       for (;;) {
-        const next = await live.next();
-        if (next.done) return;
-        const piece = next.value;
-        if (piece === undefined) break;
+        const piece = await mailbox.next();
+        if (piece === undefined) return;
+        if (piece === "missed") isBehind = true;
+        if (piece === "missed" || piece === "tick") break;
         if (piece.at.seq < at.seq) continue;
-        // The journal has what is in between, or the driver says it all again.
-        if (piece.at.seq > at.seq || piece.at.units > at.units) {
-          ask();
+        if (piece.at.seq > at.seq) {
+          // The journal has what is in between.
+          isBehind = true;
           break;
+        }
+        if (piece.at.units > at.units) {
+          if (!isBehind) ask();
+          isBehind = true;
+          continue;
         }
         let { units } = piece.at;
         for (const frame of piece.frames) {
@@ -98,6 +131,8 @@ export async function* watchRun(
           at = { seq: at.seq, units };
           yield { run, frame: { ...rest, eventId: formatPosition(at) } };
         }
+        isBehind = piece.hasMore === true;
+        if (isBehind) ask();
         if (piece.isEnd) break;
       }
     }
@@ -105,7 +140,7 @@ export async function* watchRun(
     clearInterval(poll);
     clearInterval(renewal);
     signal.removeEventListener("abort", onAbort);
-    await unsubscribe();
-    await live.return(undefined);
+    mailbox.close();
+    await Promise.all(subscriptions.map((unsubscribe) => unsubscribe()));
   }
 }

@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import { EventQueue } from "./event-queue.ts";
+
+const lengthOf = (text: string) => text.length;
+
+async function all(queue: EventQueue<string>): Promise<string[]> {
+  const items: string[] = [];
+  for await (const item of queue) items.push(item);
+  return items;
+}
+
+describe("a queue of events", () => {
+  it("hands on what was pushed before and after its reader came, in order", async () => {
+    const queue = new EventQueue<string>(10, lengthOf);
+    queue.push("one");
+    queue.push("two");
+    const read = all(queue);
+    await Promise.resolve();
+    queue.push("three");
+    queue.end();
+    expect(await read).toEqual(["one", "two", "three"]);
+    expect(queue.overflowed).toBe(false);
+  });
+
+  it("drops all that waits, and ends, when its reader is too far behind", async () => {
+    const queue = new EventQueue<string>(10, lengthOf);
+    for (let i = 0; i < 4; i++) queue.push("four");
+    expect(queue.overflowed).toBe(true);
+    expect(await all(queue)).toEqual([]);
+  });
+
+  it("counts only what still waits", async () => {
+    const queue = new EventQueue<string>(10, lengthOf);
+    const reader = queue[Symbol.asyncIterator]();
+    for (let i = 0; i < 100; i++) {
+      queue.push("12345678");
+      expect((await reader.next()).value).toBe("12345678");
+    }
+    expect(queue.overflowed).toBe(false);
+  });
+
+  it("takes a single item that is larger than its limit", async () => {
+    const queue = new EventQueue<string>(10, lengthOf);
+    queue.push("more than ten characters");
+    queue.end();
+    expect(await all(queue)).toHaveLength(1);
+  });
+});

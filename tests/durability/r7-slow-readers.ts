@@ -1,0 +1,76 @@
+/** Row R7: readers who stop reading are cut after 30 s, cost little until then, and take their streams up again: `npm run durability -- r7`. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { createLogger } from "@turnwright/platform/logger";
+import { startRedisServer } from "@turnwright/testing/redis-server";
+import { report } from "../security/long/stage.ts";
+import { PourGate, startPacedModel } from "./paced-model.ts";
+import { startReplicatedMesh } from "./replicated-mesh.ts";
+import { type StalledSurface, stallReaders } from "./slow-readers.ts";
+
+const { values } = parseArgs({
+  options: { readers: { type: "string", default: "200" }, surface: { type: "string", multiple: true } },
+});
+const readers = Number(values.readers);
+const limitMs = 30_000;
+const maxKib = 256;
+/** Pieces that the model pours: 5 MiB on the wire, more than the system takes for a reader. */
+const pieces = 880;
+const surfaces: readonly StalledSurface[] = ["completions", "run events", "turns"];
+
+const dir = mkdtempSync(join(tmpdir(), "turnwright-slow-readers-"));
+chmodSync(dir, 0o711);
+const logger = createLogger({ service: "slow-readers", level: "error" });
+const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger });
+const redis = await startRedisServer();
+try {
+  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+  const gate = new PourGate();
+  const model = await startPacedModel({ beforePouring: () => gate.passed() });
+  const mesh = await startReplicatedMesh({
+    model,
+    dir,
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    limit: "5s",
+    replicas: 1,
+  });
+  try {
+    for (const surface of surfaces) {
+      if (values.surface !== undefined && !values.surface.includes(surface)) continue;
+      const figures = await stallReaders(mesh, { surface, readers, pieces, limitMs, settleMs: 5_000, gate });
+      const { kib, cutAfterMs, uncut, bySystem, wrongTexts, isNeighbourWell } = figures;
+      const seconds = (ms = Number.NaN) => (ms / 1_000).toFixed(1);
+      const memory = [...kib]
+        .map(([name, { held, resident }]) => `${name} ${held} KiB held, ${resident} KiB resident`)
+        .join("; ");
+      const isSmall = [...kib.values()].every(({ held, resident }) => held <= maxKib && resident <= maxKib);
+      const [least = Number.NaN, most = Number.NaN] = [cutAfterMs[0], cutAfterMs.at(-1)];
+      const isTimely = uncut === 0 && least >= limitMs - 500 && most <= limitMs + 5_000;
+      const mib = bySystem.map((bytes) => (bytes / 1_048_576).toFixed(1)).join(" to ");
+      report(
+        "R7",
+        isSmall,
+        `${surface}, ${figures.readers} stalled readers, for each: ${memory} (the system itself: ${mib} MiB)`,
+      );
+      report("R7", isTimely, `${surface}: cut after ${seconds(least)} to ${seconds(most)} s, ${uncut} not cut`);
+      const texts =
+        surface === "completions" ? "not told that it was cut" : "with another text than the stored one after taking it up again";
+      report(
+        "R7",
+        wrongTexts === 0 && isNeighbourWell,
+        `${surface}: ${wrongTexts} ${texts}; who read on ${isNeighbourWell ? "had all" : "was harmed"}`,
+      );
+    }
+  } finally {
+    await mesh.stop();
+  }
+} finally {
+  await redis?.stop();
+  await postgres.stop();
+  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
+  else console.log(`    logs: ${dir}`);
+}

@@ -1,0 +1,77 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { testRedis } from "@turnwright/testing/redis";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Left, leaveCompletions, leaveTurns, logIn, ModelWatch, moments, protocols } from "./disconnects.ts";
+import { PourGate, startPacedModel } from "./paced-model.ts";
+import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
+import { stallReaders } from "./slow-readers.ts";
+
+const redis = await testRedis("clients of a mesh who stall or leave");
+const limitMs = 1_500;
+
+describe.skipIf(redis === undefined)("a mesh of processes", () => {
+  let dir: string;
+  let database: TestDatabase;
+  let mesh: ReplicatedMesh;
+  let left: Left;
+  const gate = new PourGate();
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "turnwright-slow-clients-"));
+    database = await createTestDatabase({ services: [] });
+    const watch = new ModelWatch();
+    mesh = await startReplicatedMesh({
+      dir,
+      databaseUrl: database.url,
+      redisUrl: redis ?? "",
+      limit: "2s",
+      replicas: 1,
+      model: await startPacedModel({
+        onAsked: (said) => watch.onAsked(said),
+        onClosed: (said) => watch.onClosed(said),
+        beforePouring: () => gate.passed(),
+      }),
+      env: { SERVER_STALL_TIMEOUT: `${limitMs}ms` },
+    });
+    const baseUrl = mesh.gateways[0] ?? "";
+    left = { baseUrl, token: await logIn(baseUrl), model: watch };
+  }, 120_000);
+  afterAll(async () => {
+    await mesh?.stop();
+    await database?.drop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it.each(["completions", "run events", "turns"] as const)(
+    "cuts readers of %s who stall, harms nobody beside them, and lets them go on where they were",
+    async (surface) => {
+      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, gate });
+      expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
+      expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
+      expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);
+    },
+    60_000,
+  );
+
+  it.each(protocols.flatMap((protocol) => moments.map((moment) => ({ protocol, moment }))))(
+    "closes the model's call of a completion that is left, $moment, over $protocol",
+    async (options) => {
+      const took = await leaveCompletions(left, { ...options, count: 3, atOnce: 3 });
+      expect(took.at(-1)).toBeLessThan(1_000);
+    },
+    30_000,
+  );
+
+  it.each(protocols)(
+    "goes on with stored turns whose clients leave, over %s",
+    async (protocol) => {
+      for (const streamed of [true, false]) {
+        expect(await leaveTurns(left, { count: 2, streamed, protocol })).toEqual({ left: 2, unanswered: 0, closed: 0 });
+      }
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,201 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { WatchedText } from "../chaos/watched-text.ts";
+import { restApi } from "../e2e/api.ts";
+import { type PourGate, pouredText } from "./paced-model.ts";
+import type { ReplicatedMesh } from "./replicated-mesh.ts";
+import { openReader, type ReceivedEvent, type StreamRequest } from "./stalling-reader.ts";
+import { followStalls } from "./stalls.ts";
+
+/** Where readers stall: a completion each, a stored turn each, or all at the events of one run. */
+export type StalledSurface = "completions" | "turns" | "run events";
+
+/** What stalled readers cost and what became of them. */
+export interface SlowReaderFigures {
+  readonly readers: number;
+  /** KiB for each reader that stalled, by process: what is held, and what the system counts. */
+  readonly kib: ReadonlyMap<string, { held: number; resident: number }>;
+  /** From the last byte that was taken to the cut, in milliseconds, sorted. */
+  readonly cutAfterMs: readonly number[];
+  /** Readers that were still there long after. */
+  readonly uncut: number;
+  /** Bytes that the system itself held for each reader, at least and at most. */
+  readonly bySystem: readonly [number, number];
+  /** Readers that put together another text than the stored one; of completions, those that were not told that theirs is cut. */
+  readonly wrongTexts: number;
+  /** Whether who read on beside them had all of it, in one piece. */
+  readonly isNeighbourWell: boolean;
+}
+
+interface Account {
+  readonly baseUrl: string;
+  readonly token: string;
+}
+
+/** What the model is asked to say, and a request that gets it streamed. */
+interface Poured {
+  readonly text: string;
+  open(name: string): StreamRequest;
+}
+
+async function post<T>({ baseUrl, token }: Account, path: string, body: object): Promise<T> {
+  const response = await fetch(baseUrl + path, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  return ((await response.json()) as { data: T }).data;
+}
+
+/** Has the model pour so many pieces for each reader, or for all of them. */
+async function pour(account: Account, surface: StalledSurface, pieces: number): Promise<Poured> {
+  const text = pouredText(pieces);
+  const said = `pour ${pieces}`;
+  switch (surface) {
+    case "completions": {
+      const body = (name: string) => ({
+        model: "gpt-4o-mini",
+        stream: true,
+        tool_choice: "none",
+        messages: [{ role: "user", content: `${said} ${name}` }],
+      });
+      return { text, open: (name) => ({ method: "POST", path: "/v1/chat/completions", body: body(name) }) };
+    }
+    case "turns":
+      return {
+        text,
+        open: (name) => ({ method: "POST", path: "/v1/conversations", body: { message: `${said} ${name}`, stream: true } }),
+      };
+    case "run events": {
+      const { run } = await post<{ run: { id: string } }>(account, "/v1/runs", { message: said });
+      return { text, open: () => ({ method: "GET", path: `/v1/runs/${run.id}/events` }) };
+    }
+    default:
+      throw surface satisfies never;
+  }
+}
+
+/** What a client has of a stream. */
+class Received {
+  readonly #watched = new WatchedText();
+  runId = "";
+  isEnded = false;
+
+  take(events: readonly ReceivedEvent[]): void {
+    for (const { id, data } of events) {
+      if (data === "[DONE]") continue;
+      const event = JSON.parse(data) as { type: string; delta?: string; run_id?: string; since?: string };
+      this.runId ||= event.run_id ?? "";
+      this.#watched.take(id === "" ? event : { ...event, event_id: id });
+      this.isEnded ||= event.type === "finish";
+    }
+  }
+
+  get text(): string {
+    return this.#watched.text;
+  }
+
+  get lastEventId(): string {
+    return this.#watched.lastEventId;
+  }
+}
+
+/** Reads a stream to its end, and takes it up again where it breaks as long as it is one of a run. */
+async function readAll(account: Account, received: Received): Promise<void> {
+  for (let tries = 0; !received.isEnded && tries < 5; tries += 1) {
+    const path = `/v1/runs/${received.runId}/events`;
+    const reader = await openReader(account.baseUrl, account.token, { method: "GET", path, lastEventId: received.lastEventId });
+    received.take((await reader.rest()).events);
+  }
+}
+
+/** Does something for each of a list, a few at a time. */
+async function forEachOf<T, R>(list: readonly T[], atOnce: number, work: (item: T, index: number) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const worker = async () => {
+    for (let index = next++; index < list.length; index = next++) results[index] = await work(list[index] as T, index);
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return results;
+}
+
+async function memoryOf(mesh: ReplicatedMesh) {
+  const measured = mesh.replicas.filter(({ name }) => /^(gateway|agent-orchestrator)/.test(name));
+  return new Map(await Promise.all(measured.map(async (replica) => [replica.name, await replica.memory()] as const)));
+}
+
+/**
+ * Has many readers of a kind read one event and no more, and follows them until they are cut; measures what the processes hold for them against what they held when as many
+ * had read to the end. Then each takes its stream up again.
+ */
+export async function stallReaders(
+  mesh: ReplicatedMesh,
+  options: { surface: StalledSurface; readers: number; limitMs: number; pieces: number; settleMs: number; gate: PourGate },
+): Promise<SlowReaderFigures> {
+  const { surface, readers: count, limitMs, pieces, settleMs, gate } = options;
+  const baseUrl = mesh.gateways[0] ?? "";
+  const api = restApi(baseUrl);
+  const email = `slow-${randomUUID()}@example.com`;
+  await api.register(email, "correct-horse-battery");
+  const { accessToken: token } = await api.login(email, "correct-horse-battery");
+  const account = { baseUrl, token };
+  const everyone = Array.from({ length: count }, (_, index) => index);
+
+  // As many who read on, so that what stays of them is in both measurements.
+  const warmUp = await pour(account, surface, 160);
+  await forEachOf(everyone, count, async () => await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest());
+  await delay(settleMs);
+  const before = await memoryOf(mesh);
+
+  // All of them are there before there is much to read, so that they stall at about the same time.
+  gate.close();
+  const poured = await pour(account, surface, pieces);
+  const neighbour = new Received();
+  const neighbourReads = openReader(baseUrl, token, poured.open("neighbour")).then(async (reader) => {
+    const { events, isBroken } = await reader.rest();
+    neighbour.take(events);
+    return !isBroken && events.at(-1)?.data === "[DONE]";
+  });
+  const readers = await forEachOf(everyone, 50, () => openReader(baseUrl, token, poured.open(randomUUID())));
+  gate.open();
+  let during = before;
+  const stalls = await followStalls(
+    Number(new URL(baseUrl).port),
+    readers.map(({ port }) => port),
+    {
+      settleMs,
+      untilMs: limitMs + Math.max(15_000, settleMs),
+      async onStalled() {
+        during = await memoryOf(mesh);
+      },
+    },
+  );
+  const isNeighbourWell = (await neighbourReads) && neighbour.text === poured.text;
+  const uncut = stalls.filter(({ cutAfterMs }) => cutAfterMs === undefined).length;
+  const wrong = await forEachOf(uncut > 0 ? [] : readers, 10, async (reader) => {
+    const { events, isBroken } = await reader.rest();
+    if (surface === "completions") return !isBroken || events.at(-1)?.data === "[DONE]";
+    const received = new Received();
+    received.take(events);
+    await readAll(account, received);
+    return !isBroken || received.text !== poured.text;
+  });
+  const held = stalls.map(({ heldBySystem }) => heldBySystem);
+  const kib = (after = 0, earlier = 0) => Math.round((after - earlier) / count / 1_024);
+  return {
+    readers: count,
+    kib: new Map(
+      [...during].map(([name, memory]) => {
+        const earlier = before.get(name);
+        return [name, { held: kib(memory.held, earlier?.held), resident: kib(memory.resident, earlier?.resident) }];
+      }),
+    ),
+    cutAfterMs: stalls.flatMap(({ cutAfterMs }) => cutAfterMs ?? []).sort((a, b) => a - b),
+    uncut,
+    bySystem: [Math.min(...held), Math.max(...held)],
+    wrongTexts: wrong.filter(Boolean).length,
+    isNeighbourWell,
+  };
+}
