@@ -61,12 +61,13 @@ from opened`;
  * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`, which reads it,
  * and `started` after both. What this statement sees of runs and messages is as old as its start; after a wait for the conversation
  * only that row is current. So its own `active_run_id` decides whether the way is free, and messages may be missing (see `earlier`).
- * Where the way is not free, the run is queued; its message is stored with it until its turn comes.
+ * An overdue run of a version that the caller does not drive is left to who does. Where the way is not free, the run is queued; its message is stored with it until its turn comes.
  * Exported for the test of its plan.
  */
 export const continueSql = `
 with live as (
-  select r.run_id, r.status, r.status = 'running' and coalesce(r.deadline_at <= now(), false) as overdue
+  select r.run_id, r.status, r.status = 'running' and coalesce(r.deadline_at <= now(), false)
+    and r.graph_version between $16::integer and $8::integer as overdue
   from conversations c join runs r on r.run_id = c.active_run_id
   where c.id = $1 and c.user_id = $2 and r.status in ('queued', 'running', 'waiting', 'needs_review')
   for no key update of r
@@ -235,6 +236,7 @@ async function open(pool: pg.Pool, opening: Opening, messageId: string, limit: n
             request.concurrency || "enqueue",
             background,
             ...key,
+            request.oldestGraphVersion,
           ],
         };
   try {
