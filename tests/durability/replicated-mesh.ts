@@ -97,9 +97,11 @@ export interface MeshOptions {
   limit: string;
   /** `host:port` that tools may reach although it is a loopback address. */
   allowedHost?: string;
+  /** A model that is there; unset: one of its own, which is paced. */
+  modelUrl?: string;
 }
 
-/** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there and a model of its own. */
+/** Starts gateway, auth, conversation, orchestrator and executor, twice each, on loopback, against stores that are there. */
 export async function startReplicatedMesh(options: MeshOptions): Promise<ReplicatedMesh> {
   const places = [
     { kind: "auth", main: "services/auth/src/main.ts", variable: "AUTH_ADDR" },
@@ -114,7 +116,7 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
       variable === undefined ? [] : [[variable, ports[at]?.map((port) => `127.0.0.1:${port}`).join(",") ?? ""]],
     ),
   );
-  const model = await startPacedModel();
+  const model = options.modelUrl === undefined ? await startPacedModel() : undefined;
   const shared = {
     PATH: process.env.PATH ?? "",
     MESH_SECRET: "the-secret-of-the-mesh-that-is-drained",
@@ -129,7 +131,7 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
     DATABASE_URL: options.databaseUrl,
     REDIS_URL: options.redisUrl,
     SERVER_SHUTDOWN_TIMEOUT: options.limit,
-    LLM_BASE_URL: model.url,
+    LLM_BASE_URL: options.modelUrl ?? model?.url ?? "",
     TOOLS_ALLOWED_HOSTS: options.allowedHost ?? "",
     ...addresses,
   };
@@ -143,7 +145,7 @@ export async function startReplicatedMesh(options: MeshOptions): Promise<Replica
   const replicas = pairs.flat();
   const stop = async () => {
     await Promise.all(replicas.map((replica) => replica.kill()));
-    await model.close();
+    await model?.close();
   };
   try {
     const startAll = (some: readonly (Replica | undefined)[]) => Promise.all(some.map((replica) => replica?.start()));

@@ -17,6 +17,7 @@ const count = (name: string, full: number) => [`--${name}`, String(values.quick 
 /** Node's arguments for each row. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
+  r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
