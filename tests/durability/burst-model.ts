@@ -20,11 +20,14 @@ export interface BurstModel {
   readonly overlaps: readonly string[];
   /** Keeps questions of a conversation unanswered until the returned function is called. */
   hold(conversation: string): () => void;
+  /** From now on so many milliseconds lie between two words. */
+  pace(ms: number): void;
   close(): Promise<void>;
 }
 
-/** Starts the model; between two words of an answer lie so many milliseconds. */
-export async function startBurstModel(wordMs: number): Promise<BurstModel> {
+/** Starts the model, which says a word each 10 ms. */
+export async function startBurstModel(): Promise<BurstModel> {
+  let wordMs = 10;
   const open = new Map<string, number>();
   const gates = new Map<string, Promise<void>>();
   const overlaps: string[] = [];
@@ -80,6 +83,9 @@ export async function startBurstModel(wordMs: number): Promise<BurstModel> {
         gates.delete(conversation);
         gate.resolve();
       };
+    },
+    pace(ms) {
+      wordMs = ms;
     },
     async close() {
       const closed = once(server, "close");

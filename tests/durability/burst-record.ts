@@ -85,11 +85,13 @@ export function inversions({ runs }: ConversationRecord): number {
   return places.filter((place, index) => index > 0 && place < (places[index - 1] ?? 0)).length;
 }
 
+/** How long a newer message may need to stop the answer that is under way. */
+const stopMs = 200;
+
 /** Runs that were answered to their end although a newer message had been accepted well before it. */
 export function uninterrupted({ runs }: ConversationRecord): number {
   return runs.filter(
     (run) =>
-      run.status === "completed" &&
-      runs.some(({ accepted }) => accepted > run.started + slackMs && accepted + slackMs < (run.ended ?? 0)),
+      run.status === "completed" && runs.some(({ accepted }) => accepted > run.started && accepted + stopMs < (run.ended ?? 0)),
   ).length;
 }

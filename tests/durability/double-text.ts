@@ -25,7 +25,7 @@ export interface BurstFigures {
   readonly cancelled: number;
   /** Runs that were taken over from a process that died. */
   readonly takenOver: number;
-  readonly faults: readonly string[];
+  readonly faults: string[];
 }
 
 interface Reply {
@@ -162,6 +162,8 @@ export async function bursts(
 ): Promise<BurstFigures> {
   const { name, policy, conversations, messages, midway } = options;
   const before = stage.model.overlaps.length;
+  // Long enough to be interrupted.
+  stage.model.pace(policy === "interrupt" ? 80 : 10);
   const all = await Promise.all(
     Array.from({ length: conversations }, (_, index) =>
       burst(stage, { name: `${name}-${index}`, policy, messages, midway: index === 0 ? midway : undefined }),

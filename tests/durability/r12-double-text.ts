@@ -2,6 +2,7 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
@@ -30,7 +31,7 @@ chmodSync(dir, 0o711);
 const logger = createLogger({ service: "double-text", level: "error" });
 const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger, settings: { max_connections: "300" } });
 const redis = await startRedisServer();
-const model = await startBurstModel(10);
+const model = await startBurstModel();
 const db = new pg.Pool({ connectionString: postgres.url, max: 4 });
 try {
   if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
@@ -46,10 +47,16 @@ try {
     await api.register("texts@example.com", "correct-horse-battery");
     const { accessToken: token } = await api.login("texts@example.com", "correct-horse-battery");
     const stage = { gateways: mesh.gateways, token, model, db };
-    const orchestrator = mesh.replicas.find(({ name }) => name === "agent-orchestrator-1");
-    const killed = async () => {
-      await orchestrator?.kill();
-      await orchestrator?.start();
+    const orchestrators = mesh.replicas.filter(({ name }) => name.startsWith("agent-orchestrator"));
+    // One after the other, while every conversation has a question open.
+    const kill = async () => {
+      const releases = Array.from({ length: conversations }, (_, index) => model.hold(`enqueue-kill-1-${index}`));
+      await delay(500);
+      for (const orchestrator of orchestrators) {
+        await orchestrator.kill();
+        await orchestrator.start();
+      }
+      for (const release of releases) release();
     };
     const play = async (title: string, policy: Policy, midway?: () => Promise<void>) => {
       for (let round = 1; round <= (midway === undefined ? rounds : 1); round += 1) {
@@ -64,6 +71,7 @@ try {
         });
         const seconds = ((performance.now() - begun) / 1_000).toFixed(1);
         const said = `${answered} answered, ${rejected} refused, ${cancelled} cancelled, ${takenOver} taken over`;
+        if (midway !== undefined && takenOver === 0) faults.push("the kill hit no run");
         report(
           "R12",
           faults.length === 0,
@@ -75,7 +83,7 @@ try {
     await play("enqueue", "enqueue");
     await play("reject", "reject");
     await play("interrupt", "interrupt");
-    await play("enqueue, kill -9 of an orchestrator", "enqueue", killed);
+    await play("enqueue, kill -9 of each orchestrator", "enqueue", kill);
   } finally {
     await mesh.stop();
   }

@@ -171,10 +171,14 @@ function launch(
 
 const ignore = () => {};
 
-/** What a key of idempotency stands for: the same message, however its answer is asked for. */
-function hashOf({ conversationId, message, agentType, model, concurrency, deadlineSeconds }: NewMessage): Uint8Array {
-  const asked = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds ?? 0]);
-  return createHash("sha256").update(asked).digest();
+/**
+ * What a key of idempotency stands for: the same request, whether its answer is streamed or not, since who lost a stream may ask for the whole. A background run
+ * is another request than a message whose answer is waited for: it is sent to another path and answered with another resource.
+ */
+function hashOf(asked: NewMessage): Uint8Array {
+  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
+  const text = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds, background]);
+  return createHash("sha256").update(text).digest();
 }
 
 /** Tries a call that claims a run again while the journal does not answer; it knows the run by its id. */
