@@ -176,7 +176,8 @@ export async function beginRun(pool: pg.Pool, opening: Opening): Promise<Opened>
       createdAt: toTimestamp(row.at),
       updatedAt: toTimestamp(row.at),
     });
-    return { run, liveRunId: row.live_run_id ?? "", replayed: false, superseded: false };
+    const liveRunId = request.concurrency === "interrupt" ? await liveRun(pool, opening, row) : row.live_run_id;
+    return { run, liveRunId: liveRunId ?? "", replayed: false, superseded: false };
   }
   if (row.conversation === null) throw refusal(row);
   const conversation = toConversation(row.conversation);
@@ -206,6 +207,22 @@ export async function beginRun(pool: pg.Pool, opening: Opening): Promise<Opened>
     messages: [...wholeRounds(before, limit - 1), said],
   });
   return { context, liveRunId: "", replayed: false, superseded: row.live !== null };
+}
+
+const liveSql = `
+select r.run_id from conversations c join runs r on r.run_id = c.active_run_id
+where c.id = $1 and r.run_id <> $2
+  and (r.run_id = $3 or (r.created_at, r.run_id) < (select created_at, run_id from runs where run_id = $2)
+    or not exists (select from run_events e where e.run_id = r.run_id and e.type = 'started'))`;
+
+/**
+ * The run that one which interrupts has to end, as it is now that this one is queued: when its statement began, another one may have been under way, or
+ * none yet. Never one that was queued behind it; what began at once, without the queue, did so before it.
+ */
+async function liveRun(pool: pg.Pool, { request }: Opening, row: OpenedRow): Promise<string | null> {
+  const values = [request.conversationId, request.runId, row.live_run_id];
+  const { rows } = await pool.query<{ run_id: string }>({ name: "run-live", text: liveSql, values });
+  return rows[0]?.run_id ?? null;
 }
 
 /** Undefined: the run or its key is there already. */
