@@ -19,6 +19,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r7: [["tests/durability/r7-slow-readers.ts", ...count("readers", 200)]],
   r8: [["tests/durability/r8-disconnects.ts", ...count("completions", 100), ...count("turns", 40)]],
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
+  r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],

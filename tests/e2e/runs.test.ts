@@ -254,6 +254,22 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(model.requests.length).toBe(before + 1);
   });
 
+  it.each([
+    ["/v1/conversations", "/v1/runs"],
+    ["/v1/runs", "/v1/conversations"],
+  ])("that are sent to %s hold their key against the same message to %s, which is another request", async (first, second) => {
+    const key = { "idempotency-key": `one${first}` };
+    const body = { message: "In which way?" };
+    model.reply({ text: "In this one." });
+    const answer = (await (await send("POST", first, body, key)).json()) as { data: { run?: { id: string } } };
+    const before = model.requests.length;
+    const other = await send("POST", second, body, key);
+    expect(other.status).toBe(422);
+    expect(await other.json()).toMatchObject({ error: { code: "IDEMPOTENCY_KEY_REUSED" } });
+    if (answer.data.run !== undefined) await call("GET", `/v1/runs/${answer.data.run.id}/wait`);
+    expect(model.requests.length - before).toBeLessThanOrEqual(first === "/v1/runs" ? 1 : 0);
+  });
+
   it("go on where a model's endpoint comes back, after a while that is a row and not a timer", async () => {
     model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });
     model.reply({ text: "Back again." });

@@ -6,7 +6,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { openCalls } from "./graph/act.ts";
-import type { TurnState } from "./graph/turn.ts";
+import { callsMessageId, readState } from "./graph/state.ts";
 import type { ModelToolCall } from "./model/chunk.ts";
 import { pokeWatchers } from "./run-events/live-log.ts";
 
@@ -39,8 +39,7 @@ const outcomes: Readonly<Partial<Record<CallOutcome, string>>> = {
 
 /** The calls of a run that have no answer in its record. */
 function callsWithoutAnswer({ run, messages }: RunContext): ModelToolCall[] {
-  const state = (run?.state ? JSON.parse(run.state) : {}) as Partial<TurnState>;
-  const messageId = state.messageId ?? "";
+  const messageId = callsMessageId(readState(run?.state ?? ""), messages);
   // Without it: the run stood before its first answer, or between two rounds.
   return messages.some((message) => message.id === messageId) ? openCalls(messages, messageId) : [];
 }

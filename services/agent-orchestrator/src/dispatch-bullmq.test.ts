@@ -41,6 +41,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     const dispatcher = createBullDispatcher({
       journal,
       workerId: uuidv7(),
+      graphVersions: { newest: 1, oldest: 1 },
       hasRoom: init.hasRoom ?? (() => true),
       drive: () => {},
       logger: createLogger({ service: "test", level: "silent" }),

@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import type { Logger } from "@turnwright/platform/logger";
-import { graphVersion } from "./graph/turn.ts";
+import { type GraphVersions, versionFields } from "./graph/turn.ts";
 
 /** Has queued runs claimed by a worker that has room. What it loses, the workers find in the journal. */
 export interface Dispatcher {
@@ -15,6 +15,8 @@ export interface Dispatcher {
 export interface ClaimDeps {
   readonly journal: Client<typeof JournalService>;
   readonly workerId: string;
+  /** What this process drives. */
+  readonly graphVersions: GraphVersions;
   /** Whether this process may drive one more. */
   readonly hasRoom: () => boolean;
   /** Drives a claimed run. */
@@ -25,7 +27,8 @@ export interface ClaimDeps {
 /** Claims a queued run for this process and drives it; false when it is not its turn, or not here. */
 export async function claimAndDrive(deps: ClaimDeps, runId: string): Promise<boolean> {
   if (!deps.hasRoom()) return false;
-  const { context } = await deps.journal.claimRun({ runId, workerId: deps.workerId, graphVersion }, { timeoutMs: 5_000 });
+  const { workerId, graphVersions } = deps;
+  const { context } = await deps.journal.claimRun({ runId, workerId, ...versionFields(graphVersions) }, { timeoutMs: 5_000 });
   if (context !== undefined) deps.drive(context);
   return context !== undefined;
 }

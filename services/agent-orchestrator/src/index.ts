@@ -17,6 +17,7 @@ import { listenForCancels } from "./cancel-run.ts";
 import type { AgentConfig } from "./config.ts";
 import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./dispatch.ts";
 import { DrivenRuns } from "./driven-runs.ts";
+import { type GraphVersions, graphVersions as ownVersions } from "./graph/turn.ts";
 import { LiveRuns } from "./live-runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
@@ -50,8 +51,10 @@ export async function createAgentOrchestrator(deps: {
   /** Between the orchestrators: what happens in runs, for those who watch, and which are cancelled. */
   bus: Bus;
   logger: Logger;
+  /** Of another release than this one; unset: its own. */
+  graphVersions?: GraphVersions;
 }): Promise<RunningService> {
-  const { config, logger, tokens } = deps;
+  const { config, logger, tokens, graphVersions = ownVersions } = deps;
   const model = createModelClient(config);
   const liveRuns = new LiveRuns();
   const recorder = new UsageRecorder({ spend: deps.spend, logger });
@@ -66,6 +69,7 @@ export async function createAgentOrchestrator(deps: {
   const dispatcher = await createDispatcher(config, {
     journal: deps.journal,
     workerId,
+    graphVersions,
     hasRoom: () => driving.size < config.AGENT_MAX_RUNS,
     drive: (context) => void worker.takeOver(context),
     logger,
@@ -75,6 +79,7 @@ export async function createAgentOrchestrator(deps: {
     liveRuns,
     liveLogs,
     workerId,
+    graphVersions,
     driving,
     dispatch: dispatcher.dispatch,
     maxRuns: config.AGENT_MAX_RUNS,

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
@@ -63,7 +64,7 @@ function isElsewhere(error: unknown): boolean {
 async function answered(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn): Promise<Answer | undefined> {
   if (turn.outcome === undefined) {
     return answerIn(
-      await followed(deps, ctx, { runId: turn.run.id }).catch((error) => {
+      await followed(deps, ctx, { runId: turn.run.id, from: turn.from }).catch((error) => {
         throw turn.isReplayed ? asReplayed(error) : error;
       }),
     );
@@ -86,6 +87,36 @@ function answerIn(outcome: FollowedOutcome): Answer | undefined {
   if (outcome.status === "waiting") return undefined;
   const { message } = outcome.finish;
   return { message, response: message?.content ?? "" };
+}
+
+/** How long who has decided waits for a process that drives the run's version to take it, in milliseconds. */
+const takenPatienceMs = 3_000;
+const takenPollMs = 200;
+
+/**
+ * What a decision led to: the answer, if the run came to one. A run of a version that this process does not drive may stay as it is until there is
+ * one that does: then the decision is what there is to tell.
+ */
+async function decided(
+  deps: AgentDeps,
+  ctx: HandlerContext,
+  approved: boolean,
+  turn: StartedTurn | AcceptedTurn | undefined,
+): Promise<{ status: string; response?: string }> {
+  if (turn === undefined) return { status: pendingApproval };
+  const status = approved ? "approved" : "rejected";
+  if (turn.outcome === undefined && !(await isTaken(deps, ctx, turn.run.id))) return { status };
+  const answer = await answered(deps, ctx, turn);
+  return answer === undefined ? { status: pendingApproval } : { status, response: answer.response };
+}
+
+/** Whether somebody takes a queued run within a few beats. */
+async function isTaken(deps: AgentDeps, ctx: HandlerContext, runId: string): Promise<boolean> {
+  for (const until = Date.now() + takenPatienceMs; ; await delay(takenPollMs, undefined, { signal: ctx.signal })) {
+    const { run } = await deps.conversations.getRun({ runId }, forward(ctx, { timeoutMs: 15_000 }));
+    if (run?.status !== "queued") return true;
+    if (Date.now() > until) return false;
+  }
 }
 
 /** The answer of a turn that somebody waits for. */
@@ -163,14 +194,13 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       if (approved === undefined)
         throw fail(ErrorReason.INVALID_REQUEST, "approved: must be true or false", { param: "approved" });
       const { conversation, turn } = await decide(deps, ctx, { conversationId, approved, reason });
-      if (turn === undefined) return { conversation, status: pendingApproval };
-      const answer = await answered(deps, ctx, turn);
+      const outcome = await decided(deps, ctx, approved, turn);
+      if (turn === undefined) return { conversation, ...outcome };
       const { conversation: after } = await deps.conversations.getConversation(
         { conversationId },
         forward(ctx, { timeoutMs: 15_000 }),
       );
-      if (answer === undefined) return { conversation: after, status: pendingApproval };
-      return { conversation: after, status: approved ? "approved" : "rejected", response: answer.response };
+      return { conversation: after, ...outcome };
     },
 
     async decideApproval({ approvalId, approved, reason, arguments: edited }, ctx) {
@@ -186,10 +216,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       if (json !== "") await deps.executions.checkCall({ name: toolName, arguments: json }, options);
       const calls = [{ approvalId, callId, approved, reason, arguments: json }];
       const { turn } = await decide(deps, ctx, { conversationId, calls });
-      if (turn === undefined) return { conversationId, status: pendingApproval };
-      const answer = await answered(deps, ctx, turn);
-      if (answer === undefined) return { conversationId, status: pendingApproval };
-      return { conversationId, status: approved ? "approved" : "rejected", response: answer.response };
+      return { conversationId, ...(await decided(deps, ctx, approved, turn)) };
     },
 
     async listAgents() {

@@ -260,6 +260,44 @@ describe("tools", () => {
     ).toEqual(ids);
   });
 
+  it.each([
+    ["the same id twice", "call_0", "call_0"],
+    ["no ids", "", ""],
+    ["ids that are too long for the ledger", `a${"x".repeat(300)}`, `b${"x".repeat(300)}`],
+    ["ids of other characters than visible ASCII", "call\0", "call\ud800"],
+  ])("that come in one round with %s are two calls, everywhere under the same ids", async (_, first, second) => {
+    mesh.onExecute((call) => ({ status: ExecutionStatus.SUCCESS, output: call.arguments }));
+    const calls = [first, second].map((id, index) => ({ id, name: "calculator", arguments: `{"at":${index}}` }));
+    mesh.model.reply({ calls }, { text: "Done." });
+    const events = await turnEvents();
+    const ids = mesh.executed.flatMap((round) => round.calls.map(({ callId }) => callId));
+    expect(new Set(ids).size).toBe(2);
+    for (const id of ids) expect(id).toMatch(/^[!-~]{1,200}$/);
+    const idsOf = (type: string) => events.filter((event) => event.type === type).map(({ toolCall }) => toolCall?.id);
+    expect(idsOf("tool_call")).toEqual(ids);
+    expect(idsOf("tool_result")).toEqual(ids);
+    const [asking, ...answers] = mesh.journal.messages.slice(1, 4);
+    expect(asking?.toolCalls.map(({ id }) => id)).toEqual(ids);
+    expect(answers.map(({ toolCallId, content }) => [toolCallId, content])).toEqual(ids.map((id, at) => [id, `{"at":${at}}`]));
+    const [, asked, ...results] = sent(1).messages.slice(1);
+    expect(asked).toMatchObject({ tool_calls: ids.map((id) => ({ id })) });
+    expect(results.map(({ tool_call_id }) => tool_call_id)).toEqual(ids);
+  });
+
+  it("get ids of their own where the run is taken over and its first rounds are not in the context any more", async () => {
+    const run = createMessage(RunSchema, { id: crypto.randomUUID(), conversationId: mesh.journal.conversation.id, epoch: 2 });
+    const earlier = { role: "assistant", toolCalls: [{ id: "call_later", function: { name: "calculator", arguments: "{}" } }] };
+    const messages = [earlier, { role: "tool", toolCallId: "call_later", content: "1" }];
+    mesh.journal.run = { ...run, status: RunStatus.RUNNING };
+    mesh.model.reply(callsFor("calculator"), { text: "Done." });
+    mesh.journal.abandoned.push(createMessage(RunContextSchema, { run, conversation: mesh.journal.conversation, messages }));
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    const [id] = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
+    // A round of which nothing is known may have had the model's id.
+    expect(id).not.toBe("call_calculator_0");
+    expect(mesh.journal.messages[0]?.toolCalls.map((call) => call.id)).toEqual([id]);
+  });
+
   it("end at the iteration limit, and the run fails", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), callsFor("calculator"), { text: "never" });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.ITERATION_LIMIT });

@@ -21,7 +21,8 @@ import { cancelRun } from "./cancel-run.ts";
 import type { DrivenRuns } from "./driven-runs.ts";
 import { drive, type Outcome } from "./graph/driver.ts";
 import { runCredentials } from "./graph/run-credentials.ts";
-import { type GraphDeps, graphVersion, type NodeName, type Turn, type TurnState } from "./graph/turn.ts";
+import { callsMessageId, freshState, readState, type TurnState } from "./graph/state.ts";
+import { type GraphDeps, type NodeName, type Turn, versionFields } from "./graph/turn.ts";
 import type { LiveRuns } from "./live-runs.ts";
 import { noUsage } from "./model/chunk.ts";
 import type { RunFrame } from "./run-events/frame.ts";
@@ -58,11 +59,13 @@ export interface NewMessage {
   readonly deadlineSeconds?: number;
 }
 
-/** A message that is stored and not answered by this call: its run is queued, or was there before. */
+/** A turn that is not driven by this call: its run is queued, or was there before. */
 export interface AcceptedTurn {
   readonly run: Run;
   /** The message was there before, under its idempotency key. */
-  readonly isReplayed: boolean;
+  readonly isReplayed?: boolean;
+  /** Where its log stood when this call left it; unset: at its beginning. */
+  readonly from?: Position;
   readonly outcome?: undefined;
 }
 
@@ -171,10 +174,14 @@ function launch(
 
 const ignore = () => {};
 
-/** What a key of idempotency stands for: the same message, however its answer is asked for. */
-function hashOf({ conversationId, message, agentType, model, concurrency, deadlineSeconds }: NewMessage): Uint8Array {
-  const asked = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds ?? 0]);
-  return createHash("sha256").update(asked).digest();
+/**
+ * What a key of idempotency stands for: the same request, whether its answer is streamed or not, since who lost a stream may ask for the whole. A background run
+ * is another request than a message whose answer is waited for: it is sent to another path and answered with another resource.
+ */
+function hashOf(asked: NewMessage): Uint8Array {
+  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
+  const text = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds, background]);
+  return createHash("sha256").update(text).digest();
 }
 
 /** Tries a call that claims a run again while the journal does not answer; it knows the run by its id. */
@@ -221,7 +228,7 @@ export async function startTurn(
     conversationId: message.conversationId,
     message: message.message,
     agentType: message.conversationId === "" ? message.agentType : "",
-    graphVersion,
+    ...versionFields(deps.graphVersions),
     deadlineSeconds: message.deadlineSeconds ?? Math.ceil(deps.runTimeoutMs / 1000),
     state: JSON.stringify(asked),
     workerId: deps.workerId,
@@ -248,7 +255,6 @@ export async function startTurn(
 }
 
 const beginPatienceMs = 10_000;
-const freshState: TurnState = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
 
 /** The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the user's message. */
 function settledState(deps: TurnDeps, state: TurnState, context: RunContext): TurnState {
@@ -265,30 +271,35 @@ export async function recoverTurn(deps: TurnDeps, context: RunContext): Promise<
   const { userId, tokenId } = run;
   const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, { timeoutMs: 5_000 });
   if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
-  const stored = run.state === "" ? freshState : (JSON.parse(run.state) as TurnState);
-  const start = {
-    node: run.node === "act" ? ("act" as const) : ("think" as const),
-    state: settledState(deps, stored, context),
-  };
-  return launch(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, start);
+  const node = run.node === "act" ? "act" : "think";
+  return goOn(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, node);
 }
 
-/** Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. */
+/** Drives a claimed run from where it stands. */
+function goOn(deps: TurnDeps, behalf: Behalf, context: RunContext, node: "think" | "act"): StartedTurn {
+  const stored = settledState(deps, readState(context.run?.state ?? ""), context);
+  const state = node === "act" ? { ...stored, messageId: callsMessageId(stored, context.messages) } : stored;
+  return launch(deps, behalf, context, { node, state });
+}
+
+/**
+ * Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. A run of a version that this process does not
+ * drive is left to one that does.
+ */
 export async function decide(
   deps: TurnDeps,
   ctx: HandlerContext,
   decision: Omit<MessageInitShape<typeof DecideApprovalsRequestSchema>, "$typeName"> & { conversationId: string },
-): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | undefined }> {
-  const { workerId } = deps;
-  const { conversation, context } = await deps.journal.decideApprovals({ ...decision, workerId }, detached(ctx));
-  if (context?.run === undefined) return { conversation, turn: undefined };
-  const state = JSON.parse(context.run.state) as TurnState;
-  return { conversation, turn: launch(deps, behalfOf(ctx), context, { node: "act", state }) };
+): Promise<{ conversation: Conversation | undefined; turn: StartedTurn | AcceptedTurn | undefined }> {
+  const request = { ...decision, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
+  const { conversation, context, run } = await deps.journal.decideApprovals(request, detached(ctx));
+  if (run !== undefined) return { conversation, turn: { run, from: { seq: run.seq, units: 0 } } };
+  return { conversation, turn: context === undefined ? undefined : goOn(deps, behalfOf(ctx), context, "act") };
 }
 
-/** Goes on with a run whose calls a person has settled. */
+/** Goes on with a run whose calls a person has settled; one of a version that this process does not drive is left to one that does. */
 export async function resumeReviewed(deps: TurnDeps, ctx: HandlerContext, runId: string): Promise<void> {
-  const { context } = await deps.journal.resumeRun({ runId, workerId: deps.workerId }, detached(ctx));
-  if (context?.run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave no context");
-  launch(deps, behalfOf(ctx), context, { node: "act", state: JSON.parse(context.run.state) as TurnState });
+  const request = { runId, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
+  const { context } = await deps.journal.resumeRun(request, detached(ctx));
+  if (context !== undefined) goOn(deps, behalfOf(ctx), context, "act");
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { graphVersion } from "./graph/turn.ts";
+import { versionFields } from "./graph/turn.ts";
 import { recoverTurn, type TurnDeps } from "./turns.ts";
 
 const beatMs = 1_000;
@@ -60,7 +60,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     const request = {
       workerId,
       claimLimit: isDraining ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size)),
-      graphVersion,
+      ...versionFields(deps.graphVersions),
       driving: [...driving.keys()],
     };
     const { claimed, lost } = await journal.beat(request, { timeoutMs: 2_000 });

@@ -20,6 +20,7 @@ import { cancelRun, recordReceipts, resumeRun } from "./store/cancel-run.ts";
 import { claimRun } from "./store/claim-run.ts";
 import { commitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
+import { versionsOf } from "./store/graph-versions.ts";
 import type { ReadContext } from "./store/run-context.ts";
 import { getRun, listRuns, readRunLog } from "./store/runs.ts";
 import { abandonRun, beat, leave } from "./store/workers.ts";
@@ -108,7 +109,8 @@ export function journalHandlers({
       if (request.status !== RunStatus.RUNNING) webhooks.wake();
       return committed;
     },
-    async decideApprovals({ conversationId, approved, reason, calls, contextLimit, workerId }, ctx) {
+    async decideApprovals(request, ctx) {
+      const { conversationId, approved, reason, calls, contextLimit, workerId } = request;
       const { userId, role } = requireIdentity(ctx);
       if (role === Role.AGENT)
         throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot decide on approvals.");
@@ -118,21 +120,25 @@ export function journalHandlers({
       const decisions = { calls, approved, reason };
       const owner = workerId || callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
-      const settlement = await decideApprovals(users, { conversationId, userId, owner, contextLimit, decisions, audit });
-      const { conversation, context } = settlement;
+      const versions = versionsOf(request);
+      const asked = { conversationId, userId, owner, versions, contextLimit, decisions, audit };
+      const settlement = await decideApprovals(users, asked);
+      const { conversation, context, queued: run } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, settlement.calls);
-      return create(DecideApprovalsResponseSchema, { conversation, context });
+      return create(DecideApprovalsResponseSchema, { conversation, context, run });
     },
-    async beat({ workerId, claimLimit, graphVersion, driving, leaving }) {
+    async beat(request) {
+      const { workerId, claimLimit, driving, leaving } = request;
       if (leaving) {
         await leave(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, graphVersion, driving });
+      const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
       return { claimed: await Promise.all(recovered.map(granted)), lost };
     },
-    async claimRun({ runId, workerId, graphVersion }) {
-      const claimed = await claimRun(pool, { runId, workerId, graphVersion });
+    async claimRun(request) {
+      const { runId, workerId } = request;
+      const claimed = await claimRun(pool, { runId, workerId, versions: versionsOf(request) });
       return claimed === undefined ? {} : { context: await granted(claimed) };
     },
     async cancelRun({ runId, reason }, ctx) {
@@ -146,14 +152,15 @@ export function journalHandlers({
       await users.as(userId, (db) => recordReceipts(db, { runId, userId, receipts }));
       return {};
     },
-    async resumeRun({ runId, workerId }, ctx) {
+    async resumeRun(request, ctx) {
+      const { runId, workerId } = request;
       const { userId, role } = requireIdentity(ctx);
       if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
       return {
         context: await users.transaction(userId, async (tx) => {
-          const resumed = await resumeRun(tx, { runId, userId, workerId });
+          const resumed = await resumeRun(tx, { runId, userId, workerId, versions: versionsOf(request) });
           await appendAudit(tx, ctx, { action: "run.reviewed", outcome: "success", subject: runId, details: {} });
-          return await granted(resumed);
+          return resumed === undefined ? undefined : await granted(resumed);
         }),
       };
     },

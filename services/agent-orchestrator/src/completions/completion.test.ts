@@ -345,6 +345,33 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     expect(sent(1).messages.slice(1)).toMatchObject([{ tool_calls: [{ id }] }, { tool_call_id: id }]);
   });
 
+  it("run each under an id of its own, though the endpoint reuses its ids in a round, in the next one, and those of the client's history", async () => {
+    const call = (at: number) => ({ id: "call_0", name: "calculator", arguments: `{"at":${at}}` });
+    mesh.onExecute(({ arguments: args }) => ({ status: ExecutionStatus.SUCCESS, output: args }));
+    const history = [
+      {
+        role: "assistant",
+        content: null,
+        tool_calls: [{ ...clientTool, id: "call_0", function: { name: "mine", arguments: "{}" } }],
+      },
+      { role: "tool", tool_call_id: "call_0", content: "{}" },
+    ];
+    mesh.model.reply({ calls: [call(0), call(1)] }, { calls: [call(2)] }, { text: "Done." });
+    await ask({ messages: [user, ...history] });
+    const ids = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
+    expect(new Set([...ids, "call_0"]).size).toBe(4);
+    const messages = sent(2).messages.slice(3) as {
+      tool_calls?: { id: string }[];
+      tool_call_id?: string;
+      content: string | null;
+    }[];
+    expect(messages.flatMap(({ tool_calls }) => tool_calls?.map(({ id }) => id) ?? [])).toEqual(ids);
+    const results = messages.filter(({ tool_call_id }) => tool_call_id !== undefined);
+    expect(results.map(({ tool_call_id, content }) => [tool_call_id, content])).toEqual(
+      ids.map((id, at) => [id, `{"at":${at}}`]),
+    );
+  });
+
   it("run under the caller's token", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "Done." });
     await ask();
@@ -363,6 +390,15 @@ describe("a stream over several rounds", () => {
     ]);
     expect(frames.some(({ choices }) => choices?.[0]?.delta?.tool_calls)).toBe(false);
     expect(frames.at(-1)).toMatchObject({ usage: { total_tokens: 30 } });
+  });
+
+  it("names calls by the ids that they run under", async () => {
+    mesh.model.reply(callsFor("calculator"), callsFor("calculator"), { text: "It is 2." });
+    const { frames } = await stream({});
+    const ids = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
+    expect(new Set(ids).size).toBe(2);
+    const named = frames.filter(({ type }) => type === "tool_call").map(({ tool_call }) => tool_call);
+    expect(named).toMatchObject(ids.map((id) => ({ id })));
   });
 
   it("shows nothing of the calls in OpenAI's format", async () => {

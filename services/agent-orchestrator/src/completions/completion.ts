@@ -5,7 +5,8 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
-import { addUsage, type ModelToolCall, type ModelUsage, nameCalls, noUsage, usageMessage } from "../model/chunk.ts";
+import { distinctCalls } from "../model/call-ids.ts";
+import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
 import { StreamTap } from "../model/stream-tap.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
@@ -106,14 +107,21 @@ async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Arra
   return { body, model, serverTools: toolsJson !== undefined, request };
 }
 
+/** The calls of a round under ids that no earlier one has: of the client's messages, or of a round of this completion. */
+function callsOf(exchange: Exchange, calls: readonly ModelToolCall[]): ModelToolCall[] {
+  const { messages } = JSON.parse(Buffer.from(exchange.request).toString("utf8")) as { messages: OpenAiMessage[] };
+  const taken = messages.flatMap(({ tool_calls }) => tool_calls?.map(({ id }) => id) ?? []);
+  return distinctCalls(calls, taken);
+}
+
 /** Runs the calls of a round and makes the request of the next one. */
 async function runTools(
   deps: CompletionDeps,
   call: CompletionCall,
   exchange: Exchange,
-  assistant: OpenAiMessage,
-  calls: readonly ModelToolCall[],
+  assistant: OpenAiMessage & { tool_calls: ModelToolCall[] },
 ): Promise<void> {
+  const calls = assistant.tool_calls;
   const { results } = await deps.executions.executeCalls(
     { calls: calls.map(({ id, function: { name, arguments: args } }) => ({ callId: id, name, arguments: args })) },
     call.options,
@@ -174,12 +182,12 @@ export async function complete(
     if (!message) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
     usage = addUsage(usage, completion.usage);
     const model = completion.model ?? exchange.model;
-    const calls = nameCalls(message.tool_calls ?? []);
+    const calls = message.tool_calls ?? [];
     if (!exchange.serverTools || calls.length === 0) {
       if (iteration === 0) return { body: answer, usage, model };
       return { body: Buffer.from(JSON.stringify({ ...completion, usage })), usage, model };
     }
-    await runTools(deps, call, exchange, message, calls);
+    await runTools(deps, call, exchange, { ...message, tool_calls: callsOf(exchange, calls) });
   }
   throw iterationLimit(deps.maxIterations);
 }
@@ -222,10 +230,10 @@ export async function* streamComplete(
       yield { frames: closing(format, exchange.body, tap, usage), usage: usageMessage(usage) };
       return;
     }
-    const calls = tap.toolCalls;
-    const announced = tap.announceToolCalls();
+    const calls = callsOf(exchange, tap.toolCalls);
+    const announced = tap.announce(calls);
     if (announced.length > 0) yield { frames: announced };
-    await runTools(deps, call, exchange, { role: "assistant", content: tap.text || null, tool_calls: calls }, calls);
+    await runTools(deps, call, exchange, { role: "assistant", content: tap.text || null, tool_calls: calls });
   }
   throw iterationLimit(deps.maxIterations);
 }

@@ -50,6 +50,7 @@ async function commit(deps: GraphDeps, turn: Turn, { event, ...change }: Positio
     epoch: turn.epoch,
     seq: turn.log.seq,
     state: JSON.stringify(state),
+    graphVersion: deps.graphVersions.newest,
     model: state.model,
     agent: state.agent,
     messages,

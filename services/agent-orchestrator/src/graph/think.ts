@@ -3,7 +3,8 @@ import { type Message, MessageSchema } from "@turnwright/contract/conversation/v
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { addUsage, type ModelToolCall, nameCalls } from "../model/chunk.ts";
+import { distinctCalls } from "../model/call-ids.ts";
+import { addUsage } from "../model/chunk.ts";
 import { type ModelAnswer, readStream } from "../model/read-stream.ts";
 import type { GraphDeps, Step, Turn } from "./turn.ts";
 
@@ -29,14 +30,13 @@ function modelMessage(message: Message): object {
   }
 }
 
-/** Calls under ids that no other call of the context has: the ledger of executions knows a call by its run and its id. */
-function distinctCalls(turn: Turn, calls: readonly ModelToolCall[]): ModelToolCall[] {
-  const taken = new Set(turn.messages.flatMap((message) => message.toolCalls.map((call) => call.id)));
-  return calls.map((call) => {
-    const fresh = taken.has(call.id) ? (nameCalls([{ ...call, id: "" }])[0] as ModelToolCall) : call;
-    taken.add(fresh.id);
-    return fresh;
-  });
+/**
+ * Ids of the calls before: of the whole context and not of the run alone, because the model reads it as a whole. Undefined when the context, as a run that
+ * goes on elsewhere gets it, begins after the user's message: earlier calls of the run are not in it.
+ */
+function takenIds({ messages }: Turn): string[] | undefined {
+  if (messages.every(({ role }) => role !== "user")) return undefined;
+  return messages.flatMap((message) => message.toolCalls.map((call) => call.id));
 }
 
 /** Asks the model. It answers, which ends the turn, or asks for tools, which are committed as intents before anything runs. */
@@ -80,7 +80,7 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   turn.costUsd += deps.meter.costUsd(state.model, answer.usage);
   turn.usage = addUsage(turn.usage, answer.usage);
   turn.totalUsage = addUsage(turn.totalUsage, answer.usage);
-  const toolCalls = distinctCalls(turn, answer.toolCalls);
+  const toolCalls = distinctCalls(answer.toolCalls, takenIds(turn));
 
   const message = create(MessageSchema, {
     id: uuidv7(),

@@ -10,9 +10,23 @@ import type { ModelClient } from "../model/model-client.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
+import type { TurnState } from "./state.ts";
 
-/** Version of the graph below; a run is driven only by the version that its state belongs to. */
-export const graphVersion = 1;
+/** Versions of the graph: those whose runs a process drives. Runs of others are left to processes that do. */
+export interface GraphVersions {
+  /** Its own; to it belongs the state that it writes. */
+  readonly newest: number;
+  /** The oldest whose state it reads. */
+  readonly oldest: number;
+}
+
+/** Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". */
+export const graphVersions: GraphVersions = { newest: 1, oldest: 1 };
+
+/** The versions as requests name them. */
+export function versionFields({ newest, oldest }: GraphVersions): { graphVersion: number; oldestGraphVersion: number } {
+  return { graphVersion: newest, oldestGraphVersion: oldest };
+}
 
 /** What happens in a turn, as its watchers see it. */
 export type TurnEvent =
@@ -20,27 +34,13 @@ export type TurnEvent =
   | { type: "tool_call"; call: ModelToolCall }
   | { type: "tool_result"; callId: string; name: string; result: string };
 
-/** What stays between the steps of a run, stored in its row. Refers to messages, holds no copies. */
-export interface TurnState {
-  readonly agent: string;
-  readonly model: string;
-  /** Model calls so far. */
-  readonly iteration: number;
-  /** The assistant's message whose calls are under way; empty: none. */
-  readonly messageId: string;
-  /** Calls of it that wait for a person. */
-  readonly waiting: readonly string[];
-  /** Nobody waits for the answer, so a failure that may pass parks the run. */
-  readonly background?: boolean;
-  /** Failures in a row that the run was parked for. */
-  readonly retries?: number;
-}
-
 /** Nodes of the graph. */
 export type NodeName = "think" | "act" | "respond";
 
 /** What the nodes stand on. */
 export interface GraphDeps {
+  /** What this process drives. */
+  readonly graphVersions: GraphVersions;
   readonly model: ModelClient;
   readonly meter: ModelMeter;
   readonly journal: Client<typeof JournalService>;

@@ -164,9 +164,9 @@ export class StreamTap {
     }
   }
 
-  /** The frames that name the model's tool calls as a whole, in formats that have such frames. */
-  announceToolCalls(): Buffer {
-    return Buffer.from(this.toolCalls.map((call) => this.#toolCallFrame(call)).join(""), "latin1");
+  /** The frames that name tool calls as a whole, in formats that have such frames. */
+  announce(calls: readonly ModelToolCall[]): Buffer {
+    return Buffer.from(calls.map((call) => this.#toolCallFrame(call)).join(""), "latin1");
   }
 }
 

@@ -1,12 +1,20 @@
 import { create } from "@bufbuild/protobuf";
 import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
-import { type DecidedCall, DecidedCallSchema, type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
+import {
+  type DecidedCall,
+  DecidedCallSchema,
+  type Run,
+  type RunContext,
+  RunContextSchema,
+  RunStatus,
+} from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable, Tx } from "@turnwright/platform/postgres";
 import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
 import type { Place } from "../cursor.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
+import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
 import {
   type ApprovalRow,
   approvalColumns,
@@ -31,6 +39,8 @@ export interface Settlement {
   readonly conversation: Conversation;
   /** The run, claimed, when no call is left pending; its decisions are to be filled in. */
   readonly context?: RunContext;
+  /** The run, queued, when no call is left pending and the decider's process does not drive its version. */
+  readonly queued?: Run;
   readonly calls: readonly SettledCall[];
 }
 
@@ -66,8 +76,7 @@ where a.id = d.id and a.run_id = $1 and a.status = 'pending'`;
 const claimSql = `
 with claimed as (
   update runs r
-  set status = 'running', epoch = r.epoch + 1, seq = r.seq + 1, owner = $3, updated_at = now(),
-    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  set seq = r.seq + 1, updated_at = now(), ${claimedOrQueued({ owner: "$3", oldest: "$5", newest: "$6" })}
   where r.run_id = $1 and r.user_id = $2
   returning ${runColumns}
 ), logged as (
@@ -85,7 +94,7 @@ where id = $1 and user_id = $2 and deleted_at is null`;
 
 /**
  * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
- * the first wins. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
+ * the first wins. A run whose last call this was goes on: claimed, or queued for who drives its version. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
  * APPROVAL_EXPIRED.
  */
 export function decideApprovals(
@@ -94,6 +103,8 @@ export function decideApprovals(
     conversationId: string;
     userId: string;
     owner: string;
+    /** What the owner drives. */
+    versions: GraphVersions;
     contextLimit: number;
     decisions: Decisions;
     /** Notes the decisions in the same transaction. */
@@ -118,8 +129,8 @@ export function decideApprovals(
     await asked.audit(tx, decidedApprovals(round, made));
     const calls = settledCalls(round, made);
     if (calls.length < round.length) return { conversation, calls };
-    const context = await claim(tx, { ...asked, runId: parked.run_id, calls });
-    return { conversation: context.conversation ?? conversation, context, calls };
+    const gone = await goOn(tx, { ...asked, runId: parked.run_id, calls });
+    return { ...gone, calls };
   });
 }
 
@@ -173,10 +184,17 @@ export function settledCallOf(row: ApprovalRow, decision?: Decision): SettledCal
   };
 }
 
-async function claim(
+async function goOn(
   tx: Tx,
-  asked: { runId: string; userId: string; owner: string; contextLimit: number; calls: readonly SettledCall[] },
-): Promise<RunContext> {
+  asked: {
+    runId: string;
+    userId: string;
+    owner: string;
+    versions: GraphVersions;
+    contextLimit: number;
+    calls: readonly SettledCall[];
+  },
+): Promise<Omit<Settlement, "calls">> {
   const limit = asked.contextLimit || defaultContextLimit;
   const payload = JSON.stringify({
     calls: asked.calls.map(({ decided: { callId, approved } }) => ({ call_id: callId, approved })),
@@ -186,11 +204,15 @@ async function claim(
     asked.userId,
     asked.owner,
     payload,
+    asked.versions.oldest,
+    asked.versions.newest,
   ]);
   if (rows[0] === undefined) throw new Error("the run that this transaction holds is gone");
   const conversation = toConversation(rows[0].conversation);
+  const run = toRun(rows[0].run);
+  if (run.status === RunStatus.QUEUED) return { conversation, queued: run };
   const messages = await readContextMessages(tx, conversation, limit);
-  return create(RunContextSchema, { run: toRun(rows[0].run), conversation, messages });
+  return { conversation, context: create(RunContextSchema, { run, conversation, messages }) };
 }
 
 const getSql = `select ${approvalColumns} from approvals where id = $1 and user_id = $2`;

@@ -61,12 +61,13 @@ from opened`;
  * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`, which reads it,
  * and `started` after both. What this statement sees of runs and messages is as old as its start; after a wait for the conversation
  * only that row is current. So its own `active_run_id` decides whether the way is free, and messages may be missing (see `earlier`).
- * Where the way is not free, the run is queued; its message is stored with it until its turn comes.
+ * An overdue run of a version that the caller does not drive is left to who does. Where the way is not free, the run is queued; its message is stored with it until its turn comes.
  * Exported for the test of its plan.
  */
 export const continueSql = `
 with live as (
-  select r.run_id, r.status, r.status = 'running' and coalesce(r.deadline_at <= now(), false) as overdue
+  select r.run_id, r.status, r.status = 'running' and coalesce(r.deadline_at <= now(), false)
+    and r.graph_version between $16::integer and $8::integer as overdue
   from conversations c join runs r on r.run_id = c.active_run_id
   where c.id = $1 and c.user_id = $2 and r.status in ('queued', 'running', 'waiting', 'needs_review')
   for no key update of r
@@ -175,7 +176,8 @@ export async function beginRun(pool: pg.Pool, opening: Opening): Promise<Opened>
       createdAt: toTimestamp(row.at),
       updatedAt: toTimestamp(row.at),
     });
-    return { run, liveRunId: row.live_run_id ?? "", replayed: false, superseded: false };
+    const liveRunId = request.concurrency === "interrupt" ? await liveRun(pool, opening, row) : row.live_run_id;
+    return { run, liveRunId: liveRunId ?? "", replayed: false, superseded: false };
   }
   if (row.conversation === null) throw refusal(row);
   const conversation = toConversation(row.conversation);
@@ -207,6 +209,22 @@ export async function beginRun(pool: pg.Pool, opening: Opening): Promise<Opened>
   return { context, liveRunId: "", replayed: false, superseded: row.live !== null };
 }
 
+const liveSql = `
+select r.run_id from conversations c join runs r on r.run_id = c.active_run_id
+where c.id = $1 and r.run_id <> $2
+  and (r.run_id = $3 or (r.created_at, r.run_id) < (select created_at, run_id from runs where run_id = $2)
+    or not exists (select from run_events e where e.run_id = r.run_id and e.type = 'started'))`;
+
+/**
+ * The run that one which interrupts has to end, as it is now that this one is queued: when its statement began, another one may have been under way, or
+ * none yet. Never one that was queued behind it; what began at once, without the queue, did so before it.
+ */
+async function liveRun(pool: pg.Pool, { request }: Opening, row: OpenedRow): Promise<string | null> {
+  const values = [request.conversationId, request.runId, row.live_run_id];
+  const { rows } = await pool.query<{ run_id: string }>({ name: "run-live", text: liveSql, values });
+  return rows[0]?.run_id ?? null;
+}
+
 /** Undefined: the run or its key is there already. */
 async function open(pool: pg.Pool, opening: Opening, messageId: string, limit: number): Promise<OpenedRow | undefined> {
   const { request, userId, owner } = opening;
@@ -235,6 +253,7 @@ async function open(pool: pg.Pool, opening: Opening, messageId: string, limit: n
             request.concurrency || "enqueue",
             background,
             ...key,
+            request.oldestGraphVersion,
           ],
         };
   try {

@@ -1,6 +1,7 @@
 import type { CallReceipt } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres";
+import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
 import { type RunRow, runColumns, storable } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -81,11 +82,11 @@ export async function recordReceipts(
   if (rowCount === 0) throw notFound();
 }
 
+/** A run of a version that its reviewer's process does not drive is queued for who does. */
 const resumeSql = `
 with claimed as (
   update runs r
-  set status = 'running', epoch = r.epoch + 1, seq = r.seq + 1, owner = $3, updated_at = now(),
-    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  set seq = r.seq + 1, updated_at = now(), ${claimedOrQueued({ owner: "$3", oldest: "$4", newest: "$5" })}
   where r.run_id = $1 and r.user_id = $2 and r.status = 'needs_review'
   returning r.*
 ), logged as (
@@ -93,14 +94,20 @@ with claimed as (
 )
 select ${runColumns} from claimed r`;
 
-/** Claims a user's run that was in review. Throws NOT_FOUND, NOTHING_TO_REVIEW. */
-export async function resumeRun(db: Queryable, asked: { runId: string; userId: string; workerId: string }): Promise<ReadContext> {
+/**
+ * Claims a user's run that was in review; undefined when it is of a version that the worker does not drive, and queued now. Throws NOT_FOUND,
+ * NOTHING_TO_REVIEW.
+ */
+export async function resumeRun(
+  db: Queryable,
+  asked: { runId: string; userId: string; workerId: string; versions: GraphVersions },
+): Promise<ReadContext | undefined> {
   const { rows } = await db.query<RunRow>({
     name: "run-resume",
     text: resumeSql,
-    values: [asked.runId, asked.userId, asked.workerId],
+    values: [asked.runId, asked.userId, asked.workerId, asked.versions.oldest, asked.versions.newest],
   });
-  if (rows[0] !== undefined) return await readRunContext(db, rows[0]);
+  if (rows[0] !== undefined) return rows[0].status === "queued" ? undefined : await readRunContext(db, rows[0]);
   const { rowCount } = await db.query("select from runs where run_id = $1 and user_id = $2", [asked.runId, asked.userId]);
   if (rowCount === 0) throw notFound();
   throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.", { param: "run_id" });

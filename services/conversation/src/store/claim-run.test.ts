@@ -58,6 +58,25 @@ describe("a message to a busy conversation", () => {
     expect(messages.map(({ content }) => content)).toEqual(["one", "1", "two", "2", "three", "3", "four", "4"]);
   });
 
+  test("learns whom it interrupts, though both came in the same moment", async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const person = fixture.person();
+      const opening = await person.begin();
+      await person.answer(opening);
+      const conversationId = opening.conversation?.id;
+      const begun = await Promise.all(
+        Array.from({ length: 8 }, () =>
+          person.journal.beginRun({ runId: uuidv7(), conversationId, message: "stop", concurrency: "interrupt", workerId }),
+        ),
+      );
+      const live = begun.flatMap(({ context }) => context?.run?.id ?? []);
+      expect(live).toHaveLength(1);
+      expect(begun.filter(({ context }) => context === undefined).map(({ liveRunId }) => liveRunId)).toEqual(
+        Array(7).fill(live[0]),
+      );
+    }
+  });
+
   test("goes first when it interrupts, once the run under way is cancelled, whose commits are refused from then on", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });

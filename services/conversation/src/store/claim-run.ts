@@ -1,25 +1,35 @@
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
+import type { GraphVersions } from "./graph-versions.ts";
 import { type RunRow, runColumns } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
-/** Where a conversation is free, or held by the very run that is queued, which is parked or begins it. */
-const isFree = `(c.active_run_id is null or c.active_run_id = r.run_id) and c.deleted_at is null`;
+/**
+ * Whether it is a queued run's turn: it holds its conversation, because it is parked or begins it, or the conversation is free and none is ahead. One
+ * that has to wait must not be found: it may wait long, behind a run of a version that nobody drives, and others would wait with it.
+ */
+const isNext = `c.deleted_at is null and (
+    c.active_run_id = r.run_id or c.active_run_id is null and not exists (
+      select from runs o
+      where o.conversation_id = r.conversation_id and o.status = 'queued' and o.run_id <> r.run_id
+        and (-o.priority, o.created_at, o.run_id) < (-r.priority, r.created_at, r.run_id)
+    )
+  )`;
 
 const claimableSql = `
 select r.run_id
 from runs r join conversations c on c.id = r.conversation_id
-where r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_version <= $1 and ${isFree}
+where r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_version between $1 and $2 and ${isNext}
 order by r.priority desc, r.created_at, r.run_id
-limit $2`;
+limit $3`;
 
-/** UUIDs of queued runs whose conversations are free, oldest first; several may be of one conversation. */
-export async function claimableRuns(pool: pg.Pool, asked: { graphVersion: number; limit: number }): Promise<string[]> {
+/** UUIDs of queued runs whose turn it is, oldest first. */
+export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersions; limit: number }): Promise<string[]> {
   if (asked.limit <= 0) return [];
   const { rows } = await pool.query<{ run_id: string }>({
     name: "runs-claimable",
     text: claimableSql,
-    values: [asked.graphVersion, asked.limit],
+    values: [asked.versions.oldest, asked.versions.newest, asked.limit],
   });
   return rows.map((row) => row.run_id);
 }
@@ -32,7 +42,8 @@ const claimSql = `
 with wanted as (
   select r.run_id, r.conversation_id, r.input, r.priority, r.created_at
   from runs r
-  where r.run_id = $1 and r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_version <= $3
+  where r.run_id = $1 and r.status = 'queued' and coalesce(r.wake_at <= now(), true)
+    and r.graph_version between $3 and $5
   for no key update skip locked
 ), opened as (
   update conversations c
@@ -63,12 +74,13 @@ with wanted as (
 )
 select ${runColumns} from claimed r`;
 
-/** Claims a queued run for a worker; undefined when it is not its turn. */
+/** Claims a queued run for a worker; undefined when it is not its turn, or of a version that the worker does not drive. */
 export async function claimRun(
   pool: pg.Pool,
-  asked: { runId: string; workerId: string; graphVersion: number },
+  asked: { runId: string; workerId: string; versions: GraphVersions },
 ): Promise<ReadContext | undefined> {
-  const values = [asked.runId, asked.workerId, asked.graphVersion, uuidv7()];
+  const { oldest, newest } = asked.versions;
+  const values = [asked.runId, asked.workerId, oldest, uuidv7(), newest];
   const { rows } = await pool.query<RunRow>({ name: "run-claim", text: claimSql, values });
   return rows[0] === undefined ? undefined : await readRunContext(pool, rows[0]);
 }

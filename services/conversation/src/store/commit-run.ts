@@ -11,7 +11,7 @@ import { messagesParameter, runStatusName, storable, toStorable, toTimestamp } f
 const parkedSql = `, parked as (
   insert into approvals (id, conversation_id, run_id, user_id, epoch, position, call_id, tool_name, tool_version, arguments)
   select a.id, fenced.conversation_id, fenced.run_id, $2, $3, a.n, a.call_id, a.tool_name, a.tool_version, a.arguments
-  from fenced, json_to_recordset($22::json)
+  from fenced, json_to_recordset($23::json)
     as a(n integer, id uuid, call_id text, tool_name text, tool_version text, arguments text)
 )`;
 
@@ -24,6 +24,7 @@ const commitSql = (parked: string) => `
 with fenced as (
   update runs
   set status = $4, node = $5, state = coalesce($6::json, state), seq = seq + $18::integer, updated_at = now(),
+    graph_version = coalesce(nullif($22::integer, 0), graph_version),
     prompt_tokens = prompt_tokens + $7, completion_tokens = completion_tokens + $8, total_tokens = total_tokens + $9,
     cost = cost + $10, tool_call_count = tool_call_count + $11, error = $12,
     model = case when $13 = '' then model else $13 end, agent = case when $14 = '' then agent else $14 end,
@@ -120,6 +121,7 @@ export async function commitRun(pool: pg.Pool, userId: string, request: CommitRu
     eventsParameter(events),
     request.wakeInMs,
     request.seq ?? null,
+    request.graphVersion,
   ];
   if (parks) values.push(approvalsParameter(approvals));
   const { rows } = await pool.query<CommittedRow>({ ...(parks ? parkingCommit : plainCommit), values }).catch(rethrow);

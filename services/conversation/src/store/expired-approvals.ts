@@ -25,15 +25,11 @@ update approvals set status = 'rejected', reason = 'expired', decided_at = now()
 where run_id = any ($1::uuid[]) and status = 'pending' and expires_at <= now()
 returning id, run_id, call_id, tool_name`;
 
-/**
- * A run that waits for nothing more has no owner then, and the next beat of a worker claims it. The new epoch fences off who parked it; the
- * attempt is given back, since the claim to come is not for a worker that died.
- */
+/** A run that waits for nothing more is queued, and the next beat of a worker that drives its version claims it. */
 const resumeSql = `
 with resumed as (
   update runs r
-  set status = 'running', owner = '', epoch = r.epoch + 1, attempt = r.attempt - 1, seq = r.seq + 1, updated_at = now(),
-    deadline_at = now() + r.deadline_seconds * interval '1 second'
+  set status = 'queued', owner = '', seq = r.seq + 1, updated_at = now()
   where r.run_id = any ($1::uuid[]) and r.status = 'waiting'
     and not exists (select from approvals a where a.run_id = r.run_id and a.epoch = r.epoch and a.status = 'pending')
   returning r.run_id, r.conversation_id, r.seq, r.epoch
@@ -41,7 +37,7 @@ with resumed as (
   insert into run_events (run_id, seq, type, payload)
   select resumed.run_id, resumed.seq, 'resumed', json_build_object('expired', true, 'calls', (
     select json_agg(json_build_object('call_id', a.call_id, 'approved', a.status = 'approved') order by a.position)
-    from approvals a where a.run_id = resumed.run_id and a.epoch = resumed.epoch - 1
+    from approvals a where a.run_id = resumed.run_id and a.epoch = resumed.epoch
   ))
   from resumed
 )

@@ -1,6 +1,7 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
 import { claimableRuns, claimRun } from "./claim-run.ts";
+import type { GraphVersions } from "./graph-versions.ts";
 import { type RunRow, runColumns } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -21,7 +22,7 @@ const claimSql = `
 with abandoned as (
   select r.run_id
   from runs r left join workers w on w.owner = r.owner
-  where r.status = 'running' and r.graph_version <= $2
+  where r.status = 'running' and r.graph_version between $5 and $2
     and case
       when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silenceSeconds} * interval '1 second'
       else coalesce(w.seen_at, r.updated_at) < now() - ${silenceSeconds} * interval '1 second'
@@ -58,7 +59,7 @@ where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 /** Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs are no longer its own. */
 export async function beat(
   pool: pg.Pool,
-  worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
+  worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
 ): Promise<{ recovered: ReadContext[]; lost: string[] }> {
   await pool.query({ name: "worker-beat", text: beatSql, values: [worker.id] });
   const lost =
@@ -83,16 +84,17 @@ export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
 
 async function claim(
   pool: pg.Pool,
-  worker: { id: string; claimLimit: number; graphVersion: number; driving: readonly string[] },
+  worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
 ): Promise<ReadContext[]> {
   if (worker.claimLimit === 0) return [];
-  const values = [worker.id, worker.graphVersion, worker.claimLimit, worker.driving];
+  const { id, versions, claimLimit, driving } = worker;
+  const values = [id, versions.newest, claimLimit, driving, versions.oldest];
   const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
   if (rows.length > 0) await pool.query(forgetSql);
   const recovered = await Promise.all(rows.map(({ run }) => readRunContext(pool, run)));
   const claimed: ReadContext[] = [];
-  for (const runId of await claimableRuns(pool, { graphVersion: worker.graphVersion, limit: worker.claimLimit - rows.length })) {
-    const context = await claimRun(pool, { runId, workerId: worker.id, graphVersion: worker.graphVersion });
+  for (const runId of await claimableRuns(pool, { versions, limit: claimLimit - rows.length })) {
+    const context = await claimRun(pool, { runId, workerId: id, versions });
     if (context !== undefined) claimed.push(context);
   }
   return [...recovered, ...claimed];

@@ -381,7 +381,7 @@ export type ApproveConversationResponse = Message<"turnwright.agent.v1.ApproveCo
   status: string;
 
   /**
-   * The answer's text; null while the run waits again.
+   * The answer's text; null while the run waits again, or waits for a release of this software that can go on with it.
    *
    * @generated from field: optional string response = 3;
    */
@@ -458,7 +458,7 @@ export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApproval
   status: string;
 
   /**
-   * The answer's text; null while the run waits.
+   * The answer's text; null while the run waits, for a person or for a release of this software that can go on with it.
    *
    * @generated from field: optional string response = 3;
    */

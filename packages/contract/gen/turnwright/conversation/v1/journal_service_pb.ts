@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/journal_service.proto.
  */
 export const file_turnwright_conversation_v1_journal_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIqkDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEAioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIl8KD0NsYWltUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQESFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBSJLChBDbGFpbVJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IkUKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIXCgZyZWFzb24YAiABKAlCB7pIBHICGGQihwEKEUNhbmNlbFJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EhEKCWNhbmNlbGxlZBgCIAEoCBIRCgl3b3JrZXJfaWQYAyABKAkSEwoLbmV4dF9ydW5faWQYBCABKAkidwoVUmVjb3JkUmVjZWlwdHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESRAoIcmVjZWlwdHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsUmVjZWlwdEIJukgGkgEDEOgHIhgKFlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiSQoQUmVzdW1lUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQEiTAoRUmVzdW1lUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQiYAoRUmVhZFJ1bkxvZ1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoBUIHukgEGgIoABIZCgVsaW1pdBgDIAEoBUIKukgHGgUY6AcoACJ/ChJSZWFkUnVuTG9nUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbxI3CgZldmVudHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Mb2dnZWRFdmVudCKCBAoQQ29tbWl0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEkEKBnN0YXR1cxgDIAEoDjIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1blN0YXR1c0IKukgHggEEEAEgABIMCgRub2RlGAQgASgJEg0KBXN0YXRlGAUgASgJEjUKCG1lc3NhZ2VzGAYgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI0CgZldmVudHMYByADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5FdmVudBI3CglhcHByb3ZhbHMYCCADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIwCgV1c2FnZRgJIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEgwKBGNvc3QYCiABKAESEgoKdG9vbF9jYWxscxgLIAEoBRINCgVlcnJvchgMIAEoCRINCgVtb2RlbBgNIAEoCRINCgVhZ2VudBgOIAEoCRIbCgp3YWtlX2luX21zGA8gASgFQge6SAQaAigAEhkKA3NlcRgQIAEoBUIHukgEGgIoAEgAiAEBQgYKBF9zZXEibAoRQ29tbWl0UnVuUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEgsKA3NlcRgCIAEoBRITCgtuZXh0X3J1bl9pZBgDIAEoCSKAAgoWRGVjaWRlQXBwcm92YWxzUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhUKCGFwcHJvdmVkGAIgASgISACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxJCCgVjYWxscxgEIAMoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxEZWNpc2lvbkIJukgGkgEDEIABEiEKDWNvbnRleHRfbGltaXQYBSABKAVCCrpIBxoFGOgHKAASHgoJd29ya2VyX2lkGAYgASgJQgu6SAjYAQFyA7ABAUILCglfYXBwcm92ZWQilwEKDENhbGxEZWNpc2lvbhIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhAKCGFwcHJvdmVkGAIgASgIEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SHAoJYXJndW1lbnRzGAQgASgJQgm6SAZyBCiAgEASIAoLYXBwcm92YWxfaWQYBSABKAlCC7pICNgBAXIDsAEBIpIBChdEZWNpZGVBcHByb3ZhbHNSZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNwoHY29udGV4dBgCIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQilgEKC0JlYXRSZXF1ZXN0EhsKCXdvcmtlcl9pZBgBIAEoCUIIukgFcgOwAQESHgoLY2xhaW1fbGltaXQYAiABKAVCCbpIBhoEGGQoABIVCg1ncmFwaF92ZXJzaW9uGAMgASgFEiIKB2RyaXZpbmcYBCADKAlCEbpIDpIBCxCgjQYiBXIDsAEBEg8KB2xlYXZpbmcYBSABKAgiVQoMQmVhdFJlc3BvbnNlEjcKB2NsYWltZWQYASADKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EgwKBGxvc3QYAiADKAkiVwoRQWJhbmRvblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARINCgVlcG9jaBgCIAEoBRIZCgVlcnJvchgDIAEoCUIKukgHcgUQARjQDyIUChJBYmFuZG9uUnVuUmVzcG9uc2Uy8woKDkpvdXJuYWxTZXJ2aWNlEoEBCghCZWdpblJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg9EZWNpZGVBcHByb3ZhbHMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEnUKBEJlYXQSJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVxdWVzdBooLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlYXRSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISgQEKCENsYWltUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1SdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShwEKCUNhbmNlbFJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbmNlbFJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYW5jZWxSdW5SZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISlgEKDlJlY29yZFJlY2VpcHRzEjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVjb3JkUmVjZWlwdHNSZXF1ZXN0GjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVjb3JkUmVjZWlwdHNSZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShAEKCVJlc3VtZVJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlc3VtZVJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZXN1bWVSdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISigEKClJlYWRSdW5Mb2cSLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUnVuTG9nUmVxdWVzdBouLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlYWRSdW5Mb2dSZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISigEKCkFiYW5kb25SdW4SLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVxdWVzdBouLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFiYW5kb25SdW5SZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
+  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIscDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEASHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YDiABKAUioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIn0KD0NsYWltUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQESFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgEIAEoBSJLChBDbGFpbVJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IkUKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIXCgZyZWFzb24YAiABKAlCB7pIBHICGGQihwEKEUNhbmNlbFJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EhEKCWNhbmNlbGxlZBgCIAEoCBIRCgl3b3JrZXJfaWQYAyABKAkSEwoLbmV4dF9ydW5faWQYBCABKAkidwoVUmVjb3JkUmVjZWlwdHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESRAoIcmVjZWlwdHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsUmVjZWlwdEIJukgGkgEDEOgHIhgKFlJlY29yZFJlY2VpcHRzUmVzcG9uc2UilQEKEFJlc3VtZVJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIbCgl3b3JrZXJfaWQYAiABKAlCCLpIBXIDsAEBEhoKDWdyYXBoX3ZlcnNpb24YAyABKAVIAIgBARIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgEIAEoBUIQCg5fZ3JhcGhfdmVyc2lvbiJMChFSZXN1bWVSdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dCJgChFSZWFkUnVuTG9nUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhYKBWFmdGVyGAIgASgFQge6SAQaAigAEhkKBWxpbWl0GAMgASgFQgq6SAcaBRjoBygAIn8KElJlYWRSdW5Mb2dSZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEjcKBmV2ZW50cxgCIAMoCzInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxvZ2dlZEV2ZW50IqIEChBDb21taXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESDQoFZXBvY2gYAiABKAUSQQoGc3RhdHVzGAMgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzQgq6SAeCAQQQASAAEgwKBG5vZGUYBCABKAkSDQoFc3RhdGUYBSABKAkSNQoIbWVzc2FnZXMYBiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEjQKBmV2ZW50cxgHIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkV2ZW50EjcKCWFwcHJvdmFscxgIIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEjAKBXVzYWdlGAkgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDAoEY29zdBgKIAEoARISCgp0b29sX2NhbGxzGAsgASgFEg0KBWVycm9yGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWFnZW50GA4gASgJEhsKCndha2VfaW5fbXMYDyABKAVCB7pIBBoCKAASGQoDc2VxGBAgASgFQge6SAQaAigASACIAQESHgoNZ3JhcGhfdmVyc2lvbhgRIAEoBUIHukgEGgIoAEIGCgRfc2VxImwKEUNvbW1pdFJ1blJlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRILCgNzZXEYAiABKAUSEwoLbmV4dF9ydW5faWQYAyABKAkizAIKFkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIVCghhcHByb3ZlZBgCIAEoCEgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SQgoFY2FsbHMYBCADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsRGVjaXNpb25CCbpIBpIBAxCAARIhCg1jb250ZXh0X2xpbWl0GAUgASgFQgq6SAcaBRjoBygAEh4KCXdvcmtlcl9pZBgGIAEoCUILukgI2AEBcgOwAQESGgoNZ3JhcGhfdmVyc2lvbhgHIAEoBUgBiAEBEhwKFG9sZGVzdF9ncmFwaF92ZXJzaW9uGAggASgFQgsKCV9hcHByb3ZlZEIQCg5fZ3JhcGhfdmVyc2lvbiKXAQoMQ2FsbERlY2lzaW9uEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESEAoIYXBwcm92ZWQYAiABKAgSGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxIcCglhcmd1bWVudHMYBCABKAlCCbpIBnIEKICAQBIgCgthcHByb3ZhbF9pZBgFIAEoCUILukgI2AEBcgOwAQEiwAEKF0RlY2lkZUFwcHJvdmFsc1Jlc3BvbnNlEj4KDGNvbnZlcnNhdGlvbhgBIAEoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbnZlcnNhdGlvbhI3Cgdjb250ZXh0GAIgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dBIsCgNydW4YAyABKAsyHy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW4itAEKC0JlYXRSZXF1ZXN0EhsKCXdvcmtlcl9pZBgBIAEoCUIIukgFcgOwAQESHgoLY2xhaW1fbGltaXQYAiABKAVCCbpIBhoEGGQoABIVCg1ncmFwaF92ZXJzaW9uGAMgASgFEiIKB2RyaXZpbmcYBCADKAlCEbpIDpIBCxCgjQYiBXIDsAEBEg8KB2xlYXZpbmcYBSABKAgSHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YBiABKAUiVQoMQmVhdFJlc3BvbnNlEjcKB2NsYWltZWQYASADKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EgwKBGxvc3QYAiADKAkiVwoRQWJhbmRvblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARINCgVlcG9jaBgCIAEoBRIZCgVlcnJvchgDIAEoCUIKukgHcgUQARjQDyIUChJBYmFuZG9uUnVuUmVzcG9uc2Uy8woKDkpvdXJuYWxTZXJ2aWNlEoEBCghCZWdpblJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlZ2luUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg9EZWNpZGVBcHByb3ZhbHMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEnUKBEJlYXQSJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVxdWVzdBooLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkJlYXRSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISgQEKCENsYWltUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1SdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShwEKCUNhbmNlbFJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbmNlbFJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYW5jZWxSdW5SZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISlgEKDlJlY29yZFJlY2VpcHRzEjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVjb3JkUmVjZWlwdHNSZXF1ZXN0GjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVjb3JkUmVjZWlwdHNSZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3IShAEKCVJlc3VtZVJ1bhIsLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlc3VtZVJ1blJlcXVlc3QaLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZXN1bWVSdW5SZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISigEKClJlYWRSdW5Mb2cSLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUnVuTG9nUmVxdWVzdBouLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlYWRSdW5Mb2dSZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISigEKCkFiYW5kb25SdW4SLS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVxdWVzdBouLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFiYW5kb25SdW5SZXNwb25zZSIdkAICsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
 
 /**
  * The turn to open.
@@ -53,7 +53,7 @@ export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunReques
   agentType: string;
 
   /**
-   * Version of the caller's graph.
+   * Version of the caller's graph, to which the run's state belongs.
    *
    * @generated from field: int32 graph_version = 5;
    */
@@ -115,6 +115,13 @@ export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunReques
    * @generated from field: bytes request_hash = 13;
    */
   requestHash: Uint8Array;
+
+  /**
+   * The oldest version of the graph that the process drives. A run of another version is not ended for having passed its deadline.
+   *
+   * @generated from field: int32 oldest_graph_version = 14;
+   */
+  oldestGraphVersion: number;
 };
 
 /**
@@ -187,11 +194,18 @@ export type ClaimRunRequest = Message<"turnwright.conversation.v1.ClaimRunReques
   workerId: string;
 
   /**
-   * The newest version of the graph that the process can drive.
+   * The newest version of the graph that the process drives.
    *
    * @generated from field: int32 graph_version = 3;
    */
   graphVersion: number;
+
+  /**
+   * The oldest one.
+   *
+   * @generated from field: int32 oldest_graph_version = 4;
+   */
+  oldestGraphVersion: number;
 };
 
 /**
@@ -208,7 +222,8 @@ export const ClaimRunRequestSchema: GenMessage<ClaimRunRequest> = /*@__PURE__*/
  */
 export type ClaimRunResponse = Message<"turnwright.conversation.v1.ClaimRunResponse"> & {
   /**
-   * The claimed run with its context; unset when it is not queued (any more), must wait for another one of its conversation, or is not to be tried yet.
+   * The claimed run with its context; unset when it is not queued (any more), must wait for another one of its conversation, is not to be tried yet, or is
+   * of a version that the process does not drive.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
@@ -354,6 +369,20 @@ export type ResumeRunRequest = Message<"turnwright.conversation.v1.ResumeRunRequ
    * @generated from field: string worker_id = 2;
    */
   workerId: string;
+
+  /**
+   * The newest version of the graph that the process drives; unset: it drives all.
+   *
+   * @generated from field: optional int32 graph_version = 3;
+   */
+  graphVersion?: number | undefined;
+
+  /**
+   * The oldest one.
+   *
+   * @generated from field: int32 oldest_graph_version = 4;
+   */
+  oldestGraphVersion: number;
 };
 
 /**
@@ -370,7 +399,7 @@ export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*
  */
 export type ResumeRunResponse = Message<"turnwright.conversation.v1.ResumeRunResponse"> & {
   /**
-   * The run, with its context and the decisions that were made on its calls.
+   * The run, with its context and the decisions that were made on its calls; unset when it is queued for who drives its version.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
@@ -564,6 +593,13 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
    * @generated from field: optional int32 seq = 16;
    */
   seq?: number | undefined;
+
+  /**
+   * Version of the graph to which `state` belongs; 0: unchanged.
+   *
+   * @generated from field: int32 graph_version = 17;
+   */
+  graphVersion: number;
 };
 
 /**
@@ -655,6 +691,20 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
    * @generated from field: string worker_id = 6;
    */
   workerId: string;
+
+  /**
+   * The newest version of the graph that the process drives; unset: it drives all.
+   *
+   * @generated from field: optional int32 graph_version = 7;
+   */
+  graphVersion?: number | undefined;
+
+  /**
+   * The oldest one.
+   *
+   * @generated from field: int32 oldest_graph_version = 8;
+   */
+  oldestGraphVersion: number;
 };
 
 /**
@@ -732,6 +782,13 @@ export type DecideApprovalsResponse = Message<"turnwright.conversation.v1.Decide
    * @generated from field: turnwright.conversation.v1.RunContext context = 2;
    */
   context?: RunContext | undefined;
+
+  /**
+   * The run, queued, when no call is left pending and the process does not drive its version.
+   *
+   * @generated from field: turnwright.conversation.v1.Run run = 3;
+   */
+  run?: Run | undefined;
 };
 
 /**
@@ -762,7 +819,7 @@ export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
   claimLimit: number;
 
   /**
-   * The newest version of the graph that the process can drive.
+   * The newest version of the graph that the process drives.
    *
    * @generated from field: int32 graph_version = 3;
    */
@@ -781,6 +838,13 @@ export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
    * @generated from field: bool leaving = 5;
    */
   leaving: boolean;
+
+  /**
+   * The oldest version of the graph that the process drives.
+   *
+   * @generated from field: int32 oldest_graph_version = 6;
+   */
+  oldestGraphVersion: number;
 };
 
 /**
@@ -871,6 +935,9 @@ export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PUR
 /**
  * The journal of runs, for orchestrators. Every RPC is one commit; the owner is always the identity that travels with the call.
  *
+ * A run's state belongs to a version of the graph. Who claims runs says which versions it drives, from `oldest_graph_version` to `graph_version`; runs of
+ * others are left as they are until somebody comes who drives them.
+ *
  * @generated from service turnwright.conversation.v1.JournalService
  */
 export const JournalService: GenService<{
@@ -897,7 +964,7 @@ export const JournalService: GenService<{
   },
   /**
    * Decide calls that a run of this conversation waits for. When none is left pending, the run is claimed for the caller and its
-   * context returned.
+   * context returned; a run that the caller does not drive is queued for who does.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.DecideApprovals
    */
@@ -947,7 +1014,7 @@ export const JournalService: GenService<{
     output: typeof RecordReceiptsResponseSchema;
   },
   /**
-   * Claim the caller's run that waited for a review, after its calls were settled.
+   * Claim the caller's run that waited for a review, after its calls were settled; queue it if the caller does not drive its version.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.ResumeRun
    */

@@ -1,0 +1,52 @@
+import { create } from "@bufbuild/protobuf";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { describe, expect, it } from "vitest";
+import { callsMessageId, freshState, readState } from "./state.ts";
+
+describe("a stored state", () => {
+  it("is read as it was written", () => {
+    const state = { ...freshState, agent: "coder", model: "m", iteration: 3, messageId: "m1", waiting: ["c1"], background: true };
+    expect(readState(JSON.stringify({ ...state, retries: 2 }))).toEqual({ ...state, retries: 2 });
+  });
+
+  it("of an earlier release lacks what came later", () => {
+    expect(readState('{"agent":"coder","iteration":1}')).toEqual({
+      ...freshState,
+      agent: "coder",
+      iteration: 1,
+      background: false,
+      retries: 0,
+    });
+  });
+
+  it("keeps what a later release added", () => {
+    const added = { agent: "coder", plan: { steps: [1, 2] } };
+    expect(JSON.parse(JSON.stringify(readState(JSON.stringify(added))))).toMatchObject(added);
+  });
+
+  it.each([
+    "",
+    "null",
+    "[]",
+    '"text"',
+    "{",
+    '{"agent":1,"model":null,"iteration":"x","messageId":{},"waiting":[1,null],"retries":-1}',
+  ])("that is %s is as that of a run that has done nothing", (json) => {
+    expect(readState(json)).toEqual({ ...freshState, background: false, retries: 0 });
+  });
+});
+
+describe("the message whose calls are under way", () => {
+  const user = create(MessageSchema, { id: "u", role: "user" });
+  const asking = create(MessageSchema, { id: "a", role: "assistant", toolCalls: [{ id: "c1" }] });
+
+  it("is the one that the state names", () => {
+    expect(callsMessageId({ ...freshState, messageId: "x" }, [user, asking])).toBe("x");
+  });
+
+  it("is the newest with calls since the user's where the state names none", () => {
+    const answered = create(MessageSchema, { id: "t", role: "tool", toolCallId: "c1" });
+    expect(callsMessageId(freshState, [user, asking, answered])).toBe("a");
+    expect(callsMessageId(freshState, [user, asking, answered, user])).toBe("");
+  });
+});

@@ -1,0 +1,97 @@
+import type pg from "pg";
+import { answerTo } from "./burst-model.ts";
+
+/** How a run of a conversation stands in the journal. */
+export interface RecordedRun {
+  readonly run_id: string;
+  readonly status: string;
+  /** Milliseconds of the epoch, by the database's clock; when the statement began that did it. */
+  readonly accepted: number;
+  readonly started: number;
+  readonly ended: number | null;
+  /** Number of the message that is its answer; null: it has none. */
+  readonly answer: number | null;
+  /** Why it was cancelled; null: it was not. */
+  readonly cancelled_for: string | null;
+  readonly attempt: number;
+}
+
+/** A conversation as it is stored. */
+export interface ConversationRecord {
+  /** In the order in which they were accepted: as the queue has them. */
+  readonly runs: readonly RecordedRun[];
+  readonly messages: readonly { readonly role: string; readonly content: string }[];
+}
+
+const runsSql = `
+select r.run_id, r.status, r.attempt, extract(epoch from r.created_at)::float8 * 1000 as accepted,
+  extract(epoch from coalesce((select min(created_at) from conversation.run_events where run_id = r.run_id and type = 'started'),
+    r.created_at))::float8 * 1000 as started,
+  extract(epoch from e.created_at)::float8 * 1000 as ended, e.payload ->> 'reason' as cancelled_for,
+  case when e.type = 'completed' then e.first_message + e.messages - 1 end as answer
+from conversation.runs r
+  left join conversation.run_events e on e.run_id = r.run_id and e.type in ('completed', 'failed', 'cancelled')
+where r.conversation_id = $1
+order by r.created_at, r.run_id`;
+
+/** Reads a conversation's record. */
+export async function readRecord(db: pg.Pool, conversationId: string): Promise<ConversationRecord> {
+  const { rows: runs } = await db.query<RecordedRun>(runsSql, [conversationId]);
+  const { rows: messages } = await db.query<{ role: string; content: string }>(
+    "select role, content from conversation.messages where conversation_id = $1 order by sequence_number",
+    [conversationId],
+  );
+  return { runs, messages };
+}
+
+const ends: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
+/** Times are of the beginnings of statements: one that waits for the end of a run may have begun a little before it. */
+const slackMs = 250;
+
+/** What is wrong with a record under any policy; the texts are those of the messages that were sent. */
+export function recordFaults({ runs, messages }: ConversationRecord, texts: ReadonlySet<string>): string[] {
+  const faults: string[] = [];
+  for (const run of runs) {
+    if (!ends.has(run.status) || run.ended === null) faults.push(`run ${run.run_id} is ${run.status}`);
+    if (run.status === "failed") faults.push(`run ${run.run_id} failed`);
+    if (run.status === "cancelled" && run.cancelled_for !== "interrupted")
+      faults.push(`run ${run.run_id} was cancelled for ${run.cancelled_for}`);
+    if (run.status !== "completed") continue;
+    const [said, answer] = [messages[(run.answer ?? 0) - 2], messages[(run.answer ?? 0) - 1]];
+    if (said?.role !== "user" || answer?.role !== "assistant" || answer.content !== answerTo(said.content))
+      faults.push(`the answer of run ${run.run_id} to "${said?.content}" is "${answer?.content}"`);
+  }
+  const began = runs.filter(({ status, started, accepted }) => status === "completed" || started > accepted);
+  const byStart = began.toSorted((a, b) => a.started - b.started);
+  for (const [index, run] of byStart.entries()) {
+    const next = byStart[index + 1];
+    if (next !== undefined && next.started + slackMs < (run.ended ?? Number.POSITIVE_INFINITY))
+      faults.push(`runs ${run.run_id} and ${next.run_id} were under way at once`);
+  }
+  const said = messages.filter(({ role }) => role === "user").map(({ content }) => content);
+  if (new Set(said).size < said.length) faults.push("a message stands twice");
+  if (said.some((content) => !texts.has(content))) faults.push("a message stands that nobody sent");
+  const answers = messages.filter(({ role }) => role === "assistant").length;
+  const completed = runs.filter(({ status }) => status === "completed").length;
+  if (answers !== completed) faults.push(`${answers} answers of ${completed} completed runs`);
+  return faults;
+}
+
+/** Runs that were answered out of their turn: the first one of a burst begins at once, whatever the queue; those behind it are in the queue's order. */
+export function inversions({ runs }: ConversationRecord): number {
+  const answered = runs.filter(({ answer }) => answer !== null);
+  const first = answered.reduce((a, b) => ((b.answer ?? 0) < (a.answer ?? 0) ? b : a), answered[0] as RecordedRun);
+  const places = answered.filter((run) => run !== first).map(({ answer }) => answer ?? 0);
+  return places.filter((place, index) => index > 0 && place < (places[index - 1] ?? 0)).length;
+}
+
+/** How long a newer message may need to stop the answer that is under way. */
+const stopMs = 200;
+
+/** Runs that were answered to their end although a newer message had been accepted well before it. */
+export function uninterrupted({ runs }: ConversationRecord): number {
+  return runs.filter(
+    (run) =>
+      run.status === "completed" && runs.some(({ accepted }) => accepted > run.started && accepted + stopMs < (run.ended ?? 0)),
+  ).length;
+}

@@ -1,0 +1,97 @@
+/** Row R12: messages to one conversation all at once, for each policy, over two gateways: `npm run durability -- r12`. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { createLogger } from "@turnwright/platform/logger";
+import { startRedisServer } from "@turnwright/testing/redis-server";
+import pg from "pg";
+import { restApi } from "../e2e/api.ts";
+import { report } from "../security/long/stage.ts";
+import { startBurstModel } from "./burst-model.ts";
+import { bursts, type Policy } from "./double-text.ts";
+import { startReplicatedMesh } from "./replicated-mesh.ts";
+
+const { values } = parseArgs({
+  options: {
+    messages: { type: "string", default: "50" },
+    conversations: { type: "string", default: "4" },
+    rounds: { type: "string", default: "3" },
+  },
+});
+const [messages, conversations, rounds] = [values.messages, values.conversations, values.rounds].map(Number) as [
+  number,
+  number,
+  number,
+];
+const dir = mkdtempSync(join(tmpdir(), "turnwright-double-text-"));
+chmodSync(dir, 0o711);
+const logger = createLogger({ service: "double-text", level: "error" });
+const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger, settings: { max_connections: "300" } });
+const redis = await startRedisServer();
+const model = await startBurstModel();
+const db = new pg.Pool({ connectionString: postgres.url, max: 4 });
+try {
+  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+  const mesh = await startReplicatedMesh({
+    dir,
+    databaseUrl: postgres.url,
+    redisUrl: redis.url,
+    limit: "10s",
+    model,
+  });
+  try {
+    const api = restApi(mesh.gateways[0] ?? "");
+    await api.register("texts@example.com", "correct-horse-battery");
+    const { accessToken: token } = await api.login("texts@example.com", "correct-horse-battery");
+    const stage = { gateways: mesh.gateways, token, model, db };
+    const orchestrators = mesh.replicas.filter(({ name }) => name.startsWith("agent-orchestrator"));
+    // One after the other, while every conversation has a question open.
+    const kill = async () => {
+      const releases = Array.from({ length: conversations }, (_, index) => model.hold(`enqueue-kill-1-${index}`));
+      await delay(500);
+      for (const orchestrator of orchestrators) {
+        await orchestrator.kill();
+        await orchestrator.start();
+      }
+      for (const release of releases) release();
+    };
+    const play = async (title: string, policy: Policy, midway?: () => Promise<void>) => {
+      for (let round = 1; round <= (midway === undefined ? rounds : 1); round += 1) {
+        const begun = performance.now();
+        const name = `${policy}-${midway === undefined ? "" : "kill-"}${round}`;
+        const { sent, answered, rejected, cancelled, takenOver, faults } = await bursts(stage, {
+          name,
+          policy,
+          conversations,
+          messages,
+          midway,
+        });
+        const seconds = ((performance.now() - begun) / 1_000).toFixed(1);
+        const said = `${answered} answered, ${rejected} refused, ${cancelled} cancelled, ${takenOver} taken over`;
+        if (midway !== undefined && takenOver === 0) faults.push("the kill hit no run");
+        report(
+          "R12",
+          faults.length === 0,
+          `${title}, ${conversations} × ${messages} messages, ${seconds} s: ${sent} sent, ${said}; ${faults.length} faults`,
+        );
+        for (const fault of faults.slice(0, 10)) console.log(`      ${fault}`);
+      }
+    };
+    await play("enqueue", "enqueue");
+    await play("reject", "reject");
+    await play("interrupt", "interrupt");
+    await play("enqueue, kill -9 of each orchestrator", "enqueue", kill);
+  } finally {
+    await mesh.stop();
+  }
+} finally {
+  await db.end();
+  await model.close();
+  await redis?.stop();
+  await postgres.stop();
+  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
+  else console.log(`    logs: ${dir}`);
+}

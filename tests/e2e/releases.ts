@@ -1,0 +1,124 @@
+import { create } from "@bufbuild/protobuf";
+import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { createConversation } from "@turnwright/conversation";
+import { loadConfig } from "@turnwright/platform/env";
+import { callerServiceKey, identityKey } from "@turnwright/platform/identity";
+import { createInProcessTransport } from "@turnwright/platform/in-process";
+import { errorInterceptor, validationInterceptor } from "@turnwright/platform/interceptors";
+import { createLogger } from "@turnwright/platform/logger";
+import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
+import { type Mount, mount } from "@turnwright/platform/service";
+import { openServiceDatabase } from "@turnwright/platform/service-database";
+import { createTestDatabase } from "@turnwright/testing/database";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
+import pg from "pg";
+import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
+
+/** One process of the orchestrator, of some release. */
+export interface Release {
+  readonly agent: Client<typeof AgentService>;
+  readonly runs: Client<typeof RunService>;
+  /** Ends it as at SIGTERM with no time left: what it drives is handed over. */
+  stop(): Promise<void>;
+}
+
+/** What orchestrators of several releases share: the record, the executor, a model, each real but for the model. */
+export interface Releases {
+  readonly model: ScriptedModel;
+  readonly effects: EffectCounter;
+  readonly conversations: Client<typeof ConversationService>;
+  /** Starts an orchestrator that drives runs of these versions of the graph. */
+  start(graphVersions: { newest: number; oldest: number }): Promise<Release>;
+  /** A run's row. */
+  row(runId: string): Promise<Record<string, unknown>>;
+  close(): Promise<void>;
+}
+
+const meshSecret = "a-secret-of-several-releases-of-turnwright";
+const user = { userId: "0198a000-0000-7000-8000-000000000001", tokenId: "0198a000-0000-7000-8000-000000000002", role: Role.USER };
+
+/** Starts everything but orchestrators, in this process, on a database of its own. All calls are one user's. */
+export async function startReleases(): Promise<Releases> {
+  const logger = createLogger({ service: "test", level: "silent" });
+  const database = await createTestDatabase({ services: ["conversation", "tool"] });
+  const [model, effects] = [await startScriptedModel(), await startEffectCounter()];
+  const databases = (["conversation", "tool"] as const).map((schema) =>
+    openServiceDatabase({ url: database.url, schema, max: 8, logger }),
+  );
+  const [record, ledger] = databases as [(typeof databases)[0], (typeof databases)[0]];
+  const rows = new pg.Pool({ connectionString: database.url, max: 1 });
+  const conversation = createConversation({
+    config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: 0, WEBHOOK_ALLOWED_HOSTS: [] },
+    database: record,
+    logger,
+  });
+  const environment = { MESH_SECRET: meshSecret, TOOLS_ALLOWED_HOSTS: effects.host, LLM_BASE_URL: model.url };
+  const executor = await createToolExecutor({ config: loadConfig(toolConfig, environment), pool: ledger.pool, logger });
+  const authenticate: Interceptor = (next) => (request) => {
+    request.contextValues.set(identityKey, create(IdentitySchema, user));
+    request.contextValues.set(callerServiceKey, "agent-orchestrator");
+    return next(request);
+  };
+  const auth = [
+    mount(TokenService, {
+      mintInternalToken: () => ({ internalToken: "token", identity: create(IdentitySchema, user) }),
+      listRevocations: () => ({ revocations: [] }),
+    } as never),
+    mount(SpendService, { recordUsage: () => ({}) } as never),
+  ];
+  const transportOf = (mounts: readonly Mount[]) =>
+    createInProcessTransport({ mounts, interceptors: [errorInterceptor(logger), authenticate, validationInterceptor()] });
+  const neighbours = transportOf([...conversation.mounts, ...executor.mounts, ...auth]);
+  const bus = createMemoryBus({ logger });
+  const running = new Set<Release>();
+
+  return {
+    model,
+    effects,
+    conversations: createClient(ConversationService, neighbours),
+    async start(graphVersions) {
+      const service = await createAgentOrchestrator({
+        config: loadConfig(agentConfig, environment),
+        journal: createClient(JournalService, neighbours),
+        conversations: createClient(ConversationService, neighbours),
+        executions: createClient(ExecutionService, neighbours),
+        tokens: createClient(TokenService, neighbours),
+        spend: createClient(SpendService, neighbours),
+        bus,
+        logger,
+        graphVersions,
+      });
+      const transport = transportOf(service.mounts);
+      const release: Release = {
+        agent: createClient(AgentService, transport),
+        runs: createClient(RunService, transport),
+        async stop() {
+          if (running.delete(release)) await service.close();
+        },
+      };
+      running.add(release);
+      return release;
+    },
+    async row(runId) {
+      const { rows: found } = await rows.query("select * from conversation.runs where run_id = $1", [runId]);
+      return found[0];
+    },
+    async close() {
+      for (const release of running) await release.stop();
+      await executor.close();
+      await conversation.close();
+      await Promise.all([...databases.map((one) => one.end()), rows.end(), model.close(), effects.close()]);
+      await database.drop();
+    },
+  };
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "../..");
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+const verbs = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+/** Served by the gateway itself, and about the contract, not in it. */
+const docs = new Set(["GET /swagger/index.html", "GET /openapi.json"]);
+
+/** `GET /v1/runs/{}`: ids by whatever name. */
+function route(verb: string, path: string): string {
+  return `${verb.toUpperCase()} ${path.replaceAll(/\{[^}]*\}/g, "{}")}`;
+}
+
+/** The routes of a table's first two columns, whose parts stand apart by a dot: verbs, then the paths that take each of them. */
+function routesOf(table: string): string[] {
+  return table.split("\n").flatMap((line) => {
+    const [, firstVerbs = "", paths = ""] = line.split("|").map((cell) => cell.trim());
+    if (!verbs.includes(firstVerbs.split(",", 1)[0] ?? "")) return [];
+    return `${firstVerbs} ${paths}`.split(" · ").flatMap((part) => {
+      const taken = verbs.filter((verb) => part.replaceAll(/`[^`]*`/g, "").includes(verb));
+      return [...part.matchAll(/`([^`]+)`/g)].flatMap(([, path = ""]) => taken.map((verb) => route(verb, path)));
+    });
+  });
+}
+
+const [, table = ""] = /\n## API\n([\s\S]*?)\n## /.exec(read("README.md")) ?? [];
+const listed = routesOf(table);
+const contract = JSON.parse(read("packages/contract/openapi.json")) as { paths: Record<string, Record<string, unknown>> };
+const routes = Object.entries(contract.paths).flatMap(([path, operations]) =>
+  Object.keys(operations)
+    .filter((verb) => verbs.includes(verb.toUpperCase()))
+    .map((verb) => route(verb, path)),
+);
+
+describe("the README's table of routes", () => {
+  it("has every route of the contract", () => {
+    expect(routes.length).toBeGreaterThan(40);
+    expect(routes.filter((one) => !listed.includes(one))).toEqual([]);
+  });
+
+  it("has none that is not there, and none twice", () => {
+    expect(listed.filter((one) => !routes.includes(one) && !docs.has(one))).toEqual([]);
+    expect(listed.filter((one, index) => listed.indexOf(one) !== index)).toEqual([]);
+  });
+});
