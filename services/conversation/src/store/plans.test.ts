@@ -4,8 +4,8 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
 import { listStart } from "../cursor.ts";
-import { continueSql } from "./begin-run.ts";
 import { listSql } from "./conversations.ts";
+import { openNextSql } from "./open-next.ts";
 
 let fixture: ConversationFixture;
 let person: Person;
@@ -47,7 +47,7 @@ test("a turn's begin reads by index only, and as much at 20,000 messages as at 2
   const plans = await transaction(fixture.database.pool, async (tx) => {
     // The plan that a prepared statement ends up with, made when the planner has every reason to read whole tables.
     await tx.query("set local plan_cache_mode = force_generic_plan");
-    await tx.query(`prepare begin_run as ${continueSql}`);
+    await tx.query(`prepare begin_run as ${openNextSql}`);
     const explain = async (conversationId: string): Promise<PlanNode> => {
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
