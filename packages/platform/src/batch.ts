@@ -4,6 +4,8 @@ export interface BatchOptions<Item, Result> {
   flush(items: readonly Item[]): Promise<readonly Result[]>;
   /** Batches under way at once; what is added meanwhile leaves together when one is back. Without limit unless given. */
   inFlight?: number;
+  /** Milliseconds after which a batch that is not back no longer counts as under way, so that one that is held up does not hold up all. */
+  patienceMs?: number;
   /** Items of a batch; without limit unless given. */
   maxItems?: number;
   /** The sum of `sizeOf` over the items of a batch; one that is larger travels alone. */
@@ -29,6 +31,8 @@ export class Batch<Item, Result> {
   #isDue = false;
   readonly #busyKeys = new Set<string>();
   readonly #flying = new Set<Promise<void>>();
+  /** Of those, what counts. */
+  #counted = 0;
 
   constructor(options: BatchOptions<Item, Result>) {
     this.#options = options;
@@ -51,20 +55,34 @@ export class Batch<Item, Result> {
 
   #departSoon(): void {
     const { inFlight = Number.POSITIVE_INFINITY } = this.#options;
-    if (this.#isDue || this.#flying.size >= inFlight) return;
+    if (this.#isDue || this.#counted >= inFlight) return;
     this.#isDue = true;
     setImmediate(() => {
       this.#isDue = false;
-      while (this.#flying.size < inFlight) {
+      while (this.#counted < inFlight) {
         const batch = this.#take();
         if (batch.length === 0) return;
-        const flying = this.#fly(batch).finally(() => {
-          this.#flying.delete(flying);
-          if (this.#waiting.length > 0) this.#departSoon();
-        });
-        this.#flying.add(flying);
+        this.#depart(batch);
       }
     });
+  }
+
+  #depart(batch: readonly Waiting<Item, Result>[]): void {
+    const { patienceMs } = this.#options;
+    let counts = true;
+    this.#counted += 1;
+    const discount = () => {
+      if (counts) this.#counted -= 1;
+      counts = false;
+      if (this.#waiting.length > 0) this.#departSoon();
+    };
+    const timer = patienceMs === undefined ? undefined : setTimeout(discount, patienceMs);
+    const flying = this.#fly(batch).finally(() => {
+      clearTimeout(timer);
+      this.#flying.delete(flying);
+      discount();
+    });
+    this.#flying.add(flying);
   }
 
   /** The next batch, out of what waits. */

@@ -5,7 +5,15 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
-import { type GroupLimits, type GroupRow, groupLimits, groupStatement, rowsParameter } from "./group-commit.ts";
+import {
+  createGroupWriter,
+  type GroupItem,
+  type GroupLimits,
+  groupLimits,
+  type RowColumns,
+  rowsSource,
+  rowValues,
+} from "./group-commit.ts";
 import { messageRows, runStatusName, storable, toStorable, toTimestamp } from "./rows.ts";
 
 /** The last part of the statement when a run parks: the calls that wait. Commits without any are spared its cost. */
@@ -16,22 +24,53 @@ const parkedSql = `, parked as (
     as a(n integer, id uuid, call_id text, tool_name text, tool_version text, arguments text)
 )`;
 
+const columns: RowColumns = {
+  run_id: "uuid",
+  user_id: "uuid",
+  epoch: "integer",
+  seq: "integer",
+  status: "text",
+  node: "text",
+  state: "text",
+  prompt_tokens: "integer",
+  completion_tokens: "integer",
+  total_tokens: "integer",
+  cost: "double precision",
+  tool_calls: "integer",
+  error: "text",
+  model: "text",
+  agent: "text",
+  standing: "text",
+  message_count: "integer",
+  messages: "json",
+  event_count: "integer",
+  events: "json",
+  wake_in_ms: "integer",
+  approvals: "json",
+};
+
+/** What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read all that run. */
+const fence =
+  "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)";
+
 /**
- * `held` is the fence: what is not in it is not written. It locks each run, then its conversation, whose new count numbers the messages. One row waits for
- * both; many rows take what they can have without waiting, so that groups can neither lock each other out nor stand still
- * for one of theirs. A conversation has one running run, so no row of it is written twice. Exported for the test of its plan.
+ * What it has of many: the runs and conversations that nobody else holds. It waits for none, so groups cannot lock each other out, nor stand still
+ * for one of theirs. A conversation has one run that is running, so none is there twice.
  */
-export const commitSql = ({ waits, parks }: { waits: boolean; parks: boolean }) => `
-with held as (
+const heldSql = `held as (
   select i.*
-  from json_to_recordset($1::json) as i(run_id uuid, user_id uuid, epoch integer, seq integer, status text, node text, state text,
-      prompt_tokens integer, completion_tokens integer, total_tokens integer, cost double precision, tool_calls integer, error text,
-      model text, agent text, standing text, message_count integer, messages json, event_count integer, events json,
-      wake_in_ms integer, approvals json)
-    join runs r on r.run_id = i.run_id join conversations c on c.id = r.conversation_id
-  where r.user_id = i.user_id and r.epoch = i.epoch and r.status = 'running' and r.seq = coalesce(i.seq, r.seq)
-  for no key update of r, c${waits ? "" : " skip locked"}
-), fenced as (
+  from ${rowsSource(columns, "many")} join runs r on r.run_id = i.run_id join conversations c on c.id = r.conversation_id
+  where ${fence}
+  for no key update of r, c skip locked
+), `;
+
+/**
+ * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that of the conversation, whose new
+ * count numbers the messages. The lists of a row are read on their own and joined to that row, never to a table, so no estimate of their
+ * length can lead to a scan. Exported for the test of its plan.
+ */
+export const commitSql = (rows: "many" | "one", parks: boolean): string => `
+with ${rows === "many" ? heldSql : ""}fenced as (
   update runs r
   set status = i.status, node = i.node, state = coalesce(i.state::json, r.state), seq = r.seq + i.event_count, updated_at = now(),
     prompt_tokens = r.prompt_tokens + i.prompt_tokens, completion_tokens = r.completion_tokens + i.completion_tokens,
@@ -41,8 +80,8 @@ with held as (
     deadline_at = case when i.status = 'running' then r.deadline_at end,
     owner = case when i.status = 'queued' then '' else r.owner end,
     wake_at = case when i.status = 'queued' then now() + i.wake_in_ms * interval '1 millisecond' end
-  from held i
-  where r.run_id = i.run_id
+  from ${rows === "one" ? rowsSource(columns, rows) : "held i"}
+  where r.run_id = i.run_id${rows === "one" ? ` and ${fence}` : ""}
   returning r.conversation_id, r.seq as last_seq, i.*
 ), moved as (
   update conversations c
@@ -76,9 +115,12 @@ select i.run_id, i.conversation_id, i.before, i.last_seq as seq, now() as at,
   ) end as next_run_id
 from moved i`;
 
-const groupCommit = { name: "runs-commit", text: commitSql({ waits: false, parks: false }) };
-const groupParking = { name: "runs-commit-park", text: commitSql({ waits: false, parks: true }) };
-const singleCommit = { name: "run-commit", text: commitSql({ waits: true, parks: true }) };
+const statement = (rows: "many" | "one", parks: boolean) => ({
+  name: `run-commit-${rows}${parks ? "-park" : ""}`,
+  text: commitSql(rows, parks),
+});
+const groupStatements = { plain: statement("many", false), parking: statement("many", true) };
+const singleStatements = { plain: statement("one", false), parking: statement("one", true) };
 
 interface CommittedRow {
   readonly run_id: string;
@@ -91,7 +133,7 @@ interface CommittedRow {
 }
 
 /** A commit's row, and whether it has calls that wait. */
-interface CommitRow extends GroupRow {
+interface CommitItem extends GroupItem {
   readonly parks: boolean;
 }
 
@@ -113,15 +155,17 @@ export type CommitRun = (userId: string, request: CommitRunRequest) => Promise<C
  * the run has another epoch or is not running, NOT_FOUND when the user has no such run.
  */
 export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits): CommitRun {
-  const together = groupStatement<CommittedRow, CommitRow>(
+  const write = createGroupWriter<CommitItem, CommittedRow | undefined>(
     pool,
-    (rows) => (rows.some(({ parks }) => parks) ? groupParking : groupCommit),
+    {
+      together: (items) => (items.some(({ parks }) => parks) ? groupStatements.parking : groupStatements.plain),
+      alone: (item) => commitAlone(pool, item),
+    },
     limits,
   );
   return async (userId, request) => {
     const stored = request.messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
-    const row = rowOf(userId, request, stored);
-    const committed = (await together(row)) ?? (await commitAlone(pool, row));
+    const committed = await write(itemOf(userId, request, stored));
     if (committed === undefined) return await repeated(pool, userId, request, stored);
     const { conversation_id: conversationId, before, at } = committed;
     return {
@@ -132,18 +176,19 @@ export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits
   };
 }
 
-async function commitAlone(pool: pg.Pool, row: GroupRow): Promise<CommittedRow | undefined> {
-  const { rows } = await pool.query<CommittedRow>({ ...singleCommit, values: [rowsParameter([row])] }).catch(rethrow);
+async function commitAlone(pool: pg.Pool, { row, parks }: CommitItem): Promise<CommittedRow | undefined> {
+  const query = { ...(parks ? singleStatements.parking : singleStatements.plain), values: rowValues(columns, row) };
+  const { rows } = await pool.query<CommittedRow>(query).catch(rethrow);
   return rows[0];
 }
 
-function rowOf(userId: string, request: CommitRunRequest, stored: readonly Message[]): CommitRow {
+function itemOf(userId: string, request: CommitRunRequest, stored: readonly Message[]): CommitItem {
   const { events, approvals, usage } = request;
   const runId = request.runId.toLowerCase();
   const promptTokens = usage?.promptTokens ?? 0;
   const completionTokens = usage?.completionTokens ?? 0;
   const parks = request.status === RunStatus.WAITING;
-  const json = JSON.stringify({
+  const row = {
     run_id: runId,
     user_id: userId,
     epoch: request.epoch,
@@ -167,8 +212,9 @@ function rowOf(userId: string, request: CommitRunRequest, stored: readonly Messa
     events: eventRows(events),
     wake_in_ms: request.wakeInMs,
     approvals: approvalRows(approvals),
-  });
-  return { runId, json, keys: [], parks };
+  };
+  const texts = [request.state, ...stored.map(({ content }) => content), ...events.map(({ payload }) => payload)];
+  return { runId, row, size: texts.reduce((size, text) => size + text.length, 0), keys: [], parks };
 }
 
 function numbered(

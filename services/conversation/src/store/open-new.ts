@@ -1,15 +1,23 @@
 import type pg from "pg";
-import { type GroupLimits, groupStatement, rowsParameter } from "./group-commit.ts";
-import { type FullOpening, isNew, type OpenedRow, openingColumns, openingRow, unlessTaken } from "./opening.ts";
+import { createGroupWriter, type GroupLimits, rowsSource, rowValues } from "./group-commit.ts";
+import {
+  type FullOpening,
+  isNew,
+  type OpenedRow,
+  type OpeningItem,
+  openingColumns,
+  openingItem,
+  unlessTaken,
+} from "./opening.ts";
 import { conversationColumns } from "./rows.ts";
 
 /**
  * Takes no lock that others wait for but those of unique indexes and of the users' totals: the runs in the order of their keys, then the totals in the
  * order of their users, as every statement here has its totals last. Exported for the test of its plan.
  */
-export const openNewSql = `
+export const openNewSql = (rows: "many" | "one"): string => `
 with item as materialized (
-  select i.* from json_to_recordset($1::json) as i(${openingColumns}) where ${isNew}
+  select i.* from ${rowsSource(openingColumns, rows)}${rows === "many" ? ` where ${isNew}` : ""}
 ), opened as (
   insert into conversations (id, user_id, title, agent_type, message_count, active_run_id)
   select conversation_id, user_id, title, agent_type, 1, run_id from item
@@ -36,17 +44,22 @@ select o.active_run_id as run_id, row_to_json(o) as conversation, null as live, 
   now() as at
 from opened o`;
 
+const groupStatement = { name: "runs-begin-new", text: openNewSql("many") };
+const singleStatement = { name: "run-begin-new", text: openNewSql("one") };
+
 /** Opens turns in new conversations, together with others; undefined: the run or its key is there already. */
 export function createOpenNew(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
-  const together = groupStatement<Omit<OpenedRow, "queued"> & { run_id: string }>(
+  const write = createGroupWriter<OpeningItem, Omit<OpenedRow, "queued"> | undefined>(
     pool,
-    () => ({ name: "runs-begin-new", text: openNewSql }),
+    {
+      together: () => groupStatement,
+      alone: async ({ row }) =>
+        (await unlessTaken(pool.query<OpenedRow>({ ...singleStatement, values: rowValues(openingColumns, row) })))?.rows[0],
+    },
     limits,
   );
   return async (opening) => {
-    const row = openingRow(opening);
-    const alone = () => pool.query<OpenedRow>({ name: "runs-begin-new", text: openNewSql, values: [rowsParameter([row])] });
-    const opened = (await together(row)) ?? (await unlessTaken(alone()))?.rows[0];
+    const opened = await write(openingItem(opening));
     return opened === undefined ? undefined : { ...opened, queued: opening.request.background };
   };
 }

@@ -1,6 +1,14 @@
 import type pg from "pg";
-import { type GroupLimits, groupStatement } from "./group-commit.ts";
-import { type FullOpening, isNew, type OpenedRow, openingColumns, openingRow, unlessTaken } from "./opening.ts";
+import { createGroupWriter, type GroupLimits, rowsSource } from "./group-commit.ts";
+import {
+  type FullOpening,
+  isNew,
+  type OpenedRow,
+  type OpeningItem,
+  openingColumns,
+  openingItem,
+  unlessTaken,
+} from "./opening.ts";
 import { conversationColumns, messageColumns } from "./rows.ts";
 
 /**
@@ -78,8 +86,8 @@ export const openFreeSql = `
 with free as (
   select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.owner, i.graph_version, i.deadline_seconds, i.context_limit,
     i.state, i.idempotency_key, i.request_hash
-  from json_to_recordset($1::json) as i(${openingColumns}) join conversations c on c.id = i.conversation_id
-  where c.user_id = i.user_id and c.deleted_at is null and c.active_run_id is null
+  from ${rowsSource(openingColumns, "many")} join conversations c on c.id = i.conversation_id
+  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
     and not exists (select from runs q where q.conversation_id = i.conversation_id and q.status = 'queued')
     and ${isNew}
   for no key update of c skip locked
@@ -111,18 +119,18 @@ select o.run_id, (select row_to_json(c) from (select ${conversationColumns}) c) 
   ) as messages
 from opened o`;
 
+const groupStatement = { name: "runs-begin", text: openFreeSql };
+
 /** Opens turns in conversations, together with others where they are free; undefined: the run or its key is there already. */
 export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
-  const together = groupStatement<OpenedRow & { run_id: string }>(
+  const alone = (opening: FullOpening) => unlessTaken(openNext(pool, opening));
+  const write = createGroupWriter<OpeningItem, OpenedRow | undefined>(
     pool,
-    () => ({ name: "runs-begin", text: openFreeSql }),
+    { together: () => groupStatement, alone: ({ opening }) => alone(opening) },
     limits,
   );
-  return async (opening) => {
-    // What is queued in any case has nothing to find free.
-    const opened = opening.request.background ? undefined : await together(openingRow(opening));
-    return opened ?? (await unlessTaken(openNext(pool, opening)));
-  };
+  // What is queued in any case does not look for a conversation that is free.
+  return (opening) => (opening.request.background ? alone(opening) : write(openingItem(opening)));
 }
 
 async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow> {

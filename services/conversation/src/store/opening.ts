@@ -1,7 +1,7 @@
 import type { BeginRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
 import { isUniqueViolation } from "@turnwright/platform/postgres";
 import { titleOf } from "../title.ts";
-import type { GroupRow } from "./group-commit.ts";
+import type { GroupItem, RowColumns } from "./group-commit.ts";
 import { type ConversationRow, type MessageRow, storable } from "./rows.ts";
 
 /** A turn to open, and who opens it. */
@@ -39,10 +39,25 @@ export interface OpenedRow {
   readonly at: Date;
 }
 
-/** `json_to_recordset`'s columns of `openingRow`. */
-export const openingColumns = `conversation_id uuid, user_id uuid, title text, agent_type text, message_id uuid, message text, run_id uuid,
-  token_id uuid, owner text, graph_version integer, deadline_seconds integer, context_limit integer, state text, background boolean,
-  idempotency_key text, request_hash text`;
+/** The columns of an opening's row. */
+export const openingColumns: RowColumns = {
+  conversation_id: "uuid",
+  user_id: "uuid",
+  title: "text",
+  agent_type: "text",
+  message_id: "uuid",
+  message: "text",
+  run_id: "uuid",
+  token_id: "uuid",
+  owner: "text",
+  graph_version: "integer",
+  deadline_seconds: "integer",
+  context_limit: "integer",
+  state: "text",
+  background: "boolean",
+  idempotency_key: "text",
+  request_hash: "text",
+};
 
 /**
  * Whether a row `i` of these columns has no run yet. To meet one at the unique indexes would end the statement, and with it the other rows
@@ -51,12 +66,17 @@ export const openingColumns = `conversation_id uuid, user_id uuid, title text, a
 export const isNew = `not exists (select from runs r where r.run_id = i.run_id)
     and not exists (select from runs r where r.user_id = i.user_id and r.idempotency_key = i.idempotency_key)`;
 
-/** An opening as a row of a statement that takes many. */
-export function openingRow(opening: FullOpening): GroupRow {
+/** An opening that may share its commit. */
+export interface OpeningItem extends GroupItem {
+  readonly opening: FullOpening;
+}
+
+/** An opening as a row. */
+export function openingItem(opening: FullOpening): OpeningItem {
   const { request, userId, tokenId, owner, conversationId, messageId, deadlineSeconds, contextLimit } = opening;
   const runId = request.runId.toLowerCase();
   const key = request.idempotencyKey;
-  const json = JSON.stringify({
+  const row = {
     conversation_id: conversationId,
     user_id: userId,
     title: storable(titleOf(request.message)),
@@ -73,8 +93,14 @@ export function openingRow(opening: FullOpening): GroupRow {
     background: request.background,
     idempotency_key: key || null,
     request_hash: key === "" ? null : Buffer.from(request.requestHash).toString("hex"),
-  });
-  return { runId, json, keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [`${userId} ${key}`])] };
+  };
+  return {
+    opening,
+    runId,
+    row,
+    size: request.message.length + request.state.length,
+    keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [`${userId} ${key}`])],
+  };
 }
 
 /** Undefined when the run or its key turns out to be there already. */
