@@ -59,7 +59,8 @@ const fence =
  */
 const heldSql = `held as (
   select i.*
-  from ${rowsSource(columns, "many")} join runs r on r.run_id = i.run_id join conversations c on c.id = r.conversation_id
+  from ${rowsSource(columns, "many")} join runs r on r.run_id = any (array[i.run_id])
+    join conversations c on c.id = any (array[r.conversation_id])
   where ${fence}
   for no key update of r, c skip locked
 ), `;
@@ -67,7 +68,7 @@ const heldSql = `held as (
 /**
  * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that of the conversation, whose new
  * count numbers the messages. The lists of a row are read on their own and joined to that row, never to a table, so no estimate of their
- * length can lead to a scan. Exported for the test of its plan.
+ * length can lead to a scan; see `rowsSource` for how tables are joined. Exported for the test of its plan.
  */
 export const commitSql = (rows: "many" | "one", parks: boolean): string => `
 with ${rows === "many" ? heldSql : ""}fenced as (
@@ -81,7 +82,7 @@ with ${rows === "many" ? heldSql : ""}fenced as (
     owner = case when i.status = 'queued' then '' else r.owner end,
     wake_at = case when i.status = 'queued' then now() + i.wake_in_ms * interval '1 millisecond' end
   from ${rows === "one" ? rowsSource(columns, rows) : "held i"}
-  where r.run_id = i.run_id${rows === "one" ? ` and ${fence}` : ""}
+  where r.run_id = any (array[i.run_id])${rows === "one" ? ` and ${fence}` : ""}
   returning r.conversation_id, r.seq as last_seq, i.*
 ), moved as (
   update conversations c
@@ -91,7 +92,7 @@ with ${rows === "many" ? heldSql : ""}fenced as (
     model = case when i.model = '' then c.model else i.model end, updated_at = now(),
     last_message_at = case when i.message_count > 0 then now() else c.last_message_at end
   from fenced i
-  where c.id = i.conversation_id
+  where c.id = any (array[i.conversation_id])
   returning c.message_count - i.message_count as before, i.*
 ), stored as (
   insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,

@@ -23,7 +23,11 @@ export type Row = Readonly<Record<string, unknown>>;
 /** Columns of a statement's rows and their types; the order is that of the parameters of a single row. */
 export type RowColumns = Readonly<Record<string, string>>;
 
-/** What a statement reads its rows from: many in one parameter, or one in a parameter for each column, which costs the least. */
+/**
+ * What a statement reads its rows from: many in one parameter, or one in a parameter for each column, which costs the least. Tables are joined to it
+ * by `key = any (array[i.key])`: to a plain equality the planner may answer with a read of the whole index, which is cheap while the table is
+ * small, and goes on with that plan.
+ */
 export function rowsSource(columns: RowColumns, rows: "many" | "one"): string {
   const list = Object.entries(columns);
   if (rows === "many") return `json_to_recordset($1::json) as i(${list.map(([name, type]) => `${name} ${type}`).join(", ")})`;

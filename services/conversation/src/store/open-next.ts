@@ -86,16 +86,16 @@ export const openFreeSql = `
 with free as (
   select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.owner, i.graph_version, i.deadline_seconds, i.context_limit,
     i.state, i.idempotency_key, i.request_hash
-  from ${rowsSource(openingColumns, "many")} join conversations c on c.id = i.conversation_id
+  from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
   where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
-    and not exists (select from runs q where q.conversation_id = i.conversation_id and q.status = 'queued')
+    and not exists (select from runs q where q.conversation_id = any (array[i.conversation_id]) and q.status = 'queued')
     and ${isNew}
   for no key update of c skip locked
 ), opened as (
   update conversations c
   set message_count = c.message_count + 1, active_run_id = i.run_id, updated_at = now(), last_message_at = now()
   from free i
-  where c.id = i.conversation_id
+  where c.id = any (array[i.conversation_id])
   returning ${conversationColumns}, i.*
 ), said as (
   insert into messages (conversation_id, id, sequence_number, role, content)
