@@ -1,5 +1,6 @@
 /**
- * Prints rows P1, P2, P3 and P6 of the performance goals, and the hop costs of the planes, in one interleaved run.
+ * Prints rows P1, P2, P3 and P6 of the performance goals, and the hop costs of the planes, in one interleaved run; `journal` prints
+ * how many stored turns the journal takes.
  *
  *   npm run bench                      all rows
  *   npm run bench -- --rounds 7 --seconds 4 p1 p2
@@ -30,6 +31,15 @@ const { values, positionals } = parseArgs({
 const rounds = Number(values.rounds);
 const milliseconds = Number(values.seconds) * 1000;
 const rows = new Set(positionals.length > 0 ? positionals : ["p1", "p2", "p3", "p6", "hops"]);
+
+if (rows.delete("journal")) {
+  const script = join(import.meta.dirname, "../services/conversation/bench/journal.ts");
+  const [code] = await once(
+    spawn(process.execPath, [script, values.rounds], { stdio: ["ignore", "inherit", "inherit"] }),
+    "exit",
+  );
+  if (rows.size === 0) process.exit(code ?? 1);
+}
 
 const plainBody = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Say hello to the benchmark." }] });
 const streamBody = JSON.stringify({ ...JSON.parse(plainBody), stream: true });

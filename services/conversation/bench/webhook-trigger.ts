@@ -17,7 +17,7 @@ import { migrate } from "@turnwright/platform/migrations";
 import { openServiceDatabase } from "@turnwright/platform/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
-import { commitRun } from "../src/store/commit-run.ts";
+import { createCommitRun } from "../src/store/commit-run.ts";
 import { pinIndexPlans } from "../src/store/plans.ts";
 
 const rounds = Number(process.argv[2] ?? 31);
@@ -34,6 +34,7 @@ const owner = new pg.Client({ connectionString: postgres.url });
 await owner.connect();
 const database = openServiceDatabase({ url: postgres.url, schema: "conversation", max: 2, logger });
 pinIndexPlans(database);
+const commitRun = createCommitRun(database.pool);
 
 const [plain, subscribed] = [randomUUID(), randomUUID()];
 // Others have webhooks too.
@@ -69,7 +70,7 @@ async function measure(userId: string): Promise<number> {
   const times: number[] = [];
   for (const request of requests) {
     const start = process.hrtime.bigint();
-    await commitRun(database.pool, userId, request);
+    await commitRun(userId, request);
     times.push(Number(process.hrtime.bigint() - start) / 1_000);
   }
   const counted = times.slice(warmUp).sort((a, b) => a - b);

@@ -9,6 +9,8 @@ import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { ConversationConfig } from "./config.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers, journalHandlers } from "./service.ts";
+import { createBeginRun } from "./store/begin-run.ts";
+import { createCommitRun } from "./store/commit-run.ts";
 import { setApprovalExpiry } from "./store/expired-approvals.ts";
 import { pinIndexPlans } from "./store/plans.ts";
 import { webhookHandlers } from "./webhooks/handlers.ts";
@@ -36,10 +38,11 @@ export function createConversation(deps: {
     reasons: { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE },
   });
   const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
+  const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool) };
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
-      mount(JournalService, journalHandlers({ pool, users, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
+      mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker })),
     ],
     async ready() {

@@ -15,10 +15,10 @@ import { checkCommit } from "./commit-rules.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { withGrants } from "./grants.ts";
 import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
-import { beginRun } from "./store/begin-run.ts";
+import type { BeginRun } from "./store/begin-run.ts";
 import { cancelRun, recordReceipts, resumeRun } from "./store/cancel-run.ts";
 import { claimRun } from "./store/claim-run.ts";
-import { commitRun } from "./store/commit-run.ts";
+import type { CommitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
 import { versionsOf } from "./store/graph-versions.ts";
 import type { ReadContext } from "./store/run-context.ts";
@@ -75,12 +75,16 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
 export function journalHandlers({
   pool,
   users,
+  beginRun,
+  commitRun,
   logger,
   meshSecret,
   webhooks,
 }: {
   pool: pg.Pool;
   users: UserPool;
+  beginRun: BeginRun;
+  commitRun: CommitRun;
   logger: Logger;
   /** Signs the grants of approved calls. */
   meshSecret: string;
@@ -98,14 +102,14 @@ export function journalHandlers({
         throw fail(ErrorReason.INVALID_REQUEST, "message: must not have NUL characters", { param: "message" });
       }
       const owner = request.workerId || callerOf(ctx);
-      const { superseded, ...opened } = await beginRun(pool, { request, userId, tokenId, owner });
+      const { superseded, ...opened } = await beginRun({ request, userId, tokenId, owner });
       if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
       return opened;
     },
     async commitRun(request, ctx) {
       const { userId } = requireIdentity(ctx);
       checkCommit(request);
-      const committed = await commitRun(pool, userId, request);
+      const committed = await commitRun(userId, request);
       if (request.status !== RunStatus.RUNNING) webhooks.wake();
       return committed;
     },

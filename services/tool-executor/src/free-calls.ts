@@ -1,18 +1,20 @@
+import { Batch } from "@turnwright/platform/batch";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { type FreeCall, insertFreeCalls } from "./store/calls.ts";
-import { TickBatch } from "./tick-batch.ts";
 
 /** Writes down calls without a run behind their callers' backs: it is a record, not a promise, so a failure is only logged. */
 export class FreeCallLog {
   readonly #logger: Logger;
-  readonly #entries: TickBatch<FreeCall, true>;
+  readonly #entries: Batch<FreeCall, true>;
 
   constructor(deps: { pool: pg.Pool; logger: Logger }) {
     this.#logger = deps.logger;
-    this.#entries = new TickBatch(async (calls) => {
-      await insertFreeCalls(deps.pool, calls);
-      return calls.map(() => true as const);
+    this.#entries = new Batch({
+      flush: async (calls) => {
+        await insertFreeCalls(deps.pool, calls);
+        return calls.map(() => true as const);
+      },
     });
   }
 

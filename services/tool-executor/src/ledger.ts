@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { Batch } from "@turnwright/platform/batch";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
@@ -9,7 +10,6 @@ import { probeTool, runTool, type ToolRun } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
 import { type CallEnd, type Claim, claimCalls, finishCalls, type KnownCall, type RunScope, revisitCalls } from "./store/calls.ts";
 import { completeProbed, restartProbed } from "./store/probes.ts";
-import { TickBatch } from "./tick-batch.ts";
 
 const firstBackoffMs = 25;
 const longestBackoffMs = 400;
@@ -28,7 +28,7 @@ export class Ledger {
   readonly #slots: Slots;
   readonly #logger: Logger;
   readonly #leases: Leases;
-  readonly #ends: TickBatch<Claim & CallEnd, boolean>;
+  readonly #ends: Batch<Claim & CallEnd, boolean>;
   readonly #flights = new Map<string, Flight>();
 
   constructor(deps: { pool: pg.Pool; slots: Slots; logger: Logger; leaseMs: number }) {
@@ -36,7 +36,7 @@ export class Ledger {
     this.#slots = deps.slots;
     this.#logger = deps.logger;
     this.#leases = new Leases(deps);
-    this.#ends = new TickBatch((ends) => finishCalls(deps.pool, ends));
+    this.#ends = new Batch({ flush: (ends) => finishCalls(deps.pool, ends) });
   }
 
   /** The results of one round, in its order. Rejects only when the database does not answer. */

@@ -5,78 +5,139 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
-import { messagesParameter, runStatusName, storable, toStorable, toTimestamp } from "./rows.ts";
+import {
+  createGroupWriter,
+  type GroupItem,
+  type GroupLimits,
+  groupLimits,
+  type RowColumns,
+  rowsSource,
+  rowValues,
+} from "./group-commit.ts";
+import { messageRows, runStatusName, storable, toStorable, toTimestamp } from "./rows.ts";
 
-/** The last part of the statement when the run parks: the calls that wait. A commit without any is spared its cost. */
+/** The last part of the statement when a run parks: the calls that wait. Commits without any are spared its cost. */
 const parkedSql = `, parked as (
   insert into approvals (id, conversation_id, run_id, user_id, epoch, position, call_id, tool_name, tool_version, arguments)
-  select a.id, fenced.conversation_id, fenced.run_id, $2, $3, a.n, a.call_id, a.tool_name, a.tool_version, a.arguments
-  from fenced, json_to_recordset($23::json)
+  select a.id, i.conversation_id, i.run_id, i.user_id, i.epoch, a.n, a.call_id, a.tool_name, a.tool_version, a.arguments
+  from moved i, json_to_recordset(i.approvals)
     as a(n integer, id uuid, call_id text, tool_name text, tool_version text, arguments text)
 )`;
 
+const columns: RowColumns = {
+  run_id: "uuid",
+  user_id: "uuid",
+  epoch: "integer",
+  seq: "integer",
+  status: "text",
+  node: "text",
+  state: "text",
+  prompt_tokens: "integer",
+  completion_tokens: "integer",
+  total_tokens: "integer",
+  cost: "double precision",
+  tool_calls: "integer",
+  error: "text",
+  model: "text",
+  agent: "text",
+  standing: "text",
+  message_count: "integer",
+  messages: "json",
+  event_count: "integer",
+  events: "json",
+  wake_in_ms: "integer",
+  graph_version: "integer",
+  approvals: "json",
+};
+
+/** What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read all that run. */
+const fence =
+  "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)";
+
 /**
- * `fenced` is the fence: without a row from it nothing else has anything to write. It locks the run, then `moved` locks the
- * conversation, whose new count numbers the messages. The JSON lists are read on their own and joined to one row, never to a table, so
- * no estimate of their length can lead to a scan.
+ * What it has of many: the runs and conversations that nobody else holds. It waits for none, so groups cannot lock each other out, nor stand still
+ * for one of theirs. A conversation has one run that is running, so none is there twice.
  */
-const commitSql = (parked: string) => `
-with fenced as (
-  update runs
-  set status = $4, node = $5, state = coalesce($6::json, state), seq = seq + $18::integer, updated_at = now(),
-    graph_version = coalesce(nullif($22::integer, 0), graph_version),
-    prompt_tokens = prompt_tokens + $7, completion_tokens = completion_tokens + $8, total_tokens = total_tokens + $9,
-    cost = cost + $10, tool_call_count = tool_call_count + $11, error = $12,
-    model = case when $13 = '' then model else $13 end, agent = case when $14 = '' then agent else $14 end,
-    deadline_at = case when $4 = 'running' then deadline_at end, owner = case when $4 = 'queued' then '' else owner end,
-    wake_at = case when $4 = 'queued' then now() + $20::integer * interval '1 millisecond' end
-  where run_id = $1 and user_id = $2 and epoch = $3 and status = 'running' and seq = coalesce($21::integer, seq)
-  returning run_id, conversation_id, seq
+const heldSql = `held as (
+  select i.*
+  from ${rowsSource(columns, "many")} join runs r on r.run_id = any (array[i.run_id])
+    join conversations c on c.id = any (array[r.conversation_id])
+  where ${fence}
+  for no key update of r, c skip locked
+), `;
+
+/**
+ * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that of the conversation, whose new
+ * count numbers the messages. The lists of a row are read on their own and joined to that row, never to a table, so no estimate of their
+ * length can lead to a scan; see `rowsSource` for how tables are joined. Exported for the test of its plan.
+ */
+export const commitSql = (rows: "many" | "one", parks: boolean): string => `
+with ${rows === "many" ? heldSql : ""}fenced as (
+  update runs r
+  set status = i.status, node = i.node, state = coalesce(i.state::json, r.state), seq = r.seq + i.event_count, updated_at = now(),
+    prompt_tokens = r.prompt_tokens + i.prompt_tokens, completion_tokens = r.completion_tokens + i.completion_tokens,
+    total_tokens = r.total_tokens + i.total_tokens, cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
+    error = i.error, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),
+    model = case when i.model = '' then r.model else i.model end,
+    agent = case when i.agent = '' then r.agent else i.agent end,
+    deadline_at = case when i.status = 'running' then r.deadline_at end,
+    owner = case when i.status = 'queued' then '' else r.owner end,
+    wake_at = case when i.status = 'queued' then now() + i.wake_in_ms * interval '1 millisecond' end
+  from ${rows === "one" ? rowsSource(columns, rows) : "held i"}
+  where r.run_id = any (array[i.run_id])${rows === "one" ? ` and ${fence}` : ""}
+  returning r.conversation_id, r.seq as last_seq, i.*
 ), moved as (
   update conversations c
-  set message_count = c.message_count + $16::integer, tool_call_count = c.tool_call_count + $11,
-    total_tokens = c.total_tokens + $9, total_cost = c.total_cost + $10, status = $15, current_node = $5,
-    active_run_id = case when $4 in ('queued', 'running', 'waiting', 'needs_review') then c.active_run_id end,
-    model = case when $13 = '' then c.model else $13 end, updated_at = now(),
-    last_message_at = case when $16::integer > 0 then now() else c.last_message_at end
-  from fenced
-  where c.id = fenced.conversation_id
-  returning c.id, c.message_count - $16::integer as before, fenced.seq
+  set message_count = c.message_count + i.message_count, tool_call_count = c.tool_call_count + i.tool_calls,
+    total_tokens = c.total_tokens + i.total_tokens, total_cost = c.total_cost + i.cost, status = i.standing, current_node = i.node,
+    active_run_id = case when i.status in ('queued', 'running', 'waiting', 'needs_review') then c.active_run_id end,
+    model = case when i.model = '' then c.model else i.model end, updated_at = now(),
+    last_message_at = case when i.message_count > 0 then now() else c.last_message_at end
+  from fenced i
+  where c.id = any (array[i.conversation_id])
+  returning c.message_count - i.message_count as before, i.*
 ), stored as (
   insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
     prompt_tokens, completion_tokens, latency_ms)
-  select moved.id, m.id, moved.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
+  select i.conversation_id, m.id, i.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
     m.prompt_tokens, m.completion_tokens, m.latency_ms
-  from moved, json_to_recordset($17::json)
+  from moved i, json_to_recordset(i.messages)
     as m(n integer, id uuid, role text, content text, name text, tool_calls json, tool_call_id text, model text,
       prompt_tokens integer, completion_tokens integer, latency_ms integer)
 ), logged as (
   insert into run_events (run_id, seq, type, payload, first_message, messages)
-  select fenced.run_id, fenced.seq - $18::integer + e.n, e.type, e.payload::json,
-    case when e.messages > 0 then moved.before + e.first end, e.messages
-  from fenced, moved, json_to_recordset($19::json) as e(n integer, type text, payload text, first integer, messages integer)
-)${parked}
-select moved.id as conversation_id, moved.before, moved.seq, now() as at,
-  case when $4 in ('completed', 'failed', 'cancelled') then (
+  select i.run_id, i.last_seq - i.event_count + e.n, e.type, e.payload::json,
+    case when e.messages > 0 then i.before + e.first end, e.messages
+  from moved i, json_to_recordset(i.events) as e(n integer, type text, payload text, first integer, messages integer)
+)${parks ? parkedSql : ""}
+select i.run_id, i.conversation_id, i.before, i.last_seq as seq, now() as at,
+  case when i.status in ('completed', 'failed', 'cancelled') then (
     select q.run_id from runs q
-    where q.conversation_id = moved.id and q.status = 'queued'
+    where q.conversation_id = i.conversation_id and q.status = 'queued'
     order by q.priority desc, q.created_at, q.run_id limit 1
-  ) end as next_run_id,
-  case when moved.id is null then exists (select from runs where run_id = $1 and user_id = $2) else true end as known
-from (select) as always left join moved on true`;
+  ) end as next_run_id
+from moved i`;
 
-const plainCommit = { name: "run-commit", text: commitSql("") };
-const parkingCommit = { name: "run-commit-park", text: commitSql(parkedSql) };
+const statement = (rows: "many" | "one", parks: boolean) => ({
+  name: `run-commit-${rows}${parks ? "-park" : ""}`,
+  text: commitSql(rows, parks),
+});
+const groupStatements = { plain: statement("many", false), parking: statement("many", true) };
+const singleStatements = { plain: statement("one", false), parking: statement("one", true) };
 
 interface CommittedRow {
-  readonly conversation_id: string | null;
+  readonly run_id: string;
+  readonly conversation_id: string;
   /** Messages in the conversation before this step. */
   readonly before: number;
   readonly seq: number;
   readonly next_run_id: string | null;
   readonly at: Date;
-  /** The caller has such a run. */
-  readonly known: boolean;
+}
+
+/** A commit's row, and whether it has calls that wait. */
+interface CommitItem extends GroupItem {
+  readonly parks: boolean;
 }
 
 /** A committed step. */
@@ -89,55 +150,75 @@ export interface Committed {
   readonly nextRunId: string;
 }
 
+/** Commits a step of one of the user's runs. */
+export type CommitRun = (userId: string, request: CommitRunRequest) => Promise<Committed>;
+
 /**
- * Commits a step of a run in one statement, all or nothing. Throws STALE_EPOCH when
+ * Commits steps of runs, each all or nothing, together with others that come at the same time. Throws STALE_EPOCH when
  * the run has another epoch or is not running, NOT_FOUND when the user has no such run.
  */
-export async function commitRun(pool: pg.Pool, userId: string, request: CommitRunRequest): Promise<Committed> {
-  const { messages, events, approvals, usage } = request;
+export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits): CommitRun {
+  const write = createGroupWriter<CommitItem, CommittedRow | undefined>(
+    pool,
+    {
+      together: (items) => (items.some(({ parks }) => parks) ? groupStatements.parking : groupStatements.plain),
+      alone: (item) => commitAlone(pool, item),
+    },
+    limits,
+  );
+  return async (userId, request) => {
+    const stored = request.messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
+    const committed = await write(itemOf(userId, request, stored));
+    if (committed === undefined) return await repeated(pool, userId, request, stored);
+    const { conversation_id: conversationId, before, at } = committed;
+    return {
+      messages: numbered(stored, { conversationId, before, createdAt: toTimestamp(at) }),
+      seq: committed.seq,
+      nextRunId: committed.next_run_id ?? "",
+    };
+  };
+}
+
+async function commitAlone(pool: pg.Pool, { row, parks }: CommitItem): Promise<CommittedRow | undefined> {
+  const query = { ...(parks ? singleStatements.parking : singleStatements.plain), values: rowValues(columns, row) };
+  const { rows } = await pool.query<CommittedRow>(query).catch(rethrow);
+  return rows[0];
+}
+
+function itemOf(userId: string, request: CommitRunRequest, stored: readonly Message[]): CommitItem {
+  const { events, approvals, usage } = request;
+  const runId = request.runId.toLowerCase();
   const promptTokens = usage?.promptTokens ?? 0;
   const completionTokens = usage?.completionTokens ?? 0;
   const parks = request.status === RunStatus.WAITING;
-  const stored = messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
-  const values = [
-    request.runId,
-    userId,
-    request.epoch,
-    runStatusName(request.status),
-    storable(request.node),
-    request.state || null,
-    promptTokens,
-    completionTokens,
-    usage?.totalTokens || promptTokens + completionTokens,
-    request.cost,
-    request.toolCalls,
-    storable(request.error),
-    storable(request.model),
-    storable(request.agent),
-    parks ? "pending_approval" : "active",
-    messages.length,
-    messagesParameter(stored),
-    events.length,
-    eventsParameter(events),
-    request.wakeInMs,
-    request.seq ?? null,
-    request.graphVersion,
-  ];
-  if (parks) values.push(approvalsParameter(approvals));
-  const { rows } = await pool.query<CommittedRow>({ ...(parks ? parkingCommit : plainCommit), values }).catch(rethrow);
-  const row = rows[0];
-  if (row === undefined || !row.known) throw fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
-  const conversationId = row.conversation_id;
-  if (conversationId === null) {
-    const committed = await repeated(pool, userId, request, stored);
-    if (committed !== undefined) return committed;
-    throw fail(ErrorReason.STALE_EPOCH, "This run has ended, is parked, or belongs to a newer owner.", { param: "epoch" });
-  }
-  return {
-    messages: numbered(stored, { conversationId, before: row.before, createdAt: toTimestamp(row.at) }),
-    seq: row.seq,
-    nextRunId: row.next_run_id ?? "",
+  const row = {
+    run_id: runId,
+    user_id: userId,
+    epoch: request.epoch,
+    seq: request.seq,
+    status: runStatusName(request.status),
+    node: storable(request.node),
+    state: request.state.toWellFormed() || null,
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: usage?.totalTokens || promptTokens + completionTokens,
+    // JSON has no word for NaN.
+    cost: String(request.cost),
+    tool_calls: request.toolCalls,
+    error: storable(request.error),
+    model: storable(request.model),
+    agent: storable(request.agent),
+    standing: parks ? "pending_approval" : "active",
+    message_count: stored.length,
+    messages: messageRows(stored),
+    event_count: events.length,
+    events: eventRows(events),
+    wake_in_ms: request.wakeInMs,
+    graph_version: request.graphVersion,
+    approvals: approvalRows(approvals),
   };
+  const texts = [request.state, ...stored.map(({ content }) => content), ...events.map(({ payload }) => payload)];
+  return { runId, row, size: texts.reduce((size, text) => size + text.length, 0), keys: [], parks };
 }
 
 function numbered(
@@ -147,6 +228,8 @@ function numbered(
   return messages.map((message, index) => ({ ...message, conversationId, sequenceNumber: before + index + 1, createdAt }));
 }
 
+const knownSql = "select from runs where run_id = $1 and user_id = $2";
+
 const repeatedSql = `
 select r.conversation_id, coalesce(min(e.first_message) - 1, 0) as before, min(e.created_at) as at
 from runs r join run_events e on e.run_id = r.run_id
@@ -154,8 +237,21 @@ where r.run_id = $1 and r.user_id = $2 and r.epoch = $3 and r.status = $4 and r.
 group by r.conversation_id, r.run_id
 having json_agg(e.type order by e.seq)::jsonb = $7::jsonb and sum(e.messages) = $8`;
 
-/** The answer to a step that is committed already: its first answer was lost. */
+/** The answer to a step that is not for the run as it stands: the first one, when it is committed already and its answer was lost. */
 async function repeated(
+  pool: pg.Pool,
+  userId: string,
+  request: CommitRunRequest,
+  stored: readonly Message[],
+): Promise<Committed> {
+  const committed = await lostAnswer(pool, userId, request, stored);
+  if (committed !== undefined) return committed;
+  const { rowCount } = await pool.query({ name: "run-known", text: knownSql, values: [request.runId, userId] });
+  if (rowCount === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
+  throw fail(ErrorReason.STALE_EPOCH, "This run has ended, is parked, or belongs to a newer owner.", { param: "epoch" });
+}
+
+async function lostAnswer(
   pool: pg.Pool,
   userId: string,
   { runId, epoch, status, seq, events }: CommitRunRequest,
@@ -176,28 +272,24 @@ async function repeated(
 }
 
 /** The entries, each with its place among the commit's messages. */
-function eventsParameter(events: CommitRunRequest["events"]): string {
+function eventRows(events: CommitRunRequest["events"]) {
   let told = 0;
-  return JSON.stringify(
-    events.map(({ type, payload, messages }, index) => {
-      const first = told + 1;
-      told += messages;
-      return { n: index + 1, type: storable(type), payload: payload || null, first, messages };
-    }),
-  );
+  return events.map(({ type, payload, messages }, index) => {
+    const first = told + 1;
+    told += messages;
+    return { n: index + 1, type: storable(type), payload: payload || null, first, messages };
+  });
 }
 
-function approvalsParameter(approvals: CommitRunRequest["approvals"]): string {
-  return JSON.stringify(
-    approvals.map((approval, index) => ({
-      n: index + 1,
-      id: approval.id || uuidv7(),
-      call_id: storable(approval.callId),
-      tool_name: storable(approval.toolName),
-      tool_version: storable(approval.toolVersion),
-      arguments: storable(approval.arguments),
-    })),
-  );
+function approvalRows(approvals: CommitRunRequest["approvals"]) {
+  return approvals.map((approval, index) => ({
+    n: index + 1,
+    id: approval.id || uuidv7(),
+    call_id: storable(approval.callId),
+    tool_name: storable(approval.toolName),
+    tool_version: storable(approval.toolVersion),
+    arguments: storable(approval.arguments),
+  }));
 }
 
 function rethrow(error: unknown): never {

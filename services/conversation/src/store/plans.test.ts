@@ -4,8 +4,10 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
 import { listStart } from "../cursor.ts";
-import { continueSql } from "./begin-run.ts";
+import { commitSql } from "./commit-run.ts";
 import { listSql } from "./conversations.ts";
+import { openNewSql } from "./open-new.ts";
+import { openFreeSql, openNextSql } from "./open-next.ts";
 
 let fixture: ConversationFixture;
 let person: Person;
@@ -32,6 +34,9 @@ async function conversationOf(messageCount: number): Promise<string> {
 
 interface PlanNode {
   readonly "Node Type": string;
+  readonly "Index Cond"?: string;
+  readonly "Index Name"?: string;
+  readonly "Relation Name"?: string;
   readonly "Shared Hit Blocks": number;
   readonly "Shared Read Blocks": number;
   readonly Plans?: readonly PlanNode[];
@@ -47,7 +52,7 @@ test("a turn's begin reads by index only, and as much at 20,000 messages as at 2
   const plans = await transaction(fixture.database.pool, async (tx) => {
     // The plan that a prepared statement ends up with, made when the planner has every reason to read whole tables.
     await tx.query("set local plan_cache_mode = force_generic_plan");
-    await tx.query(`prepare begin_run as ${continueSql}`);
+    await tx.query(`prepare begin_run as ${openNextSql}`);
     const explain = async (conversationId: string): Promise<PlanNode> => {
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
@@ -65,6 +70,39 @@ test("a turn's begin reads by index only, and as much at 20,000 messages as at 2
   expect(plans.flatMap(nodeTypes)).not.toContain("Seq Scan");
   expect(plans.flatMap(nodeTypes).some((type) => /^(Index|Bitmap Index)/.test(type))).toBe(true);
   expect(large).toBeLessThanOrEqual((small ?? 0) * 1.2);
+});
+
+/** Tables and indexes that a plan reads from end to end. */
+function wholeReads(node: PlanNode): string[] {
+  const type = node["Node Type"];
+  const isWhole = type === "Seq Scan" || (/^(Index|Bitmap Index)/.test(type) && node["Index Cond"] === undefined);
+  return [...(isWhole ? [node["Index Name"] ?? node["Relation Name"] ?? type] : []), ...(node.Plans ?? []).flatMap(wholeReads)];
+}
+
+test("statements of many rows find each by its key, with plans made on tables that are empty, of one row, and of thousands", async () => {
+  const { database, pool, stop } = await startConversation({ max: 2 });
+  const texts = [commitSql("many", true), commitSql("one", true), openFreeSql, openNewSql("many"), openNewSql("one")];
+  const fill = `with made as (
+      insert into conversations (id, user_id) select gen_random_uuid(), gen_random_uuid() from generate_series(1, $1) returning id, user_id
+    )
+    insert into runs (run_id, conversation_id, user_id, status) select gen_random_uuid(), id, user_id, 'completed' from made`;
+  for (const rows of [0, 1, 5_000]) {
+    await database.pool.query(fill, [rows]);
+    await pool.query("analyze");
+    for (const [index, text] of texts.entries()) {
+      const whole = await transaction(database.pool, async (tx) => {
+        await tx.query("set local plan_cache_mode = force_generic_plan");
+        await tx.query(`prepare many_${rows}_${index} as ${text}`);
+        const count = new Set(text.match(/\$\d+/g)).size;
+        const { rows: plans } = await tx.query(
+          `explain (format json) execute many_${rows}_${index}(${Array(count).fill("null").join(", ")})`,
+        );
+        return wholeReads(plans[0]["QUERY PLAN"][0].Plan);
+      });
+      expect({ rows, index, whole }).toEqual({ rows, index, whole: [] });
+    }
+  }
+  await stop();
 });
 
 test("a page of a list reads no more when its owner has 20,000 conversations", async () => {

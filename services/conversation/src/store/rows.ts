@@ -120,23 +120,21 @@ export function toStorable(message: Message): Message {
   };
 }
 
-/** Storable messages as the parameter of `json_to_recordset`; `n` is their order, from 1. */
-export function messagesParameter(messages: readonly Message[]): string {
-  return JSON.stringify(
-    messages.map((message, index) => ({
-      n: index + 1,
-      id: message.id,
-      role: message.role,
-      content: message.content,
-      name: message.name,
-      tool_calls: message.toolCalls.length === 0 ? null : message.toolCalls.map(toToolCallRow),
-      tool_call_id: message.toolCallId,
-      model: message.model,
-      prompt_tokens: message.promptTokens,
-      completion_tokens: message.completionTokens,
-      latency_ms: message.latencyMs,
-    })),
-  );
+/** Storable messages as `json_to_recordset` takes them; `n` is their order, from 1. */
+export function messageRows(messages: readonly Message[]) {
+  return messages.map((message, index) => ({
+    n: index + 1,
+    id: message.id,
+    role: message.role,
+    content: message.content,
+    name: message.name,
+    tool_calls: message.toolCalls.length === 0 ? null : message.toolCalls.map(toToolCallRow),
+    tool_call_id: message.toolCallId,
+    model: message.model,
+    prompt_tokens: message.promptTokens,
+    completion_tokens: message.completionTokens,
+    latency_ms: message.latencyMs,
+  }));
 }
 
 function toToolCallRow({ id, type, function: called }: ToolCall): ToolCallRow {

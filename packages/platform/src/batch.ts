@@ -1,0 +1,124 @@
+/** What is gathered, and how it leaves. */
+export interface BatchOptions<Item, Result> {
+  /** Gives one result for each item, in order. */
+  flush(items: readonly Item[]): Promise<readonly Result[]>;
+  /** Batches under way at once; what is added meanwhile leaves together when one is back. Without limit unless given. */
+  inFlight?: number;
+  /** Milliseconds after which a batch that is not back no longer counts as under way, so that one that is held up does not hold up all. */
+  patienceMs?: number;
+  /** Items of a batch; without limit unless given. */
+  maxItems?: number;
+  /** The sum of `sizeOf` over the items of a batch; one that is larger travels alone. */
+  maxSize?: number;
+  sizeOf?(item: Item): number;
+  /** Items with a key in common are never under way at once, and leave in the order in which they were added. */
+  keysOf?(item: Item): readonly string[];
+}
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Flushes items together: those that are added within one tick of the event loop, and, where the batches under way are limited, those
+ * that came while none could leave. With nothing under way an item leaves with the tick in which it was added.
+ */
+export class Batch<Item, Result> {
+  readonly #options: BatchOptions<Item, Result>;
+  #waiting: Waiting<Item, Result>[] = [];
+  #isDue = false;
+  readonly #busyKeys = new Set<string>();
+  readonly #flying = new Set<Promise<void>>();
+  /** Of those, what counts. */
+  #counted = 0;
+
+  constructor(options: BatchOptions<Item, Result>) {
+    this.#options = options;
+  }
+
+  /** The item's result; rejects when its flush does. */
+  add(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      this.#departSoon();
+    });
+  }
+
+  /** Resolves when all that was added has been flushed. */
+  async idle(): Promise<void> {
+    while (this.#waiting.length > 0 || this.#flying.size > 0) {
+      await (this.#flying.size > 0 ? Promise.all(this.#flying) : new Promise((done) => setImmediate(done)));
+    }
+  }
+
+  #departSoon(): void {
+    const { inFlight = Number.POSITIVE_INFINITY } = this.#options;
+    if (this.#isDue || this.#counted >= inFlight) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      while (this.#counted < inFlight) {
+        const batch = this.#take();
+        if (batch.length === 0) return;
+        this.#depart(batch);
+      }
+    });
+  }
+
+  #depart(batch: readonly Waiting<Item, Result>[]): void {
+    const { patienceMs } = this.#options;
+    let counts = true;
+    this.#counted += 1;
+    const discount = () => {
+      if (counts) this.#counted -= 1;
+      counts = false;
+      if (this.#waiting.length > 0) this.#departSoon();
+    };
+    const timer = patienceMs === undefined ? undefined : setTimeout(discount, patienceMs);
+    const flying = this.#fly(batch).finally(() => {
+      clearTimeout(timer);
+      this.#flying.delete(flying);
+      discount();
+    });
+    this.#flying.add(flying);
+  }
+
+  /** The next batch, out of what waits. */
+  #take(): Waiting<Item, Result>[] {
+    const { maxItems = Number.POSITIVE_INFINITY, maxSize = Number.POSITIVE_INFINITY, sizeOf, keysOf } = this.#options;
+    const batch: Waiting<Item, Result>[] = [];
+    const left: Waiting<Item, Result>[] = [];
+    /** Of items that stay: those behind them must not pass. */
+    const passed = new Set<string>();
+    let size = 0;
+    for (const [index, waiting] of this.#waiting.entries()) {
+      if (batch.length === maxItems) {
+        left.push(...this.#waiting.slice(index));
+        break;
+      }
+      const keys = keysOf?.(waiting.item) ?? [];
+      const itemSize = sizeOf?.(waiting.item) ?? 0;
+      const stays =
+        (batch.length > 0 && size + itemSize > maxSize) || keys.some((key) => this.#busyKeys.has(key) || passed.has(key));
+      for (const key of keys) (stays ? passed : this.#busyKeys).add(key);
+      if (!stays) size += itemSize;
+      (stays ? left : batch).push(waiting);
+    }
+    this.#waiting = left;
+    return batch;
+  }
+
+  async #fly(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    const { flush, keysOf } = this.#options;
+    try {
+      const results = await flush(batch.map(({ item }) => item));
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    } finally {
+      for (const { item } of batch) for (const key of keysOf?.(item) ?? []) this.#busyKeys.delete(key);
+    }
+  }
+}

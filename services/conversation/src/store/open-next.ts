@@ -1,0 +1,160 @@
+import type pg from "pg";
+import { createGroupWriter, type GroupLimits, rowsSource } from "./group-commit.ts";
+import {
+  type FullOpening,
+  isNew,
+  type OpenedRow,
+  type OpeningItem,
+  openingColumns,
+  openingItem,
+  unlessTaken,
+} from "./opening.ts";
+import { conversationColumns, messageColumns } from "./rows.ts";
+
+/**
+ * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`, which reads it,
+ * and `started` after both. What this statement sees of runs and messages is as old as its start; after a wait for the conversation
+ * only that row is current. So its own `active_run_id` decides whether the way is free, and messages may be missing (see `earlier`).
+ * An overdue run of a version that the caller does not drive is left to who does. Where the way is not free, the run is queued; its message is stored with it until its turn comes.
+ * Exported for the test of its plan.
+ */
+export const openNextSql = `
+with live as (
+  select r.run_id, r.status, r.status = 'running' and coalesce(r.deadline_at <= now(), false)
+    and r.graph_version between $16::integer and $8::integer as overdue
+  from conversations c join runs r on r.run_id = c.active_run_id
+  where c.id = $1 and c.user_id = $2 and r.status in ('queued', 'running', 'waiting', 'needs_review')
+  for no key update of r
+), ahead as (
+  select from runs where conversation_id = $1 and status = 'queued' limit 1
+), superseded as (
+  update runs r
+  set status = 'failed', error = 'The run passed its deadline.', epoch = r.epoch + 1, seq = r.seq + 1, updated_at = now()
+  from live
+  where r.run_id = live.run_id and live.overdue and not $13::boolean and not exists (select from ahead)
+  returning r.run_id, r.seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload)
+  select run_id, seq, 'failed', '{"reason":"deadline"}'::json from superseded
+), opened as (
+  update conversations
+  set message_count = message_count + 1, active_run_id = $5, updated_at = now(), last_message_at = now()
+  where id = $1 and user_id = $2 and deleted_at is null and not $13::boolean
+    and not exists (select from live where run_id not in (select run_id from superseded))
+    and not exists (select from ahead)
+    and active_run_id is not distinct from (select run_id from superseded)
+  returning ${conversationColumns}
+), said as (
+  insert into messages (conversation_id, id, sequence_number, role, content)
+  select id, $3, message_count, 'user', $4 from opened
+), started as (
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
+    state, idempotency_key, request_hash)
+  select $5, id, user_id, $6, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json, $14, $15
+  from opened
+), queued as (
+  insert into runs (run_id, conversation_id, user_id, token_id, status, graph_version, deadline_seconds, state, input, priority,
+    idempotency_key, request_hash)
+  select $5, c.id, c.user_id, $6, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
+  from conversations c
+  where c.id = $1 and c.user_id = $2 and c.deleted_at is null and not exists (select from opened)
+    and case $12
+      when 'interrupt' then true
+      when 'reject' then $13::boolean and not exists (select from live) and not exists (select from ahead)
+      else not exists (select from live where status in ('waiting', 'needs_review'))
+    end
+  returning run_id
+)
+select row_to_json(opened) as conversation, live.status as live, live.run_id as live_run_id, now() as at,
+  exists (select from queued) as queued,
+  opened.id is not null
+    or exists (select from conversations where id = $1 and user_id = $2 and deleted_at is null) as known,
+  (
+    select json_agg(m order by m.sequence_number)
+    from (
+      select ${messageColumns} from messages
+      where conversation_id = opened.id
+        and sequence_number > opened.message_count - $10::integer and sequence_number < opened.message_count
+    ) m
+  ) as messages
+from (select) as always left join opened on true left join live on true`;
+
+/**
+ * The same for the conversations among many that are free, which most are, and that nobody else holds at this moment: it waits for no row, so
+ * groups cannot lock each other out, and one that is held stops none of the others. Exported for the test of its plan.
+ */
+export const openFreeSql = `
+with free as (
+  select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.owner, i.graph_version, i.deadline_seconds, i.context_limit,
+    i.state, i.idempotency_key, i.request_hash
+  from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
+  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
+    and not exists (select from runs q where q.conversation_id = any (array[i.conversation_id]) and q.status = 'queued')
+    and ${isNew}
+  for no key update of c skip locked
+), opened as (
+  update conversations c
+  set message_count = c.message_count + 1, active_run_id = i.run_id, updated_at = now(), last_message_at = now()
+  from free i
+  where c.id = any (array[i.conversation_id])
+  returning ${conversationColumns}, i.*
+), said as (
+  insert into messages (conversation_id, id, sequence_number, role, content)
+  select id, message_id, message_count, 'user', message from opened
+), started as (
+  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
+    state, idempotency_key, request_hash)
+  select run_id, id, user_id, token_id, 'running', 1, owner, graph_version, deadline_seconds,
+    now() + deadline_seconds * interval '1 second', state::json, idempotency_key, decode(request_hash, 'hex')
+  from opened
+  order by user_id, idempotency_key, run_id
+)
+select o.run_id, (select row_to_json(c) from (select ${conversationColumns}) c) as conversation, null as live, null as live_run_id,
+  false as queued, true as known, now() as at,
+  (
+    select json_agg(m order by m.sequence_number)
+    from (
+      select ${messageColumns} from messages
+      where conversation_id = o.id and sequence_number > o.message_count - o.context_limit and sequence_number < o.message_count
+    ) m
+  ) as messages
+from opened o`;
+
+const groupStatement = { name: "runs-begin", text: openFreeSql };
+
+/** Opens turns in conversations, together with others where they are free; undefined: the run or its key is there already. */
+export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
+  const alone = (opening: FullOpening) => unlessTaken(openNext(pool, opening));
+  const write = createGroupWriter<OpeningItem, OpenedRow | undefined>(
+    pool,
+    { together: () => groupStatement, alone: ({ opening }) => alone(opening) },
+    limits,
+  );
+  // What is queued in any case does not look for a conversation that is free.
+  return (opening) => (opening.request.background ? alone(opening) : write(openingItem(opening)));
+}
+
+async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow> {
+  const { request, userId, tokenId, owner, messageId, deadlineSeconds, contextLimit } = opening;
+  const { runId, conversationId, message, graphVersion, state, concurrency, background, idempotencyKey: key } = request;
+  const begin = [
+    conversationId,
+    userId,
+    messageId,
+    message,
+    runId,
+    tokenId || null,
+    owner,
+    graphVersion,
+    deadlineSeconds,
+    contextLimit,
+  ];
+  const hash = key === "" ? null : Buffer.from(request.requestHash);
+  const { rows } = await pool.query<OpenedRow>({
+    name: "run-begin",
+    text: openNextSql,
+    values: [...begin, state || null, concurrency || "enqueue", background, key || null, hash, request.oldestGraphVersion],
+  });
+  if (rows[0] === undefined) throw new Error("a begin of a run always answers with one row");
+  return rows[0];
+}

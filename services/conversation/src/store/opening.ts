@@ -1,0 +1,114 @@
+import type { BeginRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
+import { isUniqueViolation } from "@turnwright/platform/postgres";
+import { titleOf } from "../title.ts";
+import type { GroupItem, RowColumns } from "./group-commit.ts";
+import { type ConversationRow, type MessageRow, storable } from "./rows.ts";
+
+/** A turn to open, and who opens it. */
+export interface Opening {
+  readonly request: BeginRunRequest;
+  readonly userId: string;
+  /** UUID of the credential, or empty. */
+  readonly tokenId: string;
+  /** The service that drives the run. */
+  readonly owner: string;
+}
+
+/** An opening with what it leaves open filled in. */
+export interface FullOpening extends Opening {
+  /** UUID; of the new conversation, or of the one that it is for. */
+  readonly conversationId: string;
+  /** UUID of the user's message. */
+  readonly messageId: string;
+  readonly deadlineSeconds: number;
+  /** Messages of the context at most. */
+  readonly contextLimit: number;
+}
+
+/** What a statement answers that opened a turn, or did not. */
+export interface OpenedRow {
+  readonly conversation: ConversationRow | null;
+  /** Status of the run that was under way, or overdue, when the statement began. */
+  readonly live: string | null;
+  readonly live_run_id: string | null;
+  /** The run waits for its turn, or for who drives it. */
+  readonly queued: boolean;
+  /** The user has this conversation. */
+  readonly known: boolean;
+  readonly messages: MessageRow[] | null;
+  readonly at: Date;
+}
+
+/** The columns of an opening's row. */
+export const openingColumns: RowColumns = {
+  conversation_id: "uuid",
+  user_id: "uuid",
+  title: "text",
+  agent_type: "text",
+  message_id: "uuid",
+  message: "text",
+  run_id: "uuid",
+  token_id: "uuid",
+  owner: "text",
+  graph_version: "integer",
+  deadline_seconds: "integer",
+  context_limit: "integer",
+  state: "text",
+  background: "boolean",
+  idempotency_key: "text",
+  request_hash: "text",
+};
+
+/**
+ * Whether a row `i` of these columns has no run yet. To meet one at the unique indexes would end the statement, and with it the other rows
+ * of its group.
+ */
+export const isNew = `not exists (select from runs r where r.run_id = any (array[i.run_id]))
+    and not exists (select from runs r where r.user_id = any (array[i.user_id]) and r.idempotency_key = any (array[i.idempotency_key]))`;
+
+/** An opening that may share its commit. */
+export interface OpeningItem extends GroupItem {
+  readonly opening: FullOpening;
+}
+
+/** An opening as a row. */
+export function openingItem(opening: FullOpening): OpeningItem {
+  const { request, userId, tokenId, owner, conversationId, messageId, deadlineSeconds, contextLimit } = opening;
+  const runId = request.runId.toLowerCase();
+  const key = request.idempotencyKey;
+  const row = {
+    conversation_id: conversationId,
+    user_id: userId,
+    title: storable(titleOf(request.message)),
+    agent_type: storable(request.agentType),
+    message_id: messageId,
+    message: storable(request.message),
+    run_id: runId,
+    token_id: tokenId || null,
+    owner: storable(owner),
+    graph_version: request.graphVersion,
+    deadline_seconds: deadlineSeconds,
+    context_limit: contextLimit,
+    state: request.state.toWellFormed() || null,
+    background: request.background,
+    idempotency_key: key || null,
+    request_hash: key === "" ? null : Buffer.from(request.requestHash).toString("hex"),
+  };
+  return {
+    opening,
+    runId,
+    row,
+    size: request.message.length + request.state.length,
+    keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [`${userId} ${key}`])],
+  };
+}
+
+/** Undefined when the run or its key turns out to be there already. */
+export async function unlessTaken<T>(opened: Promise<T>): Promise<T | undefined> {
+  try {
+    return await opened;
+  } catch (error) {
+    if (isUniqueViolation(error, "runs_pkey") || isUniqueViolation(error, "runs_idempotency")) return undefined;
+    throw error;
+  }
+}
