@@ -35,7 +35,7 @@ interface Reply {
   readonly response: string;
 }
 
-const patienceMs = 90_000;
+const patienceMs = 240_000;
 const passing: ReadonlySet<number> = new Set([500, 502, 503, 504]);
 
 /** Sends a message until there is an answer to it, each time under its key, at one gateway after the other. */
