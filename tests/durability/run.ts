@@ -19,6 +19,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
+  r16: [["tests/durability/r16-readiness.ts"]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
 };
 
