@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { createExecutorFixture, type ExecutorFixture, type ExecutorProcess } from "./executor-fixture.ts";
 import { gatedTool } from "./gated-tool.ts";
 
 const args = { what: "a" };
-const leaseMs = 500;
+const leaseMs = 1_500;
 let fixture: ExecutorFixture;
 let proxy: FaultProxy;
 const executors: ExecutorProcess[] = [];
@@ -22,12 +22,25 @@ afterEach(async () => {
   proxy.close();
 });
 
-/** A process whose way to the database can be cut, or is the straight one. */
-async function start(way: "cut" | "straight", tool: ReturnType<typeof gatedTool>): Promise<ExecutorProcess> {
-  const databaseUrl = way === "cut" ? proxy.url : undefined;
+/** A process with its own way to the database; the straight one unless a proxy is given. */
+async function start(way: FaultProxy | "straight", tool: ReturnType<typeof gatedTool>): Promise<ExecutorProcess> {
+  const databaseUrl = way === "straight" ? undefined : way.url;
   const executor = await fixture.start({ tools: [tool.tool], leaseMs, databaseUrl });
   executors.push(executor);
   return executor;
+}
+
+/** Resolves when a process has looked up a call that it does not have. */
+function lookedUp({ pool }: ExecutorProcess): Promise<void> {
+  const original = pool.query.bind(pool) as (...given: unknown[]) => Promise<unknown>;
+  const statements = vi.spyOn(pool, "query") as unknown as MockInstance<typeof original>;
+  return new Promise((resolve) => {
+    statements.mockImplementation(async (...given) => {
+      const answer = await original(...given);
+      if (String(given[0]).includes("lapsed")) resolve();
+      return answer;
+    });
+  });
 }
 
 /** Begins a call in a process that loses the database before the tool ends; resolves when its lease has been over for some seconds. */
@@ -46,7 +59,7 @@ async function endedInOutage(executor: ExecutorProcess, tool: ReturnType<typeof 
 
 test("the result of a once call that ended in a long outage is stored after it, and whoever asks first waits for it", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
-  const [here, there] = [await start("cut", tool), await start("cut", idle)];
+  const [here, there] = [await start(proxy, tool), await start(proxy, idle)];
   const { runId, asked } = await endedInOutage(here, tool, 4);
   await proxy.accept();
   const results = await Promise.all([there.execute({ runId, name: "gated", args }), asked]);
@@ -57,17 +70,25 @@ test("the result of a once call that ended in a long outage is stored after it, 
 
 test("no process takes up a call whose lease ran out in an outage, as long as its owner may still renew it", async () => {
   const [tool, idle] = [gatedTool({ effect: "idempotent" }), gatedTool({ effect: "idempotent" })];
-  const [here, there] = [await start("cut", tool), await start("cut", idle)];
+  const other = await faultProxy(new URL(fixture.databaseUrl));
+  const [here, there] = [await start(proxy, tool), await start(other, idle)];
+  await other.refuse();
   const { runId, asked } = await endedInOutage(here, tool, 1);
+  // The database is back for the one that does not have the call first.
+  await other.accept();
+  const looked = lookedUp(there);
+  const askedThere = there.execute({ runId, name: "gated", args });
+  await looked;
   await proxy.accept();
-  expect(await there.execute({ runId, name: "gated", args })).toMatchObject({ output: '"sent"' });
+  expect(await askedThere).toMatchObject({ output: '"sent"' });
   expect(await asked).toMatchObject({ output: '"sent"' });
   expect(idle.runs).toHaveLength(0);
+  other.close();
 });
 
 test("a call that was unknown to others while its process was cut off gets its result when that is back", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
-  const [here, there] = [await start("cut", tool), await start("straight", idle)];
+  const [here, there] = [await start(proxy, tool), await start("straight", idle)];
   const { runId, asked } = await endedInOutage(here, tool, 0);
   expect(await there.execute({ runId, name: "gated", args })).toMatchObject({ status: ExecutionStatus.UNKNOWN });
   await proxy.accept();
@@ -77,7 +98,7 @@ test("a call that was unknown to others while its process was cut off gets its r
 
 test("what a person settled meanwhile stays as it is", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
-  const [here, there] = [await start("cut", tool), await start("straight", idle)];
+  const [here, there] = [await start(proxy, tool), await start("straight", idle)];
   const { runId, asked } = await endedInOutage(here, tool, 0);
   await there.executions.settleCalls({ runId, calls: [{ callId: "call_1", outcome: { case: "notDone", value: {} } }] });
   await proxy.accept();
@@ -87,7 +108,7 @@ test("what a person settled meanwhile stays as it is", async () => {
 
 test("a process that ends keeps a result for the database until its time is over", async () => {
   const tool = gatedTool({ effect: "once" });
-  const here = await start("cut", tool);
+  const here = await start(proxy, tool);
   const { runId, asked } = await endedInOutage(here, tool, 0);
   const limit = new AbortController();
   let isDrained = false;
