@@ -27,8 +27,10 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
   let timer: NodeJS.Timeout | undefined;
   let goesOn = deps.endsWithWorkers;
   let takenAt = Number.NEGATIVE_INFINITY;
+  let askedAt = Number.POSITIVE_INFINITY;
   let fault: unknown;
   const pulse = async (): Promise<void> => {
+    askedAt = performance.now();
     try {
       await notePulse(pool, { goesOn, timeoutMs });
       goesOn = false;
@@ -38,6 +40,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
       if (fault === undefined) logger.warn({ err: error }, "the journal's pulse was not taken");
       fault = error;
     }
+    askedAt = Number.POSITIVE_INFINITY;
     if (!isOver) timer = setTimeout(next, fault === undefined ? intervalMs : retryMs).unref();
   };
   let pulsing = pulse();
@@ -48,7 +51,10 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
     async ready() {
       if (takenAt === Number.NEGATIVE_INFINITY) await pulsing;
       if (fault !== undefined) throw fault;
-      if (performance.now() - takenAt > freshMs) throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
+      const now = performance.now();
+      if (now - askedAt > freshMs) throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
+      // It was not asked: this process stood still.
+      if (now - takenAt > freshMs) throw fail(ErrorReason.UNAVAILABLE, "the journal had no pulse for a while");
     },
     async stop() {
       isOver = true;
