@@ -6,7 +6,7 @@ create table conversation.journal_pulse (
   since timestamptz not null
 ) with (fillfactor = 50);
 
-comment on column conversation.journal_pulse.seen_at is 'When a process of the conversation service last wrote here; each does so each second.';
+comment on column conversation.journal_pulse.seen_at is 'When a process of the conversation service last wrote here; each does so twice a second.';
 comment on column conversation.journal_pulse.since is 'Since when this has been going on without a gap.';
 
 grant select, insert, update, delete on conversation.journal_pulse to turnwright_conversation;

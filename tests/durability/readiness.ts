@@ -67,8 +67,10 @@ export async function playFault(
 ): Promise<ReadinessCell> {
   const { part, name, fault } = cell;
   const complaints: string[] = [];
-  const { status, body } = await ask(baseUrl);
-  if (status !== 200 || body !== '{"success":true,"data":{"status":"ready"}}') complaints.push(`not ready before: ${body}`);
+  const readyBy = performance.now() + backLimitMs;
+  for (let body = ""; body !== '{"success":true,"data":{"status":"ready"}}'; { body } = await ask(baseUrl)) {
+    if (performance.now() > readyBy) throw new Error(`not ready before the fault: ${body}`);
+  }
   await fault.begin();
   const begunAt = performance.now();
   let seenMs: number | undefined;

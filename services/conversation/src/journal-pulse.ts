@@ -3,7 +3,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { notePulse } from "./store/journal-pulse.ts";
 
-const intervalMs = 1_000;
+const intervalMs = 500;
 const timeoutMs = 2_000;
 /** After one that failed. */
 const retryMs = 250;
@@ -17,7 +17,7 @@ export interface JournalPulse {
 }
 
 /**
- * Says each second, in the database, that workers could be heard: while nobody does, no silence counts, and everybody has some time to be heard of
+ * Says twice a second, in the database, that workers could be heard: while nobody does, no silence counts, and everybody has some time to be heard of
  * once somebody does again. `endsWithWorkers`: what drove runs through this journal ended with the process before it, so the time between the two is no
  * outage for anybody.
  */

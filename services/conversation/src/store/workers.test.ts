@@ -106,7 +106,7 @@ describe("runs", () => {
     const { runId } = await begun(worker);
     await later(60);
     expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
-    await later(4);
+    await later(7);
     await beat(other);
     await later(2);
     expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);

@@ -1,7 +1,7 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
 import { claimableRuns, claimRun } from "./claim-run.ts";
-import { longestGapSeconds } from "./journal-pulse.ts";
+import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
 import { type RunRow, runColumns } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -15,7 +15,11 @@ const silence = `${silenceSeconds} * interval '1 second'`;
 const beatSql = `
 insert into workers (owner) values ($1)
 on conflict (owner) do update
-set seen_at = now(), has_left = false, back_at = case when workers.seen_at < now() - ${silence} then now() else workers.back_at end`;
+set seen_at = now(), has_left = false,
+  back_at = case
+    when workers.seen_at < now() - ${silence} and coalesce(workers.back_at < now() - ${shortestSeriesSeconds} * interval '1 second', true) then now()
+    else workers.back_at
+  end`;
 
 /**
  * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is set free. A run whose worker has never
