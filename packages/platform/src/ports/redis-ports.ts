@@ -22,7 +22,7 @@ export function createRedisPorts(options: { redisUrl: string; logger: Logger; ro
     concurrency,
     bus,
     async ping() {
-      const until = performance.now() + 1_500;
+      const until = performance.now() + 2_000;
       while (await whenReady(redis, Math.max(1, until - performance.now()))) {
         const answer = await redis.ping().catch((cause: unknown) => {
           // One that is late once, on a machine with too much to do, is not away.
