@@ -14,7 +14,7 @@ async function ready(checks: ReadinessChecks): Promise<{ status: number; body: u
 
 describe("health", () => {
   it("is ok while the process is up, whatever its parts do", async () => {
-    gateway = await startFixture({ checks: { database: () => Promise.reject(new Error("down")) } });
+    gateway = await startFixture({ checks: { database: () => Promise.reject<void>(new Error("down")) } });
     const response = await fetch(`${gateway.url}/health`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ success: true, data: { status: "ok" } });
@@ -27,12 +27,11 @@ describe("health", () => {
   });
 
   it.each([
-    ["database", fail(ErrorReason.DATABASE_UNAVAILABLE, "no answer"), "DB_ERROR"],
     ["redis", fail(ErrorReason.REDIS_UNAVAILABLE, "no answer"), "REDIS_ERROR"],
     ["agent", fail(ErrorReason.UNAVAILABLE, "no answer"), "UNAVAILABLE"],
     ["tools", new Error("password of the database"), "UNAVAILABLE"],
   ])("names %s when it cannot serve", async (part, error, code) => {
-    const { status, body } = await ready({ fine: () => Promise.resolve(), [part]: () => Promise.reject(error) });
+    const { status, body } = await ready({ fine: () => Promise.resolve(), [part]: () => Promise.reject<void>(error) });
     expect(status).toBe(503);
     expect(body).toEqual({
       success: false,
@@ -40,8 +39,61 @@ describe("health", () => {
     });
   });
 
+  it("names the database, and who gets no answer from it, before all else", async () => {
+    const away = () => Promise.reject<void>(fail(ErrorReason.DATABASE_UNAVAILABLE, "no answer"));
+    const { status, body } = await ready({
+      redis: () => Promise.reject<void>(fail(ErrorReason.REDIS_UNAVAILABLE, "no answer")),
+      auth: away,
+      conversation: away,
+      "agent-orchestrator": () => Promise.reject<void>(new Error("no journal")),
+    });
+    expect(status).toBe(503);
+    const message = "database is not ready: no answer to auth, conversation.";
+    expect(body).toEqual({ success: false, error: { message, type: "server_error", param: null, code: "DB_ERROR" } });
+  });
+
+  it("names the part that others lean on, whichever failed first", async () => {
+    const late = Promise.withResolvers<void>();
+    const asked = ready({
+      conversation: () => late.promise,
+      "agent-orchestrator": () => Promise.reject<void>(new Error("no journal")).finally(() => late.reject(new Error("gone"))),
+    });
+    expect((await asked).body).toMatchObject({ error: { message: "conversation is not ready." } });
+  });
+
+  it("is ready while a replica of each part serves, and says which parts lack some", async () => {
+    const { status, body } = await ready({
+      auth: () => Promise.resolve({ serving: 2, failing: [] }),
+      "tool-executor": () => Promise.resolve({ serving: 1, failing: ["10.0.0.7:9104", "10.0.0.8:9104"] }),
+    });
+    expect(status).toBe(200);
+    const degraded = [{ part: "tool-executor", serving: 1, replicas: 3 }];
+    expect(body).toEqual({ success: true, data: { status: "ready", degraded } });
+  });
+
+  it("looks at its parts once for all who ask at the same time, and for those who ask within a second", async () => {
+    const gate = Promise.withResolvers<void>();
+    let looks = 0;
+    gateway = await startFixture({
+      checks: {
+        auth: () => {
+          looks += 1;
+          return gate.promise;
+        },
+      },
+    });
+    const ask = () => fetch(`${gateway.url}/ready`).then((response) => response.status);
+    const together = Array.from({ length: 20 }, ask);
+    await expect.poll(() => looks).toBe(1);
+    gate.resolve();
+    expect(await Promise.all(together)).toEqual(Array(20).fill(200));
+    expect(await ask()).toBe(200);
+    expect(looks).toBe(1);
+    await expect.poll(async () => [await ask(), looks], { timeout: 3_000 }).toEqual([200, 2]);
+  });
+
   it("does not wait for a part that hangs", async () => {
-    const { status, body } = await ready({ agent: () => new Promise(() => {}) });
+    const { status, body } = await ready({ agent: () => new Promise<void>(() => {}) });
     expect(status).toBe(503);
     expect(body).toMatchObject({ error: { message: "agent is not ready." } });
   });

@@ -1,43 +1,104 @@
-import { ErrorReason, mappingOf, reasonOf } from "@turnwright/platform/errors";
+import { ErrorReason, mappingOf, type ReasonMapping, reasonOf } from "@turnwright/platform/errors";
+import type { ServiceHealth } from "@turnwright/platform/grpc-health";
+import type { Logger } from "@turnwright/platform/logger";
 import type { FastifyInstance } from "fastify";
 
-/** Checks of the parts that requests need, by name; each rejects when its part cannot serve. */
-export type ReadinessChecks = Readonly<Record<string, () => Promise<void>>>;
+/**
+ * Checks of the parts that requests need, by name; each rejects when its part cannot serve, and may tell how many of its instances do. What stands
+ * further ahead is named when several fail: a part comes after those that it leans on.
+ */
+export type ReadinessChecks = Readonly<Record<string, () => Promise<ServiceHealth> | Promise<void>>>;
 
 const checkTimeoutMs = 3_000;
+/** For how long an answer counts, in milliseconds. */
+const freshMs = 1_000;
 
-async function withinTimeout(check: () => Promise<void>): Promise<void> {
+/** How the parts stood when they were asked. */
+interface Verdict {
+  readonly fault?: { readonly message: string; readonly mapping: ReasonMapping };
+  /** Parts that serve, with instances that do not. */
+  readonly degraded: readonly { part: string; serving: number; replicas: number }[];
+}
+
+async function withinTimeout<T>(check: () => Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error("no answer in time")), checkTimeoutMs);
   });
   try {
-    await Promise.race([check(), late]);
+    return await Promise.race([check(), late]);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Serves /health (200 while the process is up) and /ready (503 naming the part that cannot serve). */
-export function healthPlugin(checks: ReadinessChecks) {
+/** The stores are named before the parts: whatever leans on one fails with it. */
+function faultOf(failures: readonly { part: string; reason: ErrorReason }[]): Verdict["fault"] {
+  const ofDatabase = failures.filter(({ reason }) => reason === ErrorReason.DATABASE_UNAVAILABLE);
+  if (ofDatabase.length > 0) {
+    const askers = ofDatabase.map(({ part }) => part).join(", ");
+    return { message: `database is not ready: no answer to ${askers}.`, mapping: mappingOf(ErrorReason.DATABASE_UNAVAILABLE) };
+  }
+  const first = failures.find(({ reason }) => reason === ErrorReason.REDIS_UNAVAILABLE) ?? failures[0];
+  return first && { message: `${first.part} is not ready.`, mapping: mappingOf(first.reason) };
+}
+
+async function ask(checks: ReadinessChecks): Promise<Verdict> {
+  const failures: { part: string; reason: ErrorReason }[] = [];
+  const degraded: Verdict["degraded"][number][] = [];
+  const names = Object.keys(checks);
+  await Promise.all(
+    Object.entries(checks).map(async ([part, check]) => {
+      try {
+        const health = await withinTimeout<ServiceHealth | undefined>(async () => (await check()) ?? undefined);
+        if (health === undefined || health.failing.length === 0) return;
+        degraded.push({ part, serving: health.serving, replicas: health.serving + health.failing.length });
+      } catch (error) {
+        const reason = reasonOf(error);
+        failures.push({ part, reason: reason === ErrorReason.INTERNAL ? ErrorReason.UNAVAILABLE : reason });
+      }
+    }),
+  );
+  const inOrder = (a: { part: string }, b: { part: string }) => names.indexOf(a.part) - names.indexOf(b.part);
+  return { fault: faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder) };
+}
+
+/** One look at the parts for all who ask at the same time and within a second after it. */
+function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verdict> {
+  let latest: { readonly verdict: Promise<Verdict>; until: number } | undefined;
+  let said = "";
+  return () => {
+    if (latest !== undefined && performance.now() < latest.until) return latest.verdict;
+    const look = { verdict: ask(checks), until: Number.POSITIVE_INFINITY };
+    latest = look;
+    void look.verdict.then(({ fault, degraded }) => {
+      look.until = performance.now() + freshMs;
+      const state = JSON.stringify([fault?.message, degraded]);
+      if (state !== said && fault !== undefined) logger.warn({ fault: fault.message, degraded }, "not ready");
+      else if (state !== said && (said !== "" || degraded.length > 0)) logger.info({ degraded }, "ready");
+      said = state;
+    });
+    return look.verdict;
+  };
+}
+
+/** Serves /health (200 while the process is up) and /ready (503 naming the part that cannot serve; 200 tells of parts that lack instances). */
+export function healthPlugin(options: { checks: ReadinessChecks; self: () => Promise<void>; logger: Logger }) {
+  const look = sharedLook(options.checks, options.logger);
   return async (app: FastifyInstance): Promise<void> => {
     app.get("/health", () => ({ success: true, data: { status: "ok" } }));
     app.get("/ready", async (_request, reply) => {
-      const failures = await Promise.all(
-        Object.entries(checks).map(async ([part, check]) => {
-          try {
-            await withinTimeout(check);
-            return undefined;
-          } catch (error) {
-            const reason = reasonOf(error);
-            return { part, mapping: mappingOf(reason === ErrorReason.INTERNAL ? ErrorReason.UNAVAILABLE : reason) };
-          }
-        }),
+      // Whether this process ends is known at once.
+      const own = await options.self().then(
+        () => undefined,
+        (error: unknown) => faultOf([{ part: "gateway", reason: reasonOf(error) }]),
       );
-      const failure = failures.find((candidate) => candidate !== undefined);
-      if (failure === undefined) return { success: true, data: { status: "ready" } };
-      const { part, mapping } = failure;
-      const error = { message: `${part} is not ready.`, type: mapping.type, param: null, code: mapping.code || "UNAVAILABLE" };
+      const { fault, degraded } = own === undefined ? await look() : { fault: own, degraded: [] };
+      if (fault === undefined) {
+        return { success: true, data: degraded.length === 0 ? { status: "ready" } : { status: "ready", degraded } };
+      }
+      const { message, mapping } = fault;
+      const error = { message, type: mapping.type, param: null, code: mapping.code || "UNAVAILABLE" };
       return reply.code(503).send({ success: false, error });
     });
   };

@@ -76,7 +76,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const self = async () => {
     if (isClosing) throw fail(ErrorReason.UNAVAILABLE, "The gateway is shutting down.");
   };
-  await app.register(healthPlugin({ ...deps.checks, gateway: self }));
+  await app.register(healthPlugin({ checks: deps.checks, self, logger: deps.logger }));
   await app.register(docsPlugin);
   await app.register(restPlugin({ services, transport, admission, callTimeoutMs, heartbeatMs }));
   await app.register(

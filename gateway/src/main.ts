@@ -18,11 +18,12 @@ async function start(): Promise<void> {
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
   const ports = await createPorts({ redisUrl: url, logger, role: "gateway" });
   const mesh = joinMesh({ service: "gateway", config, logger });
+  // Each after those that it leans on, as /ready names them.
   const parts = {
     auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: publicServices.auth },
     conversation: { transport: mesh.transport("conversation", config.CONVERSATION_ADDR), services: publicServices.conversation },
-    agent: { transport: mesh.transport("agent-orchestrator", config.AGENT_ADDR), services: publicServices.agent },
-    tools: { transport: mesh.transport("tool-executor", config.TOOL_ADDR), services: publicServices.tools },
+    "tool-executor": { transport: mesh.transport("tool-executor", config.TOOL_ADDR), services: publicServices.tools },
+    "agent-orchestrator": { transport: mesh.transport("agent-orchestrator", config.AGENT_ADDR), services: publicServices.agent },
   };
   const transports = new Map<DescService, Transport>(
     Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),

@@ -105,6 +105,7 @@ export async function startAllInOne(
       config,
       database: databaseOf("conversation"),
       logger: logger.child({ part: "conversation" }),
+      hasOwnWorkers: true,
     });
     const executor = await createToolExecutor({
       config,
@@ -136,11 +137,11 @@ export async function startAllInOne(
       concurrency: ports.concurrency,
       bus: ports.bus,
       checks: {
-        database: () => auth.ready(),
         redis: () => ports.ping(),
-        agent: () => agent.ready(),
-        tools: () => executor.ready(),
-        conversations: () => conversation.ready(),
+        auth: () => auth.ready(),
+        conversation: () => conversation.ready(),
+        "tool-executor": () => executor.ready(),
+        "agent-orchestrator": () => agent.ready(),
       },
       logger: logger.child({ part: "gateway" }),
     });

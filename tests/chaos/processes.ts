@@ -11,6 +11,8 @@ export interface Part {
   readonly port: number;
   /** kill -9; resolves when it is gone. */
   kill(): Promise<void>;
+  /** Sends it a signal. */
+  signal(name: NodeJS.Signals): void;
   /** Holds it still, so that others take it for dead, and lets it go on after that time. */
   freeze(ms: number): Promise<void>;
   /** Starts it again and resolves when it accepts connections. */
@@ -72,6 +74,9 @@ export function createPart(options: {
     async kill() {
       child?.kill("SIGKILL");
       await gone();
+    },
+    signal(name) {
+      child?.kill(name);
     },
     async freeze(ms) {
       const frozen = child;

@@ -6,7 +6,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { faultProxy } from "@turnwright/testing/fault-proxy";
 import { startRedisServer } from "@turnwright/testing/redis-server";
 import { createPart } from "../chaos/processes.ts";
-import { freePort } from "../e2e/system.ts";
+import { descendants, freePort } from "../e2e/system.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -28,6 +28,8 @@ export type PartName = (typeof partNames)[number];
 export interface KillablePart {
   /** kill -9; resolves when it is gone. */
   kill(): Promise<void>;
+  /** Sends a signal to it, and to the processes that it has. */
+  signal(name: NodeJS.Signals): void;
   /** Resolves when it accepts connections. */
   start(): Promise<void>;
 }
@@ -51,6 +53,9 @@ async function killablePostgres(dir: string) {
   return {
     url: proxy.url,
     direct: () => server.url,
+    signal(name: NodeJS.Signals) {
+      for (const pid of [server.pid, ...descendants(server.pid)]) process.kill(pid, name);
+    },
     async kill() {
       process.kill(server.pid, "SIGKILL");
       await server.stop();
@@ -75,6 +80,9 @@ async function killableRedis() {
   let server = await launch();
   return {
     url: server.url,
+    signal(name: NodeJS.Signals) {
+      process.kill(server.pid, name);
+    },
     async kill() {
       process.kill(server.pid, "SIGKILL");
       await server.stop();

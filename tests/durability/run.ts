@@ -22,6 +22,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
+  r16: [["tests/durability/r16-readiness.ts"]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
 };
 

@@ -10,6 +10,8 @@ const root = join(import.meta.dirname, "../..");
 export interface System {
   readonly baseUrl: string;
   readonly port: number;
+  /** Process id of the starter. */
+  readonly pid: number;
   /** What the processes wrote to their log so far. */
   log(): string;
   /** kill -9 of every process at once, children included. */
@@ -35,7 +37,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** The processes below one, from /proc. */
-function descendants(pid: number): number[] {
+export function descendants(pid: number): number[] {
   const parents = new Map<number, number[]>();
   for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
@@ -108,6 +110,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   return {
     baseUrl,
     port,
+    pid: child.pid ?? 0,
     log,
     async killAll() {
       const pids = [...descendants(child.pid ?? 0), child.pid ?? 0];

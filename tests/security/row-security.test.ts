@@ -79,6 +79,7 @@ const shared = new Set([
   "auth.users",
   "conversation.audit_head",
   "conversation.audit_log",
+  "conversation.journal_pulse",
   "conversation.workers",
 ]);
 

@@ -12,6 +12,8 @@ import {
 } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
+import { ErrorReason } from "./errors.ts";
+import { databaseHealth } from "./grpc-health.ts";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
 import { peerServicesKey } from "./identity.ts";
 import type { Logger } from "./logger.ts";
@@ -23,8 +25,8 @@ import { servicesOf } from "./service-certificate.ts";
 export interface GrpcServer {
   /** The bound port. */
   readonly port: number;
-  /** What the health service says of this process and its services. */
-  setServing(serving: boolean): void;
+  /** What the health service says of this process and its services; with DATABASE_UNAVAILABLE as the reason, of `database` too. */
+  setServing(serving: boolean, because?: ErrorReason): void;
   /**
    * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls under way end for `graceMs`
    * (5,000), then cuts what is left.
@@ -210,7 +212,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   });
   for (const mount of options.mounts) addMount(server, mount, options.interceptors, hasPeers);
   const names = options.mounts.map(({ service }) => service.typeName);
-  const health = new HealthImplementation(Object.fromEntries(["", ...names].map((name) => [name, "SERVING" as const])));
+  const health = new HealthImplementation(
+    Object.fromEntries(["", databaseHealth, ...names].map((name) => [name, "SERVING" as const])),
+  );
   health.addToServer(server);
   new ReflectionService({ all: { fileDescriptorProtos: fileDescriptors(options.mounts) } } as never, {
     services: names,
@@ -225,8 +229,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   options.logger.info({ host: options.host, port, services: names }, "gRPC server is listening");
 
   let isClosing = false;
-  const setServing = (serving: boolean) => {
+  const setServing = (serving: boolean, because?: ErrorReason) => {
     if (isClosing) return;
+    health.setStatus(databaseHealth, because === ErrorReason.DATABASE_UNAVAILABLE ? "NOT_SERVING" : "SERVING");
     for (const name of ["", ...names]) health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   };
   return {

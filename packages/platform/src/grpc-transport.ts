@@ -26,6 +26,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { ErrorReason, fail } from "./errors.ts";
+import { createHealthProbe, type ServiceHealth } from "./grpc-health.ts";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
 import { repeatOverConnections } from "./grpc-repeat.ts";
 import { targetOf } from "./grpc-resolver.ts";
@@ -46,8 +47,8 @@ import {
 
 /** A Transport that holds connections. */
 export interface GrpcTransport extends Transport {
-  /** Asks an instance's health service; rejects with UNAVAILABLE when it does not answer within 2 s or does not serve. */
-  checkHealth(): Promise<void>;
+  /** Asks the health service of each instance, as HealthProbe does. */
+  checkHealth(): Promise<ServiceHealth>;
   /** Closes the connections; calls under way fail. */
   close(): void;
 }
@@ -90,6 +91,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.use_local_subchannel_pool": 1,
     ...(options.tls === undefined ? {} : { "grpc.ssl_target_name_override": options.tls.peer }),
   });
+  const probe = createHealthProbe(options);
   const codecs = new Map<DescMethod, Codec>();
 
   const codecOf = (method: DescMethod): Codec => {
@@ -161,29 +163,13 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       return (await codec.next(Object.assign(request, { stream: true as const, message }))) as StreamResponse<I, O>;
     },
 
-    checkHealth: () => checkHealth(client),
+    checkHealth: () => probe.check(),
 
     close() {
       client.close();
+      probe.close();
     },
   };
-}
-
-function checkHealth(client: Client): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      "/grpc.health.v1.Health/Check",
-      () => Buffer.alloc(0),
-      // HealthCheckResponse { status = 1 }; 1 is SERVING.
-      (bytes: Buffer) => bytes[0] === 0x08 && bytes[1] === 1,
-      undefined,
-      { deadline: Date.now() + 2_000 },
-      (error, serving) => {
-        if (error === null && serving === true) resolve();
-        else reject(fail(ErrorReason.UNAVAILABLE, "The service is not ready.", { cause: error ?? undefined }));
-      },
-    );
-  });
 }
 
 type Serialize = (message: unknown) => Buffer;

@@ -196,6 +196,12 @@ export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>
   }
 }
 
+/** A statement that rejects with DATABASE_UNAVAILABLE after that time; its connection, which may hang, is given up with it. */
+export function answeredWithin(timeoutMs: number, query: pg.QueryConfig): pg.QueryConfig {
+  const limited: pg.QueryConfig & { query_timeout: number } = { ...query, query_timeout: timeoutMs };
+  return limited;
+}
+
 /** Whether a statement failed on a unique index or primary key; of that name, if one is given. */
 export function isUniqueViolation(error: unknown, constraint?: string): boolean {
   if (!(error instanceof Error) || !("code" in error) || error.code !== "23505") return false;

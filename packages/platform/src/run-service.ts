@@ -2,6 +2,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "./env.ts";
+import { reasonOf } from "./errors.ts";
 import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "./grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "./interceptors.ts";
@@ -12,6 +13,7 @@ import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
+import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
@@ -56,7 +58,6 @@ export function remoteKeySource(transport: Transport): KeySource {
   return async () => ({ keys: (await tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never });
 }
 
-const readinessIntervalMs = 2_000;
 /** How much longer than their work calls may take: those whose work was stopped say so, instead of being cut. */
 const farewellMs = 500;
 
@@ -103,10 +104,10 @@ async function start<C extends GrpcConfig>(
   closers.push(() => service.close());
   const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
   let server: GrpcServer | undefined;
-  let watch: NodeJS.Timeout | undefined;
+  let watch: ReadinessWatch | undefined;
   // Before anybody can know that we are here.
   onTermination(async () => {
-    clearInterval(watch);
+    watch?.stop();
     const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
     logger.info({ limit_ms: limitMs }, "draining");
     await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service.drain?.(limit)]));
@@ -124,12 +125,16 @@ async function start<C extends GrpcConfig>(
     credentials: mesh.tls?.serverCredentials(),
     logger,
   });
-  watch = setInterval(() => {
-    service.ready().then(
-      () => server.setServing(true),
-      () => server.setServing(false),
-    );
-  }, readinessIntervalMs);
+  let isReady = true;
+  watch = watchReadiness({
+    ready: () => service.ready(),
+    tell(fault) {
+      server.setServing(fault === undefined, fault === undefined ? undefined : reasonOf(fault));
+      if (fault !== undefined && isReady) logger.warn({ err: fault }, "not ready");
+      if (fault === undefined && !isReady) logger.info("ready again");
+      isReady = fault === undefined;
+    },
+  });
 }
 
 /** Runs a service without tables as a process of its own on the gRPC plane. */

@@ -99,7 +99,7 @@ export async function createAgentOrchestrator(deps: {
       mount(RunService, runHandlers(shared)),
       mount(CompletionService, completionHandlers(shared)),
     ],
-    async ready() {},
+    ready: () => worker.ready(),
     async drain(limit) {
       await dispatcher.close();
       await worker.drain(limit);

@@ -46,6 +46,8 @@ export interface MemoryJournal {
   readonly beats: BeatRequest[];
   /** Resolves with the next thing that a worker says. */
   nextBeat(): Promise<BeatRequest>;
+  /** Called before a worker's sign of life is taken; throws to refuse it. */
+  beforeBeat: () => void;
   /** Called before a run is opened. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
@@ -84,6 +86,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     lost: new Set(),
     beats: [],
     nextBeat: () => new Promise((resolve) => beatWatchers.push(resolve)),
+    beforeBeat: () => {},
     beforeBegin: () => {},
     beforeCommit: () => {},
     decorate: (decision) => decision,
@@ -134,6 +137,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
       beat(request) {
         journal.beats.push(request);
         for (const resolve of beatWatchers.splice(0)) resolve(request);
+        journal.beforeBeat();
         const claimed = request.claimLimit === 0 ? [] : journal.abandoned.splice(0);
         return { claimed, lost: request.driving.filter((runId) => journal.lost.has(runId)) };
       },

@@ -65,6 +65,8 @@ export interface OrchestratorFixture {
   onMint(answer: () => string): void;
   /** As at SIGTERM. */
   drain(limit: AbortSignal): Promise<void>;
+  /** Rejects when the orchestrator cannot serve. */
+  ready(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -210,6 +212,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     revoke(tokenId) {
       revoked.push(tokenId);
     },
+    ready: () => service.ready(),
     async drain(limit) {
       await service.drain?.(limit);
     },

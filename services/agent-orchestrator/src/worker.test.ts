@@ -1,8 +1,8 @@
 import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator-fixture.ts";
 
 let mesh: OrchestratorFixture;
@@ -18,6 +18,26 @@ afterEach(async () => {
 
 const create = () => mesh.agent.createConversation({ message: "hi" }, asUser);
 const unlimited = new AbortController().signal;
+
+describe("an orchestrator", () => {
+  it("is not ready once the journal has taken none of its signs of life for a while, until it takes one", async () => {
+    const now = performance.now.bind(performance);
+    let laterMs = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + laterMs);
+    await mesh.journal.nextBeat();
+    mesh.journal.beforeBeat = () => {
+      throw fail(ErrorReason.UNAVAILABLE, "away");
+    };
+    await mesh.journal.nextBeat();
+    await mesh.ready();
+    laterMs = 7_000;
+    expect(await mesh.ready().catch((error: unknown) => reasonOf(error))).toBe(ErrorReason.UNAVAILABLE);
+    mesh.journal.beforeBeat = () => {};
+    await mesh.journal.nextBeat();
+    await expect.poll(() => mesh.ready().then(() => true)).toBe(true);
+    clock.mockRestore();
+  });
+});
 
 describe("an orchestrator that ends", () => {
   it("lets turns end, their tools too, stays alive meanwhile and claims no more runs", async () => {

@@ -5,6 +5,10 @@ import { versionFields } from "./graph/turn.ts";
 import { recoverTurn, type TurnDeps } from "./turns.ts";
 
 const beatMs = 1_000;
+/** After a sign of life that was not taken: others must not take this process for dead when the journal is back. */
+const retryMs = 250;
+/** For how long none may have been taken: longer than it takes to see that it is the journal which is away, or its database. */
+const longestSilenceMs = 6_000;
 /** Runs that are taken over at a time. */
 const claimLimit = 8;
 /** How long runs may take to stop, so that nothing of them is under way when others claim them. */
@@ -14,6 +18,8 @@ const stopMs = 2_000;
 export interface Worker {
   /** Goes on with a claimed run on behalf of its owner, as soon as auth lets it. */
   takeOver(context: RunContext): Promise<void>;
+  /** Rejects when the journal has not taken a sign of life for 6 s: then this process can drive no stored run. */
+  ready(): Promise<void>;
   /** Claims no more runs, and resolves when those under way have ended; when the limit fires, they are stopped, without a word in the journal. */
   drain(limit: AbortSignal): Promise<void>;
   /** Ends the signs of life. Runs that are still under way are stopped, and are anybody's at once. */
@@ -31,6 +37,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   let isDraining = false;
   let isEnding = false;
   let isSilent = false;
+  let heardAt = performance.now();
   /** Runs that the last beat called lost. */
   let wasLost = new Set<string>();
 
@@ -78,6 +85,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
       .then(
         () => {
           isSilent = false;
+          heardAt = performance.now();
         },
         (error: unknown) => {
           if (!isSilent) logger.warn({ err: error }, "the journal did not take the worker's sign of life");
@@ -85,7 +93,7 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
         },
       )
       .finally(() => {
-        if (!isEnding) timer = setTimeout(tick, beatMs).unref();
+        if (!isEnding) timer = setTimeout(tick, isSilent ? retryMs : beatMs).unref();
       });
   };
   timer = setTimeout(tick, 0).unref();
@@ -103,6 +111,10 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   };
   return {
     takeOver,
+    async ready() {
+      if (performance.now() - heardAt <= longestSilenceMs) return;
+      throw fail(ErrorReason.UNAVAILABLE, "The journal has not taken the worker's signs of life for a while.");
+    },
     drain,
     async stop() {
       await drain(AbortSignal.abort());

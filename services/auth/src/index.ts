@@ -1,4 +1,5 @@
 import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
+import { databasePing } from "@turnwright/platform/database-ping";
 import { ConfigError } from "@turnwright/platform/env";
 import { createIdempotency } from "@turnwright/platform/idempotency";
 import type { Logger } from "@turnwright/platform/logger";
@@ -71,9 +72,7 @@ export async function createAuth(deps: {
       idempotency: createIdempotency({ secret: config.MESH_SECRET }),
       accessTokens,
     }),
-    async ready() {
-      await pool.query("select 1");
-    },
+    ready: databasePing(pool),
     async close() {
       stopMaintenance();
       await unsubscribe();

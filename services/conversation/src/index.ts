@@ -8,6 +8,7 @@ import { mount, type RunningService } from "@turnwright/platform/service";
 import type { ServiceDatabase } from "@turnwright/platform/service-database";
 import type { ConversationConfig } from "./config.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
+import { startJournalPulse } from "./journal-pulse.ts";
 import { conversationHandlers, journalHandlers } from "./service.ts";
 import { createBeginRun } from "./store/begin-run.ts";
 import { createCommitRun } from "./store/commit-run.ts";
@@ -26,11 +27,14 @@ export function createConversation(deps: {
   logger: Logger;
   /** How webhooks are delivered, where not as usual. */
   webhookPace?: Partial<WebhookPace>;
+  /** Every worker that drives runs by this journal lives in this process. */
+  hasOwnWorkers?: boolean;
 }): RunningService {
   const { database, config, logger } = deps;
   const { pool, users } = database;
   pinIndexPlans(database);
   setApprovalExpiry(database, config.APPROVAL_EXPIRY);
+  const pulse = startJournalPulse({ pool, logger, endsWithWorkers: deps.hasOwnWorkers ?? false });
   const sweeper = startExpirySweeper({ pool, logger, expiryMs: config.APPROVAL_EXPIRY });
   const outbound = createOutbound({
     allowedHosts: config.WEBHOOK_ALLOWED_HOSTS,
@@ -45,10 +49,9 @@ export function createConversation(deps: {
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker })),
     ],
-    async ready() {
-      await pool.query("select 1");
-    },
+    ready: () => pulse.ready(),
     async close() {
+      await pulse.stop();
       await sweeper.stop();
       await worker.close();
     },

@@ -28,14 +28,14 @@ export async function cancelCalls(
   const run = { runId, userId, tokenId };
   const deadline = performance.now() + patienceMs;
   await forestallCalls(parts.pool, run, callIds);
-  let found = await stopCalls(parts.pool, run, callIds);
+  let found = await stopCalls(parts.pool, run, callIds, parts.watch.isSettled);
   if (callIds.some((callId) => found.get(callId)?.status === "running")) {
     const ended = new AbortController();
     const over = AbortSignal.any([signal, ended.signal]);
     await Promise.race([parts.ledger.stop(run, callIds), delay(patienceMs, undefined, { signal: over }).catch(() => {})]);
     ended.abort();
     for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(backoffMs * 2, longestBackoffMs)) {
-      found = await stopCalls(parts.pool, run, callIds);
+      found = await stopCalls(parts.pool, run, callIds, parts.watch.isSettled);
       const leftMs = deadline - performance.now();
       if (leftMs <= 0 || signal.aborted || ![...found.values()].some(({ status }) => status === "running")) break;
       await delay(Math.min(backoffMs, leftMs), undefined, { signal }).catch(() => {});

@@ -44,14 +44,19 @@ export interface ExecutorProcess {
     call: { runId: string; callId?: string; name: string; args?: unknown; grant?: string },
     options?: { signal?: AbortSignal },
   ): Promise<ExecutionResult>;
+  /** Lets what is under way end, until the limit fires. */
+  drain(limit: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** A database with the ledger, and processes on it. */
 export interface ExecutorFixture {
   readonly pool: pg.Pool;
+  readonly databaseUrl: string;
   readonly userId: string;
   start(options?: {
+    /** The way to the database, where it is not the straight one. */
+    databaseUrl?: string;
     tools?: readonly Tool[];
     leaseMs?: number;
     config?: Partial<ToolConfig>;
@@ -66,16 +71,17 @@ export interface ExecutorFixture {
 export async function createExecutorFixture(): Promise<ExecutorFixture> {
   const database = await createTestDatabase({ services: ["tool"] });
   const logger = createLogger({ service: "test", level: "silent" });
-  const openPool = (role?: string) =>
-    createPool({ url: database.url, max: 5, schema: "tool", role, applicationName: "test", logger });
+  const openPool = (role?: string, url = database.url) =>
+    createPool({ url, max: 5, schema: "tool", role, applicationName: "test", logger });
   const pool = openPool();
   const userId = randomUUID();
   const stops: (() => Promise<void>)[] = [];
   return {
     pool,
+    databaseUrl: database.url,
     userId,
-    async start({ tools, leaseMs, config, identity } = {}) {
-      const ownPool = openPool("turnwright_tool");
+    async start({ databaseUrl, tools, leaseMs, config, identity } = {}) {
+      const ownPool = openPool("turnwright_tool", databaseUrl);
       const service = await createToolExecutor({
         config: {
           MESH_SECRET: meshSecret,
@@ -102,7 +108,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
         return stopped;
       };
       stops.push(stop);
-      return { ...started, pool: ownPool, stop };
+      return { ...started, pool: ownPool, drain: async (limit) => service.drain?.(limit), stop };
     },
     async leave({ runId, callId, tool, args, status = "running", userId: owner = userId }) {
       const input = JSON.stringify(args);
@@ -129,7 +135,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
   };
 }
 
-function connect(service: RunningService, identity: Identity): Omit<ExecutorProcess, "stop" | "pool"> {
+function connect(service: RunningService, identity: Identity): Omit<ExecutorProcess, "drain" | "stop" | "pool"> {
   const logger = createLogger({ service: "test", level: "silent" });
   const authenticate: Interceptor = (next) => (request) => {
     request.contextValues.set(identityKey, identity);

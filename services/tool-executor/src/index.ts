@@ -7,6 +7,7 @@ import type { ToolConfig } from "./config.ts";
 import type { Tool } from "./define-tool.ts";
 import { FreeCallLog } from "./free-calls.ts";
 import { Ledger } from "./ledger.ts";
+import { LedgerWatch } from "./ledger-watch.ts";
 import type { ExecutorParts } from "./parts.ts";
 import { createRegistry } from "./registry.ts";
 import { executionHandlers, toolHandlers } from "./service.ts";
@@ -45,16 +46,20 @@ export async function createToolExecutor(deps: {
   const outbound = createToolOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
   const registry = await createRegistry({ config, outbound, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
-  const ledger = new Ledger({ pool, slots, logger, leaseMs });
+  const watch = new LedgerWatch({ pool, leaseMs });
+  const ledger = new Ledger({ pool, slots, logger, leaseMs, watch });
   const freeCalls = new FreeCallLog({ pool, logger });
-  const parts: ExecutorParts = { pool, registry, ledger, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
+  const parts: ExecutorParts = { pool, registry, ledger, watch, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
   return {
     mounts: [mount(ToolService, toolHandlers(parts)), mount(ExecutionService, executionHandlers(parts))],
     async ready() {
-      await pool.query("select 1");
+      await watch.ready();
+      await ledger.ready();
     },
+    drain: (limit) => ledger.drain(limit),
     async close() {
       await ledger.close();
+      watch.stop();
       await freeCalls.idle();
       registry.close();
       await outbound.close();

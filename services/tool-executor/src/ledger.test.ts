@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type pg from "pg";
 import { afterAll, beforeAll, expect, type MockInstance, test, vi } from "vitest";
 import { z } from "zod";
 import { defineTool } from "./define-tool.ts";
@@ -57,6 +58,20 @@ test("a call that another living process runs is waited for, beyond the first le
   expect(await asked).toMatchObject({ status: ExecutionStatus.SUCCESS, output: '"done"' });
   expect(idle.runs).toHaveLength(0);
 });
+
+/** Says what becomes of the next statements about calls; those after them work. Gives how many there were. */
+function nextStatements(pool: pg.Pool, ...fates: ("works" | "fails")[]): () => number {
+  const original = pool.query.bind(pool) as (query: unknown, ...given: unknown[]) => Promise<unknown>;
+  let count = 0;
+  const statements = vi.spyOn(pool, "query") as unknown as MockInstance<typeof original>;
+  statements.mockImplementation((query, ...given) => {
+    if ((query as pg.QueryConfig).text === "select 1") return original(query, ...given);
+    const fate = fates[count] ?? "works";
+    count += 1;
+    return fate === "works" ? original(query, ...given) : Promise.reject(fail(ErrorReason.DATABASE_UNAVAILABLE, "away"));
+  });
+  return () => count;
+}
 
 async function leaseEnd(runId: string): Promise<number> {
   const { rows } = await fixture.pool.query<{ at: Date }>("select lease_until as at from tool_executions where run_id = $1", [
@@ -260,11 +275,10 @@ test("a database that is away when a tool ends delays the result and does not lo
   const runId = randomUUID();
   const asked = executor.execute({ runId, name: "gated", args: { what: "a" } });
   const running = await run(1);
-  const away = () => Promise.reject(fail(ErrorReason.DATABASE_UNAVAILABLE, "away"));
-  const statements = vi.spyOn(executor.pool, "query").mockImplementationOnce(away).mockImplementationOnce(away);
+  const statements = nextStatements(executor.pool, "fails", "fails");
   running.end("sent");
   expect(await asked).toMatchObject({ status: ExecutionStatus.SUCCESS, output: '"sent"' });
-  expect(statements).toHaveBeenCalledTimes(3);
+  expect(statements()).toBe(3);
   expect(runs).toHaveLength(1);
   expect(await fixture.rows(runId)).toMatchObject([{ status: "success" }]);
 });
@@ -275,10 +289,7 @@ test("a call that was claimed runs although the look at its neighbours fails, wh
   const runId = randomUUID();
   const args = JSON.stringify({ what: "a" });
   await fixture.leave({ runId, callId: "known", tool, args: { what: "a" } });
-  const original = executor.pool.query.bind(executor.pool) as (...given: unknown[]) => Promise<unknown>;
-  const statements = vi.spyOn(executor.pool, "query") as unknown as MockInstance<typeof original>;
-  statements.mockImplementationOnce(original);
-  statements.mockImplementationOnce(() => Promise.reject(fail(ErrorReason.DATABASE_UNAVAILABLE, "away")));
+  nextStatements(executor.pool, "works", "fails");
   const calls = ["known", "new"].map((callId) => ({ callId, name: "gated", arguments: args }));
   const asked = executor.executions.executeCalls({ runId, epoch: 1, calls });
   await expect(asked).rejects.toThrow("away");

@@ -5,6 +5,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { type CheckedCall, type Flight, isSameCall, keyOf, type RefusedCall } from "./flight.ts";
 import { Leases } from "./leases.ts";
+import type { LedgerWatch } from "./ledger-watch.ts";
 import { cancelled, endOf, type Result, refused, resultOf, reused } from "./results.ts";
 import { probeTool, runTool, type ToolRun } from "./run-tool.ts";
 import type { Slots } from "./slots.ts";
@@ -13,7 +14,13 @@ import { completeProbed, restartProbed } from "./store/probes.ts";
 
 const firstBackoffMs = 25;
 const longestBackoffMs = 400;
-const storeAttempts = 6;
+/** How long a result is kept to be stored: a run's commits wait as long for their database. */
+const storePatienceMs = 60_000;
+/** How long when this process ends. */
+const lastPatienceMs = 3_000;
+const firstStorePauseMs = 50;
+const longestStorePauseMs = 1_000;
+const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.DATABASE_UNAVAILABLE, ErrorReason.DEADLINE_EXCEEDED]);
 /** How long a `once` call goes on without a caller, in leases. */
 const farewellLeases = 2;
 
@@ -21,7 +28,8 @@ const farewellLeases = 2;
  * Runs the calls of runs, each once: a call is claimed in the database before it acts, and whoever asks for a call that is claimed
  * gets the result of that one run. In this process the asker waits for it; for a call of another process it looks again, after 25 ms
  * growing to 400 ms, until there is a result or the lease of that process is over. Then a `read` or `idempotent` call is claimed anew
- * and a `once` call is UNKNOWN, unless its tool's probe knows better: it is asked each time that somebody asks for the call.
+ * and a `once` call is UNKNOWN, unless its tool's probe knows better: it is asked each time that somebody asks for the call. Leases that ran out while
+ * the database was away count only when their holders have had time to renew them.
  */
 export class Ledger {
   readonly #pool: pg.Pool;
@@ -30,9 +38,13 @@ export class Ledger {
   readonly #leases: Leases;
   readonly #ends: Batch<Claim & CallEnd, boolean>;
   readonly #flights = new Map<string, Flight>();
+  readonly #ledgerWatch: LedgerWatch;
+  /** Until when results are kept that the database does not take, by the clock of this process. */
+  #storesUntil = Number.POSITIVE_INFINITY;
 
-  constructor(deps: { pool: pg.Pool; slots: Slots; logger: Logger; leaseMs: number }) {
+  constructor(deps: { pool: pg.Pool; slots: Slots; logger: Logger; leaseMs: number; watch: LedgerWatch }) {
     this.#pool = deps.pool;
+    this.#ledgerWatch = deps.watch;
     this.#slots = deps.slots;
     this.#logger = deps.logger;
     this.#leases = new Leases(deps);
@@ -72,8 +84,22 @@ export class Ledger {
     await Promise.allSettled(landings);
   }
 
-  /** Cancels what runs and waits until its end is stored. */
+  /** Rejects when the calls of this process cannot be kept its own. */
+  ready(): Promise<void> {
+    return this.#leases.ready();
+  }
+
+  /** Resolves when no call is under way and every result is stored, or when the limit fires. */
+  async drain(limit: AbortSignal): Promise<void> {
+    const isOver = new Promise<void>((resolve) => limit.addEventListener("abort", () => resolve(), { once: true }));
+    while (this.#flights.size > 0 && !limit.aborted) {
+      await Promise.race([Promise.allSettled([...this.#flights.values()].map(({ landing }) => landing.promise)), isOver]);
+    }
+  }
+
+  /** Cancels what runs and waits until its end is stored, for 3 s where the database does not take it. */
   async close(): Promise<void> {
+    this.#storesUntil = performance.now() + lastPatienceMs;
     const landings = [...this.#flights.values()].map(({ controller, landing }) => {
       controller.abort(new DOMException("The executor stops.", "AbortError"));
       return landing.promise;
@@ -116,12 +142,14 @@ export class Ledger {
   async #recall(scope: RunScope, call: RefusedCall, signal: AbortSignal): Promise<Result> {
     const { callId, refusal } = call;
     for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(backoffMs * 2, longestBackoffMs)) {
-      const options = { takeOver: false, leaseMs: this.#leases.leaseMs };
+      const { isSettled } = this.#ledgerWatch;
+      const options = { takeOver: false, leaseMs: this.#leases.leaseMs, isSettled };
       const known = (await revisitCalls(this.#pool, scope, [call], options)).get(callId);
       if (known === undefined || !known.matches || known.status === "cancelled") return refused(callId, refusal);
       if (known.status !== "running") return resultOf(callId, known);
-      if (known.leaseLeftMs <= 0) return refused(callId, refusal);
-      if (!(await waited(Math.min(backoffMs, known.leaseLeftMs), signal))) return cancelled(callId);
+      if (known.leaseLeftMs <= 0 && isSettled) return refused(callId, refusal);
+      const pauseMs = known.leaseLeftMs > 0 ? Math.min(backoffMs, known.leaseLeftMs) : backoffMs;
+      if (!(await waited(pauseMs, signal))) return cancelled(callId);
     }
   }
 
@@ -159,7 +187,11 @@ export class Ledger {
   }
 
   #revisit(scope: RunScope, calls: readonly CheckedCall[]): Promise<Map<string, KnownCall>> {
-    return revisitCalls(this.#pool, scope, calls, { takeOver: true, leaseMs: this.#leases.leaseMs });
+    return revisitCalls(this.#pool, scope, calls, {
+      takeOver: true,
+      leaseMs: this.#leases.leaseMs,
+      isSettled: this.#ledgerWatch.isSettled,
+    });
   }
 
   async #fly(scope: RunScope, flight: Flight, first: Claim | KnownCall | undefined): Promise<Result> {
@@ -185,7 +217,8 @@ export class Ledger {
           // A cancelled call that was not taken here was taken by somebody else in the same moment.
           const over = entry.status !== "running" && entry.status !== "cancelled";
           if (over) return resultOf(callId, entry);
-          const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : firstBackoffMs;
+          const overMs = this.#ledgerWatch.isSettled ? firstBackoffMs : backoffMs;
+          const pauseMs = entry.leaseLeftMs > 0 ? Math.min(backoffMs, entry.leaseLeftMs) : overMs;
           if (!(await waited(pauseMs, controller.signal))) return cancelled(callId);
         }
       }
@@ -231,15 +264,20 @@ export class Ledger {
     }
   }
 
-  /** A result that cannot be stored would be lost with this process, so a database that is away for a moment is waited for. */
+  /**
+   * A result that cannot be stored would be lost with this process, so a database that is away is waited for. Whoever asks meanwhile waits with it; the
+   * claim goes with the result, so that one which somebody has settled since stays as it is.
+   */
   async #store(end: Claim & CallEnd): Promise<boolean> {
-    for (let attempt = 1; ; attempt += 1) {
+    const until = performance.now() + storePatienceMs;
+    for (let pauseMs = firstStorePauseMs; ; pauseMs = Math.min(pauseMs * 2, longestStorePauseMs)) {
       try {
         return await this.#ends.add(end);
       } catch (error) {
-        if (attempt === storeAttempts || reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) throw error;
-        this.#logger.warn({ err: error, attempt }, "result of a call not stored yet");
-        await delay(50 * 2 ** attempt);
+        const isLate = performance.now() + pauseMs > Math.min(until, this.#storesUntil);
+        if (isLate || !away.has(reasonOf(error))) throw error;
+        if (pauseMs === firstStorePauseMs) this.#logger.warn({ err: error }, "result of a call not stored yet");
+        await delay(pauseMs);
       }
     }
   }

@@ -2,6 +2,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import type { FreeCallLog } from "./free-calls.ts";
 import type { Ledger } from "./ledger.ts";
+import type { LedgerWatch } from "./ledger-watch.ts";
 import type { Registry } from "./registry.ts";
 import type { Slots } from "./slots.ts";
 
@@ -10,6 +11,7 @@ export interface ExecutorParts {
   readonly pool: pg.Pool;
   readonly registry: Registry;
   readonly ledger: Ledger;
+  readonly watch: LedgerWatch;
   readonly freeCalls: FreeCallLog;
   readonly slots: Slots;
   readonly logger: Logger;

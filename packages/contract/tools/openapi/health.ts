@@ -1,9 +1,9 @@
 import { summaryOf } from "./comments.ts";
 import { envelope } from "./envelope.ts";
 import { errorResponse } from "./error-responses.ts";
-import type { Operation, PathItem } from "./openapi-types.ts";
+import type { JsonSchema, Operation, PathItem } from "./openapi-types.ts";
 
-function probe(operationId: string, description: string, status: string): Operation {
+function probe(operationId: string, description: string, status: string, more: Record<string, JsonSchema> = {}): Operation {
   return {
     operationId,
     tags: ["health"],
@@ -15,7 +15,7 @@ function probe(operationId: string, description: string, status: string): Operat
         description,
         content: {
           "application/json": {
-            schema: envelope({ type: "object", properties: { status: { const: status } }, required: ["status"] }),
+            schema: envelope({ type: "object", properties: { status: { const: status }, ...more }, required: ["status"] }),
             example: { success: true, data: { status } },
           },
         },
@@ -27,8 +27,18 @@ function probe(operationId: string, description: string, status: string): Operat
 
 /** The gateway's own endpoints: the only ones that no RPC stands behind. */
 export const healthPaths: Readonly<Record<string, PathItem>> = {
-  "/health": { get: probe("Health", "The gateway is alive and its stores answer.", "ok") },
+  "/health": { get: probe("Health", "The gateway is alive.", "ok") },
   "/ready": {
-    get: probe("Ready", "The gateway and the services behind it take requests.", "ready"),
+    get: probe("Ready", "The gateway and the services behind it take requests.", "ready", {
+      degraded: {
+        type: "array",
+        description: "Parts that serve, with replicas that do not; absent when there are none.",
+        items: {
+          type: "object",
+          properties: { part: { type: "string" }, serving: { type: "integer" }, replicas: { type: "integer" } },
+          required: ["part", "serving", "replicas"],
+        },
+      },
+    }),
   },
 };

@@ -12,7 +12,7 @@ export interface Ports {
   readonly limiter: RateLimiter;
   readonly concurrency: ConcurrencyLimiter;
   readonly bus: Bus;
-  /** Resolves when the shared part answers; rejects with REDIS_UNAVAILABLE after 2 s without. */
+  /** Resolves when the shared part answers; rejects with REDIS_UNAVAILABLE after 2 s at most without. */
   ping(): Promise<void>;
   /** Gives up the connections. */
   close(): Promise<void>;

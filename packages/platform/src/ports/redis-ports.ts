@@ -22,10 +22,15 @@ export function createRedisPorts(options: { redisUrl: string; logger: Logger; ro
     concurrency,
     bus,
     async ping() {
-      if (!(await whenReady(redis, 2_000))) throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer");
-      await redis.ping().catch((cause: unknown) => {
-        throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer", { cause });
-      });
+      const until = performance.now() + 2_000;
+      while (await whenReady(redis, Math.max(1, until - performance.now()))) {
+        const answer = await redis.ping().catch((cause: unknown) => {
+          // One that is late once, on a machine with too much to do, is not away.
+          if (performance.now() >= until) throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer", { cause });
+        });
+        if (answer !== undefined) return;
+      }
+      throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer");
     },
     async close() {
       limiter.close();

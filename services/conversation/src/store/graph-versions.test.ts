@@ -39,6 +39,7 @@ const conversationOf = (context: RunContext) => context.conversation?.id ?? "";
 
 /** As if half a minute had gone by. */
 async function later(): Promise<void> {
+  await fixture.pool.query("update journal_pulse set since = since - interval '30 seconds'");
   await fixture.pool.query(`update runs set updated_at = updated_at - interval '30 seconds', wake_at = wake_at - interval '30 seconds',
     deadline_at = deadline_at - interval '30 seconds'`);
 }

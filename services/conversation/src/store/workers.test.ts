@@ -20,13 +20,30 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-const beat = async (workerId: string, driving: string[] = [], claimLimit = 8) =>
+const beat = async (workerId: string, driving: string[] = [], claimLimit = 100) =>
   (await person.journal.beat({ workerId, claimLimit, graphVersion: 9, driving })).claimed;
 
 /** As if so many seconds had gone by. */
 async function later(seconds: number): Promise<void> {
-  await fixture.pool.query("update workers set seen_at = seen_at - make_interval(secs => $1)", [seconds]);
+  await fixture.pool.query("update journal_pulse set since = since - make_interval(secs => $1)", [seconds]);
+  await fixture.pool.query(
+    "update workers set seen_at = seen_at - make_interval(secs => $1), back_at = back_at - make_interval(secs => $1)",
+    [seconds],
+  );
   await fixture.pool.query("update runs set updated_at = updated_at - make_interval(secs => $1)", [seconds]);
+}
+
+/** As if nobody had reached the database for so many seconds. */
+async function outage(seconds: number): Promise<void> {
+  await later(seconds);
+  await fixture.pool.query("update journal_pulse set seen_at = seen_at - make_interval(secs => $1)", [seconds]);
+}
+
+/** Resolves when the journal has noticed that it can be reached again. */
+async function nextPulse(): Promise<void> {
+  const isBack = async () =>
+    (await fixture.pool.query("select since > now() - interval '1 minute' as back from journal_pulse")).rows[0];
+  await expect.poll(isBack, { interval: 20 }).toEqual({ back: true });
 }
 
 async function begun(workerId: string, message = "Hello") {
@@ -65,6 +82,46 @@ describe("runs", () => {
     expect((await person.journal.beat({ workerId: worker, claimLimit: 0, driving: [runId] })).lost).toEqual([runId]);
     const late = person.commit(context, { status: RunStatus.COMPLETED, node: "respond" });
     expect(await reasonFor(late)).toBe(ErrorReason.STALE_EPOCH);
+  });
+
+  test("of workers that could not be heard stay their own, for as long as any has to come back", async () => {
+    const [worker, other] = [randomUUID(), randomUUID()];
+    await beat(worker);
+    const { runId } = await begun(worker);
+    await outage(60);
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    await nextPulse();
+    await later(2);
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    await beat(worker, [runId]);
+    await later(2);
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    await later(2);
+    expect((await beat(other)).map((one) => one.run?.id)).toContain(runId);
+  });
+
+  test("of others are left alone for a while by a worker that was cut off itself", async () => {
+    const [worker, other] = [randomUUID(), randomUUID()];
+    await beat(other);
+    const { runId } = await begun(worker);
+    await later(60);
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    await later(7);
+    await beat(other);
+    await later(2);
+    expect((await beat(other)).map((one) => one.run?.id)).not.toContain(runId);
+    await later(2);
+    expect((await beat(other)).map((one) => one.run?.id)).toContain(runId);
+  });
+
+  test("of a worker that leaves are anybody's at once after an outage too", async () => {
+    const worker = randomUUID();
+    await beat(worker);
+    const { runId } = await begun(worker);
+    await outage(60);
+    await person.journal.beat({ workerId: worker, leaving: true });
+    expect((await beat(randomUUID())).map((one) => one.run?.id)).toContain(runId);
+    await nextPulse();
   });
 
   test("of a worker that has never been heard of, likewise", async () => {

@@ -2,6 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
 import { claimableRuns, claimRun } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
+import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
 import { type RunRow, runColumns } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -10,13 +11,23 @@ const silenceSeconds = 3;
 /** After so many claims a run is taken for what kills its workers. */
 const maxAttempts = 5;
 
+const silence = `${silenceSeconds} * interval '1 second'`;
+
 const beatSql = `
 insert into workers (owner) values ($1)
-on conflict (owner) do update set seen_at = now()`;
+on conflict (owner) do update
+set seen_at = now(), has_left = false,
+  back_at = case
+    when workers.seen_at < now() - ${silence} and coalesce(workers.back_at < now() - ${shortestSeriesSeconds} * interval '1 second', true) then now()
+    else workers.back_at
+  end`;
 
 /**
  * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is set free. A run whose worker has never
  * been heard of counts from its last commit; one of the worker's own that it does not drive was claimed by an answer that it did not get.
+ *
+ * Silence counts while the journal could hear, and the worker that asks could be heard: after an outage of either, the others have as long to come
+ * back.
  */
 const claimSql = `
 with abandoned as (
@@ -24,8 +35,11 @@ with abandoned as (
   from runs r left join workers w on w.owner = r.owner
   where r.status = 'running' and r.graph_version between $5 and $2
     and case
-      when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silenceSeconds} * interval '1 second'
-      else coalesce(w.seen_at, r.updated_at) < now() - ${silenceSeconds} * interval '1 second'
+      when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silence}
+      when w.has_left then true
+      else coalesce(w.seen_at, r.updated_at) < now() - ${silence}
+        and (select since < now() - ${silence} and seen_at > now() - ${longestGapSeconds} * interval '1 second' from journal_pulse)
+        and (select coalesce(back_at < now() - ${silence}, true) from workers where owner = $1)
     end
   order by r.updated_at
   limit $3
@@ -72,8 +86,8 @@ export async function beat(
 /** What the worker was told to give back did not kill it: the claim that follows does not count. */
 const leaveSql = `
 with gone as (
-  insert into workers (owner, seen_at) values ($1, now() - interval '1 hour')
-  on conflict (owner) do update set seen_at = excluded.seen_at
+  insert into workers (owner, has_left) values ($1, true)
+  on conflict (owner) do update set has_left = true
 )
 update runs set attempt = attempt - 1 where owner = $1 and status = 'running'`;
 

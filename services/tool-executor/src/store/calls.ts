@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import { answeredWithin, type Queryable } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ToolEffect } from "../define-tool.ts";
 
@@ -115,7 +115,7 @@ with asked as (
   from tool_executions e join asked a using (tool_call_id, tool_name, arguments_hash)
   where e.run_id = $1 and e.user_id = $2
     and (
-      (e.status = 'running' and e.lease_until <= now() and ($6::boolean or e.effect = 'once' or e.cancel_requested))
+      (e.status = 'running' and e.lease_until <= now() and $11::boolean and ($6::boolean or e.effect = 'once' or e.cancel_requested))
       or (e.status = 'cancelled' and $6::boolean and not e.cancel_requested)
     )
   order by e.id
@@ -165,13 +165,14 @@ export const stoppedCall = "The call was cancelled while it ran.";
 
 /**
  * What the ledger knows of calls; those that nobody claimed are absent. On the way, a call whose lease is over or that was cancelled
- * before it took effect is claimed anew (`takeOver`), and a `once` call whose lease is over becomes `unknown`.
+ * before it took effect is claimed anew (`takeOver`), and a `once` call whose lease is over becomes `unknown`. Right after an outage
+ * (`isSettled` false) no lease counts as over.
  */
 export async function revisitCalls(
   db: Queryable,
   scope: RunScope,
   calls: readonly Pick<CallEntry, "callId" | "toolName" | "argumentsHash">[],
-  options: { takeOver: boolean; leaseMs: number },
+  options: { takeOver: boolean; leaseMs: number; isSettled: boolean },
 ): Promise<Map<string, KnownCall>> {
   const { rows } = await db.query<KnownRow>(revisitSql, [
     scope.runId,
@@ -184,6 +185,7 @@ export async function revisitCalls(
     scope.epoch,
     options.leaseMs,
     stoppedCall,
+    options.isSettled,
   ]);
   return new Map(
     rows.map(({ tool_call_id, duration_ms, lease_left_ms, stopped, ...row }) => [
@@ -207,9 +209,12 @@ from ended d join held using (id)
 where e.id = d.id and e.claim = d.claim and e.status in ('running', 'unknown')
 returning e.id`;
 
+/** How long a statement of a process about its own calls may take: on a connection that hangs, the next one finds another. */
+const ownTimeoutMs = 5_000;
+
 /** Stores how calls ended; for each, whether its claim was still the valid one. */
 export async function finishCalls(db: Queryable, ends: readonly (Claim & CallEnd)[]): Promise<boolean[]> {
-  const { rows } = await db.query<{ id: string }>(finishSql, [
+  const values = [
     ends.map(({ id }) => id),
     ends.map(({ claim }) => claim),
     ends.map(({ status }) => status),
@@ -217,7 +222,8 @@ export async function finishCalls(db: Queryable, ends: readonly (Claim & CallEnd
     ends.map(({ error }) => error),
     ends.map(({ durationMs }) => durationMs),
     ends.map(({ began }) => began),
-  ]);
+  ];
+  const { rows } = await db.query<{ id: string }>(answeredWithin(ownTimeoutMs, { text: finishSql, values }));
   const stored = new Set(rows.map(({ id }) => id));
   return ends.map(({ id }) => stored.has(id));
 }
@@ -235,11 +241,9 @@ returning e.id, e.cancel_requested`;
 /** Moves the leases of running calls forward; a row that is being written at this moment is left alone. The ids of those that are to stop. */
 export async function renewLeases(db: Queryable, claims: readonly Claim[], leaseMs: number): Promise<string[]> {
   const ids = claims.map(({ id }) => id);
-  const { rows } = await db.query<{ id: string; cancel_requested: boolean }>(renewSql, [
-    ids,
-    claims.map(({ claim }) => claim),
-    leaseMs,
-  ]);
+  const values = [ids, claims.map(({ claim }) => claim), leaseMs];
+  const query = answeredWithin(Math.min(ownTimeoutMs, leaseMs * 0.4), { text: renewSql, values });
+  const { rows } = await db.query<{ id: string; cancel_requested: boolean }>(query);
   return rows.flatMap(({ id, cancel_requested }) => (cancel_requested ? [id] : []));
 }
 

@@ -27,7 +27,7 @@ on conflict (run_id, tool_call_id) do nothing`;
 const stopSql = `
 with stopped as (
   select e.id, case
-      when e.status <> 'running' or e.lease_until > now() then e.status
+      when e.status <> 'running' or e.lease_until > now() or not $6 then e.status
       when e.effect = 'once' then 'unknown'
       else 'cancelled'
     end as next
@@ -78,13 +78,17 @@ export async function forestallCalls(
   await db.query(tombstoneSql, [run.runId, run.userId, run.tokenId === "" ? null : run.tokenId, neverBegan, ids, sorted]);
 }
 
-/** Tells calls to stop, whoever runs them, and says how each stands; those that the user does not have are absent. */
+/**
+ * Tells calls to stop, whoever runs them, and says how each stands; those that the user does not have are absent. Right after an outage
+ * (`isSettled` false) no lease counts as over.
+ */
 export async function stopCalls(
   db: Queryable,
   run: { runId: string; userId: string },
   callIds: readonly string[],
+  isSettled: boolean,
 ): Promise<Map<string, StoppedCall | StoppingCall>> {
-  const { rows } = await db.query<StoppedRow>(stopSql, [run.runId, run.userId, callIds, lostCall, stoppedCall]);
+  const { rows } = await db.query<StoppedRow>(stopSql, [run.runId, run.userId, callIds, lostCall, stoppedCall, isSettled]);
   return new Map(
     rows.map(({ tool_call_id, status, read, began, output, error, duration_ms, lease_left_ms }) => [
       tool_call_id,

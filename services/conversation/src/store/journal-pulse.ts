@@ -1,0 +1,28 @@
+import { answeredWithin, type Queryable } from "@turnwright/platform/postgres";
+
+/** A pulse that comes later than this after the one before begins a new series. */
+export const longestGapSeconds = 2;
+
+/** A new series begins no sooner after the last, unless the gap was a long one. */
+export const shortestSeriesSeconds = 6;
+const longGapSeconds = 10;
+
+// A journal that falters again and again, on a machine with too much to do, must not keep runs of dead workers for good.
+const pulseSql = `
+insert into journal_pulse (seen_at, since) values (now(), now())
+on conflict (is_only) do update
+set seen_at = greatest(journal_pulse.seen_at, now()),
+  since = case
+    when $1 or journal_pulse.seen_at > now() - ${longestGapSeconds} * interval '1 second' then journal_pulse.since
+    when journal_pulse.seen_at > now() - ${longGapSeconds} * interval '1 second'
+      and journal_pulse.since > now() - ${shortestSeriesSeconds} * interval '1 second' then journal_pulse.since
+    else now()
+  end`;
+
+/**
+ * Notes that the journal can hear workers now. `goesOn`: what lies since the last pulse is no gap. Rejects with DATABASE_UNAVAILABLE when it is not
+ * written within `timeoutMs`.
+ */
+export async function notePulse(db: Queryable, pulse: { goesOn: boolean; timeoutMs: number }): Promise<void> {
+  await db.query(answeredWithin(pulse.timeoutMs, { name: "journal-pulse", text: pulseSql, values: [pulse.goesOn] }));
+}

@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
+import { testRedis } from "@turnwright/testing/redis";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { words } from "./paced-model.ts";
+import { createPatientClient } from "./patient-client.ts";
+import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
+
+const redis = await testRedis("an outage of the database that outlasts the silence of workers");
+
+describe.skipIf(redis === undefined)("an outage of the database in a mesh with two replicas each", () => {
+  let dir: string;
+  let database: TestDatabase;
+  let proxy: FaultProxy;
+  let mesh: ReplicatedMesh;
+
+  beforeAll(async () => {
+    dir = mkdtempSync(join(tmpdir(), "turnwright-outage-"));
+    database = await createTestDatabase({ services: [] });
+    proxy = await faultProxy(new URL(database.url));
+    mesh = await startReplicatedMesh({ dir, databaseUrl: proxy.url, redisUrl: redis ?? "", limit: "2s" });
+  }, 120_000);
+  afterAll(async () => {
+    await mesh?.stop();
+    proxy?.close();
+    await database?.drop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it("takes no run from a worker that lives, and nobody hears an answer twice", async () => {
+    const client = await createPatientClient(mesh.gateways[0] ?? "");
+    const begun = await Promise.all(Array.from({ length: 6 }, () => client.call("POST", "/v1/runs", { message: "say 200" })));
+    const watchers = begun.map(({ data }) => client.watch(data.run.id));
+    await expect
+      .poll(() => watchers.every((watcher) => watcher.text().includes("word5")), { timeout: 10_000, interval: 20 })
+      .toBe(true);
+    await proxy.refuse();
+    // Longer than a worker may be silent.
+    await delay(5_000);
+    await proxy.accept();
+    await Promise.all(watchers.map((watcher) => watcher.ended));
+    for (const watcher of watchers) {
+      expect(watcher.text()).toBe(words(200).join(" "));
+      expect(watcher.types).not.toContain("reset");
+    }
+    const db = new pg.Client({ connectionString: database.url });
+    await db.connect();
+    const { rows } = await db.query("select owner, epoch, status from conversation.runs");
+    await db.end();
+    client.close();
+    expect(rows.map(({ epoch, status }) => [epoch, status])).toEqual(Array(6).fill([rows[0]?.epoch, "completed"]));
+    // Both workers had some of them, and each run was begun once.
+    expect(new Set(rows.map(({ owner }) => owner)).size).toBe(2);
+  }, 60_000);
+});

@@ -1,0 +1,55 @@
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { descendants, startSystem } from "../e2e/system.ts";
+import { playFault, type ReadinessCell, tableLock } from "./readiness.ts";
+
+/** The embedded server below a process: the one that has children of its own. */
+function postgresBelow(pid: number): { postmaster: number; all: number[]; data: string } {
+  for (const postmaster of descendants(pid)) {
+    const command = readFileSync(`/proc/${postmaster}/cmdline`, "utf8").split("\0");
+    const at = command.indexOf("-D");
+    if (at > 0) return { postmaster, all: [postmaster, ...descendants(postmaster)], data: command[at + 1] ?? "" };
+  }
+  throw new Error("there is no embedded PostgreSQL");
+}
+
+/** Hurts an all-in-one process with its embedded PostgreSQL. Killed, that does not come back: the cell has no way back. */
+export async function playAllInOne(): Promise<ReadinessCell[]> {
+  const dir = mkdtempSync(join(tmpdir(), "turnwright-ready-"));
+  chmodSync(dir, 0o711);
+  const system = await startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dir } });
+  try {
+    const { all, postmaster, data } = postgresBelow(system.pid);
+    const databaseUrl = () => {
+      const password = readFileSync(join(data, "../password"), "utf8").trim();
+      const port = readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[3];
+      return `postgres://postgres:${password}@127.0.0.1:${port}/turnwright`;
+    };
+    const signal = (pids: readonly number[], name: NodeJS.Signals) => {
+      for (const pid of pids) process.kill(pid, name);
+    };
+    const cells = [
+      await playFault(system.baseUrl, {
+        part: "PostgreSQL",
+        name: "embedded, SIGSTOP",
+        fault: { begin: () => signal(all, "SIGSTOP"), end: () => signal(all, "SIGCONT") },
+      }),
+      await playFault(system.baseUrl, {
+        part: "agent-orchestrator",
+        name: "in one process, signs of life not taken",
+        fault: tableLock(databaseUrl, "conversation.workers"),
+      }),
+    ];
+    const killed = await playFault(system.baseUrl, {
+      part: "PostgreSQL",
+      name: "embedded, kill -9",
+      fault: { begin: () => signal([postmaster], "SIGKILL"), end: () => {} },
+      comesBack: false,
+    });
+    return [...cells, killed];
+  } finally {
+    await system.killAll();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}

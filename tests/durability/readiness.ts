@@ -1,0 +1,209 @@
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { startScriptedModel } from "@turnwright/testing/scripted-model";
+import pg from "pg";
+import { startEffectCounter } from "../e2e/effect-counter.ts";
+import { type KillableMesh, type PartName, startKillableMesh } from "./killable-mesh.ts";
+import { createPatientClient, type PatientClient } from "./patient-client.ts";
+
+/** What is done to a part, and how it is put right. */
+interface Fault {
+  begin(): unknown;
+  end(): unknown;
+}
+
+/** What /ready made of a fault. */
+export interface ReadinessCell {
+  readonly part: string;
+  readonly fault: string;
+  /** From the fault to the first 503; undefined when there was none. */
+  readonly seenMs?: number;
+  /** From the end of the fault (a killed process accepts connections again) to 200. */
+  readonly backMs?: number;
+  /** What was wrong with it; empty when nothing was. */
+  readonly complaints: readonly string[];
+}
+
+/** How soon a fault must be seen. */
+export const limitMs = 10_000;
+/** How soon after its end /ready must say so. */
+const backLimitMs = 15_000;
+/** How long a fault lasts after it was seen: what leans on the part fails later, and must not be named in its stead. */
+const afterwardsMs = 8_000;
+/** How long an event loop stands. */
+const blockMs = 12_000;
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+async function ask(baseUrl: string): Promise<Answer> {
+  const response = await fetch(`${baseUrl}/ready`, { signal: AbortSignal.timeout(limitMs) });
+  return { status: response.status, body: await response.text() };
+}
+
+/** What an answer must say when a part does not serve. */
+function names(part: string, { body }: Answer): boolean {
+  const { success, error } = JSON.parse(body);
+  if (success !== false || error.type !== "server_error" || error.param !== null) return false;
+  if (part === "PostgreSQL") return error.code === "DB_ERROR" && error.message.startsWith("database is not ready");
+  if (part === "Redis") return error.code === "REDIS_ERROR" && error.message === "redis is not ready.";
+  return error.code === "UNAVAILABLE" && error.message === `${part} is not ready.`;
+}
+
+/** Makes a fault, looks at /ready until it tells and for a while after that, ends the fault, and waits until all is well. */
+export async function playFault(
+  baseUrl: string,
+  cell: {
+    part: string;
+    name: string;
+    fault: Fault;
+    afterwardsMs?: number;
+    /** False: nobody starts the part again. */
+    comesBack?: boolean;
+  },
+): Promise<ReadinessCell> {
+  const { part, name, fault } = cell;
+  const complaints: string[] = [];
+  const readyBy = performance.now() + backLimitMs;
+  for (let body = ""; body !== '{"success":true,"data":{"status":"ready"}}'; { body } = await ask(baseUrl)) {
+    if (performance.now() > readyBy) throw new Error(`not ready before the fault: ${body}`);
+  }
+  await fault.begin();
+  const begunAt = performance.now();
+  let seenMs: number | undefined;
+  while (performance.now() - begunAt < (seenMs === undefined ? limitMs : seenMs + (cell.afterwardsMs ?? afterwardsMs))) {
+    const answer = await ask(baseUrl);
+    if (answer.status === 503) seenMs ??= performance.now() - begunAt;
+    else if (seenMs !== undefined) complaints.push("ready in the middle of it");
+    if (answer.status === 503 && !names(part, answer)) complaints.push(`says ${answer.body}`);
+    await delay(50);
+  }
+  if (seenMs === undefined || seenMs > limitMs) complaints.push(`not seen within ${limitMs} ms`);
+  if (cell.comesBack === false) return { part, fault: name, seenMs, complaints: [...new Set(complaints)] };
+  await fault.end();
+  const endedAt = performance.now();
+  let backMs: number | undefined;
+  while (backMs === undefined && performance.now() - endedAt < backLimitMs) {
+    const answer = await ask(baseUrl);
+    if (answer.status === 200) backMs = performance.now() - endedAt;
+    else await delay(50);
+  }
+  if (backMs === undefined) complaints.push(`not ready ${backLimitMs} ms after it`);
+  return { part, fault: name, seenMs, backMs, complaints: [...new Set(complaints)] };
+}
+
+/** Locks a table from outside, so that every statement about it hangs. */
+export function tableLock(databaseUrl: () => string, table: string): Fault {
+  let holder: pg.Client;
+  return {
+    async begin() {
+      holder = new pg.Client({ connectionString: databaseUrl() });
+      await holder.connect();
+      await holder.query("begin");
+      await holder.query(`lock table ${table} in access exclusive mode`);
+    },
+    end: () => holder.end(),
+  };
+}
+
+/** A mesh with one process of each kind, to be hurt. */
+export interface ReadinessStage {
+  /** The faults, by part and name. */
+  readonly cells: readonly { readonly part: string; readonly name: string }[];
+  play(part: string, name: string, options?: { afterwardsMs?: number }): Promise<ReadinessCell>;
+  stop(): Promise<void>;
+}
+
+const services = ["auth", "conversation", "tool-executor", "agent-orchestrator"] as const satisfies readonly PartName[];
+
+function faultsOf(mesh: KillableMesh): { part: string; name: string; fault: Fault }[] {
+  const parts = [...services, "PostgreSQL", "Redis"] as const;
+  return [
+    ...parts.map((part) => ({
+      part,
+      name: "kill -9",
+      fault: { begin: () => mesh.parts[part].kill(), end: () => mesh.parts[part].start() },
+    })),
+    ...parts.map((part) => ({
+      part,
+      name: "SIGSTOP",
+      fault: { begin: () => mesh.parts[part].signal("SIGSTOP"), end: () => mesh.parts[part].signal("SIGCONT") },
+    })),
+    ...services.map((part) => {
+      let isFree: Promise<void>;
+      const begin = () => {
+        isFree = delay(blockMs);
+        mesh.parts[part].signal("SIGUSR2");
+      };
+      return { part, name: "event loop blocked", fault: { begin, end: () => isFree } };
+    }),
+    {
+      part: "agent-orchestrator",
+      name: "signs of life not taken",
+      fault: tableLock(mesh.databaseUrl, "conversation.workers"),
+    },
+  ];
+}
+
+/** Has a tool run until it is let go; resolves when it does. */
+async function holdTool(client: PatientClient, effects: { url: string; bodies: readonly string[] }): Promise<void> {
+  const { status } = await client.call("POST", "/v1/runs", { message: effects.url });
+  if (status !== 202) throw new Error(`the message was not accepted: ${status}`);
+  while (effects.bodies.length === 0) await delay(20);
+}
+
+/** Starts the mesh, with a model whose answer to any message is to place an order at the address that the message is. */
+export async function startReadinessStage(): Promise<ReadinessStage> {
+  const gate = Promise.withResolvers<void>();
+  const effects = await startEffectCounter(() => gate.promise);
+  const model = await startScriptedModel({
+    answer({ body }) {
+      const newest = body.messages.at(-1);
+      if (newest?.role === "tool") return { text: "Done." };
+      const args = JSON.stringify({ url: effects.url, note: "r16" });
+      return { calls: [{ id: "call", name: "place_order", arguments: args }] };
+    },
+  });
+  const mesh = await startKillableMesh({
+    LLM_BASE_URL: model.url,
+    TOOLS_DIR: join(import.meta.dirname, "tools"),
+    NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, "block-event-loop.mjs")).href}`,
+    BLOCK_MS: String(blockMs),
+  });
+  const client = await createPatientClient(mesh.baseUrl);
+  const { begin, end } = tableLock(mesh.databaseUrl, "tool.tool_executions");
+  const cells = [
+    ...faultsOf(mesh),
+    {
+      part: "tool-executor",
+      name: "leases not renewed",
+      fault: {
+        async begin() {
+          await holdTool(client, effects);
+          await begin();
+        },
+        async end() {
+          gate.resolve();
+          await end();
+        },
+      },
+    },
+  ];
+  return {
+    cells,
+    async play(part, name, options) {
+      const cell = cells.find((one) => one.part === part && one.name === name);
+      if (cell === undefined) throw new Error(`there is no cell ${part}, ${name}`);
+      return await playFault(mesh.baseUrl, { ...cell, ...options });
+    },
+    async stop() {
+      gate.resolve();
+      await mesh.stop();
+      await model.close();
+      await effects.close();
+    },
+  };
+}
