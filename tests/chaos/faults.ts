@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ChaosMesh } from "./mesh.ts";
-import type { Part } from "./processes.ts";
+import type { Part } from "../mesh/part.ts";
 import type { Random } from "./random.ts";
 
 /** What a row does to the mesh. */
@@ -99,7 +99,7 @@ export function makeFaults(
   const kill = async (part: Part, awayMs: number) => {
     await part.kill();
     await delay(awayMs);
-    await part.start();
+    await part.revive();
   };
   const kinds: Readonly<Record<string, () => Promise<void> | void>> = {
     kill() {

@@ -10,7 +10,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { drainUnderLoad } from "./drain.ts";
 import { words } from "./paced-model.ts";
-import { accepts, type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
+import { accepts } from "../mesh/part.ts";
+import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 
 const redis = await testRedis("SIGTERM to the processes of a mesh");
 

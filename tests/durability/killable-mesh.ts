@@ -5,10 +5,9 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { faultProxy } from "@turnwright/testing/fault-proxy";
 import { startRedisServer } from "@turnwright/testing/redis-server";
-import { createPart } from "../chaos/processes.ts";
-import { descendants, freePort } from "../e2e/system.ts";
-
-const root = join(import.meta.dirname, "../..");
+import { descendants } from "../e2e/system.ts";
+import type { Part } from "../mesh/part.ts";
+import { type PartKind, startMeshProcesses } from "../mesh/processes.ts";
 
 /** The processes of a mesh, one of each kind: nobody else is there to take over while one is away. */
 export const partNames = [
@@ -110,43 +109,19 @@ export async function startKillableMesh(env: Readonly<Record<string, string>>): 
     closers.push(() => postgres.stop());
     const redis = await killableRedis();
     closers.push(() => redis.stop());
-    const ports = await Promise.all(Array.from({ length: 5 }, freePort));
-    const [gatewayPort = 0, authPort = 0, conversationPort = 0, agentPort = 0, executorPort = 0] = ports;
-    const shared = {
-      DATABASE_URL: postgres.url,
-      REDIS_URL: redis.url,
-      MESH_SECRET: "the-secret-of-the-mesh-that-is-killed",
-      GRPC_HOST: "127.0.0.1",
-      SERVER_HOST: "127.0.0.1",
-      AUTH_ADDR: `127.0.0.1:${authPort}`,
-      CONVERSATION_ADDR: `127.0.0.1:${conversationPort}`,
-      AGENT_ADDR: `127.0.0.1:${agentPort}`,
-      TOOL_ADDR: `127.0.0.1:${executorPort}`,
-      RATE_LIMIT_PER_MINUTE: "1000000",
-      RATE_LIMIT_PER_DAY: "10000000",
-      RATE_LIMIT_AUTH_PER_MINUTE: "100000",
-      JWT_ACCESS_TTL: "2h",
-      ...env,
-    };
-    const part = (name: string, main: string, port: number, portVariable = "GRPC_PORT") =>
-      createPart({ name, main: join(root, main), port, portVariable, env: shared, logFile: join(dir, `${name}.log`) });
-    const services = {
-      auth: part("auth", "services/auth/src/main.ts", authPort),
-      conversation: part("conversation", "services/conversation/src/main.ts", conversationPort),
-      "tool-executor": part("tool-executor", "services/tool-executor/src/main.ts", executorPort),
-      "agent-orchestrator": part("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agentPort),
-      gateway: part("gateway", "gateway/src/main.ts", gatewayPort, "SERVER_PORT"),
-    };
-    for (const service of Object.values(services)) {
-      closers.push(() => service.stop());
-      await service.start();
-    }
-    return {
-      baseUrl: `http://127.0.0.1:${gatewayPort}`,
-      parts: { ...services, PostgreSQL: postgres, Redis: redis },
-      databaseUrl: postgres.direct,
-      stop,
-    };
+    const { LLM_BASE_URL: modelUrl = "", ...others } = env;
+    const mesh = await startMeshProcesses({
+      dir,
+      databaseUrl: postgres.url,
+      redisUrl: redis.url,
+      modelUrl,
+      replicas: {},
+      env: others,
+    });
+    closers.push(() => mesh.stop());
+    const [baseUrl = ""] = mesh.gateways;
+    const parts = Object.fromEntries(mesh.parts.map((part) => [part.name, part])) as Record<PartKind, Part>;
+    return { baseUrl, parts: { ...parts, PostgreSQL: postgres, Redis: redis }, databaseUrl: postgres.direct, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -25,4 +25,4 @@ process.on("message", async () => {
   }
   process.send?.(least);
 });
-await import("../../../launcher/src/mesh-process.ts");
+await import("../../launcher/src/mesh-process.ts");

@@ -1,0 +1,102 @@
+import { join } from "node:path";
+import { freePort } from "../e2e/system.ts";
+import { createPart, type Part } from "./part.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+const kinds = [
+  { kind: "auth", main: "services/auth/src/main.ts", variable: "AUTH_ADDR" },
+  { kind: "conversation", main: "services/conversation/src/main.ts", variable: "CONVERSATION_ADDR" },
+  { kind: "tool-executor", main: "services/tool-executor/src/main.ts", variable: "TOOL_ADDR" },
+  { kind: "agent-orchestrator", main: "services/agent-orchestrator/src/main.ts", variable: "AGENT_ADDR" },
+  { kind: "gateway", main: "gateway/src/main.ts", variable: undefined },
+] as const;
+
+/** What a process of a mesh is. */
+export type PartKind = (typeof kinds)[number]["kind"];
+
+/** The processes of a mesh, all of them running. */
+export interface MeshProcesses {
+  readonly parts: readonly Part[];
+  /** Those of a kind. */
+  of(kind: PartKind): readonly Part[];
+  /** Where the gateways listen. */
+  readonly gateways: readonly string[];
+  /** Kills what runs. */
+  stop(): Promise<void>;
+}
+
+/** Starts the processes of a mesh on loopback against stores that are there, each known to all, and without limits that a test would meet. */
+export async function startMeshProcesses(options: {
+  /** Where their logs go. */
+  dir: string;
+  databaseUrl: string;
+  redisUrl: string;
+  /** Where the model listens. */
+  modelUrl: string;
+  /** How many of each kind; one unless given. */
+  replicas: Readonly<Partial<Record<PartKind, number>>>;
+  /** Goes to each of them. */
+  env?: Readonly<Record<string, string>>;
+  /** A module that each of them loads first. */
+  preload?: string;
+}): Promise<MeshProcesses> {
+  const { dir, replicas, preload } = options;
+  const ports = new Map(
+    await Promise.all(
+      kinds.map(
+        async ({ kind }) => [kind, await Promise.all(Array.from({ length: replicas[kind] ?? 1 }, () => freePort()))] as const,
+      ),
+    ),
+  );
+  const portsOf = (kind: PartKind) => ports.get(kind) ?? [];
+  const shared: Record<string, string> = {
+    MESH_SECRET: "the-secret-of-a-mesh-of-the-tests",
+    GRPC_HOST: "127.0.0.1",
+    SERVER_HOST: "127.0.0.1",
+    LOG_LEVEL: "info",
+    RATE_LIMIT_PER_MINUTE: "1000000",
+    RATE_LIMIT_PER_DAY: "100000000",
+    RATE_LIMIT_AUTH_PER_MINUTE: "100000",
+    JWT_ACCESS_TTL: "2h",
+    DATABASE_URL: options.databaseUrl,
+    REDIS_URL: options.redisUrl,
+    LLM_BASE_URL: options.modelUrl,
+    ...options.env,
+  };
+  for (const { kind, variable } of kinds) {
+    if (variable !== undefined) {
+      shared[variable] = portsOf(kind)
+        .map((port) => `127.0.0.1:${port}`)
+        .join(",");
+    }
+  }
+  const byKind = new Map<PartKind, Part[]>(
+    kinds.map(({ kind, main }) => [
+      kind,
+      portsOf(kind).map((port, index, all) => {
+        const name = all.length === 1 ? kind : `${kind}-${index + 1}`;
+        const env = { ...shared, [kind === "gateway" ? "SERVER_PORT" : "GRPC_PORT"]: String(port) };
+        return createPart({ name, main: join(root, main), port, env, log: join(dir, `${name}.log`), preload });
+      }),
+    ]),
+  );
+  const of = (kind: PartKind) => byKind.get(kind) ?? [];
+  const parts = [...byKind.values()].flat();
+  const stop = async () => {
+    await Promise.all(parts.map((part) => part.kill()));
+  };
+  try {
+    const startAll = (some: readonly Part[]) => Promise.all(some.map((part) => part.start()));
+    const services = kinds.slice(1, -1).map(({ kind }) => of(kind));
+    // The first of each migrate and make what the others find; gateways come last, and find everything.
+    await startAll(of("auth").slice(0, 1));
+    await startAll(services.flatMap((replicated) => replicated.slice(0, 1)));
+    await startAll([of("auth"), ...services].flatMap((replicated) => replicated.slice(1)));
+    await startAll(of("gateway"));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { parts, of, gateways: portsOf("gateway").map((port) => `http://127.0.0.1:${port}`), stop };
+}
