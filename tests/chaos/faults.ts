@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { ChaosMesh } from "./mesh.ts";
 import type { Part } from "../mesh/part.ts";
+import type { ChaosMesh } from "./mesh.ts";
 import type { Random } from "./random.ts";
 
 /** What a row does to the mesh. */

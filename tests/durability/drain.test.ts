@@ -8,9 +8,9 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { restApi } from "../e2e/api.ts";
+import { accepts } from "../mesh/part.ts";
 import { drainUnderLoad } from "./drain.ts";
 import { words } from "./paced-model.ts";
-import { accepts } from "../mesh/part.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 
 const redis = await testRedis("SIGTERM to the processes of a mesh");
