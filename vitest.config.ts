@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const report = process.env.TURNWRIGHT_TEST_REPORT;
@@ -8,6 +9,8 @@ export default defineConfig({
     exclude: ["**/node_modules/**"],
     globalSetup: ["./vitest.global-setup.ts"],
     pool: "forks",
+    // Most files wait for processes more than they compute.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 20_000,
     hookTimeout: 60_000,
     reporters: report ? ["default", "json"] : ["default"],

@@ -74,7 +74,8 @@ const heldSql = `held as (
 export const commitSql = (rows: "many" | "one", parks: boolean): string => `
 with ${rows === "many" ? heldSql : ""}fenced as (
   update runs r
-  set status = i.status, node = i.node, state = coalesce(i.state::json, r.state), seq = r.seq + i.event_count, updated_at = now(),
+  set status = i.status, node = i.node, state = coalesce(i.state::json, r.state), seq = r.seq + i.event_count, attempt = 0,
+    updated_at = now(),
     prompt_tokens = r.prompt_tokens + i.prompt_tokens, completion_tokens = r.completion_tokens + i.completion_tokens,
     total_tokens = r.total_tokens + i.total_tokens, cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
     error = i.error, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),

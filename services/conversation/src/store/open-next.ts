@@ -35,7 +35,7 @@ with live as (
   returning r.run_id, r.seq
 ), logged as (
   insert into run_events (run_id, seq, type, payload)
-  select run_id, seq, 'failed', '{"reason":"deadline"}'::json from superseded
+  select run_id, seq, 'failed', '{"reason":"ERROR_REASON_DEADLINE_EXCEEDED"}'::json from superseded
 ), opened as (
   update conversations
   set message_count = message_count + 1, active_run_id = $5, updated_at = now(), last_message_at = now()

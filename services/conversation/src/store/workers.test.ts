@@ -210,7 +210,22 @@ describe("runs", () => {
     expect((await beat(randomUUID())).map((one) => one.run?.id)).not.toContain(runId);
     const { rows } = await fixture.pool.query("select status, error from runs where run_id = $1", [runId]);
     expect(rows).toEqual([{ status: "failed", error: "The run ended its worker too often." }]);
+    const { rows: log } = await fixture.pool.query(
+      "select payload ->> 'reason' as reason from run_events where run_id = $1 and type = 'failed'",
+      [runId],
+    );
+    expect(log).toEqual([{ reason: "ERROR_REASON_RUN_ABANDONED" }]);
     await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
+  });
+
+  test("that get on between the ends of their workers are not given up", async () => {
+    const { runId } = await begun(randomUUID());
+    for (let attempt = 1; attempt <= 7; attempt++) {
+      await later(4);
+      const context = (await beat(randomUUID())).find((one) => one.run?.id === runId);
+      if (context === undefined) throw new Error(`not claimed after ${attempt} workers`);
+      if (attempt === 4) await person.commit(context, { status: RunStatus.RUNNING, node: "act" });
+    }
   });
 
   test("whose credential has ended are given up under their epoch, and set their conversation free", async () => {

@@ -8,7 +8,7 @@ import { type ReadContext, readRunContext } from "./run-context.ts";
 
 /** How long a worker may be silent before its runs are somebody else's. */
 const silenceSeconds = 3;
-/** After so many claims a run is taken for what kills its workers. */
+/** After so many claims without a commit between them a run is taken for what kills its workers. */
 const maxAttempts = 5;
 
 const silence = `${silenceSeconds} * interval '1 second'`;
@@ -55,7 +55,9 @@ with abandoned as (
   returning ${runColumns}
 ), logged as (
   insert into run_events (run_id, seq, type, payload)
-  select run_id, seq, case status when 'failed' then 'failed' else 'recovered' end, null from claimed
+  select run_id, seq, case status when 'failed' then 'failed' else 'recovered' end,
+    case status when 'failed' then '{"reason":"ERROR_REASON_RUN_ABANDONED"}'::json end
+  from claimed
 ), freed as (
   update conversations c set active_run_id = null, status = 'active', updated_at = now()
   from claimed where claimed.status = 'failed' and c.id = claimed.conversation_id and c.active_run_id = claimed.run_id
@@ -121,7 +123,7 @@ with ended as (
   where run_id = $1 and epoch = $2 and status = 'running'
   returning run_id, conversation_id, seq
 ), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"abandoned"}'::json from ended
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"ERROR_REASON_RUN_ABANDONED"}'::json from ended
 ), freed as (
   update conversations c set active_run_id = null, status = 'active', updated_at = now()
   from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
