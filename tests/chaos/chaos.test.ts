@@ -12,7 +12,7 @@ test.skipIf(redis === undefined)(
       seed: 20_261_124,
       messages: 60,
       clients: 6,
-      plan: { ...calm, kills: "any", pauseMs: [1_000, 2_500] },
+      plan: { ...calm, kills: "any", mostAway: 1, pauseMs: [500, 1_500] },
     });
     expect(report.invariants.flatMap(({ name, breaches }) => breaches.map((breach) => `${name}: ${breach}`))).toEqual([]);
     expect(report.sent).toHaveLength(60);

@@ -15,6 +15,8 @@ export interface FaultPlan {
   readonly postgresRestarts: number;
   /** Everything in Redis is taken away now and then. */
   readonly flushes: boolean;
+  /** How many processes are away at once at the most; a fault that would be one too many is left out. */
+  readonly mostAway: number;
   /** Milliseconds between faults: from, to. */
   readonly pauseMs: readonly [number, number];
 }
@@ -26,6 +28,7 @@ export const calm: FaultPlan = {
   lossRate: 0,
   postgresRestarts: 0,
   flushes: false,
+  mostAway: 2,
   pauseMs: [2_000, 5_000],
 };
 
@@ -86,6 +89,7 @@ export function makeFaults(
   };
   /** A part that is there, of those that are meant. */
   const victim = (meant: string): Part | undefined => {
+    if (away.size >= plan.mostAway) return undefined;
     const there = mesh.parts.filter((part) => !away.has(part) && (meant === "any" || part.name.startsWith(meant)));
     return there.length === 0 ? undefined : random.pick(there);
   };
