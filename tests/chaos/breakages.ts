@@ -34,7 +34,7 @@ export const breakages: Readonly<Record<string, Breakage>> = {
       },
       { from: "const outcome = await runTool(", to: "const outcome = flight.early ?? await runTool(" },
     ],
-    plan: { ...calm, kills: "tool-executor", pauseMs: [1_000, 2_500] },
+    plan: { ...calm, kills: "tool-executor", mostAway: 1, pauseMs: [1_000, 3_000] },
     messages: 600,
   },
 };

@@ -20,7 +20,7 @@ export interface Part {
   readonly port: number;
   /** Starts it; resolves when it accepts connections. Throws when it ends before. */
   start(): Promise<void>;
-  /** The same as a supervisor does it: what ends by itself, because a store is away while it starts, is started again, for a minute. */
+  /** The same as a supervisor does it: what ends by itself or hangs, because a store is away while it starts, is started again, for two minutes. */
   revive(): Promise<void>;
   /** SIGTERM; resolves when it is gone. */
   terminate(): Promise<Ending>;
@@ -51,7 +51,9 @@ export async function accepts(port: number): Promise<boolean> {
 }
 
 const starter = join(import.meta.dirname, "part-process.ts");
-const reviveMs = 60_000;
+const reviveMs = 120_000;
+/** A start that takes longer hangs. */
+const startMs = 20_000;
 
 /** Makes a process that runs the program `main`; it is not started yet. */
 export function createPart(options: {
@@ -75,7 +77,7 @@ export function createPart(options: {
     }
     return { ms: performance.now() - startedAt, code: child?.exitCode ?? child?.signalCode ?? null };
   };
-  const start = async () => {
+  const start = async (limitMs = Number.POSITIVE_INFINITY) => {
     const log = openSync(options.log, "a");
     const started = fork(starter, [main], {
       env: { PATH: process.env.PATH ?? "", ...env },
@@ -83,20 +85,22 @@ export function createPart(options: {
       stdio: ["ignore", log, log, "ipc"],
     });
     child = started;
+    const until = Date.now() + limitMs;
     while (!(await accepts(port))) {
       if (isOver(started)) throw new Error(`${name} ended before it was ready; see ${options.log}.`);
+      if (Date.now() > until) await end("SIGKILL");
       await delay(20);
     }
   };
   return {
     name,
     port,
-    start,
+    start: () => start(),
     async revive() {
       const until = Date.now() + reviveMs;
       for (;;) {
         try {
-          return await start();
+          return await start(startMs);
         } catch (error) {
           if (Date.now() > until) throw error;
           await delay(200);

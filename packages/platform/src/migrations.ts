@@ -44,6 +44,8 @@ export async function migrate(options: {
     connectionString: options.url,
     application_name: `turnwright-migrate-${options.service}`,
     connectionTimeoutMillis: 5_000,
+    // A migration may take as long as it likes; only a peer that is gone must be noticed.
+    keepAlive: true,
   });
   // Without this listener, a connection that dies between two statements would end the process.
   client.on("error", () => {});
