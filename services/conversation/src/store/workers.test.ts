@@ -218,6 +218,16 @@ describe("runs", () => {
     await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
   });
 
+  test("that a worker claims again because it was not told of its claim do not count as its end", async () => {
+    const { runId } = await begun(randomUUID());
+    const worker = randomUUID();
+    for (let claims = 1; claims <= 7; claims++) {
+      await later(4);
+      // As if the answer had been lost: the worker does not drive it.
+      expect((await beat(worker)).map((one) => one.run?.id)).toContain(runId);
+    }
+  });
+
   test("that get on between the ends of their workers are not given up", async () => {
     const { runId } = await begun(randomUUID());
     for (let attempt = 1; attempt <= 7; attempt++) {

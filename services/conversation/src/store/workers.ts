@@ -24,7 +24,7 @@ set seen_at = now(), has_left = false,
 
 /**
  * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is set free. A run whose worker has never
- * been heard of counts from its last commit; one of the worker's own that it does not drive was claimed by an answer that it did not get.
+ * been heard of counts from its last commit; one of the worker's own that it does not drive was claimed by an answer that it did not get, which does not count as an end.
  *
  * Silence counts while the journal could hear, and the worker that asks could be heard: after an outage of either, the others have as long to come
  * back.
@@ -46,9 +46,9 @@ with abandoned as (
   for no key update of r skip locked
 ), claimed as (
   update runs r
-  set epoch = r.epoch + 1, attempt = r.attempt + 1, owner = $1, seq = r.seq + 1, updated_at = now(),
-    status = case when r.attempt + 1 > ${maxAttempts} then 'failed' else 'running' end,
-    error = case when r.attempt + 1 > ${maxAttempts} then 'The run ended its worker too often.' else r.error end,
+  set epoch = r.epoch + 1, attempt = r.attempt + (r.owner <> $1)::integer, owner = $1, seq = r.seq + 1, updated_at = now(),
+    status = case when r.attempt + (r.owner <> $1)::integer > ${maxAttempts} then 'failed' else 'running' end,
+    error = case when r.attempt + (r.owner <> $1)::integer > ${maxAttempts} then 'The run ended its worker too often.' else r.error end,
     deadline_at = now() + r.deadline_seconds * interval '1 second'
   from abandoned
   where r.run_id = abandoned.run_id
@@ -98,6 +98,10 @@ export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
   await pool.query(leaveSql, [workerId]);
 }
 
+/**
+ * What is claimed once it is claimed: a failure behind the first claim keeps nobody from the others. A run whose context could not be read stands under
+ * the worker's name, and one of its next beats finds it there.
+ */
 async function claim(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
@@ -106,14 +110,19 @@ async function claim(
   const { id, versions, claimLimit, driving } = worker;
   const values = [id, versions.newest, claimLimit, driving, versions.oldest];
   const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
-  if (rows.length > 0) await pool.query(forgetSql);
-  const recovered = await Promise.all(rows.map(({ run }) => readRunContext(pool, run)));
+  const reading = Promise.allSettled(rows.map(({ run }) => readRunContext(pool, run)));
   const claimed: ReadContext[] = [];
-  for (const runId of await claimableRuns(pool, { versions, limit: claimLimit - rows.length })) {
-    const context = await claimRun(pool, { runId, workerId: id, versions });
-    if (context !== undefined) claimed.push(context);
+  try {
+    if (rows.length > 0) await pool.query(forgetSql);
+    for (const runId of await claimableRuns(pool, { versions, limit: claimLimit - rows.length })) {
+      const context = await claimRun(pool, { runId, workerId: id, versions });
+      if (context !== undefined) claimed.push(context);
+    }
+  } catch (error) {
+    if (rows.length === 0 && claimed.length === 0) throw error;
   }
-  return [...recovered, ...claimed];
+  const recovered = await reading;
+  return [...recovered.flatMap((read) => (read.status === "fulfilled" ? [read.value] : [])), ...claimed];
 }
 
 const abandonSql = `
