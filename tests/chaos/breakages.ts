@@ -17,8 +17,8 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     file: "services/conversation/src/store/commit-run.ts",
     changes: [
       {
-        from: "and epoch = $3 and status = 'running' and seq = coalesce($21::integer, seq)",
-        to: "and $3::integer is not null and $21::integer is distinct from -1",
+        from: "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)",
+        to: "r.user_id = i.user_id",
       },
     ],
     plan: { ...calm, freezes: "agent-orchestrator", pauseMs: [500, 1_500] },
