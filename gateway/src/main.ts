@@ -11,6 +11,9 @@ import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";
 
+/** Bytes of a stream that wait in the gateway below what it reads, for readers who do not read: HTTP/2 keeps each in up to four times as much memory. */
+const streamWindowBytes = 16_384;
+
 async function start(): Promise<void> {
   const config = loadConfig(gatewayProcessConfig, process.env, meshTlsFaults("gateway"));
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
@@ -23,7 +26,10 @@ async function start(): Promise<void> {
     auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: publicServices.auth },
     conversation: { transport: mesh.transport("conversation", config.CONVERSATION_ADDR), services: publicServices.conversation },
     "tool-executor": { transport: mesh.transport("tool-executor", config.TOOL_ADDR), services: publicServices.tools },
-    "agent-orchestrator": { transport: mesh.transport("agent-orchestrator", config.AGENT_ADDR), services: publicServices.agent },
+    "agent-orchestrator": {
+      transport: mesh.transport("agent-orchestrator", config.AGENT_ADDR, { windowBytes: streamWindowBytes }),
+      services: publicServices.agent,
+    },
   };
   const transports = new Map<DescService, Transport>(
     Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),

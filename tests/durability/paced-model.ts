@@ -19,7 +19,6 @@ export function words(count: number): string[] {
 
 /** Characters that the model says at a time when it pours. */
 const pourUnits = 1_024;
-const pourMs = 1;
 
 /** One piece of what the model pours, different from every other; JSON makes six bytes of each character, so that streams are large where the record is not. */
 function poured(index: number): string {
@@ -35,12 +34,12 @@ function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPou
   const [, verb, number] = /^(say|pour) (\d+)\b/.exec(said) ?? [];
   const count = Number(number ?? 1);
   for (let index = 0; index < count; index += 1) {
-    if (verb === "pour") yield { text: poured(index), pauseMs: pourMs, isPoured: true };
+    if (verb === "pour") yield { text: poured(index), pauseMs: 0, isPoured: true };
     else yield { text: index === 0 ? "word0" : ` word${index}`, pauseMs: count > 1 ? wordMs : 0 };
   }
 }
 
-async function answer(response: ServerResponse, { stream, messages }: Asked, { beforePouring }: ModelListeners): Promise<void> {
+async function answer(response: ServerResponse, { stream, messages }: Asked, { beforePouring, pourMs = 1 }: ModelListeners): Promise<void> {
   const at = messages.findLastIndex((message) => message.role === "user");
   const said = messages[at]?.content ?? "";
   if (said.startsWith("hold")) return;
@@ -62,7 +61,8 @@ async function answer(response: ServerResponse, { stream, messages }: Asked, { b
     for (const { text, pauseMs, isPoured } of spoken(said)) {
       if (response.destroyed) return;
       if (!send({ content: text })) await Promise.race([once(response, "drain"), once(response, "close")]);
-      if (pauseMs > 0) await delay(pauseMs);
+      const waitMs = isPoured ? pourMs : pauseMs;
+      if (waitMs > 0) await delay(waitMs);
       if (isPoured) await beforePouring?.();
     }
   }
@@ -70,7 +70,7 @@ async function answer(response: ServerResponse, { stream, messages }: Asked, { b
   response.end(`data: ${JSON.stringify({ ...head, choices: [], usage })}\n\ndata: [DONE]\n\n`);
 }
 
-/** Who is told of what the model is asked. */
+/** Who is told of what the model is asked, and how it pours. */
 export interface ModelListeners {
   /** It was asked for this. */
   onAsked?(said: string): void;
@@ -78,6 +78,8 @@ export interface ModelListeners {
   onClosed?(said: string): void;
   /** Holds what is poured back behind its first piece until it resolves. */
   beforePouring?(): Promise<void>;
+  /** Between two pieces that are poured, in milliseconds; 1 unless given. */
+  readonly pourMs?: number;
 }
 
 /** Holds back what models pour while it is closed. */
@@ -109,7 +111,7 @@ export interface PacedModel {
 }
 
 /**
- * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each millisecond, as fast as they are read; `hold` nothing at
+ * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each `pourMs`, if they are read as fast; `hold` nothing at
  * all, for ever; `use a tool` has it calculate first; anything else is answered at once. What follows behind a space distinguishes requests.
  */
 export async function startPacedModel(listeners: ModelListeners = {}): Promise<PacedModel> {

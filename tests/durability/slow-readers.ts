@@ -144,7 +144,7 @@ export async function stallReaders(
   const everyone = Array.from({ length: count }, (_, index) => index);
 
   // As many who read on, so that what stays of them is in both measurements.
-  const warmUp = await pour(account, surface, 160);
+  const warmUp = await pour(account, surface, pieces);
   await forEachOf(everyone, count, async () => await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest());
   await delay(settleMs);
   const before = await memoryOf(mesh);

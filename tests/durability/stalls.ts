@@ -35,7 +35,8 @@ export async function followStalls(
     for (const [port, stall] of followed) {
       if (stall.cutAt !== undefined) continue;
       if (!clients.has(port)) stall.cutAt = now;
-      else if (held.get(port) !== stall.held) Object.assign(stall, { held: held.get(port) ?? 0, since: now });
+      // Only more is news: the list is no picture of one moment, and one end of a connection may be gone from it before the other.
+      else if ((held.get(port) ?? 0) > stall.held) Object.assign(stall, { held: held.get(port) ?? 0, since: now });
     }
     const open = [...followed.values()].filter(({ cutAt }) => cutAt === undefined);
     if (open.length === 0) break;

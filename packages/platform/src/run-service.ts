@@ -15,6 +15,7 @@ import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import type { RunningService } from "./service.ts";
+import { useSmallBuffers } from "./small-buffers.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
 
@@ -25,7 +26,7 @@ export interface MeshMember {
   /** Its certificates; undefined where the mesh speaks plain text. */
   readonly tls: MeshTls | undefined;
   /** A transport to the instances of a service, which proves who calls and, over TLS, demands proof of who answers. */
-  transport(service: string, addresses: readonly string[]): GrpcTransport;
+  transport(service: string, addresses: readonly string[], options?: { windowBytes?: number }): GrpcTransport;
   /** Closes the transports. */
   close(): void;
 }
@@ -33,15 +34,16 @@ export interface MeshMember {
 /** Joins the mesh under a part's name. Throws ConfigError when its certificates are not usable. */
 export function joinMesh(options: { service: string; config: MeshConfig; logger: Logger }): MeshMember {
   const { service, config, logger } = options;
+  useSmallBuffers();
   const paths = meshTlsPaths(config);
   const tls = paths === undefined ? undefined : openMeshTls({ paths, service, logger });
   const interceptors = [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, service))];
   const opened: GrpcTransport[] = [];
   return {
     tls,
-    transport(peer, addresses) {
+    transport(peer, addresses, { windowBytes } = {}) {
       const secured = tls && { credentials: tls.channelCredentials(peer), peer };
-      const transport = createGrpcTransport({ addresses, interceptors, tls: secured });
+      const transport = createGrpcTransport({ addresses, interceptors, tls: secured, windowBytes });
       opened.push(transport);
       return transport;
     },

@@ -193,7 +193,7 @@ export async function complete(
 }
 
 /** The most in one batch, in bytes: what waits on the way to a reader is counted in batches. */
-const maxBatchBytes = 16_384;
+const maxBatchBytes = 8_192;
 
 /** Bytes as batches; most are one. */
 function* batches(frames: Buffer): Generator<{ frames: Buffer }> {

@@ -23,10 +23,12 @@ export interface ExchangeResponse {
   discard(): void;
 }
 
-/** What may wait for the reader, beside the one piece that is larger: a connection gives up to 64 KiB at once. */
+/** What may wait for the reader before the connection is held back, beside what it gives at once: some 64 KiB. */
 const highWaterBytes = 16_384;
+/** What is held even so before the connection is stopped in the middle of what it gives: more than it reads at a time, so that it does not fall behind. */
+const mostBytes = 65_536;
 /** The most that is handed on at once. */
-const maxPieceBytes = 16_384;
+const maxPieceBytes = 8_192;
 
 function noop(): void {}
 
@@ -34,6 +36,7 @@ function noop(): void {}
 class Body {
   #pieces: Buffer[] = [];
   #held = 0;
+  #isPausing = false;
   #ended = false;
   #error: Error | undefined;
   #wake: () => void = noop;
@@ -46,9 +49,22 @@ class Body {
   push(piece: Buffer): void {
     this.#pieces.push(piece);
     this.#held += piece.length;
-    if (this.#held > highWaterBytes) this.#controller.pause();
+    if (this.#held > mostBytes) this.#controller.pause();
+    else if (this.#held > highWaterBytes && !this.#isPausing) {
+      this.#isPausing = true;
+      queueMicrotask(this.#pause);
+    }
     this.#wake();
   }
+
+  /**
+   * Called when all has been parsed that was read: paused in the middle of it, undici puts the rest back in front of what the socket reads meanwhile, and
+   * takes all of it out again at the next piece; the socket then grows by what it reads each time.
+   */
+  readonly #pause = () => {
+    this.#isPausing = false;
+    if (this.#held > highWaterBytes) this.#controller.pause();
+  };
 
   end(error?: Error): void {
     this.#ended = true;
@@ -56,7 +72,7 @@ class Body {
     this.#wake();
   }
 
-  /** All that has come since the last time; undefined at the end. Only who comes for more lets the connection go on. */
+  /** What has come since the last time, up to `maxPieceBytes` of it; undefined at the end. Only who has taken all lets the connection go on. */
   async take(): Promise<Buffer | undefined> {
     while (this.#pieces.length === 0) {
       if (this.#error !== undefined) throw this.#error;
@@ -69,12 +85,25 @@ class Body {
         this.#wake = resolve;
       });
     }
-    const [first, ...others] = this.#pieces;
-    this.#pieces = [];
-    const taken = others.length === 0 ? (first as Buffer) : Buffer.concat([first as Buffer, ...others]);
-    // Until he comes for more, it is still ours to hold.
-    this.#held = taken.length;
-    return taken;
+    return this.#shift();
+  }
+
+  /** What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a slow reader. */
+  #shift(): Buffer {
+    const [first] = this.#pieces as [Buffer];
+    if (first.length > maxPieceBytes) {
+      this.#pieces[0] = first.subarray(maxPieceBytes);
+      return first.subarray(0, maxPieceBytes);
+    }
+    let length = first.length;
+    let count = 1;
+    for (; count < this.#pieces.length; count++) {
+      const more = (this.#pieces[count] as Buffer).length;
+      if (length + more > maxPieceBytes) break;
+      length += more;
+    }
+    const taken = this.#pieces.splice(0, count);
+    return count === 1 ? first : Buffer.concat(taken, length);
   }
 
   async bytes(limit: number): Promise<Buffer> {
@@ -91,10 +120,7 @@ class Body {
 
   async *pieces(explain: (error: Error) => unknown): AsyncGenerator<Buffer> {
     try {
-      // What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a slow reader.
-      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
-        for (let from = 0; from < taken.length; from += maxPieceBytes) yield taken.subarray(from, from + maxPieceBytes);
-      }
+      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) yield taken;
     } catch (error) {
       throw explain(error as Error);
     } finally {

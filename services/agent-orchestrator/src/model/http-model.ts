@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { errors, Pool } from "undici";
+import { type buildConnector, errors, Pool } from "undici";
 import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
 import type { ModelClient } from "./model-client.ts";
 
 const maxRetries = 2;
 const maxRetryAfterMs = 5_000;
 const maxErrorBytes = 65_536;
+
+/** How connections are made. undici's types do not know the mark, and it passes it on: how much is read that nobody has parsed, beside the last read. */
+const connect: buildConnector.BuildOptions & { highWaterMark: number } = { timeout: 10_000, highWaterMark: 16_384 };
 
 /** `…/v1` of an address that may or may not name it. */
 function apiPath(baseUrl: URL): string {
@@ -76,7 +79,7 @@ export function createHttpModel(options: {
     connections: options.connections,
     headersTimeout: options.timeoutMs,
     bodyTimeout: options.timeoutMs,
-    connect: { timeout: 10_000 },
+    connect,
   });
   const authorization: Record<string, string> = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
   const headers = { "content-type": "application/json", ...authorization };

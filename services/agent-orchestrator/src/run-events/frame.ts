@@ -20,6 +20,11 @@ export function restOf(frame: RunFrame, units: number): RunFrame | undefined {
   return { ...frame, delta: frame.delta?.slice(units) };
 }
 
+/** The same text in memory of its own: a slice keeps alive all that it was cut from, for each reader who stands still at it. */
+function ownText(slice: string): string {
+  return Buffer.from(slice, "utf8").toString("utf8");
+}
+
 /** Text as frames of no more than `maxFrameUnits`; no character is split. */
 export function contentFrames(text: string): RunFrame[] {
   const frames: RunFrame[] = [];
@@ -27,7 +32,7 @@ export function contentFrames(text: string): RunFrame[] {
     let to = Math.min(from + maxFrameUnits, text.length);
     const last = text.charCodeAt(to - 1);
     if (to < text.length && last >= 0xd800 && last < 0xdc00) to -= 1;
-    frames.push({ type: "content", delta: text.slice(from, to) });
+    frames.push({ type: "content", delta: text.length <= maxFrameUnits ? text : ownText(text.slice(from, to)) });
     from = to;
   }
   return frames;
