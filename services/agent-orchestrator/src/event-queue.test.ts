@@ -19,13 +19,13 @@ describe("a queue of events", () => {
     queue.push("three");
     queue.end();
     expect(await read).toEqual(["one", "two", "three"]);
-    expect(queue.overflowed).toBe(false);
+    expect(queue.isIncomplete).toBe(false);
   });
 
   it("drops all that waits, and ends, when its reader is too far behind", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     for (let i = 0; i < 4; i++) queue.push("four");
-    expect(queue.overflowed).toBe(true);
+    expect(queue.isIncomplete).toBe(true);
     expect(await all(queue)).toEqual([]);
   });
 
@@ -36,7 +36,7 @@ describe("a queue of events", () => {
       queue.push("12345678");
       expect((await reader.next()).value).toBe("12345678");
     }
-    expect(queue.overflowed).toBe(false);
+    expect(queue.isIncomplete).toBe(false);
   });
 
   it("takes a single item that is larger than its limit", async () => {

@@ -6,6 +6,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
   #size = 0;
   #wake: (() => void) | undefined;
   #ended = false;
+  #error: unknown;
   #closed = false;
 
   /** `limit`: what may wait for the reader, in units of `sizeOf`; a single item may be larger. */
@@ -14,15 +15,18 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#sizeOf = sizeOf;
   }
 
-  /** Whether the reader fell behind, so that all that waited for him was dropped. His iteration ends then. */
-  overflowed = false;
+  /**
+   * Whether there is more than his iteration gives: the reader fell behind, so that all that waited for him was dropped, or what is pushed goes on
+   * somewhere else.
+   */
+  isIncomplete = false;
 
   /** Adds an item; dropped when the reader has gone, or is too far behind. */
   push(item: T): void {
     if (this.#closed) return;
     const size = this.#sizeOf(item);
     if (this.#size > 0 && this.#size + size > this.#limit) {
-      this.overflowed = true;
+      this.isIncomplete = true;
       this.#close();
     } else {
       this.#size += size;
@@ -31,10 +35,18 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** No item comes after those that are pushed. */
-  end(): void {
+  /** No item comes after those that are pushed. With an error, it is thrown when they are read. */
+  end(error?: unknown): void {
+    if (this.#closed) return;
     this.#ended = true;
+    this.#error = error;
     this.#wake?.();
+  }
+
+  /** The same, and it goes on somewhere else. */
+  leave(): void {
+    this.isIncomplete = true;
+    this.end();
   }
 
   #close(): void {
@@ -51,6 +63,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
           this.#size -= this.#sizeOf(item);
           yield item;
         }
+        if (this.#error !== undefined) throw this.#error;
         if (this.#ended) return;
         await new Promise<void>((resolve) => {
           this.#wake = resolve;

@@ -17,7 +17,7 @@ import type { ModelList } from "./model/model-list.ts";
 import type { RunFrame } from "./run-events/frame.ts";
 import { weightOf } from "./run-events/live-log.ts";
 import { formatPosition, type Position, parsePosition } from "./run-events/position.ts";
-import { type AcceptedTurn, decide, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
+import { type AcceptedTurn, decide, type NewMessage, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
 
 /** What the handlers stand on. */
 export interface AgentDeps extends TurnDeps {
@@ -35,7 +35,7 @@ function turnFrame({ error: _error, errorReason: _reason, ...frame }: RunFrame):
 }
 
 /** The last frames of a turn that was driven here. */
-function* lastFrames(turn: StartedTurn, outcome: Outcome): Generator<TurnFrame> {
+function* lastFrames(turn: StartedTurn, outcome: Outcome): Generator<RunFrame> {
   const usage = usageMessage(turn.usage());
   const eventId = formatPosition(turn.position());
   if (outcome.status === "completed") {
@@ -140,33 +140,24 @@ async function* followedFrames(
 /** The most that waits for who watches a turn that is driven here, in characters. Who is behind by more reads like anybody else who watches the run. */
 const maxAhead = 65_536;
 
-/** The frames of a turn that is driven here. */
-async function* framesOf(
+/** Starts a turn; what happens in one that is driven here goes to the queue, and what is held for its watcher is there and nowhere else. */
+async function openTurn(
   deps: AgentDeps,
   ctx: HandlerContext,
-  turn: StartedTurn,
+  message: NewMessage,
   events: EventQueue<RunFrame>,
-): AsyncGenerator<TurnFrame> {
+): Promise<{ runId: string; started?: TurnFrame }> {
+  const turn = await startTurn(deps, ctx, message, (frame) => events.push(frame));
+  if (turn.outcome === undefined) return { runId: turn.run.id };
   turn.outcome.then(
-    () => events.end(),
-    () => events.end(),
+    (outcome) => {
+      for (const frame of lastFrames(turn, outcome)) events.push(frame);
+      events.end();
+    },
+    (error) => (isElsewhere(error) ? events.leave() : events.end(error)),
   );
-  yield { type: "started", conversationId: turn.conversationId, runId: turn.runId, agent: turn.agent, eventId: "0" };
-  let at: string | undefined;
-  for await (const frame of events) {
-    at = frame.eventId;
-    yield turnFrame(frame);
-  }
-  if (events.overflowed) {
-    yield* followedFrames(deps, ctx, { runId: turn.runId, from: parsePosition(at ?? "0") });
-    return;
-  }
-  try {
-    yield* lastFrames(turn, await turn.outcome);
-  } catch (error) {
-    if (!isElsewhere(error)) throw error;
-    yield* followedFrames(deps, ctx, { runId: turn.runId, from: turn.position() });
-  }
+  const { runId, conversationId, agent } = turn;
+  return { runId, started: { type: "started", conversationId, runId, agent, eventId: "0" } };
 }
 
 /** Turns of stored conversations. */
@@ -182,12 +173,18 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
 
     async *streamTurn(request, ctx) {
       const events = new EventQueue<RunFrame>(maxAhead, weightOf);
-      const turn = await startTurn(deps, ctx, request, (frame) => events.push(frame));
-      if (turn.outcome !== undefined) {
-        yield* framesOf(deps, ctx, turn, events);
+      const { runId, started } = await openTurn(deps, ctx, request, events);
+      if (started === undefined) {
+        yield* followedFrames(deps, ctx, { runId });
         return;
       }
-      yield* followedFrames(deps, ctx, { runId: turn.run.id });
+      yield started;
+      let at: string | undefined;
+      for await (const frame of events) {
+        at = frame.eventId;
+        yield turnFrame(frame);
+      }
+      if (events.isIncomplete) yield* followedFrames(deps, ctx, { runId, from: parsePosition(at ?? "0") });
     },
 
     async approveConversation({ conversationId, approved, reason }, ctx) {

@@ -44,7 +44,9 @@ const maxPieceWeight = 32_768;
 
 /** About what a frame takes to be sent. */
 export function weightOf(frame: RunFrame): number {
-  return unitsOf(frame) + (frame.result?.length ?? 0) + (frame.toolCall?.function?.arguments?.length ?? 0) + 64;
+  const { result = "", toolCall, message } = frame;
+  const texts = [result, toolCall?.function?.arguments ?? "", message?.content ?? ""];
+  return texts.reduce((weight, { length }) => weight + length, unitsOf(frame) + 64);
 }
 
 /** What happens in a run since its newest entry in the log, kept by its driver for those who watch. Costs nothing but memory while nobody does. */
