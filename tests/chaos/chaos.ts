@@ -26,6 +26,8 @@ export interface ChaosReport {
 /** How long after the last fault all runs must have ended, in milliseconds. */
 export const settleMs = 60_000;
 
+const progressMs = 30_000;
+
 async function account(gateway: string, name: string): Promise<string> {
   const body = { email: `${name}@example.com`, password: "correct-horse-battery", name };
   const post = async (path: string) => {
@@ -55,30 +57,36 @@ export async function runChaos(options: {
   /** The name of a mechanism that is taken out. */
   breakage?: string;
   say?: (line: string) => void;
+  /** Is told now and then how many messages have come to their end. */
+  onProgress?: (messages: number) => void;
+  /** Ends it early: nothing more is sent, and what was sent is looked at. */
+  signal?: AbortSignal;
 }): Promise<ChaosReport> {
-  const { seed, plan, say = () => {} } = options;
+  const { seed, plan, say = () => {}, signal } = options;
   const random = seeded(seed);
   const began = Date.now();
   const mesh = await startChaosMesh({ random: random.fork(), breakage: options.breakage });
+  const sent: SentMessage[] = [];
+  const progress = setInterval(() => options.onProgress?.(sent.length), progressMs);
   let isKept = false;
   try {
     const [gateway = ""] = mesh.gateways;
     const tokens = await Promise.all(Array.from({ length: options.clients }, (_, index) => account(gateway, `client-${index}`)));
     const perClient = Math.ceil(options.messages / options.clients);
     const plans = tokens.map((_, index) => planMessages(random.fork(), { first: index, step: tokens.length }));
-    const sent: SentMessage[] = [];
     let isEnough = false;
     const oddAnswers: string[] = [];
     const tookEffect = (key: string) => mesh.effects.counts("effect_once").has(key);
     const faults = makeFaults(mesh, plan, { random: random.fork(), token: tokens[0] ?? "", say });
-    const enough = faults.enough.then(() => {
+    const stopped = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    const enough = Promise.race([faults.enough, stopped]).then(() => {
       isEnough = true;
     });
     await Promise.all(
       tokens.map(async (token, index) => {
         const client = createClient({ gateways: mesh.gateways, token, random: random.fork(), tookEffect, oddAnswers });
         const plan = plans[index];
-        for (let count = 0; plan !== undefined && (count < perClient || !isEnough); count += 1) {
+        for (let count = 0; plan !== undefined && (count < perClient || !isEnough) && !signal?.aborted; count += 1) {
           sent.push(await client.send(plan.next().value));
         }
       }),
@@ -103,6 +111,7 @@ export async function runChaos(options: {
       logs: isKept ? "" : mesh.dir,
     };
   } finally {
+    clearInterval(progress);
     await mesh.stop(!isKept);
   }
 }

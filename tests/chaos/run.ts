@@ -6,7 +6,8 @@
  *   npm run chaos -- r1 --messages 500 --seed 7
  *   npm run chaos -- --break fencing       with a mechanism taken out, which it must notice: it ends with 1
  *
- * Prints the seed, what was done, each promise with its figure; ends with 1 when one was broken.
+ * Prints the seed, what was done, each promise with its figure; ends with 1 when one was broken. SIGINT to
+ * this process alone (`kill -INT`) ends it early: it tells what it has until then.
  */
 import { parseArgs } from "node:util";
 import { breakages } from "./breakages.ts";
@@ -83,6 +84,11 @@ if (asked.length === 0 && breakage === undefined)
 if (asked.length === 0 && breakage !== undefined) asked.push([`without ${values.break}`, breakage]);
 
 const seed = Number(values.seed);
+const stopping = new AbortController();
+process.once("SIGINT", () => {
+  console.log("stopping: nothing more is sent; what was sent is looked at");
+  stopping.abort();
+});
 let isKept = true;
 for (const [name, row] of asked) {
   console.log(`\n== ${name}, seed ${seed}`);
@@ -92,8 +98,11 @@ for (const [name, row] of asked) {
     clients: Number(values.clients),
     plan: row.plan,
     breakage: values.break,
+    signal: stopping.signal,
+    onProgress: (messages) => console.log(`  ${new Date().toISOString()} ${messages} messages`),
     say: values.verbose ? (line) => console.log(`  ${new Date().toISOString()} ${line}`) : undefined,
   });
   if (!tell(report)) isKept = false;
+  if (stopping.signal.aborted) break;
 }
 process.exitCode = isKept ? 0 : 1;

@@ -39,7 +39,11 @@ function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPou
   }
 }
 
-async function answer(response: ServerResponse, { stream, messages }: Asked, { beforePouring, pourMs = 1 }: ModelListeners): Promise<void> {
+async function answer(
+  response: ServerResponse,
+  { stream, messages }: Asked,
+  { beforePouring, pourMs = 1 }: ModelListeners,
+): Promise<void> {
   const at = messages.findLastIndex((message) => message.role === "user");
   const said = messages[at]?.content ?? "";
   if (said.startsWith("hold")) return;

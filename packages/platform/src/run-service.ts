@@ -15,8 +15,8 @@ import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import type { RunningService } from "./service.ts";
-import { useSmallBuffers } from "./small-buffers.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
+import { useSmallBuffers } from "./small-buffers.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
 
 type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
