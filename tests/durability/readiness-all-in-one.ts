@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { descendants, startSystem } from "../e2e/system.ts";
-import { playFault, type ReadinessCell, tableLock } from "./readiness.ts";
+import { type Fault, playFault, type ReadinessCell, tableLock } from "./readiness.ts";
 
 /** The embedded server below a process: the one that has children of its own. */
 function postgresBelow(pid: number): { postmaster: number; all: number[]; data: string } {
@@ -14,13 +14,30 @@ function postgresBelow(pid: number): { postmaster: number; all: number[]; data: 
   throw new Error("there is no embedded PostgreSQL");
 }
 
-/** Hurts an all-in-one process with its embedded PostgreSQL. Killed, that does not come back: the cell has no way back. */
+/** Does something again and again: what it hurts comes back by itself. */
+function repeatedly(hurt: () => void): Fault {
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    begin() {
+      timer = setInterval(() => {
+        try {
+          hurt();
+        } catch {
+          // It is not back yet.
+        }
+      }, 100);
+    },
+    end: () => clearInterval(timer),
+  };
+}
+
+/** Hurts an all-in-one process with its embedded PostgreSQL, which it starts again when it is killed. */
 export async function playAllInOne(): Promise<ReadinessCell[]> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-ready-"));
   chmodSync(dir, 0o711);
   const system = await startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dir } });
   try {
-    const { all, postmaster, data } = postgresBelow(system.pid);
+    const { all, data } = postgresBelow(system.pid);
     const databaseUrl = () => {
       const password = readFileSync(join(data, "../password"), "utf8").trim();
       const port = readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[3];
@@ -44,8 +61,7 @@ export async function playAllInOne(): Promise<ReadinessCell[]> {
     const killed = await playFault(system.baseUrl, {
       part: "PostgreSQL",
       name: "embedded, kill -9",
-      fault: { begin: () => signal([postmaster], "SIGKILL"), end: () => {} },
-      comesBack: false,
+      fault: repeatedly(() => signal([postgresBelow(system.pid).postmaster], "SIGKILL")),
     });
     return [...cells, killed];
   } finally {

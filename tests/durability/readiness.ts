@@ -8,7 +8,7 @@ import { type KillableMesh, type PartName, startKillableMesh } from "./killable-
 import { createPatientClient, type PatientClient } from "./patient-client.ts";
 
 /** What is done to a part, and how it is put right. */
-interface Fault {
+export interface Fault {
   begin(): unknown;
   end(): unknown;
 }
@@ -61,8 +61,6 @@ export async function playFault(
     name: string;
     fault: Fault;
     afterwardsMs?: number;
-    /** False: nobody starts the part again. */
-    comesBack?: boolean;
   },
 ): Promise<ReadinessCell> {
   const { part, name, fault } = cell;
@@ -82,7 +80,6 @@ export async function playFault(
     await delay(50);
   }
   if (seenMs === undefined || seenMs > limitMs) complaints.push(`not seen within ${limitMs} ms`);
-  if (cell.comesBack === false) return { part, fault: name, seenMs, complaints: [...new Set(complaints)] };
   await fault.end();
   const endedAt = performance.now();
   let backMs: number | undefined;

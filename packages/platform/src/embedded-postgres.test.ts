@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { startEmbeddedPostgres } from "./embedded-postgres.ts";
 import { systemDir } from "./embedded-postgres-binaries.ts";
 import { createLogger } from "./logger.ts";
@@ -121,22 +121,42 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await expect(start()).resolves.toBeDefined();
   });
 
-  test("starts again after the server was killed, and says that it ended", async () => {
+  test("is there again on the same port after the server was killed, with all that was committed, and says that it ended", async () => {
     const events = new EventEmitter();
     const destination = {
       write(line: string) {
         events.emit((JSON.parse(line) as { msg: string }).msg);
       },
     };
-    const observed = createLogger({ service: "test", level: "error", destination });
-    const first = await startEmbeddedPostgres({ dataDir, logger: observed });
-    await query(first.url, "create table kept as select 1 as value");
-    const ended = once(events, "the embedded PostgreSQL ended by itself");
-    process.kill(first.pid, "SIGKILL");
-    await ended;
-    await first.stop();
-    const second = await start();
-    expect(await query(second.url, "select value from kept")).toEqual([{ value: 1 }]);
+    const observed = createLogger({ service: "test", level: "info", destination });
+    const postgres = await startEmbeddedPostgres({ dataDir, logger: observed });
+    cleanups.push(() => postgres.stop());
+    await query(postgres.url, "create table kept as select 1 as value");
+    for (const value of [2, 3]) {
+      const { pid } = postgres;
+      const ended = once(events, "the embedded PostgreSQL ended by itself");
+      const back = once(events, "the embedded PostgreSQL is there again");
+      process.kill(pid, "SIGKILL");
+      await Promise.all([ended, back]);
+      expect(postgres.pid).not.toBe(pid);
+      await query(postgres.url, `insert into kept values (${value})`);
+    }
+    expect(await query(postgres.url, "select value from kept order by value")).toEqual([1, 2, 3].map((value) => ({ value })));
+  });
+
+  test("ends when it is stopped while a killed server comes back, and leaves the directory to the next one", async () => {
+    const killed = await startEmbeddedPostgres({ dataDir, logger });
+    const { pid } = killed;
+    process.kill(pid, "SIGKILL");
+    await vi.waitUntil(() => {
+      try {
+        return !process.kill(pid, 0);
+      } catch {
+        return true;
+      }
+    });
+    await killed.stop();
+    await expect(start()).resolves.toBeDefined();
   });
 
   test("ends with a process that comes to its end", async () => {

@@ -17,7 +17,7 @@ import type { Logger } from "./logger.ts";
 export interface EmbeddedPostgres {
   /** `postgres://…` of the database `turnwright`; holds the password. */
   readonly url: string;
-  /** Process id of the server. */
+  /** Process id of the server; another one after it was killed and has come back. */
   readonly pid: number;
   /** Fast shutdown; resolves when the server has ended and everything is on disk. */
   stop(): Promise<void>;
@@ -31,8 +31,8 @@ const superuser = "postgres";
 const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
 
 /**
- * Starts the PostgreSQL of a data directory on a free port of 127.0.0.1, and makes its cluster first if there is none. The server ends
- * with this process, however that ends; what it committed is kept. Throws when another process uses the directory.
+ * Starts the PostgreSQL of a data directory on a free port of 127.0.0.1, and makes its cluster first if there is none. A server that ends by itself is started
+ * again on the same port. It ends with this process, however that ends; what it committed is kept. Throws when another process uses the directory.
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string;
@@ -48,17 +48,23 @@ export async function startEmbeddedPostgres(options: {
     await endOrphan(place, logger);
     if (!existsSync(place.data)) await makeCluster(binaries, place, logger);
     const password = readFileSync(join(place.root, "password"), "utf8").trim();
-    const { server, port } = await startServer({ binaries, place, settings: options.settings ?? {}, logger });
+    const start = { binaries, place, settings: options.settings ?? {}, logger };
+    const { server, port } = await startServer(start);
     const url = `postgres://${superuser}:${password}@127.0.0.1:${port}`;
-    endWithProcess(server, { signal: "INT", user: place.user });
-    const stop = lifetime({ server, release, logger });
+    const kept = keepServer(server, { ...start, port, release });
     try {
       await ensureDatabase(`${url}/postgres`);
     } catch (error) {
-      await stop();
+      await kept.stop();
       throw error;
     }
-    return { url: `${url}/${databaseName}`, pid: server.pid ?? 0, stop };
+    return {
+      url: `${url}/${databaseName}`,
+      get pid() {
+        return kept.server.pid ?? 0;
+      },
+      stop: kept.stop,
+    };
   } catch (error) {
     release();
     throw error;
@@ -106,16 +112,21 @@ async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Pr
   logger.info({ directory: place.data }, "embedded PostgreSQL initialised");
 }
 
+/** How a server is started. */
+interface Start {
+  readonly binaries: Binaries;
+  readonly place: Place;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly logger: Logger;
+  /** A free one unless given. */
+  readonly port?: number;
+}
+
 /** Starts the server; tries again while the port was taken in between, or while the rest of a killed server is still ending. */
-async function startServer(start: {
-  binaries: Binaries;
-  place: Place;
-  settings: Readonly<Record<string, string>>;
-  logger: Logger;
-}): Promise<{ server: ChildProcess; port: number }> {
+async function startServer(start: Start): Promise<{ server: ChildProcess; port: number }> {
   const deadline = Date.now() + 15_000;
   for (;;) {
-    const port = await freePort();
+    const port = start.port ?? (await freePort());
     const server = launch(start, port);
     const lines: string[] = [];
     const ready = await new Promise<boolean>((resolve, reject) => {
@@ -136,10 +147,7 @@ async function startServer(start: {
   }
 }
 
-function launch(
-  start: { binaries: Binaries; place: Place; settings: Readonly<Record<string, string>> },
-  port: number,
-): ChildProcess {
+function launch(start: Start, port: number): ChildProcess {
   const settings: Record<string, string> = {
     listen_addresses: "127.0.0.1",
     port: String(port),
@@ -178,27 +186,68 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Returns `stop`, and sees to it that a server that ends by itself is noticed. */
-function lifetime(parts: { server: ChildProcess; release(): void; logger: Logger }): () => Promise<void> {
-  const { server, release, logger } = parts;
+/** Between tries to start a server that ended, in milliseconds. */
+const revivalPauseMs = 1_000;
+
+/** Sees to it that a server ends with this process, and that one that ends by itself is started again. */
+function keepServer(
+  first: ChildProcess,
+  start: Start & { port: number; release: () => void },
+): { readonly server: ChildProcess; stop(): Promise<void> } {
+  const { place, logger, release } = start;
+  const over = Promise.withResolvers<void>();
+  let server = first;
+  let isThere = true;
   let stopping: Promise<void> | undefined;
-  const ended = new Promise<void>((resolve) => {
-    server.once("close", (code, signal) => {
-      release();
-      if (stopping === undefined) logger.error({ code, signal }, "the embedded PostgreSQL ended by itself");
-      resolve();
+
+  const close = () => {
+    release();
+    over.resolve();
+  };
+  const keep = (started: ChildProcess) => {
+    server = started;
+    isThere = true;
+    endWithProcess(started, { signal: "INT", user: place.user });
+    started.once("close", (code, signal) => {
+      isThere = false;
+      if (stopping !== undefined) return close();
+      logger.error({ code, signal }, "the embedded PostgreSQL ended by itself");
+      void revive();
     });
-  });
+  };
+  const revive = async (): Promise<void> => {
+    while (stopping === undefined) {
+      try {
+        await endOrphan(place, logger);
+        keep((await startServer(start)).server);
+        logger.info("the embedded PostgreSQL is there again");
+        if (stopping !== undefined) server.kill("SIGINT");
+        return;
+      } catch (error) {
+        logger.error({ err: error }, "the embedded PostgreSQL could not be started again");
+        await delay(revivalPauseMs, undefined, { ref: false });
+      }
+    }
+    close();
+  };
   const end = async () => {
-    setHold(server, true);
-    server.kill("SIGINT");
+    if (isThere) {
+      setHold(server, true);
+      server.kill("SIGINT");
+    }
     const force = setTimeout(() => server.kill("SIGQUIT"), 15_000);
-    await ended;
+    await over.promise;
     clearTimeout(force);
   };
-  return () => {
-    stopping ??= end();
-    return stopping;
+  keep(first);
+  return {
+    get server() {
+      return server;
+    },
+    stop() {
+      stopping ??= end();
+      return stopping;
+    },
   };
 }
 
