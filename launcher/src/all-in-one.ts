@@ -14,6 +14,7 @@ import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
+import { untilDatabaseAnswers } from "@turnwright/platform/patience";
 import { createPorts } from "@turnwright/platform/ports/ports";
 import { databaseUrl } from "@turnwright/platform/postgres";
 import { drainWithin } from "@turnwright/platform/process-lifecycle";
@@ -68,7 +69,7 @@ export async function startAllInOne(
     }
     const databaseAddress = url;
     for (const service of migratedServices) {
-      await migrate({ url: databaseAddress, service, direction: "up", logger });
+      await untilDatabaseAnswers(logger, () => migrate({ url: databaseAddress, service, direction: "up", logger }));
     }
     const databaseOf = (schema: MigratedService) => {
       const database = openServiceDatabase({

@@ -58,6 +58,25 @@ describe("migrations", () => {
     expect(await query("select id from tool.second")).toEqual([{ id: 1 }]);
   });
 
+  test("ask for nothing but a look when all have run: whoever may no more than look can start", async () => {
+    await write("000001_first", "create table first (id int);", "drop table first;");
+    await run("up");
+    const name = `looker_${process.pid}`;
+    const looker = new URL(database.url);
+    looker.username = name;
+    looker.password = "looks";
+    await query(`create role ${name} login password 'looks'`);
+    try {
+      await query(`grant usage on schema tool to ${name}; grant select on tool.migrations to ${name}`);
+      const up = () => migrate({ url: looker.href, service: "tool", direction: "up", dir });
+      expect(await up()).toEqual([]);
+      await write("000002_second", "create table second (id int);", "drop table second;");
+      await expect(up()).rejects.toThrow("permission denied");
+    } finally {
+      await query(`drop owned by ${name}; drop role ${name}`);
+    }
+  });
+
   test("run once when several processes start at the same time", async () => {
     await write(
       "000001_slow",

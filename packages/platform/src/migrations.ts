@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
-import { ErrorReason, fail } from "./errors.ts";
+import { ErrorReason, fail, reasonOf } from "./errors.ts";
 import type { Logger } from "./logger.ts";
+import { answeredWithin, databaseError } from "./postgres.ts";
 
 /** The services that own a schema, in the order in which they migrate up. */
 export const migratedServices = ["auth", "conversation", "tool"] as const;
@@ -39,7 +40,7 @@ export async function migrate(options: {
   logger?: Logger;
 }): Promise<string[]> {
   const dir = join(options.dir ?? migrationsDir, options.service);
-  await checkFiles(dir);
+  const known = await checkFiles(dir);
   const client = new pg.Client({
     connectionString: options.url,
     application_name: `turnwright-migrate-${options.service}`,
@@ -52,6 +53,10 @@ export async function migrate(options: {
   await client.connect().catch((cause: unknown) => {
     throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
   });
+  if (options.direction === "up" && (await hasRun(client, options.service, known))) {
+    await client.end();
+    return [];
+  }
   let current: string | undefined;
   const log = (detail: string) => {
     // The runner names the migration at hand only here.
@@ -79,7 +84,7 @@ export async function migrate(options: {
     }
     return names;
   } catch (cause) {
-    if (current === undefined || !(cause instanceof Error)) throw cause;
+    if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
     throw new Error(`migration ${options.service}/${current} failed: ${cause.message}`, { cause });
   } finally {
     // Also what rolls back a migration that failed half-way: the runner leaves its transaction open.
@@ -87,8 +92,26 @@ export async function migrate(options: {
   }
 }
 
-/** A file that the runner would skip or pair wrongly is a mistake to stop at. */
-async function checkFiles(dir: string): Promise<void> {
+/** How long the database may take to say what has run, in milliseconds. */
+const answerMs = 5_000;
+
+/** Whether all migrations have run, and no others: most starts need to know no more, and ask for it in one statement. */
+async function hasRun(client: pg.Client, service: MigratedService, known: readonly string[]): Promise<boolean> {
+  try {
+    const query = answeredWithin(answerMs, { text: `select name from ${service}.migrations order by run_on, id` });
+    const { rows } = await client.query<{ name: string }>(query);
+    return rows.length === known.length && rows.every(({ name }, index) => name === known[index]);
+  } catch (cause) {
+    const error = databaseError(cause);
+    if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) return false;
+    // A connection that gives no answer would not let go of it either.
+    client.connection.stream.destroy();
+    throw error;
+  }
+}
+
+/** The names of the migrations of a folder, in order. A file that the runner would skip or pair wrongly is a mistake to stop at. */
+async function checkFiles(dir: string): Promise<string[]> {
   const directions = new Map<string, string[]>();
   for (const file of await listFiles(dir)) {
     const match = fileName.exec(file);
@@ -103,6 +126,7 @@ async function checkFiles(dir: string): Promise<void> {
   const numbers = [...directions.keys()].map((name) => name.slice(0, 6));
   const twice = numbers.find((number, index) => numbers.indexOf(number) !== index);
   if (twice !== undefined) throw new Error(`${dir}: two migrations have the number ${twice}`);
+  return [...directions.keys()].sort();
 }
 
 async function listFiles(dir: string): Promise<string[]> {

@@ -11,6 +11,7 @@ import type { grpcEnv, meshEnv } from "./mesh-env.ts";
 import { type MeshTls, openMeshTls } from "./mesh-tls.ts";
 import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
+import { untilDatabaseAnswers } from "./patience.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
 import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
@@ -91,7 +92,7 @@ async function start<C extends GrpcConfig>(
     const postgres = config as unknown as PostgresConfig;
     const url = databaseUrl(postgres);
     if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
-    await migrate({ url, service: schema, direction: "up", logger });
+    await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
     const opened = openServiceDatabase({
       url,
       schema,

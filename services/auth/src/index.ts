@@ -3,6 +3,7 @@ import { databasePing } from "@turnwright/platform/database-ping";
 import { ConfigError } from "@turnwright/platform/env";
 import { createIdempotency } from "@turnwright/platform/idempotency";
 import type { Logger } from "@turnwright/platform/logger";
+import { untilDatabaseAnswers } from "@turnwright/platform/patience";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { RunningService } from "@turnwright/platform/service";
 import type { ServiceDatabase } from "@turnwright/platform/service-database";
@@ -49,12 +50,12 @@ export async function createAuth(deps: {
     // Whatever an older key signed has ended by then; a minute more for clocks that differ.
     overlapSeconds: Math.max(config.JWT_ACCESS_TTL, 300_000) / 1000 + 60,
   };
-  const keys = await createSigningKeys({ pool, rule, logger });
+  const keys = await untilDatabaseAnswers(logger, () => createSigningKeys({ pool, rule, logger }));
   const keySource: KeySource = async () => keys.publicKeys();
   // The keys are at hand: what was retired a moment ago must not verify.
   const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });
   const passwords = createPasswords();
-  await ensureAdmin({ config, pool, passwords, logger });
+  await untilDatabaseAnswers(logger, () => ensureAdmin({ config, pool, passwords, logger }));
   const stopMaintenance = startMaintenance({ pool, keys, logger });
   const unsubscribe = await bus.subscribe(signingKeysTopic, () => {
     keys.refresh().catch((error: unknown) => logger.warn({ err: error }, "signing keys could not be refreshed"));
