@@ -42,7 +42,7 @@ function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPou
 async function answer(
   response: ServerResponse,
   { stream, messages }: Asked,
-  { beforePouring, pourMs = 1 }: ModelListeners,
+  { beforePouring, beforeEnding, pourMs = 1 }: ModelListeners,
 ): Promise<void> {
   const at = messages.findLastIndex((message) => message.role === "user");
   const said = messages[at]?.content ?? "";
@@ -69,6 +69,7 @@ async function answer(
       if (waitMs > 0) await delay(waitMs);
       if (isPoured) await beforePouring?.();
     }
+    if (said.startsWith("pour")) await beforeEnding?.();
   }
   send({}, isCalling ? "tool_calls" : "stop");
   response.end(`data: ${JSON.stringify({ ...head, choices: [], usage })}\n\ndata: [DONE]\n\n`);
@@ -82,13 +83,17 @@ export interface ModelListeners {
   onClosed?(said: string): void;
   /** Holds what is poured back behind its first piece until it resolves. */
   beforePouring?(): Promise<void>;
+  /** Holds it back behind its last piece, so that its answer has not ended. */
+  beforeEnding?(): Promise<void>;
   /** Between two pieces that are poured, in milliseconds; 1 unless given. */
   readonly pourMs?: number;
 }
 
-/** Holds back what models pour while it is closed. */
+/** Holds models back while it is closed. */
 export class PourGate {
   #passage = Promise.withResolvers<void>();
+  /** Those that it holds back. */
+  waiting = 0;
 
   constructor() {
     this.open();
@@ -103,8 +108,10 @@ export class PourGate {
   }
 
   /** Resolves when it is open. */
-  passed(): Promise<void> {
-    return this.#passage.promise;
+  async passed(): Promise<void> {
+    this.waiting += 1;
+    await this.#passage.promise;
+    this.waiting -= 1;
   }
 }
 

@@ -28,8 +28,13 @@ const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), l
 const redis = await startRedisServer();
 try {
   if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
-  const gate = new PourGate();
-  const model = await startPacedModel({ beforePouring: () => gate.passed(), pourMs: Math.ceil(readers / 3) });
+  const [gate, endGate] = [new PourGate(), new PourGate()];
+  const model = await startPacedModel({
+    beforePouring: () => gate.passed(),
+    beforeEnding: () => endGate.passed(),
+    // Together they pour some 20 MiB a second.
+    pourMs: Math.ceil(readers / 3),
+  });
   const mesh = await startReplicatedMesh({
     model,
     dir,
@@ -41,7 +46,7 @@ try {
   try {
     for (const surface of surfaces) {
       if (values.surface !== undefined && !values.surface.includes(surface)) continue;
-      const figures = await stallReaders(mesh, { surface, readers, pieces, limitMs, settleMs: 15_000, gate });
+      const figures = await stallReaders(mesh, { surface, readers, pieces, limitMs, settleMs: 15_000, gate, endGate });
       const { kib, cutAfterMs, uncut, bySystem, wrongTexts, isNeighbourWell } = figures;
       const seconds = (ms = Number.NaN) => (ms / 1_000).toFixed(1);
       const memory = [...kib]

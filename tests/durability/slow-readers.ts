@@ -132,9 +132,19 @@ async function memoryOf(mesh: ReplicatedMesh) {
  */
 export async function stallReaders(
   mesh: ReplicatedMesh,
-  options: { surface: StalledSurface; readers: number; limitMs: number; pieces: number; settleMs: number; gate: PourGate },
+  options: {
+    surface: StalledSurface;
+    readers: number;
+    limitMs: number;
+    pieces: number;
+    settleMs: number;
+    /** Behind the first piece of what is poured. */
+    gate: PourGate;
+    /** Behind its last. */
+    endGate: PourGate;
+  },
 ): Promise<SlowReaderFigures> {
-  const { surface, readers: count, limitMs, pieces, settleMs, gate } = options;
+  const { surface, readers: count, limitMs, pieces, settleMs, gate, endGate } = options;
   const baseUrl = mesh.gateways[0] ?? "";
   const api = restApi(baseUrl);
   const email = `slow-${randomUUID()}@example.com`;
@@ -145,12 +155,22 @@ export async function stallReaders(
 
   // As many who read on, so that what stays of them is in both measurements.
   const warmUp = await pour(account, surface, pieces);
-  await forEachOf(everyone, count, async () => await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest());
+  // Turns are measured while they are under way, so that what a turn itself costs is in both.
+  const isHeld = surface === "turns";
+  if (isHeld) endGate.close();
+  const warmedUp = forEachOf(everyone, count, async () => {
+    await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest();
+  });
+  while (isHeld && endGate.waiting < count) await delay(100);
+  if (!isHeld) await warmedUp;
   await delay(settleMs);
   const before = await memoryOf(mesh);
+  endGate.open();
+  await warmedUp;
 
   // All of them are there before there is much to read, so that they stall at about the same time.
   gate.close();
+  if (isHeld) endGate.close();
   const poured = await pour(account, surface, pieces);
   const neighbour = new Received();
   const neighbourReads = openReader(baseUrl, token, poured.open("neighbour")).then(async (reader) => {
@@ -172,6 +192,7 @@ export async function stallReaders(
       },
     },
   );
+  endGate.open();
   const isNeighbourWell = (await neighbourReads) && neighbour.text === poured.text;
   const uncut = stalls.filter(({ cutAfterMs }) => cutAfterMs === undefined).length;
   const wrong = await forEachOf(uncut > 0 ? [] : readers, 10, async (reader) => {

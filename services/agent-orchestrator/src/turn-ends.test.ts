@@ -1,0 +1,338 @@
+import { create as createMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import {
+  LoggedEventSchema,
+  RunContextSchema,
+  RunInfoSchema,
+  RunSchema,
+  RunStatus,
+} from "@turnwright/contract/conversation/v1/run";
+import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { describe, expect, it, vi } from "vitest";
+import { asUser, startOrchestrator, testUser } from "./orchestrator-fixture.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "./turns-fixture.ts";
+
+useOrchestrator();
+
+describe("a failure", () => {
+  it("of the model is committed and said", async () => {
+    mesh.model.reply({ status: 400, error: "context too long" });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_REJECTED, message: "context too long" });
+    expect(mesh.log).toEqual(["begin", "commit FAILED"]);
+    expect(lastCommit()).toMatchObject({ error: "context too long", node: "respond" });
+  });
+
+  it("in mid-stream ends the stream after what came", async () => {
+    mesh.model.reply({ text: "one two three", cutAfter: 3 });
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const { type } of mesh.agent.streamTurn({ message: "hi" }, asUser)) seen.push(type);
+    })();
+    expect(await failureOf(reading)).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
+    expect(seen).toEqual(["started", "content", "content"]);
+    expect(lastCommit()?.status).toBe(RunStatus.FAILED);
+  });
+
+  it("of an executor keeps what was said", async () => {
+    mesh.onExecute(() => {
+      throw fail(ErrorReason.TOO_LARGE, "The executor cannot hold this.");
+    });
+    mesh.model.reply(callsFor("calculator"));
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.TOO_LARGE });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor cannot hold this." });
+  });
+
+  it("of an executor or the journal that is away for a moment is waited for", async () => {
+    const away = new Set(["executor", "journal"]);
+    mesh.onExecute(() => {
+      if (away.delete("executor")) throw fail(ErrorReason.UNAVAILABLE, "The executor is away.");
+      return { status: ExecutionStatus.SUCCESS, output: "4" };
+    });
+    mesh.journal.beforeCommit = ({ status }) => {
+      if (status === RunStatus.COMPLETED && away.delete("journal")) {
+        throw fail(ErrorReason.DATABASE_UNAVAILABLE, "PostgreSQL does not answer.");
+      }
+    };
+    mesh.model.reply(callsFor("calculator"), { text: "four" });
+    expect((await create()).response).toBe("four");
+    expect(away.size).toBe(0);
+    // By the number of the entry before it the journal knows a step that it has committed already.
+    expect(mesh.journal.commits.map(({ seq }) => seq)).toEqual([0, 1]);
+    expect(roles()).toEqual(["user", "assistant", "tool calculator", "assistant"]);
+  });
+
+  it("that nobody foresaw is not told to the record", async () => {
+    mesh.model.reply(callsFor("calculator"));
+    mesh.onExecute(() => ({ callId: "another", status: ExecutionStatus.SUCCESS }) as never);
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL });
+    expect(lastCommit()?.status).toBe(RunStatus.FAILED);
+  });
+
+  it("to commit because another owns the run leaves it alone", async () => {
+    mesh.journal.beforeCommit = () => {
+      throw fail(ErrorReason.STALE_EPOCH, "A newer epoch owns the run.");
+    };
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "cancelled", lastEventId: "1" });
+    mesh.journal.events.push(createMessage(LoggedEventSchema, { seq: 1, type: "cancelled" }));
+    mesh.model.reply(callsFor("calculator"));
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.RUN_CANCELLED });
+    expect(mesh.executed).toHaveLength(0);
+    expect(mesh.log).toEqual(["begin"]);
+  });
+
+  it("of the journal does not run a tool whose intent is not stored", async () => {
+    mesh.journal.beforeCommit = ({ status }) => {
+      if (status === RunStatus.RUNNING) throw fail(ErrorReason.INTERNAL, "The journal broke.");
+    };
+    mesh.model.reply(callsFor("calculator"));
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL });
+    expect(mesh.executed).toHaveLength(0);
+  });
+});
+
+describe("a caller that goes away", () => {
+  it("does not stop a turn it waited for", async () => {
+    const gate = Promise.withResolvers<void>();
+    mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
+    const controller = new AbortController();
+    const work = mesh.agent.sendMessage(
+      { conversationId: mesh.journal.conversation.id, message: "hi" },
+      { ...asUser, signal: controller.signal },
+    );
+    await mesh.model.request(0);
+    controller.abort();
+    expect(await failureOf(work)).toMatchObject({ reason: ErrorReason.CANCELLED });
+    gate.resolve();
+    expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
+  });
+
+  it("does not stop a turn it watched", async () => {
+    const gate = Promise.withResolvers<void>();
+    mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
+    for await (const event of mesh.agent.streamTurn({ message: "hi" }, asUser)) if (event.type === "content") break;
+    gate.resolve();
+    expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
+  });
+
+  it("does not leave a run behind that nobody drives", async () => {
+    const controller = new AbortController();
+    const gate = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    mesh.journal.beforeBegin = () => {
+      begun.resolve();
+      return gate.promise;
+    };
+    mesh.model.reply({ text: "Hello" });
+    const work = mesh.agent.createConversation({ message: "hi" }, { ...asUser, signal: controller.signal });
+    await begun.promise;
+    controller.abort();
+    await failureOf(work);
+    gate.resolve();
+    expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("Hello");
+  });
+});
+
+describe("a long run", () => {
+  it("stops its tools at its deadline for good: nobody will ask for them again", async () => {
+    const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "100ms" });
+    brief.onExecute(() => new Promise(() => {}));
+    brief.model.reply({ calls: [{ id: "c1", name: "calculator", arguments: "{}" }] });
+    const work = brief.agent.createConversation({ message: "hi" }, asUser);
+    expect(await failureOf(work)).toMatchObject({ reason: ErrorReason.DEADLINE_EXCEEDED });
+    await expect.poll(() => brief.log).toContain("cancel c1");
+    await brief.close();
+  });
+
+  it("ends at its deadline: the model is let go, the run fails", async () => {
+    const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "50ms" });
+    const gate = Promise.withResolvers<void>();
+    brief.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
+    const work = brief.agent.createConversation({ message: "hi" }, asUser);
+    expect(await failureOf(work)).toMatchObject({ reason: ErrorReason.DEADLINE_EXCEEDED });
+    expect(await (await brief.model.request(0)).aborted).toBe(true);
+    expect(brief.journal.commits.at(-1)).toMatchObject({ status: RunStatus.FAILED, error: expect.stringContaining("deadline") });
+    gate.resolve();
+    await brief.close();
+  });
+
+  const laterBy = (ms: number) => vi.setSystemTime(Date.now() + ms);
+
+  it("renews its credentials", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    let minted = 0;
+    mesh.onMint(() => `token-${++minted}`);
+    mesh.onExecute(() => {
+      laterBy(31_000);
+      return { status: ExecutionStatus.SUCCESS, output: "1" };
+    });
+    mesh.model.reply(callsFor("calculator"), callsFor("calculator"), { text: "Done." });
+    await create();
+    expect(mesh.log.filter((entry) => entry === "mint")).toHaveLength(1);
+    expect(mesh.seenTokens.at(-1)).toBe("token-1");
+    expect(mesh.seenTokens[0]).toBe("token-0");
+    expect(mesh.minted).toEqual([testUser]);
+  });
+
+  it("ends when its credential was revoked", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    mesh.onMint(() => {
+      throw fail(ErrorReason.INVALID_TOKEN, "The credential was revoked.");
+    });
+    mesh.onExecute(() => {
+      laterBy(31_000);
+      return { status: ExecutionStatus.SUCCESS, output: "1" };
+    });
+    mesh.model.reply(callsFor("calculator"), { text: "never" });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
+    expect(mesh.model.requests).toHaveLength(1);
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, messages: [{ role: "tool" }] });
+  });
+
+  it("goes on with its old credentials while auth does not answer", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    mesh.onMint(() => {
+      throw fail(ErrorReason.UNAVAILABLE, "Auth is away.");
+    });
+    mesh.onExecute(() => {
+      laterBy(31_000);
+      return { status: ExecutionStatus.SUCCESS, output: "1" };
+    });
+    mesh.model.reply(callsFor("calculator"), { text: "Done." });
+    expect((await create()).response).toBe("Done.");
+  });
+});
+
+describe("a credential that ends", () => {
+  it("ends its runs and their tools, and the run says why", async () => {
+    mesh.model.reply(callsFor("calculator"));
+    const begun = Promise.withResolvers<void>();
+    mesh.onExecute(() => {
+      begun.resolve();
+      return new Promise(() => {});
+    });
+    const turn = failureOf(create());
+    await begun.promise;
+    mesh.revoke(testUser.tokenId);
+    await expect(turn).resolves.toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The credential that the run acted with has ended." });
+  });
+
+  it("leaves the runs of others alone", async () => {
+    mesh.model.reply(callsFor("calculator"), { text: "42" });
+    mesh.onExecute(async (call) => {
+      mesh.revoke(crypto.randomUUID());
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      return { status: ExecutionStatus.SUCCESS, output: call.name } as never;
+    });
+    await expect(create()).resolves.toMatchObject({ response: "42" });
+  });
+});
+
+describe("a run whose worker is gone", () => {
+  const abandoned = (node: string, state: object, messages: readonly MessageInitShape<typeof MessageSchema>[]) => {
+    const { journal } = mesh;
+    journal.conversation.agentType = "coder";
+    journal.run = createMessage(RunSchema, {
+      id: crypto.randomUUID(),
+      conversationId: journal.conversation.id,
+      ...testUser,
+      epoch: 2,
+      node,
+    });
+    journal.run.state = JSON.stringify(state);
+    journal.abandoned.push(
+      createMessage(RunContextSchema, {
+        run: journal.run,
+        conversation: journal.conversation,
+        messages: messages.map((message) => createMessage(MessageSchema, message)),
+      }),
+    );
+    return journal.run.id;
+  };
+  const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
+
+  it("goes on from the user's message, by a token that is minted for it, with the agent of its conversation", async () => {
+    mesh.model.reply({ text: "Here I am." });
+    const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    const commit = await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(commit).toMatchObject({ runId, epoch: 2, agent: "coder", messages: [{ content: "Here I am." }] });
+    expect(mesh.minted).toEqual([testUser]);
+    expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
+  });
+
+  it("goes on in the middle of a round: what is answered is not asked for again", async () => {
+    mesh.model.reply({ text: "Done." });
+    const messageId = crypto.randomUUID();
+    const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
+    abandoned("act", { ...fresh, agent: "coder", model: "gpt-test", iteration: 1, messageId }, [
+      { id: crypto.randomUUID(), role: "user", content: "Two sums" },
+      { id: messageId, role: "assistant", toolCalls: [call("a"), call("b")] },
+      { id: crypto.randomUUID(), role: "tool", name: "calculator", toolCallId: "a", content: "1" },
+    ]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(mesh.executed.map((request) => request.calls.map((one) => one.callId))).toEqual([["b"]]);
+    expect(mesh.executed[0]?.epoch).toBe(2);
+  });
+
+  it("ends when the credential that it acted with has ended", async () => {
+    mesh.onMint(() => {
+      throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+    });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The credential that the run acted with has ended.");
+    expect(mesh.model.requests).toHaveLength(0);
+  });
+
+  it("is tried again while auth does not answer", async () => {
+    let asked = 0;
+    mesh.onMint(() => {
+      asked += 1;
+      if (asked < 3) throw fail(ErrorReason.UNAVAILABLE, "away");
+      return "token-1";
+    });
+    mesh.model.reply({ text: "Here I am." });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(asked).toBe(3);
+  });
+});
+
+describe("a run that another worker has claimed", () => {
+  it("is let go of: its tools are stopped, nothing more is committed, and who waits gets the other one's answer", async () => {
+    mesh.model.reply(callsFor("calculator"));
+    const begun = Promise.withResolvers<void>();
+    mesh.onExecute(() => {
+      begun.resolve();
+      return new Promise(() => {});
+    });
+    const watched = turnEvents();
+    await begun.promise;
+    const commits = mesh.journal.commits.length;
+    const { journal } = mesh;
+    const id = journal.run?.id ?? "";
+    journal.info = createMessage(RunInfoSchema, { id, status: "completed", lastEventId: "3" });
+    const message = createMessage(MessageSchema, { role: "assistant", content: "By another." });
+    journal.events.push(
+      createMessage(LoggedEventSchema, { seq: 2, type: "recovered" }),
+      createMessage(LoggedEventSchema, {
+        seq: 3,
+        type: "completed",
+        payload: '{"finish_reason":"stop"}',
+        messages: [message],
+      }),
+    );
+    journal.lost.add(id);
+    const events = await watched;
+    expect(events.map(({ type, eventId }) => [type, eventId])).toEqual([
+      ["started", "0"],
+      ["tool_call", "0.1"],
+      ["reset", "2"],
+      ["content", "2.11"],
+      ["finish", "3"],
+    ]);
+    expect(events[2]?.since).toBe("1");
+    expect(events.at(-1)?.message?.content).toBe("By another.");
+    expect(journal.commits).toHaveLength(commits);
+  });
+});
