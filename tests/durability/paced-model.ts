@@ -1,16 +1,13 @@
-import { once } from "node:events";
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import {
+  type AskedCompletion,
+  askedFor,
+  type ModelReply,
+  type ModelServer,
+  startModelServer,
+} from "@turnwright/testing/model-server";
 
-const head = { id: "chatcmpl-paced", object: "chat.completion.chunk", created: 1_700_000_000, model: "paced" };
-const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
 const wordMs = 50;
-
-interface Asked {
-  readonly stream?: boolean;
-  readonly messages: readonly { role: string; content: string | null }[];
-}
 
 /** The words that the model says when it is asked to `say` so many. */
 export function words(count: number): string[] {
@@ -39,40 +36,29 @@ function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPou
   }
 }
 
-async function answer(
-  response: ServerResponse,
-  { stream, messages }: Asked,
-  { beforePouring, beforeEnding, pourMs = 1 }: ModelListeners,
-): Promise<void> {
-  const at = messages.findLastIndex((message) => message.role === "user");
-  const said = messages[at]?.content ?? "";
+async function answer(asked: AskedCompletion, reply: ModelReply, listeners: ModelListeners): Promise<void> {
+  const { beforePouring, beforeEnding, pourMs = 1 } = listeners;
+  const said = askedFor(asked);
   if (said.startsWith("hold")) return;
-  if (!stream) {
-    const message = { role: "assistant", content: [...spoken(said)].map(({ text }) => text).join("") };
-    const choices = [{ index: 0, message, finish_reason: "stop" }];
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(JSON.stringify({ ...head, object: "chat.completion", choices, usage }));
+  if (!asked.stream) {
+    reply.whole([...spoken(said)].map(({ text }) => text).join(""));
     return;
   }
-  response.writeHead(200, { "content-type": "text/event-stream" });
-  const send = (delta: object, finish: string | null = null) =>
-    response.write(`data: ${JSON.stringify({ ...head, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`);
-  const isCalling = said === "use a tool" && messages[at + 1] === undefined;
-  if (isCalling) {
+  if (said === "use a tool" && asked.messages.at(-1)?.role === "user") {
     const call = { name: "calculator", arguments: '{"expression":"6*7"}' };
-    send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
-  } else {
-    for (const { text, pauseMs, isPoured } of spoken(said)) {
-      if (response.destroyed) return;
-      if (!send({ content: text })) await Promise.race([once(response, "drain"), once(response, "close")]);
-      const waitMs = isPoured ? pourMs : pauseMs;
-      if (waitMs > 0) await delay(waitMs);
-      if (isPoured) await beforePouring?.();
-    }
-    if (said.startsWith("pour")) await beforeEnding?.();
+    void reply.send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
+    reply.end("tool_calls");
+    return;
   }
-  send({}, isCalling ? "tool_calls" : "stop");
-  response.end(`data: ${JSON.stringify({ ...head, choices: [], usage })}\n\ndata: [DONE]\n\n`);
+  for (const { text, pauseMs, isPoured } of spoken(said)) {
+    if (reply.isLeft) return;
+    await reply.send({ content: text });
+    const waitMs = isPoured ? pourMs : pauseMs;
+    if (waitMs > 0) await delay(waitMs);
+    if (isPoured) await beforePouring?.();
+  }
+  if (said.startsWith("pour")) await beforeEnding?.();
+  reply.end();
 }
 
 /** Who is told of what the model is asked, and how it pours. */
@@ -115,43 +101,17 @@ export class PourGate {
   }
 }
 
-/** A model that listens on loopback. */
-export interface PacedModel {
-  readonly url: string;
-  close(): Promise<void>;
-}
-
 /**
  * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each `pourMs`, if they are read as fast; `hold` nothing at
  * all, for ever; `use a tool` has it calculate first; anything else is answered at once. What follows behind a space distinguishes requests.
  */
-export async function startPacedModel(listeners: ModelListeners = {}): Promise<PacedModel> {
-  const server = createServer(async (request, response) => {
-    response.on("error", () => {});
-    try {
-      const chunks: Buffer[] = [];
-      for await (const chunk of request) chunks.push(chunk as Buffer);
-      const asked = JSON.parse(Buffer.concat(chunks).toString("utf8")) as Asked;
-      const said = asked.messages.findLast((message) => message.role === "user")?.content ?? "";
-      listeners.onAsked?.(said);
-      response.once("close", () => {
-        if (!response.writableFinished) listeners.onClosed?.(said);
-      });
-      await answer(response, asked, listeners);
-    } catch {
-      // The client has gone.
-      response.destroy();
-    }
+export function startPacedModel(listeners: ModelListeners = {}): Promise<ModelServer> {
+  return startModelServer("paced", async (asked, reply) => {
+    const said = askedFor(asked);
+    listeners.onAsked?.(said);
+    reply.onClosed((isWhole) => {
+      if (!isWhole) listeners.onClosed?.(said);
+    });
+    await answer(asked, reply, listeners);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close() {
-      const closed = once(server, "close");
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
 }

@@ -1,6 +1,7 @@
+import type { ModelServer } from "@turnwright/testing/model-server";
 import type { Part } from "../mesh/part.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
-import { type PacedModel, startPacedModel } from "./paced-model.ts";
+import { startPacedModel } from "./paced-model.ts";
 
 /** A mesh of processes with as many replicas of each part. */
 export interface ReplicatedMesh {
@@ -23,7 +24,7 @@ export interface MeshOptions {
   /** Of each part; two unless given. */
   replicas?: number;
   /** The model that it asks; one of its own unless given. It closes with the mesh. */
-  model?: PacedModel;
+  model?: ModelServer;
   /** Goes to each process. */
   env?: Readonly<Record<string, string>>;
 }
