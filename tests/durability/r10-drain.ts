@@ -1,13 +1,8 @@
 /** SIGTERM to random processes of a mesh with two replicas each, under load: `npm run durability -- r10`. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
-import { createLogger } from "@turnwright/platform/logger";
-import { startRedisServer } from "@turnwright/testing/redis-server";
 import { report } from "../security/long/stage.ts";
 import { drainUnderLoad } from "./drain.ts";
+import { onStores } from "./on-stores.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
 
 const { values } = parseArgs({
@@ -15,8 +10,6 @@ const { values } = parseArgs({
 });
 const terms = Number(values.terms);
 const limitSeconds = 4;
-const dir = mkdtempSync(join(tmpdir(), "turnwright-drain-"));
-chmodSync(dir, 0o711);
 
 /** The commonest first, with their numbers. */
 function summary(entries: readonly string[]): string {
@@ -26,13 +19,9 @@ function summary(entries: readonly string[]): string {
   return sorted.map(([entry, count]) => `\n      ${count} × ${entry}`).join("");
 }
 
-const logger = createLogger({ service: "drain", level: "error" });
-const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger, settings: { max_connections: "300" } });
-const redis = await startRedisServer();
-try {
-  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+await onStores("drain", async (stores) => {
   const limit = `${limitSeconds}s`;
-  const mesh = await startReplicatedMesh({ dir, databaseUrl: postgres.url, redisUrl: redis.url, limit });
+  const mesh = await startReplicatedMesh({ ...stores, limit });
   // A long stream takes 10 s: it outlasts the limit.
   const load = { unary: 8, streams: 6, longStreams: 4, longWords: 200 };
   const measured = drainUnderLoad(mesh, { terms, load, seed: Number(values.seed) });
@@ -45,9 +34,4 @@ try {
   report("R10", broken.length === 0, `${streams}, ${broken.length} broken${summary(broken)}`);
   const end = `longest drain ${(slowest / 1_000).toFixed(1)} s at a limit of ${limitSeconds} s, ${badEnds.length} ends that were not clean`;
   report("R10", slowest <= 30_000 && badEnds.length === 0, `${end}${summary(badEnds)}`);
-} finally {
-  await redis?.stop();
-  await postgres.stop();
-  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
-  else console.log(`    logs: ${dir}`);
-}
+});

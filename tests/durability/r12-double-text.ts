@@ -1,17 +1,12 @@
 /** Row R12: messages to one conversation all at once, for each policy, over two gateways: `npm run durability -- r12`. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
-import { createLogger } from "@turnwright/platform/logger";
-import { startRedisServer } from "@turnwright/testing/redis-server";
 import pg from "pg";
 import { restApi } from "../e2e/api.ts";
 import { report } from "../security/long/stage.ts";
 import { startBurstModel } from "./burst-model.ts";
 import { bursts, type Policy } from "./double-text.ts";
+import { onStores } from "./on-stores.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
 
 const { values } = parseArgs({
@@ -26,19 +21,11 @@ const [messages, conversations, rounds] = [values.messages, values.conversations
   number,
   number,
 ];
-const dir = mkdtempSync(join(tmpdir(), "turnwright-double-text-"));
-chmodSync(dir, 0o711);
-const logger = createLogger({ service: "double-text", level: "error" });
-const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger, settings: { max_connections: "300" } });
-const redis = await startRedisServer();
-const model = await startBurstModel();
-const db = new pg.Pool({ connectionString: postgres.url, max: 4 });
-try {
-  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+await onStores("double-text", async (stores) => {
+  const model = await startBurstModel();
+  const db = new pg.Pool({ connectionString: stores.databaseUrl, max: 4 });
   const mesh = await startReplicatedMesh({
-    dir,
-    databaseUrl: postgres.url,
-    redisUrl: redis.url,
+    ...stores,
     limit: "10s",
     model,
   });
@@ -86,12 +73,6 @@ try {
     await play("enqueue, kill -9 of each orchestrator", "enqueue", kill);
   } finally {
     await mesh.stop();
+    await db.end();
   }
-} finally {
-  await db.end();
-  await model.close();
-  await redis?.stop();
-  await postgres.stop();
-  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
-  else console.log(`    logs: ${dir}`);
-}
+});

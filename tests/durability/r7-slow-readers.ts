@@ -1,12 +1,7 @@
 /** Row R7: readers who stop reading are cut after 30 s, cost little until then, and take their streams up again: `npm run durability -- r7`. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
-import { createLogger } from "@turnwright/platform/logger";
-import { startRedisServer } from "@turnwright/testing/redis-server";
 import { report } from "../security/long/stage.ts";
+import { onStores } from "./on-stores.ts";
 import { PourGate, startPacedModel } from "./paced-model.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
 import { type StalledSurface, stallReaders } from "./slow-readers.ts";
@@ -21,13 +16,7 @@ const maxKib = 256;
 const pieces = 880;
 const surfaces: readonly StalledSurface[] = ["completions", "run events", "turns"];
 
-const dir = mkdtempSync(join(tmpdir(), "turnwright-slow-readers-"));
-chmodSync(dir, 0o711);
-const logger = createLogger({ service: "slow-readers", level: "error" });
-const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger });
-const redis = await startRedisServer();
-try {
-  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+await onStores("slow-readers", async (stores) => {
   const [gate, endGate] = [new PourGate(), new PourGate()];
   const model = await startPacedModel({
     beforePouring: () => gate.passed(),
@@ -37,9 +26,7 @@ try {
   });
   const mesh = await startReplicatedMesh({
     model,
-    dir,
-    databaseUrl: postgres.url,
-    redisUrl: redis.url,
+    ...stores,
     limit: "5s",
     replicas: 1,
   });
@@ -73,9 +60,4 @@ try {
   } finally {
     await mesh.stop();
   }
-} finally {
-  await redis?.stop();
-  await postgres.stop();
-  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
-  else console.log(`    logs: ${dir}`);
-}
+});

@@ -1,13 +1,8 @@
 /** Row R8: who leaves a completion ends its model call within a second; who leaves a stored turn ends nothing: `npm run durability -- r8`. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
-import { createLogger } from "@turnwright/platform/logger";
-import { startRedisServer } from "@turnwright/testing/redis-server";
 import { report } from "../security/long/stage.ts";
 import { leaveCompletions, leaveTurns, logIn, ModelWatch, moments, protocols } from "./disconnects.ts";
+import { onStores } from "./on-stores.ts";
 import { startPacedModel } from "./paced-model.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
 
@@ -20,17 +15,10 @@ const { values } = parseArgs({
   },
 });
 const limitMs = 1_000;
-const dir = mkdtempSync(join(tmpdir(), "turnwright-disconnects-"));
-chmodSync(dir, 0o711);
-const logger = createLogger({ service: "disconnects", level: "error" });
-const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger });
-const redis = await startRedisServer();
-try {
-  if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+await onStores("disconnects", async (stores) => {
   const watch = new ModelWatch();
   const model = await startPacedModel(watch);
-  const stores = { databaseUrl: postgres.url, redisUrl: redis.url };
-  const mesh = await startReplicatedMesh({ dir, ...stores, limit: "5s", replicas: 1, model });
+  const mesh = await startReplicatedMesh({ ...stores, limit: "5s", replicas: 1, model });
   try {
     const baseUrl = mesh.gateways[0] ?? "";
     const left = { baseUrl, token: await logIn(baseUrl), model: watch };
@@ -60,9 +48,4 @@ try {
   } finally {
     await mesh.stop();
   }
-} finally {
-  await redis?.stop();
-  await postgres.stop();
-  if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
-  else console.log(`    logs: ${dir}`);
-}
+});

@@ -1,0 +1,33 @@
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { createLogger } from "@turnwright/platform/logger";
+import { startRedisServer } from "@turnwright/testing/redis-server";
+
+/** Where a long suite stands. */
+export interface Stores {
+  /** A directory for logs; it stays when the suite has reported something broken. */
+  readonly dir: string;
+  readonly databaseUrl: string;
+  readonly redisUrl: string;
+}
+
+/** Does work on a PostgreSQL and a Redis of its own, and ends them. Throws when there is no redis-server on the PATH. */
+export async function onStores(name: string, work: (stores: Stores) => Promise<void>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), `turnwright-${name}-`));
+  chmodSync(dir, 0o711);
+  const logger = createLogger({ service: name, level: "error" });
+  const settings = { max_connections: "300" };
+  const postgres = await startEmbeddedPostgres({ dataDir: join(dir, "postgres"), logger, settings });
+  const redis = await startRedisServer();
+  try {
+    if (redis === undefined) throw new Error("There is no redis-server on the PATH.");
+    await work({ dir, databaseUrl: postgres.url, redisUrl: redis.url });
+  } finally {
+    await redis?.stop();
+    await postgres.stop();
+    if (process.exitCode === undefined) rmSync(dir, { recursive: true, force: true });
+    else console.log(`    logs: ${dir}`);
+  }
+}
