@@ -17,6 +17,8 @@ interface RunRow {
   readonly status: string;
   readonly error: string;
   readonly idempotency_key: string;
+  /** The user's message of a run that has not begun. */
+  readonly input: string | null;
 }
 
 interface MessageRow {
@@ -27,20 +29,26 @@ interface MessageRow {
   readonly calls: number;
 }
 
-const settled: ReadonlySet<string> = new Set(["completed", "failed", "cancelled", "needs_review", "waiting"]);
+const settled: ReadonlySet<string> = new Set(["completed", "failed", "cancelled", "needs_review", "waiting", "behind a person"]);
 
 /** Whether a client learned where its message stood: answered, or with a person, after whom it may be answered yet. */
 function wasTold(end: string): boolean {
   return end === "finish" || end === "needs_review" || end.includes("a person must look");
 }
 
-/** Runs that have not ended yet. */
+/** The runs; one that is queued behind a run that waits for a person is `behind a person`. */
+const runsSql = `
+select r.run_id, r.conversation_id, r.error, r.idempotency_key, r.input,
+  case when r.status = 'queued' and a.run_id <> r.run_id and a.status in ('needs_review', 'waiting') then 'behind a person'
+    else r.status end as status
+from conversation.runs r join conversation.conversations c on c.id = r.conversation_id
+left join conversation.runs a on a.run_id = c.active_run_id`;
+
+/** Runs that go on by themselves and have not ended yet. */
 export async function unsettledRuns(url: string): Promise<number> {
   return await withDatabase(url, async (db) => {
-    const { rows } = await db.query<{ n: number }>(
-      "select count(*)::int as n from conversation.runs where status in ('queued', 'running')",
-    );
-    return rows[0]?.n ?? 0;
+    const { rows } = await db.query<RunRow>(runsSql);
+    return rows.filter(({ status }) => !settled.has(status)).length;
   });
 }
 
@@ -57,9 +65,7 @@ async function withDatabase<T>(url: string, work: (db: pg.Client) => Promise<T>)
 /** Looks at all that the system has, and at the world outside. */
 export async function checkInvariants(url: string, sent: readonly SentMessage[], effects: Effects) {
   return await withDatabase(url, async (db) => {
-    const { rows: runs } = await db.query<RunRow>(
-      "select run_id, conversation_id, status, error, idempotency_key from conversation.runs",
-    );
+    const { rows: runs } = await db.query<RunRow>(runsSql);
     const { rows: messages } = await db.query<MessageRow>(
       `select conversation_id, sequence_number, role, content, coalesce(json_array_length(tool_calls), 0)::int as calls
        from conversation.messages order by conversation_id, sequence_number`,
@@ -71,7 +77,9 @@ export async function checkInvariants(url: string, sent: readonly SentMessage[],
     for (const run of runs) byKey.set(run.idempotency_key, [...(byKey.get(run.idempotency_key) ?? []), run]);
     const runOf = (message: SentMessage) => byKey.get(`chaos-${message.number}`)?.[0];
     const said = new Map<string, number>();
-    for (const { role, content } of messages) if (role === "user") said.set(content, (said.get(content) ?? 0) + 1);
+    const userSaid = messages.filter(({ role }) => role === "user").map(({ content }) => content);
+    const waiting = runs.flatMap(({ status, input }) => (status === "behind a person" && input !== null ? [input] : []));
+    for (const content of [...userSaid, ...waiting]) said.set(content, (said.get(content) ?? 0) + 1);
     const acknowledged = sent.filter((message) => message.isAcknowledged);
     const completed = sent.filter((message) => runOf(message)?.status === "completed");
     const statuses: Record<string, number> = {};
