@@ -31,8 +31,8 @@ export const limitMs = 10_000;
 const backLimitMs = 15_000;
 /** How long a fault lasts after it was seen: what leans on the part fails later, and must not be named in its stead. */
 const afterwardsMs = 8_000;
-/** How long an event loop stands. */
-const blockMs = 12_000;
+/** How long an event loop stands: longer than it takes to see it, what is looked at afterwards, and the last look, which may wait for a part. */
+const blockMs = 18_000;
 
 interface Answer {
   readonly status: number;

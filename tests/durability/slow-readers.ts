@@ -101,12 +101,19 @@ class Received {
   }
 }
 
-/** Reads a stream to its end, and takes it up again where it breaks as long as it is one of a run. */
+const pauseMs = 2_000;
+
+/** Reads a stream to its end, and takes it up again where it breaks as long as it is one of a run; turns that end all at once keep the journal busy for a while. */
 async function readAll(account: Account, received: Received): Promise<void> {
-  for (let tries = 0; !received.isEnded && tries < 5; tries += 1) {
-    const path = `/v1/runs/${received.runId}/events`;
-    const reader = await openReader(account.baseUrl, account.token, { method: "GET", path, lastEventId: received.lastEventId });
-    received.take((await reader.rest()).events);
+  const path = `/v1/runs/${received.runId}/events`;
+  for (let tries = 0; !received.isEnded && tries < 30; tries += 1) {
+    try {
+      const reader = await openReader(account.baseUrl, account.token, { method: "GET", path, lastEventId: received.lastEventId });
+      received.take((await reader.rest()).events);
+    } catch (error) {
+      if (!/: 50[34] /.test(String(error))) throw error;
+      await delay(pauseMs);
+    }
   }
 }
 
