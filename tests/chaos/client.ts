@@ -25,6 +25,8 @@ export interface ChaosClient {
 }
 
 const patienceMs = 90_000;
+/** How often somebody looks whether a message waits behind a call that needs a person. */
+const lookMs = 5_000;
 const ends: ReadonlySet<string> = new Set(["finish", "failed", "cancelled", "needs_review"]);
 
 /** Answers after which to ask again: the system is not all there. */
@@ -95,6 +97,20 @@ export function createClient(options: {
       );
       await ask("POST", `/v1/runs/${run.id}/review`, { body: { calls } });
     }
+  }
+
+  /** Has a person look now and then, for as long as a message is waited for: it may stand behind one that needs him. */
+  function attend(sent: SentMessage): () => void {
+    let isLooking = false;
+    const look = async () => {
+      if (isLooking || sent.conversationId === "") return;
+      isLooking = true;
+      // What he could not do, he does the next time.
+      await review(sent.conversationId).catch(() => {});
+      isLooking = false;
+    };
+    const timer = setInterval(look, lookMs);
+    return () => clearInterval(timer);
   }
 
   /** Sends a message; what holds its conversation is settled first. */
@@ -217,10 +233,13 @@ export function createClient(options: {
           : isNew
             ? "/v1/conversations"
             : `/v1/conversations/${conversationId}/messages`;
+      const leave = attend(sent);
       try {
         await ways[message.how](sent, path, { message: message.text }, `chaos-${message.number}`);
       } catch (error) {
         sent.end = `never: ${error instanceof Error ? error.message : error}`;
+      } finally {
+        leave();
       }
       if (sent.conversationId !== "") conversations.set(message.conversation, sent.conversationId);
       return sent;
