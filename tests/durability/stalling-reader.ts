@@ -64,7 +64,8 @@ export async function openReader(
   let isStalled = false;
   response.on("data", (chunk: Buffer) => {
     pieces.push(decoder.decode(chunk, { stream: true }));
-    if (isStalled || !pieces.join("").includes("\n\n")) return;
+    // A comment that keeps the connection alive is no event.
+    if (isStalled || eventsIn(pieces.join("")).length === 0) return;
     isStalled = true;
     response.pause();
     first.resolve();
