@@ -12,6 +12,8 @@ export interface BurstModel extends ModelServer {
   readonly asked: number;
   /** Questions that came while another one of their conversation was open. */
   readonly overlaps: readonly string[];
+  /** Whether a question of a conversation is open. */
+  isOpen(conversation: string): boolean;
   /** Keeps questions of a conversation unanswered until the returned function is called. */
   hold(conversation: string): () => void;
   /** From now on so many milliseconds lie between two words. */
@@ -51,6 +53,7 @@ export async function startBurstModel(): Promise<BurstModel> {
       return asked;
     },
     overlaps,
+    isOpen: (conversation) => (open.get(conversation) ?? 0) > 0,
     hold(conversation) {
       const gate = Promise.withResolvers<void>();
       gates.set(conversation, gate.promise);

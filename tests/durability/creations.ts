@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { restApi } from "../e2e/api.ts";
@@ -12,6 +14,8 @@ export interface Creation {
   readonly other: SurfaceCall;
   /** How often it was created. `answer` is the text of an answer. */
   effects(answer: string): Promise<number>;
+  /** What must be the same in all answers; the whole of them unless given. */
+  named?(answer: string): string;
 }
 
 /** Who creates, and who looks after. */
@@ -96,9 +100,67 @@ const account: CreationMaker = async (creator) => {
   };
 };
 
+/** Begins a conversation with a message, and waits for its answer. */
+const conversation: CreationMaker = async (creator) => {
+  const message = `once ${randomUUID()}`;
+  return {
+    ...calls(AgentService.method.createConversation, "/v1/conversations", creator.token, { message }, { message: `${message}!` }),
+    effects: () => timesSaid(creator, message),
+  };
+};
+
+/** How often the user's messages of all conversations begin so. */
+async function timesSaid(creator: Creator, text: string): Promise<number> {
+  const list = "/v1/conversations?limit=100";
+  const { conversations } = await get<{ conversations: { id: string }[] }>(creator, creator.token, list);
+  const all = await Promise.all(
+    conversations.map(({ id }) =>
+      get<{ messages: { role: string; content: string }[] }>(creator, creator.token, `/v1/conversations/${id}/messages`),
+    ),
+  );
+  return all.flatMap(({ messages }) => messages).filter(({ role, content }) => role === "user" && content.startsWith(text))
+    .length;
+}
+
+/** Sends a message to a conversation that is there, and waits for its answer. */
+const message: CreationMaker = async (creator) => {
+  const response = await fetch(`${creator.baseUrl}/v1/conversations`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${creator.token}`, "content-type": "application/json" },
+    body: JSON.stringify({ message: "hello" }),
+  });
+  const { data } = (await response.json()) as { data: { conversation_id: string } };
+  const conversationId = data.conversation_id;
+  const text = `once ${randomUUID()}`;
+  const path = `/v1/conversations/${conversationId}/messages`;
+  return {
+    ...calls(
+      AgentService.method.sendMessage,
+      path,
+      creator.token,
+      { conversationId, message: text },
+      { conversationId, message: `${text}!` },
+    ),
+    effects: () => timesSaid(creator, text),
+  };
+};
+
+/** Begins a run in the background. Its answers tell how it stands, so that they are the same in what they name. */
+const run: CreationMaker = async (creator) => {
+  const message = `once ${randomUUID()}`;
+  return {
+    ...calls(RunService.method.createRun, "/v1/runs", creator.token, { message }, { message: `${message}!` }),
+    effects: () => timesSaid(creator, message),
+    named: (answer) => /"(?:conversation_id|conversationId)":\s*"([^"]+)"/.exec(answer)?.[1] ?? answer,
+  };
+};
+
 /** What can be created, by name. A new method that takes an Idempotency-Key gets a line here. */
 export const creations: Readonly<Record<string, CreationKind>> = {
   "api key": { method: ApiKeyService.method.createApiKey, make: apiKey },
   "rotated key": { method: ApiKeyService.method.rotateApiKey, make: rotation },
   account: { method: AuthService.method.register, make: account },
+  conversation: { method: AgentService.method.createConversation, make: conversation },
+  message: { method: AgentService.method.sendMessage, make: message },
+  run: { method: RunService.method.createRun, make: run },
 };

@@ -43,6 +43,8 @@ interface Sent {
   readonly texts: readonly (string | undefined)[];
 }
 
+const namedIn = ({ named = (text: string) => text }: Creation, text: string): string => named(text);
+
 const withKey = <T extends { headers: Readonly<Record<string, string>> }>(call: T, key: string): T => ({
   ...call,
   headers: { ...call.headers, "idempotency-key": key },
@@ -60,7 +62,11 @@ async function sendAll(
   const surfaceOf = (i: number) => over[i % over.length] as SurfaceName;
   const answers = await Promise.all(Array.from({ length: duplicates }, (_, i) => surfaces[surfaceOf(i)](call)));
   const texts = (surface: SurfaceName) =>
-    new Set(answers.filter((answer: SurfaceAnswer, i) => answer.ok && surfaceOf(i) === surface).map(({ text }) => text));
+    new Set(
+      answers
+        .filter((answer: SurfaceAnswer, i) => answer.ok && surfaceOf(i) === surface)
+        .map(({ text }) => namedIn(creation, text)),
+    );
   const others = await Promise.all(over.map((surface) => surfaces[surface](withKey(creation.other, key))));
   const oddly = others.map(({ code, text }) => code || text).filter((code, i) => code !== refusals[over[i] as SurfaceName]);
   return {
@@ -124,7 +130,10 @@ export async function duplicateCreations(options: {
     return await Promise.all(
       sent.map(async ({ figures, creation, key, over, texts }) => {
         const again = await Promise.all(over.map((surface) => surfaces[surface](withKey(creation.call, key))));
-        return { ...figures, sameAfterKill: again.every(({ ok, text, replayed }, i) => ok && replayed && text === texts[i]) };
+        return {
+          ...figures,
+          sameAfterKill: again.every(({ ok, text, replayed }, i) => ok && replayed && namedIn(creation, text) === texts[i]),
+        };
       }),
     );
   } finally {

@@ -37,8 +37,11 @@ await onStores("double-text", async (stores) => {
     const orchestrators = mesh.replicas.filter(({ name }) => name.startsWith("agent-orchestrator"));
     // One after the other, while every conversation has a question open.
     const kill = async () => {
-      const releases = Array.from({ length: conversations }, (_, index) => model.hold(`enqueue-kill-1-${index}`));
-      await delay(500);
+      const names = Array.from({ length: conversations }, (_, index) => `enqueue-kill-1-${index}`);
+      const releases = names.map((name) => model.hold(name));
+      // What was being answered when they were held has ended by then.
+      do await delay(500);
+      while (!names.every((name) => model.isOpen(name)));
       for (const orchestrator of orchestrators) {
         await orchestrator.kill();
         await orchestrator.start();
