@@ -59,13 +59,20 @@ describe("server-sent events", () => {
   });
 
   it("sends no comment where messages flow", async () => {
+    let longestGapMs = 0;
     watch = async function* () {
+      longestGapMs = 0;
       for (let i = 0; i < 12; i++) {
+        const last = performance.now();
         yield `word ${i}`;
         await new Promise((resolve) => setTimeout(resolve, 10));
+        longestGapMs = Math.max(longestGapMs, performance.now() - last);
       }
     };
-    const text = await (await gateway.fetch(path)).text();
+    let text: string;
+    // Where the machine held still for as long as a heartbeat, messages did not flow.
+    do text = await (await gateway.fetch(path)).text();
+    while (longestGapMs > 25);
     expect(text).not.toContain("ping");
     expect(text.match(/data: \{/g)).toHaveLength(12);
   });
