@@ -13,7 +13,7 @@ export interface RecordedRun {
   readonly answer: number | null;
   /** Why it was cancelled; null: it was not. */
   readonly cancelled_for: string | null;
-  readonly attempt: number;
+  readonly epoch: number;
 }
 
 /** A conversation as it is stored. */
@@ -24,7 +24,7 @@ export interface ConversationRecord {
 }
 
 const runsSql = `
-select r.run_id, r.status, r.attempt, extract(epoch from r.created_at)::float8 * 1000 as accepted,
+select r.run_id, r.status, r.epoch, extract(epoch from r.created_at)::float8 * 1000 as accepted,
   extract(epoch from coalesce((select min(created_at) from conversation.run_events where run_id = r.run_id and type = 'started'),
     r.created_at))::float8 * 1000 as started,
   extract(epoch from e.created_at)::float8 * 1000 as ended, e.payload ->> 'reason' as cancelled_for,

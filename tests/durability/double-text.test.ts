@@ -61,7 +61,7 @@ describe("a record of a burst", () => {
   const texts = new Set(["c a", "c b"]);
   const run = (run_id: string, accepted: number, answer: number | null) => ({
     ...{ run_id, status: "completed", accepted, started: accepted, ended: accepted + 900, answer },
-    ...{ cancelled_for: null, attempt: 0 },
+    ...{ cancelled_for: null, epoch: 1 },
   });
   const exchange = (text: string) => [
     { role: "user", content: text },

@@ -144,7 +144,7 @@ export async function burst(
     if (cancelled === 0) faults.push("nothing was interrupted");
     if (uninterrupted(record) > 0) faults.push(`${uninterrupted(record)} runs went on although a newer message had come`);
   }
-  const takenOver = record.runs.filter(({ attempt }) => attempt > 0).length;
+  const takenOver = record.runs.filter(({ epoch }) => epoch > 1).length;
   return {
     sent: messages,
     answered: answers.length,
