@@ -1,0 +1,32 @@
+import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { type ClientFrame, eventData, eventJson } from "../model/stream-fixture.ts";
+import { asUser } from "../orchestrator-fixture.ts";
+import { mesh } from "../turns-fixture.ts";
+
+export const user = { role: "user", content: "hi" };
+export const bytesOf = (body: object | string) =>
+  Buffer.from(typeof body === "string" ? body : JSON.stringify({ messages: [user], ...body }));
+
+export async function complete(body: object | string) {
+  const answer = await mesh.completions.complete({ body: bytesOf(body) }, asUser);
+  return { ...answer, json: JSON.parse(Buffer.from(answer.body).toString()) };
+}
+
+export async function stream(body: object | string, format: StreamFormat = StreamFormat.UNSPECIFIED) {
+  const batches: Buffer[] = [];
+  let usage: unknown;
+  for await (const batch of mesh.completions.streamComplete({ body: bytesOf(body), format }, asUser)) {
+    batches.push(Buffer.from(batch.frames));
+    usage = batch.usage;
+  }
+  const text = Buffer.concat(batches).toString();
+  return { text, data: eventData(text), frames: eventJson(text), usage };
+}
+
+export const sent = (index: number) =>
+  mesh.model.requests[index]?.body as { tools?: { function: { name: string } }[]; messages: unknown[]; [field: string]: unknown };
+export const toolNames = (index: number) => sent(index).tools?.map((tool) => tool.function.name);
+export const textIn = (frames: readonly ClientFrame[]) =>
+  frames.map(({ choices }) => choices?.[0]?.delta?.content ?? "").join("");
+
+export const clientTool = { type: "function", function: { name: "mine", parameters: { type: "object" } } };
