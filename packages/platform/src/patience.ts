@@ -17,3 +17,40 @@ export async function untilDatabaseAnswers<T>(logger: Logger, work: () => Promis
     }
   }
 }
+
+const hedgeMs = 600;
+const hedgeTries = 3;
+
+/**
+ * What the first attempt of `work` to succeed resolves to; it must be one that may be done twice at once. Another attempt, of three, is begun when one fails because
+ * the database does not answer, or is not answered within `afterMs` (600): the network may have lost it, which its own time-out tells much later. Rejects with
+ * what the last attempt rejects with, or with any other failure at once.
+ */
+export function hedged<T>(work: () => Promise<T>, afterMs = hedgeMs): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  let begun = 0;
+  let underWay = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const settle = (end: () => void) => {
+    clearTimeout(timer);
+    begun = hedgeTries;
+    end();
+  };
+  const attempt = (): void => {
+    clearTimeout(timer);
+    begun += 1;
+    underWay += 1;
+    if (begun < hedgeTries) timer = setTimeout(attempt, afterMs);
+    work().then(
+      (answer) => settle(() => resolve(answer)),
+      (error: unknown) => {
+        underWay -= 1;
+        if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) settle(() => reject(error));
+        else if (begun < hedgeTries) attempt();
+        else if (underWay === 0) reject(error);
+      },
+    );
+  };
+  attempt();
+  return promise;
+}

@@ -7,6 +7,11 @@ import { recoverTurn, type TurnDeps } from "./turns.ts";
 const beatMs = 1_000;
 /** After a sign of life that was not taken: others must not take this process for dead when the journal is back. */
 const retryMs = 250;
+const beatTimeoutMs = 2_000;
+/** Signs of life that may be unanswered at once: one that is late must not make the next one late. */
+const mostUnanswered = 3;
+/** For one that claims as well. */
+const claimTimeoutMs = 8_000;
 /** For how long none may have been taken: longer than it takes to see that it is the journal which is away, or its database. */
 const longestSilenceMs = 6_000;
 /** Runs that are taken over at a time. */
@@ -33,13 +38,13 @@ export interface Worker {
 export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   const { journal, logger, workerId, driving } = deps;
   let timer: NodeJS.Timeout | undefined;
-  let beating = Promise.resolve();
+  const unanswered = new Set<Promise<void>>();
+  let isClaiming = false;
   let isDraining = false;
-  let isEnding = false;
   let isSilent = false;
   let heardAt = performance.now();
-  /** Runs that the last beat called lost. */
-  let wasLost = new Set<string>();
+  /** Runs that the last answer called lost. */
+  let lastLost = { runIds: new Set<string>(), toldAt: 0 };
 
   const takeOver = async (context: RunContext): Promise<void> => {
     const { run } = context;
@@ -63,25 +68,25 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     } while (!isDraining);
     driving.delete(run.id);
   };
-  const beat = async (): Promise<void> => {
-    const request = {
-      workerId,
-      claimLimit: isDraining ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size)),
-      ...versionFields(deps.graphVersions),
-      driving: [...driving.keys()],
-    };
-    const { claimed, lost } = await journal.beat(request, { timeoutMs: 2_000 });
+  const beat = async (limit: number): Promise<void> => {
+    const request = { workerId, claimLimit: limit, ...versionFields(deps.graphVersions), driving: [...driving.keys()] };
+    const askedAt = performance.now();
+    const { claimed, lost } = await journal.beat(request, { timeoutMs: limit > 0 ? claimTimeoutMs : beatTimeoutMs });
     for (const runId of lost) {
       // What began or ended while we asked is not meant: the next beat tells.
-      if (!wasLost.has(runId)) continue;
+      if (askedAt < lastLost.toldAt || !lastLost.runIds.has(runId)) continue;
       driving.get(runId)?.abort(fail(ErrorReason.STALE_EPOCH, "Another worker has the run."));
     }
-    wasLost = new Set(lost);
+    lastLost = { runIds: new Set(lost), toldAt: performance.now() };
     // Not waited for: the next sign of life must not be late.
     for (const context of claimed) void takeOver(context);
   };
   const tick = (): void => {
-    beating = beat()
+    timer = setTimeout(tick, isSilent ? retryMs : beatMs).unref();
+    if (unanswered.size >= mostUnanswered) return;
+    const limit = isDraining || isClaiming ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size));
+    if (limit > 0) isClaiming = true;
+    const beating = beat(limit)
       .then(
         () => {
           isSilent = false;
@@ -93,8 +98,10 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
         },
       )
       .finally(() => {
-        if (!isEnding) timer = setTimeout(tick, isSilent ? retryMs : beatMs).unref();
+        unanswered.delete(beating);
+        if (limit > 0) isClaiming = false;
       });
+    unanswered.add(beating);
   };
   timer = setTimeout(tick, 0).unref();
 
@@ -119,10 +126,10 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     async stop() {
       await drain(AbortSignal.abort());
       await driving.idle(AbortSignal.timeout(stopMs));
-      isEnding = true;
       clearTimeout(timer);
       // The last word on this worker must be that it leaves.
-      await beating;
+      await Promise.race([Promise.all(unanswered), delay(beatTimeoutMs, undefined, { ref: false })]);
+      stopRuns();
       await journal.beat({ workerId, leaving: true }, { timeoutMs: 2_000 }).catch((error: unknown) => {
         logger.warn(
           { err: error },

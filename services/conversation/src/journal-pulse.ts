@@ -1,5 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { hedged } from "@turnwright/platform/patience";
 import type pg from "pg";
 import { notePulse } from "./store/journal-pulse.ts";
 
@@ -32,7 +33,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
   const pulse = async (): Promise<void> => {
     askedAt = performance.now();
     try {
-      await notePulse(pool, { goesOn, timeoutMs });
+      await hedged(() => notePulse(pool, { goesOn, timeoutMs }));
       goesOn = false;
       takenAt = performance.now();
       fault = undefined;

@@ -137,8 +137,8 @@ export function journalHandlers({
         await leave(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const { recovered, lost } = await beat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
-      return { claimed: await Promise.all(recovered.map(granted)), lost };
+      const { claimed, lost } = await beat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
+      return { claimed: await Promise.all(claimed.map(granted)), lost };
     },
     async claimRun(request) {
       const { runId, workerId } = request;

@@ -120,18 +120,18 @@ async function liveRun(pool: pg.Pool, { request }: Opening, row: OpenedRow): Pro
 }
 
 const byKeySql = `select ${runColumns}, r.owner, r.request_hash from runs r where r.user_id = $1 and r.idempotency_key = $2`;
-const byIdSql = `select ${runColumns}, r.owner, r.request_hash from runs r where r.user_id = $1 and r.run_id = $2 and r.owner in ('', $3)`;
+const byIdSql = `select ${runColumns}, r.owner, r.request_hash from runs r where r.user_id = $1 and r.run_id = $2`;
 
 /**
- * The run that is there already: by the user's key, or by an id of the caller's own choosing, whose first answer was lost. A run that the caller
- * owns comes with its context.
+ * The run that is there already: by the user's key, or by an id of the caller's own choosing, whose first answer was lost. One that its begin claimed for the caller
+ * comes with its context; one that was claimed since, by whomever, is driven already.
  */
-async function replay(pool: pg.Pool, { request, userId, owner }: Opening): Promise<Pick<Opened, "run" | "context"> | undefined> {
+async function replay(pool: pg.Pool, { request, userId }: Opening): Promise<Pick<Opened, "run" | "context"> | undefined> {
   const { idempotencyKey: key, runId, workerId } = request;
   if (key === "" && workerId === "") return undefined;
   const query =
     key === ""
-      ? { name: "run-replay-id", text: byIdSql, values: [userId, runId, owner] }
+      ? { name: "run-replay-id", text: byIdSql, values: [userId, runId] }
       : { name: "run-replay", text: byKeySql, values: [userId, key] };
   const { rows } = await pool.query<RunRow & { readonly owner: string; readonly request_hash: Buffer | null }>(query);
   const row = rows[0];
@@ -141,7 +141,8 @@ async function replay(pool: pg.Pool, { request, userId, owner }: Opening): Promi
       param: "Idempotency-Key",
     });
   }
-  const isOwn = row.run_id === runId && row.status === "running" && row.owner === workerId;
+  const isAsBegun = row.epoch === 1 && row.seq === 0 && row.status === "running";
+  const isOwn = isAsBegun && row.run_id === runId && row.owner === workerId;
   return isOwn ? { context: (await readRunContext(pool, row)).context } : { run: toRun(row) };
 }
 

@@ -122,6 +122,33 @@ describe("a background run", () => {
     expect((await person.conversations.getRun({ runId })).run).toMatchObject({ status: "completed", response: "done" });
   });
 
+  test("whose begin is asked again, because its answer was lost, is not given to the worker that has claimed it since", async () => {
+    const person = fixture.person();
+    for (const key of ["", uuidv7()]) {
+      const request = { runId: uuidv7(), message: "once", background: true, workerId, idempotencyKey: key };
+      await person.journal.beginRun(request);
+      for (const claimant of [workerId, uuidv7()]) {
+        await person.journal.claimRun({ runId: request.runId, workerId: claimant, graphVersion: 1 });
+        const again = await person.journal.beginRun(request);
+        expect(again).toMatchObject({ replayed: true, run: { id: request.runId, status: RunStatus.RUNNING } });
+        expect(again.context).toBeUndefined();
+      }
+    }
+  });
+
+  test("that was claimed by its begin is given again until somebody else has claimed it", async () => {
+    const person = fixture.person();
+    const request = { runId: uuidv7(), message: "once", workerId: uuidv7() };
+    await person.journal.beginRun(request);
+    const again = await person.journal.beginRun(request);
+    expect(again).toMatchObject({ replayed: true, context: { run: { id: request.runId, epoch: 1 } } });
+    await fixture.pool.query("update runs set updated_at = now() - interval '4 seconds' where run_id = $1", [request.runId]);
+    const beat = { workerId: request.workerId, claimLimit: 100, graphVersion: 1, driving: [] };
+    const { claimed } = await person.journal.beat(beat);
+    expect(claimed.map(({ run }) => run?.id)).toContain(request.runId);
+    expect((await person.journal.beginRun(request)).context).toBeUndefined();
+  });
+
   test("that is parked after a failure is claimed again when its time has come", async () => {
     const person = fixture.person();
     const context = await person.begin();

@@ -1,8 +1,10 @@
+import { hedged } from "@turnwright/platform/patience";
+import { answeredWithin } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import type { GraphVersions } from "./graph-versions.ts";
 import { type RunRow, runColumns } from "./rows.ts";
-import { type ReadContext, readRunContext } from "./run-context.ts";
+import { type ReadContext, readClaimedContext } from "./run-context.ts";
 
 /**
  * Whether it is a queued run's turn: it holds its conversation, because it is parked or begins it, or the conversation is free and none is ahead. One
@@ -23,14 +25,15 @@ where r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_ver
 order by r.priority desc, r.created_at, r.run_id
 limit $3`;
 
+/** Who claims for a run that waits does not wait long himself: there is a next time. In milliseconds. */
+export const claimTimeoutMs = 2_000;
+
 /** UUIDs of queued runs whose turn it is, oldest first. */
 export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersions; limit: number }): Promise<string[]> {
   if (asked.limit <= 0) return [];
-  const { rows } = await pool.query<{ run_id: string }>({
-    name: "runs-claimable",
-    text: claimableSql,
-    values: [asked.versions.oldest, asked.versions.newest, asked.limit],
-  });
+  const values = [asked.versions.oldest, asked.versions.newest, asked.limit];
+  const statement = answeredWithin(claimTimeoutMs, { name: "runs-claimable", text: claimableSql, values });
+  const { rows } = await hedged(() => pool.query<{ run_id: string }>(statement));
   return rows.map((row) => row.run_id);
 }
 
@@ -81,6 +84,7 @@ export async function claimRun(
 ): Promise<ReadContext | undefined> {
   const { oldest, newest } = asked.versions;
   const values = [asked.runId, asked.workerId, oldest, uuidv7(), newest];
-  const { rows } = await pool.query<RunRow>({ name: "run-claim", text: claimSql, values });
-  return rows[0] === undefined ? undefined : await readRunContext(pool, rows[0]);
+  const statement = answeredWithin(claimTimeoutMs, { name: "run-claim", text: claimSql, values });
+  const { rows } = await pool.query<RunRow>(statement);
+  return rows[0] === undefined ? undefined : await readClaimedContext(pool, rows[0]);
 }

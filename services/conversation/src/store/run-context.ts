@@ -2,7 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
+import { hedged } from "@turnwright/platform/patience";
 import type { Queryable } from "@turnwright/platform/postgres";
+import type pg from "pg";
 import { wholeRounds } from "../context.ts";
 import { type SettledCall, settledCallOf } from "./approvals.ts";
 import { readMessages } from "./messages.ts";
@@ -64,4 +66,9 @@ export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadCo
     context: create(RunContextSchema, { run, conversation, messages }),
     calls: decided.map((approval) => settledCallOf(approval)),
   };
+}
+
+/** The same of a run that was just claimed: a read that is lost must not cost the claim. */
+export function readClaimedContext(pool: pg.Pool, row: RunRow): Promise<ReadContext> {
+  return hedged(() => readRunContext(pool, row));
 }

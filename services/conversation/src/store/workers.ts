@@ -1,15 +1,20 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { hedged } from "@turnwright/platform/patience";
+import { answeredWithin } from "@turnwright/platform/postgres";
 import type pg from "pg";
-import { claimableRuns, claimRun } from "./claim-run.ts";
+import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
 import { type RunRow, runColumns } from "./rows.ts";
-import { type ReadContext, readRunContext } from "./run-context.ts";
+import { type ReadContext, readClaimedContext } from "./run-context.ts";
 
 /** How long a worker may be silent before its runs are somebody else's. */
 const silenceSeconds = 3;
 /** After so many claims without a commit between them a run is taken for what kills its workers. */
 const maxAttempts = 5;
+
+/** In milliseconds; for what a beat does at once. */
+const beatTimeoutMs = 2_000;
 
 const silence = `${silenceSeconds} * interval '1 second'`;
 
@@ -72,17 +77,26 @@ select d.run_id
 from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 
-/** Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs are no longer its own. */
+/**
+ * Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs are no longer its own. What fails
+ * behind the sign of life is found by the next one.
+ */
 export async function beat(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
-): Promise<{ recovered: ReadContext[]; lost: string[] }> {
-  await pool.query({ name: "worker-beat", text: beatSql, values: [worker.id] });
-  const lost =
-    worker.driving.length === 0
-      ? []
-      : (await pool.query<{ run_id: string }>({ name: "worker-lost", text: lostSql, values: [worker.id, worker.driving] })).rows;
-  return { recovered: await claim(pool, worker), lost: lost.map((row) => row.run_id) };
+): Promise<{ claimed: ReadContext[]; lost: string[] }> {
+  const { id, driving } = worker;
+  await hedged(() => pool.query(answeredWithin(beatTimeoutMs, { name: "worker-beat", text: beatSql, values: [id] })));
+  const [lost, claimed] = await Promise.allSettled([findLost(pool, id, driving), claim(pool, worker)]);
+  if (claimed.status === "rejected") throw claimed.reason;
+  return { claimed: claimed.value, lost: lost.status === "fulfilled" ? lost.value : [] };
+}
+
+async function findLost(pool: pg.Pool, workerId: string, driving: readonly string[]): Promise<string[]> {
+  if (driving.length === 0) return [];
+  const statement = answeredWithin(beatTimeoutMs, { name: "worker-lost", text: lostSql, values: [workerId, driving] });
+  const { rows } = await hedged(() => pool.query<{ run_id: string }>(statement));
+  return rows.map((row) => row.run_id);
 }
 
 /** What the worker was told to give back did not kill it: the claim that follows does not count. */
@@ -99,7 +113,7 @@ export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
 }
 
 /**
- * What is claimed once it is claimed: a failure behind the first claim keeps nobody from the others. A run whose context could not be read stands under
+ * What is claimed once it is claimed: a failure at one claim keeps nobody from the others. A run whose context could not be read stands under
  * the worker's name, and one of its next beats finds it there.
  */
 async function claim(
@@ -107,22 +121,22 @@ async function claim(
   worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
 ): Promise<ReadContext[]> {
   if (worker.claimLimit === 0) return [];
-  const { id, versions, claimLimit, driving } = worker;
-  const values = [id, versions.newest, claimLimit, driving, versions.oldest];
-  const { rows } = await pool.query<{ run: RunRow }>({ name: "worker-claim", text: claimSql, values });
-  const reading = Promise.allSettled(rows.map(({ run }) => readRunContext(pool, run)));
-  const claimed: ReadContext[] = [];
-  try {
-    if (rows.length > 0) await pool.query(forgetSql);
-    for (const runId of await claimableRuns(pool, { versions, limit: claimLimit - rows.length })) {
-      const context = await claimRun(pool, { runId, workerId: id, versions });
-      if (context !== undefined) claimed.push(context);
-    }
-  } catch (error) {
-    if (rows.length === 0 && claimed.length === 0) throw error;
-  }
-  const recovered = await reading;
-  return [...recovered.flatMap((read) => (read.status === "fulfilled" ? [read.value] : [])), ...claimed];
+  const { id: workerId, versions, claimLimit, driving } = worker;
+  const values = [workerId, versions.newest, claimLimit, driving, versions.oldest];
+  const statement = answeredWithin(claimTimeoutMs, { name: "worker-claim", text: claimSql, values });
+  const { rows } = await pool.query<{ run: RunRow }>(statement);
+  if (rows.length > 0) pool.query(forgetSql).catch(() => {});
+  const reading = rows.map(({ run }) => readClaimedContext(pool, run));
+  const claimable = claimableRuns(pool, { versions, limit: claimLimit - rows.length });
+  const claiming = claimable.then((runIds) =>
+    Promise.allSettled(runIds.map((runId) => claimRun(pool, { runId, workerId, versions }))),
+  );
+  const [recovered, begun] = await Promise.allSettled([Promise.allSettled(reading), claiming]);
+  const outcomes = [recovered, begun].flatMap((one) => (one.status === "fulfilled" ? one.value : [one]));
+  const claimed = outcomes.flatMap((one) => (one.status === "fulfilled" && one.value !== undefined ? [one.value] : []));
+  const failure = outcomes.find((one) => one.status === "rejected");
+  if (claimed.length === 0 && failure !== undefined) throw failure.reason;
+  return claimed;
 }
 
 const abandonSql = `
