@@ -77,27 +77,31 @@ export interface ModelListeners {
 
 /** Holds models back while it is closed. */
 export class PourGate {
-  #passage = Promise.withResolvers<void>();
-  /** Those that it holds back. */
-  waiting = 0;
+  readonly #held: (() => void)[] = [];
+  #isClosed = false;
 
-  constructor() {
-    this.open();
+  /** How many it holds back. */
+  get waiting(): number {
+    return this.#held.length;
   }
 
-  open(): void {
-    this.#passage.resolve();
+  /** Lets all pass, or, if a pause is given, those that it holds one after another, so many milliseconds apart. */
+  async open(pauseMs = 0): Promise<void> {
+    while (pauseMs > 0 && this.#held.length > 0) {
+      this.#held.shift()?.();
+      await delay(pauseMs);
+    }
+    this.#isClosed = false;
+    for (const pass of this.#held.splice(0)) pass();
   }
 
   close(): void {
-    this.#passage = Promise.withResolvers();
+    this.#isClosed = true;
   }
 
   /** Resolves when it is open. */
   async passed(): Promise<void> {
-    this.waiting += 1;
-    await this.#passage.promise;
-    this.waiting -= 1;
+    if (this.#isClosed) await new Promise<void>((resolve) => this.#held.push(resolve));
   }
 }
 

@@ -47,7 +47,7 @@ export interface MemoryJournal {
   /** Resolves with the next thing that a worker says. */
   nextBeat(): Promise<BeatRequest>;
   /** Called before a worker's sign of life is taken; throws to refuse it. */
-  beforeBeat: () => void;
+  beforeBeat: () => void | Promise<void>;
   /** Called before a run is opened. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
@@ -134,10 +134,10 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         run: journal.info,
         events: journal.events.filter((event) => event.seq > after),
       }),
-      beat(request) {
+      async beat(request) {
         journal.beats.push(request);
         for (const resolve of beatWatchers.splice(0)) resolve(request);
-        journal.beforeBeat();
+        await journal.beforeBeat();
         const claimed = request.claimLimit === 0 ? [] : journal.abandoned.splice(0);
         return { claimed, lost: request.driving.filter((runId) => journal.lost.has(runId)) };
       },

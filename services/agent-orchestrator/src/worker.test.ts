@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
@@ -36,6 +37,38 @@ describe("an orchestrator", () => {
     await mesh.journal.nextBeat();
     await expect.poll(() => mesh.ready().then(() => true)).toBe(true);
     clock.mockRestore();
+  });
+});
+
+describe("signs of life", () => {
+  it("go on while one that claims is not answered, and claim nothing until it is", async () => {
+    const gate = Promise.withResolvers<void>();
+    await mesh.journal.nextBeat();
+    mesh.journal.beforeBeat = () => gate.promise;
+    expect((await mesh.journal.nextBeat()).claimLimit).toBeGreaterThan(0);
+    mesh.journal.beforeBeat = () => {};
+    expect((await mesh.journal.nextBeat()).claimLimit).toBe(0);
+    expect((await mesh.journal.nextBeat()).claimLimit).toBe(0);
+    gate.resolve();
+    await expect.poll(async () => (await mesh.journal.nextBeat()).claimLimit, { timeout: 5_000 }).toBeGreaterThan(0);
+  });
+
+  it("have a run let go only when two of them, one after the other, call it lost", async () => {
+    const gate = Promise.withResolvers<void>();
+    mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: gate.promise } });
+    // Who waits for it follows the run elsewhere.
+    create().catch(() => {});
+    const request = await mesh.model.request(0);
+    const runId = mesh.journal.run?.id ?? "";
+    mesh.journal.lost.add(runId);
+    await mesh.journal.nextBeat();
+    mesh.journal.lost.delete(runId);
+    await mesh.journal.nextBeat();
+    await mesh.journal.nextBeat();
+    expect(await Promise.race([request.aborted, delay(100)])).toBeUndefined();
+    mesh.journal.lost.add(runId);
+    expect(await request.aborted).toBe(true);
+    gate.resolve();
   });
 });
 

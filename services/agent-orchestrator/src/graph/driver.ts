@@ -127,7 +127,7 @@ async function complete(deps: GraphDeps, turn: Turn, step: Extract<Step, { end: 
   return { status: "completed", message, finishReason: step.finishReason };
 }
 
-/** How long a part of the mesh may be away before a step fails for it. */
+/** How long a part of the mesh may be away before a step fails for it; what went well before that does not count. */
 const awayPatienceMs = 30_000;
 const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
 
@@ -136,13 +136,14 @@ const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorRe
  * What has said something of an answer is not begun again.
  */
 async function take(deps: GraphDeps, turn: Turn, node: Exclude<NodeName, "respond">): Promise<Step> {
-  const until = Date.now() + awayPatienceMs;
+  let until = Number.POSITIVE_INFINITY;
   for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, 2_000)) {
     const { units } = turn.log;
     try {
       return await nodes[node](deps, turn);
     } catch (error) {
       const isRepeatable = !turn.signal.aborted && (node === "act" || turn.log.units === units);
+      until = Math.min(until, Date.now() + awayPatienceMs);
       if (!isRepeatable || !away.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
       await delay(pauseMs, undefined, { signal: turn.signal });
     }
