@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { createClient, type SentMessage } from "./client.ts";
+import { createClient, isUntold, type SentMessage } from "./client.ts";
 import { type FaultPlan, type FaultReport, makeFaults } from "./faults.ts";
 import { checkInvariants, type Invariant, unsettledRuns } from "./invariants.ts";
 import { startChaosMesh } from "./mesh.ts";
@@ -57,8 +57,8 @@ export async function runChaos(options: {
   /** The name of a mechanism that is taken out. */
   breakage?: string;
   say?: (line: string) => void;
-  /** Is told now and then how many messages have come to their end. */
-  onProgress?: (messages: number) => void;
+  /** Is told now and then how many messages have come to their end, and of how many of them their client was told nothing. */
+  onProgress?: (messages: number, untold: number) => void;
   /** Ends it early: nothing more is sent, and what was sent is looked at. */
   signal?: AbortSignal;
 }): Promise<ChaosReport> {
@@ -67,7 +67,7 @@ export async function runChaos(options: {
   const began = Date.now();
   const mesh = await startChaosMesh({ random: random.fork(), breakage: options.breakage });
   const sent: SentMessage[] = [];
-  const progress = setInterval(() => options.onProgress?.(sent.length), progressMs);
+  const progress = setInterval(() => options.onProgress?.(sent.length, sent.filter(isUntold).length), progressMs);
   let isKept = false;
   try {
     const [gateway = ""] = mesh.gateways;

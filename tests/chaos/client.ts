@@ -19,6 +19,11 @@ export interface SentMessage extends PlannedMessage {
   end: string;
 }
 
+/** Whether its client has given up before it was told how the message ended. */
+export function isUntold({ end }: SentMessage): boolean {
+  return end.startsWith("never");
+}
+
 /** A user of the system who does not give up. */
 export interface ChaosClient {
   send(message: PlannedMessage): Promise<SentMessage>;

@@ -1,5 +1,5 @@
 import pg from "pg";
-import type { SentMessage } from "./client.ts";
+import { isUntold, type SentMessage } from "./client.ts";
 import type { Effects } from "./effects.ts";
 import { scriptOf } from "./scenario.ts";
 
@@ -119,10 +119,7 @@ export async function checkInvariants(url: string, sent: readonly SentMessage[],
         name: "clients that were not told how their message ended",
         checked: sent.length,
         breaches: sent
-          .filter(
-            ({ end, ...message }) =>
-              end.startsWith("never") || (!wasTold(end) && runOf({ ...message, end })?.status === "completed"),
-          )
+          .filter((message) => isUntold(message) || (!wasTold(message.end) && runOf(message)?.status === "completed"))
           .map(({ number, how, end }) => `message ${number} (${how}): ${end}`),
       },
     ];

@@ -99,7 +99,8 @@ for (const [name, row] of asked) {
     plan: row.plan,
     breakage: values.break,
     signal: stopping.signal,
-    onProgress: (messages) => console.log(`  ${new Date().toISOString()} ${messages} messages`),
+    onProgress: (messages, untold) =>
+      console.log(`  ${new Date().toISOString()} ${messages} messages, ${untold} without an answer`),
     say: values.verbose ? (line) => console.log(`  ${new Date().toISOString()} ${line}`) : undefined,
   });
   if (!tell(report)) isKept = false;
