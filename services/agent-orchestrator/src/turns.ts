@@ -126,7 +126,7 @@ function launch(
 ): StartedTurn {
   const { run } = claimed;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
-  const controller = new AbortController();
+  const controller = deps.driving.begin(run.id);
   const timeoutMs = run.deadlineSeconds * 1_000 || deps.runTimeoutMs;
   const timer = setTimeout(() => {
     controller.abort(fail(ErrorReason.DEADLINE_EXCEEDED, "The turn took longer than its deadline allows."));
@@ -153,11 +153,10 @@ function launch(
   // Who watches from the journal alone learns that it goes on.
   if (start.onFrame === undefined) pokeWatchers(deps.bus, run.id);
   const forget = deps.liveRuns.add(identity.tokenId, controller);
-  deps.driving.set(run.id, controller);
   const outcome = drive(deps, turn, start.node).finally(() => {
     clearTimeout(timer);
     forget();
-    deps.driving.delete(run.id);
+    deps.driving.end(run.id, controller);
     deps.liveLogs.close(run.id, log);
   });
   // Nobody may be waiting for it any more.
@@ -264,12 +263,16 @@ function settledState(deps: TurnDeps, state: TurnState, context: RunContext): Tu
   return { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel };
 }
 
-/** Goes on with a claimed run that no call of its owner drives, on behalf of its owner. Throws what minting a token throws: the credential may have ended. */
-export async function recoverTurn(deps: TurnDeps, context: RunContext): Promise<StartedTurn> {
+/**
+ * Goes on with a claimed run that no call of its owner drives, on behalf of its owner, unless the signal has fired by then. Throws what minting a token throws: the
+ * credential may have ended.
+ */
+export async function recoverTurn(deps: TurnDeps, context: RunContext, signal: AbortSignal): Promise<StartedTurn> {
   const { run } = context;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
   const { userId, tokenId } = run;
-  const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, { timeoutMs: 5_000 });
+  const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, { timeoutMs: 5_000, signal });
+  signal.throwIfAborted();
   if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
   const node = run.node === "act" ? "act" : "think";
   return goOn(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, node);

@@ -72,6 +72,23 @@ describe("signs of life", () => {
   });
 });
 
+describe("a run that is claimed anew in the process that drives it", () => {
+  it("is driven by the new claim alone, to its end", async () => {
+    mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: new Promise(() => {}) } }, { text: "anew" });
+    create().catch(() => {});
+    const first = await mesh.model.request(0);
+    const { journal } = mesh;
+    const { run, conversation, messages } = journal;
+    if (run === undefined) throw new Error("no run");
+    journal.abandoned.push(createMessage(RunContextSchema, { run: { ...run, epoch: 2 }, conversation, messages }));
+    expect(await first.aborted).toBe(true);
+    const commit = await journal.reached(RunStatus.COMPLETED);
+    expect(commit).toMatchObject({ epoch: 2, messages: [{ content: "anew" }] });
+    expect(journal.commits).toHaveLength(1);
+    await expect.poll(async () => (await journal.nextBeat()).driving, { timeout: 5_000 }).toEqual([]);
+  });
+});
+
 describe("an orchestrator that ends", () => {
   it("lets turns end, their tools too, stays alive meanwhile and claims no more runs", async () => {
     const [began, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

@@ -50,13 +50,14 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     const { run } = context;
     if (run === undefined) return;
     // From now on, so that the next beat does not claim it again.
-    driving.set(run.id, new AbortController());
+    const claim = driving.begin(run.id);
     do {
       try {
-        await recoverTurn(deps, context);
+        await recoverTurn(deps, context, claim.signal);
         logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
         return;
       } catch (error) {
+        if (claim.signal.aborted) break;
         if (reasonOf(error) === ErrorReason.INVALID_TOKEN) {
           const ended = "The credential that the run acted with has ended.";
           await journal.abandonRun({ runId: run.id, epoch: run.epoch, error: ended }, { timeoutMs: 5_000 }).catch(() => {});
@@ -65,8 +66,8 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
         logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
         await delay(beatMs);
       }
-    } while (!isDraining);
-    driving.delete(run.id);
+    } while (!isDraining && !claim.signal.aborted);
+    driving.end(run.id, claim);
   };
   const beat = async (limit: number): Promise<void> => {
     const request = { workerId, claimLimit: limit, ...versionFields(deps.graphVersions), driving: [...driving.keys()] };
