@@ -103,6 +103,8 @@ class Received {
 }
 
 const pauseMs = 2_000;
+/** How often as many read on before the others stall. */
+const warmUps = 2;
 /** Between the ends of turns, in milliseconds: a megabyte each for the journal to store. */
 const endMs = 250;
 
@@ -163,12 +165,12 @@ export async function stallReaders(
   const account = { baseUrl, token };
   const everyone = Array.from({ length: count }, (_, index) => index);
 
-  // As many who read on, so that what stays of them is in both measurements.
+  // As many who read on, so that what stays of them, such as pages that a process keeps, is in both measurements.
   const warmUp = await pour(account, surface, pieces);
-  // Turns are measured while they are under way, so that what a turn itself costs is in both, and after as many that have ended.
+  // Turns are measured while they are under way, so that what a turn itself costs is in both.
   const isHeld = surface === "turns";
   let before = new Map<string, ProcessMemory>();
-  for (let round = 1; round <= (isHeld ? 2 : 1); round += 1) {
+  for (let round = 1; round <= warmUps; round += 1) {
     if (isHeld) endGate.close();
     const warmedUp = forEachOf(everyone, count, async () => {
       await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest();
