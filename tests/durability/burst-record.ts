@@ -77,12 +77,15 @@ export function recordFaults({ runs, messages }: ConversationRecord, texts: Read
   return faults;
 }
 
-/** Runs that were answered out of their turn: the first one of a burst begins at once, whatever the queue; those behind it are in the queue's order. */
+/**
+ * Runs that were answered before one which had been accepted before them, and which had been there for a while when they began: what is accepted in the same moment
+ * may be stored, and so begin, in another order than that of the clocks.
+ */
 export function inversions({ runs }: ConversationRecord): number {
-  const answered = runs.filter(({ answer }) => answer !== null);
-  const first = answered.reduce((a, b) => ((b.answer ?? 0) < (a.answer ?? 0) ? b : a), answered[0] as RecordedRun);
-  const places = answered.filter((run) => run !== first).map(({ answer }) => answer ?? 0);
-  return places.filter((place, index) => index > 0 && place < (places[index - 1] ?? 0)).length;
+  const answered = runs.flatMap(({ answer, ...run }) => (answer === null ? [] : [{ ...run, answer }]));
+  const isAhead = (other: (typeof answered)[0], run: (typeof answered)[0]) =>
+    other.accepted < run.accepted && other.accepted + slackMs < run.started && other.answer > run.answer;
+  return answered.filter((run) => answered.some((other) => isAhead(other, run))).length;
 }
 
 /** How long a newer message may need to stop the answer that is under way. */

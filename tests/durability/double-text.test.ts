@@ -98,7 +98,8 @@ describe("a record of a burst", () => {
     ).toContain("the answer of run 2");
     expect(faultsOf({ runs: [first, { ...second, status: "queued", ended: null }] })).toContain("run 2 is queued");
     const third = run("3", 2_000, 3);
-    expect(inversions({ ...sound, runs: [first, second, { ...third, answer: 3 }] })).toBe(1);
+    expect(inversions({ ...sound, runs: [first, second, third] })).toBe(1);
+    expect(inversions({ ...sound, runs: [first, second, run("3", 1_100, 3)] })).toBe(0);
     expect(uninterrupted({ ...sound, runs: [{ ...first, ended: 2_000 }, second] })).toBe(1);
   });
 });
