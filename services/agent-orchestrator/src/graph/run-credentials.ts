@@ -8,7 +8,11 @@ import { internalTokenHeader } from "@turnwright/platform/identity";
 const firstRenewalMs = 30_000;
 const renewalMs = 240_000;
 const againMs = 10_000;
-const passing: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DEADLINE_EXCEEDED]);
+const passing: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.UNAVAILABLE,
+  ErrorReason.DATABASE_UNAVAILABLE,
+  ErrorReason.DEADLINE_EXCEEDED,
+]);
 
 /**
  * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way. A credential that
