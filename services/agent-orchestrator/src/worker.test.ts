@@ -60,13 +60,15 @@ describe("signs of life", () => {
     create().catch(() => {});
     const request = await mesh.model.request(0);
     const runId = mesh.journal.run?.id ?? "";
-    mesh.journal.lost.add(runId);
-    await mesh.journal.nextBeat();
-    mesh.journal.lost.delete(runId);
-    await mesh.journal.nextBeat();
-    await mesh.journal.nextBeat();
+    let beats = 0;
+    mesh.journal.beforeBeat = () => {
+      beats += 1;
+      if (beats === 1) mesh.journal.lost.add(runId);
+      else mesh.journal.lost.delete(runId);
+    };
+    await expect.poll(() => beats, { timeout: 5_000 }).toBe(3);
     expect(await Promise.race([request.aborted, delay(100)])).toBeUndefined();
-    mesh.journal.lost.add(runId);
+    mesh.journal.beforeBeat = () => void mesh.journal.lost.add(runId);
     expect(await request.aborted).toBe(true);
     gate.resolve();
   });
