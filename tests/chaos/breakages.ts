@@ -1,10 +1,8 @@
+import type { BrokenFile } from "../breakages/broken-source.ts";
 import { calm, type FaultPlan } from "./faults.ts";
 
 /** A mechanism taken out of the code on purpose, to see that the driver notices. */
-export interface Breakage {
-  /** The file whose code is changed, and what it reads there, once each. */
-  readonly file: string;
-  readonly changes: readonly { readonly from: string; readonly to: string }[];
+export interface Breakage extends BrokenFile {
   /** The faults under which the mechanism is needed. */
   readonly plan: FaultPlan;
   readonly messages: number;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { BrokenFile } from "../breakages/broken-source.ts";
 import { createClient, isUntold, type SentMessage } from "./client.ts";
 import { type FaultPlan, type FaultReport, makeFaults } from "./faults.ts";
 import { checkInvariants, type Invariant, unsettledRuns } from "./invariants.ts";
@@ -55,7 +56,7 @@ export async function runChaos(options: {
   clients: number;
   plan: FaultPlan;
   /** The name of a mechanism that is taken out. */
-  breakage?: string;
+  broken?: BrokenFile;
   say?: (line: string) => void;
   /** Is told now and then how many messages have come to their end, and of how many of them their client was told nothing. */
   onProgress?: (messages: number, untold: number) => void;
@@ -65,7 +66,7 @@ export async function runChaos(options: {
   const { seed, plan, say = () => {}, signal } = options;
   const random = seeded(seed);
   const began = Date.now();
-  const mesh = await startChaosMesh({ random: random.fork(), breakage: options.breakage });
+  const mesh = await startChaosMesh({ random: random.fork(), broken: options.broken });
   const sent: SentMessage[] = [];
   const progress = setInterval(() => options.onProgress?.(sent.length, sent.filter(isUntold).length), progressMs);
   let isKept = false;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
+import { type BrokenFile, breakingEnvironment } from "../breakages/broken-source.ts";
 import type { Part } from "../mesh/part.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
 import { type Effects, startEffects } from "./effects.ts";
@@ -28,8 +29,8 @@ export interface ChaosMesh {
   stop(keepLogs: boolean): Promise<void>;
 }
 
-/** Two gateways, two orchestrators, two executors, auth and conversation; without the mechanism of a breakage, if one is named. */
-export async function startChaosMesh({ random, breakage }: { random: Random; breakage?: string }): Promise<ChaosMesh> {
+/** Two gateways, two orchestrators, two executors, auth and conversation; with a file of theirs broken, if one is given. */
+export async function startChaosMesh({ random, broken }: { random: Random; broken?: BrokenFile }): Promise<ChaosMesh> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-chaos-"));
   chmodSync(dir, 0o711);
   const logs = join(dir, "logs");
@@ -58,9 +59,8 @@ export async function startChaosMesh({ random, breakage }: { random: Random; bre
       TOOLS_MAX_CONCURRENT: "64",
       // So that what times out does so many times in a run.
       DB_STATEMENT_TIMEOUT: "1s",
-      ...(breakage === undefined ? {} : { CHAOS_BREAK: breakage }),
+      ...breakingEnvironment(broken),
     },
-    preload: breakage === undefined ? undefined : join(import.meta.dirname, "break-code.ts"),
   });
 
   return {

@@ -97,7 +97,7 @@ for (const [name, row] of asked) {
     messages: Number(values.messages ?? row.messages),
     clients: Number(values.clients),
     plan: row.plan,
-    breakage: values.break,
+    broken: breakage,
     signal: stopping.signal,
     onProgress: (messages, untold) =>
       console.log(`  ${new Date().toISOString()} ${messages} messages, ${untold} without an answer`),

@@ -4,6 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
+import { breakingEnvironment, brokenFile } from "../breakages/broken-source.ts";
+
 const root = join(import.meta.dirname, "../..");
 
 /** A system of real processes. */
@@ -87,6 +89,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH: process.env.PATH ?? "",
+      ...breakingEnvironment(brokenFile()),
       SERVER_HOST: "127.0.0.1",
       SERVER_PORT: String(port),
       MESH_PORTS: "free",

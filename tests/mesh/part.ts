@@ -4,6 +4,7 @@ import { openSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { breakingEnvironment, brokenFile } from "../breakages/broken-source.ts";
 import type { ProcessMemory } from "./part-process.ts";
 
 /** How a process ended after SIGTERM. */
@@ -63,10 +64,8 @@ export function createPart(options: {
   env: Readonly<Record<string, string>>;
   /** The file that its log is added to. */
   log: string;
-  /** A module that is loaded before the program. */
-  preload?: string;
 }): Part {
-  const { name, main, port, env, preload } = options;
+  const { name, main, port, env } = options;
   let child: ChildProcess | undefined;
   const end = async (signal: NodeJS.Signals): Promise<Ending> => {
     const startedAt = performance.now();
@@ -80,8 +79,7 @@ export function createPart(options: {
   const start = async (limitMs = Number.POSITIVE_INFINITY) => {
     const log = openSync(options.log, "a");
     const started = fork(starter, [main], {
-      env: { PATH: process.env.PATH ?? "", ...env },
-      execArgv: preload === undefined ? [] : ["--import", preload],
+      env: { PATH: process.env.PATH ?? "", ...breakingEnvironment(brokenFile()), ...env },
       stdio: ["ignore", log, log, "ipc"],
     });
     child = started;

@@ -38,10 +38,8 @@ export async function startMeshProcesses(options: {
   replicas: Readonly<Partial<Record<PartKind, number>>>;
   /** Goes to each of them. */
   env?: Readonly<Record<string, string>>;
-  /** A module that each of them loads first. */
-  preload?: string;
 }): Promise<MeshProcesses> {
-  const { dir, replicas, preload } = options;
+  const { dir, replicas } = options;
   const ports = new Map(
     await Promise.all(
       kinds.map(
@@ -77,7 +75,7 @@ export async function startMeshProcesses(options: {
       portsOf(kind).map((port, index, all) => {
         const name = all.length === 1 ? kind : `${kind}-${index + 1}`;
         const env = { ...shared, [kind === "gateway" ? "SERVER_PORT" : "GRPC_PORT"]: String(port) };
-        return createPart({ name, main: join(root, main), port, env, log: join(dir, `${name}.log`), preload });
+        return createPart({ name, main: join(root, main), port, env, log: join(dir, `${name}.log`) });
       }),
     ]),
   );

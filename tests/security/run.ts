@@ -4,13 +4,19 @@
  *   npm run security                    all rows
  *   npm run security -- s3 s8           some
  *   npm run security -- --quick         a tenth of the counts
+ *   npm run security -- --break all     the suites without their guards: each must fail
+ *   npm run security -- --break NAME    one of them
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { runWithout } from "./breakages/run-without.ts";
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: "boolean", default: false } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false }, break: { type: "string" } },
+});
 const root = join(import.meta.dirname, "../..");
 const count = (full: number) => ["--count", String(values.quick ? full / 10 : full)];
 const suite = (...files: string[]) => [
@@ -47,6 +53,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };
 
+if (values.break !== undefined) process.exit(await runWithout(values.break));
 const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);
 const unknown = asked.filter((row) => !(row in rows));
 if (unknown.length > 0) {
