@@ -81,6 +81,34 @@ describe("a failure", () => {
     expect(mesh.log).toEqual(["begin"]);
   });
 
+  it("of the journal to store what was said ends the run without it, and the model is not asked again", async () => {
+    mesh.journal.beforeCommit = ({ messages }) => {
+      if (messages.length > 0) throw fail(ErrorReason.INVALID_REQUEST, "messages[0].content: is too long");
+    };
+    mesh.model.reply({ text: "An answer that no record takes." });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INVALID_REQUEST });
+    expect(mesh.log).toEqual(["begin", "commit FAILED"]);
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "messages[0].content: is too long", messages: [] });
+    expect(mesh.model.requests).toHaveLength(1);
+  });
+
+  it("of the model to name the tool that it asks for ends the run", async () => {
+    mesh.model.reply({ calls: [{ id: "call_1", name: "", arguments: "{}" }] });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
+    expect(lastCommit()).toMatchObject({
+      status: RunStatus.FAILED,
+      error: "The model asked for a tool without naming it.",
+    });
+    expect(mesh.executed).toHaveLength(0);
+  });
+
+  it("of the model to count whole tokens fails nothing", async () => {
+    const usage = { prompt_tokens: 12.5, completion_tokens: -3, total_tokens: 15.75 };
+    mesh.model.reply({ text: "Hello.", usage });
+    expect((await create()).response).toBe("Hello.");
+    expect(lastCommit()?.usage).toMatchObject({ promptTokens: 0, completionTokens: 0, totalTokens: 0 });
+  });
+
   it("of the journal does not run a tool whose intent is not stored", async () => {
     mesh.journal.beforeCommit = ({ status }) => {
       if (status === RunStatus.RUNNING) throw fail(ErrorReason.INTERNAL, "The journal broke.");

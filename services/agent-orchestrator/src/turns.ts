@@ -12,7 +12,6 @@ import { forward } from "@turnwright/platform/forward";
 import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 import { idempotencyKeyOf } from "@turnwright/platform/idempotency-key";
 import { allows, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
-import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
@@ -41,7 +40,6 @@ export interface TurnDeps extends GraphDeps {
   /** What happens in the runs that this process drives, for those who watch. */
   readonly liveLogs: LiveLogs;
   readonly bus: Bus;
-  readonly logger: Logger;
 }
 
 /** A user's message. */

@@ -212,19 +212,31 @@ const isLost: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.RUN_HANDED_OVER,
 ]);
 
-/** Ends a run that failed. What was said and done so far is stored with it; who has lost the run leaves it alone. */
+/**
+ * Ends a run that failed. What was said and done so far is stored with it. Where the journal refuses that for good, the run ends without it: a run
+ * that stayed `running` would be claimed again and again, and the model paid each time. A driver that has lost the run leaves it alone.
+ */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
   if (isLost.has(reasonOf(error))) return;
   const known = detailOf(error);
   const message = known === undefined ? "unexpected error" : (error as ConnectError).rawMessage;
-  await commit(deps, turn, {
+  const position = {
     status: RunStatus.FAILED,
     node: "respond",
     error: message,
     event: { type: "failed", payload: { reason: reasonName(reasonOf(error)), error: message } },
-  }).catch(() => {
-    // The journal is what failed; the run stays claimed until its deadline and is superseded by the next one.
-  });
+  };
+  try {
+    await commit(deps, turn, position);
+  } catch (refusal) {
+    const reason = reasonOf(refusal);
+    // The journal is what failed: the run is claimed anew when it answers again.
+    if (isLost.has(reason) || passing.has(reason)) return;
+    turn.uncommitted = [];
+    await commit(deps, turn, position).catch((again: unknown) => {
+      deps.logger.error({ err: again, run_id: turn.runId }, "a run could not be ended; its next worker tries it again");
+    });
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Message } from "@turnwright/contract/conversation/v1/conversation"
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import type { Logger } from "@turnwright/platform/logger";
 import type { AgentDefinition } from "../agents/agents.ts";
 import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
@@ -51,6 +52,7 @@ export interface GraphDeps {
   readonly maxIterations: number;
   /** Has a queued run claimed by some worker, now or in some milliseconds. */
   readonly dispatch: (runId: string, delayMs?: number) => void;
+  readonly logger: Logger;
 }
 
 /** A run in this process: its place in the record, its messages, and who watches. */

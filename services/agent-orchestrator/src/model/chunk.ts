@@ -59,15 +59,24 @@ export function parseChunk(data: string): CompletionChunk {
 /** No tokens. */
 export const noUsage: ModelUsage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
 
+/** The most tokens that one call is believed to have used: more than any context holds, and sums of it stay exact. */
+export const maxTokenCount = 100_000_000;
+
+/** A count of tokens as an endpoint gives it; undefined for what is no whole number from 0 to `maxTokenCount`. */
+export function tokenCount(value: unknown): number | undefined {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= maxTokenCount ? (value as number) : undefined;
+}
+
 /**
- * Usage of several model calls together. Details of the endpoint's own (cached tokens, …) stay while there is one call only; summed
- * they would mean nothing.
+ * Usage of several model calls together. The endpoint's counts are not trusted: one that is no count is 0, and a total that is none is the
+ * sum of the others. Details of the endpoint's own (cached tokens, …) stay while there is one call only; summed they would mean nothing.
  */
-export function addUsage(a: ModelUsage, b: ModelUsage | undefined | null): ModelUsage {
-  if (!b) return a;
-  const prompt = b.prompt_tokens ?? 0;
-  const completion = b.completion_tokens ?? 0;
-  const total = b.total_tokens ?? prompt + completion;
+export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
+  if (typeof b !== "object" || b === null || Array.isArray(b)) return a;
+  const given = b as Partial<Record<keyof ModelUsage, unknown>>;
+  const prompt = tokenCount(given.prompt_tokens) ?? 0;
+  const completion = tokenCount(given.completion_tokens) ?? 0;
+  const total = tokenCount(given.total_tokens) ?? prompt + completion;
   if (a === noUsage) return { ...b, prompt_tokens: prompt, completion_tokens: completion, total_tokens: total };
   return {
     prompt_tokens: a.prompt_tokens + prompt,

@@ -41,3 +41,12 @@ test("a cut answer does not pass for a whole one", async () => {
     "ended before its answer did",
   );
 });
+
+test.each(["", undefined, null])("a tool call whose name is %j is a failure of the model", async (name) => {
+  const call = { index: 0, id: "call_1", function: { name, arguments: "{}" } };
+  const frames = [
+    { choices: [{ delta: { tool_calls: [call] } }] },
+    { choices: [{ delta: {}, finish_reason: "tool_calls" }] },
+  ].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`);
+  await expect(read(frames)).rejects.toThrow("asked for a tool without naming it");
+});

@@ -15,7 +15,7 @@ export interface ModelAnswer {
 
 /**
  * Reads a streamed completion to its end; each piece of text goes to `onDelta` as it comes. Throws MODEL_FAILED when the stream ends
- * without a finish reason: a cut answer never passes for a whole one.
+ * without a finish reason (a cut answer never passes for a whole one) or with a tool call that has no name.
  */
 export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: string) => void): Promise<ModelAnswer> {
   const splitter = new FrameSplitter();
@@ -42,5 +42,7 @@ export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: 
   if (last !== undefined) take(last);
   if (answer.finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
   answer.toolCalls = assembler.calls;
+  if (answer.toolCalls.some((call) => call.function.name === ""))
+    throw fail(ErrorReason.MODEL_FAILED, "The model asked for a tool without naming it.");
   return answer;
 }

@@ -1,5 +1,6 @@
 import type { Client } from "@connectrpc/connect";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 
 const flushMs = 1_000;
@@ -16,7 +17,39 @@ interface Sum {
   promptTokens: number;
   completionTokens: number;
   costMicros: number;
+  /** How often it was refused when it was recorded alone. */
+  tries?: number;
 }
+
+/** What a sum is kept under. */
+function keyOf({ userId, tokenId, model }: Pick<Sum, "userId" | "tokenId" | "model">): string {
+  return JSON.stringify([userId, tokenId, model]);
+}
+
+/** Throws a RangeError for counts that are no whole numbers. */
+function recordOf({ userId, tokenId, model, ...counts }: Sum) {
+  return {
+    userId,
+    tokenId,
+    model,
+    requests: BigInt(counts.requests),
+    promptTokens: BigInt(counts.promptTokens),
+    completionTokens: BigInt(counts.completionTokens),
+    costMicros: BigInt(counts.costMicros),
+  };
+}
+
+/** Failures of auth and of the way to it, whatever is recorded. */
+const passing: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.UNAVAILABLE,
+  ErrorReason.DATABASE_UNAVAILABLE,
+  ErrorReason.DEADLINE_EXCEEDED,
+  ErrorReason.CANCELLED,
+  ErrorReason.UNAUTHENTICATED,
+  ErrorReason.INVALID_TOKEN,
+]);
+/** How often a sum is recorded alone in vain before it is given up, when auth does not say that it is the sum's fault. */
+const lonelyTries = 10;
 
 /** Gathers usage of tokens without a ceiling and records it in batches, off the way of requests. */
 export class UsageRecorder {
@@ -32,8 +65,8 @@ export class UsageRecorder {
   }
 
   /** Adds a model call. */
-  add(usage: Omit<Sum, "requests">): void {
-    const key = `${usage.tokenId} ${usage.model}`;
+  add(usage: Omit<Sum, "requests" | "tries">): void {
+    const key = keyOf(usage);
     const sum = this.#sums.get(key);
     if (sum === undefined) {
       if (this.#sums.size >= maxWaiting) {
@@ -64,31 +97,60 @@ export class UsageRecorder {
   async #send(): Promise<void> {
     const sums = [...this.#sums.values()];
     this.#sums = new Map();
-    for (let from = 0; from < sums.length; from += batchSize) {
-      const batch = sums.slice(from, from + batchSize);
-      const records = batch.map(({ userId, tokenId, model, ...counts }) => ({
-        userId,
-        tokenId,
-        model,
-        requests: BigInt(counts.requests),
-        promptTokens: BigInt(counts.promptTokens),
-        completionTokens: BigInt(counts.completionTokens),
-        costMicros: BigInt(counts.costMicros),
-      }));
-      try {
-        await this.#spend.recordUsage({ records }, { timeoutMs: 5_000 });
-      } catch (error) {
+    for (let from = 0; from < sums.length; from += batchSize) await this.#record(sums.slice(from, from + batchSize));
+  }
+
+  /**
+   * Records sums together. A sum that auth refuses is sought by halves and given up alone: each flush would be refused for it, with all that
+   * travels beside it. Never rejects.
+   */
+  async #record(batch: readonly Sum[]): Promise<void> {
+    try {
+      await this.#spend.recordUsage({ records: batch.map(recordOf) }, { timeoutMs: 5_000 });
+    } catch (error) {
+      const reason = error instanceof RangeError ? ErrorReason.INVALID_REQUEST : reasonOf(error);
+      if (passing.has(reason)) {
         this.#logger.warn({ err: error }, "usage could not be recorded; it is tried again");
-        for (const sum of batch) this.#restore(sum);
+        for (const sum of batch) this.#restore(sum, 0);
+      } else if (batch.length > 1) {
+        const half = Math.ceil(batch.length / 2);
+        await this.#record(batch.slice(0, half));
+        await this.#record(batch.slice(half));
+      } else {
+        for (const sum of batch) this.#refused(sum, reason, error);
       }
     }
   }
 
-  #restore(sum: Sum): void {
+  #refused(sum: Sum, reason: ErrorReason, error: unknown): void {
+    const tries = (sum.tries ?? 0) + 1;
+    if (reason !== ErrorReason.INVALID_REQUEST && tries < lonelyTries) {
+      this.#restore(sum, tries);
+      return;
+    }
+    const { userId, tokenId, model, requests, promptTokens, completionTokens, costMicros } = sum;
+    this.#logger.error(
+      {
+        err: error,
+        user_id: userId,
+        token_id: tokenId,
+        model,
+        requests,
+        prompt_tokens: promptTokens,
+        completion_tokens: completionTokens,
+        cost_micros: costMicros,
+      },
+      "usage is lost: auth refuses it",
+    );
+  }
+
+  #restore(sum: Sum, tries: number): void {
     const { requests, ...usage } = sum;
     this.add(usage);
-    const added = this.#sums.get(`${sum.tokenId} ${sum.model}`);
-    if (added !== undefined) added.requests += requests - 1;
+    const added = this.#sums.get(keyOf(sum));
+    if (added === undefined) return;
+    added.requests += requests - 1;
+    added.tries = tries;
   }
 
   /** Records the rest. */

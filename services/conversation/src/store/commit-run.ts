@@ -50,6 +50,9 @@ const columns: RowColumns = {
   approvals: "json",
 };
 
+/** Where the counts of a run stop: a sum that no longer fits its column would be refused at every commit. */
+const maxInteger = 2_147_483_647;
+
 /** What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read all that run. */
 const fence =
   "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)";
@@ -76,8 +79,9 @@ with ${rows === "many" ? heldSql : ""}fenced as (
   update runs r
   set status = i.status, node = i.node, state = coalesce(i.state::json, r.state), seq = r.seq + i.event_count, attempt = 0,
     updated_at = now(),
-    prompt_tokens = r.prompt_tokens + i.prompt_tokens, completion_tokens = r.completion_tokens + i.completion_tokens,
-    total_tokens = r.total_tokens + i.total_tokens, cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
+    prompt_tokens = least(r.prompt_tokens::bigint + i.prompt_tokens, ${maxInteger}),
+    completion_tokens = least(r.completion_tokens::bigint + i.completion_tokens, ${maxInteger}),
+    total_tokens = least(r.total_tokens::bigint + i.total_tokens, ${maxInteger}), cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
     error = i.error, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),
     model = case when i.model = '' then r.model else i.model end,
     agent = case when i.agent = '' then r.agent else i.agent end,
