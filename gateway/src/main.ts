@@ -4,7 +4,7 @@ import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls-files";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
+import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
 import { redisUrl } from "@turnwright/platform/redis-env";
 import { joinMesh } from "@turnwright/platform/run-service";
 import { gatewayProcessConfig } from "./config.ts";
@@ -47,6 +47,7 @@ async function start(): Promise<void> {
     },
     logger,
   });
+  logUnhandledRejections(logger);
   // Before anybody can know that we are here.
   onTermination(async () => {
     await gateway.close();

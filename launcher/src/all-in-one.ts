@@ -12,7 +12,7 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { loadConfig } from "@turnwright/platform/env";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
-import { createLogger } from "@turnwright/platform/logger";
+import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
 import { untilDatabaseAnswers } from "@turnwright/platform/patience";
 import { createPorts } from "@turnwright/platform/ports/ports";
@@ -41,6 +41,7 @@ export interface RunningSystem {
   readonly port: number;
   /** What stands behind it, for the banner and the log. */
   readonly stores: { database: "embedded" | "external"; redis: "redis" | "memory"; model: "demo" | "real" };
+  readonly logger: Logger;
   /** Lets requests, streams and runs end within the configured time, then ends services and stores, in this order. */
   close(): Promise<void>;
 }
@@ -159,6 +160,7 @@ export async function startAllInOne(
         redis: ports.kind,
         model: config.LLM_BASE_URL || config.LLM_API_KEY || config.OPENAI_API_KEY ? "real" : "demo",
       },
+      logger,
       close,
     };
   } catch (error) {

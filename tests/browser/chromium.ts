@@ -1,6 +1,7 @@
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { reportUntested } from "@turnwright/testing/untested";
 import { type BrowserContext, chromium } from "playwright-core";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -15,7 +16,7 @@ function isExecutable(path: string): boolean {
 }
 
 /**
- * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it prints what goes untested and gives undefined, for
+ * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it reports what goes untested and gives undefined, for
  * `describe.skipIf`; with CI set it throws.
  */
 export function findChromium(untested: string): string | undefined {
@@ -25,9 +26,7 @@ export function findChromium(untested: string): string | undefined {
     : names.flatMap((name) => folders.map((folder) => join(folder, name)));
   const path = candidates.find(isExecutable);
   if (path !== undefined) return path;
-  const message = `NOT TESTED: ${untested}. There is no Chromium: set CHROMIUM_PATH, or install chromium.`;
-  if (process.env.CI) throw new Error(message);
-  process.stderr.write(`\n${message}\n`);
+  reportUntested(untested, "Chromium");
   return undefined;
 }
 

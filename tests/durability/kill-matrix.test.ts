@@ -1,6 +1,5 @@
-import { reportUntested } from "@turnwright/testing/redis";
 import { startRedisServer } from "@turnwright/testing/redis-server";
-import { testEnvironment } from "@turnwright/testing/stores";
+import { reportUntested } from "@turnwright/testing/untested";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type KillMatrix, startKillMatrix } from "./kill-matrix.ts";
 import { type StepName, steps } from "./kill-steps.ts";
@@ -8,7 +7,7 @@ import type { PartName } from "./killable-mesh.ts";
 
 const probe = await startRedisServer();
 await probe?.stop();
-if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a step of a turn", testEnvironment.CI);
+if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a step of a turn", "Redis");
 
 /** Of the 56 cells of `npm run durability -- kill-matrix`, those in which most can go wrong. */
 const cells: readonly [PartName, StepName, readonly string[]][] = [

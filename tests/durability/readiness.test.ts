@@ -1,12 +1,11 @@
-import { reportUntested } from "@turnwright/testing/redis";
 import { startRedisServer } from "@turnwright/testing/redis-server";
-import { testEnvironment } from "@turnwright/testing/stores";
+import { reportUntested } from "@turnwright/testing/untested";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ReadinessStage, startReadinessStage } from "./readiness.ts";
 
 const probe = await startRedisServer();
 await probe?.stop();
-if (probe === undefined) reportUntested("what /ready says of a part that is dead or wedged", testEnvironment.CI);
+if (probe === undefined) reportUntested("what /ready says of a part that is dead or wedged", "Redis");
 
 /** Of the cells of `npm run durability -- r16`, one of each kind. */
 const cells = [

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 import { connectApi, restApi } from "./api.ts";
 import { describeSystem } from "./suite.ts";
 import { startSystem } from "./system.ts";
@@ -32,10 +32,10 @@ const start = (allowedHost: string) =>
     },
   });
 
-if (redis !== undefined) {
+describe.skipIf(redis === undefined)("a mesh of processes", () => {
   describeSystem("a mesh of processes, over REST", start, (system) => restApi(system.baseUrl));
   describeSystem("a mesh of processes, over Connect", start, (system) => connectApi(system.baseUrl));
   describeSystem("a mesh of processes, over gRPC", start, (system) =>
     connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
   );
-}
+});

@@ -1,4 +1,5 @@
 import { ConfigError } from "./env.ts";
+import type { Logger } from "./logger.ts";
 
 /** Prints what a start failed on: faults of the environment as a list, anything else as it is. */
 export function reportStartFailure(error: unknown): void {
@@ -16,6 +17,14 @@ export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) =
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Logs promises that reject and that nobody waits for. Node.js would end the process, and with it the work of everybody, for one fault of one request.
+ * What is thrown where nobody catches it still ends the process: nothing is known of the state that it leaves.
+ */
+export function logUnhandledRejections(logger: Logger): void {
+  process.on("unhandledRejection", (error) => logger.error({ err: error }, "a promise rejected that nobody waited for"));
 }
 
 /** Runs `close` at the first SIGTERM or SIGINT and ends the process. */

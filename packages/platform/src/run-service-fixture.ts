@@ -1,4 +1,4 @@
-/** A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready. */
+/** A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready, and rejects where nobody waits. */
 import { z } from "zod";
 import { port } from "./env.ts";
 import { grpcEnv } from "./mesh-env.ts";
@@ -9,6 +9,7 @@ await runService({ name: "auth", config: z.object({ ...grpcEnv, GRPC_PORT: port(
   let isReady = true;
   process.on("SIGUSR2", () => {
     isReady = false;
+    void Promise.reject(new RangeError("12.5 cannot be converted to a BigInt"));
   });
   return {
     mounts: testMounts("fixture"),

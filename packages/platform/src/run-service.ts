@@ -13,7 +13,7 @@ import { meshTlsFaults, meshTlsPaths } from "./mesh-tls-files.ts";
 import { type MigratedService, migrate } from "./migrations.ts";
 import { untilDatabaseAnswers } from "./patience.ts";
 import { databaseUrl, type PostgresConfig } from "./postgres.ts";
-import { drainWithin, onTermination, reportStartFailure } from "./process-lifecycle.ts";
+import { drainWithin, logUnhandledRejections, onTermination, reportStartFailure } from "./process-lifecycle.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
@@ -108,6 +108,7 @@ async function start<C extends GrpcConfig>(
   const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
   let server: GrpcServer | undefined;
   let watch: ReadinessWatch | undefined;
+  logUnhandledRejections(logger);
   // Before anybody can know that we are here.
   onTermination(async () => {
     watch?.stop();

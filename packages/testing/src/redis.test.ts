@@ -1,10 +1,5 @@
-import { afterEach, describe, expect, test, vi } from "vitest";
-import { reportUntested } from "./redis.ts";
+import { describe, expect, test } from "vitest";
 import { serveStores } from "./store-servers.ts";
-
-afterEach(() => {
-  vi.restoreAllMocks();
-});
 
 describe("a machine without Redis", () => {
   test("has no URL for one", async () => {
@@ -12,16 +7,6 @@ describe("a machine without Redis", () => {
     const response = await fetch(`${stores.address}/redis`);
     expect(await response.json()).toEqual({});
     await stores.stop();
-  });
-
-  test("says loudly what goes untested", () => {
-    const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-    reportUntested("the thing", false);
-    expect(write).toHaveBeenCalledWith(expect.stringContaining("NOT TESTED: the thing"));
-  });
-
-  test("fails when everything must be tested", () => {
-    expect(() => reportUntested("the thing", true)).toThrow("NOT TESTED: the thing");
   });
 });
 

@@ -7,6 +7,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** Where the run's stores are asked for; provided by vitest.global-setup.ts. */
     storesAddress: string;
+    /** Where tests add what they cannot test on this machine; provided by vitest.global-setup.ts. */
+    untestedFile: string;
   }
 }
 

@@ -2,16 +2,15 @@ import { create } from "@bufbuild/protobuf";
 import { RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { createLogger } from "@turnwright/platform/logger";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { reportUntested } from "@turnwright/testing/redis";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
-import { testEnvironment } from "@turnwright/testing/stores";
+import { reportUntested } from "@turnwright/testing/untested";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ClaimDeps, Dispatcher } from "./dispatch.ts";
 import { createBullDispatcher } from "./dispatch-bullmq.ts";
 
 const available = await startRedisServer();
 await available?.stop();
-if (available === undefined) reportUntested("the dispatch of runs over Redis", testEnvironment.CI === true);
+if (available === undefined) reportUntested("the dispatch of runs over Redis", "Redis");
 
 describe.skipIf(available === undefined)("runs that are dispatched over Redis", () => {
   let server: RedisServer;

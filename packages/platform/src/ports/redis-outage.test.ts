@@ -1,7 +1,6 @@
 import { EventEmitter, once } from "node:events";
-import { reportUntested } from "@turnwright/testing/redis";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
-import { testEnvironment } from "@turnwright/testing/stores";
+import { reportUntested } from "@turnwright/testing/untested";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../logger.ts";
@@ -14,7 +13,7 @@ import { joinReplicas } from "./replicas.ts";
 
 const available = await startRedisServer();
 await available?.stop();
-if (available === undefined) reportUntested("outages of Redis", testEnvironment.CI);
+if (available === undefined) reportUntested("outages of Redis", "Redis");
 
 /** A process of the role, with connections of its own. */
 async function openReplica(url: string) {

@@ -1,0 +1,30 @@
+import { appendFileSync, existsSync } from "node:fs";
+import { expect, test, vi } from "vitest";
+import { openUntestedList, reportUntested, untestedLine } from "./untested.ts";
+
+test("what is not tested fails the run when everything must be", () => {
+  expect(() => reportUntested("the thing", "Redis", true)).toThrow("NOT TESTED: the thing. There is no Redis");
+});
+
+test("a run closes with one list of what was not tested, each thing once", () => {
+  const list = openUntestedList();
+  const lines = [untestedLine("the docs", "Chromium"), untestedLine("the bus", "Redis"), untestedLine("the docs", "Chromium")];
+  for (const line of lines) appendFileSync(list.file, `${line}\n`);
+  const write = vi.fn();
+  list.close(write);
+  expect(write.mock.calls).toEqual([
+    [
+      expect.stringMatching(
+        /^\nNot everything was tested on this machine:\n {2}NOT TESTED: the bus.*\n {2}NOT TESTED: the docs.*\n$/,
+      ),
+    ],
+  ]);
+  expect(existsSync(list.file)).toBe(false);
+});
+
+test("a run in which all was tested says nothing", () => {
+  const list = openUntestedList();
+  const write = vi.fn();
+  list.close(write);
+  expect(write).not.toHaveBeenCalled();
+});
