@@ -50,6 +50,8 @@ const statusOfCode: Readonly<Record<string, number>> = {
   not_found: 404,
   unimplemented: 404,
   invalid_argument: 400,
+  already_exists: 409,
+  out_of_range: 400,
   failed_precondition: 409,
   aborted: 409,
   resource_exhausted: 429,

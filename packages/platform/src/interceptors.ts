@@ -11,6 +11,7 @@ import {
 import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { detailOf, ErrorReason, fail } from "./errors.ts";
+import { fieldFault } from "./field-faults.ts";
 import {
   callerServiceKey,
   identityKey,
@@ -178,10 +179,16 @@ export function accessInterceptor(deps: {
   };
 }
 
-/** Checks request messages against the rules in the protos. Throws INVALID_REQUEST with the field's path. */
+/**
+ * Checks request messages against the rules in the protos, and those from outside the mesh for what no field may hold. Throws INVALID_REQUEST
+ * with the field's path.
+ */
 export function validationInterceptor(): Interceptor {
   const validator = createValidator();
   const check = (method: DescMethod, message: Message): void => {
+    // Services hand on what models and tools said, and make it storable where they store it.
+    const fault = accessOf(method) === Access.SERVICE ? undefined : fieldFault(method.input, message);
+    if (fault !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `${fault.path}: ${fault.message}`, { param: fault.path });
     const result = validator.validate(method.input, message);
     if (result.kind === "valid") return;
     if (result.kind === "error") throw result.error;

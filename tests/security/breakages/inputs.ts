@@ -8,4 +8,10 @@ export const inputs: SecurityBreakages = {
     suite: ["tests/security/input-limits.test.ts"],
     test: "nests 33 deep",
   },
+  "nul-in-text": {
+    file: "packages/platform/src/field-faults.ts",
+    changes: [{ from: '(value as string).includes("\\0")', to: "false" }],
+    suite: ["tests/security/bad-input.test.ts"],
+    test: "in whatever field",
+  },
 };

@@ -10,7 +10,8 @@ import type { AuthDeps } from "./deps.ts";
 function dayOf(text: string, param: string): string | undefined {
   if (text === "") return undefined;
   const date = new Date(`${text}T00:00:00Z`);
-  if (!Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)) return text;
+  // PostgreSQL knows no year 0.
+  if (!Number.isNaN(date.getTime()) && date.toISOString().startsWith(text) && date.getUTCFullYear() > 0) return text;
   throw fail(ErrorReason.INVALID_REQUEST, `${param}: there is no day ${text}`, { param });
 }
 
