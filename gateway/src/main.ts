@@ -19,7 +19,7 @@ async function start(): Promise<void> {
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
-  const ports = await createPorts({ redisUrl: url, logger, role: "gateway" });
+  const ports = await createPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
   const mesh = joinMesh({ service: "gateway", config, logger });
   // Each after those that it leans on, as /ready names them.
   const parts = {

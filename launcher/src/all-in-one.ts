@@ -83,7 +83,7 @@ export async function startAllInOne(
       closers.push(() => database.end());
       return database;
     };
-    const ports = await createPorts({ redisUrl: redisUrl(config), logger, role: "gateway" });
+    const ports = await createPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger, role: "gateway" });
     closers.push(() => ports.close());
 
     const auth = await createAuth({

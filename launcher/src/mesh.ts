@@ -1,4 +1,5 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -62,6 +63,15 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
+/** The services that talk to Redis. */
+const redisServices: ReadonlySet<string> = new Set(["auth", "agent-orchestrator", "gateway"]);
+
+/** An environment without the address and the password of Redis, for a service that does not talk to it. */
+function withoutRedis(service: string, environment: Readonly<Record<string, string | undefined>>) {
+  if (redisServices.has(service)) return environment;
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !(name in redisEnv)));
+}
+
 /** Resolves when something accepts connections on a loopback port; rejects when the process ends first. */
 async function accepting(name: string, port: number, child: ChildProcess): Promise<void> {
   for (;;) {
@@ -86,11 +96,17 @@ async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
-/** Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. */
-async function startRedis(port: number): Promise<ChildProcess> {
-  const child = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], {
-    stdio: "ignore",
-  });
+/**
+ * Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. The password goes by its standard input:
+ * arguments can be read by every user of the machine.
+ */
+async function startRedis(port: number, password: string): Promise<ChildProcess> {
+  const child = spawn("redis-server", ["-"], { stdio: ["pipe", "ignore", "ignore"] });
+  // A program that is missing or ends at once is told below.
+  child.stdin.on("error", () => {});
+  child.stdin.end(
+    [`port ${port}`, "bind 127.0.0.1", 'save ""', "appendonly no", `requirepass ${password}`].map((line) => `${line}\n`).join(""),
+  );
   const missing = once(child, "error").then(() => {
     throw new ConfigError(["REDIS_URL: separate processes need Redis; set REDIS_URL, or install redis-server for a local one"]);
   });
@@ -119,9 +135,10 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     let redis = redisUrl(config);
     if (redis === undefined) {
       const port = await freePort();
-      const child = await startRedis(port);
+      const password = randomBytes(32).toString("hex");
+      const child = await startRedis(port, password);
       closers.push(() => end(child));
-      redis = `redis://127.0.0.1:${port}`;
+      redis = `redis://:${password}@127.0.0.1:${port}`;
     }
     const portFor = (standard: number) => (config.MESH_PORTS === "free" ? freePort() : Promise.resolve(standard));
     const [auth, conversation, agent, executor1, executor2] = await Promise.all([9101, 9102, 9103, 9104, 9105].map(portFor));
@@ -139,9 +156,10 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     };
     const processes: MeshProcess[] = [];
     const start = async (name: string, main: string, port: number, variable: string) => {
-      const certificates = certificatesOf(name.replace(/-\d+$/, ""), config);
+      const service = name.replace(/-\d+$/, "");
+      const certificates = certificatesOf(service, config);
       const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
-        env: { ...shared, ...certificates, [variable]: String(port) },
+        env: { ...withoutRedis(service, shared), ...certificates, [variable]: String(port) },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
         // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it any more.
         detached: true,

@@ -10,7 +10,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { detailOf, ErrorReason, fail, reasonOf } from "./errors.ts";
-import { callerServiceKey, identityKey, requestIdHeader, serviceTokenHeader } from "./identity.ts";
+import { callerServiceKey, clientAddressHeader, identityKey, requestIdHeader, serviceTokenHeader } from "./identity.ts";
 import { createInProcessTransport } from "./in-process.ts";
 import { accessOf, callersOf } from "./interceptors.ts";
 import { createLogger } from "./logger.ts";
@@ -141,6 +141,21 @@ describe("access", () => {
     expect(seen).toEqual({ identity: undefined, service: "gateway" });
     await clients.tokens.exchangeToken({ token: "t" }, { headers: await mesh.userHeaders() });
     expect(seen.identity?.userId).toBe(alice.userId);
+  });
+
+  test.each([
+    ["the gateway", "gateway", "192.0.2.7"],
+    ["another service", "agent-orchestrator", null],
+    ["nobody of the mesh", undefined, null],
+  ])("a public method hears of the client's address from %s: %s", async (_, service, expected) => {
+    let address: string | null = "";
+    const look: Interceptor = (next) => (request) => {
+      address = request.header.get(clientAddressHeader);
+      return next(request);
+    };
+    const { tokens } = clientsOf(service, testMounts(), [...mesh.server, look]);
+    await tokens.getJwks({}, { headers: { [clientAddressHeader]: "192.0.2.7" } });
+    expect(address).toBe(expected);
   });
 
   test("reads access and callers from the protos; users' methods come from the gateway unless they say more", () => {

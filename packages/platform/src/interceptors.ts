@@ -14,6 +14,7 @@ import { detailOf, ErrorReason, fail } from "./errors.ts";
 import { fieldFault } from "./field-faults.ts";
 import {
   callerServiceKey,
+  clientAddressHeader,
   identityKey,
   internalTokenHeader,
   isAdmin,
@@ -158,6 +159,8 @@ export function accessInterceptor(deps: {
       case Access.PUBLIC:
         // Anybody may; but nobody under another's name.
         if (service !== undefined) acceptService(request, service);
+        // Limits of failures count by it: nobody but the gateway has seen the client.
+        if (service !== frontService) request.header.delete(clientAddressHeader);
         break;
       case Access.USER:
       case Access.ADMIN: {

@@ -13,7 +13,7 @@ await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ c
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
   // Without Redis, what happens in a run is read from the journal by those who watch it from another process.
-  const ports = await createPorts({ redisUrl: redisUrl(config), logger });
+  const ports = await createPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
   const service = await createAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),

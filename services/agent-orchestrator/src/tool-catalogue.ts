@@ -7,6 +7,8 @@ import { allows } from "@turnwright/platform/identity";
 import type { Logger } from "@turnwright/platform/logger";
 
 const freshMs = 10_000;
+/** The allow-lists whose definitions are kept: keys with lists of their own are as many as their owners like. */
+const maxLists = 1_000;
 
 /** The tools of the executors, as turns and completions need them. */
 export interface ToolCatalogue {
@@ -62,7 +64,7 @@ export function createToolCatalogue(deps: { executions: Client<typeof ExecutionS
     async definitionsJson(identity, options) {
       const found = snapshot(options);
       const { specs, json } = found instanceof Promise ? await found : found;
-      const key = `${options.unattended} ${identity.allowedTools.join(" ")}`;
+      const key = JSON.stringify([options.unattended, identity.allowedTools]);
       if (json.has(key)) return json.get(key);
       const definitions = [...specs]
         .filter(([name, spec]) => allows(identity.allowedTools, name) && !(options.unattended && spec.requiresApproval))
@@ -70,6 +72,7 @@ export function createToolCatalogue(deps: { executions: Client<typeof ExecutionS
         .filter((definition) => definition !== undefined)
         .map((definition) => toJson(ToolDefinitionSchema, definition, { useProtoFieldName: true }));
       const text = definitions.length === 0 ? undefined : JSON.stringify(definitions);
+      if (json.size >= maxLists) json.clear();
       json.set(key, text);
       return text;
     },

@@ -31,7 +31,7 @@ export interface Flight {
 
 /** What a call is known by in this process. */
 export function keyOf(scope: Pick<RunScope, "runId">, { callId }: { callId: string }): string {
-  return `${scope.runId}:${callId}`;
+  return JSON.stringify([scope.runId, callId]);
 }
 
 /** Whether somebody asks for what is on its way. */

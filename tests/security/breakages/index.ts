@@ -1,5 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 import { inputs } from "./inputs.ts";
+import { mesh } from "./mesh.ts";
 
 /** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
-export const securityBreakages: SecurityBreakages = { ...inputs };
+export const securityBreakages: SecurityBreakages = { ...inputs, ...mesh };

@@ -12,12 +12,13 @@ import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 
 const redisUrl = await testRedis("the ports over Redis");
 const logger = createLogger({ service: "test", level: "silent" });
+const busSecret = "the-secret-of-the-mesh-of-these-tests";
 
 describe("the ports in memory", () => {
-  portsContract(async (now) => createPorts({ logger, now }));
+  portsContract(async (now) => createPorts({ busSecret, logger, now }));
 
   test("say what they are", async () => {
-    expect((await createPorts({ logger })).kind).toBe("memory");
+    expect((await createPorts({ busSecret, logger })).kind).toBe("memory");
   });
 
   test("forget idle keys instead of growing without bound", async () => {
@@ -64,8 +65,8 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
 
-  async function open(options: Parameters<typeof createPorts>[0]): Promise<Ports> {
-    const ports = await createPorts(options);
+  async function open(options: Omit<Parameters<typeof createPorts>[0], "busSecret">): Promise<Ports> {
+    const ports = await createPorts({ busSecret, ...options });
     cleanups.push(() => ports.close());
     await ports.ping();
     return ports;
@@ -78,7 +79,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
   }
 
   portsContract(async (now) => {
-    const ports = await createPorts({ redisUrl: url, logger, now });
+    const ports = await createPorts({ redisUrl: url, busSecret, logger, now });
     await ports.ping();
     return ports;
   });

@@ -20,19 +20,21 @@ export interface Ports {
 
 /**
  * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among them while Redis is
- * away; without a role this one counts as alone. `now` (milliseconds) replaces the clock of the rate limiter.
+ * away; without a role this one counts as alone. `busSecret` authenticates what processes tell each other over Redis. `now` (milliseconds)
+ * replaces the clock of the rate limiter.
  */
 export async function createPorts(options: {
   redisUrl?: string;
+  busSecret: string;
   logger: Logger;
   role?: string;
   now?: () => number;
 }): Promise<Ports> {
-  const { redisUrl, logger, role, now } = options;
+  const { redisUrl, busSecret, logger, role, now } = options;
   if (redisUrl !== undefined) {
     // A process without Redis need not hold its driver in memory.
     const { createRedisPorts } = await import("./redis-ports.ts");
-    return createRedisPorts({ redisUrl, logger, role, now });
+    return createRedisPorts({ redisUrl, busSecret, logger, role, now });
   }
   return {
     kind: "memory",

@@ -2,19 +2,28 @@ import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
+import { createSealedBus } from "./bus-sealed.ts";
 import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { Ports } from "./ports.ts";
 import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { joinReplicas, onlyReplica } from "./replicas.ts";
 
 /** The ports over Redis, on two connections. */
-export function createRedisPorts(options: { redisUrl: string; logger: Logger; role?: string; now?: () => number }): Ports {
+export function createRedisPorts(options: {
+  redisUrl: string;
+  busSecret: string;
+  logger: Logger;
+  role?: string;
+  now?: () => number;
+}): Ports {
   const { redisUrl, logger, role, now } = options;
   const redis = connectRedis(redisUrl, { name: "turnwright", logger });
   const listening = connectRedis(redisUrl, { name: "turnwright-bus", logger, lazyConnect: true, autoResubscribe: false });
-  const bus = createRedisBus({ sending: redis, listening, logger });
+  const open = createRedisBus({ sending: redis, listening, logger });
+  const bus = createSealedBus({ bus: open, secret: options.busSecret, logger });
   const replicas = role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role });
-  const limiter = createRedisRateLimiter({ redis, bus: role === undefined ? undefined : bus, replicas, logger, now });
+  // Its messages are sent by scripts inside of Redis, where the counts stand that they tell of.
+  const limiter = createRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
   const concurrency = createRedisConcurrencyLimiter({ redis, replicas, logger });
   return {
     kind: "redis",

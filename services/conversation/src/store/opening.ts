@@ -99,7 +99,7 @@ export function openingItem(opening: FullOpening): OpeningItem {
     runId,
     row,
     size: request.message.length + request.state.length,
-    keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [`${userId} ${key}`])],
+    keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [JSON.stringify([userId, key])])],
   };
 }
 

@@ -1,0 +1,46 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Logger } from "../logger.ts";
+import type { Bus } from "./bus.ts";
+
+/** Bytes of a message's code: 128 bits, as base64url. */
+const codeBytes = 16;
+const codeLength = Math.ceil((codeBytes * 4) / 3);
+/** At most one line of the log in this time for messages that are not ours. */
+const warnEveryMs = 60_000;
+
+/**
+ * A bus whose messages are authenticated: each carries a code (HMAC-SHA256 under a key of its own, derived from the secret of the mesh) over its
+ * topic and text, and what has another one is dropped. A party that reaches Redis without the secret can lose messages, but make none: no
+ * revocation, no text of a run, no request to cancel one. Systems with other secrets that share the Redis do not hear each other.
+ */
+export function createSealedBus(options: { bus: Bus; secret: string; logger: Logger }): Bus {
+  const { bus, logger } = options;
+  const key = createHmac("sha256", options.secret).update("turnwright bus v1").digest();
+  let warnedAt = Number.NEGATIVE_INFINITY;
+
+  // The length keeps a topic apart from the text that follows it.
+  const codeOf = (topic: string, text: string) =>
+    createHmac("sha256", key).update(`${topic.length}:${topic}`).update(text).digest().subarray(0, codeBytes);
+
+  const open = (topic: string, message: string): string | undefined => {
+    const code = Buffer.from(message.slice(0, codeLength), "base64url");
+    const text = message.slice(codeLength);
+    if (code.length === codeBytes && timingSafeEqual(code, codeOf(topic, text))) return text;
+    if (performance.now() - warnedAt > warnEveryMs) {
+      warnedAt = performance.now();
+      logger.warn({ topic }, "messages on the bus that are not of this system are dropped");
+    }
+    return undefined;
+  };
+
+  return {
+    publish: (topic, payload) => bus.publish(topic, codeOf(topic, payload).toString("base64url") + payload),
+    subscribe(topic, listener, onGap) {
+      const opened = (message: string) => {
+        const text = open(topic, message);
+        if (text !== undefined) listener(text);
+      };
+      return bus.subscribe(topic, opened, onGap);
+    },
+  };
+}

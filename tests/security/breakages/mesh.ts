@@ -1,0 +1,31 @@
+import type { SecurityBreakages } from "./breakage.ts";
+
+/** Guards between the parts of the mesh, and of what they keep for many. */
+export const mesh: SecurityBreakages = {
+  "client-address": {
+    file: "packages/platform/src/interceptors.ts",
+    changes: [{ from: "if (service !== frontService) request.header.delete(clientAddressHeader);", to: "" }],
+    suite: ["packages/platform/src/interceptors.test.ts"],
+    test: "hears of the client's address",
+  },
+  "bus-seal": {
+    file: "packages/platform/src/ports/bus-sealed.ts",
+    changes: [{ from: "timingSafeEqual(code, codeOf(topic, text))", to: "true" }],
+    suite: ["packages/platform/src/ports/bus-sealed.test.ts"],
+  },
+  "redis-password": {
+    file: "launcher/src/mesh.ts",
+    changes: [{ from: "`requirepass ", to: "`# requirepass " }],
+    suite: ["tests/e2e/mesh-redis.test.ts"],
+  },
+  "catalogue-key": {
+    file: "services/agent-orchestrator/src/tool-catalogue.ts",
+    changes: [
+      {
+        from: "JSON.stringify([options.unattended, identity.allowedTools])",
+        to: '[options.unattended, ...identity.allowedTools].join(" ")',
+      },
+    ],
+    suite: ["services/agent-orchestrator/src/tool-catalogue.test.ts"],
+  },
+};
