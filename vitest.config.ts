@@ -8,6 +8,7 @@ export default defineConfig({
     include: ["{packages,services,gateway,launcher,tests}/**/*.test.ts"],
     exclude: ["**/node_modules/**"],
     globalSetup: ["./vitest.global-setup.ts"],
+    setupFiles: ["./packages/testing/src/loopback-only.ts"],
     pool: "forks",
     // Most files wait for processes more than they compute.
     maxWorkers: Math.max(2, availableParallelism() - 1),

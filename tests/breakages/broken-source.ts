@@ -17,17 +17,11 @@ export function brokenSource({ file, changes }: BrokenFile, source: string): str
   return broken;
 }
 
-const brokenFileVariable = "TURNWRIGHT_BROKEN_FILE";
+/** The variable that carries a broken file, as JSON, to the processes that are to load it so. */
+export const brokenFileVariable = "TURNWRIGHT_BROKEN_FILE";
 
 /** The broken file that this process shall load; undefined when all is whole. */
 export function brokenFile(): BrokenFile | undefined {
   const json = process.env[brokenFileVariable];
   return json === undefined ? undefined : (JSON.parse(json) as BrokenFile);
-}
-
-/** The variables with which a Node.js process loads a file broken. */
-export function breakingEnvironment(broken: BrokenFile | undefined): Record<string, string> {
-  if (broken === undefined) return {};
-  const preload = new URL("break-code.ts", import.meta.url).href;
-  return { [brokenFileVariable]: JSON.stringify(broken), NODE_OPTIONS: `--import=${preload}` };
 }

@@ -1,6 +1,7 @@
 import { defineConfig, mergeConfig } from "vitest/config";
 import ordinary from "../../vitest.config.ts";
-import { breakingEnvironment, brokenFile, brokenSource } from "./broken-source.ts";
+import { testedEnvironment } from "../tested-environment.ts";
+import { brokenFile, brokenSource } from "./broken-source.ts";
 
 const broken = brokenFile();
 
@@ -16,6 +17,6 @@ export default mergeConfig(
           broken !== undefined && id.endsWith(`/${broken.file}`) ? brokenSource(broken, code) : undefined,
       },
     ],
-    test: { env: breakingEnvironment(broken) },
+    test: { env: testedEnvironment(broken) },
   }),
 );

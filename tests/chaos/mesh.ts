@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
-import { type BrokenFile, breakingEnvironment } from "../breakages/broken-source.ts";
+import type { BrokenFile } from "../breakages/broken-source.ts";
 import type { Part } from "../mesh/part.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
+import { testedEnvironment } from "../tested-environment.ts";
 import { type Effects, startEffects } from "./effects.ts";
 import { type ChaosModel, startChaosModel } from "./model.ts";
 import { type PostgresProxy, startPostgresProxy } from "./postgres-proxy.ts";
@@ -59,7 +60,7 @@ export async function startChaosMesh({ random, broken }: { random: Random; broke
       TOOLS_MAX_CONCURRENT: "64",
       // So that what times out does so many times in a run.
       DB_STATEMENT_TIMEOUT: "1s",
-      ...breakingEnvironment(broken),
+      ...testedEnvironment(broken),
     },
   });
 

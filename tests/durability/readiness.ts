@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
 import { startEffectCounter } from "../e2e/effect-counter.ts";
+import { testedEnvironment } from "../tested-environment.ts";
 import { type KillableMesh, type PartName, startKillableMesh } from "./killable-mesh.ts";
 import { createPatientClient, type PatientClient } from "./patient-client.ts";
 
@@ -164,10 +165,11 @@ export async function startReadinessStage(): Promise<ReadinessStage> {
       return { calls: [{ id: "call", name: "place_order", arguments: args }] };
     },
   });
+  const { NODE_OPTIONS } = testedEnvironment();
   const mesh = await startKillableMesh({
     LLM_BASE_URL: model.url,
     TOOLS_DIR: join(import.meta.dirname, "tools"),
-    NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, "block-event-loop.mjs")).href}`,
+    NODE_OPTIONS: `${NODE_OPTIONS} --import=${pathToFileURL(join(import.meta.dirname, "block-event-loop.mjs")).href}`,
     BLOCK_MS: String(blockMs),
   });
   const client = await createPatientClient(mesh.baseUrl);

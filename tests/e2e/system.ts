@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
-import { breakingEnvironment, brokenFile } from "../breakages/broken-source.ts";
+import { testedEnvironment } from "../tested-environment.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -89,7 +89,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH: process.env.PATH ?? "",
-      ...breakingEnvironment(brokenFile()),
+      ...testedEnvironment(),
       SERVER_HOST: "127.0.0.1",
       SERVER_PORT: String(port),
       MESH_PORTS: "free",

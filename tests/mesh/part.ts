@@ -4,7 +4,7 @@ import { openSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { breakingEnvironment, brokenFile } from "../breakages/broken-source.ts";
+import { testedEnvironment } from "../tested-environment.ts";
 import type { ProcessMemory } from "./part-process.ts";
 
 /** How a process ended after SIGTERM. */
@@ -79,7 +79,7 @@ export function createPart(options: {
   const start = async (limitMs = Number.POSITIVE_INFINITY) => {
     const log = openSync(options.log, "a");
     const started = fork(starter, [main], {
-      env: { PATH: process.env.PATH ?? "", ...breakingEnvironment(brokenFile()), ...env },
+      env: { PATH: process.env.PATH ?? "", ...testedEnvironment(), ...env },
       stdio: ["ignore", log, log, "ipc"],
     });
     child = started;

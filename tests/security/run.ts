@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { testedEnvironment } from "../tested-environment.ts";
 import { runWithout } from "./breakages/run-without.ts";
 
 const { values, positionals } = parseArgs({
@@ -64,7 +65,7 @@ const failed: string[] = [];
 for (const row of asked) {
   console.log(`\n== ${row.toUpperCase()}`);
   for (const args of rows[row] ?? []) {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+    const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit", env: { ...process.env, ...testedEnvironment() } });
     const [code] = (await once(child, "exit")) as [number | null];
     if (code !== 0) failed.push(row.toUpperCase());
   }

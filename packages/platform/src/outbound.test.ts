@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { detailOf, ErrorReason, reasonOf } from "./errors.ts";
-import { createOutbound, type Outbound } from "./outbound.ts";
+import { createOutbound, type Outbound, RefusedAddressError } from "./outbound.ts";
 
 const seen: string[] = [];
 const server = createServer((request: IncomingMessage, response: ServerResponse) => {
@@ -95,15 +95,28 @@ test("a name is refused when any of its addresses is private", async () => {
     ];
     const guarded = outbound({ allowedHosts: [], lookup: resolver(mixed).lookup });
     const error = await guarded.send({ ...plain, url: `http://rebind.example:${port}/` }).catch((thrown: unknown) => thrown);
-    expect(reasonOf(error), address).toBe(ErrorReason.INVALID_REQUEST);
+    expect((error as Error).cause, address).toBeInstanceOf(RefusedAddressError);
   }
+});
+
+test("a private name and one that nobody knows are told apart by nothing", async () => {
+  const unknown = ((_host: string, _options: unknown, callback: (error: Error, addresses: []) => void) =>
+    callback(Object.assign(new Error("getaddrinfo ENOTFOUND"), { code: "ENOTFOUND" }), [])) as unknown as typeof lookup;
+  const answers: unknown[] = [];
+  for (const one of [resolver([{ address: "127.0.0.1", family: 4 }]).lookup, unknown]) {
+    const guarded = outbound({ allowedHosts: [], lookup: one });
+    const error = await guarded.send({ ...plain, url: "https://wiki.corp.example/" }).catch((thrown: unknown) => thrown);
+    answers.push([reasonOf(error), detailOf(error)?.param, (error as Error).message]);
+  }
+  expect(answers[0]).toEqual(answers[1]);
+  expect(String(answers[0])).toContain("wiki.corp.example cannot be reached");
 });
 
 test("a name is resolved once for a connection, so a second answer has no chance", async () => {
   const { asked, lookup } = resolver([{ address: "127.0.0.1", family: 4 }], [{ address: "93.184.215.14", family: 4 }]);
   const guarded = outbound({ allowedHosts: [], lookup });
   const before = seen.length;
-  await expect(guarded.send({ ...plain, url: `http://rebind.example:${port}/` })).rejects.toThrow(/private networks/);
+  await expect(guarded.send({ ...plain, url: `http://rebind.example:${port}/` })).rejects.toThrow(/not a name of the public/);
   expect(asked).toEqual(["rebind.example"]);
   expect(seen).toHaveLength(before);
 });

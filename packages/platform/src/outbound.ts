@@ -33,7 +33,10 @@ export interface OutboundRequest {
 export interface Outbound {
   /** Throws the reason `refused` for `url` where the address alone shows that `send` would refuse it; a name may still be refused later. */
   check(url: string): void;
-  /** Throws the reason `refused` for `url` when the address is refused, `failed` when the host cannot be reached. */
+  /**
+   * Throws the reason `refused` for `url` when the address as it is written is refused, `failed` when the host cannot be reached, which a name of
+   * a private network is said to be as well.
+   */
   send(request: OutboundRequest): Promise<OutboundResponse>;
   close(): Promise<void>;
 }
@@ -44,7 +47,16 @@ type Lookup = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[] | string, family?: number) => void,
 ) => void;
 
-class RefusedAddressError extends Error {}
+/** Says on the inside that a name was refused for what it stands for; nobody outside learns it. */
+export class RefusedAddressError extends Error {}
+
+const unknownName: ReadonlySet<unknown> = new Set(["ENOTFOUND", "ENODATA", "EAI_AGAIN", "EAI_NONAME", "EAI_NODATA", "EAI_FAIL"]);
+
+/** A name that is private and one that nobody knows are told apart by no word of ours: the difference is a map of the inside. */
+function isNoPublicName(error: unknown): boolean {
+  if (error instanceof RefusedAddressError) return true;
+  return error instanceof Error && "code" in error && unknownName.has(error.code);
+}
 
 /** How the guard speaks of what goes wrong. */
 interface OutboundReasons {
@@ -72,7 +84,9 @@ export function createOutbound(options: {
   };
   /** Says what went wrong without what the resolver or the socket knows of the inside. */
   const explain = (error: unknown, url: URL): unknown => {
-    if (error instanceof RefusedAddressError) return refuse(privateAddress);
+    if (isNoPublicName(error)) {
+      return fail(reasons.failed, `${url.host} cannot be reached: it is not a name of the public internet.`, { cause: error });
+    }
     if (!(error instanceof Error) || error.name === "AbortError" || error.name === "TimeoutError") return error;
     const code = "code" in error && typeof error.code === "string" ? ` (${error.code})` : "";
     return fail(reasons.failed, `${url.host} cannot be reached${code}.`, { cause: error });
@@ -89,7 +103,8 @@ export function createOutbound(options: {
     if (allowed.has(url.hostname) || allowed.has(`${url.hostname}:${port}`)) return open;
     if (httpsOnly && url.protocol !== "https:") throw refuse("must be an https address");
     const literal = url.hostname.replace(/^\[(.*)\]$/, "$1");
-    if (isIP(literal) !== 0 && !isPublicAddress(literal)) throw refuse(privateAddress);
+    const isPrivate = isIP(literal) === 0 ? localName.test(literal) : !isPublicAddress(literal);
+    if (isPrivate) throw refuse(privateAddress);
     return guarded;
   };
 
@@ -132,6 +147,9 @@ export function createOutbound(options: {
     },
   };
 }
+
+/** Names that stand for this machine by definition (RFC 6761). */
+const localName = /^(?:.+\.)?localhost\.?$/i;
 
 const privateAddress = "addresses inside of private networks are not open to requests";
 

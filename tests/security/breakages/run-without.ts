@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { breakingEnvironment } from "../../breakages/broken-source.ts";
+import { testedEnvironment } from "../../tested-environment.ts";
 import type { SecurityBreakage } from "./breakage.ts";
 import { securityBreakages } from "./index.ts";
 
@@ -28,7 +28,7 @@ async function countFailures({ file, changes, suite, test }: SecurityBreakage): 
     const child = spawn(process.execPath, [join(root, "node_modules/vitest/vitest.mjs"), ...args], {
       cwd: root,
       stdio: ["ignore", "ignore", "pipe"],
-      env: { ...process.env, TURNWRIGHT_TEST_REPORT: undefined, ...breakingEnvironment({ file, changes }) },
+      env: { ...process.env, TURNWRIGHT_TEST_REPORT: undefined, ...testedEnvironment({ file, changes }) },
     });
     let said = "";
     child.stderr.on("data", (text) => {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { attackInside } from "../../fixtures/ssrf-attack.ts";
 
 test("neither fetch_url nor http_request reaches the inside, by whatever notation, redirect or name", async () => {
-  const { vectors, hits, accepted } = await attackInside();
+  const { vectors, hits, accepted, passed } = await attackInside();
   expect(vectors).toBeGreaterThanOrEqual(300);
-  expect({ hits, accepted }).toEqual({ hits: [], accepted: [] });
+  expect({ hits, accepted, passed }).toEqual({ hits: [], accepted: [], passed: [] });
 }, 60_000);
