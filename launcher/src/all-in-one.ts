@@ -21,6 +21,7 @@ import { drainWithin } from "@turnwright/platform/process-lifecycle";
 import { redisUrl } from "@turnwright/platform/redis-env";
 import type { Mount, RunningService } from "@turnwright/platform/service";
 import { openServiceDatabase } from "@turnwright/platform/service-database";
+import { serviceLogin } from "@turnwright/platform/service-login";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
 import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
@@ -72,9 +73,9 @@ export async function startAllInOne(
     for (const service of migratedServices) {
       await untilDatabaseAnswers(logger, () => migrate({ url: databaseAddress, service, direction: "up", logger }));
     }
-    const databaseOf = (schema: MigratedService) => {
+    const databaseOf = async (schema: MigratedService) => {
       const database = openServiceDatabase({
-        url: databaseAddress,
+        url: await serviceLogin({ url: databaseAddress, schema, logger }),
         schema,
         max: config.DB_MAX_OPEN_CONNS,
         statementTimeoutMs: config.DB_STATEMENT_TIMEOUT,
@@ -88,7 +89,7 @@ export async function startAllInOne(
 
     const auth = await createAuth({
       config,
-      database: databaseOf("auth"),
+      database: await databaseOf("auth"),
       bus: ports.bus,
       logger: logger.child({ part: "auth" }),
     });
@@ -105,13 +106,13 @@ export async function startAllInOne(
       });
     const conversation = createConversation({
       config,
-      database: databaseOf("conversation"),
+      database: await databaseOf("conversation"),
       logger: logger.child({ part: "conversation" }),
       hasOwnWorkers: true,
     });
     const executor = await createToolExecutor({
       config,
-      pool: databaseOf("tool").pool,
+      pool: (await databaseOf("tool")).pool,
       logger: logger.child({ part: "tool-executor" }),
     });
     const agent = await createAgentOrchestrator({

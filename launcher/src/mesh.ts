@@ -6,8 +6,11 @@ import { join } from "node:path";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
 import { ConfigError, loadConfig } from "@turnwright/platform/env";
 import { createLogger, logLevels } from "@turnwright/platform/logger";
+import { type MigratedService, migrate } from "@turnwright/platform/migrations";
+import { untilDatabaseAnswers } from "@turnwright/platform/patience";
 import { databaseUrl, postgresEnv } from "@turnwright/platform/postgres";
 import { redisEnv, redisUrl } from "@turnwright/platform/redis-env";
+import { serviceLogin } from "@turnwright/platform/service-login";
 import { z } from "zod";
 import { meshSecret } from "./mesh-secret.ts";
 
@@ -61,6 +64,12 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, "close");
   return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** An environment without any login of the database; how it is used stays. */
+function withoutDatabase(environment: Readonly<Record<string, string | undefined>>) {
+  const logins = ["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_MODE"];
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !logins.includes(name)));
 }
 
 /** The services that talk to Redis. */
@@ -132,6 +141,17 @@ export async function startMesh(environment: Readonly<Record<string, string | un
       closers.push(() => postgres.stop());
       url = postgres.url;
     }
+    const address = url;
+    const loginFor = async (schema: MigratedService) => {
+      await untilDatabaseAnswers(logger, () => migrate({ url: address, service: schema, direction: "up", logger }));
+      return await serviceLogin({ url: address, schema, logger });
+    };
+    // Each service gets its own login, and none the administrator's.
+    const logins: Readonly<Record<string, string>> = {
+      auth: await loginFor("auth"),
+      conversation: await loginFor("conversation"),
+      "tool-executor": await loginFor("tool"),
+    };
     let redis = redisUrl(config);
     if (redis === undefined) {
       const port = await freePort();
@@ -144,8 +164,7 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     const [auth, conversation, agent, executor1, executor2] = await Promise.all([9101, 9102, 9103, 9104, 9105].map(portFor));
     const serverPort = Number(environment.SERVER_PORT || 8080);
     const shared = {
-      ...environment,
-      DATABASE_URL: url,
+      ...withoutDatabase(environment),
       REDIS_URL: redis,
       MESH_SECRET: meshSecret(environment, config.TURNWRIGHT_DATA_DIR),
       GRPC_HOST: "127.0.0.1",
@@ -159,7 +178,12 @@ export async function startMesh(environment: Readonly<Record<string, string | un
       const service = name.replace(/-\d+$/, "");
       const certificates = certificatesOf(service, config);
       const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
-        env: { ...withoutRedis(service, shared), ...certificates, [variable]: String(port) },
+        env: {
+          ...withoutRedis(service, shared),
+          ...certificates,
+          ...(logins[service] === undefined ? {} : { DATABASE_URL: logins[service] }),
+          [variable]: String(port),
+        },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
         // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it any more.
         detached: true,

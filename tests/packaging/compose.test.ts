@@ -50,7 +50,17 @@ function interpolateAll<T>(value: T, env: Record<string, string>): T {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolateAll(item, env)])) as T;
 }
 
-const compose = interpolateAll(raw, { MESH_SECRET: secret });
+const secrets = [
+  "MESH_SECRET",
+  "DB_PASSWORD",
+  "DB_AUTH_PASSWORD",
+  "DB_CONVERSATION_PASSWORD",
+  "DB_TOOL_PASSWORD",
+  "REDIS_PASSWORD",
+  "LITELLM_MASTER_KEY",
+];
+const given = Object.fromEntries(secrets.map((name) => [name, `${name.toLowerCase()}-${secret}`]));
+const compose = interpolateAll(raw, given);
 const parts = ["gateway", "auth", "conversation", "agent-orchestrator", "tool-executor"];
 const part = (name: string): ComposeService => {
   const service = compose.services[name];
@@ -75,13 +85,40 @@ describe("docker-compose.yml", () => {
   });
 
   it("has PostgreSQL 16, Redis 7, LiteLLM, the gateway and the four services", () => {
-    expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "postgres", "redis"].sort());
+    expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "migrate", "postgres", "redis"].sort());
     expect(part("postgres").image).toMatch(/^postgres:16/);
     expect(part("redis").image).toMatch(/^redis:7/);
   });
 
-  it("demands the secret that has no default", () => {
-    expect(() => interpolateAll(raw, {})).toThrow(/MESH_SECRET/);
+  it.each(secrets)("does not start without %s, and says what to set", (name) => {
+    expect(() => interpolateAll(raw, { ...given, [name]: "" })).toThrow(new RegExp(`^${name}: set ${name} to `));
+  });
+
+  it("has a default for no password, key or secret, and tells in its head how to make them all", () => {
+    const defaults = [...source.matchAll(/\$\{([A-Z0-9_]*(?:PASSWORD|SECRET|KEY)):-([^}$]+)\}/g)].map(([, name]) => name);
+    expect(defaults).toEqual([]);
+    const head = source.slice(0, source.indexOf("x-service"));
+    for (const name of secrets) expect(head).toContain(name);
+  });
+
+  it("gives each service its own login of the database, and the administrator's to the migrations alone", () => {
+    const userOf = (name: string) => /^postgres:\/\/([^:]+):/.exec(part(name).environment?.DATABASE_URL ?? "")?.[1];
+    expect(Object.fromEntries([...parts, "migrate"].map((name) => [name, userOf(name)]))).toEqual({
+      gateway: undefined,
+      "agent-orchestrator": undefined,
+      auth: "turnwright_auth_login",
+      conversation: "turnwright_conversation_login",
+      "tool-executor": "turnwright_tool_login",
+      migrate: "postgres",
+    });
+    for (const name of parts) expect(JSON.stringify(part(name).environment)).not.toContain(given.DB_PASSWORD);
+  });
+
+  it("lets executors reach neither Redis nor the model's endpoint", () => {
+    const shared = (name: string) => part(name).networks?.filter((network) => part("tool-executor").networks?.includes(network));
+    expect(shared("redis")).toEqual([]);
+    expect(shared("litellm")).toEqual([]);
+    expect(part("tool-executor").environment?.REDIS_URL).toBeUndefined();
   });
 
   it.each(parts)("starts %s by a file that is there, with variables that it reads and that are enough", (name) => {
@@ -124,7 +161,7 @@ describe("docker-compose.yml", () => {
       const service = part(name);
       const needed = Object.keys(service.depends_on ?? {});
       for (const other of needed) expect(compose.services[other]).toBeDefined();
-      if (service.environment?.DATABASE_URL) expect(needed.includes("postgres") || needed.includes("auth")).toBe(true);
+      if (service.environment?.DATABASE_URL) expect(needed).toContain("migrate");
       for (const [other, { condition }] of Object.entries(service.depends_on ?? {})) {
         const target = part(other);
         if (condition === "service_healthy") expect(target.healthcheck !== undefined || target.build !== undefined).toBe(true);

@@ -5,6 +5,7 @@ import { gatewayProcessConfig } from "@turnwright/gateway";
 import { meshConfig } from "@turnwright/launcher/mesh";
 import { toolConfig } from "@turnwright/tool-executor";
 import type { z } from "zod";
+import { databaseToolConfig } from "../../packages/platform/tools/configured-database.ts";
 
 /** What each part reads from the environment. */
 export const configs: Readonly<Record<string, z.ZodObject>> = {
@@ -14,4 +15,5 @@ export const configs: Readonly<Record<string, z.ZodObject>> = {
   "agent-orchestrator": agentConfig,
   "tool-executor": toolConfig,
   mesh: meshConfig,
+  migrate: databaseToolConfig,
 };

@@ -84,6 +84,10 @@ export async function migrate(options: {
     }
     return names;
   } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "42501") {
+      const message = `migrations of ${options.service} are pending, and this login may not run them: ${cause.message}`;
+      throw new Error(`${message}; run npm run migrate:up with an administrator's DATABASE_URL`, { cause });
+    }
     if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
     throw new Error(`migration ${options.service}/${current} failed: ${cause.message}`, { cause });
   } finally {

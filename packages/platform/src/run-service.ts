@@ -17,6 +17,7 @@ import { drainWithin, logUnhandledRejections, onTermination, reportStartFailure 
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import type { RunningService } from "./service.ts";
 import { openServiceDatabase, type ServiceDatabase } from "./service-database.ts";
+import { serviceLogin } from "./service-login.ts";
 import { useSmallBuffers } from "./small-buffers.ts";
 import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier, type KeySource } from "./tokens.ts";
 
@@ -94,7 +95,7 @@ async function start<C extends GrpcConfig>(
     if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
     await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
     const opened = openServiceDatabase({
-      url,
+      url: await serviceLogin({ url, schema, logger }),
       schema,
       max: postgres.DB_MAX_OPEN_CONNS,
       statementTimeoutMs: postgres.DB_STATEMENT_TIMEOUT,

@@ -4,15 +4,28 @@ import { loadConfig } from "../src/env.ts";
 import { createLogger } from "../src/logger.ts";
 import { databaseUrl, postgresEnv } from "../src/postgres.ts";
 
+/** What the tools of the database read. */
+export const databaseToolConfig = z.object({
+  ...postgresEnv,
+  TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
+  /** Passwords of the services' own logins; `migrate:up` makes those that are given. */
+  DB_AUTH_PASSWORD: z.string().min(16).optional(),
+  DB_CONVERSATION_PASSWORD: z.string().min(16).optional(),
+  DB_TOOL_PASSWORD: z.string().min(16).optional(),
+});
+
+/** The parsed environment of a tool. */
+export type DatabaseToolConfig = z.output<typeof databaseToolConfig>;
+
 /** Runs `work` on the configured database, or on the embedded one of the data directory. */
-export async function withConfiguredDatabase(work: (url: string) => Promise<void>): Promise<void> {
-  const config = loadConfig(z.object({ ...postgresEnv, TURNWRIGHT_DATA_DIR: z.string().default(".turnwright") }));
+export async function withConfiguredDatabase(work: (url: string, config: DatabaseToolConfig) => Promise<void>): Promise<void> {
+  const config = loadConfig(databaseToolConfig);
   const configured = databaseUrl(config);
-  if (configured !== undefined) return await work(configured);
+  if (configured !== undefined) return await work(configured, config);
   const logger = createLogger({ service: "tools", level: "warn" });
   const embedded = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
   try {
-    await work(embedded.url);
+    await work(embedded.url, config);
   } finally {
     await embedded.stop();
   }

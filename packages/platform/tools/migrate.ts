@@ -1,8 +1,9 @@
 import { createMigration, type MigratedService, migrate, migratedServices } from "../src/migrations.ts";
+import { makeServiceLogin } from "../src/service-login.ts";
 import { withConfiguredDatabase } from "./configured-database.ts";
 
 const usage = `Usage:
-  npm run migrate:up [-- <service>]              all that is pending
+  npm run migrate:up [-- <service>]              all that is pending; makes the logins of DB_<SERVICE>_PASSWORD
   npm run migrate:down [-- <service> [<count>]]  the last migration of each service, or <count> of one
   npm run migrate:create -- <service> <name>     the pair of files of a new migration
 Services: ${migratedServices.join(", ")}`;
@@ -20,9 +21,16 @@ async function move(direction: "up" | "down", only: string | undefined, steps: s
   const count = steps === undefined ? undefined : Number(steps);
   const inOrder = direction === "up" ? migratedServices : [...migratedServices].reverse();
   const services = only === undefined ? inOrder : [serviceNamed(only)];
-  await withConfiguredDatabase(async (url) => {
+  await withConfiguredDatabase(async (url, config) => {
+    const passwords: Readonly<Record<MigratedService, string | undefined>> = {
+      auth: config.DB_AUTH_PASSWORD,
+      conversation: config.DB_CONVERSATION_PASSWORD,
+      tool: config.DB_TOOL_PASSWORD,
+    };
     for (const service of services) {
       const names = await migrate({ url, service, direction, count });
+      const password = passwords[service];
+      if (direction === "up" && password !== undefined) await makeServiceLogin(url, service, password);
       console.log(`${service}: ${names.length === 0 ? "nothing to do" : `${direction} ${names.join(", ")}`}`);
     }
   });

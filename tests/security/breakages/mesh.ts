@@ -16,7 +16,17 @@ export const mesh: SecurityBreakages = {
   "redis-password": {
     file: "launcher/src/mesh.ts",
     changes: [{ from: "`requirepass ", to: "`# requirepass " }],
-    suite: ["tests/e2e/mesh-redis.test.ts"],
+    suite: ["tests/e2e/mesh-stores.test.ts"],
+  },
+  "service-login": {
+    file: "launcher/src/mesh.ts",
+    changes: [{ from: "return await serviceLogin({ url: address, schema, logger });", to: "return address;" }],
+    suite: ["tests/e2e/mesh-stores.test.ts"],
+  },
+  "private-names": {
+    file: "packages/platform/src/outbound.ts",
+    changes: [{ from: "if (error instanceof RefusedAddressError) return true;", to: "" }],
+    suite: ["packages/platform/src/outbound.test.ts"],
   },
   "catalogue-key": {
     file: "services/agent-orchestrator/src/tool-catalogue.ts",

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { Redis } from "ioredis";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { descendants, type System, startSystem } from "./system.ts";
 
-const redis = await testRedis("the Redis that a mesh of processes starts for itself");
+const redis = await testRedis("the stores of a mesh of processes that starts its own Redis");
 
 /** A process below the starter, as others on the machine see it. */
 interface SeenProcess {
@@ -15,7 +16,7 @@ interface SeenProcess {
   readonly environment: string;
 }
 
-describe.skipIf(redis === undefined)("the Redis that the starter of a mesh brings up", () => {
+describe.skipIf(redis === undefined)("a mesh whose starter brings up Redis", () => {
   let database: TestDatabase;
   let system: System;
   let processes: SeenProcess[];
@@ -35,7 +36,7 @@ describe.skipIf(redis === undefined)("the Redis that the starter of a mesh bring
 
   const only = (pattern: RegExp) => processes.filter(({ command }) => pattern.test(command));
 
-  it("answers nobody who has no password, and shows the password in no argument", async () => {
+  it("has a Redis that answers nobody without the password, which stands in no argument", async () => {
     const [server] = only(/redis-server/);
     const port = Number(/127\.0\.0\.1:(\d+)/.exec(server?.command ?? "")?.[1]);
     const password = /REDIS_URL=redis:\/\/:([^@]+)@/.exec(only(/gateway/)[0]?.environment ?? "")?.[1] ?? "";
@@ -51,10 +52,33 @@ describe.skipIf(redis === undefined)("the Redis that the starter of a mesh bring
     part.disconnect();
   });
 
-  it("is told to the services that need it alone", () => {
+  it("tells of Redis the services that need it alone", () => {
     const told = (pattern: RegExp) => only(pattern).map(({ environment }) => environment.includes("REDIS_"));
     expect(told(/services\/tool-executor/)).toEqual([false, false]);
     expect(told(/services\/conversation/)).toEqual([false]);
     expect(told(/services\/auth/)).toEqual([true]);
+  });
+
+  it("gives each service a login of its own in the database, and none the administrator's", async () => {
+    const admin = new URL(database.url);
+    const everything = processes.map(({ environment }) => environment).join("\n");
+    expect(everything).not.toContain(admin.password);
+    const userOf = (pattern: RegExp) => /DATABASE_URL=postgres:\/\/([^:]+):/.exec(only(pattern)[0]?.environment ?? "")?.[1];
+    expect(userOf(/services\/tool-executor/)).toBe("turnwright_tool_login");
+    expect(userOf(/services\/conversation/)).toBe("turnwright_conversation_login");
+    expect(userOf(/services\/auth/)).toBe("turnwright_auth_login");
+    expect(userOf(/gateway/)).toBeUndefined();
+    expect(userOf(/services\/agent-orchestrator/)).toBeUndefined();
+    const client = new pg.Client({ connectionString: database.url });
+    await client.connect();
+    const { rows } = await client.query<{ usename: string }>(
+      "select distinct usename from pg_stat_activity where datname = current_database() and application_name like 'turnwright-%'",
+    );
+    await client.end();
+    expect(rows.map(({ usename }) => usename).sort()).toEqual([
+      "turnwright_auth_login",
+      "turnwright_conversation_login",
+      "turnwright_tool_login",
+    ]);
   });
 });
