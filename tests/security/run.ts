@@ -50,6 +50,21 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   ],
   s10: [suite("tests/security/secrets.test.ts")],
   s11: [suite("tests/packaging/supply.test.ts")],
+  s19: [
+    suite(
+      "services/agent-orchestrator/src/tool-catalogue.test.ts",
+      "services/agent-orchestrator/src/spending/usage-recorder.test.ts",
+    ),
+  ],
+  s23: [
+    suite(
+      "tests/e2e/mesh-stores.test.ts",
+      "packages/platform/src/service-login.test.ts",
+      "packages/platform/src/ports/bus-sealed.test.ts",
+      "packages/platform/src/interceptors.test.ts",
+    ),
+  ],
+  s25: [suite("tests/security/bad-input.test.ts", "packages/platform/src/field-faults.test.ts")],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };
