@@ -52,6 +52,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s11: [suite("tests/packaging/supply.test.ts")],
   s19: [
     suite(
+      "packages/platform/src/token-cache.test.ts",
       "services/agent-orchestrator/src/tool-catalogue.test.ts",
       "services/agent-orchestrator/src/spending/usage-recorder.test.ts",
     ),

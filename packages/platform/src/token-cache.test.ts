@@ -11,6 +11,18 @@ describe("the token cache", () => {
     expect(cache.get("token", 999)).toBeUndefined();
   });
 
+  test("tells apart tokens that begin alike (CVE-2026-35030: a cache keyed by the first 20 characters)", () => {
+    const cache = new TokenCache<string>();
+    const token = "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+    cache.set(token, "alice", 1_000);
+    for (let length = 0; length < token.length; length++) {
+      expect(cache.get(token.slice(0, length), 0)).toBeUndefined();
+      expect(cache.get(`${token.slice(0, length)}*${token.slice(length + 1)}`, 0)).toBeUndefined();
+    }
+    expect(cache.get(`${token} `, 0)).toBeUndefined();
+    expect(cache.get(token, 0)).toBe("alice");
+  });
+
   test("forgets the oldest when it is full", () => {
     const cache = new TokenCache<number>(2);
     for (const [value, token] of ["a", "b", "c"].entries()) cache.set(token, value, 1_000);

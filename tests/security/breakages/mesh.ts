@@ -28,6 +28,13 @@ export const mesh: SecurityBreakages = {
     changes: [{ from: "if (error instanceof RefusedAddressError) return true;", to: "" }],
     suite: ["packages/platform/src/outbound.test.ts"],
   },
+  "token-cache-key": {
+    file: "packages/platform/src/token-cache.ts",
+    changes: [
+      { from: 'const key = hash("sha256", token, "base64");', to: 'const key = hash("sha256", token.slice(0, 20), "base64");' },
+    ],
+    suite: ["packages/platform/src/token-cache.test.ts"],
+  },
   "catalogue-key": {
     file: "services/agent-orchestrator/src/tool-catalogue.ts",
     changes: [
