@@ -232,6 +232,8 @@ export interface GrantClaims {
   readonly toolVersion: string;
   /** `hashArguments` of the arguments as they will be passed. */
   readonly argumentsHash: string;
+  /** UUID of the credential that started the run: the call runs as that one and nobody else. */
+  readonly tokenId?: string;
 }
 
 /** SHA-256 in hex of a call's arguments as JSON text. */
@@ -261,7 +263,9 @@ export async function verifyGrant(secret: string, grant: string, expected: Grant
       payload.callId === expected.callId &&
       payload.tool === expected.tool &&
       payload.toolVersion === expected.toolVersion &&
-      payload.argumentsHash === expected.argumentsHash
+      payload.argumentsHash === expected.argumentsHash &&
+      // A release without it signs for a while yet, where one replaces the other.
+      (payload.tokenId === undefined || payload.tokenId === expected.tokenId)
     );
   } catch {
     return false;

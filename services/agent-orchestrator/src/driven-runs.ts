@@ -2,6 +2,8 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /** The runs that this process drives; each is aborted by its controller. */
 export class DrivenRuns extends Map<string, AbortController> {
+  /** This process ends: what waits to be driven is left to others. */
+  isDraining = false;
   readonly #waiting: (() => void)[] = [];
 
   /** Somebody is about to drive a run that was claimed; who drove it here before has lost it. */

@@ -21,6 +21,7 @@ import {
   RunStatusSchema,
 } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { requireIdentity } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 
 /** A journal of one conversation in memory, for tests. */
@@ -96,13 +97,18 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
       return new Promise((resolve) => watchers.push({ status, resolve }));
     },
     handlers: {
-      async beginRun(request) {
+      async beginRun(request, ctx) {
         await journal.beforeBegin();
         log.push("begin");
         const { conversation } = journal;
         if (request.conversationId === "") conversation.agentType = request.agentType;
         store([create(MessageSchema, { id: uuidv7(), conversationId: conversation.id, role: "user", content: request.message })]);
-        journal.run = create(RunSchema, { id: request.runId, conversationId: conversation.id, userId });
+        journal.run = create(RunSchema, {
+          id: request.runId,
+          conversationId: conversation.id,
+          userId,
+          tokenId: requireIdentity(ctx).tokenId,
+        });
         return { context: { run: claimed(), conversation, messages: [...journal.messages] } };
       },
       async commitRun(request, ctx) {
@@ -112,7 +118,9 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         const messages = store(request.messages);
         journal.commits.push(request);
         journal.approvals.push(...request.approvals);
-        if (journal.run !== undefined) journal.run = { ...journal.run, status: request.status, state: request.state };
+        if (journal.run !== undefined) {
+          journal.run = { ...journal.run, status: request.status, node: request.node, state: request.state };
+        }
         seq += request.events.length;
         for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
         return { messages, seq };

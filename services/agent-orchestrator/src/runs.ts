@@ -9,9 +9,10 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { requireIdentity } from "@turnwright/platform/identity";
 import { cancelRun } from "./cancel-run.ts";
+import type { TurnDeps } from "./launch.ts";
 import { parsePosition } from "./run-events/position.ts";
 import { isEnded, watchRun } from "./run-events/watch-run.ts";
-import { detached, resumeReviewed, startTurn, type TurnDeps } from "./turns.ts";
+import { detached, resumeReviewed, startTurn } from "./turns.ts";
 
 const defaultWaitSeconds = 25;
 

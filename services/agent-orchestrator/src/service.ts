@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { type Client, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
@@ -12,12 +12,13 @@ import { type CompletionDeps, complete, streamComplete } from "./completions/com
 import { EventQueue } from "./event-queue.ts";
 import { type FollowedOutcome, followRun } from "./follow-run.ts";
 import type { Outcome } from "./graph/driver.ts";
+import type { StartedTurn, TurnDeps } from "./launch.ts";
 import { usageMessage } from "./model/chunk.ts";
 import type { ModelList } from "./model/model-list.ts";
 import type { RunFrame } from "./run-events/frame.ts";
 import { weightOf } from "./run-events/live-log.ts";
 import { formatPosition, type Position, parsePosition } from "./run-events/position.ts";
-import { type AcceptedTurn, decide, type NewMessage, type StartedTurn, startTurn, type TurnDeps } from "./turns.ts";
+import { type AcceptedTurn, decide, type NewMessage, startTurn } from "./turns.ts";
 
 /** What the handlers stand on. */
 export interface AgentDeps extends TurnDeps {
@@ -60,8 +61,26 @@ function isElsewhere(error: unknown): boolean {
   return reasonOf(error) === ErrorReason.STALE_EPOCH;
 }
 
+/** A run's error as its caller hears it: the end of the run's credential is the end of the caller's where it is the same one. */
+function heardBy(ctx: HandlerContext, tokenId: string, error: unknown): unknown {
+  const isOwn = reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED && requireIdentity(ctx).tokenId === tokenId;
+  return isOwn && error instanceof ConnectError ? fail(ErrorReason.INVALID_TOKEN, error.rawMessage, { cause: error }) : error;
+}
+
+function tokenOf(turn: StartedTurn | AcceptedTurn): string {
+  return turn.outcome === undefined ? turn.run.tokenId : turn.tokenId;
+}
+
 /** The answer's text and message; undefined while the run waits for a person. Whoever drives it. */
 async function answered(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn): Promise<Answer | undefined> {
+  try {
+    return await answerOfRun(deps, ctx, turn);
+  } catch (error) {
+    throw heardBy(ctx, tokenOf(turn), error);
+  }
+}
+
+async function answerOfRun(deps: AgentDeps, ctx: HandlerContext, turn: StartedTurn | AcceptedTurn): Promise<Answer | undefined> {
   if (turn.outcome === undefined) {
     return answerIn(
       await followed(deps, ctx, { runId: turn.run.id, from: turn.from }).catch((error) => {
@@ -146,9 +165,10 @@ async function openTurn(
   ctx: HandlerContext,
   message: NewMessage,
   events: EventQueue<RunFrame>,
-): Promise<{ runId: string; started?: TurnFrame }> {
+): Promise<{ runId: string; tokenId: string; started?: TurnFrame }> {
   const turn = await startTurn(deps, ctx, message, (frame) => events.push(frame));
-  if (turn.outcome === undefined) return { runId: turn.run.id };
+  const tokenId = tokenOf(turn);
+  if (turn.outcome === undefined) return { runId: turn.run.id, tokenId };
   turn.outcome.then(
     (outcome) => {
       for (const frame of lastFrames(turn, outcome)) events.push(frame);
@@ -157,7 +177,7 @@ async function openTurn(
     (error) => (isElsewhere(error) ? events.leave() : events.end(error)),
   );
   const { runId, conversationId, agent } = turn;
-  return { runId, started: { type: "started", conversationId, runId, agent, eventId: "0" } };
+  return { runId, tokenId, started: { type: "started", conversationId, runId, agent, eventId: "0" } };
 }
 
 /** Turns of stored conversations. */
@@ -173,18 +193,22 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
 
     async *streamTurn(request, ctx) {
       const events = new EventQueue<RunFrame>(maxAhead, weightOf);
-      const { runId, started } = await openTurn(deps, ctx, request, events);
-      if (started === undefined) {
-        yield* followedFrames(deps, ctx, { runId });
-        return;
+      const { runId, tokenId, started } = await openTurn(deps, ctx, request, events);
+      try {
+        if (started === undefined) {
+          yield* followedFrames(deps, ctx, { runId });
+          return;
+        }
+        yield started;
+        let at: string | undefined;
+        for await (const frame of events) {
+          at = frame.eventId;
+          yield turnFrame(frame);
+        }
+        if (events.isIncomplete) yield* followedFrames(deps, ctx, { runId, from: parsePosition(at ?? "0") });
+      } catch (error) {
+        throw heardBy(ctx, tokenId, error);
       }
-      yield started;
-      let at: string | undefined;
-      for await (const frame of events) {
-        at = frame.eventId;
-        yield turnFrame(frame);
-      }
-      if (events.isIncomplete) yield* followedFrames(deps, ctx, { runId, from: parsePosition(at ?? "0") });
     },
 
     async approveConversation({ conversationId, approved, reason }, ctx) {

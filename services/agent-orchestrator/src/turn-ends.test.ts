@@ -205,7 +205,7 @@ describe("a long run", () => {
   it("ends when its credential was revoked", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     mesh.onMint(() => {
-      throw fail(ErrorReason.INVALID_TOKEN, "The credential was revoked.");
+      throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The credential was revoked.");
     });
     mesh.onExecute(() => {
       laterBy(31_000);
@@ -305,10 +305,10 @@ describe("a run whose worker is gone", () => {
 
   it("ends when the credential that it acted with has ended", async () => {
     mesh.onMint(() => {
-      throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+      throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The API key that started this run was revoked.");
     });
     abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
-    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The credential that the run acted with has ended.");
+    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The API key that started this run was revoked.");
     expect(mesh.model.requests).toHaveLength(0);
   });
 

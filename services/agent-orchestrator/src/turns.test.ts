@@ -3,7 +3,7 @@ import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/con
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, it } from "vitest";
-import { asUser, startOrchestrator } from "./orchestrator-fixture.ts";
+import { asUser, startOrchestrator, testUser } from "./orchestrator-fixture.ts";
 import {
   approve,
   callsFor,
@@ -150,7 +150,7 @@ describe("the choice of agent and model", () => {
     },
   );
 
-  it("refuses to go on with a model that the approver's token may not use", async () => {
+  it("refuses to go on with a model that the key may no longer use", async () => {
     mesh.model.reply(callsFor("send_mail"));
     await create();
     mesh.identity.allowedModels = ["gpt-small"];
@@ -247,7 +247,12 @@ describe("tools", () => {
   });
 
   it("get ids of their own where the run is taken over and its first rounds are not in the context any more", async () => {
-    const run = createMessage(RunSchema, { id: crypto.randomUUID(), conversationId: mesh.journal.conversation.id, epoch: 2 });
+    const run = createMessage(RunSchema, {
+      ...testUser,
+      id: crypto.randomUUID(),
+      conversationId: mesh.journal.conversation.id,
+      epoch: 2,
+    });
     const earlier = { role: "assistant", toolCalls: [{ id: "call_later", function: { name: "calculator", arguments: "{}" } }] };
     const messages = [earlier, { role: "tool", toolCallId: "call_later", content: "1" }];
     mesh.journal.run = { ...run, status: RunStatus.RUNNING };
@@ -322,7 +327,7 @@ describe("an approval", () => {
       response: "All done.",
       conversation: { id: mesh.journal.conversation.id },
     });
-    expect(mesh.log.slice(4)).toEqual(["decide", "execute send_mail", "commit COMPLETED"]);
+    expect(mesh.log.slice(4)).toEqual(["decide", "mint", "execute send_mail", "commit COMPLETED"]);
     expect(mesh.executed[1]).toMatchObject({
       epoch: 2,
       calls: [{ callId: "call_send_mail_1", arguments: '{"at":1}', grant: "grant for call_send_mail_1" }],

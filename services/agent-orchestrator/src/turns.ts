@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { CallOptions, Client, HandlerContext } from "@connectrpc/connect";
+import type { CallOptions, HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import type { BeginRunResponse, DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { type Run, type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
@@ -11,36 +10,17 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 import { idempotencyKeyOf } from "@turnwright/platform/idempotency-key";
-import { allows, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
-import type { Bus } from "@turnwright/platform/ports/bus";
+import { allows, requestIdHeader, requireIdentity } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
+import type { AgentDefinition } from "./agents/agents.ts";
 import { routeMessage } from "./agents/router.ts";
 import { cancelRun } from "./cancel-run.ts";
-import type { DrivenRuns } from "./driven-runs.ts";
-import { drive, type Outcome } from "./graph/driver.ts";
-import { runCredentials } from "./graph/run-credentials.ts";
-import { callsMessageId, freshState, readState, type TurnState } from "./graph/state.ts";
-import { type GraphDeps, type NodeName, type Turn, versionFields } from "./graph/turn.ts";
-import type { LiveRuns } from "./live-runs.ts";
-import { noUsage } from "./model/chunk.ts";
+import { freshState, type TurnState } from "./graph/state.ts";
+import { versionFields } from "./graph/turn.ts";
+import { agentNamed, behalfOf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
 import type { RunFrame } from "./run-events/frame.ts";
-import { type LiveLogs, pokeWatchers } from "./run-events/live-log.ts";
 import type { Position } from "./run-events/position.ts";
-
-/** What turns stand on. */
-export interface TurnDeps extends GraphDeps {
-  readonly tokens: Client<typeof TokenService>;
-  readonly liveRuns: LiveRuns;
-  /** UUID of this process, under which it claims runs. */
-  readonly workerId: string;
-  readonly driving: DrivenRuns;
-  /** How long a turn may take, in milliseconds. */
-  readonly runTimeoutMs: number;
-  /** What happens in the runs that this process drives, for those who watch. */
-  readonly liveLogs: LiveLogs;
-  readonly bus: Bus;
-}
+import { takeOver } from "./take-over.ts";
 
 /** A user's message. */
 export interface NewMessage {
@@ -67,35 +47,22 @@ export interface AcceptedTurn {
   readonly outcome?: undefined;
 }
 
-/** A turn under way; it goes on to its end whether or not its caller waits. */
-export interface StartedTurn {
-  readonly conversationId: string;
-  readonly runId: string;
-  readonly agent: string;
-  readonly outcome: Promise<Outcome>;
-  /** Usage so far. */
-  usage(): Turn["totalUsage"];
-  /** Where its log stands. */
-  position(): Position;
-}
-
-function findAgent(name: string): AgentDefinition | undefined {
-  return builtInAgents.find((candidate) => candidate.name === name);
-}
-
-function agentNamed(name: string): AgentDefinition {
-  const agent = findAgent(name);
-  if (agent !== undefined) return agent;
-  const known = builtInAgents.map((candidate) => candidate.name).join(", ");
-  throw fail(ErrorReason.INVALID_REQUEST, `agent_type: there is no agent ${JSON.stringify(name)}; there are ${known}`, {
-    param: "agent_type",
-  });
-}
-
 function modelFor(deps: TurnDeps, identity: Identity, asked: string, agent: AgentDefinition): string {
   const model = asked || agent.model || deps.defaultModel;
   if (allows(identity.allowedModels, model)) return model;
   throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+}
+
+const traceHeaders = [requestIdHeader, "traceparent", "tracestate"];
+
+/** By what the logs tell that a call set a run going; nothing of who made the call. */
+function traceOf(ctx: HandlerContext): Record<string, string> {
+  return Object.fromEntries(
+    traceHeaders.flatMap((name) => {
+      const value = ctx.requestHeader.get(name);
+      return value === null ? [] : [[name, value]];
+    }),
+  );
 }
 
 const never = new AbortController().signal;
@@ -104,72 +71,6 @@ const never = new AbortController().signal;
 export function detached(ctx: HandlerContext): CallOptions {
   return forward(ctx, { signal: never, timeoutMs: 15_000 });
 }
-
-/** On whose behalf a run goes on. */
-interface Behalf {
-  readonly identity: Identity;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-function behalfOf(ctx: HandlerContext): Behalf {
-  return { identity: requireIdentity(ctx), headers: forward(ctx).headers as Record<string, string> };
-}
-
-/** Drives a claimed run in the background of the call that claimed it, within the run's own time. */
-function launch(
-  deps: TurnDeps,
-  { identity, headers }: Behalf,
-  claimed: RunContext,
-  start: { node: NodeName; state: TurnState; onFrame?: (frame: RunFrame) => void },
-): StartedTurn {
-  const { run } = claimed;
-  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
-  const controller = deps.driving.begin(run.id);
-  const timeoutMs = run.deadlineSeconds * 1_000 || deps.runTimeoutMs;
-  const timer = setTimeout(() => {
-    controller.abort(fail(ErrorReason.DEADLINE_EXCEEDED, "The turn took longer than its deadline allows."));
-  }, timeoutMs);
-  const log = deps.liveLogs.open(run, start.onFrame ?? ignore);
-  const turn: Turn = {
-    runId: run.id,
-    conversationId: run.conversationId,
-    epoch: run.epoch,
-    identity,
-    // A run that is claimed must go on: where its agent is gone, the general one does.
-    agent: findAgent(start.state.agent) ?? agentNamed("general"),
-    state: start.state,
-    messages: [...claimed.messages],
-    decisions: new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
-    uncommitted: [],
-    usage: noUsage,
-    costUsd: 0,
-    totalUsage: noUsage,
-    signal: controller.signal,
-    options: runCredentials(headers, identity, { tokens: deps.tokens, signal: controller.signal, timeoutMs }),
-    log,
-  };
-  // Who watches from the journal alone learns that it goes on.
-  if (start.onFrame === undefined) pokeWatchers(deps.bus, run.id);
-  const forget = deps.liveRuns.add(identity.tokenId, controller);
-  const outcome = drive(deps, turn, start.node).finally(() => {
-    clearTimeout(timer);
-    forget();
-    deps.driving.end(run.id, controller);
-    deps.liveLogs.close(run.id, log);
-  });
-  // Nobody may be waiting for it any more.
-  outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "turn failed"));
-  return {
-    conversationId: run.conversationId,
-    runId: run.id,
-    agent: turn.agent.name,
-    outcome,
-    usage: () => turn.totalUsage,
-    position: () => ({ seq: log.seq, units: log.units }),
-  };
-}
-
-const ignore = () => {};
 
 /**
  * What a key of idempotency stands for: the same request, whether its answer is streamed or not, since who lost a stream may ask for the whole. A background run
@@ -235,7 +136,10 @@ export async function startTurn(
     requestHash: idempotencyKey === "" ? undefined : hashOf(message),
   });
   if (context !== undefined) {
-    return launch(deps, behalfOf(ctx), context, { node: "think", state: settledState(deps, asked, context), onFrame });
+    const start: Start = { node: "think", state: settledState(deps, asked, context), onFrame };
+    if (!deps.liveRuns.hasHeardOf(identity.tokenId)) return launch(deps, behalfOf(ctx), context, start);
+    // Told of while the message was on its way: auth knows what the credential still allows.
+    return await goOn(deps, ctx, context, start);
   }
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave neither a context nor a run");
   if (message.concurrency === "interrupt" && liveRunId !== "") {
@@ -253,39 +157,21 @@ export async function startTurn(
 
 const beginPatienceMs = 10_000;
 
-/** The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the user's message. */
-function settledState(deps: TurnDeps, state: TurnState, context: RunContext): TurnState {
-  const said = context.messages.findLast((message) => message.role === "user");
-  const agent =
-    findAgent(state.agent) ?? findAgent(context.conversation?.agentType ?? "") ?? agentNamed(routeMessage(said?.content ?? ""));
-  return { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel };
-}
-
-/**
- * Goes on with a claimed run that no call of its owner drives, on behalf of its owner, unless the signal has fired by then. Throws what minting a token throws: the
- * credential may have ended.
- */
-export async function recoverTurn(deps: TurnDeps, context: RunContext, signal: AbortSignal): Promise<StartedTurn> {
+/** Goes on with a claimed run by what auth mints for who started it; one that goes on elsewhere, or has ended, is to be followed. */
+async function goOn(
+  deps: TurnDeps,
+  ctx: HandlerContext,
+  context: RunContext,
+  start?: Start,
+): Promise<StartedTurn | AcceptedTurn> {
   const { run } = context;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
-  const { userId, tokenId } = run;
-  const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, { timeoutMs: 5_000, signal });
-  signal.throwIfAborted();
-  if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
-  const node = run.node === "act" ? "act" : "think";
-  return goOn(deps, { identity, headers: { [internalTokenHeader]: internalToken } }, context, node);
-}
-
-/** Drives a claimed run from where it stands. */
-function goOn(deps: TurnDeps, behalf: Behalf, context: RunContext, node: "think" | "act"): StartedTurn {
-  const stored = settledState(deps, readState(context.run?.state ?? ""), context);
-  const state = node === "act" ? { ...stored, messageId: callsMessageId(stored, context.messages) } : stored;
-  return launch(deps, behalf, context, { node, state });
+  return (await takeOver(deps, context, { start, headers: traceOf(ctx) })) ?? { run, from: { seq: run.seq, units: 0 } };
 }
 
 /**
- * Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. A run of a version that this process does not
- * drive is left to one that does.
+ * Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. The decision carries the caller's name; the run acts as
+ * who started it. A run of a version that this process does not drive is left to one that does.
  */
 export async function decide(
   deps: TurnDeps,
@@ -295,12 +181,15 @@ export async function decide(
   const request = { ...decision, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
   const { conversation, context, run } = await deps.journal.decideApprovals(request, detached(ctx));
   if (run !== undefined) return { conversation, turn: { run, from: { seq: run.seq, units: 0 } } };
-  return { conversation, turn: context === undefined ? undefined : goOn(deps, behalfOf(ctx), context, "act") };
+  return { conversation, turn: context === undefined ? undefined : await goOn(deps, ctx, context) };
 }
 
-/** Goes on with a run whose calls a person has settled; one of a version that this process does not drive is left to one that does. */
+/**
+ * Goes on with a run whose calls a person has settled, as who started it; one of a version that this process does not drive is left to one that
+ * does.
+ */
 export async function resumeReviewed(deps: TurnDeps, ctx: HandlerContext, runId: string): Promise<void> {
   const request = { runId, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
   const { context } = await deps.journal.resumeRun(request, detached(ctx));
-  if (context !== undefined) goOn(deps, behalfOf(ctx), context, "act");
+  if (context !== undefined) await goOn(deps, ctx, context);
 }

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { versionFields } from "./graph/turn.ts";
-import { recoverTurn, type TurnDeps } from "./turns.ts";
+import type { TurnDeps } from "./launch.ts";
+import { takeOver } from "./take-over.ts";
 
 const beatMs = 1_000;
 /** After a sign of life that was not taken: others must not take this process for dead when the journal is back. */
@@ -21,7 +22,7 @@ const stopMs = 2_000;
 
 /** What keeps the runs of this process its own. */
 export interface Worker {
-  /** Goes on with a claimed run on behalf of its owner, as soon as auth lets it. */
+  /** Goes on with a claimed run as who started it, as soon as auth lets it. Never rejects. */
   takeOver(context: RunContext): Promise<void>;
   /** Rejects when the journal has not taken a sign of life for 6 s: then this process can drive no stored run. */
   ready(): Promise<void>;
@@ -40,34 +41,13 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   let timer: NodeJS.Timeout | undefined;
   const unanswered = new Set<Promise<void>>();
   let isClaiming = false;
-  let isDraining = false;
   let isSilent = false;
   let heardAt = performance.now();
   /** Runs that the last answer called lost. */
   let lastLost = { runIds: new Set<string>(), toldAt: 0 };
 
-  const takeOver = async (context: RunContext): Promise<void> => {
-    const { run } = context;
-    if (run === undefined) return;
-    // From now on, so that the next beat does not claim it again.
-    const claim = driving.begin(run.id);
-    do {
-      try {
-        await recoverTurn(deps, context, claim.signal);
-        logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
-        return;
-      } catch (error) {
-        if (claim.signal.aborted) break;
-        if (reasonOf(error) === ErrorReason.INVALID_TOKEN) {
-          const ended = "The credential that the run acted with has ended.";
-          await journal.abandonRun({ runId: run.id, epoch: run.epoch, error: ended }, { timeoutMs: 5_000 }).catch(() => {});
-          break;
-        }
-        logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
-        await delay(beatMs);
-      }
-    } while (!isDraining && !claim.signal.aborted);
-    driving.end(run.id, claim);
+  const goOn = async (context: RunContext): Promise<void> => {
+    await takeOver(deps, context).catch((error: unknown) => logger.error({ err: error }, "run was not taken over"));
   };
   const beat = async (limit: number): Promise<void> => {
     const request = { workerId, claimLimit: limit, ...versionFields(deps.graphVersions), driving: [...driving.keys()] };
@@ -80,12 +60,12 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     }
     lastLost = { runIds: new Set(lost), toldAt: performance.now() };
     // Not waited for: the next sign of life must not be late.
-    for (const context of claimed) void takeOver(context);
+    for (const context of claimed) void goOn(context);
   };
   const tick = (): void => {
     timer = setTimeout(tick, isSilent ? retryMs : beatMs).unref();
     if (unanswered.size >= mostUnanswered) return;
-    const limit = isDraining || isClaiming ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size));
+    const limit = driving.isDraining || isClaiming ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - driving.size));
     if (limit > 0) isClaiming = true;
     const beating = beat(limit)
       .then(
@@ -112,13 +92,13 @@ export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
     }
   };
   const drain = async (limit: AbortSignal): Promise<void> => {
-    isDraining = true;
+    driving.isDraining = true;
     await driving.idle(limit);
     if (driving.size > 0) logger.info({ runs: driving.size }, "runs are handed over");
     stopRuns();
   };
   return {
-    takeOver,
+    takeOver: goOn,
     async ready() {
       if (performance.now() - heardAt <= longestSilenceMs) return;
       throw fail(ErrorReason.UNAVAILABLE, "The journal has not taken the worker's signs of life for a while.");

@@ -30,6 +30,8 @@ export interface Caller {
   readonly usage: Client<typeof UsageService>;
   readonly spend: Client<typeof SpendService>;
   readonly tokens: Client<typeof TokenService>;
+  /** The same as the orchestrator calls it. */
+  readonly runTokens: Client<typeof TokenService>;
 }
 
 /** A user who has logged in. */
@@ -101,6 +103,7 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
       usage: createClient(UsageService, transport),
       spend: createClient(SpendService, transportOf("agent-orchestrator")),
       tokens: createClient(TokenService, transport),
+      runTokens: createClient(TokenService, transportOf("agent-orchestrator")),
     };
   };
   const anonymous = (address = "192.0.2.1") => callerWith({ [clientAddressHeader]: address });

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
+import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
@@ -46,7 +46,8 @@ export interface ConversationFixture {
   readonly pool: pg.Pool;
   /** As the service has it. */
   readonly database: ServiceDatabase;
-  person(init?: { role?: Role }): Person;
+  /** `userId`: a further credential of that user. */
+  person(init?: { role?: Role; userId?: string; tokenType?: TokenType }): Person;
   stop(): Promise<void>;
 }
 
@@ -73,11 +74,10 @@ export async function startConversation({
   return {
     pool,
     database: own,
-    person({ role = Role.USER } = {}) {
-      const userId = randomUUID();
+    person({ role = Role.USER, userId = randomUUID(), tokenType = TokenType.ACCESS } = {}) {
       const tokenId = randomUUID();
       const authenticate: Interceptor = (next) => (request) => {
-        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId, role }));
+        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId, tokenType, role }));
         request.contextValues.set(callerServiceKey, "agent-orchestrator");
         return next(request);
       };

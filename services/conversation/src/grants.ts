@@ -1,12 +1,13 @@
-import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
+import type { DecidedCall, Run } from "@turnwright/contract/conversation/v1/run";
 import { signGrant } from "@turnwright/platform/tokens";
 import type { SettledCall } from "./store/approvals.ts";
 
-/** The decisions of a round, each approved one with the signed proof that the executor asks for under this epoch. */
-export function withGrants(meshSecret: string, epoch: number, calls: readonly SettledCall[]): Promise<DecidedCall[]> {
+/** The decisions of a round, each approved one with the signed proof that the executor asks for: under the run's epoch, from who started the run. */
+export function withGrants(meshSecret: string, run: Run | undefined, calls: readonly SettledCall[]): Promise<DecidedCall[]> {
+  const { epoch = 0, tokenId = "" } = run ?? {};
   return Promise.all(
     calls.map(async ({ decided, claims }) => {
-      if (decided.approved) decided.grant = await signGrant(meshSecret, { ...claims, epoch });
+      if (decided.approved) decided.grant = await signGrant(meshSecret, { ...claims, epoch, tokenId });
       return decided;
     }),
   );

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { Role } from "@turnwright/contract/auth/v1/identity";
+import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
@@ -92,7 +92,7 @@ export function journalHandlers({
   webhooks: Pick<WebhookWorker, "wake">;
 }): ServiceImpl<typeof JournalService> {
   const granted = async ({ context, calls }: ReadContext) => {
-    context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, calls);
+    context.decisions = await withGrants(meshSecret, context.run, calls);
     return context;
   };
   return {
@@ -115,7 +115,7 @@ export function journalHandlers({
     },
     async decideApprovals(request, ctx) {
       const { conversationId, approved, reason, calls, contextLimit, workerId } = request;
-      const { userId, role } = requireIdentity(ctx);
+      const { userId, tokenId, tokenType, role } = requireIdentity(ctx);
       if (role === Role.AGENT)
         throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot decide on approvals.");
       if (approved === undefined && calls.length === 0) {
@@ -125,10 +125,11 @@ export function journalHandlers({
       const owner = workerId || callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const versions = versionsOf(request);
-      const asked = { conversationId, userId, owner, versions, contextLimit, decisions, audit };
+      const decider = { tokenId, tokenType: tokenType === TokenType.API_KEY ? "api_key" : "session" };
+      const asked = { conversationId, userId, decider, owner, versions, contextLimit, decisions, audit };
       const settlement = await decideApprovals(users, asked);
       const { conversation, context, queued: run } = settlement;
-      if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run?.epoch ?? 0, settlement.calls);
+      if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context, run });
     },
     async beat(request) {
@@ -162,9 +163,10 @@ export function journalHandlers({
       if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
       return {
         context: await users.transaction(userId, async (tx) => {
-          const resumed = await resumeRun(tx, { runId, userId, workerId, versions: versionsOf(request) });
-          await appendAudit(tx, ctx, { action: "run.reviewed", outcome: "success", subject: runId, details: {} });
-          return resumed === undefined ? undefined : await granted(resumed);
+          const { startedBy, context } = await resumeRun(tx, { runId, userId, workerId, versions: versionsOf(request) });
+          const details = { started_by_token: startedBy };
+          await appendAudit(tx, ctx, { action: "run.reviewed", outcome: "success", subject: runId, details });
+          return context === undefined ? undefined : await granted(context);
         }),
       };
     },
@@ -179,10 +181,10 @@ export function journalHandlers({
   };
 }
 
-/** One entry of the audit log for each decision. */
+/** One entry of the audit log for each decision: who decided, and whose run it is. */
 async function appendDecisions(tx: Tx, ctx: HandlerContext, decided: readonly DecidedApproval[]): Promise<void> {
-  for (const { id, runId, callId, tool, approved, isEdited } of decided) {
-    const details = { run_id: runId, call_id: callId, tool, approved, edited: isEdited };
+  for (const { id, runId, startedBy, callId, tool, approved, isEdited } of decided) {
+    const details = { run_id: runId, started_by_token: startedBy, call_id: callId, tool, approved, edited: isEdited };
     await appendAudit(tx, ctx, { action: "approval.decided", outcome: "success", subject: id, details });
   }
 }

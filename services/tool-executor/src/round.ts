@@ -37,7 +37,7 @@ export function noNul(callIds: readonly string[], param: string): void {
   }
 }
 
-/** Decides whether a call may run: the token's tools, the tool's schema, a person's approval. */
+/** Decides whether a call may run: the token's tools, the tool's schema, a person's approval of this call for this token. */
 async function checkCall(
   parts: ExecutorParts,
   { runId, epoch, call, identity }: { runId: string; epoch: number; call: ExecutionCall; identity: Identity },
@@ -49,7 +49,8 @@ async function checkCall(
     const registered = parts.registry.find(toolName, identity);
     const args = registered.parse(call.arguments);
     const { requiresApproval, version: toolVersion } = registered.spec;
-    const expected = { runId, epoch, callId, tool: toolName, toolVersion, argumentsHash };
+    const { tokenId } = identity;
+    const expected = { runId, epoch, callId, tool: toolName, toolVersion, argumentsHash, tokenId };
     if (requiresApproval && (runId === "" || !(await verifyGrant(parts.meshSecret, call.grant, expected)))) {
       return refuse(`The tool ${toolName} needs a person's approval of exactly this call.`);
     }

@@ -49,7 +49,7 @@ interface ReadyCall {
 }
 
 /** Why a run is ended by its driver for good; a cancelled one is stopped by whoever cancels it. */
-const endsRun: ReadonlySet<ErrorReason> = new Set([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.INVALID_TOKEN]);
+const endsRun: ReadonlySet<ErrorReason> = new Set([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.RUN_CREDENTIAL_ENDED]);
 
 /** Stops calls that nobody will ask for again: a `once` call goes on for a while without its caller, who may only have died. */
 async function stop(deps: GraphDeps, turn: Turn, callIds: string[]): Promise<void> {

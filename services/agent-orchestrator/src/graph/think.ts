@@ -45,7 +45,7 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   if (state.iteration >= deps.maxIterations) {
     throw fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${deps.maxIterations} times without an answer.`);
   }
-  // Here and not only where turns begin: an agent may bring a model of its own, and whoever approves a call may hold another token.
+  // Here and not only where turns begin: an agent may bring a model of its own, and the key may have been narrowed while the run waited.
   if (!allows(turn.identity.allowedModels, state.model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(state.model)}.`, {
       param: "model",

@@ -21,8 +21,11 @@ export interface GraphVersions {
   readonly oldest: number;
 }
 
-/** Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". */
-export const graphVersions: GraphVersions = { newest: 1, oldest: 1 };
+/**
+ * Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". The state of 1 reads as that of 2; a release that drives 1 only goes on with a
+ * decided run as who decided, and is kept from those of 2.
+ */
+export const graphVersions: GraphVersions = { newest: 2, oldest: 1 };
 
 /** The versions as requests name them. */
 export function versionFields({ newest, oldest }: GraphVersions): { graphVersion: number; oldestGraphVersion: number } {

@@ -7,6 +7,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { signInternalToken } from "@turnwright/platform/tokens";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
+import { whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
 import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
@@ -45,7 +46,7 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
 
     async mintInternalToken({ userId, tokenId }) {
       const identity = await useCredentialById(pool, { userId, tokenId });
-      if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+      if (identity === undefined) throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, await whyEnded(pool, { userId, tokenId }));
       return mint(identity);
     },
 

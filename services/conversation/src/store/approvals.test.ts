@@ -1,4 +1,4 @@
-import { Role } from "@turnwright/contract/auth/v1/identity";
+import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
@@ -52,6 +52,7 @@ describe("deciding all calls", () => {
       tool: "http_request",
       toolVersion: "3",
       argumentsHash: hashArguments(toolCall("c1").function.arguments),
+      tokenId: person.tokenId,
     };
     expect(await verifyGrant(meshSecret, first?.grant ?? "", claims)).toBe(true);
     expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, callId: "c2" })).toBe(false);
@@ -268,6 +269,71 @@ describe("who decides", () => {
   });
 });
 
+describe("who decides and who started the run", () => {
+  test("are two in the record and in the audit log, and the run and its grants are the starter's", async () => {
+    const starter = fixture.person({ tokenType: TokenType.API_KEY });
+    const decider = fixture.person({ userId: starter.userId });
+    const context = await starter.begin({ message: "Send it" });
+    await starter.park(context, ["c1", "c2"]);
+    const runId = context.run?.id ?? "";
+    const conversationId = context.conversation?.id ?? "";
+    const key = fixture.person({ userId: starter.userId, tokenType: TokenType.API_KEY });
+    await key.journal.decideApprovals({ conversationId, calls: [{ callId: "c2", approved: false }] });
+    const { context: claimed } = await decider.journal.decideApprovals({ conversationId, approved: true });
+
+    expect(claimed?.run).toMatchObject({ userId: starter.userId, tokenId: starter.tokenId });
+    const claims = { runId, epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3" };
+    const grantFits = (tokenId: string) => {
+      const argumentsHash = hashArguments(toolCall("c1").function.arguments);
+      return verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash, tokenId });
+    };
+    expect(await grantFits(starter.tokenId)).toBe(true);
+    expect(await grantFits(decider.tokenId)).toBe(false);
+
+    const read = async (status: string) =>
+      (await starter.conversations.listApprovals({ status })).approvals.find((approval) => approval.runId === runId);
+    const decidedBy = starter.userId;
+    expect(await read("approved")).toMatchObject({
+      decidedBy,
+      decidedByTokenId: decider.tokenId,
+      decidedByTokenType: "session",
+    });
+    expect(await read("rejected")).toMatchObject({ decidedBy, decidedByTokenId: key.tokenId, decidedByTokenType: "api_key" });
+    expect((await decider.conversations.getRun({ runId })).run?.tokenId).toBe(starter.tokenId);
+    const { rows } = await fixture.pool.query("select event::json as event from audit_log where event like $1 order by seq", [
+      `%${runId}%`,
+    ]);
+    expect(rows.map(({ event }) => [event.action, event.credential_id, event.details.started_by_token])).toEqual([
+      ["approval.decided", key.tokenId, starter.tokenId],
+      ["approval.decided", decider.tokenId, starter.tokenId],
+    ]);
+  });
+
+  test("are two of a review as well", async () => {
+    const starter = fixture.person({ tokenType: TokenType.API_KEY });
+    const reviewer = fixture.person({ userId: starter.userId });
+    const context = await starter.begin({ message: "Send it" });
+    await starter.commit(context, { status: RunStatus.NEEDS_REVIEW, node: "act" });
+    const runId = context.run?.id ?? "";
+    const { context: claimed } = await reviewer.journal.resumeRun({ runId, workerId: uuidv7() });
+    expect(claimed?.run?.tokenId).toBe(starter.tokenId);
+    const { rows } = await fixture.pool.query("select event::json as event from audit_log where event like $1", [`%${runId}%`]);
+    expect(rows.map(({ event }) => [event.action, event.credential_id, event.details.started_by_token])).toEqual([
+      ["run.reviewed", reviewer.tokenId, starter.tokenId],
+    ]);
+  });
+
+  test("a run whose credential has ended ends with the cause, and its log says so", async () => {
+    const context = await person.begin({ message: "Send it" });
+    const runId = context.run?.id ?? "";
+    const error = "The API key that started this run was revoked.";
+    await person.journal.abandonRun({ runId, epoch: context.run?.epoch, error });
+    const { run, events } = await person.journal.readRunLog({ runId });
+    expect(run).toMatchObject({ status: "failed", error });
+    expect(events.at(-1)).toMatchObject({ type: "failed", payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}' });
+  });
+});
+
 describe("approvals", () => {
   test("are listed by status, newest first, page by page, and read one by one by their owner", async () => {
     const own = fixture.person();
@@ -299,7 +365,8 @@ describe("approvals", () => {
     const [first, second] = claimed?.decisions ?? [];
     expect(first).toMatchObject({ callId: "c1", approved: true, arguments: edited });
     expect(second).toMatchObject({ callId: "c2", approved: true, arguments: "" });
-    const claims = { runId: context.run?.id ?? "", epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3" };
+    const { tokenId } = person;
+    const claims = { runId: context.run?.id ?? "", epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3", tokenId };
     const grantFits = (json: string) =>
       verifyGrant(meshSecret, first?.grant ?? "", { ...claims, argumentsHash: hashArguments(json) });
     expect(await grantFits(edited)).toBe(true);

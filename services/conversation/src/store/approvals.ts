@@ -28,10 +28,10 @@ import {
 } from "./rows.ts";
 import { defaultContextLimit, readContextMessages } from "./run-context.ts";
 
-/** A decided call, and what its grant must say, besides the epoch, when it was approved. */
+/** A decided call, and what its grant must say, besides what it says of the run, when it was approved. */
 export interface SettledCall {
   readonly decided: DecidedCall;
-  readonly claims: Omit<GrantClaims, "epoch">;
+  readonly claims: Omit<GrantClaims, "epoch" | "tokenId">;
 }
 
 /** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */
@@ -49,6 +49,8 @@ export interface DecidedApproval {
   /** UUID of the approval. */
   readonly id: string;
   readonly runId: string;
+  /** UUID of the credential that started the run. */
+  readonly startedBy: string;
   readonly callId: string;
   readonly tool: string;
   readonly approved: boolean;
@@ -57,9 +59,15 @@ export interface DecidedApproval {
 }
 
 const lockSql = `
-select run_id, epoch from runs
+select run_id, epoch, token_id from runs
 where conversation_id = $1 and user_id = $2 and status = 'waiting'
 for no key update`;
+
+interface ParkedRow {
+  readonly run_id: string;
+  readonly epoch: number;
+  readonly token_id: string | null;
+}
 
 const roundSql = `
 select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired from approvals
@@ -69,7 +77,7 @@ order by position`;
 const decideSql = `
 update approvals a
 set status = case when d.approved then 'approved' else 'rejected' end, reason = d.reason, edited_arguments = d.edited,
-  decided_by = $2, decided_at = now()
+  decided_by = $2, decided_token_id = $7, decided_token_type = $8, decided_at = now()
 from unnest($3::uuid[], $4::boolean[], $5::text[], $6::text[]) as d(id, approved, reason, edited)
 where a.id = d.id and a.run_id = $1 and a.status = 'pending'`;
 
@@ -102,6 +110,8 @@ export function decideApprovals(
   asked: {
     conversationId: string;
     userId: string;
+    /** The credential that the decision came with, for the record. */
+    decider: { tokenId: string; tokenType: string };
     owner: string;
     /** What the owner drives. */
     versions: GraphVersions;
@@ -113,7 +123,7 @@ export function decideApprovals(
 ): Promise<Settlement> {
   const { conversationId, userId } = asked;
   return users.transaction(userId, async (tx) => {
-    const parked = (await tx.query<{ run_id: string; epoch: number }>(lockSql, [conversationId, userId])).rows[0];
+    const parked = (await tx.query<ParkedRow>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
     if (parked === undefined) throw await nothingWaits(tx, asked);
     const { rows: round } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
@@ -125,8 +135,10 @@ export function decideApprovals(
       made.map(({ approved }) => approved),
       made.map(({ reason }) => reason),
       made.map(({ editedArguments }) => editedArguments ?? null),
+      asked.decider.tokenId || null,
+      asked.decider.tokenType,
     ]);
-    await asked.audit(tx, decidedApprovals(round, made));
+    await asked.audit(tx, decidedApprovals(parked, round, made));
     const calls = settledCalls(round, made);
     if (calls.length < round.length) return { conversation, calls };
     const gone = await goOn(tx, { ...asked, runId: parked.run_id, calls });
@@ -150,12 +162,14 @@ async function findConversation(db: Queryable, conversationId: string, userId: s
   return toConversation(rows[0]);
 }
 
-function decidedApprovals(round: readonly ApprovalRow[], made: readonly Decision[]): DecidedApproval[] {
+function decidedApprovals({ token_id }: ParkedRow, round: readonly ApprovalRow[], made: readonly Decision[]): DecidedApproval[] {
+  const startedBy = token_id ?? "";
   const rows = new Map(round.map((row) => [row.id, row]));
   return made.flatMap(({ id, approved, editedArguments }) => {
     const row = rows.get(id);
     const isEdited = editedArguments !== undefined;
-    return row === undefined ? [] : [{ id, approved, isEdited, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
+    if (row === undefined) return [];
+    return [{ id, approved, isEdited, startedBy, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
   });
 }
 

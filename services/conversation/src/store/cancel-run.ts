@@ -95,19 +95,27 @@ with claimed as (
 select ${runColumns} from claimed r`;
 
 /**
- * Claims a user's run that was in review; undefined when it is of a version that the worker does not drive, and queued now. Throws NOT_FOUND,
+ * Claims a user's run that was in review; without a context when it is of a version that the worker does not drive, and queued now. Throws NOT_FOUND,
  * NOTHING_TO_REVIEW.
  */
 export async function resumeRun(
   db: Queryable,
   asked: { runId: string; userId: string; workerId: string; versions: GraphVersions },
-): Promise<ReadContext | undefined> {
+): Promise<{
+  /** UUID of the credential that started it. */
+  startedBy: string;
+  context?: ReadContext;
+}> {
   const { rows } = await db.query<RunRow>({
     name: "run-resume",
     text: resumeSql,
     values: [asked.runId, asked.userId, asked.workerId, asked.versions.oldest, asked.versions.newest],
   });
-  if (rows[0] !== undefined) return rows[0].status === "queued" ? undefined : await readRunContext(db, rows[0]);
+  const row = rows[0];
+  if (row !== undefined) {
+    const startedBy = row.token_id ?? "";
+    return row.status === "queued" ? { startedBy } : { startedBy, context: await readRunContext(db, row) };
+  }
   const { rowCount } = await db.query("select from runs where run_id = $1 and user_id = $2", [asked.runId, asked.userId]);
   if (rowCount === 0) throw notFound();
   throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.", { param: "run_id" });

@@ -134,7 +134,8 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
       { callId: "c1", approved: true, reason: "fine" },
       { callId: "c2", approved: false, reason: "no", grant: "" },
     ]);
-    const claims = { runId, epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3" };
+    const { tokenId } = person;
+    const claims = { runId, epoch: 2, callId: "c1", tool: "http_request", toolVersion: "3", tokenId };
     const argumentsHash = hashArguments(toolCall("c1").function.arguments);
     expect(await verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash })).toBe(true);
     expect(await eventsOf(runId)).toEqual(["resumed", "retried"]);

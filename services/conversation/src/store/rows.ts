@@ -154,6 +154,8 @@ export interface ApprovalRow {
   readonly status: string;
   readonly reason: string;
   readonly decided_by: string | null;
+  readonly decided_token_id: string | null;
+  readonly decided_token_type: string | null;
   readonly created_at: string;
   readonly decided_at: string | null;
   readonly expires_at: string | null;
@@ -161,7 +163,7 @@ export interface ApprovalRow {
 
 /** What `ApprovalRow` needs. */
 export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
-  decided_by, created_at, decided_at, expires_at`;
+  decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at`;
 
 export function toApproval(row: ApprovalRow): Approval {
   return create(ApprovalSchema, {
@@ -175,6 +177,8 @@ export function toApproval(row: ApprovalRow): Approval {
     status: row.status,
     reason: row.reason,
     decidedBy: row.decided_by ?? "",
+    decidedByTokenId: row.decided_token_id ?? "",
+    decidedByTokenType: row.decided_token_type ?? "",
     createdAt: toTimestamp(row.created_at),
     editedArguments: row.edited_arguments ?? "",
     decidedAt: row.decided_at === null ? undefined : toTimestamp(row.decided_at),

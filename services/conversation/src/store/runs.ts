@@ -8,6 +8,7 @@ import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.
 interface InfoRow {
   readonly run_id: string;
   readonly conversation_id: string;
+  readonly token_id: string | null;
   readonly status: string;
   readonly agent: string;
   readonly model: string;
@@ -30,7 +31,7 @@ interface InfoRow {
 }
 
 /** Of an alias `r`. The answer is the last message that the run's end tells of. */
-const infoColumns = `r.run_id, r.conversation_id, r.status, r.agent, r.model, r.input, r.error, r.prompt_tokens, r.completion_tokens,
+const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent, r.model, r.input, r.error, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
     select m.content
@@ -46,6 +47,7 @@ function toRunInfo(row: InfoRow): RunInfo {
   return create(RunInfoSchema, {
     id: row.run_id,
     conversationId: row.conversation_id,
+    tokenId: row.token_id ?? "",
     status: row.status,
     agent: row.agent,
     model: row.model,

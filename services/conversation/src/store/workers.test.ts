@@ -177,7 +177,8 @@ describe("runs", () => {
       { callId: "c1", approved: true },
       { callId: "c2", approved: false, reason: "no", grant: "" },
     ]);
-    const claims = { runId: context.run?.id ?? "", epoch: 3, callId: "c1", tool: "http_request", toolVersion: "3" };
+    const { tokenId } = person;
+    const claims = { runId: context.run?.id ?? "", epoch: 3, callId: "c1", tool: "http_request", toolVersion: "3", tokenId };
     const argumentsHash = hashArguments(toolCall("c1").function.arguments);
     expect(await verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash })).toBe(true);
   });

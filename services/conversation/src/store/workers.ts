@@ -146,14 +146,14 @@ with ended as (
   where run_id = $1 and epoch = $2 and status = 'running'
   returning run_id, conversation_id, seq
 ), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"ERROR_REASON_RUN_ABANDONED"}'::json from ended
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}'::json from ended
 ), freed as (
   update conversations c set active_run_id = null, status = 'active', updated_at = now()
   from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
 )
 select from ended`;
 
-/** Ends a claimed run. Throws STALE_EPOCH when it is somebody else's. */
+/** Ends a claimed run whose credential has ended. Throws STALE_EPOCH when it is somebody else's. */
 export async function abandonRun(pool: pg.Pool, run: { id: string; epoch: number; error: string }): Promise<void> {
   const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, run.error]);
   if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });

@@ -319,7 +319,8 @@ export const TokenService: GenService<{
     output: typeof ExchangeTokenResponseSchema;
   },
   /**
-   * Mint an internal token for the owner of a run that goes on without its caller.
+   * Mint an internal token for the credential that started a run, which goes on without its caller. Throws RUN_CREDENTIAL_ENDED, with the cause, once that
+   * credential is revoked, has expired or its account is disabled. A login counts by its session, not by the access token with which the run was started.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.MintInternalToken
    */

@@ -964,7 +964,8 @@ export const JournalService: GenService<{
   },
   /**
    * Decide calls that a run of this conversation waits for. When none is left pending, the run is claimed for the caller and its
-   * context returned; a run that the caller does not drive is queued for who does.
+   * context returned; a run that the caller does not drive is queued for who does. The identity of the call is kept as the decider's name; the run goes on as
+   * who started it (`Run.token_id`).
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.DecideApprovals
    */
@@ -1014,7 +1015,8 @@ export const JournalService: GenService<{
     output: typeof RecordReceiptsResponseSchema;
   },
   /**
-   * Claim the caller's run that waited for a review, after its calls were settled; queue it if the caller does not drive its version.
+   * Claim the caller's run that waited for a review, after its calls were settled; queue it if the caller does not drive its version. It goes on as who
+   * started it.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.ResumeRun
    */
@@ -1034,7 +1036,7 @@ export const JournalService: GenService<{
     output: typeof ReadRunLogResponseSchema;
   },
   /**
-   * End a claimed run that cannot go on because its owner's credential has ended. Fenced by the epoch.
+   * End a claimed run that cannot go on because the credential that started it has ended (RUN_CREDENTIAL_ENDED). Fenced by the epoch.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.AbandonRun
    */

@@ -4,7 +4,7 @@
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/errors/v1/surface.proto.
  */
 export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKoAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKoAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJOkEKDGpzb25fdGV4dF9vZhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYtocDIAEoCVIKanNvblRleHRPZjpZCgdzdXJmYWNlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtYcDIAEoCzIdLnR1cm53cmlnaHQuZXJyb3JzLnYxLlN1cmZhY2VSB3N1cmZhY2ViBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * How a method with a google.api.http annotation looks on the REST surface where the annotation has no word for it.
@@ -121,10 +121,19 @@ export const SurfaceSchema: GenMessage<Surface> = /*@__PURE__*/
   messageDesc(file_turnwright_errors_v1_surface, 0);
 
 /**
+ * For a field of text: on REST it takes the JSON text of the body's member of this name, byte for byte as the client wrote it, and the field of that name
+ * stays unset. A JSON number that passes through google.protobuf.Struct or Value loses digits beyond 2^53.
+ *
+ * @generated from extension: string json_text_of = 50102;
+ */
+export const json_text_of: GenExtension<FieldOptions, string> = /*@__PURE__*/
+  extDesc(file_turnwright_errors_v1_surface, 0);
+
+/**
  * The REST appearance of a method.
  *
  * @generated from extension: turnwright.errors.v1.Surface surface = 50101;
  */
 export const surface: GenExtension<MethodOptions, Surface> = /*@__PURE__*/
-  extDesc(file_turnwright_errors_v1_surface, 0);
+  extDesc(file_turnwright_errors_v1_surface, 1);
 

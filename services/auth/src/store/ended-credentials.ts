@@ -1,0 +1,25 @@
+import type { Queryable } from "@turnwright/platform/postgres";
+
+interface EndedRow {
+  readonly token_type: "refresh" | "api_key";
+  readonly is_active: boolean;
+  readonly is_revoked: boolean;
+}
+
+// Of a session all refresh tokens but the live one are revoked: it ended by a revocation where that one is, too.
+const endedSql = `
+select t.token_type, u.is_active, bool_and(t.is_revoked) as is_revoked
+from user_tokens t join users u on u.id = t.user_id
+where t.user_id = $1 and ((t.token_type = 'refresh' and t.family_id = $2) or (t.token_type = 'api_key' and t.id = $2))
+group by t.token_type, u.is_active`;
+
+/** Why a credential that started a run no longer holds, for whoever wonders why the run ended. */
+export async function whyEnded(db: Queryable, credential: { userId: string; tokenId: string }): Promise<string> {
+  const { rows } = await db.query<EndedRow>(endedSql, [credential.userId, credential.tokenId]);
+  const [ended] = rows;
+  if (ended === undefined) return "The credential that started this run does not exist any more.";
+  if (!ended.is_active) return "The account that started this run is disabled.";
+  if (ended.token_type === "api_key")
+    return `The API key that started this run ${ended.is_revoked ? "was revoked" : "has expired"}.`;
+  return `The login that started this run has ended: its session ${ended.is_revoked ? "was ended" : "has expired"}.`;
+}
