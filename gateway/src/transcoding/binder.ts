@@ -9,6 +9,7 @@ import {
 } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { compileEnumCheck } from "./enum-names.ts";
+import { compileJsonTexts } from "./json-texts.ts";
 import type { Binding } from "./routes.ts";
 
 /** The parts of an HTTP request that a message is made from. */
@@ -17,6 +18,8 @@ export interface BindableRequest {
   readonly query: Readonly<Record<string, string | string[] | undefined>>;
   /** The parsed body; undefined when there is none. */
   readonly body: JsonValue | undefined;
+  /** What it was parsed from, for fields that take it as it is written. */
+  readonly text?: () => string;
 }
 
 /** Makes request messages of one binding. Throws INVALID_REQUEST with the field. */
@@ -105,14 +108,16 @@ export function createBinder(binding: Binding): Binder {
   // With body "*" every field that is not in the path is in the body.
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
   const checkEnums = compileEnumCheck(input);
+  const putTexts = binding.body === "*" ? compileJsonTexts(input) : undefined;
 
-  return ({ params, query, body }) => {
+  return ({ params, query, body, text }) => {
     let json: JsonObject;
     if (binding.body === "*") {
       if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
         throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
       }
       json = body === undefined ? {} : { ...(body as JsonObject) };
+      if (body !== undefined && text !== undefined) putTexts?.(json, text());
     } else if (binding.body !== "") json = body === undefined ? {} : { [binding.body]: body };
     else json = {};
     for (const field of queryFields) {

@@ -34,20 +34,26 @@ interface AdmittedCall {
 
 type Serve = (call: AdmittedCall) => Promise<unknown>;
 
+function textOf(body: Uint8Array): string {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+}
+
 function parseBody(body: unknown): JsonValue | undefined {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
   if (isTooDeep(body)) {
     throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`, { param: "body" });
   }
   try {
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")) as JsonValue;
+    return JSON.parse(textOf(body)) as JsonValue;
   } catch (error) {
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
   }
 }
 
 function bindable({ request, body }: AdmittedCall): BindableRequest {
-  return { params: request.params as BindableRequest["params"], query: request.query as BindableRequest["query"], body };
+  const { params, query } = request as Pick<BindableRequest, "params" | "query">;
+  // Decoded once more where it is needed, and kept nowhere: a stream may go on for long.
+  return { params, query, body, text: () => textOf(request.body as Uint8Array) };
 }
 
 function errorContext(binding: Binding) {

@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type ServiceImpl } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, type UsageRecord } from "@turnwright/contract/auth/v1/usage_service";
@@ -17,7 +18,7 @@ import {
 import { ExecutionStatus, type ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
 import { loadConfig } from "@turnwright/platform/env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { identityKey, internalTokenHeader } from "@turnwright/platform/identity";
+import { identityKey, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
@@ -43,12 +44,15 @@ const tool = (name: string, rest: object = {}): Spec => ({
 export interface OrchestratorFixture {
   readonly agent: Client<typeof AgentService>;
   readonly completions: Client<typeof CompletionService>;
+  readonly runs: Client<typeof RunService>;
   readonly model: ScriptedModel;
   readonly journal: MemoryJournal;
   /** The policy of the caller's token; change it before a call. */
   readonly identity: { allowedTools: string[]; allowedModels: string[]; spendLimitMicros: bigint };
   /** What executors were asked, in order. */
   readonly executed: ExecuteCallsRequest[];
+  /** As whom they were asked, in order: UUIDs of credentials. */
+  readonly executedAs: string[];
   /** What happened at the neighbours, in order: `begin`, `commit RUNNING`, `execute calculator`, … */
   readonly log: string[];
   /** Identity tokens that neighbours saw, in order. */
@@ -57,12 +61,12 @@ export interface OrchestratorFixture {
   readonly minted: { userId: string; tokenId: string }[];
   /** What auth keeps of money and usage. */
   readonly purse: Purse;
-  /** Ends a credential, as auth would tell of it. */
-  revoke(tokenId: string): void;
+  /** Ends a credential, as auth would tell of it; resolves once the orchestrator was told. */
+  revoke(tokenId: string): Promise<void>;
   /** How calls are answered; default: success with `{"ran":"<name>"}`. */
   onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
   /** How tokens are minted. */
-  onMint(answer: () => string): void;
+  onMint(answer: () => string | Promise<string>): void;
   /** As at SIGTERM. */
   drain(limit: AbortSignal): Promise<void>;
   /** Rejects when the orchestrator cannot serve. */
@@ -110,6 +114,11 @@ export const testUser = { userId: "0198a000-0000-7000-8000-000000000001", tokenI
 /** Call options of a caller that the gateway authenticated. */
 export const asUser = { headers: { [internalTokenHeader]: "token-0" } };
 
+/** Another credential of the same user, which may do everything. */
+export const approver = { userId: testUser.userId, tokenId: "0198a000-0000-7000-8000-000000000003" };
+const approverToken = "token-of-the-approver";
+export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
+
 /** Tools `calculator`, `web_search` and `send_mail` (which needs approval); everything on 127.0.0.1 or in the process. */
 export async function startOrchestrator(env: Record<string, string> = {}): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
@@ -117,6 +126,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
   const journal = createMemoryJournal(log, testUser.userId);
   const identity = { allowedTools: [] as string[], allowedModels: [] as string[], spendLimitMicros: 0n };
   const executed: ExecuteCallsRequest[] = [];
+  const executedAs: string[] = [];
   const seenTokens: string[] = [];
   const minted: { userId: string; tokenId: string }[] = [];
   const revoked: string[] = [];
@@ -125,12 +135,15 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     status: ExecutionStatus.SUCCESS,
     output: JSON.stringify({ ran: call.name }),
   });
-  let mint = () => "token-1";
+  let mint: Parameters<OrchestratorFixture["onMint"]>[0] = () => "token-1";
+  const pollers: (() => void)[] = [];
+  const nextPoll = () => new Promise<void>((resolve) => pollers.push(resolve));
 
   const authenticate: Interceptor = (next) => (request) => {
     const token = request.header.get(internalTokenHeader);
     if (token !== null) seenTokens.push(token);
-    request.contextValues.set(identityKey, create(IdentitySchema, { ...testUser, ...identity }));
+    const caller = token === approverToken ? approver : { ...testUser, ...identity };
+    request.contextValues.set(identityKey, create(IdentitySchema, caller));
     return next(request);
   };
   const logger = createLogger({ service: "test", level: "silent" });
@@ -138,7 +151,10 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     interceptors: [errorInterceptor(logger), authenticate],
     mounts: [
       mount(JournalService, journal.handlers),
-      mount(ConversationService, { getConversation: () => ({ conversation: journal.conversation }) } as never),
+      mount(ConversationService, {
+        getConversation: () => ({ conversation: journal.conversation }),
+        getRun: () => ({ run: journal.info }),
+      } as never),
       mount(ExecutionService, {
         describeTools: () => ({
           tools: [tool("calculator"), tool("send_mail", { requiresApproval: true, version: "7" }), tool("web_search")],
@@ -155,9 +171,10 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
               : { callId, status: ExecutionStatus.FAILED, error: "not done" },
           ),
         }),
-        async executeCalls(request) {
+        async executeCalls(request, ctx) {
           log.push(`execute ${request.calls.map((call) => call.name).join(",")}`);
           executed.push(request);
+          executedAs.push(requireIdentity(ctx).tokenId);
           const results = await Promise.all(
             request.calls.map(async (call) => ({ callId: call.callId, ...(await answer(call)) })),
           );
@@ -165,13 +182,16 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
         },
       }),
       mount(TokenService, {
-        mintInternalToken: ({ userId, tokenId }: { userId: string; tokenId: string }) => {
+        mintInternalToken: async ({ userId, tokenId }: { userId: string; tokenId: string }) => {
           log.push("mint");
           minted.push({ userId, tokenId });
           const identityOfRun = create(IdentitySchema, { ...testUser, ...identity });
-          return { internalToken: mint(), identity: identityOfRun };
+          return { internalToken: await mint(), identity: identityOfRun };
         },
-        listRevocations: () => ({ revocations: revoked.map((tokenId, i) => ({ id: BigInt(i), tokenId })) }),
+        listRevocations: () => {
+          for (const resolve of pollers.splice(0)) resolve();
+          return { revocations: revoked.map((tokenId, i) => ({ id: BigInt(i), tokenId })) };
+        },
       } as never),
       mount(SpendService, purse.handlers),
     ],
@@ -195,10 +215,12 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
   return {
     agent: createClient(AgentService, transport),
     completions: createClient(CompletionService, transport),
+    runs: createClient(RunService, transport),
     model,
     journal,
     identity,
     executed,
+    executedAs,
     log,
     seenTokens,
     minted,
@@ -209,8 +231,11 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     onMint(next) {
       mint = next;
     },
-    revoke(tokenId) {
+    async revoke(tokenId) {
       revoked.push(tokenId);
+      // The one after the next comes when the answer of the next was heard.
+      await nextPoll();
+      await nextPoll();
     },
     ready: () => service.ready(),
     async drain(limit) {

@@ -1,5 +1,5 @@
-import { toJson } from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import { type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Client, HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Role } from "@turnwright/contract/auth/v1/identity";
@@ -9,12 +9,21 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/forward";
 import { requireIdentity } from "@turnwright/platform/identity";
 import { cancelRun } from "./cancel-run.ts";
+import { givenJson } from "./given-json.ts";
 import type { TurnDeps } from "./launch.ts";
 import { parsePosition } from "./run-events/position.ts";
 import { isEnded, watchRun } from "./run-events/watch-run.ts";
 import { detached, resumeReviewed, startTurn } from "./turns.ts";
 
 const defaultWaitSeconds = 25;
+
+function asJson(value: Value | undefined, param: string): JsonValue | undefined {
+  try {
+    return value && toJson(ValueSchema, value);
+  } catch (cause) {
+    throw fail(ErrorReason.INVALID_REQUEST, `${param}: has something that JSON has no word for`, { param, cause });
+  }
+}
 
 /** Runs as resources. */
 export function runHandlers(
@@ -61,18 +70,16 @@ export function runHandlers(
       const run = await runOf(ctx, runId);
       if (run.status !== "needs_review") throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.");
       const open = new Set(run.unsettledCalls.map((call) => call.id));
-      const settled = calls.map(({ callId, outcome, output }, index) => {
+      const settled = calls.map(({ callId, outcome, output, outputJson: text }, index) => {
         const field = `calls[${index}]`;
+        const json = givenJson(`${field}.output`, { text, value: asJson(output, `${field}.output`) });
         if (!open.delete(callId)) {
           throw fail(ErrorReason.INVALID_REQUEST, `${field}.call_id: no such call is open, or it is named twice`, {
             param: `${field}.call_id`,
           });
         }
-        if (outcome === "completed") {
-          const json = output === undefined ? null : toJson(ValueSchema, output);
-          return { callId, outcome: { case: "completed" as const, value: JSON.stringify(json) } };
-        }
-        if (output !== undefined) {
+        if (outcome === "completed") return { callId, outcome: { case: "completed" as const, value: json || "null" } };
+        if (json !== "") {
           throw fail(ErrorReason.INVALID_REQUEST, `${field}.output: a call that was not done has none`, {
             param: `${field}.output`,
           });

@@ -11,6 +11,7 @@ import { builtInAgents } from "./agents/agents.ts";
 import { type CompletionDeps, complete, streamComplete } from "./completions/completion.ts";
 import { EventQueue } from "./event-queue.ts";
 import { type FollowedOutcome, followRun } from "./follow-run.ts";
+import { givenObject } from "./given-json.ts";
 import type { Outcome } from "./graph/driver.ts";
 import type { StartedTurn, TurnDeps } from "./launch.ts";
 import { usageMessage } from "./model/chunk.ts";
@@ -224,16 +225,16 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       return { conversation: after, ...outcome };
     },
 
-    async decideApproval({ approvalId, approved, reason, arguments: edited }, ctx) {
+    async decideApproval({ approvalId, approved, reason, arguments: value, argumentsJson: text }, ctx) {
       if (approved === undefined)
         throw fail(ErrorReason.INVALID_REQUEST, "approved: must be true or false", { param: "approved" });
-      if (!approved && edited !== undefined)
+      const json = givenObject("arguments", { text, value });
+      if (!approved && json !== "")
         throw fail(ErrorReason.INVALID_REQUEST, "arguments: a rejected call has none", { param: "arguments" });
       const options = forward(ctx, { timeoutMs: 15_000 });
       const { approval } = await deps.conversations.getApproval({ approvalId }, options);
       if (approval === undefined) throw fail(ErrorReason.INTERNAL, "the record gave no approval");
       const { conversationId, callId, toolName } = approval;
-      const json = edited === undefined ? "" : JSON.stringify(edited);
       if (json !== "") await deps.executions.checkCall({ name: toolName, arguments: json }, options);
       const calls = [{ approvalId, callId, approved, reason, arguments: json }];
       const { turn } = await decide(deps, ctx, { conversationId, calls });

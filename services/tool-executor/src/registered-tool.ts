@@ -2,6 +2,7 @@ import { create, type JsonObject } from "@bufbuild/protobuf";
 import { Effect, type ToolSpec, ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { inexactPart } from "@turnwright/platform/json-text";
 import { z } from "zod";
 import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
 
@@ -83,11 +84,17 @@ function parseJson(json: string): unknown {
   // Models write nothing at all for a tool without required arguments.
   if (json.trim() === "") return {};
   if (isTooDeep(json)) throw invalid("function.arguments", `is nested deeper than ${maxJsonDepth}`);
+  let parsed: unknown;
   try {
-    return JSON.parse(json);
+    parsed = JSON.parse(json);
   } catch {
     throw invalid("function.arguments", "is not JSON");
   }
+  // A tool gets what stands in the text, which a person may have approved, or nothing.
+  const inexact = inexactPart(json);
+  if (inexact === undefined) return parsed;
+  const what = inexact.fault === "name" ? "is named twice" : "is a number that is not held exactly; write it as a string";
+  throw invalid(inexact.path || "function.arguments", what);
 }
 
 function invalid(param: string, what: string) {

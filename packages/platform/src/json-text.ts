@@ -1,0 +1,133 @@
+// Parts of JSON text as they are written. All text here is such that JSON.parse takes it.
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
+const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
+
+const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+
+function afterSpace(json: string, from: number): number {
+  let at = from;
+  while (isSpace(json.charCodeAt(at))) at++;
+  return at;
+}
+
+function endOfString(json: string, start: number): number {
+  let at = start + 1;
+  for (; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === backslash) at++;
+    else if (code === quote) return at + 1;
+  }
+  return at;
+}
+
+function endOfValue(json: string, start: number): number {
+  let depth = 0;
+  for (let at = start; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === quote) {
+      at = endOfString(json, at) - 1;
+      if (depth === 0) return at + 1;
+    } else if (code === openBrace || code === openBracket) depth += 1;
+    else if (code === closeBrace || code === closeBracket) {
+      if (depth === 0) return at;
+      depth -= 1;
+      if (depth === 0) return at + 1;
+    } else if (depth === 0 && (code === comma || isSpace(code))) return at;
+  }
+  return json.length;
+}
+
+/** The members of an object with the text of their values, byte for byte; of a name that comes twice the last, as JSON.parse has it. */
+export function memberTexts(json: string): Map<string, string> {
+  const members = new Map<string, string>();
+  let at = afterSpace(json, afterSpace(json, 0) + 1);
+  while (json.charCodeAt(at) === quote) {
+    const end = endOfString(json, at);
+    const name = JSON.parse(json.slice(at, end)) as string;
+    const start = afterSpace(json, afterSpace(json, end) + 1);
+    const valueEnd = endOfValue(json, start);
+    members.set(name, json.slice(start, valueEnd));
+    at = afterSpace(json, afterSpace(json, valueEnd) + 1);
+  }
+  return members;
+}
+
+/** The texts of an array's elements, byte for byte. */
+export function elementTexts(json: string): string[] {
+  const elements: string[] = [];
+  let at = afterSpace(json, afterSpace(json, 0) + 1);
+  while (at < json.length && json.charCodeAt(at) !== closeBracket) {
+    const end = endOfValue(json, at);
+    elements.push(json.slice(at, end));
+    at = afterSpace(json, end);
+    if (json.charCodeAt(at) === comma) at = afterSpace(json, at + 1);
+  }
+  return elements;
+}
+
+/** So many digits always come back as they were. */
+const safeDigits = 15;
+
+/** A number's digits and its power of ten, whatever way it is written. */
+function canonical(number: string): string {
+  const [mantissa = "", power = "0"] = number.replace("-", "").toLowerCase().split("e");
+  const [whole = "", fraction = ""] = mantissa.split(".");
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const significant = digits.replace(/0+$/, "");
+  return significant === "" ? "0" : `${significant}e${Number(power) - fraction.length + digits.length - significant.length}`;
+}
+
+/**
+ * Whether a number is the one that JavaScript makes of it. Below 2^53 a fraction may be rounded to what a double holds; beyond, another whole number would stand in
+ * the place of the one that was written.
+ */
+function isExact(number: string): boolean {
+  if (number.length <= safeDigits && !/[eE]/.test(number)) return true;
+  const value = Number(number);
+  if (!Number.isFinite(value)) return false;
+  if (value !== 0 && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return true;
+  return canonical(number) === canonical(String(value));
+}
+
+/** A part of JSON text of which a reader in JavaScript gets something else than is written. */
+export interface InexactPart {
+  /** Names and places of the way to it, joined by dots. */
+  readonly path: string;
+  /** A number beyond what a double holds, or a name that comes twice in its object. */
+  readonly fault: "number" | "name";
+}
+
+/** The first part of a JSON text that does not come through JSON.parse as it is written; undefined: all of it does. */
+export function inexactPart(json: string): InexactPart | undefined {
+  const way: { readonly names: Set<string> | undefined; at: string | number }[] = [];
+  const path = () => way.map(({ at }) => at).join(".");
+  let isName = false;
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    const inside = way.at(-1);
+    if (code === openBrace) {
+      way.push({ names: new Set(), at: "" });
+      isName = true;
+    } else if (code === openBracket) way.push({ names: undefined, at: 0 });
+    else if (code === closeBrace || code === closeBracket) way.pop();
+    else if (code === comma && inside !== undefined) {
+      if (inside.names === undefined) inside.at = Number(inside.at) + 1;
+      else isName = true;
+    } else if (code === colon) isName = false;
+    else if (code === quote) {
+      const end = endOfString(json, at);
+      if (isName && inside?.names !== undefined) {
+        inside.at = JSON.parse(json.slice(at, end)) as string;
+        if (inside.names.has(inside.at)) return { path: path(), fault: "name" };
+        inside.names.add(inside.at);
+      }
+      at = end - 1;
+    } else if (code === 0x2d || (code >= 0x30 && code <= 0x39)) {
+      const start = at;
+      while (/[\d.eE+-]/.test(json.charAt(at + 1))) at++;
+      if (!isExact(json.slice(start, at + 1))) return { path: path(), fault: "number" };
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,164 @@
+import { create as createMessage } from "@bufbuild/protobuf";
+import { RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { beforeEach, describe, expect, it } from "vitest";
+import { approver, asApprover, testUser } from "./orchestrator-fixture.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "./turns-fixture.ts";
+
+useOrchestrator();
+
+const decide = (approved = true) =>
+  mesh.agent.approveConversation({ conversationId: mesh.journal.conversation.id, approved }, asApprover);
+const offered = (index: number) => sent(index).tools?.map((tool) => tool.function.name);
+const success = { status: ExecutionStatus.SUCCESS, output: "1" };
+const why = "The API key that started this run was revoked.";
+const refuse = () => {
+  throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, why);
+};
+
+describe("a run that a key started and another credential decides on", () => {
+  beforeEach(async () => {
+    mesh.identity.allowedTools = ["send_mail"];
+    mesh.model.reply(callsFor("send_mail"), { text: "Sent." });
+    await create();
+  });
+
+  it("goes on as the key: its tools are offered, its identity acts, its account is charged", async () => {
+    expect(await decide()).toMatchObject({ status: "approved", response: "Sent." });
+    expect(mesh.minted).toEqual([testUser]);
+    expect([offered(0), offered(1)]).toEqual([["send_mail"], ["send_mail"]]);
+    expect(mesh.executedAs).toEqual([testUser.tokenId]);
+    await mesh.close();
+    expect(mesh.purse.usage.map(({ tokenId }) => tokenId)).toEqual([testUser.tokenId]);
+  });
+
+  it("draws on the ceiling of the key", async () => {
+    mesh.identity.spendLimitMicros = 1_000_000n;
+    expect(await failureOf(decide())).toMatchObject({ reason: ErrorReason.SPEND_LIMIT, param: "model" });
+  });
+
+  it.each([true, false])(
+    "ends with the cause once the key has ended, and nothing of it runs (approved: %s)",
+    async (approved) => {
+      mesh.onMint(refuse);
+      mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "9" });
+      mesh.journal.events.push({
+        seq: 9,
+        type: "failed",
+        payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}',
+      } as never);
+      expect(await failureOf(decide(approved))).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message: why });
+      expect(mesh.log.slice(-3)).toEqual(["decide", "mint", `abandon ${why}`]);
+      expect(mesh.executed).toEqual([]);
+      expect(mesh.model.requests).toHaveLength(1);
+    },
+  );
+
+  it("goes on when the credential of who decided ends", async () => {
+    mesh.onExecute(async () => {
+      await mesh.revoke(approver.tokenId);
+      return success as never;
+    });
+    expect(await decide()).toMatchObject({ response: "Sent." });
+  });
+
+  it("goes on when who decided leaves, and is told apart from who watches", async () => {
+    const gone = new AbortController();
+    mesh.onExecute(async () => {
+      gone.abort();
+      return success as never;
+    });
+    const { id: conversationId } = mesh.journal.conversation;
+    const options = { ...asApprover, signal: gone.signal };
+    await mesh.agent.approveConversation({ conversationId, approved: true }, options).catch(() => {});
+    expect(await mesh.journal.reached(RunStatus.COMPLETED)).toMatchObject({ messages: [{ role: "tool" }, { content: "Sent." }] });
+  });
+
+  it("ends with the key while it runs; who decided hears why, and that it is not about them", async () => {
+    mesh.onExecute(async () => {
+      await mesh.revoke(testUser.tokenId);
+      return success as never;
+    });
+    expect(await failureOf(decide())).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED });
+    expect(mesh.model.requests).toHaveLength(1);
+  });
+
+  it("ends with a key that ends while auth mints for it", async () => {
+    let asked = 0;
+    mesh.onMint(async () => {
+      asked += 1;
+      if (asked > 1) return refuse();
+      await mesh.revoke(testUser.tokenId);
+      return "token-1";
+    });
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "0" });
+    await decide().catch(() => {});
+    expect(mesh.log).toContain(`abandon ${why}`);
+    expect(mesh.executed).toEqual([]);
+  });
+
+  it("waits for auth where it does not answer", async () => {
+    let asked = 0;
+    mesh.onMint(() => {
+      asked += 1;
+      if (asked === 1) throw fail(ErrorReason.UNAVAILABLE, "Auth is away.");
+      return "token-1";
+    });
+    expect(await decide()).toMatchObject({ response: "Sent." });
+    expect(asked).toBe(2);
+  });
+});
+
+describe("a run that a key started and another credential reviews", () => {
+  const review = () => {
+    mesh.journal.info = createMessage(RunInfoSchema, {
+      id: mesh.journal.run?.id,
+      status: "needs_review",
+      unsettledCalls: [{ id: "call_calculator_0" }],
+    });
+    const calls = [{ callId: "call_calculator_0", outcome: "not_done" }];
+    return mesh.runs.reviewRun({ runId: mesh.journal.run?.id, calls }, asApprover);
+  };
+  beforeEach(async () => {
+    mesh.identity.allowedTools = ["calculator"];
+    mesh.model.reply(callsFor("calculator"), { text: "Settled." });
+    mesh.onExecute(() => ({ status: ExecutionStatus.UNKNOWN }) as never);
+    await create().catch(() => {});
+    mesh.onExecute(() => success as never);
+  });
+
+  it("goes on as the key", async () => {
+    await review();
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(mesh.minted).toEqual([testUser]);
+    expect(offered(1)).toEqual(["calculator"]);
+    expect(mesh.executedAs).toEqual([testUser.tokenId, testUser.tokenId]);
+  });
+
+  it("ends with the cause once the key has ended", async () => {
+    mesh.onMint(refuse);
+    await review();
+    expect(mesh.log.slice(-2)).toEqual(["mint", `abandon ${why}`]);
+    expect(mesh.model.requests).toHaveLength(1);
+  });
+});
+
+describe("a message of a key whose end was told while it was on its way", () => {
+  it("is not answered", async () => {
+    await mesh.revoke(testUser.tokenId);
+    mesh.onMint(refuse);
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "1" });
+    mesh.journal.events.push({ seq: 1, type: "failed", payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}' } as never);
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INVALID_TOKEN, message: why });
+    expect(mesh.model.requests).toEqual([]);
+  });
+
+  it("is answered where the key only changed, by what it still allows", async () => {
+    await mesh.revoke(testUser.tokenId);
+    mesh.model.reply({ text: "Hello." });
+    expect((await create()).response).toBe("Hello.");
+    expect(mesh.minted).toEqual([testUser]);
+  });
+});
