@@ -25,6 +25,8 @@ export interface StarterStage {
   ): Promise<{ status: number; body: Answer }>;
   /** Another access token of the same login, which is refused after this time. */
   accessToken(token: string, lifetimeMs: number): Promise<string>;
+  /** Where the next gateway listens. */
+  url(): string;
   /** Kills what drives runs and what runs tools, and starts it again. */
   crash(): Promise<void>;
   close(): Promise<void>;
@@ -69,7 +71,12 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
   const system = shape === "mesh" ? undefined : { now: await alone() };
   const mesh = shape === "mesh" ? await together() : undefined;
   let sent = 0;
+  const url = () => {
+    const urls = mesh?.gateways ?? [system?.now.baseUrl ?? ""];
+    return urls[sent++ % urls.length] as string;
+  };
   return {
+    url,
     model,
     effects,
     onEffect(then) {
@@ -81,8 +88,7 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
       return await signAccessToken({ secret: jwtSecret }, { userId, sessionId, role, expiresAt });
     },
     async send(verb, path, bearer, body, signal) {
-      const urls = mesh?.gateways ?? [system?.now.baseUrl ?? ""];
-      const response = await fetch(urls[sent++ % urls.length] + path, {
+      const response = await fetch(url() + path, {
         method: verb,
         signal,
         headers: {

@@ -1,3 +1,6 @@
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type StarterStage, startStarterStage } from "./starter-stage.ts";
@@ -66,27 +69,48 @@ describe.each(shapes)("a run acts as who started it, %s", (shape) => {
     return { conversationId: data.conversation_id as string, runId: (await latestRun(data.conversation_id)).id as string };
   }
 
+  /** Approves on one of the surfaces. */
+  async function decideBy(how: string, login: Team["login"], ids: { conversationId: string; approvalId: string }) {
+    const token = await login();
+    const path =
+      how === "approve" ? `/v1/conversations/${ids.conversationId}/approve` : `/v1/approvals/${ids.approvalId}/decision`;
+    if (how === "approve" || how === "decision") return (await stage.send("POST", path, token, { approved: true })).body.data;
+    const baseUrl = stage.url();
+    const transport =
+      how === "gRPC"
+        ? createGrpcTransport({ baseUrl })
+        : how === "gRPC-web"
+          ? createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })
+          : createConnectTransport({ baseUrl, httpVersion: "1.1" });
+    const options = { headers: { authorization: `Bearer ${token}` } };
+    return await createClient(AgentService, transport).decideApproval({ approvalId: ids.approvalId, approved: true }, options);
+  }
+
   describe("that a key started and its owner decides on", () => {
-    it.each(["approve", "decision"])("goes on with the key's tools, at the key's expense (%s)", async (how) => {
-      const { asOwner, key, runOf, spent, payers, ...rest } = await team();
-      const body = `order ${how} ${shape}`;
-      const from = stage.model.requests.length;
-      const { conversationId, runId } = await parked({ asOwner, key, runOf, spent, payers, ...rest }, body);
-      const [approval] = (await asOwner("GET", "/v1/approvals")).body.data.approvals;
-      stage.model.reply(asking("run_javascript"), asking("calculator"), { text: "Done." });
-      const path = how === "approve" ? `/v1/conversations/${conversationId}/approve` : `/v1/approvals/${approval.id}/decision`;
-      const decided = await asOwner("POST", path, { approved: true });
-      expect(decided).toMatchObject({ status: 200, body: { data: { status: "approved", response: "Done." } } });
-      expect(effectsOf(body)).toBe(1);
-      expect(offered(from)).toEqual(Array(4).fill(["http_request"]));
-      for (const at of [from + 2, from + 3]) expect(lastMessage(at)).toContain("error");
-      await expect.poll(spent, { timeout: 10_000 }).toBeCloseTo(4 * costOfCall, 8);
-      await expect.poll(payers, { timeout: 10_000 }).toEqual([[key.id, 4]]);
-      expect(await runOf(runId)).toMatchObject({ status: "completed", token_id: key.id });
-      const { approval: record } = (await asOwner("GET", `/v1/approvals/${approval.id}`)).body.data;
-      expect(record).toMatchObject({ status: "approved", decided_by_token_type: "session" });
-      expect([key.id, ""]).not.toContain(record.decided_by_token_id);
-    });
+    it.each(["approve", "decision", "Connect", "gRPC", "gRPC-web"])(
+      "goes on with the key's tools, at the key's expense (%s)",
+      async (how) => {
+        const { asOwner, key, runOf, spent, payers, ...rest } = await team();
+        const body = `order ${how} ${shape}`;
+        const from = stage.model.requests.length;
+        const { conversationId, runId } = await parked({ asOwner, key, runOf, spent, payers, ...rest }, body);
+        const [approval] = (await asOwner("GET", "/v1/approvals")).body.data.approvals;
+        stage.model.reply(asking("run_javascript"), asking("calculator"), { text: "Done." });
+        expect(await decideBy(how, rest.login, { conversationId, approvalId: approval.id })).toMatchObject({
+          status: "approved",
+          response: "Done.",
+        });
+        expect(effectsOf(body)).toBe(1);
+        expect(offered(from)).toEqual(Array(4).fill(["http_request"]));
+        for (const at of [from + 2, from + 3]) expect(lastMessage(at)).toContain("error");
+        await expect.poll(spent, { timeout: 10_000 }).toBeCloseTo(4 * costOfCall, 8);
+        await expect.poll(payers, { timeout: 10_000 }).toEqual([[key.id, 4]]);
+        expect(await runOf(runId)).toMatchObject({ status: "completed", token_id: key.id });
+        const { approval: record } = (await asOwner("GET", `/v1/approvals/${approval.id}`)).body.data;
+        expect(record).toMatchObject({ status: "approved", decided_by_token_type: "session" });
+        expect([key.id, ""]).not.toContain(record.decided_by_token_id);
+      },
+    );
 
     it.each([true, false])(
       "ends with the cause when the key was revoked meanwhile, and nothing runs (approved: %s)",

@@ -1,5 +1,5 @@
 import { create as createMessage } from "@bufbuild/protobuf";
-import { RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { RunContextSchema, RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -142,6 +142,19 @@ describe("a run that a key started and another credential reviews", () => {
     await review();
     expect(mesh.log.slice(-2)).toEqual(["mint", `abandon ${why}`]);
     expect(mesh.model.requests).toHaveLength(1);
+  });
+});
+
+describe("a run", () => {
+  it("is not driven as anybody but who started it, whatever auth answers", async () => {
+    const { journal } = mesh;
+    const run = { id: crypto.randomUUID(), conversationId: journal.conversation.id, ...approver, epoch: 2 };
+    journal.abandoned.push(
+      createMessage(RunContextSchema, { run, conversation: journal.conversation, messages: [{ role: "user" }] }),
+    );
+    // Asked for the one, the fixture's auth answers with the other; it is asked again.
+    await expect.poll(() => mesh.minted.length, { timeout: 5_000 }).toBe(2);
+    expect(mesh.model.requests).toEqual([]);
   });
 });
 

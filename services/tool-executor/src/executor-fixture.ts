@@ -164,10 +164,11 @@ function connect(service: RunningService, identity: Identity): Omit<ExecutorProc
 export function grantFor(
   tool: Tool,
   call: { runId: string; callId?: string; args: unknown },
-  init: { secret?: string; ttlSeconds?: number; epoch?: number } = {},
+  init: { secret?: string; ttlSeconds?: number; epoch?: number; tokenId?: string } = {},
 ): Promise<string> {
   const { runId, callId = "call_1", args } = call;
   const argumentsHash = hashArguments(JSON.stringify(args));
-  const claims = { runId, epoch: init.epoch ?? 1, callId, tool: tool.name, toolVersion: tool.version, argumentsHash };
+  const { epoch = 1, tokenId } = init;
+  const claims = { runId, epoch, callId, tool: tool.name, toolVersion: tool.version, argumentsHash, tokenId };
   return signGrant(init.secret ?? meshSecret, claims, init.ttlSeconds);
 }

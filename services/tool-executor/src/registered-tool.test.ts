@@ -63,6 +63,10 @@ test.each([
   ['{"query":"a","limit":0}', "limit"],
   ['{"query":"a","filter":{"tags":["b",1]}}', "filter.tags.1"],
   ['{"query":"a","filter":{"tags":[],"more":1}}', "filter.more"],
+  ['{"query":"a","limit":9007199254740993}', "limit"],
+  ['{"query":"a","limit":1e400}', "limit"],
+  ['{"query":"a","limit":1,"limit":2}', "limit"],
+  ['{"query":"a","filter":{"tags":[],"tags":["b"]}}', "filter.tags"],
 ])("%.50s is refused with the field %s", (json, param) => {
   const error = thrownBy(() => tool.parse(json));
   expect(reasonOf(error)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);

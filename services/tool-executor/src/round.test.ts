@@ -83,6 +83,23 @@ test("a grant that is used again, by whomever, runs nothing a second time", asyn
   expect(runs).toHaveLength(1);
 });
 
+test("a grant is for the credential that started the run: another one of the same user runs nothing by it", async () => {
+  const { tool, run, runs } = gatedTool({ effect: "once", requiresApproval: true });
+  const [starter, approver] = [randomUUID(), randomUUID()];
+  const asApprover = await fixture.start({ tools: [tool], identity: { tokenId: approver } });
+  const asStarter = await fixture.start({ tools: [tool], identity: { tokenId: starter } });
+  const call = { runId: randomUUID(), args: { what: "a" } };
+  const grant = await grantFor(tool, call, { tokenId: starter });
+  const refused = await asApprover.execute({ ...call, name: "gated", grant });
+  expect(refused).toMatchObject({ status: ExecutionStatus.REFUSED, error: expect.stringContaining("approval") });
+  expect(runs).toHaveLength(0);
+  const asked = asStarter.execute({ ...call, name: "gated", grant });
+  (await run(1)).end("sent");
+  expect(await asked).toMatchObject({ status: ExecutionStatus.SUCCESS });
+  const { rows } = await fixture.pool.query("select user_id, token_id from tool_executions where run_id = $1", [call.runId]);
+  expect(rows).toEqual([{ user_id: fixture.userId, token_id: starter }]);
+});
+
 test("a call that is asked for without its grant gives its result while another process runs it, and none that never ran", async () => {
   const { tool, run } = gatedTool({ effect: "once", requiresApproval: true });
   const here = await fixture.start({ tools: [tool] });

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { describe, expect, it } from "vitest";
 import { callsMessageId, freshState, readState } from "./state.ts";
+import { graphVersions } from "./turn.ts";
 
 describe("a stored state", () => {
   it("is read as it was written", () => {
@@ -17,6 +18,14 @@ describe("a stored state", () => {
       background: false,
       retries: 0,
     });
+  });
+
+  it("of version 1, parked for an approval, reads as one of version 2: only as whom the run goes on is another matter", () => {
+    const messageId = "0198a000-0000-7000-8000-000000000007";
+    const stored = `{"agent":"general","model":"m","iteration":1,"messageId":"${messageId}","waiting":["c1"],"background":false,"retries":0}`;
+    const expected = { agent: "general", model: "m", iteration: 1, messageId, waiting: ["c1"], background: false, retries: 0 };
+    expect(readState(stored)).toEqual(expected);
+    expect(graphVersions).toEqual({ newest: 2, oldest: 1 });
   });
 
   it("keeps what a later release added", () => {

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { detailOf } from "@turnwright/platform/errors";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type System, startSystem } from "./system.ts";
+
+let dataDir: string;
+let model: ScriptedModel;
+let system: System;
+let token: string;
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), "turnwright-exact-"));
+  model = await startScriptedModel();
+  const env = { TURNWRIGHT_DATA_DIR: dataDir, LLM_BASE_URL: model.url, TOOLS_DIR: join(import.meta.dirname, "tools") };
+  system = await startSystem({ shape: "all-in-one", env });
+  const account = '{"email":"exact@example.com","password":"SecurePass123"}';
+  await call("POST", "/v1/auth/register", account.replace("}", ',"name":"E"}'));
+  token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
+});
+afterAll(async () => {
+  await system.stop();
+  await model.close();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+/** The body is text: what a client writes is what is sent. */
+// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
+async function call(verb: string, path: string, body?: string): Promise<{ status: number; body: any }> {
+  const response = await fetch(system.baseUrl + path, {
+    method: verb,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    body,
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+/** A call that waits for a person. */
+async function parked(args: string): Promise<string> {
+  model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] });
+  expect((await call("POST", "/v1/conversations", '{"message":"Delete it"}')).body.data.response).toBe("pending_approval");
+  const [approval] = (await call("GET", "/v1/approvals")).body.data.approvals;
+  expect(approval.arguments).toBe(args);
+  return approval.id;
+}
+const readBy = (index: number) => String(model.requests[index]?.body.messages.at(-1)?.content);
+const decide = async (id: string, decision: string) => {
+  const asked = model.requests.length;
+  model.reply({ text: "Done." });
+  const { status, body } = await call("POST", `/v1/approvals/${id}/decision`, decision);
+  return { status, body, result: readBy(asked) };
+};
+
+describe("what a person confirms", () => {
+  it.each([
+    '{"id":"9007199254740995"}',
+    '{ "note" : "as it is",\n "id":9007199254740991 }',
+    '{"id":1.50}',
+    '{"id":100000000000000000000}',
+  ])("is kept and run byte for byte: %s", async (edited) => {
+    const id = await parked('{"id": 1}');
+    const { status, result } = await decide(id, `{"approved":true, "arguments" : ${edited} }`);
+    expect(status).toBe(200);
+    expect(JSON.parse(result)).toEqual({ deleted: JSON.parse(edited).id });
+    expect((await call("GET", `/v1/approvals/${id}`)).body.data.approval).toMatchObject({
+      arguments: '{"id": 1}',
+      edited_arguments: edited,
+    });
+  });
+
+  it.each([
+    ['{"id":9007199254740995}', "id"],
+    ['{"id":1e400}', "id"],
+    ['{"id":1,"id":2}', "id"],
+    ["[1]", "arguments"],
+  ])("is refused where a tool would get something else: %s", async (edited, param) => {
+    const id = await parked('{"id": 2}');
+    const refused = await call("POST", `/v1/approvals/${id}/decision`, `{"approved":true,"arguments":${edited}}`);
+    expect(refused).toMatchObject({ status: 400, body: { error: { param } } });
+    expect((await call("GET", `/v1/approvals/${id}`)).body.data.approval).toMatchObject({
+      status: "pending",
+      edited_arguments: "",
+    });
+    const { result } = await decide(id, '{"approved":true}');
+    expect(JSON.parse(result)).toEqual({ deleted: 2 });
+  });
+
+  it("by the model's own words runs nothing where a tool would get something else", async () => {
+    const id = await parked('{"id": 9007199254740993}');
+    const { result } = await decide(id, '{"approved":true}');
+    expect(result).toContain("not held exactly");
+    expect(result).not.toContain("deleted");
+  });
+
+  it("travels as text on the other protocols, too; a number that lost digits on the way is refused", async () => {
+    const id = await parked('{"id": 3}');
+    const agent = createClient(AgentService, createConnectTransport({ baseUrl: system.baseUrl, httpVersion: "1.1" }));
+    const options = { headers: { authorization: `Bearer ${token}` } };
+    for (const useBinaryFormat of [true, false]) {
+      const transport = createConnectTransport({ baseUrl: system.baseUrl, httpVersion: "1.1", useBinaryFormat });
+      const request = { approvalId: id, approved: true, arguments: { id: 2 ** 53 } };
+      const refusal = await createClient(AgentService, transport).decideApproval(request, options).catch(detailOf);
+      expect(refusal).toMatchObject({ param: "arguments" });
+    }
+    const argumentsJson = ' {"id" : "9007199254740997"}';
+    const asked = model.requests.length;
+    model.reply({ text: "Done." });
+    await agent.decideApproval({ approvalId: id, approved: true, argumentsJson }, options);
+    expect(JSON.parse(readBy(asked))).toEqual({ deleted: "9007199254740997" });
+    expect((await call("GET", `/v1/approvals/${id}`)).body.data.approval.edited_arguments).toBe(argumentsJson);
+  });
+});
