@@ -17,6 +17,7 @@ export default mergeConfig(
           broken !== undefined && id.endsWith(`/${broken.file}`) ? brokenSource(broken, code) : undefined,
       },
     ],
-    test: { env: testedEnvironment(broken) },
+    // The cache of transformed modules goes by their sources, and would give out whole ones for broken ones, and the other way round.
+    test: { env: testedEnvironment(broken), fsModuleCache: false },
   }),
 );

@@ -50,6 +50,16 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   ],
   s10: [suite("tests/security/secrets.test.ts")],
   s11: [suite("tests/packaging/supply.test.ts")],
+  s16: [
+    suite(
+      "tests/security/starter.test.ts",
+      "tests/e2e/exact-arguments.test.ts",
+      "services/agent-orchestrator/src/starter.test.ts",
+      "services/auth/src/handlers/run-tokens.test.ts",
+      "services/conversation/src/store/approvals.test.ts",
+      "services/tool-executor/src/round.test.ts",
+    ),
+  ],
   s19: [
     suite(
       "packages/platform/src/token-cache.test.ts",

@@ -1,0 +1,86 @@
+import type { SecurityBreakages } from "./breakage.ts";
+
+const system = ["tests/security/starter.test.ts"];
+const orchestrator = ["services/agent-orchestrator/src/starter.test.ts"];
+
+/** Guards on as whom a run acts, and on what a person confirms. */
+export const starter: SecurityBreakages = {
+  /** A decided run goes on with the tools, the models and the token of who decided. */
+  "run-starter": {
+    file: "services/agent-orchestrator/src/turns.ts",
+    changes: [
+      {
+        from: "  return (await takeOver(deps, context, { start, headers: traceOf(ctx) }))",
+        to: `  if (run.node === "act") {
+    const decider = behalfOf(ctx);
+    const state = settledState(deps, JSON.parse(run.state), context);
+    return launch(deps, { ...decider, identity: { ...decider.identity, tokenId: run.tokenId } }, context, { node: "act", state });
+  }
+  return (await takeOver(deps, context, { start, headers: traceOf(ctx) }))`,
+      },
+    ],
+    suite: system,
+    test: "all-in-one.*(at the key's expense|was revoked meanwhile|logs out)",
+  },
+  "run-identity": {
+    file: "services/agent-orchestrator/src/launch.ts",
+    changes: [
+      { from: "if (run.userId !== identity.userId || run.tokenId !== identity.tokenId) {", to: "if (run.userId === '') {" },
+    ],
+    suite: orchestrator,
+    test: "not driven as anybody but who started it",
+  },
+  /** The end of a credential that is told while auth mints for it goes unheard. */
+  "run-mint-race": {
+    file: "services/agent-orchestrator/src/take-over.ts",
+    changes: [{ from: "if (told.signal.aborted) continue;", to: "" }],
+    suite: orchestrator,
+    test: "ends while auth mints",
+  },
+  "run-late-message": {
+    file: "services/agent-orchestrator/src/live-runs.ts",
+    changes: [{ from: "return this.#heard.has(tokenId) || this.#heardBefore.has(tokenId);", to: "return tokenId === '';" }],
+    suite: orchestrator,
+    test: "whose end was told",
+  },
+  "run-live-revocation": {
+    file: "services/agent-orchestrator/src/launch.ts",
+    changes: [{ from: "deps.liveRuns.add(identity.tokenId, controller)", to: "deps.liveRuns.add('', controller)" }],
+    suite: orchestrator,
+    test: "ends with the key while it runs",
+  },
+  /** Who waits for a run of another credential is told that their own has ended. */
+  "run-told-apart": {
+    file: "services/agent-orchestrator/src/service.ts",
+    changes: [{ from: " && requireIdentity(ctx).tokenId === tokenId;", to: ";" }],
+    suite: orchestrator,
+    test: "ends with the key while it runs",
+  },
+  "grant-starter": {
+    file: "packages/platform/src/tokens.ts",
+    changes: [{ from: "(payload.tokenId === undefined || payload.tokenId === expected.tokenId)", to: "true" }],
+    suite: ["services/tool-executor/src/round.test.ts", "services/conversation/src/store/approvals.test.ts"],
+    test: "credential that started the run|are two in the record",
+  },
+  "decider-record": {
+    file: "services/conversation/src/store/approvals.ts",
+    changes: [{ from: "asked.decider.tokenId || null,", to: "asked.userId," }],
+    suite: ["services/conversation/src/store/approvals.test.ts"],
+    test: "are two in the record",
+  },
+  "exact-arguments": {
+    file: "services/tool-executor/src/registered-tool.ts",
+    changes: [{ from: "const inexact = inexactPart(json);", to: "const inexact = undefined as ReturnType<typeof inexactPart>;" }],
+    suite: ["services/tool-executor/src/registered-tool.test.ts", "tests/e2e/exact-arguments.test.ts"],
+  },
+  "exact-rest": {
+    file: "gateway/src/transcoding/binder.ts",
+    changes: [{ from: "if (body !== undefined && text !== undefined) putTexts?.(json, text());", to: "" }],
+    suite: ["gateway/src/transcoding/json-texts.test.ts", "tests/e2e/exact-arguments.test.ts"],
+  },
+  "exact-values": {
+    file: "services/agent-orchestrator/src/given-json.ts",
+    changes: [{ from: "if (hasLostNumber(value)) {", to: "if (false as boolean) {" }],
+    suite: ["services/agent-orchestrator/src/given-json.test.ts"],
+  },
+};
