@@ -21,7 +21,7 @@ export interface OutboundRequest {
   readonly url: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array;
   readonly signal: AbortSignal;
   /** Bytes of the body after which reading stops. */
   readonly maxBytes: number;

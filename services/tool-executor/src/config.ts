@@ -12,9 +12,14 @@ export const toolConfig = z.object({
   TOOLS_DIR: z.string().optional(),
   /** Megabytes that the process of a custom tool may use. */
   TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
+  /**
+   * The kernel's wall around the processes of custom tools and run_javascript: `auto` takes what there is, `require` refuses to start without all
+   * of it, `off` leaves Node's permissions alone.
+   */
+  TOOLS_SANDBOX: z.enum(["auto", "require", "off"]).default("auto"),
   /** Tools that run at the same time in this process. */
   TOOLS_MAX_CONCURRENT: integer(10, { min: 1, max: 10_000 }),
-  /** `host` or `host:port` that fetch_url and http_request may reach although the address is private. */
+  /** `host` or `host:port` that fetch_url, http_request and custom tools may reach although the address is private. */
   TOOLS_ALLOWED_HOSTS: list(),
   /** Key of the Brave Search API; without one, web_search says so. */
   WEB_SEARCH_API_KEY: z.string().optional(),

@@ -6,8 +6,10 @@ import { ConfigError } from "@turnwright/platform/env";
 import { afterEach, expect, test, vi } from "vitest";
 import type { Tool } from "./define-tool.ts";
 import { createRegistry, type Registry } from "./registry.ts";
+import { openWall } from "./sandbox/open-wall.ts";
 import { createToolOutbound } from "./tool-outbound.ts";
 
+const { wall } = await openWall("auto");
 const outbound = createToolOutbound({ allowedHosts: [] });
 const folders: string[] = [];
 afterEach(async () => {
@@ -31,6 +33,7 @@ function load(dir: string): Promise<Registry> {
       WEB_SEARCH_BASE_URL: "https://api.search.brave.com",
     },
     outbound,
+    wall,
   });
 }
 

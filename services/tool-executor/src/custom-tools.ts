@@ -1,12 +1,13 @@
-import { readdir } from "node:fs/promises";
+import { readdir, realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { ProbeResult, Tool } from "./define-tool.ts";
 import type { RegisteredTool } from "./registered-tool.ts";
 import { Crowd } from "./sandbox/crowd.ts";
-import type { SandboxLimits } from "./sandbox/sandbox.ts";
+import type { SandboxPlace } from "./sandbox/sandbox.ts";
 import { createSandboxPool, type SandboxPool } from "./sandbox/sandbox-pool.ts";
 import { sandboxTool } from "./sandbox/sandboxed-tool.ts";
 import { describedShape } from "./tool-shape.ts";
+import { openToolsFolder } from "./tools-folder.ts";
 
 /** A file of the folder: its tool, or why it has none. */
 export type LoadedTool =
@@ -23,22 +24,27 @@ export interface CustomTools {
 /** Files that are loaded at the same time; each is a process. */
 const loadedAtOnce = 4;
 
-/** Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left out. */
-export async function loadCustomTools(dir: string, limits: SandboxLimits, crowd = new Crowd(10)): Promise<CustomTools> {
-  const folder = resolve(dir);
+/**
+ * Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left out. No code runs before
+ * the folder is known to be one that code may read.
+ */
+export async function loadCustomTools(dir: string, place: SandboxPlace, crowd = new Crowd(10)): Promise<CustomTools> {
+  let folder: string;
   let files: string[];
   try {
+    folder = await openToolsFolder(dir);
     files = await readdir(folder);
   } catch (error) {
-    return { loaded: [{ file: folder, fault: `cannot be read: ${messageOf(error)}` }], close() {} };
+    const fault = (error as { code?: unknown }).code === undefined ? messageOf(error) : `cannot be read: ${messageOf(error)}`;
+    return { loaded: [{ file: resolve(dir), fault }], close() {} };
   }
   const sources = files.filter((file) => /\.(?:ts|js|mjs)$/.test(file) && !/\.(?:d|test)\.ts$/.test(file)).sort();
   const pools: SandboxPool[] = [];
   const loaded: LoadedTool[] = [];
   for (let at = 0; at < sources.length; at += loadedAtOnce) {
-    const loading = sources.slice(at, at + loadedAtOnce).map((source) => {
+    const loading = sources.slice(at, at + loadedAtOnce).map(async (source) => {
       const file = join(folder, source);
-      const pool = createSandboxPool(file, limits, { crowd });
+      const pool = createSandboxPool({ file: await realpath(file), readable: [folder] }, place, { crowd });
       pools.push(pool);
       return loadTool(file, pool);
     });

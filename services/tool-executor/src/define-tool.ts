@@ -47,6 +47,11 @@ export interface Tool<P extends ToolParameters = ToolParameters> {
   readonly timeoutMs: number;
   /** Changes with the code; an approval holds for one version. */
   readonly version: string;
+  /**
+   * `host` or `host:port` that `fetch` may reach; none unless given. `host` stands for all its ports. Those inside of private networks must
+   * be in the executor's TOOLS_ALLOWED_HOSTS as well. Holds for tools of TOOLS_DIR, which have no other way to the network.
+   */
+  readonly hosts?: readonly string[];
   /** Returns a JSON value, or throws with a message that is meant for the model. */
   execute(args: ToolArguments<P>, context: ToolContext): unknown;
   /**

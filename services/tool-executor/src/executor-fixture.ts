@@ -87,6 +87,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
           MESH_SECRET: meshSecret,
           TOOLS_DIR: undefined,
           TOOLS_MEMORY_LIMIT: 256,
+          TOOLS_SANDBOX: "auto",
           TOOLS_MAX_CONCURRENT: 10,
           TOOLS_ALLOWED_HOSTS: [],
           WEB_SEARCH_API_KEY: undefined,

@@ -10,6 +10,7 @@ import { Ledger } from "./ledger.ts";
 import { LedgerWatch } from "./ledger-watch.ts";
 import type { ExecutorParts } from "./parts.ts";
 import { createRegistry } from "./registry.ts";
+import { openWall } from "./sandbox/open-wall.ts";
 import { executionHandlers, toolHandlers } from "./service.ts";
 import { Slots } from "./slots.ts";
 import { createToolOutbound } from "./tool-outbound.ts";
@@ -23,6 +24,7 @@ type ExecutorConfig = Pick<
   | "MESH_SECRET"
   | "TOOLS_DIR"
   | "TOOLS_MEMORY_LIMIT"
+  | "TOOLS_SANDBOX"
   | "TOOLS_MAX_CONCURRENT"
   | "TOOLS_ALLOWED_HOSTS"
   | "WEB_SEARCH_API_KEY"
@@ -31,7 +33,7 @@ type ExecutorConfig = Pick<
 
 /**
  * Makes the tool executor on a pool of its schema, which stays the caller's to end. The schema is migrated before. Rejects with
- * ConfigError when a file of TOOLS_DIR is at fault.
+ * ConfigError when a file of TOOLS_DIR is at fault, or the wall that TOOLS_SANDBOX requires is not to be had.
  */
 export async function createToolExecutor(deps: {
   config: ExecutorConfig;
@@ -44,7 +46,9 @@ export async function createToolExecutor(deps: {
 }): Promise<RunningService> {
   const { config, pool, logger, leaseMs = 5_000 } = deps;
   const outbound = createToolOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
-  const registry = await createRegistry({ config, outbound, tools: deps.tools });
+  const { wall, level, line, because } = await openWall(config.TOOLS_SANDBOX);
+  logger[level]({ sandbox: config.TOOLS_SANDBOX, ...(because === undefined ? {} : { because }) }, line);
+  const registry = await createRegistry({ config, outbound, wall, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
   const watch = new LedgerWatch({ pool, leaseMs });
   const ledger = new Ledger({ pool, slots, logger, leaseMs, watch });

@@ -10,6 +10,7 @@ import type { Tool } from "./define-tool.ts";
 import { type RegisteredTool, registerTool } from "./registered-tool.ts";
 import { Crowd } from "./sandbox/crowd.ts";
 import type { SandboxLimits } from "./sandbox/sandbox.ts";
+import type { Wall } from "./sandbox/wall.ts";
 import { calculator } from "./tools/calculator.ts";
 import { currentTime } from "./tools/current-time.ts";
 import { createFetchUrl } from "./tools/fetch-url.ts";
@@ -36,13 +37,15 @@ export async function createRegistry(deps: {
     "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "TOOLS_MAX_CONCURRENT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
   >;
   outbound: Outbound;
+  /** What the kernel puts around the processes of tools. */
+  wall: Wall;
   /** Tools of the program that embeds the executor. */
   tools?: readonly Tool[];
 }): Promise<Registry> {
-  const { config, outbound } = deps;
-  const limits = sandboxLimits(config.TOOLS_MEMORY_LIMIT);
+  const { config, outbound, wall } = deps;
+  const place = { limits: sandboxLimits(config.TOOLS_MEMORY_LIMIT), outbound, wall };
   const crowd = new Crowd(config.TOOLS_MAX_CONCURRENT);
-  const javascript = createRunJavascript(limits, crowd);
+  const javascript = createRunJavascript(place, crowd);
   const tools = new Map<string, RegisteredTool>();
   for (const tool of [
     registerTool(calculator),
@@ -58,7 +61,7 @@ export async function createRegistry(deps: {
   let close = () => javascript.close();
   if (config.TOOLS_DIR !== undefined) {
     const faults: string[] = [];
-    const custom = await loadCustomTools(config.TOOLS_DIR, limits, crowd);
+    const custom = await loadCustomTools(config.TOOLS_DIR, place, crowd);
     close = () => {
       javascript.close();
       custom.close();

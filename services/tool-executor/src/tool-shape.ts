@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isHost } from "./tool-hosts.ts";
 
 /** The schema of an object's parameters: zod's own (of whatever copy), or a JSON Schema of an object. */
 function describesObject(parameters: unknown): boolean {
@@ -17,6 +18,7 @@ const shape = z.object({
   requiresApproval: z.boolean().optional(),
   timeoutMs: z.int().min(1).max(2_147_483_647),
   version: z.string().min(1),
+  hosts: z.array(z.string().refine(isHost, "must be a host or host:port, in lower case")).max(100).optional(),
   execute: z.custom(isFunction, "must be a function"),
   probe: z.custom(isFunction, "must be a function").optional(),
 });

@@ -4,15 +4,16 @@
  *
  *   node … child.ts <file>       frames in on standard input, frames out on descriptor 3
  */
-import { syncBuiltinESMExports } from "node:module";
 import { Socket } from "node:net";
-import os from "node:os";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import type { JsonSchema, Tool } from "../define-tool.ts";
 import { toolShape } from "../tool-shape.ts";
+import { failed, TunnelledFetch } from "./child-fetch.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FromSandbox, maxLogLength, maxLogs, type ToSandbox } from "./messages.ts";
+import { takeAwayOpenDoors } from "./taken-away.ts";
+import { resolveToolModules } from "./tool-modules.ts";
 
 const maxFrameBytes = 8_388_608;
 
@@ -20,22 +21,15 @@ const maxFrameBytes = 8_388_608;
 const out = new Socket({ fd: 3, readable: false, writable: true });
 const stringify = JSON.stringify;
 
-/** Takes a function away from the tool's code. */
-function forbid(target: object, label: string, name: string): void {
-  const value = () => {
-    throw new Error(`${label}.${name} is not permitted to tools`);
-  };
-  Object.defineProperty(target, name, { value, writable: false, configurable: false });
+takeAwayOpenDoors(out);
+resolveToolModules();
+
+function send(message: FromSandbox, body?: Buffer): void {
+  out.write(encodeFrame(message, body));
 }
 
-// The permission model does not keep a process from signalling others of its user, nor from taking the processor from them.
-for (const name of ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]) forbid(process, "process", name);
-forbid(os, "os", "setPriority");
-syncBuiltinESMExports();
-
-function send(message: FromSandbox): void {
-  out.write(encodeFrame(message));
-}
+const tunnel = new TunnelledFetch((message, body) => send(message as FromSandbox, body));
+Object.defineProperty(globalThis, "fetch", { value: tunnel.fetch, writable: true, configurable: true });
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -84,6 +78,7 @@ async function load(file: string): Promise<Tool | undefined> {
         timeoutMs: tool.timeoutMs,
         version: tool.version,
         hasProbe: tool.probe !== undefined,
+        hosts: [...(tool.hosts ?? [])],
       },
     });
     return tool;
@@ -124,19 +119,35 @@ async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signa
   }
 }
 
+function take(message: ToSandbox, body: Buffer | undefined): void {
+  switch (message.type) {
+    case "call": {
+      if (tool === undefined) return;
+      const controller = new AbortController();
+      running.set(message.id, controller);
+      void run(tool, message, controller.signal).finally(() => running.delete(message.id));
+      return;
+    }
+    case "abort":
+      running.get(message.id)?.abort();
+      return;
+    case "response":
+      tunnel.settle(message.id, { ...message, body: Buffer.from(body ?? []) });
+      return;
+    case "fetch-failed":
+      tunnel.settle(message.id, failed(message.message));
+      return;
+    default:
+      message satisfies never;
+  }
+}
+
 const [file = ""] = process.argv.slice(2);
 const tool = await load(file);
 const running = new Map<number, AbortController>();
 const reader = new FrameReader(maxFrameBytes);
 process.stdin.on("data", (piece: Buffer) => {
-  for (const message of reader.push(piece) as ToSandbox[]) {
-    if (message.type === "abort") running.get(message.id)?.abort();
-    else if (tool !== undefined) {
-      const controller = new AbortController();
-      running.set(message.id, controller);
-      void run(tool, message, controller.signal).finally(() => running.delete(message.id));
-    }
-  }
+  for (const frame of reader.push(piece)) take(frame.message as ToSandbox, frame.body);
 });
 // The executor is gone, or wants us to go.
 process.stdin.on("end", () => process.exit(0));

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { JsonSchema, ToolEffect } from "../define-tool.ts";
+import { headerName, headerValue } from "../header-fields.ts";
 
 /** What a file's tool says of itself. */
 export interface ToolDescription {
@@ -13,6 +14,8 @@ export interface ToolDescription {
   readonly version: string;
   /** Whether it can say what became of an earlier call. */
   readonly hasProbe: boolean;
+  /** `host` or `host:port` that it may reach by fetch. */
+  readonly hosts: readonly string[];
 }
 
 /** What of a tool a message calls. */
@@ -21,11 +24,26 @@ export type ToolMethod = "execute" | "probe";
 /** From the executor to a sandbox. */
 export type ToSandbox =
   | { readonly type: "call"; readonly id: number; readonly method: ToolMethod; readonly args: unknown; readonly callKey: string }
-  | { readonly type: "abort"; readonly id: number };
+  | { readonly type: "abort"; readonly id: number }
+  /** The answer to a `fetch`; its body is the frame's. */
+  | {
+      readonly type: "response";
+      readonly id: number;
+      readonly url: string;
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+    }
+  | { readonly type: "fetch-failed"; readonly id: number; readonly message: string };
 
 /** Log lines of one call, and their length; a sandbox sends no more, and more would not be written. */
 export const maxLogs = 100;
 export const maxLogLength = 1_000;
+
+/** Requests of one call: at the same time, in all, and the bytes of a body, there or back. */
+export const maxFetchesAtOnce = 4;
+export const maxFetches = 100;
+export const maxFetchBytes = 1_048_576;
+const maxHeaderBytes = 32_768;
 
 const id = z.int();
 
@@ -35,6 +53,17 @@ export const fromSandbox = z.discriminatedUnion("type", [
   z.object({ type: z.literal("fault"), fault: z.string() }),
   z.object({ type: z.literal("output"), id, output: z.unknown() }),
   z.object({ type: z.literal("failed"), id, message: z.string(), param: z.string().optional() }),
+  // The body is the frame's. Redirects are answers here: the next hop is another request, and is checked like the first.
+  z.object({
+    type: z.literal("fetch"),
+    id,
+    url: z.string().max(8_192),
+    method: z.string().regex(/^[A-Z]{1,16}$/),
+    headers: z
+      .record(z.string().regex(headerName), z.string().regex(headerValue))
+      .refine((headers) => JSON.stringify(headers).length <= maxHeaderBytes, "are too long"),
+  }),
+  z.object({ type: z.literal("fetch-abort"), id }),
   z.object({ type: z.literal("log"), level: z.enum(["info", "warn", "error"]), message: z.string() }),
 ]);
 export type FromSandbox = z.output<typeof fromSandbox>;

@@ -8,9 +8,13 @@ import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
 import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
 import { type Outcome, runTool } from "../run-tool.ts";
 import { Slots } from "../slots.ts";
+import { createToolOutbound } from "../tool-outbound.ts";
 import { Crowd } from "./crowd.ts";
+import { openWall } from "./open-wall.ts";
 import type { SandboxLimits } from "./sandbox.ts";
 
+const { wall } = await openWall("auto");
+const outbound = createToolOutbound({ allowedHosts: [] });
 const logger = createLogger({ service: "test", level: "silent" });
 const limits: SandboxLimits = { memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
 const opened: { dir: string; custom: CustomTools }[] = [];
@@ -32,7 +36,7 @@ export default { name: "${name}", description: "d", parameters: ${parameters}, e
 async function open(texts: readonly string[], options: { crowd?: Crowd; limits?: SandboxLimits } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "tools-"));
   for (const [i, text] of texts.entries()) await writeFile(join(dir, `${i}.mjs`), text);
-  const custom = await loadCustomTools(dir, options.limits ?? limits, options.crowd);
+  const custom = await loadCustomTools(dir, { limits: options.limits ?? limits, wall, outbound }, options.crowd);
   opened.push({ dir, custom });
   const tools = custom.loaded.map((one) => {
     if ("fault" in one) throw new Error(one.fault);

@@ -1,8 +1,9 @@
 import type { ToolContext } from "../define-tool.ts";
 import type { PreparedCall } from "../registered-tool.ts";
 import { Crowd } from "./crowd.ts";
+import type { ToolCode } from "./launch.ts";
 import type { ToolDescription, ToolMethod } from "./messages.ts";
-import { type Sandbox, type SandboxLimits, startSandbox } from "./sandbox.ts";
+import { type Sandbox, type SandboxPlace, startSandbox } from "./sandbox.ts";
 
 const idleMs = 30_000;
 
@@ -23,18 +24,20 @@ export interface SandboxPool {
  * where nobody asks the file for it.
  */
 export function createSandboxPool(
-  file: string,
-  limits: SandboxLimits,
+  code: ToolCode,
+  place: SandboxPlace,
   { crowd = new Crowd(10), known }: { crowd?: Crowd; known?: string } = {},
 ): SandboxPool {
   const idle: { sandbox: Sandbox; end(): void; timer: NodeJS.Timeout }[] = [];
   const all = new Set<Sandbox>();
   let version = known;
   let timeoutMs: number | undefined;
+  /** As the first process said at the start; what a later one says of itself opens nothing. */
+  let hosts: readonly string[] = [];
 
   const start = (): Sandbox => {
     crowd.enter();
-    const sandbox = startSandbox(file, limits, timeoutMs);
+    const sandbox = startSandbox(code, place, timeoutMs);
     all.add(sandbox);
     return sandbox;
   };
@@ -90,7 +93,7 @@ export function createSandboxPool(
     let isFine = true;
     const call = (method: ToolMethod) => async (args: Record<string, unknown>, context: ToolContext) => {
       isFine = false;
-      const output = await sandbox.call(method, args, context);
+      const output = await sandbox.call({ method, args, hosts }, context);
       isFine = !context.signal.aborted;
       return output;
     };
@@ -109,6 +112,7 @@ export function createSandboxPool(
       const sandbox = take();
       const tool = await loaded(sandbox);
       version = tool.version;
+      hosts = tool.hosts;
       timeoutMs = tool.timeoutMs;
       keep(sandbox);
       return tool;

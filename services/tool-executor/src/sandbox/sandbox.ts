@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { realpathSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import type { Outbound } from "@turnwright/platform/outbound";
 import type { ToolContext } from "../define-tool.ts";
-import { encodeFrame, FrameReader } from "./frames.ts";
+import { Egress } from "./egress.ts";
+import { encodeFrame, type Frame, FrameReader } from "./frames.ts";
+import { sandboxCommand, type ToolCode } from "./launch.ts";
 import {
   type FromSandbox,
   fromSandbox,
@@ -16,6 +17,7 @@ import {
   type ToSandbox,
 } from "./messages.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
+import type { Wall } from "./wall.ts";
 
 /** What a sandbox may use. */
 export interface SandboxLimits {
@@ -29,6 +31,14 @@ export interface SandboxLimits {
   readonly cpuSeconds?: number;
 }
 
+/** What the sandboxes of an executor have in common. */
+export interface SandboxPlace {
+  readonly limits: SandboxLimits;
+  readonly wall: Wall;
+  /** The guard in front of what tools fetch. */
+  readonly outbound: Outbound;
+}
+
 /** A sandbox ended, or was ended, in the middle of a call: what the call did is not known. */
 export class SandboxEndedError extends Error {}
 
@@ -38,8 +48,11 @@ export interface Sandbox {
   readonly tool: Promise<ToolDescription>;
   /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
-  /** Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it does not. Rejects with why there is no result. */
-  call(method: ToolMethod, args: unknown, context: ToolContext): Promise<unknown>;
+  /**
+   * Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it does not. `hosts`: what
+   * it may fetch from. Rejects with why there is no result.
+   */
+  call(call: { method: ToolMethod; args: unknown; hosts: readonly string[] }, context: ToolContext): Promise<unknown>;
   /** Ends the process and all that it started. */
   kill(): void;
 }
@@ -55,54 +68,31 @@ const idleCpuMs = 500;
 const besideBytes = 1_048_576;
 const startMs = 20_000;
 
-const here = import.meta.dirname;
-const childFile = join(here, "child.ts");
-
-/** Where modules and our own files lie, as the permission model wants to know it. */
-function readableRoots(file: string): string[] {
-  const root = resolve(here, "../../../..");
-  const roots = [
-    dirname(realpathSync(file)),
-    dirname(resolve(file)),
-    join(root, "node_modules"),
-    join(root, "packages"),
-    resolve(here, "../.."),
-  ];
-  return [...new Set(roots)];
-}
-
 /** Processor time of one call: twice its time limit, since compilation and garbage collection have threads of their own. */
 function callCpuMs(timeoutMs: number): number {
   return Math.max(1_000, timeoutMs * 2);
 }
 
-/** Starts the process of a tool's file. `timeoutMs`: the tool's, where it is known already. */
-export function startSandbox(file: string, limits: SandboxLimits, timeoutMs = 0): Sandbox {
+/** Starts the process of a tool. `timeoutMs`: the tool's, where it is known already. */
+export function startSandbox(code: ToolCode, place: SandboxPlace, timeoutMs = 0): Sandbox {
+  const { limits, wall } = place;
   const cpuSeconds = Math.max(limits.cpuSeconds ?? leastCpuSeconds, Math.ceil((callCpuMs(timeoutMs) * 2) / 1_000));
   const heapMegabytes = Math.max(16, Math.floor(limits.memoryBytes / 1_048_576));
-  const node = [
-    process.execPath,
-    "--permission",
-    ...readableRoots(file).map((root) => `--allow-fs-read=${root}`),
-    `--max-old-space-size=${heapMegabytes}`,
-    "--disable-warning=ExperimentalWarning",
-    "--disable-warning=SecurityWarning",
-    childFile,
-    file,
-  ];
+  const [program = "", ...args] = sandboxCommand(code, wall, { heapMegabytes, cpuSeconds });
   // A group of its own, so that nothing that it starts outlives it; no environment, so that it has no secret to tell.
-  const child: ChildProcess = spawn("/bin/sh", ["-c", `ulimit -t ${cpuSeconds} 2>/dev/null; exec "$@"`, "sh", ...node], {
+  const child: ChildProcess = spawn(program, args, {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     detached: true,
     env: { TZ: "UTC" },
     cwd: "/",
   });
-  return new ChildSandbox(child, limits, cpuSeconds * 1_000);
+  return new ChildSandbox(child, place, cpuSeconds * 1_000);
 }
 
 interface Pending {
   readonly id: number;
   readonly logger: Logger;
+  readonly egress: Egress;
   resolve(output: unknown): void;
   reject(error: unknown): void;
 }
@@ -111,6 +101,9 @@ class ChildSandbox implements Sandbox {
   readonly tool: Promise<ToolDescription>;
   readonly #child: ChildProcess;
   readonly #limits: SandboxLimits;
+  readonly #outbound: Outbound;
+  /** What the wall says when it cannot be put on. */
+  #wallFault: string | undefined;
   readonly #loading = Promise.withResolvers<ToolDescription>();
   #pending: Pending | undefined;
   #calls = 0;
@@ -126,10 +119,11 @@ class ChildSandbox implements Sandbox {
   readonly #watch: NodeJS.Timeout;
   readonly #startTimer: NodeJS.Timeout;
 
-  constructor(child: ChildProcess, limits: SandboxLimits, lifetimeCpuMs: number) {
+  constructor(child: ChildProcess, { limits, outbound }: SandboxPlace, lifetimeCpuMs: number) {
     this.#child = child;
     this.#lifetimeCpuMs = lifetimeCpuMs;
     this.#limits = limits;
+    this.#outbound = outbound;
     this.tool = this.#loading.promise;
     this.tool.catch(() => {});
     const reader = new FrameReader(limits.messageBytes);
@@ -141,7 +135,7 @@ class ChildSandbox implements Sandbox {
         return;
       }
       try {
-        for (const message of reader.push(piece)) this.#take(fromSandbox.parse(message));
+        for (const frame of reader.push(piece)) this.#take(fromSandbox.parse(frame.message), frame);
       } catch (error) {
         this.#end(
           error instanceof RangeError ? "The tool's result is longer than it may be." : "The tool's process spoke nonsense.",
@@ -156,7 +150,15 @@ class ChildSandbox implements Sandbox {
     }
     for (const stream of child.stdio) stream?.on("error", () => {});
     child.on("error", (error) => this.#end(`The tool's process did not start: ${error.message}`));
-    child.on("exit", (code, signal) => this.#end(`The tool's process ended (${signal ?? `code ${code}`}).`));
+    child.stderr?.once("data", (piece: Buffer) => {
+      const [line = ""] = piece.toString().split("\n");
+      if (line.startsWith("wall: ")) this.#wallFault = line.slice(0, 300);
+    });
+    // Closed, not only ended: what it said last is read by then.
+    child.on("close", (code, signal) => {
+      const why = code === 125 ? this.#wallFault : undefined;
+      this.#end(why === undefined ? `The tool's process ended (${signal ?? `code ${code}`}).` : `No sandbox: ${why}`);
+    });
     this.#watch = setInterval(() => this.#check(), checkMs).unref();
     this.#startTimer = setTimeout(() => this.#end("The tool's file took too long to load."), startMs).unref();
   }
@@ -166,7 +168,8 @@ class ChildSandbox implements Sandbox {
     return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
   }
 
-  call(method: ToolMethod, args: unknown, context: ToolContext): Promise<unknown> {
+  call(call: { method: ToolMethod; args: unknown; hosts: readonly string[] }, context: ToolContext): Promise<unknown> {
+    const { method, args, hosts } = call;
     const { callKey, signal, logger } = context;
     if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
     const id = ++this.#calls;
@@ -179,12 +182,15 @@ class ChildSandbox implements Sandbox {
       this.#send({ type: "abort", id });
       killTimer = setTimeout(() => this.#end("The tool did not stop when it was told to."), graceMs);
     };
+    const send = (message: ToSandbox, body?: Uint8Array, sent?: () => void) => this.#send(message, body, sent);
+    const egress = new Egress({ hosts, outbound: this.#outbound, send });
     return new Promise<unknown>((resolvePromise, reject) => {
-      this.#pending = { id, logger, resolve: resolvePromise, reject };
+      this.#pending = { id, logger, egress, resolve: resolvePromise, reject };
       this.#send({ type: "call", id, method, args, callKey });
       if (signal.aborted) onAbort();
       else signal.addEventListener("abort", onAbort, { once: true });
     }).finally(() => {
+      egress.close();
       clearTimeout(killTimer);
       signal.removeEventListener("abort", onAbort);
     });
@@ -194,11 +200,11 @@ class ChildSandbox implements Sandbox {
     this.#end("The tool's process was ended.");
   }
 
-  #send(message: ToSandbox): void {
-    (this.#child.stdin as Writable).write(encodeFrame(message));
+  #send(message: ToSandbox, body?: Uint8Array, sent?: () => void): void {
+    (this.#child.stdin as Writable).write(encodeFrame(message, body), sent);
   }
 
-  #take(message: FromSandbox): void {
+  #take(message: FromSandbox, frame: Frame): void {
     switch (message.type) {
       case "loaded":
         if (this.#known !== undefined) throw new SyntaxError("loaded twice");
@@ -210,6 +216,19 @@ class ChildSandbox implements Sandbox {
       case "fault":
         this.#loading.reject(new Error(message.fault));
         this.kill();
+        return;
+      case "fetch":
+        if (this.#pending === undefined) {
+          this.#send({ type: "fetch-failed", id: message.id, message: "a tool may fetch only during a call" });
+        } else if (this.#pending.egress.take(message, frame.body)) {
+          // Counted by itself: in requests, and bytes of a body.
+          this.#bytes -= frame.size;
+        } else {
+          this.#end("The tool asked for more requests than it may.");
+        }
+        return;
+      case "fetch-abort":
+        this.#pending?.egress.abort(message.id);
         return;
       case "log":
         this.#logs += 1;
@@ -272,6 +291,7 @@ class ChildSandbox implements Sandbox {
     this.#loading.reject(new Error(why));
     const pending = this.#pending;
     this.#pending = undefined;
+    pending?.egress.close();
     pending?.reject(new SandboxEndedError(why));
   }
 }

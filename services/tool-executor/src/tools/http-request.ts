@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { Outbound } from "@turnwright/platform/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
+import { connectionHeader, headerName, headerValue } from "../header-fields.ts";
 import { decodeText, isText } from "../text-body.ts";
 
 const maxBytes = 65_536;
@@ -15,16 +16,14 @@ const shownHeaders = [
   "retry-after",
   "x-request-id",
 ];
-/** The connection's own; a request that sets them could say one thing to us and another to a proxy. */
-const forbiddenHeaders = /^(?:host|connection|keep-alive|content-length|transfer-encoding|te|trailer|upgrade|expect|proxy-.*)$/i;
 
 const headers = z
   .record(
     z
       .string()
-      .regex(/^[\w!#$%&'*+.^`|~-]+$/, "is not a header name")
-      .refine((name) => !forbiddenHeaders.test(name), { error: "is set by the connection" }),
-    z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must be printable"),
+      .regex(headerName, "is not a header name")
+      .refine((name) => !connectionHeader.test(name), { error: "is set by the connection" }),
+    z.string().regex(headerValue, "must be printable"),
   )
   .optional()
   .describe("Headers by name");

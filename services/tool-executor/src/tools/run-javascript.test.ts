@@ -1,14 +1,22 @@
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, describe, expect, it } from "vitest";
 import { runTool } from "../run-tool.ts";
+import { openWall } from "../sandbox/open-wall.ts";
 import { Slots } from "../slots.ts";
+import { createToolOutbound } from "../tool-outbound.ts";
 import { createRunJavascript } from "./run-javascript.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const slots = new Slots(10);
-const javascript = createRunJavascript({ memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 });
+const { wall } = await openWall("auto");
+const outbound = createToolOutbound({ allowedHosts: [] });
+const limits = { memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+const javascript = createRunJavascript({ limits, wall, outbound });
 const { registered } = javascript;
-afterAll(() => javascript.close());
+afterAll(async () => {
+  javascript.close();
+  await outbound.close();
+});
 
 async function run(code: string, input?: unknown): Promise<unknown> {
   const args = registered.parse(JSON.stringify({ code, input }));

@@ -3,13 +3,19 @@ import { defineTool, type Tool } from "../define-tool.ts";
 import { type RegisteredTool, registerTool } from "../registered-tool.ts";
 import type { Crowd } from "../sandbox/crowd.ts";
 import { javascriptDefinition } from "../sandbox/javascript-definition.ts";
-import type { SandboxLimits } from "../sandbox/sandbox.ts";
+import { packageFolder } from "../sandbox/launch.ts";
+import type { SandboxPlace } from "../sandbox/sandbox.ts";
 import { createSandboxPool } from "../sandbox/sandbox-pool.ts";
 
+const packages = ["quickjs-emscripten-core", "@jitl/quickjs-ffi-types", "@jitl/quickjs-wasmfile-release-sync"];
+
 /** The tool run_javascript, and the end of its processes. None is started before the first call. */
-export function createRunJavascript(limits: SandboxLimits, crowd?: Crowd): { registered: RegisteredTool; close(): void } {
-  const file = join(import.meta.dirname, "../sandbox/javascript.ts");
-  const pool = createSandboxPool(file, limits, { crowd, known: javascriptDefinition.version });
+export function createRunJavascript(place: SandboxPlace, crowd?: Crowd): { registered: RegisteredTool; close(): void } {
+  const [file = "", definition = ""] = ["javascript.ts", "javascript-definition.ts"].map((name) =>
+    join(import.meta.dirname, "../sandbox", name),
+  );
+  const code = { file, readable: [file, definition, ...packages.map(packageFolder)] };
+  const pool = createSandboxPool(code, place, { crowd, known: javascriptDefinition.version });
   const tool = defineTool({
     ...javascriptDefinition,
     execute: (args, context) => pool.call("execute", args, context),

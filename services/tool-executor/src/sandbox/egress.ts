@@ -1,0 +1,86 @@
+import { ConnectError } from "@connectrpc/connect";
+import type { Outbound } from "@turnwright/platform/outbound";
+import { connectionHeader } from "../header-fields.ts";
+import { namesHost } from "../tool-hosts.ts";
+import { type FromSandbox, maxFetchBytes, maxFetches, maxFetchesAtOnce, type ToSandbox } from "./messages.ts";
+
+/** A request that a tool's process asks for. */
+type Fetch = Extract<FromSandbox, { type: "fetch" }>;
+
+/** Sends a message to the process; `sent` runs when it has taken it. */
+type Send = (message: ToSandbox, body?: Uint8Array, sent?: () => void) => void;
+
+/**
+ * The way of one call to the network: what its process asks for, by the hosts that the tool declared and the guard of the executor, within
+ * limits. Nothing that the process says is believed.
+ */
+export class Egress {
+  readonly #hosts: readonly string[];
+  readonly #outbound: Outbound;
+  readonly #send: Send;
+  readonly #underWay = new Map<number, AbortController>();
+  #count = 0;
+  #isOver = false;
+
+  constructor(deps: { hosts: readonly string[]; outbound: Outbound; send: Send }) {
+    this.#hosts = deps.hosts;
+    this.#outbound = deps.outbound;
+    this.#send = deps.send;
+  }
+
+  /** Takes a request up, or refuses it. False when there are more than a call may have: then the process is not a tool's any more. */
+  take(fetch: Fetch, body: Buffer | undefined): boolean {
+    this.#count += 1;
+    // A fair process waits for its turn, and ends with the error of a request too many.
+    if (this.#count > maxFetches * 2 || this.#underWay.has(fetch.id)) return false;
+    if (this.#underWay.size >= maxFetchesAtOnce * 2) return false;
+    const controller = new AbortController();
+    this.#underWay.set(fetch.id, controller);
+    // The place is given back when the process has read the answer: what it does not read, the executor has to hold.
+    const settle: Send = (message, answer) => {
+      if (!this.#isOver) this.#send(message, answer, () => this.#underWay.delete(fetch.id));
+    };
+    this.#exchange(fetch, body, controller.signal).then(
+      ({ url, status, headers, body: bytes }) => settle({ type: "response", id: fetch.id, url, status, headers }, bytes),
+      (error: unknown) => settle({ type: "fetch-failed", id: fetch.id, message: messageOf(error) }),
+    );
+    return true;
+  }
+
+  abort(id: number): void {
+    this.#underWay.get(id)?.abort();
+  }
+
+  /** The call is over, and with it all that it asked for. */
+  close(): void {
+    this.#isOver = true;
+    for (const controller of this.#underWay.values()) controller.abort();
+    this.#underWay.clear();
+  }
+
+  async #exchange({ url, method, headers }: Fetch, body: Buffer | undefined, signal: AbortSignal) {
+    if (this.#count > maxFetches) throw new Error(`a call may send ${maxFetches} requests`);
+    if (body !== undefined && body.byteLength > maxFetchBytes) throw new Error(`the body is longer than ${maxFetchBytes} bytes`);
+    if (!URL.canParse(url)) throw new Error("the address is not a URL");
+    const target = new URL(url);
+    if (!namesHost(this.#hosts, target)) throw new Error(`the tool does not declare the host ${target.host} in its hosts`);
+    // The guard reads a body as it comes, without what encodings would make of it.
+    const passed = Object.entries(headers).filter(
+      ([name]) => !connectionHeader.test(name) && name.toLowerCase() !== "accept-encoding",
+    );
+    const response = await this.#outbound.send({
+      url: target.href,
+      method,
+      headers: Object.fromEntries(passed),
+      ...(body === undefined || method === "GET" || method === "HEAD" ? {} : { body }),
+      signal,
+      maxBytes: maxFetchBytes,
+    });
+    if (response.truncated) throw new Error(`the answer is longer than ${maxFetchBytes} bytes`);
+    return response;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof ConnectError ? error.rawMessage : error instanceof Error ? error.message : String(error);
+}
