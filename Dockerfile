@@ -22,6 +22,8 @@ COPY migrations migrations
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production
+# Tools run behind all of the kernel's wall, or nothing starts; Perl, which puts it on, is part of the image.
+ENV TOOLS_SANDBOX=require
 WORKDIR /app
 COPY --from=build --chown=root:root /app /app
 RUN mkdir -p /data && chown node:node /data

@@ -2,7 +2,8 @@ import { defineTool } from "@turnwright/tool-executor/define-tool";
 import { z } from "zod";
 
 /** Where the shop listens. Any API does that can be asked for what it has under a reference of ours. */
-const shop = "http://localhost:8088/orders";
+const shopHost = "localhost:8088";
+const shop = `http://${shopHost}/orders`;
 
 const order = z.object({ id: z.string(), total: z.number() });
 
@@ -18,6 +19,8 @@ export default defineTool({
   requiresApproval: true,
   timeoutMs: 10_000,
   version: "1",
+  // A private address: start with TOOLS_ALLOWED_HOSTS=localhost:8088 as well.
+  hosts: [shopHost],
   async execute({ article, count }, { signal, callKey }) {
     const response = await fetch(shop, {
       method: "POST",

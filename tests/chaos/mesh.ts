@@ -57,6 +57,7 @@ export async function startChaosMesh({ random, broken }: { random: Random; broke
     replicas: { "tool-executor": 2, "agent-orchestrator": 2, gateway: 2 },
     env: {
       TOOLS_DIR: join(import.meta.dirname, "tools"),
+      TOOLS_ALLOWED_HOSTS: "127.0.0.1",
       TOOLS_MAX_CONCURRENT: "64",
       // So that what times out does so many times in a run.
       DB_STATEMENT_TIMEOUT: "1s",

@@ -68,7 +68,8 @@ export async function startKillMatrix(): Promise<KillMatrix> {
       return stage.script.onUser;
     },
   });
-  const env = { LLM_BASE_URL: model.url, TOOLS_DIR: join(import.meta.dirname, "tools") };
+  const tools = { TOOLS_DIR: join(import.meta.dirname, "tools"), TOOLS_ALLOWED_HOSTS: "127.0.0.1" };
+  const env = { LLM_BASE_URL: model.url, ...tools };
   const mesh = await startKillableMesh(env);
   const client = await createPatientClient(mesh.baseUrl);
   let cells = 0;

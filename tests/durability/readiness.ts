@@ -169,6 +169,7 @@ export async function startReadinessStage(): Promise<ReadinessStage> {
   const mesh = await startKillableMesh({
     LLM_BASE_URL: model.url,
     TOOLS_DIR: join(import.meta.dirname, "tools"),
+    TOOLS_ALLOWED_HOSTS: "127.0.0.1",
     NODE_OPTIONS: `${NODE_OPTIONS} --import=${pathToFileURL(join(import.meta.dirname, "block-event-loop.mjs")).href}`,
     BLOCK_MS: String(blockMs),
   });

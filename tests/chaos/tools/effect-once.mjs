@@ -5,6 +5,7 @@ export default {
   effect: "once",
   timeoutMs: 20_000,
   version: "1",
+  hosts: ["127.0.0.1"],
   async execute({ url, ms }, { callKey }) {
     await new Promise((resolve) => setTimeout(resolve, ms));
     const response = await fetch(url, { method: "POST", body: JSON.stringify({ tool: "effect_once", key: callKey }) });

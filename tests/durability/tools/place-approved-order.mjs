@@ -7,6 +7,7 @@ export default {
   requiresApproval: true,
   timeoutMs: 30_000,
   version: "1",
+  hosts: ["127.0.0.1"],
   async execute({ url, note }, { callKey, signal }) {
     const response = await fetch(url, { method: "POST", body: `${note} ${callKey}`, signal });
     return { order: callKey, said: await response.text() };

@@ -1,0 +1,177 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { createLogger } from "@turnwright/platform/logger";
+import { reportUntested } from "@turnwright/testing/untested";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type AttackGround, openAttackGround } from "../../fixtures/attack-targets.ts";
+import { loadCustomTools } from "../custom-tools.ts";
+import { createToolOutbound } from "../tool-outbound.ts";
+import { openWall } from "./open-wall.ts";
+import { behindWall, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
+
+const { wall: whole, because } = await openWall("auto");
+const hasKernel = whole.kind === "kernel" && whole.landlock;
+if (!hasKernel) process.stderr.write(`\nThe kernel's wall is not tested: ${because}\n`);
+const filterOnly: Wall = whole.kind === "kernel" ? { ...whole, landlock: false } : noWall;
+
+const outbound = createToolOutbound({ allowedHosts: [] });
+const limits = { memoryBytes: 536_870_912, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+const logger = createLogger({ service: "test", level: "silent" });
+const groups = ["read", "metadata", "write", "connect", "others", "inside"] as const;
+type Group = (typeof groups)[number];
+
+let ground: AttackGround;
+beforeEach(async () => {
+  ground = await openAttackGround();
+});
+afterEach(() => ground.close());
+afterAll(() => outbound.close());
+
+/** Runs the hostile tool as the product runs tools. */
+async function asTool(wall: Wall): Promise<Record<string, string>> {
+  const custom = await loadCustomTools(ground.targets.folder, { limits, wall, outbound });
+  try {
+    const [loaded] = custom.loaded;
+    if (loaded === undefined || "fault" in loaded) throw new Error(loaded?.fault ?? "there is no tool");
+    const context = { signal: new AbortController().signal, logger, callKey: "k" };
+    return (await loaded.tool.tool.execute({ targets: ground.targets, groups }, context)) as Record<string, string>;
+  } finally {
+    custom.close();
+  }
+}
+
+/** Runs a hostile program in the place of Node, with all that Node permits. */
+async function run(wall: Wall, executable: readonly string[], command: readonly string[]): Promise<string> {
+  const line = behindWall(wall, [ground.targets.folder], command);
+  if (wall.kind === "kernel") line.splice(line.indexOf("--"), 0, ...executable.flatMap((path) => ["-x", path]));
+  const [program = "", ...args] = line;
+  const child = spawn(program, args, { env: { TZ: "UTC" }, cwd: "/", timeout: 60_000 });
+  const [out, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
+  if (child.exitCode !== 0) throw new Error(`${child.signalCode ?? child.exitCode}: ${errors.slice(0, 2_000)}`);
+  return out;
+}
+
+async function alone(wall: Wall, asked: readonly Group[]): Promise<Record<string, string>> {
+  const file = join(ground.targets.folder, "lib/alone.mjs");
+  const targets = { ...ground.targets, isAlone: true };
+  const node = [nodeProgram, `--openssl-config=${opensslConfig}`, file, JSON.stringify({ targets, groups: asked })];
+  // What V8 and Node print on the way comes first.
+  return JSON.parse((await run(wall, [], node)).trim().split("\n").at(-1) ?? "") as Record<string, string>;
+}
+
+const got = (results: Readonly<Record<string, string>>) =>
+  Object.entries(results).flatMap(([name, result]) => (result.startsWith("GOT") ? [`${name}: ${result}`] : []));
+
+function tell(where: string, results: Readonly<Record<string, string>>): void {
+  process.stdout.write(`${where}: ${Object.keys(results).length} tries, ${got(results).length} through\n`);
+}
+
+describe("a hostile tool", () => {
+  it("gets nothing past Node's permissions alone", async () => {
+    const results = await asTool(noWall);
+    tell("JavaScript, Node's permissions alone", results);
+    expect(got(results)).toEqual([]);
+    expect(ground.damage()).toEqual([]);
+    expect(Object.keys(results).length).toBeGreaterThan(90);
+    expect(JSON.stringify(results)).not.toContain(ground.canary);
+  });
+
+  it.runIf(hasKernel)("gets nothing past both walls", async () => {
+    const results = await asTool(whole);
+    tell("JavaScript, both walls", results);
+    expect(got(results)).toEqual([]);
+    expect(ground.damage()).toEqual([]);
+  });
+
+  it.runIf(hasKernel)("gets nothing past the kernel's wall alone", async () => {
+    // Not what the kernel lets everybody know, a file's size and the like, nor what a process does with itself.
+    const results = await alone(whole, ["read", "write", "connect", "others"]);
+    tell("JavaScript, the kernel's wall alone", results);
+    expect(got(results)).toEqual([]);
+    expect(ground.damage()).toEqual([]);
+    expect(JSON.stringify(results)).not.toContain(ground.canary);
+  });
+
+  it.runIf(whole.kind === "kernel")("writes and reaches nothing past the filter of system calls alone", async () => {
+    const results = await alone(filterOnly, ["write", "connect", "others"]);
+    tell("JavaScript, the filter alone", results);
+    expect(got(results)).toEqual([]);
+    expect(ground.damage()).toEqual([]);
+  });
+
+  it("gets nearly everything where there is no wall, so that the tries are real", async () => {
+    const results = await alone(noWall, groups);
+    tell("JavaScript, no wall", results);
+    expect(got(results).length).toBeGreaterThan(70);
+    expect(ground.damage().length).toBeGreaterThan(10);
+  });
+});
+
+const compiler = ["/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang"].find((path) => {
+  try {
+    execFileSync(path, ["-E", "-x", "c", "-", "-o", "/dev/null"], {
+      input: "#include <sys/inotify.h>\n",
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    return true;
+  } catch {
+    return false;
+  }
+});
+if (compiler === undefined) reportUntested("native code behind the kernel's wall around tools", "C compiler");
+
+describe.runIf(compiler !== undefined && process.platform === "linux")("hostile native code in Node's place", () => {
+  const folder = mkdtempSync(join(tmpdir(), "turnwright-attacker-"));
+  const built = join(folder, "attacker");
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const source = join(import.meta.dirname, "../../fixtures/attack/lib/attacker.c");
+
+  async function native(wall: Wall): Promise<Record<string, string>> {
+    execFileSync(compiler as string, ["-O1", "-w", "-o", built, source]);
+    const binary = join(ground.targets.folder, "attacker");
+    copyFileSync(built, binary);
+    ground.damage();
+    const { parent, victim, secret, writable, port, udpPort, socket, abstract } = ground.targets;
+    const out = await run(
+      wall,
+      [binary],
+      [binary, ...[parent, victim, secret, writable, port, udpPort, socket, abstract].map(String)],
+    );
+    return Object.fromEntries(
+      out
+        .trim()
+        .split("\n")
+        .map((line) => line.split("\t") as [string, string]),
+    );
+  }
+
+  it.runIf(hasKernel)("gets nothing past the kernel's wall", async () => {
+    const results = await native(whole);
+    tell("C, the kernel's wall", results);
+    expect(got(results)).toEqual([]);
+    expect(ground.damage()).toEqual([]);
+    expect(Object.keys(results).length).toBeGreaterThan(75);
+  });
+
+  it.runIf(whole.kind === "kernel")(
+    "reads and starts other programs, and no more, past the filter of system calls alone",
+    async () => {
+      const results = await native(filterOnly);
+      tell("C, the filter alone", results);
+      const open = got(results).filter((line) => !line.startsWith("read: ") && !line.startsWith("others: another program"));
+      expect(open).toEqual([]);
+      expect(ground.damage()).toEqual([]);
+    },
+  );
+
+  it("gets nearly everything where there is no wall, so that the tries are real", async () => {
+    const results = await native(noWall);
+    tell("C, no wall", results);
+    expect(got(results).length).toBeGreaterThan(50);
+    expect(ground.damage().length).toBeGreaterThan(5);
+  });
+});
