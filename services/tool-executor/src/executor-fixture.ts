@@ -7,7 +7,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor, validationInterceptor } from "@turnwright/platform/interceptors";
-import { createLogger } from "@turnwright/platform/logger";
+import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres";
 import type { RunningService } from "@turnwright/platform/service";
 import { hashArguments, signGrant } from "@turnwright/platform/tokens";
@@ -59,6 +59,7 @@ export interface ExecutorFixture {
     databaseUrl?: string;
     tools?: readonly Tool[];
     leaseMs?: number;
+    logger?: Logger;
     config?: Partial<ToolConfig>;
     identity?: MessageInitShape<typeof IdentitySchema>;
   }): Promise<ExecutorProcess>;
@@ -80,7 +81,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
     pool,
     databaseUrl: database.url,
     userId,
-    async start({ databaseUrl, tools, leaseMs, config, identity } = {}) {
+    async start({ databaseUrl, tools, leaseMs, logger: ownLogger = logger, config, identity } = {}) {
       const ownPool = openPool("turnwright_tool", databaseUrl);
       const service = await createToolExecutor({
         config: {
@@ -95,7 +96,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
           ...config,
         },
         pool: ownPool,
-        logger,
+        logger: ownLogger,
         tools,
         leaseMs,
       });

@@ -143,7 +143,7 @@ function take(message: ToSandbox, body: Buffer | undefined): void {
 }
 
 const [file = ""] = process.argv.slice(2);
-const tool = await load(file);
+let tool: Tool | undefined;
 const running = new Map<number, AbortController>();
 const reader = new FrameReader(maxFrameBytes);
 process.stdin.on("data", (piece: Buffer) => {
@@ -151,3 +151,4 @@ process.stdin.on("data", (piece: Buffer) => {
 });
 // The executor is gone, or wants us to go.
 process.stdin.on("end", () => process.exit(0));
+tool = await load(file);

@@ -1,0 +1,359 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
+import { createLogger } from "@turnwright/platform/logger";
+import type { Outbound } from "@turnwright/platform/outbound";
+import { afterEach, expect, test } from "vitest";
+import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
+import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
+import { type Outcome, runTool } from "../run-tool.ts";
+import { Slots } from "../slots.ts";
+import { isHost } from "../tool-hosts.ts";
+import { createToolOutbound } from "../tool-outbound.ts";
+import { openWall } from "./open-wall.ts";
+
+const { wall } = await openWall("auto");
+const limits = { memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+const logger = createLogger({ service: "test", level: "silent" });
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+/** A server on loopback; `seen` are the requests that reached it. */
+async function serve(answer: RequestListener): Promise<{ host: string; seen: IncomingMessage[] }> {
+  const seen: IncomingMessage[] = [];
+  const server: Server = createServer((request, response) => {
+    seen.push(request);
+    answer(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  closers.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { host: `127.0.0.1:${(server.address() as { port: number }).port}`, seen };
+}
+
+interface Opened {
+  readonly dir: string;
+  readonly custom: CustomTools;
+  run(args?: object, signal?: AbortSignal): Promise<Outcome>;
+}
+
+/** Loads a tool with the body given, which declares `hosts`; the operator allows `allowed`. */
+async function open(init: {
+  body: string;
+  hosts: readonly string[];
+  allowed?: readonly string[];
+  before?: string;
+}): Promise<Opened> {
+  const dir = mkdtempSync(join(tmpdir(), "tools-"));
+  const { body, hosts, allowed = hosts, before = "" } = init;
+  const text = `${before}
+export default { name: "calls", description: "d", parameters: { type: "object" }, effect: "read", timeoutMs: 10_000, version: "1",
+  hosts: ${before.includes("const hosts") ? "hosts" : JSON.stringify(hosts)}, async execute(args, { signal }) { ${body} } };`;
+  writeFileSync(join(dir, "calls.mjs"), text);
+  const outbound: Outbound = createToolOutbound({ allowedHosts: allowed });
+  const custom = await loadCustomTools(dir, { limits, wall, outbound });
+  closers.push(async () => {
+    custom.close();
+    await outbound.close();
+    rmSync(dir, { recursive: true });
+  });
+  return {
+    dir,
+    custom,
+    run(args = {}, signal = new AbortController().signal) {
+      const [loaded] = custom.loaded;
+      if (loaded === undefined || "fault" in loaded) throw new Error(loaded?.fault);
+      const registered = loaded.tool;
+      return runTool({ slots: new Slots(10), logger }, { registered, args: args as never, userId: "u", callKey: "k", signal });
+    },
+  };
+}
+
+const getText =
+  "const r = await fetch(args.url, { signal, ...args.init }); return { status: r.status, text: await r.text(), url: r.url };";
+
+test("a request reaches a declared host with its method, headers and body, and the answer comes back whole", async () => {
+  const { host, seen } = await serve(async (request, response) => {
+    const body = await buffer(request);
+    response.writeHead(201, { "x-answer": "yes", "content-type": "application/octet-stream" }).end(body);
+  });
+  const { run } = await open({
+    hosts: [host],
+    body: `const bytes = Buffer.from(args.bytes, "base64");
+      const r = await fetch(args.url, { method: "POST", headers: { "x-own": "ü", authorization: "Bearer t" }, body: bytes });
+      const back = Buffer.from(await r.arrayBuffer());
+      return [r.status, r.headers.get("x-answer"), back.equals(bytes), r.redirected, r.url];`,
+  });
+  const url = `http://${host}/path?q=1`;
+  const outcome = await run({ url, bytes: randomBytes(300_000).toString("base64") });
+  expect(outcome).toMatchObject({ kind: "success", output: JSON.stringify([201, "yes", true, false, url]) });
+  expect(seen[0]).toMatchObject({ method: "POST", url: "/path?q=1", headers: { "x-own": "ü", authorization: "Bearer t" } });
+});
+
+test("what a server encodes unasked is decoded, and an answer without a body has none", async () => {
+  const { host } = await serve((request, response) => {
+    if (request.url === "/none") return response.writeHead(204).end();
+    response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("plain"));
+  });
+  const { run } = await open({ hosts: [host], body: getText });
+  expect(await run({ url: `http://${host}/` })).toMatchObject({ output: expect.stringContaining('"text":"plain"') });
+  expect(await run({ url: `http://${host}/none` })).toMatchObject({ output: expect.stringContaining('"status":204,"text":""') });
+});
+
+test("a host that the tool does not declare is never reached, by whatever notation", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("secret"));
+  const body = `const failures = [];
+    for (const url of args.urls) failures.push(await fetch(url).then((r) => r.text(), (error) => error.message));
+    return failures;`;
+  const { run } = await open({ hosts: ["example.com", "127.0.0.1:1"], allowed: [host, "localhost"], body });
+  const port = host.split(":")[1];
+  const urls = [
+    `http://${host}/`,
+    `http://localhost:${port}/`,
+    `http://2130706433:${port}/`,
+    `http://0x7f.1:${port}/`,
+    `http://[::ffff:127.0.0.1]:${port}/`,
+    `http://${host}#example.com`,
+    `http://example.com.:${port}/`,
+    "file:///etc/passwd",
+    "data:text/plain,hello",
+    "blob:nodedata:1",
+  ];
+  const outcome = await run({ urls });
+  const failures = JSON.parse((outcome as { output: string }).output) as string[];
+  expect(failures).toHaveLength(urls.length);
+  for (const [i, failure] of failures.entries())
+    expect(failure, urls[i]).toMatch(/^fetch failed: the tool does not declare the host/);
+  expect(seen).toEqual([]);
+});
+
+test("a private host is the operator's to allow, not the tool's", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("secret"));
+  const { run } = await open({ hosts: [host], allowed: [], body: getText });
+  expect(await run({ url: `http://${host}/` })).toMatchObject({
+    kind: "failed",
+    error: expect.stringContaining("private networks"),
+  });
+  expect(seen).toEqual([]);
+});
+
+test("each hop of a redirect is checked like the first, and takes no credential to another origin", async () => {
+  const other = await serve((request, response) =>
+    response.end(JSON.stringify([request.method, request.headers.authorization ?? null])),
+  );
+  const hidden = await serve((_request, response) => response.end("secret"));
+  const first = await serve((request, response) => {
+    const to = request.url === "/hidden" ? hidden.host : other.host;
+    if (request.url === "/loop") return response.writeHead(302, { location: "/loop" }).end();
+    response.writeHead(request.url === "/kept" ? 307 : 303, { location: `http://${to}/` }).end();
+  });
+  const { run } = await open({ hosts: [first.host, other.host], allowed: ["127.0.0.1"], body: getText });
+  const init = { method: "POST", body: "x", headers: { authorization: "Bearer t" } };
+  const answer = async (path: string, more = {}) => {
+    const outcome = await run({ url: `http://${first.host}${path}`, init: { ...init, ...more } });
+    return outcome.kind === "success" ? JSON.parse(outcome.output) : outcome;
+  };
+  expect(await answer("/")).toEqual({ status: 200, text: '["GET",null]', url: `http://${other.host}/` });
+  expect(await answer("/kept")).toMatchObject({ text: '["POST",null]' });
+  expect(await answer("/", { redirect: "manual" })).toMatchObject({ status: 303 });
+  expect(await answer("/", { redirect: "error" })).toMatchObject({ kind: "failed", error: expect.stringContaining("redirect") });
+  expect(await answer("/hidden")).toMatchObject({ kind: "failed", error: expect.stringContaining(hidden.host) });
+  expect(await answer("/loop", { method: "GET", body: undefined })).toMatchObject({
+    error: expect.stringContaining("redirects"),
+  });
+  expect(hidden.seen).toEqual([]);
+});
+
+test("bodies are bounded, there and back", async () => {
+  const { host, seen } = await serve((_request, response) => response.end(Buffer.alloc(1_048_577)));
+  const { run } = await open({
+    hosts: [host],
+    body: "const r = await fetch(args.url, args.long ? { method: 'POST', body: 'x'.repeat(args.long) } : {}); return r.status;",
+  });
+  const url = `http://${host}/`;
+  expect(await run({ url })).toMatchObject({
+    kind: "failed",
+    error: expect.stringContaining("the answer is longer than 1048576"),
+  });
+  expect(await run({ url, long: 1_048_577 })).toMatchObject({
+    kind: "failed",
+    error: expect.stringContaining("the body is longer"),
+  });
+  expect(seen).toHaveLength(1);
+});
+
+test("four requests of a call are under way at once, the others wait for their turn, and the hundred and first fails", async () => {
+  const waiting: (() => void)[] = [];
+  let most = 0;
+  const { host, seen } = await serve((_request, response) => {
+    waiting.push(() => response.end("x".repeat(1_000)));
+    most = Math.max(most, waiting.length);
+    // Answered in the next turn, so that all that come together are counted together.
+    setTimeout(() => waiting.shift()?.(), 5);
+  });
+  const { run } = await open({
+    hosts: [host],
+    body: `const all = await Promise.allSettled(Array.from({ length: args.count }, () => fetch(args.url).then((r) => r.text())));
+      return all.map(({ value, reason }) => value?.length ?? reason.message);`,
+  });
+  const many = await run({ url: `http://${host}/`, count: 40 });
+  expect(many).toMatchObject({ kind: "success", output: JSON.stringify(Array(40).fill(1_000)) });
+  expect(most).toBeLessThanOrEqual(4);
+  expect(most).toBeGreaterThan(1);
+  const before = seen.length;
+  const tooMany = await run({ url: `http://${host}/`, count: 103 });
+  expect(tooMany).toMatchObject({ kind: "success", output: expect.stringContaining("a call may send 100 requests") });
+  expect(seen.length - before).toBe(100);
+});
+
+test("requests end with their call: when it is cancelled, when the tool aborts, and when it returns without them", async () => {
+  const closed: string[] = [];
+  const came = new Map<string, PromiseWithResolvers<void>>();
+  const arrival = (path: string) => {
+    if (!came.has(path)) came.set(path, Promise.withResolvers());
+    return came.get(path) as PromiseWithResolvers<void>;
+  };
+  const { host } = await serve((request, response) => {
+    const path = request.url ?? "";
+    // Answers when the other has come.
+    if (path.startsWith("/after")) return void arrival(path.slice("/after".length)).promise.then(() => response.end());
+    response.on("close", () => closed.push(path));
+    arrival(path).resolve();
+  });
+  const { run } = await open({
+    hosts: [host],
+    body: `const own = new AbortController();
+      const pending = fetch(args.base + args.path, { signal: args.own ? own.signal : signal }).catch((error) => {
+        if (signal.aborted) throw error;
+        return error.name;
+      });
+      if (args.own || args.leaves) await fetch(args.base + "/after" + args.path);
+      own.abort();
+      return args.leaves ? "left" : await pending;`,
+  });
+  const base = `http://${host}`;
+  const controller = new AbortController();
+  const cancelled = run({ base, path: "/cancelled" }, controller.signal);
+  await arrival("/cancelled").promise;
+  controller.abort();
+  expect(await cancelled).toMatchObject({ kind: "cancelled" });
+  expect(await run({ base, path: "/aborted", own: true })).toMatchObject({ output: '"AbortError"' });
+  expect(await run({ base, path: "/left", leaves: true })).toMatchObject({ output: '"left"' });
+  await expect.poll(() => closed.sort(), { timeout: 10_000 }).toEqual(["/aborted", "/cancelled", "/left"]);
+});
+
+test("a tool reaches nothing while it loads, nor between its calls", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("x"));
+  const early = await open({ hosts: [host], before: `await fetch("http://${host}/early");`, body: "return 1;" });
+  expect(early.custom.loaded[0]).toMatchObject({ fault: expect.stringContaining("only during a call") });
+  // The process ends itself when it was refused: nobody may call it in the meantime.
+  const late = await open({
+    hosts: [host],
+    body: `setTimeout(() => fetch(args.url).catch((error) => error.message.includes("only during a call") && process.exit(0)), 20);
+      return 1;`,
+  });
+  const living = () => livingSandboxes().filter((command) => command.includes(late.dir));
+  expect(await late.run({ url: `http://${host}/late` })).toMatchObject({ kind: "success" });
+  await expect.poll(living, { timeout: 15_000 }).toEqual([]);
+  expect(seen).toEqual([]);
+});
+
+const frame = `import { writeSync } from "node:fs";
+const send = (message) => { const body = Buffer.from(JSON.stringify(message)); const head = Buffer.alloc(4);
+  head.writeUInt32BE(body.length); writeSync(3, Buffer.concat([head, body])); };
+const request = (id, url, headers = {}) => ({ type: "fetch", id, url, method: "GET", headers });`;
+
+test("frames that a tool writes itself open nothing more", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("secret"));
+  const hosts = ["127.0.0.1:1"];
+  const { run } = await open({
+    hosts,
+    allowed: [host],
+    before: frame,
+    body: `send({ ...request(900, args.url), hosts: [args.host] }); await new Promise((resolve) => setTimeout(resolve, 100)); return 1;`,
+  });
+  expect(await run({ url: `http://${host}/`, host })).toMatchObject({ kind: "success" });
+  const flood = await open({
+    hosts,
+    before: frame,
+    body: "for (let i = 0; i < 1_000; i += 1) send(request(900 + i, args.url)); await new Promise((r) => setTimeout(r, 5_000));",
+  });
+  expect(await flood.run({ url: `http://${host}/` })).toMatchObject({
+    error: expect.stringContaining("more requests than it may"),
+  });
+  const split = await open({
+    hosts: [host],
+    before: frame,
+    body: `send(request(900, args.url, { "x-a": "b\\r\\nx-c: d" })); await new Promise((r) => setTimeout(r, 5_000));`,
+  });
+  expect(await split.run({ url: `http://${host}/` })).toMatchObject({ error: expect.stringContaining("spoke nonsense") });
+  expect(seen).toEqual([]);
+});
+
+test("the connection's own headers are not the tool's to set", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("x"));
+  const { run } = await open({
+    hosts: [host],
+    before: frame,
+    body: `send(request(900, args.url, { host: "other", "transfer-encoding": "chunked", "accept-encoding": "gzip", "x-own": "kept" }));
+      await new Promise((resolve) => setTimeout(resolve, 300)); return 1;`,
+  });
+  await run({ url: `http://${host}/` });
+  expect(seen[0]?.headers).toMatchObject({ host, "accept-encoding": "identity", "x-own": "kept" });
+  expect(seen[0]?.headers["transfer-encoding"]).toBeUndefined();
+});
+
+test("hosts are those of the start: what a later process declares opens nothing", async () => {
+  const { host, seen } = await serve((_request, response) => response.end("secret"));
+  const before = `import { existsSync } from "node:fs"; import { dirname } from "node:path"; import { fileURLToPath } from "node:url";
+    const hosts = existsSync(dirname(fileURLToPath(import.meta.url)) + "/more") ? ["${host}"] : [];`;
+  const { dir, run } = await open({
+    hosts: [],
+    allowed: [host],
+    before,
+    body: "if (args.end) process.exit(0); return (await fetch(args.url)).status;",
+  });
+  writeFileSync(join(dir, "more"), "");
+  await run({ end: true });
+  expect(await run({ url: `http://${host}/` })).toMatchObject({
+    kind: "failed",
+    error: expect.stringContaining("does not declare"),
+  });
+  expect(seen).toEqual([]);
+});
+
+test.each([
+  "http://example.com",
+  "example.com/path",
+  "EXAMPLE.com",
+  "0x7f.1",
+  "*.example.com",
+  "a b",
+  "user@example.com",
+  "::1",
+  "",
+  "x:0x1",
+])("hosts: %s is none", (entry) => expect(isHost(entry)).toBe(false));
+
+test.each([
+  "api.example.com",
+  "localhost:8088",
+  "10.0.0.7",
+  "[::1]:8080",
+  "xn--bcher-kva.example",
+  "example.com:80",
+  "example.com:443",
+])("hosts: %s is one", (entry) => expect(isHost(entry)).toBe(true));
+
+test("a tool whose hosts are none is refused with the entry at fault", async () => {
+  const { custom } = await open({ hosts: ["example.com", "http://example.com"], allowed: [], body: "return 1;" });
+  expect(custom.loaded[0]).toMatchObject({ fault: "hosts.1: must be a host or host:port, in lower case" });
+});
