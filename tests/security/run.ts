@@ -60,6 +60,16 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/tool-executor/src/round.test.ts",
     ),
   ],
+  s12: [
+    suite(
+      "services/tool-executor/src/sandbox/walls.test.ts",
+      "services/tool-executor/src/sandbox/wall-filter.test.ts",
+      "services/tool-executor/src/sandbox/open-wall.test.ts",
+      "services/tool-executor/src/sandbox/escapes.test.ts",
+      "services/tool-executor/src/sandbox/egress.test.ts",
+      "services/tool-executor/src/tools-folder.test.ts",
+    ),
+  ],
   s19: [
     suite(
       "packages/platform/src/token-cache.test.ts",
