@@ -10,13 +10,14 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AttackGround, openAttackGround } from "../../fixtures/attack-targets.ts";
 import { loadCustomTools } from "../custom-tools.ts";
 import { createToolOutbound } from "../tool-outbound.ts";
-import { openWall } from "./open-wall.ts";
-import { behindWall, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
+import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
-const { wall: whole, because } = await openWall("auto");
-const hasKernel = whole.kind === "kernel" && whole.landlock;
-if (!hasKernel) process.stderr.write(`\nThe kernel's wall is not tested: ${because}\n`);
-const filterOnly: Wall = whole.kind === "kernel" ? { ...whole, landlock: false } : noWall;
+// What this kernel has by its own words: where it has a wall, one that does not hold is a fault of ours and no reason to skip.
+const launcher = process.platform === "linux" ? findLauncher() : undefined;
+const hasKernel = launcher !== undefined && Number(landlockVersion(launcher)) > 0;
+const whole: Wall = launcher === undefined ? noWall : { kind: "kernel", landlock: true, launcher };
+const filterOnly: Wall = launcher === undefined ? noWall : { kind: "kernel", landlock: false, launcher };
+if (!hasKernel) process.stderr.write("\nNOT TESTED: the kernel's wall around tools. This system has no Landlock, or no Perl.\n");
 
 const outbound = createToolOutbound({ allowedHosts: [] });
 const limits = { memoryBytes: 536_870_912, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
@@ -96,7 +97,7 @@ describe("a hostile tool", () => {
     expect(JSON.stringify(results)).not.toContain(ground.canary);
   });
 
-  it.runIf(whole.kind === "kernel")("writes and reaches nothing past the filter of system calls alone", async () => {
+  it.runIf(launcher !== undefined)("writes and reaches nothing past the filter of system calls alone", async () => {
     const results = await alone(filterOnly, ["write", "connect", "others"]);
     tell("JavaScript, the filter alone", results);
     expect(got(results)).toEqual([]);
@@ -157,7 +158,7 @@ describe.runIf(compiler !== undefined && process.platform === "linux")("hostile 
     expect(Object.keys(results).length).toBeGreaterThan(75);
   });
 
-  it.runIf(whole.kind === "kernel")(
+  it.runIf(launcher !== undefined)(
     "reads and starts other programs, and no more, past the filter of system calls alone",
     async () => {
       const results = await native(filterOnly);
