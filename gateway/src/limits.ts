@@ -1,7 +1,8 @@
-import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { clientNetworks } from "@turnwright/platform/client-network";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { ConcurrencyLimiter, Release } from "@turnwright/platform/ports/concurrency-limiter";
-import type { RateDecision, RateLimiter } from "@turnwright/platform/ports/rate-limiter";
+import type { ConcurrencyLimiter, Release, SlotBucket } from "@turnwright/platform/ports/concurrency-limiter";
+import { isLimited, type RateBucket, type RateDecision, type RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 
 /** Something that takes response headers, as a fastify reply does. */
 export interface HeaderSink {
@@ -10,11 +11,11 @@ export interface HeaderSink {
 
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {
-  /** Counts a request of a token; sets the limit headers; throws RATE_LIMITED. */
+  /** Counts a request of a token, under its own limits and those that it shares; sets the limit headers; throws RATE_LIMITED. */
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
-  /** Takes one of the slots of a token that has a limit of concurrent requests; undefined: it has none. Throws RATE_LIMITED. */
+  /** Takes a slot of each limit of concurrent requests that holds for a token; undefined: there is none. Throws RATE_LIMITED. */
   takeSlot(identity: Identity): Promise<Release> | undefined;
-  /** Counts a request without a token, by address; throws RATE_LIMITED. */
+  /** Counts a request without a token, by its address and the networks around it; throws RATE_LIMITED. */
   takeAddress(address: string, sink: HeaderSink): Promise<void>;
 }
 
@@ -33,6 +34,38 @@ function report(decision: RateDecision, sink: HeaderSink): void {
   throw fail(ErrorReason.RATE_LIMITED, `Too many requests; try again in ${seconds} s.`, { retryAfterSeconds: seconds });
 }
 
+/** What a credential's requests are counted under. */
+interface Buckets {
+  readonly rates: readonly RateBucket[];
+  readonly slots: readonly SlotBucket[];
+}
+
+/** The sessions of an account share one limit, or each login would be another; a key keeps its own when its secret is replaced. */
+function ownKey({ tokenType, tokenId, userId }: Identity): string {
+  return tokenType === TokenType.API_KEY ? `token:${tokenId}` : `sessions:${userId}`;
+}
+
+function bucketsOf(identity: Identity): Buckets {
+  const limited = [
+    { key: ownKey(identity), limits: identity },
+    ...identity.sharedLimits.map((limits) => ({
+      key: limits.owner.case === "userId" ? `account:${limits.owner.value}` : `token:${limits.owner.value}`,
+      limits,
+    })),
+  ];
+  return {
+    rates: limited
+      .map(({ key, limits }) => ({ key, perMinute: limits.rateLimitPerMinute, perDay: limits.rateLimitPerDay }))
+      .filter(isLimited),
+    slots: limited.map(({ key, limits }) => ({ key, max: limits.maxConcurrent })).filter(({ max }) => max > 0),
+  };
+}
+
+function tooManyAtOnce({ key, max }: SlotBucket, identity: Identity): Error {
+  const who = key === ownKey(identity) ? "This token" : key.startsWith("account:") ? "This account" : "A key above this one";
+  return fail(ErrorReason.RATE_LIMITED, `${who} may have ${max} requests under way at once.`, { retryAfterSeconds: 1 });
+}
+
 /** Makes the limits; with `enabled` false nothing is counted. */
 export function createLimits(deps: {
   limiter: RateLimiter;
@@ -40,25 +73,33 @@ export function createLimits(deps: {
   enabled: boolean;
   addressPerMinute: number;
 }): Limits {
-  const addressLimits = { perMinute: deps.addressPerMinute, perDay: 0 };
+  /** A credential that was seen before comes with the same identity. */
+  const known = new WeakMap<Identity, Buckets>();
+  const knownBucketsOf = (identity: Identity): Buckets => {
+    const buckets = known.get(identity) ?? bucketsOf(identity);
+    known.set(identity, buckets);
+    return buckets;
+  };
   return {
     async takeToken(identity, sink) {
-      if (!deps.enabled) return;
-      const limits = { perMinute: identity.rateLimitPerMinute, perDay: identity.rateLimitPerDay };
-      report(await deps.limiter.take(`token:${identity.tokenId}`, limits), sink);
+      if (deps.enabled) report(await deps.limiter.take(knownBucketsOf(identity).rates), sink);
     },
-    takeSlot({ tokenId, maxConcurrent }) {
-      if (!deps.enabled || maxConcurrent <= 0) return undefined;
-      return deps.concurrency.acquire(`token:${tokenId}`, maxConcurrent).then((release) => {
-        if (release !== undefined) return release;
-        throw fail(ErrorReason.RATE_LIMITED, `This token may have ${maxConcurrent} requests under way at once.`, {
-          retryAfterSeconds: 1,
-        });
+    takeSlot(identity) {
+      const { slots } = knownBucketsOf(identity);
+      if (!deps.enabled || slots.length === 0) return undefined;
+      return deps.concurrency.acquire(slots).then((taken) => {
+        if (typeof taken === "function") return taken;
+        throw tooManyAtOnce(taken, identity);
       });
     },
     async takeAddress(address, sink) {
       if (!deps.enabled) return;
-      report(await deps.limiter.take(`address:${address}`, addressLimits), sink);
+      const buckets = clientNetworks(address).map(({ name, factor }) => ({
+        key: `address:${name}`,
+        perMinute: deps.addressPerMinute * factor,
+        perDay: 0,
+      }));
+      report(await deps.limiter.take(buckets), sink);
     },
   };
 }

@@ -36,6 +36,13 @@ function atMost(asked: number | undefined, own: number): number {
   return Math.min(asked ?? own, own);
 }
 
+/** A key that asks for no ceiling gets none of its own: those above it hold for it too. */
+function ceilingOf(askedUsd: number | undefined, ownMicros: bigint): number | undefined {
+  if (askedUsd === undefined) return undefined;
+  const asked = Math.max(1, Math.round(askedUsd * 1e6));
+  return ownMicros === 0n ? asked : Math.min(asked, Number(ownMicros));
+}
+
 /**
  * The policy of a key that a caller asks for: never more than the caller's own credential allows, in any respect. Throws
  * PERMISSION_DENIED.
@@ -45,15 +52,6 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
     throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot create API keys.");
   }
   const throughKey = caller.tokenType === TokenType.API_KEY;
-  if (throughKey && caller.spendLimitMicros > 0n) {
-    throw fail(ErrorReason.PERMISSION_DENIED, "A key with a spend ceiling cannot create keys: they would spend beside it.");
-  }
-  if (throughKey && caller.maxConcurrent > 0) {
-    throw fail(
-      ErrorReason.PERMISSION_DENIED,
-      "A key with a limit of concurrent requests cannot create keys: they would run beside it.",
-    );
-  }
   const ownEnd = throughKey && caller.expiresAt !== undefined ? timestampDate(caller.expiresAt) : null;
   const askedEnd = asked.expiresAt === undefined ? ownEnd : timestampDate(asked.expiresAt);
   return {
@@ -61,8 +59,8 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
     allowedModels: subset("allowed_models", asked.allowedModels, caller.allowedModels),
     perMinute: atMost(asked.rateLimitPerMinute, caller.rateLimitPerMinute),
     perDay: atMost(asked.rateLimitPerDay, caller.rateLimitPerDay),
-    maxConcurrent: asked.maxConcurrent ?? 0,
-    spendLimitMicros: asked.spendLimitUsd === undefined ? undefined : Math.max(1, Math.round(asked.spendLimitUsd * 1e6)),
+    maxConcurrent: atMost(asked.maxConcurrent, caller.maxConcurrent),
+    spendLimitMicros: ceilingOf(asked.spendLimitUsd, caller.spendLimitMicros),
     expiresAt: ownEnd !== null && askedEnd !== null && askedEnd > ownEnd ? ownEnd : askedEnd,
     parentId: throughKey ? caller.tokenId : undefined,
   };

@@ -3,6 +3,7 @@ import { grpcEnv } from "@turnwright/platform/mesh-env";
 import { postgresEnv } from "@turnwright/platform/postgres";
 import { redisEnv } from "@turnwright/platform/redis-env";
 import { z } from "zod";
+import type { AccountDefaults } from "./store/credentials.ts";
 
 /** The environment of the auth service. */
 export const authConfig = z.object({
@@ -19,10 +20,26 @@ export const authConfig = z.object({
   /** The first admin: created at start-up unless the account exists. Both or none. */
   ADMIN_EMAIL: z.email().optional(),
   ADMIN_PASSWORD: z.string().min(12, "must have at least 12 characters").max(128).optional(),
-  /** Limits of sessions, and of API keys that ask for none. */
+  /** Limits of all sessions of an account together, and of each API key that asks for none. */
   RATE_LIMIT_PER_MINUTE: integer(60, { min: 1 }),
   RATE_LIMIT_PER_DAY: integer(10_000, { min: 1 }),
+  /** Limits of an account over all its sessions and keys, where an admin has set no others; 0: without limit. */
+  RATE_LIMIT_ACCOUNT_PER_MINUTE: integer(0, { max: 1_000_000 }),
+  RATE_LIMIT_ACCOUNT_PER_DAY: integer(0, { max: 1_000_000_000 }),
+  RATE_LIMIT_ACCOUNT_CONCURRENT: integer(0, { max: 100_000 }),
+  /** Whole US dollars that an account may spend on models in all; 0: without ceiling. */
+  SPEND_LIMIT_ACCOUNT_USD: integer(0, { max: 1_000_000 }),
 });
 
 /** The parsed environment. */
 export type AuthConfig = z.output<typeof authConfig>;
+
+/** The limits of accounts that have none of their own. */
+export function accountDefaults(config: AuthConfig): AccountDefaults {
+  return {
+    perMinute: config.RATE_LIMIT_ACCOUNT_PER_MINUTE,
+    perDay: config.RATE_LIMIT_ACCOUNT_PER_DAY,
+    concurrent: config.RATE_LIMIT_ACCOUNT_CONCURRENT,
+    spendMicros: config.SPEND_LIMIT_ACCOUNT_USD * 1_000_000,
+  };
+}

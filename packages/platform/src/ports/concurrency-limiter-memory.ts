@@ -1,12 +1,13 @@
-import { type ConcurrencyLimiter, HeldSlots, uncounted } from "./concurrency-limiter.ts";
+import { type ConcurrencyLimiter, HeldSlots, limitedOf, uncounted } from "./concurrency-limiter.ts";
 
 /** Slots of one process. */
 export function createMemoryConcurrencyLimiter(): ConcurrencyLimiter {
   const held = new HeldSlots();
   return {
-    async acquire(key, max) {
-      if (max <= 0) return uncounted;
-      return held.count(key) < max ? held.hold(key) : undefined;
+    async acquire(buckets) {
+      const limited = limitedOf(buckets);
+      if (limited.length === 0) return uncounted;
+      return limited.find(({ key, max }) => held.count(key) >= max) ?? held.hold(limited);
     },
   };
 }

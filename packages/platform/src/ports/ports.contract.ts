@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Bus } from "./bus.ts";
+import type { Release, SlotBucket } from "./concurrency-limiter.ts";
 import type { Ports } from "./ports.ts";
 
 const minute = 60_000;
@@ -22,6 +23,11 @@ export async function collect(bus: Bus, topic: string) {
       while (received.length < wanted) await once(events, "message");
     },
   };
+}
+
+/** How to give a slot back; undefined: none was given. */
+export function releaseOf(slot: Release | SlotBucket | undefined): Release | undefined {
+  return typeof slot === "function" ? slot : undefined;
 }
 
 /** What every implementation of the ports does. `open` makes ports whose limiter reads the given clock. */
@@ -50,7 +56,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       const key = randomUUID();
       const limits = { perMinute: 3, perDay: 100 };
       const decisions = [];
-      for (let request = 0; request < 4; request += 1) decisions.push(await limiter.take(key, limits));
+      for (let request = 0; request < 4; request += 1) decisions.push(await limiter.take([{ key, ...limits }]));
       expect(decisions).toEqual([
         { allowed: true, limit: 3, remaining: 2, resetSeconds: 60, retryAfterSeconds: 0 },
         { allowed: true, limit: 3, remaining: 1, resetSeconds: 60, retryAfterSeconds: 0 },
@@ -62,23 +68,23 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
     test("keeps keys apart", async () => {
       const { limiter } = await openPorts();
       const limits = { perMinute: 1, perDay: 0 };
-      expect((await limiter.take(randomUUID(), limits)).allowed).toBe(true);
-      expect((await limiter.take(randomUUID(), limits)).allowed).toBe(true);
+      expect((await limiter.take([{ key: randomUUID(), ...limits }])).allowed).toBe(true);
+      expect((await limiter.take([{ key: randomUUID(), ...limits }])).allowed).toBe(true);
     });
 
     test("lets nobody have twice the limit around the end of a window", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       const limits = { perMinute: 10, perDay: 0 };
-      await limiter.take(key, limits);
+      await limiter.take([{ key, ...limits }]);
       clock += minute - 1_000;
-      for (let request = 0; request < 9; request += 1) expect((await limiter.take(key, limits)).allowed).toBe(true);
+      for (let request = 0; request < 9; request += 1) expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
       clock += 2_000;
-      expect((await limiter.take(key, limits)).allowed).toBe(true);
-      const denied = await limiter.take(key, limits);
+      expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
+      const denied = await limiter.take([{ key, ...limits }]);
       expect(denied).toMatchObject({ allowed: false, limit: 10 });
       clock += denied.retryAfterSeconds * 1_000;
-      expect((await limiter.take(key, limits)).allowed).toBe(true);
+      expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
     });
 
     test("allows again after exactly the time it asked to wait", async () => {
@@ -87,10 +93,10 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
         const key = randomUUID();
         const limits = { perMinute, perDay: 0 };
         for (let round = 0; round < 4; round += 1) {
-          let answer = await limiter.take(key, limits);
-          while (answer.allowed) answer = await limiter.take(key, limits);
+          let answer = await limiter.take([{ key, ...limits }]);
+          while (answer.allowed) answer = await limiter.take([{ key, ...limits }]);
           clock += answer.retryAfterSeconds * 1_000;
-          expect((await limiter.take(key, limits)).allowed).toBe(true);
+          expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
         }
       }
     });
@@ -100,30 +106,30 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       const key = randomUUID();
       const limits = { perMinute: 2, perDay: 3 };
       for (let request = 0; request < 3; request += 1) {
-        expect((await limiter.take(key, limits)).allowed).toBe(true);
+        expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
         clock += 3 * minute;
       }
-      const denied = await limiter.take(key, limits);
+      const denied = await limiter.take([{ key, ...limits }]);
       expect(denied).toMatchObject({ allowed: false, limit: 3, remaining: 0 });
       expect(denied.retryAfterSeconds).toBe(86_400 - 9 * 60);
       clock += 2 * day;
-      expect((await limiter.take(key, limits)).allowed).toBe(true);
+      expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
     });
 
     test("counts a denied request in neither window", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       const limits = { perMinute: 1, perDay: 2 };
-      for (let request = 0; request < 5; request += 1) await limiter.take(key, limits);
+      for (let request = 0; request < 5; request += 1) await limiter.take([{ key, ...limits }]);
       clock += 3 * minute;
-      expect((await limiter.take(key, limits)).allowed).toBe(true);
+      expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
     });
 
     test("lets everything pass at a limit of 0", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       for (let request = 0; request < 3; request += 1) {
-        expect(await limiter.take(key, { perMinute: 0, perDay: 0 })).toEqual({
+        expect(await limiter.take([{ key, perMinute: 0, perDay: 0 }])).toEqual({
           allowed: true,
           limit: 0,
           remaining: 0,
@@ -136,53 +142,127 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
     test("lets exactly the limit through when requests race", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
-      const decisions = await Promise.all(Array.from({ length: 50 }, () => limiter.take(key, { perMinute: 20, perDay: 30 })));
+      const decisions = await Promise.all(Array.from({ length: 50 }, () => limiter.take([{ key, perMinute: 20, perDay: 30 }])));
       expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(20);
     });
 
     test("applies a lowered limit at once", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
-      for (let request = 0; request < 5; request += 1) await limiter.take(key, { perMinute: 5, perDay: 0 });
+      for (let request = 0; request < 5; request += 1) await limiter.take([{ key, perMinute: 5, perDay: 0 }]);
       clock += minute + 1;
-      const denied = await limiter.take(key, { perMinute: 2, perDay: 0 });
+      const denied = await limiter.take([{ key, perMinute: 2, perDay: 0 }]);
       expect(denied.allowed).toBe(false);
       clock += denied.retryAfterSeconds * 1_000;
-      expect((await limiter.take(key, { perMinute: 2, perDay: 0 })).allowed).toBe(true);
+      expect((await limiter.take([{ key, perMinute: 2, perDay: 0 }])).allowed).toBe(true);
+    });
+  });
+
+  describe("the limiter, with several buckets for one request", () => {
+    test("serves what descends from a key no more than the key's own limit", async () => {
+      const { limiter } = await openPorts();
+      const parent = { key: randomUUID(), perMinute: 3, perDay: 3 };
+      const children = Array.from({ length: 14 }, () => ({ key: randomUUID(), perMinute: 3, perDay: 3 }));
+      const decisions = await Promise.all(children.map((child) => limiter.take([child, parent])));
+      expect(decisions.filter(({ allowed }) => allowed)).toHaveLength(3);
+      expect(await limiter.take([parent])).toMatchObject({ allowed: false, limit: 3, remaining: 0 });
+    });
+
+    test("says what is left of the tightest, and lets the earlier speak where they are equal", async () => {
+      const { limiter } = await openPorts();
+      const [own, account] = [randomUUID(), randomUUID()];
+      const take = (perMinute: number, ofAccount: number, perDay = 0) =>
+        limiter.take([
+          { key: own, perMinute, perDay },
+          { key: account, perMinute: ofAccount, perDay: 0 },
+        ]);
+      expect(await take(10, 5)).toMatchObject({ allowed: true, limit: 5, remaining: 4, resetSeconds: 60 });
+      expect(await take(5, 8)).toMatchObject({ limit: 5, remaining: 3 });
+      expect(await take(8, 8)).toMatchObject({ limit: 8, remaining: 5 });
+      expect(await take(8, 8, 2)).toMatchObject({ limit: 2, remaining: 1, resetSeconds: 86_400 });
+    });
+
+    test("takes from none of them when one refuses, and waits exactly for the last", async () => {
+      const { limiter } = await openPorts();
+      const [own, parent, account] = [randomUUID(), randomUUID(), randomUUID()];
+      const buckets = [
+        { key: own, perMinute: 10, perDay: 100 },
+        { key: parent, perMinute: 2, perDay: 100 },
+        { key: account, perMinute: 7, perDay: 3 },
+      ];
+      for (let request = 0; request < 6; request += 1) await limiter.take(buckets);
+      expect(await limiter.take(buckets.slice(0, 1))).toMatchObject({ allowed: true, remaining: 10 - 3 });
+      expect(await limiter.take(buckets.slice(2))).toMatchObject({ allowed: true, limit: 3, remaining: 0 });
+      const denied = await limiter.take(buckets);
+      expect(denied).toMatchObject({ allowed: false, limit: 3, retryAfterSeconds: 86_400 });
+      clock += (denied.retryAfterSeconds - 1) * 1_000;
+      expect((await limiter.take(buckets)).allowed).toBe(false);
+      clock += 1_000;
+      expect((await limiter.take(buckets)).allowed).toBe(true);
+    });
+
+    test("skips the buckets that nothing limits", async () => {
+      const { limiter } = await openPorts();
+      const free = { key: randomUUID(), perMinute: 0, perDay: 0 };
+      expect(await limiter.take([free, { key: randomUUID(), perMinute: 2, perDay: 0 }])).toMatchObject({
+        limit: 2,
+        remaining: 1,
+      });
+      expect(await limiter.take([free])).toMatchObject({ allowed: true, limit: 0 });
+      expect(await limiter.take([])).toMatchObject({ allowed: true, limit: 0 });
     });
   });
 
   describe("the concurrency limiter", () => {
     test("gives a key its slots and no more, until one is given back, which counts once", async () => {
       const { concurrency } = await openPorts();
-      const key = randomUUID();
-      const [first, second] = [await concurrency.acquire(key, 2), await concurrency.acquire(key, 2)];
-      expect(first).toBeDefined();
+      const bucket = { key: randomUUID(), max: 2 };
+      const [first, second] = [releaseOf(await concurrency.acquire([bucket])), releaseOf(await concurrency.acquire([bucket]))];
       expect(second).toBeDefined();
-      expect(await concurrency.acquire(key, 2)).toBeUndefined();
-      expect(await concurrency.acquire(randomUUID(), 2)).toBeDefined();
+      expect(await concurrency.acquire([bucket])).toEqual(bucket);
+      expect(releaseOf(await concurrency.acquire([{ key: randomUUID(), max: 2 }]))).toBeDefined();
       first?.();
       first?.();
-      const third = await concurrency.acquire(key, 2);
-      expect(third).toBeDefined();
-      expect(await concurrency.acquire(key, 2)).toBeUndefined();
+      expect(releaseOf(await concurrency.acquire([bucket]))).toBeDefined();
+      expect(await concurrency.acquire([bucket])).toEqual(bucket);
     });
 
     test("gives exactly the slots there are when requests race", async () => {
       const { concurrency } = await openPorts();
-      const key = randomUUID();
-      const slots = await Promise.all(Array.from({ length: 50 }, () => concurrency.acquire(key, 7)));
-      expect(slots.filter((slot) => slot !== undefined)).toHaveLength(7);
+      const bucket = { key: randomUUID(), max: 7 };
+      const slots = await Promise.all(Array.from({ length: 50 }, () => concurrency.acquire([bucket])));
+      expect(slots.filter((slot) => releaseOf(slot) !== undefined)).toHaveLength(7);
     });
 
     test("applies a changed maximum at once, and none at 0", async () => {
       const { concurrency } = await openPorts();
       const key = randomUUID();
-      for (let slot = 0; slot < 3; slot += 1) await concurrency.acquire(key, 3);
-      expect(await concurrency.acquire(key, 2)).toBeUndefined();
-      expect(await concurrency.acquire(key, 4)).toBeDefined();
-      for (let slot = 0; slot < 5; slot += 1) (await concurrency.acquire(key, 0))?.();
-      expect(await concurrency.acquire(key, 4)).toBeUndefined();
+      const take = async (max: number) => releaseOf(await concurrency.acquire([{ key, max }]));
+      for (let slot = 0; slot < 3; slot += 1) await take(3);
+      expect(await take(2)).toBeUndefined();
+      expect(await take(4)).toBeDefined();
+      for (let slot = 0; slot < 5; slot += 1) (await take(0))?.();
+      expect(await take(4)).toBeUndefined();
+    });
+
+    test("takes a slot of every bucket or of none, and gives all of them back", async () => {
+      const { concurrency } = await openPorts();
+      const parent = { key: randomUUID(), max: 3 };
+      const children = Array.from({ length: 14 }, () => ({ key: randomUUID(), max: 2 }));
+      const free = { key: randomUUID(), max: 0 };
+      const slots = await Promise.all(children.map((child) => concurrency.acquire([child, parent, free])));
+      const held = slots.flatMap((slot) => releaseOf(slot) ?? []);
+      expect(held).toHaveLength(3);
+      for (const slot of slots) if (releaseOf(slot) === undefined) expect(slot).toEqual(parent);
+      // Those who were refused hold nothing of their own.
+      for (const [i, child] of children.entries()) {
+        const own = [releaseOf(await concurrency.acquire([child])), releaseOf(await concurrency.acquire([child]))];
+        expect(own.filter((release) => release !== undefined)).toHaveLength(releaseOf(slots[i]) === undefined ? 2 : 1);
+        for (const release of own) release?.();
+      }
+      for (const release of held) release();
+      for (let slot = 0; slot < 3; slot += 1) expect(releaseOf(await concurrency.acquire([parent]))).toBeDefined();
+      expect(await concurrency.acquire([parent])).toEqual(parent);
     });
   });
 

@@ -24,13 +24,13 @@ describe("the ports in memory", () => {
   test("forget idle keys instead of growing without bound", async () => {
     const limiter = createMemoryRateLimiter({ maxKeys: 100 });
     const limits = { perMinute: 2, perDay: 0 };
-    await limiter.take("idle", limits);
+    await limiter.take([{ key: "idle", ...limits }]);
     for (let key = 0; key < 1_000; key += 1) {
-      await limiter.take(`${key}`, limits);
-      await limiter.take("busy", { perMinute: 0, perDay: 2_000 });
+      await limiter.take([{ key: `${key}`, ...limits }]);
+      await limiter.take([{ key: "busy", perMinute: 0, perDay: 2_000 }]);
     }
-    expect((await limiter.take("idle", limits)).remaining).toBe(1);
-    expect((await limiter.take("busy", { perMinute: 0, perDay: 2_000 })).remaining).toBe(999);
+    expect((await limiter.take([{ key: "idle", ...limits }])).remaining).toBe(1);
+    expect((await limiter.take([{ key: "busy", perMinute: 0, perDay: 2_000 }])).remaining).toBe(999);
   });
 });
 
@@ -91,9 +91,9 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
   test("limit all processes together, by the server's clock", async () => {
     const [one, other] = [await open({ redisUrl: url, logger }), await open({ redisUrl: url, logger })];
     const key = randomUUID();
-    expect((await one.limiter.take(key, { perMinute: 2, perDay: 0 })).remaining).toBe(1);
-    expect((await other.limiter.take(key, { perMinute: 2, perDay: 0 })).remaining).toBe(0);
-    const denied = await one.limiter.take(key, { perMinute: 2, perDay: 0 });
+    expect((await one.limiter.take([{ key, perMinute: 2, perDay: 0 }])).remaining).toBe(1);
+    expect((await other.limiter.take([{ key, perMinute: 2, perDay: 0 }])).remaining).toBe(0);
+    const denied = await one.limiter.take([{ key, perMinute: 2, perDay: 0 }]);
     expect(denied.allowed).toBe(false);
     expect(denied.resetSeconds).toBeGreaterThan(0);
     expect(denied.resetSeconds).toBeLessThanOrEqual(60);
@@ -105,7 +105,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     cleanups.push(() => redis.disconnect());
     await whenReady(redis, 2_000);
     const key = randomUUID();
-    await limiter.take(key, { perMinute: 5, perDay: 0 });
+    await limiter.take([{ key, perMinute: 5, perDay: 0 }]);
     const left = await redis.pttl(`turnwright:rate:${key}`);
     expect(left).toBeGreaterThan(60_000);
     expect(left).toBeLessThanOrEqual(120_000);
@@ -126,16 +126,16 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     const { limiter } = await open({ redisUrl: proxy.url, logger: observed.logger });
     const limits = { perMinute: 2, perDay: 0 };
     const key = randomUUID();
-    await limiter.take(key, limits);
+    await limiter.take([{ key, ...limits }]);
     await proxy.refuse();
     await observed.saw("Redis does not answer");
-    expect((await limiter.take(key, limits)).remaining).toBe(0);
-    expect((await limiter.take(key, limits)).allowed).toBe(false);
+    expect((await limiter.take([{ key, ...limits }])).remaining).toBe(0);
+    expect((await limiter.take([{ key, ...limits }])).allowed).toBe(false);
     const alone = "Redis does not answer: each process limits requests for itself";
     expect(observed.messages.filter((message) => message === alone)).toHaveLength(1);
     await proxy.accept();
     await observed.saw("rate limits are shared again");
-    expect((await limiter.take(key, limits)).allowed).toBe(false);
+    expect((await limiter.take([{ key, ...limits }])).allowed).toBe(false);
   });
 
   test("limit alone when Redis hangs, and wait for it only once", async () => {
@@ -144,9 +144,9 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     proxy.hold();
     const limits = { perMinute: 1, perDay: 0 };
     const key = randomUUID();
-    expect((await limiter.take(key, limits)).allowed).toBe(true);
+    expect((await limiter.take([{ key, ...limits }])).allowed).toBe(true);
     const begin = performance.now();
-    expect((await limiter.take(key, limits)).allowed).toBe(false);
+    expect((await limiter.take([{ key, ...limits }])).allowed).toBe(false);
     expect(performance.now() - begin).toBeLessThan(250);
   });
 

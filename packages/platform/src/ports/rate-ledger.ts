@@ -1,4 +1,4 @@
-import { decision, type RateDecision, type RateLimits, windowLengths } from "./rate-limiter.ts";
+import { decideTogether, type RateBucket, type RateDecision, type WindowView, windowLengths } from "./rate-limiter.ts";
 import { Window } from "./rate-window.ts";
 import { RecentKeys } from "./recent-keys.ts";
 import { partOf, type Share } from "./replicas.ts";
@@ -115,40 +115,41 @@ export class RateLedger {
     return entry === undefined ? ["", 0, 0] : [textOf(entry, "global"), entry.minute.global.current, entry.day.global.current];
   }
 
-  /** Decides by this process's part of the limits; counts what it allows as known to Redis or not. */
-  take(key: string, limits: RateLimits, now: number, share: Share, layer: "counted" | "alone"): RateDecision {
-    const { minute, day } = this.#entryOf(key, now);
-    minute.roll(now);
-    day.roll(now);
-    const { perMinute, perDay } = limits;
-    const leftInMinute = minute.left(now, perMinute, share);
-    const leftInDay = day.left(now, perDay, share);
-    if (leftInMinute > 0 && leftInDay > 0) {
-      if (perMinute > 0) minute[layer].current += 1;
-      if (perDay > 0) day[layer].current += 1;
-      return leftInMinute <= leftInDay
-        ? decision(true, perMinute, leftInMinute - 1, minute.reset - now, 0)
-        : decision(true, perDay, leftInDay - 1, day.reset - now, 0);
+  /** Decides by this process's part of the limits of all buckets; counts what it allows as known to Redis or not. */
+  take(buckets: readonly RateBucket[], now: number, share: Share, layer: "counted" | "alone"): RateDecision {
+    const views: WindowView[] = [];
+    const windows: KnownWindow[] = [];
+    const look = (window: KnownWindow, limit: number) => {
+      window.roll(now);
+      if (limit <= 0) return;
+      windows.push(window);
+      const wait = () => window.wait(now, limit, share);
+      views.push({ limit, left: window.left(now, limit, share), resetMs: window.reset - now, wait });
+    };
+    for (const { key, perMinute, perDay } of buckets) {
+      const { minute, day } = this.#entryOf(key, now);
+      look(minute, perMinute);
+      look(day, perDay);
     }
-    const minuteWait = leftInMinute > 0 ? 0 : minute.wait(now, perMinute, share);
-    const dayWait = leftInDay > 0 ? 0 : day.wait(now, perDay, share);
-    return minuteWait >= dayWait
-      ? decision(false, perMinute, 0, minute.reset - now, minuteWait)
-      : decision(false, perDay, 0, day.reset - now, dayWait);
+    const decided = decideTogether(views);
+    if (decided.allowed) for (const window of windows) window[layer].current += 1;
+    return decided;
   }
 
   /** Takes back a request that was counted as known to Redis; `isAllowed`: it stands, but Redis may not know of it. */
-  correct(key: string, limits: RateLimits, isAllowed: boolean): void {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    const counts: [KnownWindow, number][] = [
-      [entry.minute, limits.perMinute],
-      [entry.day, limits.perDay],
-    ];
-    for (const [window, limit] of counts) {
-      if (limit <= 0) continue;
-      window.counted.current = Math.max(0, window.counted.current - 1);
-      if (isAllowed) window.alone.current += 1;
+  correct(buckets: readonly RateBucket[], isAllowed: boolean): void {
+    for (const { key, perMinute, perDay } of buckets) {
+      const entry = this.#entries.get(key);
+      if (entry === undefined) continue;
+      const counts: [KnownWindow, number][] = [
+        [entry.minute, perMinute],
+        [entry.day, perDay],
+      ];
+      for (const [window, limit] of counts) {
+        if (limit <= 0) continue;
+        window.counted.current = Math.max(0, window.counted.current - 1);
+        if (isAllowed) window.alone.current += 1;
+      }
     }
   }
 

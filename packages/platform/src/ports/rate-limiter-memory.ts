@@ -1,4 +1,4 @@
-import { decision, type RateDecision, type RateLimiter, type RateLimits, windowLengths } from "./rate-limiter.ts";
+import { decideTogether, isLimited, type RateLimiter, unlimited, type WindowView, windowLengths } from "./rate-limiter.ts";
 import { Window } from "./rate-window.ts";
 import { RecentKeys } from "./recent-keys.ts";
 
@@ -29,31 +29,26 @@ export function createMemoryRateLimiter(options: { maxKeys?: number; now?: () =>
   }
 
   return {
-    take(key, limits) {
-      if (limits.perMinute <= 0 && limits.perDay <= 0) return Promise.resolve(decision(true, 0, 0, 0, 0));
+    take(buckets) {
+      if (!buckets.some(isLimited)) return Promise.resolve(unlimited);
       const at = now();
-      return Promise.resolve(takeFrom(entryOf(key, at), limits, at));
+      const views: WindowView[] = [];
+      const windows: Window[] = [];
+      const look = (window: Window, limit: number, length: number) => {
+        window.roll(at, length);
+        if (limit <= 0) return;
+        windows.push(window);
+        const wait = () => waitOf(window, at, length, limit);
+        views.push({ limit, left: limit - window.used(at, length), resetMs: window.start + length - at, wait });
+      };
+      for (const { key, perMinute, perDay } of buckets) {
+        const { minute, day } = entryOf(key, at);
+        look(minute, perMinute, windowLengths.minute);
+        look(day, perDay, windowLengths.day);
+      }
+      const decided = decideTogether(views);
+      if (decided.allowed) for (const window of windows) window.current += 1;
+      return Promise.resolve(decided);
     },
   };
-}
-
-function takeFrom({ minute, day }: Entry, limits: RateLimits, now: number): RateDecision {
-  const { perMinute, perDay } = limits;
-  minute.roll(now, windowLengths.minute);
-  day.roll(now, windowLengths.day);
-  const leftInMinute = perMinute > 0 ? perMinute - minute.used(now, windowLengths.minute) : Number.POSITIVE_INFINITY;
-  const leftInDay = perDay > 0 ? perDay - day.used(now, windowLengths.day) : Number.POSITIVE_INFINITY;
-  const allowed = leftInMinute > 0 && leftInDay > 0;
-  if (allowed) {
-    if (perMinute > 0) minute.current += 1;
-    if (perDay > 0) day.current += 1;
-    return leftInMinute <= leftInDay
-      ? decision(true, perMinute, leftInMinute - 1, minute.start + windowLengths.minute - now, 0)
-      : decision(true, perDay, leftInDay - 1, day.start + windowLengths.day - now, 0);
-  }
-  const minuteWait = leftInMinute > 0 ? 0 : waitOf(minute, now, windowLengths.minute, perMinute);
-  const dayWait = leftInDay > 0 ? 0 : waitOf(day, now, windowLengths.day, perDay);
-  return minuteWait >= dayWait
-    ? decision(false, perMinute, 0, minute.start + windowLengths.minute - now, minuteWait)
-    : decision(false, perDay, 0, day.start + windowLengths.day - now, dayWait);
 }

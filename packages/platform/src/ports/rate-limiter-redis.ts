@@ -3,7 +3,7 @@ import type { Logger } from "../logger.ts";
 import type { Bus } from "./bus.ts";
 import { busChannel } from "./bus-redis.ts";
 import { type KeyState, RateLedger } from "./rate-ledger.ts";
-import { decision, type RateDecision, type RateLimiter, type RateLimits } from "./rate-limiter.ts";
+import { decision, isLimited, type RateBucket, type RateDecision, type RateLimiter, unlimited } from "./rate-limiter.ts";
 import { mergeScript, runScript, runScriptOnMany, takeScript } from "./rate-scripts.ts";
 import type { Replicas } from "./replicas.ts";
 
@@ -15,13 +15,18 @@ const retryMs = 500;
 /** How long it still keeps to its part after it has told Redis what it allowed: the others need as long to come back and tell. */
 const settleMs = 3_000;
 
-function stateOf(numbers: readonly number[]): KeyState {
-  const [now = 0, ms = 0, mp = 0, mc = 0, ds = 0, dp = 0, dc = 0] = numbers;
-  return { now, minute: { start: ms, previous: mp, current: mc }, day: { start: ds, previous: dp, current: dc } };
+/** The windows of a key, from six numbers at a place of an answer. */
+function stateOf(now: number, numbers: readonly number[], at: number): KeyState {
+  const number = (i: number) => numbers[at + i] ?? 0;
+  return {
+    now,
+    minute: { start: number(0), previous: number(1), current: number(2) },
+    day: { start: number(3), previous: number(4), current: number(5) },
+  };
 }
 
 /**
- * A limiter for all processes that share a Redis: one atomic script, one round trip, the server's clock. Processes tell each other, in steps
+ * A limiter for all processes that share a Redis: one atomic script over all buckets, one round trip, the server's clock. Processes tell each other, in steps
  * of a sixteenth, how much of a limit is used. While Redis does not answer, each allows its part of what was left; when it is back, each
  * tells what it allowed, so that an outage or a lost data set adds little to any window.
  */
@@ -54,7 +59,8 @@ export function createRedisRateLimiter(options: {
   void options.bus?.subscribe(topic, (payload) => {
     const fields = payload.split(" ");
     const key = fields.slice(7).join(" ").slice(keyPrefix.length);
-    if (key !== "") learn(key, stateOf(fields.slice(0, 7).map(Number)));
+    const [now = 0, ...windows] = fields.slice(0, 7).map(Number);
+    if (key !== "") learn(key, stateOf(now, windows, 0));
   });
 
   function goAlone(error?: unknown): void {
@@ -104,48 +110,50 @@ export function createRedisRateLimiter(options: {
   const onReady = () => void tryReturn();
   redis.on("ready", onReady);
 
-  async function takeFromRedis(key: string, limits: RateLimits): Promise<RateDecision> {
-    const [known, minuteCount, dayCount] = ledger.known(key);
+  async function takeFromRedis(buckets: readonly RateBucket[]): Promise<RateDecision> {
     const channel = replicas.share().count > 1 ? busChannel(topic) : "";
-    const args = [options.now?.() ?? "", limits.perMinute, limits.perDay, known, minuteCount, dayCount, channel];
-    const answer = (await runScript(redis, takeScript, keyPrefix + key, args)) as number[];
-    const [allowed = 0, limit = 0, remaining = 0, resetMs = 0, retryAfterMs = 0] = answer;
-    const state = stateOf(answer.slice(5));
-    clockOffset = state.now - localNow();
-    learn(key, state);
+    const args: (string | number)[] = [options.now?.() ?? "", channel];
+    for (const { key, perMinute, perDay } of buckets) args.push(perMinute, perDay, ...ledger.known(key));
+    const keys = buckets.map(({ key }) => keyPrefix + key);
+    const answer = (await runScript(redis, takeScript, keys, args)) as number[];
+    const [allowed = 0, limit = 0, remaining = 0, resetMs = 0, retryAfterMs = 0, now = 0] = answer;
+    clockOffset = now - localNow();
+    buckets.forEach(({ key }, i) => {
+      learn(key, stateOf(now, answer, 6 + 6 * i));
+    });
     return decision(allowed === 1, limit, remaining, resetMs, retryAfterMs);
   }
 
-  const takeAlone = (key: string, limits: RateLimits) => ledger.take(key, limits, serverNow(), replicas.share(), "alone");
+  const takeAlone = (buckets: readonly RateBucket[]) => ledger.take(buckets, serverNow(), replicas.share(), "alone");
 
   /** Allows what both Redis and this process's part allow; Redis counts it. */
-  async function takeFromBoth(key: string, limits: RateLimits): Promise<RateDecision> {
-    const own = ledger.take(key, limits, serverNow(), replicas.share(), "counted");
+  async function takeFromBoth(buckets: readonly RateBucket[]): Promise<RateDecision> {
+    const own = ledger.take(buckets, serverNow(), replicas.share(), "counted");
     if (!own.allowed) return own;
     try {
-      const shared = await takeFromRedis(key, limits);
-      if (!shared.allowed) ledger.correct(key, limits, false);
+      const shared = await takeFromRedis(buckets);
+      if (!shared.allowed) ledger.correct(buckets, false);
       return !shared.allowed || shared.remaining < own.remaining ? shared : own;
     } catch (error) {
-      ledger.correct(key, limits, true);
+      ledger.correct(buckets, true);
       goAlone(error);
       return own;
     }
   }
 
   return {
-    async take(key, limits) {
-      if (limits.perMinute <= 0 && limits.perDay <= 0) return decision(true, 0, 0, 0, 0);
+    async take(buckets) {
+      if (!buckets.some(isLimited)) return unlimited;
       if (redis.status !== "ready") goAlone();
       switch (mode) {
         case "alone":
-          return takeAlone(key, limits);
+          return takeAlone(buckets);
         case "settling":
-          return takeFromBoth(key, limits);
+          return takeFromBoth(buckets);
         case "shared":
-          return takeFromRedis(key, limits).catch((error: unknown) => {
+          return takeFromRedis(buckets).catch((error: unknown) => {
             goAlone(error);
-            return takeAlone(key, limits);
+            return takeAlone(buckets);
           });
         default:
           return mode satisfies never;

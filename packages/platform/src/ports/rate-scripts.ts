@@ -37,10 +37,10 @@ local function parse(text)
   ds, dp, dc = roll(ds, dp, dc, day)
   return ms, mp, mc, ds, dp, dc
 end
-local function write(ms, mp, mc, ds, dp, dc)
+local function write(key, ms, mp, mc, ds, dp, dc)
   local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f', ms, mp, mc, ds, dp, dc)
   local expiry = dp + dc > 0 and ds + 2 * day or ms + 2 * minute
-  redis.call('SET', KEYS[1], text, 'PX', math.max(1, expiry - now))
+  redis.call('SET', key, text, 'PX', math.max(1, expiry - now))
   return text
 end
 local function recall(start, previous, current, kstart, kprevious, kcurrent, length)
@@ -49,29 +49,21 @@ local function recall(start, previous, current, kstart, kprevious, kcurrent, len
   local missing = used(kstart, kprevious, kcurrent, length) - used(start, previous, current, length)
   return start, previous, current + math.max(0, missing)
 end
-local ms, mp, mc, ds, dp, dc
-local function recallAll(text)
+local function recallAll(text, ms, mp, mc, ds, dp, dc)
   local kms, kmp, kmc, kds, kdp, kdc = parse(text)
   ms, mp, mc = recall(ms, mp, mc, kms, kmp, kmc, minute)
   ds, dp, dc = recall(ds, dp, dc, kds, kdp, kdc, day)
+  return ms, mp, mc, ds, dp, dc
 end
-local state = redis.call('GET', KEYS[1])
-ms, mp, mc, ds, dp, dc = parse(state)
 `;
 
 /**
- * The rules of rate-limiter-memory.ts. ARGV: clock, limit of the minute, limit of the day, the windows as this process knows them with
- * their counts (what Redis has lost comes back from there), the channel on which others hear of them (empty: there are none). Gives
- * the decision, the clock and the windows.
+ * The rules of rate-limiter-memory.ts. ARGV: clock, the channel on which others hear of the windows (empty: there are none); then for each key the
+ * limit of the minute, the limit of the day, and the windows as this process knows them with their counts: what Redis has lost comes back from
+ * there. All keys count the request or none. Gives the decision, the clock and each key's windows.
  */
 export const takeScript = scriptOf(`${prelude}
-local per_minute, per_day, known, channel = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[7]
-local recalled = known ~= '' and (not state or tonumber(ARGV[5]) > mc or tonumber(ARGV[6]) > dc)
-if recalled then recallAll(known) end
-local function left(start, previous, current, length, limit)
-  if limit <= 0 then return math.huge end
-  return limit - used(start, previous, current, length)
-end
+local channel = ARGV[2]
 local function wait(start, previous, current, length, limit)
   local faded
   if current < limit then
@@ -85,39 +77,61 @@ end
 local function isStep(count, limit)
   return limit > 0 and count % math.max(1, math.floor(limit / ${tellSteps})) == 0
 end
-local minute_left = left(ms, mp, mc, minute, per_minute)
-local day_left = left(ds, dp, dc, day, per_day)
-local allowed = minute_left > 0 and day_left > 0
-if allowed then
-  if per_minute > 0 then mc = mc + 1 end
-  if per_day > 0 then dc = dc + 1 end
-end
-if allowed or recalled then
-  local text = write(ms, mp, mc, ds, dp, dc)
-  if channel ~= '' and (recalled or isStep(mc, per_minute) or isStep(dc, per_day)) then
-    redis.call('PUBLISH', channel, string.format('%.0f ', now) .. text .. ' ' .. KEYS[1])
+local least, least_limit, least_reset = math.huge, 0, 0
+local longest, longest_limit, longest_reset = 0, 0, 0
+local function look(start, previous, current, length, limit)
+  if limit <= 0 then return end
+  local left = limit - used(start, previous, current, length)
+  if left > 0 then
+    if left < least then least, least_limit, least_reset = left, limit, start + length - now end
+    return
   end
+  local ms = wait(start, previous, current, length, limit)
+  if ms > longest then longest, longest_limit, longest_reset = ms, limit, start + length - now end
 end
+local windows, limits, recalled = {}, {}, {}
+for i, key in ipairs(KEYS) do
+  local at = 5 * i - 2
+  local per_minute, per_day, known = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
+  local state = redis.call('GET', key)
+  local ms, mp, mc, ds, dp, dc = parse(state)
+  recalled[i] = known ~= '' and (not state or tonumber(ARGV[at + 3]) > mc or tonumber(ARGV[at + 4]) > dc)
+  if recalled[i] then ms, mp, mc, ds, dp, dc = recallAll(known, ms, mp, mc, ds, dp, dc) end
+  look(ms, mp, mc, minute, per_minute)
+  look(ds, dp, dc, day, per_day)
+  windows[i] = {ms, mp, mc, ds, dp, dc}
+  limits[i] = {per_minute, per_day}
+end
+local allowed = longest == 0
 local answer
-if allowed then
-  if minute_left <= day_left then answer = {1, per_minute, minute_left - 1, ms + minute - now, 0}
-  else answer = {1, per_day, day_left - 1, ds + day - now, 0} end
-else
-  local minute_wait = minute_left > 0 and 0 or wait(ms, mp, mc, minute, per_minute)
-  local day_wait = day_left > 0 and 0 or wait(ds, dp, dc, day, per_day)
-  if minute_wait >= day_wait then answer = {0, per_minute, 0, ms + minute - now, minute_wait}
-  else answer = {0, per_day, 0, ds + day - now, day_wait} end
+if allowed then answer = {1, least_limit, least - 1, least_reset, 0, now}
+else answer = {0, longest_limit, 0, longest_reset, longest, now} end
+for i, key in ipairs(KEYS) do
+  local ms, mp, mc, ds, dp, dc = unpack(windows[i])
+  local per_minute, per_day = unpack(limits[i])
+  if allowed then
+    if per_minute > 0 then mc = mc + 1 end
+    if per_day > 0 then dc = dc + 1 end
+  end
+  if allowed or recalled[i] then
+    local text = write(key, ms, mp, mc, ds, dp, dc)
+    if channel ~= '' and (recalled[i] or isStep(mc, per_minute) or isStep(dc, per_day)) then
+      redis.call('PUBLISH', channel, string.format('%.0f ', now) .. text .. ' ' .. key)
+    end
+  end
+  local at = 6 * i
+  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5], answer[at + 6] = ms, mp, mc, ds, dp, dc
 end
-for _, number in ipairs({now, ms, mp, mc, ds, dp, dc}) do answer[#answer + 1] = number end
 return answer
 `);
 
 /**
- * Brings a process's windows after an outage. ARGV: clock, what all had counted before it as this process knows it, what this process
+ * Brings a process's windows of one key after an outage. ARGV: clock, what all had counted before it as this process knows it, what this process
  * allowed since. The first is as good as the others': the larger one counts. The second is added.
  */
 export const mergeScript = scriptOf(`${prelude}
-recallAll(ARGV[2])
+local ms, mp, mc, ds, dp, dc = parse(redis.call('GET', KEYS[1]))
+ms, mp, mc, ds, dp, dc = recallAll(ARGV[2], ms, mp, mc, ds, dp, dc)
 local function add(start, previous, current, astart, aprevious, acurrent, length)
   if previous + current == 0 then return astart, aprevious, acurrent end
   if start == astart then return start, previous + aprevious, current + acurrent end
@@ -126,16 +140,21 @@ end
 local ams, amp, amc, ads, adp, adc = parse(ARGV[3])
 ms, mp, mc = add(ms, mp, mc, ams, amp, amc, minute)
 ds, dp, dc = add(ds, dp, dc, ads, adp, adc, day)
-write(ms, mp, mc, ds, dp, dc)
+write(KEYS[1], ms, mp, mc, ds, dp, dc)
 `);
 
-/** Runs a script on one key by its hash, by its text when Redis does not have it. */
-export async function runScript(redis: Redis, { text, sha }: Script, key: string, args: (string | number)[]): Promise<unknown> {
+/** Runs a script on its keys by its hash, by its text when Redis does not have it. */
+export async function runScript(
+  redis: Redis,
+  { text, sha }: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
   try {
-    return await redis.evalsha(sha, 1, key, ...args);
+    return await redis.evalsha(sha, keys.length, ...keys, ...args);
   } catch (error) {
     if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error;
-    return redis.eval(text, 1, key, ...args);
+    return redis.eval(text, keys.length, ...keys, ...args);
   }
 }
 

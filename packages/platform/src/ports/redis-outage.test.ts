@@ -7,6 +7,7 @@ import { createLogger } from "../logger.ts";
 import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
 import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
+import { releaseOf } from "./ports.contract.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { joinReplicas } from "./replicas.ts";
@@ -59,7 +60,7 @@ async function send(limiters: readonly RateLimiter[], key: string, limit: number
   for (let sent = 0; sent < requests; sent += 24) {
     const answers = await Promise.all(
       Array.from({ length: Math.min(24, requests - sent) }, (_, index) =>
-        limiters[(sent + index) % limiters.length]?.take(key, { perMinute: limit, perDay: 0 }),
+        limiters[(sent + index) % limiters.length]?.take([{ key, perMinute: limit, perDay: 0 }]),
       ),
     );
     allowed += answers.filter((answer) => answer?.allowed).length;
@@ -174,8 +175,32 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     expect(30 + 90 + left).toBeLessThanOrEqual(most);
   });
 
+  test("serves what descends from a key no more than the key's limit: before, during and after, however many children it has", async () => {
+    const parent = { key: "parent", perMinute: 60, perDay: 60 };
+    let children = 0;
+    const sendAsChildren = async (requests: number) => {
+      const answers = await Promise.all(
+        Array.from({ length: requests }, (_, i) =>
+          limiters[i % 3]?.take([{ key: `child-${children++}`, perMinute: 60, perDay: 60 }, parent]),
+        ),
+      );
+      return answers.filter((answer) => answer?.allowed).length;
+    };
+    let allowed = await sendAsChildren(15);
+    expect(allowed).toBe(15);
+    await server.stop();
+    allowed += await sendAsChildren(200);
+    expect(allowed).toBeLessThanOrEqual(66);
+    expect(allowed).toBeGreaterThanOrEqual(54);
+    const isBack = Promise.all(replicas.map((replica) => replica.isSharedAgain()));
+    await restart();
+    await isBack;
+    allowed += await sendAsChildren(200);
+    expect(allowed).toBeLessThanOrEqual(66);
+  });
+
   test("keeps the day's limit too", async () => {
-    const take = (limiter: RateLimiter) => limiter.take("day", { perMinute: 0, perDay: 30 });
+    const take = (limiter: RateLimiter) => limiter.take([{ key: "day", perMinute: 0, perDay: 30 }]);
     let allowed = 0;
     for (let request = 0; request < 15; request += 1) {
       if ((await take(limiters[request % 3] as RateLimiter)).allowed) allowed += 1;
@@ -218,7 +243,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     const take = async (requests: number) => {
       const slots = [];
       for (let request = 0; request < requests; request += 1) {
-        slots.push(await replicas[request % 3]?.concurrency.acquire("slots", 9));
+        slots.push(releaseOf(await replicas[request % 3]?.concurrency.acquire([{ key: "slots", max: 9 }])));
       }
       return slots.filter((slot) => slot !== undefined);
     };
@@ -240,10 +265,35 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     admin.disconnect();
   });
 
+  test("gives out no more slots of a key to all that descends from it, and loses none", async () => {
+    const parent = { key: "parent", max: 6 };
+    let children = 0;
+    const take = async (requests: number) => {
+      const slots = [];
+      for (let request = 0; request < requests; request += 1) {
+        const child = { key: `child-${children++}`, max: 6 };
+        slots.push(releaseOf(await replicas[request % 3]?.concurrency.acquire([child, parent])));
+      }
+      return slots.filter((slot) => slot !== undefined);
+    };
+    await server.stop();
+    const during = await take(30);
+    expect(during).toHaveLength(6);
+    const isBack = Promise.all(replicas.map(({ redis }) => once(redis, "ready")));
+    await restart();
+    await isBack;
+    for (const { redis } of replicas) await redis.ping();
+    expect(await take(6)).toEqual([]);
+    for (const release of during) release();
+    for (const { redis } of replicas) await redis.ping();
+    expect(await take(30)).toHaveLength(6);
+  });
+
   test("a process that is killed frees its slots and its place when its lease ends", async () => {
     const [killed, living] = replicas as [Replica, Replica, Replica];
-    await killed.concurrency.acquire("killed", 1);
-    expect(await living.concurrency.acquire("killed", 1)).toBeUndefined();
+    const bucket = { key: "killed", max: 1 };
+    await killed.concurrency.acquire([bucket]);
+    expect(await living.concurrency.acquire([bucket])).toEqual(bucket);
     killed.kill();
     const admin = new Redis(server.url);
     const [lease = ""] = await admin.zrange("turnwright:slots:killed", "0", "-1");
@@ -253,7 +303,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     expect(leftSeconds).toBeLessThanOrEqual(31);
     // The lease's end, without waiting for it.
     await admin.zadd("turnwright:slots:killed", 1, lease);
-    expect(await living.concurrency.acquire("killed", 1)).toBeDefined();
+    expect(releaseOf(await living.concurrency.acquire([bucket]))).toBeDefined();
     admin.disconnect();
   });
 });

@@ -151,11 +151,81 @@ describe("an API key that creates keys", () => {
     expect(await refusalOf(fixture.holder(grandchildKey))).toBe("INVALID_TOKEN");
   });
 
-  it("cannot when it has a spend ceiling or a limit of concurrent requests", async () => {
+  it("hands on the chain of limits that hold for all of them together, its own account's last", async () => {
+    const { person, parent, parentId } = await limited();
+    expect(parent.identity.sharedLimits).toEqual([]);
+    const { key, apiKey } = await parent.keys.createApiKey({ name: "child", rateLimitPerMinute: 2, maxConcurrent: 3 });
+    const child = await fixture.holder(key);
+    const { key: grandchildKey } = await child.keys.createApiKey({ name: "grandchild", maxConcurrent: 9, spendLimitUsd: 2 });
+    const { identity } = await fixture.holder(grandchildKey);
+    expect(identity).toMatchObject({
+      rateLimitPerMinute: 2,
+      rateLimitPerDay: 50,
+      maxConcurrent: 3,
+      spendLimitMicros: 2_000_000n,
+    });
+    const chain = [
+      { owner: { case: "apiKeyId", value: apiKey?.id }, rateLimitPerMinute: 2, rateLimitPerDay: 50, maxConcurrent: 3 },
+      { owner: { case: "apiKeyId", value: parentId }, rateLimitPerMinute: 5, rateLimitPerDay: 50, maxConcurrent: 0 },
+    ];
+    expect(identity.sharedLimits).toMatchObject(chain);
+    await fixture.pool.query("update users set rate_limit_per_day = 7, max_concurrent = 4 where id = $1", [person.userId]);
+    const account = {
+      owner: { case: "userId", value: person.userId },
+      rateLimitPerMinute: 0,
+      rateLimitPerDay: 7,
+      maxConcurrent: 4,
+    };
+    expect((await fixture.holder(grandchildKey)).identity.sharedLimits).toMatchObject([...chain, account]);
+    expect((await fixture.holder(person.accessToken)).identity.sharedLimits).toMatchObject([account]);
+  });
+
+  it("keeps them when a secret is replaced, and does not let them be seen where nobody counts", async () => {
+    const { parent } = await limited();
+    const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
+    const before = (await fixture.holder(key)).identity;
+    const { key: next } = await parent.keys.rotateApiKey({ apiKeyId: apiKey?.id });
+    const { identity, internalToken } = await fixture.anonymous().tokens.exchangeToken({ token: next });
+    expect(identity).toEqual(before);
+    expect(Buffer.from(internalToken.split(".")[1] ?? "", "base64url").toString()).not.toContain("sharedLimits");
+  });
+
+  it("gives each of them the lowest ceiling of those above it", async () => {
     const person = await fixture.person();
-    for (const init of [{ spendLimitUsd: 1 }, { maxConcurrent: 2 }]) {
-      const { key } = await person.keys.createApiKey({ name: "k", ...init });
-      expect(await refusalOf((await fixture.holder(key)).keys.createApiKey({ name: "child" }))).toBe("PERMISSION_DENIED");
+    const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1, maxConcurrent: 2 });
+    const parent = await fixture.holder(key);
+    for (const [asked, own] of [
+      [undefined, undefined],
+      [0.25, 0.25],
+      [5, 1],
+    ] as const) {
+      const { apiKey, key: childKey } = await parent.keys.createApiKey({ name: "child", spendLimitUsd: asked });
+      expect(apiKey?.spendLimitUsd).toBe(own);
+      expect((await fixture.holder(childKey)).identity).toMatchObject({
+        spendLimitMicros: BigInt((own ?? 1) * 1e6),
+        maxConcurrent: 2,
+      });
     }
+  });
+
+  it("is at most the seventh of its line", async () => {
+    const person = await fixture.person();
+    let { key } = await person.keys.createApiKey({ name: "1" });
+    for (let place = 2; place <= 8; place += 1)
+      ({ key } = await (await fixture.holder(key)).keys.createApiKey({ name: `${place}` }));
+    const last = await fixture.holder(key);
+    expect(last.identity.sharedLimits).toHaveLength(7);
+    await expect(last.keys.createApiKey({ name: "9" })).rejects.toThrow("This key is the 8th of its line and cannot create keys");
+    expect(await refusalOf(last.keys.createApiKey({ name: "9" }))).toBe("PERMISSION_DENIED");
+  });
+
+  it("takes what is cached of them along when an operator changes its limits", async () => {
+    const { parent, parentId } = await limited();
+    const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
+    const { apiKey: grandchild } = await (await fixture.holder(key)).keys.createApiKey({ name: "grandchild" });
+    await fixture.pool.query("update user_tokens set rate_limit_per_minute = 1 where id = $1", [parentId]);
+    const { revocations } = await fixture.anonymous().tokens.listRevocations({ seconds: 60 });
+    const noted = revocations.map(({ tokenId }) => tokenId);
+    expect(noted).toEqual(expect.arrayContaining([parentId, apiKey?.id, grandchild?.id]));
   });
 });

@@ -8,10 +8,19 @@ import { transaction } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { keyPolicy } from "../api-key-policy.ts";
 import { hashToken, keyPrefix, newApiKey } from "../opaque-tokens.ts";
-import { insertApiKey, type KeyScope, listApiKeys, replaceApiKeySecret, revokeApiKey } from "../store/api-keys.ts";
+import { countLine, insertApiKey, type KeyScope, listApiKeys, replaceApiKeySecret, revokeApiKey } from "../store/api-keys.ts";
 import { type AuthDeps, announce } from "./deps.ts";
 
 const noSuchKey = () => fail(ErrorReason.NOT_FOUND, "There is no such API key.", { param: "api_key_id" });
+
+/** Keys that may descend from each other: a request counts against the limits of all of them. */
+const longestLine = 8;
+
+const lineTooLong = () =>
+  fail(
+    ErrorReason.PERMISSION_DENIED,
+    `This key is the ${longestLine}th of its line and cannot create keys; create them with one from which it descends.`,
+  );
 
 /** A key manages itself and what it created: another key of its owner may allow more than it does. */
 function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
@@ -27,6 +36,8 @@ export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): Ser
       const { response } = await idempotency.once(ctx, request, {
         transaction: (work) => transaction(pool, work),
         async act(tx) {
+          const { parentId } = policy;
+          if (parentId !== undefined && (await countLine(tx, parentId)) >= longestLine) throw lineTooLong();
           const key = newApiKey();
           const id = uuidv7();
           const { name } = request;

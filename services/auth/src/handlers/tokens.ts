@@ -5,6 +5,7 @@ import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { signInternalToken } from "@turnwright/platform/tokens";
+import { accountDefaults } from "../config.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { whyEnded } from "../store/ended-credentials.ts";
@@ -19,10 +20,12 @@ const isUuid = (text: string): boolean => uuidShape.test(text);
 /** Internal tokens, public keys, and what ended lately. */
 export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> {
   const { pool, keys, bus } = deps;
+  const defaults = accountDefaults(deps.config);
   const mint = async (identity: Identity) => {
     const end = identity.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(identity.expiresAt);
     const expiresAt = Math.floor(Math.min(Date.now() + internalTokenMs, end) / 1000);
-    const internalToken = await signInternalToken(keys.current(), identity, expiresAt);
+    // Whoever counts requests reads the answer; the services behind need no more than the lowest ceiling.
+    const internalToken = await signInternalToken(keys.current(), { ...identity, sharedLimits: [] }, expiresAt);
     return { internalToken, identity, expiresAt: timestampFromMs(expiresAt * 1000) };
   };
   const keyIds = () => keys.publicKeys().keys.map((key) => key.kid ?? "");
@@ -30,14 +33,14 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
   return {
     async exchangeToken({ token }) {
       if (token.startsWith("sk-")) {
-        const identity = isApiKey(token) ? await useApiKey(pool, hashToken(token)) : undefined;
+        const identity = isApiKey(token) ? await useApiKey(pool, hashToken(token), defaults) : undefined;
         if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
         return mint(identity);
       }
       const access = await deps.accessTokens.verify(token);
       // Signed by us or by who shares JWT_SECRET, and still not ours: the database would take it for an error.
       if (!isUuid(access.userId) || !isUuid(access.sessionId)) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
-      const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId });
+      const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId }, defaults);
       if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
       // The caller holds an access token: that one's end counts, not the session's.
       identity.expiresAt = timestampFromMs(access.expiresAt);
@@ -45,7 +48,7 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
     },
 
     async mintInternalToken({ userId, tokenId }) {
-      const identity = await useCredentialById(pool, { userId, tokenId });
+      const identity = await useCredentialById(pool, { userId, tokenId }, defaults);
       if (identity === undefined) throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, await whyEnded(pool, { userId, tokenId }));
       return mint(identity);
     },

@@ -49,6 +49,20 @@ export async function insertApiKey(db: Queryable, token: NewToken): Promise<ApiK
   return keyOf(rows[0] as KeyRow);
 }
 
+/** How many keys there are in the line from a key up to the one that a login created, both included. */
+export async function countLine(db: Queryable, id: string): Promise<number> {
+  const { rows } = await db.query<{ keys: number }>(
+    `with recursive line as (
+       select id, parent_id from user_tokens where id = $1 and token_type = 'api_key'
+       union
+       select p.id, p.parent_id from user_tokens p join line on p.id = line.parent_id where p.token_type = 'api_key'
+     )
+     select count(*)::int as keys from line`,
+    [id],
+  );
+  return rows[0]?.keys ?? 0;
+}
+
 /** Whose keys a call may touch: a user's; through an API key only that one and those that it created, and theirs. */
 export interface KeyScope {
   readonly userId: string;

@@ -1,6 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
+import {
+  type Identity,
+  IdentitySchema,
+  Role,
+  type SharedLimits,
+  SharedLimitsSchema,
+  TokenType,
+} from "@turnwright/contract/auth/v1/identity";
 import type { Queryable } from "@turnwright/platform/postgres";
 
 interface CredentialRow {
@@ -15,6 +22,28 @@ interface CredentialRow {
   expires_at: Date | null;
   max_concurrent: number;
   spend_limit_micros: number | null;
+  account_per_minute: number | null;
+  account_per_day: number | null;
+  account_concurrent: number | null;
+  account_spend_micros: number | null;
+  ancestors: readonly AncestorRow[] | null;
+}
+
+/** A key from which a credential descends. */
+interface AncestorRow {
+  id: string;
+  per_minute: number;
+  per_day: number;
+  concurrent: number;
+  spend_micros: number | null;
+}
+
+/** Limits of accounts that have none of their own; 0: without limit. */
+export interface AccountDefaults {
+  readonly perMinute: number;
+  readonly perDay: number;
+  readonly concurrent: number;
+  readonly spendMicros: number;
 }
 
 const roles: Readonly<Record<string, Role>> = { admin: Role.ADMIN, user: Role.USER, agent: Role.AGENT };
@@ -25,7 +54,36 @@ function roleOf(row: CredentialRow): Role {
   return role === Role.ADMIN && row.token_type === "api_key" ? Role.USER : role;
 }
 
-function identityOf(row: CredentialRow): Identity {
+/** The limits that a credential shares: of the keys from which it descends, and of its account. */
+function sharedLimitsOf(row: CredentialRow, defaults: AccountDefaults): SharedLimits[] {
+  const shared = (row.ancestors ?? []).map((key) =>
+    create(SharedLimitsSchema, {
+      owner: { case: "apiKeyId", value: key.id },
+      rateLimitPerMinute: key.per_minute,
+      rateLimitPerDay: key.per_day,
+      maxConcurrent: key.concurrent,
+    }),
+  );
+  shared.push(
+    create(SharedLimitsSchema, {
+      owner: { case: "userId", value: row.user_id },
+      rateLimitPerMinute: row.account_per_minute ?? defaults.perMinute,
+      rateLimitPerDay: row.account_per_day ?? defaults.perDay,
+      maxConcurrent: row.account_concurrent ?? defaults.concurrent,
+    }),
+  );
+  return shared.filter((limits) => limits.rateLimitPerMinute + limits.rateLimitPerDay + limits.maxConcurrent > 0);
+}
+
+/** The lowest of all ceilings; 0: there is none. */
+function spendLimitOf(row: CredentialRow, defaults: AccountDefaults): number {
+  const account = row.account_spend_micros ?? defaults.spendMicros;
+  const keys = [row.spend_limit_micros, ...(row.ancestors ?? []).map((key) => key.spend_micros)];
+  const held = [...keys, account === 0 ? null : account].filter((ceiling) => ceiling !== null);
+  return held.length === 0 ? 0 : Math.min(...held);
+}
+
+function identityOf(row: CredentialRow, defaults: AccountDefaults): Identity {
   return create(IdentitySchema, {
     userId: row.user_id,
     tokenId: row.token_id,
@@ -37,35 +95,51 @@ function identityOf(row: CredentialRow): Identity {
     rateLimitPerDay: row.rate_limit_per_day,
     expiresAt: row.expires_at === null ? undefined : timestampFromDate(row.expires_at),
     maxConcurrent: row.max_concurrent,
-    spendLimitMicros: BigInt(row.spend_limit_micros ?? 0),
+    spendLimitMicros: BigInt(spendLimitOf(row, defaults)),
+    sharedLimits: sharedLimitsOf(row, defaults),
   });
 }
 
 // A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute.
-const useCredential = (predicate: string) => `with found as (
+const useCredential = (predicate: string) => `with recursive found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
-      t.max_concurrent, t.spend_limit_micros
+      t.max_concurrent, t.spend_limit_micros, t.parent_id, u.rate_limit_per_minute as account_per_minute,
+      u.rate_limit_per_day as account_per_day, u.max_concurrent as account_concurrent, u.spend_limit_micros as account_spend_micros
     from user_tokens t join users u on u.id = t.user_id
     where ${predicate} and not t.is_revoked and (t.expires_at is null or t.expires_at > now()) and u.is_active
+  ), ancestor as (
+    select 1 as step, p.* from found join user_tokens p on p.id = found.parent_id
+    where found.token_type = 'api_key' and p.token_type = 'api_key'
+    union all
+    select ancestor.step + 1, p.* from ancestor join user_tokens p on p.id = ancestor.parent_id where p.token_type = 'api_key'
   ), noted as (
     update user_tokens set last_used_at = now()
     from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
   )
-  select * from found`;
+  select found.*, (
+    select json_agg(json_build_object('id', id, 'per_minute', rate_limit_per_minute, 'per_day', rate_limit_per_day,
+      'concurrent', max_concurrent, 'spend_micros', spend_limit_micros) order by step)
+    from ancestor
+  ) as ancestors
+  from found`;
 
 /** The identity behind an API key that holds. */
-export async function useApiKey(db: Queryable, tokenHash: Buffer): Promise<Identity | undefined> {
+export async function useApiKey(db: Queryable, tokenHash: Buffer, defaults: AccountDefaults): Promise<Identity | undefined> {
   const { rows } = await db.query<CredentialRow>({
     name: "use-api-key",
     text: useCredential("t.token_hash = $1 and t.token_type = 'api_key'"),
     values: [tokenHash],
   });
-  return rows[0] && identityOf(rows[0]);
+  return rows[0] && identityOf(rows[0], defaults);
 }
 
 /** The identity behind a session or API key that holds, by its `token_id`. */
-export async function useCredentialById(db: Queryable, key: { userId: string; tokenId: string }): Promise<Identity | undefined> {
+export async function useCredentialById(
+  db: Queryable,
+  key: { userId: string; tokenId: string },
+  defaults: AccountDefaults,
+): Promise<Identity | undefined> {
   const { rows } = await db.query<CredentialRow>({
     name: "use-credential-by-id",
     text: useCredential(
@@ -73,5 +147,5 @@ export async function useCredentialById(db: Queryable, key: { userId: string; to
     ),
     values: [key.userId, key.tokenId],
   });
-  return rows[0] && identityOf(rows[0]);
+  return rows[0] && identityOf(rows[0], defaults);
 }

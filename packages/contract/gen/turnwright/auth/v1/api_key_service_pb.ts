@@ -69,15 +69,15 @@ export type CreateApiKeyRequest = Message<"turnwright.auth.v1.CreateApiKeyReques
   expiresAt?: Timestamp | undefined;
 
   /**
-   * Requests and streams that may be under way at once; unset: as many as the caller's own credential may.
+   * Requests and streams that may be under way at once; unset: as many as the caller's own key may.
    *
    * @generated from field: optional int32 max_concurrent = 7;
    */
   maxConcurrent?: number | undefined;
 
   /**
-   * What the key may spend on models in all, in US dollars; unset: without ceiling. Models without a configured price are refused
-   * to a key that has one.
+   * What the key may spend on models in all, in US dollars; unset: no ceiling but those of the keys from which it descends. Models
+   * without a configured price are refused to a key that has one.
    *
    * @generated from field: optional double spend_limit_usd = 8;
    */
@@ -247,14 +247,15 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_api_key_service, 7);
 
 /**
- * API keys of the caller. A key never allows more than the credential that creates it.
+ * API keys of the caller. A key never allows more than the credential that creates it, and counts against the limits of every key
+ * from which it descends.
  *
  * @generated from service turnwright.auth.v1.ApiKeyService
  */
 export const ApiKeyService: GenService<{
   /**
-   * Create a key. The key itself stands in the answer and nowhere else; for a day the same request under the same `Idempotency-Key` is answered
-   * with it again.
+   * Create a key; one that a key creates is at most the eighth of its line. The key itself stands in the answer and nowhere else;
+   * for a day the same request under the same `Idempotency-Key` is answered with it again.
    *
    * @generated from rpc turnwright.auth.v1.ApiKeyService.CreateApiKey
    */

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/identity.proto.
  */
 export const file_turnwright_auth_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSLaAgoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAIi0QEKBFVzZXISCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSHwoEbmFtZRgDIAEoCUIRukgOcgySAglZb3VyIE5hbWUSGgoEcm9sZRgEIAEoCUIMukgJcgeSAgR1c2VyEhEKCWlzX2FjdGl2ZRgFIAEoCBIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLLAwoGQXBpS2V5EgoKAmlkGAEgASgJEhgKBG5hbWUYAiABKAlCCrpIB3IFkgICY2kSDgoGcHJlZml4GAMgASgJEhUKDWFsbG93ZWRfdG9vbHMYBCADKAkSFgoOYWxsb3dlZF9tb2RlbHMYBSADKAkSHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAYgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgHIAEoBRIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX3Jldm9rZWQYCiABKAgSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObWF4X2NvbmN1cnJlbnQYDCABKAUSLAoPc3BlbmRfbGltaXRfdXNkGA0gASgBQg66SAsSCUkAAAAAAAAUQEgAiAEBEiEKCXNwZW50X3VzZBgOIAEoAUIOukgLEglJjSjtDb4wiT9CEgoQX3NwZW5kX2xpbWl0X3VzZCK7AQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX2N1cnJlbnQYBSABKAgqbgoJVG9rZW5UeXBlEhoKFlRPS0VOX1RZUEVfVU5TUEVDSUZJRUQQABIVChFUT0tFTl9UWVBFX0FDQ0VTUxABEhYKElRPS0VOX1RZUEVfUkVGUkVTSBACEhYKElRPS0VOX1RZUEVfQVBJX0tFWRADKksKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARINCglST0xFX1VTRVIQAhIOCgpST0xFX0FHRU5UEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSKTAwoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAISNwoNc2hhcmVkX2xpbWl0cxgUIAMoCzIgLnR1cm53cmlnaHQuYXV0aC52MS5TaGFyZWRMaW1pdHMikwEKDFNoYXJlZExpbWl0cxIUCgphcGlfa2V5X2lkGAEgASgJSAASEQoHdXNlcl9pZBgCIAEoCUgAEh0KFXJhdGVfbGltaXRfcGVyX21pbnV0ZRgDIAEoBRIaChJyYXRlX2xpbWl0X3Blcl9kYXkYBCABKAUSFgoObWF4X2NvbmN1cnJlbnQYBSABKAVCBwoFb3duZXIiqwIKDUFjY291bnRMaW1pdHMSLwoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAEgASgFQgu6SAgaBhjAhD0oAEgAiAEBEi4KEnJhdGVfbGltaXRfcGVyX2RheRgCIAEoBUINukgKGggYgJTr3AMoAEgBiAEBEigKDm1heF9jb25jdXJyZW50GAMgASgFQgu6SAgaBhigjQYoAEgCiAEBEjcKD3NwZW5kX2xpbWl0X3VzZBgEIAEoAUIZukgWEhRAARkAAAAAgIQuQSkAAAAAAAAAAEgDiAEBQhgKFl9yYXRlX2xpbWl0X3Blcl9taW51dGVCFQoTX3JhdGVfbGltaXRfcGVyX2RheUIRCg9fbWF4X2NvbmN1cnJlbnRCEgoQX3NwZW5kX2xpbWl0X3VzZCKnAgoEVXNlchIKCgJpZBgBIAEoCRINCgVlbWFpbBgCIAEoCRIfCgRuYW1lGAMgASgJQhG6SA5yDJICCVlvdXIgTmFtZRIaCgRyb2xlGAQgASgJQgy6SAlyB5ICBHVzZXISEQoJaXNfYWN0aXZlGAUgASgIEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKBmxpbWl0cxgIIAEoCzIhLnR1cm53cmlnaHQuYXV0aC52MS5BY2NvdW50TGltaXRzEiEKCXNwZW50X3VzZBgJIAEoAUIOukgLEglJjSjtDb4wiT8iywMKBkFwaUtleRIKCgJpZBgBIAEoCRIYCgRuYW1lGAIgASgJQgq6SAdyBZICAmNpEg4KBnByZWZpeBgDIAEoCRIVCg1hbGxvd2VkX3Rvb2xzGAQgAygJEhYKDmFsbG93ZWRfbW9kZWxzGAUgAygJEh0KFXJhdGVfbGltaXRfcGVyX21pbnV0ZRgGIAEoBRIaChJyYXRlX2xpbWl0X3Blcl9kYXkYByABKAUSLgoKZXhwaXJlc19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppc19yZXZva2VkGAogASgIEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAwgASgFEiwKD3NwZW5kX2xpbWl0X3VzZBgNIAEoAUIOukgLEglJAAAAAAAAFEBIAIgBARIhCglzcGVudF91c2QYDiABKAFCDrpICxIJSY0o7Q2+MIk/QhIKEF9zcGVuZF9saW1pdF91c2QiuwEKB1Nlc3Npb24SCgoCaWQYASABKAkSLgoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppc19jdXJyZW50GAUgASgIKm4KCVRva2VuVHlwZRIaChZUT0tFTl9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRVE9LRU5fVFlQRV9BQ0NFU1MQARIWChJUT0tFTl9UWVBFX1JFRlJFU0gQAhIWChJUT0tFTl9UWVBFX0FQSV9LRVkQAypLCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESDQoJUk9MRV9VU0VSEAISDgoKUk9MRV9BR0VOVBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * The verified caller, with the policy of its token. Travels inside the internal token.
@@ -64,14 +64,14 @@ export type Identity = Message<"turnwright.auth.v1.Identity"> & {
   allowedModels: string[];
 
   /**
-   * Requests per minute of this token; 0: no limit.
+   * Requests per minute of this token with all that descends from it; of a session: of all sessions of its user together. 0: no limit.
    *
    * @generated from field: int32 rate_limit_per_minute = 7;
    */
   rateLimitPerMinute: number;
 
   /**
-   * Requests per day of this token; 0: no limit.
+   * Requests per day, counted as those per minute are; 0: no limit.
    *
    * @generated from field: int32 rate_limit_per_day = 8;
    */
@@ -92,11 +92,20 @@ export type Identity = Message<"turnwright.auth.v1.Identity"> & {
   maxConcurrent: number;
 
   /**
-   * What the token may spend on models in all, in millionths of a US dollar; 0: without ceiling.
+   * The lowest ceiling on spending that holds for the token, be it its own, that of a key from which it descends or of its account, in
+   * millionths of a US dollar; 0: without ceiling.
    *
    * @generated from field: int64 spend_limit_micros = 11 [jstype = JS_NUMBER];
    */
   spendLimitMicros: bigint;
+
+  /**
+   * Limits that the token shares with others, beside its own: of the keys from which it descends, the nearest first, and of its
+   * account. For who counts requests; internal tokens do not carry them.
+   *
+   * @generated from field: repeated turnwright.auth.v1.SharedLimits shared_limits = 20;
+   */
+  sharedLimits: SharedLimits[];
 };
 
 /**
@@ -105,6 +114,107 @@ export type Identity = Message<"turnwright.auth.v1.Identity"> & {
  */
 export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 0);
+
+/**
+ * Limits of one key or account, counted over everything that it made.
+ *
+ * @generated from message turnwright.auth.v1.SharedLimits
+ */
+export type SharedLimits = Message<"turnwright.auth.v1.SharedLimits"> & {
+  /**
+   * Whose limits these are.
+   *
+   * @generated from oneof turnwright.auth.v1.SharedLimits.owner
+   */
+  owner: {
+    /**
+     * UUID of an API key.
+     *
+     * @generated from field: string api_key_id = 1;
+     */
+    value: string;
+    case: "apiKeyId";
+  } | {
+    /**
+     * UUID of a user.
+     *
+     * @generated from field: string user_id = 2;
+     */
+    value: string;
+    case: "userId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Requests per minute; 0: no limit.
+   *
+   * @generated from field: int32 rate_limit_per_minute = 3;
+   */
+  rateLimitPerMinute: number;
+
+  /**
+   * Requests per day; 0: no limit.
+   *
+   * @generated from field: int32 rate_limit_per_day = 4;
+   */
+  rateLimitPerDay: number;
+
+  /**
+   * Requests and streams that may be under way at once; 0: without limit.
+   *
+   * @generated from field: int32 max_concurrent = 5;
+   */
+  maxConcurrent: number;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.SharedLimits.
+ * Use `create(SharedLimitsSchema)` to create a new message.
+ */
+export const SharedLimitsSchema: GenMessage<SharedLimits> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_identity, 1);
+
+/**
+ * Limits of an account over all its sessions and keys together. What is unset is the system's default; 0 is no limit.
+ *
+ * @generated from message turnwright.auth.v1.AccountLimits
+ */
+export type AccountLimits = Message<"turnwright.auth.v1.AccountLimits"> & {
+  /**
+   * Requests per minute.
+   *
+   * @generated from field: optional int32 rate_limit_per_minute = 1;
+   */
+  rateLimitPerMinute?: number | undefined;
+
+  /**
+   * Requests per day.
+   *
+   * @generated from field: optional int32 rate_limit_per_day = 2;
+   */
+  rateLimitPerDay?: number | undefined;
+
+  /**
+   * Requests and streams that may be under way at once.
+   *
+   * @generated from field: optional int32 max_concurrent = 3;
+   */
+  maxConcurrent?: number | undefined;
+
+  /**
+   * What the account may spend on models in all, in US dollars, counted while it has a ceiling. Models without a configured price are
+   * refused to an account that has one.
+   *
+   * @generated from field: optional double spend_limit_usd = 4;
+   */
+  spendLimitUsd?: number | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.AccountLimits.
+ * Use `create(AccountLimitsSchema)` to create a new message.
+ */
+export const AccountLimitsSchema: GenMessage<AccountLimits> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_identity, 2);
 
 /**
  * A person or program that has an account. Never carries the password or its hash.
@@ -160,6 +270,20 @@ export type User = Message<"turnwright.auth.v1.User"> & {
    * @generated from field: google.protobuf.Timestamp updated_at = 7;
    */
   updatedAt?: Timestamp | undefined;
+
+  /**
+   * The account's own limits; unset where the system's defaults hold.
+   *
+   * @generated from field: turnwright.auth.v1.AccountLimits limits = 8;
+   */
+  limits?: AccountLimits | undefined;
+
+  /**
+   * What the account has spent on models while it had a ceiling, running requests included, in US dollars.
+   *
+   * @generated from field: double spent_usd = 9;
+   */
+  spentUsd: number;
 };
 
 /**
@@ -167,7 +291,7 @@ export type User = Message<"turnwright.auth.v1.User"> & {
  * Use `create(UserSchema)` to create a new message.
  */
 export const UserSchema: GenMessage<User> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_identity, 1);
+  messageDesc(file_turnwright_auth_v1_identity, 3);
 
 /**
  * An API key without its secret.
@@ -211,14 +335,14 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
   allowedModels: string[];
 
   /**
-   * Requests per minute.
+   * Requests per minute, of this key and all that descends from it together.
    *
    * @generated from field: int32 rate_limit_per_minute = 6;
    */
   rateLimitPerMinute: number;
 
   /**
-   * Requests per day.
+   * Requests per day, of this key and all that descends from it together.
    *
    * @generated from field: int32 rate_limit_per_day = 7;
    */
@@ -253,21 +377,21 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
   createdAt?: Timestamp | undefined;
 
   /**
-   * Requests and streams that may be under way at once; 0: without limit.
+   * Requests and streams of this key and all that descends from it that may be under way at once; 0: without limit.
    *
    * @generated from field: int32 max_concurrent = 12;
    */
   maxConcurrent: number;
 
   /**
-   * What the key may spend on models in all, in US dollars; unset: without ceiling.
+   * What the key and all that descends from it may spend on models in all, in US dollars; unset: without ceiling.
    *
    * @generated from field: optional double spend_limit_usd = 13;
    */
   spendLimitUsd?: number | undefined;
 
   /**
-   * What the key has spent so far, running requests included, in US dollars.
+   * What the key and all that descends from it have spent so far while it had a ceiling, running requests included, in US dollars.
    *
    * @generated from field: double spent_usd = 14;
    */
@@ -279,7 +403,7 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
  * Use `create(ApiKeySchema)` to create a new message.
  */
 export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_identity, 2);
+  messageDesc(file_turnwright_auth_v1_identity, 4);
 
 /**
  * A login that is refreshed for as long as it is used.
@@ -328,7 +452,7 @@ export type Session = Message<"turnwright.auth.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_identity, 3);
+  messageDesc(file_turnwright_auth_v1_identity, 5);
 
 /**
  * What kind of credential a token is. One kind never passes for another.

@@ -382,7 +382,7 @@ export const UsageRecordSchema: GenMessage<UsageRecord> = /*@__PURE__*/
  */
 export const UsageService: GenService<{
   /**
-   * Usage by day, model and token, the newest day first; only the caller's own. With an API key: that key's.
+   * Usage by day, model and token, the newest day first; only the caller's own. With an API key: that of the key and of all that descends from it.
    *
    * @generated from rpc turnwright.auth.v1.UsageService.GetUsage
    */
@@ -401,7 +401,8 @@ export const UsageService: GenService<{
  */
 export const SpendService: GenService<{
   /**
-   * Set money aside before a model is asked. Throws SPEND_LIMIT when nothing is left; grants less than asked when less is left.
+   * Set money aside before a model is asked, under every ceiling that holds for the token: its own, those of the keys from which it
+   * descends, its account's. Throws SPEND_LIMIT when nothing is left under one of them; grants less than asked when less is left.
    *
    * @generated from rpc turnwright.auth.v1.SpendService.ReserveSpend
    */
