@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, type Caller, refusalOf, startAuth } from "../auth-fixture.ts";
 import { lapseReservations } from "../store/spend.ts";
 
 let fixture: AuthFixture;
@@ -64,6 +64,108 @@ describe("a spend ceiling", () => {
     const { person: owner, reserve, tokenId } = await ceilinged(1);
     await owner.keys.revokeApiKey({ apiKeyId: tokenId });
     expect(await refusalOf(reserve(1))).toBe("INVALID_TOKEN");
+  });
+});
+
+describe("ceilings above a key", () => {
+  /** A family under one ceiling: a parent, and children that may spend as much each, or have no ceiling of their own. */
+  async function family(ceilings: readonly (number | undefined)[], parentUsd = 0.001) {
+    const person = await fixture.person();
+    const { key, apiKey } = await person.keys.createApiKey({ name: "parent", spendLimitUsd: parentUsd });
+    const parent = await fixture.holder(key);
+    const members = await Promise.all(
+      ceilings.map(async (spendLimitUsd) => {
+        const created = await parent.keys.createApiKey({ name: "child", spendLimitUsd });
+        return { ...(await fixture.holder(created.key)), id: created.apiKey?.id ?? "" };
+      }),
+    );
+    const spentBy = async () =>
+      Object.fromEntries((await person.keys.listApiKeys({})).apiKeys.map((one) => [one.id, Math.round(one.spentUsd * 1e6)]));
+    return { person, parent, parentId: apiKey?.id ?? "", members, spentBy };
+  }
+
+  const reserve = ({ spend }: Caller, amount: number, reservationId: string = crypto.randomUUID()) =>
+    spend.reserveSpend({ reservationId, amountMicros: BigInt(amount), ttlSeconds: 60 });
+
+  it("hold for all that descends from it together, however many reserve at once", async () => {
+    const { parent, parentId, members, spentBy } = await family([undefined, 0.001, 0.001, 0.0002]);
+    const answers = await Promise.allSettled(
+      Array.from({ length: 60 }, (_, i) => reserve([...members, parent][i % 5] as Caller, 70)),
+    );
+    const granted = answers.flatMap((answer) => (answer.status === "fulfilled" ? [Number(answer.value.grantedMicros)] : []));
+    expect(granted.reduce((a, b) => a + b, 0)).toBe(1000);
+    for (const answer of answers) if (answer.status === "rejected") expect(String(answer.reason)).toContain("is reached");
+    const spent = await spentBy();
+    expect(spent[parentId]).toBe(1000);
+    expect(spent[members[3]?.id ?? ""]).toBeLessThanOrEqual(200);
+    for (const member of [...members, parent]) expect(await refusalOf(reserve(member, 1))).toBe("SPEND_LIMIT");
+  });
+
+  it("get back what was not spent, each of them, once, and take what was spent beyond", async () => {
+    const { person, parentId, members, spentBy } = await family([0.0005]);
+    const [child] = members as [(typeof members)[0]];
+    const { key } = await child.keys.createApiKey({ name: "grandchild" });
+    const grandchild = await fixture.holder(key);
+    const { userId, tokenId } = grandchild.identity;
+    const settle = (reservationId: string, cost: number) =>
+      grandchild.spend.settleSpend({ reservationId, usage: { ...used, userId, tokenId, costMicros: BigInt(cost) } });
+    const [first, second] = [crypto.randomUUID(), crypto.randomUUID()];
+    expect(await reserve(grandchild, 300, first)).toMatchObject({ grantedMicros: 300n });
+    expect(await reserve(grandchild, 300, first)).toMatchObject({ grantedMicros: 200n });
+    await Promise.all([settle(first, 100), settle(first, 100), settle(first, 100)]);
+    expect(await spentBy()).toEqual({ [parentId]: 100, [child.id]: 100, [tokenId]: 0 });
+    await reserve(grandchild, 50, second);
+    await settle(second, 90);
+    expect(await spentBy()).toEqual({ [parentId]: 190, [child.id]: 190, [tokenId]: 0 });
+    const usage = [expect.objectContaining({ tokenId, requests: 2n, costUsd: 0.00019 })];
+    for (const member of [person, child, grandchild]) expect((await member.usage.getUsage({})).usage).toEqual(usage);
+    const { key: sibling } = await person.keys.createApiKey({ name: "sibling" });
+    expect((await (await fixture.holder(sibling)).usage.getUsage({})).usage).toEqual([]);
+  });
+
+  it("of an account hold for its sessions and keys together, and are set and shown by an admin", async () => {
+    const admin = await fixture.person({ role: "admin" });
+    const person = await fixture.person();
+    const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1 });
+    const { userId } = person;
+    const { user } = await admin.users.updateUser({ userId, limits: { spendLimitUsd: 0.001, rateLimitPerMinute: 9 } });
+    expect(user?.limits).toMatchObject({ spendLimitUsd: 0.001, rateLimitPerMinute: 9 });
+    expect(user?.limits?.rateLimitPerDay).toBeUndefined();
+    const { identity } = await fixture.holder(person.accessToken);
+    expect(identity).toMatchObject({ spendLimitMicros: 1000n, sharedLimits: [{ rateLimitPerMinute: 9 }] });
+    const holders = [await fixture.holder(key), person, await fixture.holder(key)];
+    const id = crypto.randomUUID();
+    await reserve(person, 100, id);
+    const answers = await Promise.allSettled(Array.from({ length: 40 }, (_, i) => reserve(holders[i % 3] as Caller, 70)));
+    const granted = answers.flatMap((answer) => (answer.status === "fulfilled" ? [Number(answer.value.grantedMicros)] : []));
+    expect(granted.reduce((a, b) => a + b, 0)).toBe(900);
+    const { tokenId } = person.identity;
+    await person.spend.settleSpend({ reservationId: id, usage: { ...used, userId, tokenId, costMicros: 40n } });
+    expect((await admin.users.getUser({ userId })).user?.spentUsd).toBe(0.00094);
+    // What is set replaces what was set; an account without a ceiling has none to spend under.
+    const { user: after } = await admin.users.updateUser({ userId, limits: {} });
+    expect(after?.limits).toBeUndefined();
+    expect(await refusalOf(reserve(person, 1))).toBe("INVALID_TOKEN");
+    await admin.users.updateUser({ userId, name: "Another" });
+    for (const limits of [{ rateLimitPerMinute: -1 }, { spendLimitUsd: Number.NaN }, { maxConcurrent: 1e6 }]) {
+      expect(await refusalOf(admin.users.updateUser({ userId, limits }))).toBe("INVALID_REQUEST");
+    }
+  });
+
+  it("and their end come in one order: nobody waits for another in a circle", async () => {
+    const { person, parentId, members } = await family(new Array(6).fill(0.001), 1);
+    const ids = members.map(() => crypto.randomUUID());
+    const rounds = members.map(async (member, i) => {
+      const { userId, tokenId } = member.identity;
+      for (let round = 0; round < 15; round += 1) {
+        const id = round === 0 ? (ids[i] as string) : crypto.randomUUID();
+        await reserve(member, 5, id);
+        await member.spend.settleSpend({ reservationId: id, usage: { ...used, userId, tokenId, costMicros: 1n } });
+      }
+    });
+    await Promise.all(rounds);
+    const { apiKeys } = await person.keys.listApiKeys({});
+    expect(apiKeys.find(({ id }) => id === parentId)?.spentUsd).toBe(0.00009);
   });
 });
 

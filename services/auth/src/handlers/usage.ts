@@ -4,6 +4,7 @@ import type { SpendService, UsageRecord, UsageService } from "@turnwright/contra
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity";
 import { transaction } from "@turnwright/platform/postgres";
+import { accountDefaults } from "../config.ts";
 import { listUsage, recordUsage, reserveSpend, settleReservation, type Usage } from "../store/spend.ts";
 import type { AuthDeps } from "./deps.ts";
 
@@ -59,14 +60,17 @@ function usageOf(record: UsageRecord): Usage {
 }
 
 /** Ceilings and the record of usage, for the orchestrator. */
-export function spendHandlers({ pool }: Pick<AuthDeps, "pool">): ServiceImpl<typeof SpendService> {
+export function spendHandlers({ pool, config }: Pick<AuthDeps, "pool" | "config">): ServiceImpl<typeof SpendService> {
   return {
     async reserveSpend({ reservationId: id, amountMicros, ttlSeconds }, ctx) {
       const { userId, tokenId } = requireIdentity(ctx);
-      const reservation = { id, userId, tokenId, amountMicros: Number(amountMicros), ttlSeconds };
+      const { spendMicros: accountMicros } = accountDefaults(config);
+      const reservation = { id, userId, tokenId, amountMicros: Number(amountMicros), ttlSeconds, accountMicros };
       const granted = await reserveSpend(pool, reservation);
       if (granted === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The key has ended or has no ceiling.");
-      if (granted === 0) throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
+      if (granted === 0) {
+        throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key, of one above it or of its account is reached.");
+      }
       return { grantedMicros: BigInt(granted) };
     },
 

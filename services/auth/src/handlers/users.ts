@@ -1,4 +1,6 @@
+import { toJsonString } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
+import { AccountLimitsSchema } from "@turnwright/contract/auth/v1/identity";
 import type { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -25,12 +27,12 @@ export function userHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof UserSe
       return { user };
     },
 
-    async updateUser({ userId, role, isActive, name }, ctx) {
+    async updateUser({ userId, role, isActive, name, limits }, ctx) {
       if (name?.includes("\0")) throw fail(ErrorReason.INVALID_REQUEST, "name: must not have NUL characters", { param: "name" });
       const { user, ended } = await transaction(pool, async (tx) => {
         // One change at a time, so that two admins cannot take the role from each other.
         await tx.query("select pg_advisory_xact_lock(hashtext('turnwright.admins'))");
-        const change = await updateUser(tx, { id: userId, role, isActive, name });
+        const change = await updateUser(tx, { id: userId, role, isActive, name, limits });
         if (change === undefined) throw noSuchUser();
         const { before, after } = change;
         const isAdmin = after.role === "admin" && after.isActive;
@@ -39,7 +41,11 @@ export function userHandlers({ pool, bus }: AuthDeps): ServiceImpl<typeof UserSe
         }
         const sessions = before.role !== after.role || !after.isActive ? await revokeAllSessions(tx, userId) : [];
         const keys = after.isActive ? [] : await revokeAllApiKeys(tx, userId);
-        const details = { role: after.role, is_active: after.isActive };
+        const details = {
+          role: after.role,
+          is_active: after.isActive,
+          ...(limits && { limits: toJsonString(AccountLimitsSchema, limits) }),
+        };
         await appendAudit(tx, ctx, { action: "user.updated", outcome: "success", subject: userId, details });
         return { user: after, ended: [...sessions, ...keys] };
       });

@@ -11,30 +11,61 @@ export interface Usage {
   readonly costMicros: number;
 }
 
+// Whoever locks more than one of these rows locks the account first, then its keys in the order of their ids.
+
 /**
- * Sets money of a key aside, in one statement: what many ask for at once never passes the ceiling. Gives what was granted, which may be less
- * than asked, 0 when nothing is left, or undefined when there is no such live key with a ceiling.
+ * Sets money aside under every ceiling that holds for a token (its own, those of the keys from which it descends, its account's), in one statement:
+ * what many ask for at once never passes one of them. Gives what was granted, which may be less than asked, 0 when nothing is left under one of
+ * them, or undefined when the token has ended or no ceiling holds for it.
  */
 export async function reserveSpend(
   db: Queryable,
-  reservation: { id: string; userId: string; tokenId: string; amountMicros: number; ttlSeconds: number },
+  reservation: {
+    id: string;
+    userId: string;
+    tokenId: string;
+    amountMicros: number;
+    ttlSeconds: number;
+    /** The ceiling of an account that has none of its own; 0: there is none. */
+    accountMicros: number;
+  },
 ): Promise<number | undefined> {
+  const { id, userId, tokenId, amountMicros, ttlSeconds, accountMicros } = reservation;
   const { rows } = await db.query<{ granted: number }>({
     name: "reserve-spend",
-    text: `with key as (
-      select id, greatest(0, least($4::bigint, spend_limit_micros - spent_micros)) as granted
-      from user_tokens
-      where id = $2 and user_id = $3 and token_type = 'api_key' and not is_revoked and spend_limit_micros is not null
-      for update
-    ), charged as (
-      update user_tokens t set spent_micros = spent_micros + key.granted from key where t.id = key.id and key.granted > 0
+    text: `with recursive token as (
+      select id, parent_id, token_type from user_tokens
+      where user_id = $3 and not is_revoked
+        and ((token_type = 'api_key' and id = $2) or (token_type = 'refresh' and family_id = $2))
+    ), line as (
+      select id, parent_id from token where token_type = 'api_key'
+      union
+      select p.id, p.parent_id from user_tokens p join line on p.id = line.parent_id where p.token_type = 'api_key'
+    ), account as materialized (
+      select id, coalesce(spend_limit_micros, $6::bigint) - spent_micros as room from users
+      where id = $3 and coalesce(spend_limit_micros, $6::bigint) > 0 and exists (select from token)
+      for no key update
+    ), keys as materialized (
+      select id, spend_limit_micros - spent_micros as room from user_tokens
+      where id in (select id from line) and spend_limit_micros is not null and (select count(*) from account) >= 0
+      order by id for no key update
+    ), granted as materialized (
+      select greatest(0, least($4::bigint, min(room))) as micros
+      from (select room from keys union all select room from account) as ceilings having count(*) > 0
+    ), charged_account as (
+      update users u set spent_micros = u.spent_micros + granted.micros
+      from account, granted where u.id = account.id and granted.micros > 0
+    ), charged_keys as (
+      update user_tokens t set spent_micros = t.spent_micros + granted.micros
+      from keys, granted where t.id = keys.id and granted.micros > 0
     ), kept as (
-      insert into spend_reservations as r (id, token_id, amount_micros, expires_at)
-      select $1, id, granted, now() + make_interval(secs => $5) from key where granted > 0
+      insert into spend_reservations as r (id, token_id, amount_micros, expires_at, charged_keys, charged_user)
+      select $1, $2, micros, now() + make_interval(secs => $5), array(select id from keys), (select id from account)
+      from granted where micros > 0
       on conflict (id) do update set amount_micros = r.amount_micros + excluded.amount_micros, expires_at = excluded.expires_at
     )
-    select granted from key`,
-    values: [reservation.id, reservation.tokenId, reservation.userId, reservation.amountMicros, reservation.ttlSeconds],
+    select micros as granted from granted`,
+    values: [id, tokenId, userId, amountMicros, ttlSeconds, accountMicros],
   });
   return rows[0]?.granted;
 }
@@ -67,20 +98,36 @@ export async function recordUsage(db: Queryable, records: readonly Usage[]): Pro
   await db.query({ name: "record-usage", text: recordUsageText, values: columns(records) });
 }
 
-/** Puts what was spent in the place of a reservation; false when it was settled before. To be run in a transaction with the usage. */
+/**
+ * Puts what was spent in the place of a reservation, under every ceiling; false when it was settled before. To be run in a transaction with the
+ * usage.
+ */
 export async function settleReservation(
   db: Queryable,
   settlement: { id: string; tokenId: string; costMicros: number },
 ): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `with settled as (
+  const { rowCount } = await db.query({
+    name: "settle-reservation",
+    text: `with found as (
+       select charged_keys, charged_user from spend_reservations where id = $1 and token_id = $2 and settled_at is null
+     ), account as materialized (
+       select u.id from users u join found on u.id = found.charged_user for no key update of u
+     ), keys as materialized (
+       select t.id from user_tokens t join found on t.id = any(found.charged_keys)
+       where (select count(*) from account) >= 0
+       order by t.id for no key update of t
+     ), settled as (
        update spend_reservations set settled_at = now()
-       where id = $1 and token_id = $2 and settled_at is null returning token_id, amount_micros
+       where id = $1 and token_id = $2 and settled_at is null and (select count(*) from keys) >= 0
+       returning amount_micros - $3::bigint as unspent
+     ), credited_account as (
+       update users u set spent_micros = greatest(0, u.spent_micros - settled.unspent) from account, settled where u.id = account.id
+     ), credited_keys as (
+       update user_tokens t set spent_micros = greatest(0, t.spent_micros - settled.unspent) from keys, settled where t.id = keys.id
      )
-     update user_tokens t set spent_micros = greatest(0, t.spent_micros - settled.amount_micros + $3::bigint)
-     from settled where t.id = settled.token_id`,
-    [settlement.id, settlement.tokenId, settlement.costMicros],
-  );
+     select from settled`,
+    values: [settlement.id, settlement.tokenId, settlement.costMicros],
+  });
   return rowCount === 1;
 }
 
@@ -98,7 +145,7 @@ export interface UsageOfDay extends Omit<Usage, "userId"> {
   readonly day: string;
 }
 
-/** A user's usage in a stretch of days, the newest first; of one token, if one is given. */
+/** A user's usage in a stretch of days, the newest first; of one token and the keys that descend from it, if one is given. */
 export async function listUsage(
   db: Queryable,
   query: { userId: string; tokenId: string | undefined; start: string | undefined; end: string | undefined },
@@ -112,8 +159,14 @@ export async function listUsage(
     completion_tokens: number;
     cost_micros: number;
   }>(
-    `select day::text as day, token_id, model, requests, prompt_tokens, completion_tokens, cost_micros from usage
-     where user_id = $1 and ($2::uuid is null or token_id = $2)
+    `with recursive line as (
+       select $2::uuid as id
+       union
+       select child.id from user_tokens child join line on child.parent_id = line.id
+       where child.user_id = $1 and child.token_type = 'api_key'
+     )
+     select day::text as day, token_id, model, requests, prompt_tokens, completion_tokens, cost_micros from usage
+     where user_id = $1 and ($2::uuid is null or token_id in (select id from line))
        and day >= coalesce($3::date, (now() at time zone 'UTC')::date - 30) and day <= coalesce($4::date, (now() at time zone 'UTC')::date)
      order by day desc, cost_micros desc, model, token_id limit 10000`,
     [query.userId, query.tokenId ?? null, query.start ?? null, query.end ?? null],

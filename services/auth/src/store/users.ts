@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type User, UserSchema } from "@turnwright/contract/auth/v1/identity";
+import { type AccountLimits, AccountLimitsSchema, type User, UserSchema } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres";
 
@@ -12,9 +12,26 @@ interface UserRow {
   is_active: boolean;
   created_at: Date;
   updated_at: Date;
+  rate_limit_per_minute: number | null;
+  rate_limit_per_day: number | null;
+  max_concurrent: number | null;
+  spend_limit_micros: number | null;
+  spent_micros: number;
 }
 
-const userColumns = "id, email, name, role, is_active, created_at, updated_at";
+const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute, rate_limit_per_day, max_concurrent,
+  spend_limit_micros, spent_micros`;
+
+/** The limits that an account has of its own; undefined: it has none. */
+function limitsOf(row: UserRow): AccountLimits | undefined {
+  const limits = {
+    rateLimitPerMinute: row.rate_limit_per_minute ?? undefined,
+    rateLimitPerDay: row.rate_limit_per_day ?? undefined,
+    maxConcurrent: row.max_concurrent ?? undefined,
+    spendLimitUsd: row.spend_limit_micros === null ? undefined : row.spend_limit_micros / 1e6,
+  };
+  return Object.values(limits).every((limit) => limit === undefined) ? undefined : create(AccountLimitsSchema, limits);
+}
 
 function userOf(row: UserRow): User {
   return create(UserSchema, {
@@ -25,6 +42,8 @@ function userOf(row: UserRow): User {
     isActive: row.is_active,
     createdAt: timestampFromDate(row.created_at),
     updatedAt: timestampFromDate(row.updated_at),
+    limits: limitsOf(row),
+    spentUsd: row.spent_micros / 1e6,
   });
 }
 
@@ -82,15 +101,31 @@ export async function listUsers(
 /** Changes an account; what is undefined stays. */
 export async function updateUser(
   db: Queryable,
-  change: { id: string; role?: string; isActive?: boolean; name?: string },
+  change: { id: string; role?: string; isActive?: boolean; name?: string; limits?: AccountLimits },
 ): Promise<{ before: User; after: User } | undefined> {
   const { rows } = await db.query<UserRow>(`select ${userColumns} from users where id = $1 for update`, [change.id]);
   const before = rows[0];
   if (before === undefined) return undefined;
+  const { limits } = change;
+  const spendLimitUsd = limits?.spendLimitUsd;
   const updated = await db.query<UserRow>(
-    `update users set role = coalesce($2, role), is_active = coalesce($3, is_active), name = coalesce($4, name), updated_at = now()
+    `update users set role = coalesce($2, role), is_active = coalesce($3, is_active), name = coalesce($4, name), updated_at = now(),
+       rate_limit_per_minute = case when $5 then $6 else rate_limit_per_minute end,
+       rate_limit_per_day = case when $5 then $7 else rate_limit_per_day end,
+       max_concurrent = case when $5 then $8 else max_concurrent end,
+       spend_limit_micros = case when $5 then $9 else spend_limit_micros end
      where id = $1 returning ${userColumns}`,
-    [change.id, change.role ?? null, change.isActive ?? null, change.name ?? null],
+    [
+      change.id,
+      change.role ?? null,
+      change.isActive ?? null,
+      change.name ?? null,
+      limits !== undefined,
+      limits?.rateLimitPerMinute ?? null,
+      limits?.rateLimitPerDay ?? null,
+      limits?.maxConcurrent ?? null,
+      spendLimitUsd === undefined ? null : Math.ceil(spendLimitUsd * 1e6),
+    ],
   );
   return { before: userOf(before), after: userOf(updated.rows[0] as UserRow) };
 }
