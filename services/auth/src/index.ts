@@ -31,7 +31,7 @@ async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords:
   if (email === undefined && password === undefined) return;
   if (email === undefined) throw new ConfigError(["ADMIN_EMAIL: is required together with ADMIN_PASSWORD"]);
   if (password === undefined) throw new ConfigError(["ADMIN_PASSWORD: is required together with ADMIN_EMAIL"]);
-  const passwordHash = await deps.passwords.hash(password);
+  const passwordHash = await deps.passwords.inTurn({ address: "", account: email }, ({ hash }) => hash(password));
   const isNew = await insertFirstAdmin(deps.pool, { id: uuidv7(), email: email.toLowerCase(), passwordHash });
   if (isNew) deps.logger.info("the first admin account was created");
 }

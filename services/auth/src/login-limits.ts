@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
+import { clientNetwork, clientNetworks } from "@turnwright/platform/client-network";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
-import { countAttempt, forgiveAttempt, secondsLeft } from "./store/login-attempts.ts";
+import { countAttempt, forgiveAttempt, refuseAttempt } from "./store/login-attempts.ts";
 
-/** Failures in a quarter of an hour after which no password is looked at any more. */
+/** Failures in a quarter of an hour after which no password is looked at any more; of an address's larger networks some times as many. */
 const limits = { pair: 10, account: 100, address: 100 } as const;
 
 /** An attempt that counts as failed until it is forgiven. */
@@ -16,21 +17,25 @@ const keyOf = (...parts: string[]) => createHash("sha256").update(JSON.stringify
 
 /**
  * Counts an attempt to log in before the password is looked at, so that many at once cannot pass the limit: 10 failures for one account from
- * one address, 100 for an account from anywhere, 100 from an address for any accounts. Accounts that do not exist count alike.
- * Throws RATE_LIMITED with the seconds until the window ends.
+ * one address, 100 for an account from anywhere, 100 from an address for any accounts. An IPv6 address stands for its /64; its /56 may fail 4 times
+ * as often, its /48 16 times. Accounts that do not exist count alike. One that is refused counts nowhere: an address that has used up its tries locks
+ * nobody out. Throws RATE_LIMITED with the seconds until the window ends.
  */
-export async function beginLogin(pool: pg.Pool, email: string, address: string): Promise<LoginAttempt> {
-  const pair = keyOf("pair", email, address);
-  const account = keyOf("account", email);
-  const byAddress = keyOf("address", address);
-  const keys = [pair, account, byAddress];
+export async function beginLogin(pool: pg.Pool, client: { account: string; address: string }): Promise<LoginAttempt> {
+  const { account, address } = client;
+  const pair = keyOf("pair", account, clientNetwork(address));
+  const counted = [
+    { key: keyOf("account", account), limit: limits.account },
+    ...clientNetworks(address).map(({ name, factor }) => ({ key: keyOf("address", name), limit: limits.address * factor })),
+  ];
+  const all = [{ key: pair, limit: limits.pair }, ...counted];
+  const keys = all.map(({ key }) => key);
   const failures = await countAttempt(pool, keys);
-  const bounds = [limits.pair, limits.account, limits.address];
-  const over = keys.find((_key, i) => (failures[i] ?? 0) > (bounds[i] ?? 0));
-  if (over !== undefined) {
+  const over = all.filter(({ limit }, i) => (failures[i] ?? 0) > limit).map(({ key }) => key);
+  if (over.length > 0) {
     throw fail(ErrorReason.RATE_LIMITED, "Too many failed logins; try again later.", {
-      retryAfterSeconds: await secondsLeft(pool, over),
+      retryAfterSeconds: await refuseAttempt(pool, { counted: keys, over }),
     });
   }
-  return { forgive: () => forgiveAttempt(pool, { cleared: pair, counted: [account, byAddress] }) };
+  return { forgive: () => forgiveAttempt(pool, { cleared: pair, counted: counted.map(({ key }) => key) }) };
 }

@@ -1,31 +1,117 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { describe, expect, it } from "vitest";
-import { createPasswords } from "./passwords.ts";
+import { createPasswords, type PasswordHasher } from "./passwords.ts";
+
+const account = "you@example.com";
+const client = { address: "192.0.2.1", account };
+const hashOf = ({ hash }: PasswordHasher) => hash("SecurePass123");
 
 describe("passwords", () => {
   it("are argon2id hashes with OWASP's parameters, and fit themselves only", async () => {
     const passwords = createPasswords();
-    const hash = await passwords.hash("SecurePass123");
-    expect(hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
-    expect(await passwords.verify(hash, "SecurePass123")).toBe(true);
-    expect(await passwords.verify(hash, "SecurePass124")).toBe(false);
-    expect(await passwords.verify(undefined, "no account has this password")).toBe(false);
+    await passwords.inTurn(client, async ({ hash, verify }) => {
+      const stored = await hash("SecurePass123");
+      expect(stored).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
+      expect(await verify(stored, "SecurePass123")).toBe(true);
+      expect(await verify(stored, "SecurePass124")).toBe(false);
+      expect(await verify(undefined, "no account has this password")).toBe(false);
+    });
   });
 
   it("wait in a queue with an end, and do not hold the event loop", async () => {
     const passwords = createPasswords();
-    const hash = await passwords.hash("SecurePass123");
     const delay = monitorEventLoopDelay({ resolution: 5 });
     delay.enable();
-    const answers = await Promise.allSettled(Array.from({ length: 260 }, () => passwords.verify(hash, "SecurePass123")));
+    const answers = await Promise.allSettled(Array.from({ length: 260 }, () => passwords.inTurn(client, hashOf)));
     delay.disable();
     const refused = answers.filter((answer) => answer.status === "rejected");
     // Two run, two hundred wait.
     expect(refused).toHaveLength(58);
-    for (const { reason } of refused) expect(reasonOf(reason)).toBe(ErrorReason.RATE_LIMITED);
+    for (const { reason } of refused) {
+      expect(reasonOf(reason)).toBe(ErrorReason.RATE_LIMITED);
+      expect(detailOf(reason)?.retryAfterSeconds).toBe(2);
+    }
     // One hash takes some 20 ms: on the loop, 202 of them would hold it for seconds.
     expect(delay.percentile(99) / 1e6).toBeLessThan(500);
-    expect(await passwords.verify(hash, "SecurePass123")).toBe(true);
+    await expect(passwords.inTurn(client, hashOf)).resolves.toBeDefined();
+  });
+});
+
+describe("the turns", () => {
+  /** What begins between the moment when somebody comes into a queue that others have filled, and their turn. */
+  async function overtaken(
+    flood: (i: number) => { address: string; account: string },
+    late: { address: string; account: string },
+  ) {
+    const passwords = createPasswords();
+    let hashes = 0;
+    let refused = 0;
+    const ends: (() => void)[] = [];
+    const turn = () => {
+      hashes += 1;
+      return new Promise<void>((resolve) => ends.push(resolve));
+    };
+    const flooding = Array.from({ length: 500 }, (_, i) =>
+      passwords.inTurn(flood(i), turn).catch(() => {
+        refused += 1;
+      }),
+    );
+    expect(hashes).toBe(2);
+    let atTurn = -1;
+    let isRefused = false;
+    const lateTurn = passwords
+      .inTurn(late, async () => {
+        atTurn = hashes;
+      })
+      .catch(() => {
+        isRefused = true;
+      });
+    for (let end = ends.shift(); end !== undefined; end = ends.shift()) {
+      end();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await Promise.all([...flooding, lateTurn]);
+    expect(isRefused).toBe(false);
+    expect(refused).toBe(299);
+    return atTurn - 2;
+  }
+
+  it("of a client come next after those that run, however many another address has sent", async () => {
+    expect(await overtaken(() => client, { address: "192.0.2.2", account })).toBeLessThanOrEqual(1);
+  });
+
+  it("of a client come next whatever addresses of one IPv6 network the others come from", async () => {
+    const late = { address: "2001:db8:2::1", account };
+    expect(await overtaken((i) => ({ address: `2001:db8:1:${i.toString(16)}::1`, account }), late)).toBeLessThanOrEqual(1);
+    expect(await overtaken((i) => ({ address: `2001:db8:2:${i.toString(16)}::1`, account }), client)).toBeLessThanOrEqual(1);
+    // Of the same /48, those from another /56 still take turns with it.
+    const near = { address: "2001:db8:1:ff00::1", account };
+    expect(await overtaken((i) => ({ address: `2001:db8:1:${(i % 200).toString(16)}::1`, account }), near)).toBeLessThanOrEqual(
+      1,
+    );
+  });
+
+  it("of an account come next, however many from the same address mean another", async () => {
+    expect(await overtaken(() => client, { ...client, account: "other@example.com" })).toBeLessThanOrEqual(1);
+  });
+
+  it("of who has left are nobody's", async () => {
+    const passwords = createPasswords();
+    const leaving = new AbortController();
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const running = gates.map(({ promise }) => passwords.inTurn(client, () => promise));
+    let hashes = 0;
+    const left = Array.from({ length: 150 }, () =>
+      passwords.inTurn({ ...client, signal: leaving.signal }, async () => {
+        hashes += 1;
+      }),
+    );
+    leaving.abort(new Error("gone"));
+    const answers = await Promise.allSettled(left);
+    expect(answers.every(({ status }) => status === "rejected")).toBe(true);
+    for (const { resolve } of gates) resolve();
+    await Promise.all(running);
+    expect(hashes).toBe(0);
   });
 });

@@ -1,45 +1,59 @@
+import { clientNetworks } from "@turnwright/platform/client-network";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import argon2 from "argon2";
+import { FairQueue } from "./fair-queue.ts";
 
 // OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
 const parameters = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 const maxRunning = 2;
 const maxWaiting = 200;
 
-/** Hashes and checks passwords, a few at a time: each takes 19 MiB and some 20 ms of a thread. */
-export interface Passwords {
-  /** An encoded argon2id hash. Throws RATE_LIMITED when too many wait. */
+/** Whose turn work with passwords takes. */
+export interface PasswordClient {
+  /** Address of the client; empty for the service itself. */
+  readonly address: string;
+  /** The account that is meant, by whatever names it. */
+  readonly account: string;
+  /** Fires when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}
+
+/** Hashes and checks passwords; only within a turn. */
+export interface PasswordHasher {
+  /** An encoded argon2id hash. */
   hash(password: string): Promise<string>;
   /** Whether a password fits. Without a hash (no such user) it takes the same time and is false. */
   verify(hash: string | undefined, password: string): Promise<boolean>;
 }
 
-/** Makes the password functions with their queue. */
+/** Gives turns for work with passwords, a few at a time: each hash takes 19 MiB and some 20 ms of a thread. */
+export interface Passwords {
+  /**
+   * Does the work when the client's turn has come: turns go round between networks, in each between addresses, in each between accounts, so that nobody
+   * waits for what another one has sent. Throws RATE_LIMITED before the work has begun when too many wait and most of them are this client's.
+   */
+  inTurn<T>(client: PasswordClient, work: (hasher: PasswordHasher) => Promise<T>): Promise<T>;
+}
+
+const nobodyLeaves = new AbortController().signal;
+
+/** Makes the turns with their queue. */
 export function createPasswords(): Passwords {
-  let running = 0;
-  const waiting: (() => void)[] = [];
-  const queued = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (running >= maxRunning) {
-      if (waiting.length >= maxWaiting) {
-        throw fail(ErrorReason.RATE_LIMITED, "Too many logins at once; try again in a moment.", { retryAfterSeconds: 2 });
-      }
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    } else running++;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) running--;
-      else next();
-    }
-  };
+  const queue = new FairQueue({ running: maxRunning, waiting: maxWaiting }, () =>
+    fail(ErrorReason.RATE_LIMITED, "Too many logins at once; try again in a moment.", { retryAfterSeconds: 2 }),
+  );
   const decoy = argon2.hash("no account has this password", parameters);
+  const hasher: PasswordHasher = {
+    hash: (password) => argon2.hash(password, parameters),
+    async verify(hash, password) {
+      const fits = await argon2.verify(hash ?? (await decoy), password);
+      return fits && hash !== undefined;
+    },
+  };
   return {
-    hash: (password) => queued(() => argon2.hash(password, parameters)),
-    verify: (hash, password) =>
-      queued(async () => {
-        const fits = await argon2.verify(hash ?? (await decoy), password);
-        return fits && hash !== undefined;
-      }),
+    inTurn({ address, account, signal = nobodyLeaves }, work) {
+      const networks = clientNetworks(address).map(({ name }) => name);
+      return queue.run([...networks.reverse(), account], signal, () => work(hasher));
+    },
   };
 }

@@ -1,4 +1,4 @@
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { type AccessTokenKey, signAccessToken } from "@turnwright/platform/access-token";
 import { appendAudit } from "@turnwright/platform/audit-log";
@@ -8,6 +8,7 @@ import { transaction } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { beginLogin } from "../login-limits.ts";
 import { hashToken, newRefreshToken } from "../opaque-tokens.ts";
+import type { PasswordClient } from "../passwords.ts";
 import {
   findRetriedRefresh,
   hasSession,
@@ -20,6 +21,11 @@ import {
 } from "../store/sessions.ts";
 import { findPasswordHash, findUser, findUserByEmail, insertUser, replacePasswordHash } from "../store/users.ts";
 import { type AuthDeps, announce, requireSession } from "./deps.ts";
+
+/** For whom a password is looked at: the address that calls, and the account that it names. */
+function clientOf(ctx: HandlerContext, account: string): Required<PasswordClient> {
+  return { address: ctx.requestHeader.get(clientAddressHeader) ?? "", account, signal: ctx.signal };
+}
 
 /** Registration, login, sessions. */
 export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
@@ -36,7 +42,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
     async register(request, ctx) {
       const { response } = await idempotency.once(ctx, request, {
         transaction: (work) => transaction(pool, work),
-        prepare: () => passwords.hash(request.password),
+        prepare: () => passwords.inTurn(clientOf(ctx, request.email.toLowerCase()), ({ hash }) => hash(request.password)),
         async act(tx, passwordHash) {
           const id = uuidv7();
           const { email, name } = request;
@@ -49,9 +55,13 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
     },
 
     async login({ email, password }, ctx) {
-      const attempt = await beginLogin(pool, email.toLowerCase(), ctx.requestHeader.get(clientAddressHeader) ?? "");
-      const found = await findUserByEmail(pool, email.toLowerCase());
-      const fits = await passwords.verify(found?.passwordHash, password);
+      const client = clientOf(ctx, email.toLowerCase());
+      // The statements too: whoever floods the queue shall not fill the line for connections instead.
+      const { attempt, found, fits } = await passwords.inTurn(client, async ({ verify }) => {
+        const attempt = await beginLogin(pool, client);
+        const found = await findUserByEmail(pool, client.account);
+        return { attempt, found, fits: await verify(found?.passwordHash, password) };
+      });
       if (!fits || found === undefined || !found.user.isActive) {
         const actorId = found?.user.id ?? "";
         await appendAudit(pool, ctx, { action: "session.created", outcome: "failure", actorId, subject: actorId });
@@ -141,13 +151,17 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
           param: "new_password",
         });
       }
-      const attempt = await beginLogin(pool, userId, ctx.requestHeader.get(clientAddressHeader) ?? "");
-      const oldHash = await findPasswordHash(pool, userId);
-      if (!(await passwords.verify(oldHash, currentPassword)) || oldHash === undefined) {
+      const client = clientOf(ctx, userId);
+      const { attempt, oldHash, newHash } = await passwords.inTurn(client, async ({ hash, verify }) => {
+        const attempt = await beginLogin(pool, client);
+        const oldHash = await findPasswordHash(pool, userId);
+        const fits = await verify(oldHash, currentPassword);
+        return { attempt, oldHash, newHash: fits ? await hash(newPassword) : undefined };
+      });
+      if (oldHash === undefined || newHash === undefined) {
         await appendAudit(pool, ctx, { action: "password.changed", outcome: "failure", subject: userId });
         throw fail(ErrorReason.INVALID_CREDENTIALS, "current_password: is wrong", { param: "current_password" });
       }
-      const newHash = await passwords.hash(newPassword);
       const ended = await transaction(pool, async (tx) => {
         if (!(await replacePasswordHash(tx, { id: userId, oldHash, newHash }))) {
           throw fail(ErrorReason.CONFLICT, "The password was changed at the same time; log in again.");

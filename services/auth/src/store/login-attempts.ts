@@ -31,12 +31,20 @@ export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; cou
   );
 }
 
-/** Seconds until the window of a key ends. */
-export async function secondsLeft(db: Queryable, key: Buffer): Promise<number> {
-  const { rows } = await db.query<{ seconds: number }>(
-    `select ceil(extract(epoch from window_start + make_interval(mins => $2) - now()))::int as seconds
-     from login_attempts where key = $1`,
-    [key, windowMinutes],
+/** Takes an attempt that was refused back from every key, and gives the seconds until the last window of those that refused it ends. */
+export async function refuseAttempt(
+  db: Queryable,
+  keys: { counted: readonly Buffer[]; over: readonly Buffer[] },
+): Promise<number> {
+  const { rows } = await db.query<{ seconds: number | null }>(
+    `with locked as materialized (
+       select key, window_start from login_attempts where key = any($1::bytea[]) order by key for update
+     ), taken_back as (
+       update login_attempts a set failures = failures - 1 from locked where a.key = locked.key and failures > 0
+     )
+     select ceil(extract(epoch from max(window_start) + make_interval(mins => $3) - now()))::int as seconds
+     from locked where key = any($2::bytea[])`,
+    [keys.counted, keys.over, windowMinutes],
   );
   return Math.max(1, rows[0]?.seconds ?? 1);
 }

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { FairQueue } from "./fair-queue.ts";
+
+const never = new AbortController().signal;
+const refusal = () => new Error("full");
+
+/** A queue whose work ends when the test says so, and notes in which order it began. */
+function observed(size: { running: number; waiting: number }) {
+  const queue = new FairQueue(size, refusal);
+  const began: string[] = [];
+  const refused: string[] = [];
+  const ends: (() => void)[] = [];
+  const send = (path: string, signal = never) => {
+    const work = () => {
+      began.push(path);
+      return new Promise<void>((resolve) => ends.push(resolve));
+    };
+    return queue.run(path.split("/"), signal, work).catch((error: Error) => {
+      refused.push(`${path}: ${error.message}`);
+    });
+  };
+  /** Ends what began first, and lets the next begin. */
+  const end = async () => {
+    ends.shift()?.();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { began, refused, send, end };
+}
+
+describe("a fair queue", () => {
+  it("gives turns round, between networks first, then between addresses, then between accounts", async () => {
+    const { began, send, end } = observed({ running: 1, waiting: 100 });
+    const paths = ["a/1/x", "a/1/x", "a/1/y", "a/2/x", "a/2/x", "b/1/x", "c/1/x", "b/1/x"];
+    const all = [send("first/1/x"), ...paths.map((path) => send(path))];
+    for (const _ of all) await end();
+    await Promise.all(all);
+    expect(began).toEqual(["first/1/x", "a/1/x", "b/1/x", "c/1/x", "a/2/x", "b/1/x", "a/1/y", "a/2/x", "a/1/x"]);
+  });
+
+  it("refuses the youngest of those who fill it, and never whoever has less waiting", async () => {
+    const { began, refused, send, end } = observed({ running: 1, waiting: 5 });
+    const all = [
+      send("first/1"),
+      ...[1, 2, 3, 4, 5].map((i) => send(`a/${i}`)),
+      send("b/1"),
+      send("a/6"),
+      send("c/1"),
+      send("b/2"),
+    ];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(refused).toEqual(["a/5: full", "a/6: full", "a/4: full", "a/3: full"]);
+    for (const _ of all) await end();
+    await Promise.all(all);
+    expect(began.sort()).toEqual(["a/1", "a/2", "b/1", "b/2", "c/1", "first/1"]);
+  });
+
+  it("lets go of whoever leaves before the turn, and keeps its place free", async () => {
+    const { began, refused, send, end } = observed({ running: 1, waiting: 2 });
+    const leaving = new AbortController();
+    const all = [send("first"), send("a", leaving.signal), send("b")];
+    leaving.abort(new Error("gone"));
+    all.push(send("c"));
+    for (const _ of all) await end();
+    await Promise.all(all);
+    expect(began).toEqual(["first", "b", "c"]);
+    expect(refused).toEqual(["a: gone"]);
+    // All is given back: as many run at once as before, no more.
+    const later = [send("d"), send("e")];
+    expect(began.slice(3)).toEqual(["d"]);
+    for (const _ of later) await end();
+    await Promise.all(later);
+  });
+
+  it("goes on when work fails, and does not begin for a signal that has fired", async () => {
+    const queue = new FairQueue({ running: 1, waiting: 1 }, refusal);
+    await expect(queue.run(["a"], never, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
+    await expect(queue.run(["a"], AbortSignal.abort(new Error("gone")), async () => 1)).rejects.toThrow("gone");
+    await expect(queue.run(["a"], never, async () => 2)).resolves.toBe(2);
+  });
+});
