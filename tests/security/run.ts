@@ -86,6 +86,25 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
   ],
   s25: [suite("tests/security/bad-input.test.ts", "packages/platform/src/field-faults.test.ts")],
+  s18: [
+    suite(
+      "gateway/src/shared-limits.test.ts",
+      "packages/platform/src/ports/ports.test.ts",
+      "packages/platform/src/ports/redis-outage.test.ts",
+      "services/auth/src/handlers/api-keys.test.ts",
+      "services/auth/src/handlers/usage.test.ts",
+      "tests/security/shared-limits.test.ts",
+    ),
+  ],
+  s20: [
+    suite(
+      "packages/platform/src/client-network.test.ts",
+      "services/auth/src/fair-queue.test.ts",
+      "services/auth/src/passwords.test.ts",
+      "services/auth/src/login-limits.test.ts",
+    ),
+    ["tests/security/long/login-flood.ts", ...count(500)],
+  ],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };

@@ -1,5 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 import { inputs } from "./inputs.ts";
+import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
 import { sandboxes } from "./sandbox.ts";
 import { starter } from "./starter.ts";
@@ -7,6 +8,7 @@ import { starter } from "./starter.ts";
 /** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
 export const securityBreakages: SecurityBreakages = {
   ...inputs,
+  ...limits,
   ...mesh,
   ...sandboxes,
   ...starter,
