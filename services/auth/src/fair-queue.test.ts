@@ -5,8 +5,8 @@ const never = new AbortController().signal;
 const refusal = () => new Error("full");
 
 /** A queue whose work ends when the test says so, and notes in which order it began. */
-function observed(size: { running: number; waiting: number }) {
-  const queue = new FairQueue(size, refusal);
+function observed(size: { running: number; runningOfOne?: number; waiting: number }) {
+  const queue = new FairQueue({ runningOfOne: size.running, ...size }, refusal);
   const began: string[] = [];
   const refused: string[] = [];
   const ends: (() => void)[] = [];
@@ -15,7 +15,7 @@ function observed(size: { running: number; waiting: number }) {
       began.push(path);
       return new Promise<void>((resolve) => ends.push(resolve));
     };
-    return queue.run(path.split("/"), signal, work).catch((error: Error) => {
+    return queue.run(path.split("/") as [string, ...string[]], signal, work).catch((error: Error) => {
       refused.push(`${path}: ${error.message}`);
     });
   };
@@ -35,6 +35,24 @@ describe("a fair queue", () => {
     for (const _ of all) await end();
     await Promise.all(all);
     expect(began).toEqual(["first/1/x", "a/1/x", "b/1/x", "c/1/x", "a/2/x", "b/1/x", "a/1/y", "a/2/x", "a/1/x"]);
+  });
+
+  it("leaves a place to run free of what one network sends, for the next one to begin at once", async () => {
+    const { began, send, end } = observed({ running: 3, runningOfOne: 2, waiting: 100 });
+    const all = [1, 2, 3, 4].map((i) => send(`a/${i}`));
+    expect(began).toEqual(["a/1", "a/2"]);
+    all.push(send("b/1"), send("b/2"));
+    expect(began.slice(2)).toEqual(["b/1"]);
+    await end();
+    // The network that runs less takes up what the other one left.
+    expect(began.slice(3)).toEqual(["a/3"]);
+    for (const _ of all) await end();
+    await Promise.all(all);
+    expect(began.slice(4)).toEqual(["b/2", "a/4"]);
+    const later = [send("a/5"), send("a/6"), send("a/7")];
+    expect(began.slice(6)).toEqual(["a/5", "a/6"]);
+    for (const _ of later) await end();
+    await Promise.all(later);
   });
 
   it("refuses the youngest of those who fill it, and never whoever has less waiting", async () => {
@@ -72,7 +90,7 @@ describe("a fair queue", () => {
   });
 
   it("goes on when work fails, and does not begin for a signal that has fired", async () => {
-    const queue = new FairQueue({ running: 1, waiting: 1 }, refusal);
+    const queue = new FairQueue({ running: 1, runningOfOne: 1, waiting: 1 }, refusal);
     await expect(queue.run(["a"], never, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
     await expect(queue.run(["a"], AbortSignal.abort(new Error("gone")), async () => 1)).rejects.toThrow("gone");
     await expect(queue.run(["a"], never, async () => 2)).resolves.toBe(2);

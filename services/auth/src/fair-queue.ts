@@ -22,9 +22,10 @@ class Branch {
     branch.add(path, at + 1, item);
   }
 
-  /** Takes out the one whose turn it is: of each branch in turn. */
-  next(): Waiting | undefined {
+  /** Takes out the one whose turn it is: of each branch in turn, but for those that may have none. */
+  next(mayHave: (name: string) => boolean = () => true): Waiting | undefined {
     for (const [name, branch] of this.branches) {
+      if (!mayHave(name)) continue;
       const item = branch.next();
       // To the end of the line, if more of it waits.
       this.branches.delete(name);
@@ -65,50 +66,81 @@ class Branch {
   }
 }
 
+/** How much a queue lets run and wait. */
+export interface QueueSize {
+  readonly running: number;
+  /** Of the running ones, those under one first name: fewer than all, so that another one need not wait for an end. */
+  readonly runningOfOne: number;
+  readonly waiting: number;
+}
+
 /**
- * Bounds what runs at the same time and what waits for it. Who waits has a path, such as network, address and account: turns go round between the first
+ * Bounds what runs at the same time and what waits for it. Each has a path, such as network, address and account: turns go round between the first
  * names, within each of them between the second ones, and so on. When all places are taken, the youngest of the name under which most
  * wait is refused: whoever fills the queue displaces themselves.
  */
 export class FairQueue {
-  #free: number;
-  readonly #maxWaiting: number;
+  readonly #size: QueueSize;
   readonly #refusal: () => Error;
   readonly #root = new Branch();
+  /** What runs under each first name. */
+  readonly #running = new Map<string, number>();
+  #free: number;
 
-  constructor(size: { running: number; waiting: number }, refusal: () => Error) {
+  constructor(size: QueueSize, refusal: () => Error) {
+    this.#size = size;
     this.#free = size.running;
-    this.#maxWaiting = size.waiting;
     this.#refusal = refusal;
   }
 
   /** Runs work when its turn has come. Rejects with the refusal when too many wait, and with the signal's reason when that fires before the turn. */
-  async run<T>(path: readonly string[], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async run<T>(path: readonly [string, ...string[]], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
-    if (this.#free > 0) this.#free -= 1;
+    const [name] = path;
+    if (this.#free > 0 && this.#mayStart(name)) this.#take(name);
     else await this.#turn(path, signal);
     try {
       return await work();
     } finally {
-      const next = this.#root.next();
-      if (next === undefined) this.#free += 1;
-      else next.start();
+      this.#giveBack(name);
+      if (this.#free > 0) this.#root.next((other) => this.#mayStart(other))?.start();
     }
   }
 
-  #turn(path: readonly string[], signal: AbortSignal): Promise<void> {
+  #mayStart(name: string): boolean {
+    return (this.#running.get(name) ?? 0) < this.#size.runningOfOne;
+  }
+
+  #take(name: string): void {
+    this.#free -= 1;
+    this.#running.set(name, (this.#running.get(name) ?? 0) + 1);
+  }
+
+  #giveBack(name: string): void {
+    this.#free += 1;
+    const left = (this.#running.get(name) ?? 0) - 1;
+    if (left > 0) this.#running.set(name, left);
+    else this.#running.delete(name);
+  }
+
+  #turn(path: readonly [string, ...string[]], signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         if (this.#root.remove(path, 0, item)) reject(signal.reason);
       };
-      const settle = (end: () => void) => () => {
+      const start = () => {
         signal.removeEventListener("abort", onAbort);
-        end();
+        this.#take(path[0]);
+        resolve();
       };
-      const item: Waiting = { start: settle(resolve), refuse: settle(() => reject(this.#refusal())) };
+      const refuse = () => {
+        signal.removeEventListener("abort", onAbort);
+        reject(this.#refusal());
+      };
+      const item: Waiting = { start, refuse };
       signal.addEventListener("abort", onAbort, { once: true });
       this.#root.add(path, 0, item);
-      if (this.#root.size > this.#maxWaiting) this.#root.heaviest()?.refuse();
+      if (this.#root.size > this.#size.waiting) this.#root.heaviest()?.refuse();
     });
   }
 }

@@ -73,15 +73,16 @@ describe("the turns", () => {
     }
     await Promise.all([...flooding, lateTurn]);
     expect(isRefused).toBe(false);
-    expect(refused).toBe(299);
+    // The late one displaces one more, unless it need not wait.
+    expect([298, 299]).toContain(refused);
     return atTurn - 2;
   }
 
-  it("of a client come next after those that run, however many another address has sent", async () => {
-    expect(await overtaken(() => client, { address: "192.0.2.2", account })).toBeLessThanOrEqual(1);
+  it("of a client come at once, however many another address has sent", async () => {
+    expect(await overtaken(() => client, { address: "192.0.2.2", account })).toBe(0);
   });
 
-  it("of a client come next whatever addresses of one IPv6 network the others come from", async () => {
+  it("of a client come at once or next, whatever addresses of one IPv6 network the others come from", async () => {
     const late = { address: "2001:db8:2::1", account };
     expect(await overtaken((i) => ({ address: `2001:db8:1:${i.toString(16)}::1`, account }), late)).toBeLessThanOrEqual(1);
     expect(await overtaken((i) => ({ address: `2001:db8:2:${i.toString(16)}::1`, account }), client)).toBeLessThanOrEqual(1);

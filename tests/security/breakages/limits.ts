@@ -60,7 +60,7 @@ export const limits: SecurityBreakages = {
   },
   "sessions-of-an-account": {
     file: "gateway/src/limits.ts",
-    changes: [{ from: "`sessions:${userId}`", to: "`sessions:${userId}${tokenId}`" }],
+    changes: [{ from: "tokenType === TokenType.API_KEY ?", to: "tokenType !== TokenType.UNSPECIFIED ?" }],
     suite: ["gateway/src/shared-limits.test.ts"],
     test: "sessions share one limit",
   },
