@@ -89,38 +89,36 @@ local function look(start, previous, current, length, limit)
   local ms = wait(start, previous, current, length, limit)
   if ms > longest then longest, longest_limit, longest_reset = ms, limit, start + length - now end
 end
-local windows, limits, recalled = {}, {}, {}
+local recalled, answer = {}, {0, 0, 0, 0, 0, now}
 for i, key in ipairs(KEYS) do
-  local at = 5 * i - 2
+  local at, to = 5 * i - 2, 6 * i
   local per_minute, per_day, known = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
   local state = redis.call('GET', key)
   local ms, mp, mc, ds, dp, dc = parse(state)
-  recalled[i] = known ~= '' and (not state or tonumber(ARGV[at + 3]) > mc or tonumber(ARGV[at + 4]) > dc)
-  if recalled[i] then ms, mp, mc, ds, dp, dc = recallAll(known, ms, mp, mc, ds, dp, dc) end
+  if known ~= '' and (not state or tonumber(ARGV[at + 3]) > mc or tonumber(ARGV[at + 4]) > dc) then
+    recalled[i] = true
+    ms, mp, mc, ds, dp, dc = recallAll(known, ms, mp, mc, ds, dp, dc)
+  end
   look(ms, mp, mc, minute, per_minute)
   look(ds, dp, dc, day, per_day)
-  windows[i] = {ms, mp, mc, ds, dp, dc}
-  limits[i] = {per_minute, per_day}
+  answer[to + 1], answer[to + 2], answer[to + 3], answer[to + 4], answer[to + 5], answer[to + 6] = ms, mp, mc, ds, dp, dc
 end
 local allowed = longest == 0
-local answer
-if allowed then answer = {1, least_limit, least - 1, least_reset, 0, now}
-else answer = {0, longest_limit, 0, longest_reset, longest, now} end
+if allowed then answer[1], answer[2], answer[3], answer[4] = 1, least_limit, least - 1, least_reset
+else answer[2], answer[4], answer[5] = longest_limit, longest_reset, longest end
 for i, key in ipairs(KEYS) do
-  local ms, mp, mc, ds, dp, dc = unpack(windows[i])
-  local per_minute, per_day = unpack(limits[i])
+  local at, to = 5 * i - 2, 6 * i
+  local per_minute, per_day = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   if allowed then
-    if per_minute > 0 then mc = mc + 1 end
-    if per_day > 0 then dc = dc + 1 end
+    if per_minute > 0 then answer[to + 3] = answer[to + 3] + 1 end
+    if per_day > 0 then answer[to + 6] = answer[to + 6] + 1 end
   end
   if allowed or recalled[i] then
-    local text = write(key, ms, mp, mc, ds, dp, dc)
-    if channel ~= '' and (recalled[i] or isStep(mc, per_minute) or isStep(dc, per_day)) then
+    local text = write(key, unpack(answer, to + 1, to + 6))
+    if channel ~= '' and (recalled[i] or isStep(answer[to + 3], per_minute) or isStep(answer[to + 6], per_day)) then
       redis.call('PUBLISH', channel, string.format('%.0f ', now) .. text .. ' ' .. key)
     end
   end
-  local at = 6 * i
-  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5], answer[at + 6] = ms, mp, mc, ds, dp, dc
 end
 return answer
 `);
