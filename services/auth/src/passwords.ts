@@ -5,8 +5,8 @@ import { FairQueue } from "./fair-queue.ts";
 
 // OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
 const parameters = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
-// A third one runs for another network only: its login begins at once, whatever the first has sent.
-const size = { running: 3, runningOfOne: 2, waiting: 200 } as const;
+// One network has one of two at most: another one's login begins at once, and shares the processor with one hash, whatever the first has sent.
+const size = { running: 2, runningOfOne: 1, waiting: 200 } as const;
 
 /** Whose turn work with passwords takes. */
 export interface PasswordClient {

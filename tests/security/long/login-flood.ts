@@ -1,5 +1,6 @@
 /**
- * Row S20: however many logins one address sends, another one's takes at most twice as long as when it is alone.
+ * Row S20: however many logins one address sends, another one's takes at most twice as long as when it is alone. A figure of time: for a machine with
+ * two processors that has nothing else to do.
  * `node tests/security/long/login-flood.ts --count 500`
  */
 import { parseArgs } from "node:util";
@@ -42,17 +43,17 @@ await withSystem({ ...limits, LOG_LEVEL: "error" }, async (system) => {
     await measure("quiet");
     // Their password fits, so that no limit of failures ends the flood; whoever has an answer asks again.
     let isOver = false;
-    const isFull = Promise.withResolvers<void>();
+    const isUnderWay = Promise.withResolvers<void>();
     const flood = Array.from({ length: Math.ceil(count / 2) }, async () => {
       for (let sent = 0; sent < 2 || !isOver; sent++) {
         const status = await login(flooder, "192.0.2.3");
         statuses.set(status, (statuses.get(status) ?? 0) + 1);
-        if (status === 429) isFull.resolve();
+        isUnderWay.resolve();
         // A refused client asks again as soon as it was told to, or this would measure how fast it can ask.
         if (status === 429 && !isOver) await new Promise((resolve) => setTimeout(resolve, 2_000));
       }
     });
-    await isFull.promise;
+    await isUnderWay.promise;
     await measure("flooded");
     isOver = true;
     await Promise.all(flood);
