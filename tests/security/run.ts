@@ -94,6 +94,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/auth/src/handlers/api-keys.test.ts",
       "services/auth/src/handlers/usage.test.ts",
       "tests/security/shared-limits.test.ts",
+      "tests/e2e/shared-ceilings.test.ts",
     ),
   ],
   s20: [
