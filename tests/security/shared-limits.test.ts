@@ -9,6 +9,7 @@ import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSystem } from "../e2e/system.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
@@ -24,20 +25,24 @@ interface Stores {
   readonly dir: string;
   readonly database: TestDatabase;
   readonly redis: FaultProxy | undefined;
+  /** Says hello, and to whoever asks it to wait no more than a word. */
+  readonly model: ScriptedModel;
 }
 
+const never = new Promise<never>(() => {});
+
 const shapes: Readonly<Record<string, (stores: Stores) => Promise<Shape>>> = {
-  async "all-in-one"({ dir, database }) {
-    const env = { TURNWRIGHT_DATA_DIR: dir, DATABASE_URL: database.url };
+  async "all-in-one"({ dir, database, model }) {
+    const env = { TURNWRIGHT_DATA_DIR: dir, DATABASE_URL: database.url, LLM_BASE_URL: model.url };
     const system = await startSystem({ shape: "all-in-one", env });
     return { gateways: [system.baseUrl], stop: async () => void (await system.stop()) };
   },
-  "two gateways": ({ dir, database, redis }) =>
+  "two gateways": ({ dir, database, redis, model }) =>
     startMeshProcesses({
       dir,
       databaseUrl: database.url,
       redisUrl: redis?.url ?? "",
-      modelUrl: "",
+      modelUrl: model.url,
       replicas: { gateway: 2 },
     }),
 };
@@ -54,6 +59,12 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     stores = {
       dir: mkdtempSync(join(tmpdir(), "turnwright-limits-")),
       database: await createTestDatabase({ services: ["auth", "conversation", "tool"] }),
+      model: await startScriptedModel({
+        answer: ({ body }) =>
+          JSON.stringify(body.messages).includes("Wait")
+            ? { text: "Yes. ".repeat(50), pauseAfter: { pieces: 5, gate: never } }
+            : { text: "Hello." },
+      }),
       redis: name === "all-in-one" ? undefined : await faultProxy(new URL(redisUrl as string)),
     };
     shape = await (shapes[name] as (typeof shapes)[string])(stores);
@@ -61,6 +72,7 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
   afterAll(async () => {
     await shape?.stop();
     stores.redis?.close();
+    await stores.model.close();
     await stores.database.drop();
     rmSync(stores.dir, { recursive: true, force: true });
   });
@@ -165,6 +177,34 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
       ).length;
     }
     expect(count).toBe(served);
+  });
+
+  it("has 2 requests under way at once in all, and has them back when their clients leave", async () => {
+    const mother = (await createKey(await session(), { max_concurrent: 2, rate_limit_per_minute: 10_000 })) as string;
+    const made: string[] = [];
+    for (let i = 0; i < 5; i += 1) made.push((await createKey(mother, {})) as string);
+    /** A stream that has begun, as a client that may leave; undefined: it was refused. */
+    const open = async (i: number) => {
+      const leaving = new AbortController();
+      const answer = await fetch(`${gatewayOf(i)}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${made[i % made.length]}` },
+        body: JSON.stringify({ model: "small", stream: true, messages: [{ role: "user", content: "Wait" }] }),
+        signal: leaving.signal,
+      });
+      if (answer.status === 429) return void (await answer.text());
+      expect(answer.status).toBe(200);
+      await answer.body?.getReader().read();
+      return () => leaving.abort();
+    };
+    for (let round = 0; round < 6; round += 1) {
+      const streams = [];
+      // What the round before has left is given back when the gateway hears of it.
+      for (let i = 0; streams.length < 2; i += 1) streams.push(...[await open(i)].filter((leave) => leave !== undefined));
+      const more = await Promise.all(Array.from({ length: 10 }, (_, i) => open(i)));
+      expect(more.filter((leave) => leave !== undefined)).toEqual([]);
+      for (const leave of streams) leave();
+    }
   });
 
   const whileRedisIsAway = async () => {
