@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, type Caller, refusalOf, startAuth } from "../auth-fixture.ts";
 import { lapseReservations } from "../store/spend.ts";
@@ -166,6 +167,29 @@ describe("ceilings above a key", () => {
     await Promise.all(rounds);
     const { apiKeys } = await person.keys.listApiKeys({});
     expect(apiKeys.find(({ id }) => id === parentId)?.spentUsd).toBe(0.00009);
+  });
+});
+
+describe("money that was set aside before a migration", () => {
+  it("is settled under its key afterwards", async () => {
+    const own = await startAuth();
+    try {
+      const person = await own.person();
+      const { key, apiKey } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 0.001 });
+      const holder = await own.holder(key);
+      const { userId, tokenId } = holder.identity;
+      const reservationId = crypto.randomUUID();
+      await holder.spend.reserveSpend({ reservationId, amountMicros: 600n, ttlSeconds: 60 });
+      for (const direction of ["down", "up"]) {
+        const file = new URL(`../../../../migrations/auth/000006_account_limits.${direction}.sql`, import.meta.url);
+        await own.pool.query(readFileSync(file, "utf8"));
+      }
+      await holder.spend.settleSpend({ reservationId, usage: { ...used, userId, tokenId, costMicros: 150n } });
+      const { apiKeys } = await person.keys.listApiKeys({});
+      expect(apiKeys.find(({ id }) => id === apiKey?.id)?.spentUsd).toBe(0.00015);
+    } finally {
+      await own.stop();
+    }
   });
 });
 
