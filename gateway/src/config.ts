@@ -19,6 +19,16 @@ export const gatewayConfig = z.object({
   SERVER_CALL_TIMEOUT: duration("10m"),
   /** How long a client may take nothing of what waits for it before it is cut. */
   SERVER_STALL_TIMEOUT: duration("30s"),
+  /** Connections of one address (IPv6: of a /64), proxies apart; 0: any number. */
+  SERVER_ADDRESS_CONNECTIONS: integer(2_000, { min: 0 }),
+  /** Bytes that requests of one address may hold while they are under way: 16 KiB each, and what of their answers is not read. */
+  SERVER_ADDRESS_BYTES: integer(67_108_864, { min: 1_048_576 }),
+  /** The same for one connection, proxies apart. */
+  SERVER_CONNECTION_BYTES: integer(8_388_608, { min: 262_144 }),
+  /** Requests that may be under way at once on one connection of HTTP/2. */
+  SERVER_CONNECTION_STREAMS: integer(250, { min: 1, max: 1_000 }),
+  /** Bytes of all clients together from which on readers who take nothing are cut after 5 s. */
+  SERVER_PRESSURE_BYTES: integer(268_435_456, { min: 1_048_576 }),
   /** Silence after which a stream carries a comment. */
   SSE_HEARTBEAT: duration("15s"),
   /** Addresses or networks of proxies whose X-Forwarded-For tells the client's address; nobody else's does. */

@@ -1,11 +1,11 @@
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname } from "node:path";
-import fastifyStatic from "@fastify/static";
+import { dirname, join } from "node:path";
 import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import type { FastifyInstance } from "fastify";
+import { serveFile } from "./static-files.ts";
 
 const uiFolder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
-const document = JSON.stringify(openapi);
 
 const page = `<!doctype html>
 <html lang="en">
@@ -34,18 +34,41 @@ const start = `window.ui = SwaggerUIBundle({
 });
 `;
 
+/** Swagger UI draws its icons from data: URLs; everything else comes from here, as files. */
+const pagePolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
+const types = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  json: "application/json; charset=utf-8",
+  png: "image/png",
+} as const;
+
+const uiFiles = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-16x16.png", "favicon-32x32.png"] as const;
+
+function typeOf(name: (typeof uiFiles)[number]): string {
+  return types[name.slice(name.lastIndexOf(".") + 1) as keyof typeof types];
+}
+
 /** Serves the API docs: Swagger UI at /swagger/index.html, the document at /swagger/doc.json and /openapi.json. */
 export async function docsPlugin(app: FastifyInstance): Promise<void> {
-  app.get("/swagger/index.html", (_request, reply) => reply.type("text/html; charset=utf-8").send(page));
-  app.get("/swagger/start.js", (_request, reply) => reply.type("text/javascript; charset=utf-8").send(start));
-  for (const path of ["/swagger", "/docs"]) app.get(path, (_request, reply) => reply.redirect("/swagger/index.html"));
-  for (const path of ["/swagger/doc.json", "/openapi.json"]) {
-    app.get(path, (_request, reply) => reply.type("application/json; charset=utf-8").send(document));
+  const headers = { "content-security-policy": pagePolicy };
+  serveFile(app, { path: "/swagger/index.html", type: types.html, bytes: Buffer.from(page), headers });
+  serveFile(app, { path: "/swagger/start.js", type: types.js, bytes: Buffer.from(start) });
+  const document = Buffer.from(JSON.stringify(openapi));
+  for (const path of ["/swagger/doc.json", "/openapi.json"]) serveFile(app, { path, type: types.json, bytes: document });
+  for (const name of uiFiles) {
+    serveFile(app, { path: `/swagger/${name}`, type: typeOf(name), bytes: readFileSync(join(uiFolder, name)) });
   }
-  await app.register(fastifyStatic, {
-    root: uiFolder,
-    prefix: "/swagger/",
-    index: false,
-    allowedPath: (path) => /^\/(?:swagger-ui(?:-bundle)?\.(?:css|js)|favicon-\d+x\d+\.png)$/.test(path),
-  });
+  for (const path of ["/swagger", "/docs"]) app.get(path, (_request, reply) => reply.redirect("/swagger/index.html"));
 }

@@ -5,6 +5,7 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ClientAccounts } from "./client-accounts.ts";
 import { createDualProtocolServer } from "./protocols.ts";
 
 const run = promisify(execFile);
@@ -22,6 +23,17 @@ beforeEach(async () => {
       request.on("end", () => response.end(`${request.httpVersion} ${request.url} ${Buffer.concat(chunks).length}`));
     },
     { requestMs, idleMs: 5_000 },
+    {
+      accounts: new ClientAccounts({
+        connectionsPerAddress: 0,
+        bytesPerConnection: 8_388_608,
+        bytesPerAddress: 67_108_864,
+        bytesInAll: 268_435_456,
+        proxies: [],
+      }),
+      streamsPerConnection: 250,
+      onRefused: () => {},
+    },
   );
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

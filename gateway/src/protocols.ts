@@ -1,6 +1,10 @@
-import { createServer, type RequestListener, type Server } from "node:http";
-import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
+import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2Session } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
+import type { ClientAccounts } from "./client-accounts.ts";
+import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
+import { PipelinedConnection } from "./pipelining.ts";
+import { refuseRequest } from "./refused-requests.ts";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 
@@ -23,6 +27,21 @@ export interface ConnectionTimeouts {
   readonly idleMs: number;
 }
 
+/** What clients may hold, and who hears of what was refused them. */
+export interface ClientLimits {
+  readonly accounts: ClientAccounts;
+  /** Streams of an HTTP/2 connection that are under way at once. */
+  readonly streamsPerConnection: number;
+  onRefused(what: "connection" | "request"): void;
+}
+
+/** Bytes that wait in a socket before its source is held back. */
+const socketBytes = 16_384;
+/** Bytes of a request's headers over HTTP/2; of HTTP/1.1 Node takes as many. */
+const headerListBytes = 16_384;
+
+type ConnectionAccount = NonNullable<ReturnType<ClientAccounts["open"]>>;
+
 /** Whether bytes begin like an HTTP/2 connection; undefined while there are too few to tell. */
 function beginsHttp2(head: Buffer): boolean | undefined {
   const compared = Math.min(head.length, http2Preface.length);
@@ -34,10 +53,17 @@ function beginsHttp2(head: Buffer): boolean | undefined {
 function sniff(
   server: Server,
   firstBytesMs: number,
-  serve: { http1: (socket: Socket) => void; http2: (socket: Socket) => void },
+  serve: {
+    /** The account of a connection; undefined: it has been ended. */
+    open: (socket: Socket) => ConnectionAccount | undefined;
+    http1: (socket: Socket, account: ConnectionAccount) => void;
+    http2: (socket: Socket, account: ConnectionAccount) => void;
+  },
 ): ReadonlySet<Socket> {
   const undecided = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
+    const account = serve.open(socket);
+    if (account === undefined) return;
     let head: Buffer = Buffer.alloc(0);
     const cut = () => socket.destroy();
     const timer = setTimeout(cut, firstBytesMs);
@@ -57,8 +83,8 @@ function sniff(
       if (isHttp2 === undefined) return;
       decided();
       socket.unshift(head);
-      if (isHttp2) serve.http2(socket);
-      else serve.http1(socket);
+      if (isHttp2) serve.http2(socket, account);
+      else serve.http1(socket, account);
     };
     undecided.add(socket);
     socket.on("error", cut);
@@ -81,25 +107,63 @@ function limitBody(request: Http2ServerRequest, requestMs: number): void {
 
 /**
  * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each connection
- * decide. Both protocols reach the same listener. Clients that are too slow are cut.
+ * decide. Both protocols reach the same listener. Clients that are too slow are cut, and what is beyond their limits is refused.
  */
-export function createDualProtocolServer(listener: RequestListener, timeouts: ConnectionTimeouts): DualProtocolServer {
+export function createDualProtocolServer(
+  listener: RequestListener,
+  timeouts: ConnectionTimeouts,
+  limits: ClientLimits,
+): DualProtocolServer {
   const { requestMs, idleMs } = timeouts;
+  const { accounts } = limits;
+  const serve = (account: ConnectionAccount, request: IncomingMessage, response: CountedHttp1Response) => {
+    response.exchange = accounts.begin(account, request, response);
+    if (response.exchange !== undefined) {
+      listener(request, response);
+      return;
+    }
+    limits.onRefused("request");
+    refuseRequest(request, response);
+  };
   // Node looks at its connections in intervals; a slow one is cut at the last look before its time is over.
   const connectionsCheckingInterval = Math.min(1_000, requestMs / 4);
   const withinMs = requestMs - connectionsCheckingInterval;
   const server = createServer(
-    { headersTimeout: withinMs, requestTimeout: withinMs, keepAliveTimeout: idleMs, connectionsCheckingInterval },
-    listener,
+    {
+      headersTimeout: withinMs,
+      requestTimeout: withinMs,
+      keepAliveTimeout: idleMs,
+      connectionsCheckingInterval,
+      // What waits in a socket, in either direction.
+      highWaterMark: socketBytes,
+      ServerResponse: CountedHttp1Response as typeof ServerResponse,
+    },
+    (request, response) => {
+      const client = http1Clients.get(request.socket);
+      client?.connection.begin(request, response);
+      serve(client?.account as ConnectionAccount, request, response as CountedHttp1Response);
+    },
   );
-  const serveBoth = listener as unknown as (request: Http2ServerRequest, response: Http2ServerResponse) => void;
-  const http2 = createHttp2Server({ settings: { maxConcurrentStreams: 1_000 } }, (request, response) => {
-    limitBody(request, requestMs);
-    serveBoth(request, response);
-  });
+  const http1Clients = new WeakMap<Socket, { account: ConnectionAccount; connection: PipelinedConnection }>();
+  const http2Clients = new WeakMap<Http2Session, ConnectionAccount>();
+  /** Of the connection that becomes a session of HTTP/2 right now. */
+  let connecting: ConnectionAccount | undefined;
+  const http2 = createHttp2Server(
+    {
+      settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: headerListBytes },
+      Http2ServerResponse: CountedHttp2Response,
+    },
+    (request, response) => {
+      limitBody(request, requestMs);
+      const account = http2Clients.get(request.stream.session as Http2Session) as ConnectionAccount;
+      // The compatible forms, which the listener takes as well.
+      serve(account, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
+    },
+  );
   http2.on("sessionError", () => {});
   const sessions = new Set<{ close(): void; destroy(): void }>();
   http2.on("session", (session) => {
+    http2Clients.set(session, connecting as ConnectionAccount);
     sessions.add(session);
     const timer = setTimeout(() => session.destroy(), requestMs);
     session.once("remoteSettings", () => clearTimeout(timer));
@@ -119,11 +183,23 @@ export function createDualProtocolServer(listener: RequestListener, timeouts: Co
     socket.once("close", () => keptConnections.delete(socket));
   });
   const undecided = sniff(server, requestMs, {
-    http1: (socket) => serveHttp1?.call(server, socket),
-    http2: (socket) => {
+    open: (socket) => {
+      const account = accounts.open(socket);
+      if (account !== undefined) return account;
+      limits.onRefused("connection");
+      socket.on("error", () => {});
+      socket.resetAndDestroy();
+      return undefined;
+    },
+    http1: (socket, account) => {
+      serveHttp1?.call(server, socket);
+      http1Clients.set(socket, { account, connection: new PipelinedConnection(socket) });
+    },
+    http2: (socket, account) => {
       keptConnections.delete(socket);
       // As it is on a server of HTTP/2 alone: a client that has closed its side has gone, and its calls with it.
       socket.allowHalfOpen = false;
+      connecting = account;
       http2.emit("connection", socket);
     },
   });

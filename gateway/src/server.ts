@@ -3,12 +3,15 @@ import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { answerHeaders } from "./answer-headers.ts";
 import { alreadyClosed, endedBecause } from "./call.ts";
+import { ClientAccounts } from "./client-accounts.ts";
 import type { GatewayConfig } from "./config.ts";
 import { drainServer, type OpenRequests } from "./drain.ts";
 import { type ErrorContext, restError } from "./error-body.ts";
 import type { LiveCalls } from "./live-calls.ts";
 import { createDualProtocolServer, type DualProtocolServer } from "./protocols.ts";
+import { refusalLog } from "./refused-requests.ts";
 import { cutStalledReaders } from "./stalled-readers.ts";
 import { answerUnparsable } from "./unparsable.ts";
 
@@ -75,7 +78,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
     // A write that meets a connection which has just gone is no fault.
     reply.raw.on("error", nothing);
     reply.raw.once("close", () => onClosed(request, reply, startedAt));
-    reply.header("x-request-id", request.id);
+    reply.headers(answerHeaders).header("x-request-id", request.id);
     done();
   });
 }
@@ -104,6 +107,17 @@ export async function createServer(deps: {
   liveCalls: LiveCalls;
 }): Promise<FastifyInstance> {
   const { config, logger } = deps;
+  const limits = {
+    accounts: new ClientAccounts({
+      connectionsPerAddress: config.SERVER_ADDRESS_CONNECTIONS,
+      bytesPerConnection: config.SERVER_CONNECTION_BYTES,
+      bytesPerAddress: config.SERVER_ADDRESS_BYTES,
+      bytesInAll: config.SERVER_PRESSURE_BYTES,
+      proxies: config.SERVER_TRUST_PROXY,
+    }),
+    streamsPerConnection: config.SERVER_CONNECTION_STREAMS,
+    onRefused: refusalLog(logger),
+  };
   const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: config.SERVER_BODY_LIMIT,
@@ -119,7 +133,8 @@ export async function createServer(deps: {
     return503OnClosing: false,
     clientErrorHandler: answerUnparsable,
     frameworkErrors: (error, request, reply) => sendError(error, request as FastifyRequest, reply as FastifyReply),
-    serverFactory: (handler) => createDualProtocolServer(handler, { requestMs: config.SERVER_REQUEST_TIMEOUT, idleMs: 72_000 }),
+    serverFactory: (handler) =>
+      createDualProtocolServer(handler, { requestMs: config.SERVER_REQUEST_TIMEOUT, idleMs: 72_000 }, limits),
   });
 
   const sendError = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {

@@ -1,10 +1,13 @@
 import type { Http2ServerResponse } from "node:http2";
 import type { Logger } from "@turnwright/platform/logger";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { CountedResponse } from "./counted-response.ts";
 import type { OpenRequests } from "./drain.ts";
 
 /** How often responses are looked at while one may be stalled, in milliseconds; more often where the limit is short. */
 const lookMs = 1_000;
+/** The limit for readers whose client, or all clients together, hold much, in milliseconds. */
+const pressedMs = 5_000;
 
 type Raw = FastifyReply["raw"];
 
@@ -23,6 +26,10 @@ function taken(raw: Raw): number {
   return socket === null ? 0 : socket.bytesWritten - socket.writableLength;
 }
 
+function isPressed(raw: Raw): boolean {
+  return (raw as Raw & Partial<CountedResponse>).exchange?.isPressed() ?? false;
+}
+
 /**
  * Ends a response and frees what is held for it, the system's buffers too: an orderly close would leave them to a reader who does not come. A connection of
  * HTTP/2 goes with its last stream.
@@ -39,8 +46,8 @@ function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
 }
 
 /**
- * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever its protocol; what it waits for in the
- * mesh is cancelled with it. A stream that has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
+ * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever its protocol, and sooner where clients
+ * hold much; what it waits for in the mesh is cancelled with it. A stream that has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
  */
 export function cutStalledReaders({
   open,
@@ -65,7 +72,7 @@ export function cutStalledReaders({
       const before = known?.taken ?? Number.NEGATIVE_INFINITY;
       const current = taken(raw);
       if (known === undefined || current > before) behind.set(request, { taken: current, since: now });
-      else if (now - known.since < limitMs) known.taken = current;
+      else if (now - known.since < (isPressed(raw) ? Math.min(limitMs, pressedMs) : limitMs)) known.taken = current;
       else {
         logger.info(
           { request_id: request.id, route: request.routeOptions.url, waiting: raw.writableLength },

@@ -2,7 +2,12 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { ConnectionError } from "fastify";
+import { answerHeaders } from "./answer-headers.ts";
 import { restError } from "./error-body.ts";
+
+const commonHeaders = Object.entries(answerHeaders)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join("");
 
 function answerOf(code: string): { status: string; error: Error } {
   switch (code) {
@@ -27,7 +32,7 @@ export function answerUnparsable(error: ConnectionError, socket: Socket): void {
     const body = JSON.stringify(restError(answer.error).body);
     socket.write(
       `HTTP/1.1 ${answer.status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-        `connection: close\r\n\r\n${body}`,
+        `${commonHeaders}connection: close\r\n\r\n${body}`,
     );
   }
   socket.destroy(error);

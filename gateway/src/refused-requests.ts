@@ -1,0 +1,44 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { constants, type Http2ServerResponse } from "node:http2";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Logger } from "@turnwright/platform/logger";
+import { answerHeaders } from "./answer-headers.ts";
+import { restError } from "./error-body.ts";
+
+/** How often the log tells of refusals, in milliseconds. */
+const tellMs = 1_000;
+
+/** Answers a request that was not begun, so that its client may send it again: 429, or over HTTP/2 a stream that is refused. */
+export function refuseRequest(_request: IncomingMessage, response: ServerResponse): void {
+  const stream = (response as unknown as Partial<Http2ServerResponse>).stream;
+  if (stream !== undefined) {
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    return;
+  }
+  const error = fail(ErrorReason.RATE_LIMITED, "Too many requests and answers of this address are under way.", {
+    retryAfterSeconds: 1,
+  });
+  const { status, headers, body } = restError(error);
+  // Its body stays unread.
+  response.writeHead(status, {
+    ...answerHeaders,
+    ...headers,
+    "content-type": "application/json; charset=utf-8",
+    connection: "close",
+  });
+  response.end(JSON.stringify(body));
+}
+
+/** Tells the log of clients that hold too much: once a second at the most, however many requests and connections are refused. */
+export function refusalLog(logger: Logger): (what: "connection" | "request") => void {
+  let [connections, requests] = [0, 0];
+  const tell = () => {
+    logger.warn({ connections, requests }, "refused what is beyond the limits of an address");
+    [connections, requests] = [0, 0];
+  };
+  return (what) => {
+    if (connections + requests === 0) setTimeout(tell, tellMs).unref();
+    if (what === "connection") connections += 1;
+    else requests += 1;
+  };
+}

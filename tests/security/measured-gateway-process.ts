@@ -1,0 +1,82 @@
+/** Runs a gateway alone, over services that answer what is asked of them, and tells its starter what it holds. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { mount } from "@turnwright/platform/service";
+import { startFixture } from "../../gateway/fixtures/gateway.ts";
+import { compileLibrary } from "../../gateway/fixtures/library.ts";
+
+/** What a process holds. */
+export interface Holdings {
+  /** Bytes of objects, buffers and strings that are in use. */
+  readonly held: number;
+  /** Bytes that the system counts, garbage and unused pages included. */
+  readonly resident: number;
+  /** The most that the system counted since the last time; 0 where it does not tell. */
+  readonly peak: number;
+  /** Open descriptors; 0 where the system does not tell. */
+  readonly descriptors: number;
+  /** Lines of its log so far, one for each request that is through. */
+  readonly logged: number;
+}
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+function descriptors(): number {
+  return process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0;
+}
+
+/** The most memory since the last call, in bytes. */
+function peak(): number {
+  if (process.platform !== "linux") return 0;
+  const kib = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+  writeFileSync("/proc/self/clear_refs", "5");
+  return Number(kib ?? 0) * 1_024;
+}
+
+async function holdings(): Promise<Holdings> {
+  gateway.calls.length = 0;
+  let held = Number.POSITIVE_INFINITY;
+  let resident = Number.POSITIVE_INFINITY;
+  // Buffers are given back some time after their owners.
+  for (let round = 0; round < 4; round += 1) {
+    collectGarbage();
+    await delay(100);
+    const usage = process.memoryUsage();
+    held = Math.min(held, usage.heapUsed + usage.external);
+    resident = Math.min(resident, usage.rss);
+  }
+  return { held, resident, peak: peak(), descriptors: descriptors(), logged };
+}
+
+const library = compileLibrary();
+const answer = (word: string) => create(library.message("ReadResponse"), { word } as MessageInitShape<never>);
+let answers = 0;
+/** Words of which no two are the same text. */
+const unique = (length: number) => `${++answers}${"x".repeat(length)}`;
+
+const served = mount(library.service, {
+  // An answer of so many characters.
+  read: ({ text }: { text: string }) => answer(unique(Number(text))),
+  async *streamRead({ text }: { text: string }) {
+    for (;;) yield answer(unique(Number(text)));
+  },
+  async *watchShelf() {
+    for (;;) yield answer(unique(16_384));
+  },
+} as unknown as ServiceImpl<typeof library.service>);
+
+const gateway = await startFixture({
+  mounts: [served],
+  env: { RATE_LIMIT_ENABLED: "false", ...(JSON.parse(process.argv[2] ?? "{}") as Record<string, string>) },
+});
+// The fixture keeps what it logs for tests to look at; here it would be what weighs most.
+let logged = 0;
+gateway.log.push = () => ++logged;
+process.on("message", async () => process.send?.(await holdings()));
+process.on("disconnect", () => process.exit());
+process.send?.({ port: gateway.port, service: library.service.typeName });
