@@ -44,7 +44,6 @@ interface ConnectionAccount extends Sum {
 export class Exchange {
   readonly #response: ServerResponse;
   readonly #accounts: ClientAccounts;
-  readonly #sums: readonly Sum[];
   readonly connection: ConnectionAccount;
   readonly address: AddressAccount;
   #bytes = 0;
@@ -57,7 +56,6 @@ export class Exchange {
     this.#accounts = owners.accounts;
     this.connection = owners.connection;
     this.address = owners.address;
-    this.#sums = [owners.accounts.all, owners.connection, owners.address];
     this.#book(requestBytes);
   }
 
@@ -65,7 +63,9 @@ export class Exchange {
     const more = bytes - this.#bytes;
     if (more === 0) return;
     this.#bytes = bytes;
-    for (const sum of this.#sums) sum.bytes += more;
+    this.#accounts.all.bytes += more;
+    this.connection.bytes += more;
+    this.address.bytes += more;
   }
 
   /** Takes down what waits for the reader now. */
@@ -76,6 +76,7 @@ export class Exchange {
   /** The answer is through. */
   end(): void {
     this.#book(0);
+    this.#accounts.close(this);
   }
 
   /** Whether its answer is large and one more than its connection or its address may have waiting; an answer alone is always sent. */
@@ -161,12 +162,13 @@ export class ClientAccounts {
     }
     const exchange = new Exchange(response, { accounts: this, connection, address });
     address.exchanges.add(exchange);
-    response.once("close", () => {
-      exchange.end();
-      address.exchanges.delete(exchange);
-      this.#forget(address);
-    });
     return exchange;
+  }
+
+  /** An exchange is over. */
+  close(exchange: Exchange): void {
+    exchange.address.exchanges.delete(exchange);
+    this.#forget(exchange.address);
   }
 
   /** Addresses that hold anything. */

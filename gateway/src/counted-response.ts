@@ -44,7 +44,10 @@ export class CountedHttp2Response extends Http2ServerResponse implements Counted
     const { exchange } = this;
     if (exchange !== undefined && this.writableLength > 0) {
       exchange.count();
-      if (exchange.isTooMuch()) this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      if (exchange.isTooMuch()) {
+        this.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        this.stream.destroy();
+      }
     }
     return takesMore;
   }

@@ -25,8 +25,8 @@ export class PipelinedConnection {
   readonly #parse: (bytes: Buffer) => void;
   readonly #open = new Set<ServerResponse>();
   #newest: IncomingMessage | undefined;
+  /** What was read and is not parsed; the socket is paused meanwhile. */
   #rest: Buffer | undefined;
-  #isReading = false;
   #isTurnDue = false;
 
   /** Takes the reading over from Node's server, which listens to the socket already. */
@@ -36,10 +36,11 @@ export class PipelinedConnection {
     if (parse === undefined) throw new Error("Node's HTTP server does not listen to its socket.");
     this.#parse = parse;
     socket.removeListener("data", parse);
-    const read = () => this.#read();
-    socket.on("readable", read);
-    // A body that was held back is read on.
-    socket.on("resume", read);
+    socket.on("data", (bytes: Buffer) => this.#take(this.#rest === undefined ? bytes : Buffer.concat([this.#rest, bytes])));
+    // Node's server resumes it for the body of a request, and when a reader has taken his answers.
+    socket.on("resume", () => {
+      if (this.#rest !== undefined) this.#take(this.#rest);
+    });
     socket.once("close", () => {
       // Node tells nobody of those that stand in line behind another.
       for (const response of [...this.#open]) {
@@ -54,15 +55,19 @@ export class PipelinedConnection {
   begin(request: IncomingMessage, response: ServerResponse): void {
     this.#open.add(response);
     this.#newest = request;
-    response.once("close", () => {
-      this.#open.delete(response);
-      // In a turn of its own, so that one connection full of short requests does not keep the others waiting.
-      if (this.#rest === undefined || this.#isTurnDue) return;
-      this.#isTurnDue = true;
-      setImmediate(() => {
-        this.#isTurnDue = false;
-        this.#read();
-      });
+  }
+
+  /** A response is through. */
+  end(response: ServerResponse): void {
+    this.#open.delete(response);
+    if (this.#rest === undefined || this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    // In a turn of its own, so that one connection full of short requests does not keep the others waiting.
+    setImmediate(() => {
+      this.#isTurnDue = false;
+      if (this.#rest === undefined) return;
+      this.#take(this.#rest);
+      if (this.#rest === undefined) this.#socket.resume();
     });
   }
 
@@ -77,25 +82,28 @@ export class PipelinedConnection {
     return this.#open.size >= atOnce;
   }
 
-  #read(): void {
-    // The parser calls us back.
-    if (this.#isReading) return;
-    this.#isReading = true;
-    try {
-      while (!this.#socket.destroyed && !this.#isFull()) {
-        const bytes = this.#rest ?? (this.#socket.read() as Buffer | null);
-        if (bytes === null) return;
-        // Bodies between the requests let more heads through than there is room for; who sends such is not one to wait for.
-        if (this.#open.size >= 2 * atOnce) {
-          this.#socket.destroy();
-          return;
-        }
-        const end = endOfHead(bytes, Math.max(1, atOnce - this.#open.size));
-        this.#rest = end < bytes.length ? bytes.subarray(end) : undefined;
-        this.#parse.call(this.#socket, end < bytes.length ? bytes.subarray(0, end) : bytes);
+  /** Parses as much of what was read as may be, and keeps the rest. */
+  #take(read: Buffer): void {
+    this.#rest = undefined;
+    let bytes = read;
+    while (!this.#socket.destroyed) {
+      if (this.#isFull()) {
+        this.#rest = bytes;
+        this.#socket.pause();
+        return;
       }
-    } finally {
-      this.#isReading = false;
+      // Bodies between the requests let more heads through than there is room for; a client that sends such is not waited for.
+      if (this.#open.size >= 2 * atOnce) {
+        this.#socket.destroy();
+        return;
+      }
+      const end = endOfHead(bytes, Math.max(1, atOnce - this.#open.size));
+      if (end === bytes.length) {
+        this.#parse.call(this.#socket, bytes);
+        return;
+      }
+      this.#parse.call(this.#socket, bytes.subarray(0, end));
+      bytes = bytes.subarray(end);
     }
   }
 }

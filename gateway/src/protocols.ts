@@ -42,6 +42,13 @@ const headerListBytes = 16_384;
 
 type ConnectionAccount = NonNullable<ReturnType<ClientAccounts["open"]>>;
 
+/** A connection that speaks. */
+interface Client {
+  readonly account: ConnectionAccount;
+  /** Of HTTP/1.1. */
+  readonly connection: PipelinedConnection | undefined;
+}
+
 /** Whether bytes begin like an HTTP/2 connection; undefined while there are too few to tell. */
 function beginsHttp2(head: Buffer): boolean | undefined {
   const compared = Math.min(head.length, http2Preface.length);
@@ -116,14 +123,19 @@ export function createDualProtocolServer(
 ): DualProtocolServer {
   const { requestMs, idleMs } = timeouts;
   const { accounts } = limits;
-  const serve = (account: ConnectionAccount, request: IncomingMessage, response: CountedHttp1Response) => {
-    response.exchange = accounts.begin(account, request, response);
-    if (response.exchange !== undefined) {
+  const serve = ({ account, connection }: Client, request: IncomingMessage, response: CountedHttp1Response) => {
+    const exchange = accounts.begin(account, request, response);
+    response.exchange = exchange;
+    response.once("close", () => {
+      exchange?.end();
+      connection?.end(response);
+    });
+    if (exchange !== undefined) {
       listener(request, response);
       return;
     }
     limits.onRefused("request");
-    refuseRequest(request, response);
+    refuseRequest(response);
   };
   // Node looks at its connections in intervals; a slow one is cut at the last look before its time is over.
   const connectionsCheckingInterval = Math.min(1_000, requestMs / 4);
@@ -139,13 +151,13 @@ export function createDualProtocolServer(
       ServerResponse: CountedHttp1Response as typeof ServerResponse,
     },
     (request, response) => {
-      const client = http1Clients.get(request.socket);
-      client?.connection.begin(request, response);
-      serve(client?.account as ConnectionAccount, request, response as CountedHttp1Response);
+      const client = http1Clients.get(request.socket) as Client;
+      client.connection?.begin(request, response);
+      serve(client, request, response as CountedHttp1Response);
     },
   );
-  const http1Clients = new WeakMap<Socket, { account: ConnectionAccount; connection: PipelinedConnection }>();
-  const http2Clients = new WeakMap<Http2Session, ConnectionAccount>();
+  const http1Clients = new WeakMap<Socket, Client>();
+  const http2Clients = new WeakMap<Http2Session, Client>();
   /** Of the connection that becomes a session of HTTP/2 right now. */
   let connecting: ConnectionAccount | undefined;
   const http2 = createHttp2Server(
@@ -155,15 +167,15 @@ export function createDualProtocolServer(
     },
     (request, response) => {
       limitBody(request, requestMs);
-      const account = http2Clients.get(request.stream.session as Http2Session) as ConnectionAccount;
+      const client = http2Clients.get(request.stream.session as Http2Session) as Client;
       // The compatible forms, which the listener takes as well.
-      serve(account, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
+      serve(client, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
     },
   );
   http2.on("sessionError", () => {});
   const sessions = new Set<{ close(): void; destroy(): void }>();
   http2.on("session", (session) => {
-    http2Clients.set(session, connecting as ConnectionAccount);
+    http2Clients.set(session, { account: connecting as ConnectionAccount, connection: undefined });
     sessions.add(session);
     const timer = setTimeout(() => session.destroy(), requestMs);
     session.once("remoteSettings", () => clearTimeout(timer));

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { constants, type Http2ServerResponse } from "node:http2";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
@@ -9,7 +9,7 @@ import { restError } from "./error-body.ts";
 const tellMs = 1_000;
 
 /** Answers a request that was not begun, so that its client may send it again: 429, or over HTTP/2 a stream that is refused. */
-export function refuseRequest(_request: IncomingMessage, response: ServerResponse): void {
+export function refuseRequest(response: ServerResponse): void {
   const stream = (response as unknown as Partial<Http2ServerResponse>).stream;
   if (stream !== undefined) {
     stream.close(constants.NGHTTP2_REFUSED_STREAM);

@@ -15,7 +15,8 @@ export const frameType = {
 } as const;
 
 const endStream = 1;
-const endHeaders = 4;
+/** The flag that ends headers. */
+export const endHeaders = 4;
 const acknowledged = 1;
 const refusedStream = 7;
 const initialWindowSize = 4;
@@ -133,6 +134,20 @@ export class RawHttp2 {
     if (type === frameType.headers) this.answered += 1;
     if (type === frameType.rstStream && payload.readUInt32BE(0) === refusedStream) this.refused += 1;
     if (type === frameType.goAway) this.goneWith = payload.readUInt32BE(4);
+  }
+
+  /** Settles when the connection takes more, or is closed. */
+  taken(): Promise<void> {
+    const { socket } = this;
+    return new Promise((resolve) => {
+      const done = () => {
+        socket.off("drain", done);
+        socket.off("close", done);
+        resolve();
+      };
+      socket.on("drain", done);
+      socket.on("close", done);
+    });
   }
 
   /** Settles when the server has taken in all that was sent before: it answers a ping behind it, or has closed the connection. */

@@ -1,0 +1,204 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ClientAccounts } from "./client-accounts.ts";
+import { createDualProtocolServer } from "./protocols.ts";
+
+const atOnce = 8;
+let server: ReturnType<typeof createDualProtocolServer>;
+let port: number;
+/** What a request does; each test sets its own. */
+let serve: (request: IncomingMessage, response: ServerResponse) => void;
+let begun: { request: IncomingMessage; response: ServerResponse }[];
+let onBegun: () => void;
+const sockets: Socket[] = [];
+
+beforeEach(async () => {
+  begun = [];
+  onBegun = () => {};
+  const limits = { connectionsPerAddress: 0, bytesPerConnection: 8e6, bytesPerAddress: 6e7, bytesInAll: 3e8, proxies: [] };
+  server = createDualProtocolServer(
+    (request, response) => {
+      begun.push({ request, response });
+      serve(request, response);
+      onBegun();
+    },
+    { requestMs: 10_000, idleMs: 5_000 },
+    { accounts: new ClientAccounts(limits), streamsPerConnection: 250, onRefused: () => {} },
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  port = (server.address() as AddressInfo).port;
+});
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  const closed = once(server, "close");
+  server.close();
+  server.closeAllConnections();
+  await closed;
+});
+
+async function dial(): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", noDelay: true }).on("error", () => {});
+  sockets.push(socket);
+  await once(socket, "connect");
+  return socket;
+}
+
+const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`;
+const post = (path: string, body: string) => `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+
+/** Reads until so many answers have come; gives their bodies. */
+async function answers(socket: Socket, count: number): Promise<string[]> {
+  let text = "";
+  const bodies = () => [...text.matchAll(/<([^>]*)>/g)].map((match) => match[1] ?? "");
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+    text += String(chunk);
+    if (bodies().length >= count) break;
+  }
+  return bodies();
+}
+
+/** Answers with the path, and the length of what came with it. */
+const echo = (request: IncomingMessage, response: ServerResponse) => {
+  let bytes = 0;
+  request.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+  });
+  request.on("end", () => response.end(`<${request.url} ${bytes}>`));
+};
+
+/** Settles when the server has taken in what was sent: it has served another connection behind it. */
+async function settled(): Promise<void> {
+  const before = begun.length;
+  const other = await dial();
+  const own = Promise.withResolvers<void>();
+  const { serve: held } = { serve };
+  serve = (request, response) => {
+    if (request.url !== "/settled") return held(request, response);
+    response.end("<settled>");
+    own.resolve();
+  };
+  other.write(get("/settled"));
+  await answers(other, 1);
+  await own.promise;
+  serve = held;
+  begun = begun.filter(({ request }, index) => index < before || request.url !== "/settled");
+}
+
+describe("requests that are sent ahead of their answers", () => {
+  it("are begun a few at a time, however many come in one read, and the rest as answers leave", async () => {
+    serve = () => {};
+    const socket = await dial();
+    const paths = Array.from({ length: 1_000 }, (_, i) => `/${i}`);
+    socket.write(paths.map(get).join(""));
+    await settled();
+    expect(begun).toHaveLength(atOnce);
+    let most = 0;
+    serve = echo;
+    onBegun = () => {
+      most = Math.max(most, begun.filter(({ response }) => !response.closed).length);
+    };
+    for (const { request, response } of [...begun]) echo(request, response);
+    expect(await answers(socket, paths.length)).toEqual(paths.map((path) => `${path} 0`));
+    expect(most).toBeLessThanOrEqual(atOnce);
+  });
+
+  it("have bodies, small and large, without a byte lost", async () => {
+    serve = echo;
+    const socket = await dial();
+    const sizes = [0, 1, 70_000, 3, 0, 200_000, 16_384, 2];
+    socket.write(sizes.map((size, i) => post(`/${i}`, "\r\n\r\n".repeat(size).slice(0, size))).join(""));
+    expect(await answers(socket, sizes.length)).toEqual(sizes.map((size, i) => `/${i} ${size}`));
+  });
+
+  it("come byte by byte, and in pieces that split their ends", async () => {
+    serve = echo;
+    const socket = await dial();
+    const text = get("/a") + post("/b", "xy") + get("/c");
+    for (let at = 0; at < text.length; at += 3) {
+      socket.write(text.slice(at, at + 3));
+      await new Promise(setImmediate);
+    }
+    expect(await answers(socket, 3)).toEqual(["/a 0", "/b 2", "/c 0"]);
+  });
+
+  it("are all answered when their client closes its side behind them", async () => {
+    serve = echo;
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    sockets.push(socket);
+    socket.end(Array.from({ length: 7 }, (_, i) => get(`/${i}`)).join(""));
+    expect(await answers(socket, 7)).toHaveLength(7);
+  });
+
+  it("hold no body back that is read slowly, nor take more of it than is read", async () => {
+    const reading = Promise.withResolvers<IncomingMessage>();
+    serve = (request, response) => {
+      if (request.url !== "/slow") return echo(request, response);
+      reading.resolve(request);
+      request.on("end", () => response.end("<slow>"));
+    };
+    const socket = await dial();
+    const size = 2_000_000;
+    socket.write(post("/slow", "z".repeat(size)) + get("/next"));
+    const request = await reading.promise;
+    await settled();
+    expect(request.readableLength).toBeLessThan(200_000);
+    let bytes = 0;
+    for await (const chunk of request) {
+      bytes += (chunk as Buffer).length;
+      await new Promise(setImmediate);
+    }
+    expect(bytes).toBe(size);
+    expect(await answers(socket, 2)).toEqual(["slow", "/next 0"]);
+  });
+
+  it("do not go on for ever when each has a body: the connection ends", async () => {
+    serve = () => {};
+    const socket = await dial();
+    const closed = once(socket, "close");
+    socket.write(Array.from({ length: 200 }, (_, i) => post(`/${i}`, "x")).join(""));
+    socket.resume();
+    await closed;
+    expect(begun.length).toBeLessThanOrEqual(2 * atOnce);
+  });
+
+  it("end with their connection, those too that stand in line behind another", async () => {
+    serve = () => {};
+    const socket = await dial();
+    socket.write(get("/a").repeat(atOnce));
+    await settled();
+    expect(begun).toHaveLength(atOnce);
+    const ended = Promise.all(begun.map(({ response }) => once(response, "close")));
+    socket.resetAndDestroy();
+    await ended;
+  });
+
+  it("stay unread while their client does not read: neither more are begun nor more is held", async () => {
+    serve = (_request, response) => response.end(Buffer.alloc(1_000_000, "x"));
+    const socket = connect({ port, host: "127.0.0.1" }).on("error", () => {});
+    sockets.push(socket);
+    socket.write(get("/large").repeat(2_000));
+    await settled();
+    await settled();
+    expect(begun.length).toBeLessThan(2 * atOnce);
+  });
+
+  it("of one connection do not keep another waiting", async () => {
+    let ahead = 0;
+    serve = (request, response) => {
+      if (request.url === "/ahead") ahead += 1;
+      response.end(`<${request.url}>`);
+    };
+    const [greedy, modest] = [await dial(), await dial()];
+    greedy.resume();
+    modest.write(get("/warm"));
+    await answers(modest, 1);
+    greedy.write(get("/ahead").repeat(2_000));
+    modest.write(get("/modest"));
+    await answers(modest, 1);
+    expect(ahead).toBeLessThan(1_000);
+  });
+});
