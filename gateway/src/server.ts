@@ -144,9 +144,13 @@ export async function createServer(deps: {
       logger.error({ err: error, request_id: request.id }, "request failed");
     }
     const { status, headers, body } = restError(known, request.routeOptions.config.errorContext);
-    return reply.code(status).headers(headers).send(body);
+    // Hooks do not run for what fastify refuses by itself.
+    return reply.code(status).headers(answerHeaders).headers(headers).send(body);
   };
 
+  const open: OpenRequests = new Map();
+  // Before CORS, which answers browsers' preflights itself.
+  followResponses(app, logger, deps.liveCalls, open);
   await app.register(cors, {
     origin: config.CORS_ORIGINS.includes("*") ? "*" : config.CORS_ORIGINS,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -166,8 +170,6 @@ export async function createServer(deps: {
     ],
     maxAge: 600,
   });
-  const open: OpenRequests = new Map();
-  followResponses(app, logger, deps.liveCalls, open);
   const stopCutting = cutStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
   app.addHook("onClose", async () => stopCutting());
   // From here on fastify closes each connection behind its response; it ends the server when we are done.
