@@ -53,6 +53,32 @@ describe("API docs", () => {
     for (const { url } of document.servers ?? []) expect(url).toMatch(/^\/$/);
   });
 
+  it("serves its files from memory, compressed where that is understood, and not again to those who have them", async () => {
+    const path = "/swagger/swagger-ui-bundle.js";
+    const ask = (headers: Record<string, string>) => fetch(`${gateway.url}${path}`, { headers });
+    const plain = await ask({ "accept-encoding": "identity" });
+    const zipped = await ask({ "accept-encoding": "br, gzip;q=0.8" });
+    expect(plain.headers.get("content-encoding")).toBe(null);
+    expect(zipped.headers.get("content-encoding")).toBe("gzip");
+    expect(Number(zipped.headers.get("content-length"))).toBeLessThan(Number(plain.headers.get("content-length")) / 2);
+    const text = await plain.text();
+    expect(text.length).toBeGreaterThan(1_000_000);
+    expect(await zipped.text()).toBe(text);
+    const tags = [plain, zipped].map(({ headers }) => headers.get("etag") ?? "");
+    expect(new Set(tags).size).toBe(2);
+    const known = await ask({ "accept-encoding": "gzip", "if-none-match": `"other", W/${tags[1]}` });
+    expect([known.status, await known.text(), known.headers.get("etag")]).toEqual([304, "", tags[1]]);
+    expect((await ask({ "accept-encoding": "gzip;q=0", "if-none-match": '"other"' })).headers.get("content-encoding")).toBe(null);
+    const head = await fetch(`${gateway.url}${path}`, { method: "HEAD", headers: { "accept-encoding": "identity" } });
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, plain.headers.get("content-length")]);
+  });
+
+  it("lets its page run nothing but its own files, and be framed by nobody", async () => {
+    const policy = (await get("/swagger/index.html")).headers.get("content-security-policy")?.split("; ");
+    expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"]));
+    expect(policy?.join()).not.toMatch(/unsafe/);
+  });
+
   it.each(["/swagger/package.json", "/swagger/absolute-path.js", "/swagger/..%2f..%2fpackage.json"])(
     "does not serve %s",
     async (path) => {

@@ -43,9 +43,9 @@ async function holdings(): Promise<Holdings> {
   let held = Number.POSITIVE_INFINITY;
   let resident = Number.POSITIVE_INFINITY;
   // Buffers are given back some time after their owners.
-  for (let round = 0; round < 4; round += 1) {
+  for (let round = 0; round < 3; round += 1) {
     collectGarbage();
-    await delay(100);
+    await delay(50);
     const usage = process.memoryUsage();
     held = Math.min(held, usage.heapUsed + usage.external);
     resident = Math.min(resident, usage.rss);

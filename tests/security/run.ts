@@ -106,6 +106,17 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
     ["tests/security/long/login-flood.ts", ...count(500)],
   ],
+  s15: [
+    ["tests/security/long/connections.ts", ...count(10_000)],
+    suite(
+      "tests/security/connections.test.ts",
+      "gateway/src/client-limits.test.ts",
+      "gateway/src/pipelining.test.ts",
+      "gateway/src/address-block.test.ts",
+      "gateway/src/docs.test.ts",
+    ),
+  ],
+  s26: [suite("tests/security/answer-headers.test.ts", "tests/browser/swagger.test.ts")],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };

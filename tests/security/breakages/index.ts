@@ -1,4 +1,5 @@
 import type { SecurityBreakages } from "./breakage.ts";
+import { connections } from "./connections.ts";
 import { inputs } from "./inputs.ts";
 import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
@@ -7,6 +8,7 @@ import { starter } from "./starter.ts";
 
 /** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
 export const securityBreakages: SecurityBreakages = {
+  ...connections,
   ...inputs,
   ...limits,
   ...mesh,

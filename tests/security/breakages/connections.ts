@@ -1,0 +1,77 @@
+import type { SecurityBreakages } from "./breakage.ts";
+
+/** Guards on what clients hold, and on what browsers do with answers. */
+export const connections: SecurityBreakages = {
+  "connections-per-address": {
+    file: "gateway/src/client-accounts.ts",
+    changes: [
+      { from: "if (connectionsPerAddress > 0 && address.connections >= connectionsPerAddress) return undefined;", to: "" },
+    ],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "connections of an address",
+  },
+  "requests-per-client": {
+    file: "gateway/src/client-accounts.ts",
+    changes: [{ from: "if (isFull()) return undefined;", to: "" }],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "is so many requests",
+  },
+  "unread-answers": {
+    file: "gateway/src/client-accounts.ts",
+    changes: [{ from: "if (this.#bytes <= largeAnswerBytes) return false;", to: "if (this.#bytes >= 0) return false;" }],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "an answer of any size alone",
+  },
+  "cut-under-pressure": {
+    file: "gateway/src/stalled-readers.ts",
+    changes: [{ from: "(isPressed(raw) ? Math.min(limitMs, pressedMs) : limitMs)", to: "limitMs" }],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "cut before the limit for all",
+  },
+  "trusted-proxies-only": {
+    file: "gateway/src/client-accounts.ts",
+    changes: [{ from: "if (this.#isProxy(from, 0)) return", to: "if (from !== undefined) return" }],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "connections of an address",
+  },
+  "ipv6-by-network": {
+    file: "gateway/src/address-block.ts",
+    changes: [{ from: ".slice(0, 4)", to: ".slice(0, 8)" }],
+    suite: ["gateway/src/address-block.test.ts", "gateway/src/client-limits.test.ts"],
+    test: "no two addresses of one|behind a trusted proxy",
+  },
+  pipelining: {
+    file: "gateway/src/pipelining.ts",
+    changes: [{ from: "return this.#open.size >= atOnce;", to: "return false;" }],
+    suite: ["gateway/src/pipelining.test.ts"],
+    test: "a few at a time|in line behind|go on for ever",
+  },
+  "ends-of-pipelined-requests": {
+    file: "gateway/src/pipelining.ts",
+    changes: [{ from: 'response.emit("close");', to: "" }],
+    suite: ["gateway/src/pipelining.test.ts"],
+    test: "in line behind another",
+  },
+  "shared-files": {
+    file: "gateway/src/static-files.ts",
+    changes: [{ from: "if (!isZipped) return reply.send(bytes);", to: "if (!isZipped) return reply.send(Buffer.from(bytes));" }],
+    suite: ["tests/security/connections.test.ts"],
+    test: "share one copy",
+  },
+  "answer-headers": {
+    file: "gateway/src/server.ts",
+    changes: [
+      {
+        from: 'reply.headers(answerHeaders).header("x-request-id", request.id);',
+        to: 'reply.header("x-request-id", request.id);',
+      },
+    ],
+    suite: ["tests/security/answer-headers.test.ts"],
+  },
+  "answer-headers-of-framework-errors": {
+    file: "gateway/src/server.ts",
+    changes: [{ from: "reply.code(status).headers(answerHeaders).headers(headers)", to: "reply.code(status).headers(headers)" }],
+    suite: ["tests/security/answer-headers.test.ts"],
+    test: "no route",
+  },
+};

@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Attack, attacks, floods } from "./connection-attacks.ts";
+import { type MeasuredGateway, startMeasuredGateway } from "./measured-gateway.ts";
+import type { Holdings } from "./measured-gateway-process.ts";
+
+const kib = 1_024;
+const mib = 1_048_576;
+/** What a connection may hold, and as much again for what surrounds it. */
+const maxOfSession = 24 * mib;
+/** For a reader that stalls (R7), and what comes and goes beside few of them. */
+const maxOfPipeline = 512 * kib;
+const spareDescriptors = 3;
+
+let gateway: MeasuredGateway;
+beforeAll(async () => {
+  gateway = await startMeasuredGateway();
+}, 60_000);
+afterAll(() => gateway?.stop());
+
+/** What is held when all is parsed that will be. */
+async function settledHoldings(): Promise<Holdings> {
+  let last = await gateway.holdings();
+  for (let round = 0; round < 20; round += 1) {
+    const now = await gateway.holdings();
+    if (now.logged === last.logged) return now;
+    last = now;
+  }
+  return last;
+}
+
+async function costOf(attack: Attack, connections: number): Promise<{ held: number; descriptors: number; left: Holdings }> {
+  const before = await gateway.holdings();
+  const standing = await attack.perform(gateway, connections);
+  const during = await settledHoldings();
+  const { status } = await fetch(`http://127.0.0.1:${gateway.port}/health`, { headers: { connection: "close" } });
+  expect(status).toBe(200);
+  standing.end();
+  const after = await settledHoldings();
+  return {
+    held: during.held - before.held,
+    descriptors: during.descriptors - before.descriptors,
+    left: { ...after, held: after.held - before.held, descriptors: after.descriptors - before.descriptors },
+  };
+}
+
+/** Those whose names end so; all of them are measured by `npm run security -- s15`. */
+const named = (list: readonly Attack[], ...ends: readonly string[]) =>
+  ends.map((end) => [end, list.find(({ name }) => name.endsWith(end)) as Attack] as const);
+
+describe("clients that read nothing", () => {
+  it.each(named(attacks, "answers of 64 KiB", "server-sent events", "HEAD", "streams of gRPC-web", "window 0: gRPC"))(
+    "hold a bounded share of the gateway's memory and one descriptor each: %s",
+    async (_name, attack) => {
+      const { held, descriptors, left } = await costOf(attack, 2);
+      expect(held).toBeLessThan(2 * maxOfSession);
+      expect(descriptors).toBeLessThanOrEqual(2 + spareDescriptors);
+      expect(left.held).toBeLessThan(8 * mib);
+      expect(left.descriptors).toBeLessThanOrEqual(spareDescriptors);
+    },
+    30_000,
+  );
+
+  it.each(["openapi.json", "Swagger's script"])(
+    "share one copy of a file: %s",
+    async (file) => {
+      const attack = attacks.find(({ name }) => name.endsWith(`window 0: ${file}`)) as Attack;
+      // Once before, so that what is made at the first time is there.
+      (await attack.perform(gateway, 1)).end();
+      const { held } = await costOf(attack, 4);
+      expect(held).toBeLessThan(4 * 3 * mib);
+    },
+    30_000,
+  );
+
+  it.each(named(attacks, "pipelined GET /openapi.json", "POST with bodies"))(
+    "hold little with what they send ahead: %s",
+    async (_name, attack) => {
+      const { held, descriptors, left } = await costOf(attack, 10);
+      expect(held).toBeLessThan(10 * maxOfPipeline);
+      expect(descriptors).toBeLessThanOrEqual(10 + spareDescriptors);
+      expect(left.held).toBeLessThan(4 * mib);
+      expect(left.descriptors).toBeLessThanOrEqual(spareDescriptors);
+    },
+    60_000,
+  );
+
+  it("leave nothing behind, however often they come", async () => {
+    const kinds = named(attacks, "window 0: openapi.json", "pipelined errors");
+    const held: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      for (const [, attack] of kinds) (await attack.perform(gateway, 4)).end();
+      held.push((await settledHoldings()).held);
+    }
+    expect((held.at(-1) ?? 0) - (held[0] ?? 0)).toBeLessThan(2 * mib);
+  }, 60_000);
+});
+
+describe("clients that send frames without end", () => {
+  it.each(named(floods, "(CVE-2023-44487)", "empty DATA frames", "CONTINUATION frames", "unpack to 16 MB"))(
+    "hold next to nothing, and others are served: %s",
+    async (_name, attack) => {
+      const { held, left } = await costOf(attack, 1);
+      expect(held).toBeLessThan(maxOfSession);
+      expect(left.held).toBeLessThan(4 * mib);
+    },
+    60_000,
+  );
+});
