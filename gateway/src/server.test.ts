@@ -198,6 +198,7 @@ describe("closing", () => {
       exchangeToken: () => ({}),
       mintInternalToken: () => ({}),
       listRevocations: () => ({}),
+      checkApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
       getJwks: () => new Promise<never>(() => {}),
     });

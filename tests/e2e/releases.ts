@@ -3,7 +3,7 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
-import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
+import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
@@ -45,7 +45,12 @@ export interface Releases {
 }
 
 const meshSecret = "a-secret-of-several-releases-of-turnwright";
-const user = { userId: "0198a000-0000-7000-8000-000000000001", tokenId: "0198a000-0000-7000-8000-000000000002", role: Role.USER };
+const user = {
+  userId: "0198a000-0000-7000-8000-000000000001",
+  tokenId: "0198a000-0000-7000-8000-000000000002",
+  tokenType: TokenType.ACCESS,
+  role: Role.USER,
+};
 
 /** Starts everything but orchestrators, in this process, on a database of its own. All calls are one user's. */
 export async function startReleases(): Promise<Releases> {

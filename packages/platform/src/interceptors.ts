@@ -8,8 +8,8 @@ import {
   type StreamResponse,
   type UnaryRequest,
 } from "@connectrpc/connect";
-import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
-import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { detailOf, ErrorReason, fail } from "./errors.ts";
 import { fieldFault } from "./field-faults.ts";
 import {
@@ -88,6 +88,7 @@ export function errorInterceptor(logger: Logger): Interceptor {
 interface Rule {
   readonly access: Access;
   readonly callers: readonly string[];
+  readonly scopes: readonly string[];
 }
 
 const ruleByMethod = new Map<DescMethod, Rule>();
@@ -101,7 +102,11 @@ function ruleOf(method: DescMethod): Rule {
     const declared = getOption(method, access);
     const named = getOption(method, callers);
     const isForUsers = declared === Access.USER || declared === Access.ADMIN;
-    rule = { access: declared, callers: named.length === 0 && isForUsers ? [frontService] : named };
+    rule = {
+      access: declared,
+      callers: named.length === 0 && isForUsers ? [frontService] : named,
+      scopes: getOption(method, scopes),
+    };
     ruleByMethod.set(method, rule);
   }
   return rule;
@@ -117,8 +122,23 @@ export function callersOf(method: DescMethod): readonly string[] {
   return ruleOf(method).callers;
 }
 
+/** What an API key with scopes may call: one of these is enough; none: the method is for logins. */
+export function scopesOf(method: DescMethod): readonly string[] {
+  return ruleOf(method).scopes;
+}
+
+/** Refuses what a token may not do by its kind and scopes. A method that names no scope answers no key, whatever scopes that has. */
+function admitScope(identity: Identity, allowed: readonly string[]): void {
+  if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
+  if (allowed.length === 0) {
+    throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login: an API key may not do it.");
+  }
+  if (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope))) return;
+  throw fail(ErrorReason.PERMISSION_DENIED, `This API key has not the scope ${allowed.join(" or ")}.`, { param: "scopes" });
+}
+
 /**
- * Admits callers by the method's declared access and callers, default-deny, and puts the verified identity and service into the context.
+ * Admits callers by the method's declared access, callers and scopes, default-deny, and puts the verified identity and service into the context.
  * Where clients show certificates, a service token counts only beside the certificate of its service.
  */
 export function accessInterceptor(deps: {
@@ -152,7 +172,7 @@ export function accessInterceptor(deps: {
     }
   };
   return (next) => async (request) => {
-    const { access: declared, callers: allowed } = ruleOf(request.method);
+    const { access: declared, callers: allowed, scopes: scopesNamed } = ruleOf(request.method);
     const known = tokenServiceOf(request);
     const service = known instanceof Promise ? await known : known;
     switch (declared) {
@@ -169,6 +189,8 @@ export function accessInterceptor(deps: {
         admitService(request, allowed, service);
         if (declared === Access.ADMIN && !isAdmin(identity))
           throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
+        // Another service asks for what the user's call needs, which was admitted at its door.
+        if (service === frontService) admitScope(identity, scopesNamed);
         break;
       }
       case Access.SERVICE:

@@ -72,6 +72,7 @@ export function testMounts(name = "here"): Mount[] {
       exchangeToken: () => ({ internalToken: name }),
       mintInternalToken: () => ({ internalToken: name }),
       listRevocations: () => ({}),
+      checkApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
     }),
     mount(JournalService, { commitRun: () => ({}) } as never),

@@ -138,6 +138,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
       resumeRun: () => ({
         context: { run: claimed(), conversation: journal.conversation, messages: [...journal.messages] },
       }),
+      checkDecider: () => ({}),
       readRunLog: ({ after }) => ({
         run: journal.info,
         events: journal.events.filter((event) => event.seq > after),

@@ -68,6 +68,8 @@ export function runHandlers(
       if (requireIdentity(ctx).role === Role.AGENT)
         throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
       const run = await runOf(ctx, runId);
+      // Before the executor writes anything down: it does not know who started the run.
+      await deps.journal.checkDecider({ runId }, forward(ctx, { timeoutMs: 15_000 }));
       if (run.status !== "needs_review") throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.");
       const open = new Set(run.unsettledCalls.map((call) => call.id));
       const settled = calls.map(({ callId, outcome, output, outputJson: text }, index) => {

@@ -14,6 +14,10 @@ export interface KeyPolicy {
   readonly maxConcurrent: number;
   readonly spendLimitMicros: number | undefined;
   readonly expiresAt: Date | null;
+  /** What it may do; empty: all that a key may. */
+  readonly scopes: readonly string[];
+  /** It may decide on calls of runs that its own family started. */
+  readonly mayApprove: boolean;
   /** The key that creates it, with which it ends. */
   readonly parentId: string | undefined;
 }
@@ -52,6 +56,9 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
     throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot create API keys.");
   }
   const throughKey = caller.tokenType === TokenType.API_KEY;
+  if (throughKey && asked.mayApprove && !caller.mayApprove) {
+    throw fail(ErrorReason.PERMISSION_DENIED, "may_approve: is more than your own key may.", { param: "may_approve" });
+  }
   const ownEnd = throughKey && caller.expiresAt !== undefined ? timestampDate(caller.expiresAt) : null;
   const askedEnd = asked.expiresAt === undefined ? ownEnd : timestampDate(asked.expiresAt);
   return {
@@ -62,6 +69,8 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
     maxConcurrent: atMost(asked.maxConcurrent, caller.maxConcurrent),
     spendLimitMicros: ceilingOf(asked.spendLimitUsd, caller.spendLimitMicros),
     expiresAt: ownEnd !== null && askedEnd !== null && askedEnd > ownEnd ? ownEnd : askedEnd,
+    scopes: subset("scopes", asked.scopes, caller.scopes),
+    mayApprove: asked.mayApprove,
     parentId: throughKey ? caller.tokenId : undefined,
   };
 }

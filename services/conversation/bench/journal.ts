@@ -58,7 +58,7 @@ function journal(limits: GroupLimits): () => Turn {
       if (turns % turnsOfConversation === 0) conversationId = "";
       turns += 1;
       const request = create(BeginRunRequestSchema, { runId: uuidv7(), conversationId, message: question, workerId: userId });
-      const { context } = await beginRun({ request, userId, tokenId: "", owner: userId });
+      const { context } = await beginRun({ request, userId, tokenId: "", familyId: "", owner: userId });
       if (context === undefined) throw new Error("a conversation of one client is always free");
       conversationId = context.conversation?.id ?? "";
       await commitRun(

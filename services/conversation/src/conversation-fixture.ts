@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
@@ -48,6 +48,8 @@ export interface ConversationFixture {
   readonly database: ServiceDatabase;
   /** `userId`: a further credential of that user. */
   person(init?: { role?: Role; userId?: string; tokenType?: TokenType }): Person;
+  /** The same user through another credential: a key, unless `tokenType` says otherwise. */
+  through(person: Person, identity: Partial<Omit<Identity, "$typeName">>): Person;
   stop(): Promise<void>;
 }
 
@@ -71,27 +73,34 @@ export async function startConversation({
   const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };
   const service = createConversation({ config, database: own, logger, webhookPace });
   await service.ready();
+  const personAs = (identity: MessageInitShape<typeof IdentitySchema> & { userId: string; tokenId: string }): Person => {
+    const authenticate: Interceptor = (next) => (request) => {
+      request.contextValues.set(identityKey, create(IdentitySchema, identity));
+      request.contextValues.set(callerServiceKey, "agent-orchestrator");
+      return next(request);
+    };
+    const transport = createInProcessTransport({
+      mounts: service.mounts,
+      interceptors: [errorInterceptor(logger), authenticate, validationInterceptor()],
+    });
+    return makePerson({
+      userId: identity.userId,
+      tokenId: identity.tokenId,
+      conversations: createClient(ConversationService, transport),
+      journal: createClient(JournalService, transport),
+      webhooks: createClient(WebhookService, transport),
+    });
+  };
   return {
     pool,
     database: own,
     person({ role = Role.USER, userId = randomUUID(), tokenType = TokenType.ACCESS } = {}) {
       const tokenId = randomUUID();
-      const authenticate: Interceptor = (next) => (request) => {
-        request.contextValues.set(identityKey, create(IdentitySchema, { userId, tokenId, tokenType, role }));
-        request.contextValues.set(callerServiceKey, "agent-orchestrator");
-        return next(request);
-      };
-      const transport = createInProcessTransport({
-        mounts: service.mounts,
-        interceptors: [errorInterceptor(logger), authenticate, validationInterceptor()],
-      });
-      return makePerson({
-        userId,
-        tokenId,
-        conversations: createClient(ConversationService, transport),
-        journal: createClient(JournalService, transport),
-        webhooks: createClient(WebhookService, transport),
-      });
+      return personAs({ userId, tokenId, role, tokenType, familyId: tokenId });
+    },
+    through({ userId }, identity) {
+      const tokenId = identity.tokenId ?? randomUUID();
+      return personAs({ role: Role.USER, tokenType: TokenType.API_KEY, familyId: tokenId, ...identity, userId, tokenId });
     },
     async stop() {
       await service.close();

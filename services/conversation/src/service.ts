@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
@@ -13,14 +12,16 @@ import type { UserPool } from "@turnwright/platform/service-database";
 import type pg from "pg";
 import { checkCommit } from "./commit-rules.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
+import { checkRole } from "./deciders.ts";
 import { withGrants } from "./grants.ts";
 import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
 import type { BeginRun } from "./store/begin-run.ts";
-import { cancelRun, recordReceipts, resumeRun } from "./store/cancel-run.ts";
+import { cancelRun, recordReceipts } from "./store/cancel-run.ts";
 import { claimRun } from "./store/claim-run.ts";
 import type { CommitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
 import { versionsOf } from "./store/graph-versions.ts";
+import { checkDecider, resumeRun } from "./store/resume-run.ts";
 import type { ReadContext } from "./store/run-context.ts";
 import { getRun, listRuns, readRunLog } from "./store/runs.ts";
 import { abandonRun, beat, leave } from "./store/workers.ts";
@@ -97,12 +98,12 @@ export function journalHandlers({
   };
   return {
     async beginRun(request, ctx) {
-      const { userId, tokenId } = requireIdentity(ctx);
+      const { userId, tokenId, familyId } = requireIdentity(ctx);
       if (request.message.includes("\0")) {
         throw fail(ErrorReason.INVALID_REQUEST, "message: must not have NUL characters", { param: "message" });
       }
       const owner = request.workerId || callerOf(ctx);
-      const { superseded, ...opened } = await beginRun({ request, userId, tokenId, owner });
+      const { superseded, ...opened } = await beginRun({ request, userId, tokenId, familyId, owner });
       if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
       return opened;
     },
@@ -115,9 +116,8 @@ export function journalHandlers({
     },
     async decideApprovals(request, ctx) {
       const { conversationId, approved, reason, calls, contextLimit, workerId } = request;
-      const { userId, tokenId, tokenType, role } = requireIdentity(ctx);
-      if (role === Role.AGENT)
-        throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot decide on approvals.");
+      const decider = requireIdentity(ctx);
+      checkRole(decider, "decide on approvals");
       if (approved === undefined && calls.length === 0) {
         throw fail(ErrorReason.INVALID_REQUEST, "approved: needed unless single calls are decided", { param: "approved" });
       }
@@ -125,8 +125,7 @@ export function journalHandlers({
       const owner = workerId || callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const versions = versionsOf(request);
-      const decider = { tokenId, tokenType: tokenType === TokenType.API_KEY ? "api_key" : "session" };
-      const asked = { conversationId, userId, decider, owner, versions, contextLimit, decisions, audit };
+      const asked = { conversationId, decider, owner, versions, contextLimit, decisions, audit };
       const settlement = await decideApprovals(users, asked);
       const { conversation, context, queued: run } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run, settlement.calls);
@@ -159,16 +158,22 @@ export function journalHandlers({
     },
     async resumeRun(request, ctx) {
       const { runId, workerId } = request;
-      const { userId, role } = requireIdentity(ctx);
-      if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot review runs.");
+      const decider = requireIdentity(ctx);
+      checkRole(decider, "review runs");
       return {
-        context: await users.transaction(userId, async (tx) => {
-          const { startedBy, context } = await resumeRun(tx, { runId, userId, workerId, versions: versionsOf(request) });
+        context: await users.transaction(decider.userId, async (tx) => {
+          const { startedBy, context } = await resumeRun(tx, { runId, decider, workerId, versions: versionsOf(request) });
           const details = { started_by_token: startedBy };
           await appendAudit(tx, ctx, { action: "run.reviewed", outcome: "success", subject: runId, details });
           return context === undefined ? undefined : await granted(context);
         }),
       };
+    },
+    async checkDecider({ runId }, ctx) {
+      const decider = requireIdentity(ctx);
+      checkRole(decider, "review runs");
+      await users.as(decider.userId, (db) => checkDecider(db, { runId, decider }));
+      return {};
     },
     async readRunLog({ runId, after, limit }, ctx) {
       const { userId } = requireIdentity(ctx);

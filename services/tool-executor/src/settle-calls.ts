@@ -1,6 +1,7 @@
 import { type Identity, Role } from "@turnwright/contract/auth/v1/identity";
 import type { CallSettlement, SettleCallsRequest } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
 import { transaction } from "@turnwright/platform/postgres";
 import type { ExecutorParts } from "./parts.ts";
@@ -10,12 +11,12 @@ import { type Settlement, settleUnknownCalls } from "./store/settlements.ts";
 
 /**
  * Writes down what a person found out about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED, INVALID_REQUEST, NOT_FOUND,
- * CONFLICT.
+ * TOOL_NOT_ALLOWED, CONFLICT.
  */
 export async function settleCalls(
   parts: ExecutorParts,
   { runId, calls }: SettleCallsRequest,
-  { userId, role }: Identity,
+  { userId, role, allowedTools }: Identity,
 ): Promise<Result[]> {
   if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot settle calls.");
   const callIds = calls.map(({ callId }) => callId);
@@ -30,6 +31,10 @@ export async function settleCalls(
       const end = settled.get(callId);
       const param = `calls[${index}].call_id`;
       if (end === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such call.", { param });
+      if (!allows(allowedTools, end.toolName)) {
+        const refusal = `This token may not use the tool ${end.toolName}, so it may not settle its calls.`;
+        throw fail(ErrorReason.TOOL_NOT_ALLOWED, refusal, { param });
+      }
       if (!end.isSettledNow) throw fail(ErrorReason.CONFLICT, "How this call ended is known already.", { param });
       return resultOf(callId, end);
     });

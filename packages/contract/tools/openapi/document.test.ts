@@ -118,7 +118,15 @@ describe("the OpenAPI document of the contract", () => {
       "post /v1/auth/refresh",
       "post /v1/auth/register",
     ]);
-    expect(operation("get /v1/tools").security).toEqual([{ bearerAuth: [] }]);
+    expect(operation("post /v1/auth/logout").security).toEqual([{ bearerAuth: [] }]);
+  });
+
+  test("names the scopes of which an API key needs one", () => {
+    expect(operation("get /v1/tools").security).toEqual([{ bearerAuth: ["tools"] }]);
+    expect(operation("get /v1/runs/{run_id}").security).toEqual([
+      { bearerAuth: ["runs"] },
+      { bearerAuth: ["conversations:read"] },
+    ]);
   });
 
   test("shows each error response with the codes that the table of reasons has for its status", () => {

@@ -30,6 +30,9 @@ function messageResolver(files: Iterable<DescFile>): (typeName: string) => DescM
   };
 }
 
+const bearerDescription =
+  "An access token of a login, or an API key (`sk-…`). A key whose scopes are listed needs one of those that an operation names.";
+
 /** `Service_Method`; further routes of the same method are numbered. */
 function operationIds(endpoints: readonly Endpoint[]): string[] {
   const uses = new Map<string, number>();
@@ -75,7 +78,7 @@ export function buildOpenApi(services: readonly DescService[], files: Iterable<D
     paths: byKey(paths),
     components: {
       securitySchemes: {
-        bearerAuth: { type: "http", scheme: "bearer", description: "An access token of a login, or an API key (`sk-…`)." },
+        bearerAuth: { type: "http", scheme: "bearer", description: bearerDescription },
       },
       schemas: byKey({ ...schemas.components, [errorSchemaName]: errorSchema }),
       responses: errorResponses,

@@ -69,13 +69,19 @@ function errorResponsesOf(route: Route): Record<string, Response> {
   return {
     "400": errorResponse("InvalidRequest"),
     ...(access === Access.PUBLIC ? {} : { "401": errorResponse("Unauthorized") }),
-    ...(access === Access.ADMIN ? { "403": errorResponse("Forbidden") } : {}),
+    ...(access === Access.PUBLIC ? {} : { "403": errorResponse("Forbidden") }),
     ...(binding.pathFields.length === 0 ? {} : { "404": errorResponse("NotFound") }),
     ...(surface.idempotencyKey ? { "422": errorResponse("IdempotencyKeyReused") } : {}),
     "429": errorResponse("RateLimited"),
     "500": errorResponse("InternalError"),
     ...(surface.errorCode === "" ? {} : { default: endpointErrorResponse(surface.errorCode) }),
   };
+}
+
+/** One requirement for each scope that is enough for an API key; without any, a login is needed. */
+function securityOf({ access, scopes }: Route): Operation["security"] {
+  if (access === Access.PUBLIC) return [];
+  return scopes.length === 0 ? [{ bearerAuth: [] }] : scopes.map((scope) => ({ bearerAuth: [scope] }));
 }
 
 /** The operation of an endpoint: of the method that answers at once, of the one that streams, or of both. */
@@ -90,7 +96,7 @@ export function operationOf(endpoint: Endpoint, operationId: string, context: Op
     tags: [first.surface.tag || first.method.parent.name],
     ...(comments[0] === undefined ? {} : { summary: summaryOf(comments[0]), description: comments.join("\n\n") }),
     ...(first.method.proto.options?.deprecated === true ? { deprecated: true } : {}),
-    security: first.access === Access.PUBLIC ? [] : [{ bearerAuth: [] }],
+    security: securityOf(first),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(requestBody === undefined ? {} : { requestBody }),
     responses: { ...successResponses(endpoint, context), ...errorResponsesOf(first) },

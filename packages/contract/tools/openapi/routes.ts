@@ -1,5 +1,5 @@
 import { type DescMessage, type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
-import { Access, access } from "../../gen/turnwright/auth/v1/access_pb.ts";
+import { Access, access, scopes } from "../../gen/turnwright/auth/v1/access_pb.ts";
 import { type Surface, surface } from "../../gen/turnwright/errors/v1/surface_pb.ts";
 import { type Binding, bindingsOf } from "./http-rule.ts";
 
@@ -9,6 +9,8 @@ export interface Route {
   readonly binding: Binding;
   readonly surface: Surface;
   readonly access: Access;
+  /** Of which an API key with scopes needs one. */
+  readonly scopes: readonly string[];
 }
 
 /** `Service.Method`, for messages. */
@@ -34,7 +36,13 @@ function methodRoutes(method: DescMethod): Route[] {
   if (method.methodKind !== "unary" && method.methodKind !== "server_streaming") {
     throw new Error(`${methodName(method)} streams from the client; REST has no such route`);
   }
-  return bindings.map((binding) => ({ method, binding, surface: getOption(method, surface), access: allowed }));
+  return bindings.map((binding) => ({
+    method,
+    binding,
+    surface: getOption(method, surface),
+    access: allowed,
+    scopes: getOption(method, scopes),
+  }));
 }
 
 /** The routes of one path and verb: at most one that answers at once and one that streams. */

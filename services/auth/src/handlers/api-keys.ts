@@ -50,8 +50,14 @@ export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): Ser
             name,
             prefix: keyPrefix(key),
           });
-          const { allowedTools, allowedModels } = policy;
-          const details = { name, allowed_tools: allowedTools, allowed_models: allowedModels };
+          const { allowedTools, allowedModels, scopes, mayApprove } = policy;
+          const details = {
+            name,
+            allowed_tools: allowedTools,
+            allowed_models: allowedModels,
+            scopes,
+            may_approve: mayApprove,
+          };
           await appendAudit(tx, ctx, { action: "api_key.created", outcome: "success", subject: id, details });
           return { apiKey, key };
         },

@@ -1,4 +1,4 @@
-import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
@@ -7,6 +7,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { signInternalToken } from "@turnwright/platform/tokens";
 import { accountDefaults } from "../config.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
+import { listLiveApiKeys } from "../store/api-keys.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
@@ -51,6 +52,16 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
       const identity = await useCredentialById(pool, { userId, tokenId }, defaults);
       if (identity === undefined) throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, await whyEnded(pool, { userId, tokenId }));
       return mint(identity);
+    },
+
+    async checkApiKeys({ apiKeyIds }) {
+      const live = await listLiveApiKeys(pool, apiKeyIds);
+      return {
+        apiKeys: live.map(({ id, expiresAt }) => ({
+          id,
+          expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt),
+        })),
+      };
     },
 
     async listRevocations({ seconds }) {

@@ -19,10 +19,12 @@ interface KeyRow {
   max_concurrent: number;
   spend_limit_micros: number | null;
   spent_micros: number;
+  scopes: string[];
+  may_approve: boolean;
 }
 
 const keyColumns =
-  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros";
+  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros, scopes, may_approve";
 
 function keyOf(row: KeyRow): ApiKey {
   return create(ApiKeySchema, {
@@ -40,6 +42,8 @@ function keyOf(row: KeyRow): ApiKey {
     maxConcurrent: row.max_concurrent,
     spendLimitUsd: row.spend_limit_micros === null ? undefined : row.spend_limit_micros / 1e6,
     spentUsd: row.spent_micros / 1e6,
+    scopes: row.scopes,
+    mayApprove: row.may_approve,
   });
 }
 
@@ -127,6 +131,18 @@ export async function revokeApiKey(
   );
   const own = rows.find((row) => row.id === id);
   return own && { apiKey: keyOf(own), ended: rows.filter((row) => row.ended).map((row) => row.id) };
+}
+
+/** Those of some keys that hold: not revoked, not ended, with an active owner. */
+export async function listLiveApiKeys(db: Queryable, ids: readonly string[]): Promise<{ id: string; expiresAt: Date | null }[]> {
+  const { rows } = await db.query<{ id: string; expires_at: Date | null }>({
+    name: "list-live-api-keys",
+    text: `select t.id, t.expires_at from user_tokens t join users u on u.id = t.user_id
+      where t.id = any ($1::uuid[]) and t.token_type = 'api_key' and not t.is_revoked and u.is_active
+        and (t.expires_at is null or t.expires_at > now())`,
+    values: [ids],
+  });
+  return rows.map((row) => ({ id: row.id, expiresAt: row.expires_at }));
 }
 
 /** Revokes all keys of a user; gives their ids. */

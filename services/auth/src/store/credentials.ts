@@ -22,6 +22,9 @@ interface CredentialRow {
   expires_at: Date | null;
   max_concurrent: number;
   spend_limit_micros: number | null;
+  scopes: string[];
+  may_approve: boolean;
+  family_id: string;
   account_per_minute: number | null;
   account_per_day: number | null;
   account_concurrent: number | null;
@@ -97,6 +100,9 @@ function identityOf(row: CredentialRow, defaults: AccountDefaults): Identity {
     maxConcurrent: row.max_concurrent,
     spendLimitMicros: BigInt(spendLimitOf(row, defaults)),
     sharedLimits: sharedLimitsOf(row, defaults),
+    scopes: row.scopes,
+    mayApprove: row.may_approve,
+    familyId: row.family_id,
   });
 }
 
@@ -104,7 +110,8 @@ function identityOf(row: CredentialRow, defaults: AccountDefaults): Identity {
 const useCredential = (predicate: string) => `with recursive found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
-      t.max_concurrent, t.spend_limit_micros, t.parent_id, u.rate_limit_per_minute as account_per_minute,
+      t.max_concurrent, t.spend_limit_micros, t.parent_id, t.scopes, t.may_approve, t.family_id,
+      u.rate_limit_per_minute as account_per_minute,
       u.rate_limit_per_day as account_per_day, u.max_concurrent as account_concurrent, u.spend_limit_micros as account_spend_micros
     from user_tokens t join users u on u.id = t.user_id
     where ${predicate} and not t.is_revoked and (t.expires_at is null or t.expires_at > now()) and u.is_active

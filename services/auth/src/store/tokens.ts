@@ -16,13 +16,16 @@ export interface NewToken {
   maxConcurrent?: number;
   /** Millionths of a US dollar; undefined: without ceiling. */
   spendLimitMicros?: number;
+  /** What an API key may do; empty: all that a key may. */
+  scopes?: readonly string[];
+  mayApprove?: boolean;
 }
 
 /** Inserts a credential; its values come from `tokenValues`. */
 export const insertToken = `insert into user_tokens
   (id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day, name, prefix, allowed_tools,
-   allowed_models, parent_id, max_concurrent, spend_limit_micros)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`;
+   allowed_models, parent_id, max_concurrent, spend_limit_micros, scopes, may_approve)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`;
 
 /** The parameters of `insertToken`. */
 export function tokenValues(token: NewToken, type: "refresh" | "api_key"): unknown[] {
@@ -42,5 +45,7 @@ export function tokenValues(token: NewToken, type: "refresh" | "api_key"): unkno
     token.parentId ?? null,
     token.maxConcurrent ?? 0,
     token.spendLimitMicros ?? null,
+    token.scopes ?? [],
+    token.mayApprove ?? false,
   ];
 }

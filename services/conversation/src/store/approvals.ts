@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import {
   type DecidedCall,
@@ -13,6 +14,7 @@ import type { Queryable, Tx } from "@turnwright/platform/postgres";
 import type { UserPool } from "@turnwright/platform/service-database";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
 import type { Place } from "../cursor.ts";
+import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
 import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
 import {
@@ -59,11 +61,11 @@ export interface DecidedApproval {
 }
 
 const lockSql = `
-select run_id, epoch, token_id from runs
+select run_id, epoch, token_id, family_id from runs
 where conversation_id = $1 and user_id = $2 and status = 'waiting'
 for no key update`;
 
-interface ParkedRow {
+interface ParkedRow extends StartedRun {
   readonly run_id: string;
   readonly epoch: number;
   readonly token_id: string | null;
@@ -103,15 +105,13 @@ where id = $1 and user_id = $2 and deleted_at is null`;
 /**
  * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
  * the first wins. A run whose last call this was goes on: claimed, or queued for who drives its version. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
- * APPROVAL_EXPIRED.
+ * APPROVAL_EXPIRED; PERMISSION_DENIED and TOOL_NOT_ALLOWED for who may not decide on it.
  */
 export function decideApprovals(
   users: UserPool,
   asked: {
     conversationId: string;
-    userId: string;
-    /** The credential that the decision came with, for the record. */
-    decider: { tokenId: string; tokenType: string };
+    decider: Decider;
     owner: string;
     /** What the owner drives. */
     versions: GraphVersions;
@@ -121,13 +121,16 @@ export function decideApprovals(
     audit(tx: Tx, decided: readonly DecidedApproval[]): Promise<void>;
   },
 ): Promise<Settlement> {
-  const { conversationId, userId } = asked;
+  const { conversationId, decider } = asked;
+  const { userId } = decider;
   return users.transaction(userId, async (tx) => {
     const parked = (await tx.query<ParkedRow>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
-    if (parked === undefined) throw await nothingWaits(tx, asked);
+    if (parked === undefined) throw await nothingWaits(tx, { userId, decisions: asked.decisions });
+    checkKinship(decider, parked);
     const { rows: round } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
     const made = decide(round, asked.decisions);
+    checkTools(decider, toolsOf(round, made));
     await tx.query(decideSql, [
       parked.run_id,
       userId,
@@ -135,13 +138,13 @@ export function decideApprovals(
       made.map(({ approved }) => approved),
       made.map(({ reason }) => reason),
       made.map(({ editedArguments }) => editedArguments ?? null),
-      asked.decider.tokenId || null,
-      asked.decider.tokenType,
+      decider.tokenId || null,
+      decider.tokenType === TokenType.API_KEY ? "api_key" : "session",
     ]);
     await asked.audit(tx, decidedApprovals(parked, round, made));
     const calls = settledCalls(round, made);
     if (calls.length < round.length) return { conversation, calls };
-    const gone = await goOn(tx, { ...asked, runId: parked.run_id, calls });
+    const gone = await goOn(tx, { ...asked, userId, runId: parked.run_id, calls });
     return { ...gone, calls };
   });
 }
@@ -171,6 +174,12 @@ function decidedApprovals({ token_id }: ParkedRow, round: readonly ApprovalRow[]
     if (row === undefined) return [];
     return [{ id, approved, isEdited, startedBy, runId: row.run_id, callId: row.call_id, tool: row.tool_name }];
   });
+}
+
+/** Names of the tools of the calls that are decided. */
+function toolsOf(round: readonly ApprovalRow[], made: readonly Decision[]): string[] {
+  const decided = new Set(made.map(({ id }) => id));
+  return round.filter(({ id }) => decided.has(id)).map((row) => row.tool_name);
 }
 
 function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]): SettledCall[] {

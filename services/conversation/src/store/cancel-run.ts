@@ -1,7 +1,6 @@
 import type { CallReceipt } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres";
-import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
 import { type RunRow, runColumns, storable } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -82,45 +81,7 @@ export async function recordReceipts(
   if (rowCount === 0) throw notFound();
 }
 
-/** A run of a version that its reviewer's process does not drive is queued for who does. */
-const resumeSql = `
-with claimed as (
-  update runs r
-  set seq = r.seq + 1, updated_at = now(), ${claimedOrQueued({ owner: "$3", oldest: "$4", newest: "$5" })}
-  where r.run_id = $1 and r.user_id = $2 and r.status = 'needs_review'
-  returning r.*
-), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'resumed', '{"because":"review"}'::json from claimed
-)
-select ${runColumns} from claimed r`;
-
-/**
- * Claims a user's run that was in review; without a context when it is of a version that the worker does not drive, and queued now. Throws NOT_FOUND,
- * NOTHING_TO_REVIEW.
- */
-export async function resumeRun(
-  db: Queryable,
-  asked: { runId: string; userId: string; workerId: string; versions: GraphVersions },
-): Promise<{
-  /** UUID of the credential that started it. */
-  startedBy: string;
-  context?: ReadContext;
-}> {
-  const { rows } = await db.query<RunRow>({
-    name: "run-resume",
-    text: resumeSql,
-    values: [asked.runId, asked.userId, asked.workerId, asked.versions.oldest, asked.versions.newest],
-  });
-  const row = rows[0];
-  if (row !== undefined) {
-    const startedBy = row.token_id ?? "";
-    return row.status === "queued" ? { startedBy } : { startedBy, context: await readRunContext(db, row) };
-  }
-  const { rowCount } = await db.query("select from runs where run_id = $1 and user_id = $2", [asked.runId, asked.userId]);
-  if (rowCount === 0) throw notFound();
-  throw fail(ErrorReason.NOTHING_TO_REVIEW, "This run does not wait for a review.", { param: "run_id" });
-}
-
-function notFound() {
+/** The error of a run that its caller does not have. */
+export function notFound() {
   return fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
 }

@@ -65,6 +65,7 @@ function journalOf(on: pg.Pool, limits = groupLimits) {
         request: create(BeginRunRequestSchema, { runId: uuidv7(), message: "Hello", workerId, ...init }),
         userId,
         tokenId: "",
+        familyId: "",
         owner: workerId,
       }),
     commit: (userId: string, context: RunContext, init: CommitInit = {}) =>

@@ -26,9 +26,9 @@ with item as materialized (
   insert into messages (conversation_id, id, sequence_number, role, content)
   select conversation_id, message_id, 1, 'user', message from item
 ), started as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
-    state, idempotency_key, request_hash)
-  select run_id, conversation_id, user_id, token_id, case when background then 'queued' else 'running' end,
+  insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
+    deadline_at, state, idempotency_key, request_hash)
+  select run_id, conversation_id, user_id, token_id, family_id, case when background then 'queued' else 'running' end,
     (background is false)::integer, case when background then '' else owner end, graph_version, deadline_seconds,
     case when background then null else now() + deadline_seconds * interval '1 second' end, state::json, idempotency_key,
     decode(request_hash, 'hex')

@@ -48,14 +48,14 @@ with live as (
   insert into messages (conversation_id, id, sequence_number, role, content)
   select id, $3, message_count, 'user', $4 from opened
 ), started as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
-    state, idempotency_key, request_hash)
-  select $5, id, user_id, $6, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json, $14, $15
+  insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
+    deadline_at, state, idempotency_key, request_hash)
+  select $5, id, user_id, $6, $17, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json, $14, $15
   from opened
 ), queued as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, graph_version, deadline_seconds, state, input, priority,
-    idempotency_key, request_hash)
-  select $5, c.id, c.user_id, $6, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
+  insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, graph_version, deadline_seconds, state, input,
+    priority, idempotency_key, request_hash)
+  select $5, c.id, c.user_id, $6, $17, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
   from conversations c
   where c.id = $1 and c.user_id = $2 and c.deleted_at is null and not exists (select from opened)
     and case $12
@@ -85,8 +85,8 @@ from (select) as always left join opened on true left join live on true`;
  */
 export const openFreeSql = `
 with free as (
-  select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.owner, i.graph_version, i.deadline_seconds, i.context_limit,
-    i.state, i.idempotency_key, i.request_hash
+  select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.family_id, i.owner, i.graph_version, i.deadline_seconds,
+    i.context_limit, i.state, i.idempotency_key, i.request_hash
   from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
   where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
     and not exists (select from runs q where q.conversation_id = any (array[i.conversation_id]) and q.status = 'queued')
@@ -102,9 +102,9 @@ with free as (
   insert into messages (conversation_id, id, sequence_number, role, content)
   select id, message_id, message_count, 'user', message from opened
 ), started as (
-  insert into runs (run_id, conversation_id, user_id, token_id, status, epoch, owner, graph_version, deadline_seconds, deadline_at,
-    state, idempotency_key, request_hash)
-  select run_id, id, user_id, token_id, 'running', 1, owner, graph_version, deadline_seconds,
+  insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
+    deadline_at, state, idempotency_key, request_hash)
+  select run_id, id, user_id, token_id, family_id, 'running', 1, owner, graph_version, deadline_seconds,
     now() + deadline_seconds * interval '1 second', state::json, idempotency_key, decode(request_hash, 'hex')
   from opened
   order by user_id, idempotency_key, run_id
@@ -135,7 +135,7 @@ export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: Fu
 }
 
 async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow> {
-  const { request, userId, tokenId, owner, messageId, deadlineSeconds, contextLimit } = opening;
+  const { request, userId, tokenId, familyId, owner, messageId, deadlineSeconds, contextLimit } = opening;
   const { runId, conversationId, message, graphVersion, state, concurrency, background, idempotencyKey: key } = request;
   const begin = [
     conversationId,
@@ -153,7 +153,16 @@ async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow>
   const { rows } = await pool.query<OpenedRow>({
     name: "run-begin",
     text: openNextSql,
-    values: [...begin, state || null, concurrency || "enqueue", background, key || null, hash, request.oldestGraphVersion],
+    values: [
+      ...begin,
+      state || null,
+      concurrency || "enqueue",
+      background,
+      key || null,
+      hash,
+      request.oldestGraphVersion,
+      familyId || null,
+    ],
   });
   if (rows[0] === undefined) throw new Error("a begin of a run always answers with one row");
   return rows[0];

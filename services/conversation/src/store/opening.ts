@@ -10,6 +10,8 @@ export interface Opening {
   readonly userId: string;
   /** UUID of the credential, or empty. */
   readonly tokenId: string;
+  /** UUID of the credential's family, or empty: unknown. */
+  readonly familyId: string;
   /** The service that drives the run. */
   readonly owner: string;
 }
@@ -49,6 +51,7 @@ export const openingColumns: RowColumns = {
   message: "text",
   run_id: "uuid",
   token_id: "uuid",
+  family_id: "uuid",
   owner: "text",
   graph_version: "integer",
   deadline_seconds: "integer",
@@ -73,7 +76,7 @@ export interface OpeningItem extends GroupItem {
 
 /** An opening as a row. */
 export function openingItem(opening: FullOpening): OpeningItem {
-  const { request, userId, tokenId, owner, conversationId, messageId, deadlineSeconds, contextLimit } = opening;
+  const { request, userId, tokenId, familyId, owner, conversationId, messageId, deadlineSeconds, contextLimit } = opening;
   const runId = request.runId.toLowerCase();
   const key = request.idempotencyKey;
   const row = {
@@ -85,6 +88,7 @@ export function openingItem(opening: FullOpening): OpeningItem {
     message: storable(request.message),
     run_id: runId,
     token_id: tokenId || null,
+    family_id: familyId || null,
     owner: storable(owner),
     graph_version: request.graphVersion,
     deadline_seconds: deadlineSeconds,

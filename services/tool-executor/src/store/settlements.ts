@@ -12,6 +12,7 @@ export interface Settlement {
 export interface SettledCall extends Pick<KnownCall, "status" | "output" | "error" | "durationMs"> {
   /** False: its outcome was known, or it may still run. */
   readonly isSettledNow: boolean;
+  readonly toolName: string;
 }
 
 /** What the model reads of a call that did not take effect. */
@@ -37,7 +38,7 @@ with asked as (
   where e.id = held.id
   returning e.id, e.status, e.output::text as output, e.error_message, e.duration_ms
 )
-select e.tool_call_id, s.id is not null as settled, coalesce(s.status, e.status) as status, s.output, s.error_message as error,
+select e.tool_call_id, e.tool_name, s.id is not null as settled, coalesce(s.status, e.status) as status, s.output, s.error_message as error,
   coalesce(s.duration_ms, 0) as duration_ms
 from asked a join tool_executions e using (tool_call_id) left join settled s on s.id = e.id
 where e.run_id = $1 and e.user_id = $2`;
@@ -50,6 +51,7 @@ export async function settleUnknownCalls(
 ): Promise<Map<string, SettledCall>> {
   const { rows } = await db.query<{
     tool_call_id: string;
+    tool_name: string;
     settled: boolean;
     status: KnownCall["status"];
     output: string | null;
@@ -63,9 +65,9 @@ export async function settleUnknownCalls(
     notDone,
   ]);
   return new Map(
-    rows.map(({ tool_call_id, settled, status, output, error, duration_ms }) => [
+    rows.map(({ tool_call_id, tool_name, settled, status, output, error, duration_ms }) => [
       tool_call_id,
-      { isSettledNow: settled, status, output, error, durationMs: duration_ms },
+      { isSettledNow: settled, toolName: tool_name, status, output, error, durationMs: duration_ms },
     ]),
   );
 }

@@ -12,7 +12,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/access.proto.
  */
 export const file_turnwright_auth_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("Ch90dXJud3JpZ2h0L2F1dGgvdjEvYWNjZXNzLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEqagoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIPCgtBQ0NFU1NfVVNFUhACEhAKDEFDQ0VTU19BRE1JThADEhIKDkFDQ0VTU19TRVJWSUNFEAQ6VAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtocDIAEoDjIaLnR1cm53cmlnaHQuYXV0aC52MS5BY2Nlc3NSBmFjY2Vzczo6CgdjYWxsZXJzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYt4cDIAMoCVIHY2FsbGVyc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("Ch90dXJud3JpZ2h0L2F1dGgvdjEvYWNjZXNzLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEqagoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIPCgtBQ0NFU1NfVVNFUhACEhAKDEFDQ0VTU19BRE1JThADEhIKDkFDQ0VTU19TRVJWSUNFEAQ6VAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtocDIAEoDjIaLnR1cm53cmlnaHQuYXV0aC52MS5BY2Nlc3NSBmFjY2Vzczo6CgdjYWxsZXJzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYt4cDIAMoCVIHY2FsbGVyczo4CgZzY29wZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi4hwMgAygJUgZzY29wZXNiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Services deny by default: a method without a declaration answers nobody.
@@ -85,4 +85,13 @@ export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
  */
 export const callers: GenExtension<MethodOptions, string[]> = /*@__PURE__*/
   extDesc(file_turnwright_auth_v1_access, 1);
+
+/**
+ * What an API key whose scopes are listed may call: one of these is enough. Checked where a user's call enters the mesh; what a
+ * service then asks of another one is part of that call. A method for users that names none is for logins: it answers no key.
+ *
+ * @generated from extension: repeated string scopes = 50104;
+ */
+export const scopes: GenExtension<MethodOptions, string[]> = /*@__PURE__*/
+  extDesc(file_turnwright_auth_v1_access, 2);
 

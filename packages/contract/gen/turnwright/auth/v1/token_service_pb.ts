@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIl8KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEjMKC3Jldm9jYXRpb25zGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlJldm9jYXRpb24SDwoHa2V5X2lkcxgCIAMoCSIqCgpSZXZvY2F0aW9uEgoKAmlkGAEgASgDEhAKCHRva2VuX2lkGAIgASgJIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAkypgcKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISlAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIiiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEtQBChBSb3RhdGVTaWduaW5nS2V5EisudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0GiwudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZSJlqrsYNRIRU0lHTklOR19LRVlfRVJST1JCBWFkbWluShl7InJldGlyZV9wcmV2aW91cyI6ZmFsc2V9sLsYA4LT5JMCIjoBKiIdL3YxL2FkbWluL3NpZ25pbmcta2V5cy9yb3RhdGUSmwIKB0dldEp3a3MSIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIsYBkAIBqrsYnAESCkpXS1NfRVJST1IYAUIEYXV0aFKFAXsia2V5cyI6W3sia3R5IjoiT0tQIiwiY3J2IjoiRWQyNTUxOSIsImFsZyI6IkVkRFNBIiwidXNlIjoic2lnIiwia2lkIjoiMDE5ODVmM2MiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9XX2wuxgBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIl8KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEjMKC3Jldm9jYXRpb25zGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlJldm9jYXRpb24SDwoHa2V5X2lkcxgCIAMoCSIqCgpSZXZvY2F0aW9uEgoKAmlkGAEgASgDEhAKCHRva2VuX2lkGAIgASgJIjwKE0NoZWNrQXBpS2V5c1JlcXVlc3QSJQoLYXBpX2tleV9pZHMYASADKAlCELpIDZIBChDoByIFcgOwAQEiSAoUQ2hlY2tBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuTGl2ZUFwaUtleSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAkysggKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24S1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * A public credential.
@@ -253,6 +253,76 @@ export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 8);
 
 /**
+ * The keys that are asked for.
+ *
+ * @generated from message turnwright.auth.v1.CheckApiKeysRequest
+ */
+export type CheckApiKeysRequest = Message<"turnwright.auth.v1.CheckApiKeysRequest"> & {
+  /**
+   * UUIDs.
+   *
+   * @generated from field: repeated string api_key_ids = 1;
+   */
+  apiKeyIds: string[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.CheckApiKeysRequest.
+ * Use `create(CheckApiKeysRequestSchema)` to create a new message.
+ */
+export const CheckApiKeysRequestSchema: GenMessage<CheckApiKeysRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 9);
+
+/**
+ * The keys that hold.
+ *
+ * @generated from message turnwright.auth.v1.CheckApiKeysResponse
+ */
+export type CheckApiKeysResponse = Message<"turnwright.auth.v1.CheckApiKeysResponse"> & {
+  /**
+   * In no order; one that has ended, or that there is not, is absent.
+   *
+   * @generated from field: repeated turnwright.auth.v1.LiveApiKey api_keys = 1;
+   */
+  apiKeys: LiveApiKey[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.CheckApiKeysResponse.
+ * Use `create(CheckApiKeysResponseSchema)` to create a new message.
+ */
+export const CheckApiKeysResponseSchema: GenMessage<CheckApiKeysResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 10);
+
+/**
+ * An API key that holds.
+ *
+ * @generated from message turnwright.auth.v1.LiveApiKey
+ */
+export type LiveApiKey = Message<"turnwright.auth.v1.LiveApiKey"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When it ends; unset: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.LiveApiKey.
+ * Use `create(LiveApiKeySchema)` to create a new message.
+ */
+export const LiveApiKeySchema: GenMessage<LiveApiKey> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 11);
+
+/**
  * What becomes of the keys before.
  *
  * @generated from message turnwright.auth.v1.RotateSigningKeyRequest
@@ -271,7 +341,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 9);
+  messageDesc(file_turnwright_auth_v1_token_service, 12);
 
 /**
  * The keys after the rotation.
@@ -299,7 +369,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 10);
+  messageDesc(file_turnwright_auth_v1_token_service, 13);
 
 /**
  * Internal tokens: what a caller's identity travels in between services.
@@ -338,6 +408,16 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof ListRevocationsRequestSchema;
     output: typeof ListRevocationsResponseSchema;
+  },
+  /**
+   * Which of some API keys hold: not revoked, not ended, with an active owner. For services that keep what keys made.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.CheckApiKeys
+   */
+  checkApiKeys: {
+    methodKind: "unary";
+    input: typeof CheckApiKeysRequestSchema;
+    output: typeof CheckApiKeysResponseSchema;
   },
   /**
    * Sign with a new key, as soon as all parts can know it. The keys before it verify until the tokens that they signed have ended.

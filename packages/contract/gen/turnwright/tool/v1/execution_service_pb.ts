@@ -548,7 +548,8 @@ export const ExecutionService: GenService<{
   },
   /**
    * Write down what a person found out about calls of which nobody knew the outcome: all of them or none. Throws NOT_FOUND for a call
-   * that the caller does not have, CONFLICT for one whose outcome is known, PERMISSION_DENIED for accounts with the role agent.
+   * that the caller does not have, CONFLICT for one whose outcome is known, PERMISSION_DENIED for accounts with the role agent,
+   * TOOL_NOT_ALLOWED for a call of a tool that the caller may not use.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.SettleCalls
    */
