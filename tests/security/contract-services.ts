@@ -2,7 +2,7 @@ import { type DescMethod, type DescService, getOption, hasOption } from "@bufbui
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
-import { Access, access, callers } from "@turnwright/contract/auth/v1/access";
+import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
@@ -41,6 +41,17 @@ export function nameOf(method: DescMethod): string {
   return `${method.parent.name}.${method.name}`;
 }
 
+/**
+ * Methods for users that no API key may call, on purpose: they concern the account itself. They name no scope. A new method is on this list, or
+ * names the scopes of keys that may call it.
+ */
+const loginOnly: readonly string[] = [
+  "AuthService.Logout",
+  "AuthService.ListSessions",
+  "AuthService.RevokeSession",
+  "AuthService.ChangePassword",
+];
+
 /** What is wrong with how the methods of services are guarded, one line each. */
 export function guardFaults(all: readonly DescService[]): string[] {
   return all
@@ -53,6 +64,11 @@ export function guardFaults(all: readonly DescService[]): string[] {
       if (declared === Access.SERVICE && named.length === 0) faults.push("says not which services may call it");
       if (declared === Access.SERVICE && hasOption(method, http)) faults.push("is for services and has a public path");
       if (declared === Access.PUBLIC && named.length > 0) faults.push("is public and names callers");
+      const scoped = getOption(method, scopes).length > 0;
+      if (declared === Access.USER && scoped === loginOnly.includes(nameOf(method))) {
+        faults.push(scoped ? "is for logins only and names scopes" : "says not which scopes of keys it needs");
+      }
+      if (declared !== Access.USER && scoped) faults.push("names scopes and is not for users");
       for (const name of named)
         if (!serviceNames.some((known) => known === name)) faults.push(`names a caller ${name} that there is not`);
       return faults.map((fault) => `${nameOf(method)} ${fault}`);

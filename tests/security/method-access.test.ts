@@ -2,12 +2,12 @@ import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
-import { IdentitySchema, Role } from "@turnwright/contract/auth/v1/identity";
+import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { describeProtos } from "@turnwright/contract/described-protos";
 import { ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
 import { internalTokenHeader, serviceTokenHeader } from "@turnwright/platform/identity";
 import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { accessInterceptor, accessOf, callersOf, errorInterceptor } from "@turnwright/platform/interceptors";
+import { accessInterceptor, accessOf, callersOf, errorInterceptor, scopesOf } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { once } from "@turnwright/platform/plane";
 import { mount } from "@turnwright/platform/service";
@@ -64,11 +64,23 @@ beforeAll(async () => {
       }),
     ],
   });
-  const identity = (role: Role) => create(IdentitySchema, { userId: crypto.randomUUID(), tokenId: crypto.randomUUID(), role });
+  const identity = (role: Role, init: Partial<Omit<Identity, "$typeName">> = {}) =>
+    create(IdentitySchema, {
+      userId: crypto.randomUUID(),
+      tokenId: crypto.randomUUID(),
+      tokenType: TokenType.ACCESS,
+      role,
+      ...init,
+    });
   const inAMinute = Math.floor(Date.now() / 1000) + 60;
   const internal = async (role: Role, key = own, end = inAMinute) => ({
     [internalTokenHeader]: await signInternalToken(key, identity(role), end),
   });
+  const keyWith = async (scopes: string[], init: { role?: Role; tokenType?: TokenType; through?: string } = {}) => {
+    const { role = Role.USER, tokenType = TokenType.API_KEY, through = "gateway" } = init;
+    const token = await signInternalToken(own, identity(role, { tokenType, scopes }), inAMinute);
+    return { [internalTokenHeader]: token, ...(await service(through)) };
+  };
   const service = async (name: string, secret = meshSecret) => ({
     [serviceTokenHeader]: await createServiceTokenSource(secret, name)(),
   });
@@ -93,6 +105,17 @@ beforeAll(async () => {
         ),
       ),
     ),
+    ...Object.fromEntries(
+      await Promise.all(
+        scopeNames.map(async (scope) => [`key with ${scope}`, await keyWith([scope])] as [string, Record<string, string>]),
+      ),
+    ),
+    "key with unheard-of": await keyWith(["unheard-of"]),
+    "key without scopes": await keyWith([]),
+    "admin's key without scopes": await keyWith([], { role: Role.ADMIN }),
+    "token of no kind": await keyWith([], { tokenType: TokenType.UNSPECIFIED }),
+    "session with scopes": await keyWith(["unheard-of"], { tokenType: TokenType.ACCESS }),
+    "key of no use through agent-orchestrator": await keyWith(["unheard-of"], { through: "agent-orchestrator" }),
     "internal token of another key": await internal(Role.ADMIN, foreign),
     "internal token that has ended": await internal(Role.ADMIN, own, Math.floor(Date.now() / 1000) - 3600),
     "internal token as service token": { [serviceTokenHeader]: (await internal(Role.ADMIN))[internalTokenHeader] as string },
@@ -106,6 +129,9 @@ beforeAll(async () => {
 });
 
 const roleNames: Readonly<Partial<Record<Role, string>>> = { [Role.USER]: "user", [Role.AGENT]: "agent", [Role.ADMIN]: "admin" };
+/** The scopes that methods name. */
+const scopeNames = [...new Set(services.flatMap((one) => one.methods.flatMap(scopesOf)))].sort();
+
 const refusedEverywhere = new Set(["internal token as service token", "service token of another mesh", "grant as service token"]);
 
 /** `answered`, or the name of the reason for the refusal. */
@@ -123,6 +149,9 @@ async function call(method: DescMethod, headers: Record<string, string>): Promis
   }
 }
 
+/** Whether a credential that does not name its service comes by the gateway. */
+const comesByGateway = (credential: string) => /^(?:key |admin's key |session |token of no kind)/.test(credential);
+
 /** Who gets through, by what the proto says. */
 function mayCall(method: DescMethod, credential: string): boolean {
   const through = / through (.+)$/.exec(credential)?.[1];
@@ -131,12 +160,17 @@ function mayCall(method: DescMethod, credential: string): boolean {
     case Access.PUBLIC:
       // A forged token is refused also where none is needed.
       return !refusedEverywhere.has(credential);
-    case Access.USER:
+    case Access.USER: {
+      const scopes = scopesOf(method);
+      if (credential.endsWith("without scopes") || credential === "token of no kind") return scopes.length > 0;
+      const scope = /^key with (.+)$/.exec(credential)?.[1];
+      if (scope !== undefined) return scopes.includes(scope);
       return through !== undefined && callersOf(method).includes(through);
+    }
     case Access.ADMIN:
       return through !== undefined && callersOf(method).includes(through) && credential.startsWith("admin");
     case Access.SERVICE:
-      return callersOf(method).includes(through ?? service ?? "");
+      return callersOf(method).includes(through ?? service ?? (comesByGateway(credential) ? "gateway" : ""));
     default:
       return false;
   }
@@ -188,6 +222,11 @@ describe("every method of every service, the gateway bypassed", () => {
           option (turnwright.auth.v1.access) = ACCESS_SERVICE;
           option (turnwright.auth.v1.callers) = "gateway";
         }
+        rpc Unscoped(Nothing) returns (Nothing) { option (turnwright.auth.v1.access) = ACCESS_USER; }
+        rpc Misplaced(Nothing) returns (Nothing) {
+          option (turnwright.auth.v1.access) = ACCESS_ADMIN;
+          option (turnwright.auth.v1.scopes) = "keys";
+        }
       }
       message Nothing {}
     `);
@@ -195,9 +234,11 @@ describe("every method of every service, the gateway bypassed", () => {
       "Careless.Forgotten says not who may call it",
       "Careless.Anyone says not which services may call it",
       "Careless.Exposed is for services and has a public path",
+      "Careless.Unscoped says not which scopes of keys it needs",
+      "Careless.Misplaced names scopes and is not for users",
     ]);
     const [careless] = added;
-    const impl = { forgotten: () => ({}), anyone: () => ({}), exposed: () => ({}) };
+    const impl = { forgotten: () => ({}), anyone: () => ({}), exposed: () => ({}), unscoped: () => ({}), misplaced: () => ({}) };
     const unguarded = createInProcessTransport({
       mounts: [mount(careless as never, impl as never)],
       interceptors: [

@@ -2,7 +2,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type DescMethod, type DescService, getOption } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
-import { Access, access, callers } from "../gen/turnwright/auth/v1/access_pb.ts";
+import { field as fieldRules } from "../gen/buf/validate/validate_pb.ts";
+import { Access, access, callers, scopes } from "../gen/turnwright/auth/v1/access_pb.ts";
+import { CreateApiKeyRequestSchema } from "../gen/turnwright/auth/v1/api_key_service_pb.ts";
 import { workspaceRoot } from "./buf.ts";
 
 const generated = join(workspaceRoot, "packages/contract/gen/turnwright");
@@ -42,5 +44,25 @@ describe("the contract's access", () => {
       expect(new Set(named).size, nameOf(method)).toBe(named.length);
       if (getOption(method, access) === Access.PUBLIC) expect(named, nameOf(method)).toEqual([]);
     }
+  });
+
+  test("names scopes by their grammar, each once, and none but for users", () => {
+    for (const method of methods) {
+      const named = getOption(method, scopes);
+      expect(
+        named.filter((scope) => !/^[a-z]+(?:-[a-z]+)*(?::(?:read|write))?$/.test(scope)),
+        nameOf(method),
+      ).toEqual([]);
+      expect(new Set(named).size, nameOf(method)).toBe(named.length);
+      if (getOption(method, access) !== Access.USER) expect(named, nameOf(method)).toEqual([]);
+    }
+  });
+
+  test("lets keys be made with exactly the scopes that methods name", () => {
+    const field = CreateApiKeyRequestSchema.field.scopes;
+    const { type } = getOption(field, fieldRules);
+    const items = type.case === "repeated" ? type.value.items?.type : undefined;
+    const offered = items?.case === "string" ? items.value.in : [];
+    expect([...offered].sort()).toEqual([...new Set(methods.flatMap((method) => getOption(method, scopes)))].sort());
   });
 });

@@ -134,7 +134,7 @@ function admitScope(identity: Identity, allowed: readonly string[]): void {
     throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login: an API key may not do it.");
   }
   if (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope))) return;
-  throw fail(ErrorReason.PERMISSION_DENIED, `This API key has not the scope ${allowed.join(" or ")}.`, { param: "scopes" });
+  throw fail(ErrorReason.PERMISSION_DENIED, `This API key lacks the scope ${allowed.join(" or ")}.`, { param: "scopes" });
 }
 
 /**

@@ -143,6 +143,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(codes("get /v1/conversations/{conversation_id}")).toEqual({
       "400": ["INVALID_REQUEST", "INVALID_ID"],
       "401": ["UNAUTHORIZED", "INVALID_TOKEN"],
+      "403": ["FORBIDDEN"],
       "404": ["NOT_FOUND"],
       "429": ["RATE_LIMIT"],
       "500": ["INTERNAL_ERROR"],

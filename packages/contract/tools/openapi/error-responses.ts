@@ -76,7 +76,9 @@ export const errorResponses = {
   ),
   Forbidden: response(
     "The caller may not do this.",
-    examplesOf([{ reason: ErrorReason.PERMISSION_DENIED, message: "this needs the role admin" }]),
+    examplesOf([
+      { reason: ErrorReason.PERMISSION_DENIED, message: "This API key lacks the scope conversations:read.", param: "scopes" },
+    ]),
   ),
   NotFound: response("No such resource.", examplesOf([{ reason: ErrorReason.NOT_FOUND, message: "not found" }])),
   RateLimited: response(

@@ -56,7 +56,7 @@ test("a turn's begin reads by index only, and as much at 20,000 messages as at 2
     const explain = async (conversationId: string): Promise<PlanNode> => {
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
-        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, 'enqueue', false, null, null, 1)`,
+        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, 'enqueue', false, null, null, 1, ${pg.escapeLiteral(person.tokenId)})`,
       );
       return rows[0]["QUERY PLAN"][0].Plan;
     };
