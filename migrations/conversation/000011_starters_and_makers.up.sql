@@ -13,3 +13,4 @@ comment on column conversation.webhooks.api_key_id is 'The key that made it what
 comment on column conversation.webhooks.api_key_expires_at is 'When that key ends by itself: nothing is sent from then on.';
 
 create index webhooks_by_api_key on conversation.webhooks (api_key_id) where api_key_id is not null and enabled;
+create index webhooks_by_key_expiry on conversation.webhooks (api_key_expires_at) where api_key_expires_at is not null and enabled;

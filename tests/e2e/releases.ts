@@ -65,6 +65,13 @@ export async function startReleases(): Promise<Releases> {
   const conversation = createConversation({
     config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: 0, WEBHOOK_ALLOWED_HOSTS: [] },
     database: record,
+    tokens: createClient(
+      TokenService,
+      createInProcessTransport({
+        mounts: [mount(TokenService, { listRevocations: () => ({}), checkApiKeys: () => ({}) } as never)],
+        interceptors: [errorInterceptor(logger)],
+      }),
+    ),
     logger,
   });
   const environment = { MESH_SECRET: meshSecret, TOOLS_ALLOWED_HOSTS: effects.host, LLM_BASE_URL: model.url };

@@ -2,7 +2,7 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { type CheckApiKeysResponse, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { loadConfig } from "@turnwright/platform/env";
@@ -53,6 +53,8 @@ export interface AuthFixture {
   anonymous(address?: string): Caller;
   /** The caller behind an access token or API key, as the gateway would let them in. Rejects as the exchange does. */
   holder(token: string): Promise<Caller & { identity: Identity }>;
+  /** Asks as the conversation service which keys hold. */
+  checkApiKeys(apiKeyIds: readonly string[]): Promise<CheckApiKeysResponse>;
   /** Registers and logs in. */
   person(init?: { role?: "admin" | "user" | "agent" }): Promise<Person>;
   stop(): Promise<void>;
@@ -84,24 +86,25 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
     internalTokens: createInternalTokenVerifier(auth.keySource),
     serviceTokens: createServiceTokenVerifier(meshSecret),
   });
-  const callerWith = (headers: Record<string, string>): Caller => {
+  const transportAs = (service: string, headers: Record<string, string> = {}) => {
     const addHeaders: Interceptor = (next) => (request) => {
       for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
       return next(request);
     };
-    const transportOf = (service: string) =>
-      createInProcessTransport({
-        mounts: auth.mounts,
-        interceptors,
-        clientInterceptors: [addHeaders, serviceCredentialsInterceptor(createServiceTokenSource(meshSecret, service))],
-      });
-    const transport = transportOf("gateway");
+    return createInProcessTransport({
+      mounts: auth.mounts,
+      interceptors,
+      clientInterceptors: [addHeaders, serviceCredentialsInterceptor(createServiceTokenSource(meshSecret, service))],
+    });
+  };
+  const callerWith = (headers: Record<string, string>): Caller => {
+    const transport = transportAs("gateway", headers);
     return {
       auth: createClient(AuthService, transport),
       keys: createClient(ApiKeyService, transport),
       users: createClient(UserService, transport),
       usage: createClient(UsageService, transport),
-      spend: createClient(SpendService, transportOf("agent-orchestrator")),
+      spend: createClient(SpendService, transportAs("agent-orchestrator", headers)),
       tokens: createClient(TokenService, transport),
       runTokens: createClient(TokenService, transportOf("agent-orchestrator")),
     };
@@ -119,6 +122,8 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
     bus,
     anonymous,
     holder,
+    checkApiKeys: (apiKeyIds) =>
+      createClient(TokenService, transportAs("conversation")).checkApiKeys({ apiKeyIds: [...apiKeyIds] }),
     async person({ role = "user" } = {}) {
       const email = `person-${++people}@example.com`;
       const { user } = await anonymous().auth.register({ email, password, name: "A person" });

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { type CheckApiKeysRequest, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
@@ -13,6 +15,7 @@ import { createInProcessTransport } from "@turnwright/platform/in-process";
 import { errorInterceptor, validationInterceptor } from "@turnwright/platform/interceptors";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres";
+import { mount } from "@turnwright/platform/service";
 import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
@@ -40,12 +43,27 @@ export interface Person {
   park(context: RunContext, callIds: readonly string[]): Promise<void>;
 }
 
+/** What auth knows of API keys. */
+export interface KeysAtAuth {
+  /** The keys that hold, and when they end; null: never. */
+  readonly live: Map<string, Date | null>;
+  /** Ids that it was asked for. */
+  readonly asked: string[];
+  /** Awaited before it says which keys hold. */
+  beforeAnswer: () => Promise<void>;
+  /** Tells that a credential ended or changed. */
+  tellOf(tokenId: string): void;
+}
+
 /** The service on a database of its own. */
 export interface ConversationFixture {
   /** Under the owner's login: sees everything. */
   readonly pool: pg.Pool;
   /** As the service has it. */
   readonly database: ServiceDatabase;
+  readonly keys: KeysAtAuth;
+  /** Ends the service and starts it again; people from before do not reach the new one. */
+  restart(): Promise<void>;
   /** `userId`: a further credential of that user. */
   person(init?: { role?: Role; userId?: string; tokenType?: TokenType }): Person;
   /** The same user through another credential: a key, unless `tokenType` says otherwise. */
@@ -71,7 +89,26 @@ export async function startConversation({
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
   const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };
-  const service = createConversation({ config, database: own, logger, webhookPace });
+  const revoked: string[] = [];
+  const keys: KeysAtAuth = { live: new Map(), asked: [], beforeAnswer: async () => {}, tellOf: (id) => revoked.push(id) };
+  const auth = mount(TokenService, {
+    listRevocations: () => ({ revocations: revoked.map((tokenId, index) => ({ id: BigInt(index), tokenId })), keyIds: ["k"] }),
+    async checkApiKeys({ apiKeyIds }: CheckApiKeysRequest) {
+      keys.asked.push(...apiKeyIds);
+      await keys.beforeAnswer();
+      const live = apiKeyIds.flatMap((id) => {
+        const expiresAt = keys.live.get(id);
+        return expiresAt === undefined ? [] : [{ id, expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt) }];
+      });
+      return { apiKeys: live };
+    },
+  } as never);
+  const tokens = createClient(
+    TokenService,
+    createInProcessTransport({ mounts: [auth], interceptors: [errorInterceptor(logger)] }),
+  );
+  const open = () => createConversation({ config, database: own, tokens, logger, webhookPace });
+  let service = open();
   await service.ready();
   const personAs = (identity: MessageInitShape<typeof IdentitySchema> & { userId: string; tokenId: string }): Person => {
     const authenticate: Interceptor = (next) => (request) => {
@@ -94,6 +131,12 @@ export async function startConversation({
   return {
     pool,
     database: own,
+    keys,
+    async restart() {
+      await service.close();
+      service = open();
+      await service.ready();
+    },
     person({ role = Role.USER, userId = randomUUID(), tokenType = TokenType.ACCESS } = {}) {
       const tokenId = randomUUID();
       return personAs({ userId, tokenId, role, tokenType, familyId: tokenId });

@@ -1,3 +1,5 @@
+import type { Client } from "@connectrpc/connect";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
@@ -15,6 +17,7 @@ import { createCommitRun } from "./store/commit-run.ts";
 import { setApprovalExpiry } from "./store/expired-approvals.ts";
 import { pinIndexPlans } from "./store/plans.ts";
 import { webhookHandlers } from "./webhooks/handlers.ts";
+import { watchMakers } from "./webhooks/makers.ts";
 import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 
 export { conversationConfig } from "./config.ts";
@@ -24,6 +27,8 @@ export function createConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
   /** No connection of it may be open yet. */
   database: ServiceDatabase;
+  /** Auth, which says what has ended. */
+  tokens: Client<typeof TokenService>;
   logger: Logger;
   /** How webhooks are delivered, where not as usual. */
   webhookPace?: Partial<WebhookPace>;
@@ -42,17 +47,19 @@ export function createConversation(deps: {
     reasons: { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE },
   });
   const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
+  const makers = watchMakers({ pool, tokens: deps.tokens, worker, logger });
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool) };
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
-      mount(WebhookService, webhookHandlers({ users, outbound, worker })),
+      mount(WebhookService, webhookHandlers({ users, outbound, worker, makers })),
     ],
     ready: () => pulse.ready(),
     async close() {
       await pulse.stop();
       await sweeper.stop();
+      await makers.close();
       await worker.close();
     },
   };

@@ -1,7 +1,15 @@
+import { createClient } from "@connectrpc/connect";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { runStoredService } from "@turnwright/platform/run-service";
 import { conversationConfig, createConversation } from "./index.ts";
 
 await runStoredService(
   { name: "conversation", schema: "conversation", config: conversationConfig },
-  async ({ config, logger }, database) => createConversation({ config, database, logger }),
+  async ({ config, logger, transport }, database) =>
+    createConversation({
+      config,
+      database,
+      tokens: createClient(TokenService, transport("auth", config.AUTH_ADDR)),
+      logger,
+    }),
 );

@@ -8,6 +8,10 @@ export interface ClaimedDelivery {
   /** Of the claim, which `settleDelivery` and `releaseDelivery` give back. */
   readonly epoch: number;
   readonly url: string;
+  /** UUID of the API key on which the webhook depends; undefined: on none. */
+  readonly apiKeyId?: string;
+  /** Milliseconds until that key ends by itself; undefined: it does not. */
+  readonly keyEndsInMs?: number;
   /** The webhook's secret, and the one before while that holds. */
   readonly secrets: readonly Buffer[];
   /** `run.completed`, … */
@@ -45,6 +49,7 @@ with recursive waiting as (
     + (select count(*) from webhooks busy where busy.user_id = w.user_id and busy.leased_until > now()) as place
   from waiting join webhooks w on w.id = waiting.webhook_id
   where waiting.next_attempt_at <= now() and w.enabled and w.leased_until <= now() and w.resting_until <= now()
+    and (w.api_key_expires_at is null or w.api_key_expires_at > now())
 ), locked as (
   select w.id from due join webhooks w on w.id = due.id
   where due.place <= ${perUser} and w.enabled and w.leased_until <= now() and w.resting_until <= now()
@@ -54,7 +59,7 @@ with recursive waiting as (
 ), leased as (
   update webhooks w set epoch = w.epoch + 1, leased_until = now() + $2 * interval '1 millisecond'
   from locked where w.id = locked.id
-  returning w.id, w.epoch, w.url, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
+  returning w.id, w.epoch, w.url, w.api_key_id, w.api_key_expires_at, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
 )
 update webhook_deliveries d set attempts = d.attempts + 1
 from leased
@@ -64,7 +69,8 @@ where d.status = 'pending' and d.id = (
   order by p.next_attempt_at limit 1
 )
 returning d.id, d.webhook_id, d.event, d.run_id, d.conversation_id, d.run_error, d.created_at, d.attempts,
-  leased.epoch, leased.url, leased.secret, leased.previous_secret`;
+  leased.epoch, leased.url, leased.secret, leased.previous_secret, leased.api_key_id,
+  extract(epoch from leased.api_key_expires_at - now())::float8 * 1000 as key_ends_in_ms`;
 
 interface ClaimedRow {
   readonly id: string;
@@ -79,6 +85,8 @@ interface ClaimedRow {
   readonly url: string;
   readonly secret: Buffer;
   readonly previous_secret: Buffer | null;
+  readonly api_key_id: string | null;
+  readonly key_ends_in_ms: number | null;
 }
 
 /** Takes up to `limit` deliveries that are due, of as many webhooks, for `leaseMs` milliseconds of the database's clock. */
@@ -93,6 +101,8 @@ export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; lea
     webhookId: row.webhook_id,
     epoch: row.epoch,
     url: row.url,
+    apiKeyId: row.api_key_id ?? undefined,
+    keyEndsInMs: row.key_ends_in_ms ?? undefined,
     secrets: row.previous_secret === null ? [row.secret] : [row.secret, row.previous_secret],
     event: row.event,
     runId: row.run_id,
@@ -173,12 +183,6 @@ export async function releaseDelivery(pool: pg.Pool, delivery: ClaimedDelivery):
     text: releaseSql,
     values: [delivery.webhookId, delivery.epoch, delivery.id],
   });
-}
-
-/** Whether anybody has a webhook at all. */
-export async function hasWebhooks(pool: pg.Pool): Promise<boolean> {
-  const { rows } = await pool.query<{ any: boolean }>("select exists (select from webhooks where enabled) as any");
-  return rows[0]?.any ?? false;
 }
 
 // Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook left behind.

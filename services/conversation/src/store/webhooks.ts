@@ -19,9 +19,18 @@ interface WebhookRow {
   readonly disabled_reason: string;
   readonly created_at: Date;
   readonly updated_at: Date;
+  readonly api_key_id: string | null;
 }
 
-const webhookColumns = "id, url, events, description, enabled, disabled_reason, created_at, updated_at";
+const webhookColumns = "id, url, events, description, enabled, disabled_reason, created_at, updated_at, api_key_id";
+
+/** The API key on which a webhook depends. */
+export interface MakerKey {
+  /** UUID. */
+  readonly id: string;
+  /** When it ends by itself; null: never. */
+  readonly expiresAt: Date | null;
+}
 
 function toWebhook(row: WebhookRow): Webhook {
   return create(WebhookSchema, {
@@ -33,6 +42,7 @@ function toWebhook(row: WebhookRow): Webhook {
     disabledReason: row.disabled_reason,
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),
+    apiKeyId: row.api_key_id ?? "",
   });
 }
 
@@ -47,16 +57,35 @@ function one(rows: readonly WebhookRow[]): Webhook {
 /** Stores a webhook. Throws CONFLICT when its owner has `limit` of them. In a transaction of the owner's. */
 export async function insertWebhook(
   tx: Tx,
-  webhook: { id: string; userId: string; url: string; events: readonly string[]; description: string; secret: Uint8Array },
+  webhook: {
+    id: string;
+    userId: string;
+    /** Undefined: a login makes it. */
+    maker: MakerKey | undefined;
+    url: string;
+    events: readonly string[];
+    description: string;
+    secret: Uint8Array;
+  },
   limit: number,
 ): Promise<Webhook> {
   // One at a time for each user, so that the count holds.
   await tx.query("select pg_advisory_xact_lock(hashtextextended('turnwright.webhooks', hashtext($1)))", [webhook.userId]);
   const { rows } = await tx.query<WebhookRow>(
-    `insert into webhooks (id, user_id, url, events, description, secret)
-     select $1, $2, $3, $4::text[], $5, $6 where (select count(*) from webhooks where user_id = $2) < $7
+    `insert into webhooks (id, user_id, url, events, description, secret, api_key_id, api_key_expires_at)
+     select $1, $2, $3, $4::text[], $5, $6, $8, $9 where (select count(*) from webhooks where user_id = $2) < $7
      returning ${webhookColumns}`,
-    [webhook.id, webhook.userId, webhook.url, webhook.events, webhook.description, webhook.secret, limit],
+    [
+      webhook.id,
+      webhook.userId,
+      webhook.url,
+      webhook.events,
+      webhook.description,
+      webhook.secret,
+      limit,
+      webhook.maker?.id ?? null,
+      webhook.maker?.expiresAt ?? null,
+    ],
   );
   if (rows[0] === undefined) throw fail(ErrorReason.CONFLICT, `There are ${limit} webhooks already; delete one first.`);
   return toWebhook(rows[0]);
@@ -86,21 +115,43 @@ export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): P
   return one(rows);
 }
 
-/** Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. Throws NOT_FOUND. */
+/**
+ * Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. To another address, or enabled
+ * anew, it depends on who changed it. Throws NOT_FOUND.
+ */
 export async function updateWebhook(
   tx: Tx,
   { userId, webhookId }: Asked,
-  change: { url?: string; events: readonly string[]; description?: string; enabled?: boolean },
+  change: {
+    url?: string;
+    events: readonly string[];
+    description?: string;
+    enabled?: boolean;
+    /** Undefined: a login changes it. */
+    maker: MakerKey | undefined;
+  },
 ): Promise<Webhook> {
+  const isMadeAnew = "($3 <> url or ($6 and not enabled))";
   const { rows } = await tx.query<WebhookRow>(
     `update webhooks
-     set url = coalesce($3, url), events = case when cardinality($4::text[]) = 0 then events else $4 end,
+     set api_key_id = case when ${isMadeAnew} then $7 else api_key_id end,
+       api_key_expires_at = case when ${isMadeAnew} then $8 else api_key_expires_at end,
+       url = coalesce($3, url), events = case when cardinality($4::text[]) = 0 then events else $4 end,
        description = coalesce($5, description), enabled = coalesce($6, enabled),
        disabled_reason = case when $6 is null then disabled_reason else '' end,
        resting_until = '-infinity', updated_at = now()
      where id = $1 and user_id = $2
      returning ${webhookColumns}`,
-    [webhookId, userId, change.url ?? null, change.events, change.description ?? null, change.enabled ?? null],
+    [
+      webhookId,
+      userId,
+      change.url ?? null,
+      change.events,
+      change.description ?? null,
+      change.enabled ?? null,
+      change.maker?.id ?? null,
+      change.maker?.expiresAt ?? null,
+    ],
   );
   const webhook = one(rows);
   if (!webhook.enabled) await tx.query(endPendingSql, [webhookId, "The webhook was disabled."]);
@@ -119,14 +170,21 @@ export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promi
   await tx.query("delete from webhook_deliveries where webhook_id = $1", [webhookId]);
 }
 
-/** Gives a webhook another secret; the one before signs too for a day. Throws NOT_FOUND. */
-export async function replaceWebhookSecret(db: Queryable, { userId, webhookId }: Asked, secret: Uint8Array): Promise<Webhook> {
+/**
+ * Gives a webhook another secret; the one before signs too for a day. From then on it depends on who knows the new one. Throws NOT_FOUND.
+ */
+export async function replaceWebhookSecret(
+  db: Queryable,
+  { userId, webhookId }: Asked,
+  { secret, maker }: { secret: Uint8Array; maker: MakerKey | undefined },
+): Promise<Webhook> {
   const { rows } = await db.query<WebhookRow>(
     `update webhooks
-     set previous_secret = secret, previous_secret_until = now() + interval '1 day', secret = $3, updated_at = now()
+     set previous_secret = secret, previous_secret_until = now() + interval '1 day', secret = $3, updated_at = now(),
+       api_key_id = $4, api_key_expires_at = $5
      where id = $1 and user_id = $2
      returning ${webhookColumns}`,
-    [webhookId, userId, secret],
+    [webhookId, userId, secret, maker?.id ?? null, maker?.expiresAt ?? null],
   );
   return one(rows);
 }

@@ -17,6 +17,7 @@ import {
   replaceWebhookSecret,
   updateWebhook,
 } from "../store/webhooks.ts";
+import { makerOf, type WebhookMakers } from "./makers.ts";
 import { newSecret, secretText } from "./signature.ts";
 import type { WebhookWorker } from "./worker.ts";
 
@@ -28,19 +29,23 @@ export function webhookHandlers(deps: {
   users: UserPool;
   outbound: Pick<Outbound, "check">;
   worker: Pick<WebhookWorker, "wake">;
+  makers: Pick<WebhookMakers, "confirm">;
 }): ServiceImpl<typeof WebhookService> {
-  const { users, outbound, worker } = deps;
+  const { users, outbound, worker, makers } = deps;
   return {
     async createWebhook({ url, events, description }, ctx) {
-      const { userId } = requireIdentity(ctx);
+      const identity = requireIdentity(ctx);
+      const { userId } = identity;
+      const maker = makerOf(identity);
       outbound.check(url);
       checkDescription(description);
       const [id, secret] = [uuidv7(), newSecret()];
       const webhook = await users.transaction(userId, async (tx) => {
-        const created = await insertWebhook(tx, { id, userId, url, events, description, secret }, maxWebhooks);
+        const created = await insertWebhook(tx, { id, userId, maker, url, events, description, secret }, maxWebhooks);
         await appendAudit(tx, ctx, { action: "webhook.created", outcome: "success", subject: id, details: { events } });
         return created;
       });
+      await makers.confirm(maker);
       return { webhook, secret: secretText(secret) };
     },
     async listWebhooks(_request, ctx) {
@@ -52,15 +57,18 @@ export function webhookHandlers(deps: {
       return { webhook: await users.as(userId, (db) => getWebhook(db, { userId, webhookId })) };
     },
     async updateWebhook({ webhookId, ...change }, ctx) {
-      const { userId } = requireIdentity(ctx);
+      const identity = requireIdentity(ctx);
+      const { userId } = identity;
+      const maker = makerOf(identity);
       if (change.url !== undefined) outbound.check(change.url);
       checkDescription(change.description);
       const webhook = await users.transaction(userId, async (tx) => {
-        const updated = await updateWebhook(tx, { userId, webhookId }, change);
+        const updated = await updateWebhook(tx, { userId, webhookId }, { ...change, maker });
         const details = { enabled: updated.enabled, events: updated.events, redirected: change.url !== undefined };
         await appendAudit(tx, ctx, { action: "webhook.updated", outcome: "success", subject: webhookId, details });
         return updated;
       });
+      await makers.confirm(maker);
       worker.wake();
       return { webhook };
     },
@@ -73,13 +81,16 @@ export function webhookHandlers(deps: {
       return {};
     },
     async rotateWebhookSecret({ webhookId }, ctx) {
-      const { userId } = requireIdentity(ctx);
+      const identity = requireIdentity(ctx);
+      const { userId } = identity;
+      const maker = makerOf(identity);
       const secret = newSecret();
       const webhook = await users.transaction(userId, async (tx) => {
-        const rotated = await replaceWebhookSecret(tx, { userId, webhookId }, secret);
+        const rotated = await replaceWebhookSecret(tx, { userId, webhookId }, { secret, maker });
         await appendAudit(tx, ctx, { action: "webhook.rotated", outcome: "success", subject: webhookId });
         return rotated;
       });
+      await makers.confirm(maker);
       return { webhook, secret: secretText(secret) };
     },
     async listWebhookDeliveries({ webhookId, status, limit = 50, cursor }, ctx) {

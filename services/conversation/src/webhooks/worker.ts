@@ -4,11 +4,11 @@ import type pg from "pg";
 import {
   type ClaimedDelivery,
   claimDeliveries,
-  hasWebhooks,
   pruneDeliveries,
   releaseDelivery,
   settleDelivery,
 } from "../store/webhook-deliveries.ts";
+import { endOverdueWebhooks } from "../store/webhook-makers.ts";
 import { type Attempt, attemptDelivery } from "./attempt.ts";
 import { type RetryPlan, retryDelayMs, retryPlan } from "./retries.ts";
 
@@ -48,6 +48,8 @@ const pruneMs = 600_000;
 export interface WebhookWorker {
   /** Says that there may be something to send. Costs nothing where nobody has a webhook. */
   wake(): void;
+  /** Stops what is under way for webhooks that depend on keys which have ended, and sends nothing that was claimed for them before. */
+  forget(apiKeyIds: ReadonlySet<string>): void;
   /** Claims nothing more, gives back what has not ended in time, closes `outbound`. */
   close(): Promise<void>;
 }
@@ -63,20 +65,47 @@ export function startWebhookWorker(deps: {
   const pace = { ...usualPace, ...deps.pace };
   const ended = new AbortController();
   const underWay = new Set<Promise<void>>();
+  /** What stops those that depend on a key, by the key. */
+  const byKey = new Map<string, Set<AbortController>>();
+  /** Keys that have ended, until what was claimed before anybody knew is here. */
+  const endedKeys = new Map<string, number>();
   let looking: Promise<void> | undefined;
   let lookAgain = false;
   let woken: NodeJS.Timeout | undefined;
   let isNeeded = true;
   let closed = false;
 
+  /** What ends a delivery: the worker, and the key on which its webhook depends. */
+  const tiesOf = ({ apiKeyId, keyEndsInMs }: ClaimedDelivery): { signal: AbortSignal; untie(): void } => {
+    if (apiKeyId === undefined) return { signal: ended.signal, untie() {} };
+    const controller = new AbortController();
+    if (endedKeys.has(apiKeyId)) controller.abort();
+    const others = byKey.get(apiKeyId) ?? new Set();
+    byKey.set(apiKeyId, others.add(controller));
+    // A longer wait than a delivery takes need not be timed.
+    const isClose = keyEndsInMs !== undefined && keyEndsInMs < pace.leaseMs;
+    const timer = isClose ? setTimeout(() => controller.abort(), Math.max(0, keyEndsInMs)) : undefined;
+    return {
+      signal: AbortSignal.any([ended.signal, controller.signal]),
+      untie() {
+        clearTimeout(timer);
+        if (others.delete(controller) && others.size === 0 && byKey.get(apiKeyId) === others) byKey.delete(apiKeyId);
+      },
+    };
+  };
+
   const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
     const context = { webhook_id: delivery.webhookId, delivery_id: delivery.id, attempt: delivery.attempts };
     let attempt: Attempt;
+    const ties = tiesOf(delivery);
     try {
-      attempt = await attemptDelivery(outbound, delivery, { timeoutMs: pace.timeoutMs, signal: ended.signal });
+      ties.signal.throwIfAborted();
+      attempt = await attemptDelivery(outbound, delivery, { timeoutMs: pace.timeoutMs, signal: ties.signal });
     } catch {
       await releaseDelivery(pool, delivery);
       return;
+    } finally {
+      ties.untie();
     }
     const retryMs = attempt.gone ? undefined : retryDelayMs(pace.retries, delivery.attempts, attempt.retryAfterMs);
     await settleDelivery(pool, delivery, {
@@ -123,7 +152,8 @@ export function startWebhookWorker(deps: {
 
   const poll = (): void => {
     start();
-    hasWebhooks(pool).then(
+    for (const [id, until] of endedKeys) if (until < Date.now()) endedKeys.delete(id);
+    endOverdueWebhooks(pool).then(
       (any) => {
         isNeeded = any;
       },
@@ -147,6 +177,12 @@ export function startWebhookWorker(deps: {
         start();
       }, pace.wakeMs);
       woken.unref();
+    },
+    forget(apiKeyIds) {
+      for (const id of apiKeyIds) {
+        endedKeys.set(id, Date.now() + pace.leaseMs);
+        for (const controller of byKey.get(id) ?? []) controller.abort();
+      }
     },
     async close() {
       closed = true;

@@ -1,0 +1,161 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type AuthFixture, refusalOf, startAuth } from "../auth-fixture.ts";
+
+let fixture: AuthFixture;
+beforeAll(async () => {
+  fixture = await startAuth();
+});
+afterAll(() => fixture.stop());
+
+type NewKey = Parameters<Awaited<ReturnType<AuthFixture["person"]>>["keys"]["createApiKey"]>[0];
+
+/** A key, made by whoever has these clients, and what it may do itself. */
+async function keyOf(maker: { keys: Awaited<ReturnType<AuthFixture["holder"]>>["keys"] }, init: NewKey = {}) {
+  const { key, apiKey } = await maker.keys.createApiKey({ name: "k", ...init });
+  return { ...(await fixture.holder(key)), key, id: apiKey?.id ?? "", apiKey };
+}
+
+/** A key, and beneath it a line of `depth` keys, each made by the one before. */
+async function lineage(depth: number, init: NewKey = {}) {
+  const person = await fixture.person();
+  const keys = [await keyOf(person, init)];
+  for (let level = 0; level < depth; level++) keys.push(await keyOf(keys.at(-1) as (typeof keys)[0]));
+  return { person, keys };
+}
+
+const revocationsOf = async (ids: readonly string[]) => {
+  const { rows } = await fixture.pool.query("select distinct token_id from revocations where token_id = any ($1)", [ids]);
+  return rows.map((row) => row.token_id).sort();
+};
+
+describe("a key's scopes", () => {
+  it("travel with its identity, stay when it is rotated, and are listed", async () => {
+    const person = await fixture.person();
+    const scopes = ["conversations:read", "keys"];
+    const { id, identity, apiKey } = await keyOf(person, { scopes });
+    expect(identity).toMatchObject({ scopes, mayApprove: false });
+    expect(apiKey).toMatchObject({ scopes, mayApprove: false });
+    const { key, apiKey: rotated } = await person.keys.rotateApiKey({ apiKeyId: id });
+    expect(rotated?.scopes).toEqual(scopes);
+    expect((await fixture.holder(key)).identity.scopes).toEqual(scopes);
+    expect((await person.keys.listApiKeys({})).apiKeys).toMatchObject([{ id, scopes }]);
+  });
+
+  it("are all when none is listed, as with keys that were there before scopes", async () => {
+    const person = await fixture.person();
+    expect((await keyOf(person)).identity).toMatchObject({ scopes: [], mayApprove: false });
+  });
+
+  it("are never more than those of the key that makes it", async () => {
+    const person = await fixture.person();
+    const maker = await keyOf(person, { scopes: ["keys", "runs"] });
+    for (const scopes of [["usage"], ["runs", "usage"], ["runs", "webhooks"]]) {
+      expect(await refusalOf(maker.keys.createApiKey({ name: "c", scopes }))).toBe("PERMISSION_DENIED");
+    }
+    expect((await keyOf(maker)).identity.scopes).toEqual(["keys", "runs"]);
+    const child = await keyOf(maker, { scopes: ["runs"] });
+    expect(child.identity.scopes).toEqual(["runs"]);
+    expect(await refusalOf(child.keys.createApiKey({ name: "c" }))).toBe("PERMISSION_DENIED");
+    expect(await refusalOf(child.keys.listApiKeys({}))).toBe("PERMISSION_DENIED");
+  });
+
+  it.each(["", "*", "Runs", "runs ", "runs,usage", "conversations", "conversations:*", "admin"])("have no %j", async (scope) => {
+    const person = await fixture.person();
+    expect(await refusalOf(person.keys.createApiKey({ name: "k", scopes: [scope] }))).toBe("INVALID_REQUEST");
+  });
+
+  it("that an operator changes hold for what is cached, too", async () => {
+    const { id } = await keyOf(await fixture.person());
+    await fixture.pool.query("update user_tokens set scopes = '{runs}' where id = $1", [id]);
+    expect(await revocationsOf([id])).toEqual([id]);
+  });
+});
+
+describe("may_approve", () => {
+  it("is for a login to give, and for a key that has it to hand on", async () => {
+    const person = await fixture.person();
+    const maker = await keyOf(person, { mayApprove: true });
+    expect(maker.identity.mayApprove).toBe(true);
+    expect((await keyOf(maker, { mayApprove: true })).identity.mayApprove).toBe(true);
+    // Unasked, it is not handed on.
+    const child = await keyOf(maker);
+    expect(child.identity.mayApprove).toBe(false);
+    expect(await refusalOf(child.keys.createApiKey({ name: "c", mayApprove: true }))).toBe("PERMISSION_DENIED");
+    expect(await refusalOf((await keyOf(person)).keys.createApiKey({ name: "c", mayApprove: true }))).toBe("PERMISSION_DENIED");
+  });
+});
+
+describe("a family of keys", () => {
+  it("is named after its first key, at any depth, and is another one for each key of a login", async () => {
+    const { person, keys } = await lineage(3);
+    expect(keys.map(({ identity }) => identity.familyId)).toEqual(keys.map(() => keys[0]?.id));
+    const other = await keyOf(person);
+    expect(other.identity.familyId).toBe(other.id);
+    expect(person.identity.familyId).toBe(person.identity.tokenId);
+  });
+
+  const ends: Readonly<Record<string, (id: string) => Promise<unknown>>> = {
+    "is revoked by a statement": (id) => fixture.pool.query("update user_tokens set is_revoked = true where id = $1", [id]),
+    "is deleted by a statement": (id) => fixture.pool.query("delete from user_tokens where id = $1", [id]),
+    "ends earlier by a statement": (id) =>
+      fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [id]),
+  };
+  it.each(Object.entries(ends))("ends below a key that %s, and everybody hears of it", async (_what, end) => {
+    const { person, keys } = await lineage(4);
+    const [first, second, ...below] = keys as [(typeof keys)[0], (typeof keys)[0], ...typeof keys];
+    await end(second.id);
+    await expect(fixture.holder(first.key)).resolves.toBeDefined();
+    for (const { key } of [second, ...below]) expect(await refusalOf(fixture.holder(key))).toBe("INVALID_TOKEN");
+    const ids = [second, ...below].map((one) => one.id);
+    expect(await revocationsOf(ids)).toEqual([...ids].sort());
+    const { apiKeys } = await fixture.checkApiKeys([...ids, first.id]);
+    expect(apiKeys.map(({ id }) => id)).toEqual([first.id]);
+    // The rest of the account goes on.
+    await expect(person.auth.getCurrentUser({})).resolves.toBeDefined();
+  });
+
+  it("ends with its account's keys when all of them are deleted at once", async () => {
+    const { person, keys } = await lineage(3);
+    await fixture.pool.query("delete from user_tokens where user_id = $1 and token_type = 'api_key'", [person.userId]);
+    const ids = keys.map(({ id }) => id);
+    expect(await revocationsOf(ids)).toEqual([...ids].sort());
+  });
+
+  it("of a thousand, each made by the one before, ends in one statement", async () => {
+    const { keys } = await lineage(0);
+    const [first] = keys as [(typeof keys)[0]];
+    const ids = await fixture.pool.query<{ id: string }>(
+      `with recursive made as (
+         select $1::uuid as parent_id, gen_random_uuid() as id, 1 as depth
+         union all
+         select id, gen_random_uuid(), depth + 1 from made where depth < 1000
+       )
+       insert into user_tokens (id, parent_id, user_id, family_id, token_type, token_hash, rate_limit_per_minute, rate_limit_per_day)
+       select made.id, made.parent_id, t.user_id, made.id, 'api_key', sha256(made.id::text::bytea), 1, 1
+       from made, user_tokens t where t.id = $1 order by depth returning id`,
+      [first.id],
+    );
+    await fixture.pool.query("update user_tokens set is_revoked = true where id = $1", [first.id]);
+    const left = await fixture.pool.query(
+      "select count(*)::integer as live from user_tokens where id = any ($1) and not is_revoked",
+      [ids.rows.map(({ id }) => id)],
+    );
+    expect(left.rows).toEqual([{ live: 0 }]);
+  });
+});
+
+describe("which keys hold", () => {
+  it("is said of keys alone, with their end, and of those of an active account", async () => {
+    const person = await fixture.person();
+    const expiresAt = timestampFromDate(new Date(Date.now() + 3_600_000));
+    const [lasting, ending, revoked] = [await keyOf(person), await keyOf(person, { expiresAt }), await keyOf(person)];
+    await person.keys.revokeApiKey({ apiKeyId: revoked.id });
+    const ids = [lasting.id, ending.id, revoked.id, person.identity.tokenId, crypto.randomUUID()];
+    const { apiKeys } = await fixture.checkApiKeys(ids);
+    expect(apiKeys.map(({ id }) => id).sort()).toEqual([lasting.id, ending.id].sort());
+    expect(apiKeys.find(({ id }) => id === ending.id)?.expiresAt?.seconds).toBe(expiresAt.seconds);
+    await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
+    expect((await fixture.checkApiKeys(ids)).apiKeys).toEqual([]);
+  });
+});

@@ -1,0 +1,61 @@
+import type pg from "pg";
+import type { MakerKey } from "./webhooks.ts";
+
+/** Why a webhook is disabled whose key has ended. */
+export const keyHasEnded = "The API key that it depended on has ended.";
+
+// The webhooks' rows first, in one order, as by everybody who changes both.
+const disableSql = (ended: string) => `
+with held as (
+  select id from webhooks where enabled and ${ended} order by id for no key update
+), disabled as (
+  update webhooks w set enabled = false, disabled_reason = $1, updated_at = now()
+  from held where w.id = held.id and w.enabled
+  returning w.id
+), dropped as (
+  update webhook_deliveries d set status = 'failed', ended_at = now(), error = $1
+  from disabled where d.webhook_id = disabled.id and d.status = 'pending'
+)`;
+
+const endSql = `${disableSql("api_key_id = any ($2::uuid[])")} select id from disabled`;
+
+/** Disables the webhooks that depend on keys which have ended; what is pending for them ends too. Gives their ids. */
+export async function endWebhooksOf(pool: pg.Pool, apiKeyIds: readonly string[]): Promise<string[]> {
+  const { rows } = await pool.query<{ id: string }>({
+    name: "webhooks-end",
+    text: endSql,
+    values: [keyHasEnded, apiKeyIds],
+  });
+  return rows.map(({ id }) => id);
+}
+
+const lookSql = `${disableSql("api_key_expires_at <= now()")}
+select exists (select from webhooks where enabled) as any`;
+
+/** Disables the webhooks whose keys have come to their end by themselves; says whether anybody has a webhook that is enabled. */
+export async function endOverdueWebhooks(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query<{ any: boolean }>({ name: "webhooks-overdue", text: lookSql, values: [keyHasEnded] });
+  return rows[0]?.any ?? false;
+}
+
+/** Those of some keys, or of all, on which webhooks depend that are enabled. */
+export async function listMakers(pool: pg.Pool, apiKeyIds?: readonly string[]): Promise<string[]> {
+  const { rows } = await pool.query<{ api_key_id: string }>({
+    name: "webhooks-makers",
+    text: `select distinct api_key_id from webhooks
+      where enabled and api_key_id is not null and ($1::uuid[] is null or api_key_id = any ($1)) order by api_key_id`,
+    values: [apiKeyIds ?? null],
+  });
+  return rows.map((row) => row.api_key_id);
+}
+
+/** Keeps when keys end by themselves, where that has changed. */
+export async function keepExpiry(pool: pg.Pool, keys: readonly MakerKey[]): Promise<void> {
+  await pool.query({
+    name: "webhooks-expiry",
+    text: `update webhooks w set api_key_expires_at = k.expires_at
+      from unnest($1::uuid[], $2::timestamptz[]) as k (id, expires_at)
+      where w.api_key_id = k.id and w.enabled and w.api_key_expires_at is distinct from k.expires_at`,
+    values: [keys.map(({ id }) => id), keys.map(({ expiresAt }) => expiresAt)],
+  });
+}

@@ -1,0 +1,144 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Logger } from "@turnwright/platform/logger";
+import { watchRevocations } from "@turnwright/platform/revocations";
+import type pg from "pg";
+import { endWebhooksOf, keepExpiry, listMakers } from "../store/webhook-makers.ts";
+import type { MakerKey } from "../store/webhooks.ts";
+import type { WebhookWorker } from "./worker.ts";
+
+/** Keys that auth is asked for at once. */
+const askedAtOnce = 1_000;
+const askTimeoutMs = 5_000;
+const againMs = 500;
+
+/** The key on which what this caller makes depends; undefined: a login makes it, and it depends on none. */
+export function makerOf({ tokenType, tokenId, expiresAt }: Identity): MakerKey | undefined {
+  if (tokenType === TokenType.ACCESS) return undefined;
+  return { id: tokenId, expiresAt: expiresAt === undefined ? null : timestampDate(expiresAt) };
+}
+
+/** Ends webhooks with the keys that made them. */
+export interface WebhookMakers {
+  /**
+   * To be called once a change that depends on a key is committed: a revocation that came before the commit did not find it. Throws
+   * INVALID_TOKEN when the key has ended. While auth does not answer it resolves, and the key is looked at as soon as auth does.
+   */
+  confirm(maker: MakerKey | undefined): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Follows what ends, and asks auth which of those keys hold on which webhooks depend: of a key that was rotated or changed they go on. All keys
+ * are looked at after a start and after a gap.
+ */
+export function watchMakers(deps: {
+  pool: pg.Pool;
+  tokens: Client<typeof TokenService>;
+  worker: Pick<WebhookWorker, "forget">;
+  logger: Logger;
+}): WebhookMakers {
+  const { pool, tokens, worker, logger } = deps;
+  const closing = new AbortController();
+  /** Keys that are to be looked at; `everyKey`: all. */
+  const changed = new Set<string>();
+  let everyKey = true;
+  let looking: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  /** Ends what depends on those of the keys that have ended, which it gives. */
+  const endWith = async (apiKeyIds: readonly string[]): Promise<ReadonlySet<string>> => {
+    const ended = new Set(apiKeyIds);
+    for (let from = 0; from < apiKeyIds.length; from += askedAtOnce) {
+      const asked = apiKeyIds.slice(from, from + askedAtOnce);
+      const options = { timeoutMs: askTimeoutMs, signal: closing.signal };
+      const { apiKeys } = await tokens.checkApiKeys({ apiKeyIds: asked }, options);
+      for (const { id } of apiKeys) ended.delete(id);
+      const live = apiKeys.map(({ id, expiresAt }) => ({
+        id,
+        expiresAt: expiresAt === undefined ? null : timestampDate(expiresAt),
+      }));
+      if (live.length > 0) await keepExpiry(pool, live);
+    }
+    if (ended.size > 0) {
+      const webhooks = await endWebhooksOf(pool, [...ended]);
+      // Only now: what is given back would be claimed again.
+      worker.forget(ended);
+      if (webhooks.length > 0) logger.info({ webhook_ids: webhooks }, "webhooks ended with the keys that they depended on");
+    }
+    return ended;
+  };
+
+  const look = async (): Promise<void> => {
+    while (everyKey || changed.size > 0) {
+      const asked = everyKey ? undefined : [...changed];
+      everyKey = false;
+      changed.clear();
+      try {
+        const makers = await listMakers(pool, asked);
+        if (makers.length > 0) await endWith(makers);
+      } catch (error) {
+        if (asked === undefined) everyKey = true;
+        else for (const id of asked) changed.add(id);
+        throw error;
+      }
+    }
+  };
+
+  const start = (): void => {
+    if (closing.signal.aborted || looking !== undefined || timer !== undefined) return;
+    looking = look()
+      .catch((error: unknown) => {
+        if (closing.signal.aborted) return;
+        logger.warn({ err: error }, "nobody tells which keys webhooks depend on have ended");
+        timer = setTimeout(() => {
+          timer = undefined;
+          start();
+        }, againMs).unref();
+      })
+      .finally(() => {
+        looking = undefined;
+        if (timer === undefined && (everyKey || changed.size > 0)) start();
+      });
+  };
+
+  const watching = watchRevocations(
+    { tokens, logger },
+    {
+      onRevoked(tokenId) {
+        changed.add(tokenId);
+        start();
+      },
+      onGap() {
+        everyKey = true;
+        start();
+      },
+    },
+  );
+  start();
+
+  return {
+    async confirm(maker) {
+      if (maker === undefined) return;
+      let ended: ReadonlySet<string>;
+      try {
+        ended = await endWith([maker.id]);
+      } catch (error) {
+        logger.warn({ err: error }, "a key that a webhook depends on could not be looked at yet");
+        changed.add(maker.id);
+        start();
+        return;
+      }
+      if (ended.size > 0) throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+    },
+    async close() {
+      closing.abort();
+      clearTimeout(timer);
+      await (await watching)();
+      await looking;
+    },
+  };
+}
