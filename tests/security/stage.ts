@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
-import { startSystem } from "../e2e/system.ts";
+import { type SystemOptions, startSystem } from "../e2e/system.ts";
 import { claimsOf } from "./forge.ts";
 import { type Answer, send } from "./requests.ts";
 
@@ -51,14 +51,20 @@ function dataOf<T>(what: string, answer: Answer): T {
   return (JSON.parse(answer.body) as { data: T }).data;
 }
 
-/** Starts the all-in-one system on a database of its own. */
-export async function startStage(): Promise<Stage> {
+/** Starts a system on a database of its own, all in one process unless another shape is asked for. */
+export async function startStage({
+  shape = "all-in-one",
+  env = {},
+}: {
+  shape?: SystemOptions["shape"];
+  env?: Readonly<Record<string, string>>;
+} = {}): Promise<Stage> {
   const database = await createTestDatabase({ services: [] });
   const dataDir = mkdtempSync(join(tmpdir(), "turnwright-security-"));
   const meshSecret = `mesh-${randomUUID()}-${randomUUID()}`;
   const adminLogin = { email: "admin@example.com", password: `admin-${randomUUID()}` };
   const system = await startSystem({
-    shape: "all-in-one",
+    shape,
     env: {
       DATABASE_URL: database.url,
       TURNWRIGHT_DATA_DIR: dataDir,
@@ -68,6 +74,7 @@ export async function startStage(): Promise<Stage> {
       RATE_LIMIT_PER_DAY: "10000000",
       WEBHOOK_ALLOWED_HOSTS: new URL(closedUrl).host,
       LOG_LEVEL: "warn",
+      ...env,
     },
   });
   const { baseUrl } = system;
