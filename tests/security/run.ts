@@ -77,6 +77,24 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/agent-orchestrator/src/spending/usage-recorder.test.ts",
     ),
   ],
+  s21: [
+    suite(
+      "services/conversation/src/deciders.test.ts",
+      "services/tool-executor/src/settle-calls.test.ts",
+      "tests/security/who-decides.test.ts",
+    ),
+  ],
+  s22: [
+    suite(
+      "services/auth/src/handlers/key-rights.test.ts",
+      "services/conversation/src/webhooks/makers.test.ts",
+      "packages/contract/tools/access.test.ts",
+      "tests/security/method-access.test.ts",
+      "tests/security/key-scopes.test.ts",
+      "tests/security/what-keys-make.test.ts",
+    ),
+    ["tests/security/long/webhook-races.ts", ...count(300)],
+  ],
   s23: [
     suite(
       "tests/e2e/mesh-stores.test.ts",

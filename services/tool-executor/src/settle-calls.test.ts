@@ -38,6 +38,21 @@ async function faultOf(work: Promise<unknown>) {
   return { reason, param };
 }
 
+test("a token settles only calls of tools that it may use, all of them or none", async () => {
+  const runId = await left("a");
+  const other = gatedTool({ effect: "once", name: "other" });
+  await fixture.leave({ runId, callId: "b", tool: other.tool, args });
+  const narrow = await fixture.start({ tools: [tool, other.tool], identity: { allowedTools: ["gated"] } });
+  const before = await fixture.rows(runId);
+  const calls = [completed("1", "a"), completed("1", "b")];
+  expect(await faultOf(narrow.executions.settleCalls({ runId, calls }))).toEqual({
+    reason: ErrorReason.TOOL_NOT_ALLOWED,
+    param: "calls[1].call_id",
+  });
+  expect(await fixture.rows(runId)).toEqual(before);
+  expect((await narrow.executions.settleCalls({ runId, calls: [completed("1", "a")] })).results).toHaveLength(1);
+});
+
 test("what a person found out is the call's result from then on, with that person's name; it does not run again", async () => {
   const runId = await left("a", "b");
   const { results } = await executor.executions.settleCalls({ runId, calls: [notDone("b"), completed('{"sent": 1}', "a")] });

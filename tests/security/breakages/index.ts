@@ -1,6 +1,7 @@
 import type { SecurityBreakages } from "./breakage.ts";
 import { connections } from "./connections.ts";
 import { inputs } from "./inputs.ts";
+import { keys } from "./keys.ts";
 import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
 import { sandboxes } from "./sandbox.ts";
@@ -10,6 +11,7 @@ import { starter } from "./starter.ts";
 export const securityBreakages: SecurityBreakages = {
   ...connections,
   ...inputs,
+  ...keys,
   ...limits,
   ...mesh,
   ...sandboxes,
