@@ -107,7 +107,7 @@ export async function startAllInOne(
     const conversation = createConversation({
       config,
       database: await databaseOf("conversation"),
-        tokens: createClient(TokenService, transportOf(auth.mounts, "conversation")),
+      tokens: createClient(TokenService, transportOf(auth.mounts, "conversation")),
       logger: logger.child({ part: "conversation" }),
       hasOwnWorkers: true,
     });
