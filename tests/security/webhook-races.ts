@@ -1,6 +1,6 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { send } from "./requests.ts";
-import type { Stage } from "./stage.ts";
+import { type Answer, send } from "./requests.ts";
 
 /** Webhooks that a key asks for while it is being revoked. */
 const atOnce = 6;
@@ -10,45 +10,49 @@ const atOnce = 6;
  * `boundMs` after the last of these requests.
  */
 export async function raceWebhooks(
-  stage: Stage,
+  baseUrl: string,
   { rounds, url, boundMs }: { rounds: number; url: string; boundMs: number },
 ): Promise<{ made: number; left: number }> {
-  const owner = await stage.account();
+  const ask = (method: string, path: string, token: string, body?: object) =>
+    send(baseUrl, {
+      method,
+      path,
+      headers: token === "" ? {} : { authorization: `Bearer ${token}` },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  const data = async <T>(answer: Promise<Answer>): Promise<T> => {
+    const { status, body } = await answer;
+    if (status >= 300) throw new Error(`${status} ${body}`);
+    return (JSON.parse(body) as { data: T }).data;
+  };
+  const account = { email: `${randomUUID()}@example.com`, password: "correct-horse-battery" };
+  await data(ask("POST", "/v1/auth/register", "", { ...account, name: "Racer" }));
+  const login = async () => (await data<{ access_token: string }>(ask("POST", "/v1/auth/login", "", account))).access_token;
+  const webhooksOf = async (owner: string) =>
+    (await data<{ webhooks: { id: string; enabled: boolean }[] }>(ask("GET", "/v1/webhooks", owner))).webhooks;
+
+  let owner = await login();
   let [made, left] = [0, 0];
   for (let round = 0; round < rounds; round++) {
-    const { api_key: apiKey, key } = await stage.call<{ api_key: { id: string }; key: string }>(
-      "POST",
-      "/v1/api-keys",
-      owner.accessToken,
-      { name: "racer" },
+    // Logins are short.
+    if (round % 100 === 99) owner = await login();
+    const { api_key: apiKey, key } = await data<{ api_key: { id: string }; key: string }>(
+      ask("POST", "/v1/api-keys", owner, { name: "racer" }),
     );
-    const creation = {
-      method: "POST",
-      path: "/v1/webhooks",
-      headers: { authorization: `Bearer ${key}` },
-      body: JSON.stringify({ url }),
-    };
+    const create = () => ask("POST", "/v1/webhooks", key, { url });
     // The first one makes the gateway know the key, so that the others come by at once.
-    await send(stage.baseUrl, creation);
-    const revocation = delay(Math.random() * 20).then(() => stage.call("DELETE", `/v1/api-keys/${apiKey.id}`, owner.accessToken));
-    await Promise.all([...Array.from({ length: atOnce }, () => send(stage.baseUrl, creation)), revocation]);
-    left += await stillEnabled(stage, owner.userId, boundMs);
-    const { rowCount } = await stage.database.query("delete from conversation.webhooks where user_id = $1", [owner.userId]);
-    made += rowCount ?? 0;
+    await create();
+    const revocation = delay(Math.random() * 20).then(() => data(ask("DELETE", `/v1/api-keys/${apiKey.id}`, owner)));
+    await Promise.all([...Array.from({ length: atOnce }, create), revocation]);
+    const until = performance.now() + boundMs;
+    let webhooks = await webhooksOf(owner);
+    while (webhooks.some(({ enabled }) => enabled) && performance.now() < until) {
+      await delay(25);
+      webhooks = await webhooksOf(owner);
+    }
+    left += webhooks.filter(({ enabled }) => enabled).length;
+    made += webhooks.length;
+    for (const { id } of webhooks) await data(ask("DELETE", `/v1/webhooks/${id}`, owner));
   }
   return { made, left };
-}
-
-/** How many of a user's webhooks are enabled; asked again until none is, or the time is over. */
-async function stillEnabled(stage: Stage, userId: string, boundMs: number): Promise<number> {
-  const until = performance.now() + boundMs;
-  for (;;) {
-    const { rows } = await stage.database.query<{ count: number }>(
-      "select count(*)::integer as count from conversation.webhooks where user_id = $1 and enabled",
-      [userId],
-    );
-    const [{ count } = { count: 0 }] = rows;
-    if (count === 0 || performance.now() > until) return count;
-    await delay(25);
-  }
 }

@@ -114,7 +114,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
   });
 
   test("revoked keys that are making webhooks leave none that is enabled", async () => {
-    const { made, left } = await raceWebhooks(stage, { rounds: 5, url: `http://${receiver.host}/hook`, boundMs });
+    const { made, left } = await raceWebhooks(stage.baseUrl, { rounds: 5, url: `http://${receiver.host}/hook`, boundMs });
     expect(left).toBe(0);
     expect(made).toBeGreaterThan(0);
   }, 60_000);
