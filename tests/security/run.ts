@@ -87,6 +87,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s22: [
     suite(
       "services/auth/src/handlers/key-rights.test.ts",
+      "services/auth/src/store/key-families.test.ts",
       "services/conversation/src/webhooks/makers.test.ts",
       "packages/contract/tools/access.test.ts",
       "tests/security/method-access.test.ts",
