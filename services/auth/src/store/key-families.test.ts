@@ -55,4 +55,4 @@ test("keys from before go on with all that they could, each in the family of its
     await database.drop();
     rmSync(dir, { recursive: true, force: true });
   }
-});
+}, 60_000);
