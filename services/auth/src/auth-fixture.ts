@@ -106,7 +106,7 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
       usage: createClient(UsageService, transport),
       spend: createClient(SpendService, transportAs("agent-orchestrator", headers)),
       tokens: createClient(TokenService, transport),
-      runTokens: createClient(TokenService, transportOf("agent-orchestrator")),
+      runTokens: createClient(TokenService, transportAs("agent-orchestrator", headers)),
     };
   };
   const anonymous = (address = "192.0.2.1") => callerWith({ [clientAddressHeader]: address });
