@@ -93,12 +93,17 @@ describe("what a person confirms", () => {
     expect(JSON.parse(result)).toEqual({ deleted: 2 });
   });
 
-  it("by the model's own words runs nothing where a tool would get something else", async () => {
-    const id = await parked('{"id": 9007199254740993}');
-    const { result } = await decide(id, '{"approved":true}');
-    expect(result).toContain("not held exactly");
-    expect(result).not.toContain("deleted");
-  });
+  it.each(['{"id": 9007199254740993}', '{"id":1,"id":2}', "{}"])(
+    "is never a call that cannot run as it is written: %s",
+    async (args) => {
+      const asked = model.requests.length;
+      model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] }, { text: "I see." });
+      const { data } = (await call("POST", "/v1/conversations", '{"message":"Delete it"}')).body;
+      expect(data.response).toBe("I see.");
+      expect(JSON.parse(readBy(asked + 1))).toEqual({ error: expect.stringMatching(/^id: /) });
+      expect((await call("GET", "/v1/approvals")).body.data.approvals).toEqual([]);
+    },
+  );
 
   it("travels as text on the other protocols, too; a number that lost digits on the way is refused", async () => {
     const id = await parked('{"id": 3}');

@@ -73,6 +73,12 @@ export const starter: SecurityBreakages = {
     changes: [{ from: "const inexact = inexactPart(json);", to: "const inexact = undefined as ReturnType<typeof inexactPart>;" }],
     suite: ["services/tool-executor/src/registered-tool.test.ts", "tests/e2e/exact-arguments.test.ts"],
   },
+  "exact-asked": {
+    file: "services/agent-orchestrator/src/graph/act.ts",
+    changes: [{ from: "if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;", to: "return true;" }],
+    suite: ["tests/e2e/exact-arguments.test.ts"],
+    test: "cannot run as it is written",
+  },
   "exact-rest": {
     file: "gateway/src/transcoding/binder.ts",
     changes: [{ from: "if (body !== undefined && text !== undefined) putTexts?.(json, text());", to: "" }],

@@ -41,6 +41,8 @@ export function openCalls(messages: readonly Message[], messageId: string): Mode
   return callsOf(message).filter((call) => !answered.has(call.id));
 }
 
+const checkTimeoutMs = 15_000;
+
 /** A call that may run now. */
 interface ReadyCall {
   readonly call: ModelToolCall;
@@ -100,6 +102,17 @@ async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[])
   return unknown;
 }
 
+/** Whether the executor would take a call's arguments: a person is not asked for what cannot run. */
+async function fits(deps: GraphDeps, turn: Turn, { function: { name, arguments: json } }: ModelToolCall): Promise<boolean> {
+  try {
+    await deps.executions.checkCall({ name, arguments: json }, { ...(await turn.options()), timeoutMs: checkTimeoutMs });
+    return true;
+  } catch (error) {
+    if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;
+    throw error;
+  }
+}
+
 /**
  * Runs the calls of the assistant's last message, in parallel. Calls that a person must approve are left over and park the run; when it
  * comes back, only these are run (or answered with the rejection). What was run before is in the record already. A call whose outcome
@@ -118,10 +131,10 @@ export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
       observe(turn, call, JSON.stringify({ error: `The user rejected this call: ${reason}` }));
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
-    } else if (specs.get(name)?.requiresApproval && allows(identity.allowedTools, name)) {
+    } else if (specs.get(name)?.requiresApproval && allows(identity.allowedTools, name) && (await fits(deps, turn, call))) {
       waiting.push(call);
     } else {
-      // Unknown and forbidden tools go there too: the executor refuses them and the model is told.
+      // Unknown and forbidden tools go there too, and arguments that do not fit: the executor refuses them and the model is told.
       ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }
