@@ -34,12 +34,11 @@ export class TunnelledFetch {
     this.#send = send;
   }
 
-  /** An answer of the executor, or its refusal. */
-  settle(id: number, answer: Answer | Error): void {
-    const waiting = this.#waiting.get(id);
-    if (answer instanceof Error) waiting?.reject(answer);
-    else waiting?.resolve(answer);
-  }
+  /** The executor's answer to a hop. */
+  readonly settle = (id: number, answer: Answer): void => this.#waiting.get(id)?.resolve(answer);
+
+  /** The executor's refusal, or the network's failure. */
+  readonly refuse = (id: number, why: string): void => this.#waiting.get(id)?.reject(failed(why));
 
   /** The global `fetch` of the tool. */
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
@@ -93,7 +92,7 @@ export class TunnelledFetch {
 }
 
 /** An error as `fetch` throws it. */
-export function failed(why: string): TypeError {
+function failed(why: string): TypeError {
   return new TypeError(`fetch failed: ${why}`, { cause: new Error(why) });
 }
 

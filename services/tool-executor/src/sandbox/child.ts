@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import type { JsonSchema, Tool } from "../define-tool.ts";
 import { toolShape } from "../tool-shape.ts";
-import { failed, TunnelledFetch } from "./child-fetch.ts";
+import type { TunnelledFetch } from "./child-fetch.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FromSandbox, maxLogLength, maxLogs, type ToSandbox } from "./messages.ts";
 import { takeAwayOpenDoors } from "./taken-away.ts";
@@ -28,8 +28,19 @@ function send(message: FromSandbox, body?: Buffer): void {
   out.write(encodeFrame(message, body));
 }
 
-const tunnel = new TunnelledFetch((message, body) => send(message as FromSandbox, body));
-Object.defineProperty(globalThis, "fetch", { value: tunnel.fetch, writable: true, configurable: true });
+let tunnel: Promise<TunnelledFetch> | undefined;
+
+/** Loaded by the first request: most tools send none, and their processes start sooner. */
+async function openTunnel(): Promise<TunnelledFetch> {
+  const { TunnelledFetch } = await import("./child-fetch.ts");
+  return new TunnelledFetch((message, body) => send(message as FromSandbox, body));
+}
+
+const value = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+  tunnel ??= openTunnel();
+  return (await tunnel).fetch(input, init);
+};
+Object.defineProperty(globalThis, "fetch", { value, writable: true, configurable: true });
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -132,10 +143,10 @@ function take(message: ToSandbox, body: Buffer | undefined): void {
       running.get(message.id)?.abort();
       return;
     case "response":
-      tunnel.settle(message.id, { ...message, body: Buffer.from(body ?? []) });
+      void tunnel?.then(({ settle }) => settle(message.id, { ...message, body: Buffer.from(body ?? []) }));
       return;
     case "fetch-failed":
-      tunnel.settle(message.id, failed(message.message));
+      void tunnel?.then(({ refuse }) => refuse(message.id, message.message));
       return;
     default:
       message satisfies never;
