@@ -62,7 +62,7 @@ function processesOf(dir: string): number {
 test("the start of a process takes none of its call's time", async () => {
   const body = "await delay(5, undefined, { signal }); return 1;";
   const before = 'import { setTimeout as delay } from "node:timers/promises";';
-  const { run } = await open([toolText({ name: "quick", timeoutMs: 40, before, body })]);
+  const { run } = await open([toolText({ name: "quick", timeoutMs: 100, before, body })]);
   const outcomes = await Promise.all([run(), run(), run()]);
   expect(outcomes.map(({ kind }) => kind)).toEqual(["success", "success", "success"]);
 });
