@@ -52,6 +52,14 @@ export function admissionRule(method: DescMethod): AdmissionRule {
   return { access: accessOf(method), readsOnly, takesIdempotencyKey: getOption(method, surface).idempotencyKey };
 }
 
+/** The most that anybody may send who has shown no credential: what logs in, registers or refreshes is short. */
+const publicBodyBytes = 16_384;
+
+/** The largest body of a method, in bytes, where `limit` is what its surface takes. */
+export function bodyLimitOf(rule: AdmissionRule, limit: number): number {
+  return rule.access === Access.PUBLIC ? Math.min(limit, publicBodyBytes) : limit;
+}
+
 /** Admits a request by its method's rule: authenticates and counts it. Throws what the client shall see. */
 export async function admit(
   { authenticator, limits, liveCalls }: Admission,
@@ -77,6 +85,14 @@ export async function admit(
     else request.releaseSlot = release;
   }
   return caller;
+}
+
+/** A hook that admits a request before anything of its body is read; the caller is then `request.caller`. */
+export function admitFirst(admission: Admission, rule: AdmissionRule) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    disconnectSignal(request, reply);
+    await admit(admission, rule, request, reply);
+  };
 }
 
 const traceparentShape = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;

@@ -1,6 +1,6 @@
-import { ServerResponse } from "node:http";
 import { constants, Http2ServerResponse } from "node:http2";
 import type { Exchange } from "./client-accounts.ts";
+import { SettlingResponse } from "./unread-bodies.ts";
 
 type Done = () => void;
 
@@ -11,7 +11,7 @@ export interface CountedResponse {
 }
 
 /** A response over HTTP/1.1; one that is too much for its client resets the connection. */
-export class CountedHttp1Response extends ServerResponse implements CountedResponse {
+export class CountedHttp1Response extends SettlingResponse implements CountedResponse {
   exchange: Exchange | undefined = undefined;
 
   #count(): void {

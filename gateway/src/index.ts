@@ -1,7 +1,6 @@
 import type { AddressInfo } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
-import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -11,13 +10,15 @@ import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 import { watchRevocations } from "@turnwright/platform/revocations";
 import { createAuthenticator } from "./authentication.ts";
+import { bodyLimitOf } from "./call.ts";
 import type { GatewayConfig } from "./config.ts";
 import { docsPlugin } from "./docs.ts";
 import { healthPlugin, type ReadinessChecks } from "./health.ts";
 import { createLimits } from "./limits.ts";
 import { LiveCalls } from "./live-calls.ts";
 import { openAiPlugin } from "./openai/completions.ts";
-import { proxyRoutes, requestValues } from "./proxy.ts";
+import { proxyRoutes } from "./proxy.ts";
+import { rpcPlugin } from "./rpc/rpc-plugin.ts";
 import { createServer } from "./server.ts";
 import { restPlugin } from "./transcoding/rest.ts";
 
@@ -78,21 +79,28 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   };
   await app.register(healthPlugin({ checks: deps.checks, self, logger: deps.logger }));
   await app.register(docsPlugin);
-  await app.register(restPlugin({ services, transport, admission, callTimeoutMs, heartbeatMs }));
+  await app.register(
+    restPlugin({ services, transport, admission, bodyLimit: config.SERVER_BODY_LIMIT, callTimeoutMs, heartbeatMs }),
+  );
   await app.register(
     openAiPlugin({
       completions: createClient(CompletionService, transport(CompletionService)),
       transport: transport(CompletionService),
       admission,
+      bodyLimit: config.SERVER_BODY_LIMIT,
       callTimeoutMs,
       heartbeatMs,
     }),
   );
-  await app.register(fastifyConnectPlugin, {
-    routes: proxyRoutes({ services, transport, admission, callTimeoutMs }),
-    contextValues: requestValues,
-    readMaxBytes: config.SERVER_BODY_LIMIT * 2,
-  });
+  const rpcBytes = config.SERVER_BODY_LIMIT * 2;
+  await app.register(
+    rpcPlugin({
+      routes: proxyRoutes({ services, transport, callTimeoutMs }),
+      admission,
+      bodyLimit: (rule) => bodyLimitOf(rule, rpcBytes),
+      logger: deps.logger,
+    }),
+  );
 
   return {
     async listen() {

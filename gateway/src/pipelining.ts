@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { isClosing } from "./unread-bodies.ts";
 
 const headEnd = Buffer.from("\r\n\r\n");
 /** Requests of a connection that are under way at once; what is sent beyond waits unread. */
@@ -86,7 +87,7 @@ export class PipelinedConnection {
   #take(read: Buffer): void {
     this.#rest = undefined;
     let bytes = read;
-    while (!this.#socket.destroyed) {
+    while (!this.#socket.destroyed && !isClosing(this.#socket)) {
       if (this.#isFull()) {
         this.#rest = bytes;
         this.#socket.pause();

@@ -5,6 +5,9 @@ import type { ClientAccounts } from "./client-accounts.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
+import { awaitContinue } from "./request-body.ts";
+import { refuse, refuseTunnel, unservedRequests } from "./unparsable.ts";
+import { endUnreadStream, isClosing } from "./unread-bodies.ts";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 
@@ -146,16 +149,29 @@ export function createDualProtocolServer(
       requestTimeout: withinMs,
       keepAliveTimeout: idleMs,
       connectionsCheckingInterval,
+      // Ours answer in the common error body.
+      requireHostHeader: false,
       // What waits in a socket, in either direction.
       highWaterMark: socketBytes,
       ServerResponse: CountedHttp1Response as typeof ServerResponse,
     },
     (request, response) => {
+      if (isClosing(request.socket)) return;
+      if (request.headers.host === undefined && request.httpVersion === "1.1") {
+        refuse(response, unservedRequests.host);
+        return;
+      }
       const client = http1Clients.get(request.socket) as Client;
       client.connection?.begin(request, response);
       serve(client, request, response as CountedHttp1Response);
     },
   );
+  server.on("checkExpectation", (_request, response) => refuse(response, unservedRequests.expectation));
+  server.on("connect", refuseTunnel);
+  server.on("checkContinue", (request, response) => {
+    awaitContinue(request, response);
+    server.emit("request", request, response);
+  });
   const http1Clients = new WeakMap<Socket, Client>();
   const http2Clients = new WeakMap<Http2Session, Client>();
   /** Of the connection that becomes a session of HTTP/2 right now. */
@@ -167,11 +183,16 @@ export function createDualProtocolServer(
     },
     (request, response) => {
       limitBody(request, requestMs);
+      if (!request.stream.endAfterHeaders) endUnreadStream(request, response);
       const client = http2Clients.get(request.stream.session as Http2Session) as Client;
       // The compatible forms, which the listener takes as well.
       serve(client, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
     },
   );
+  http2.on("checkContinue", (request, response) => {
+    awaitContinue(request as never, response as never);
+    http2.emit("request", request, response);
+  });
   http2.on("sessionError", () => {});
   const sessions = new Set<{ close(): void; destroy(): void }>();
   http2.on("session", (session) => {

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { ConnectError } from "@connectrpc/connect";
 import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
@@ -36,8 +37,21 @@ function frameworkError(error: FastifyError): unknown {
     case "FST_ERR_MAX_PARAM_LENGTH":
       return fail(ErrorReason.INVALID_REQUEST, error.message);
     default:
-      return error;
+      return isClientsFault(error) ? fail(ErrorReason.INVALID_REQUEST, error.message) : error;
   }
+}
+
+/** Whether it is the framework, or a plugin of it, that says that the request is at fault. */
+function isClientsFault(error: FastifyError): boolean {
+  const { statusCode } = error;
+  return !(error instanceof ConnectError) && statusCode !== undefined && statusCode >= 400 && statusCode < 500;
+}
+
+/** What of the framework's errors says that nothing is served: a path that leaves its folder, a file that is none, QUERY without a type where none is read. */
+function saysNotServed(error: FastifyError): boolean {
+  return (
+    error.code === "FST_ERR_ROUTE_MISSING_CONTENT_TYPE" || (isClientsFault(error) && [403, 404].includes(error.statusCode ?? 0))
+  );
 }
 
 const nothing = () => {};
@@ -138,15 +152,21 @@ export async function createServer(deps: {
   });
 
   const sendError = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
+    if (saysNotServed(error)) return sendNotServed(request, reply);
     const known = endedBecause(request.disconnect?.signal) ?? frameworkError(error);
     // Errors of services come with a detail, and were logged where they happened.
     if (reasonOf(known) === ErrorReason.INTERNAL && detailOf(known) === undefined) {
       logger.error({ err: error, request_id: request.id }, "request failed");
     }
     const { status, headers, body } = restError(known, request.routeOptions.config.errorContext);
+    // RFC 9110, 15.5.16: says that the encoding is what was refused, and that none is wanted.
+    if (status === 415 && body.error.param === "Content-Encoding") reply.header("accept-encoding", "identity");
     // Hooks do not run for what fastify refuses by itself.
     return reply.code(status).headers(answerHeaders).headers(headers).send(body);
   };
+
+  // What no route takes is not read; plugins say what theirs take.
+  app.removeAllContentTypeParsers();
 
   const open: OpenRequests = new Map();
   // Before CORS, which answers browsers' preflights itself.
@@ -181,7 +201,7 @@ export async function createServer(deps: {
   const verbsOf = collectVerbs(app);
 
   app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));
-  app.setNotFoundHandler((request, reply) => {
+  const sendNotServed = (request: FastifyRequest, reply: FastifyReply) => {
     const path = request.url.split("?", 1)[0] ?? "";
     const served = verbsOf(path);
     // A route that served this verb found nothing itself.
@@ -193,6 +213,7 @@ export async function createServer(deps: {
         : fail(ErrorReason.NOT_FOUND, `Nothing is served at ${path}.`);
     const { status, body } = restError(error);
     return reply.code(status).send(body);
-  });
+  };
+  app.setNotFoundHandler(sendNotServed);
   return app;
 }

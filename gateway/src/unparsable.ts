@@ -1,9 +1,11 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { ConnectionError } from "fastify";
 import { answerHeaders } from "./answer-headers.ts";
 import { restError } from "./error-body.ts";
+import { hasAnswer, linger } from "./unread-bodies.ts";
 
 const commonHeaders = Object.entries(answerHeaders)
   .map(([name, value]) => `${name}: ${value}\r\n`)
@@ -23,17 +25,51 @@ function answerOf(code: string): { status: string; error: Error } {
   }
 }
 
-/** Answers bytes on a connection that are no request, or one that came too slowly, in the common error body; then cuts it. */
+/** What a request wants of the connection itself, which we do not do, in the common error body. */
+export const unservedRequests = {
+  expectation: [417, fail(ErrorReason.INVALID_REQUEST, "Of all expectations only 100-continue is met.")],
+  host: [400, fail(ErrorReason.INVALID_REQUEST, "The Host header is missing.")],
+} as const;
+
+/** Answers a request of HTTP/1.1 that no route shall see, and closes its connection. */
+export function refuse(response: ServerResponse, [status, error]: readonly [number, Error]): void {
+  const body = JSON.stringify(restError(error).body);
+  const { socket } = response.req;
+  response.shouldKeepAlive = false;
+  socket.destroySoon = () => linger(socket);
+  const headers = { "content-type": "application/json; charset=utf-8", "content-length": Buffer.byteLength(body) };
+  response.writeHead(status, { ...answerHeaders, ...headers });
+  response.end(body);
+}
+
+/** Answers a request for a tunnel, with which Node hands over the connection. */
+export function refuseTunnel(_request: unknown, stream: Duplex): void {
+  const socket = stream as Socket;
+  const body = JSON.stringify(restError(fail(ErrorReason.METHOD_NOT_ALLOWED, "CONNECT is not served here.")).body);
+  socket.on("error", () => {});
+  socket.write(rawAnswer("405 Method Not Allowed", body));
+  linger(socket);
+}
+
+function rawAnswer(status: string, body: string): string {
+  return (
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+    `${commonHeaders}connection: close\r\n\r\n${body}`
+  );
+}
+
+/** Answers bytes on a connection that are no request, or one that came too slowly, in the common error body; then closes it. */
 export function answerUnparsable(error: ConnectionError, socket: Socket): void {
-  // A response that has begun must not be mixed with another.
   const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse };
-  if (error.code !== "ECONNRESET" && socket.writable && current?.headersSent !== true) {
-    const answer = answerOf(error.code);
-    const body = JSON.stringify(restError(answer.error).body);
-    socket.write(
-      `HTTP/1.1 ${answer.status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-        `${commonHeaders}connection: close\r\n\r\n${body}`,
-    );
+  const isBegun = current?.headersSent === true;
+  // A response that has begun must not be mixed with another, and one that has its end is still delivered.
+  if (error.code === "ECONNRESET" || !socket.writable || (isBegun && !current.writableEnded)) {
+    socket.destroy(error);
+    return;
   }
-  socket.destroy(error);
+  if (!isBegun && !hasAnswer(socket)) {
+    const answer = answerOf(error.code);
+    socket.write(rawAnswer(answer.status, JSON.stringify(restError(answer.error).body)));
+  }
+  linger(socket);
 }

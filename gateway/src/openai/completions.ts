@@ -2,10 +2,12 @@ import { create } from "@bufbuild/protobuf";
 import type { Client, Transport } from "@connectrpc/connect";
 import { CompletionService, StreamCompleteRequestSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json-depth";
 import { once } from "@turnwright/platform/plane";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type Admission, admissionRule, admit, callHeaders, callOptions, disconnectSignal } from "../call.ts";
+import { type Admission, admissionRule, admitFirst, callHeaders, callOptions, disconnectSignal } from "../call.ts";
 import { restError } from "../error-body.ts";
+import { takeJsonBodies } from "../json-bodies.ts";
 import { sendEventStream } from "../sse.ts";
 
 /** What the OpenAI surface needs. */
@@ -14,6 +16,8 @@ export interface OpenAiDeps {
   /** Where the completions are. */
   readonly transport: Transport;
   readonly admission: Admission;
+  /** Largest body, in bytes. */
+  readonly bodyLimit: number;
   /** Deadline of unary calls, in milliseconds. */
   readonly callTimeoutMs: number;
   /** Silence after which a stream carries a comment, in milliseconds. */
@@ -40,6 +44,8 @@ function formatOf(request: FastifyRequest): StreamFormat {
 function asksForStream(body: Buffer): boolean {
   // Most requests are decided by a search; the parse settles the rest.
   if (!body.includes('"stream"')) return false;
+  const excess = jsonExcess(body, maxCompletionValues);
+  if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
   let json: unknown;
   try {
     json = JSON.parse(body.toString("utf8"));
@@ -52,16 +58,15 @@ function asksForStream(body: Buffer): boolean {
 /** A fastify plugin that serves OpenAI's endpoints. Bodies pass as bytes in both directions. */
 export function openAiPlugin(deps: OpenAiDeps) {
   return async (app: FastifyInstance): Promise<void> => {
-    app.removeAllContentTypeParsers();
-    app.addContentTypeParser(/^application\/json\b/, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+    takeJsonBodies(app, /^application\/json\b/);
 
-    const config = { errorContext };
+    const config = { errorContext, bodyBytes: deps.bodyLimit };
     const completeRule = admissionRule(CompletionService.method.complete);
     const modelsRule = admissionRule(CompletionService.method.listModels);
 
-    app.post("/v1/chat/completions", { config }, async (request, reply) => {
+    app.post("/v1/chat/completions", { config, onRequest: admitFirst(deps.admission, completeRule) }, async (request, reply) => {
       const signal = disconnectSignal(request, reply);
-      const caller = await admit(deps.admission, completeRule, request, reply);
+      const { caller } = request;
       const body = request.body as Buffer | undefined;
       if (body === undefined || body.length === 0) throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
       if (!asksForStream(body)) {
@@ -90,15 +95,19 @@ export function openAiPlugin(deps: OpenAiDeps) {
       return reply;
     });
 
-    app.get<{ Params: { "*": string } }>("/v1/models/*", { config }, async (request, reply) => {
-      const signal = disconnectSignal(request, reply);
-      const caller = await admit(deps.admission, modelsRule, request, reply);
-      const { data } = await deps.completions.listModels({}, callOptions(request, caller, signal, deps.callTimeoutMs));
-      const id = request.params["*"];
-      const model = data.find((candidate) => candidate.id === id);
-      if (model === undefined)
-        throw fail(ErrorReason.NOT_FOUND, `The model ${JSON.stringify(id)} does not exist.`, { param: "model" });
-      return reply.send({ id: model.id, object: model.object, created: model.created, owned_by: model.ownedBy });
-    });
+    app.get<{ Params: { "*": string } }>(
+      "/v1/models/*",
+      { config, onRequest: admitFirst(deps.admission, modelsRule) },
+      async (request, reply) => {
+        const signal = disconnectSignal(request, reply);
+        const { caller } = request;
+        const { data } = await deps.completions.listModels({}, callOptions(request, caller, signal, deps.callTimeoutMs));
+        const id = request.params["*"];
+        const model = data.find((candidate) => candidate.id === id);
+        if (model === undefined)
+          throw fail(ErrorReason.NOT_FOUND, `The model ${JSON.stringify(id)} does not exist.`, { param: "model" });
+        return reply.send({ id: model.id, object: model.object, created: model.created, owned_by: model.ownedBy });
+      },
+    );
   };
 }

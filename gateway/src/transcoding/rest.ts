@@ -1,11 +1,12 @@
 import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { jsonExcess } from "@turnwright/platform/json-depth";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Caller } from "../authentication.ts";
-import { type Admission, admissionRule, admit, callHeaders, disconnectSignal } from "../call.ts";
+import { type Admission, admissionRule, admitFirst, bodyLimitOf, callHeaders, disconnectSignal } from "../call.ts";
 import { restError } from "../error-body.ts";
+import { takeJsonBodies } from "../json-bodies.ts";
 import { passReplayed } from "../replayed.ts";
 import { sendEventStream } from "../sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
@@ -17,6 +18,8 @@ export interface RestDeps {
   readonly services: readonly DescService[];
   readonly transport: (service: DescService) => Transport;
   readonly admission: Admission;
+  /** Largest body, in bytes. */
+  readonly bodyLimit: number;
   /** Deadline of unary calls, in milliseconds. */
   readonly callTimeoutMs: number;
   /** Silence after which a stream carries a comment, in milliseconds. */
@@ -34,15 +37,17 @@ interface AdmittedCall {
 
 type Serve = (call: AdmittedCall) => Promise<unknown>;
 
+/** The most members and elements of a body. */
+const maxBodyValues = 10_000;
+
 function textOf(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
 }
 
 function parseBody(body: unknown): JsonValue | undefined {
   if (!(body instanceof Uint8Array) || body.byteLength === 0) return undefined;
-  if (isTooDeep(body)) {
-    throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`, { param: "body" });
-  }
+  const excess = jsonExcess(body, maxBodyValues);
+  if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`, { param: "body" });
   try {
     return JSON.parse(textOf(body)) as JsonValue;
   } catch (error) {
@@ -148,10 +153,11 @@ function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: J
   app.route({
     method: route.verb,
     url: route.path.route,
-    config: { errorContext: errorContext(binding) },
+    config: { errorContext: errorContext(binding), bodyBytes: bodyLimitOf(rule, deps.bodyLimit) },
+    onRequest: admitFirst(deps.admission, rule),
     async handler(request, reply) {
       const signal = disconnectSignal(request, reply);
-      const caller = await admit(deps.admission, rule, request, reply);
+      const { caller } = request;
       const body = parseBody(request.body);
       const serve = stream !== undefined && (unary === undefined || wantsStream(request, body)) ? stream : unary;
       return (serve as Serve)({ request, reply, caller, signal, body });
@@ -162,16 +168,7 @@ function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: J
 /** A fastify plugin that serves the annotated methods of services as REST and server-sent events. Knows no method by name. */
 export function restPlugin(deps: RestDeps) {
   return async (app: FastifyInstance): Promise<void> => {
-    app.removeAllContentTypeParsers();
-    app.addContentTypeParser(/^application\/(?:[\w.+-]+\+)?json\b/, { parseAs: "buffer" }, (_request, body, done) =>
-      done(null, body),
-    );
-    app.addContentTypeParser("*", (request, payload, done) => {
-      payload.resume();
-      // fetch and curl send a type with an empty body too; only a body that is there must be JSON.
-      if (request.headers["content-length"] === "0") done(null, undefined);
-      else done(fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json."), undefined);
-    });
+    takeJsonBodies(app, /^application\/(?:[\w.+-]+\+)?json\b/);
     const writers = new JsonWriters();
     for (const route of routesOf(deps.services)) addRoute(app, route, deps, writers);
   };

@@ -1,5 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json-depth";
 import { z } from "zod";
 
 const message = z.looseObject({
@@ -41,7 +41,8 @@ function pathOf(path: readonly PropertyKey[]): string {
 
 /** Reads and checks a request body. Throws INVALID_REQUEST with the field. */
 export function parseBody(bytes: Uint8Array): CompletionBody {
-  if (isTooDeep(bytes)) throw fail(ErrorReason.INVALID_REQUEST, `body: nests deeper than ${maxJsonDepth} levels`);
+  const excess = jsonExcess(bytes, maxCompletionValues);
+  if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));

@@ -1,0 +1,36 @@
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { readBody } from "./request-body.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Largest body of the route, in bytes. */
+    bodyBytes?: number;
+  }
+}
+
+function unsupported({ headers }: FastifyRequest): Error | undefined {
+  const encoding = headers["content-encoding"];
+  if (encoding === undefined || encoding === "" || encoding === "identity") return undefined;
+  return fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, `Send the body as it is: the encoding ${encoding} is not unpacked here.`, {
+    param: "Content-Encoding",
+  });
+}
+
+/**
+ * Has the routes of a plugin take JSON bodies of these content types, as bytes, and no others. A compressed body is refused: the clients of these surfaces
+ * send none, and what is not unpacked costs nothing.
+ */
+export function takeJsonBodies(app: FastifyInstance, contentTypes: RegExp): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(contentTypes, async (request: FastifyRequest) => {
+    const refusal = unsupported(request);
+    if (refusal !== undefined) throw refusal;
+    return readBody(request.raw, request.routeOptions.config.bodyBytes ?? 0);
+  });
+  app.addContentTypeParser("*", async ({ headers }: FastifyRequest) => {
+    // fetch and curl send a type with an empty body too; only a body that is there must be JSON.
+    if (headers["content-length"] === "0") return undefined;
+    throw fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.");
+  });
+}

@@ -1,0 +1,96 @@
+import { type DescMessage, fromBinary, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { jsonExcess } from "@turnwright/platform/json-depth";
+import { checkWire } from "@turnwright/platform/wire-check";
+import type { FastifyRequest } from "fastify";
+import { readBody } from "../request-body.ts";
+import { decompress } from "./decompression.ts";
+
+/** The most fields of a binary message, those of the messages in it included, and the most values of one in JSON. */
+export const maxMessageFields = 10_000;
+
+/** How a call's message comes. */
+export interface MessageFormat {
+  /** In the query of a GET request, as Connect has it; in the body; or there behind flags and a length, as gRPC, gRPC-web and Connect's streams have it. */
+  readonly place: "query" | "body" | "envelope";
+  readonly isJson: boolean;
+  /** What it may be compressed with. */
+  readonly encoding: string | undefined;
+}
+
+const prefixBytes = 5;
+const compressedFlag = 1;
+
+function invalid(why: string, cause?: unknown): Error {
+  return fail(ErrorReason.INVALID_REQUEST, `body: ${why}`, { param: "body", cause });
+}
+
+/** The one message of an enveloped body. */
+async function openEnvelope(body: Buffer, encoding: string | undefined, limit: number): Promise<Uint8Array> {
+  if (body.length === 0) throw new ConnectError("protocol error: missing input message", Code.Unimplemented);
+  if (body.length < prefixBytes) throw invalid("ends within the prefix of a message");
+  const flags = body.readUInt8(0);
+  const length = body.readUInt32BE(1);
+  if (flags > compressedFlag) throw invalid(`the flags ${flags} of a message are not known`);
+  if (length > limit) throw fail(ErrorReason.TOO_LARGE, "The message is larger than this server accepts.");
+  if (body.length < prefixBytes + length) throw invalid("ends within a message");
+  if (body.length > prefixBytes + length) throw new ConnectError("protocol error: extra input message", Code.Unimplemented);
+  const bytes = body.subarray(prefixBytes);
+  if (flags !== compressedFlag) return bytes;
+  if (encoding === undefined) throw invalid("a message is compressed, and no header says how");
+  return decompress(encoding, bytes, limit);
+}
+
+function queryBytes(query: URLSearchParams): Uint8Array {
+  const text = query.get("message") ?? "";
+  if (query.get("base64") !== "1") return Buffer.from(text);
+  try {
+    return base64Decode(text);
+  } catch (error) {
+    throw fail(ErrorReason.INVALID_REQUEST, "message: not valid base64", { param: "message", cause: error });
+  }
+}
+
+async function messageBytes(request: FastifyRequest, format: MessageFormat, limit: number): Promise<Uint8Array> {
+  const { place, encoding } = format;
+  if (place === "envelope") return openEnvelope(await readBody(request.raw, limit + prefixBytes), encoding, limit);
+  const bytes =
+    place === "query" ? queryBytes(new URL(request.url, "http://gateway").searchParams) : await readBody(request.raw, limit);
+  return encoding === undefined ? bytes : decompress(encoding, bytes, limit);
+}
+
+function parseJson(input: DescMessage, bytes: Uint8Array): Message {
+  const excess = jsonExcess(bytes, maxMessageFields);
+  if (excess !== undefined) throw invalid(excess);
+  try {
+    const json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as JsonValue;
+    return fromJson(input, json, { ignoreUnknownFields: true });
+  } catch (error) {
+    throw invalid((error as Error).message, error);
+  }
+}
+
+function parseBinary(input: DescMessage, bytes: Uint8Array): Message {
+  checkWire(input, bytes, maxMessageFields);
+  try {
+    return fromBinary(input, bytes);
+  } catch (error) {
+    throw invalid(`not a valid protobuf message (${(error as Error).message})`, error);
+  }
+}
+
+/**
+ * Reads the message of a call that was admitted. Throws TOO_LARGE when it has more than `limit` bytes, on the wire or unpacked, or too many fields, and
+ * INVALID_REQUEST when it is not what its headers say.
+ */
+export async function readMessage(
+  request: FastifyRequest,
+  input: DescMessage,
+  format: MessageFormat,
+  limit: number,
+): Promise<Message> {
+  const bytes = await messageBytes(request, format, limit);
+  return format.isJson ? parseJson(input, bytes) : parseBinary(input, bytes);
+}

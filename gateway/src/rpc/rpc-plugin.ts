@@ -1,0 +1,214 @@
+import type { IncomingMessage } from "node:http";
+import type { Message } from "@bufbuild/protobuf";
+import {
+  ConnectError,
+  type ConnectRouter,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { Logger } from "@turnwright/platform/logger";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Caller } from "../authentication.ts";
+import { type Admission, type AdmissionRule, admissionRule, admit, disconnectSignal } from "../call.ts";
+import { compressions, isKnownEncoding } from "./decompression.ts";
+import { type MessageFormat, readMessage } from "./rpc-message.ts";
+
+/** What mounting RPCs needs. */
+export interface RpcDeps {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly admission: Admission;
+  /** Largest body, in bytes, by a method's rule. */
+  readonly bodyLimit: (rule: AdmissionRule) => number;
+  readonly logger: Logger;
+}
+
+/** A call that was admitted and whose message was read, for its handler. */
+export interface AdmittedRpc {
+  readonly request: FastifyRequest;
+  readonly caller: Caller | undefined;
+  readonly message: Message;
+}
+
+/** What became of a request before Connect sees it. */
+interface Outcome {
+  readonly headers: readonly (readonly [string, string])[];
+  readonly call?: AdmittedRpc;
+  readonly refusal?: ConnectError;
+}
+
+const outcomeKey = createContextKey<Outcome | undefined>(undefined, { description: "admission" });
+
+/** The call that a handler serves. */
+export function admittedRpc(context: HandlerContext): AdmittedRpc {
+  const call = context.values.get(outcomeKey)?.call;
+  if (call === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
+  return call;
+}
+
+/** Where Connect would begin to read: refuses what was refused, in the words of each protocol. */
+function passOutcome(context: HandlerContext): void {
+  const outcome = context.values.get(outcomeKey);
+  for (const [name, value] of outcome?.headers ?? []) context.responseHeader.set(name, value);
+  if (outcome?.refusal !== undefined) throw outcome.refusal;
+}
+
+type Protocol = "connect" | "connect-stream" | "grpc";
+
+function protocolOf(contentType: string): Protocol {
+  if (contentType.startsWith("application/grpc")) return "grpc";
+  return contentType.startsWith("application/connect+") ? "connect-stream" : "connect";
+}
+
+const encodingHeaders: Readonly<Record<Protocol, string>> = {
+  connect: "content-encoding",
+  "connect-stream": "connect-content-encoding",
+  grpc: "grpc-encoding",
+};
+
+const acceptHeaders: Readonly<Record<Protocol, string>> = {
+  connect: "accept-encoding",
+  "connect-stream": "connect-accept-encoding",
+  grpc: "grpc-accept-encoding",
+};
+
+function encodingOf(value: string | string[] | null | undefined): string | undefined {
+  if (value === undefined || value === null || value === "" || value === "identity") return undefined;
+  return String(value);
+}
+
+/** How the message of a request comes, by its headers; undefined: Connect refuses it without reading it. */
+function formatOf(handler: UniversalHandler, { method = "", headers, url = "" }: IncomingMessage): MessageFormat | undefined {
+  if (!handler.allowedMethods.includes(method)) return undefined;
+  if (method === "GET") {
+    const query = new URL(url, "http://gateway").searchParams;
+    return { place: "query", isJson: query.get("encoding") === "json", encoding: encodingOf(query.get("compression")) };
+  }
+  const contentType = (headers["content-type"] ?? "").toLowerCase();
+  if (!handler.supportedContentType(contentType)) return undefined;
+  const protocol = protocolOf(contentType);
+  return {
+    place: protocol === "connect" ? "body" : "envelope",
+    isJson: /[/+]json\b/.test(contentType),
+    encoding: encodingOf(headers[encodingHeaders[protocol]]),
+  };
+}
+
+const connectHeaders = [
+  ...["content-type", "content-encoding", "accept-encoding", "connect-content-encoding", "connect-accept-encoding"],
+  ...["connect-protocol-version", "connect-timeout-ms", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout"],
+];
+
+/** The headers that Connect reads. */
+function headersFor({ headers }: IncomingMessage): Headers {
+  const given = new Headers();
+  for (const name of connectHeaders) {
+    const value = headers[name];
+    if (typeof value === "string") given.set(name, value);
+  }
+  return given;
+}
+
+const nothing = new Uint8Array(0);
+const emptyEnvelope = Buffer.from([0, 0, 0, 0, 0]);
+const emptyObjectEnvelope = Buffer.from([0, 0, 0, 0, 2, 0x7b, 0x7d]);
+
+async function* only<T>(chunk: T): AsyncGenerator<T> {
+  yield chunk;
+}
+
+/** An empty message in the place of the one that was read: Connect has nothing left to unpack or decode. */
+function emptyBody(format: MessageFormat | undefined): UniversalServerRequest["body"] {
+  if (format === undefined || format.place === "query") return only(nothing);
+  if (format.place === "envelope") return only(format.isJson ? emptyObjectEnvelope : emptyEnvelope);
+  return format.isJson ? {} : only(nothing);
+}
+
+/** The address that Connect sees: of a GET request, with an empty message. */
+function urlFor(handler: UniversalHandler, { url = "" }: IncomingMessage, format: MessageFormat | undefined): string {
+  const target = new URL(handler.requestPath, "http://gateway");
+  if (format?.place !== "query") return target.href;
+  const given = new URL(url, target).searchParams;
+  for (const name of ["encoding", "connect", "compression"]) {
+    const value = given.get(name);
+    if (value !== null && !(name === "compression" && isKnownEncoding(value))) target.searchParams.set(name, value);
+  }
+  target.searchParams.set("message", format.isJson ? "{}" : "");
+  return target.href;
+}
+
+function asConnectError(error: unknown): ConnectError {
+  return error instanceof ConnectError
+    ? error
+    : fail(ErrorReason.INTERNAL, "Something went wrong on our side.", { cause: error });
+}
+
+/**
+ * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before anything of its body is read; its message is then
+ * read, unpacked and decoded here, within bounds. Connect itself frames the answers.
+ */
+export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
+  return async (app: FastifyInstance): Promise<void> => {
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));
+    const router = createConnectRouter({ acceptCompression: compressions, requestGate: passOutcome });
+    routes(router);
+
+    const mount = (handler: UniversalHandler) => {
+      const { input } = handler.method;
+      const rule = admissionRule(handler.method);
+      const limit = bodyLimit(rule);
+
+      const settle = async (request: FastifyRequest, format: MessageFormat): Promise<Outcome> => {
+        const headers: [string, string][] = [];
+        const sink = { header: (name: string, value: string) => headers.push([name, value]) };
+        try {
+          const caller = await admit(admission, rule, request, sink);
+          if (format.encoding !== undefined && !isKnownEncoding(format.encoding)) {
+            // Connect refuses it; its clients read in a header what they may send.
+            const protocol = protocolOf(request.raw.headers["content-type"] ?? "");
+            sink.header(acceptHeaders[protocol], compressions.map(({ name }) => name).join(","));
+            return { headers };
+          }
+          return { headers, call: { request, caller, message: await readMessage(request, input, format, limit) } };
+        } catch (error) {
+          const refusal = asConnectError(error);
+          if (refusal !== error) logger.error({ err: error, request_id: request.id }, "request failed");
+          return { headers, refusal };
+        }
+      };
+
+      app.all(handler.requestPath, async (request, reply) => {
+        const { raw } = request;
+        const signal = disconnectSignal(request, reply);
+        const format = formatOf(handler, raw);
+        const outcome = format === undefined ? undefined : await settle(request, format);
+        reply.hijack();
+        try {
+          const response = await handler({
+            httpVersion: raw.httpVersion,
+            method: raw.method ?? "",
+            url: urlFor(handler, raw, format),
+            header: headersFor(raw),
+            body: emptyBody(format),
+            signal,
+            contextValues: createContextValues().set(outcomeKey, outcome),
+          });
+          for (const [name, value] of Object.entries(reply.getHeaders())) {
+            if (value !== undefined) reply.raw.setHeader(name, value);
+          }
+          await universalResponseToNodeResponse(response, reply.raw);
+        } catch (error) {
+          // What meets a client that has gone is no fault.
+          if (!signal.aborted) logger.error({ err: error, request_id: request.id }, "request failed");
+          reply.raw.destroy();
+        }
+      });
+    };
+    for (const handler of router.handlers) mount(handler);
+  };
+}
