@@ -1,9 +1,9 @@
-import { type DescMessage, fromBinary, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
+import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json-depth";
-import { checkWire } from "@turnwright/platform/wire-check";
+import { checkWire, decodeMessage } from "@turnwright/platform/wire-check";
 import type { FastifyRequest } from "fastify";
 import { readBody } from "../request-body.ts";
 import { decompress } from "./decompression.ts";
@@ -74,11 +74,7 @@ function parseJson(input: DescMessage, bytes: Uint8Array): Message {
 
 function parseBinary(input: DescMessage, bytes: Uint8Array): Message {
   checkWire(input, bytes, maxMessageFields);
-  try {
-    return fromBinary(input, bytes);
-  } catch (error) {
-    throw invalid(`not a valid protobuf message (${(error as Error).message})`, error);
-  }
+  return decodeMessage(input, bytes);
 }
 
 /**

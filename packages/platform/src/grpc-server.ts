@@ -1,6 +1,12 @@
-import { type DescFile, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type DescFile, type DescMessage, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { createContextValues, type Interceptor, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
+import {
+  createContextValues,
+  type Interceptor,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
 import {
   type MethodDefinition,
   Server,
@@ -17,9 +23,10 @@ import { databaseHealth } from "./grpc-health.ts";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
 import { peerServicesKey } from "./identity.ts";
 import type { Logger } from "./logger.ts";
-import { asMessage, chain, deadlineError, type Handler, handlerStep, once, type PlaneNext, requestBase } from "./plane.ts";
+import { asMessage, chain, deadlineError, type Handler, handlerStep, type PlaneNext, requestBase } from "./plane.ts";
 import type { Mount } from "./service.ts";
 import { servicesOf } from "./service-certificate.ts";
+import { decodeMessage } from "./wire-check.ts";
 
 /** A listening gRPC server. */
 export interface GrpcServer {
@@ -79,10 +86,33 @@ function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
   return { request: requestBase(method, url, init), settle };
 }
 
+/** A unary request whose message is decoded when it is first looked at: behind what admits the call. */
+class UnaryCall {
+  readonly stream = false;
+  readonly #input: DescMessage;
+  readonly #bytes: Uint8Array;
+  #message: Message | undefined;
+
+  constructor(input: DescMessage, bytes: Uint8Array) {
+    this.#input = input;
+    this.#bytes = bytes;
+  }
+
+  get message(): Message {
+    this.#message ??= decodeMessage(this.#input, this.#bytes);
+    return this.#message;
+  }
+}
+
+/** The one message of a stream, decoded when it is asked for. */
+async function* decoded(input: DescMessage, bytes: Uint8Array): AsyncGenerator<Message> {
+  yield decodeMessage(input, bytes);
+}
+
 function unaryHandler(route: Route) {
   return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
     const { request, settle } = openCall(call, route);
-    route.next(Object.assign(request, { stream: false as const, message: call.request as never })).then(
+    route.next(Object.assign(new UnaryCall(route.method.input, call.request as Uint8Array), request) as UnaryRequest).then(
       (response) => {
         if (call.cancelled) return;
         settle();
@@ -103,7 +133,7 @@ function streamHandler(route: Route) {
     const { request, settle } = openCall(call, route);
     try {
       const response = (await route.next(
-        Object.assign(request, { stream: true as const, message: once(call.request as never) }),
+        Object.assign(request, { stream: true as const, message: decoded(route.method.input, call.request as Uint8Array) }),
       )) as StreamResponse;
       call.sendMetadata(metadataOf(response.header));
       for await (const message of response.message) {
@@ -176,7 +206,8 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
       requestStream: false,
       responseStream: method.methodKind === "server_streaming",
       requestSerialize: serialize(method.input),
-      requestDeserialize: (bytes) => fromBinary(method.input, bytes),
+      // Decoded once the call is admitted.
+      requestDeserialize: (bytes) => bytes,
       responseSerialize: serialize(method.output),
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),
     };

@@ -1,4 +1,4 @@
-import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, fromBinary, type Message, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { ErrorReason, fail } from "./errors.ts";
 
@@ -79,8 +79,8 @@ function planOf(message: DescMessage): MessagePlan {
 
 const noPlan: MessagePlan = new Map();
 
-function malformed(why: string): Error {
-  return fail(ErrorReason.INVALID_REQUEST, `body: not a valid protobuf message (${why})`, { param: "body" });
+function malformed(why: string, cause?: unknown): Error {
+  return fail(ErrorReason.INVALID_REQUEST, `body: not a valid protobuf message (${why})`, { param: "body", cause });
 }
 
 /** Walks the records of a message without making anything of them. */
@@ -193,4 +193,13 @@ class WireWalk {
  */
 export function checkWire(message: DescMessage, bytes: Uint8Array, maxFields: number): void {
   new WireWalk(bytes, maxFields).message(planOf(message), bytes.byteLength, 1);
+}
+
+/** Decodes a message that a peer sent. Throws INVALID_REQUEST when it is none. */
+export function decodeMessage(message: DescMessage, bytes: Uint8Array): Message {
+  try {
+    return fromBinary(message, bytes);
+  } catch (error) {
+    throw malformed((error as Error).message, error);
+  }
 }
