@@ -8,8 +8,12 @@ import { awaitsContinue } from "./request-body.ts";
 const drainBytes = 65_536;
 /** How long the rest of such a body may take, in milliseconds. */
 const drainMs = 2_000;
-/** What is read of a body before its connection is cut, so that a client that sends all of it first still comes to read the answer. */
-const lingerBytes = 4_194_304;
+/**
+ * What is read behind a last answer, so that a client that sends all of its body first still comes to read it, in bytes; each costs a little. What comes after
+ * it waits with the system, which tells the client to wait as well.
+ */
+const lingerBytes = 524_288;
+/** How long a connection is kept for its client to read the last answer, in milliseconds. */
 const lingerMs = 5_000;
 
 /** Connections that we close, on which nothing is served any more. */
@@ -42,7 +46,7 @@ export function linger(socket: Socket): void {
   for (const event of ["data", "end", "timeout", "pause", "resume"]) socket.removeAllListeners(event);
   socket.on("data", (chunk: Buffer) => {
     left -= chunk.length;
-    if (left < 0) cut();
+    if (left < 0) socket.pause();
   });
   socket.once("end", cut);
   socket.end();
