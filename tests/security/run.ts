@@ -104,7 +104,14 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "packages/platform/src/interceptors.test.ts",
     ),
   ],
-  s25: [suite("tests/security/bad-input.test.ts", "packages/platform/src/field-faults.test.ts")],
+  s25: [
+    suite(
+      "tests/security/bad-input.test.ts",
+      "packages/platform/src/field-faults.test.ts",
+      "gateway/src/unserved.test.ts",
+      "gateway/src/rpc/rpc-message.test.ts",
+    ),
+  ],
   s18: [
     suite(
       "gateway/src/shared-limits.test.ts",
@@ -136,6 +143,19 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
   ],
   s26: [suite("tests/security/answer-headers.test.ts", "tests/browser/swagger.test.ts")],
+  s14: [
+    ["tests/security/long/admission-cost.ts", ...count(200)],
+    suite(
+      "gateway/src/rpc/admission.test.ts",
+      "gateway/src/rpc/rpc-message.test.ts",
+      "packages/platform/src/wire-check.test.ts",
+      "packages/platform/src/json-depth.test.ts",
+      "packages/platform/src/grpc-admission.test.ts",
+      "packages/platform/src/outbound.test.ts",
+      "services/agent-orchestrator/src/model/http-model.test.ts",
+    ),
+  ],
+  s27: [suite("gateway/src/unread-bodies.test.ts")],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };

@@ -1,11 +1,14 @@
 import type { LookupAddress, lookup } from "node:dns";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { detailOf, ErrorReason, reasonOf } from "./errors.ts";
 import { createOutbound, type Outbound, RefusedAddressError } from "./outbound.ts";
 
 const seen: string[] = [];
+/** Unpacked three times it would be 20 MB. */
+const bomb = gzipSync(gzipSync(gzipSync(Buffer.alloc(20_000_000))));
 const server = createServer((request: IncomingMessage, response: ServerResponse) => {
   seen.push(request.url ?? "");
   const url = new URL(request.url ?? "/", "http://server");
@@ -17,6 +20,10 @@ const server = createServer((request: IncomingMessage, response: ServerResponse)
     response.writeHead(200, { "content-length": "100" });
     response.write("half", () => response.destroy());
     return;
+  }
+  if (url.pathname === "/chain") {
+    response.writeHead(200, { "content-encoding": Array(5_000).fill("gzip").join(",").slice(0, 14_000) });
+    return response.end(bomb);
   }
   if (url.pathname === "/never") return response.flushHeaders();
   response.setHeader("x-many", ["a", "b"]);
@@ -202,4 +209,10 @@ test("where https is demanded, plain http goes to allowed hosts alone", async ()
   expect(() => guarded.check("http://example.com/")).toThrow("must be an https address");
   expect(() => guarded.check("https://example.com/")).not.toThrow();
   expect(asked).toEqual([]);
+});
+
+test("a body in a chain of encodings is handed on as it came, without a link of it being unpacked (CVE-2026-22036)", async () => {
+  const response = await open.send({ ...plain, maxBytes: 10_000, url: `http://127.0.0.1:${port}/chain` });
+  expect(bomb.equals(response.body)).toBe(true);
+  expect(response.truncated).toBe(false);
 });

@@ -1,3 +1,4 @@
+import { admission } from "./admission.ts";
 import type { SecurityBreakages } from "./breakage.ts";
 import { connections } from "./connections.ts";
 import { inputs } from "./inputs.ts";
@@ -9,6 +10,7 @@ import { starter } from "./starter.ts";
 
 /** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
 export const securityBreakages: SecurityBreakages = {
+  ...admission,
   ...connections,
   ...inputs,
   ...keys,

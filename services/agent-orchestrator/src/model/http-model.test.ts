@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { gzipSync } from "node:zlib";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel, streamedFrames, wholeCompletion } from "@turnwright/testing/scripted-model";
 import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
@@ -277,4 +278,27 @@ test("a reader that is slow holds the endpoint back and gets every byte", async 
     await new Promise((resolve) => setImmediate(resolve));
   }
   expect(length).toBe(6_000_000);
+});
+
+test("an answer in a chain of encodings is refused without a link of it being unpacked (CVE-2026-22036)", async () => {
+  const bomb = gzipSync(gzipSync(gzipSync(Buffer.alloc(20_000_000))));
+  const server = createServer((_request, response) => {
+    const encodings = Array(1_000).fill("gzip").join(", ");
+    response.writeHead(200, { "content-type": "application/json", "content-encoding": encodings }).end(bomb);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    const model = modelAt(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const answer = await model.complete(ask, forever).then(
+      (bytes) => bytes.length,
+      () => 0,
+    );
+    // As it came, at most; whoever parses it finds no JSON.
+    expect(answer).toBeLessThanOrEqual(bomb.length);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+  }
 });

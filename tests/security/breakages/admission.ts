@@ -1,0 +1,88 @@
+import type { SecurityBreakages } from "./breakage.ts";
+
+const rpc = "gateway/src/rpc";
+const unread = "gateway/src/unread-bodies.test.ts";
+
+/** Guards on what a request may cost before and after it is admitted. */
+export const admission: SecurityBreakages = {
+  "admission-before-the-body": {
+    file: `${rpc}/rpc-plugin.ts`,
+    changes: [
+      {
+        from: "const caller = await admit(",
+        to: "await readMessage(request, input, format, limit);\n          const caller = await admit(",
+      },
+    ],
+    suite: [`${rpc}/admission.test.ts`],
+    test: "ListBooks as application/json is refused without a credential",
+  },
+  "public-body-size": {
+    file: "gateway/src/call.ts",
+    changes: [{ from: "Math.min(limit, publicBodyBytes)", to: "limit" }],
+    suite: [`${rpc}/admission.test.ts`],
+    test: "is refused by REST too",
+  },
+  "message-fields": {
+    file: "packages/platform/src/wire-check.ts",
+    changes: [{ from: "if (this.#fields > this.#maxFields) {", to: "if (this.#fields < 0) {" }],
+    suite: ["packages/platform/src/wire-check.test.ts", `${rpc}/rpc-message.test.ts`],
+    test: "is refused plain as well|counts as many fields",
+  },
+  "declared-wire-types": {
+    file: "packages/platform/src/wire-check.ts",
+    changes: [{ from: "field !== undefined && field.wire !== wire", to: "field !== undefined && field.wire < 0" }],
+    suite: ["packages/platform/src/wire-check.test.ts"],
+  },
+  "json-values": {
+    file: "packages/platform/src/json-depth.ts",
+    changes: [{ from: "} else if (byte === comma) {\n      values += 1;", to: "} else if (byte === comma) {" }],
+    suite: ["packages/platform/src/json-depth.test.ts", `${rpc}/rpc-message.test.ts`],
+    test: "values are counted|keys that nobody knows",
+  },
+  "unpacked-size": {
+    file: `${rpc}/decompression.ts`,
+    changes: [{ from: "unpack(packed, { maxOutputLength: limit })", to: "unpack(packed, { maxOutputLength: 2 ** 30 })" }],
+    suite: [`${rpc}/rpc-message.test.ts`],
+    test: "16 KiB where no credential",
+  },
+  "body-in-crumbs": {
+    file: "gateway/src/request-body.ts",
+    changes: [{ from: "if (this.#pieces > freePieces + size / bytesPerPiece) {", to: "if (this.#pieces < 0) {" }],
+    suite: [`${rpc}/rpc-message.test.ts`],
+    test: "comes in crumbs is refused by REST",
+  },
+  "unread-body": {
+    file: "gateway/src/unread-bodies.ts",
+    changes: [{ from: "if (!this.req.complete) settleUnread(this);", to: "" }],
+    suite: [unread],
+    test: "meets no late 408|REST without a credential",
+  },
+  "last-answer-lingers": {
+    file: "gateway/src/unread-bodies.ts",
+    changes: [{ from: "socket.destroySoon = () => linger(socket);", to: "" }],
+    suite: [unread],
+    test: "when it is large.*REST without a credential",
+  },
+  "continue-after-admission": {
+    file: "gateway/src/protocols.ts",
+    changes: [{ from: 'server.on("checkContinue", ', to: 'server.on("never", ' }],
+    suite: [unread],
+    test: "is refused without it.*REST without a credential",
+  },
+  "framework-faults": {
+    file: "gateway/src/server.ts",
+    changes: [{ from: "if (saysNotServed(error)) return sendNotServed(request, reply);", to: "" }],
+    suite: ["gateway/src/unserved.test.ts"],
+    test: "QUERY is not served",
+  },
+  "mesh-decodes-after-admission": {
+    file: "packages/platform/src/grpc-server.ts",
+    changes: [
+      {
+        from: "requestDeserialize: (bytes) => bytes,",
+        to: "requestDeserialize: (bytes) => (fromBinary(method.input, bytes), bytes),",
+      },
+    ],
+    suite: ["packages/platform/src/grpc-admission.test.ts"],
+  },
+};
