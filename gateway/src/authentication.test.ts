@@ -145,6 +145,53 @@ describe("the bearer check", () => {
     expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.INVALID_TOKEN);
   });
 
+  it("keeps an exchange that only the revocation of another credential overtook", async () => {
+    const reached = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    tokens.before = () => {
+      reached.resolve();
+      return answer.promise;
+    };
+    const caller = check(`Bearer ${aliceKey}`);
+    await reached.promise;
+    authenticator.revoke("0190a000-0000-7000-8000-0000000000ff");
+    answer.resolve();
+    expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBeInstanceOf(Promise);
+    expect(authenticator.hasEnded(await caller)).toBe(false);
+    expect(tokens.exchanges).toBe(1);
+    expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBe(await caller);
+  });
+
+  it("lets nobody in whose credential is revoked at each of its exchanges", async () => {
+    tokens.before = async () => authenticator.revoke(alice.tokenId);
+    expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.UNAVAILABLE);
+    tokens.before = async () => {};
+    expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBeInstanceOf(Promise);
+  });
+
+  it("tells of a caller who was let in, and whose credential has ended before the request was noted", async () => {
+    const caller = await check(`Bearer ${aliceKey}`);
+    expect(authenticator.hasEnded(caller)).toBe(false);
+    authenticator.revoke(alice.tokenId);
+    expect(authenticator.hasEnded(caller)).toBe(true);
+  });
+
+  it("CVE-2026-35030: takes no token for another one that begins alike, or ends alike", async () => {
+    const token = await accessToken();
+    tokens.known.set(token, alice);
+    await check(`Bearer ${token}`);
+    // The same header as every token of this issuer, and all but one letter of the rest.
+    const forged = [...token.slice(0, -1), token.endsWith("A") ? "B" : "A"].join("");
+    const signature = token.split(".")[2] ?? "";
+    const claims = Buffer.from(JSON.stringify({ sub: alice.userId })).toString("base64url");
+    for (const other of [forged, `${token.slice(0, 20)}.${claims}.${signature}`, `${token} `.trim().slice(0, -2), `${token}A`]) {
+      expect([other, await refusal(`Bearer ${other}`)]).toEqual([other, ErrorReason.INVALID_TOKEN]);
+    }
+    const alike = `${aliceKey.slice(0, 20)}${"x".repeat(aliceKey.length - 20)}`;
+    await check(`Bearer ${aliceKey}`);
+    expect(await refusal(`Bearer ${alike}`)).toBe(ErrorReason.INVALID_TOKEN);
+  });
+
   it("asks again about everything after a stretch without revocations", async () => {
     await check(`Bearer ${aliceKey}`);
     authenticator.forget();

@@ -17,6 +17,8 @@ export interface Caller {
 export interface Authenticator {
   /** The caller; synchronous when the credential was seen before. Throws UNAUTHENTICATED or INVALID_TOKEN. */
   authenticate(authorization: string | undefined): Caller | Promise<Caller>;
+  /** Whether the credential of a caller has ended since it was checked. */
+  hasEnded(caller: Caller): boolean;
   /** Forgets what is cached of a credential. */
   revoke(tokenId: string): void;
   /** Forgets everything, auth's keys too: revocations may have been missed, or the keys have changed. */
@@ -25,6 +27,8 @@ export interface Authenticator {
 
 const apiKeyShape = /^sk-[A-Za-z0-9_-]{20,200}$/;
 const rejectedMs = 2_000;
+/** Revocations that are remembered while exchanges are under way; beyond them, any exchange counts as overtaken. */
+const maxRemembered = 10_000;
 
 function bearerOf(authorization: string | undefined): string {
   if (authorization === undefined || authorization === "") {
@@ -44,8 +48,16 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   const callers = new TokenCache<Caller>();
   const rejected = new TokenCache<true>(1_000);
   const pending = new Map<string, Promise<Caller>>();
-  /** Raised by every revocation: an exchange that it overtook may not be kept. */
-  let generation = 0;
+  /** Callers whose credential has ended while their request was on its way in. */
+  const ended = new WeakSet<Caller>();
+  /** Counts revocations, so that an exchange knows which of them came after it had begun. */
+  let count = 0;
+  /** The count at the last time when everything was forgotten. */
+  let forgottenAt = 0;
+  let underWay = 0;
+  /** The count at each credential's last revocation, while exchanges are under way. */
+  const revokedAt = new Map<string, number>();
+  const isOvertaken = (tokenId: string, begun: number) => forgottenAt > begun || (revokedAt.get(tokenId) ?? 0) > begun;
   const accessTokens = createAccessTokenVerifier({
     keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
     secret: deps.jwtSecret,
@@ -56,16 +68,19 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     const isApiKey = token.startsWith("sk-");
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     if (!isApiKey) await accessTokens.verify(token);
-    const begun = generation;
+    const begun = count;
     try {
       const { internalToken, identity, expiresAt } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
       if (identity === undefined || expiresAt === undefined)
         throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
       const caller = { internalToken, identity };
-      // A revocation that overtook the answer may be of this credential: the next answer knows of it.
-      if (begun !== generation && attempts > 1) return await exchange(token, attempts - 1);
+      if (isOvertaken(identity.tokenId, begun)) {
+        // The answer may be of before the revocation: the next one knows of it.
+        if (attempts > 1) return await exchange(token, attempts - 1);
+        throw fail(ErrorReason.UNAVAILABLE, "The credential changes all the time; try again.");
+      }
       // A minute before its end, so that it does not end while a turn is on its way through the mesh.
-      if (begun === generation) callers.set(token, caller, timestampMs(expiresAt) - 60_000);
+      callers.set(token, caller, timestampMs(expiresAt) - 60_000);
       return caller;
     } catch (error) {
       if (isApiKey && reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, Date.now() + rejectedMs);
@@ -73,10 +88,12 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
     }
   };
 
-  const overtake = () => {
-    generation += 1;
-    pending.clear();
-  };
+  const end = (matches: (caller: Caller) => boolean) =>
+    callers.deleteWhere((caller) => {
+      if (!matches(caller)) return false;
+      ended.add(caller);
+      return true;
+    });
 
   return {
     authenticate(authorization) {
@@ -85,22 +102,32 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
       if (known !== undefined) return known;
       let work = pending.get(token);
       if (work === undefined) {
+        underWay += 1;
         const own = exchange(token).finally(() => {
-          if (pending.get(token) === own) pending.delete(token);
+          pending.delete(token);
+          underWay -= 1;
+          if (underWay === 0) revokedAt.clear();
         });
         work = own;
         pending.set(token, own);
       }
       return work;
     },
+    hasEnded: (caller) => ended.has(caller),
     revoke(tokenId) {
-      overtake();
-      callers.deleteWhere((caller) => caller.identity.tokenId === tokenId);
+      count += 1;
+      if (underWay > 0) revokedAt.set(tokenId, count);
+      if (revokedAt.size > maxRemembered) {
+        revokedAt.clear();
+        forgottenAt = count;
+      }
+      end((caller) => caller.identity.tokenId === tokenId);
     },
     forget() {
-      overtake();
+      count += 1;
+      forgottenAt = count;
       accessTokens.forgetKeys();
-      callers.deleteWhere(() => true);
+      end(() => true);
     },
   };
 }

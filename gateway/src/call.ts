@@ -76,6 +76,9 @@ export async function admit(
   request.caller = caller;
   // Before anything is awaited: from here on a revocation finds the request.
   liveCalls.add(caller.identity.tokenId, request);
+  if (known instanceof Promise && authenticator.hasEnded(caller)) {
+    throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+  }
   await limits.takeToken(caller.identity, sink);
   const slot = limits.takeSlot(caller.identity);
   if (slot !== undefined) {

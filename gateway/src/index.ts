@@ -22,7 +22,10 @@ import { rpcPlugin } from "./rpc/rpc-plugin.ts";
 import { createServer } from "./server.ts";
 import { restPlugin } from "./transcoding/rest.ts";
 
+export { createAuthenticator } from "./authentication.ts";
+export { admit } from "./call.ts";
 export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
+export { LiveCalls } from "./live-calls.ts";
 export { publicServices } from "./public-services.ts";
 
 /** What the gateway stands on. */

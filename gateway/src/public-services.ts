@@ -4,6 +4,7 @@ import { CompletionService } from "@turnwright/contract/agent/v1/completion_serv
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
@@ -13,7 +14,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
 /** The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word here. */
 export const publicServices = {
-  auth: [AuthService, ApiKeyService, UsageService, UserService, TokenService],
+  auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService],
   conversation: [ConversationService, WebhookService],
   agent: [AgentService, RunService, CompletionService],
   tools: [ToolService],

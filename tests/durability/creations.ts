@@ -4,6 +4,8 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
+import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { restApi } from "../e2e/api.ts";
 import type { SurfaceCall } from "./surfaces.ts";
 
@@ -100,6 +102,35 @@ const account: CreationMaker = async (creator) => {
   };
 };
 
+/** Creates an account for somebody else, as an admin does. */
+const accountByAdmin: CreationMaker = async (creator) => {
+  const email = `${randomUUID()}@example.com`;
+  const request = { email, password: "SecurePass123", name: "Once" };
+  const other = { ...request, password: "SecurePass124" };
+  return {
+    ...calls(UserService.method.createUser, "/v1/admin/users", creator.adminToken, request, other),
+    async effects() {
+      await restApi(creator.baseUrl).login(email, request.password);
+      const { users } = await get<{ users: { email: string }[] }>(creator, creator.adminToken, "/v1/admin/users?limit=200");
+      return users.filter((user) => user.email === email).length;
+    },
+  };
+};
+
+/** Creates an invite. */
+const invite: CreationMaker = async (creator) => {
+  const email = `${randomUUID()}@example.com`;
+  const other = { email: `other-${email}` };
+  return {
+    ...calls(InviteService.method.createInvite, "/v1/admin/invites", creator.adminToken, { email }, other),
+    async effects() {
+      const list = "/v1/admin/invites?limit=200";
+      const { invites } = await get<{ invites: { email: string }[] }>(creator, creator.adminToken, list);
+      return invites.filter((one) => one.email.endsWith(email)).length;
+    },
+  };
+};
+
 /** Begins a conversation with a message, and waits for its answer. */
 const conversation: CreationMaker = async (creator) => {
   const message = `once ${randomUUID()}`;
@@ -160,6 +191,8 @@ export const creations: Readonly<Record<string, CreationKind>> = {
   "api key": { method: ApiKeyService.method.createApiKey, make: apiKey },
   "rotated key": { method: ApiKeyService.method.rotateApiKey, make: rotation },
   account: { method: AuthService.method.register, make: account },
+  "account by an admin": { method: UserService.method.createUser, make: accountByAdmin },
+  invite: { method: InviteService.method.createInvite, make: invite },
   conversation: { method: AgentService.method.createConversation, make: conversation },
   message: { method: AgentService.method.sendMessage, make: message },
   run: { method: RunService.method.createRun, make: run },

@@ -5,6 +5,7 @@ import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
@@ -26,6 +27,7 @@ export const services: readonly DescService[] = [
   SpendService,
   UsageService,
   UserService,
+  InviteService,
   ConversationService,
   JournalService,
   WebhookService,

@@ -72,11 +72,11 @@ async function fill(): Promise<void> {
 const shared = new Set([
   "auth.audit_head",
   "auth.audit_log",
+  "auth.invites",
   "auth.login_attempts",
   "auth.revocations",
   "auth.signing_keys",
   "auth.spend_reservations",
-  "auth.users",
   "conversation.audit_head",
   "conversation.audit_log",
   "conversation.journal_pulse",

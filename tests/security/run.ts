@@ -129,6 +129,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/auth/src/fair-queue.test.ts",
       "services/auth/src/passwords.test.ts",
       "services/auth/src/login-limits.test.ts",
+      "services/auth/src/handlers/invites.test.ts",
     ),
     ["tests/security/long/login-flood.ts", ...count(500)],
   ],
@@ -156,6 +157,15 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
   ],
   s27: [suite("gateway/src/unread-bodies.test.ts")],
+  s13: [
+    suite(
+      "services/auth/src/handlers/revocation-order.test.ts",
+      "services/agent-orchestrator/src/starter.test.ts",
+      "gateway/src/authentication.test.ts",
+      "tests/security/revocation-races.test.ts",
+    ),
+    ["tests/security/long/revocation-races.ts", ...count(1_000)],
+  ],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };

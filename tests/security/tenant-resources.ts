@@ -96,6 +96,20 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
       };
     },
   ],
+  invite_id: [
+    async (stage) => {
+      const { accessToken } = stage.admin;
+      const made = await stage.call<{ invite: { id: string } }>("POST", "/v1/admin/invites", accessToken, {});
+      const { id } = made.invite;
+      return {
+        id,
+        async look() {
+          const { invites } = await stage.call<{ invites: { id: string }[] }>("GET", "/v1/admin/invites?limit=200", accessToken);
+          return invites.find((invite) => invite.id === id);
+        },
+      };
+    },
+  ],
   user_id: [
     async (stage) => {
       const account = await stage.account();

@@ -17,6 +17,7 @@ const secretFields: ReadonlySet<string> = new Set([
   "api_key",
   "grant",
   "secret",
+  "invite",
   "cookie",
 ]);
 const censored = "[redacted]";

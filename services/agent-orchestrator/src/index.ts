@@ -30,6 +30,8 @@ import { createToolCatalogue } from "./tool-catalogue.ts";
 import { startWorker } from "./worker.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
+export { LiveRuns } from "./live-runs.ts";
+export { asStarter } from "./take-over.ts";
 
 /** Dispatches over all orchestrators where they share a Redis, else within this process, which need not hold the queue's code in memory. */
 async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<Dispatcher> {

@@ -48,7 +48,7 @@ export interface OrchestratorFixture {
   readonly model: ScriptedModel;
   readonly journal: MemoryJournal;
   /** The policy of the caller's token; change it before a call. */
-  readonly identity: { allowedTools: string[]; allowedModels: string[]; spendLimitMicros: bigint };
+  readonly identity: { allowedTools: string[]; allowedModels: string[]; spendLimitMicros: bigint; secretVersion: number };
   /** What executors were asked, in order. */
   readonly executed: ExecuteCallsRequest[];
   /** As whom they were asked, in order: UUIDs of credentials. */
@@ -124,7 +124,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];
   const journal = createMemoryJournal(log, testUser.userId);
-  const identity = { allowedTools: [] as string[], allowedModels: [] as string[], spendLimitMicros: 0n };
+  const identity = { allowedTools: [] as string[], allowedModels: [] as string[], spendLimitMicros: 0n, secretVersion: 1 };
   const executed: ExecuteCallsRequest[] = [];
   const executedAs: string[] = [];
   const seenTokens: string[] = [];
@@ -185,8 +185,8 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
         mintInternalToken: async ({ userId, tokenId }: { userId: string; tokenId: string }) => {
           log.push("mint");
           minted.push({ userId, tokenId });
-          const identityOfRun = create(IdentitySchema, { ...testUser, ...identity });
-          return { internalToken: await mint(), identity: identityOfRun };
+          const internalToken = await mint();
+          return { internalToken, identity: create(IdentitySchema, { ...testUser, ...identity }) };
         },
         listRevocations: () => {
           for (const resolve of pollers.splice(0)) resolve();

@@ -168,6 +168,18 @@ describe("a message of a key whose end was told while it was on its way", () => 
     expect(mesh.model.requests).toEqual([]);
   });
 
+  it("is not answered where the secret was replaced by which it was let in", async () => {
+    await mesh.revoke(testUser.tokenId);
+    mesh.onMint(() => {
+      mesh.identity.secretVersion = 2;
+      return "token-of-the-new-secret";
+    });
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "1" });
+    mesh.journal.events.push({ seq: 1, type: "failed", payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}' } as never);
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
+    expect(mesh.model.requests).toEqual([]);
+  });
+
   it("is answered where the key only changed, by what it still allows", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.model.reply({ text: "Hello." });

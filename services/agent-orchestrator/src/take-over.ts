@@ -10,13 +10,34 @@ const againMs = 1_000;
 const mintTimeoutMs = 5_000;
 const abandonTimeoutMs = 5_000;
 
+type MintDeps = Pick<TurnDeps, "liveRuns" | "tokens">;
+type Started = Pick<Run, "userId" | "tokenId">;
+
 /** Who started a run, by a token that auth mints for that credential. Throws RUN_CREDENTIAL_ENDED; what auth throws while it does not answer. */
-async function starterOf(deps: TurnDeps, { userId, tokenId }: Run, signal: AbortSignal): Promise<Behalf> {
+async function starterOf(deps: MintDeps, { userId, tokenId }: Started, signal: AbortSignal): Promise<Behalf> {
   if (tokenId === "") throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "Nobody knows which credential started this run.");
   const options = { timeoutMs: mintTimeoutMs, signal };
   const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, options);
   if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
   return { identity, headers: { [internalTokenHeader]: internalToken } };
+}
+
+/**
+ * Hands over who started a run, as auth knows them now, at once: what auth mints may have ended before it is here, which is told to whoever listens by
+ * then, and it is asked again. Throws as auth does, and the signal's reason.
+ */
+export async function asStarter<T>(deps: MintDeps, run: Started, signal: AbortSignal, act: (starter: Behalf) => T): Promise<T> {
+  for (;;) {
+    const told = new AbortController();
+    const forget = deps.liveRuns.add(run.tokenId, told);
+    try {
+      const starter = await starterOf(deps, run, signal);
+      signal.throwIfAborted();
+      if (!told.signal.aborted) return act(starter);
+    } finally {
+      forget();
+    }
+  }
 }
 
 /** Where a run that was driven before goes on. */
@@ -45,11 +66,14 @@ export async function takeOver(
   {
     start,
     headers,
+    secretVersion,
   }: {
     /** Unset: where it stands. */
     start?: Start;
     /** What travels with its calls beside the identity. */
     headers?: Readonly<Record<string, string>>;
+    /** Of the secret by which its starter was let in; unset: nobody knows it any more. */
+    secretVersion?: number;
   } = {},
 ): Promise<StartedTurn | undefined> {
   const { run } = context;
@@ -57,17 +81,16 @@ export async function takeOver(
   // From now on, so that the next beat does not claim it again.
   const claim = deps.driving.begin(run.id);
   while (!claim.signal.aborted && !deps.driving.isDraining) {
-    // What auth mints may have ended before it is here: that is told to whoever listens by then.
-    const told = new AbortController();
-    const forget = deps.liveRuns.add(run.tokenId, told);
     try {
-      const starter = await starterOf(deps, run, claim.signal);
-      claim.signal.throwIfAborted();
-      if (told.signal.aborted) continue;
-      const behalf = { ...starter, headers: { ...headers, ...starter.headers } };
-      const turn = launch(deps, behalf, context, start ?? startOf(deps, context));
-      deps.logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
-      return turn;
+      return await asStarter(deps, run, claim.signal, (starter) => {
+        if (secretVersion !== undefined && (starter.identity.secretVersion || 1) !== (secretVersion || 1)) {
+          throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The secret that this run was started with has been replaced.");
+        }
+        const behalf = { ...starter, headers: { ...headers, ...starter.headers } };
+        const turn = launch(deps, behalf, context, start ?? startOf(deps, context));
+        deps.logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
+        return turn;
+      });
     } catch (error) {
       if (claim.signal.aborted) break;
       if (reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED) {
@@ -76,8 +99,6 @@ export async function takeOver(
       }
       deps.logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
       await delay(againMs);
-    } finally {
-      forget();
     }
   }
   deps.driving.end(run.id, claim);

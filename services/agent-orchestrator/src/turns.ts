@@ -166,7 +166,11 @@ async function goOn(
 ): Promise<StartedTurn | AcceptedTurn> {
   const { run } = context;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
-  return (await takeOver(deps, context, { start, headers: traceOf(ctx) })) ?? { run, from: { seq: run.seq, units: 0 } };
+  // Only who begins a run is its starter.
+  const secretVersion = start === undefined ? undefined : requireIdentity(ctx).secretVersion;
+  return (
+    (await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion })) ?? { run, from: { seq: run.seq, units: 0 } }
+  );
 }
 
 /**

@@ -2,6 +2,7 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { type CheckApiKeysResponse, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
@@ -27,6 +28,7 @@ export interface Caller {
   readonly auth: Client<typeof AuthService>;
   readonly keys: Client<typeof ApiKeyService>;
   readonly users: Client<typeof UserService>;
+  readonly invites: Client<typeof InviteService>;
   readonly usage: Client<typeof UsageService>;
   readonly spend: Client<typeof SpendService>;
   readonly tokens: Client<typeof TokenService>;
@@ -103,6 +105,7 @@ export async function startAuth(env: Record<string, string> = {}): Promise<AuthF
       auth: createClient(AuthService, transport),
       keys: createClient(ApiKeyService, transport),
       users: createClient(UserService, transport),
+      invites: createClient(InviteService, transport),
       usage: createClient(UsageService, transport),
       spend: createClient(SpendService, transportAs("agent-orchestrator", headers)),
       tokens: createClient(TokenService, transport),

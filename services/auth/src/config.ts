@@ -17,6 +17,8 @@ export const authConfig = z.object({
   JWT_REFRESH_TTL: duration("168h"),
   /** Age at which a signing key is replaced; it verifies until what it signed has ended. */
   JWT_KEY_ROTATION: duration("720h"),
+  /** Who may make an account by themselves: anybody, who has an invite of an admin's, or nobody. */
+  REGISTRATION: z.enum(["open", "invite", "closed"]).default("open"),
   /** The first admin: created at start-up unless the account exists. Both or none. */
   ADMIN_EMAIL: z.email().optional(),
   ADMIN_PASSWORD: z.string().min(12, "must have at least 12 characters").max(128).optional(),

@@ -17,7 +17,7 @@ import { createRefreshChild } from "./opaque-tokens.ts";
 import { createPasswords, type Passwords } from "./passwords.ts";
 import { authMounts } from "./service.ts";
 import { createSigningKeys } from "./signing-keys.ts";
-import { insertFirstAdmin } from "./store/users.ts";
+import { hasAdmin, insertFirstAdmin } from "./store/users.ts";
 
 export { type AuthConfig, authConfig } from "./config.ts";
 
@@ -34,6 +34,15 @@ async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords:
   const passwordHash = await deps.passwords.inTurn({ address: "", account: email }, ({ hash }) => hash(password));
   const isNew = await insertFirstAdmin(deps.pool, { id: uuidv7(), email: email.toLowerCase(), passwordHash });
   if (isNew) deps.logger.info("the first admin account was created");
+}
+
+/** Says at start-up when nobody can get in: registration is not open, and there is no admin who could create accounts or invites. */
+async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; pool: pg.Pool; logger: Logger }): Promise<void> {
+  if (config.REGISTRATION === "open" || (await hasAdmin(pool))) return;
+  logger.warn(
+    { registration: config.REGISTRATION },
+    "registration is not open and there is no admin account: set ADMIN_EMAIL and ADMIN_PASSWORD to have one created",
+  );
 }
 
 /** Makes the auth service on its database, which stays the caller's to end. The schema is migrated before. */
@@ -56,6 +65,7 @@ export async function createAuth(deps: {
   const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });
   const passwords = createPasswords();
   await untilDatabaseAnswers(logger, () => ensureAdmin({ config, pool, passwords, logger }));
+  await untilDatabaseAnswers(logger, () => warnWithoutAdmin({ config, pool, logger }));
   const stopMaintenance = startMaintenance({ pool, keys, logger });
   const unsubscribe = await bus.subscribe(signingKeysTopic, () => {
     keys.refresh().catch((error: unknown) => logger.warn({ err: error }, "signing keys could not be refreshed"));

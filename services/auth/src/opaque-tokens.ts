@@ -14,6 +14,11 @@ export function newRefreshToken(): string {
   return `rt-${randomBytes(32).toString("base64url")}`;
 }
 
+/** An invite to register: `inv-` and 256 random bits. */
+export function newInvite(): string {
+  return `inv-${randomBytes(32).toString("base64url")}`;
+}
+
 /** Makes the refresh token that replaces another one. */
 export type RefreshChild = (token: string) => string;
 

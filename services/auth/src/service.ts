@@ -1,5 +1,6 @@
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
+import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
@@ -7,6 +8,7 @@ import { type Mount, mount } from "@turnwright/platform/service";
 import { apiKeyHandlers } from "./handlers/api-keys.ts";
 import { authHandlers } from "./handlers/auth.ts";
 import type { AuthDeps } from "./handlers/deps.ts";
+import { inviteHandlers } from "./handlers/invites.ts";
 import { tokenHandlers } from "./handlers/tokens.ts";
 import { spendHandlers, usageHandlers } from "./handlers/usage.ts";
 import { userHandlers } from "./handlers/users.ts";
@@ -17,6 +19,7 @@ export function authMounts(deps: AuthDeps): readonly Mount[] {
     mount(AuthService, authHandlers(deps)),
     mount(ApiKeyService, apiKeyHandlers(deps)),
     mount(TokenService, tokenHandlers(deps)),
+    mount(InviteService, inviteHandlers(deps)),
     mount(UserService, userHandlers(deps)),
     mount(UsageService, usageHandlers(deps)),
     mount(SpendService, spendHandlers(deps)),

@@ -5,6 +5,7 @@ import { inputs } from "./inputs.ts";
 import { keys } from "./keys.ts";
 import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
+import { races } from "./races.ts";
 import { sandboxes } from "./sandbox.ts";
 import { starter } from "./starter.ts";
 
@@ -16,6 +17,7 @@ export const securityBreakages: SecurityBreakages = {
   ...keys,
   ...limits,
   ...mesh,
+  ...races,
   ...sandboxes,
   ...starter,
 };

@@ -33,7 +33,7 @@ export const starter: SecurityBreakages = {
   /** The end of a credential that is told while auth mints for it goes unheard. */
   "run-mint-race": {
     file: "services/agent-orchestrator/src/take-over.ts",
-    changes: [{ from: "if (told.signal.aborted) continue;", to: "" }],
+    changes: [{ from: "if (!told.signal.aborted) return act(starter);", to: "return act(starter);" }],
     suite: orchestrator,
     test: "ends while auth mints",
   },

@@ -186,7 +186,7 @@ describe("an API key that creates keys", () => {
     const before = (await fixture.holder(key)).identity;
     const { key: next } = await parent.keys.rotateApiKey({ apiKeyId: apiKey?.id });
     const { identity, internalToken } = await fixture.anonymous().tokens.exchangeToken({ token: next });
-    expect(identity).toEqual(before);
+    expect(identity).toEqual({ ...before, secretVersion: 2 });
     expect(Buffer.from(internalToken.split(".")[1] ?? "", "base64url").toString()).not.toContain("sharedLimits");
   });
 

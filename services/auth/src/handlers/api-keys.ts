@@ -1,14 +1,25 @@
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity";
-import { transaction } from "@turnwright/platform/postgres";
+import { type Tx, transaction } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { keyPolicy } from "../api-key-policy.ts";
+import { type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
+import { accountDefaults } from "../config.ts";
+import { holdCaller, holdMaker, untilUndisturbed } from "../held-caller.ts";
 import { hashToken, keyPrefix, newApiKey } from "../opaque-tokens.ts";
-import { countLine, insertApiKey, type KeyScope, listApiKeys, replaceApiKeySecret, revokeApiKey } from "../store/api-keys.ts";
+import { holdAccount } from "../store/accounts.ts";
+import {
+  countLine,
+  insertApiKey,
+  type KeyScope,
+  listApiKeys,
+  replaceApiKeySecret,
+  revokeApiKey,
+  revokeCreatedKeys,
+} from "../store/api-keys.ts";
 import { type AuthDeps, announce } from "./deps.ts";
 
 const noSuchKey = () => fail(ErrorReason.NOT_FOUND, "There is no such API key.", { param: "api_key_id" });
@@ -27,14 +38,25 @@ function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
   return { userId, throughKey: tokenType === TokenType.API_KEY ? tokenId : undefined };
 }
 
+async function noteRevoked(tx: Tx, ctx: HandlerContext, ended: readonly string[]): Promise<void> {
+  for (const subject of ended) await appendAudit(tx, ctx, { action: "api_key.revoked", outcome: "success", subject });
+}
+
 /** API keys of the caller. */
-export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
+export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
+  const defaults = accountDefaults(config);
   return {
     async createApiKey(request, ctx) {
-      const identity = requireIdentity(ctx);
-      const policy = keyPolicy(identity, request);
+      const { userId } = requireIdentity(ctx);
+      let policy: KeyPolicy;
       const { response } = await idempotency.once(ctx, request, {
-        transaction: (work) => transaction(pool, work),
+        transaction: (work) =>
+          untilUndisturbed(() =>
+            transaction(pool, async (tx) => {
+              policy = keyPolicy(await holdMaker(tx, ctx, defaults), request);
+              return work(tx);
+            }),
+          ),
         async act(tx) {
           const { parentId } = policy;
           if (parentId !== undefined && (await countLine(tx, parentId)) >= longestLine) throw lineTooLong();
@@ -44,7 +66,7 @@ export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): Ser
           const apiKey = await insertApiKey(tx, {
             ...policy,
             id,
-            userId: identity.userId,
+            userId,
             familyId: id,
             tokenHash: hashToken(key),
             name,
@@ -72,33 +94,43 @@ export function apiKeyHandlers({ pool, users, bus, idempotency }: AuthDeps): Ser
 
     async rotateApiKey(request, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      const { apiKeyId } = request;
+      const { apiKeyId, revokeCreated } = request;
+      let ended: string[] = [];
       const { response, replayed } = await idempotency.once(ctx, request, {
-        transaction: (work) => users.transaction(scope.userId, work),
+        transaction: (work) =>
+          untilUndisturbed(() =>
+            users.transaction(scope.userId, async (tx) => {
+              await holdCaller(tx, ctx, "alone");
+              return work(tx);
+            }),
+          ),
         async act(tx) {
           const key = newApiKey();
           const secret = { id: apiKeyId, tokenHash: hashToken(key), prefix: keyPrefix(key) };
           const apiKey = await replaceApiKeySecret(tx, scope, secret);
           if (apiKey === undefined) throw noSuchKey();
           await appendAudit(tx, ctx, { action: "api_key.rotated", outcome: "success", subject: apiKeyId });
+          ended = revokeCreated ? await revokeCreatedKeys(tx, scope.userId, apiKeyId) : [];
+          await noteRevoked(tx, ctx, ended);
           return { apiKey, key };
         },
       });
       // Said again, it would end what the new key has begun since.
-      if (!replayed) await announce(bus, [apiKeyId]);
+      if (!replayed) await announce(bus, [apiKeyId, ...ended]);
       return response;
     },
 
     async revokeApiKey({ apiKeyId }, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      const { apiKey, ended } = await users.transaction(scope.userId, async (tx) => {
-        const revoked = await revokeApiKey(tx, scope, apiKeyId);
-        if (revoked === undefined) throw noSuchKey();
-        for (const subject of revoked.ended) {
-          await appendAudit(tx, ctx, { action: "api_key.revoked", outcome: "success", subject });
-        }
-        return revoked;
-      });
+      const { apiKey, ended } = await untilUndisturbed(() =>
+        users.transaction(scope.userId, async (tx) => {
+          await holdAccount(tx, scope.userId, "alone");
+          const revoked = await revokeApiKey(tx, scope, apiKeyId);
+          if (revoked === undefined) throw noSuchKey();
+          await noteRevoked(tx, ctx, revoked.ended);
+          return revoked;
+        }),
+      );
       await announce(bus, ended);
       return { apiKey };
     },

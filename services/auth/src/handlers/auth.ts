@@ -6,9 +6,12 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity";
 import { transaction } from "@turnwright/platform/postgres";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { holdCaller, untilUndisturbed } from "../held-caller.ts";
 import { beginLogin } from "../login-limits.ts";
 import { hashToken, newRefreshToken } from "../opaque-tokens.ts";
 import type { PasswordClient } from "../passwords.ts";
+import { checkInvite, checkRegistration, holdInvite, redeemInvite } from "../registration.ts";
+import { holdAccount, holdAccountOfRefreshToken } from "../store/accounts.ts";
 import {
   findRetriedRefresh,
   hasSession,
@@ -40,14 +43,21 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
 
   return {
     async register(request, ctx) {
+      checkRegistration(config.REGISTRATION, request);
       const { response } = await idempotency.once(ctx, request, {
         transaction: (work) => transaction(pool, work),
-        prepare: () => passwords.inTurn(clientOf(ctx, request.email.toLowerCase()), ({ hash }) => hash(request.password)),
+        async prepare() {
+          await checkInvite(pool, request);
+          return passwords.inTurn(clientOf(ctx, request.email.toLowerCase()), ({ hash }) => hash(request.password));
+        },
         async act(tx, passwordHash) {
           const id = uuidv7();
           const { email, name } = request;
+          const invite = await holdInvite(tx, request);
           const user = await insertUser(tx, { id, email: email.toLowerCase(), passwordHash, name });
-          await appendAudit(tx, ctx, { action: "user.registered", outcome: "success", subject: id, actorId: id });
+          if (invite !== undefined) await redeemInvite(tx, invite, id);
+          const details: Record<string, string> = invite === undefined ? {} : { invite: invite.id };
+          await appendAudit(tx, ctx, { action: "user.registered", outcome: "success", subject: id, actorId: id, details });
           return { user };
         },
       });
@@ -62,26 +72,35 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
         const found = await findUserByEmail(pool, client.account);
         return { attempt, found, fits: await verify(found?.passwordHash, password) };
       });
-      if (!fits || found === undefined || !found.user.isActive) {
+      const sessionId = uuidv7();
+      const refreshToken = newRefreshToken();
+      const user =
+        fits && found?.user.isActive
+          ? await untilUndisturbed(() =>
+              transaction(pool, async (tx) => {
+                const token = {
+                  id: uuidv7(),
+                  userId: found.user.id,
+                  familyId: sessionId,
+                  tokenHash: hashToken(refreshToken),
+                  expiresAt: refreshEnd(),
+                  perMinute: config.RATE_LIMIT_PER_MINUTE,
+                  perDay: config.RATE_LIMIT_PER_DAY,
+                };
+                // To look at a password takes a while, in which it may have been changed, or its account closed.
+                const account = await insertSession(tx, token, { passwordHash: found.passwordHash });
+                if (account === undefined) return undefined;
+                const { id: actorId } = account;
+                await appendAudit(tx, ctx, { action: "session.created", outcome: "success", actorId, subject: sessionId });
+                return account;
+              }),
+            )
+          : undefined;
+      if (user === undefined) {
         const actorId = found?.user.id ?? "";
         await appendAudit(pool, ctx, { action: "session.created", outcome: "failure", actorId, subject: actorId });
         throw fail(ErrorReason.INVALID_CREDENTIALS, "Email or password is wrong.");
       }
-      const { user } = found;
-      const sessionId = uuidv7();
-      const refreshToken = newRefreshToken();
-      await transaction(pool, async (tx) => {
-        await insertSession(tx, {
-          id: uuidv7(),
-          userId: user.id,
-          familyId: sessionId,
-          tokenHash: hashToken(refreshToken),
-          expiresAt: refreshEnd(),
-          perMinute: config.RATE_LIMIT_PER_MINUTE,
-          perDay: config.RATE_LIMIT_PER_DAY,
-        });
-        await appendAudit(tx, ctx, { action: "session.created", outcome: "success", actorId: user.id, subject: sessionId });
-      });
       await attempt.forgive();
       return { ...(await issue({ userId: user.id, sessionId, role: user.role })), refreshToken, user };
     },
@@ -95,6 +114,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
         (await findRetriedRefresh(pool, { oldHash, newHash }));
       if (session !== undefined) return { ...(await issue(session)), refreshToken };
       const ended = await transaction(pool, async (tx) => {
+        await holdAccountOfRefreshToken(tx, oldHash);
         const reused = await revokeReusedFamily(tx, oldHash);
         if (reused !== undefined) {
           const { userId: actorId, sessionId: subject } = reused;
@@ -109,6 +129,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
     async logout(_request, ctx) {
       const { userId, tokenId } = requireSession(ctx);
       await users.transaction(userId, async (tx) => {
+        await holdAccount(tx, userId, "alone");
         await revokeSession(tx, { userId, sessionId: tokenId });
         await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: tokenId });
       });
@@ -133,6 +154,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
       const { userId } = requireSession(ctx);
       const session = { userId, sessionId };
       const ended = await users.transaction(userId, async (tx) => {
+        await holdAccount(tx, userId, "alone");
         const wasLive = await revokeSession(tx, session);
         if (wasLive) await appendAudit(tx, ctx, { action: "session.ended", outcome: "success", subject: sessionId });
         return wasLive;
@@ -163,6 +185,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
         throw fail(ErrorReason.INVALID_CREDENTIALS, "current_password: is wrong", { param: "current_password" });
       }
       const ended = await transaction(pool, async (tx) => {
+        await holdCaller(tx, ctx, "alone");
         if (!(await replacePasswordHash(tx, { id: userId, oldHash, newHash }))) {
           throw fail(ErrorReason.CONFLICT, "The password was changed at the same time; log in again.");
         }

@@ -51,7 +51,7 @@ describe("the token of a run", () => {
   it("is refused with the cause once its credential has ended", async () => {
     person = await fixture.person();
     const keyOf = async () => (await person.keys.createApiKey({ name: "k" })).apiKey?.id ?? "";
-    const [revoked, expired, gone] = [await keyOf(), await keyOf(), await keyOf()];
+    const [revoked, expired, gone, live] = [await keyOf(), await keyOf(), await keyOf(), await keyOf()];
     const { tokenId } = person.identity;
     await person.keys.revokeApiKey({ apiKeyId: revoked });
     await fixture.pool.query("update user_tokens set expires_at = now() where id = $1 or family_id = $2", [expired, tokenId]);
@@ -64,7 +64,6 @@ describe("the token of a run", () => {
     expect(await refusal(mint(revoked, other.userId))).toEqual(
       ended("The credential that started this run does not exist any more."),
     );
-    const live = await keyOf();
     await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
     expect(await refusal(mint(live))).toEqual(ended("The account that started this run is disabled."));
   });

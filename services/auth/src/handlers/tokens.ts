@@ -4,8 +4,10 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { transaction } from "@turnwright/platform/postgres";
 import { signInternalToken } from "@turnwright/platform/tokens";
 import { accountDefaults } from "../config.ts";
+import { holdAdmin } from "../held-caller.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { listLiveApiKeys } from "../store/api-keys.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
@@ -70,6 +72,7 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
 
     async rotateSigningKey({ retirePrevious }, ctx) {
       requireSession(ctx);
+      await transaction(pool, (tx) => holdAdmin(tx, ctx));
       await keys.rotate({ retirePrevious });
       await bus.publish(signingKeysTopic, "");
       const [keyId = ""] = keyIds();

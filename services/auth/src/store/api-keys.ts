@@ -47,9 +47,9 @@ function keyOf(row: KeyRow): ApiKey {
   });
 }
 
-/** Stores an API key. */
+/** Stores an API key, made by a caller who is held. */
 export async function insertApiKey(db: Queryable, token: NewToken): Promise<ApiKey> {
-  const { rows } = await db.query<KeyRow>(`${insertToken} returning ${keyColumns}`, tokenValues(token, "api_key"));
+  const { rows } = await db.query<KeyRow>(`${insertToken()} returning ${keyColumns}`, tokenValues(token, "api_key"));
   return keyOf(rows[0] as KeyRow);
 }
 
@@ -90,7 +90,7 @@ export async function listApiKeys(db: Queryable, { userId, throughKey }: KeyScop
   return rows.map(keyOf);
 }
 
-/** Gives a live key another secret. */
+/** Gives a live key another secret; its account must be held alone. */
 export async function replaceApiKeySecret(
   db: Queryable,
   { userId, throughKey }: KeyScope,
@@ -106,8 +106,8 @@ export async function replaceApiKeySecret(
 }
 
 /**
- * Revokes a key and those that it created, and theirs; revoking again changes nothing. Gives the key and the ids of all that ended by
- * this call.
+ * Revokes a key and those that it created, and theirs; revoking again changes nothing. Its account must be held alone, else keys that are being created
+ * stay unseen. Gives the key and the ids of all that ended by this call.
  */
 export async function revokeApiKey(
   db: Queryable,
@@ -119,9 +119,11 @@ export async function revokeApiKey(
        select id from scope where id = $3
        union
        select child.id from user_tokens child join lineage on child.parent_id = lineage.id where child.token_type = 'api_key'
+     ), locked as materialized (
+       select id as locked_id from user_tokens where id in (select id from lineage) and not is_revoked order by id for no key update
      ), revoked as (
        update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
-       where id in (select id from lineage) and not is_revoked
+       from locked where id = locked_id
        returning ${keyColumns}
      )
      select ${keyColumns}, true as ended from revoked
@@ -145,11 +147,42 @@ export async function listLiveApiKeys(db: Queryable, ids: readonly string[]): Pr
   return rows.map((row) => ({ id: row.id, expiresAt: row.expires_at }));
 }
 
-/** Revokes all keys of a user; gives their ids. */
+/** Revokes the keys that a key created, and theirs; gives their ids. The account must be held alone. */
+export async function revokeCreatedKeys(db: Queryable, userId: string, id: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `with recursive lineage as (
+       select id from user_tokens where parent_id = $2 and user_id = $1 and token_type = 'api_key'
+       union
+       select child.id from user_tokens child join lineage on child.parent_id = lineage.id where child.token_type = 'api_key'
+     ), locked as materialized (
+       select id as locked_id from user_tokens where id in (select id from lineage) and not is_revoked order by id for no key update
+     )
+     update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
+     from locked where id = locked_id
+     returning id`,
+    [userId, id],
+  );
+  return rows.map((row) => row.id);
+}
+
+/** Revokes all keys of a user whose account is held; gives their ids. */
 export async function revokeAllApiKeys(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
-     where user_id = $1 and token_type = 'api_key' and not is_revoked returning id`,
+    `with locked as materialized (
+       select id as locked_id from user_tokens where user_id = $1 and token_type = 'api_key' and not is_revoked
+       order by id for no key update
+     )
+     update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
+     from locked where id = locked_id returning id`,
+    [userId],
+  );
+  return rows.map((row) => row.id);
+}
+
+/** The ids of a user's live keys. */
+export async function listLiveKeyIds(db: Queryable, userId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    "select id from user_tokens where user_id = $1 and token_type = 'api_key' and not is_revoked",
     [userId],
   );
   return rows.map((row) => row.id);

@@ -30,6 +30,7 @@ interface CredentialRow {
   account_concurrent: number | null;
   account_spend_micros: number | null;
   ancestors: readonly AncestorRow[] | null;
+  secret_version: number;
 }
 
 /** A key from which a credential descends. */
@@ -52,7 +53,7 @@ export interface AccountDefaults {
 const roles: Readonly<Record<string, Role>> = { admin: Role.ADMIN, user: Role.USER, agent: Role.AGENT };
 
 /** The role of a credential. A key lies about in programs: it never makes its holder an admin, even if its owner is one. */
-function roleOf(row: CredentialRow): Role {
+export function roleOf(row: { role: string; token_type: "refresh" | "api_key" }): Role {
   const role = roles[row.role] ?? Role.UNSPECIFIED;
   return role === Role.ADMIN && row.token_type === "api_key" ? Role.USER : role;
 }
@@ -103,14 +104,20 @@ function identityOf(row: CredentialRow, defaults: AccountDefaults): Identity {
     scopes: row.scopes,
     mayApprove: row.may_approve,
     familyId: row.family_id,
+    secretVersion: row.token_type === "api_key" ? row.secret_version : 0,
   });
 }
 
-// A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute.
-const useCredential = (predicate: string) => `with recursive found as (
+const noted = `, noted as (
+    update user_tokens set last_used_at = now()
+    from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
+  )`;
+
+// A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute, unless told otherwise.
+const useCredential = (predicate: string, note = noted) => `with recursive found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
-      t.max_concurrent, t.spend_limit_micros, t.parent_id, t.scopes, t.may_approve, t.family_id,
+      t.max_concurrent, t.spend_limit_micros, t.parent_id, t.scopes, t.may_approve, t.family_id, t.secret_version,
       u.rate_limit_per_minute as account_per_minute,
       u.rate_limit_per_day as account_per_day, u.max_concurrent as account_concurrent, u.spend_limit_micros as account_spend_micros
     from user_tokens t join users u on u.id = t.user_id
@@ -120,10 +127,7 @@ const useCredential = (predicate: string) => `with recursive found as (
     where found.token_type = 'api_key' and p.token_type = 'api_key'
     union all
     select ancestor.step + 1, p.* from ancestor join user_tokens p on p.id = ancestor.parent_id where p.token_type = 'api_key'
-  ), noted as (
-    update user_tokens set last_used_at = now()
-    from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
-  )
+  )${note}
   select found.*, (
     select json_agg(json_build_object('id', id, 'per_minute', rate_limit_per_minute, 'per_day', rate_limit_per_day,
       'concurrent', max_concurrent, 'spend_micros', spend_limit_micros) order by step)
@@ -141,6 +145,8 @@ export async function useApiKey(db: Queryable, tokenHash: Buffer, defaults: Acco
   return rows[0] && identityOf(rows[0], defaults);
 }
 
+const byId = "t.user_id = $1 and ((t.token_type = 'refresh' and t.family_id = $2) or (t.token_type = 'api_key' and t.id = $2))";
+
 /** The identity behind a session or API key that holds, by its `token_id`. */
 export async function useCredentialById(
   db: Queryable,
@@ -149,9 +155,21 @@ export async function useCredentialById(
 ): Promise<Identity | undefined> {
   const { rows } = await db.query<CredentialRow>({
     name: "use-credential-by-id",
-    text: useCredential(
-      "t.user_id = $1 and ((t.token_type = 'refresh' and t.family_id = $2) or (t.token_type = 'api_key' and t.id = $2))",
-    ),
+    text: useCredential(byId),
+    values: [key.userId, key.tokenId],
+  });
+  return rows[0] && identityOf(rows[0], defaults);
+}
+
+/** The same, of one that is held; changes nothing, since others may hold it too. */
+export async function findCredentialById(
+  db: Queryable,
+  key: { userId: string; tokenId: string },
+  defaults: AccountDefaults,
+): Promise<Identity | undefined> {
+  const { rows } = await db.query<CredentialRow>({
+    name: "find-credential-by-id",
+    text: useCredential(byId, ""),
     values: [key.userId, key.tokenId],
   });
   return rows[0] && identityOf(rows[0], defaults);

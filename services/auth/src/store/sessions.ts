@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type Session, SessionSchema } from "@turnwright/contract/auth/v1/identity";
+import { type Session, SessionSchema, type User } from "@turnwright/contract/auth/v1/identity";
 import type { Queryable } from "@turnwright/platform/postgres";
 import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
+import { type UserRow, userColumns, userOf } from "./users.ts";
 
 /** The session of a refresh token and its user. */
 export interface RefreshedSession {
@@ -14,9 +15,21 @@ export interface RefreshedSession {
 /** Seconds in which the direct parent of the live refresh token is taken for a retry, not for a theft. */
 const graceSeconds = 10;
 
-/** Stores the first refresh token of a session. */
-export async function insertSession(db: Queryable, token: NewToken): Promise<void> {
-  await db.query(insertToken, tokenValues(token, "refresh"));
+/**
+ * Stores the first refresh token of a session and holds its account, in one statement, if the account is active and still has the password that was shown. Gives
+ * the account; undefined: it has changed since the password was looked at.
+ */
+export async function insertSession(db: Queryable, token: NewToken, shown: { passwordHash: string }): Promise<User | undefined> {
+  const { rows } = await db.query<UserRow>(
+    `with account as materialized (
+       select ${userColumns} from users where id = $2 and is_active and password_hash = $18 for share
+     ), session as (
+       ${insertToken("from account")}
+     )
+     select ${userColumns} from account`,
+    [...tokenValues(token, "refresh"), shown.passwordHash],
+  );
+  return rows[0] && userOf(rows[0]);
 }
 
 /**
@@ -29,11 +42,16 @@ export async function rotateRefreshToken(
 ): Promise<RefreshedSession | undefined> {
   const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>({
     name: "rotate-refresh-token",
-    text: `with old as (
+    // Who ends the session holds the account alone. If that one came first, the update finds the token as it has become meanwhile; if we did, its
+    // statements begin after ours and see the child.
+    text: `with account as materialized (
+      select u.id, u.role from users u join user_tokens t on t.user_id = u.id
+      where t.token_hash = $1 and t.token_type = 'refresh' and u.is_active
+      for share of u
+    ), old as (
       update user_tokens t set is_revoked = true, revoked_at = now(), rotated_at = now(), updated_at = now(), last_used_at = now()
-      from users u
-      where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now()
-        and u.id = t.user_id and u.is_active
+      from account u
+      where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now() and u.id = t.user_id
       returning t.id, t.user_id, t.family_id, t.rate_limit_per_minute, t.rate_limit_per_day, t.allowed_tools, t.allowed_models, u.role
     ), child as (
       insert into user_tokens
@@ -74,7 +92,7 @@ export async function findRetriedRefresh(
 }
 
 /**
- * Ends the family of a refresh token that was used before: one of its two users is a thief. Gives the session that ended; undefined when the
+ * Ends the family of a refresh token that was used before: one of its two users is a thief. The account must be held. Gives the session that ended; undefined when the
  * token is unknown or its family has ended already.
  */
 export async function revokeReusedFamily(
@@ -92,7 +110,7 @@ export async function revokeReusedFamily(
   return rows[0] && { userId: rows[0].user_id, sessionId: rows[0].family_id };
 }
 
-/** Ends a user's session: none of its refresh tokens works any more. Says whether there was one to end. */
+/** Ends a session of a user whose account is held: none of its refresh tokens works any more. Says whether there was one to end. */
 export async function revokeSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
   const { rowCount } = await db.query(
     `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
@@ -102,7 +120,7 @@ export async function revokeSession(db: Queryable, session: { userId: string; se
   return rowCount !== 0;
 }
 
-/** Ends all sessions of a user; gives their ids. */
+/** Ends all sessions of a user whose account is held; gives their ids. */
 export async function revokeAllSessions(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ family_id: string }>(
     `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()

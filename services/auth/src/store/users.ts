@@ -4,7 +4,8 @@ import { type AccountLimits, AccountLimitsSchema, type User, UserSchema } from "
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres";
 
-interface UserRow {
+/** An account as it is stored. */
+export interface UserRow {
   id: string;
   email: string;
   name: string;
@@ -19,7 +20,7 @@ interface UserRow {
   spent_micros: number;
 }
 
-const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute, rate_limit_per_day, max_concurrent,
+export const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute, rate_limit_per_day, max_concurrent,
   spend_limit_micros, spent_micros`;
 
 /** The limits that an account has of its own; undefined: it has none. */
@@ -33,7 +34,8 @@ function limitsOf(row: UserRow): AccountLimits | undefined {
   return Object.values(limits).every((limit) => limit === undefined) ? undefined : create(AccountLimitsSchema, limits);
 }
 
-function userOf(row: UserRow): User {
+/** The message of an account. */
+export function userOf(row: UserRow): User {
   return create(UserSchema, {
     id: row.id,
     email: row.email,
@@ -50,12 +52,12 @@ function userOf(row: UserRow): User {
 /** Stores an account. Throws EMAIL_TAKEN. */
 export async function insertUser(
   db: Queryable,
-  user: { id: string; email: string; passwordHash: string; name: string },
+  user: { id: string; email: string; passwordHash: string; name: string; role?: string },
 ): Promise<User> {
   try {
     const { rows } = await db.query<UserRow>(
-      `insert into users (id, email, password_hash, name) values ($1, $2, $3, $4) returning ${userColumns}`,
-      [user.id, user.email, user.passwordHash, user.name],
+      `insert into users (id, email, password_hash, name, role) values ($1, $2, $3, $4, $5) returning ${userColumns}`,
+      [user.id, user.email, user.passwordHash, user.name, user.role ?? "user"],
     );
     return userOf(rows[0] as UserRow);
   } catch (error) {
@@ -103,7 +105,7 @@ export async function updateUser(
   db: Queryable,
   change: { id: string; role?: string; isActive?: boolean; name?: string; limits?: AccountLimits },
 ): Promise<{ before: User; after: User } | undefined> {
-  const { rows } = await db.query<UserRow>(`select ${userColumns} from users where id = $1 for update`, [change.id]);
+  const { rows } = await db.query<UserRow>(`select ${userColumns} from users where id = $1 for no key update`, [change.id]);
   const before = rows[0];
   if (before === undefined) return undefined;
   const { limits } = change;
@@ -167,5 +169,11 @@ export async function insertFirstAdmin(
      on conflict (email) do nothing`,
     [user.id, user.email, user.passwordHash],
   );
+  return rowCount === 1;
+}
+
+/** Whether any account is an active admin. */
+export async function hasAdmin(db: Queryable): Promise<boolean> {
+  const { rowCount } = await db.query("select 1 from users where role = 'admin' and is_active limit 1");
   return rowCount === 1;
 }

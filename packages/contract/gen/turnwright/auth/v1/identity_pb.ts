@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/identity.proto.
  */
 export const file_turnwright_auth_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSLLAwoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAISDgoGc2NvcGVzGBQgAygJEhMKC21heV9hcHByb3ZlGBUgASgIEhEKCWZhbWlseV9pZBgWIAEoCRI3Cg1zaGFyZWRfbGltaXRzGBcgAygLMiAudHVybndyaWdodC5hdXRoLnYxLlNoYXJlZExpbWl0cyKTAQoMU2hhcmVkTGltaXRzEhQKCmFwaV9rZXlfaWQYASABKAlIABIRCgd1c2VyX2lkGAIgASgJSAASHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAMgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgEIAEoBRIWCg5tYXhfY29uY3VycmVudBgFIAEoBUIHCgVvd25lciKrAgoNQWNjb3VudExpbWl0cxIvChVyYXRlX2xpbWl0X3Blcl9taW51dGUYASABKAVCC7pICBoGGMCEPSgASACIAQESLgoScmF0ZV9saW1pdF9wZXJfZGF5GAIgASgFQg26SAoaCBiAlOvcAygASAGIAQESKAoObWF4X2NvbmN1cnJlbnQYAyABKAVCC7pICBoGGKCNBigASAKIAQESNwoPc3BlbmRfbGltaXRfdXNkGAQgASgBQhm6SBYSFEABGQAAAACAhC5BKQAAAAAAAAAASAOIAQFCGAoWX3JhdGVfbGltaXRfcGVyX21pbnV0ZUIVChNfcmF0ZV9saW1pdF9wZXJfZGF5QhEKD19tYXhfY29uY3VycmVudEISChBfc3BlbmRfbGltaXRfdXNkIqcCCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEh8KBG5hbWUYAyABKAlCEbpIDnIMkgIJWW91ciBOYW1lEhoKBHJvbGUYBCABKAlCDLpICXIHkgIEdXNlchIRCglpc19hY3RpdmUYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoGbGltaXRzGAggASgLMiEudHVybndyaWdodC5hdXRoLnYxLkFjY291bnRMaW1pdHMSIQoJc3BlbnRfdXNkGAkgASgBQg66SAsSCUmNKO0NvjCJPyKKBAoGQXBpS2V5EgoKAmlkGAEgASgJEhgKBG5hbWUYAiABKAlCCrpIB3IFkgICY2kSDgoGcHJlZml4GAMgASgJEhUKDWFsbG93ZWRfdG9vbHMYBCADKAkSFgoOYWxsb3dlZF9tb2RlbHMYBSADKAkSHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAYgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgHIAEoBRIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX3Jldm9rZWQYCiABKAgSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObWF4X2NvbmN1cnJlbnQYDCABKAUSLAoPc3BlbmRfbGltaXRfdXNkGA0gASgBQg66SAsSCUkAAAAAAAAUQEgAiAEBEiEKCXNwZW50X3VzZBgOIAEoAUIOukgLEglJjSjtDb4wiT8SKAoGc2NvcGVzGBQgAygJQhi6SBWSARIiEHIOkgILY29tcGxldGlvbnMSEwoLbWF5X2FwcHJvdmUYFSABKAhCEgoQX3NwZW5kX2xpbWl0X3VzZCK7AQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX2N1cnJlbnQYBSABKAgqbgoJVG9rZW5UeXBlEhoKFlRPS0VOX1RZUEVfVU5TUEVDSUZJRUQQABIVChFUT0tFTl9UWVBFX0FDQ0VTUxABEhYKElRPS0VOX1RZUEVfUkVGUkVTSBACEhYKElRPS0VOX1RZUEVfQVBJX0tFWRADKksKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARINCglST0xFX1VTRVIQAhIOCgpST0xFX0FHRU5UEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSLjAwoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAISDgoGc2NvcGVzGBQgAygJEhMKC21heV9hcHByb3ZlGBUgASgIEhEKCWZhbWlseV9pZBgWIAEoCRI3Cg1zaGFyZWRfbGltaXRzGBcgAygLMiAudHVybndyaWdodC5hdXRoLnYxLlNoYXJlZExpbWl0cxIWCg5zZWNyZXRfdmVyc2lvbhgYIAEoBSKTAQoMU2hhcmVkTGltaXRzEhQKCmFwaV9rZXlfaWQYASABKAlIABIRCgd1c2VyX2lkGAIgASgJSAASHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAMgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgEIAEoBRIWCg5tYXhfY29uY3VycmVudBgFIAEoBUIHCgVvd25lciKrAgoNQWNjb3VudExpbWl0cxIvChVyYXRlX2xpbWl0X3Blcl9taW51dGUYASABKAVCC7pICBoGGMCEPSgASACIAQESLgoScmF0ZV9saW1pdF9wZXJfZGF5GAIgASgFQg26SAoaCBiAlOvcAygASAGIAQESKAoObWF4X2NvbmN1cnJlbnQYAyABKAVCC7pICBoGGKCNBigASAKIAQESNwoPc3BlbmRfbGltaXRfdXNkGAQgASgBQhm6SBYSFEABGQAAAACAhC5BKQAAAAAAAAAASAOIAQFCGAoWX3JhdGVfbGltaXRfcGVyX21pbnV0ZUIVChNfcmF0ZV9saW1pdF9wZXJfZGF5QhEKD19tYXhfY29uY3VycmVudEISChBfc3BlbmRfbGltaXRfdXNkIqcCCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEh8KBG5hbWUYAyABKAlCEbpIDnIMkgIJWW91ciBOYW1lEhoKBHJvbGUYBCABKAlCDLpICXIHkgIEdXNlchIRCglpc19hY3RpdmUYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoGbGltaXRzGAggASgLMiEudHVybndyaWdodC5hdXRoLnYxLkFjY291bnRMaW1pdHMSIQoJc3BlbnRfdXNkGAkgASgBQg66SAsSCUmNKO0NvjCJPyKKBAoGQXBpS2V5EgoKAmlkGAEgASgJEhgKBG5hbWUYAiABKAlCCrpIB3IFkgICY2kSDgoGcHJlZml4GAMgASgJEhUKDWFsbG93ZWRfdG9vbHMYBCADKAkSFgoOYWxsb3dlZF9tb2RlbHMYBSADKAkSHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAYgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgHIAEoBRIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX3Jldm9rZWQYCiABKAgSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObWF4X2NvbmN1cnJlbnQYDCABKAUSLAoPc3BlbmRfbGltaXRfdXNkGA0gASgBQg66SAsSCUkAAAAAAAAUQEgAiAEBEiEKCXNwZW50X3VzZBgOIAEoAUIOukgLEglJjSjtDb4wiT8SKAoGc2NvcGVzGBQgAygJQhi6SBWSARIiEHIOkgILY29tcGxldGlvbnMSEwoLbWF5X2FwcHJvdmUYFSABKAhCEgoQX3NwZW5kX2xpbWl0X3VzZCK7AQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX2N1cnJlbnQYBSABKAgingIKBkludml0ZRIKCgJpZBgBIAEoCRImCgVlbWFpbBgCIAEoCUIXukgUchKSAg95b3VAZXhhbXBsZS5jb20SLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXZva2VkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd1c2VkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VkX2J5GAggASgJKm4KCVRva2VuVHlwZRIaChZUT0tFTl9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRVE9LRU5fVFlQRV9BQ0NFU1MQARIWChJUT0tFTl9UWVBFX1JFRlJFU0gQAhIWChJUT0tFTl9UWVBFX0FQSV9LRVkQAypLCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESDQoJUk9MRV9VU0VSEAISDgoKUk9MRV9BR0VOVBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * The verified caller, with the policy of its token. Travels inside the internal token.
@@ -127,6 +127,13 @@ export type Identity = Message<"turnwright.auth.v1.Identity"> & {
    * @generated from field: repeated turnwright.auth.v1.SharedLimits shared_limits = 23;
    */
   sharedLimits: SharedLimits[];
+
+  /**
+   * Of an API key: which of its secrets was presented, counted from 1. Raised by each rotation; 0 for sessions.
+   *
+   * @generated from field: int32 secret_version = 24;
+   */
+  secretVersion: number;
 };
 
 /**
@@ -488,6 +495,76 @@ export type Session = Message<"turnwright.auth.v1.Session"> & {
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 5);
+
+/**
+ * Lets one person register where registration is not open to everybody. Never carries the invite itself.
+ *
+ * @generated from message turnwright.auth.v1.Invite
+ */
+export type Invite = Message<"turnwright.auth.v1.Invite"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The only address that may register with it; empty: any.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 3;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * UUID of the admin who made it.
+   *
+   * @generated from field: string created_by = 4;
+   */
+  createdBy: string;
+
+  /**
+   * When it ends unless it is used before.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * When it was revoked; unset: it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp revoked_at = 6;
+   */
+  revokedAt?: Timestamp | undefined;
+
+  /**
+   * When somebody registered with it; unset: nobody did.
+   *
+   * @generated from field: google.protobuf.Timestamp used_at = 7;
+   */
+  usedAt?: Timestamp | undefined;
+
+  /**
+   * UUID of the account that was made with it; empty: none.
+   *
+   * @generated from field: string used_by = 8;
+   */
+  usedBy: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.Invite.
+ * Use `create(InviteSchema)` to create a new message.
+ */
+export const InviteSchema: GenMessage<Invite> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_identity, 6);
 
 /**
  * What kind of credential a token is. One kind never passes for another.

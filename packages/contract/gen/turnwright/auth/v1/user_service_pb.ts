@@ -16,7 +16,70 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/user_service.proto.
  */
 export const file_turnwright_auth_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEiVgoQTGlzdFVzZXJzUmVxdWVzdBIeCgVsaW1pdBgBIAEoBUIKukgHGgUYyAEoAUgAiAEBEhgKBmN1cnNvchgCIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0IlEKEUxpc3RVc2Vyc1Jlc3BvbnNlEicKBXVzZXJzGAEgAygLMhgudHVybndyaWdodC5hdXRoLnYxLlVzZXISEwoLbmV4dF9jdXJzb3IYAiABKAkiKwoOR2V0VXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiOQoPR2V0VXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlciLkAQoRVXBkYXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESLAoEcm9sZRgCIAEoCUIZukgWchRSBWFkbWluUgR1c2VyUgVhZ2VudEgAiAEBEhYKCWlzX2FjdGl2ZRgDIAEoCEgBiAEBEhsKBG5hbWUYBCABKAlCCLpIBXIDGMgBSAKIAQESMQoGbGltaXRzGAUgASgLMiEudHVybndyaWdodC5hdXRoLnYxLkFjY291bnRMaW1pdHNCBwoFX3JvbGVCDAoKX2lzX2FjdGl2ZUIHCgVfbmFtZSI8ChJVcGRhdGVVc2VyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIjkKHFJldm9rZVVzZXJDcmVkZW50aWFsc1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiQwodUmV2b2tlVXNlckNyZWRlbnRpYWxzUmVzcG9uc2USEAoIc2Vzc2lvbnMYASABKAUSEAoIYXBpX2tleXMYAiABKAUy7AUKC1VzZXJTZXJ2aWNlEo8BCglMaXN0VXNlcnMSJC50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFVzZXJzUmVxdWVzdBolLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0VXNlcnNSZXNwb25zZSI1kAIBqrsYExIKVVNFUl9FUlJPUkIFYWRtaW6wuxgDgtPkkwIREg8vdjEvYWRtaW4vdXNlcnMSkwEKB0dldFVzZXISIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlc3BvbnNlIj+QAgGquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAhsSGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0S6gEKClVwZGF0ZVVzZXISJS50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlcXVlc3QaJi50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlc3BvbnNlIowBkAICqrsYXRIKVVNFUl9FUlJPUkIFYWRtaW5KSHsicm9sZSI6ImFnZW50IiwiaXNfYWN0aXZlIjp0cnVlLCJsaW1pdHMiOnsicmF0ZV9saW1pdF9wZXJfbWludXRlIjoxMjB9fbC7GAOC0+STAh46ASoyGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0SxwEKFVJldm9rZVVzZXJDcmVkZW50aWFscxIwLnR1cm53cmlnaHQuYXV0aC52MS5SZXZva2VVc2VyQ3JlZGVudGlhbHNSZXF1ZXN0GjEudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVVzZXJDcmVkZW50aWFsc1Jlc3BvbnNlIkmQAgKquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAiU6ASoiIC92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0vcmV2b2tlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEimwEKEUNyZWF0ZVVzZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAIGIABEhYKBG5hbWUYAyABKAlCCLpIBXIDGMgBEiwKBHJvbGUYBCABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBAUIHCgVfcm9sZSI8ChJDcmVhdGVVc2VyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIlYKEExpc3RVc2Vyc1JlcXVlc3QSHgoFbGltaXQYASABKAVCCrpIBxoFGMgBKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJRChFMaXN0VXNlcnNSZXNwb25zZRInCgV1c2VycxgBIAMoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyEhMKC25leHRfY3Vyc29yGAIgASgJIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjkKD0dldFVzZXJSZXNwb25zZRImCgR1c2VyGAEgASgLMhgudHVybndyaWdodC5hdXRoLnYxLlVzZXIi5AEKEVVwZGF0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEiwKBHJvbGUYAiABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBARIWCglpc19hY3RpdmUYAyABKAhIAYgBARIbCgRuYW1lGAQgASgJQgi6SAVyAxjIAUgCiAEBEjEKBmxpbWl0cxgFIAEoCzIhLnR1cm53cmlnaHQuYXV0aC52MS5BY2NvdW50TGltaXRzQgcKBV9yb2xlQgwKCl9pc19hY3RpdmVCBwoFX25hbWUiPAoSVXBkYXRlVXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlciI5ChxSZXZva2VVc2VyQ3JlZGVudGlhbHNSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIkMKHVJldm9rZVVzZXJDcmVkZW50aWFsc1Jlc3BvbnNlEhAKCHNlc3Npb25zGAEgASgFEhAKCGFwaV9rZXlzGAIgASgFMtIHCgtVc2VyU2VydmljZRLjAQoKQ3JlYXRlVXNlchIlLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVVc2VyUmVxdWVzdBomLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVVc2VyUmVzcG9uc2UihQGquxhjCMkBEgpVU0VSX0VSUk9SQgVhZG1pbkpJeyJlbWFpbCI6InlvdUBleGFtcGxlLmNvbSIsInBhc3N3b3JkIjoiU2VjdXJlUGFzczEyMyIsIm5hbWUiOiJZb3VyIE5hbWUifVgBsLsYA4LT5JMCFDoBKiIPL3YxL2FkbWluL3VzZXJzEo8BCglMaXN0VXNlcnMSJC50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFVzZXJzUmVxdWVzdBolLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0VXNlcnNSZXNwb25zZSI1kAIBqrsYExIKVVNFUl9FUlJPUkIFYWRtaW6wuxgDgtPkkwIREg8vdjEvYWRtaW4vdXNlcnMSkwEKB0dldFVzZXISIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlc3BvbnNlIj+QAgGquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAhsSGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0S6gEKClVwZGF0ZVVzZXISJS50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlcXVlc3QaJi50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlc3BvbnNlIowBkAICqrsYXRIKVVNFUl9FUlJPUkIFYWRtaW5KSHsicm9sZSI6ImFnZW50IiwiaXNfYWN0aXZlIjp0cnVlLCJsaW1pdHMiOnsicmF0ZV9saW1pdF9wZXJfbWludXRlIjoxMjB9fbC7GAOC0+STAh46ASoyGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0SxwEKFVJldm9rZVVzZXJDcmVkZW50aWFscxIwLnR1cm53cmlnaHQuYXV0aC52MS5SZXZva2VVc2VyQ3JlZGVudGlhbHNSZXF1ZXN0GjEudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVVzZXJDcmVkZW50aWFsc1Jlc3BvbnNlIkmQAgKquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAiU6ASoiIC92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0vcmV2b2tlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+
+/**
+ * The account to create.
+ *
+ * @generated from message turnwright.auth.v1.CreateUserRequest
+ */
+export type CreateUserRequest = Message<"turnwright.auth.v1.CreateUserRequest"> & {
+  /**
+   * Address of the account; unique without regard to case.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * 8 to 128 characters.
+   *
+   * @generated from field: string password = 2;
+   */
+  password: string;
+
+  /**
+   * Display name, up to 200 characters.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * `admin`, `user` or `agent`; unset: `user`.
+   *
+   * @generated from field: optional string role = 4;
+   */
+  role?: string | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.CreateUserRequest.
+ * Use `create(CreateUserRequestSchema)` to create a new message.
+ */
+export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_user_service, 0);
+
+/**
+ * The account that was created.
+ *
+ * @generated from message turnwright.auth.v1.CreateUserResponse
+ */
+export type CreateUserResponse = Message<"turnwright.auth.v1.CreateUserResponse"> & {
+  /**
+   * As it is stored.
+   *
+   * @generated from field: turnwright.auth.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.CreateUserResponse.
+ * Use `create(CreateUserResponseSchema)` to create a new message.
+ */
+export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_user_service, 1);
 
 /**
  * A page of accounts.
@@ -44,7 +107,7 @@ export type ListUsersRequest = Message<"turnwright.auth.v1.ListUsersRequest"> & 
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 0);
+  messageDesc(file_turnwright_auth_v1_user_service, 2);
 
 /**
  * Accounts, newest first.
@@ -72,7 +135,7 @@ export type ListUsersResponse = Message<"turnwright.auth.v1.ListUsersResponse"> 
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 1);
+  messageDesc(file_turnwright_auth_v1_user_service, 3);
 
 /**
  * The account to read.
@@ -93,7 +156,7 @@ export type GetUserRequest = Message<"turnwright.auth.v1.GetUserRequest"> & {
  * Use `create(GetUserRequestSchema)` to create a new message.
  */
 export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 2);
+  messageDesc(file_turnwright_auth_v1_user_service, 4);
 
 /**
  * The account.
@@ -114,7 +177,7 @@ export type GetUserResponse = Message<"turnwright.auth.v1.GetUserResponse"> & {
  * Use `create(GetUserResponseSchema)` to create a new message.
  */
 export const GetUserResponseSchema: GenMessage<GetUserResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 3);
+  messageDesc(file_turnwright_auth_v1_user_service, 5);
 
 /**
  * What shall change; what is unset stays.
@@ -164,7 +227,7 @@ export type UpdateUserRequest = Message<"turnwright.auth.v1.UpdateUserRequest"> 
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 4);
+  messageDesc(file_turnwright_auth_v1_user_service, 6);
 
 /**
  * The account after the change.
@@ -185,7 +248,7 @@ export type UpdateUserResponse = Message<"turnwright.auth.v1.UpdateUserResponse"
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 5);
+  messageDesc(file_turnwright_auth_v1_user_service, 7);
 
 /**
  * The account whose credentials shall end.
@@ -206,7 +269,7 @@ export type RevokeUserCredentialsRequest = Message<"turnwright.auth.v1.RevokeUse
  * Use `create(RevokeUserCredentialsRequestSchema)` to create a new message.
  */
 export const RevokeUserCredentialsRequestSchema: GenMessage<RevokeUserCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 6);
+  messageDesc(file_turnwright_auth_v1_user_service, 8);
 
 /**
  * What ended.
@@ -234,7 +297,7 @@ export type RevokeUserCredentialsResponse = Message<"turnwright.auth.v1.RevokeUs
  * Use `create(RevokeUserCredentialsResponseSchema)` to create a new message.
  */
 export const RevokeUserCredentialsResponseSchema: GenMessage<RevokeUserCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 7);
+  messageDesc(file_turnwright_auth_v1_user_service, 9);
 
 /**
  * Accounts, for admins.
@@ -242,6 +305,16 @@ export const RevokeUserCredentialsResponseSchema: GenMessage<RevokeUserCredentia
  * @generated from service turnwright.auth.v1.UserService
  */
 export const UserService: GenService<{
+  /**
+   * Create an account, however registration is set. Its owner should change the password.
+   *
+   * @generated from rpc turnwright.auth.v1.UserService.CreateUser
+   */
+  createUser: {
+    methodKind: "unary";
+    input: typeof CreateUserRequestSchema;
+    output: typeof CreateUserResponseSchema;
+  },
   /**
    * List accounts, newest first.
    *

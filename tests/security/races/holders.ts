@@ -1,0 +1,66 @@
+import { asStarter, LiveRuns } from "@turnwright/agent-orchestrator";
+import { Access } from "@turnwright/contract/auth/v1/access";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { admit, createAuthenticator, LiveCalls } from "@turnwright/gateway";
+import { watchRevocations } from "@turnwright/platform/revocations";
+import { jwtSecret, type RaceStage } from "./stage.ts";
+
+/** Something under way on a credential's behalf: it is over when its signal fires. */
+export interface Held {
+  readonly identity: Identity;
+  readonly signal: AbortSignal;
+}
+
+/** Those who keep what auth gave them: a gateway, which hears broadcasts, and an orchestrator, which only asks. */
+export interface Holders {
+  /** Lets a call in at the gateway, as a request with this bearer token. Rejects as the gateway does. */
+  admit(bearer: string): Promise<Held>;
+  /** Begins a run at the orchestrator with a token that is minted for it. Rejects as auth does. */
+  run(credential: { userId: string; tokenId: string }): Promise<Held>;
+  stop(): Promise<void>;
+}
+
+const unlimited = { takeToken: async () => {}, takeSlot: () => undefined, takeAddress: async () => {} };
+const rule = { access: Access.USER, readsOnly: false, takesIdempotencyKey: false };
+
+/** Starts both, each at a replica of its own, put together as their services do it. */
+export async function startHolders({ bus, logger, tokens }: RaceStage): Promise<Holders> {
+  const front = tokens(0, "gateway");
+  const authenticator = createAuthenticator({ tokens: front, jwtSecret });
+  const liveCalls = new LiveCalls();
+  const stopGateway = await watchRevocations(
+    { tokens: front, bus, logger },
+    {
+      onRevoked(tokenId) {
+        authenticator.revoke(tokenId);
+        liveCalls.revoke(tokenId);
+      },
+      onGap: () => authenticator.forget(),
+    },
+  );
+  const minter = tokens(1, "agent-orchestrator");
+  const liveRuns = new LiveRuns();
+  const never = new AbortController().signal;
+  const stopOrchestrator = await watchRevocations(
+    { tokens: minter, logger },
+    { onRevoked: (tokenId) => liveRuns.revoke(tokenId), onGap: () => {} },
+  );
+  return {
+    async admit(bearer) {
+      const disconnect = new AbortController();
+      const request = { headers: { authorization: `Bearer ${bearer}` }, ip: "127.0.0.1", disconnect };
+      const caller = await admit({ authenticator, limits: unlimited, liveCalls }, rule, request as never, { header: () => {} });
+      return { identity: caller?.identity as Identity, signal: disconnect.signal };
+    },
+    run: (credential) =>
+      asStarter({ liveRuns, tokens: minter }, credential, never, ({ identity }) => {
+        const controller = new AbortController();
+        liveRuns.add(identity.tokenId, controller);
+        return { identity, signal: controller.signal };
+      }),
+    async stop() {
+      await stopGateway();
+      await stopOrchestrator();
+    },
+  };
+}

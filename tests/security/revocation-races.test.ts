@@ -1,0 +1,54 @@
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { creations, together } from "./races/creations.ts";
+import { handings, playHeldPair } from "./races/held-race.ts";
+import { type Holders, startHolders } from "./races/holders.ts";
+import { playPair } from "./races/race.ts";
+import { revocations } from "./races/revocations.ts";
+import { type RaceStage, startRaceStage } from "./races/stage.ts";
+
+// `npm run security -- s13` plays a thousand rounds of each pair.
+const rounds = 12;
+
+let database: TestDatabase;
+let stage: RaceStage;
+let holders: Holders;
+beforeAll(async () => {
+  database = await createTestDatabase({ services: ["auth"] });
+  stage = await startRaceStage(database.url);
+  holders = await startHolders(stage);
+});
+afterAll(async () => {
+  await holders?.stop();
+  await stage?.stop();
+  await database?.drop();
+});
+
+/** What must be: nothing lives that should not, and nobody met a surprise. */
+const clean = { survivors: 0, late: 0, faults: [] };
+const login = "login";
+const others = creations.map(({ name }) => name).filter((name) => name !== login);
+
+const timeoutMs = 60_000;
+
+describe.each(revocations)("$name", (revocation) => {
+  it("leaves nothing alive that was being made of what it ends, in two replicas of auth", { timeout: timeoutMs }, async () => {
+    const result = await playPair(stage, { revocation, creation: together(others) }, { rounds });
+    expect(result).toMatchObject(clean);
+    expect(result.made).toBeGreaterThan(0);
+  });
+
+  it("ends what a gateway has let in and an orchestrator runs on its behalf", { timeout: timeoutMs }, async () => {
+    const results = await Promise.all(
+      handings.map((handing) => playHeldPair(stage, holders, { revocation, handing }, { rounds: rounds / 4 })),
+    );
+    for (const result of results) expect(result).toMatchObject(clean);
+  });
+});
+
+describe.each(revocations.filter(({ logins }) => logins))("$name", (revocation) => {
+  it("leaves no session of a login that had shown the password before", { timeout: timeoutMs }, async () => {
+    const pair = { revocation, creation: together([login]) };
+    expect(await playPair(stage, pair, { rounds: rounds / 2 })).toMatchObject(clean);
+  });
+});
