@@ -7,7 +7,12 @@ import {
   type Message,
   MessageSchema,
 } from "@turnwright/contract/conversation/v1/conversation";
-import type { BeatRequest, CommitRunRequest, JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import type {
+  AddRunUsageRequest,
+  BeatRequest,
+  CommitRunRequest,
+  JournalService,
+} from "@turnwright/contract/conversation/v1/journal_service";
 import {
   type DecidedCall,
   DecidedCallSchema,
@@ -32,6 +37,8 @@ export interface MemoryJournal {
   readonly messages: Message[];
   /** All commits that were accepted. */
   readonly commits: CommitRunRequest[];
+  /** What runs used beside their commits. */
+  readonly added: AddRunUsageRequest[];
   readonly approvals: Approval[];
   run: Run | undefined;
   /** The run as its owner sees it, and its log, for those who watch. */
@@ -78,6 +85,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     conversation: create(ConversationSchema, { id: uuidv7(), userId, status: "active" }),
     messages: [],
     commits: [],
+    added: [],
     approvals: [],
     run: undefined,
     info: create(RunInfoSchema),
@@ -133,6 +141,10 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
       },
       async recordReceipts({ receipts }) {
         log.push(...receipts.map(({ callId, outcome }) => `receipt ${callId} ${outcome}`));
+        return {};
+      },
+      async addRunUsage(request) {
+        journal.added.push(request);
         return {};
       },
       resumeRun: () => ({

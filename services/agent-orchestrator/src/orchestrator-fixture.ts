@@ -80,14 +80,17 @@ export interface Purse {
   left: number;
   /** What was set aside and not settled, by reservation. */
   readonly open: Map<string, number>;
+  /** What was asked for, in order. */
+  readonly reserved: number[];
   /** Usage that was recorded or settled, in order. */
   readonly usage: UsageRecord[];
 }
 
 function createPurse(): Purse & { handlers: ServiceImpl<typeof SpendService> } {
-  const purse: Purse = { left: 0, open: new Map(), usage: [] };
+  const purse: Purse = { left: 0, open: new Map(), reserved: [], usage: [] };
   const handlers: ServiceImpl<typeof SpendService> = {
     reserveSpend({ reservationId, amountMicros }) {
+      purse.reserved.push(Number(amountMicros));
       const granted = Math.min(purse.left, Number(amountMicros));
       if (granted === 0) throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
       purse.left -= granted;

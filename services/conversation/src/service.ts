@@ -16,7 +16,7 @@ import { checkRole } from "./deciders.ts";
 import { withGrants } from "./grants.ts";
 import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
 import type { BeginRun } from "./store/begin-run.ts";
-import { cancelRun, recordReceipts } from "./store/cancel-run.ts";
+import { addRunUsage, cancelRun, recordReceipts } from "./store/cancel-run.ts";
 import { claimRun } from "./store/claim-run.ts";
 import type { CommitRun } from "./store/commit-run.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
@@ -154,6 +154,12 @@ export function journalHandlers({
     async recordReceipts({ runId, receipts }, ctx) {
       const { userId } = requireIdentity(ctx);
       await users.as(userId, (db) => recordReceipts(db, { runId, userId, receipts }));
+      return {};
+    },
+    async addRunUsage({ runId, usage, cost }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const { promptTokens = 0, completionTokens = 0, totalTokens = 0 } = usage ?? {};
+      await users.as(userId, (db) => addRunUsage(db, { runId, userId, promptTokens, completionTokens, totalTokens, cost }));
       return {};
     },
     async resumeRun(request, ctx) {

@@ -152,8 +152,9 @@ async function askOnce(
   const opened = openCall(deps, call, exchange, false);
   const metered = opened instanceof Promise ? await opened : opened;
   let usage: ModelUsage | undefined;
+  let isWhole = false;
   try {
-    const answer = await deps.model.complete(metered.body, metered.signal);
+    const answer = await deps.model.complete(metered.body, metered.signal, metered.witness);
     let completion: OpenAiCompletion | null;
     try {
       completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
@@ -162,9 +163,11 @@ async function askOnce(
     }
     if (!completion) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
     usage = addUsage(noUsage, completion.usage);
+    metered.output.choices(completion.choices);
+    isWhole = true;
     return { answer, completion };
   } finally {
-    metered.end(usage);
+    metered.end(usage, isWhole);
   }
 }
 
@@ -211,18 +214,22 @@ export async function* streamComplete(
   let usage = noUsage;
   let id: string | undefined;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const tap = new StreamTap({ format, passToolCalls: !exchange.serverTools, id });
     const opened = openCall(deps, call, exchange, true);
     const metered = opened instanceof Promise ? await opened : opened;
+    const tap = new StreamTap({ format, passToolCalls: !exchange.serverTools, id, output: metered.output });
+    let isWhole = false;
     try {
-      for await (const piece of metered.watch(await deps.model.stream(metered.body, metered.signal))) {
+      for await (const piece of await deps.model.stream(metered.body, metered.signal, metered.witness)) {
         const frames = tap.push(piece);
+        const paying = metered.pay();
+        if (paying !== undefined) await paying;
         if (frames !== undefined) yield* batches(frames);
       }
       const frames = tap.end();
+      isWhole = true;
       if (frames !== undefined) yield { frames };
     } finally {
-      metered.end(tap.usage);
+      metered.end(tap.usage, isWhole);
     }
     usage = addUsage(usage, tap.usage);
     id ??= tap.envelope.id ?? "";

@@ -37,14 +37,16 @@ function prepare(body: Uint8Array, defaultModel: string) {
 /** A deterministic model of our own, so that everything works without a key: no intelligence, but every path of the system. */
 export function createDemoModel(defaultModel: string): ModelClient {
   return {
-    async complete(body) {
+    async complete(body, _signal, witness) {
+      witness?.onSent();
       const { head, usage, calls, text, finishReason } = prepare(body, defaultModel);
       const message = { role: "assistant", content: text, ...(calls.length > 0 ? { tool_calls: calls } : {}) };
       const choices = [{ index: 0, message, finish_reason: finishReason }];
       return Buffer.from(JSON.stringify({ ...head, object: "chat.completion", choices, usage }));
     },
 
-    async stream(body, signal) {
+    async stream(body, signal, witness) {
+      witness?.onSent();
       const { head, usage, calls, text, finishReason } = prepare(body, defaultModel);
       const chunk = (choices: object[], rest: object = {}) =>
         Buffer.from(`data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", choices, ...rest })}\n\n`);

@@ -7,7 +7,7 @@ import type { CommitRunRequestSchema } from "@turnwright/contract/conversation/v
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf, ErrorReason, fail, reasonName, reasonOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type ModelToolCall, noUsage } from "../model/chunk.ts";
+import { type ModelToolCall, noUsage, usageMessage } from "../model/chunk.ts";
 import { act } from "./act.ts";
 import { think } from "./think.ts";
 import type { GraphDeps, NodeName, Step, Turn } from "./turn.ts";
@@ -212,12 +212,29 @@ const isLost: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.RUN_HANDED_OVER,
 ]);
 
+/** Adds what a lost run used since its last commit to its record. Tried once: twice, it might count twice. */
+async function addUsage(deps: GraphDeps, turn: Turn): Promise<void> {
+  const { usage, costUsd: cost } = turn;
+  if (usage.total_tokens === 0) return;
+  turn.usage = noUsage;
+  turn.costUsd = 0;
+  try {
+    const options = { ...(await turn.options()), signal: undefined, timeoutMs: commitTimeoutMs };
+    await deps.journal.addRunUsage({ runId: turn.runId, usage: usageMessage(usage), cost }, options);
+  } catch (error) {
+    deps.logger.warn({ err: error, run_id: turn.runId }, "what a lost run used is not in its record");
+  }
+}
+
 /**
  * Ends a run that failed. What was said and done so far is stored with it. Where the journal refuses that for good, the run ends without it: a run
  * that stayed `running` would be claimed again and again, and the model paid each time. A driver that has lost the run leaves it alone.
  */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
-  if (isLost.has(reasonOf(error))) return;
+  if (isLost.has(reasonOf(error))) {
+    await addUsage(deps, turn);
+    return;
+  }
   const known = detailOf(error);
   const message = known === undefined ? "unexpected error" : (error as ConnectError).rawMessage;
   const position = {
@@ -230,6 +247,7 @@ async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promi
     await commit(deps, turn, position);
   } catch (refusal) {
     const reason = reasonOf(refusal);
+    if (isLost.has(reason)) await addUsage(deps, turn);
     // The journal is what failed: the run is claimed anew when it answers again.
     if (isLost.has(reason) || passing.has(reason)) return;
     turn.uncommitted = [];

@@ -5,7 +5,8 @@ import { allows } from "@turnwright/platform/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { distinctCalls } from "../model/call-ids.ts";
 import { addUsage } from "../model/chunk.ts";
-import { type ModelAnswer, readStream } from "../model/read-stream.ts";
+import { emptyAnswer, readStream } from "../model/read-stream.ts";
+import { noCharge } from "../spending/charge.ts";
 import type { GraphDeps, Step, Turn } from "./turn.ts";
 
 /** A stored message as the model reads it. */
@@ -70,16 +71,22 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
     body: Buffer.from(JSON.stringify(body)),
     streamed: true,
   });
-  let answer: ModelAnswer | undefined;
+  const answer = emptyAnswer();
+  const { output } = metered;
+  let charge = noCharge;
   try {
-    const pieces = metered.watch(await deps.model.stream(metered.body, metered.signal));
-    answer = await readStream(pieces, (delta) => turn.log.emit({ type: "content", delta }));
+    const pieces = await deps.model.stream(metered.body, metered.signal, metered.witness);
+    await readStream(pieces, (delta) => turn.log.emit({ type: "content", delta }), { output, answer, pay: () => metered.pay() });
+    charge = metered.end(answer.usage, true);
+  } catch (error) {
+    charge = metered.end(answer.usage, false);
+    throw error;
   } finally {
-    metered.end(answer?.usage);
+    // However the call ended: what it used is the run's.
+    turn.costUsd += deps.meter.costUsd(state.model, charge);
+    turn.usage = addUsage(turn.usage, charge);
+    turn.totalUsage = addUsage(turn.totalUsage, charge);
   }
-  turn.costUsd += deps.meter.costUsd(state.model, answer.usage);
-  turn.usage = addUsage(turn.usage, answer.usage);
-  turn.totalUsage = addUsage(turn.totalUsage, answer.usage);
   const toolCalls = distinctCalls(answer.toolCalls, takenIds(turn));
 
   const message = create(MessageSchema, {
@@ -89,8 +96,8 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
     content: answer.content,
     toolCalls,
     model: answer.model || state.model,
-    promptTokens: answer.usage.prompt_tokens,
-    completionTokens: answer.usage.completion_tokens,
+    promptTokens: charge.prompt_tokens,
+    completionTokens: charge.completion_tokens,
     latencyMs: Math.round(performance.now() - started),
   });
   turn.messages.push(message);

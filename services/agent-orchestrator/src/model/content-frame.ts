@@ -7,6 +7,11 @@ const unfinished = '"finish_reason":null';
 const finishKey = '"finish_reason"';
 /** What a frame of text and nothing else does not hold. */
 const others = ['"tool_calls"', '"usage":{', '"error"', "\n"];
+/** What may stand in a delta beside its text: anything else may be output too, which has to be counted. */
+const emptyBefore = /^(?:"\w+":(?:null|"assistant"),)*$/;
+const emptyAfter = /(?:,"\w+":null)*\}/y;
+/** The most that surrounds the text. */
+const maxEnvelope = 1_024;
 
 /** The index after the string literal that begins at `from`; -1 when it does not end. */
 function literalEnd(frame: string, from: number): number {
@@ -20,12 +25,12 @@ function literalEnd(frame: string, from: number): number {
   return -1;
 }
 
-/** Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that must be parsed. */
+/** Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that may be output. */
 function contentStart(frame: string): number {
   const delta = frame.indexOf(deltaKey);
   if (delta < 0) return -1;
   const content = frame.indexOf(contentKey, delta);
-  if (content < 0 || /[{}]/.test(frame.slice(delta + deltaKey.length, content))) return -1;
+  if (content < 0 || !emptyBefore.test(frame.slice(delta + deltaKey.length, content))) return -1;
   return content + contentKey.length - 1;
 }
 
@@ -38,7 +43,9 @@ function contentLiteral(frame: string): { from: number; to: number } | undefined
   const from = contentStart(frame);
   if (from < 0) return undefined;
   const to = literalEnd(frame, from);
-  if (to < 0 || to === from + 2) return undefined;
+  if (to < 0 || to === from + 2 || frame.length - (to - from) > maxEnvelope) return undefined;
+  emptyAfter.lastIndex = to;
+  if (!emptyAfter.test(frame)) return undefined;
   if (!frame.includes(unfinished) && frame.includes(finishKey)) return undefined;
   // More than one answer in a frame.
   if (frame.includes(deltaKey, to) || others.some((key) => frame.includes(key))) return undefined;

@@ -6,14 +6,16 @@ export interface ExchangeRequest {
   readonly method: "GET" | "POST";
   readonly headers: Record<string, string>;
   readonly body?: Uint8Array;
+  /** Called when a connection takes the request. */
+  readonly onSent?: () => void;
 }
 
 /** A response whose head is here and whose body comes. Read it by `bytes` or `pieces`, once. */
 export interface ExchangeResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** The whole body; rejects when it breaks off or grows beyond `limit` bytes. */
-  bytes(limit?: number): Promise<Buffer>;
+  /** The whole body, told of as it comes; rejects when it breaks off or grows beyond `limit` bytes. */
+  bytes(limit?: number, onBytes?: (bytes: number) => void): Promise<Buffer>;
   /**
    * The body as it comes. A reader that does not read holds the connection back; one that stops closes it. An error is thrown as
    * `explain` puts it.
@@ -106,12 +108,13 @@ class Body {
     return count === 1 ? first : Buffer.concat(taken, length);
   }
 
-  async bytes(limit: number): Promise<Buffer> {
+  async bytes(limit: number, onBytes?: (bytes: number) => void): Promise<Buffer> {
     const all: Buffer[] = [];
     let length = 0;
     for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
       all.push(taken);
       length += taken.length;
+      onBytes?.(taken.length);
       if (length > limit) this.discard();
       if (length > limit) throw new Error("The body is larger than expected.");
     }
@@ -162,6 +165,7 @@ export function exchange(pool: Pool, request: ExchangeRequest, signal: AbortSign
         onRequestStart(opened) {
           controller = opened;
           if (signal.aborted) opened.abort(signal.reason);
+          else request.onSent?.();
         },
         onResponseStart(opened, status, headers) {
           if (status < 200) return;
@@ -170,7 +174,7 @@ export function exchange(pool: Pool, request: ExchangeRequest, signal: AbortSign
           resolve({
             status,
             headers,
-            bytes: (limit = maxBodyBytes) => arriving.bytes(limit),
+            bytes: (limit = maxBodyBytes, onBytes) => arriving.bytes(limit, onBytes),
             pieces: (explain) => arriving.pieces(explain),
             discard: () => arriving.discard(),
           });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type buildConnector, errors, Pool } from "undici";
 import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
-import type { ModelClient } from "./model-client.ts";
+import type { CallWitness, ModelClient } from "./model-client.ts";
 
 const maxRetries = 2;
 const maxRetryAfterMs = 5_000;
@@ -63,6 +63,14 @@ function isRetryable(status: number): boolean {
   return status === 429 || status === 408 || status >= 500;
 }
 
+/**
+ * Whether a status says that no model has worked on the request. Not those by which somebody in between may have lost an answer: that one may be on the
+ * operator's bill.
+ */
+function isUntouched(status: number): boolean {
+  return status === 503 || status === 529 || (status >= 300 && status < 500 && status !== 408);
+}
+
 /** A model behind an OpenAI-compatible HTTP endpoint, on a pool of kept connections. */
 export function createHttpModel(options: {
   baseUrl: string;
@@ -94,12 +102,25 @@ export function createHttpModel(options: {
   };
 
   /** Sends, and sends again after failures that another try may mend; only a response of 200 comes back. */
-  const send = async (request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse> => {
+  const send = async (request: ExchangeRequest, signal: AbortSignal, witness?: CallWitness): Promise<ExchangeResponse> => {
+    let isSent = false;
+    const watched = {
+      ...request,
+      onSent: () => {
+        isSent = true;
+        witness?.onSent();
+      },
+    };
     for (let tries = 0; ; tries++) {
-      const outcome = await attempt(request, signal);
+      isSent = false;
+      const outcome = await attempt(watched, signal);
       let delayMs = retryDelayMs * (1 + Math.random()) * 2 ** tries;
       if (!(outcome instanceof Error)) {
         if (outcome.status === 200) return outcome;
+        if (isUntouched(outcome.status)) {
+          isSent = false;
+          witness?.onRefused();
+        }
         const afterMs = retryAfterSeconds(outcome.headers) * 1000;
         if (tries >= maxRetries || !isRetryable(outcome.status) || afterMs > maxRetryAfterMs) throw await refusal(outcome);
         outcome.discard();
@@ -111,25 +132,26 @@ export function createHttpModel(options: {
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });
       }
       await pause(delayMs, signal);
+      if (isSent) await witness?.mayRepeat();
     }
   };
 
-  const post = (body: Uint8Array, signal: AbortSignal) =>
-    send({ path: `${path}/chat/completions`, method: "POST", headers, body }, signal);
+  const post = (body: Uint8Array, signal: AbortSignal, witness?: CallWitness) =>
+    send({ path: `${path}/chat/completions`, method: "POST", headers, body }, signal, witness);
 
   return {
-    async complete(body, signal) {
-      const response = await post(body, signal);
+    async complete(body, signal, witness) {
+      const response = await post(body, signal, witness);
       try {
-        return await response.bytes();
+        return await response.bytes(undefined, witness && ((bytes) => witness.onBytes(bytes)));
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint broke off its answer.", { cause: error });
       }
     },
 
-    async stream(body, signal) {
-      const response = await post(body, signal);
+    async stream(body, signal, witness) {
+      const response = await post(body, signal, witness);
       const type = String(response.headers["content-type"] ?? "");
       if (!type.startsWith("text/event-stream")) {
         response.discard();

@@ -1,6 +1,15 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { addUsage, type ModelToolCall, type ModelUsage, noUsage, parseChunk, ToolCallAssembler } from "./chunk.ts";
+import {
+  addUsage,
+  type CompletionChunk,
+  type ModelToolCall,
+  type ModelUsage,
+  noUsage,
+  parseChunk,
+  ToolCallAssembler,
+} from "./chunk.ts";
 import { FrameSplitter, frameData } from "./frame-splitter.ts";
+import type { OutputCount } from "./output-count.ts";
 
 /** What a streamed completion said in the end. */
 export interface ModelAnswer {
@@ -13,18 +22,40 @@ export interface ModelAnswer {
   model: string;
 }
 
+/** What somebody pays for, as it is read. */
+export interface PaidReading {
+  readonly output: OutputCount;
+  /** Before what was counted is passed on; see MeteredCall. */
+  pay(): Promise<void> | undefined;
+  /** Where the answer is kept as far as it has come, for when it does not come to its end. */
+  readonly answer?: ModelAnswer;
+}
+
+/** Of a stream that nobody has read yet. */
+export function emptyAnswer(): ModelAnswer {
+  return { content: "", toolCalls: [], finishReason: "", usage: noUsage, model: "" };
+}
+
 /**
  * Reads a streamed completion to its end; each piece of text goes to `onDelta` as it comes. Throws MODEL_FAILED when the stream ends
  * without a finish reason (a cut answer never passes for a whole one) or with a tool call that has no name.
  */
-export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: string) => void): Promise<ModelAnswer> {
+export async function readStream(
+  pieces: AsyncIterable<Buffer>,
+  onDelta: (text: string) => void,
+  paid?: PaidReading,
+): Promise<ModelAnswer> {
   const splitter = new FrameSplitter();
   const assembler = new ToolCallAssembler();
-  const answer: ModelAnswer = { content: "", toolCalls: [], finishReason: "", usage: noUsage, model: "" };
-  const take = (frame: string) => {
+  const answer = paid?.answer ?? emptyAnswer();
+  const read = (frame: string): CompletionChunk[] => {
     const data = frameData(frame);
-    if (data === undefined || data === "[DONE]" || data === "") return;
+    if (data === undefined || data === "[DONE]" || data === "") return [];
     const chunk = parseChunk(data);
+    paid?.output.choices(chunk.choices);
+    return [chunk];
+  };
+  const take = (chunk: CompletionChunk) => {
     if (chunk.model) answer.model = chunk.model;
     // Some endpoints count along on every chunk: the last count holds.
     if (chunk.usage) answer.usage = addUsage(noUsage, chunk.usage);
@@ -37,9 +68,22 @@ export async function readStream(pieces: AsyncIterable<Buffer>, onDelta: (text: 
     if (choice.delta?.tool_calls) assembler.add(choice.delta.tool_calls);
     if (choice.finish_reason) answer.finishReason = choice.finish_reason;
   };
-  for await (const piece of pieces) for (const frame of splitter.push(piece)) take(frame);
+  for await (const piece of pieces) {
+    const chunks: CompletionChunk[] = [];
+    let failure: unknown;
+    try {
+      for (const frame of splitter.push(piece)) chunks.push(...read(frame));
+    } catch (error) {
+      // What came before it is said first.
+      failure = error;
+    }
+    const paying = paid?.pay();
+    if (paying !== undefined) await paying;
+    for (const chunk of chunks) take(chunk);
+    if (failure !== undefined) throw failure;
+  }
   const last = splitter.end();
-  if (last !== undefined) take(last);
+  if (last !== undefined) for (const chunk of read(last)) take(chunk);
   if (answer.finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
   answer.toolCalls = assembler.calls;
   if (answer.toolCalls.some((call) => call.function.name === ""))

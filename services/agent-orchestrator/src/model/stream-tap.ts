@@ -11,6 +11,7 @@ import {
 } from "./chunk.ts";
 import { ContentFrames, frameStart } from "./content-frame.ts";
 import { decoded, encoded, FrameSplitter, frameData } from "./frame-splitter.ts";
+import { OutputCount } from "./output-count.ts";
 
 const contentStart = 'data: {"type":"content","delta":';
 
@@ -21,6 +22,8 @@ export interface TapOptions {
   readonly passToolCalls: boolean;
   /** The id that the stream began with, for model calls after the first. */
   readonly id?: string;
+  /** Where what the model writes is counted. */
+  readonly output?: OutputCount;
 }
 
 /**
@@ -38,11 +41,13 @@ export class StreamTap {
   readonly #contents = new ContentFrames();
   readonly #assembler = new ToolCallAssembler();
   readonly #options: TapOptions;
+  readonly #output: OutputCount;
   /** JSON strings of the text, kept where the next model call must know it. */
   readonly #literals: string[] = [];
 
   constructor(options: TapOptions) {
     this.#options = options;
+    this.#output = options.output ?? new OutputCount();
   }
 
   /** The tool calls that the model asked for. */
@@ -79,6 +84,7 @@ export class StreamTap {
     if (this.#options.id === undefined) {
       const literal = this.#contents.literal(frame);
       if (literal !== undefined) {
+        this.#output.text(literal.length - 2);
         if (!this.#options.passToolCalls) this.#literals.push(literal);
         return this.#spliceContent(frame, literal);
       }
@@ -86,6 +92,7 @@ export class StreamTap {
     const data = frameData(frame);
     if (data === undefined || data === "" || data === "[DONE]") return "";
     const chunk = parseChunk(data);
+    this.#output.choices(chunk.choices);
     if (this.#options.id !== undefined) chunk.id = this.#options.id;
     this.envelope = {
       id: chunk.id ?? this.envelope.id,

@@ -3,72 +3,85 @@ import type { Client } from "@connectrpc/connect";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { ModelUsage } from "../model/chunk.ts";
+import { answersOf, type BoundedBody, boundBody, mostTokensOf } from "./answer-bound.ts";
+import { CallWatch, thinksUnseen } from "./call-watch.ts";
+import type { Charge } from "./charge.ts";
 import type { MeteredCall, MeteredRequest } from "./model-meter.ts";
 import { costMicros, type ModelPrice } from "./prices.ts";
-import { StreamCount } from "./stream-count.ts";
+import { promptSize } from "./prompt-size.ts";
 
-/** Bytes of a request that are taken for a token: fewer than they are, so that the estimate is no less than the truth. */
-const bytesPerToken = 3;
 /** Tokens of an answer that are paid for at a time. */
 const streamedStep = 1_000;
-/** Tokens of an answer that comes as a whole, unless its request bounds it. */
-const wholeAnswer = 4_096;
 /** A reservation that nobody settles counts as spent after this time. */
 const ttlSeconds = 3_600;
 const settleTries = 4;
+/** The part of the money after which more is set aside while the stream goes on. */
+const extendAt = 0.6;
 
-/** Names the field by which newer models of OpenAI bound their answers; everybody else knows the older one. */
-function boundField(model: string): "max_tokens" | "max_completion_tokens" {
-  return /^(?:o\d|gpt-5)/.test(model) ? "max_completion_tokens" : "max_tokens";
+/** What guarded calls stand on. */
+interface GuardDeps {
+  readonly spend: Client<typeof SpendService>;
+  readonly logger: Logger;
+  readonly price: ModelPrice;
 }
 
-interface BoundedBody {
-  max_tokens?: number | null;
-  max_completion_tokens?: number | null;
-  n?: number | null;
-}
+/** The money of one call at auth. */
+class Reservation {
+  /** Millionths of a dollar that are set aside. */
+  granted = 0;
+  readonly #id = crypto.randomUUID();
+  readonly #deps: GuardDeps;
+  readonly #request: MeteredRequest;
+  #growing: Promise<void> | undefined;
 
-/**
- * Opens a call of a key with a ceiling: money is set aside before the model is asked, more as a stream goes on, and what was used takes its place in the
- * end. A stream that nobody can pay for any more is cut; an answer that comes as a whole is bounded to what is paid for.
- */
-export async function openGuardedCall(
-  deps: { spend: Client<typeof SpendService>; logger: Logger; price: ModelPrice },
-  request: MeteredRequest,
-): Promise<MeteredCall> {
-  const { spend, price, logger } = deps;
-  const { identity, model, streamed } = request;
-  const reservationId = crypto.randomUUID();
-  const promptTokens = Math.ceil(request.body.byteLength / bytesPerToken);
-  const promptMicros = promptTokens * price.input;
-  const body = JSON.parse(Buffer.from(request.body).toString("utf8")) as BoundedBody;
-  const answers = Math.max(1, body.n ?? 1);
-  const asked = body.max_completion_tokens ?? body.max_tokens ?? undefined;
-  const tokens = (streamed ? Math.min(asked ?? streamedStep, streamedStep) : (asked ?? wholeAnswer)) * answers;
+  constructor(deps: GuardDeps, request: MeteredRequest) {
+    this.#deps = deps;
+    this.#request = request;
+  }
 
-  const reserve = async (micros: number): Promise<number> => {
+  /** Sets money aside, as much as is left. Throws SPEND_LIMIT when nothing is. */
+  async reserve(micros: number): Promise<void> {
     const amountMicros = BigInt(Math.max(1, Math.ceil(micros)));
-    const { headers } = request.options;
+    const { headers } = this.#request.options;
     // Not bound to the caller's signal: what was set aside must be known here, so that it can be settled.
-    const answer = await spend.reserveSpend({ reservationId, amountMicros, ttlSeconds }, { headers, timeoutMs: 5_000 });
-    return Number(answer.grantedMicros);
-  };
+    const request = { reservationId: this.#id, amountMicros, ttlSeconds };
+    const answer = await this.#deps.spend.reserveSpend(request, { headers, timeoutMs: 5_000 });
+    this.granted += Number(answer.grantedMicros);
+  }
 
-  const settle = (used: { prompt_tokens: number; completion_tokens: number }, requests: number) => {
+  /** Sets more aside while the answer goes on; one at a time. Never rejects: who is not paid for in the end sees that nothing was granted. */
+  grow(micros: number): Promise<void> {
+    this.#growing ??= this.reserve(micros)
+      .catch((error: unknown) => {
+        // Nothing left; other failures are tried again with the next piece.
+        if (reasonOf(error) !== ErrorReason.SPEND_LIMIT) this.#deps.logger.warn({ err: error }, "a reservation could not grow");
+      })
+      .finally(() => {
+        this.#growing = undefined;
+      });
+    return this.#growing;
+  }
+
+  /** Puts a charge in the place of what was set aside, in the background. */
+  settle(charge: Charge): void {
+    const { logger, price } = this.#deps;
+    const { identity, model } = this.#request;
     const usage = {
       userId: identity.userId,
       tokenId: identity.tokenId,
       model,
-      requests: BigInt(requests),
-      promptTokens: BigInt(used.prompt_tokens),
-      completionTokens: BigInt(used.completion_tokens),
-      costMicros: BigInt(costMicros(price, used)),
+      requests: BigInt(charge.requests),
+      promptTokens: BigInt(charge.prompt_tokens),
+      completionTokens: BigInt(charge.completion_tokens),
+      costMicros: BigInt(costMicros(price, charge)),
+      estimatedTokens: BigInt(charge.estimated_tokens),
     };
     const attempt = async () => {
+      // A reservation that is growing just now must be settled after it has.
+      await this.#growing;
       for (let tries = 1; ; tries++) {
         try {
-          await spend.settleSpend({ reservationId, usage }, { timeoutMs: 5_000 });
+          await this.#deps.spend.settleSpend({ reservationId: this.#id, usage }, { timeoutMs: 5_000 });
           return;
         } catch (error) {
           if (tries >= settleTries) throw error;
@@ -77,68 +90,82 @@ export async function openGuardedCall(
       }
     };
     attempt().catch((error: unknown) => logger.error({ err: error }, "a reservation was not settled: it counts as spent"));
-  };
+  }
+}
 
-  let granted = await reserve(promptMicros + tokens * price.output);
-  if (granted < promptMicros + price.output) {
-    settle({ prompt_tokens: 0, completion_tokens: 0 }, 0);
+function spent() {
+  return fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
+}
+
+/**
+ * Opens a call of a key with a ceiling: money is set aside before the model is asked, more as a stream goes on, and what was used takes its place in the
+ * end. A stream that nobody can pay for any more is cut; an answer that comes as a whole is bound to what is paid for, and so is one that begins with
+ * thoughts that nobody sees.
+ *
+ * What is set aside pays for the most that the prompt can come to. Where less is left than that, all of it is taken, if it pays for what the prompt
+ * probably comes to: nobody else can pass the ceiling together with such a call.
+ */
+export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest): Promise<MeteredCall> {
+  const { price } = deps;
+  const { model, streamed } = request;
+  const body = JSON.parse(Buffer.from(request.body).toString("utf8")) as BoundedBody;
+  const size = promptSize(request.body.byteLength, body, price.image_tokens);
+  const answers = answersOf(body);
+  const mostTokens = mostTokensOf(body, model) * answers;
+  // A prediction is paid for like what the model writes, as far as it is wrong.
+  const predicted = body.prediction == null ? 0 : Buffer.byteLength(JSON.stringify(body.prediction)) * price.output;
+  const isBound = !streamed || thinksUnseen(model);
+  const tokens = isBound ? mostTokens : Math.min(mostTokens, streamedStep * answers);
+
+  const reservation = new Reservation(deps, request);
+  const most = size.most * price.input + predicted;
+  const likely = size.likely * price.input + predicted;
+  await reservation.reserve(most + tokens * price.output);
+  if (reservation.granted < likely + price.output) {
+    reservation.settle(new CallWatch({ ...request, bytes: 0, mostTokens, size: () => size }).charge(undefined, false));
     throw fail(ErrorReason.SPEND_LIMIT, "What is left of this key's spend ceiling does not pay for this request.");
   }
+  let held = reservation.granted < most + tokens * price.output ? likely : most;
+  const payable = () => (price.output === 0 ? Number.POSITIVE_INFINITY : Math.floor((reservation.granted - held) / price.output));
 
-  const payable = () => (price.output === 0 ? Number.POSITIVE_INFINITY : Math.floor((granted - promptMicros) / price.output));
+  const bytes = request.body.byteLength;
+  const watch = new CallWatch({ bytes, streamed, model, mostTokens, size: () => size }, async () => {
+    // The try before may have cost what was set aside.
+    const before = reservation.granted;
+    await reservation.reserve(likely);
+    if (reservation.granted - before < likely) throw spent();
+    held += likely;
+  });
+  const { output } = watch;
   const controller = new AbortController();
-  const signal = AbortSignal.any([request.signal, controller.signal]);
-  const count = new StreamCount();
-  let more: Promise<void> | undefined;
-  const extend = (): Promise<void> => {
-    more ??= reserve(streamedStep * answers * price.output)
-      .then(
-        (added) => {
-          granted += added;
-        },
-        (error: unknown) => {
-          // Nothing left; other failures are tried again with the next piece.
-          if (reasonOf(error) !== ErrorReason.SPEND_LIMIT) logger.warn({ err: error }, "a reservation could not grow");
-        },
-      )
-      .finally(() => {
-        more = undefined;
-      });
-    return more;
+
+  const growBy = () => Math.max(streamedStep * answers, output.tokens - payable() + streamedStep) * price.output;
+  const growOrCut = async () => {
+    while (output.tokens > payable()) {
+      const before = reservation.granted;
+      await reservation.grow(growBy());
+      if (reservation.granted > before) continue;
+      // Leaving the loop does not end the model's answer, for which somebody pays.
+      controller.abort();
+      throw spent();
+    }
   };
 
   return {
-    body: streamed ? request.body : boundedBody(body, model, Math.floor(Math.min(payable(), tokens) / answers)),
-    signal,
-    async *watch(pieces) {
-      try {
-        for await (const piece of pieces) {
-          count.push(piece);
-          if (count.tokens > payable() * 0.6) void extend();
-          if (count.tokens > payable()) {
-            await extend();
-            if (count.tokens > payable()) throw fail(ErrorReason.SPEND_LIMIT, "The spend ceiling of this key is reached.");
-          }
-          yield piece;
-        }
-      } catch (error) {
-        // Leaving the loop does not end the model's answer, for which somebody pays.
-        controller.abort();
-        throw error;
-      }
+    body: isBound ? boundBody(body, model, Math.floor(Math.min(payable(), tokens) / answers)) : request.body,
+    signal: AbortSignal.any([request.signal, controller.signal]),
+    witness: watch,
+    output,
+    pay() {
+      const paid = payable();
+      if (output.tokens > paid) return growOrCut();
+      if (output.tokens > paid * extendAt) void reservation.grow(growBy());
+      return undefined;
     },
-    end(usage: ModelUsage | undefined) {
-      const hasUsage = usage !== undefined && usage.prompt_tokens + usage.completion_tokens > 0;
-      const isUntouched = !hasUsage && count.tokens === 0;
-      const used = hasUsage ? usage : { prompt_tokens: isUntouched ? 0 : promptTokens, completion_tokens: count.tokens };
-      // A reservation that is growing just now must be settled after it has.
-      void (more ?? Promise.resolve()).then(() => settle(used, isUntouched ? 0 : 1));
+    end(usage, isWhole) {
+      const charge = watch.charge(usage, isWhole);
+      reservation.settle(charge);
+      return charge;
     },
   };
-}
-
-function boundedBody(body: BoundedBody, model: string, tokens: number): Uint8Array {
-  const field =
-    body.max_completion_tokens != null ? "max_completion_tokens" : body.max_tokens != null ? "max_tokens" : boundField(model);
-  return Buffer.from(JSON.stringify({ ...body, [field]: Math.max(1, tokens) }));
 }

@@ -4,6 +4,11 @@ import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { ModelUsage } from "../model/chunk.ts";
+import type { CallWitness } from "../model/model-client.ts";
+import type { OutputCount } from "../model/output-count.ts";
+import { wholeAnswer } from "./answer-bound.ts";
+import { CallWatch, sizeOfBody } from "./call-watch.ts";
+import type { Charge } from "./charge.ts";
 import { openGuardedCall } from "./guarded-call.ts";
 import { costMicros, type PriceTable } from "./prices.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
@@ -26,10 +31,19 @@ export interface MeteredCall {
   /** What to send: with a bound on the answer where only that holds the ceiling. */
   readonly body: Uint8Array;
   readonly signal: AbortSignal;
-  /** The stream, cut where the money ends. Throws SPEND_LIMIT then. */
-  watch(pieces: AsyncIterable<Buffer>): AsyncIterable<Buffer>;
-  /** How the call ended; undefined: without usage. To be called once, whatever happened. */
-  end(usage: ModelUsage | undefined): void;
+  /** To be told what becomes of the call on the wire: a call that no model has worked on costs nothing. */
+  readonly witness: CallWitness;
+  /** Where whoever reads the answer counts it. */
+  readonly output: OutputCount;
+  /**
+   * To be called when a part of a stream was counted, before it is passed on. Undefined: it is paid for. Rejects with SPEND_LIMIT where the money ends, and
+   * the stream with it.
+   */
+  pay(): Promise<void> | undefined;
+  /**
+   * How the call ended, to be called once, whatever happened: with what the endpoint counted, and whether the answer came to its end. Gives what is charged.
+   */
+  end(usage: ModelUsage | undefined, isWhole: boolean): Charge;
 }
 
 /** Records what model calls use, and holds keys with a ceiling to it. */
@@ -64,20 +78,35 @@ export function createModelMeter(deps: {
         }
         return openGuardedCall({ spend, logger, price }, request);
       }
+      const { byteLength: bytes } = body;
+      const { streamed } = request;
+      const watch = new CallWatch({
+        bytes,
+        streamed,
+        model,
+        mostTokens: wholeAnswer,
+        size: sizeOfBody(body, price?.image_tokens),
+      });
       return {
         body,
         signal,
-        watch: (pieces) => pieces,
-        end(usage) {
-          if (usage === undefined) return;
+        witness: watch,
+        output: watch.output,
+        pay: () => undefined,
+        end(usage, isWhole) {
+          const charge = watch.charge(usage, isWhole);
+          if (charge.requests === 0) return charge;
           recorder.add({
             userId: identity.userId,
             tokenId: identity.tokenId,
             model,
-            promptTokens: usage.prompt_tokens,
-            completionTokens: usage.completion_tokens,
-            costMicros: costMicros(price, usage),
+            requests: charge.requests,
+            promptTokens: charge.prompt_tokens,
+            completionTokens: charge.completion_tokens,
+            costMicros: costMicros(price, charge),
+            estimatedTokens: charge.estimated_tokens,
           });
+          return charge;
         },
       };
     },

@@ -6,12 +6,18 @@ import type { ModelUsage } from "../model/chunk.ts";
 export interface ModelPrice {
   readonly input: number;
   readonly output: number;
+  /** Tokens that the largest picture comes to; unset: 4,096. */
+  readonly image_tokens?: number;
 }
 
 /** Prices by the name of the model. */
 export type PriceTable = ReadonlyMap<string, ModelPrice>;
 
-const price = z.strictObject({ input: z.number().min(0).max(1e6), output: z.number().min(0).max(1e6) });
+const price = z.strictObject({
+  input: z.number().min(0).max(1e6),
+  output: z.number().min(0).max(1e6),
+  image_tokens: z.int().min(1).max(1e6).optional(),
+});
 const table = z.record(z.string(), price);
 
 /** MODEL_PRICES: JSON, or the path of a file with it: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per million tokens. */

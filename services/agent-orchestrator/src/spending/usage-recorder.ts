@@ -17,6 +17,7 @@ interface Sum {
   promptTokens: number;
   completionTokens: number;
   costMicros: number;
+  estimatedTokens: number;
   /** How often it was refused when it was recorded alone. */
   tries?: number;
 }
@@ -36,6 +37,7 @@ function recordOf({ userId, tokenId, model, ...counts }: Sum) {
     promptTokens: BigInt(counts.promptTokens),
     completionTokens: BigInt(counts.completionTokens),
     costMicros: BigInt(counts.costMicros),
+    estimatedTokens: BigInt(counts.estimatedTokens),
   };
 }
 
@@ -64,8 +66,9 @@ export class UsageRecorder {
     this.#logger = deps.logger;
   }
 
-  /** Adds a model call. */
-  add(usage: Omit<Sum, "requests" | "tries">): void {
+  /** Adds a model call, with as many requests as it took. */
+  add(call: Omit<Sum, "requests" | "tries" | "estimatedTokens"> & Partial<Pick<Sum, "requests" | "estimatedTokens">>): void {
+    const usage = { requests: 1, estimatedTokens: 0, ...call };
     const key = keyOf(usage);
     const sum = this.#sums.get(key);
     if (sum === undefined) {
@@ -73,12 +76,13 @@ export class UsageRecorder {
         this.#logger.error({ waiting: this.#sums.size }, "usage is lost: it has waited for auth too long");
         return;
       }
-      this.#sums.set(key, { ...usage, requests: 1 });
+      this.#sums.set(key, usage);
     } else {
-      sum.requests += 1;
+      sum.requests += usage.requests;
       sum.promptTokens += usage.promptTokens;
       sum.completionTokens += usage.completionTokens;
       sum.costMicros += usage.costMicros;
+      sum.estimatedTokens += usage.estimatedTokens;
     }
     this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
   }
@@ -145,12 +149,9 @@ export class UsageRecorder {
   }
 
   #restore(sum: Sum, tries: number): void {
-    const { requests, ...usage } = sum;
-    this.add(usage);
+    this.add(sum);
     const added = this.#sums.get(keyOf(sum));
-    if (added === undefined) return;
-    added.requests += requests - 1;
-    added.tries = tries;
+    if (added !== undefined) added.tries = tries;
   }
 
   /** Records the rest. */

@@ -28,17 +28,19 @@ export function usageHandlers({ users }: Pick<AuthDeps, "users">): ServiceImpl<t
         end: dayOf(end, "end"),
       };
       const rows = await users.as(userId, (db) => listUsage(db, query));
-      const total = { requests: 0n, promptTokens: 0n, completionTokens: 0n, costUsd: 0 };
+      const total = { requests: 0n, promptTokens: 0n, completionTokens: 0n, estimatedTokens: 0n, costUsd: 0 };
       let micros = 0;
-      const usage = rows.map(({ requests, promptTokens, completionTokens, costMicros, ...row }) => {
+      const usage = rows.map(({ requests, promptTokens, completionTokens, estimatedTokens, costMicros, ...row }) => {
         const counts = {
           requests: BigInt(requests),
           promptTokens: BigInt(promptTokens),
           completionTokens: BigInt(completionTokens),
+          estimatedTokens: BigInt(estimatedTokens),
         };
         total.requests += counts.requests;
         total.promptTokens += counts.promptTokens;
         total.completionTokens += counts.completionTokens;
+        total.estimatedTokens += counts.estimatedTokens;
         micros += costMicros;
         return { ...row, ...counts, costUsd: costMicros / 1e6 };
       });
@@ -56,6 +58,7 @@ function usageOf(record: UsageRecord): Usage {
     promptTokens: Number(record.promptTokens),
     completionTokens: Number(record.completionTokens),
     costMicros: Number(record.costMicros),
+    estimatedTokens: Number(record.estimatedTokens),
   };
 }
 

@@ -9,6 +9,8 @@ export interface Usage {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly costMicros: number;
+  /** How many of the tokens were estimated. */
+  readonly estimatedTokens: number;
 }
 
 // Whoever locks more than one of these rows locks the account first, then its keys in the order of their ids.
@@ -70,16 +72,19 @@ export async function reserveSpend(
   return rows[0]?.granted;
 }
 
-const recordUsageText = `insert into usage as u (user_id, token_id, day, model, requests, prompt_tokens, completion_tokens, cost_micros)
-  select r.user_id, r.token_id, (now() at time zone 'UTC')::date, r.model, sum(r.requests), sum(r.prompt), sum(r.completion), sum(r.cost)
-  from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-    as r (user_id, token_id, model, requests, prompt, completion, cost)
+const recordUsageText = `insert into usage as u
+    (user_id, token_id, day, model, requests, prompt_tokens, completion_tokens, cost_micros, estimated_tokens)
+  select r.user_id, r.token_id, (now() at time zone 'UTC')::date, r.model, sum(r.requests), sum(r.prompt), sum(r.completion), sum(r.cost),
+    sum(r.estimated)
+  from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+    as r (user_id, token_id, model, requests, prompt, completion, cost, estimated)
   join users on users.id = r.user_id
   group by r.user_id, r.token_id, r.model
   order by r.user_id, r.token_id, r.model
   on conflict (user_id, day, token_id, model) do update set
     requests = u.requests + excluded.requests, prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = u.completion_tokens + excluded.completion_tokens, cost_micros = u.cost_micros + excluded.cost_micros`;
+    completion_tokens = u.completion_tokens + excluded.completion_tokens, cost_micros = u.cost_micros + excluded.cost_micros,
+    estimated_tokens = u.estimated_tokens + excluded.estimated_tokens`;
 
 function columns(records: readonly Usage[]): unknown[] {
   return [
@@ -90,6 +95,7 @@ function columns(records: readonly Usage[]): unknown[] {
     records.map((record) => record.promptTokens),
     records.map((record) => record.completionTokens),
     records.map((record) => record.costMicros),
+    records.map((record) => record.estimatedTokens),
   ];
 }
 
@@ -158,6 +164,7 @@ export async function listUsage(
     prompt_tokens: number;
     completion_tokens: number;
     cost_micros: number;
+    estimated_tokens: number;
   }>(
     `with recursive line as (
        select $2::uuid as id
@@ -165,7 +172,8 @@ export async function listUsage(
        select child.id from user_tokens child join line on child.parent_id = line.id
        where child.user_id = $1 and child.token_type = 'api_key'
      )
-     select day::text as day, token_id, model, requests, prompt_tokens, completion_tokens, cost_micros from usage
+     select day::text as day, token_id, model, requests, prompt_tokens, completion_tokens, cost_micros, estimated_tokens
+     from usage
      where user_id = $1 and ($2::uuid is null or token_id in (select id from line))
        and day >= coalesce($3::date, (now() at time zone 'UTC')::date - 30) and day <= coalesce($4::date, (now() at time zone 'UTC')::date)
      order by day desc, cost_micros desc, model, token_id limit 10000`,
@@ -179,5 +187,6 @@ export async function listUsage(
     promptTokens: row.prompt_tokens,
     completionTokens: row.completion_tokens,
     costMicros: row.cost_micros,
+    estimatedTokens: row.estimated_tokens,
   }));
 }

@@ -81,6 +81,31 @@ export async function recordReceipts(
   if (rowCount === 0) throw notFound();
 }
 
+/** Locks in the order of commits: the run, then its conversation. */
+const addUsageSql = `
+with counted as (
+  update runs r
+  set prompt_tokens = r.prompt_tokens + $3, completion_tokens = r.completion_tokens + $4, total_tokens = r.total_tokens + $5,
+    cost = r.cost + $6, updated_at = now()
+  where r.run_id = $1 and r.user_id = $2
+  returning r.conversation_id
+)
+update conversations c set total_tokens = c.total_tokens + $5, total_cost = c.total_cost + $6
+from counted where c.id = counted.conversation_id and c.user_id = $2`;
+
+/** Adds what a user's run used beside its commits. Throws NOT_FOUND. */
+export async function addRunUsage(
+  db: Queryable,
+  used: { runId: string; userId: string; promptTokens: number; completionTokens: number; totalTokens: number; cost: number },
+): Promise<void> {
+  const { rowCount } = await db.query({
+    name: "run-add-usage",
+    text: addUsageSql,
+    values: [used.runId, used.userId, used.promptTokens, used.completionTokens, used.totalTokens, used.cost],
+  });
+  if (rowCount === 0) throw notFound();
+}
+
 /** The error of a run that its caller does not have. */
 export function notFound() {
   return fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });

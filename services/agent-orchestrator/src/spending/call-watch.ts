@@ -1,0 +1,81 @@
+import type { ModelUsage } from "../model/chunk.ts";
+import type { CallWitness } from "../model/model-client.ts";
+import { OutputCount } from "../model/output-count.ts";
+import { type Charge, chargeOf } from "./charge.ts";
+import { type PromptSize, promptSize, type SizedBody } from "./prompt-size.ts";
+
+/** Tokens that a model may write in a second that nobody sees anything of. */
+const unseenTokensPerSecond = 100;
+
+/** Whether a model thinks without showing it, for as long as it may write. By the name that OpenAI gives such models. */
+export function thinksUnseen(model: string): boolean {
+  return /^(?:o\d|gpt-5)/.test(model);
+}
+
+/** What is known of a call before it is made. */
+export interface WatchedCall {
+  readonly bytes: number;
+  readonly streamed: boolean;
+  readonly model: string;
+  /** The most that the answer may have; undefined: nobody knows. */
+  readonly mostTokens: number;
+  size(): PromptSize;
+}
+
+/** Follows one model call, to tell in the end what it cost. */
+export class CallWatch implements CallWitness {
+  readonly output = new OutputCount();
+  readonly #call: WatchedCall;
+  readonly #mayRepeat: () => Promise<void>;
+  #tries = 0;
+  #sentAt: number | undefined;
+  #bytes = 0;
+
+  constructor(call: WatchedCall, mayRepeat: () => Promise<void> = async () => {}) {
+    this.#call = call;
+    this.#mayRepeat = mayRepeat;
+  }
+
+  onSent(): void {
+    this.#tries += 1;
+    this.#sentAt ??= performance.now();
+  }
+
+  onRefused(): void {
+    this.#tries -= 1;
+    if (this.#tries === 0) this.#sentAt = undefined;
+  }
+
+  onBytes(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
+  mayRepeat(): Promise<void> {
+    return this.#mayRepeat();
+  }
+
+  /** What is charged. `isWhole`: the answer came to its end, and all of it was counted. */
+  charge(usage: ModelUsage | undefined, isWhole: boolean): Charge {
+    const { output } = this;
+    if (!isWhole && output.tokens === 0) output.unread(this.#bytes);
+    const call = this.#call;
+    const facts = { tries: this.#tries, output, isWhole, usage, unseenTokens: this.#unseenTokens() };
+    return chargeOf(facts, call.bytes, () => call.size());
+  }
+
+  #unseenTokens(): number {
+    const { streamed, model, mostTokens } = this.#call;
+    if (this.#sentAt === undefined || (streamed && !thinksUnseen(model))) return 0;
+    const seconds = (performance.now() - this.#sentAt) / 1_000;
+    return Math.min(mostTokens, Math.ceil(seconds * unseenTokensPerSecond));
+  }
+}
+
+/** The size of a request's body, measured once and only when it is asked for. */
+export function sizeOfBody(body: Uint8Array, imageTokens: number | undefined): () => PromptSize {
+  let size: PromptSize | undefined;
+  return () => {
+    size ??= promptSize(body.byteLength, JSON.parse(Buffer.from(body).toString("utf8")) as SizedBody, imageTokens);
+    return size;
+  };
+}
