@@ -91,6 +91,7 @@ export async function createAgentOrchestrator(deps: {
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
     defaultModel: config.LLM_DEFAULT_MODEL,
     maxIterations: config.AGENT_MAX_ITERATIONS,
+    extraFields: new Set(config.LLM_EXTRA_FIELDS),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   };
   const worker = startWorker(shared);

@@ -9,9 +9,9 @@ import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestra
 export let mesh: OrchestratorFixture;
 
 /** Has each test of a file run on an orchestrator of its own. */
-export function useOrchestrator(): void {
+export function useOrchestrator(env: Record<string, string> = {}): void {
   beforeEach(async () => {
-    mesh = await startOrchestrator({ AGENT_MAX_ITERATIONS: "3" });
+    mesh = await startOrchestrator({ AGENT_MAX_ITERATIONS: "3", ...env });
   });
 
   afterEach(async () => {

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json-depth";
 import { z } from "zod";
@@ -39,19 +40,61 @@ function pathOf(path: readonly PropertyKey[]): string {
     .replace(/^\./, "");
 }
 
-/** Reads and checks a request body. Throws INVALID_REQUEST with the field. */
-export function parseBody(bytes: Uint8Array): CompletionBody {
+/** A body's text as JSON. Throws INVALID_REQUEST. */
+export function readJson(bytes: Uint8Array): unknown {
   const excess = jsonExcess(bytes, maxCompletionValues);
   if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
-  let json: unknown;
   try {
-    json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
   } catch (error) {
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
   }
+}
+
+/** Checks a request. Throws INVALID_REQUEST with the field. */
+export function checkBody(json: unknown): CompletionBody {
   const parsed = completionBody.safeParse(json);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const param = pathOf(issue?.path ?? []);
   throw fail(ErrorReason.INVALID_REQUEST, `${param === "" ? "body" : param}: ${issue?.message ?? "is not valid"}`, { param });
+}
+
+/** Reads and checks a request body. Throws INVALID_REQUEST with the field. */
+export function parseBody(bytes: Uint8Array): CompletionBody {
+  return checkBody(readJson(bytes));
+}
+
+const [quote, backslash, colon] = [0x22, 0x5c, 0x3a];
+
+/** Whether a valid JSON text has so many members in all its objects, and all their names are written without escapes. */
+function isPlain(bytes: Uint8Array, members: number): boolean {
+  let names = 0;
+  let inString = false;
+  let hasEscape = false;
+  for (let i = 0; i < bytes.byteLength; i++) {
+    const byte = bytes[i];
+    if (inString) {
+      if (byte === backslash) {
+        hasEscape = true;
+        i++;
+      } else if (byte === quote) inString = false;
+    } else if (byte === quote) {
+      inString = true;
+      hasEscape = false;
+    } else if (byte === colon) {
+      if (hasEscape) return false;
+      names += 1;
+    }
+  }
+  return names === members;
+}
+
+/**
+ * Whether the bytes of a body may mean something else to another reader than what was read of it, which had so many `members`: a field stands twice, or
+ * bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such a name for another one at times (13.6: `api\u005fbase` for `api\\u005`,
+ * where an earlier text had that in the same place).
+ */
+export function isAmbiguous(bytes: Uint8Array, members: number): boolean {
+  return !isUtf8(bytes) || !isPlain(bytes, members);
 }

@@ -12,7 +12,9 @@ import { StreamTap } from "../model/stream-tap.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
 import { resultText } from "../tool-results.ts";
-import { type CompletionBody, parseBody } from "./body.ts";
+import { type CompletionBody, checkBody, isAmbiguous, readJson } from "./body.ts";
+import { checkHeldFields } from "./held-fields.ts";
+import { refuseSteering } from "./steering-fields.ts";
 import { upstreamBody } from "./upstream-body.ts";
 
 /** What completions stand on. */
@@ -24,6 +26,8 @@ export interface CompletionDeps {
   readonly defaultModel: string;
   /** Model calls in one completion. */
   readonly maxIterations: number;
+  /** Names of fields that the operator lets through to the endpoint. */
+  readonly extraFields: ReadonlySet<string>;
 }
 
 /** The call that a completion belongs to. */
@@ -63,28 +67,38 @@ function isFilled(list: unknown): boolean {
 /** Fields by which endpoints let a request name other models than `model`, in whatever case they read them. */
 const otherModelFields = /^(?:model|models|fallbacks|\w+_fallbacks)$/i;
 
-/** Whether it matters which model answers: by the token's list, or by the price that its ceiling reckons with. */
-function isHeldToItsModel({ allowedModels, spendLimitMicros }: Identity): boolean {
-  return allowedModels.length > 0 || spendLimitMicros > 0n;
+/** What a credential is held to: to money, where its ceiling reckons with one model's price, or to models. */
+function boundsOf({ allowedModels, spendLimitMicros }: Identity): "models" | "money" | undefined {
+  if (spendLimitMicros > 0n) return "money";
+  return allowedModels.length > 0 && !allowedModels.includes("*") ? "models" : undefined;
 }
 
 /** Holds a request to its token's models. */
-function checkModel(identity: Identity, body: CompletionBody, model: string): void {
-  if (!isHeldToItsModel(identity)) return;
-  const { allowedModels, spendLimitMicros } = identity;
+function checkModel({ allowedModels }: Identity, body: CompletionBody, model: string): void {
   if (!allows(allowedModels, model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
   }
   const field = Object.keys(body).find((key) => key !== "model" && otherModelFields.test(key));
-  if (field !== undefined && (spendLimitMicros > 0n || !allowedModels.includes("*"))) {
+  if (field !== undefined) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `${field}: this token may name its model in "model" only`, { param: field });
   }
 }
 
-async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
-  const body = parseBody(bytes);
+/** Reads a request and refuses what its credential may not send. */
+function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: Uint8Array) {
+  const json = readJson(bytes);
+  const members = refuseSteering(json, deps.extraFields);
+  const body = checkBody(json);
   const model = body.model || deps.defaultModel;
-  checkModel(call.identity, body, model);
+  const bounds = boundsOf(identity);
+  if (bounds === undefined) return { body, model, rewrite: isAmbiguous(bytes, members) };
+  checkModel(identity, body, model);
+  checkHeldFields(json, bounds, deps.extraFields);
+  return { body, model, rewrite: true };
+}
+
+async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
+  const { body, model, rewrite } = readRequest(deps, call, bytes);
   const clientTools = isFilled(body.tools) || isFilled(body.functions);
   const toolsJson =
     clientTools || body.tool_choice === "none"
@@ -102,7 +116,7 @@ async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Arra
     toolsJson,
     withoutTools: !clientTools && toolsJson === undefined,
     streamed,
-    rewrite: isHeldToItsModel(call.identity),
+    rewrite,
   });
   return { body, model, serverTools: toolsJson !== undefined, request };
 }
