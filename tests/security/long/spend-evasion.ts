@@ -1,0 +1,38 @@
+import { parseArgs } from "node:util";
+import { leaveCalls, spendEnvironment, spendingAccount, startEndlessModel, usageOf } from "../spend-attack.ts";
+import { report, withSystem } from "./stage.ts";
+
+const { values } = parseArgs({ options: { count: { type: "string", default: "1000" } } });
+const count = Number(values.count);
+const patienceMs = 30_000;
+
+/** Waits until all that was sent is recorded, or gives up. */
+async function recorded(caller: { baseUrl: string; bearer: string }, requests: number) {
+  for (const until = Date.now() + patienceMs; ; ) {
+    const used = await usageOf(caller);
+    if (used.requests >= requests || Date.now() > until) return used;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+const endless = await startEndlessModel();
+try {
+  await withSystem({ LLM_BASE_URL: endless.model.url, ...spendEnvironment }, async ({ baseUrl }) => {
+    const { token, key } = await spendingAccount(baseUrl, "spender@example.com", 1_000);
+    for (const [kind, bearer] of Object.entries({ "with a ceiling": key, "without one": token })) {
+      endless.arrivals.clear();
+      const caller = { baseUrl, bearer };
+      const { calls, promptTokens } = await leaveCalls(caller, endless, count);
+      const used = await recorded(caller, calls);
+      const isKept = used.requests === calls && used.prompt_tokens >= promptTokens;
+      report(
+        "S17",
+        isKept,
+        `${kind}: ${calls} calls left on every surface, ${used.requests} charged: ${used.prompt_tokens} tokens read of at least ${promptTokens}, ` +
+          `${used.completion_tokens} written, ${used.estimated_tokens} of them estimated, $${used.cost_usd.toFixed(4)}`,
+      );
+    }
+  });
+} finally {
+  await endless.model.close();
+}

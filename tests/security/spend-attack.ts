@@ -1,0 +1,173 @@
+import { createClient, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
+
+const prompt = "word ".repeat(4_000);
+const bodyOf = (stream: boolean, index: number) =>
+  JSON.stringify({
+    model: "priced",
+    stream,
+    tool_choice: "none",
+    user: `call-${index}`,
+    messages: [{ role: "user", content: prompt }],
+  });
+
+/** When a client goes away: before the model has said anything, or after some of it has come. */
+const moments = ["before the head", "before the first text", "in the middle"] as const;
+/** One millionth of a dollar for each token read, ten for each written. */
+export const spendEnvironment = {
+  LLM_DEFAULT_MODEL: "priced",
+  MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
+  RATE_LIMIT_PER_MINUTE: "1000000",
+};
+
+const never = new Promise<never>(() => {});
+const replies: Readonly<Record<(typeof moments)[number], ScriptedReply>> = {
+  "before the head": { beforeHeaders: never },
+  "before the first text": { text: "late", pauseAfter: { pieces: 0, gate: never } },
+  // A whole answer has no middle: it comes, without counts.
+  "in the middle": { text: "word ".repeat(500), usage: null, pauseAfter: { pieces: 200, gate: never } },
+};
+
+/** A model that never comes to an end, and says when it was asked: by the `user` of the request. */
+export async function startEndlessModel(): Promise<{
+  model: ScriptedModel;
+  asked(call: string): Promise<void>;
+  arrivals: Map<string, string>;
+}> {
+  const waiting = new Map<string, () => void>();
+  const arrivals = new Map<string, string>();
+  const model = await startScriptedModel({
+    answer: ({ body }) => {
+      const call = String(body.user ?? body.messages.at(-1)?.content);
+      arrivals.set(call, JSON.stringify(body));
+      waiting.get(call)?.();
+      return replies[momentOf(call)];
+    },
+  });
+  return {
+    model,
+    arrivals,
+    asked: (call) => (arrivals.has(call) ? Promise.resolve() : new Promise((resolve) => waiting.set(call, resolve))),
+  };
+}
+
+function momentOf(call: string): (typeof moments)[number] {
+  return moments[Number(/\d+$/.exec(call)?.[0] ?? 0) % moments.length] as (typeof moments)[number];
+}
+
+interface Caller {
+  readonly baseUrl: string;
+  readonly bearer: string;
+}
+
+/** A call that its client leaves once `leave` resolves. Resolves when the client is gone. */
+type Leaver = (caller: Caller, index: number, leave: Promise<void>) => Promise<void>;
+
+function restCall(stream: boolean): Leaver {
+  return async ({ baseUrl, bearer }, index, leave) => {
+    const controller = new AbortController();
+    void leave.then(() => controller.abort());
+    const headers = { authorization: `Bearer ${bearer}`, "content-type": "application/json" };
+    const init = { method: "POST", headers, body: bodyOf(stream, index), signal: controller.signal };
+    await fetch(`${baseUrl}/v1/chat/completions`, init)
+      .then((answer) => answer.text())
+      .catch(() => {});
+  };
+}
+
+function rpcCall(transportOf: (baseUrl: string) => Transport, stream: boolean): Leaver {
+  return async ({ baseUrl, bearer }, index, leave) => {
+    const controller = new AbortController();
+    void leave.then(() => controller.abort());
+    const options = { headers: { authorization: `Bearer ${bearer}` }, signal: controller.signal };
+    const client = createClient(CompletionService, transportOf(baseUrl));
+    const body = Buffer.from(bodyOf(stream, index));
+    try {
+      if (!stream) await client.complete({ body }, options);
+      else for await (const _ of client.streamComplete({ body }, options)) if (controller.signal.aborted) break;
+    } catch {
+      // The client left.
+    }
+  };
+}
+
+/** A turn that is stored, whose run is cancelled. */
+const cancelledRun: Leaver = async ({ baseUrl, bearer }, index, leave) => {
+  const headers = { authorization: `Bearer ${bearer}`, "content-type": "application/json" };
+  const post = async (path: string, body: object) =>
+    (await (await fetch(baseUrl + path, { method: "POST", headers, body: JSON.stringify(body) })).json()) as {
+      data: { run: { id: string } };
+    };
+  const { data } = await post("/v1/runs", { message: `call-${index}`, model: "priced" });
+  await leave;
+  await post(`/v1/runs/${data.run.id}/cancel`, {});
+};
+
+const connect = (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "1.1" });
+const grpc = (baseUrl: string) => createGrpcTransport({ baseUrl });
+const grpcWeb = (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" });
+
+/** Every way to have the model asked and to go away. */
+export const leavers: Readonly<Record<string, Leaver>> = {
+  "OpenAI, streamed": restCall(true),
+  "OpenAI, whole": restCall(false),
+  "Connect, streamed": rpcCall(connect, true),
+  "Connect, whole": rpcCall(connect, false),
+  "gRPC, streamed": rpcCall(grpc, true),
+  "gRPC-web, streamed": rpcCall(grpcWeb, true),
+  "a cancelled run": cancelledRun,
+};
+
+/** What the calls of an attack cost at least, by what the model was sent. */
+export interface AttackCost {
+  readonly calls: number;
+  readonly promptTokens: number;
+}
+
+/** Makes calls in every way and leaves each at one of its moments, ten at a time. Gives what they must have cost. */
+export async function leaveCalls(
+  caller: Caller,
+  endless: Awaited<ReturnType<typeof startEndlessModel>>,
+  count: number,
+): Promise<AttackCost> {
+  const ways = Object.values(leavers);
+  let next = 0;
+  const one = async () => {
+    while (next < count) {
+      const index = next++;
+      const call = `call-${index}`;
+      await (ways[Math.floor(index / moments.length) % ways.length] as Leaver)(caller, index, endless.asked(call));
+    }
+  };
+  await Promise.all(Array.from({ length: 10 }, one));
+  const bytes = [...endless.arrivals.values()].reduce((sum, body) => sum + body.length, 0);
+  return { calls: endless.arrivals.size, promptTokens: Math.floor(bytes / 4) };
+}
+
+/** What a bearer's usage comes to. */
+export async function usageOf({ baseUrl, bearer }: Caller) {
+  const answer = await fetch(`${baseUrl}/v1/usage`, { headers: { authorization: `Bearer ${bearer}` } });
+  const { data } = (await answer.json()) as {
+    data: { total: Record<"requests" | "prompt_tokens" | "completion_tokens" | "estimated_tokens" | "cost_usd", number> };
+  };
+  return data.total;
+}
+
+/** A new account's token, and a key of it with a ceiling in dollars. */
+export async function spendingAccount(baseUrl: string, email: string, dollars: number): Promise<{ token: string; key: string }> {
+  const post = async (path: string, body: object, bearer?: string) => {
+    const headers = {
+      "content-type": "application/json",
+      ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+    };
+    const answer = await fetch(baseUrl + path, { method: "POST", headers, body: JSON.stringify(body) });
+    return ((await answer.json()) as { data: Record<string, string> }).data;
+  };
+  const credentials = { email, password: "SecurePass123" };
+  await post("/v1/auth/register", { ...credentials, name: "S" });
+  const { access_token: token = "" } = await post("/v1/auth/login", credentials);
+  const { key = "" } = await post("/v1/api-keys", { name: "k", spend_limit_usd: dollars }, token);
+  return { token, key };
+}
