@@ -166,6 +166,16 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
     ["tests/security/long/revocation-races.ts", ...count(1_000)],
   ],
+  s17: [
+    ["tests/security/long/spend-evasion.ts", ...count(1_000)],
+    suite(
+      "services/agent-orchestrator/src/spending",
+      "services/auth/src/handlers/usage.test.ts",
+      "tests/security/spend-evasion.test.ts",
+      "tests/e2e/spending.test.ts",
+    ),
+  ],
+  s24: [suite("services/agent-orchestrator/src/completions")],
   r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };

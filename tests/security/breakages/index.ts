@@ -7,6 +7,7 @@ import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
 import { races } from "./races.ts";
 import { sandboxes } from "./sandbox.ts";
+import { spendingGuards } from "./spending.ts";
 import { starter } from "./starter.ts";
 
 /** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
@@ -19,5 +20,6 @@ export const securityBreakages: SecurityBreakages = {
   ...mesh,
   ...races,
   ...sandboxes,
+  ...spendingGuards,
   ...starter,
 };
