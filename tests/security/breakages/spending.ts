@@ -61,7 +61,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${spending}/guarded-call.ts`,
     changes: [{ from: "if (output.tokens > paid) return growOrCut();", to: "" }],
     suite: kinds,
-    test: "output as reasoning_content is cut where the money ends",
+    test: "output as reasoning_content.*is cut where",
   },
   "spend-most-of-a-prompt": {
     file: `${spending}/guarded-call.ts`,
@@ -72,7 +72,7 @@ export const spendingGuards: SecurityBreakages = {
       },
     ],
     suite: ceiling,
-    test: "two calls at once",
+    test: "one call more",
   },
   "spend-paid-retry": {
     file: "services/agent-orchestrator/src/model/http-model.ts",
@@ -90,7 +90,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${completions}/steering-fields.ts`,
     changes: [{ from: 'if (isNamed && !isFree && isSteering(name, place === "")) {', to: "if (place === name) {" }],
     suite: steering,
-    test: "held to nothing does not say where it goes",
+    test: "held to nothing.*does not say where it goes",
   },
   "steering-folded-names": {
     file: `${completions}/steering-fields.ts`,
@@ -108,7 +108,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${completions}/body.ts`,
     changes: [{ from: "return names === members;", to: "return true;" }],
     suite: steering,
-    test: "held to nothing is sent as it was read",
+    test: "held to nothing.*is sent as it was read",
   },
   "held-fields": {
     file: `${completions}/completion.ts`,

@@ -27,20 +27,21 @@ const saidAll = (prompt_tokens: number, completion_tokens: number) => ({
 const sent = (index: number) => mesh.model.requests[index]?.body as unknown as Record<string, number>;
 
 describe("what is set aside", () => {
-  it("pays for the most that a prompt can come to: two calls at once do not pass the ceiling together", async () => {
+  it("pays for the most that a prompt can come to: what is in flight and one call more do not pass the ceiling together", async () => {
     const messages = [{ role: "user", content: promptOf(60_000) }];
     const bytes = bodyOf({ messages }).byteLength;
-    mesh.purse.left = 2 * bytes + 60_000;
+    mesh.purse.left = 2 * bytes + 10_000;
     const gate = gated();
-    mesh.model.reply({ text: "Hello.", beforeHeaders: gate.promise, usage: saidAll(bytes, 1) });
-    const first = client.complete({ messages, max_tokens: 10 });
-    await mesh.model.request(0);
-    mesh.model.reply({ text: "Hello.", usage: saidAll(bytes, 1) });
-    await client.complete({ messages, max_tokens: 10 });
+    const reply = { text: "Hello.", beforeHeaders: gate.promise, usage: saidAll(bytes, 1) };
+    mesh.model.reply(reply, reply, reply);
+    const underWay = [0, 1].map(() => client.complete({ messages, max_tokens: 10 }));
+    await mesh.model.request(1);
+    const third = client.reason(client.complete({ messages, max_tokens: 10 }));
     gate.resolve();
-    await first;
+    expect(await third).toBe(ErrorReason.SPEND_LIMIT);
+    await Promise.all(underWay);
     await client.recorded(2);
-    expect(mesh.purse.left).toBeGreaterThanOrEqual(0);
+    expect(mesh.purse.left).toBe(10_000 - 20);
   });
 
   it("is all that is left where that pays for what a prompt probably comes to, so that nobody else spends meanwhile", async () => {

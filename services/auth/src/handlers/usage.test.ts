@@ -200,12 +200,21 @@ describe("usage", () => {
     await reserve(500, id);
     await settle(id, 120);
     const session = { userId: person.userId, tokenId: person.identity.tokenId };
-    const record = { ...used, ...session, model: "large", costMicros: 0n };
+    const record = { ...used, ...session, model: "large", costMicros: 0n, estimatedTokens: 4n };
     await holder.spend.recordUsage({ records: [record, record, { ...record, userId: crypto.randomUUID() }] });
     const today = new Date().toISOString().slice(0, 10);
     const all = await person.usage.getUsage({});
     expect(all.usage).toMatchObject([
-      { day: today, model: "small", tokenId, requests: 1n, promptTokens: 10n, completionTokens: 5n, costUsd: 0.00012 },
+      {
+        day: today,
+        model: "small",
+        tokenId,
+        requests: 1n,
+        promptTokens: 10n,
+        completionTokens: 5n,
+        estimatedTokens: 0n,
+        costUsd: 0.00012,
+      },
       {
         day: today,
         model: "large",
@@ -213,10 +222,17 @@ describe("usage", () => {
         requests: 2n,
         promptTokens: 20n,
         completionTokens: 10n,
+        estimatedTokens: 8n,
         costUsd: 0,
       },
     ]);
-    expect(all.total).toMatchObject({ requests: 3n, promptTokens: 30n, completionTokens: 15n, costUsd: 0.00012 });
+    expect(all.total).toMatchObject({
+      requests: 3n,
+      promptTokens: 30n,
+      completionTokens: 15n,
+      estimatedTokens: 8n,
+      costUsd: 0.00012,
+    });
     expect((await holder.usage.getUsage({})).usage.map((row) => row.model)).toEqual(["small"]);
     expect((await (await fixture.person()).usage.getUsage({})).usage).toEqual([]);
     expect((await person.usage.getUsage({ end: "2020-01-01", start: "2019-01-01" })).usage).toEqual([]);

@@ -302,6 +302,20 @@ describe("cancelling", () => {
     expect(await reasonFor(person.journal.cancelRun({ runId: next.run?.id }))).toBe(ErrorReason.RUN_ENDED);
   });
 
+  test("leaves a run to be told of what it used and could not commit, by its owner", async () => {
+    const person = fixture.person();
+    const context = await person.begin();
+    const runId = context.run?.id ?? "";
+    await person.journal.cancelRun({ runId });
+    const usage = { promptTokens: 90_000, completionTokens: 20, totalTokens: 90_020 };
+    expect(await reasonFor(fixture.person().journal.addRunUsage({ runId, usage, cost: 1 }))).toBe(ErrorReason.NOT_FOUND);
+    await person.journal.addRunUsage({ runId, usage, cost: 0.5 });
+    const { run } = await person.conversations.getRun({ runId });
+    expect(run).toMatchObject({ status: "cancelled", usage, cost: 0.5 });
+    const { conversation } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
+    expect(conversation).toMatchObject({ totalTokens: 90_020, totalCost: 0.5 });
+  });
+
   test("a run in review holds its conversation until it is resumed by its owner", async () => {
     const person = fixture.person();
     const context = await person.begin();

@@ -258,7 +258,8 @@ export const StreamFormatSchema: GenEnum<StreamFormat> = /*@__PURE__*/
 
 /**
  * Stateless chat completions in OpenAI's format. Bodies cross the mesh as bytes: they are OpenAI's contract, not ours, and a
- * field that OpenAI adds tomorrow passes through today. `chat_completion.proto` documents them.
+ * field that OpenAI adds tomorrow passes through today, for tokens that are held neither to models nor to money. Fields that say where a
+ * request goes, or with which key, pass for nobody. `chat_completion.proto` documents them.
  *
  * @generated from service turnwright.agent.v1.CompletionService
  */
