@@ -100,7 +100,7 @@ export const spendingGuards: SecurityBreakages = {
   },
   "steering-names-with-escapes": {
     file: `${completions}/body.ts`,
-    changes: [{ from: "if (hasEscape) return false;", to: "" }],
+    changes: [{ from: 'if (text[i] === "\\\\") return false;', to: "{}" }],
     suite: steering,
     test: "the engine takes for another one",
   },

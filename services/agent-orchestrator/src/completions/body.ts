@@ -40,12 +40,17 @@ function pathOf(path: readonly PropertyKey[]): string {
     .replace(/^\./, "");
 }
 
-/** A body's text as JSON. Throws INVALID_REQUEST. */
-export function readJson(bytes: Uint8Array): unknown {
+/** A body's text. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+}
+
+/** A body as JSON. Throws INVALID_REQUEST. */
+export function readJson(bytes: Uint8Array, text = textOf(bytes)): unknown {
   const excess = jsonExcess(bytes, maxCompletionValues);
   if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+    return JSON.parse(text);
   } catch (error) {
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
   }
@@ -65,36 +70,35 @@ export function parseBody(bytes: Uint8Array): CompletionBody {
   return checkBody(readJson(bytes));
 }
 
-const [quote, backslash, colon] = [0x22, 0x5c, 0x3a];
+/** The place of the quote that ends a string of JSON, from the quote that begins it. */
+function endOfString(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
+    let slashes = 0;
+    while (text[at - 1 - slashes] === "\\") slashes++;
+    if (slashes % 2 === 0) return at;
+  }
+}
 
 /** Whether a valid JSON text has so many members in all its objects, and all their names are written without escapes. */
-function isPlain(bytes: Uint8Array, members: number): boolean {
+function isPlain(text: string, members: number): boolean {
   let names = 0;
-  let inString = false;
-  let hasEscape = false;
-  for (let i = 0; i < bytes.byteLength; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === backslash) {
-        hasEscape = true;
-        i++;
-      } else if (byte === quote) inString = false;
-    } else if (byte === quote) {
-      inString = true;
-      hasEscape = false;
-    } else if (byte === colon) {
-      if (hasEscape) return false;
-      names += 1;
-    }
+  let end = 0;
+  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', end + 1)) {
+    end = endOfString(text, at);
+    let next = end + 1;
+    while (text.charCodeAt(next) <= 0x20) next++;
+    if (text[next] !== ":") continue;
+    names += 1;
+    for (let i = at; i < end; i++) if (text[i] === "\\") return false;
   }
   return names === members;
 }
 
 /**
- * Whether the bytes of a body may mean something else to another reader than what was read of it, which had so many `members`: a field stands twice, or
- * bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such a name for another one at times (13.6: `api\u005fbase` for `api\\u005`,
- * where an earlier text had that in the same place).
+ * Whether the bytes of a body may mean something else to another reader than what was read of their text, which had so many `members`: a field stands
+ * twice, or bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such a name for another one at times (13.6: `api\u005fbase` for
+ * `api\\u005`, where an earlier text had that in the same place).
  */
-export function isAmbiguous(bytes: Uint8Array, members: number): boolean {
-  return !isUtf8(bytes) || !isPlain(bytes, members);
+export function isAmbiguous(bytes: Uint8Array, text: string, members: number): boolean {
+  return !isUtf8(bytes) || !isPlain(text, members);
 }

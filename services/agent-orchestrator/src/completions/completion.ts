@@ -12,7 +12,7 @@ import { StreamTap } from "../model/stream-tap.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-catalogue.ts";
 import { resultText } from "../tool-results.ts";
-import { type CompletionBody, checkBody, isAmbiguous, readJson } from "./body.ts";
+import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
 import { checkHeldFields } from "./held-fields.ts";
 import { refuseSteering } from "./steering-fields.ts";
 import { upstreamBody } from "./upstream-body.ts";
@@ -86,12 +86,13 @@ function checkModel({ allowedModels }: Identity, body: CompletionBody, model: st
 
 /** Reads a request and refuses what its credential may not send. */
 function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: Uint8Array) {
-  const json = readJson(bytes);
+  const text = textOf(bytes);
+  const json = readJson(bytes, text);
   const members = refuseSteering(json, deps.extraFields);
   const body = checkBody(json);
   const model = body.model || deps.defaultModel;
   const bounds = boundsOf(identity);
-  if (bounds === undefined) return { body, model, rewrite: isAmbiguous(bytes, members) };
+  if (bounds === undefined) return { body, model, rewrite: isAmbiguous(bytes, text, members) };
   checkModel(identity, body, model);
   checkHeldFields(json, bounds, deps.extraFields);
   return { body, model, rewrite: true };

@@ -33,8 +33,13 @@ const steeringOutside = /^(?:organi[sz]ation(?:id)?|deploymentid|hfmodelname)$/;
 const suspect =
   /api|ur[il]|endpoint|auth|credential|token|key|secret|account|aws|azure|vertex|bedrock|sagemaker|watsonx|provider|litellm|config|router|model.|proxy|header|extra|mock|lang|arize|phoenix|posthog|lunary|braintrust|helicone|gcs|wandb|weave|humanloop|mlflow|callback|organi|deployment|[^!-~]/i;
 
-/** Fields of OpenAI's requests that look like such names. */
-const harmless = new Set(["max_tokens", "max_completion_tokens", "prompt_cache_key", "token"]);
+/** The common fields of OpenAI's requests, which need no look. */
+const harmless = new Set(
+  (
+    "model messages role content name type text stream stream_options include_usage tools tool_choice tool_calls tool_call_id function description strict " +
+    "id index temperature top_p n stop seed user max_tokens max_completion_tokens prompt_cache_key metadata image_url url detail response_format"
+  ).split(" "),
+);
 
 /** Fields whose members are names of the client's own: properties of JSON Schemas, and tokens. */
 const ownNames = new Set(["properties", "$defs", "definitions", "patternProperties", "logit_bias"]);
@@ -54,7 +59,7 @@ const longestName = 200;
 
 /** Whether a field of this name steers the endpoint. */
 export function isSteering(name: string, isOutermost = false): boolean {
-  if (!suspect.test(name) || harmless.has(name) || name.length > longestName) return false;
+  if (harmless.has(name) || name.length > longestName || !suspect.test(name)) return false;
   const plain = plainName(name);
   return steering.test(plain) || (isOutermost && steeringOutside.test(plain));
 }

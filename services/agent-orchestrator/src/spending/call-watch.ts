@@ -71,11 +71,16 @@ export class CallWatch implements CallWitness {
   }
 }
 
-/** The size of a request's body, measured once and only when it is asked for. */
-export function sizeOfBody(body: Uint8Array, imageTokens: number | undefined): () => PromptSize {
+const otherParts = ["image_url", "input_audio"];
+
+/** The size of a request's body, measured once and only when it is asked for; only one with more than text has to be parsed. */
+export function sizeOfBody(bytes: Uint8Array, imageTokens: number | undefined): () => PromptSize {
   let size: PromptSize | undefined;
   return () => {
-    size ??= promptSize(body.byteLength, JSON.parse(Buffer.from(body).toString("utf8")) as SizedBody, imageTokens);
+    if (size !== undefined) return size;
+    const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const isText = otherParts.every((part) => !body.includes(part));
+    size = promptSize(body.byteLength, isText ? {} : (JSON.parse(body.toString("utf8")) as SizedBody), imageTokens);
     return size;
   };
 }
