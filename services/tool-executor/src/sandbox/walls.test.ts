@@ -1,7 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLogger } from "@turnwright/platform/logger";
@@ -126,15 +124,11 @@ const compiler = ["/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang"].find((path) =
 if (compiler === undefined) reportUntested("native code behind the kernel's wall around tools", "C compiler");
 
 describe.runIf(compiler !== undefined && process.platform === "linux")("hostile native code in Node's place", () => {
-  const folder = mkdtempSync(join(tmpdir(), "turnwright-attacker-"));
-  const built = join(folder, "attacker");
-  afterAll(() => rmSync(folder, { recursive: true }));
   const source = join(import.meta.dirname, "../../fixtures/attack/lib/attacker.c");
 
   async function native(wall: Wall): Promise<Record<string, string>> {
-    execFileSync(compiler as string, ["-O1", "-w", "-o", built, source]);
     const binary = join(ground.targets.folder, "attacker");
-    copyFileSync(built, binary);
+    execFileSync(compiler as string, ["-O1", "-w", "-o", binary, source]);
     ground.damage();
     const { parent, victim, secret, writable, port, udpPort, socket, abstract } = ground.targets;
     const out = await run(
