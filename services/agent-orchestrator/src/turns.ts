@@ -18,6 +18,7 @@ import { cancelRun } from "./cancel-run.ts";
 import { freshState, type TurnState } from "./graph/state.ts";
 import { versionFields } from "./graph/turn.ts";
 import { agentNamed, behalfOf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
+import { isModelName, noModelName } from "./model/model-name.ts";
 import type { RunFrame } from "./run-events/frame.ts";
 import type { Position } from "./run-events/position.ts";
 import { takeOver } from "./take-over.ts";
@@ -48,6 +49,7 @@ export interface AcceptedTurn {
 }
 
 function modelFor(deps: TurnDeps, identity: Identity, asked: string, agent: AgentDefinition): string {
+  if (!isModelName(asked)) throw fail(ErrorReason.INVALID_REQUEST, `model: ${noModelName}`, { param: "model" });
   const model = asked || agent.model || deps.defaultModel;
   if (allows(identity.allowedModels, model)) return model;
   throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
