@@ -64,7 +64,7 @@ export const starter: SecurityBreakages = {
   },
   "decider-record": {
     file: "services/conversation/src/store/approvals.ts",
-    changes: [{ from: "asked.decider.tokenId || null,", to: "asked.userId," }],
+    changes: [{ from: "decider.tokenId || null,", to: "decider.userId," }],
     suite: ["services/conversation/src/store/approvals.test.ts"],
     test: "are two in the record",
   },
