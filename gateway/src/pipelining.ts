@@ -42,14 +42,6 @@ export class PipelinedConnection {
     socket.on("resume", () => {
       if (this.#rest !== undefined) this.#take(this.#rest);
     });
-    socket.once("close", () => {
-      // Node tells nobody of those that stand in line behind another.
-      for (const response of [...this.#open]) {
-        if (response.closed) continue;
-        response.destroyed = true;
-        response.emit("close");
-      }
-    });
   }
 
   /** A request was parsed. */

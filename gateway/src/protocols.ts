@@ -183,8 +183,11 @@ export function createDualProtocolServer(
     },
     (request, response) => {
       limitBody(request, requestMs);
+      const { session } = request.stream;
+      const client = session === undefined ? undefined : http2Clients.get(session);
+      // A session that was destroyed leaves requests behind that nobody waits for.
+      if (client === undefined) return;
       if (!request.stream.endAfterHeaders) endUnreadStream(request, response);
-      const client = http2Clients.get(request.stream.session as Http2Session) as Client;
       // The compatible forms, which the listener takes as well.
       serve(client, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
     },

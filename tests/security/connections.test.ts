@@ -48,7 +48,7 @@ const named = (list: readonly Attack[], ...ends: readonly string[]) =>
   ends.map((end) => [end, list.find(({ name }) => name.endsWith(end)) as Attack] as const);
 
 describe("clients that read nothing", () => {
-  it.each(named(attacks, "answers of 64 KiB", "server-sent events", "HEAD", "streams of gRPC-web", "window 0: gRPC"))(
+  it.each(named(attacks, "answers of 64 KiB", "server-sent events", "window 0: gRPC"))(
     "hold a bounded share of the gateway's memory and one descriptor each: %s",
     async (_name, attack) => {
       const { held, descriptors, left } = await costOf(attack, 2);

@@ -18,8 +18,8 @@ export async function startMeasuredGateway(env: Readonly<Record<string, string>>
   const child = fork(join(import.meta.dirname, "measured-gateway-process.ts"), [JSON.stringify(env)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  const ended = once(child, "exit").then(([code]) => {
-    throw new Error(`the gateway ended with ${code}`);
+  const ended = once(child, "exit").then(([code, signal]) => {
+    throw new Error(`the gateway ended with ${code ?? signal}`);
   });
   ended.catch(() => {});
   const [{ port, service }] = (await Promise.race([once(child, "message"), ended])) as [{ port: number; service: string }];
