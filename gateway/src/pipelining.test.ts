@@ -1,8 +1,9 @@
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ClientAccounts } from "./client-accounts.ts";
+import { PipelinedConnection } from "./pipelining.ts";
 import { createDualProtocolServer } from "./protocols.ts";
 
 const atOnce = 8;
@@ -155,14 +156,42 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, 2)).toEqual(["slow", "/next 0"]);
   });
 
-  it("do not go on for ever when each has a body: the connection ends", async () => {
+  it("are as few when each has a body, and all are answered", async () => {
     serve = () => {};
     const socket = await dial();
-    const closed = once(socket, "close");
-    socket.write(Array.from({ length: 200 }, (_, i) => post(`/${i}`, "x")).join(""));
-    socket.resume();
-    await closed;
-    expect(begun.length).toBeLessThanOrEqual(2 * atOnce);
+    const bodies = Array.from({ length: 300 }, (_, i) => "\r\n\r\n".repeat(i).slice(0, (i * 37) % 1_000));
+    socket.write(bodies.map((body, i) => post(`/${i}`, body)).join(""));
+    await settled();
+    expect(begun).toHaveLength(atOnce);
+    serve = echo;
+    for (const { request, response } of [...begun]) echo(request, response);
+    expect(await answers(socket, bodies.length)).toEqual(bodies.map(({ length }, i) => `/${i} ${length}`));
+  });
+
+  it("are as few when their bodies come in chunks", async () => {
+    serve = () => {};
+    const socket = await dial();
+    const chunked = "POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nx-t: 1\r\n\r\n";
+    socket.write(chunked.repeat(200));
+    await settled();
+    expect(begun.length).toBeLessThanOrEqual(atOnce + 1);
+    serve = echo;
+    for (const { request, response } of [...begun]) echo(request, response);
+    expect(await answers(socket, 200)).toEqual(Array.from({ length: 200 }, () => "/c 3"));
+  });
+
+  it("end the connection of a client that splits them so that none can be told from the next", () => {
+    const socket = Object.assign(new EventEmitter(), { destroyed: false, pause() {}, resume() {} });
+    let parsed = 0;
+    socket.on("data", () => {
+      parsed += 1;
+      const request = { complete: false, headers: { "content-length": "9" }, readableLength: 0, readableHighWaterMark: 1 };
+      connection.begin(request as unknown as IncomingMessage, {} as ServerResponse);
+    });
+    Object.assign(socket, { destroy: () => Object.assign(socket, { destroyed: true }) });
+    const connection = new PipelinedConnection(socket as unknown as Socket);
+    while (!socket.destroyed && parsed < 1_000) socket.emit("data", Buffer.from("\nPOST / HTTP/1.1\r\n\r"));
+    expect(parsed).toBe(2 * atOnce);
   });
 
   it("end with their connection, those too that stand in line behind another", async () => {

@@ -6,6 +6,8 @@ const headEnd = Buffer.from("\r\n\r\n");
 /** Requests of a connection that are under way at once; what is sent beyond waits unread. */
 const atOnce = 8;
 
+const endsLine = (byte: number | undefined) => byte === 13 || byte === 10;
+
 /** Where the n-th head of a request ends at the earliest; the end of the bytes when there are fewer. */
 function endOfHead(bytes: Buffer, n: number): number {
   let end = 0;
@@ -28,6 +30,8 @@ export class PipelinedConnection {
   #newest: IncomingMessage | undefined;
   /** What was read and is not parsed; the socket is paused meanwhile. */
   #rest: Buffer | undefined;
+  /** Bytes of the newest request's body that are still to be parsed, where that is known. */
+  #bodyLeft = 0;
   #isTurnDue = false;
 
   /** Takes the reading over from Node's server, which listens to the socket already. */
@@ -85,18 +89,29 @@ export class PipelinedConnection {
         this.#socket.pause();
         return;
       }
-      // Bodies between the requests let more heads through than there is room for; a client that sends such is not waited for.
+      // Who splits heads and bodies so that none can be told from the next is not waited for.
       if (this.#open.size >= 2 * atOnce) {
         this.#socket.destroy();
         return;
       }
-      const end = endOfHead(bytes, Math.max(1, atOnce - this.#open.size));
-      if (end === bytes.length) {
-        this.#parse.call(this.#socket, bytes);
-        return;
-      }
-      this.#parse.call(this.#socket, bytes.subarray(0, end));
+      const end = this.#parseOnce(bytes);
+      if (end === bytes.length) return;
       bytes = bytes.subarray(end);
     }
+  }
+
+  /** Parses the beginning of some bytes, no more requests than there is room for; gives where it stopped. */
+  #parseOnce(bytes: Buffer): number {
+    const room = Math.max(1, atOnce - this.#open.size);
+    const before = this.#newest;
+    const end = this.#bodyLeft > 0 ? Math.min(this.#bodyLeft, bytes.length) : endOfHead(bytes, room);
+    this.#bodyLeft -= Math.min(this.#bodyLeft, end);
+    this.#parse.call(this.#socket, end === bytes.length ? bytes : bytes.subarray(0, end));
+    const newest = this.#newest;
+    // The last for which there is room: its head ended right there, unless that end was begun by what was parsed before.
+    if (room === 1 && newest !== undefined && newest !== before && !newest.complete && !endsLine(bytes[0])) {
+      this.#bodyLeft = Number(newest.headers["content-length"] ?? 0);
+    }
+    return end;
   }
 }
