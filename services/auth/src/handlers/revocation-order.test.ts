@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../auth-fixture.ts";
 import { hashToken, newApiKey } from "../opaque-tokens.ts";
 
@@ -9,18 +9,24 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
+const open = new Set<() => Promise<void>>();
+afterEach(async () => {
+  for (const rollback of open) await rollback();
+});
+
 /** A transaction of somebody else's: begun, and not yet at its end. */
 async function begun(sql: string, values: unknown[]) {
   const client = await fixture.pool.connect();
+  const end = async (word: "commit" | "rollback") => {
+    open.delete(rollback);
+    await client.query(word);
+    client.release();
+  };
+  const rollback = () => end("rollback");
+  open.add(rollback);
   await client.query("begin");
   await client.query(sql, values);
-  return {
-    query: (text: string, params: unknown[]) => client.query(text, params),
-    async commit() {
-      await client.query("commit");
-      client.release();
-    },
-  };
+  return { query: (text: string, params: unknown[]) => client.query(text, params), commit: () => end("commit") };
 }
 
 /** Resolves when a statement waits for a lock; rejects when the call that should wait has ended without. */
