@@ -42,6 +42,8 @@ async function open(): Promise<RawConnection> {
 }
 
 const large = Buffer.alloc(3_000_000, 0x61);
+/** As much as is read behind a last answer. */
+const medium = Buffer.alloc(400_000, 0x61);
 const small = Buffer.alloc(2_000, 0x61);
 const next = headOf("/health", {}, "GET");
 
@@ -81,6 +83,24 @@ describe("a body that nobody reads", () => {
       const answer = await connection.answer();
       expect([answer?.status, answer?.headers.connection]).toEqual([status, "close"]);
       await connection.ended;
+      expect(connection.error()).toBeUndefined();
+    },
+  );
+
+  it.each(refusals)(
+    "when it is read behind the answer, closes the connection without a reset: %s",
+    async (_what, method, path, headers, status) => {
+      const connection = await open();
+      connection.write(headOf(path, { ...headers, "content-length": medium.length }, method));
+      const answer = await connection.answer();
+      expect([answer?.status, answer?.headers.connection]).toEqual([status, "close"]);
+      await connection.ended;
+      // Piece by piece: a reset shows with the next write.
+      for (let at = 0; at < medium.length; at += 20_000) {
+        await new Promise((resolve) => connection.socket.write(medium.subarray(at, at + 20_000), resolve));
+      }
+      connection.socket.end();
+      if (!connection.socket.closed) await once(connection.socket, "close");
       expect(connection.error()).toBeUndefined();
     },
   );
