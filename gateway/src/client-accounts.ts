@@ -7,7 +7,7 @@ import { addressBlock } from "./address-block.ts";
 export interface AccountLimits {
   /** Connections of one address. */
   readonly connectionsPerAddress: number;
-  /** Bytes for the requests of one connection that are under way, their unread answers included. */
+  /** Bytes for the requests of one connection that are under way, their bodies and unread answers included. */
   readonly bytesPerConnection: number;
   /** The same for all connections of one address. */
   readonly bytesPerAddress: number;
@@ -17,10 +17,10 @@ export interface AccountLimits {
   readonly proxies: readonly string[];
 }
 
-/** What a request costs while it is under way, beside its answer: its headers and all that follows its course, in bytes. */
+/** What a request costs while it is under way, beside its body and its answer: its headers and all that follows its course, in bytes. */
 export const requestBytes = 16_384;
-/** An answer of more than that may be refused when it comes; a stream never waits with so much. */
-const largeAnswerBytes = 65_536;
+/** A request whose body and answer are more than that may be ended when they come; a stream of events never waits with so much. */
+const largeBytes = 65_536;
 /** How often the sums of an address are taken anew while it is at its limit, in milliseconds. */
 const recountMs = 100;
 
@@ -47,6 +47,7 @@ export class Exchange {
   readonly connection: ConnectionAccount;
   readonly address: AddressAccount;
   #bytes = 0;
+  #received = 0;
 
   constructor(
     response: ServerResponse,
@@ -70,7 +71,14 @@ export class Exchange {
 
   /** Takes down what waits for the reader now. */
   count(): void {
-    this.#book(requestBytes + this.#response.writableLength);
+    this.#book(requestBytes + this.#received + this.#response.writableLength);
+  }
+
+  /** Takes down a piece of the body, which is held for as long as the request is under way; gives whether that is too much. */
+  receive(bytes: number): boolean {
+    this.#received += bytes;
+    this.count();
+    return this.isTooMuch();
   }
 
   /** The answer is through. */
@@ -79,9 +87,9 @@ export class Exchange {
     this.#accounts.close(this);
   }
 
-  /** Whether its answer is large and one more than its connection or its address may have waiting; an answer alone is always sent. */
+  /** Whether it is large and one more than its connection or its address may have; a request alone is always served. */
   isTooMuch(): boolean {
-    if (this.#bytes <= largeAnswerBytes) return false;
+    if (this.#bytes <= largeBytes) return false;
     const isOver = ({ bytes }: Sum, limit: number) => bytes > limit && bytes > this.#bytes;
     const { bytesPerConnection, bytesPerAddress } = this.#accounts.limits;
     return (

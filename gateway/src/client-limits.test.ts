@@ -178,6 +178,31 @@ describe("what one client may hold", () => {
     expect(new Set(streams.filter(({ closed }) => closed).map(({ rstCode }) => rstCode))).toEqual(new Set([enhanceYourCalm]));
   });
 
+  it("is a body of any size alone, and no more of their bodies than fit when there are several, with a declared length or without", async () => {
+    await start({ ...twoRequests, SERVER_BODY_LIMIT: "1048576", SERVER_REQUEST_TIMEOUT: "10s" });
+    read = async () => "done";
+    const large = JSON.stringify({ text: "x".repeat(600_000) });
+    expect(await outcome(session(), reading, large)).toBe(200);
+
+    for (const more of [{}, { "content-length": "1000000" }]) {
+      const client = session();
+      const streams = Array.from({ length: 10 }, () => {
+        const stream = client.request({ ...reading, ...more });
+        stream.on("error", () => {});
+        // Never to its end.
+        stream.write("x".repeat(200_000));
+        return stream;
+      });
+      await expect.poll(() => streams.filter(({ closed }) => closed).length, { timeout: 5_000 }).toBeGreaterThanOrEqual(8);
+      const codes = streams.filter(({ closed }) => closed).map(({ rstCode }) => rstCode);
+      expect(new Set(codes)).toEqual(new Set([enhanceYourCalm]));
+      client.destroy();
+    }
+    const ask = () =>
+      fetch(`${gateway.url}/v1/readings`, { method: "POST", headers: { "content-type": "application/json" }, body: large });
+    expect((await ask()).status).toBe(200);
+  });
+
   it("is less while it holds much: a reader who takes nothing is cut before the limit for all", async () => {
     // More than half of what the connection may hold.
     await start({ ...twoRequests, SERVER_STALL_TIMEOUT: "1h" });

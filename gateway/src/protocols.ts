@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2Session } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
 import type { ClientAccounts } from "./client-accounts.ts";
+import { CountedHttp1Request, CountedHttp2Request } from "./counted-request.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
@@ -126,8 +127,9 @@ export function createDualProtocolServer(
 ): DualProtocolServer {
   const { requestMs, idleMs } = timeouts;
   const { accounts } = limits;
-  const serve = ({ account, connection }: Client, request: IncomingMessage, response: CountedHttp1Response) => {
+  const serve = ({ account, connection }: Client, request: CountedHttp1Request, response: CountedHttp1Response) => {
     const exchange = accounts.begin(account, request, response);
+    request.exchange = exchange;
     response.exchange = exchange;
     response.once("close", () => {
       exchange?.end();
@@ -153,6 +155,7 @@ export function createDualProtocolServer(
       requireHostHeader: false,
       // What waits in a socket, in either direction.
       highWaterMark: socketBytes,
+      IncomingMessage: CountedHttp1Request as typeof IncomingMessage,
       ServerResponse: CountedHttp1Response as typeof ServerResponse,
     },
     (request, response) => {
@@ -163,7 +166,7 @@ export function createDualProtocolServer(
       }
       const client = http1Clients.get(request.socket) as Client;
       client.connection?.begin(request, response);
-      serve(client, request, response as CountedHttp1Response);
+      serve(client, request as CountedHttp1Request, response as CountedHttp1Response);
     },
   );
   server.on("checkExpectation", (_request, response) => refuse(response, unservedRequests.expectation));
@@ -179,6 +182,7 @@ export function createDualProtocolServer(
   const http2 = createHttp2Server(
     {
       settings: { maxConcurrentStreams: limits.streamsPerConnection, maxHeaderListSize: headerListBytes },
+      Http2ServerRequest: CountedHttp2Request as typeof Http2ServerRequest,
       Http2ServerResponse: CountedHttp2Response,
     },
     (request, response) => {
@@ -189,7 +193,7 @@ export function createDualProtocolServer(
       if (client === undefined) return;
       if (!request.stream.endAfterHeaders) endUnreadStream(request, response);
       // The compatible forms, which the listener takes as well.
-      serve(client, request as unknown as IncomingMessage, response as unknown as CountedHttp1Response);
+      serve(client, request as unknown as CountedHttp1Request, response as unknown as CountedHttp1Response);
     },
   );
   http2.on("checkContinue", (request, response) => {

@@ -18,9 +18,15 @@ export const connections: SecurityBreakages = {
   },
   "unread-answers": {
     file: "gateway/src/client-accounts.ts",
-    changes: [{ from: "if (this.#bytes <= largeAnswerBytes) return false;", to: "if (this.#bytes >= 0) return false;" }],
+    changes: [{ from: "if (this.#bytes <= largeBytes) return false;", to: "if (this.#bytes >= 0) return false;" }],
     suite: ["gateway/src/client-limits.test.ts"],
     test: "an answer of any size alone",
+  },
+  "bodies-on-their-way": {
+    file: "gateway/src/client-accounts.ts",
+    changes: [{ from: "this.#received += bytes;", to: "" }],
+    suite: ["gateway/src/client-limits.test.ts"],
+    test: "no more of their bodies",
   },
   "cut-under-pressure": {
     file: "gateway/src/stalled-readers.ts",
