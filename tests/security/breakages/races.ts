@@ -33,13 +33,13 @@ export const races: SecurityBreakages = {
   "refresh-waits": {
     file: "services/auth/src/store/sessions.ts",
     changes: [{ from: "      for share of u\n", to: "" }],
-    suite: ["tests/security/revocation-races.test.ts"],
-    test: "logout.*leaves nothing alive",
+    suite: order,
+    test: "a refresh waits",
   },
   "login-checks-password": {
     file: "services/auth/src/store/sessions.ts",
     changes: [
-      { from: "and is_active and password_hash = $16 for share", to: "and is_active and $16::text is not null for share" },
+      { from: "and is_active and password_hash = $18 for share", to: "and is_active and $18::text is not null for share" },
     ],
     suite: order,
     test: "old password",
@@ -52,13 +52,13 @@ export const races: SecurityBreakages = {
   },
   "old-secret": {
     file: "services/auth/src/held-caller.ts",
-    changes: [{ from: "(caller?.secretVersion || 1) === (asked.secretVersion || 1) && ", to: "" }],
+    changes: [{ from: "(now?.secretVersion || 1) === (asked.secretVersion || 1) && ", to: "" }],
     suite: order,
     test: "older secret",
   },
   "lost-role": {
     file: "services/auth/src/held-caller.ts",
-    changes: [{ from: " && caller?.role === asked.role", to: "" }],
+    changes: [{ from: " && now?.role === asked.role", to: "" }],
     suite: invites,
     test: "an admin a moment ago",
   },
@@ -87,13 +87,13 @@ export const races: SecurityBreakages = {
     file: "services/auth/src/store/invites.ts",
     changes: [{ from: "where i.id = $1 and i.used_at is null and", to: "where i.id = $1 and" }],
     suite: invites,
-    test: "however many try at once",
+    test: "all have found it unused",
   },
   "invite-of-an-admin": {
     file: "services/auth/src/registration.ts",
     changes: [{ from: 'await holdAccount(tx, found.createdBy, "shared");', to: "" }],
     suite: invites,
-    test: "loses the power",
+    test: "losing the power",
   },
   "registration-mode": {
     file: "services/auth/src/handlers/auth.ts",

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../auth-fixture.ts";
+import { otherTransactions } from "../transaction-fixture.ts";
 
 let fixture: AuthFixture;
 let admin: Person;
@@ -12,6 +13,8 @@ beforeAll(async () => {
   admin = await adminOf(fixture);
 });
 afterAll(() => fixture.stop());
+const others = otherTransactions(() => fixture.pool);
+afterEach(() => others.rollBack());
 
 /** The admin of the environment; another one for each caller who may lose the power. */
 async function adminOf(own: AuthFixture): Promise<Person> {
@@ -28,8 +31,12 @@ async function anotherAdmin(): Promise<Person> {
 }
 
 const newEmail = () => `${randomUUID()}@example.com`;
+let addresses = 0;
+/** From an address of its own, so that passwords are hashed beside each other. */
 const register = (init: { invite?: string; email?: string } = {}, from = fixture, options = {}) =>
-  from.anonymous().auth.register({ email: newEmail(), password, name: "A person", ...init }, options);
+  from
+    .anonymous(`198.51.100.${++addresses % 256}`)
+    .auth.register({ email: newEmail(), password, name: "A person", ...init }, options);
 const events = async (action: string) => {
   const { rows } = await fixture.pool.query<{ event: string }>("select event from audit_log order by seq");
   return rows.map(({ event }) => JSON.parse(event)).filter((event) => event.action === action);
@@ -103,6 +110,25 @@ describe("registration by invite", () => {
     const { secret } = await maker.invites.createInvite({});
     await fixture.pool.query("update users set is_active = false where id = $1", [maker.userId]);
     expect(await refusalOf(register({ invite: secret }))).toBe("INVALID_INVITE");
+  });
+
+  it("uses an invite once also when all have found it unused", async () => {
+    const { secret } = await admin.invites.createInvite({});
+    const holder = await others.begin("select id from users where id = $1 for no key update", [admin.userId]);
+    const attempts = Array.from({ length: 3 }, () => refusalOf(register({ invite: secret })));
+    await others.waits(attempts);
+    await holder.commit();
+    expect((await Promise.all(attempts)).toSorted()).toEqual(["INVALID_INVITE", "INVALID_INVITE", "no error"]);
+  });
+
+  it("waits for an admin who is losing the power, and takes no invite of theirs", async () => {
+    const maker = await anotherAdmin();
+    const { secret } = await maker.invites.createInvite({});
+    const change = await others.begin("update users set role = 'user' where id = $1", [maker.userId]);
+    const attempt = refusalOf(register({ invite: secret }));
+    await others.waits([attempt]);
+    await change.commit();
+    expect(await attempt).toBe("INVALID_INVITE");
   });
 
   it("makes an account or none when its invite is revoked at the same time, or its maker loses the power", async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../auth-fixture.ts";
 import { hashToken, newApiKey } from "../opaque-tokens.ts";
+import { otherTransactions } from "../transaction-fixture.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
@@ -9,47 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-const open = new Set<() => Promise<void>>();
-afterEach(async () => {
-  for (const rollback of open) await rollback();
-});
-
-/** A transaction of somebody else's: begun, and not yet at its end. */
-async function begun(sql: string, values: unknown[]) {
-  const client = await fixture.pool.connect();
-  const end = async (word: "commit" | "rollback") => {
-    open.delete(rollback);
-    await client.query(word);
-    client.release();
-  };
-  const rollback = () => end("rollback");
-  open.add(rollback);
-  await client.query("begin");
-  await client.query(sql, values);
-  return { query: (text: string, params: unknown[]) => client.query(text, params), commit: () => end("commit") };
-}
-
-/** Resolves when a statement waits for a lock; rejects when the call that should wait has ended without. */
-async function waits(call: Promise<unknown>): Promise<void> {
-  let ended = false;
-  const note = () => {
-    ended = true;
-  };
-  call.then(note, note);
-  await expect
-    .poll(
-      async () => {
-        if (ended) return "has ended";
-        const { rowCount } = await fixture.pool.query(
-          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        );
-        return rowCount === 0 ? "runs" : "waits";
-      },
-      { timeout: 10_000, interval: 5 },
-    )
-    .not.toBe("runs");
-  expect(ended).toBe(false);
-}
+const others = otherTransactions(() => fixture.pool);
+afterEach(() => others.rollBack());
 
 const alone = "select id from users where id = $1 for no key update";
 const shared = "select id from users where id = $1 for share";
@@ -88,9 +50,9 @@ describe("while somebody ends an account's credentials", () => {
   it.each(Object.entries(attempts))("%s waits, and makes nothing", async (_name, { make, refusal }) => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "early" });
-    const revoker = await begun(alone, [person.userId]);
+    const revoker = await others.begin(alone, [person.userId]);
     const attempt = refusalOf(make(person));
-    await waits(attempt);
+    await others.waits([attempt]);
     await revoker.query(revokeSessions, [person.userId]);
     await revoker.commit();
     expect(await attempt).toBe(refusal);
@@ -99,9 +61,9 @@ describe("while somebody ends an account's credentials", () => {
 
   it("a login that has shown the old password waits, and makes no session", async () => {
     const { email, userId } = await fixture.person();
-    const revoker = await begun("update users set password_hash = password_hash || ' ' where id = $1", [userId]);
+    const revoker = await others.begin("update users set password_hash = password_hash || ' ' where id = $1", [userId]);
     const attempt = refusalOf(fixture.anonymous().auth.login({ email, password }));
-    await waits(attempt);
+    await others.waits([attempt]);
     await revoker.query(revokeSessions, [userId]);
     await revoker.commit();
     expect(await attempt).toBe("INVALID_CREDENTIALS");
@@ -145,10 +107,10 @@ describe("who ends credentials", () => {
   it.each(Object.entries(revocations))("waits for a key that is being made, and ends it too, %s", async (_name, revoke) => {
     const [person, admin] = [await fixture.person(), await fixture.person({ role: "admin" })];
     const { apiKey } = await person.keys.createApiKey({ name: "k" });
-    const maker = await begun(shared, [person.userId]);
+    const maker = await others.begin(shared, [person.userId]);
     await maker.query(insertKey, [randomUUID(), person.userId, apiKey?.id, hashToken(newApiKey())]);
     const revoked = revoke(person, apiKey?.id ?? "", admin);
-    await waits(revoked);
+    await others.waits([revoked]);
     await maker.commit();
     await revoked;
     expect(await live(person.userId)).not.toContain("being made");
@@ -170,9 +132,9 @@ describe("who ends credentials", () => {
   it.each(Object.entries(ends))("waits for a session that is being refreshed, and ends it too, %s", async (_name, end) => {
     const person = await fixture.person();
     // As a refresh does it, with its child not yet committed.
-    const maker = await begun(shared, [person.userId]);
+    const maker = await others.begin(shared, [person.userId]);
     const ended = end(person);
-    await waits(ended);
+    await others.waits([ended]);
     await maker.query(
       `with old as (update user_tokens set is_revoked = true, rotated_at = now()
          where user_id = $1 and token_type = 'refresh' and not is_revoked returning id, family_id)
