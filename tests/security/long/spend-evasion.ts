@@ -18,10 +18,14 @@ async function recorded(caller: { baseUrl: string; bearer: string }, requests: n
 const endless = await startEndlessModel();
 try {
   await withSystem({ LLM_BASE_URL: endless.model.url, ...spendEnvironment }, async ({ baseUrl }) => {
-    const { token, key } = await spendingAccount(baseUrl, "spender@example.com", 1_000);
-    for (const [kind, bearer] of Object.entries({ "with a ceiling": key, "without one": token })) {
+    for (const [kind, credential] of [
+      ["with a ceiling", "key"],
+      ["without one", "token"],
+    ] as const) {
       endless.arrivals.clear();
-      const caller = { baseUrl, bearer };
+      // A login's usage has that of the account's keys in it, so each kind has an account of its own.
+      const account = await spendingAccount(baseUrl, `${credential}@example.com`, 1_000);
+      const caller = { baseUrl, bearer: account[credential] };
       const { calls, promptTokens } = await leaveCalls(caller, endless, count);
       const used = await recorded(caller, calls);
       const isKept = used.requests === calls && used.prompt_tokens >= promptTokens;
