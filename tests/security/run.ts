@@ -143,7 +143,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "gateway/src/docs.test.ts",
     ),
   ],
-  s26: [suite("tests/security/answer-headers.test.ts", "tests/browser/swagger.test.ts")],
+  s26: [suite("tests/security/answer-headers.test.ts", "tests/browser/swagger.test.ts", "tests/packaging/compose.test.ts")],
   s14: [
     ["tests/security/long/admission-cost.ts", ...count(200)],
     suite(
