@@ -170,9 +170,8 @@ async function goOn(
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
   // Only who begins a run is its starter.
   const secretVersion = start === undefined ? undefined : requireIdentity(ctx).secretVersion;
-  return (
-    (await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion })) ?? { run, from: { seq: run.seq, units: 0 } }
-  );
+  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });
+  return turn ?? { run, from: { seq: run.seq, units: 0 } };
 }
 
 /**

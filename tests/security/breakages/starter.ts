@@ -10,13 +10,13 @@ export const starter: SecurityBreakages = {
     file: "services/agent-orchestrator/src/turns.ts",
     changes: [
       {
-        from: "  return (await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion }))",
+        from: "  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
         to: `  if (run.node === "act") {
     const decider = behalfOf(ctx);
     const state = settledState(deps, JSON.parse(run.state), context);
     return launch(deps, { ...decider, identity: { ...decider.identity, tokenId: run.tokenId } }, context, { node: "act", state });
   }
-  return (await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion }))`,
+  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });`,
       },
     ],
     suite: system,
