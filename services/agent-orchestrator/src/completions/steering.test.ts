@@ -1,6 +1,7 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import fc from "fast-check";
 import { beforeEach, describe, expect, it, test } from "vitest";
+import { isModelName } from "../model/model-name.ts";
 import { startOrchestrator } from "../orchestrator-fixture.ts";
 import { failureOf, mesh, useOrchestrator } from "../turns-fixture.ts";
 import { isAmbiguous } from "./body.ts";
