@@ -5,6 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 const freePieces = 1_000;
 const bytesPerPiece = 64;
 const firstBytes = 16_384;
+const noBytes = Buffer.alloc(0);
 
 const waiting = new WeakMap<IncomingMessage, ServerResponse>();
 
@@ -31,7 +32,7 @@ function tooLarge(): Error {
 /** Takes the pieces of a body. Memory grows with what came, never with what a client says will come. */
 class Collector {
   readonly #limit: number;
-  #held: Buffer = Buffer.alloc(0);
+  #held: Buffer = noBytes;
   #size = 0;
   #pieces = 0;
 
@@ -90,7 +91,8 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
       }
     };
     const onEnd = () => {
-      stop();
+      request.off("error", onGone);
+      request.off("close", onGone);
       resolve(collector.bytes);
     };
     const onGone = () => {
