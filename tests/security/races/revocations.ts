@@ -76,8 +76,10 @@ export const revocations: readonly Revocation[] = [
     created: true,
     act: (_stage, { owner, key }, replica) => owner.at(replica).keys.rotateApiKey({ apiKeyId: key.tokenId, revokeCreated: true }),
   },
+  // One admin acts at a time: beside other rounds these wait for each other.
   {
     name: "change role",
+    takesMs: 80,
     ends: ["session", "key"],
     allSessions: true,
     keyStays: true,
@@ -85,6 +87,7 @@ export const revocations: readonly Revocation[] = [
   },
   {
     name: "revoke all of a user",
+    takesMs: 80,
     ends: ["session", "key"],
     allSessions: true,
     allKeys: true,
@@ -92,6 +95,7 @@ export const revocations: readonly Revocation[] = [
   },
   {
     name: "disable user",
+    takesMs: 80,
     ends: ["session", "key"],
     allSessions: true,
     allKeys: true,
