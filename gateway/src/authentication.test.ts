@@ -75,7 +75,8 @@ describe("the bearer check", () => {
     const forged = [
       await accessToken({ secret: "another secret of more than thirty-two characters" }),
       await accessToken({ expiresInMs: -60_000 }),
-      `${head}.${claims}.${signature?.slice(0, -2)}AA`,
+      // The last characters of a signature have bits that nobody reads.
+      `${head}.${claims}.${signature?.startsWith("A") ? "B" : "A"}${signature?.slice(1)}`,
       `${head}.${claims}.`,
       `${none}.${claims}.`,
       "rt-0123456789abcdef",

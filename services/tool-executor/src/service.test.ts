@@ -145,7 +145,9 @@ test("a direct call that the database cannot write down still answers", async ()
 
 test("ids and arguments with NUL characters do no harm", async () => {
   const nul = "a\0b";
-  const { result } = await executor.tools.executeTool({ call: calling("calculator", { expression: nul }, nul) });
+  const direct = executor.tools.executeTool({ call: calling("calculator", { expression: nul }, nul) });
+  expect(reasonOf(await direct.catch((thrown: unknown) => thrown))).toBe(ErrorReason.INVALID_REQUEST);
+  const { result } = await executor.tools.executeTool({ call: calling("calculator", { expression: nul }) });
   expect(result && toJson(ValueSchema, result)).toMatchObject({ error: expect.any(String) });
   const runId = randomUUID();
   const asked = executor.executions.executeCalls({ runId, calls: [{ callId: nul, name: "calculator", arguments: "{}" }] });
