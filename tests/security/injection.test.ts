@@ -127,6 +127,26 @@ describe("a model that was talked into forbidden calls", () => {
       .toBe(1);
   }, 60_000);
 
+  it("gets no tool from fields by which clients name tools elsewhere (CVE-2026-45350)", async () => {
+    const key = await calculatorKey();
+    const url = `http://127.0.0.1:${(canary.address() as AddressInfo).port}/`;
+    const call = { name: "http_request", arguments: JSON.stringify({ method: "POST", url, body: "x" }) };
+    const fields = [
+      { tool_ids: ["http_request", "server:http_request", "*"] },
+      { tool_servers: [{ name: "inside", path: "/", specs: [{ name: "http_request" }] }] },
+      { allowed_tools: ["http_request"], unattended: false, approved: true },
+      { agent_type: "coder", metadata: { tools: "http_request" } },
+      { functions: [], function_call: "auto" },
+    ];
+    for (const [i, extra] of fields.entries()) {
+      model.reply({ calls: [{ id: `named_${i}`, ...call }] }, { text: "I could not." });
+      const answer = await post("/v1/chat/completions", key, { messages: [{ role: "user", content: "Go" }], ...extra });
+      expect([extra, answer.status]).toEqual([extra, 200]);
+    }
+    const { rows } = await db.query("select 1 from tool.tool_executions where tool_name = 'http_request' and status = 'success'");
+    expect({ rows, hits }).toEqual({ rows: [], hits: 0 });
+  });
+
   it("does not even see the tools that its token may not use", () => {
     for (const { body } of model.requests) {
       const tools = (body.tools ?? []) as { function: { name: string } }[];
