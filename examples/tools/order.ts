@@ -8,8 +8,9 @@ const shop = `http://${shopHost}/orders`;
 const order = z.object({ id: z.string(), total: z.number() });
 
 /**
- * Something that must never happen twice, and a way to find out whether it did: the order carries the call's key as its reference. When the
- * executor dies in the middle of a call, the probe asks the shop for it; without one, a person would have to.
+ * Something that must never happen twice, and a way to find out whether it did: the order carries the call's key as its
+ * reference. When the executor dies in the middle of a call, the probe asks the shop for it; without one, a person
+ * would have to.
  */
 export default defineTool({
   name: "place_order",

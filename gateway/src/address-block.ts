@@ -14,8 +14,8 @@ function groupsOf(address: string): number[] {
 }
 
 /**
- * The addresses that count as one client: an IPv4 address alone, also in its IPv6 form, and of IPv6 the /64 that a single
- * subscriber has all of.
+ * The addresses that count as one client: an IPv4 address alone, also in its IPv6 form, and of IPv6 the /64 that a
+ * single subscriber has all of.
  */
 export function addressBlock(address: string): string {
   if (!isIPv6(address)) return address;

@@ -41,8 +41,8 @@ function bearerOf(authorization: string | undefined): string {
 }
 
 /**
- * Makes the bearer check: an access token is verified here, without an RPC; a credential that holds is exchanged once for an internal
- * token, which is kept until it ends or is revoked. First uses at the same time share one exchange.
+ * Makes the bearer check: an access token is verified here, without an RPC; a credential that holds is exchanged once
+ * for an internal token, which is kept until it ends or is revoked. First uses at the same time share one exchange.
  */
 export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
   const callers = new TokenCache<Caller>();

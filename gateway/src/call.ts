@@ -18,8 +18,8 @@ declare module "fastify" {
     /** Who calls, once it is known; for the access log. */
     caller: Caller | undefined;
     /**
-     * Fires when the client goes away before it has its answer, or, with the error as its reason, when its credential ends; made when somebody
-     * asks for it.
+     * Fires when the client goes away before it has its answer, or, with the error as its reason, when its credential
+     * ends; made when somebody asks for it.
      */
     disconnect: AbortController | undefined;
     /** Gives the slot of a limit of concurrency back, when the response is through. */
@@ -114,8 +114,8 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
 }
 
 /**
- * The headers that travel with every RPC of a request: identity, request id, where the method takes one the key of idempotency and, where it is well
- * formed, trace context. Throws INVALID_REQUEST for a key that is none.
+ * The headers that travel with every RPC of a request: identity, request id, where the method takes one the key of
+ * idempotency and, where it is well formed, trace context. Throws INVALID_REQUEST for a key that is none.
  */
 export function callHeaders(
   request: FastifyRequest,

@@ -17,9 +17,15 @@ export interface AccountLimits {
   readonly proxies: readonly string[];
 }
 
-/** What a request costs while it is under way, beside its body and its answer: its headers and all that follows its course, in bytes. */
+/**
+ * What a request costs while it is under way, beside its body and its answer: its headers and all that follows its
+ * course, in bytes.
+ */
 export const requestBytes = 16_384;
-/** A request whose body and answer are more than that may be ended when they come; a stream of events never waits with so much. */
+/**
+ * A request whose body and answer are more than that may be ended when they come; a stream of events never waits with
+ * so much.
+ */
 const largeBytes = 65_536;
 /** How often the sums of an address are taken anew while it is at its limit, in milliseconds. */
 const recountMs = 100;
@@ -74,7 +80,10 @@ export class Exchange {
     this.#book(requestBytes + this.#received + this.#response.writableLength);
   }
 
-  /** Takes down a piece of the body, which is held for as long as the request is under way; gives whether that is too much. */
+  /**
+   * Takes down a piece of the body, which is held for as long as the request is under way; gives whether that is too
+   * much.
+   */
   receive(bytes: number): boolean {
     this.#received += bytes;
     this.count();

@@ -21,7 +21,10 @@ export const gatewayConfig = z.object({
   SERVER_STALL_TIMEOUT: duration("30s"),
   /** Connections of one address (IPv6: of a /64), proxies apart; 0: any number. */
   SERVER_ADDRESS_CONNECTIONS: integer(2_000, { min: 0 }),
-  /** Bytes that requests of one address may hold while they are under way: 16 KiB each, bodies, and answers not yet read. */
+  /**
+   * Bytes that requests of one address may hold while they are under way: 16 KiB each, bodies, and answers not yet
+   * read.
+   */
   SERVER_ADDRESS_BYTES: integer(67_108_864, { min: 1_048_576 }),
   /** The same for one connection, proxies apart. */
   SERVER_CONNECTION_BYTES: integer(8_388_608, { min: 262_144 }),

@@ -18,8 +18,8 @@ function unsupported({ headers }: FastifyRequest): Error | undefined {
 }
 
 /**
- * Has the routes of a plugin take JSON bodies of these content types, as bytes, and no others. A compressed body is refused: the clients of these surfaces
- * send none, and what is not unpacked costs nothing.
+ * Has the routes of a plugin take JSON bodies of these content types, as bytes, and no others. A compressed body is
+ * refused: the clients of these surfaces send none, and what is not unpacked costs nothing.
  */
 export function takeJsonBodies(app: FastifyInstance, contentTypes: RegExp): void {
   app.removeAllContentTypeParsers();

@@ -11,9 +11,15 @@ export interface HeaderSink {
 
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {
-  /** Counts a request of a token, under its own limits and those that it shares; sets the limit headers; throws RATE_LIMITED. */
+  /**
+   * Counts a request of a token, under its own limits and those that it shares; sets the limit headers; throws
+   * RATE_LIMITED.
+   */
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
-  /** Takes a slot of each limit of concurrent requests that holds for a token; undefined: there is none. Throws RATE_LIMITED. */
+  /**
+   * Takes a slot of each limit of concurrent requests that holds for a token; undefined: there is none. Throws
+   * RATE_LIMITED.
+   */
   takeSlot(identity: Identity): Promise<Release> | undefined;
   /** Counts a request without a token, by its address and the networks around it; throws RATE_LIMITED. */
   takeAddress(address: string, sink: HeaderSink): Promise<void>;
@@ -40,7 +46,10 @@ interface Buckets {
   readonly slots: readonly SlotBucket[];
 }
 
-/** The sessions of an account share one limit, or each login would be another; a key keeps its own when its secret is replaced. */
+/**
+ * The sessions of an account share one limit, or each login would be another; a key keeps its own when its secret is
+ * replaced.
+ */
 function ownKey({ tokenType, tokenId, userId }: Identity): string {
   return tokenType === TokenType.API_KEY ? `token:${tokenId}` : `sessions:${userId}`;
 }

@@ -11,7 +11,10 @@ import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";
 
-/** Bytes of a stream that wait in the gateway below what it reads, for readers who do not read: HTTP/2 keeps each in up to four times as much memory. */
+/**
+ * Bytes of a stream that wait in the gateway below what it reads, for readers who do not read: HTTP/2 keeps each in up
+ * to four times as much memory.
+ */
 const streamWindowBytes = 16_384;
 
 async function start(): Promise<void> {

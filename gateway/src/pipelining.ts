@@ -3,7 +3,10 @@ import type { Socket } from "node:net";
 import { isClosing } from "./unread-bodies.ts";
 
 const headEnd = Buffer.from("\r\n\r\n");
-/** Requests of a connection that are under way at once, so that the next one need not wait for the last; what is sent beyond waits unread. */
+/**
+ * Requests of a connection that are under way at once, so that the next one need not wait for the last; what is sent
+ * beyond waits unread.
+ */
 const atOnce = 2;
 
 const endsLine = (byte: number | undefined) => byte === 13 || byte === 10;
@@ -20,8 +23,8 @@ function endOfHead(bytes: Buffer, n: number): number {
 }
 
 /**
- * A connection of HTTP/1.1 on which a client may send requests ahead of their answers. Node parses all requests of a read at once, some two
- * thousand; here a few are, and the rest waits, first with us and then with its sender.
+ * A connection of HTTP/1.1 on which a client may send requests ahead of their answers. Node parses all requests of a
+ * read at once, some two thousand; here a few are, and the rest waits, first with us and then with its sender.
  */
 export class PipelinedConnection {
   readonly #socket: Socket;

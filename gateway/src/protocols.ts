@@ -17,8 +17,8 @@ export interface DualProtocolServer extends Server {
   /** Connections of HTTP/1.1, and those that have not said yet what they speak. */
   readonly keptConnections: ReadonlySet<Socket>;
   /**
-   * Accepts no more connections, and no more requests over HTTP/2: what is under way goes on, and clients are told which of their requests
-   * were not begun (GOAWAY), so that they may send them elsewhere.
+   * Accepts no more connections, and no more requests over HTTP/2: what is under way goes on, and clients are told
+   * which of their requests were not begun (GOAWAY), so that they may send them elsewhere.
    */
   stopListening(): void;
 }
@@ -60,7 +60,10 @@ function beginsHttp2(head: Buffer): boolean | undefined {
   return compared === http2Preface.length ? true : undefined;
 }
 
-/** Hands each connection over to the server of the protocol that its first bytes speak. Gives the connections that are undecided. */
+/**
+ * Hands each connection over to the server of the protocol that its first bytes speak. Gives the connections that are
+ * undecided.
+ */
 function sniff(
   server: Server,
   firstBytesMs: number,
@@ -117,8 +120,9 @@ function limitBody(request: Http2ServerRequest, requestMs: number): void {
 }
 
 /**
- * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each connection
- * decide. Both protocols reach the same listener. Clients that are too slow are cut, and what is beyond their limits is refused.
+ * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each
+ * connection decide. Both protocols reach the same listener. Clients that are too slow are cut, and what is beyond
+ * their limits is refused.
  */
 export function createDualProtocolServer(
   listener: RequestListener,

@@ -12,8 +12,9 @@ function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): 
 }
 
 /**
- * Routes that pass admitted Connect, gRPC-web and gRPC calls of clients on into the mesh, for every method that is not for services of the mesh.
- * Knows no method by name. A unary call ends after `callTimeoutMs` unless its client sets less.
+ * Routes that pass admitted Connect, gRPC-web and gRPC calls of clients on into the mesh, for every method that is not
+ * for services of the mesh. Knows no method by name. A unary call ends after `callTimeoutMs` unless its client sets
+ * less.
  */
 export function proxyRoutes(deps: {
   services: readonly DescService[];

@@ -12,7 +12,10 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
-/** The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word here. */
+/**
+ * The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word
+ * here.
+ */
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService],
   conversation: [ConversationService, WebhookService],

@@ -8,7 +8,10 @@ import { restError } from "./error-body.ts";
 /** How often the log tells of refusals, in milliseconds. */
 const tellMs = 1_000;
 
-/** Answers a request that was not begun, so that its client may send it again: 429, or over HTTP/2 a stream that is refused. */
+/**
+ * Answers a request that was not begun, so that its client may send it again: 429, or over HTTP/2 a stream that is
+ * refused.
+ */
 export function refuseRequest(response: ServerResponse): void {
   const stream = (response as unknown as Partial<Http2ServerResponse>).stream;
   if (stream !== undefined) {
@@ -29,7 +32,10 @@ export function refuseRequest(response: ServerResponse): void {
   response.end(JSON.stringify(body));
 }
 
-/** Tells the log of clients that hold too much: once a second at the most, however many requests and connections are refused. */
+/**
+ * Tells the log of clients that hold too much: once a second at the most, however many requests and connections are
+ * refused.
+ */
 export function refusalLog(logger: Logger): (what: "connection" | "request") => void {
   let [connections, requests] = [0, 0];
   const tell = () => {

@@ -1,7 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
-/** What a client may say with so little before it counts as one that sends its body in crumbs: each costs as much as a large piece. */
+/**
+ * What a client may say with so little before it counts as one that sends its body in crumbs: each costs as much as a
+ * large piece.
+ */
 const freePieces = 1_000;
 const bytesPerPiece = 64;
 const firstBytes = 16_384;
@@ -66,8 +69,8 @@ class Collector {
 }
 
 /**
- * Reads a request's body to its end. Throws TOO_LARGE for more than `limit` bytes, before anything is read where the client says so. What is left of a body
- * that is refused is left to the connection.
+ * Reads a request's body to its end. Throws TOO_LARGE for more than `limit` bytes, before anything is read where the
+ * client says so. What is left of a body that is refused is left to the connection.
  */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {

@@ -47,7 +47,10 @@ function isClientsFault(error: FastifyError): boolean {
   return !(error instanceof ConnectError) && statusCode !== undefined && statusCode >= 400 && statusCode < 500;
 }
 
-/** What of the framework's errors says that nothing is served: a path that leaves its folder, a file that is none, QUERY without a type where none is read. */
+/**
+ * What of the framework's errors says that nothing is served: a path that leaves its folder, a file that is none, QUERY
+ * without a type where none is read.
+ */
 function saysNotServed(error: FastifyError): boolean {
   return (
     error.code === "FST_ERR_ROUTE_MISSING_CONTENT_TYPE" || (isClientsFault(error) && [403, 404].includes(error.statusCode ?? 0))
@@ -56,7 +59,10 @@ function saysNotServed(error: FastifyError): boolean {
 
 const nothing = () => {};
 
-/** Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody waits for. */
+/**
+ * Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody
+ * waits for.
+ */
 function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls, open: OpenRequests): void {
   app.decorateRequest("caller", undefined);
   app.decorateRequest("disconnect", undefined);
@@ -112,8 +118,8 @@ function collectVerbs(app: FastifyInstance): (path: string) => string[] {
 }
 
 /**
- * The public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access log, and the
- * envelope for everything that no route answers.
+ * The public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access log, and
+ * the envelope for everything that no route answers.
  */
 export async function createServer(deps: {
   config: GatewayConfig;

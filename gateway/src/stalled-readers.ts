@@ -17,8 +17,8 @@ function streamOf(raw: Raw): Http2ServerResponse["stream"] | undefined {
 }
 
 /**
- * How much of a response its connection has taken, up to a constant. Over HTTP/2 nobody counts what a stream has sent: what waits for it grows with what
- * is written, so that only its shrinking tells of a reader.
+ * How much of a response its connection has taken, up to a constant. Over HTTP/2 nobody counts what a stream has sent:
+ * what waits for it grows with what is written, so that only its shrinking tells of a reader.
  */
 function taken(raw: Raw): number {
   if (streamOf(raw) !== undefined) return -raw.writableLength;
@@ -31,8 +31,8 @@ function isPressed(raw: Raw): boolean {
 }
 
 /**
- * Ends a response and frees what is held for it, the system's buffers too: an orderly close would leave them to a reader who does not come. A connection of
- * HTTP/2 goes with its last stream.
+ * Ends a response and frees what is held for it, the system's buffers too: an orderly close would leave them to a
+ * reader who does not come. A connection of HTTP/2 goes with its last stream.
  */
 function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
   const stream = streamOf(raw);
@@ -46,8 +46,9 @@ function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
 }
 
 /**
- * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever its protocol, and sooner where clients
- * hold much; what it waits for in the mesh is cancelled with it. A stream that has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
+ * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever
+ * its protocol, and sooner where clients hold much; what it waits for in the mesh is cancelled with it. A stream that
+ * has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
  */
 export function cutStalledReaders({
   open,

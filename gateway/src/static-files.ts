@@ -29,8 +29,8 @@ function has(tags: string | undefined, tag: string): boolean {
 }
 
 /**
- * Serves a file from memory: the same bytes for all, compressed once, so that neither descriptors nor memory grow with those who ask, whether they read
- * or not.
+ * Serves a file from memory: the same bytes for all, compressed once, so that neither descriptors nor memory grow with
+ * those who ask, whether they read or not.
  */
 export function serveFile(app: FastifyInstance, { path, type, bytes, headers = {} }: StaticFile): void {
   const hash = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);

@@ -58,7 +58,10 @@ function rawAnswer(status: string, body: string): string {
   );
 }
 
-/** Answers bytes on a connection that are no request, or one that came too slowly, in the common error body; then closes it. */
+/**
+ * Answers bytes on a connection that are no request, or one that came too slowly, in the common error body; then closes
+ * it.
+ */
 export function answerUnparsable(error: ConnectionError, socket: Socket): void {
   const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse };
   const isBegun = current?.headersSent === true;

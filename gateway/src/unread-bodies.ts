@@ -9,8 +9,8 @@ const drainBytes = 65_536;
 /** How long the rest of such a body may take, in milliseconds. */
 const drainMs = 2_000;
 /**
- * What is read behind a last answer, so that a client that sends all of its body first still comes to read it, in bytes; each costs a little. What comes after
- * it waits with the system, which tells the client to wait as well.
+ * What is read behind a last answer, so that a client that sends all of its body first still comes to read it, in
+ * bytes; each costs a little. What comes after it waits with the system, which tells the client to wait as well.
  */
 const lingerBytes = 524_288;
 /** How long a connection is kept for its client to read the last answer, in milliseconds. */
@@ -32,8 +32,9 @@ export function hasAnswer(socket: Socket): boolean {
 }
 
 /**
- * Closes a connection whose client may still be sending: says that we send no more, then reads on without parsing. Closed at once, the system would answer
- * what still comes with a reset, and a reset takes the answer from a client that has not read it.
+ * Closes a connection whose client may still be sending: says that we send no more, then reads on without parsing.
+ * Closed at once, the system would answer what still comes with a reset, and a reset takes the answer from a client
+ * that has not read it.
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
@@ -101,7 +102,10 @@ export class SettlingResponse extends ServerResponse {
   }
 }
 
-/** Ends a stream of HTTP/2 behind its answer when its body was not read: RST_STREAM with NO_ERROR, as RFC 9113 8.1 has it. */
+/**
+ * Ends a stream of HTTP/2 behind its answer when its body was not read: RST_STREAM with NO_ERROR, as RFC 9113 8.1 has
+ * it.
+ */
 export function endUnreadStream(request: Http2ServerRequest, response: Http2ServerResponse): void {
   response.once("finish", () => {
     // After the frames of the answer.

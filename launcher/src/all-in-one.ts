@@ -48,8 +48,8 @@ export interface RunningSystem {
 }
 
 /**
- * Starts the whole system in this process: gateway and four services over the in-process plane, PostgreSQL embedded unless one is
- * configured, in-memory ports unless Redis is. Throws ConfigError with all faults of the environment.
+ * Starts the whole system in this process: gateway and four services over the in-process plane, PostgreSQL embedded
+ * unless one is configured, in-memory ports unless Redis is. Throws ConfigError with all faults of the environment.
  */
 export async function startAllInOne(
   environment: Readonly<Record<string, string | undefined>> = process.env,

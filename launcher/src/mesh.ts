@@ -106,8 +106,8 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. The password goes by its standard input:
- * arguments can be read by every user of the machine.
+ * Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. The password goes
+ * by its standard input: arguments can be read by every user of the machine.
  */
 async function startRedis(port: number, password: string): Promise<ChildProcess> {
   const child = spawn("redis-server", ["-"], { stdio: ["pipe", "ignore", "ignore"] });
@@ -124,8 +124,9 @@ async function startRedis(port: number, password: string): Promise<ChildProcess>
 }
 
 /**
- * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as a process of its own on loopback, over
- * gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a `redis-server` of PATH started here.
+ * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as a process of its own on
+ * loopback, over gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a
+ * `redis-server` of PATH started here.
  */
 export async function startMesh(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningMesh> {
   const config = loadConfig(meshConfig, environment);
@@ -185,7 +186,8 @@ export async function startMesh(environment: Readonly<Record<string, string | un
           [variable]: String(port),
         },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
-        // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it any more.
+        // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it
+        // any more.
         detached: true,
       });
       closers.push(() => end(child));

@@ -17,7 +17,8 @@ export default mergeConfig(
           broken !== undefined && id.endsWith(`/${broken.file}`) ? brokenSource(broken, code) : undefined,
       },
     ],
-    // The cache of transformed modules goes by their sources, and would give out whole ones for broken ones, and the other way round.
+    // The cache of transformed modules goes by their sources, and would give out whole ones for broken ones, and the
+    // other way round.
     test: { env: testedEnvironment(broken), fsModuleCache: false },
   }),
 );

@@ -16,8 +16,8 @@ function isExecutable(path: string): boolean {
 }
 
 /**
- * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it reports what goes untested and gives undefined, for
- * `describe.skipIf`; with CI set it throws.
+ * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it reports what goes untested and gives
+ * undefined, for `describe.skipIf`; with CI set it throws.
  */
 export function findChromium(untested: string): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter);

@@ -46,8 +46,8 @@ async function account(gateway: string, name: string): Promise<string> {
 }
 
 /**
- * Sends messages to a mesh while it is being broken, waits until all runs have ended, and looks at what became of each. The seed determines the
- * messages and the faults; what meets what is the machine's.
+ * Sends messages to a mesh while it is being broken, waits until all runs have ended, and looks at what became of each.
+ * The seed determines the messages and the faults; what meets what is the machine's.
  */
 export async function runChaos(options: {
   seed: number;
@@ -58,7 +58,10 @@ export async function runChaos(options: {
   /** The name of a mechanism that is taken out. */
   broken?: BrokenFile;
   say?: (line: string) => void;
-  /** Is told now and then how many messages have come to their end, and of how many of them their client was told nothing. */
+  /**
+   * Is told now and then how many messages have come to their end, and of how many of them their client was told
+   * nothing.
+   */
   onProgress?: (messages: number, untold: number) => void;
   /** Ends it early: nothing more is sent, and what was sent is looked at. */
   signal?: AbortSignal;

@@ -30,7 +30,9 @@ export interface ChaosMesh {
   stop(keepLogs: boolean): Promise<void>;
 }
 
-/** Two gateways, two orchestrators, two executors, auth and conversation; with a file of theirs broken, if one is given. */
+/**
+ * Two gateways, two orchestrators, two executors, auth and conversation; with a file of theirs broken, if one is given.
+ */
 export async function startChaosMesh({ random, broken }: { random: Random; broken?: BrokenFile }): Promise<ChaosMesh> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-chaos-"));
   chmodSync(dir, 0o711);

@@ -10,7 +10,10 @@ import { createPatientClient, type PatientClient } from "./patient-client.ts";
 export interface CellResult {
   readonly part: PartName;
   readonly step: StepName;
-  /** Where the run stood first after the restart: `completed`, `needs_review`, or `waiting`, where it had waited for a person. */
+  /**
+   * Where the run stood first after the restart: `completed`, `needs_review`, or `waiting`, where it had waited for a
+   * person.
+   */
   readonly outcome: string;
   /** From the start of the process anew to that. */
   readonly recoveryMs: number;

@@ -32,7 +32,10 @@ export const limitMs = 10_000;
 const backLimitMs = 15_000;
 /** How long a fault lasts after it was seen: what leans on the part fails later, and must not be named in its stead. */
 const afterwardsMs = 8_000;
-/** How long an event loop stands: longer than it takes to see it, what is looked at afterwards, and the last look, which may wait for a part. */
+/**
+ * How long an event loop stands: longer than it takes to see it, what is looked at afterwards, and the last look, which
+ * may wait for a part.
+ */
 const blockMs = 18_000;
 
 interface Answer {
@@ -54,7 +57,10 @@ function names(part: string, { body }: Answer): boolean {
   return error.code === "UNAVAILABLE" && error.message === `${part} is not ready.`;
 }
 
-/** Makes a fault, looks at /ready until it tells and for a while after that, ends the fault, and waits until all is well. */
+/**
+ * Makes a fault, looks at /ready until it tells and for a while after that, ends the fault, and waits until all is
+ * well.
+ */
 export async function playFault(
   baseUrl: string,
   cell: {
@@ -153,7 +159,9 @@ async function holdTool(client: PatientClient, effects: { url: string; bodies: r
   while (effects.bodies.length === 0) await delay(20);
 }
 
-/** Starts the mesh, with a model whose answer to any message is to place an order at the address that the message is. */
+/**
+ * Starts the mesh, with a model whose answer to any message is to place an order at the address that the message is.
+ */
 export async function startReadinessStage(): Promise<ReadinessStage> {
   const gate = Promise.withResolvers<void>();
   const effects = await startEffectCounter(() => gate.promise);

@@ -21,7 +21,10 @@ export interface Part {
   readonly port: number;
   /** Starts it; resolves when it accepts connections. Throws when it ends before. */
   start(): Promise<void>;
-  /** The same as a supervisor does it: what ends by itself or hangs, because a store is away while it starts, is started again, for two minutes. */
+  /**
+   * The same as a supervisor does it: what ends by itself or hangs, because a store is away while it starts, is started
+   * again, for two minutes.
+   */
   revive(): Promise<void>;
   /** SIGTERM; resolves when it is gone. */
   terminate(): Promise<Ending>;

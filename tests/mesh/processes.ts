@@ -26,7 +26,10 @@ export interface MeshProcesses {
   stop(): Promise<void>;
 }
 
-/** Starts the processes of a mesh on loopback against stores that are there, each known to all, and without limits that a test would meet. */
+/**
+ * Starts the processes of a mesh on loopback against stores that are there, each known to all, and without limits that
+ * a test would meet.
+ */
 export async function startMeshProcesses(options: {
   /** Where their logs go. */
   dir: string;

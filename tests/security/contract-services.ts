@@ -44,8 +44,8 @@ export function nameOf(method: DescMethod): string {
 }
 
 /**
- * Methods for users that no API key may call, on purpose: they concern the account itself. They name no scope. A new method is on this list, or
- * names the scopes of keys that may call it.
+ * Methods for users that no API key may call, on purpose: they concern the account itself. They name no scope. A new
+ * method is on this list, or names the scopes of keys that may call it.
  */
 const loginOnly: readonly string[] = [
   "AuthService.Logout",

@@ -7,7 +7,10 @@ import { type Answer, type Ask, send } from "./requests.ts";
 /** A request whose headers others may add to. */
 export type EntryRequest = Ask & { readonly headers: Readonly<Record<string, string>> };
 
-/** A valid request of an entry, by the contract's own example; fields that name a resource have the ids given, else one of nothing. */
+/**
+ * A valid request of an entry, by the contract's own example; fields that name a resource have the ids given, else one
+ * of nothing.
+ */
 export function requestOf(entry: Entry, ids: Readonly<Record<string, string>> = {}): EntryRequest {
   const values = Object.fromEntries(idFieldsOf(entry).map((field) => [field, ids[field] ?? randomUUID()]));
   const rest = Object.fromEntries(Object.entries(values).filter(([field]) => !entry.pathFields.includes(field)));
@@ -57,7 +60,10 @@ const statusOfCode: Readonly<Record<string, number>> = {
   resource_exhausted: 429,
 };
 
-/** Sends a request to an entry. Connect's codes count as the HTTP statuses that REST has for them, also when a stream's last frame has them. */
+/**
+ * Sends a request to an entry. Connect's codes count as the HTTP statuses that REST has for them, also when a stream's
+ * last frame has them.
+ */
 export async function ask(baseUrl: string, entry: Entry, request: Ask): Promise<Answer> {
   const answer = await send(baseUrl, request);
   if (entry.surface !== "connect") return answer;

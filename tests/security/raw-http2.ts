@@ -64,7 +64,10 @@ export interface RawRequest {
   readonly body?: Uint8Array;
 }
 
-/** A client of HTTP/2 that writes its frames itself, so that it may send what no library would and costs next to nothing. */
+/**
+ * A client of HTTP/2 that writes its frames itself, so that it may send what no library would and costs next to
+ * nothing.
+ */
 export class RawHttp2 {
   readonly socket: Socket;
   /** Frames that came, by type. */
@@ -150,7 +153,10 @@ export class RawHttp2 {
     });
   }
 
-  /** Settles when the server has taken in all that was sent before: it answers a ping behind it, or has closed the connection. */
+  /**
+   * Settles when the server has taken in all that was sent before: it answers a ping behind it, or has closed the
+   * connection.
+   */
   settled(): Promise<void> {
     if (this.socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {

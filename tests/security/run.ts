@@ -1,5 +1,6 @@
 /**
- * The long security suites, row by row: `npm run security`. Each row ends with its figure and says whether it is kept; the command ends with 1 when one is not.
+ * The long security suites, row by row: `npm run security`. Each row ends with its figure and says whether it is kept;
+ * the command ends with 1 when one is not.
  *
  *   npm run security                    all rows
  *   npm run security -- s3 s8           some

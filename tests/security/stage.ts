@@ -21,7 +21,10 @@ export interface Account {
   readonly sessionId: string;
 }
 
-/** The key that signs the system's tokens. No attacker has it; tests do, to make tokens in which one thing alone is wrong. */
+/**
+ * The key that signs the system's tokens. No attacker has it; tests do, to make tokens in which one thing alone is
+ * wrong.
+ */
 export interface SigningKey {
   readonly kid: string;
   readonly privateKey: KeyObject;

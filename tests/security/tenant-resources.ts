@@ -40,8 +40,8 @@ const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "del
 };
 
 /**
- * How a tenant makes what a field of a request names; more than one where its state matters. A new method whose requests name something
- * else needs a line here, or the matrix fails.
+ * How a tenant makes what a field of a request names; more than one where its state matters. A new method whose
+ * requests name something else needs a line here, or the matrix fails.
  */
 export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, owner: Account) => Promise<TenantResource>)[]>> = {
   conversation_id: [

@@ -6,8 +6,8 @@ import { type Answer, send } from "./requests.ts";
 const atOnce = 6;
 
 /**
- * Revokes keys that are making webhooks, at another moment in each round. Gives how many webhooks were made, and how many were still enabled
- * `boundMs` after the last of these requests.
+ * Revokes keys that are making webhooks, at another moment in each round. Gives how many webhooks were made, and how
+ * many were still enabled `boundMs` after the last of these requests.
  */
 export async function raceWebhooks(
   baseUrl: string,

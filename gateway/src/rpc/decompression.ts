@@ -7,7 +7,10 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 /** What is unpacked at the same time: more than Node has threads for would only hold memory. */
 const maxAtOnce = 4;
 
-/** The encodings of messages that are taken and given. What comes in is unpacked by `decompress`, before Connect sees it. */
+/**
+ * The encodings of messages that are taken and given. What comes in is unpacked by `decompress`, before Connect sees
+ * it.
+ */
 export const compressions: Compression[] = [compressionGzip, compressionBrotli];
 
 type Unpack = (packed: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>;
@@ -33,7 +36,10 @@ function pass(): void {
   else next();
 }
 
-/** Unpacks a message. Throws TOO_LARGE when it is larger than `limit` bytes then, INVALID_REQUEST when it is not in this encoding. */
+/**
+ * Unpacks a message. Throws TOO_LARGE when it is larger than `limit` bytes then, INVALID_REQUEST when it is not in this
+ * encoding.
+ */
 export async function decompress(name: string, packed: Uint8Array, limit: number): Promise<Uint8Array> {
   if (packed.byteLength === 0) return packed;
   const unpack = unpackers[name];

@@ -13,7 +13,10 @@ export const maxMessageFields = 10_000;
 
 /** How a call's message comes. */
 export interface MessageFormat {
-  /** In the query of a GET request, as Connect has it; in the body; or there behind flags and a length, as gRPC, gRPC-web and Connect's streams have it. */
+  /**
+   * In the query of a GET request, as Connect has it; in the body; or there behind flags and a length, as gRPC,
+   * gRPC-web and Connect's streams have it.
+   */
   readonly place: "query" | "body" | "envelope";
   readonly isJson: boolean;
   /** What it may be compressed with. */
@@ -78,8 +81,8 @@ function parseBinary(input: DescMessage, bytes: Uint8Array): Message {
 }
 
 /**
- * Reads the message of a call that was admitted. Throws TOO_LARGE when it has more than `limit` bytes, on the wire or unpacked, or too many fields, and
- * INVALID_REQUEST when it is not what its headers say.
+ * Reads the message of a call that was admitted. Throws TOO_LARGE when it has more than `limit` bytes, on the wire or
+ * unpacked, or too many fields, and INVALID_REQUEST when it is not what its headers say.
  */
 export async function readMessage(
   request: FastifyRequest,

@@ -148,8 +148,8 @@ function asConnectError(error: unknown): ConnectError {
 }
 
 /**
- * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before anything of its body is read; its message is then
- * read, unpacked and decoded here, within bounds. Connect itself frames the answers.
+ * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before anything of its
+ * body is read; its message is then read, unpacked and decoded here, within bounds. Connect itself frames the answers.
  */
 export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
   return async (app: FastifyInstance): Promise<void> => {

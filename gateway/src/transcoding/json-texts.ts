@@ -3,7 +3,9 @@ import { json_text_of as jsonTextOf } from "@turnwright/contract/errors/v1/surfa
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { elementTexts, memberTexts } from "@turnwright/platform/json-text";
 
-/** Puts texts of a message's JSON in the place of the values that they are of; `text` is what `json` was parsed from. */
+/**
+ * Puts texts of a message's JSON in the place of the values that they are of; `text` is what `json` was parsed from.
+ */
 type PutTexts = (json: JsonObject, text: string) => void;
 
 function isObject(value: JsonValue | undefined): value is JsonObject {

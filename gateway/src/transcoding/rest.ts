@@ -106,7 +106,10 @@ function eventIds({ method, surface: { eventIdField } }: Binding): (message: Mes
   };
 }
 
-/** The request with the place from which a client that comes back goes on; it repeats the query string with which it first came. */
+/**
+ * The request with the place from which a client that comes back goes on; it repeats the query string with which it
+ * first came.
+ */
 function afterLastEvent(given: BindableRequest, field: string, request: FastifyRequest): BindableRequest {
   const id = request.headers["last-event-id"];
   return typeof id !== "string" || id === "" ? given : { ...given, query: { ...given.query, [field]: id } };
@@ -165,7 +168,10 @@ function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: J
   });
 }
 
-/** A fastify plugin that serves the annotated methods of services as REST and server-sent events. Knows no method by name. */
+/**
+ * A fastify plugin that serves the annotated methods of services as REST and server-sent events. Knows no method by
+ * name.
+ */
 export function restPlugin(deps: RestDeps) {
   return async (app: FastifyInstance): Promise<void> => {
     takeJsonBodies(app, /^application\/(?:[\w.+-]+\+)?json\b/);

@@ -9,8 +9,8 @@ export interface ClientNetwork {
 }
 
 /**
- * Who has one IPv6 address has at least the /64 around it. Providers give a home a /56 and a site a /48: whoever has so much is still one client, but
- * many clients may share one, so those may use 4 and 16 times as much.
+ * Who has one IPv6 address has at least the /64 around it. Providers give a home a /56 and a site a /48: whoever has so
+ * much is still one client, but many clients may share one, so those may use 4 and 16 times as much.
  */
 const ipv6Networks = [
   { bits: 64, factor: 1 },
@@ -51,8 +51,9 @@ function networkOf(groups: readonly number[], bits: number): string {
 }
 
 /**
- * What the address of a client is counted under, wherever addresses are limited: the smallest network first. An IPv4 address counts for itself however it
- * is written, an IPv6 address by its /64, /56 and /48; zones and ports are ignored.
+ * What the address of a client is counted under, wherever addresses are limited: the smallest network first. An IPv4
+ * address counts for itself however it is written, an IPv6 address by its /64, /56 and /48; zones and ports are
+ * ignored.
  */
 export function clientNetworks(address: string): readonly ClientNetwork[] {
   // Some proxies tell the port with the address.

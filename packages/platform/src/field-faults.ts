@@ -149,8 +149,9 @@ function fieldValue(message: Message, field: DescField): unknown {
 }
 
 /**
- * What a request holds that nothing behind it could store or compute with: NUL in text, which PostgreSQL refuses; times and durations that are
- * none by their own definition; numbers that are not finite. Undefined when it is sound. Fields of bytes are not looked into.
+ * What a request holds that nothing behind it could store or compute with: NUL in text, which PostgreSQL refuses; times
+ * and durations that are none by their own definition; numbers that are not finite. Undefined when it is sound. Fields
+ * of bytes are not looked into.
  */
 export function fieldFault(desc: DescMessage, message: Message): FieldFault | undefined {
   return checkOfMessage(desc)(message, "");

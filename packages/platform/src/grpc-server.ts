@@ -32,11 +32,14 @@ import { decodeMessage } from "./wire-check.ts";
 export interface GrpcServer {
   /** The bound port. */
   readonly port: number;
-  /** What the health service says of this process and its services; with DATABASE_UNAVAILABLE as the reason, of `database` too. */
+  /**
+   * What the health service says of this process and its services; with DATABASE_UNAVAILABLE as the reason, of
+   * `database` too.
+   */
   setServing(serving: boolean, because?: ErrorReason): void;
   /**
-   * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls under way end for `graceMs`
-   * (5,000), then cuts what is left.
+   * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls
+   * under way end for `graceMs` (5,000), then cuts what is left.
    */
   close(graceMs?: number): Promise<void>;
 }
@@ -73,7 +76,8 @@ function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
   const given = call.getDeadline();
   const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
   let settled = false;
-  // grpc-js emits this at the end of every call; an abort nobody needs would cost an exception with its stack each time.
+  // grpc-js emits this at the end of every call; an abort nobody needs would cost an exception with its stack each
+  // time.
   call.on("cancelled", () => {
     if (!settled) controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
   });

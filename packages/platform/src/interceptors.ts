@@ -56,8 +56,8 @@ function guardStream(response: StreamResponse, onError: (error: unknown) => neve
 }
 
 /**
- * Outermost on every server: an error that no handler meant is logged once under its request id and leaves as INTERNAL without
- * its message; every other error leaves with the request id in its detail.
+ * Outermost on every server: an error that no handler meant is logged once under its request id and leaves as INTERNAL
+ * without its message; every other error leaves with the request id in its detail.
  */
 export function errorInterceptor(logger: Logger): Interceptor {
   const normalize = (request: AnyRequest, error: unknown): never => {
@@ -117,7 +117,10 @@ export function accessOf(method: DescMethod): Access {
   return ruleOf(method).access;
 }
 
-/** The services that may call a method which is not public, from the proto; a method for users that names none: the gateway. */
+/**
+ * The services that may call a method which is not public, from the proto; a method for users that names none: the
+ * gateway.
+ */
 export function callersOf(method: DescMethod): readonly string[] {
   return ruleOf(method).callers;
 }
@@ -127,7 +130,10 @@ export function scopesOf(method: DescMethod): readonly string[] {
   return ruleOf(method).scopes;
 }
 
-/** Refuses what a token may not do by its kind and scopes. A method that names no scope answers no key, whatever scopes that has. */
+/**
+ * Refuses what a token may not do by its kind and scopes. A method that names no scope answers no key, whatever scopes
+ * that has.
+ */
 function admitScope(identity: Identity, allowed: readonly string[]): void {
   if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
   if (allowed.length === 0) {
@@ -138,8 +144,9 @@ function admitScope(identity: Identity, allowed: readonly string[]): void {
 }
 
 /**
- * Admits callers by the method's declared access, callers and scopes, default-deny, and puts the verified identity and service into the context.
- * Where clients show certificates, a service token counts only beside the certificate of its service.
+ * Admits callers by the method's declared access, callers and scopes, default-deny, and puts the verified identity and
+ * service into the context. Where clients show certificates, a service token counts only beside the certificate of its
+ * service.
  */
 export function accessInterceptor(deps: {
   internalTokens: InternalTokenVerifier;
@@ -205,8 +212,8 @@ export function accessInterceptor(deps: {
 }
 
 /**
- * Checks request messages against the rules in the protos, and those from outside the mesh for what no field may hold. Throws INVALID_REQUEST
- * with the field's path.
+ * Checks request messages against the rules in the protos, and those from outside the mesh for what no field may hold.
+ * Throws INVALID_REQUEST with the field's path.
  */
 export function validationInterceptor(): Interceptor {
   const validator = createValidator();

@@ -38,7 +38,10 @@ function endOfValue(json: string, start: number): number {
   return json.length;
 }
 
-/** The members of an object with the text of their values, byte for byte; of a name that comes twice the last, as JSON.parse has it. */
+/**
+ * The members of an object with the text of their values, byte for byte; of a name that comes twice the last, as
+ * JSON.parse has it.
+ */
 export function memberTexts(json: string): Map<string, string> {
   const members = new Map<string, string>();
   let at = afterSpace(json, afterSpace(json, 0) + 1);
@@ -79,8 +82,8 @@ function canonical(number: string): string {
 }
 
 /**
- * Whether a number is the one that JavaScript makes of it. Below 2^53 a fraction may be rounded to what a double holds; beyond, another whole number would stand in
- * the place of the one that was written.
+ * Whether a number is the one that JavaScript makes of it. Below 2^53 a fraction may be rounded to what a double holds;
+ * beyond, another whole number would stand in the place of the one that was written.
  */
 function isExact(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return true;

@@ -29,8 +29,8 @@ function isPlainObject(value: unknown): value is Fields {
 }
 
 /**
- * Fields without secrets, by their names, two levels deep. Copies only where there is something to hide: pino's own redaction costs
- * 12 µs a line with these names, which is what all the rest of a log line costs five times over.
+ * Fields without secrets, by their names, two levels deep. Copies only where there is something to hide: pino's own
+ * redaction costs 12 µs a line with these names, which is what all the rest of a log line costs five times over.
  */
 function redact(fields: Fields): Fields {
   let result = fields;
@@ -62,7 +62,10 @@ function errorFields(error: unknown): unknown {
   };
 }
 
-/** A JSON logger on standard output. Messages are constant; what varies stands in fields. Secret-bearing fields are redacted. */
+/**
+ * A JSON logger on standard output. Messages are constant; what varies stands in fields. Secret-bearing fields are
+ * redacted.
+ */
 export function createLogger(options: { service: string; level?: string; destination?: DestinationStream }): Logger {
   return pino(
     {

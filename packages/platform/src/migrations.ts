@@ -26,9 +26,10 @@ const lockValues: Readonly<Record<MigratedService, number>> = {
 };
 
 /**
- * Moves one service's schema up (all that is pending, or `count` steps) or down (one step, or `count`). Each migration is one
- * transaction, so a failed one leaves nothing behind; whoever starts at the same time waits and finds the work done. The schema is
- * made if it is absent and keeps its own table of what has run. Returns the names that ran, in order.
+ * Moves one service's schema up (all that is pending, or `count` steps) or down (one step, or `count`). Each migration
+ * is one transaction, so a failed one leaves nothing behind; whoever starts at the same time waits and finds the work
+ * done. The schema is made if it is absent and keeps its own table of what has run. Returns the names that ran, in
+ * order.
  */
 export async function migrate(options: {
   url: string;
@@ -99,7 +100,9 @@ export async function migrate(options: {
 /** How long the database may take to say what has run, in milliseconds. */
 const answerMs = 5_000;
 
-/** Whether all migrations have run, and no others: most starts need to know no more, and ask for it in one statement. */
+/**
+ * Whether all migrations have run, and no others: most starts need to know no more, and ask for it in one statement.
+ */
 async function hasRun(client: pg.Client, service: MigratedService, known: readonly string[]): Promise<boolean> {
   try {
     const query = answeredWithin(answerMs, { text: `select name from ${service}.migrations order by run_on, id` });
@@ -114,7 +117,10 @@ async function hasRun(client: pg.Client, service: MigratedService, known: readon
   }
 }
 
-/** The names of the migrations of a folder, in order. A file that the runner would skip or pair wrongly is a mistake to stop at. */
+/**
+ * The names of the migrations of a folder, in order. A file that the runner would skip or pair wrongly is a mistake to
+ * stop at.
+ */
 async function checkFiles(dir: string): Promise<string[]> {
   const directions = new Map<string, string[]>();
   for (const file of await listFiles(dir)) {

@@ -31,11 +31,14 @@ export interface OutboundRequest {
 
 /** Requests to the public internet only. */
 export interface Outbound {
-  /** Throws the reason `refused` for `url` where the address alone shows that `send` would refuse it; a name may still be refused later. */
+  /**
+   * Throws the reason `refused` for `url` where the address alone shows that `send` would refuse it; a name may still
+   * be refused later.
+   */
   check(url: string): void;
   /**
-   * Throws the reason `refused` for `url` when the address as it is written is refused, `failed` when the host cannot be reached, which a name of
-   * a private network is said to be as well.
+   * Throws the reason `refused` for `url` when the address as it is written is refused, `failed` when the host cannot
+   * be reached, which a name of a private network is said to be as well.
    */
   send(request: OutboundRequest): Promise<OutboundResponse>;
   close(): Promise<void>;
@@ -52,7 +55,10 @@ export class RefusedAddressError extends Error {}
 
 const unknownName: ReadonlySet<unknown> = new Set(["ENOTFOUND", "ENODATA", "EAI_AGAIN", "EAI_NONAME", "EAI_NODATA", "EAI_FAIL"]);
 
-/** A name that is private and one that nobody knows are told apart by no word of ours: the difference is a map of the inside. */
+/**
+ * A name that is private and one that nobody knows are told apart by no word of ours: the difference is a map of the
+ * inside.
+ */
 function isNoPublicName(error: unknown): boolean {
   if (error instanceof RefusedAddressError) return true;
   return error instanceof Error && "code" in error && unknownName.has(error.code);
@@ -65,9 +71,9 @@ interface OutboundReasons {
 }
 
 /**
- * Makes the guard in front of requests to addresses that are not the operator's. Names are resolved by the connection itself and
- * refused there, so the address that is checked is the address that is connected to. `allowedHosts` (`host` or `host:port`) are not
- * checked.
+ * Makes the guard in front of requests to addresses that are not the operator's. Names are resolved by the connection
+ * itself and refused there, so the address that is checked is the address that is connected to. `allowedHosts` (`host`
+ * or `host:port`) are not checked.
  */
 export function createOutbound(options: {
   allowedHosts: readonly string[];

@@ -64,7 +64,9 @@ export async function createTestMesh(logger = createLogger({ service: "test", le
   };
 }
 
-/** Handlers of one public method, one for the gateway, one for the orchestrator, and two for users (unary and streamed). */
+/**
+ * Handlers of one public method, one for the gateway, one for the orchestrator, and two for users (unary and streamed).
+ */
 export function testMounts(name = "here"): Mount[] {
   return [
     mount(TokenService, {

@@ -11,8 +11,8 @@ export type Queryable = Pick<pg.Pool, "query">;
 export type Tx = pg.PoolClient;
 
 /**
- * The environment of a process that talks to PostgreSQL, to spread into its config schema. DATABASE_URL wins; DB_* count once
- * DB_HOST is set; neither: `databaseUrl` gives undefined.
+ * The environment of a process that talks to PostgreSQL, to spread into its config schema. DATABASE_URL wins; DB_*
+ * count once DB_HOST is set; neither: `databaseUrl` gives undefined.
  */
 export const postgresEnv = {
   DATABASE_URL: z
@@ -62,9 +62,9 @@ types.setTypeParser(pg.types.builtins.INT8, (text) => {
 types.setTypeParser(pg.types.builtins.NUMERIC, Number);
 
 /**
- * A pool whose connections see one schema. `bigint` and `numeric` read as numbers (a bigint beyond 2^53 rejects the query).
- * Rejections that mean "no database" (refused, lost, shutting down, unknown user) become DATABASE_UNAVAILABLE, a statement over
- * its time becomes DEADLINE_EXCEEDED; every other error keeps its SQLSTATE in `code`.
+ * A pool whose connections see one schema. `bigint` and `numeric` read as numbers (a bigint beyond 2^53 rejects the
+ * query). Rejections that mean "no database" (refused, lost, shutting down, unknown user) become DATABASE_UNAVAILABLE,
+ * a statement over its time becomes DEADLINE_EXCEEDED; every other error keeps its SQLSTATE in `code`.
  */
 export function createPool(options: {
   /** `postgres://…` */
@@ -103,7 +103,10 @@ export function createPool(options: {
   return pool;
 }
 
-/** The driver lets the URL's own `options` (hosted databases route by them) replace those of the pool, so both go into the URL. */
+/**
+ * The driver lets the URL's own `options` (hosted databases route by them) replace those of the pool, so both go into
+ * the URL.
+ */
 function withOptions(url: string, settings: string): string {
   if (!URL.canParse(url)) return url;
   const parsed = new URL(url);
@@ -154,7 +157,10 @@ function isConnectionError(error: Error & { code?: unknown }): boolean {
   return lostMessages.test(error.message);
 }
 
-/** What the rest of the system calls a failure of a statement: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's own error. */
+/**
+ * What the rest of the system calls a failure of a statement: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's
+ * own error.
+ */
 export function databaseError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (isConnectionError(error)) {
@@ -167,8 +173,8 @@ export function databaseError(error: unknown): unknown {
 }
 
 /**
- * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement inside
- * must go through `tx`; a second connection taken from the pool inside can deadlock it.
+ * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement
+ * inside must go through `tx`; a second connection taken from the pool inside can deadlock it.
  */
 export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
@@ -196,7 +202,10 @@ export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>
   }
 }
 
-/** A statement that rejects with DATABASE_UNAVAILABLE after that time; its connection, which may hang, is given up with it. */
+/**
+ * A statement that rejects with DATABASE_UNAVAILABLE after that time; its connection, which may hang, is given up with
+ * it.
+ */
 export function answeredWithin(timeoutMs: number, query: pg.QueryConfig): pg.QueryConfig {
   const limited: pg.QueryConfig & { query_timeout: number } = { ...query, query_timeout: timeoutMs };
   return limited;

@@ -20,8 +20,9 @@ export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) =
 }
 
 /**
- * Logs promises that reject and that nobody waits for. Node.js would end the process, and with it the work of everybody, for one fault of one request.
- * What is thrown where nobody catches it still ends the process: nothing is known of the state that it leaves.
+ * Logs promises that reject and that nobody waits for. Node.js would end the process, and with it the work of
+ * everybody, for one fault of one request. What is thrown where nobody catches it still ends the process: nothing is
+ * known of the state that it leaves.
  */
 export function logUnhandledRejections(logger: Logger): void {
   process.on("unhandledRejection", (error) => logger.error({ err: error }, "a promise rejected that nobody waited for"));

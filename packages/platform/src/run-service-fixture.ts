@@ -1,4 +1,7 @@
-/** A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready, and rejects where nobody waits. */
+/**
+ * A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready, and rejects where
+ * nobody waits.
+ */
 import { z } from "zod";
 import { port } from "./env.ts";
 import { grpcEnv } from "./mesh-env.ts";

@@ -9,8 +9,8 @@ export function loginOf(schema: MigratedService): string {
 }
 
 /**
- * A password as PostgreSQL keeps it (SCRAM-SHA-256, RFC 5803), so that the password itself stands in no statement and no log. For passwords of
- * ASCII: others would have to be normalised first.
+ * A password as PostgreSQL keeps it (SCRAM-SHA-256, RFC 5803), so that the password itself stands in no statement and
+ * no log. For passwords of ASCII: others would have to be normalised first.
  */
 function scramVerifier(password: string): string {
   const iterations = 4_096;
@@ -68,10 +68,10 @@ export async function makeServiceLogin(url: string, schema: MigratedService, pas
 const tries = 5;
 
 /**
- * The address of the database under the service's own login, made where it is missing. Its password is derived from that of the given login, so
- * replicas agree on it and services cannot tell each other's. The given address comes back when it has no password to derive from, may not
- * create roles (an operator's own login for this service), or when something between here and the server (a pooler) knows no other
- * logins. To be called when the schema is migrated.
+ * The address of the database under the service's own login, made where it is missing. Its password is derived from
+ * that of the given login, so replicas agree on it and services cannot tell each other's. The given address comes back
+ * when it has no password to derive from, may not create roles (an operator's own login for this service), or when
+ * something between here and the server (a pooler) knows no other logins. To be called when the schema is migrated.
  */
 export async function serviceLogin(options: { url: string; schema: MigratedService; logger: Logger }): Promise<string> {
   const { url, schema, logger } = options;

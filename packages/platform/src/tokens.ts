@@ -48,8 +48,9 @@ export interface KeySetVerifier {
 const unknownKeyMs = 1_000;
 
 /**
- * Makes the check against auth's keys. They are fetched again once they are `maxAgeMs` old (a minute, unless given), and before that, at most every second,
- * when a key id is unknown: the token waits for it. Keys that cannot be fetched again serve on.
+ * Makes the check against auth's keys. They are fetched again once they are `maxAgeMs` old (a minute, unless given),
+ * and before that, at most every second, when a key id is unknown: the token waits for it. Keys that cannot be fetched
+ * again serve on.
  */
 export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: { maxAgeMs?: number } = {}): KeySetVerifier {
   type Keys = ReturnType<typeof createLocalJWKSet>;
@@ -222,7 +223,10 @@ export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier
 export interface GrantClaims {
   /** UUID of the run. */
   readonly runId: string;
-  /** Epoch under which the run goes on with the decision: a call of the same id in another round needs a grant of its own. */
+  /**
+   * Epoch under which the run goes on with the decision: a call of the same id in another round needs a grant of its
+   * own.
+   */
   readonly epoch: number;
   /** The call's id in its run. */
   readonly callId: string;

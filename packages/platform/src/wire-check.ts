@@ -188,8 +188,9 @@ class WireWalk {
 }
 
 /**
- * Checks that bytes are a well-formed message of this type with at most `maxFields` fields, those of the messages in it, elements and fields that nobody
- * knows included: decoding costs by the field, not by the byte. Throws INVALID_REQUEST or TOO_LARGE; makes nothing.
+ * Checks that bytes are a well-formed message of this type with at most `maxFields` fields, those of the messages in
+ * it, elements and fields that nobody knows included: decoding costs by the field, not by the byte. Throws
+ * INVALID_REQUEST or TOO_LARGE; makes nothing.
  */
 export function checkWire(message: DescMessage, bytes: Uint8Array, maxFields: number): void {
   new WireWalk(bytes, maxFields).message(planOf(message), bytes.byteLength, 1);

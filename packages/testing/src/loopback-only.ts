@@ -1,6 +1,7 @@
 /**
- * Loaded into every process that tests run or start: it connects to this machine alone. What names another address fails before a packet leaves,
- * also where it is the product's own guard that would have refused it; names that only a name server knows are not asked for.
+ * Loaded into every process that tests run or start: it connects to this machine alone. What names another address
+ * fails before a packet leaves, also where it is the product's own guard that would have refused it; names that only a
+ * name server knows are not asked for.
  */
 import dns, { type LookupAddress } from "node:dns";
 import { syncBuiltinESMExports } from "node:module";

@@ -20,8 +20,8 @@ export function untestedLine(untested: string, lacking: Lacking): string {
 }
 
 /**
- * Says on standard error, and in the list that closes the run, what goes untested for want of something; for tests that are then skipped.
- * Throws instead when all must be tested (CI is set).
+ * Says on standard error, and in the list that closes the run, what goes untested for want of something; for tests that
+ * are then skipped. Throws instead when all must be tested (CI is set).
  */
 export function reportUntested(untested: string, lacking: Lacking, isRequired: boolean = testEnvironment.CI): void {
   const line = untestedLine(untested, lacking);

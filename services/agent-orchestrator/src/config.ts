@@ -18,7 +18,9 @@ export const agentConfig = z.object({
   LLM_DEFAULT_MODEL: z.string().default("gpt-4o-mini"),
   /** US dollars per million tokens, by model: JSON, or the path of a file with it. */
   MODEL_PRICES: priceTable(),
-  /** Fields beyond those of OpenAI's requests that clients may send to the endpoint, whatever bounds their tokens have. */
+  /**
+   * Fields beyond those of OpenAI's requests that clients may send to the endpoint, whatever bounds their tokens have.
+   */
   LLM_EXTRA_FIELDS: list(""),
   /** How long a model may be silent. */
   LLM_TIMEOUT: duration("120s"),

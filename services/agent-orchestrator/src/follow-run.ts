@@ -16,8 +16,9 @@ function reasonNamed(name = ""): ErrorReason {
 }
 
 /**
- * Watches a run from its beginning, or from a position, until it is answered or next waits for a person, and gives its frames on the way. So a message that is sent
- * twice under one key gets the same answer twice. Throws why the run failed.
+ * Watches a run from its beginning, or from a position, until it is answered or next waits for a person, and gives its
+ * frames on the way. So a message that is sent twice under one key gets the same answer twice. Throws why the run
+ * failed.
  */
 export async function* followRun(
   deps: TurnDeps,

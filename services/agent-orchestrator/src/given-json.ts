@@ -6,15 +6,18 @@ function invalid(param: string, what: string) {
   return fail(ErrorReason.INVALID_REQUEST, `${param}: ${what}`, { param });
 }
 
-/** Whether a value has a number that may not be the one that its client wrote: it came through a double, which holds whole numbers up to 2^53. */
+/**
+ * Whether a value has a number that may not be the one that its client wrote: it came through a double, which holds
+ * whole numbers up to 2^53.
+ */
 function hasLostNumber(value: JsonValue): boolean {
   if (typeof value === "number") return !(Math.abs(value) <= Number.MAX_SAFE_INTEGER);
   return typeof value === "object" && value !== null && Object.values(value).some(hasLostNumber);
 }
 
 /**
- * The JSON text of what a person gives, either as text, which stays as it is, or as a value; empty: neither. `name` is that of the value's field. Throws
- * INVALID_REQUEST.
+ * The JSON text of what a person gives, either as text, which stays as it is, or as a value; empty: neither. `name` is
+ * that of the value's field. Throws INVALID_REQUEST.
  */
 export function givenJson(name: string, given: { text: string; value: JsonValue | undefined }): string {
   const { text, value } = given;

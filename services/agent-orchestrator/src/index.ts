@@ -33,7 +33,10 @@ export { type AgentConfig, agentConfig } from "./config.ts";
 export { LiveRuns } from "./live-runs.ts";
 export { asStarter } from "./take-over.ts";
 
-/** Dispatches over all orchestrators where they share a Redis, else within this process, which need not hold the queue's code in memory. */
+/**
+ * Dispatches over all orchestrators where they share a Redis, else within this process, which need not hold the queue's
+ * code in memory.
+ */
 async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<Dispatcher> {
   const url = redisUrl(config);
   if (url === undefined) return createLocalDispatcher(deps);

@@ -61,7 +61,10 @@ export function agentNamed(name: string): AgentDefinition {
   });
 }
 
-/** The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the user's message. */
+/**
+ * The state with the agent and model that it leaves open: those of the conversation, else what the router makes of the
+ * user's message.
+ */
 export function settledState(deps: TurnDeps, state: TurnState, context: RunContext): TurnState {
   const said = context.messages.findLast((message) => message.role === "user");
   const agent =

@@ -1,6 +1,9 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
-/** For how long a token that was minted before the end of its credential may still come in: as long as it lives, and what clocks may differ by. */
+/**
+ * For how long a token that was minted before the end of its credential may still come in: as long as it lives, and
+ * what clocks may differ by.
+ */
 const rememberedMs = 330_000;
 
 /** Runs under way in this process, by the credential that started them, so that they and their tools end with it. */

@@ -122,7 +122,9 @@ export const approver = { userId: testUser.userId, tokenId: "0198a000-0000-7000-
 const approverToken = "token-of-the-approver";
 export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
 
-/** Tools `calculator`, `web_search` and `send_mail` (which needs approval); everything on 127.0.0.1 or in the process. */
+/**
+ * Tools `calculator`, `web_search` and `send_mail` (which needs approval); everything on 127.0.0.1 or in the process.
+ */
 export async function startOrchestrator(env: Record<string, string> = {}): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];

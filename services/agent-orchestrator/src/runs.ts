@@ -91,7 +91,8 @@ export function runHandlers(
       try {
         await deps.executions.settleCalls({ runId, calls: settled }, detached(ctx));
       } catch (error) {
-        // Settled before, by a review that did not come to its end: the first one holds, and the run must not wait for another.
+        // Settled before, by a review that did not come to its end: the first one holds, and the run must not wait for
+        // another.
         if (reasonOf(error) === ErrorReason.CONFLICT && open.size === 0) await resumeReviewed(deps, ctx, runId);
         throw error;
       }

@@ -62,7 +62,10 @@ function isElsewhere(error: unknown): boolean {
   return reasonOf(error) === ErrorReason.STALE_EPOCH;
 }
 
-/** A run's error as its caller hears it: the end of the run's credential is the end of the caller's where it is the same one. */
+/**
+ * A run's error as its caller hears it: the end of the run's credential is the end of the caller's where it is the same
+ * one.
+ */
 function heardBy(ctx: HandlerContext, tokenId: string, error: unknown): unknown {
   const isOwn = reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED && requireIdentity(ctx).tokenId === tokenId;
   return isOwn && error instanceof ConnectError ? fail(ErrorReason.INVALID_TOKEN, error.rawMessage, { cause: error }) : error;
@@ -114,8 +117,8 @@ const takenPatienceMs = 3_000;
 const takenPollMs = 200;
 
 /**
- * What a decision led to: the answer, if the run came to one. A run of a version that this process does not drive may stay as it is until there is
- * one that does: then the decision is what there is to tell.
+ * What a decision led to: the answer, if the run came to one. A run of a version that this process does not drive may
+ * stay as it is until there is one that does: then the decision is what there is to tell.
  */
 async function decided(
   deps: AgentDeps,
@@ -157,10 +160,16 @@ async function* followedFrames(
   yield step.value.status === "completed" ? turnFrame(step.value.finish) : { type: "finish", delta: pendingApproval };
 }
 
-/** The most that waits for who watches a turn that is driven here, in characters. Who is behind by more reads like anybody else who watches the run. */
+/**
+ * The most that waits for who watches a turn that is driven here, in characters. Who is behind by more reads like
+ * anybody else who watches the run.
+ */
 const maxAhead = 65_536;
 
-/** Starts a turn; what happens in one that is driven here goes to the queue, and what is held for its watcher is there and nowhere else. */
+/**
+ * Starts a turn; what happens in one that is driven here goes to the queue, and what is held for its watcher is there
+ * and nowhere else.
+ */
 async function openTurn(
   deps: AgentDeps,
   ctx: HandlerContext,

@@ -13,7 +13,10 @@ const abandonTimeoutMs = 5_000;
 type MintDeps = Pick<TurnDeps, "liveRuns" | "tokens">;
 type Started = Pick<Run, "userId" | "tokenId">;
 
-/** Who started a run, by a token that auth mints for that credential. Throws RUN_CREDENTIAL_ENDED; what auth throws while it does not answer. */
+/**
+ * Who started a run, by a token that auth mints for that credential. Throws RUN_CREDENTIAL_ENDED; what auth throws
+ * while it does not answer.
+ */
 async function starterOf(deps: MintDeps, { userId, tokenId }: Started, signal: AbortSignal): Promise<Behalf> {
   if (tokenId === "") throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "Nobody knows which credential started this run.");
   const options = { timeoutMs: mintTimeoutMs, signal };
@@ -23,8 +26,8 @@ async function starterOf(deps: MintDeps, { userId, tokenId }: Started, signal: A
 }
 
 /**
- * Hands over who started a run, as auth knows them now, at once: what auth mints may have ended before it is here, which is told to whoever listens by
- * then, and it is asked again. Throws as auth does, and the signal's reason.
+ * Hands over who started a run, as auth knows them now, at once: what auth mints may have ended before it is here,
+ * which is told to whoever listens by then, and it is asked again. Throws as auth does, and the signal's reason.
  */
 export async function asStarter<T>(deps: MintDeps, run: Started, signal: AbortSignal, act: (starter: Behalf) => T): Promise<T> {
   for (;;) {
@@ -57,8 +60,9 @@ async function giveUp(deps: TurnDeps, run: Run, error: unknown): Promise<void> {
 }
 
 /**
- * Goes on with a claimed run as who started it, as soon as auth lets it, whatever set it going: a decision, a review, the end of its worker, its turn or its time. A
- * run whose credential has ended ends with the reason. Undefined when this process does not drive it.
+ * Goes on with a claimed run as who started it, as soon as auth lets it, whatever set it going: a decision, a review,
+ * the end of its worker, its turn or its time. A run whose credential has ended ends with the reason. Undefined when
+ * this process does not drive it.
  */
 export async function takeOver(
   deps: TurnDeps,

@@ -15,8 +15,8 @@ export interface ToolCatalogue {
   /** All tools by name. */
   specs(options: CallOptions): Promise<ReadonlyMap<string, ToolSpec>>;
   /**
-   * JSON text of the definitions that a token may use, for a model's `tools`; undefined when there are none. `unattended`: without
-   * those that need a person.
+   * JSON text of the definitions that a token may use, for a model's `tools`; undefined when there are none.
+   * `unattended`: without those that need a person.
    */
   definitionsJson(identity: Identity, options: CallOptions & { unattended: boolean }): Promise<string | undefined>;
 }

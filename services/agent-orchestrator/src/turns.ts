@@ -69,14 +69,18 @@ function traceOf(ctx: HandlerContext): Record<string, string> {
 
 const never = new AbortController().signal;
 
-/** For calls that claim or end a run: once begun, they end, so that no run is left claimed by nobody because its caller went away. */
+/**
+ * For calls that claim or end a run: once begun, they end, so that no run is left claimed by nobody because its caller
+ * went away.
+ */
 export function detached(ctx: HandlerContext): CallOptions {
   return forward(ctx, { signal: never, timeoutMs: 15_000 });
 }
 
 /**
- * What a key of idempotency stands for: the same request, whether its answer is streamed or not, since who lost a stream may ask for the whole. A background run
- * is another request than a message whose answer is waited for: it is sent to another path and answered with another resource.
+ * What a key of idempotency stands for: the same request, whether its answer is streamed or not, since who lost a
+ * stream may ask for the whole. A background run is another request than a message whose answer is waited for: it is
+ * sent to another path and answered with another resource.
  */
 function hashOf(asked: NewMessage): Uint8Array {
   const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
@@ -104,8 +108,8 @@ async function beginRun(
 }
 
 /**
- * Stores a user's message and starts the turn that answers it, or leaves it to whoever drives it: later, behind another message of its
- * conversation, or in the background. The message is stored when this resolves.
+ * Stores a user's message and starts the turn that answers it, or leaves it to whoever drives it: later, behind another
+ * message of its conversation, or in the background. The message is stored when this resolves.
  */
 export async function startTurn(
   deps: TurnDeps,
@@ -116,7 +120,8 @@ export async function startTurn(
   const identity = requireIdentity(ctx);
   const chosen = message.agentType === "" ? undefined : agentNamed(message.agentType);
   const routed = agentNamed(routeMessage(message.message));
-  // What the token may not use is refused before anything is stored. The agent of a conversation is known only after; the graph looks again.
+  // What the token may not use is refused before anything is stored. The agent of a conversation is known only after;
+  // the graph looks again.
   modelFor(deps, identity, message.model, chosen ?? routed);
   // What the choice rests on is stored with the message: another worker must come to the same one.
   const { background } = message;
@@ -145,7 +150,8 @@ export async function startTurn(
   }
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave neither a context nor a run");
   if (message.concurrency === "interrupt" && liveRunId !== "") {
-    // Its turn comes when that one is cancelled; who waits for the answer does not wait for the receipts of another run.
+    // Its turn comes when that one is cancelled; who waits for the answer does not wait for the receipts of another
+    // run.
     cancelRun(deps, { runId: liveRunId, reason: "interrupted", options: detached(ctx) }).catch((error) =>
       deps.logger.warn({ err: error, run_id: liveRunId }, "run was not interrupted"),
     );
@@ -159,7 +165,10 @@ export async function startTurn(
 
 const beginPatienceMs = 10_000;
 
-/** Goes on with a claimed run by what auth mints for who started it; one that goes on elsewhere, or has ended, is to be followed. */
+/**
+ * Goes on with a claimed run by what auth mints for who started it; one that goes on elsewhere, or has ended, is to be
+ * followed.
+ */
 async function goOn(
   deps: TurnDeps,
   ctx: HandlerContext,
@@ -175,8 +184,9 @@ async function goOn(
 }
 
 /**
- * Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. The decision carries the caller's name; the run acts as
- * who started it. A run of a version that this process does not drive is left to one that does.
+ * Decides on calls that a conversation waits for and goes on with its run, if nothing is left to decide. The decision
+ * carries the caller's name; the run acts as who started it. A run of a version that this process does not drive is
+ * left to one that does.
  */
 export async function decide(
   deps: TurnDeps,
@@ -190,8 +200,8 @@ export async function decide(
 }
 
 /**
- * Goes on with a run whose calls a person has settled, as who started it; one of a version that this process does not drive is left to one that
- * does.
+ * Goes on with a run whose calls a person has settled, as who started it; one of a version that this process does not
+ * drive is left to one that does.
  */
 export async function resumeReviewed(deps: TurnDeps, ctx: HandlerContext, runId: string): Promise<void> {
   const request = { runId, workerId: deps.workerId, ...versionFields(deps.graphVersions) };

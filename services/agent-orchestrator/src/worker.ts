@@ -13,7 +13,10 @@ const beatTimeoutMs = 2_000;
 const mostUnanswered = 3;
 /** For one that claims as well. */
 const claimTimeoutMs = 8_000;
-/** For how long none may have been taken: longer than it takes to see that it is the journal which is away, or its database. */
+/**
+ * For how long none may have been taken: longer than it takes to see that it is the journal which is away, or its
+ * database.
+ */
 const longestSilenceMs = 6_000;
 /** Runs that are taken over at a time. */
 const claimLimit = 8;
@@ -26,15 +29,18 @@ export interface Worker {
   takeOver(context: RunContext): Promise<void>;
   /** Rejects when the journal has not taken a sign of life for 6 s: then this process can drive no stored run. */
   ready(): Promise<void>;
-  /** Claims no more runs, and resolves when those under way have ended; when the limit fires, they are stopped, without a word in the journal. */
+  /**
+   * Claims no more runs, and resolves when those under way have ended; when the limit fires, they are stopped, without
+   * a word in the journal.
+   */
   drain(limit: AbortSignal): Promise<void>;
   /** Ends the signs of life. Runs that are still under way are stopped, and are anybody's at once. */
   stop(): Promise<void>;
 }
 
 /**
- * Says each second that this process is alive, by which its runs stay its own, and goes on with those of processes that are not, and with queued ones whose
- * turn it is.
+ * Says each second that this process is alive, by which its runs stay its own, and goes on with those of processes that
+ * are not, and with queued ones whose turn it is.
  */
 export function startWorker(deps: TurnDeps & { maxRuns: number }): Worker {
   const { journal, logger, workerId, driving } = deps;

@@ -48,8 +48,8 @@ function ceilingOf(askedUsd: number | undefined, ownMicros: bigint): number | un
 }
 
 /**
- * The policy of a key that a caller asks for: never more than the caller's own credential allows, in any respect. Throws
- * PERMISSION_DENIED.
+ * The policy of a key that a caller asks for: never more than the caller's own credential allows, in any respect.
+ * Throws PERMISSION_DENIED.
  */
 export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPolicy {
   if (caller.role === Role.AGENT) {

@@ -75,9 +75,9 @@ export interface QueueSize {
 }
 
 /**
- * Bounds what runs at the same time and what waits for it. Each has a path, such as network, address and account: turns go round between the first
- * names, within each of them between the second ones, and so on. When all places are taken, the youngest of the name under which most
- * wait is refused: whoever fills the queue displaces themselves.
+ * Bounds what runs at the same time and what waits for it. Each has a path, such as network, address and account: turns
+ * go round between the first names, within each of them between the second ones, and so on. When all places are taken,
+ * the youngest of the name under which most wait is refused: whoever fills the queue displaces themselves.
  */
 export class FairQueue {
   readonly #size: QueueSize;
@@ -93,7 +93,10 @@ export class FairQueue {
     this.#refusal = refusal;
   }
 
-  /** Runs work when its turn has come. Rejects with the refusal when too many wait, and with the signal's reason when that fires before the turn. */
+  /**
+   * Runs work when its turn has come. Rejects with the refusal when too many wait, and with the signal's reason when
+   * that fires before the turn.
+   */
   async run<T>(path: readonly [string, ...string[]], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     const [name] = path;

@@ -9,8 +9,8 @@ import { type AccountDefaults, findCredentialById } from "./store/credentials.ts
 const maxAttempts = 4;
 
 /**
- * Runs a transaction again that PostgreSQL has picked to end a deadlock. Ours lock accounts first and in one order; an operator's statements lock rows as
- * they find them.
+ * Runs a transaction again that PostgreSQL has picked to end a deadlock. Ours lock accounts first and in one order; an
+ * operator's statements lock rows as they find them.
  */
 export async function untilUndisturbed<T>(run: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -25,9 +25,10 @@ export async function untilUndisturbed<T>(run: () => Promise<T>): Promise<T> {
 const hasEnded = () => fail(ErrorReason.INVALID_TOKEN, "The credential has ended, or has changed.");
 
 /**
- * Holds the caller's account and looks at the caller as the database has it now: the identity that came with the call is up to some minutes old, and nothing
- * may be made of a credential that has ended. First in its transaction. Throws INVALID_TOKEN, also for a caller who was let in by an older secret or in
- * another role: the same credential, presented again, is let in as what it is.
+ * Holds the caller's account and looks at the caller as the database has it now: the identity that came with the call
+ * is up to some minutes old, and nothing may be made of a credential that has ended. First in its transaction. Throws
+ * INVALID_TOKEN, also for a caller who was let in by an older secret or in another role: the same credential, presented
+ * again, is let in as what it is.
  */
 export async function holdCaller(tx: Tx, ctx: HandlerContext, hold: Hold): Promise<void> {
   const asked = requireIdentity(ctx);
@@ -38,7 +39,10 @@ export async function holdCaller(tx: Tx, ctx: HandlerContext, hold: Hold): Promi
   if (now === undefined || !isSame) throw hasEnded();
 }
 
-/** Holds a caller who makes a credential, shared, and gives what the caller may do now, which may be less than when it was let in. Throws INVALID_TOKEN. */
+/**
+ * Holds a caller who makes a credential, shared, and gives what the caller may do now, which may be less than when it
+ * was let in. Throws INVALID_TOKEN.
+ */
 export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDefaults): Promise<Identity> {
   await holdCaller(tx, ctx, "shared");
   const now = await findCredentialById(tx, requireIdentity(ctx), defaults);
@@ -47,8 +51,9 @@ export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDe
 }
 
 /**
- * Holds an admin who is about to change another account, and the power to change any: one admin at a time, so that two can neither take the role from each
- * other nor wait for each other. Throws INVALID_TOKEN for one who is no admin any more.
+ * Holds an admin who is about to change another account, and the power to change any: one admin at a time, so that two
+ * can neither take the role from each other nor wait for each other. Throws INVALID_TOKEN for one who is no admin any
+ * more.
  */
 export async function holdAdmin(tx: Tx, ctx: HandlerContext, target?: string): Promise<void> {
   await tx.query("select pg_advisory_xact_lock(hashtext('turnwright.admins'))");

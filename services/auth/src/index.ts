@@ -36,7 +36,10 @@ async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords:
   if (isNew) deps.logger.info("the first admin account was created");
 }
 
-/** Says at start-up when nobody can get in: registration is not open, and there is no admin who could create accounts or invites. */
+/**
+ * Says at start-up when nobody can get in: registration is not open, and there is no admin who could create accounts or
+ * invites.
+ */
 async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; pool: pg.Pool; logger: Logger }): Promise<void> {
   if (config.REGISTRATION === "open" || (await hasAdmin(pool))) return;
   logger.warn(

@@ -23,8 +23,8 @@ export function newInvite(): string {
 export type RefreshChild = (token: string) => string;
 
 /**
- * A child of a refresh token is a keyed hash of it: who refreshes twice at once, or again because the answer was lost, gets the same child,
- * though tokens are stored nowhere. Without the secret nobody can tell it.
+ * A child of a refresh token is a keyed hash of it: who refreshes twice at once, or again because the answer was lost,
+ * gets the same child, though tokens are stored nowhere. Without the secret nobody can tell it.
  */
 export function createRefreshChild(meshSecret: string): RefreshChild {
   const key = Buffer.from(hkdfSync("sha256", meshSecret, "", "turnwright refresh child", 32));
@@ -50,7 +50,9 @@ function checksumOf(text: string): string {
   return checksum;
 }
 
-/** An API key: `sk-`, 43 random characters (256 bits) and a checksum, by which a typing error is told without a look-up. */
+/**
+ * An API key: `sk-`, 43 random characters (256 bits) and a checksum, by which a typing error is told without a look-up.
+ */
 export function newApiKey(): string {
   const body = `sk-${randomText(secretLength)}`;
   return body + checksumOf(body);

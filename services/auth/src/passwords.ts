@@ -5,7 +5,8 @@ import { FairQueue } from "./fair-queue.ts";
 
 // OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
 const parameters = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
-// One network has one of two at most: another one's login begins at once, and shares the processor with one hash, whatever the first has sent.
+// One network has one of two at most: another one's login begins at once, and shares the processor with one hash,
+// whatever the first has sent.
 const size = { running: 2, runningOfOne: 1, waiting: 200 } as const;
 
 /** Whose turn work with passwords takes. */
@@ -29,8 +30,9 @@ export interface PasswordHasher {
 /** Gives turns for work with passwords, a few at a time: each hash takes 19 MiB and some 20 ms of a thread. */
 export interface Passwords {
   /**
-   * Does the work when the client's turn has come: turns go round between networks, in each between addresses, in each between accounts, so that nobody
-   * waits for what another one has sent. Throws RATE_LIMITED before the work has begun when too many wait and most of them are this client's.
+   * Does the work when the client's turn has come: turns go round between networks, in each between addresses, in each
+   * between accounts, so that nobody waits for what another one has sent. Throws RATE_LIMITED before the work has begun
+   * when too many wait and most of them are this client's.
    */
   inTurn<T>(client: PasswordClient, work: (hasher: PasswordHasher) => Promise<T>): Promise<T>;
 }

@@ -28,14 +28,17 @@ export function checkRegistration(mode: RegistrationMode, { invite }: Pick<Regis
 }
 
 /**
- * Looks whether the invite of a registration, if it has one, is any: before its password costs anything. One that is used passes, for this may be
- * the request that has used it, sent again. Throws INVALID_INVITE.
+ * Looks whether the invite of a registration, if it has one, is any: before its password costs anything. One that is
+ * used passes, for this may be the request that has used it, sent again. Throws INVALID_INVITE.
  */
 export async function checkInvite(db: Queryable, { invite }: Pick<RegisterRequest, "invite">): Promise<void> {
   if (invite !== "" && !(await isInvite(db, hashToken(invite)))) throw invalidInvite();
 }
 
-/** Holds the maker of a registration's invite, if it has one, for an admin who loses that power loses the invite with it. Throws INVALID_INVITE. */
+/**
+ * Holds the maker of a registration's invite, if it has one, for an admin who loses that power loses the invite with
+ * it. Throws INVALID_INVITE.
+ */
 export async function holdInvite(
   tx: Tx,
   { invite, email }: Pick<RegisterRequest, "invite" | "email">,

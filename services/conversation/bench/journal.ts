@@ -1,6 +1,7 @@
 /**
- * Prints how many stored turns a second the journal takes: a begin and a commit for each, through the store, on ten connections to a
- * PostgreSQL of its own. For comparison two bare inserts a turn, each by itself or batched. Rounds are interleaved, medians printed.
+ * Prints how many stored turns a second the journal takes: a begin and a commit for each, through the store, on ten
+ * connections to a PostgreSQL of its own. For comparison two bare inserts a turn, each by itself or batched. Rounds are
+ * interleaved, medians printed.
  *
  *   npm run bench -- journal
  *   node services/conversation/bench/journal.ts [rounds] [seconds]
@@ -143,7 +144,10 @@ async function rounded(clients: number): Promise<Samples> {
   return samples;
 }
 
-/** One client takes turns with each subject in turn: what is to be seen here is less than what the machine does from one second to the next. */
+/**
+ * One client takes turns with each subject in turn: what is to be seen here is less than what the machine does from one
+ * second to the next.
+ */
 async function alternating(): Promise<Samples> {
   const samples: Samples = new Map(Object.keys(subjects).map((name) => [name, []]));
   const clients = Object.entries(subjects).map(([name, start]) => [name, start()] as const);

@@ -18,9 +18,10 @@ export function checkRole({ role }: Pick<Decider, "role">, what: "decide on appr
 }
 
 /**
- * Refuses a key that would decide on calls of its own family: on those of the key that it is, that made it, that it made, or that has a maker
- * in common with it. Who holds one of them may be the program whose calls are to be looked at. Where nobody knows who started the run, it
- * counts as one of the family. A login may always decide. Throws PERMISSION_DENIED.
+ * Refuses a key that would decide on calls of its own family: on those of the key that it is, that made it, that it
+ * made, or that has a maker in common with it. Who holds one of them may be the program whose calls are to be looked
+ * at. Where nobody knows who started the run, it counts as one of the family. A login may always decide. Throws
+ * PERMISSION_DENIED.
  */
 export function checkKinship(decider: Decider, run: StartedRun): void {
   if (decider.tokenType === TokenType.ACCESS || decider.mayApprove) return;

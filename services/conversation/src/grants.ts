@@ -2,7 +2,10 @@ import type { DecidedCall, Run } from "@turnwright/contract/conversation/v1/run"
 import { signGrant } from "@turnwright/platform/tokens";
 import type { SettledCall } from "./store/approvals.ts";
 
-/** The decisions of a round, each approved one with the signed proof that the executor asks for: under the run's epoch, from who started the run. */
+/**
+ * The decisions of a round, each approved one with the signed proof that the executor asks for: under the run's epoch,
+ * from who started the run.
+ */
 export function withGrants(meshSecret: string, run: Run | undefined, calls: readonly SettledCall[]): Promise<DecidedCall[]> {
   const { epoch = 0, tokenId = "" } = run ?? {};
   return Promise.all(

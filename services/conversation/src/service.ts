@@ -27,7 +27,10 @@ import { getRun, listRuns, readRunLog } from "./store/runs.ts";
 import { abandonRun, beat, leave } from "./store/workers.ts";
 import type { WebhookWorker } from "./webhooks/worker.ts";
 
-/** The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's policies. */
+/**
+ * The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's
+ * policies.
+ */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
   return {
     async listConversations({ limit = 50, cursor }, ctx) {

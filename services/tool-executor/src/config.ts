@@ -13,8 +13,8 @@ export const toolConfig = z.object({
   /** Megabytes that the process of a custom tool may use. */
   TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
   /**
-   * The kernel's wall around the processes of custom tools and run_javascript: `auto` takes what there is, `require` refuses to start without all
-   * of it, `off` leaves Node's permissions alone.
+   * The kernel's wall around the processes of custom tools and run_javascript: `auto` takes what there is, `require`
+   * refuses to start without all of it, `off` leaves Node's permissions alone.
    */
   TOOLS_SANDBOX: z.enum(["auto", "require", "off"]).default("auto"),
   /** Tools that run at the same time in this process. */

@@ -25,8 +25,8 @@ export interface CustomTools {
 const loadedAtOnce = 4;
 
 /**
- * Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left out. No code runs before
- * the folder is known to be one that code may read.
+ * Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left
+ * out. No code runs before the folder is known to be one that code may read.
  */
 export async function loadCustomTools(dir: string, place: SandboxPlace, crowd = new Crowd(10)): Promise<CustomTools> {
   let folder: string;

@@ -2,8 +2,8 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { z } from "zod";
 
 /**
- * What a tool does to the world, which decides what may happen after a crash: `read` and `idempotent` calls run again, a `once` call
- * whose outcome is not known never does.
+ * What a tool does to the world, which decides what may happen after a crash: `read` and `idempotent` calls run again,
+ * a `once` call whose outcome is not known never does.
  */
 export type ToolEffect = "read" | "idempotent" | "once";
 
@@ -48,15 +48,16 @@ export interface Tool<P extends ToolParameters = ToolParameters> {
   /** Changes with the code; an approval holds for one version. */
   readonly version: string;
   /**
-   * `host` or `host:port` that `fetch` may reach; none unless given. `host` stands for all its ports. Those inside of private networks must
-   * be in the executor's TOOLS_ALLOWED_HOSTS as well. Holds for tools of TOOLS_DIR, which have no other way to the network.
+   * `host` or `host:port` that `fetch` may reach; none unless given. `host` stands for all its ports. Those inside of
+   * private networks must be in the executor's TOOLS_ALLOWED_HOSTS as well. Holds for tools of TOOLS_DIR, which have no
+   * other way to the network.
    */
   readonly hosts?: readonly string[];
   /** Returns a JSON value, or throws with a message that is meant for the model. */
   execute(args: ToolArguments<P>, context: ToolContext): unknown;
   /**
-   * For `once` tools: says what became of an earlier call with this key whose process is gone. Changes nothing. Has as long as a call, at
-   * most 10 s; if it throws, the outcome stays unknown.
+   * For `once` tools: says what became of an earlier call with this key whose process is gone. Changes nothing. Has as
+   * long as a call, at most 10 s; if it throws, the outcome stays unknown.
    */
   probe?(args: ToolArguments<P>, context: ToolContext): ProbeResult | Promise<ProbeResult>;
 }

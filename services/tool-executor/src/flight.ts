@@ -23,7 +23,9 @@ export interface Flight {
   readonly userId: string;
   readonly controller: AbortController;
   readonly landing: PromiseWithResolvers<Result>;
-  /** Callers that still want the result; the tool is cancelled when none is left, a `once` tool some time after that. */
+  /**
+   * Callers that still want the result; the tool is cancelled when none is left, a `once` tool some time after that.
+   */
   watchers: number;
   /** What cancels a `once` tool that nobody has asked for since its last caller left. */
   farewell?: NodeJS.Timeout;

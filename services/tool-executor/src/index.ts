@@ -32,8 +32,9 @@ type ExecutorConfig = Pick<
 >;
 
 /**
- * Makes the tool executor on a pool of its schema, which stays the caller's to end. The schema is migrated before. Rejects with
- * ConfigError when a file of TOOLS_DIR is at fault, or the wall that TOOLS_SANDBOX requires is not to be had.
+ * Makes the tool executor on a pool of its schema, which stays the caller's to end. The schema is migrated before.
+ * Rejects with ConfigError when a file of TOOLS_DIR is at fault, or the wall that TOOLS_SANDBOX requires is not to be
+ * had.
  */
 export async function createToolExecutor(deps: {
   config: ExecutorConfig;

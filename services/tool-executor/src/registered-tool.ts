@@ -20,8 +20,8 @@ export interface RegisteredTool {
   readonly tool: Tool;
   readonly spec: ToolSpec;
   /**
-   * The validated arguments of a call. Throws INVALID_TOOL_ARGUMENTS; `param` is the argument at fault, or `function.arguments` when
-   * the text as a whole is.
+   * The validated arguments of a call. Throws INVALID_TOOL_ARGUMENTS; `param` is the argument at fault, or
+   * `function.arguments` when the text as a whole is.
    */
   parse(json: string): Record<string, unknown>;
   /** Makes ready what a call runs in, before the call's time begins. Tools without it run in this process. */
@@ -34,7 +34,9 @@ const effects: Readonly<Record<ToolEffect, Effect>> = {
   once: Effect.ONCE,
 };
 
-/** Reads a tool's schema both ways: for the models that see it and for the check of arguments. Throws when zod cannot. */
+/**
+ * Reads a tool's schema both ways: for the models that see it and for the check of arguments. Throws when zod cannot.
+ */
 export function registerTool(tool: Tool): RegisteredTool {
   const { check, parameters } = readParameters(tool.parameters);
   return {

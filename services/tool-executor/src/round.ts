@@ -10,8 +10,8 @@ import { endOf, type Result, refused, resultOf } from "./results.ts";
 import { runTool } from "./run-tool.ts";
 
 /**
- * Runs the calls of one round side by side; the results stand in their order. What the caller may not do is a result, REFUSED with a
- * text for the model. Without a run there is no claim: nothing can ask for the calls again.
+ * Runs the calls of one round side by side; the results stand in their order. What the caller may not do is a result,
+ * REFUSED with a text for the model. Without a run there is no claim: nothing can ask for the calls again.
  */
 export async function executeRound(
   parts: ExecutorParts,
@@ -37,7 +37,10 @@ export function noNul(callIds: readonly string[], param: string): void {
   }
 }
 
-/** Decides whether a call may run: the token's tools, the tool's schema, a person's approval of this call for this token. */
+/**
+ * Decides whether a call may run: the token's tools, the tool's schema, a person's approval of this call for this
+ * token.
+ */
 async function checkCall(
   parts: ExecutorParts,
   { runId, epoch, call, identity }: { runId: string; epoch: number; call: ExecutionCall; identity: Identity },

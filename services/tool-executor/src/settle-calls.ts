@@ -10,8 +10,8 @@ import { noNul } from "./round.ts";
 import { type Settlement, settleUnknownCalls } from "./store/settlements.ts";
 
 /**
- * Writes down what a person found out about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED, INVALID_REQUEST, NOT_FOUND,
- * TOOL_NOT_ALLOWED, CONFLICT.
+ * Writes down what a person found out about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED,
+ * INVALID_REQUEST, NOT_FOUND, TOOL_NOT_ALLOWED, CONFLICT.
  */
 export async function settleCalls(
   parts: ExecutorParts,

@@ -6,8 +6,8 @@ const maxEntries = 200_000;
 const productRoot = resolve(import.meta.dirname, "../../..");
 
 /**
- * The real path of a folder of tools, whose code may read all of it. Throws with every reason, by name, why code that reads the folder could
- * read more than it.
+ * The real path of a folder of tools, whose code may read all of it. Throws with every reason, by name, why code that
+ * reads the folder could read more than it.
  */
 export async function openToolsFolder(dir: string): Promise<string> {
   const folder = await realpath(dir);
@@ -53,8 +53,9 @@ const depthOf = (folder: string, path: string) =>
     .filter((name) => name !== "").length;
 
 /**
- * Node's permissions judge a path by its letters, the kernel by the links in it: `link/../x` is inside for one and elsewhere for the other.
- * No path can tell them apart while every link stays inside and leads to no folder that is nearer to the top than the link itself.
+ * Node's permissions judge a path by its letters, the kernel by the links in it: `link/../x` is inside for one and
+ * elsewhere for the other. No path can tell them apart while every link stays inside and leads to no folder that is
+ * nearer to the top than the link itself.
  */
 async function linkFaults(folder: string, link: string): Promise<string[]> {
   const target = await realpath(link).catch(() => undefined);

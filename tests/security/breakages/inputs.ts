@@ -4,7 +4,7 @@ import type { SecurityBreakages } from "./breakage.ts";
 export const inputs: SecurityBreakages = {
   "json-depth": {
     file: "packages/platform/src/json-depth.ts",
-    changes: [{ from: "if (depth > maxJsonDepth) return true;", to: "" }],
+    changes: [{ from: "if (depth > maxJsonDepth) return", to: "if (depth > Number.MAX_VALUE) return" }],
     suite: ["tests/security/input-limits.test.ts"],
     test: "nests 33 deep",
   },

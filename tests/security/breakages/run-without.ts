@@ -43,7 +43,10 @@ async function countFailures({ file, changes, suite, test }: SecurityBreakage): 
   }
 }
 
-/** Takes guards out and runs their suites: one by its name, or `all`. Gives the exit code: 0 when every suite failed as it must. */
+/**
+ * Takes guards out and runs their suites: one by its name, or `all`. Gives the exit code: 0 when every suite failed as
+ * it must.
+ */
 export async function runWithout(name: string): Promise<number> {
   const all = Object.entries(securityBreakages);
   const asked = name === "all" ? all : all.filter(([known]) => known === name);

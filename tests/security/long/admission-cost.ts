@@ -1,6 +1,7 @@
 /**
- * Row S14: what a request costs that is refused. Without a credential it takes at most 5 ms of CPU and holds at most 64 KiB, on every protocol; and 100
- * small bodies that grow when they are unpacked, with a credential or without, add at most 100 ms to the p99 of an unrelated request.
+ * Row S14: what a request costs that is refused. Without a credential it takes at most 5 ms of CPU and holds at most 64
+ * KiB, on every protocol; and 100 small bodies that grow when they are unpacked, with a credential or without, add at
+ * most 100 ms to the p99 of an unrelated request.
  *
  *   node tests/security/long/admission-cost.ts --count 200
  */
@@ -220,7 +221,8 @@ await withSystem(limits, async ({ baseUrl, port, pid }) => {
       await pause(1_000);
       return sockets;
     };
-    // The first ones show what the process keeps for itself, as garbage that waits for its collection; what the next ones add is held for them.
+    // The first ones show what the process keeps for itself, as garbage that waits for its collection; what the next
+    // ones add is held for them.
     const sockets = await open();
     const before = residentBytes(pid);
     sockets.push(...(await open()));

@@ -1,6 +1,6 @@
 /**
- * Row S15: what a gateway holds, in memory and descriptors, while clients open streams and connections and read nothing:
- * `npm run security -- s15`. `--count` bounds the connections of each attack.
+ * Row S15: what a gateway holds, in memory and descriptors, while clients open streams and connections and read
+ * nothing: `npm run security -- s15`. `--count` bounds the connections of each attack.
  */
 import { parseArgs } from "node:util";
 import { type Attack, attacks, floods } from "../connection-attacks.ts";

@@ -1,7 +1,7 @@
 /**
- * Row S20: however many logins one address sends, another one's takes at most twice as long as when it is alone. A figure of time: for a machine with
- * two processors that has nothing else to do.
- * `node tests/security/long/login-flood.ts --count 500`
+ * Row S20: however many logins one address sends, another one's takes at most twice as long as when it is alone. A
+ * figure of time: for a machine with two processors that has nothing else to do. `node
+ * tests/security/long/login-flood.ts --count 500`
  */
 import { parseArgs } from "node:util";
 import { median, report, withSystem } from "./stage.ts";

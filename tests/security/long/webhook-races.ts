@@ -1,4 +1,7 @@
-/** Row S22: keys that are revoked while they make webhooks leave none enabled. `node tests/security/long/webhook-races.ts --count 300` */
+/**
+ * Row S22: keys that are revoked while they make webhooks leave none enabled. `node
+ * tests/security/long/webhook-races.ts --count 300`
+ */
 import { parseArgs } from "node:util";
 import { raceWebhooks } from "../webhook-races.ts";
 import { report, withSystem } from "./stage.ts";

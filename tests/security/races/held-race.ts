@@ -5,7 +5,10 @@ import type { PairResult } from "./race.ts";
 import type { Revocation } from "./revocations.ts";
 import { type RaceStage, replicas, type Subject } from "./stage.ts";
 
-/** After the answer everything must be over within a second; what is not within this time counts as alive, on whatever machine. */
+/**
+ * After the answer everything must be over within a second; what is not within this time counts as alive, on whatever
+ * machine.
+ */
 const patienceMs = 5_000;
 
 /** The two ways in which a credential is handed on, to who keeps it. */

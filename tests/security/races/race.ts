@@ -59,7 +59,10 @@ function isSurvivor(
 
 const expectedLate = new Set(["INVALID_TOKEN", "PERMISSION_DENIED"]);
 
-/** Tries to make keys by credentials that have ended; gives how many it got, and what was refused otherwise than it should be. */
+/**
+ * Tries to make keys by credentials that have ended; gives how many it got, and what was refused otherwise than it
+ * should be.
+ */
 async function tryLate(subject: Subject, { ends }: Revocation, replica: number) {
   let got = 0;
   const odd: string[] = [];
@@ -109,7 +112,10 @@ async function playRound(
   result.faults.push(...late.odd);
 }
 
-/** Plays a pair: in each round a revocation begins while credentials are being made out of what it ends. `atOnce` rounds run side by side. */
+/**
+ * Plays a pair: in each round a revocation begins while credentials are being made out of what it ends. `atOnce` rounds
+ * run side by side.
+ */
 export async function playPair(
   stage: RaceStage,
   pair: { revocation: Revocation; creation: Creation },

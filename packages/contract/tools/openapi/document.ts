@@ -46,9 +46,10 @@ function operationIds(endpoints: readonly Endpoint[]): string[] {
 }
 
 /**
- * The OpenAPI 3.1 document of every REST route of the services that somebody outside of the mesh may call, and of the gateway's
- * health endpoints. `files` are searched, beside those of the services, for the message types that surface options name.
- * Comments appear where the descriptors carry source info. Throws on annotations that contradict each other.
+ * The OpenAPI 3.1 document of every REST route of the services that somebody outside of the mesh may call, and of the
+ * gateway's health endpoints. `files` are searched, beside those of the services, for the message types that surface
+ * options name. Comments appear where the descriptors carry source info. Throws on annotations that contradict each
+ * other.
  */
 export function buildOpenApi(services: readonly DescService[], files: Iterable<DescFile> = []): OpenApiDocument {
   const routes = routesOf(services);

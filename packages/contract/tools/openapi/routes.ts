@@ -19,8 +19,8 @@ export function methodName(method: DescMethod): string {
 }
 
 /**
- * The routes of the services that somebody outside of the mesh may call, in the order of the services' names, then as declared.
- * Throws for a route whose method does not declare who may call it.
+ * The routes of the services that somebody outside of the mesh may call, in the order of the services' names, then as
+ * declared. Throws for a route whose method does not declare who may call it.
  */
 export function routesOf(services: readonly DescService[]): Route[] {
   const sorted = [...services].sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
@@ -73,8 +73,8 @@ function closure(message: DescMessage, into: Set<string>): void {
 }
 
 /**
- * Names of the messages of which a response carries only some fields: events, whose type decides, and bodies that cross the mesh as
- * bytes with all that they hold, since OpenAI leaves out what is empty.
+ * Names of the messages of which a response carries only some fields: events, whose type decides, and bodies that cross
+ * the mesh as bytes with all that they hold, since OpenAI leaves out what is empty.
  */
 export function partialMessages(routes: readonly Route[], resolve: (typeName: string) => DescMessage): Set<string> {
   const partial = new Set<string>();

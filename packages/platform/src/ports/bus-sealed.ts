@@ -9,9 +9,10 @@ const codeLength = Math.ceil((codeBytes * 4) / 3);
 const warnEveryMs = 60_000;
 
 /**
- * A bus whose messages are authenticated: each carries a code (HMAC-SHA256 under a key of its own, derived from the secret of the mesh) over its
- * topic and text, and what has another one is dropped. A party that reaches Redis without the secret can lose messages, but make none: no
- * revocation, no text of a run, no request to cancel one. Systems with other secrets that share the Redis do not hear each other.
+ * A bus whose messages are authenticated: each carries a code (HMAC-SHA256 under a key of its own, derived from the
+ * secret of the mesh) over its topic and text, and what has another one is dropped. A party that reaches Redis without
+ * the secret can lose messages, but make none: no revocation, no text of a run, no request to cancel one. Systems with
+ * other secrets that share the Redis do not hear each other.
  */
 export function createSealedBus(options: { bus: Bus; secret: string; logger: Logger }): Bus {
   const { bus, logger } = options;

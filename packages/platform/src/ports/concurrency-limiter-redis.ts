@@ -27,8 +27,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
- * The slots of a key are a sorted set of leases by the time at which they end. ARGV: lease, its length, then how many there may be of each key.
- * Takes one of every key and gives 0, or takes none and gives the place of the first key that has none left.
+ * The slots of a key are a sorted set of leases by the time at which they end. ARGV: lease, its length, then how many
+ * there may be of each key. Takes one of every key and gives 0, or takes none and gives the place of the first key that
+ * has none left.
  */
 const acquireScript = scriptOf(`${clock}
 for i, key in ipairs(KEYS) do
@@ -49,8 +50,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `);
 
 /**
- * Slots for all processes that share a Redis, as leases by its clock that their holder renews. While Redis does not answer, each process
- * gives out its part; its slots are known to Redis again when it is back.
+ * Slots for all processes that share a Redis, as leases by its clock that their holder renews. While Redis does not
+ * answer, each process gives out its part; its slots are known to Redis again when it is back.
  */
 export function createRedisConcurrencyLimiter(options: {
   redis: Redis;

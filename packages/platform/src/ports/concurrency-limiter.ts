@@ -10,8 +10,8 @@ export interface SlotBucket {
 /** Counts what runs at the same time, by key. */
 export interface ConcurrencyLimiter {
   /**
-   * A slot of every bucket, in one step, to be given back when the work ends; when one has none left, that bucket, and nothing is taken. The slots
-   * of a process that is killed are free again after about 30 s. Never rejects.
+   * A slot of every bucket, in one step, to be given back when the work ends; when one has none left, that bucket, and
+   * nothing is taken. The slots of a process that is killed are free again after about 30 s. Never rejects.
    */
   acquire(buckets: readonly SlotBucket[]): Promise<Release | SlotBucket>;
 }

@@ -19,9 +19,9 @@ export interface Ports {
 }
 
 /**
- * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among them while Redis is
- * away; without a role this one counts as alone. `busSecret` authenticates what processes tell each other over Redis. `now` (milliseconds)
- * replaces the clock of the rate limiter.
+ * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among
+ * them while Redis is away; without a role this one counts as alone. `busSecret` authenticates what processes tell each
+ * other over Redis. `now` (milliseconds) replaces the clock of the rate limiter.
  */
 export async function createPorts(options: {
   redisUrl?: string;

@@ -90,7 +90,10 @@ const textOf = ({ minute, day }: Entry, layer: (typeof layers)[number]) => {
   return `${m.start} ${m.previous} ${m.current} ${d.start} ${d.previous} ${d.current}`;
 };
 
-/** What one process knows of the keys that are limited, so that it can limit them without Redis. Times are by Redis' clock. */
+/**
+ * What one process knows of the keys that are limited, so that it can limit them without Redis. Times are by Redis'
+ * clock.
+ */
 export class RateLedger {
   readonly #entries = new RecentKeys<Entry>(50_000);
 

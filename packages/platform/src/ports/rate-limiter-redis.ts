@@ -12,7 +12,10 @@ const topic = "rate.counts";
 
 /** How often a process that limits alone looks whether Redis is back. */
 const retryMs = 500;
-/** How long it still keeps to its part after it has told Redis what it allowed: the others need as long to come back and tell. */
+/**
+ * How long it still keeps to its part after it has told Redis what it allowed: the others need as long to come back and
+ * tell.
+ */
 const settleMs = 3_000;
 
 /** The windows of a key, from six numbers at a place of an answer. */
@@ -26,9 +29,10 @@ function stateOf(now: number, numbers: readonly number[], at: number): KeyState 
 }
 
 /**
- * A limiter for all processes that share a Redis: one atomic script over all buckets, one round trip, the server's clock. Processes tell each other, in steps
- * of a sixteenth, how much of a limit is used. While Redis does not answer, each allows its part of what was left; when it is back, each
- * tells what it allowed, so that an outage or a lost data set adds little to any window.
+ * A limiter for all processes that share a Redis: one atomic script over all buckets, one round trip, the server's
+ * clock. Processes tell each other, in steps of a sixteenth, how much of a limit is used. While Redis does not answer,
+ * each allows its part of what was left; when it is back, each tells what it allowed, so that an outage or a lost data
+ * set adds little to any window.
  */
 export function createRedisRateLimiter(options: {
   redis: Redis;

@@ -23,12 +23,14 @@ export interface RateDecision {
 }
 
 /**
- * Counts requests in two sliding windows for each bucket, a minute and a day. A window begins with a bucket's first request; when it ends, its
- * count fades out over the length of the next one, so no stretch of a window's length holds more than the limit (but for one request, by
- * rounding). A denied request counts in no window of any bucket.
+ * Counts requests in two sliding windows for each bucket, a minute and a day. A window begins with a bucket's first
+ * request; when it ends, its count fades out over the length of the next one, so no stretch of a window's length holds
+ * more than the limit (but for one request, by rounding). A denied request counts in no window of any bucket.
  */
 export interface RateLimiter {
-  /** Decides on one request, in one step for all of its buckets, and counts it in each if all allow it. Never rejects. */
+  /**
+   * Decides on one request, in one step for all of its buckets, and counts it in each if all allow it. Never rejects.
+   */
   take(buckets: readonly RateBucket[]): Promise<RateDecision>;
 }
 
@@ -66,8 +68,8 @@ export interface WindowView {
 }
 
 /**
- * The answer of all windows together: of those that allow the request the one with least left speaks, of those that deny it the one that denies
- * longest. Among equals the first.
+ * The answer of all windows together: of those that allow the request the one with least left speaks, of those that
+ * deny it the one that denies longest. Among equals the first.
  */
 export function decideTogether(views: readonly WindowView[]): RateDecision {
   let tightest: WindowView | undefined;

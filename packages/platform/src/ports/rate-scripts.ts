@@ -13,7 +13,10 @@ const scriptOf = (text: string): Script => ({ text, sha: hash("sha1", text) });
 /** In how many steps of its limit a key's count is told to the other processes. */
 const tellSteps = 16;
 
-/** The windows of one key are one string: `start previous current` of the minute, then of the day. ARGV[1] replaces the clock. */
+/**
+ * The windows of one key are one string: `start previous current` of the minute, then of the day. ARGV[1] replaces the
+ * clock.
+ */
 const prelude = `
 local minute, day = ${windowLengths.minute}, ${windowLengths.day}
 local now = tonumber(ARGV[1])
@@ -58,9 +61,10 @@ end
 `;
 
 /**
- * The rules of rate-limiter-memory.ts. ARGV: clock, the channel on which others hear of the windows (empty: there are none); then for each key the
- * limit of the minute, the limit of the day, and the windows as this process knows them with their counts: what Redis has lost comes back from
- * there. All keys count the request or none. Gives the decision, the clock and each key's windows.
+ * The rules of rate-limiter-memory.ts. ARGV: clock, the channel on which others hear of the windows (empty: there are
+ * none); then for each key the limit of the minute, the limit of the day, and the windows as this process knows them
+ * with their counts: what Redis has lost comes back from there. All keys count the request or none. Gives the decision,
+ * the clock and each key's windows.
  */
 export const takeScript = scriptOf(`${prelude}
 local channel = ARGV[2]
@@ -124,8 +128,9 @@ return answer
 `);
 
 /**
- * Brings a process's windows of one key after an outage. ARGV: clock, what all had counted before it as this process knows it, what this process
- * allowed since. The first is as good as the others': the larger one counts. The second is added.
+ * Brings a process's windows of one key after an outage. ARGV: clock, what all had counted before it as this process
+ * knows it, what this process allowed since. The first is as good as the others': the larger one counts. The second is
+ * added.
  */
 export const mergeScript = scriptOf(`${prelude}
 local ms, mp, mc, ds, dp, dc = parse(redis.call('GET', KEYS[1]))

@@ -80,7 +80,9 @@ function endOfString(text: string, from: number): number {
   }
 }
 
-/** Whether a valid JSON text has so many members in all its objects, and all their names are written without escapes. */
+/**
+ * Whether a valid JSON text has so many members in all its objects, and all their names are written without escapes.
+ */
 function isPlain(text: string, members: number): boolean {
   let names = 0;
   let end = 0;
@@ -96,9 +98,10 @@ function isPlain(text: string, members: number): boolean {
 }
 
 /**
- * Whether the bytes of a body may mean something else to another reader than what was read of their text, which had so many `members`: a field stands
- * twice, or bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such a name for another one at times (13.6: `api\u005fbase` for
- * `api\\u005`, where an earlier text had that in the same place).
+ * Whether the bytes of a body may mean something else to another reader than what was read of their text, which had so
+ * many `members`: a field stands twice, or bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such
+ * a name for another one at times (13.6: `api\u005fbase` for `api\\u005`, where an earlier text had that in the same
+ * place).
  */
 export function isAmbiguous(bytes: Uint8Array, text: string, members: number): boolean {
   return !isUtf8(bytes) || !isPlain(text, members);

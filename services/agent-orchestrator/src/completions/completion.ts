@@ -122,7 +122,9 @@ async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Arra
   return { body, model, serverTools: toolsJson !== undefined, request };
 }
 
-/** The calls of a round under ids that no earlier one has: of the client's messages, or of a round of this completion. */
+/**
+ * The calls of a round under ids that no earlier one has: of the client's messages, or of a round of this completion.
+ */
 function callsOf(exchange: Exchange, calls: readonly ModelToolCall[]): ModelToolCall[] {
   const { messages } = JSON.parse(Buffer.from(exchange.request).toString("utf8")) as { messages: OpenAiMessage[] };
   const taken = messages.flatMap(({ tool_calls }) => tool_calls?.map(({ id }) => id) ?? []);

@@ -56,7 +56,10 @@ const messageOf = (parts: Fields): Shape =>
 const functionFields: Fields = { ...plainFields("name", "description", "strict"), parameters: schema };
 const chosenTool: Fields = { type: plain, function: named, custom: named };
 
-/** OpenAI's request of chat completions, as its reference has it (openai 7.57.0), without `moderation`, which names another model. */
+/**
+ * OpenAI's request of chat completions, as its reference has it (openai 7.57.0), without `moderation`, which names
+ * another model.
+ */
 const requestOf = (parts: Fields): Fields => ({
   ...plainFields(
     "model",
@@ -139,8 +142,9 @@ interface Check {
 }
 
 /**
- * Holds the request of a credential that is held to models or to money to OpenAI's documented fields, everywhere in it, and to such values as cost what
- * the price says. Throws INVALID_REQUEST with the first field that is none, unless the operator lets its name through.
+ * Holds the request of a credential that is held to models or to money to OpenAI's documented fields, everywhere in it,
+ * and to such values as cost what the price says. Throws INVALID_REQUEST with the first field that is none, unless the
+ * operator lets its name through.
  */
 export function checkHeldFields(json: unknown, bounds: Check["bounds"], allowed: ReadonlySet<string>): void {
   check(json, object(bounds === "money" ? forMoney : forModels), { place: "", kind: "" }, { bounds, allowed });

@@ -1,12 +1,14 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /**
- * Names by which endpoints in front of other ones (LiteLLM, OpenRouter and the like) let a request say where it goes, with which key, and to whom: what the
- * operator has set, a client must not. Compared without case and separators, since some decoders do not mind them.
+ * Names by which endpoints in front of other ones (LiteLLM, OpenRouter and the like) let a request say where it goes,
+ * with which key, and to whom: what the operator has set, a client must not. Compared without case and separators,
+ * since some decoders do not mind them.
  */
 const steering = new RegExp(
   [
-    // Addresses, keys and kinds of an interface, whoever's they are: api_base, openai_api_key, presidio_analyzer_api_base.
+    // Addresses, keys and kinds of an interface, whoever's they are: api_base, openai_api_key,
+    // presidio_analyzer_api_base.
     "api(?:base|key|type|version|token|secret)s?$",
     "(?:base|server|webhook|proxy)(?:url|uri)s?$",
     "endpoint(?:url)?s?$",
@@ -72,8 +74,9 @@ export function placeOf(place: string, field: string | number): string {
 }
 
 /**
- * Goes through all of a request and gives the number of its members, with those of objects in objects. Throws INVALID_REQUEST at the first field that steers
- * the endpoint, unless the operator lets it through, and at one that decoders take for something else than a field.
+ * Goes through all of a request and gives the number of its members, with those of objects in objects. Throws
+ * INVALID_REQUEST at the first field that steers the endpoint, unless the operator lets it through, and at one that
+ * decoders take for something else than a field.
  */
 export function refuseSteering(json: unknown, allowed: ReadonlySet<string>): number {
   return visit(json, "", allowed, true);

@@ -34,7 +34,10 @@ function prepare(body: Uint8Array, defaultModel: string) {
   };
 }
 
-/** A deterministic model of our own, so that everything works without a key: no intelligence, but every path of the system. */
+/**
+ * A deterministic model of our own, so that everything works without a key: no intelligence, but every path of the
+ * system.
+ */
 export function createDemoModel(defaultModel: string): ModelClient {
   return {
     async complete(body, _signal, witness) {

@@ -53,7 +53,10 @@ interface ReadyCall {
 /** Why a run is ended by its driver for good; a cancelled one is stopped by whoever cancels it. */
 const endsRun: ReadonlySet<ErrorReason> = new Set([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.RUN_CREDENTIAL_ENDED]);
 
-/** Stops calls that nobody will ask for again: a `once` call goes on for a while without its caller, who may only have died. */
+/**
+ * Stops calls that nobody will ask for again: a `once` call goes on for a while without its caller, who may only have
+ * died.
+ */
 async function stop(deps: GraphDeps, turn: Turn, callIds: string[]): Promise<void> {
   try {
     const options = { ...(await turn.options()), signal: undefined, timeoutMs: 10_000 };
@@ -63,7 +66,10 @@ async function stop(deps: GraphDeps, turn: Turn, callIds: string[]): Promise<voi
   }
 }
 
-/** Has the executor run the calls and observes what it knows. Gives the calls of which nobody knows whether they took effect. */
+/**
+ * Has the executor run the calls and observes what it knows. Gives the calls of which nobody knows whether they took
+ * effect.
+ */
 async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
   const options = await turn.options();
   const abandon = () => {
@@ -114,9 +120,9 @@ async function fits(deps: GraphDeps, turn: Turn, { function: { name, arguments: 
 }
 
 /**
- * Runs the calls of the assistant's last message, in parallel. Calls that a person must approve are left over and park the run; when it
- * comes back, only these are run (or answered with the rejection). What was run before is in the record already. A call whose outcome
- * nobody knows ends the run for a person to look at.
+ * Runs the calls of the assistant's last message, in parallel. Calls that a person must approve are left over and park
+ * the run; when it comes back, only these are run (or answered with the rejection). What was run before is in the
+ * record already. A call whose outcome nobody knows ends the run for a person to look at.
  */
 export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
   const { decisions, identity } = turn;
@@ -134,7 +140,8 @@ export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
     } else if (specs.get(name)?.requiresApproval && allows(identity.allowedTools, name) && (await fits(deps, turn, call))) {
       waiting.push(call);
     } else {
-      // Unknown and forbidden tools go there too, and arguments that do not fit: the executor refuses them and the model is told.
+      // Unknown and forbidden tools go there too, and arguments that do not fit: the executor refuses them and the
+      // model is told.
       ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }

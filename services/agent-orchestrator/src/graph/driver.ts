@@ -38,8 +38,8 @@ type Position = Pick<
 > & { readonly event: { type: string; payload: object } };
 
 /**
- * Commits what gathered since the last commit together with the run's new position. Tried again while the journal does not answer: it knows by the
- * number of the entry what it has committed already.
+ * Commits what gathered since the last commit together with the run's new position. Tried again while the journal does
+ * not answer: it knows by the number of the entry what it has committed already.
  */
 async function commit(deps: GraphDeps, turn: Turn, { event, ...change }: Position): Promise<Message[]> {
   const messages = turn.uncommitted;
@@ -132,8 +132,8 @@ const awayPatienceMs = 30_000;
 const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
 
 /**
- * Takes a step; again while a part of the mesh is away. Calls of tools that were under way are not run twice: the ledger of executions knows them.
- * What has said something of an answer is not begun again.
+ * Takes a step; again while a part of the mesh is away. Calls of tools that were under way are not run twice: the
+ * ledger of executions knows them. What has said something of an answer is not begun again.
  */
 async function take(deps: GraphDeps, turn: Turn, node: Exclude<NodeName, "respond">): Promise<Step> {
   let until = Number.POSITIVE_INFINITY;
@@ -182,8 +182,9 @@ const maxRetries = 5;
 const mayPass: ReadonlySet<ErrorReason> = new Set([...passing, ErrorReason.MODEL_FAILED, ErrorReason.MODEL_RATE_LIMITED]);
 
 /**
- * Parks a run that nobody waits for after a failure that may pass, as a row and not as a timer: seconds that double, with jitter, or what the
- * model's endpoint asks for. Not after the first words of an answer: who watches has them already.
+ * Parks a run that nobody waits for after a failure that may pass, as a row and not as a timer: seconds that double,
+ * with jitter, or what the model's endpoint asks for. Not after the first words of an answer: who watches has them
+ * already.
  */
 async function retryLater(deps: GraphDeps, turn: Turn, node: NodeName, error: unknown): Promise<Outcome | undefined> {
   const { state } = turn;
@@ -227,8 +228,9 @@ async function addUsage(deps: GraphDeps, turn: Turn): Promise<void> {
 }
 
 /**
- * Ends a run that failed. What was said and done so far is stored with it. Where the journal refuses that for good, the run ends without it: a run
- * that stayed `running` would be claimed again and again, and the model paid each time. A driver that has lost the run leaves it alone.
+ * Ends a run that failed. What was said and done so far is stored with it. Where the journal refuses that for good, the
+ * run ends without it: a run that stayed `running` would be claimed again and again, and the model paid each time. A
+ * driver that has lost the run leaves it alone.
  */
 async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promise<void> {
   if (isLost.has(reasonOf(error))) {
@@ -258,8 +260,9 @@ async function commitFailure(deps: GraphDeps, turn: Turn, error: unknown): Promi
 }
 
 /**
- * Drives a claimed run from a node to its end or to a park. The only place that touches the journal: intents are committed before
- * anything is dispatched, an answer before anyone is told that the turn ended, a failure before it is thrown.
+ * Drives a claimed run from a node to its end or to a park. The only place that touches the journal: intents are
+ * committed before anything is dispatched, an answer before anyone is told that the turn ended, a failure before it is
+ * thrown.
  */
 export async function drive(deps: GraphDeps, turn: Turn, from: NodeName): Promise<Outcome> {
   let outcome: Outcome | Error;

@@ -15,8 +15,8 @@ const passing: ReadonlySet<ErrorReason> = new Set([
 ]);
 
 /**
- * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way, always for the credential that started
- * the run. One that has ended cannot be renewed, which ends the run.
+ * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way,
+ * always for the credential that started the run. One that has ended cannot be renewed, which ends the run.
  */
 export function runCredentials(
   /** Headers of the call that began the run, or of a token that was minted for it. */

@@ -32,21 +32,26 @@ function modelMessage(message: Message): object {
 }
 
 /**
- * Ids of the calls before: of the whole context and not of the run alone, because the model reads it as a whole. Undefined when the context, as a run that
- * goes on elsewhere gets it, begins after the user's message: earlier calls of the run are not in it.
+ * Ids of the calls before: of the whole context and not of the run alone, because the model reads it as a whole.
+ * Undefined when the context, as a run that goes on elsewhere gets it, begins after the user's message: earlier calls
+ * of the run are not in it.
  */
 function takenIds({ messages }: Turn): string[] | undefined {
   if (messages.every(({ role }) => role !== "user")) return undefined;
   return messages.flatMap((message) => message.toolCalls.map((call) => call.id));
 }
 
-/** Asks the model. It answers, which ends the turn, or asks for tools, which are committed as intents before anything runs. */
+/**
+ * Asks the model. It answers, which ends the turn, or asks for tools, which are committed as intents before anything
+ * runs.
+ */
 export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   const { agent, state } = turn;
   if (state.iteration >= deps.maxIterations) {
     throw fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${deps.maxIterations} times without an answer.`);
   }
-  // Here and not only where turns begin: an agent may bring a model of its own, and the key may have been narrowed while the run waited.
+  // Here and not only where turns begin: an agent may bring a model of its own, and the key may have been narrowed
+  // while the run waited.
   if (!allows(turn.identity.allowedModels, state.model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(state.model)}.`, {
       param: "model",

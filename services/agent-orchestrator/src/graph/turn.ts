@@ -22,8 +22,8 @@ export interface GraphVersions {
 }
 
 /**
- * Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". The state of 1 reads as that of 2; a release that drives 1 only goes on with a
- * decided run as who decided, and is kept from those of 2.
+ * Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". The state of 1 reads as that of 2;
+ * a release that drives 1 only goes on with a decided run as who decided, and is kept from those of 2.
  */
 export const graphVersions: GraphVersions = { newest: 2, oldest: 1 };
 

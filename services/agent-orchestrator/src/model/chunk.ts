@@ -68,8 +68,9 @@ export function tokenCount(value: unknown): number | undefined {
 }
 
 /**
- * Usage of several model calls together. The endpoint's counts are not trusted: one that is no count is 0, and a total that is none is the
- * sum of the others. Details of the endpoint's own (cached tokens, …) stay while there is one call only; summed they would mean nothing.
+ * Usage of several model calls together. The endpoint's counts are not trusted: one that is no count is 0, and a total
+ * that is none is the sum of the others. Details of the endpoint's own (cached tokens, …) stay while there is one call
+ * only; summed they would mean nothing.
  */
 export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
   if (typeof b !== "object" || b === null || Array.isArray(b)) return a;

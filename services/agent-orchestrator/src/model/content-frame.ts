@@ -25,7 +25,10 @@ function literalEnd(frame: string, from: number): number {
   return -1;
 }
 
-/** Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that may be output. */
+/**
+ * Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that may be
+ * output.
+ */
 function contentStart(frame: string): number {
   const delta = frame.indexOf(deltaKey);
   if (delta < 0) return -1;
@@ -35,8 +38,9 @@ function contentStart(frame: string): number {
 }
 
 /**
- * Where the JSON string of a frame's text stands, when the frame is the common one: one answer's text and nothing else. Keys are
- * searched as characters: a quote inside of a JSON string is escaped, so the pattern cannot stand inside of one.
+ * Where the JSON string of a frame's text stands, when the frame is the common one: one answer's text and nothing else.
+ * Keys are searched as characters: a quote inside of a JSON string is escaped, so the pattern cannot stand inside of
+ * one.
  */
 function contentLiteral(frame: string): { from: number; to: number } | undefined {
   if (!frame.startsWith(frameStart)) return undefined;
@@ -52,7 +56,10 @@ function contentLiteral(frame: string): { from: number; to: number } | undefined
   return { from, to };
 }
 
-/** Finds the text of frames. An endpoint's frames differ in nothing but their text: the shape of the last one tells most of the next. */
+/**
+ * Finds the text of frames. An endpoint's frames differ in nothing but their text: the shape of the last one tells most
+ * of the next.
+ */
 export class ContentFrames {
   #before = "";
   #after = "";

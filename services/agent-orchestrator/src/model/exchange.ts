@@ -17,8 +17,8 @@ export interface ExchangeResponse {
   /** The whole body, told of as it comes; rejects when it breaks off or grows beyond `limit` bytes. */
   bytes(limit?: number, onBytes?: (bytes: number) => void): Promise<Buffer>;
   /**
-   * The body as it comes. A reader that does not read holds the connection back; one that stops closes it. An error is thrown as
-   * `explain` puts it.
+   * The body as it comes. A reader that does not read holds the connection back; one that stops closes it. An error is
+   * thrown as `explain` puts it.
    */
   pieces(explain: (error: Error) => unknown): AsyncIterable<Buffer>;
   /** Gives the body up. */
@@ -27,7 +27,10 @@ export interface ExchangeResponse {
 
 /** What may wait for the reader before the connection is held back, beside what it gives at once: some 64 KiB. */
 const highWaterBytes = 16_384;
-/** What is held even so before the connection is stopped in the middle of what it gives: more than it reads at a time, so that it does not fall behind. */
+/**
+ * What is held even so before the connection is stopped in the middle of what it gives: more than it reads at a time,
+ * so that it does not fall behind.
+ */
 const mostBytes = 65_536;
 /** The most that is handed on at once. */
 const maxPieceBytes = 8_192;
@@ -60,8 +63,9 @@ class Body {
   }
 
   /**
-   * Called when all has been parsed that was read: paused in the middle of it, undici puts the rest back in front of what the socket reads meanwhile, and
-   * takes all of it out again at the next piece; the socket then grows by what it reads each time.
+   * Called when all has been parsed that was read: paused in the middle of it, undici puts the rest back in front of
+   * what the socket reads meanwhile, and takes all of it out again at the next piece; the socket then grows by what it
+   * reads each time.
    */
   readonly #pause = () => {
     this.#isPausing = false;
@@ -74,7 +78,10 @@ class Body {
     this.#wake();
   }
 
-  /** What has come since the last time, up to `maxPieceBytes` of it; undefined at the end. Only who has taken all lets the connection go on. */
+  /**
+   * What has come since the last time, up to `maxPieceBytes` of it; undefined at the end. Only who has taken all lets
+   * the connection go on.
+   */
   async take(): Promise<Buffer | undefined> {
     while (this.#pieces.length === 0) {
       if (this.#error !== undefined) throw this.#error;
@@ -90,7 +97,10 @@ class Body {
     return this.#shift();
   }
 
-  /** What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a slow reader. */
+  /**
+   * What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a
+   * slow reader.
+   */
   #shift(): Buffer {
     const [first] = this.#pieces as [Buffer];
     if (first.length > maxPieceBytes) {
@@ -139,8 +149,9 @@ class Body {
 const maxBodyBytes = 64 * 1024 * 1024;
 
 /**
- * Sends a request on a pool and resolves with the head of its response. Works on undici's dispatch, without a stream object for each
- * body: a completion costs little more than its bytes. The signal closes the connection, before the head and after.
+ * Sends a request on a pool and resolves with the head of its response. Works on undici's dispatch, without a stream
+ * object for each body: a completion costs little more than its bytes. The signal closes the connection, before the
+ * head and after.
  */
 export function exchange(pool: Pool, request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse> {
   return new Promise((resolve, reject) => {

@@ -8,7 +8,10 @@ const maxRetries = 2;
 const maxRetryAfterMs = 5_000;
 const maxErrorBytes = 65_536;
 
-/** How connections are made. undici's types do not know the mark, and it passes it on: how much is read that nobody has parsed, beside the last read. */
+/**
+ * How connections are made. undici's types do not know the mark, and it passes it on: how much is read that nobody has
+ * parsed, beside the last read.
+ */
 const connect: buildConnector.BuildOptions & { highWaterMark: number } = { timeout: 10_000, highWaterMark: 16_384 };
 
 /** `…/v1` of an address that may or may not name it. */
@@ -64,8 +67,8 @@ function isRetryable(status: number): boolean {
 }
 
 /**
- * Whether a status says that no model has worked on the request. Not those by which somebody in between may have lost an answer: that one may be on the
- * operator's bill.
+ * Whether a status says that no model has worked on the request. Not those by which somebody in between may have lost
+ * an answer: that one may be on the operator's bill.
  */
 function isUntouched(status: number): boolean {
   return status === 503 || status === 529 || (status >= 300 && status < 500 && status !== 408);

@@ -19,8 +19,8 @@ export interface ModelClient {
   /** Answers `{"object":"chat.completion",…}`. Throws MODEL_FAILED, MODEL_RATE_LIMITED or MODEL_REJECTED. */
   complete(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<Buffer>;
   /**
-   * Answers server-sent events, in pieces as they come off the wire. Resolves once the model accepted the request; throws as above,
-   * and MODEL_FAILED from the iteration when the stream breaks.
+   * Answers server-sent events, in pieces as they come off the wire. Resolves once the model accepted the request;
+   * throws as above, and MODEL_FAILED from the iteration when the stream breaks.
    */
   stream(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<AsyncIterable<Buffer>>;
   /** Names of the models it serves. */

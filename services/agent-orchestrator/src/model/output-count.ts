@@ -1,4 +1,7 @@
-/** Bytes of text that are taken for a token: fewer than they are in English, so that an estimate is no less than the truth. */
+/**
+ * Bytes of text that are taken for a token: fewer than they are in English, so that an estimate is no less than the
+ * truth.
+ */
 const bytesPerToken = 4;
 /** Bytes of encoded sound or pictures that are taken for one. */
 const blobBytesPerToken = 64;
@@ -21,8 +24,8 @@ const labels = new Set([
 const blobs = new Set(["b64_json", "data"]);
 
 /**
- * Counts what a model writes as its answer is read. Every text counts, whatever its field is called: endpoints spell reasoning in many ways, and all of
- * them are paid for.
+ * Counts what a model writes as its answer is read. Every text counts, whatever its field is called: endpoints spell
+ * reasoning in many ways, and all of them are paid for.
  */
 export class OutputCount {
   #pieces = 0;

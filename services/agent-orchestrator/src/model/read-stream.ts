@@ -37,8 +37,9 @@ export function emptyAnswer(): ModelAnswer {
 }
 
 /**
- * Reads a streamed completion to its end; each piece of text goes to `onDelta` as it comes. Throws MODEL_FAILED when the stream ends
- * without a finish reason (a cut answer never passes for a whole one) or with a tool call that has no name.
+ * Reads a streamed completion to its end; each piece of text goes to `onDelta` as it comes. Throws MODEL_FAILED when
+ * the stream ends without a finish reason (a cut answer never passes for a whole one) or with a tool call that has no
+ * name.
  */
 export async function readStream(
   pieces: AsyncIterable<Buffer>,

@@ -27,8 +27,8 @@ export interface TapOptions {
 }
 
 /**
- * Stands in one streamed model call: takes pieces as they come off the wire and gives what the client gets, whole frames in one
- * buffer. Frames of text are spliced, not parsed; tool calls, finish and usage are read and collected.
+ * Stands in one streamed model call: takes pieces as they come off the wire and gives what the client gets, whole
+ * frames in one buffer. Frames of text are spliced, not parsed; tool calls, finish and usage are read and collected.
  */
 export class StreamTap {
   /** Usage so far. */

@@ -11,7 +11,9 @@ export interface BoundedBody {
 
 /** Tokens of an answer that comes as a whole, unless its request bounds it. */
 export const wholeAnswer = 4_096;
-/** Tokens of an answer that comes as a whole or begins after thoughts that nobody sees, unless its request bounds it. */
+/**
+ * Tokens of an answer that comes as a whole or begins after thoughts that nobody sees, unless its request bounds it.
+ */
 const unseenAnswer = 16_384;
 
 /** Names the field by which newer models of OpenAI bound their answers; everybody else knows the older one. */

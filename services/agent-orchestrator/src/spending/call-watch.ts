@@ -7,7 +7,9 @@ import { type PromptSize, promptSize, type SizedBody } from "./prompt-size.ts";
 /** Tokens that a model may write in a second that nobody sees anything of. */
 const unseenTokensPerSecond = 100;
 
-/** Whether a model thinks without showing it, for as long as it may write. By the name that OpenAI gives such models. */
+/**
+ * Whether a model thinks without showing it, for as long as it may write. By the name that OpenAI gives such models.
+ */
 export function thinksUnseen(model: string): boolean {
   return /^(?:o\d|gpt-5)/.test(model);
 }
@@ -73,7 +75,10 @@ export class CallWatch implements CallWitness {
 
 const otherParts = ["image_url", "input_audio"];
 
-/** The size of a request's body, measured once and only when it is asked for; only one with more than text has to be parsed. */
+/**
+ * The size of a request's body, measured once and only when it is asked for; only one with more than text has to be
+ * parsed.
+ */
 export function sizeOfBody(bytes: Uint8Array, imageTokens: number | undefined): () => PromptSize {
   let size: PromptSize | undefined;
   return () => {

@@ -22,7 +22,10 @@ export interface CallFacts {
   readonly isWhole: boolean;
   /** What the endpoint says; counts that are none are 0. */
   readonly usage: ModelUsage | undefined;
-  /** Tokens that may have been written unseen: in an answer that was to come as a whole, or before the first word of one. */
+  /**
+   * Tokens that may have been written unseen: in an answer that was to come as a whole, or before the first word of
+   * one.
+   */
   readonly unseenTokens: number;
 }
 
@@ -36,14 +39,17 @@ function isPlausible(tokens: number, textBytes: number): boolean {
   return tokens > 0 && tokens * mostBytesPerToken >= textBytes - trustedBytes;
 }
 
-/** Tokens of an answer as its endpoint counts them. Some leave those of the reasoning out, and only their total has them. */
+/**
+ * Tokens of an answer as its endpoint counts them. Some leave those of the reasoning out, and only their total has
+ * them.
+ */
 function toldCompletion({ prompt_tokens, completion_tokens, total_tokens }: ModelUsage): number {
   return prompt_tokens > 0 ? Math.max(completion_tokens, total_tokens - prompt_tokens) : completion_tokens;
 }
 
 /**
- * What is charged for a call: what its endpoint counted, where it can be that; else an estimate from what was sent and what came back. `sizeOf` is asked only
- * when the body alone does not show that the count is plausible.
+ * What is charged for a call: what its endpoint counted, where it can be that; else an estimate from what was sent and
+ * what came back. `sizeOf` is asked only when the body alone does not show that the count is plausible.
  */
 export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => PromptSize): Charge {
   const { output, isWhole, usage = noUsage } = call;

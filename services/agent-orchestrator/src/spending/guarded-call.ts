@@ -49,7 +49,10 @@ class Reservation {
     this.granted += Number(answer.grantedMicros);
   }
 
-  /** Sets more aside while the answer goes on; one at a time. Never rejects: who is not paid for in the end sees that nothing was granted. */
+  /**
+   * Sets more aside while the answer goes on; one at a time. Never rejects: who is not paid for in the end sees that
+   * nothing was granted.
+   */
   grow(micros: number): Promise<void> {
     this.#growing ??= this.reserve(micros)
       .catch((error: unknown) => {
@@ -98,12 +101,12 @@ function spent() {
 }
 
 /**
- * Opens a call of a key with a ceiling: money is set aside before the model is asked, more as a stream goes on, and what was used takes its place in the
- * end. A stream that nobody can pay for any more is cut; an answer that comes as a whole is bound to what is paid for, and so is one that begins with
- * thoughts that nobody sees.
+ * Opens a call of a key with a ceiling: money is set aside before the model is asked, more as a stream goes on, and
+ * what was used takes its place in the end. A stream that nobody can pay for any more is cut; an answer that comes as a
+ * whole is bound to what is paid for, and so is one that begins with thoughts that nobody sees.
  *
- * What is set aside pays for the most that the prompt can come to. Where less is left than that, all of it is taken, if it pays for what the prompt
- * probably comes to: nobody else can pass the ceiling together with such a call.
+ * What is set aside pays for the most that the prompt can come to. Where less is left than that, all of it is taken, if
+ * it pays for what the prompt probably comes to: nobody else can pass the ceiling together with such a call.
  */
 export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest): Promise<MeteredCall> {
   const { price } = deps;

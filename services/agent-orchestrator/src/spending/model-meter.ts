@@ -36,12 +36,13 @@ export interface MeteredCall {
   /** Where whoever reads the answer counts it. */
   readonly output: OutputCount;
   /**
-   * To be called when a part of a stream was counted, before it is passed on. Undefined: it is paid for. Rejects with SPEND_LIMIT where the money ends, and
-   * the stream with it.
+   * To be called when a part of a stream was counted, before it is passed on. Undefined: it is paid for. Rejects with
+   * SPEND_LIMIT where the money ends, and the stream with it.
    */
   pay(): Promise<void> | undefined;
   /**
-   * How the call ended, to be called once, whatever happened: with what the endpoint counted, and whether the answer came to its end. Gives what is charged.
+   * How the call ended, to be called once, whatever happened: with what the endpoint counted, and whether the answer
+   * came to its end. Gives what is charged.
    */
   end(usage: ModelUsage | undefined, isWhole: boolean): Charge;
 }
@@ -49,7 +50,8 @@ export interface MeteredCall {
 /** Records what model calls use, and holds keys with a ceiling to it. */
 export interface ModelMeter {
   /**
-   * Opens a call; synchronous for tokens without a ceiling. Rejects with SPEND_LIMIT when the money is spent, or when nobody can tell what the model costs.
+   * Opens a call; synchronous for tokens without a ceiling. Rejects with SPEND_LIMIT when the money is spent, or when
+   * nobody can tell what the model costs.
    */
   open(request: MeteredRequest): MeteredCall | Promise<MeteredCall>;
   /** US dollars; 0 for a model without a price. */

@@ -20,7 +20,10 @@ const price = z.strictObject({
 });
 const table = z.record(z.string(), price);
 
-/** MODEL_PRICES: JSON, or the path of a file with it: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per million tokens. */
+/**
+ * MODEL_PRICES: JSON, or the path of a file with it: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per
+ * million tokens.
+ */
 export function priceTable() {
   return z
     .string()

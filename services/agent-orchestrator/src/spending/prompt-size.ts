@@ -2,7 +2,9 @@
 const bytesPerToken = 3;
 /** Bytes of encoded sound that are taken for a token. */
 const soundBytesPerToken = 32;
-/** Tokens that a picture is taken for where its model's price does not say: more than most models make of the largest. */
+/**
+ * Tokens that a picture is taken for where its model's price does not say: more than most models make of the largest.
+ */
 export const defaultImageTokens = 4_096;
 
 /** What a request gives a model to read, in tokens. */
@@ -34,7 +36,9 @@ function lengthOf(text: unknown): number {
   return typeof text === "string" ? text.length : 0;
 }
 
-/** The size of a request of so many bytes. Pictures count by the piece and sound by its length; all the rest is text. */
+/**
+ * The size of a request of so many bytes. Pictures count by the piece and sound by its length; all the rest is text.
+ */
 export function promptSize(bytes: number, body: SizedBody, imageTokens = defaultImageTokens): PromptSize {
   let textBytes = bytes;
   let tokens = 0;

@@ -50,7 +50,9 @@ const passing: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.UNAUTHENTICATED,
   ErrorReason.INVALID_TOKEN,
 ]);
-/** How often a sum is recorded alone in vain before it is given up, when auth does not say that it is the sum's fault. */
+/**
+ * How often a sum is recorded alone in vain before it is given up, when auth does not say that it is the sum's fault.
+ */
 const lonelyTries = 10;
 
 /** Gathers usage of tokens without a ceiling and records it in batches, off the way of requests. */
@@ -105,8 +107,8 @@ export class UsageRecorder {
   }
 
   /**
-   * Records sums together. A sum that auth refuses is sought by halves and given up alone: each flush would be refused for it, with all that
-   * travels beside it. Never rejects.
+   * Records sums together. A sum that auth refuses is sought by halves and given up alone: each flush would be refused
+   * for it, with all that travels beside it. Never rejects.
    */
   async #record(batch: readonly Sum[]): Promise<void> {
     try {

@@ -69,7 +69,9 @@ describe("a spend ceiling", () => {
 });
 
 describe("ceilings above a key", () => {
-  /** A family under one ceiling: a parent, and children that may spend as much each, or have no ceiling of their own. */
+  /**
+   * A family under one ceiling: a parent, and children that may spend as much each, or have no ceiling of their own.
+   */
   async function family(ceilings: readonly (number | undefined)[], parentUsd = 0.001) {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "parent", spendLimitUsd: parentUsd });

@@ -3,13 +3,16 @@ import type { Queryable } from "@turnwright/platform/postgres";
 import { roleOf } from "./credentials.ts";
 
 /**
- * How a transaction holds an account. Who makes a credential holds it `shared`, beside others who do; who ends credentials, or replaces one, holds
- * it `alone`. Whoever holds it knows that nobody is half-way through the other. It is held before any other row is locked, and never made stronger
- * afterwards; keys come next, in the order of their ids. Then no two transactions wait for each other.
+ * How a transaction holds an account. Who makes a credential holds it `shared`, beside others who do; who ends
+ * credentials, or replaces one, holds it `alone`. Whoever holds it knows that nobody is half-way through the other. It
+ * is held before any other row is locked, and never made stronger afterwards; keys come next, in the order of their
+ * ids. Then no two transactions wait for each other.
  */
 export type Hold = "shared" | "alone";
 
-/** Holds an account to the end of the transaction. What is read in later statements, and not in this one, is what holds. */
+/**
+ * Holds an account to the end of the transaction. What is read in later statements, and not in this one, is what holds.
+ */
 export async function holdAccount(db: Queryable, userId: string, hold: Hold): Promise<void> {
   await db.query(
     hold === "shared"
@@ -35,8 +38,9 @@ export interface HeldCredential {
 }
 
 /**
- * A credential whose account is held, as it is now; undefined when it has ended. Of an API key, it and all keys from which it descends must live: they are
- * locked, so that an operator's statement that ends one of them, and holds no account, comes before or after.
+ * A credential whose account is held, as it is now; undefined when it has ended. Of an API key, it and all keys from
+ * which it descends must live: they are locked, so that an operator's statement that ends one of them, and holds no
+ * account, comes before or after.
  */
 export async function findHeldCredential(
   db: Queryable,

@@ -106,8 +106,8 @@ export async function replaceApiKeySecret(
 }
 
 /**
- * Revokes a key and those that it created, and theirs; revoking again changes nothing. Its account must be held alone, else keys that are being created
- * stay unseen. Gives the key and the ids of all that ended by this call.
+ * Revokes a key and those that it created, and theirs; revoking again changes nothing. Its account must be held alone,
+ * else keys that are being created stay unseen. Gives the key and the ids of all that ended by this call.
  */
 export async function revokeApiKey(
   db: Queryable,

@@ -52,7 +52,9 @@ export interface AccountDefaults {
 
 const roles: Readonly<Record<string, Role>> = { admin: Role.ADMIN, user: Role.USER, agent: Role.AGENT };
 
-/** The role of a credential. A key lies about in programs: it never makes its holder an admin, even if its owner is one. */
+/**
+ * The role of a credential. A key lies about in programs: it never makes its holder an admin, even if its owner is one.
+ */
 export function roleOf(row: { role: string; token_type: "refresh" | "api_key" }): Role {
   const role = roles[row.role] ?? Role.UNSPECIFIED;
   return role === Role.ADMIN && row.token_type === "api_key" ? Role.USER : role;
@@ -113,7 +115,8 @@ const noted = `, noted as (
     from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
   )`;
 
-// A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute, unless told otherwise.
+// A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute, unless
+// told otherwise.
 const useCredential = (predicate: string, note = noted) => `with recursive found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,

@@ -103,8 +103,8 @@ export async function findOpenInvite(
 }
 
 /**
- * Uses an invite up for an account that is made in this transaction; its maker must be held. Of many at once, one succeeds; false: somebody was faster,
- * or it has ended meanwhile.
+ * Uses an invite up for an account that is made in this transaction; its maker must be held. Of many at once, one
+ * succeeds; false: somebody was faster, or it has ended meanwhile.
  */
 export async function useInvite(db: Queryable, invite: OpenInvite, userId: string): Promise<boolean> {
   const { rowCount } = await db.query(

@@ -2,7 +2,10 @@ import type { Queryable } from "@turnwright/platform/postgres";
 
 const windowMinutes = 15;
 
-/** Counts an attempt as failed under each key, atomically, and gives the failures of the running quarter of an hour in the keys' order. */
+/**
+ * Counts an attempt as failed under each key, atomically, and gives the failures of the running quarter of an hour in
+ * the keys' order.
+ */
 export async function countAttempt(db: Queryable, keys: readonly Buffer[]): Promise<number[]> {
   const { rows } = await db.query<{ key: Buffer; failures: number }>(
     `insert into login_attempts as a (key, failures)
@@ -31,7 +34,10 @@ export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; cou
   );
 }
 
-/** Takes an attempt that was refused back from every key, and gives the seconds until the last window of those that refused it ends. */
+/**
+ * Takes an attempt that was refused back from every key, and gives the seconds until the last window of those that
+ * refused it ends.
+ */
 export async function refuseAttempt(
   db: Queryable,
   keys: { counted: readonly Buffer[]; over: readonly Buffer[] },

@@ -16,8 +16,8 @@ export interface RefreshedSession {
 const graceSeconds = 10;
 
 /**
- * Stores the first refresh token of a session and holds its account, in one statement, if the account is active and still has the password that was shown. Gives
- * the account; undefined: it has changed since the password was looked at.
+ * Stores the first refresh token of a session and holds its account, in one statement, if the account is active and
+ * still has the password that was shown. Gives the account; undefined: it has changed since the password was looked at.
  */
 export async function insertSession(db: Queryable, token: NewToken, shown: { passwordHash: string }): Promise<User | undefined> {
   const { rows } = await db.query<UserRow>(
@@ -33,8 +33,8 @@ export async function insertSession(db: Queryable, token: NewToken, shown: { pas
 }
 
 /**
- * Replaces a live refresh token by its child, in one statement: of many at once, one succeeds. Gives the session and its user, or
- * undefined when the token is unknown, used, revoked or has ended, or the user is not active.
+ * Replaces a live refresh token by its child, in one statement: of many at once, one succeeds. Gives the session and
+ * its user, or undefined when the token is unknown, used, revoked or has ended, or the user is not active.
  */
 export async function rotateRefreshToken(
   db: Queryable,
@@ -42,8 +42,8 @@ export async function rotateRefreshToken(
 ): Promise<RefreshedSession | undefined> {
   const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>({
     name: "rotate-refresh-token",
-    // Who ends the session holds the account alone. If that one came first, the update finds the token as it has become meanwhile; if we did, its
-    // statements begin after ours and see the child.
+    // Who ends the session holds the account alone. If that one came first, the update finds the token as it has become
+    // meanwhile; if we did, its statements begin after ours and see the child.
     text: `with account as materialized (
       select u.id, u.role from users u join user_tokens t on t.user_id = u.id
       where t.token_hash = $1 and t.token_type = 'refresh' and u.is_active
@@ -72,8 +72,8 @@ function sessionOf(row: { user_id: string; family_id: string; role: string } | u
 }
 
 /**
- * The session of a refresh token that was replaced a moment ago and whose child, with this hash, is the live one: somebody asks again who
- * has not got the answer. Undefined for any other token.
+ * The session of a refresh token that was replaced a moment ago and whose child, with this hash, is the live one:
+ * somebody asks again who has not got the answer. Undefined for any other token.
  */
 export async function findRetriedRefresh(
   db: Queryable,
@@ -92,8 +92,8 @@ export async function findRetriedRefresh(
 }
 
 /**
- * Ends the family of a refresh token that was used before: one of its two users is a thief. The account must be held. Gives the session that ended; undefined when the
- * token is unknown or its family has ended already.
+ * Ends the family of a refresh token that was used before: one of its two users is a thief. The account must be held.
+ * Gives the session that ended; undefined when the token is unknown or its family has ended already.
  */
 export async function revokeReusedFamily(
   db: Queryable,
@@ -110,7 +110,10 @@ export async function revokeReusedFamily(
   return rows[0] && { userId: rows[0].user_id, sessionId: rows[0].family_id };
 }
 
-/** Ends a session of a user whose account is held: none of its refresh tokens works any more. Says whether there was one to end. */
+/**
+ * Ends a session of a user whose account is held: none of its refresh tokens works any more. Says whether there was one
+ * to end.
+ */
 export async function revokeSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
   const { rowCount } = await db.query(
     `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()

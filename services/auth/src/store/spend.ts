@@ -16,9 +16,10 @@ export interface Usage {
 // Whoever locks more than one of these rows locks the account first, then its keys in the order of their ids.
 
 /**
- * Sets money aside under every ceiling that holds for a token (its own, those of the keys from which it descends, its account's), in one statement:
- * what many ask for at once never passes one of them. Gives what was granted, which may be less than asked, 0 when nothing is left under one of
- * them, or undefined when the token has ended or no ceiling holds for it.
+ * Sets money aside under every ceiling that holds for a token (its own, those of the keys from which it descends, its
+ * account's), in one statement: what many ask for at once never passes one of them. Gives what was granted, which may
+ * be less than asked, 0 when nothing is left under one of them, or undefined when the token has ended or no ceiling
+ * holds for it.
  */
 export async function reserveSpend(
   db: Queryable,
@@ -105,8 +106,8 @@ export async function recordUsage(db: Queryable, records: readonly Usage[]): Pro
 }
 
 /**
- * Puts what was spent in the place of a reservation, under every ceiling; false when it was settled before. To be run in a transaction with the
- * usage.
+ * Puts what was spent in the place of a reservation, under every ceiling; false when it was settled before. To be run
+ * in a transaction with the usage.
  */
 export async function settleReservation(
   db: Queryable,
@@ -137,7 +138,9 @@ export async function settleReservation(
   return rowCount === 1;
 }
 
-/** Reservations whose time is over count as spent: they stay in `spent_micros`. Those settled long since are forgotten. */
+/**
+ * Reservations whose time is over count as spent: they stay in `spent_micros`. Those settled long since are forgotten.
+ */
 export async function lapseReservations(db: Queryable): Promise<void> {
   await db.query(
     `with lapsed as (update spend_reservations set settled_at = now() where settled_at is null and expires_at < now())
@@ -151,7 +154,10 @@ export interface UsageOfDay extends Omit<Usage, "userId"> {
   readonly day: string;
 }
 
-/** A user's usage in a stretch of days, the newest first; of one token and the keys that descend from it, if one is given. */
+/**
+ * A user's usage in a stretch of days, the newest first; of one token and the keys that descend from it, if one is
+ * given.
+ */
 export async function listUsage(
   db: Queryable,
   query: { userId: string; tokenId: string | undefined; start: string | undefined; end: string | undefined },

@@ -159,7 +159,10 @@ export async function replacePasswordHash(
   return rowCount === 1;
 }
 
-/** Stores the first admin, unless an account with this address exists: that one is left as it is. Says whether it was stored. */
+/**
+ * Stores the first admin, unless an account with this address exists: that one is left as it is. Says whether it was
+ * stored.
+ */
 export async function insertFirstAdmin(
   db: Queryable,
   user: { id: string; email: string; passwordHash: string },

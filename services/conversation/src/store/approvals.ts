@@ -103,9 +103,10 @@ select ${conversationColumns} from conversations
 where id = $1 and user_id = $2 and deleted_at is null`;
 
 /**
- * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after another and
- * the first wins. A run whose last call this was goes on: claimed, or queued for who drives its version. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for,
- * APPROVAL_EXPIRED; PERMISSION_DENIED and TOOL_NOT_ALLOWED for who may not decide on it.
+ * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after
+ * another and the first wins. A run whose last call this was goes on: claimed, or queued for who drives its version.
+ * Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for, APPROVAL_EXPIRED;
+ * PERMISSION_DENIED and TOOL_NOT_ALLOWED for who may not decide on it.
  */
 export function decideApprovals(
   users: UserPool,
@@ -191,7 +192,10 @@ function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]):
   });
 }
 
-/** A decided call as its run goes on with it: by the decision that is being made, else by the one that stands in its row. */
+/**
+ * A decided call as its run goes on with it: by the decision that is being made, else by the one that stands in its
+ * row.
+ */
 export function settledCallOf(row: ApprovalRow, decision?: Decision): SettledCall {
   const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
   const edited = (decision === undefined ? row.edited_arguments : decision.editedArguments) ?? "";
@@ -255,7 +259,10 @@ where user_id = $1 and status = $2
 order by created_at desc, id desc
 limit $5`;
 
-/** A page of a user's approvals of one status, newest first; `next` is where the page after it begins, unset on the last. */
+/**
+ * A page of a user's approvals of one status, newest first; `next` is where the page after it begins, unset on the
+ * last.
+ */
 export async function listApprovals(
   db: Queryable,
   asked: { userId: string; status: string; after: Place; limit: number },

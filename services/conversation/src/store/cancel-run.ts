@@ -5,8 +5,8 @@ import { type RunRow, runColumns, storable } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
 /**
- * Locks the run, then the conversation, which it sets free. The epoch is raised, so what its worker commits from now on is refused. `r` is the run as
- * it was.
+ * Locks the run, then the conversation, which it sets free. The epoch is raised, so what its worker commits from now on
+ * is refused. `r` is the run as it was.
  */
 const cancelSql = `
 with wanted as (

@@ -53,13 +53,16 @@ const columns: RowColumns = {
 /** Where the counts of a run stop: a sum that no longer fits its column would be refused at every commit. */
 const maxInteger = 2_147_483_647;
 
-/** What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read all that run. */
+/**
+ * What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read
+ * all that run.
+ */
 const fence =
   "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)";
 
 /**
- * What it has of many: the runs and conversations that nobody else holds. It waits for none, so groups cannot lock each other out, nor stand still
- * for one of theirs. A conversation has one run that is running, so none is there twice.
+ * What it has of many: the runs and conversations that nobody else holds. It waits for none, so groups cannot lock each
+ * other out, nor stand still for one of theirs. A conversation has one run that is running, so none is there twice.
  */
 const heldSql = `held as (
   select i.*
@@ -70,9 +73,10 @@ const heldSql = `held as (
 ), `;
 
 /**
- * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that of the conversation, whose new
- * count numbers the messages. The lists of a row are read on their own and joined to that row, never to a table, so no estimate of their
- * length can lead to a scan; see `rowsSource` for how tables are joined. Exported for the test of its plan.
+ * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that
+ * of the conversation, whose new count numbers the messages. The lists of a row are read on their own and joined to
+ * that row, never to a table, so no estimate of their length can lead to a scan; see `rowsSource` for how tables are
+ * joined. Exported for the test of its plan.
  */
 export const commitSql = (rows: "many" | "one", parks: boolean): string => `
 with ${rows === "many" ? heldSql : ""}fenced as (
@@ -242,7 +246,10 @@ where r.run_id = $1 and r.user_id = $2 and r.epoch = $3 and r.status = $4 and r.
 group by r.conversation_id, r.run_id
 having json_agg(e.type order by e.seq)::jsonb = $7::jsonb and sum(e.messages) = $8`;
 
-/** The answer to a step that is not for the run as it stands: the first one, when it is committed already and its answer was lost. */
+/**
+ * The answer to a step that is not for the run as it stands: the first one, when it is committed already and its answer
+ * was lost.
+ */
 async function repeated(
   pool: pg.Pool,
   userId: string,
@@ -298,7 +305,8 @@ function approvalRows(approvals: CommitRunRequest["approvals"]) {
 }
 
 function rethrow(error: unknown): never {
-  // invalid_text_representation and untranslatable_character: ids are checked before, so it is a JSON text that is none.
+  // invalid_text_representation and untranslatable_character: ids are checked before, so it is a JSON text that is
+  // none.
   if (error instanceof Error && "code" in error && (error.code === "22P02" || error.code === "22P05")) {
     throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
   }

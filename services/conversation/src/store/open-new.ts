@@ -12,8 +12,9 @@ import {
 import { conversationColumns } from "./rows.ts";
 
 /**
- * Takes no lock that others wait for but those of unique indexes and of the users' totals: the runs in the order of their keys, then the totals in the
- * order of their users, as every statement here has its totals last. Exported for the test of its plan.
+ * Takes no lock that others wait for but those of unique indexes and of the users' totals: the runs in the order of
+ * their keys, then the totals in the order of their users, as every statement here has its totals last. Exported for
+ * the test of its plan.
  */
 export const openNewSql = (rows: "many" | "one"): string => `
 with item as materialized (

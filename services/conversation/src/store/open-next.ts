@@ -12,11 +12,12 @@ import {
 import { conversationColumns, messageColumns } from "./rows.ts";
 
 /**
- * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`, which reads it,
- * and `started` after both. What this statement sees of runs and messages is as old as its start; after a wait for the conversation
- * only that row is current. So its own `active_run_id` decides whether the way is free, and messages may be missing (see `earlier`).
- * An overdue run of a version that the caller does not drive is left to who does. Where the way is not free, the run is queued; its message is stored with it until its turn comes.
- * Exported for the test of its plan.
+ * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`,
+ * which reads it, and `started` after both. What this statement sees of runs and messages is as old as its start; after
+ * a wait for the conversation only that row is current. So its own `active_run_id` decides whether the way is free, and
+ * messages may be missing (see `earlier`). An overdue run of a version that the caller does not drive is left to who
+ * does. Where the way is not free, the run is queued; its message is stored with it until its turn comes. Exported for
+ * the test of its plan.
  */
 export const openNextSql = `
 with live as (
@@ -80,8 +81,9 @@ select row_to_json(opened) as conversation, live.status as live, live.run_id as 
 from (select) as always left join opened on true left join live on true`;
 
 /**
- * The same for the conversations among many that are free, which most are, and that nobody else holds at this moment: it waits for no row, so
- * groups cannot lock each other out, and one that is held stops none of the others. Exported for the test of its plan.
+ * The same for the conversations among many that are free, which most are, and that nobody else holds at this moment:
+ * it waits for no row, so groups cannot lock each other out, and one that is held stops none of the others. Exported
+ * for the test of its plan.
  */
 export const openFreeSql = `
 with free as (
@@ -122,7 +124,10 @@ from opened o`;
 
 const groupStatement = { name: "runs-begin", text: openFreeSql };
 
-/** Opens turns in conversations, together with others where they are free; undefined: the run or its key is there already. */
+/**
+ * Opens turns in conversations, together with others where they are free; undefined: the run or its key is there
+ * already.
+ */
 export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
   const alone = (opening: FullOpening) => unlessTaken(openNext(pool, opening));
   const write = createGroupWriter<OpeningItem, OpenedRow | undefined>(

@@ -63,8 +63,8 @@ export const openingColumns: RowColumns = {
 };
 
 /**
- * Whether a row `i` of these columns has no run yet. To meet one at the unique indexes would end the statement, and with it the other rows
- * of its group.
+ * Whether a row `i` of these columns has no run yet. To meet one at the unique indexes would end the statement, and
+ * with it the other rows of its group.
  */
 export const isNew = `not exists (select from runs r where r.run_id = any (array[i.run_id]))
     and not exists (select from runs r where r.user_id = any (array[i.user_id]) and r.idempotency_key = any (array[i.idempotency_key]))`;

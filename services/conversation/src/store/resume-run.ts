@@ -8,7 +8,10 @@ import { type ReadContext, readRunContext } from "./run-context.ts";
 
 const starterSql = "select family_id from runs where run_id = $1 and user_id = $2";
 
-/** Whether somebody may decide on calls of a run of theirs; who started it never changes. Throws NOT_FOUND, PERMISSION_DENIED. */
+/**
+ * Whether somebody may decide on calls of a run of theirs; who started it never changes. Throws NOT_FOUND,
+ * PERMISSION_DENIED.
+ */
 export async function checkDecider(db: Queryable, { runId, decider }: { runId: string; decider: Decider }): Promise<void> {
   const { rows } = await db.query<StartedRun>({ name: "run-starter", text: starterSql, values: [runId, decider.userId] });
   if (rows[0] === undefined) throw notFound();
@@ -28,8 +31,8 @@ with claimed as (
 select ${runColumns} from claimed r`;
 
 /**
- * Claims a user's run that was in review; without a context when it is of a version that the worker does not drive, and queued now. Throws NOT_FOUND,
- * NOTHING_TO_REVIEW, PERMISSION_DENIED for who may not decide on its calls.
+ * Claims a user's run that was in review; without a context when it is of a version that the worker does not drive, and
+ * queued now. Throws NOT_FOUND, NOTHING_TO_REVIEW, PERMISSION_DENIED for who may not decide on its calls.
  */
 export async function resumeRun(
   db: Queryable,

@@ -255,7 +255,10 @@ export function toTimestamp(time: string | Date): Timestamp {
   return timestampFromMs(typeof time === "string" ? Date.parse(time) : time.getTime());
 }
 
-/** PostgreSQL holds neither NUL nor half a surrogate pair; models and tools may send both, and a step must not be lost for it. */
+/**
+ * PostgreSQL holds neither NUL nor half a surrogate pair; models and tools may send both, and a step must not be lost
+ * for it.
+ */
 export function storable(text: string): string {
   return text.toWellFormed().replaceAll("\0", "\ufffd");
 }

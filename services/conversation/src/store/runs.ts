@@ -102,8 +102,8 @@ const ofConversation = { name: "runs-list-conversation", text: listSql("r.conver
 const conversationSql = "select from conversations where id = $1 and user_id = $2 and deleted_at is null";
 
 /**
- * A page of a user's runs, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND when the conversation is not
- * the user's.
+ * A page of a user's runs, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND
+ * when the conversation is not the user's.
  */
 export async function listRuns(
   db: Queryable,
@@ -148,8 +148,8 @@ order by e.seq
 limit $5`;
 
 /**
- * The log of one of a user's runs after a position. Of the entries that the run counts none is missing, and there are no others: a reader of the
- * last one knows by the run where it stands. Throws NOT_FOUND.
+ * The log of one of a user's runs after a position. Of the entries that the run counts none is missing, and there are
+ * no others: a reader of the last one knows by the run where it stands. Throws NOT_FOUND.
  */
 export async function readRunLog(
   db: Queryable,

@@ -26,13 +26,17 @@ export interface ClaimedDelivery {
   readonly attempts: number;
 }
 
-/** Webhooks of one user that are sent to at once, by all workers together; so that one user's slow receivers leave room for others. */
+/**
+ * Webhooks of one user that are sent to at once, by all workers together; so that one user's slow receivers leave room
+ * for others.
+ */
 const perUser = 4;
 
 /**
- * `waiting` steps from webhook to webhook by the index of what is pending, so that its cost is the number of webhooks with something
- * pending, not of what is pending. The lease is on the webhook: one delivery of it at a time, and whoever waits for its row and finds it
- * leased meanwhile leaves it (the conditions stand beside the lock for that). Exported for the test of its cost.
+ * `waiting` steps from webhook to webhook by the index of what is pending, so that its cost is the number of webhooks
+ * with something pending, not of what is pending. The lease is on the webhook: one delivery of it at a time, and
+ * whoever waits for its row and finds it leased meanwhile leaves it (the conditions stand beside the lock for that).
+ * Exported for the test of its cost.
  */
 export const claimSql = `
 with recursive waiting as (
@@ -89,7 +93,9 @@ interface ClaimedRow {
   readonly key_ends_in_ms: number | null;
 }
 
-/** Takes up to `limit` deliveries that are due, of as many webhooks, for `leaseMs` milliseconds of the database's clock. */
+/**
+ * Takes up to `limit` deliveries that are due, of as many webhooks, for `leaseMs` milliseconds of the database's clock.
+ */
 export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; leaseMs: number }): Promise<ClaimedDelivery[]> {
   const { rows } = await pool.query<ClaimedRow>({
     name: "webhooks-claim",
@@ -127,8 +133,8 @@ export interface Settlement {
   readonly disable: string;
 }
 
-// A late success counts, for it was received; a late failure does not, for somebody else tries by now. The webhook's row is locked first,
-// as by everybody who changes both: the count needs it done before a delivery is touched.
+// A late success counts, for it was received; a late failure does not, for somebody else tries by now. The webhook's
+// row is locked first, as by everybody who changes both: the count needs it done before a delivery is touched.
 const settleSql = `
 with released as (
   update webhooks
@@ -185,7 +191,8 @@ export async function releaseDelivery(pool: pg.Pool, delivery: ClaimedDelivery):
   });
 }
 
-// Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook left behind.
+// Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook
+// left behind.
 const pruneSql = `
 with old as (
   select id from webhook_deliveries

@@ -32,7 +32,10 @@ export async function endWebhooksOf(pool: pg.Pool, apiKeyIds: readonly string[])
 const lookSql = `${disableSql("api_key_expires_at <= now()")}
 select exists (select from webhooks where enabled) as any`;
 
-/** Disables the webhooks whose keys have come to their end by themselves; says whether anybody has a webhook that is enabled. */
+/**
+ * Disables the webhooks whose keys have come to their end by themselves; says whether anybody has a webhook that is
+ * enabled.
+ */
 export async function endOverdueWebhooks(pool: pg.Pool): Promise<boolean> {
   const { rows } = await pool.query<{ any: boolean }>({ name: "webhooks-overdue", text: lookSql, values: [keyHasEnded] });
   return rows[0]?.any ?? false;

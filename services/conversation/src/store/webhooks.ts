@@ -116,8 +116,8 @@ export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): P
 }
 
 /**
- * Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. To another address, or enabled
- * anew, it depends on who changed it. Throws NOT_FOUND.
+ * Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. To
+ * another address, or enabled anew, it depends on who changed it. Throws NOT_FOUND.
  */
 export async function updateWebhook(
   tx: Tx,
@@ -171,7 +171,8 @@ export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promi
 }
 
 /**
- * Gives a webhook another secret; the one before signs too for a day. From then on it depends on who knows the new one. Throws NOT_FOUND.
+ * Gives a webhook another secret; the one before signs too for a day. From then on it depends on who knows the new one.
+ * Throws NOT_FOUND.
  */
 export async function replaceWebhookSecret(
   db: Queryable,
@@ -224,7 +225,10 @@ function toDelivery(row: DeliveryRow): WebhookDelivery {
   });
 }
 
-/** A page of a webhook's deliveries, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND. */
+/**
+ * A page of a webhook's deliveries, newest first; `next` is where the page after it begins, unset on the last. Throws
+ * NOT_FOUND.
+ */
 export async function listDeliveries(
   db: Queryable,
   asked: Asked & { status: string; after: Place; limit: number },
@@ -248,7 +252,9 @@ export async function listDeliveries(
   };
 }
 
-/** Makes a delivery due now, with all attempts before it. Throws NOT_FOUND, and CONFLICT when the webhook is disabled. */
+/**
+ * Makes a delivery due now, with all attempts before it. Throws NOT_FOUND, and CONFLICT when the webhook is disabled.
+ */
 export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): Promise<WebhookDelivery> {
   // The webhook's row first, as everybody who changes both.
   const found = await tx.query<WebhookRow>(

@@ -28,11 +28,12 @@ set seen_at = now(), has_left = false,
   end`;
 
 /**
- * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is set free. A run whose worker has never
- * been heard of counts from its last commit; one of the worker's own that it does not drive was claimed by an answer that it did not get, which does not count as an end.
+ * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is
+ * set free. A run whose worker has never been heard of counts from its last commit; one of the worker's own that it
+ * does not drive was claimed by an answer that it did not get, which does not count as an end.
  *
- * Silence counts while the journal could hear, and the worker that asks could be heard: after an outage of either, the others have as long to come
- * back.
+ * Silence counts while the journal could hear, and the worker that asks could be heard: after an outage of either, the
+ * others have as long to come back.
  */
 const claimSql = `
 with abandoned as (
@@ -78,8 +79,8 @@ from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 
 /**
- * Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs are no longer its own. What fails
- * behind the sign of life is found by the next one.
+ * Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs
+ * are no longer its own. What fails behind the sign of life is found by the next one.
  */
 export async function beat(
   pool: pg.Pool,
@@ -113,8 +114,8 @@ export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
 }
 
 /**
- * What is claimed once it is claimed: a failure at one claim keeps nobody from the others. A run whose context could not be read stands under
- * the worker's name, and one of its next beats finds it there.
+ * What is claimed once it is claimed: a failure at one claim keeps nobody from the others. A run whose context could
+ * not be read stands under the worker's name, and one of its next beats finds it there.
  */
 async function claim(
   pool: pg.Pool,

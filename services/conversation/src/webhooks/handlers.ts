@@ -24,7 +24,10 @@ import type { WebhookWorker } from "./worker.ts";
 /** Webhooks that a user may have. */
 const maxWebhooks = 20;
 
-/** The handlers of webhooks. What changes where a user's events go stands in the audit log, without the address: it may hold a secret. */
+/**
+ * The handlers of webhooks. What changes where a user's events go stands in the audit log, without the address: it may
+ * hold a secret.
+ */
 export function webhookHandlers(deps: {
   users: UserPool;
   outbound: Pick<Outbound, "check">;

@@ -24,16 +24,17 @@ export function makerOf({ tokenType, tokenId, expiresAt }: Identity): MakerKey |
 /** Ends webhooks with the keys that made them. */
 export interface WebhookMakers {
   /**
-   * To be called once a change that depends on a key is committed: a revocation that came before the commit did not find it. Throws
-   * INVALID_TOKEN when the key has ended. While auth does not answer it resolves, and the key is looked at as soon as auth does.
+   * To be called once a change that depends on a key is committed: a revocation that came before the commit did not
+   * find it. Throws INVALID_TOKEN when the key has ended. While auth does not answer it resolves, and the key is looked
+   * at as soon as auth does.
    */
   confirm(maker: MakerKey | undefined): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Follows what ends, and asks auth which of those keys hold on which webhooks depend: of a key that was rotated or changed they go on. All keys
- * are looked at after a start and after a gap.
+ * Follows what ends, and asks auth which of those keys hold on which webhooks depend: of a key that was rotated or
+ * changed they go on. All keys are looked at after a start and after a gap.
  */
 export function watchMakers(deps: {
   pool: pg.Pool;

@@ -48,7 +48,10 @@ const pruneMs = 600_000;
 export interface WebhookWorker {
   /** Says that there may be something to send. Costs nothing where nobody has a webhook. */
   wake(): void;
-  /** Stops what is under way for webhooks that depend on keys which have ended, and sends nothing that was claimed for them before. */
+  /**
+   * Stops what is under way for webhooks that depend on keys which have ended, and sends nothing that was claimed for
+   * them before.
+   */
   forget(apiKeyIds: ReadonlySet<string>): void;
   /** Claims nothing more, gives back what has not ended in time, closes `outbound`. */
   close(): Promise<void>;

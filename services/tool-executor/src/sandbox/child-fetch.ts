@@ -20,8 +20,8 @@ const maxRedirects = 20;
 const withoutBody: ReadonlySet<number> = new Set([101, 103, 204, 205, 304]);
 
 /**
- * `fetch` of a process that has no network: each hop goes to the executor as a frame, which sends it if the tool's hosts name it. Bodies are
- * whole, there and back.
+ * `fetch` of a process that has no network: each hop goes to the executor as a frame, which sends it if the tool's
+ * hosts name it. Bodies are whole, there and back.
  */
 export class TunnelledFetch {
   readonly #send: (message: object, body?: Buffer) => void;

@@ -1,6 +1,6 @@
 /**
- * The program of a sandbox: loads the tool of one file and runs its calls, one at a time. It has no environment, may read little and write nothing; what
- * it does beyond its limits ends the process, not the executor.
+ * The program of a sandbox: loads the tool of one file and runs its calls, one at a time. It has no environment, may
+ * read little and write nothing; what it does beyond its limits ends the process, not the executor.
  *
  *   node … child.ts <file>       frames in on standard input, frames out on descriptor 3
  */

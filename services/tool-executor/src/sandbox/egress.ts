@@ -11,8 +11,8 @@ type Fetch = Extract<FromSandbox, { type: "fetch" }>;
 type Send = (message: ToSandbox, body?: Uint8Array, sent?: () => void) => void;
 
 /**
- * The way of one call to the network: what its process asks for, by the hosts that the tool declared and the guard of the executor, within
- * limits. Nothing that the process says is believed.
+ * The way of one call to the network: what its process asks for, by the hosts that the tool declared and the guard of
+ * the executor, within limits. Nothing that the process says is believed.
  */
 export class Egress {
   readonly #hosts: readonly string[];
@@ -28,7 +28,10 @@ export class Egress {
     this.#send = deps.send;
   }
 
-  /** Takes a request up, or refuses it. False when there are more than a call may have: then the process is not a tool's any more. */
+  /**
+   * Takes a request up, or refuses it. False when there are more than a call may have: then the process is not a tool's
+   * any more.
+   */
   take(fetch: Fetch, body: Buffer | undefined): boolean {
     this.#count += 1;
     // A fair process waits for its turn, and ends with the error of a request too many.

@@ -122,7 +122,10 @@ describe.each(walls)("behind %s", (_name, wall) => {
   });
 });
 
-/** Ways in which scripts left the sandboxes of n8n, vm2 and others: by what constructs code, by the caller, by the host's objects. */
+/**
+ * Ways in which scripts left the sandboxes of n8n, vm2 and others: by what constructs code, by the caller, by the
+ * host's objects.
+ */
 const scripts: readonly (readonly [string, string])[] = [
   [
     "CVE-2025-68613 of n8n: this",

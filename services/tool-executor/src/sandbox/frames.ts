@@ -1,6 +1,7 @@
 /**
- * Frames between the executor and a sandbox: four bytes of length, then JSON in UTF-8. The highest bit of the length says that bytes follow
- * the JSON: then the first four bytes of the frame are the length of the JSON, and the rest is the message's `body`.
+ * Frames between the executor and a sandbox: four bytes of length, then JSON in UTF-8. The highest bit of the length
+ * says that bytes follow the JSON: then the first four bytes of the frame are the length of the JSON, and the rest is
+ * the message's `body`.
  */
 
 const headBytes = 4;
@@ -38,7 +39,10 @@ export class FrameReader {
     this.#maxBytes = maxBytes;
   }
 
-  /** The frames that are whole now. Throws RangeError as soon as a frame says that it is too long, and SyntaxError for what is no JSON. */
+  /**
+   * The frames that are whole now. Throws RangeError as soon as a frame says that it is too long, and SyntaxError for
+   * what is no JSON.
+   */
   push(piece: Buffer): Frame[] {
     this.#pieces.push(piece);
     this.#bytes += piece.byteLength;

@@ -14,14 +14,19 @@ export interface ToolCode {
 const here = import.meta.dirname;
 const childFile = join(here, "child.ts");
 
-/** A package's folder. Packages of the registry hold no links, and the folder is named itself: no way leads out of it. */
+/**
+ * A package's folder. Packages of the registry hold no links, and the folder is named itself: no way leads out of it.
+ */
 export function packageFolder(name: string): string {
   const manifest = findPackageJSON(name, import.meta.url);
   if (manifest === undefined) throw new Error(`the package ${name} is not installed`);
   return dirname(manifest);
 }
 
-/** Every file that child.ts loads, one by one: a folder of ours would have its neighbours in it, node_modules links of the workspace. */
+/**
+ * Every file that child.ts loads, one by one: a folder of ours would have its neighbours in it, node_modules links of
+ * the workspace.
+ */
 function ownFiles(): string[] {
   const files = ["child.ts", "child-fetch.ts", "frames.ts", "messages.ts", "taken-away.ts", "tool-modules.ts"];
   return [

@@ -47,13 +47,17 @@ const maxHeaderBytes = 32_768;
 
 const id = z.int();
 
-/** From a sandbox to the executor. A tool's code can write to the pipe as well, so a message is checked before it is believed. */
+/**
+ * From a sandbox to the executor. A tool's code can write to the pipe as well, so a message is checked before it is
+ * believed.
+ */
 export const fromSandbox = z.discriminatedUnion("type", [
   z.object({ type: z.literal("loaded"), tool: z.custom<ToolDescription>((tool) => typeof tool === "object" && tool !== null) }),
   z.object({ type: z.literal("fault"), fault: z.string() }),
   z.object({ type: z.literal("output"), id, output: z.unknown() }),
   z.object({ type: z.literal("failed"), id, message: z.string(), param: z.string().optional() }),
-  // The body is the frame's. Redirects are answers here: the next hop is another request, and is checked like the first.
+  // The body is the frame's. Redirects are answers here: the next hop is another request, and is checked like the
+  // first.
   z.object({
     type: z.literal("fetch"),
     id,

@@ -19,7 +19,10 @@ export interface OpenedWall {
   readonly because?: string;
 }
 
-/** What a process behind the wall tries: it prints what it got, as JSON. Node's permissions are off, so that only the kernel refuses. */
+/**
+ * What a process behind the wall tries: it prints what it got, as JSON. Node's permissions are off, so that only the
+ * kernel refuses.
+ */
 const attempts = `
 const fs = require("node:fs"), net = require("node:net");
 const [parent, file, port, socket] = process.argv.slice(1);
@@ -41,7 +44,10 @@ Promise.all([connect("connect", { host: "127.0.0.1", port: Number(port) }), conn
 const patienceMs = 20_000;
 let serial = 0;
 
-/** Tries to read, write, signal and connect behind the wall, or behind none; gives what succeeded. Rejects with why it did not start. */
+/**
+ * Tries to read, write, signal and connect behind the wall, or behind none; gives what succeeded. Rejects with why it
+ * did not start.
+ */
 export async function attack(wall: Wall): Promise<string[]> {
   const name = `turnwright-wall-${process.pid}-${++serial}`;
   const file = join(tmpdir(), name);
@@ -108,7 +114,10 @@ async function tryWalls(): Promise<OpenedWall> {
 
 let tried: Promise<OpenedWall> | undefined;
 
-/** The wall of this system by TOOLS_SANDBOX, tested once in a process. Rejects with ConfigError, and the step that failed, when it is required. */
+/**
+ * The wall of this system by TOOLS_SANDBOX, tested once in a process. Rejects with ConfigError, and the step that
+ * failed, when it is required.
+ */
 export async function openWall(mode: WallMode): Promise<OpenedWall> {
   if (mode === "off") {
     return { wall: noWall, level: "warn", line: "Custom tools: Node's permissions only, as TOOLS_SANDBOX=off asks" };

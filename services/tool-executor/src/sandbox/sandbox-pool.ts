@@ -20,8 +20,8 @@ export interface SandboxPool {
 }
 
 /**
- * Makes the pool of a file. How many calls there are at once is for who calls; `crowd` holds down what idles. `known`: the tool's version,
- * where nobody asks the file for it.
+ * Makes the pool of a file. How many calls there are at once is for who calls; `crowd` holds down what idles. `known`:
+ * the tool's version, where nobody asks the file for it.
  */
 export function createSandboxPool(
   code: ToolCode,

@@ -49,8 +49,8 @@ export interface Sandbox {
   /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
   /**
-   * Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it does not. `hosts`: what
-   * it may fetch from. Rejects with why there is no result.
+   * Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it
+   * does not. `hosts`: what it may fetch from. Rejects with why there is no result.
    */
   call(call: { method: ToolMethod; args: unknown; hosts: readonly string[] }, context: ToolContext): Promise<unknown>;
   /** Ends the process and all that it started. */
@@ -60,7 +60,9 @@ export interface Sandbox {
 /** How long a tool has to obey its signal, in milliseconds: shorter than the executor's own patience. */
 const graceMs = 500;
 const checkMs = 50;
-/** Least processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this. */
+/**
+ * Least processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this.
+ */
 const leastCpuSeconds = 300;
 /** Processor time between calls, for what a tool has left running. */
 const idleCpuMs = 500;
@@ -68,7 +70,9 @@ const idleCpuMs = 500;
 const besideBytes = 1_048_576;
 const startMs = 20_000;
 
-/** Processor time of one call: twice its time limit, since compilation and garbage collection have threads of their own. */
+/**
+ * Processor time of one call: twice its time limit, since compilation and garbage collection have threads of their own.
+ */
 function callCpuMs(timeoutMs: number): number {
   return Math.max(1_000, timeoutMs * 2);
 }

@@ -27,8 +27,8 @@ function innerOf(socket: object): object | undefined {
 }
 
 /**
- * Takes away what Node's permissions leave open: sockets, signals, priorities, and V8's flags, some of which write files. The kernel's wall
- * refuses the same where there is one. `pipe`: a socket that is one, for its prototype.
+ * Takes away what Node's permissions leave open: sockets, signals, priorities, and V8's flags, some of which write
+ * files. The kernel's wall refuses the same where there is one. `pipe`: a socket that is one, for its prototype.
  */
 export function takeAwayOpenDoors(pipe: net.Socket): void {
   takeAway(process, "process", ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]);

@@ -3,8 +3,9 @@ import { registerHooks } from "node:module";
 const defineTool = new URL("../define-tool.ts", import.meta.url).href;
 
 /**
- * Finds the modules that a tool's file names. Our own package is a link of the workspace: it is resolved here to its one real file, since
- * a link that may be read is a way out of what may be read. zod is the executor's where the folder has none of its own.
+ * Finds the modules that a tool's file names. Our own package is a link of the workspace: it is resolved here to its
+ * one real file, since a link that may be read is a way out of what may be read. zod is the executor's where the folder
+ * has none of its own.
  */
 export function resolveToolModules(): void {
   registerHooks({

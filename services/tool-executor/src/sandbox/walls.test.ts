@@ -10,7 +10,8 @@ import { loadCustomTools } from "../custom-tools.ts";
 import { createToolOutbound } from "../tool-outbound.ts";
 import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
-// What this kernel has by its own words: where it has a wall, one that does not hold is a fault of ours and no reason to skip.
+// What this kernel has by its own words: where it has a wall, one that does not hold is a fault of ours and no reason
+// to skip.
 const launcher = process.platform === "linux" ? findLauncher() : undefined;
 const hasKernel = launcher !== undefined && Number(landlockVersion(launcher)) > 0;
 const whole: Wall = launcher === undefined ? noWall : { kind: "kernel", landlock: true, launcher };
