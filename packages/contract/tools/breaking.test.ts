@@ -42,12 +42,12 @@ describe("the contract's check", () => {
   });
 
   test("passes a field that is new", () => {
-    edit(removal[0], `${removal[0]}  // A word to the operator.\n  string note = 4;\n`);
+    edit(removal[0], `${removal[0]}  // A word to the operator.\n  string note = 90;\n`);
     expect(breaking()).toEqual({ status: 0, stderr: "" });
   });
 
   test("refuses a field without a comment", () => {
-    edit(removal[0], `${removal[0]}  string note = 4;\n`);
+    edit(removal[0], `${removal[0]}  string note = 90;\n`);
     const { status, stderr } = breaking();
     expect(status).toBe(1);
     expect(stderr).toMatch(/auth_service\.proto.*comment/i);
