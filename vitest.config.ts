@@ -11,7 +11,7 @@ export default defineConfig({
     setupFiles: ["./packages/testing/src/loopback-only.ts"],
     pool: "forks",
     // Most files wait for processes more than they compute.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    maxWorkers: availableParallelism() + 1,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     reporters: report ? ["default", "json"] : ["default"],
