@@ -14,20 +14,20 @@ import { createClient, type Interceptor, type Transport } from "@connectrpc/conn
 import { connectNodeAdapter, createGrpcTransport as createConnectTransport } from "@connectrpc/connect-node";
 import { AgentService, type SendMessageRequest } from "@turnwright/contract/agent/v1/agent_service";
 import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
-import { startGrpcServer } from "@turnwright/platform/grpc-server";
-import { createGrpcTransport } from "@turnwright/platform/grpc-transport";
-import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
-import { createLogger } from "@turnwright/platform/logger";
-import { mount } from "@turnwright/platform/service";
+import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity/identity";
 import {
   createInternalTokenVerifier,
   createServiceTokenSource,
   createServiceTokenVerifier,
   type KeySource,
   signInternalToken,
-} from "@turnwright/platform/tokens";
+} from "@turnwright/platform/identity/tokens";
+import { createLogger } from "@turnwright/platform/logger";
+import { startGrpcServer } from "@turnwright/platform/rpc/grpc-server";
+import { createGrpcTransport } from "@turnwright/platform/rpc/grpc-transport";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
+import { mount } from "@turnwright/platform/rpc/mount";
 
 const concurrency = 64;
 const conversationId = "01985f3c-7a52-7cc1-8a3e-9a6f3c2b1d00";

@@ -2,9 +2,9 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { createAccessTokenVerifier } from "@turnwright/platform/access-token";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { TokenCache } from "@turnwright/platform/token-cache";
+import { createAccessTokenVerifier } from "@turnwright/platform/identity/access-token";
+import { TokenCache } from "@turnwright/platform/identity/token-cache";
 
 /** A caller whose credential was checked. */
 export interface Caller {

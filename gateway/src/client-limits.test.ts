@@ -3,7 +3,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, describe, expect, it } from "vitest";
 import { aliceKey, type Fixture, type FixtureOptions, startFixture } from "../fixtures/gateway.ts";
 import { compileLibrary } from "../fixtures/library.ts";

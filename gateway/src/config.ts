@@ -1,6 +1,6 @@
-import { duration, flag, integer, list, port, secret } from "@turnwright/platform/env";
-import { meshEnv } from "@turnwright/platform/mesh-env";
-import { redisEnv } from "@turnwright/platform/redis-env";
+import { duration, flag, integer, list, port, secret } from "@turnwright/platform/config/env";
+import { meshEnv } from "@turnwright/platform/config/mesh-env";
+import { redisEnv } from "@turnwright/platform/config/redis-env";
 import { z } from "zod";
 
 /** The gateway's environment. */

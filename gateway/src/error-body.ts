@@ -1,6 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import { detailOf, ErrorReason, mappingOf, reasonOf } from "@turnwright/platform/errors";
-import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
+import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 
 /** An error as REST and OpenAI clients see it. */
 export interface RestError {

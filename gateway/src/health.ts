@@ -1,6 +1,6 @@
 import { ErrorReason, mappingOf, type ReasonMapping, reasonOf } from "@turnwright/platform/errors";
-import type { ServiceHealth } from "@turnwright/platform/grpc-health";
 import type { Logger } from "@turnwright/platform/logger";
+import type { ServiceHealth } from "@turnwright/platform/rpc/grpc-health";
 import type { FastifyInstance } from "fastify";
 
 /**

@@ -4,9 +4,9 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { detailOf } from "@turnwright/platform/errors";
+import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
-import { publishRevocation } from "@turnwright/platform/revocations";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, describe, expect, it } from "vitest";
 import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
 

@@ -4,8 +4,8 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { publishRevocation } from "@turnwright/platform/revocations";
-import { mount } from "@turnwright/platform/service";
+import { publishRevocation } from "@turnwright/platform/identity/revocations";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { alice, aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
 

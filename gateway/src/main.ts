@@ -1,12 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { ConfigError, loadConfig } from "@turnwright/platform/env";
+import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
+import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createLogger } from "@turnwright/platform/logger";
-import { meshTlsFaults } from "@turnwright/platform/mesh-tls-files";
+import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
-import { redisUrl } from "@turnwright/platform/redis-env";
-import { joinMesh } from "@turnwright/platform/run-service";
+import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
+import { joinMesh } from "@turnwright/platform/process/run-service";
 import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";

@@ -4,9 +4,9 @@ import { Code, ConnectError, createClient, type HandlerContext, type ServiceImpl
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { createGrpcTransport as createGrpcJsTransport } from "@turnwright/platform/grpc-transport";
-import { internalTokenHeader } from "@turnwright/platform/identity";
-import { mount } from "@turnwright/platform/service";
+import { internalTokenHeader } from "@turnwright/platform/identity/identity";
+import { createGrpcTransport as createGrpcJsTransport } from "@turnwright/platform/rpc/grpc-transport";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { alice, aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
 import { compileLibrary } from "../fixtures/library.ts";

@@ -1,7 +1,7 @@
 import type { DescMethodServerStreaming, DescMethodStreaming, DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext, Transport } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
-import { once } from "@turnwright/platform/plane";
+import { once } from "@turnwright/platform/rpc/plane";
 import { type AdmissionRule, admissionRule, callHeaders } from "./call.ts";
 import { passReplayed } from "./replayed.ts";
 import { type AdmittedRpc, admittedRpc } from "./rpc/rpc-plugin.ts";

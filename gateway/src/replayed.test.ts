@@ -1,5 +1,5 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Fixture, startFixture } from "../fixtures/gateway.ts";
 import { compileLibrary } from "../fixtures/library.ts";

@@ -1,6 +1,6 @@
 import type { UnaryResponse } from "@connectrpc/connect";
-import { idempotentReplayedHeader } from "@turnwright/platform/idempotency";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
+import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 import type { HeaderSink } from "./limits.ts";
 
 /** Says so when an answer was given before; only who sent a key of idempotency, among the headers of the call, may have had it. */

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
 

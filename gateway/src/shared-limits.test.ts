@@ -4,7 +4,7 @@ import { type Identity, IdentitySchema, type SharedLimitsSchema, TokenType } fro
 import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
 import { createMemoryConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter-memory";
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, describe, expect, it } from "vitest";
 import { alice, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
 import { compileLibrary } from "../fixtures/library.ts";

@@ -8,21 +8,25 @@ import { JournalService } from "@turnwright/contract/conversation/v1/journal_ser
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { conversationConfig, createConversation } from "@turnwright/conversation";
 import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
-import { loadConfig } from "@turnwright/platform/env";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
+import { loadConfig } from "@turnwright/platform/config/env";
+import { redisUrl } from "@turnwright/platform/config/redis-env";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenSource,
+  createServiceTokenVerifier,
+} from "@turnwright/platform/identity/tokens";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
-import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
-import { untilDatabaseAnswers } from "@turnwright/platform/patience";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { databaseUrl } from "@turnwright/platform/postgres";
-import { drainWithin } from "@turnwright/platform/process-lifecycle";
-import { redisUrl } from "@turnwright/platform/redis-env";
-import type { Mount, RunningService } from "@turnwright/platform/service";
-import { openServiceDatabase } from "@turnwright/platform/service-database";
-import { serviceLogin } from "@turnwright/platform/service-login";
-import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
+import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/postgres/migrations";
+import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
+import { databaseUrl } from "@turnwright/platform/postgres/pool";
+import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { serviceLogin } from "@turnwright/platform/postgres/service-login";
+import { drainWithin } from "@turnwright/platform/process/lifecycle";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
+import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
 import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
 import { meshSecret } from "./mesh-secret.ts";

@@ -1,4 +1,4 @@
-import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
+import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
 import { startAllInOne } from "./all-in-one.ts";
 import { banner } from "./banner.ts";
 

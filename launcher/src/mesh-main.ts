@@ -1,4 +1,4 @@
-import { onTermination, reportStartFailure } from "@turnwright/platform/process-lifecycle";
+import { onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
 import { startMesh } from "./mesh.ts";
 
 async function start(): Promise<void> {

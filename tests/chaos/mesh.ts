@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
 import type { BrokenFile } from "../breakages/broken-source.ts";

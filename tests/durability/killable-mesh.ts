@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { faultProxy } from "@turnwright/testing/fault-proxy";
 import { startRedisServer } from "@turnwright/testing/redis-server";

@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres";
+import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { startRedisServer } from "@turnwright/testing/redis-server";
 

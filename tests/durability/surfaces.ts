@@ -9,7 +9,7 @@ import {
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ErrorDetailSchema } from "@turnwright/contract/errors/v1/reason";
 import { reasonName, reasonOf } from "@turnwright/platform/errors";
-import { asMessage } from "@turnwright/platform/plane";
+import { asMessage } from "@turnwright/platform/rpc/plane";
 
 /** The ways in which a client may call. */
 export const surfaceNames = ["rest", "connect", "grpc"] as const;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadConfig } from "@turnwright/platform/env";
+import { loadConfig } from "@turnwright/platform/config/env";
 import { describe, expect, it } from "vitest";
 import { configs } from "./variables.ts";
 

@@ -6,7 +6,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { publicServices } from "@turnwright/gateway";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../gateway/fixtures/gateway.ts";
 import { type Entry, entriesOfServices } from "./contract-routes.ts";

@@ -5,7 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { startFixture } from "../../gateway/fixtures/gateway.ts";
 import { compileLibrary } from "../../gateway/fixtures/library.ts";
 

@@ -5,12 +5,7 @@ import { Access } from "@turnwright/contract/auth/v1/access";
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { describeProtos } from "@turnwright/contract/described-protos";
 import { ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
-import { internalTokenHeader, serviceTokenHeader } from "@turnwright/platform/identity";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { accessInterceptor, accessOf, callersOf, errorInterceptor, scopesOf } from "@turnwright/platform/interceptors";
-import { createLogger } from "@turnwright/platform/logger";
-import { once } from "@turnwright/platform/plane";
-import { mount } from "@turnwright/platform/service";
+import { internalTokenHeader, serviceTokenHeader } from "@turnwright/platform/identity/identity";
 import {
   createInternalTokenVerifier,
   createServiceTokenSource,
@@ -18,7 +13,12 @@ import {
   hashArguments,
   signGrant,
   signInternalToken,
-} from "@turnwright/platform/tokens";
+} from "@turnwright/platform/identity/tokens";
+import { createLogger } from "@turnwright/platform/logger";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { accessInterceptor, accessOf, callersOf, errorInterceptor, scopesOf } from "@turnwright/platform/rpc/interceptors";
+import { mount } from "@turnwright/platform/rpc/mount";
+import { once } from "@turnwright/platform/rpc/plane";
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { guardFaults, nameOf, serviceNames, services } from "./contract-services.ts";

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { createLogger } from "@turnwright/platform/logger";
-import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/migrations";
-import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/service-database";
+import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/postgres/migrations";
+import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

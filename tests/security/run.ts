@@ -42,7 +42,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s3: [["tests/security/long/login-timing.ts", ...count(2_000)]],
   s4: [suite("tests/security/revocation.test.ts", "services/auth/src/handlers/api-keys.test.ts")],
   s5: [suite("tests/security/method-access.test.ts", "tests/security/injection.test.ts")],
-  s6: [suite("packages/platform/src/mesh-tls.test.ts", "tests/e2e/mesh-tls.test.ts")],
+  s6: [suite("packages/platform/src/mesh-tls/mesh-tls.test.ts", "tests/e2e/mesh-tls.test.ts")],
   s7: [["services/tool-executor/security/ssrf.ts"]],
   s8: [["services/tool-executor/security/calculator.ts", ...count(1_000_000)]],
   s9: [
@@ -73,7 +73,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   ],
   s19: [
     suite(
-      "packages/platform/src/token-cache.test.ts",
+      "packages/platform/src/identity/token-cache.test.ts",
       "services/agent-orchestrator/src/tool-catalogue.test.ts",
       "services/agent-orchestrator/src/spending/usage-recorder.test.ts",
     ),
@@ -100,15 +100,15 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s23: [
     suite(
       "tests/e2e/mesh-stores.test.ts",
-      "packages/platform/src/service-login.test.ts",
+      "packages/platform/src/postgres/service-login.test.ts",
       "packages/platform/src/ports/bus-sealed.test.ts",
-      "packages/platform/src/interceptors.test.ts",
+      "packages/platform/src/rpc/interceptors.test.ts",
     ),
   ],
   s25: [
     suite(
       "tests/security/bad-input.test.ts",
-      "packages/platform/src/field-faults.test.ts",
+      "packages/platform/src/rpc/field-faults.test.ts",
       "gateway/src/unserved.test.ts",
       "gateway/src/rpc/rpc-message.test.ts",
     ),
@@ -150,10 +150,10 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "gateway/src/rpc/admission.test.ts",
       "gateway/src/rpc/rpc-message.test.ts",
-      "packages/platform/src/wire-check.test.ts",
-      "packages/platform/src/json-depth.test.ts",
-      "packages/platform/src/grpc-admission.test.ts",
-      "packages/platform/src/outbound.test.ts",
+      "packages/platform/src/rpc/wire-check.test.ts",
+      "packages/platform/src/json/json-depth.test.ts",
+      "packages/platform/src/rpc/grpc-admission.test.ts",
+      "packages/platform/src/outbound/outbound.test.ts",
       "services/agent-orchestrator/src/model/http-model.test.ts",
     ),
   ],

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { signAccessToken } from "@turnwright/platform/access-token";
+import { signAccessToken } from "@turnwright/platform/identity/access-token";
 import { createTestDatabase } from "@turnwright/testing/database";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { decodeJwt } from "jose";

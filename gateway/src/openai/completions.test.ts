@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Fixture, startFixture } from "../../fixtures/gateway.ts";
 

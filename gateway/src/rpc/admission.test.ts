@@ -1,6 +1,6 @@
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/service";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../fixtures/gateway.ts";
 import { compileLibrary } from "../../fixtures/library.ts";

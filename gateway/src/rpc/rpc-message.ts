@@ -2,8 +2,8 @@ import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbu
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { jsonExcess } from "@turnwright/platform/json-depth";
-import { checkWire, decodeMessage } from "@turnwright/platform/wire-check";
+import { jsonExcess } from "@turnwright/platform/json/json-depth";
+import { checkWire, decodeMessage } from "@turnwright/platform/rpc/wire-check";
 import type { FastifyRequest } from "fastify";
 import { readBody } from "../request-body.ts";
 import { decompress } from "./decompression.ts";

@@ -1,7 +1,7 @@
 import { type DescField, type DescMessage, getOption, hasOption, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { json_text_of as jsonTextOf } from "@turnwright/contract/errors/v1/surface";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { elementTexts, memberTexts } from "@turnwright/platform/json-text";
+import { elementTexts, memberTexts } from "@turnwright/platform/json/json-text";
 
 /**
  * Puts texts of a message's JSON in the place of the values that they are of; `text` is what `json` was parsed from.

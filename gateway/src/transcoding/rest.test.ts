@@ -3,8 +3,8 @@ import { create, type JsonValue, type MessageInitShape } from "@bufbuild/protobu
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { internalTokenHeader } from "@turnwright/platform/identity";
-import { type Mount, mount } from "@turnwright/platform/service";
+import { internalTokenHeader } from "@turnwright/platform/identity/identity";
+import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { alice, type Fixture, startFixture } from "../../fixtures/gateway.ts";
 import { compileLibrary } from "../../fixtures/library.ts";

@@ -1,7 +1,7 @@
 import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { jsonExcess } from "@turnwright/platform/json-depth";
+import { jsonExcess } from "@turnwright/platform/json/json-depth";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Caller } from "../authentication.ts";
 import { type Admission, admissionRule, admitFirst, bodyLimitOf, callHeaders, disconnectSignal } from "../call.ts";

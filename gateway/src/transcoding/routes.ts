@@ -3,7 +3,7 @@ import { Access } from "@turnwright/contract/auth/v1/access";
 import { type Surface, surface } from "@turnwright/contract/errors/v1/surface";
 import { http } from "@turnwright/contract/google/api/annotations";
 import type { HttpRule } from "@turnwright/contract/google/api/http";
-import { accessOf } from "@turnwright/platform/interceptors";
+import { accessOf } from "@turnwright/platform/rpc/interceptors";
 import { compilePathTemplate, type PathTemplate } from "./path-template.ts";
 
 /** A method bound to a verb and path by its annotation. */

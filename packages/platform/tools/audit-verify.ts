@@ -3,9 +3,9 @@
  * `npm run audit:verify -- --expect auth:<hash>`. Ends with 1 when an entry was changed, taken out, or the log was cut.
  */
 import { parseArgs } from "node:util";
-import { verifyAuditLog } from "../src/audit-chain.ts";
 import { createLogger } from "../src/logger.ts";
-import { createPool } from "../src/postgres.ts";
+import { verifyAuditLog } from "../src/postgres/audit-chain.ts";
+import { createPool } from "../src/postgres/pool.ts";
 import { withConfiguredDatabase } from "./configured-database.ts";
 
 const schemas = ["auth", "conversation"] as const;

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestAuthority, writeCertificates } from "@turnwright/testing/test-certificates";
 import { afterEach, describe, expect, test } from "vitest";
-import { startGrpcServer } from "../src/grpc-server.ts";
 import { createLogger } from "../src/logger.ts";
-import { openMeshTls } from "../src/mesh-tls.ts";
+import { openMeshTls } from "../src/mesh-tls/mesh-tls.ts";
+import { startGrpcServer } from "../src/rpc/grpc-server.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const cleanups: (() => unknown)[] = [];

@@ -3,8 +3,8 @@
  * certificate where the mesh has them (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). Exits 0 when it serves, 1 otherwise.
  */
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
-import { meshTlsPaths, readMeshTls } from "../src/mesh-tls-files.ts";
-import { expectService } from "../src/service-certificate.ts";
+import { meshTlsPaths, readMeshTls } from "../src/mesh-tls/certificate-files.ts";
+import { expectService } from "../src/mesh-tls/service-certificate.ts";
 
 const timeoutMs = 2_000;
 

@@ -1,5 +1,5 @@
-import { createMigration, type MigratedService, migrate, migratedServices } from "../src/migrations.ts";
-import { makeServiceLogin } from "../src/service-login.ts";
+import { createMigration, type MigratedService, migrate, migratedServices } from "../src/postgres/migrations.ts";
+import { makeServiceLogin } from "../src/postgres/service-login.ts";
 import { withConfiguredDatabase } from "./configured-database.ts";
 
 const usage = `Usage:

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type MigratedService, migrate, migratedServices, migrationsDir } from "@turnwright/platform/migrations";
+import { type MigratedService, migrate, migratedServices, migrationsDir } from "@turnwright/platform/postgres/migrations";
 import pg from "pg";
 import { requestStore, testEnvironment } from "./stores.ts";
 

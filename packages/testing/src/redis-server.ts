@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { endWithProcess, setHold } from "@turnwright/platform/child-watchdog";
+import { endWithProcess, setHold } from "@turnwright/platform/embedded-postgres/child-watchdog";
 
 /** A Redis of one's own, without persistence: a test may stop, restart and flush it. */
 export interface RedisServer {

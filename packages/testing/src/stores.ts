@@ -1,4 +1,4 @@
-import { flag, loadConfig } from "@turnwright/platform/env";
+import { flag, loadConfig } from "@turnwright/platform/config/env";
 import { inject } from "vitest";
 import { z } from "zod";
 import type { StoreAnswer } from "./store-servers.ts";

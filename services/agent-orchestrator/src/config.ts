@@ -1,6 +1,6 @@
-import { duration, httpUrl, integer, list, port } from "@turnwright/platform/env";
-import { grpcEnv } from "@turnwright/platform/mesh-env";
-import { redisEnv } from "@turnwright/platform/redis-env";
+import { duration, httpUrl, integer, list, port } from "@turnwright/platform/config/env";
+import { grpcEnv } from "@turnwright/platform/config/mesh-env";
+import { redisEnv } from "@turnwright/platform/config/redis-env";
 import { z } from "zod";
 import { priceTable } from "./spending/prices.ts";
 

@@ -1,4 +1,4 @@
-import { connectRedis } from "@turnwright/platform/redis";
+import { connectRedis } from "@turnwright/platform/ports/redis";
 import { DelayedError, Queue, Worker } from "bullmq";
 import { type ClaimDeps, claimAndDrive, createLocalDispatcher, type Dispatcher } from "./dispatch.ts";
 

@@ -1,6 +1,6 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 
 function invalid(param: string, what: string) {
   return fail(ErrorReason.INVALID_REQUEST, `${param}: ${what}`, { param });

@@ -4,9 +4,9 @@ import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { redisUrl } from "@turnwright/platform/redis-env";
-import { runService } from "@turnwright/platform/run-service";
+import { runService } from "@turnwright/platform/process/run-service";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {

@@ -26,7 +26,7 @@ import {
   RunStatusSchema,
 } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 
 /** A journal of one conversation in memory, for tests. */

@@ -16,14 +16,14 @@ import {
   ExecutionService,
 } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus, type ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
-import { loadConfig } from "@turnwright/platform/env";
+import { loadConfig } from "@turnwright/platform/config/env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { identityKey, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { errorInterceptor } from "@turnwright/platform/interceptors";
+import { identityKey, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { createLogger } from "@turnwright/platform/logger";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
-import { mount } from "@turnwright/platform/service";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { errorInterceptor } from "@turnwright/platform/rpc/interceptors";
+import { mount } from "@turnwright/platform/rpc/mount";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory-journal.ts";

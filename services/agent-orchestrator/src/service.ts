@@ -5,8 +5,8 @@ import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contrac
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { forward } from "@turnwright/platform/forward";
-import { allows, requireIdentity } from "@turnwright/platform/identity";
+import { allows, requireIdentity } from "@turnwright/platform/identity/identity";
+import { forward } from "@turnwright/platform/rpc/forward";
 import { builtInAgents } from "./agents/agents.ts";
 import { type CompletionDeps, complete, streamComplete } from "./completions/completion.ts";
 import { EventQueue } from "./event-queue.ts";

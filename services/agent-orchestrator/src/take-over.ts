@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import type { Run, RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { internalTokenHeader } from "@turnwright/platform/identity";
+import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { callsMessageId, readState } from "./graph/state.ts";
 import { type Behalf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
 

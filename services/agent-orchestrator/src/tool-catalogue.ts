@@ -3,7 +3,7 @@ import type { CallOptions, Client } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolDefinitionSchema, type ToolSpec } from "@turnwright/contract/tool/v1/tool";
-import { allows } from "@turnwright/platform/identity";
+import { allows } from "@turnwright/platform/identity/identity";
 import type { Logger } from "@turnwright/platform/logger";
 
 const freshMs = 10_000;

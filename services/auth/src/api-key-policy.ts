@@ -2,7 +2,7 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { CreateApiKeyRequest } from "@turnwright/contract/auth/v1/api_key_service";
 import { type Identity, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity";
+import { allows } from "@turnwright/platform/identity/identity";
 
 /** What a new key may do. */
 export interface KeyPolicy {

@@ -6,17 +6,21 @@ import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { type CheckApiKeysResponse, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
-import { loadConfig } from "@turnwright/platform/env";
+import { loadConfig } from "@turnwright/platform/config/env";
 import { reasonName, reasonOf } from "@turnwright/platform/errors";
-import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
+import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenSource,
+  createServiceTokenVerifier,
+} from "@turnwright/platform/identity/tokens";
 import { createLogger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
-import { createPool } from "@turnwright/platform/postgres";
-import { openServiceDatabase } from "@turnwright/platform/service-database";
-import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
+import { createPool } from "@turnwright/platform/postgres/pool";
+import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import { type Auth, authConfig, createAuth } from "./index.ts";

@@ -1,8 +1,8 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
-import { isDeadlock, type Tx } from "@turnwright/platform/postgres";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
+import { isDeadlock, type Tx } from "@turnwright/platform/postgres/pool";
 import { findHeldCredential, type Hold, holdAccount } from "./store/accounts.ts";
 import { type AccountDefaults, findCredentialById } from "./store/credentials.ts";
 

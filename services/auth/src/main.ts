@@ -1,7 +1,7 @@
-import { ConfigError } from "@turnwright/platform/env";
+import { ConfigError } from "@turnwright/platform/config/env";
+import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createPorts } from "@turnwright/platform/ports/ports";
-import { redisUrl } from "@turnwright/platform/redis-env";
-import { runStoredService } from "@turnwright/platform/run-service";
+import { runStoredService } from "@turnwright/platform/process/run-service";
 import { authConfig, createAuth } from "./index.ts";
 
 await runStoredService({ name: "auth", schema: "auth", config: authConfig }, async ({ config, logger }, database) => {

@@ -1,5 +1,5 @@
-import { pruneIdempotencyKeys } from "@turnwright/platform/idempotency";
 import type { Logger } from "@turnwright/platform/logger";
+import { pruneIdempotencyKeys } from "@turnwright/platform/postgres/idempotency";
 import type pg from "pg";
 import type { SigningKeys } from "./signing-keys.ts";
 import { pruneAttempts } from "./store/login-attempts.ts";

@@ -1,6 +1,6 @@
 import type { RegisterRequest } from "@turnwright/contract/auth/v1/auth_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable, Tx } from "@turnwright/platform/postgres";
+import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { AuthConfig } from "./config.ts";
 import { hashToken } from "./opaque-tokens.ts";
 import { holdAccount } from "./store/accounts.ts";

@@ -4,7 +4,7 @@ import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
-import { type Mount, mount } from "@turnwright/platform/service";
+import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { apiKeyHandlers } from "./handlers/api-keys.ts";
 import { authHandlers } from "./handlers/auth.ts";
 import type { AuthDeps } from "./handlers/deps.ts";

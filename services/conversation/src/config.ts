@@ -1,6 +1,6 @@
-import { duration, list, port } from "@turnwright/platform/env";
-import { grpcEnv } from "@turnwright/platform/mesh-env";
-import { postgresEnv } from "@turnwright/platform/postgres";
+import { duration, list, port } from "@turnwright/platform/config/env";
+import { grpcEnv } from "@turnwright/platform/config/mesh-env";
+import { postgresEnv } from "@turnwright/platform/postgres/pool";
 import { z } from "zod";
 
 /** The environment of the conversation service. */

@@ -1,6 +1,6 @@
 import { type Identity, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity";
+import { allows } from "@turnwright/platform/identity/identity";
 
 /** Who decides. */
 export type Decider = Pick<Identity, "userId" | "tokenId" | "tokenType" | "role" | "familyId" | "mayApprove" | "allowedTools">;

@@ -5,9 +5,9 @@ import { JournalService } from "@turnwright/contract/conversation/v1/journal_ser
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import { createOutbound } from "@turnwright/platform/outbound";
-import { mount, type RunningService } from "@turnwright/platform/service";
-import type { ServiceDatabase } from "@turnwright/platform/service-database";
+import { createOutbound } from "@turnwright/platform/outbound/outbound";
+import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type { ConversationConfig } from "./config.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { startJournalPulse } from "./journal-pulse.ts";

@@ -1,6 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import { hedged } from "@turnwright/platform/patience";
+import { hedged } from "@turnwright/platform/postgres/patience";
 import type pg from "pg";
 import { notePulse } from "./store/journal-pulse.ts";
 

@@ -1,6 +1,6 @@
 import { createClient } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { runStoredService } from "@turnwright/platform/run-service";
+import { runStoredService } from "@turnwright/platform/process/run-service";
 import { conversationConfig, createConversation } from "./index.ts";
 
 await runStoredService(

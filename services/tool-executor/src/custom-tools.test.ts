@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ConfigError } from "@turnwright/platform/env";
+import { ConfigError } from "@turnwright/platform/config/env";
 import { afterEach, expect, test, vi } from "vitest";
 import type { Tool } from "./define-tool.ts";
 import { createRegistry, type Registry } from "./registry.ts";

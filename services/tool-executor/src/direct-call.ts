@@ -5,7 +5,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ToolCall } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail } from "@turnwright/platform/errors";
-import { hashArguments } from "@turnwright/platform/tokens";
+import { hashArguments } from "@turnwright/platform/identity/tokens";
 import { entryOf } from "./entry.ts";
 
 import type { ExecutorParts } from "./parts.ts";

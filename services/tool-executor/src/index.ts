@@ -1,7 +1,7 @@
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import type { Logger } from "@turnwright/platform/logger";
-import { mount, type RunningService } from "@turnwright/platform/service";
+import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type pg from "pg";
 import type { ToolConfig } from "./config.ts";
 import type { Tool } from "./define-tool.ts";

@@ -1,5 +1,5 @@
-import { databasePing } from "@turnwright/platform/database-ping";
-import { type ReadinessWatch, watchReadiness } from "@turnwright/platform/readiness";
+import { databasePing } from "@turnwright/platform/postgres/database-ping";
+import { type ReadinessWatch, watchReadiness } from "@turnwright/platform/process/readiness";
 import type pg from "pg";
 
 /**

@@ -1,4 +1,4 @@
-import { runStoredService } from "@turnwright/platform/run-service";
+import { runStoredService } from "@turnwright/platform/process/run-service";
 import { createToolExecutor, toolConfig } from "./index.ts";
 
 await runStoredService({ name: "tool-executor", schema: "tool", config: toolConfig }, ({ config, logger }, { pool }) =>

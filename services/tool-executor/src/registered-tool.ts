@@ -1,8 +1,8 @@
 import { create, type JsonObject } from "@bufbuild/protobuf";
 import { Effect, type ToolSpec, ToolSpecSchema } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
-import { inexactPart } from "@turnwright/platform/json-text";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
+import { inexactPart } from "@turnwright/platform/json/json-text";
 import { z } from "zod";
 import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
 

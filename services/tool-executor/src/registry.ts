@@ -1,9 +1,9 @@
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ToolSpec } from "@turnwright/contract/tool/v1/tool";
-import { ConfigError } from "@turnwright/platform/env";
+import { ConfigError } from "@turnwright/platform/config/env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity";
-import type { Outbound } from "@turnwright/platform/outbound";
+import { allows } from "@turnwright/platform/identity/identity";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type { ToolConfig } from "./config.ts";
 import { loadCustomTools } from "./custom-tools.ts";
 import type { Tool } from "./define-tool.ts";

@@ -2,7 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { hashArguments, verifyGrant } from "@turnwright/platform/tokens";
+import { hashArguments, verifyGrant } from "@turnwright/platform/identity/tokens";
 import { entryOf } from "./entry.ts";
 import type { CheckedCall, RefusedCall } from "./flight.ts";
 import type { ExecutorParts } from "./parts.ts";

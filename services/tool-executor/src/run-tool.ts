@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
 import { z } from "zod";
 import type { ProbeResult } from "./define-tool.ts";

@@ -2,7 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { cancelCalls } from "./cancel-calls.ts";
 import { executeDirectly, executeInBatch } from "./direct-call.ts";
 import type { ExecutorParts } from "./parts.ts";

@@ -1,9 +1,9 @@
 import { type Identity, Role } from "@turnwright/contract/auth/v1/identity";
 import type { CallSettlement, SettleCallsRequest } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity";
-import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json-depth";
-import { transaction } from "@turnwright/platform/postgres";
+import { allows } from "@turnwright/platform/identity/identity";
+import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import type { ExecutorParts } from "./parts.ts";
 import { type Result, resultOf } from "./results.ts";
 import { noNul } from "./round.ts";

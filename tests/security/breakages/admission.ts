@@ -23,20 +23,20 @@ export const admission: SecurityBreakages = {
     test: "is refused by REST too",
   },
   "message-fields": {
-    file: "packages/platform/src/wire-check.ts",
+    file: "packages/platform/src/rpc/wire-check.ts",
     changes: [{ from: "if (this.#fields > this.#maxFields) {", to: "if (this.#fields < 0) {" }],
-    suite: ["packages/platform/src/wire-check.test.ts", `${rpc}/rpc-message.test.ts`],
+    suite: ["packages/platform/src/rpc/wire-check.test.ts", `${rpc}/rpc-message.test.ts`],
     test: "is refused plain as well|counts as many fields",
   },
   "declared-wire-types": {
-    file: "packages/platform/src/wire-check.ts",
+    file: "packages/platform/src/rpc/wire-check.ts",
     changes: [{ from: "field !== undefined && field.wire !== wire", to: "field !== undefined && field.wire < 0" }],
-    suite: ["packages/platform/src/wire-check.test.ts"],
+    suite: ["packages/platform/src/rpc/wire-check.test.ts"],
   },
   "json-values": {
-    file: "packages/platform/src/json-depth.ts",
+    file: "packages/platform/src/json/json-depth.ts",
     changes: [{ from: "} else if (byte === comma) {\n      values += 1;", to: "} else if (byte === comma) {" }],
-    suite: ["packages/platform/src/json-depth.test.ts", `${rpc}/rpc-message.test.ts`],
+    suite: ["packages/platform/src/json/json-depth.test.ts", `${rpc}/rpc-message.test.ts`],
     test: "values are counted|keys that nobody knows",
   },
   "unpacked-size": {
@@ -76,13 +76,13 @@ export const admission: SecurityBreakages = {
     test: "QUERY is not served",
   },
   "mesh-decodes-after-admission": {
-    file: "packages/platform/src/grpc-server.ts",
+    file: "packages/platform/src/rpc/grpc-server.ts",
     changes: [
       {
         from: "requestDeserialize: (bytes) => bytes,",
         to: "requestDeserialize: (bytes) => (fromBinary(method.input, bytes), bytes),",
       },
     ],
-    suite: ["packages/platform/src/grpc-admission.test.ts"],
+    suite: ["packages/platform/src/rpc/grpc-admission.test.ts"],
   },
 };

@@ -46,7 +46,7 @@ export const keys: SecurityBreakages = {
     suite: deciders,
   },
   "method-scopes": {
-    file: "packages/platform/src/interceptors.ts",
+    file: "packages/platform/src/rpc/interceptors.ts",
     changes: [{ from: "if (service === frontService) admitScope(identity, scopesNamed);", to: "" }],
     suite: ["tests/security/method-access.test.ts", "tests/security/key-scopes.test.ts"],
   },

@@ -3,9 +3,9 @@ import type { SecurityBreakages } from "./breakage.ts";
 /** Guards between the parts of the mesh, and of what they keep for many. */
 export const mesh: SecurityBreakages = {
   "client-address": {
-    file: "packages/platform/src/interceptors.ts",
+    file: "packages/platform/src/rpc/interceptors.ts",
     changes: [{ from: "if (service !== frontService) request.header.delete(clientAddressHeader);", to: "" }],
-    suite: ["packages/platform/src/interceptors.test.ts"],
+    suite: ["packages/platform/src/rpc/interceptors.test.ts"],
     test: "hears of the client's address",
   },
   "bus-seal": {
@@ -24,16 +24,16 @@ export const mesh: SecurityBreakages = {
     suite: ["tests/e2e/mesh-stores.test.ts"],
   },
   "private-names": {
-    file: "packages/platform/src/outbound.ts",
+    file: "packages/platform/src/outbound/outbound.ts",
     changes: [{ from: "if (error instanceof RefusedAddressError) return true;", to: "" }],
-    suite: ["packages/platform/src/outbound.test.ts"],
+    suite: ["packages/platform/src/outbound/outbound.test.ts"],
   },
   "token-cache-key": {
-    file: "packages/platform/src/token-cache.ts",
+    file: "packages/platform/src/identity/token-cache.ts",
     changes: [
       { from: 'const key = hash("sha256", token, "base64");', to: 'const key = hash("sha256", token.slice(0, 20), "base64");' },
     ],
-    suite: ["packages/platform/src/token-cache.test.ts"],
+    suite: ["packages/platform/src/identity/token-cache.test.ts"],
   },
   "catalogue-key": {
     file: "services/agent-orchestrator/src/tool-catalogue.ts",

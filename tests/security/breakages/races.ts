@@ -75,7 +75,7 @@ export const races: SecurityBreakages = {
     test: "secret was replaced",
   },
   "whole-token": {
-    file: "packages/platform/src/token-cache.ts",
+    file: "packages/platform/src/identity/token-cache.ts",
     changes: [
       { from: 'const key = hash("sha256", token, "base64");', to: "const key = token.slice(0, 20);" },
       { from: 'this.#entries.set(hash("sha256", token, "base64"), {', to: "this.#entries.set(token.slice(0, 20), {" },

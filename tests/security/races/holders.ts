@@ -2,7 +2,7 @@ import { asStarter, LiveRuns } from "@turnwright/agent-orchestrator";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { admit, createAuthenticator, LiveCalls } from "@turnwright/gateway";
-import { watchRevocations } from "@turnwright/platform/revocations";
+import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import { jwtSecret, type RaceStage } from "./stage.ts";
 
 /** Something under way on a credential's behalf: it is over when its signal fires. */

@@ -5,18 +5,22 @@ import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
-import { signAccessToken } from "@turnwright/platform/access-token";
-import { loadConfig } from "@turnwright/platform/env";
+import { loadConfig } from "@turnwright/platform/config/env";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
-import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity";
-import { createInProcessTransport } from "@turnwright/platform/in-process";
-import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/interceptors";
+import { signAccessToken } from "@turnwright/platform/identity/access-token";
+import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenSource,
+  createServiceTokenVerifier,
+} from "@turnwright/platform/identity/tokens";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
-import { createPool } from "@turnwright/platform/postgres";
-import { openServiceDatabase } from "@turnwright/platform/service-database";
-import { createInternalTokenVerifier, createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/tokens";
+import { createPool } from "@turnwright/platform/postgres/pool";
+import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
+import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type pg from "pg";
 
 const meshSecret = "a-mesh-secret-of-32-characters-or-more";

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "../logger.ts";
-import { whenReady } from "../redis.ts";
 import { type Bus, type Subscriber, Subscribers } from "./bus.ts";
+import { whenReady } from "./redis.ts";
 
 /** Keeps topics apart from other users of the same Redis. */
 const prefix = "turnwright:bus:";

@@ -3,12 +3,12 @@ import { EventEmitter, once } from "node:events";
 import { faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterEach, describe, expect, test } from "vitest";
+import { collect, portsContract } from "../../testing/ports-contract.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { connectRedis, whenReady } from "../redis.ts";
-import { collect, portsContract } from "./ports.contract.ts";
 import { createPorts, type Ports } from "./ports.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
+import { connectRedis, whenReady } from "./redis.ts";
 
 const redisUrl = await testRedis("the ports over Redis");
 const logger = createLogger({ service: "test", level: "silent" });

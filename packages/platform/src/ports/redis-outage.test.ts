@@ -3,13 +3,13 @@ import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-se
 import { reportUntested } from "@turnwright/testing/untested";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { releaseOf } from "../../testing/concurrency-limiter-contract.ts";
 import { createLogger } from "../logger.ts";
-import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
-import { releaseOf } from "./concurrency-limiter.contract.ts";
 import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
 import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
+import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas } from "./replicas.ts";
 
 const available = await startRedisServer();

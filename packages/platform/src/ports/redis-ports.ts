@@ -1,11 +1,11 @@
 import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
 import { createSealedBus } from "./bus-sealed.ts";
 import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { Ports } from "./ports.ts";
 import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
+import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas, onlyReplica } from "./replicas.ts";
 
 /** The ports over Redis, on two connections. */

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createLogger } from "../logger.ts";
-import { connectRedis, whenReady } from "../redis.ts";
 import { createRedisBus } from "./bus-redis.ts";
+import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas, partOf } from "./replicas.ts";
 
 const redisUrl = await testRedis("counting replicas");

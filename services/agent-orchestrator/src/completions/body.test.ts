@@ -1,5 +1,5 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { isTooDeep } from "@turnwright/platform/json-depth";
+import { isTooDeep } from "@turnwright/platform/json/json-depth";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
 import { parseBody } from "./body.ts";

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json-depth";
+import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json/json-depth";
 import { z } from "zod";
 import { isModelName, noModelName } from "../model/model-name.ts";
 

@@ -4,7 +4,7 @@ import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/con
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity";
+import { allows } from "@turnwright/platform/identity/identity";
 import { distinctCalls } from "../model/call-ids.ts";
 import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";

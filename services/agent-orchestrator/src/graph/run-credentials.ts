@@ -2,7 +2,7 @@ import type { CallOptions, Client } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { internalTokenHeader } from "@turnwright/platform/identity";
+import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 
 // The gateway hands on tokens that hold for a minute at least; a run may take longer.
 const firstRenewalMs = 30_000;

@@ -1,5 +1,5 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
-import { loadConfig } from "@turnwright/platform/env";
+import { loadConfig } from "@turnwright/platform/config/env";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { agentConfig } from "../config.ts";

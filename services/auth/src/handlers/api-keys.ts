@@ -1,10 +1,10 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
-import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
-import { type Tx, transaction } from "@turnwright/platform/postgres";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { type Tx, transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
 import { accountDefaults } from "../config.ts";

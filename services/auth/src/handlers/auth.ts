@@ -1,10 +1,10 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AuthService } from "@turnwright/contract/auth/v1/auth_service";
-import { type AccessTokenKey, signAccessToken } from "@turnwright/platform/access-token";
-import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity";
-import { transaction } from "@turnwright/platform/postgres";
+import { type AccessTokenKey, signAccessToken } from "@turnwright/platform/identity/access-token";
+import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity/identity";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { holdCaller, untilUndisturbed } from "../held-caller.ts";
 import { beginLogin } from "../login-limits.ts";

@@ -1,12 +1,12 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
-import type { AccessTokenVerifier } from "@turnwright/platform/access-token";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Idempotency } from "@turnwright/platform/idempotency";
-import { requireIdentity } from "@turnwright/platform/identity";
+import type { AccessTokenVerifier } from "@turnwright/platform/identity/access-token";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
+import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { publishRevocation } from "@turnwright/platform/revocations";
-import type { UserPool } from "@turnwright/platform/service-database";
+import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
+import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
 import type { AuthConfig } from "../config.ts";
 import type { RefreshChild } from "../opaque-tokens.ts";

@@ -1,10 +1,10 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { InviteService } from "@turnwright/contract/auth/v1/invite_service";
-import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
-import { transaction } from "@turnwright/platform/postgres";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { holdAdmin } from "../held-caller.ts";
 import { hashToken, newInvite } from "../opaque-tokens.ts";

@@ -2,10 +2,10 @@ import { timestampFromDate, timestampFromMs, timestampMs } from "@bufbuild/proto
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { transaction } from "@turnwright/platform/postgres";
-import { signInternalToken } from "@turnwright/platform/tokens";
+import { signInternalToken } from "@turnwright/platform/identity/tokens";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import { accountDefaults } from "../config.ts";
 import { holdAdmin } from "../held-caller.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";

@@ -243,11 +243,11 @@ describe("usage", () => {
   });
 
   it("is recorded by services only", async () => {
-    const { createInProcessTransport } = await import("@turnwright/platform/in-process");
+    const { createInProcessTransport } = await import("@turnwright/platform/rpc/in-process");
     const { createClient } = await import("@connectrpc/connect");
     const { SpendService } = await import("@turnwright/contract/auth/v1/usage_service");
-    const { serverInterceptors } = await import("@turnwright/platform/interceptors");
-    const { createInternalTokenVerifier, createServiceTokenVerifier } = await import("@turnwright/platform/tokens");
+    const { serverInterceptors } = await import("@turnwright/platform/rpc/interceptors");
+    const { createInternalTokenVerifier, createServiceTokenVerifier } = await import("@turnwright/platform/identity/tokens");
     const { createLogger } = await import("@turnwright/platform/logger");
     const interceptors = serverInterceptors({
       logger: createLogger({ service: "test", level: "silent" }),

@@ -1,5 +1,5 @@
 import { type Identity, type Role, TokenType } from "@turnwright/contract/auth/v1/identity";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { roleOf } from "./credentials.ts";
 
 /**

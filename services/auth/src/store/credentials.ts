@@ -8,7 +8,7 @@ import {
   SharedLimitsSchema,
   TokenType,
 } from "@turnwright/contract/auth/v1/identity";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 interface CredentialRow {
   user_id: string;

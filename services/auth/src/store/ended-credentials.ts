@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 interface EndedRow {
   readonly token_type: "refresh" | "api_key";

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { migrate, migrationsDir } from "@turnwright/platform/migrations";
+import { migrate, migrationsDir } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 const windowMinutes = 15;
 

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Session, SessionSchema, type User } from "@turnwright/contract/auth/v1/identity";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
 import { type UserRow, userColumns, userOf } from "./users.ts";
 

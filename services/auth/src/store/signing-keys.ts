@@ -1,4 +1,4 @@
-import { transaction } from "@turnwright/platform/postgres";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import type { JWK } from "jose";
 import type pg from "pg";
 

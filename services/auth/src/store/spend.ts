@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 /** Usage of one or more model calls. */
 export interface Usage {

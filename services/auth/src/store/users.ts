@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type AccountLimits, AccountLimitsSchema, type User, UserSchema } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres";
+import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres/pool";
 
 /** An account as it is stored. */
 export interface UserRow {

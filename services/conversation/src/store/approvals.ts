@@ -10,9 +10,9 @@ import {
   RunStatus,
 } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable, Tx } from "@turnwright/platform/postgres";
-import type { UserPool } from "@turnwright/platform/service-database";
-import { type GrantClaims, hashArguments } from "@turnwright/platform/tokens";
+import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/tokens";
+import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
+import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type { Place } from "../cursor.ts";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";

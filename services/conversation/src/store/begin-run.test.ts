@@ -1,6 +1,6 @@
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
-import { transaction } from "@turnwright/platform/postgres";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, reasonFor, startConversation, toolCall } from "../conversation-fixture.ts";

@@ -1,6 +1,6 @@
 import type { CallReceipt } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { type RunRow, runColumns, storable } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 

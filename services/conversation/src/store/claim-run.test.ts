@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";

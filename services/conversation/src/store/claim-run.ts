@@ -1,5 +1,5 @@
-import { hedged } from "@turnwright/platform/patience";
-import { answeredWithin } from "@turnwright/platform/postgres";
+import { hedged } from "@turnwright/platform/postgres/patience";
+import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import type { GraphVersions } from "./graph-versions.ts";

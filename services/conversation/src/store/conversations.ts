@@ -1,6 +1,6 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import type { Place } from "../cursor.ts";
 import {
   type ApprovalRow,

@@ -1,6 +1,6 @@
-import { appendAudit } from "@turnwright/platform/audit-log";
-import { transaction } from "@turnwright/platform/postgres";
-import type { ServiceDatabase } from "@turnwright/platform/service-database";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { transaction } from "@turnwright/platform/postgres/pool";
+import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
 
 /** Has each approval that is asked for from now on end after so many milliseconds; 0: never. */

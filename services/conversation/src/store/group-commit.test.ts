@@ -4,8 +4,8 @@ import { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contr
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { reasonOf } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
-import { createPool, transaction } from "@turnwright/platform/postgres";
-import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/service-database";
+import { createPool, transaction } from "@turnwright/platform/postgres/pool";
+import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";

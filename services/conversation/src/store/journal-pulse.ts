@@ -1,4 +1,4 @@
-import { answeredWithin, type Queryable } from "@turnwright/platform/postgres";
+import { answeredWithin, type Queryable } from "@turnwright/platform/postgres/pool";
 
 /** A pulse that comes later than this after the one before begins a new series. */
 export const longestGapSeconds = 2;

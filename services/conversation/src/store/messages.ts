@@ -1,5 +1,5 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { type MessageRow, messageColumns, toMessage } from "./rows.ts";
 
 /** Messages of the statement's `$1` with numbers in (`$2`, `$3`], oldest first. The numbers bound the work, not the conversation's length. */

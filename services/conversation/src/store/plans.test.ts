@@ -1,4 +1,4 @@
-import { transaction } from "@turnwright/platform/postgres";
+import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-import type { ServiceDatabase } from "@turnwright/platform/service-database";
+import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 
 /**
  * Makes each new connection plan by index. The journal's statements are prepared, and PostgreSQL keeps the plan of a prepared

@@ -1,5 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { checkKinship, type Decider, type StartedRun } from "../deciders.ts";
 import { notFound } from "./cancel-run.ts";
 import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import type { Place } from "../cursor.ts";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 

@@ -6,7 +6,7 @@ import {
   WebhookSchema,
 } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Queryable, Tx } from "@turnwright/platform/postgres";
+import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { Place } from "../cursor.ts";
 import { toTimestamp } from "./rows.ts";
 

@@ -1,6 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { hedged } from "@turnwright/platform/patience";
-import { answeredWithin } from "@turnwright/platform/postgres";
+import { hedged } from "@turnwright/platform/postgres/patience";
+import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";

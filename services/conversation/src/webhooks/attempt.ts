@@ -1,5 +1,5 @@
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type { ClaimedDelivery } from "../store/webhook-deliveries.ts";
 import { parseRetryAfter } from "./retries.ts";
 import { signatureHeaders } from "./signature.ts";

@@ -1,10 +1,10 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
-import { appendAudit } from "@turnwright/platform/audit-log";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { requireIdentity } from "@turnwright/platform/identity";
-import type { Outbound } from "@turnwright/platform/outbound";
-import type { UserPool } from "@turnwright/platform/service-database";
+import { requireIdentity } from "@turnwright/platform/identity/identity";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
+import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { decodeCursor, encodeCursor } from "../cursor.ts";
 import {

@@ -3,7 +3,7 @@ import { toJsonString } from "@bufbuild/protobuf";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ListWebhooksResponseSchema } from "@turnwright/contract/conversation/v1/webhook_service";
 import { createLogger } from "@turnwright/platform/logger";
-import { createOutbound } from "@turnwright/platform/outbound";
+import { createOutbound } from "@turnwright/platform/outbound/outbound";
 import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";

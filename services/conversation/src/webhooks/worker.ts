@@ -1,5 +1,5 @@
 import type { Logger } from "@turnwright/platform/logger";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type pg from "pg";
 import {
   type ClaimedDelivery,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { createLogger } from "@turnwright/platform/logger";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
 import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
 import { type CustomTools, loadCustomTools } from "../custom-tools.ts";

@@ -1,5 +1,5 @@
 import { ConnectError } from "@connectrpc/connect";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { connectionHeader } from "../header-fields.ts";
 import { namesHost } from "../tool-hosts.ts";
 import { type FromSandbox, maxFetchBytes, maxFetches, maxFetchesAtOnce, type ToSandbox } from "./messages.ts";

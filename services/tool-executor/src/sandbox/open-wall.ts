@@ -4,7 +4,7 @@ import { existsSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ConfigError } from "@turnwright/platform/env";
+import { ConfigError } from "@turnwright/platform/config/env";
 import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
 /** How much of a wall the operator demands: TOOLS_SANDBOX. */

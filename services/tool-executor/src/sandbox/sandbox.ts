@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type { ToolContext } from "../define-tool.ts";
 import { Egress } from "./egress.ts";
 import { encodeFrame, type Frame, FrameReader } from "./frames.ts";

@@ -1,4 +1,4 @@
-import { answeredWithin, type Queryable } from "@turnwright/platform/postgres";
+import { answeredWithin, type Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ToolEffect } from "../define-tool.ts";
 

@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type CallEnd, type KnownCall, lostCall, neverBegan, stoppedCall } from "./calls.ts";
 

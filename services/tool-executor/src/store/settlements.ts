@@ -1,4 +1,4 @@
-import type { Queryable } from "@turnwright/platform/postgres";
+import type { Queryable } from "@turnwright/platform/postgres/pool";
 import type { KnownCall } from "./calls.ts";
 
 /** What a person found out about a call. */

@@ -1,5 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
 import { decodeText, isText } from "../text-body.ts";

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { z } from "zod";
 import { defineTool } from "../define-tool.ts";
 import { connectionHeader, headerName, headerValue } from "../header-fields.ts";

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLogger } from "@turnwright/platform/logger";
-import type { Outbound } from "@turnwright/platform/outbound";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
 import type { Tool, ToolParameters } from "../define-tool.ts";
 import { registerTool } from "../registered-tool.ts";

@@ -1,0 +1,264 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import type { Logger } from "../logger.ts";
+import { type Binaries, findBinaries } from "./binaries.ts";
+import { endWithProcess, setHold } from "./child-watchdog.ts";
+import { claim, endOrphan } from "./owner.ts";
+import { findPlace, type Place } from "./place.ts";
+
+/** A PostgreSQL server that lives as long as this process. */
+export interface EmbeddedPostgres {
+  /** `postgres://…` of the database `turnwright`; holds the password. */
+  readonly url: string;
+  /** Process id of the server; another one after it was killed and has come back. */
+  readonly pid: number;
+  /** Fast shutdown; resolves when the server has ended and everything is on disk. */
+  stop(): Promise<void>;
+}
+
+/** The database that the embedded server holds. */
+const databaseName = "turnwright";
+const superuser = "postgres";
+
+/** Nothing of this process's environment reaches the server: PG* variables and locales would change what it does. */
+const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
+
+/**
+ * Starts the PostgreSQL of a data directory on a free port of 127.0.0.1, and makes its cluster first if there is none. A server that ends by itself is started
+ * again on the same port. It ends with this process, however that ends; what it committed is kept. Throws when another process uses the directory.
+ */
+export async function startEmbeddedPostgres(options: {
+  dataDir: string;
+  logger: Logger;
+  /** Server settings on top of the defaults, such as `{ fsync: "off" }` for data that nobody needs. */
+  settings?: Readonly<Record<string, string>>;
+}): Promise<EmbeddedPostgres> {
+  const { logger } = options;
+  const place = findPlace(options.dataDir, logger);
+  const release = claim(place);
+  try {
+    const binaries = findBinaries(place.user, logger);
+    await endOrphan(place, logger);
+    if (!existsSync(place.data)) await makeCluster(binaries, place, logger);
+    const password = readFileSync(join(place.root, "password"), "utf8").trim();
+    const start = { binaries, place, settings: options.settings ?? {}, logger };
+    const { server, port } = await startServer(start);
+    const url = `postgres://${superuser}:${password}@127.0.0.1:${port}`;
+    const kept = keepServer(server, { ...start, port, release });
+    try {
+      await ensureDatabase(`${url}/postgres`);
+    } catch (error) {
+      await kept.stop();
+      throw error;
+    }
+    return {
+      url: `${url}/${databaseName}`,
+      get pid() {
+        return kept.server.pid ?? 0;
+      },
+      stop: kept.stop,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Makes the cluster aside and moves it into place when it is whole, so that an interrupted start leaves no half of one. */
+async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Promise<void> {
+  for (const name of readdirSync(place.root)) {
+    if (name.startsWith("new-")) rmSync(join(place.root, name), { recursive: true, force: true });
+  }
+  const fresh = join(place.root, `new-${randomBytes(4).toString("hex")}`);
+  const password = randomBytes(24).toString("base64url");
+  const passwordFile = `${fresh}-password`;
+  mkdirSync(fresh, { mode: 0o700 });
+  writeFileSync(passwordFile, `${password}\n`, { mode: 0o600, flag: "wx" });
+  if (place.user !== undefined) {
+    for (const path of [fresh, passwordFile]) chownSync(path, place.user.uid, place.user.gid);
+  }
+  const child = spawn(
+    binaries.initdb,
+    [
+      `--pgdata=${fresh}`,
+      `--username=${superuser}`,
+      `--pwfile=${passwordFile}`,
+      "--auth=scram-sha-256",
+      "--encoding=UTF8",
+      // Built into PostgreSQL, so it sorts and folds the same on every machine, whatever locales that has.
+      "--locale-provider=builtin",
+      "--builtin-locale=C.UTF-8",
+      "--locale=C",
+      "--no-instructions",
+    ],
+    { ...place.user, cwd: "/", env: environment, stdio: ["ignore", "ignore", "pipe"] },
+  );
+  let complaints = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    complaints += text;
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  if (code !== 0) throw new Error(`PostgreSQL's cluster could not be made: ${complaints.trim()}`);
+  writeFileSync(join(place.root, "password"), `${password}\n`, { mode: 0o600 });
+  rmSync(passwordFile);
+  renameSync(fresh, place.data);
+  logger.info({ directory: place.data }, "embedded PostgreSQL initialised");
+}
+
+/** How a server is started. */
+interface Start {
+  readonly binaries: Binaries;
+  readonly place: Place;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly logger: Logger;
+  /** A free one unless given. */
+  readonly port?: number;
+}
+
+/** Starts the server; tries again while the port was taken in between, or while the rest of a killed server is still ending. */
+async function startServer(start: Start): Promise<{ server: ChildProcess; port: number }> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    const port = start.port ?? (await freePort());
+    const server = launch(start, port);
+    const lines: string[] = [];
+    const ready = await new Promise<boolean>((resolve, reject) => {
+      server.once("error", reject);
+      server.once("close", () => resolve(false));
+      if (server.stderr === null) return;
+      createInterface({ input: server.stderr }).on("line", (line) => {
+        start.logger.debug({ line }, "embedded PostgreSQL");
+        if (lines.length < 50) lines.push(line);
+        if (line.includes("database system is ready to accept connections")) resolve(true);
+      });
+    });
+    if (ready) return { server, port };
+    const output = lines.join("\n");
+    const passing = /Address already in use|pre-existing shared memory block/.test(output);
+    if (!passing || Date.now() > deadline) throw new Error(`the embedded PostgreSQL did not start: ${output}`);
+    await delay(100);
+  }
+}
+
+function launch(start: Start, port: number): ChildProcess {
+  const settings: Record<string, string> = {
+    listen_addresses: "127.0.0.1",
+    port: String(port),
+    unix_socket_directories: "",
+    fsync: "on",
+    synchronous_commit: "on",
+    full_page_writes: "on",
+    max_connections: "200",
+    timezone: "UTC",
+    log_timezone: "UTC",
+    lc_messages: "C",
+    logging_collector: "off",
+    // Statements that fail are their caller's to report, and may hold what a log must not.
+    log_min_messages: "log",
+    log_checkpoints: "off",
+    ...start.settings,
+  };
+  const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  return spawn(start.binaries.postgres, ["-D", start.place.data, ...args], {
+    ...start.place.user,
+    cwd: "/",
+    env: environment,
+    stdio: ["ignore", "ignore", "pipe"],
+    // A group of its own: Ctrl-C at the terminal must reach the server through this process, after the work in flight is done.
+    detached: true,
+  });
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  probe.listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** Between tries to start a server that ended, in milliseconds. */
+const revivalPauseMs = 1_000;
+
+/** Sees to it that a server ends with this process, and that one that ends by itself is started again. */
+function keepServer(
+  first: ChildProcess,
+  start: Start & { port: number; release: () => void },
+): { readonly server: ChildProcess; stop(): Promise<void> } {
+  const { place, logger, release } = start;
+  const over = Promise.withResolvers<void>();
+  let server = first;
+  let isThere = true;
+  let stopping: Promise<void> | undefined;
+
+  const close = () => {
+    release();
+    over.resolve();
+  };
+  const keep = (started: ChildProcess) => {
+    server = started;
+    isThere = true;
+    endWithProcess(started, { signal: "INT", user: place.user });
+    started.once("close", (code, signal) => {
+      isThere = false;
+      if (stopping !== undefined) return close();
+      logger.error({ code, signal }, "the embedded PostgreSQL ended by itself");
+      void revive();
+    });
+  };
+  const revive = async (): Promise<void> => {
+    while (stopping === undefined) {
+      try {
+        await endOrphan(place, logger);
+        keep((await startServer(start)).server);
+        logger.info("the embedded PostgreSQL is there again");
+        if (stopping !== undefined) server.kill("SIGINT");
+        return;
+      } catch (error) {
+        logger.error({ err: error }, "the embedded PostgreSQL could not be started again");
+        await delay(revivalPauseMs, undefined, { ref: false });
+      }
+    }
+    close();
+  };
+  const end = async () => {
+    if (isThere) {
+      setHold(server, true);
+      server.kill("SIGINT");
+    }
+    const force = setTimeout(() => server.kill("SIGQUIT"), 15_000);
+    await over.promise;
+    clearTimeout(force);
+  };
+  keep(first);
+  return {
+    get server() {
+      return server;
+    },
+    stop() {
+      stopping ??= end();
+      return stopping;
+    },
+  };
+}
+
+async function ensureDatabase(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    const { rowCount } = await client.query("select from pg_database where datname = $1", [databaseName]);
+    if (rowCount === 0) await client.query(`create database ${databaseName}`);
+  } finally {
+    await client.end();
+  }
+}

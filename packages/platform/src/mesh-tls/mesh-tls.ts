@@ -1,0 +1,113 @@
+import { stat } from "node:fs/promises";
+import { type ChannelCredentials, experimental, type ServerCredentials } from "@grpc/grpc-js";
+import { ConfigError } from "../config/env.ts";
+import type { Logger } from "../logger.ts";
+import { type MeshTlsMaterial, type MeshTlsPaths, readMeshTls } from "./certificate-files.ts";
+import { expectService } from "./service-certificate.ts";
+
+/** A part's side of mutual TLS in the mesh. */
+export interface MeshTls {
+  /** For a server: presents the part's certificate, demands one of the mesh's authority from every client. */
+  serverCredentials(): ServerCredentials;
+  /** For a client of a service: presents the part's certificate, accepts a server only with a certificate of that service. */
+  channelCredentials(peer: string): ChannelCredentials;
+  /** Reads the files if they changed; gives whether new connections use something new now. */
+  refresh(): Promise<boolean>;
+  /** Stops watching the files. */
+  close(): void;
+}
+
+const refreshIntervalMs = 60_000;
+
+/** Hands the newest material to grpc-js, certificate and key always of one reading. */
+class Certificates implements experimental.CertificateProvider {
+  #material: MeshTlsMaterial;
+  readonly #caListeners = new Set<experimental.CaCertificateUpdateListener>();
+  readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
+
+  constructor(material: MeshTlsMaterial) {
+    this.#material = material;
+  }
+
+  get #ca(): experimental.CaCertificateUpdate {
+    return { caCertificate: this.#material.ca };
+  }
+
+  get #identity(): experimental.IdentityCertificateUpdate {
+    return { certificate: this.#material.cert, privateKey: this.#material.key };
+  }
+
+  replace(material: MeshTlsMaterial): void {
+    this.#material = material;
+    for (const listener of this.#caListeners) listener(this.#ca);
+    for (const listener of this.#identityListeners) listener(this.#identity);
+  }
+
+  // Credentials miss what they are told while they are adding themselves.
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#caListeners.add(listener);
+    queueMicrotask(() => listener(this.#ca));
+  }
+
+  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#caListeners.delete(listener);
+  }
+
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.add(listener);
+    queueMicrotask(() => listener(this.#identity));
+  }
+
+  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.delete(listener);
+  }
+}
+
+async function versionOf(paths: MeshTlsPaths): Promise<string> {
+  const stats = await Promise.all([paths.MESH_TLS_CA, paths.MESH_TLS_CERT, paths.MESH_TLS_KEY].map((path) => stat(path)));
+  return stats.map(({ mtimeMs, ino, size }) => `${mtimeMs}:${ino}:${size}`).join(" ");
+}
+
+/**
+ * Opens the certificates of a part and looks each minute whether their files changed: new connections use the new ones, those that are
+ * open stay. Files that do not fit together are logged and not taken; the old ones go on. Throws ConfigError when the first reading
+ * fails.
+ */
+export function openMeshTls(options: { paths: MeshTlsPaths; service: string; logger: Logger }): MeshTls {
+  const { paths, service, logger } = options;
+  const first = readMeshTls(paths, service);
+  if ("faults" in first) throw new ConfigError(first.faults);
+  const certificates = new Certificates(first);
+  let version: string | undefined;
+  let current = first;
+
+  async function refresh(): Promise<boolean> {
+    const found = await versionOf(paths).catch((error: unknown) => {
+      logger.error({ err: error }, "the certificates of the mesh cannot be read; the old ones stay");
+      return version;
+    });
+    if (found === version) return false;
+    const read = readMeshTls(paths, service);
+    if ("faults" in read) {
+      logger.error({ faults: read.faults }, "the certificates of the mesh are not usable; the old ones stay");
+      return false;
+    }
+    version = found;
+    if (read.ca.equals(current.ca) && read.cert.equals(current.cert) && read.key.equals(current.key)) return false;
+    current = read;
+    certificates.replace(read);
+    logger.info({ services: read.services }, "new connections of the mesh use new certificates");
+    return true;
+  }
+
+  const timer = setInterval(() => void refresh(), refreshIntervalMs).unref();
+  return {
+    serverCredentials: () => experimental.createCertificateProviderServerCredentials(certificates, certificates, true),
+    channelCredentials: (peer) =>
+      experimental.createCertificateProviderChannelCredentials(certificates, certificates, {
+        checkServerIdentity: expectService(peer),
+      }),
+    refresh,
+    close: () => clearInterval(timer),
+  };
+}

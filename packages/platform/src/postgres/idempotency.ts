@@ -1,0 +1,201 @@
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from "node:crypto";
+import { create, type DescMessage, fromBinary, type Message, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
+import { TokenType } from "@turnwright/contract/auth/v1/identity";
+import { ErrorReason, fail } from "../errors.ts";
+import { idempotencyKeyOf } from "../idempotency-key.ts";
+import { identityKey } from "../identity/identity.ts";
+import type { Queryable, Tx } from "./pool.ts";
+
+/** On an answer that was given before. */
+export const idempotentReplayedHeader = "idempotent-replayed";
+
+/** Hours for which a key stands for its request. */
+const keptHours = 24;
+
+/** How a handler does what a key of idempotency guards. */
+export interface OnceWork<P, R> {
+  /** Opens the transaction in which the effect and its record commit, or neither. */
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /** What takes long and touches nothing: done before the transaction, and not for a request that was answered already. */
+  prepare?(): Promise<P>;
+  /** The effect. What it throws leaves no trace of the key. */
+  act(tx: Tx, prepared: P): Promise<R>;
+}
+
+/** Runs what creates something once for each key of idempotency. */
+export interface Idempotency {
+  /**
+   * Acts, or gives the answer that the same request had under the same key. A call without a key just acts. Throws IDEMPOTENCY_KEY_REUSED when the
+   * key stands for another request.
+   */
+  once<P, R extends MessageInitShape<DescMessage>>(
+    ctx: HandlerContext,
+    request: Message,
+    work: OnceWork<P, R>,
+  ): Promise<{ response: R; replayed: boolean }>;
+}
+
+/** A call under its key, as the table knows it. */
+interface Claim {
+  readonly keyHash: Buffer;
+  readonly requestHash: Buffer;
+  readonly userId: string | null;
+  readonly method: string;
+  /** Seals the answer; not known without the key itself. */
+  readonly sealingKey: Buffer;
+}
+
+function derive(secret: string, salt: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, salt, `turnwright idempotency ${purpose}`, 32));
+}
+
+const mac = (key: Buffer, ...parts: (string | Uint8Array)[]): Buffer => {
+  const hmac = createHmac("sha256", key);
+  // Lengths, so that no two lists of parts read alike.
+  for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
+  return hmac.digest();
+};
+
+/**
+ * The scope of a key is its method and user; callers who are nobody yet share one. An API key counts as part of the request: what one credential was
+ * given, a lesser one of the same user shall not get by asking alike. Everything is keyed by the secret, since requests hold passwords, and what
+ * unlocks the answer by the client's key too.
+ */
+function claimOf(secret: string, key: string, ctx: HandlerContext, request: Message): Claim {
+  const identity = ctx.values.get(identityKey);
+  const method = `${ctx.method.parent.typeName}/${ctx.method.name}`;
+  const userId = identity?.userId ?? "";
+  const credential = identity?.tokenType === TokenType.API_KEY ? identity.tokenId : "";
+  const bytes = toBinary(ctx.method.input, request, { writeUnknownFields: false });
+  const salt = `${userId} ${method} ${key}`;
+  return {
+    keyHash: mac(derive(secret, "", "key"), userId, method, key),
+    requestHash: mac(derive(secret, salt, "request"), credential, bytes),
+    userId: userId === "" ? null : userId,
+    method,
+    sealingKey: derive(secret, salt, "answer"),
+  };
+}
+
+const [nonceBytes, tagBytes] = [12, 16];
+
+function seal({ sealingKey, requestHash }: Claim, answer: Uint8Array): Buffer {
+  const nonce = randomBytes(nonceBytes);
+  const cipher = createCipheriv("aes-256-gcm", sealingKey, nonce).setAAD(requestHash);
+  const sealed = Buffer.concat([cipher.update(answer), cipher.final()]);
+  return Buffer.concat([nonce, cipher.getAuthTag(), sealed]);
+}
+
+function unseal({ sealingKey, requestHash }: Claim, sealed: Buffer): Buffer {
+  const nonce = sealed.subarray(0, nonceBytes);
+  const decipher = createDecipheriv("aes-256-gcm", sealingKey, nonce).setAAD(requestHash);
+  decipher.setAuthTag(sealed.subarray(nonceBytes, nonceBytes + tagBytes));
+  return Buffer.concat([decipher.update(sealed.subarray(nonceBytes + tagBytes)), decipher.final()]);
+}
+
+interface Row {
+  request_hash: Buffer;
+  response: Buffer;
+}
+
+/** The answer in a row. Throws IDEMPOTENCY_KEY_REUSED. */
+function answerIn(row: Row, claim: Claim): Buffer {
+  if (row.request_hash.equals(claim.requestHash)) return unseal(claim, row.response);
+  throw fail(ErrorReason.IDEMPOTENCY_KEY_REUSED, "Idempotency-Key: stands for another request already.", {
+    param: "Idempotency-Key",
+  });
+}
+
+async function findAnswer(db: Queryable, claim: Claim): Promise<Buffer | undefined> {
+  const { rows } = await db.query<Row>({
+    name: "find-idempotent-answer",
+    text: `select request_hash, response from idempotency_keys
+           where key_hash = $1 and created_at > now() - make_interval(hours => $2)`,
+    values: [claim.keyHash, keptHours],
+  });
+  return rows[0] && answerIn(rows[0], claim);
+}
+
+/**
+ * Takes the key for this transaction; false when another one has it. Waits for whoever is at it: that one's rollback gives the key to us. The row of
+ * a key that has ended counts as none; any other one is locked, and so still there for who looks next.
+ */
+async function takeKey(tx: Tx, claim: Claim): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: "take-idempotency-key",
+    text: `insert into idempotency_keys as k (key_hash, user_id, method, request_hash) values ($1, $2, $3, $4)
+           on conflict (key_hash) do update
+             set request_hash = excluded.request_hash, response = excluded.response, created_at = excluded.created_at
+             where k.created_at <= now() - make_interval(hours => $5)`,
+    values: [claim.keyHash, claim.userId, claim.method, claim.requestHash, keptHours],
+  });
+  return rowCount === 1;
+}
+
+async function storeAnswer(tx: Tx, claim: Claim, answer: Uint8Array): Promise<void> {
+  await tx.query({
+    name: "store-idempotent-answer",
+    text: "update idempotency_keys set response = $2 where key_hash = $1",
+    values: [claim.keyHash, seal(claim, answer)],
+  });
+}
+
+/** Forgets keys whose time is over. */
+export async function pruneIdempotencyKeys(db: Queryable): Promise<void> {
+  await db.query("delete from idempotency_keys where created_at <= now() - make_interval(hours => $1)", [keptHours]);
+}
+
+/** Runs works of the same name one after another. */
+function createTurnstile(): <T>(name: string, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return async (name, work) => {
+    const before = last.get(name);
+    const own = before === undefined ? work() : before.then(work, work);
+    last.set(name, own);
+    try {
+      return await own;
+    } finally {
+      if (last.get(name) === own) last.delete(name);
+    }
+  };
+}
+
+/**
+ * Idempotency on the service's own table `idempotency_keys`. The secret is the mesh's: with another one, keys are not found again. Duplicates in one
+ * process wait for each other here and not on connections; those of different processes on the row.
+ */
+export function createIdempotency(deps: { secret: string }): Idempotency {
+  const inTurn = createTurnstile();
+  return {
+    async once(ctx, request, { transaction, prepare, act }) {
+      const key = idempotencyKeyOf(ctx);
+      const prepared = async () => (await prepare?.()) as never;
+      if (key === "") {
+        const ready = await prepared();
+        return { response: await transaction((tx) => act(tx, ready)), replayed: false };
+      }
+      const claim = claimOf(deps.secret, key, ctx, request);
+      const { output } = ctx.method;
+      // The first answer is read from its record too, so that all are the same by construction.
+      const read = (answer: Uint8Array) => fromBinary(output, answer) as never;
+      const replay = (answer: Uint8Array) => {
+        ctx.responseHeader.set(idempotentReplayedHeader, "true");
+        return { response: read(answer), replayed: true };
+      };
+      return inTurn(claim.keyHash.toString("base64"), async () => {
+        // Who waited for this turn may be gone.
+        ctx.signal.throwIfAborted();
+        const known = prepare && (await transaction((tx) => findAnswer(tx, claim)));
+        if (known !== undefined) return replay(known);
+        const ready = await prepared();
+        return transaction(async (tx) => {
+          if (!(await takeKey(tx, claim))) return replay((await findAnswer(tx, claim)) as Buffer);
+          const answer = toBinary(output, create(output, await act(tx, ready)));
+          await storeAnswer(tx, claim, answer);
+          return { response: read(answer), replayed: false };
+        });
+      });
+    },
+  };
+}

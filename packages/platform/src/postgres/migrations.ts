@@ -1,0 +1,165 @@
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runner } from "node-pg-migrate";
+import pg from "pg";
+import { ErrorReason, fail, reasonOf } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { answeredWithin, databaseError } from "./pool.ts";
+
+/** The services that own a schema, in the order in which they migrate up. */
+export const migratedServices = ["auth", "conversation", "tool"] as const;
+
+/** A service that owns a schema of the same name. */
+export type MigratedService = (typeof migratedServices)[number];
+
+/** The folder with one folder of migrations for each service. */
+export const migrationsDir = fileURLToPath(new URL("../../../../migrations", import.meta.url));
+
+const fileName = /^(\d{6}_[a-z0-9_]+)\.(up|down)\.sql$/;
+
+/** Lock keys of their own, so that a wait never meets another user of node-pg-migrate in the same database. */
+const lockValues: Readonly<Record<MigratedService, number>> = {
+  auth: 7_241_865_310_001,
+  conversation: 7_241_865_310_002,
+  tool: 7_241_865_310_003,
+};
+
+/**
+ * Moves one service's schema up (all that is pending, or `count` steps) or down (one step, or `count`). Each migration
+ * is one transaction, so a failed one leaves nothing behind; whoever starts at the same time waits and finds the work
+ * done. The schema is made if it is absent and keeps its own table of what has run. Returns the names that ran, in
+ * order.
+ */
+export async function migrate(options: {
+  url: string;
+  service: MigratedService;
+  direction: "up" | "down";
+  count?: number;
+  /** Holds one folder a service; the repository's own unless given. */
+  dir?: string;
+  logger?: Logger;
+}): Promise<string[]> {
+  const dir = join(options.dir ?? migrationsDir, options.service);
+  const known = await checkFiles(dir);
+  const client = new pg.Client({
+    connectionString: options.url,
+    application_name: `turnwright-migrate-${options.service}`,
+    connectionTimeoutMillis: 5_000,
+    // A migration may take as long as it likes; only a peer that is gone must be noticed.
+    keepAlive: true,
+  });
+  // Without this listener, a connection that dies between two statements would end the process.
+  client.on("error", () => {});
+  await client.connect().catch((cause: unknown) => {
+    throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
+  });
+  if (options.direction === "up" && (await hasRun(client, options.service, known))) {
+    await client.end();
+    return [];
+  }
+  let current: string | undefined;
+  const log = (detail: string) => {
+    // The runner names the migration at hand only here.
+    current = /### MIGRATION (\S+) /.exec(detail)?.[1] ?? current;
+    options.logger?.debug({ detail }, "migration runner");
+  };
+  try {
+    const ran = await runner({
+      dbClient: client,
+      dir,
+      direction: options.direction,
+      count: options.count,
+      schema: options.service,
+      createSchema: true,
+      migrationsTable: "migrations",
+      singleTransaction: false,
+      advisoryLockMode: "wait",
+      lockValue: lockValues[options.service],
+      migrationLoaderStrategies: [{ extensions: [".sql"], loader: "sql" }],
+      logger: { debug: log, info: log, warn: log, error: log },
+    });
+    const names = ran.map(({ name }) => name);
+    if (names.length > 0) {
+      options.logger?.info({ schema: options.service, direction: options.direction, migrations: names }, "schema migrated");
+    }
+    return names;
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "42501") {
+      const message = `migrations of ${options.service} are pending, and this login may not run them: ${cause.message}`;
+      throw new Error(`${message}; run npm run migrate:up with an administrator's DATABASE_URL`, { cause });
+    }
+    if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
+    throw new Error(`migration ${options.service}/${current} failed: ${cause.message}`, { cause });
+  } finally {
+    // Also what rolls back a migration that failed half-way: the runner leaves its transaction open.
+    await client.end();
+  }
+}
+
+/** How long the database may take to say what has run, in milliseconds. */
+const answerMs = 5_000;
+
+/**
+ * Whether all migrations have run, and no others: most starts need to know no more, and ask for it in one statement.
+ */
+async function hasRun(client: pg.Client, service: MigratedService, known: readonly string[]): Promise<boolean> {
+  try {
+    const query = answeredWithin(answerMs, { text: `select name from ${service}.migrations order by run_on, id` });
+    const { rows } = await client.query<{ name: string }>(query);
+    return rows.length === known.length && rows.every(({ name }, index) => name === known[index]);
+  } catch (cause) {
+    const error = databaseError(cause);
+    if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) return false;
+    // A connection that gives no answer would not let go of it either.
+    client.connection.stream.destroy();
+    throw error;
+  }
+}
+
+/**
+ * The names of the migrations of a folder, in order. A file that the runner would skip or pair wrongly is a mistake to
+ * stop at.
+ */
+async function checkFiles(dir: string): Promise<string[]> {
+  const directions = new Map<string, string[]>();
+  for (const file of await listFiles(dir)) {
+    const match = fileName.exec(file);
+    if (match?.[1] === undefined || match[2] === undefined) {
+      throw new Error(`${join(dir, file)}: expected a name like 000001_create_users.up.sql`);
+    }
+    directions.set(match[1], [...(directions.get(match[1]) ?? []), match[2]]);
+  }
+  for (const [name, found] of directions) {
+    if (found.length !== 2) throw new Error(`${join(dir, name)}: needs both .up.sql and .down.sql`);
+  }
+  const numbers = [...directions.keys()].map((name) => name.slice(0, 6));
+  const twice = numbers.find((number, index) => numbers.indexOf(number) !== index);
+  if (twice !== undefined) throw new Error(`${dir}: two migrations have the number ${twice}`);
+  return [...directions.keys()].sort();
+}
+
+async function listFiles(dir: string): Promise<string[]> {
+  try {
+    return (await readdir(dir)).filter((file) => !file.startsWith(".")).sort();
+  } catch (cause) {
+    throw new Error(`${dir}: the folder of migrations cannot be read`, { cause });
+  }
+}
+
+/** Writes the empty pair of files of a service's next migration; returns their paths, up first. */
+export async function createMigration(options: { service: string; name: string; dir?: string }): Promise<[string, string]> {
+  const dir = join(options.dir ?? migrationsDir, options.service);
+  const name = options.name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "_")
+    .replaceAll(/^_|_$/g, "");
+  if (name === "") throw new Error("a migration needs a name");
+  await mkdir(dir, { recursive: true });
+  const last = Math.max(0, ...(await listFiles(dir)).map((file) => Number.parseInt(file, 10) || 0));
+  const stem = join(dir, `${String(last + 1).padStart(6, "0")}_${name}`);
+  const [up, down] = [`${stem}.up.sql`, `${stem}.down.sql`];
+  await writeFile(up, `-- ${name}\n`, { flag: "wx" });
+  await writeFile(down, `-- takes back what ${name} made\n`, { flag: "wx" });
+  return [up, down];
+}

@@ -1,0 +1,56 @@
+import { expect, test, vi } from "vitest";
+import { ErrorReason, fail } from "../errors.ts";
+import { createLogger } from "../logger.ts";
+import { hedged, untilDatabaseAnswers } from "./patience.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+const away = () => fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
+
+test("what the database did not answer is tried again, and gives what it gives then", async () => {
+  const work = vi.fn().mockRejectedValueOnce(away()).mockRejectedValueOnce(away()).mockResolvedValue("answer");
+  expect(await untilDatabaseAnswers(logger, work)).toBe("answer");
+  expect(work).toHaveBeenCalledTimes(3);
+});
+
+test("anything else is thrown at once", async () => {
+  const work = vi.fn().mockRejectedValue(fail(ErrorReason.INVALID_REQUEST, "no"));
+  await expect(untilDatabaseAnswers(logger, work)).rejects.toThrow("no");
+  expect(work).toHaveBeenCalledTimes(1);
+});
+
+test("when patience is over it is thrown", async () => {
+  const work = vi.fn().mockRejectedValue(away());
+  await expect(untilDatabaseAnswers(logger, work, 400)).rejects.toThrow("the database does not answer");
+  expect(work).toHaveBeenCalledTimes(3);
+});
+
+const never = () => new Promise<string>(() => {});
+
+test("a hedged attempt that is not answered is not waited for", async () => {
+  const work = vi.fn().mockImplementationOnce(never).mockImplementationOnce(never).mockResolvedValue("third");
+  expect(await hedged(work, 10)).toBe("third");
+  expect(work).toHaveBeenCalledTimes(3);
+});
+
+test("a hedged attempt that the database did not answer is followed by another at once", async () => {
+  const work = vi.fn().mockRejectedValueOnce(away()).mockResolvedValue("second");
+  expect(await hedged(work, 60_000)).toBe("second");
+});
+
+test("a hedged attempt that is answered late counts if no other was answered before", async () => {
+  const first = Promise.withResolvers<string>();
+  const work = vi.fn().mockReturnValueOnce(first.promise).mockRejectedValue(away());
+  const answer = hedged(work, 10);
+  await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(3));
+  first.resolve("first");
+  expect(await answer).toBe("first");
+});
+
+test("after three attempts a hedged one rejects, and at once with what is no outage", async () => {
+  const work = vi.fn().mockRejectedValue(away());
+  await expect(hedged(work, 10)).rejects.toThrow("the database does not answer");
+  expect(work).toHaveBeenCalledTimes(3);
+  const odd = vi.fn().mockRejectedValue(fail(ErrorReason.INVALID_REQUEST, "no"));
+  await expect(hedged(odd, 10)).rejects.toThrow("no");
+  expect(odd).toHaveBeenCalledTimes(1);
+});

@@ -1,0 +1,223 @@
+import pg from "pg";
+import { z } from "zod";
+import { duration, integer, port } from "../config/env.ts";
+import { ErrorReason, fail } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+
+/** What runs a statement: a pool, or the client of a transaction. */
+export type Queryable = Pick<pg.Pool, "query">;
+
+/** The client of a transaction; valid until its callback ends. */
+export type Tx = pg.PoolClient;
+
+/**
+ * The environment of a process that talks to PostgreSQL, to spread into its config schema. DATABASE_URL wins; DB_*
+ * count once DB_HOST is set; neither: `databaseUrl` gives undefined.
+ */
+export const postgresEnv = {
+  DATABASE_URL: z
+    .string()
+    .regex(/^(postgres(ql)?|socket):\/\/|^\//, "expected a postgres:// URL")
+    .optional(),
+  DB_HOST: z.string().optional(),
+  DB_PORT: port(5432),
+  DB_USER: z.string().default("postgres"),
+  DB_PASSWORD: z.string().default("postgres"),
+  DB_NAME: z.string().default("aiagent"),
+  DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
+  DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
+  /** Milliseconds after which the server gives up on a statement; 0: never. */
+  DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),
+};
+
+/** The parsed part of a configuration that `postgresEnv` describes. */
+export type PostgresConfig = z.output<z.ZodObject<typeof postgresEnv>>;
+
+/** The address of the configured database; undefined when none is set, which means the embedded server. */
+export function databaseUrl(config: PostgresConfig): string | undefined {
+  if (config.DATABASE_URL !== undefined) return config.DATABASE_URL;
+  if (config.DB_HOST === undefined) return undefined;
+  const credentials = `${encodeURIComponent(config.DB_USER)}:${encodeURIComponent(config.DB_PASSWORD)}`;
+  const query = new URLSearchParams();
+  const isSocket = config.DB_HOST.startsWith("/");
+  if (isSocket) query.set("host", config.DB_HOST);
+  if (config.DB_SSL_MODE === "require") {
+    // As in libpq and the Go drivers, `require` encrypts and does not verify; `pg` alone would verify.
+    query.set("uselibpqcompat", "true");
+    query.set("sslmode", "require");
+  } else if (config.DB_SSL_MODE !== "disable") {
+    query.set("sslmode", "verify-full");
+  }
+  const host = isSocket ? "localhost" : config.DB_HOST.includes(":") ? `[${config.DB_HOST}]` : config.DB_HOST;
+  const suffix = query.size > 0 ? `?${query}` : "";
+  return `postgres://${credentials}@${host}:${config.DB_PORT}/${encodeURIComponent(config.DB_NAME)}${suffix}`;
+}
+
+const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.INT8, (text) => {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError("a bigint column holds a value beyond 2^53");
+  return value;
+});
+types.setTypeParser(pg.types.builtins.NUMERIC, Number);
+
+/**
+ * A pool whose connections see one schema. `bigint` and `numeric` read as numbers (a bigint beyond 2^53 rejects the
+ * query). Rejections that mean "no database" (refused, lost, shutting down, unknown user) become DATABASE_UNAVAILABLE,
+ * a statement over its time becomes DEADLINE_EXCEEDED; every other error keeps its SQLSTATE in `code`.
+ */
+export function createPool(options: {
+  /** `postgres://…` */
+  url: string;
+  /** The most connections held at once; 25 unless given. */
+  max?: number;
+  /** The only schema on the search path; the server's default unless given. */
+  schema?: string;
+  /** The role under which statements run; the login's own unless given. The login must be a member of it. */
+  role?: string;
+  applicationName: string;
+  logger: Logger;
+  /** Milliseconds after which the server gives up on a statement; 30 s unless given, 0 for never. */
+  statementTimeoutMs?: number;
+}): pg.Pool {
+  const schema = options.schema === undefined ? "" : ` -c search_path=${options.schema}`;
+  const role = options.role === undefined ? "" : ` -c role=${options.role}`;
+  const { statementTimeoutMs = 30_000 } = options;
+  const settings = `-c statement_timeout=${statementTimeoutMs} -c timezone=UTC${schema}${role}`;
+  const pool = new pg.Pool({
+    connectionString: withOptions(options.url, settings),
+    max: options.max ?? 25,
+    application_name: options.applicationName,
+    options: settings,
+    connectionTimeoutMillis: 5_000,
+    // Where the network has swallowed the answer, the server's own limit does not reach us.
+    query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + Math.min(statementTimeoutMs, 5_000),
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    types,
+  });
+  // Without this listener, a connection that dies while idle would end the process.
+  pool.on("error", (error) => options.logger.warn({ err: error }, "idle database connection lost"));
+  pool.query = translating(pool.query.bind(pool)) as typeof pool.query;
+  pool.connect = translating(pool.connect.bind(pool)) as typeof pool.connect;
+  return pool;
+}
+
+/**
+ * The driver lets the URL's own `options` (hosted databases route by them) replace those of the pool, so both go into
+ * the URL.
+ */
+function withOptions(url: string, settings: string): string {
+  if (!URL.canParse(url)) return url;
+  const parsed = new URL(url);
+  const given = parsed.searchParams.get("options");
+  if (given === null) return url;
+  parsed.searchParams.set("options", `${given} ${settings}`);
+  // A plus sign for a space, as URLSearchParams writes it, is not one to libpq's rules.
+  parsed.search = parsed.search.replaceAll("+", "%20");
+  return parsed.href;
+}
+
+/** Passes calls on; what a returned promise rejects with is translated. Callback calls pass through. */
+function translating(call: (...args: never[]) => unknown): (...args: never[]) => unknown {
+  return (...args) => {
+    const result = call(...args);
+    return result instanceof Promise ? result.catch(rethrow) : result;
+  };
+}
+
+function rethrow(error: unknown): never {
+  throw databaseError(error);
+}
+
+const lostCodes = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOENT",
+  "57P01", // admin_shutdown
+  "57P02", // crash_shutdown
+  "57P03", // cannot_connect_now
+  "53300", // too_many_connections
+  "3D000", // invalid_catalog_name
+  "28000", // invalid_authorization_specification
+  "28P01", // invalid_password
+]);
+
+const lostMessages =
+  /^(Query read timeout|Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+
+function isConnectionError(error: Error & { code?: unknown }): boolean {
+  if (typeof error.code === "string") return lostCodes.has(error.code) || error.code.startsWith("08");
+  return lostMessages.test(error.message);
+}
+
+/**
+ * What the rest of the system calls a failure of a statement: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's
+ * own error.
+ */
+export function databaseError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if (isConnectionError(error)) {
+    return fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause: error });
+  }
+  if ("code" in error && error.code === "57014") {
+    return fail(ErrorReason.DEADLINE_EXCEEDED, "the database took too long", { cause: error });
+  }
+  return error;
+}
+
+/**
+ * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement
+ * inside must go through `tx`; a second connection taken from the pool inside can deadlock it.
+ */
+export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  // A connection that dies between two statements reports it here; the next statement rejects with it.
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on("error", onError);
+  try {
+    await client.query("begin");
+    const result = await work(client);
+    const { command } = await client.query("commit");
+    // PostgreSQL answers a commit with ROLLBACK when a statement failed and its error was swallowed.
+    if (command !== "COMMIT") throw new Error("the transaction was rolled back because a statement in it failed");
+    return result;
+  } catch (error) {
+    await client.query("rollback").catch((rollbackError: Error) => {
+      broken = rollbackError;
+    });
+    throw databaseError(error);
+  } finally {
+    client.off("error", onError);
+    client.release(broken);
+  }
+}
+
+/**
+ * A statement that rejects with DATABASE_UNAVAILABLE after that time; its connection, which may hang, is given up with
+ * it.
+ */
+export function answeredWithin(timeoutMs: number, query: pg.QueryConfig): pg.QueryConfig {
+  const limited: pg.QueryConfig & { query_timeout: number } = { ...query, query_timeout: timeoutMs };
+  return limited;
+}
+
+/** Whether a statement failed on a unique index or primary key; of that name, if one is given. */
+export function isUniqueViolation(error: unknown, constraint?: string): boolean {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "23505") return false;
+  return constraint === undefined || ("constraint" in error && error.constraint === constraint);
+}
+
+/** Whether PostgreSQL has ended a transaction because it and others waited for each other. */
+export function isDeadlock(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "40P01";
+}

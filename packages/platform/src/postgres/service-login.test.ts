@@ -1,0 +1,89 @@
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "../embedded-postgres/embedded-postgres.ts";
+import { createLogger } from "../logger.ts";
+import { migrate, migratedServices } from "./migrations.ts";
+import { openServiceDatabase } from "./service-database.ts";
+import { serviceLogin } from "./service-login.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+// A server of its own: logins are of the whole server, and others use those of the shared one meanwhile.
+const dataDir = mkdtempSync(join(tmpdir(), "turnwright-login-"));
+let postgres: EmbeddedPostgres;
+
+beforeAll(async () => {
+  chmodSync(dataDir, 0o711);
+  postgres = await startEmbeddedPostgres({ dataDir, logger, settings: { fsync: "off" } });
+  for (const service of migratedServices) await migrate({ url: postgres.url, service, direction: "up" });
+}, 60_000);
+afterAll(async () => {
+  await postgres?.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+async function ask<T extends pg.QueryResultRow>(url: string, text: string): Promise<T[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query<T>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+const userOf = (url: string) => new URL(url).username;
+
+test("services that start at once get one login each, with which they work", async () => {
+  const starts = migratedServices.flatMap((schema) => [schema, schema, schema]);
+  const urls = await Promise.all(starts.map((schema) => serviceLogin({ url: postgres.url, schema, logger })));
+  expect([...new Set(urls.map(userOf))]).toEqual([
+    "turnwright_auth_login",
+    "turnwright_conversation_login",
+    "turnwright_tool_login",
+  ]);
+  expect(new Set(urls).size).toBe(3);
+  const database = openServiceDatabase({ url: urls[0] ?? "", schema: "auth", max: 2, logger });
+  expect((await database.pool.query("select count(*)::int as n from users")).rows).toEqual([{ n: 0 }]);
+  await database.end();
+});
+
+test.each([
+  ["read another service's rows", "select 1 from conversation.messages"],
+  ["take another service's role", "set role turnwright_conversation"],
+  ["take the administrator's role", "set role postgres"],
+  ["become somebody else", "set session authorization postgres"],
+  ["make a role", "create role mallory"],
+  ["read its own rows without a role", "select 1 from auth.users"],
+  ["change its own schema", "alter table auth.users add column open boolean"],
+  ["read files", "select pg_read_file('/etc/hostname')"],
+  ["run programs", "copy (select 1) to program 'true'"],
+])("a service's login cannot %s", async (_what, text) => {
+  const url = await serviceLogin({ url: postgres.url, schema: "auth", logger });
+  await expect(ask(url, text)).rejects.toThrow(/permission denied|must be/);
+});
+
+test("a login whose password is another one by now gets the right one", async () => {
+  await ask(postgres.url, "alter role turnwright_tool_login password 'something else'");
+  const url = await serviceLogin({ url: postgres.url, schema: "tool", logger });
+  expect(await ask(url, "select current_user as me")).toEqual([{ me: "turnwright_tool_login" }]);
+});
+
+test("an operator's own login is used as it is, and is told when migrations are pending that it may not run", async () => {
+  await ask(postgres.url, "create role operator login password 'of-the-operator' noinherit");
+  await ask(postgres.url, "grant turnwright_auth, turnwright_auth_user to operator");
+  const url = new URL(postgres.url);
+  url.username = "operator";
+  url.password = "of-the-operator";
+  expect(await serviceLogin({ url: url.href, schema: "auth", logger })).toBe(url.href);
+  await expect(migrate({ url: url.href, service: "auth", direction: "up" })).rejects.toThrow(
+    /may not run them: .*run npm run migrate:up with an administrator's DATABASE_URL/,
+  );
+});
+
+test("a service's own login finds its schema up to date without changing it", async () => {
+  const url = await serviceLogin({ url: postgres.url, schema: "conversation", logger });
+  expect(await migrate({ url, service: "conversation", direction: "up" })).toEqual([]);
+  expect(await serviceLogin({ url, schema: "conversation", logger })).toBe(url);
+});

@@ -1,0 +1,43 @@
+import { ErrorReason, fail } from "../errors.ts";
+
+/** A part that is looked at again and again. */
+export interface ReadinessWatch {
+  stop(): void;
+}
+
+/**
+ * Asks a part each second whether it can serve, never twice at once, and tells after each answer what is in the way; undefined when nothing is. A
+ * question that is open for longer than `patienceMs` (3 s) counts as UNAVAILABLE until it is answered.
+ */
+export function watchReadiness(options: {
+  ready: () => Promise<void>;
+  tell: (fault: unknown) => void;
+  intervalMs?: number;
+  patienceMs?: number;
+}): ReadinessWatch {
+  const { ready, tell, intervalMs = 1_000, patienceMs = 3_000 } = options;
+  let isOver = false;
+  let timer: NodeJS.Timeout | undefined;
+  const say = (fault: unknown) => {
+    if (!isOver) tell(fault);
+  };
+  const look = async (): Promise<void> => {
+    const late = setTimeout(() => say(fail(ErrorReason.UNAVAILABLE, "no answer in time")), patienceMs).unref();
+    try {
+      await ready();
+      say(undefined);
+    } catch (error) {
+      say(error ?? fail(ErrorReason.UNAVAILABLE, "not ready"));
+    } finally {
+      clearTimeout(late);
+    }
+    if (!isOver) timer = setTimeout(look, intervalMs).unref();
+  };
+  void look();
+  return {
+    stop() {
+      isOver = true;
+      clearTimeout(timer);
+    },
+  };
+}

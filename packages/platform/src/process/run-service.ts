@@ -1,0 +1,166 @@
+import { createClient, type Transport } from "@connectrpc/connect";
+import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { z } from "zod";
+import { ConfigError, loadConfig } from "../config/env.ts";
+import type { grpcEnv, meshEnv } from "../config/mesh-env.ts";
+import { reasonOf } from "../errors.ts";
+import {
+  createInternalTokenVerifier,
+  createServiceTokenSource,
+  createServiceTokenVerifier,
+  type KeySource,
+} from "../identity/tokens.ts";
+import { createLogger, type Logger } from "../logger.ts";
+import { meshTlsFaults, meshTlsPaths } from "../mesh-tls/certificate-files.ts";
+import { type MeshTls, openMeshTls } from "../mesh-tls/mesh-tls.ts";
+import { type MigratedService, migrate } from "../postgres/migrations.ts";
+import { untilDatabaseAnswers } from "../postgres/patience.ts";
+import { databaseUrl, type PostgresConfig } from "../postgres/pool.ts";
+import { openServiceDatabase, type ServiceDatabase } from "../postgres/service-database.ts";
+import { serviceLogin } from "../postgres/service-login.ts";
+import { type GrpcServer, startGrpcServer } from "../rpc/grpc-server.ts";
+import { createGrpcTransport, type GrpcTransport } from "../rpc/grpc-transport.ts";
+import { serverInterceptors, serviceCredentialsInterceptor } from "../rpc/interceptors.ts";
+import type { RunningService } from "../rpc/mount.ts";
+import { drainWithin, logUnhandledRejections, onTermination, reportStartFailure } from "./lifecycle.ts";
+import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
+import { useSmallBuffers } from "./small-buffers.ts";
+
+type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
+
+/** A part of the mesh as others meet it. */
+export interface MeshMember {
+  /** Its certificates; undefined where the mesh speaks plain text. */
+  readonly tls: MeshTls | undefined;
+  /** A transport to the instances of a service, which proves who calls and, over TLS, demands proof of who answers. */
+  transport(service: string, addresses: readonly string[], options?: { windowBytes?: number }): GrpcTransport;
+  /** Closes the transports. */
+  close(): void;
+}
+
+/** Joins the mesh under a part's name. Throws ConfigError when its certificates are not usable. */
+export function joinMesh(options: { service: string; config: MeshConfig; logger: Logger }): MeshMember {
+  const { service, config, logger } = options;
+  useSmallBuffers();
+  const paths = meshTlsPaths(config);
+  const tls = paths === undefined ? undefined : openMeshTls({ paths, service, logger });
+  const interceptors = [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, service))];
+  const opened: GrpcTransport[] = [];
+  return {
+    tls,
+    transport(peer, addresses, { windowBytes } = {}) {
+      const secured = tls && { credentials: tls.channelCredentials(peer), peer };
+      const transport = createGrpcTransport({ addresses, interceptors, tls: secured, windowBytes });
+      opened.push(transport);
+      return transport;
+    },
+    close() {
+      for (const transport of opened) transport.close();
+      tls?.close();
+    },
+  };
+}
+
+/** Auth's public keys, by RPC. */
+export function remoteKeySource(transport: Transport): KeySource {
+  const tokens = createClient(TokenService, transport);
+  return async () => ({ keys: (await tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never });
+}
+
+/** How much longer than their work calls may take: those whose work was stopped say so, instead of being cut. */
+const farewellMs = 500;
+
+type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
+
+/** What a service's `main.ts` gets to build it from. */
+export interface ServiceContext<C> {
+  readonly config: C;
+  readonly logger: Logger;
+  /** A transport to the instances of another service; closed with this one. */
+  transport(service: string, addresses: readonly string[]): Transport;
+}
+
+async function start<C extends GrpcConfig>(
+  options: { name: string; config: z.ZodType<C> & z.ZodObject },
+  create: (
+    context: ServiceContext<C>,
+    database: ServiceDatabase | undefined,
+  ) => Promise<RunningService & { keySource?: KeySource }>,
+  schema?: MigratedService,
+): Promise<void> {
+  const config = loadConfig(options.config, process.env, meshTlsFaults(options.name)) as C;
+  const logger = createLogger({ service: options.name, level: config.LOG_LEVEL });
+  const closers: (() => Promise<void> | void)[] = [];
+  const mesh = joinMesh({ service: options.name, config, logger });
+  closers.push(() => mesh.close());
+  let database: ServiceDatabase | undefined;
+  if (schema !== undefined) {
+    const postgres = config as unknown as PostgresConfig;
+    const url = databaseUrl(postgres);
+    if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
+    await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
+    const opened = openServiceDatabase({
+      url: await serviceLogin({ url, schema, logger }),
+      schema,
+      max: postgres.DB_MAX_OPEN_CONNS,
+      statementTimeoutMs: postgres.DB_STATEMENT_TIMEOUT,
+      logger,
+    });
+    database = opened;
+    closers.push(() => opened.end());
+  }
+  const service = await create({ config, logger, transport: mesh.transport }, database);
+  closers.push(() => service.close());
+  const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
+  let server: GrpcServer | undefined;
+  let watch: ReadinessWatch | undefined;
+  logUnhandledRejections(logger);
+  // Before anybody can know that we are here.
+  onTermination(async () => {
+    watch?.stop();
+    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
+    logger.info({ limit_ms: limitMs }, "draining");
+    await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service.drain?.(limit)]));
+    for (const close of closers.reverse()) await close();
+  });
+  server = await startGrpcServer({
+    mounts: service.mounts,
+    interceptors: serverInterceptors({
+      logger,
+      internalTokens: createInternalTokenVerifier(keys),
+      serviceTokens: createServiceTokenVerifier(config.MESH_SECRET),
+    }),
+    host: config.GRPC_HOST,
+    port: config.GRPC_PORT,
+    credentials: mesh.tls?.serverCredentials(),
+    logger,
+  });
+  let isReady = true;
+  watch = watchReadiness({
+    ready: () => service.ready(),
+    tell(fault) {
+      server.setServing(fault === undefined, fault === undefined ? undefined : reasonOf(fault));
+      if (fault !== undefined && isReady) logger.warn({ err: fault }, "not ready");
+      if (fault === undefined && !isReady) logger.info("ready again");
+      isReady = fault === undefined;
+    },
+  });
+}
+
+/** Runs a service without tables as a process of its own on the gRPC plane. */
+export async function runService<C extends GrpcConfig>(
+  options: { name: string; config: z.ZodType<C> & z.ZodObject },
+  create: (context: ServiceContext<C>) => Promise<RunningService>,
+): Promise<void> {
+  await start(options, create).catch(reportStartFailure);
+}
+
+/** Runs a service with a schema in PostgreSQL, which it migrates first, as a process of its own on the gRPC plane. */
+export async function runStoredService<C extends GrpcConfig & PostgresConfig>(
+  options: { name: string; schema: MigratedService; config: z.ZodType<C> & z.ZodObject },
+  create: (context: ServiceContext<C>, database: ServiceDatabase) => Promise<RunningService & { keySource?: KeySource }>,
+): Promise<void> {
+  await start(options, (context, database) => create(context, database as ServiceDatabase), options.schema).catch(
+    reportStartFailure,
+  );
+}

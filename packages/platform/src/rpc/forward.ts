@@ -1,0 +1,21 @@
+import type { CallOptions, HandlerContext } from "@connectrpc/connect";
+import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "../identity/identity.ts";
+
+const forwarded = [internalTokenHeader, requestIdHeader, clientAddressHeader, "traceparent", "tracestate"];
+
+/**
+ * Call options for a call that a handler makes on behalf of its own call: identity, request id, trace context, the rest of the
+ * deadline and the abort signal travel on. `timeoutMs` shortens the deadline, never lengthens it; `signal` replaces the
+ * handler's, for work that outlives it.
+ */
+export function forward(ctx: HandlerContext, init: { timeoutMs?: number; signal?: AbortSignal } = {}): CallOptions {
+  const headers: Record<string, string> = {};
+  for (const name of forwarded) {
+    const value = ctx.requestHeader.get(name);
+    if (value !== null) headers[name] = value;
+  }
+  const remaining = init.signal === undefined ? ctx.timeoutMs() : undefined;
+  const timeoutMs =
+    remaining === undefined ? init.timeoutMs : init.timeoutMs === undefined ? remaining : Math.min(remaining, init.timeoutMs);
+  return { headers, signal: init.signal ?? ctx.signal, timeoutMs };
+}

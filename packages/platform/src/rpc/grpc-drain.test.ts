@@ -1,0 +1,118 @@
+import { EventEmitter, once } from "node:events";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { afterEach, describe, expect, test } from "vitest";
+import { testClients } from "../../testing/plane.ts";
+import { createLogger } from "../logger.ts";
+import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
+import { createGrpcTransport } from "./grpc-transport.ts";
+import { mount } from "./mount.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+const conversationId = "0190a000-0000-7000-8000-0000000000c0";
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+type Handlers = Record<string, (request: never, context: HandlerContext) => unknown>;
+
+async function serve(handlers: Handlers, port = 0): Promise<GrpcServer> {
+  const mounts = [mount(AgentService, handlers as never)];
+  const server = await startGrpcServer({ mounts, interceptors: [], host: "127.0.0.1", port, logger });
+  cleanups.push(() => server.close(0));
+  return server;
+}
+
+function open(...ports: number[]) {
+  const transport = createGrpcTransport({ addresses: ports.map((port) => `127.0.0.1:${port}`) });
+  cleanups.push(() => transport.close());
+  return testClients(transport).agent;
+}
+
+const codeOf = (error: unknown) => (error instanceof ConnectError ? error.code : undefined);
+const send = { conversationId, message: "hi" };
+
+describe("a service with two instances", () => {
+  test("fails no call, repeatable or not, while they are ended and started again under load", async () => {
+    let handled = 0;
+    const answer = async () => {
+      handled += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+      return { response: "done" };
+    };
+    const handlers = { sendMessage: answer, listAgents: async () => (await answer()) && { agents: [] } };
+    const servers = [await serve(handlers), await serve(handlers)];
+    const agents = [1, 2].map(() => open(...servers.map(({ port }) => port)));
+    let isOver = false;
+    let calls = 0;
+    const failures: unknown[] = [];
+    const work = Array.from({ length: 16 }, async (_, index) => {
+      const agent = agents[index % 2] as (typeof agents)[0];
+      while (!isOver) {
+        calls += 1;
+        const call =
+          index % 3 === 0 ? agent.listAgents({}, { timeoutMs: 10_000 }) : agent.sendMessage(send, { timeoutMs: 10_000 });
+        await call.catch((error: unknown) => failures.push(error));
+      }
+    });
+    for (let term = 0; term < 12; term += 1) {
+      const server = servers[term % 2] as GrpcServer;
+      const before = handled;
+      await server.close(5_000);
+      servers[term % 2] = await serve(handlers, server.port);
+      // At once the other one: clients may not have found the new one yet.
+      while (handled < before + 20) await new Promise((resolve) => setImmediate(resolve));
+    }
+    isOver = true;
+    await Promise.all(work);
+    expect(failures).toEqual([]);
+    expect(handled).toBe(calls);
+  }, 60_000);
+
+  test("has a call that was cut repeated on the other one when its method is idempotent, and only then", async () => {
+    const began = new EventEmitter();
+    const begun = { first: 0, second: 0 };
+    const held = (instance: "first" | "second") => async () => {
+      begun[instance] += 1;
+      if (instance === "second") return { agents: [], response: "second" };
+      began.emit("begun");
+      return new Promise(() => {});
+    };
+    for (const [method, code] of [
+      ["listAgents", undefined],
+      ["sendMessage", Code.Unavailable],
+    ] as const) {
+      begun.first = 0;
+      begun.second = 0;
+      const first = await serve({ [method]: held("first") });
+      const agent = open(first.port);
+      const started = once(began, "begun");
+      const call = (method === "listAgents" ? agent.listAgents({}) : agent.sendMessage(send)).then(() => undefined, codeOf);
+      await started;
+      await first.close(0);
+      await serve({ [method]: held("second") }, first.port);
+      const failed = await call;
+      expect(begun).toEqual({ first: 1, second: code === undefined ? 1 : 0 });
+      if (code === undefined) expect(failed).toBeUndefined();
+      else expect([Code.Unavailable, Code.Canceled]).toContain(failed);
+    }
+  });
+
+  test("is waited for when it cannot be reached at all, but not for long", async () => {
+    const server = await serve({ sendMessage: async () => ({ response: "there" }) });
+    const { port } = server;
+    await server.close(0);
+    const agent = open(port);
+    const waiting = agent.sendMessage(send);
+    // Refused by now: what nobody listens at is told at once.
+    await new Promise((resolve) => setImmediate(resolve));
+    const again = await serve({ sendMessage: async () => ({ response: "there" }) }, port);
+    expect((await waiting).response).toBe("there");
+    await again.close(0);
+    const startedAt = performance.now();
+    expect(codeOf(await agent.sendMessage(send).catch((error: unknown) => error))).toBe(Code.Unavailable);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+});

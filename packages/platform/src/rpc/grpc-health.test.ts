@@ -1,0 +1,63 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { testMounts } from "../../testing/plane.ts";
+import { ErrorReason, reasonOf } from "../errors.ts";
+import { createLogger } from "../logger.ts";
+import { createHealthProbe } from "./grpc-health.ts";
+import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
+
+const logger = createLogger({ service: "test", level: "silent" });
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function instance(): Promise<GrpcServer & { address: string }> {
+  const server = await startGrpcServer({ mounts: testMounts("one"), interceptors: [], host: "127.0.0.1", port: 0, logger });
+  closers.push(() => server.close(0));
+  return { ...server, address: `127.0.0.1:${server.port}` };
+}
+
+function probeOf(...addresses: string[]) {
+  const probe = createHealthProbe({ addresses });
+  closers.push(() => probe.close());
+  return probe;
+}
+
+const reason = (check: Promise<unknown>) =>
+  check.then(
+    () => undefined,
+    (error: unknown) => reasonOf(error),
+  );
+
+describe("the health of a service", () => {
+  test("is that of its best instance, with the names of the others", async () => {
+    const [first, second] = [await instance(), await instance()];
+    const probe = probeOf(first.address, second.address);
+    expect(await probe.check()).toEqual({ serving: 2, failing: [] });
+    second.setServing(false);
+    expect(await probe.check()).toEqual({ serving: 1, failing: [second.address] });
+    await second.close(0);
+    expect(await probe.check()).toEqual({ serving: 1, failing: [second.address] });
+    first.setServing(false);
+    expect(await reason(probe.check())).toBe(ErrorReason.UNAVAILABLE);
+    first.setServing(true);
+    expect(await probe.check()).toEqual({ serving: 1, failing: [second.address] });
+  });
+
+  test("is that of its database when no instance is answered by it", async () => {
+    const [first, second] = [await instance(), await instance()];
+    const probe = probeOf(first.address, second.address);
+    first.setServing(false, ErrorReason.DATABASE_UNAVAILABLE);
+    expect(await probe.check()).toEqual({ serving: 1, failing: [first.address] });
+    await second.close(0);
+    expect(await reason(probe.check())).toBe(ErrorReason.DATABASE_UNAVAILABLE);
+    first.setServing(false, ErrorReason.UNAVAILABLE);
+    expect(await reason(probe.check())).toBe(ErrorReason.UNAVAILABLE);
+  });
+
+  test("is found by a name as well, whose further addresses are not taken for instances", async () => {
+    const { port } = await instance();
+    expect(await probeOf(`dns:///localhost:${port}`).check()).toEqual({ serving: 1, failing: [] });
+    expect(await reason(probeOf("dns:///no-such-host.invalid:9104").check())).toBe(ErrorReason.UNAVAILABLE);
+  });
+});

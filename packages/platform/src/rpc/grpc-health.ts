@@ -1,0 +1,137 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
+import { ErrorReason, fail, reasonOf } from "../errors.ts";
+
+/** What the health service says of the database under this name, so that who asks can tell it from the service itself. */
+export const databaseHealth = "database";
+
+/** How the instances of a service stand. */
+export interface ServiceHealth {
+  /** How many of them serve: at least one. */
+  readonly serving: number;
+  /** `host:port` of those that do not. */
+  readonly failing: readonly string[];
+}
+
+/** Asks each instance of a service by itself: round-robin would find one that hangs now and then only. */
+export interface HealthProbe {
+  /**
+   * Rejects when no instance serves or answers within 2 s: DATABASE_UNAVAILABLE when one says that its database does not answer, else
+   * UNAVAILABLE.
+   */
+  check(): Promise<ServiceHealth>;
+  close(): void;
+}
+
+const timeoutMs = 2_000;
+
+/** Instances found by a name; one that has never served may be nothing but another address of its host. */
+interface Instances {
+  readonly targets: readonly string[];
+  readonly areListed: boolean;
+}
+
+function splitAddress(address: string): { host: string; port: string } {
+  const at = address.lastIndexOf(":");
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ""), port: address.slice(at + 1) };
+}
+
+async function instancesOf(addresses: readonly string[]): Promise<Instances> {
+  const [first = ""] = addresses;
+  const name = first.replace(/^dns:\/\/\//, "");
+  if (addresses.length > 1) return { targets: addresses, areListed: true };
+  const { host, port } = splitAddress(name);
+  if (!/^\d+$/.test(port) || name.includes("/") || isIP(host) !== 0 || host === "localhost") {
+    return { targets: [name], areListed: true };
+  }
+  const found = await lookup(host, { all: true }).catch((cause: unknown) => {
+    throw fail(ErrorReason.UNAVAILABLE, "The service has no address.", { cause });
+  });
+  const targets = found.map(({ address, family }) => `${family === 6 ? `[${address}]` : address}:${port}`);
+  return { targets, areListed: targets.length === 1 };
+}
+
+/** Makes a probe of the instances at `addresses`, as a transport has them. */
+export function createHealthProbe(options: {
+  addresses: readonly string[];
+  tls?: { readonly credentials: ChannelCredentials; readonly peer: string };
+}): HealthProbe {
+  const { tls } = options;
+  const clients = new Map<string, Client>();
+  const haveServed = new Set<string>();
+
+  const clientOf = (target: string): Client => {
+    let client = clients.get(target);
+    if (client === undefined) {
+      client = new Client(target, tls?.credentials ?? credentials.createInsecure(), {
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 1_000,
+        "grpc.keepalive_time_ms": 20_000,
+        "grpc.keepalive_timeout_ms": 5_000,
+        "grpc.enable_http_proxy": 0,
+        "grpc.use_local_subchannel_pool": 1,
+        ...(tls === undefined ? {} : { "grpc.ssl_target_name_override": tls.peer }),
+      });
+      clients.set(target, client);
+    }
+    return client;
+  };
+  const forgetOthers = (targets: readonly string[]): void => {
+    for (const [target, client] of clients) {
+      if (targets.includes(target)) continue;
+      client.close();
+      clients.delete(target);
+      haveServed.delete(target);
+    }
+  };
+
+  return {
+    async check() {
+      const { targets, areListed } = await instancesOf(options.addresses);
+      forgetOthers(targets);
+      const faults = await Promise.all(targets.map((target) => faultOf(clientOf(target))));
+      const serving = targets.filter((_target, index) => faults[index] === undefined);
+      for (const target of serving) haveServed.add(target);
+      if (serving.length > 0) {
+        const isInstance = (target: string) => areListed || haveServed.has(target);
+        const failing = targets.filter((target, index) => faults[index] !== undefined && isInstance(target));
+        return { serving: serving.length, failing };
+      }
+      throw faults.find((fault) => reasonOf(fault) === ErrorReason.DATABASE_UNAVAILABLE) ?? faults[0];
+    },
+    close() {
+      for (const client of clients.values()) client.close();
+      clients.clear();
+    },
+  };
+}
+
+async function faultOf(client: Client): Promise<Error | undefined> {
+  const deadline = Date.now() + timeoutMs;
+  try {
+    if (await isServing(client, "", deadline)) return undefined;
+    // An instance without a database does not know the name, and is at fault itself.
+    const hasDatabase = await isServing(client, databaseHealth, deadline).catch(() => true);
+    if (!hasDatabase) return fail(ErrorReason.DATABASE_UNAVAILABLE, "The service's database does not answer.");
+    return fail(ErrorReason.UNAVAILABLE, "The service is not ready.");
+  } catch (cause) {
+    return fail(ErrorReason.UNAVAILABLE, "The service does not answer.", { cause });
+  }
+}
+
+function isServing(client: Client, name: string, deadline: number): Promise<boolean> {
+  const bytes = Buffer.from(name);
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(
+      "/grpc.health.v1.Health/Check",
+      // HealthCheckRequest { service = 1 }.
+      () => (bytes.length === 0 ? bytes : Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes])),
+      // HealthCheckResponse { status = 1 }; 1 is SERVING.
+      (answer: Buffer) => answer[0] === 0x08 && answer[1] === 1,
+      undefined,
+      { deadline },
+      (error, serving) => (error === null ? resolve(serving === true) : reject(error)),
+    );
+  });
+}

@@ -1,0 +1,270 @@
+import { type DescMethod, getOption, type Message } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
+import {
+  Code,
+  ConnectError,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+} from "@connectrpc/connect";
+import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
+import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { detailOf, ErrorReason, fail } from "../errors.ts";
+import {
+  callerServiceKey,
+  clientAddressHeader,
+  identityKey,
+  internalTokenHeader,
+  isAdmin,
+  peerServicesKey,
+  requestIdHeader,
+  serviceTokenHeader,
+} from "../identity/identity.ts";
+import type { InternalTokenVerifier, ServiceTokenVerifier } from "../identity/tokens.ts";
+import type { Logger } from "../logger.ts";
+import { fieldFault } from "./field-faults.ts";
+
+type AnyRequest = UnaryRequest | StreamRequest;
+
+/** Runs a check on the messages of a stream as they pass. */
+async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => void): AsyncGenerator<T> {
+  for await (const message of messages) {
+    check(message);
+    yield message;
+  }
+}
+
+/** Turns the failure of a response stream into a call of `onError`, which throws what the caller shall see. */
+function guardStream(response: StreamResponse, onError: (error: unknown) => never): StreamResponse {
+  const messages = response.message;
+  return {
+    ...response,
+    message: {
+      [Symbol.asyncIterator]() {
+        const iterator = messages[Symbol.asyncIterator]();
+        return {
+          next: () => iterator.next().catch(onError),
+          return: async (value?: unknown) => {
+            await iterator.return?.();
+            return { done: true as const, value };
+          },
+        };
+      },
+    },
+  };
+}
+
+/**
+ * Outermost on every server: an error that no handler meant is logged once under its request id and leaves as INTERNAL
+ * without its message; every other error leaves with the request id in its detail.
+ */
+export function errorInterceptor(logger: Logger): Interceptor {
+  const normalize = (request: AnyRequest, error: unknown): never => {
+    const requestId = request.header.get(requestIdHeader) ?? "";
+    const detail = detailOf(error);
+    if (detail !== undefined) {
+      if (detail.requestId === "") detail.requestId = requestId;
+      throw error;
+    }
+    if (error instanceof ConnectError && error.code !== Code.Unknown && error.code !== Code.Internal) throw error;
+    if (request.signal.aborted) throw ConnectError.from(request.signal.reason ?? error, Code.Canceled);
+    logger.error({ err: error, method: request.method.name, request_id: requestId }, "unexpected error");
+    const internal = fail(ErrorReason.INTERNAL, "Something went wrong on our side.", { cause: error });
+    const internalDetail = detailOf(internal);
+    if (internalDetail !== undefined) internalDetail.requestId = requestId;
+    throw internal;
+  };
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      return response.stream ? guardStream(response, (error) => normalize(request, error)) : response;
+    } catch (error) {
+      return normalize(request, error);
+    }
+  };
+}
+
+interface Rule {
+  readonly access: Access;
+  readonly callers: readonly string[];
+  readonly scopes: readonly string[];
+}
+
+const ruleByMethod = new Map<DescMethod, Rule>();
+
+/** The service that brings users' calls into the mesh. */
+const frontService = "gateway";
+
+function ruleOf(method: DescMethod): Rule {
+  let rule = ruleByMethod.get(method);
+  if (rule === undefined) {
+    const declared = getOption(method, access);
+    const named = getOption(method, callers);
+    const isForUsers = declared === Access.USER || declared === Access.ADMIN;
+    rule = {
+      access: declared,
+      callers: named.length === 0 && isForUsers ? [frontService] : named,
+      scopes: getOption(method, scopes),
+    };
+    ruleByMethod.set(method, rule);
+  }
+  return rule;
+}
+
+/** Who may call a method, from the proto; a method that does not say is denied. */
+export function accessOf(method: DescMethod): Access {
+  return ruleOf(method).access;
+}
+
+/**
+ * The services that may call a method which is not public, from the proto; a method for users that names none: the
+ * gateway.
+ */
+export function callersOf(method: DescMethod): readonly string[] {
+  return ruleOf(method).callers;
+}
+
+/** What an API key with scopes may call: one of these is enough; none: the method is for logins. */
+export function scopesOf(method: DescMethod): readonly string[] {
+  return ruleOf(method).scopes;
+}
+
+/**
+ * Refuses what a token may not do by its kind and scopes. A method that names no scope answers no key, whatever scopes
+ * that has.
+ */
+function admitScope(identity: Identity, allowed: readonly string[]): void {
+  if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
+  if (allowed.length === 0) {
+    throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login: an API key may not do it.");
+  }
+  if (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope))) return;
+  throw fail(ErrorReason.PERMISSION_DENIED, `This API key lacks the scope ${allowed.join(" or ")}.`, { param: "scopes" });
+}
+
+/**
+ * Admits callers by the method's declared access, callers and scopes, default-deny, and puts the verified identity and
+ * service into the context. Where clients show certificates, a service token counts only beside the certificate of its
+ * service.
+ */
+export function accessInterceptor(deps: {
+  internalTokens: InternalTokenVerifier;
+  serviceTokens: ServiceTokenVerifier;
+}): Interceptor {
+  const authenticate = async (request: AnyRequest): Promise<Identity | undefined> => {
+    const token = request.header.get(internalTokenHeader);
+    if (token === null) return undefined;
+    const identity = deps.internalTokens.cached(token) ?? (await deps.internalTokens.verify(token));
+    request.contextValues.set(identityKey, identity);
+    return identity;
+  };
+  /** The calling service, at once when its token is known. */
+  const tokenServiceOf = (request: AnyRequest): string | undefined | Promise<string> => {
+    const token = request.header.get(serviceTokenHeader);
+    return token === null ? undefined : (deps.serviceTokens.cached(token) ?? deps.serviceTokens.verify(token));
+  };
+  const acceptService = (request: AnyRequest, service: string): void => {
+    const peers = request.contextValues.get(peerServicesKey);
+    if (peers !== undefined && !peers.includes(service)) {
+      throw fail(ErrorReason.PERMISSION_DENIED, `The service token is for ${service}, the certificate is not.`);
+    }
+    request.contextValues.set(callerServiceKey, service);
+  };
+  const admitService = (request: AnyRequest, allowed: readonly string[], service: string | undefined): void => {
+    if (service === undefined) throw fail(ErrorReason.PERMISSION_DENIED, "This call is for services of the mesh.");
+    acceptService(request, service);
+    if (!allowed.includes(service)) {
+      throw fail(ErrorReason.PERMISSION_DENIED, `${service} may not call ${request.service.typeName}/${request.method.name}.`);
+    }
+  };
+  return (next) => async (request) => {
+    const { access: declared, callers: allowed, scopes: scopesNamed } = ruleOf(request.method);
+    const known = tokenServiceOf(request);
+    const service = known instanceof Promise ? await known : known;
+    switch (declared) {
+      case Access.PUBLIC:
+        // Anybody may; but nobody under another's name.
+        if (service !== undefined) acceptService(request, service);
+        // Limits of failures count by it: nobody but the gateway has seen the client.
+        if (service !== frontService) request.header.delete(clientAddressHeader);
+        break;
+      case Access.USER:
+      case Access.ADMIN: {
+        const identity = await authenticate(request);
+        if (identity === undefined) throw fail(ErrorReason.UNAUTHENTICATED, "This call needs a user's credentials.");
+        admitService(request, allowed, service);
+        if (declared === Access.ADMIN && !isAdmin(identity))
+          throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
+        // Another service asks for what the user's call needs, which was admitted at its door.
+        if (service === frontService) admitScope(identity, scopesNamed);
+        break;
+      }
+      case Access.SERVICE:
+        admitService(request, allowed, service);
+        await authenticate(request);
+        break;
+      default:
+        throw fail(ErrorReason.PERMISSION_DENIED, "This method is not open to anybody.");
+    }
+    return next(request);
+  };
+}
+
+/**
+ * Checks request messages against the rules in the protos, and those from outside the mesh for what no field may hold.
+ * Throws INVALID_REQUEST with the field's path.
+ */
+export function validationInterceptor(): Interceptor {
+  const validator = createValidator();
+  const check = (method: DescMethod, message: Message): void => {
+    // Services hand on what models and tools said, and make it storable where they store it.
+    const fault = accessOf(method) === Access.SERVICE ? undefined : fieldFault(method.input, message);
+    if (fault !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `${fault.path}: ${fault.message}`, { param: fault.path });
+    const result = validator.validate(method.input, message);
+    if (result.kind === "valid") return;
+    if (result.kind === "error") throw result.error;
+    const violation = result.violations[0];
+    const path = violation === undefined ? "" : violation.field.map(pathElement).join("").replace(/^\./, "");
+    throw fail(ErrorReason.INVALID_REQUEST, `${path === "" ? "request" : path}: ${violation?.message ?? "is not valid"}`, {
+      param: path,
+    });
+  };
+  return (next) => async (request) => {
+    if (!request.stream) {
+      check(request.method, request.message as Message);
+      return next(request);
+    }
+    return next({ ...request, message: inspect(request.message, (message) => check(request.method, message as Message)) });
+  };
+}
+
+function pathElement(element: { kind: string; name?: string; index?: number; key?: unknown }): string {
+  if (element.kind === "list_sub") return `[${element.index}]`;
+  if (element.kind === "map_sub") return `[${JSON.stringify(element.key)}]`;
+  return `.${element.name}`;
+}
+
+/** The interceptors of every server, outermost first. */
+export function serverInterceptors(deps: {
+  logger: Logger;
+  internalTokens: InternalTokenVerifier;
+  serviceTokens: ServiceTokenVerifier;
+}): Interceptor[] {
+  return [errorInterceptor(deps.logger), accessInterceptor(deps), validationInterceptor()];
+}
+
+/** On every client inside the mesh: proves which service calls. */
+export function serviceCredentialsInterceptor(source: () => string | Promise<string>): Interceptor {
+  return (next) => (request) => {
+    const token = source();
+    if (typeof token === "string") {
+      request.header.set(serviceTokenHeader, token);
+      return next(request);
+    }
+    return token.then((value) => {
+      request.header.set(serviceTokenHeader, value);
+      return next(request);
+    });
+  };
+}

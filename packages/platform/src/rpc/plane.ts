@@ -1,0 +1,174 @@
+/** What the planes share: how a call reaches a handler and what the handler sees of it. */
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  type ContextValues,
+  createContextValues,
+  type HandlerContext,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import { ErrorReason, fail } from "../errors.ts";
+
+/** A request on its way through interceptors; `deadline` in milliseconds of the clock. */
+export type PlaneRequest = (UnaryRequest | StreamRequest) & { readonly deadline?: number };
+/** The rest of the way. */
+export type PlaneNext = (request: PlaneRequest) => Promise<UnaryResponse | StreamResponse>;
+/** A handler of a ServiceImpl, whatever its method. */
+export type Handler = (message: unknown, context: HandlerContext) => unknown;
+/** What a Headers can be made from. */
+export type HeadersLike = ConstructorParameters<typeof Headers>[0];
+
+/** A signal for calls that nobody can cancel. */
+export const neverAborts: AbortSignal = new AbortController().signal;
+
+/** Does nothing. */
+export function nothing(): void {}
+
+/** What a handler sees of a call. Response headers are made when first asked for: most handlers set none. */
+export class PlaneContext implements HandlerContext {
+  readonly protocolName: string;
+  readonly method: DescMethod;
+  readonly signal: AbortSignal;
+  readonly requestMethod = "POST";
+  readonly requestHeader: Headers;
+  readonly values: ContextValues;
+  readonly url: string;
+  readonly #deadline: number | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+
+  constructor(request: PlaneRequest, protocolName: string) {
+    this.protocolName = protocolName;
+    this.method = request.method;
+    this.signal = request.signal;
+    this.requestHeader = request.header;
+    this.values = request.contextValues;
+    this.url = request.url;
+    this.#deadline = request.deadline;
+  }
+
+  get service() {
+    return this.method.parent;
+  }
+
+  get responseHeader(): Headers {
+    this.#responseHeader ??= new Headers();
+    return this.#responseHeader;
+  }
+
+  get responseTrailer(): Headers {
+    this.#responseTrailer ??= new Headers();
+    return this.#responseTrailer;
+  }
+
+  timeoutMs(): number | undefined {
+    return this.#deadline === undefined ? undefined : Math.max(0, this.#deadline - Date.now());
+  }
+}
+
+/** Applies interceptors once, outermost first, so that a call only runs them. */
+export function chain(last: PlaneNext, interceptors: readonly Interceptor[]): PlaneNext {
+  return interceptors.reduceRight<PlaneNext>((next, interceptor) => interceptor(next as never) as PlaneNext, last);
+}
+
+/** The innermost step on a server: calls the handler and wraps what it gives. */
+export function handlerStep(method: DescMethod, handler: Handler, protocolName: string): PlaneNext {
+  return async (request) => {
+    const context = new PlaneContext(request, protocolName);
+    const common = {
+      service: method.parent,
+      method: method as never,
+      get header() {
+        return context.responseHeader;
+      },
+      get trailer() {
+        return context.responseTrailer;
+      },
+    };
+    if (!request.stream) {
+      const output = await handler(request.message, context);
+      return Object.assign(common, {
+        stream: false as const,
+        message: asMessage(method.output, output as never),
+      }) as UnaryResponse;
+    }
+    const output = handler(await single(request.message), context) as AsyncIterable<Message>;
+    return Object.assign(common, { stream: true as const, message: output }) as StreamResponse;
+  };
+}
+
+/** A request as interceptors expect it, without its message. */
+export function requestBase(
+  method: DescMethod,
+  url: string,
+  init: { signal: AbortSignal; header: Headers; contextValues?: ContextValues; deadline?: number },
+) {
+  return {
+    service: method.parent,
+    method: method as never,
+    requestMethod: "POST",
+    url,
+    signal: init.signal,
+    header: init.header,
+    contextValues: init.contextValues ?? createContextValues(),
+    deadline: init.deadline,
+  };
+}
+
+/** A message from its init shape; messages pass as they are. */
+export function asMessage<D extends DescMessage>(desc: D, init: MessageInitShape<D>): MessageShape<D> {
+  return (init as Partial<Message>).$typeName === undefined ? create(desc, init) : (init as MessageShape<D>);
+}
+
+/** The error of a call whose signal fired. */
+export function abortError(reason: unknown): ConnectError {
+  return ConnectError.from(reason ?? "The call was cancelled.", Code.Canceled);
+}
+
+/** The error of a call whose deadline passed. */
+export function deadlineError(): ConnectError {
+  return fail(ErrorReason.DEADLINE_EXCEEDED, "The call took longer than its deadline allows.");
+}
+
+/** The signal of a call: the caller's, or one that also fires at the deadline. `done` releases timer and listener. */
+export function callSignal(
+  signal: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+): { signal: AbortSignal; done(): void } {
+  if (timeoutMs === undefined) return { signal: signal ?? neverAborts, done: nothing };
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(deadlineError()), Math.max(0, timeoutMs));
+  const onAbort = () => controller.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  else signal?.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    done() {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    },
+  };
+}
+
+/** The one message of a unary or server-streaming call. */
+export async function single<T>(messages: AsyncIterable<T>): Promise<T> {
+  for await (const message of messages) return message;
+  throw fail(ErrorReason.INVALID_REQUEST, "The call carries no message.");
+}
+
+/** A stream of one message. */
+export async function* once<T>(message: T): AsyncGenerator<T> {
+  yield message;
+}
