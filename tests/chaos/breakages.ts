@@ -24,7 +24,7 @@ export const breakages: Readonly<Record<string, Breakage>> = {
   },
   /** A tool is called before its call is claimed in the ledger. */
   "claim-after-act": {
-    file: "services/tool-executor/src/ledger.ts",
+    file: "services/tool-executor/src/ledger/ledger.ts",
     changes: [
       {
         from: "const claims = await claimCalls(",

@@ -58,7 +58,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/agent-orchestrator/src/starter.test.ts",
       "services/auth/src/handlers/run-tokens.test.ts",
       "services/conversation/src/store/approvals.test.ts",
-      "services/tool-executor/src/round.test.ts",
+      "services/tool-executor/src/handlers/execute-calls.test.ts",
     ),
   ],
   s12: [
@@ -68,7 +68,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/tool-executor/src/sandbox/open-wall.test.ts",
       "services/tool-executor/src/sandbox/escapes.test.ts",
       "services/tool-executor/src/sandbox/egress.test.ts",
-      "services/tool-executor/src/tools-folder.test.ts",
+      "services/tool-executor/src/registry/tools-folder.test.ts",
     ),
   ],
   s19: [
@@ -81,7 +81,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s21: [
     suite(
       "services/conversation/src/deciders.test.ts",
-      "services/tool-executor/src/settle-calls.test.ts",
+      "services/tool-executor/src/handlers/settle-calls.test.ts",
       "tests/security/who-decides.test.ts",
     ),
   ],

@@ -1,6 +1,6 @@
 /** Row S8: the calculator agrees with mathjs and nothing escapes it. `node services/tool-executor/security/calculator.ts --count 1000000 --seed 1` */
 import { parseArgs } from "node:util";
-import { compareWithMathjs } from "../fixtures/calculator-comparison.ts";
+import { compareWithMathjs } from "../testing/calculator-comparison.ts";
 
 const { values } = parseArgs({
   options: { count: { type: "string", default: "1000000" }, seed: { type: "string", default: "1" } },

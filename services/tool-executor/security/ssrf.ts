@@ -1,5 +1,5 @@
 /** Row S7: no tool reaches the inside. `node services/tool-executor/security/ssrf.ts` */
-import { attackInside } from "../fixtures/ssrf-attack.ts";
+import { attackInside } from "../testing/ssrf-attack.ts";
 
 const { vectors, hits, accepted, passed } = await attackInside();
 const isKept = [...hits, ...accepted, ...passed].length === 0 && vectors >= 60;

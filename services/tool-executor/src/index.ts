@@ -4,19 +4,19 @@ import type { Logger } from "@turnwright/platform/logger";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type pg from "pg";
 import type { ToolConfig } from "./config.ts";
-import type { Tool } from "./define-tool.ts";
-import { FreeCallLog } from "./free-calls.ts";
-import { Ledger } from "./ledger.ts";
-import { LedgerWatch } from "./ledger-watch.ts";
-import type { ExecutorParts } from "./parts.ts";
-import { createRegistry } from "./registry.ts";
+import type { ExecutorParts } from "./handlers/deps.ts";
+import { executionHandlers, toolHandlers } from "./handlers/mounts.ts";
+import { FreeCallLog } from "./ledger/direct-call-log.ts";
+import { Ledger } from "./ledger/ledger.ts";
+import { LedgerWatch } from "./ledger/outage-watch.ts";
+import { createRegistry } from "./registry/registry.ts";
+import { Slots } from "./running/slots.ts";
 import { openWall } from "./sandbox/open-wall.ts";
-import { executionHandlers, toolHandlers } from "./service.ts";
-import { Slots } from "./slots.ts";
-import { createToolOutbound } from "./tool-outbound.ts";
+import type { Tool } from "./tool-definition/define-tool.ts";
+import { createToolOutbound } from "./tools/tool-outbound.ts";
 
 export { toolConfig } from "./config.ts";
-export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffect } from "./define-tool.ts";
+export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffect } from "./tool-definition/define-tool.ts";
 
 /** What the executor reads of its environment. */
 type ExecutorConfig = Pick<

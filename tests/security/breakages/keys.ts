@@ -36,9 +36,9 @@ export const keys: SecurityBreakages = {
     test: "a review is a decision",
   },
   "reviewer-tools": {
-    file: "services/tool-executor/src/settle-calls.ts",
+    file: "services/tool-executor/src/handlers/settle-calls.ts",
     changes: [{ from: "if (!allows(allowedTools, end.toolName)) {", to: "if (false) {" }],
-    suite: ["services/tool-executor/src/settle-calls.test.ts"],
+    suite: ["services/tool-executor/src/handlers/settle-calls.test.ts"],
   },
   "run-family": {
     file: "services/conversation/src/store/opening.ts",

@@ -47,8 +47,8 @@ export const sandboxes: SecurityBreakages = {
     test: "does not declare|each hop|later process",
   },
   "sandbox-tools-folder": {
-    file: "services/tool-executor/src/tools-folder.ts",
+    file: "services/tool-executor/src/registry/tools-folder.ts",
     changes: [{ from: "else if (entry.isSymbolicLink()) faults.push(...(await linkFaults(folder, path)));", to: "" }],
-    suite: ["services/tool-executor/src/tools-folder.test.ts"],
+    suite: ["services/tool-executor/src/registry/tools-folder.test.ts"],
   },
 };

@@ -59,7 +59,7 @@ export const starter: SecurityBreakages = {
   "grant-starter": {
     file: "packages/platform/src/identity/tokens.ts",
     changes: [{ from: "(payload.tokenId === undefined || payload.tokenId === expected.tokenId)", to: "true" }],
-    suite: ["services/tool-executor/src/round.test.ts", "services/conversation/src/store/approvals.test.ts"],
+    suite: ["services/tool-executor/src/handlers/execute-calls.test.ts", "services/conversation/src/store/approvals.test.ts"],
     test: "credential that started the run|are two in the record",
   },
   "decider-record": {
@@ -69,9 +69,9 @@ export const starter: SecurityBreakages = {
     test: "are two in the record",
   },
   "exact-arguments": {
-    file: "services/tool-executor/src/registered-tool.ts",
+    file: "services/tool-executor/src/tool-definition/registered-tool.ts",
     changes: [{ from: "const inexact = inexactPart(json);", to: "const inexact = undefined as ReturnType<typeof inexactPart>;" }],
-    suite: ["services/tool-executor/src/registered-tool.test.ts", "tests/e2e/exact-arguments.test.ts"],
+    suite: ["services/tool-executor/src/tool-definition/registered-tool.test.ts", "tests/e2e/exact-arguments.test.ts"],
   },
   "exact-asked": {
     file: "services/agent-orchestrator/src/graph/act.ts",

@@ -7,8 +7,8 @@
 import { Socket } from "node:net";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
-import type { JsonSchema, Tool } from "../define-tool.ts";
-import { toolShape } from "../tool-shape.ts";
+import type { JsonSchema, Tool } from "../tool-definition/define-tool.ts";
+import { toolShape } from "../tool-definition/tool-shape.ts";
 import type { TunnelledFetch } from "./child-fetch.ts";
 import { encodeFrame, FrameReader } from "./frames.ts";
 import { type FromSandbox, maxLogLength, maxLogs, type ToSandbox } from "./messages.ts";

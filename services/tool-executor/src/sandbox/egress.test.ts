@@ -8,12 +8,12 @@ import { gzipSync } from "node:zlib";
 import { createLogger } from "@turnwright/platform/logger";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
-import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
-import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
-import { type Outcome, runTool } from "../run-tool.ts";
-import { Slots } from "../slots.ts";
-import { isHost } from "../tool-hosts.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
+import { livingSandboxes } from "../../testing/living-sandboxes.ts";
+import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
+import { type Outcome, runTool } from "../running/run-tool.ts";
+import { Slots } from "../running/slots.ts";
+import { isHost } from "../tool-definition/tool-hosts.ts";
+import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { openWall } from "./open-wall.ts";
 
 const { wall } = await openWall("auto");

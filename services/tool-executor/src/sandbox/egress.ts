@@ -1,7 +1,7 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
-import { connectionHeader } from "../header-fields.ts";
-import { namesHost } from "../tool-hosts.ts";
+import { connectionHeader } from "../tool-definition/header-fields.ts";
+import { namesHost } from "../tool-definition/tool-hosts.ts";
 import { type FromSandbox, maxFetchBytes, maxFetches, maxFetchesAtOnce, type ToSandbox } from "./messages.ts";
 
 /** A request that a tool's process asks for. */

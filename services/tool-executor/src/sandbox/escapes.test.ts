@@ -2,12 +2,12 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AttackGround, openAttackGround } from "../../fixtures/attack-targets.ts";
-import { loadCustomTools } from "../custom-tools.ts";
-import { runTool } from "../run-tool.ts";
-import { Slots } from "../slots.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
+import { type AttackGround, openAttackGround } from "../../testing/attack-targets.ts";
+import { loadCustomTools } from "../registry/custom-tools.ts";
+import { runTool } from "../running/run-tool.ts";
+import { Slots } from "../running/slots.ts";
 import { createRunJavascript } from "../tools/run-javascript.ts";
+import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { openWall } from "./open-wall.ts";
 import { noWall, type Wall } from "./wall.ts";
 

@@ -5,7 +5,7 @@ import {
   type QuickJSHandle,
   type QuickJSSyncVariant,
 } from "quickjs-emscripten-core";
-import { defineTool } from "../define-tool.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
 import { javascriptDefinition } from "./javascript-definition.ts";
 
 /** The script's own time: enough is left for its error to be told before the process is ended. */

@@ -31,10 +31,10 @@ function ownFiles(): string[] {
   const files = ["child.ts", "child-fetch.ts", "frames.ts", "messages.ts", "taken-away.ts", "tool-modules.ts"];
   return [
     ...files.map((file) => join(here, file)),
-    join(here, "../define-tool.ts"),
-    join(here, "../header-fields.ts"),
-    join(here, "../tool-hosts.ts"),
-    join(here, "../tool-shape.ts"),
+    join(here, "../tool-definition/define-tool.ts"),
+    join(here, "../tool-definition/header-fields.ts"),
+    join(here, "../tool-definition/tool-hosts.ts"),
+    join(here, "../tool-definition/tool-shape.ts"),
     join(here, "../../package.json"),
     packageFolder("zod"),
   ];

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { JsonSchema, ToolEffect } from "../define-tool.ts";
-import { headerName, headerValue } from "../header-fields.ts";
+import type { JsonSchema, ToolEffect } from "../tool-definition/define-tool.ts";
+import { headerName, headerValue } from "../tool-definition/header-fields.ts";
 
 /** What a file's tool says of itself. */
 export interface ToolDescription {

@@ -1,6 +1,6 @@
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, expect, test, vi } from "vitest";
-import { createExecutorFixture } from "../executor-fixture.ts";
+import { createExecutorFixture } from "../../testing/executor.ts";
 import { attack, openWall } from "./open-wall.ts";
 import { findLauncher, landlockVersion, noWall, type Wall } from "./wall.ts";
 

@@ -2,12 +2,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { livingSandboxes } from "../../fixtures/living-sandboxes.ts";
-import { type CustomTools, loadCustomTools } from "../custom-tools.ts";
-import type { RegisteredTool } from "../registered-tool.ts";
-import { type Outcome, runTool } from "../run-tool.ts";
-import { Slots } from "../slots.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
+import { livingSandboxes } from "../../testing/living-sandboxes.ts";
+import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
+import { type Outcome, runTool } from "../running/run-tool.ts";
+import { Slots } from "../running/slots.ts";
+import type { RegisteredTool } from "../tool-definition/registered-tool.ts";
+import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { openWall } from "./open-wall.ts";
 
 const { wall } = await openWall("auto");
@@ -19,7 +19,7 @@ let custom: CustomTools;
 const tools = new Map<string, RegisteredTool>();
 
 beforeAll(async () => {
-  const dir = join(import.meta.dirname, "../../fixtures/poison");
+  const dir = join(import.meta.dirname, "../../testing/poison");
   const limits = { memoryBytes: memoryMegabytes * 1_048_576, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
   custom = await loadCustomTools(dir, { limits, wall, outbound });
   for (const one of custom.loaded) {

@@ -1,5 +1,5 @@
-import type { ToolContext } from "../define-tool.ts";
-import type { PreparedCall } from "../registered-tool.ts";
+import type { ToolContext } from "../tool-definition/define-tool.ts";
+import type { PreparedCall } from "../tool-definition/registered-tool.ts";
 import { Crowd } from "./crowd.ts";
 import type { ToolCode } from "./launch.ts";
 import type { ToolDescription, ToolMethod } from "./messages.ts";

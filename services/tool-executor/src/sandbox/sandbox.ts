@@ -3,7 +3,7 @@ import type { Readable, Writable } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
-import type { ToolContext } from "../define-tool.ts";
+import type { ToolContext } from "../tool-definition/define-tool.ts";
 import { Egress } from "./egress.ts";
 import { encodeFrame, type Frame, FrameReader } from "./frames.ts";
 import { sandboxCommand, type ToolCode } from "./launch.ts";

@@ -1,7 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { z } from "zod";
-import type { JsonSchema, Tool } from "../define-tool.ts";
-import { type RegisteredTool, registerTool } from "../registered-tool.ts";
+import type { JsonSchema, Tool } from "../tool-definition/define-tool.ts";
+import { type RegisteredTool, registerTool } from "../tool-definition/registered-tool.ts";
 import type { SandboxPool } from "./sandbox-pool.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { registerHooks } from "node:module";
 
-const defineTool = new URL("../define-tool.ts", import.meta.url).href;
+const defineTool = new URL("../tool-definition/define-tool.ts", import.meta.url).href;
 
 /**
  * Finds the modules that a tool's file names. Our own package is a link of the workspace: it is resolved here to its

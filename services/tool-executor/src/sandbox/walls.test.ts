@@ -5,9 +5,9 @@ import { text } from "node:stream/consumers";
 import { createLogger } from "@turnwright/platform/logger";
 import { reportUntested } from "@turnwright/testing/untested";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AttackGround, openAttackGround } from "../../fixtures/attack-targets.ts";
-import { loadCustomTools } from "../custom-tools.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
+import { type AttackGround, openAttackGround } from "../../testing/attack-targets.ts";
+import { loadCustomTools } from "../registry/custom-tools.ts";
+import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
 // What this kernel has by its own words: where it has a wall, one that does not hold is a fault of ours and no reason
@@ -125,7 +125,7 @@ const compiler = ["/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang"].find((path) =
 if (compiler === undefined) reportUntested("native code behind the kernel's wall around tools", "C compiler");
 
 describe.runIf(compiler !== undefined && process.platform === "linux")("hostile native code in Node's place", () => {
-  const source = join(import.meta.dirname, "../../fixtures/attack/lib/attacker.c");
+  const source = join(import.meta.dirname, "../../testing/attack/lib/attacker.c");
 
   async function native(wall: Wall): Promise<Record<string, string>> {
     const binary = join(ground.targets.folder, "attacker");

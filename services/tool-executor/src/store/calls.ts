@@ -1,6 +1,6 @@
 import { answeredWithin, type Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import type { ToolEffect } from "../define-tool.ts";
+import type { ToolEffect } from "../tool-definition/define-tool.ts";
 
 /** The run that calls belong to; all ids are UUIDs. */
 export interface RunScope {

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { evaluate } from "../arithmetic.ts";
-import { defineTool } from "../define-tool.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
+import { evaluate } from "./arithmetic.ts";
 
 /** Answers `{expression, result}`; an expression that has no value is an answer too: `{expression, error}`. */
 export const calculator = defineTool({

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { defineTool } from "../define-tool.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
 
 /** Answers `{iso, unix, timezone}`: ISO 8601 with the zone's offset, whole seconds since 1970, the zone's name. */
 export const currentTime = defineTool({

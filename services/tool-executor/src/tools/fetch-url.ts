@@ -1,8 +1,8 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { z } from "zod";
-import { defineTool } from "../define-tool.ts";
-import { decodeText, isText } from "../text-body.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
+import { decodeText, isText } from "./text-body.ts";
 
 const maxBytes = 1_048_576;
 

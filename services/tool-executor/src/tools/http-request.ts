@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { z } from "zod";
-import { defineTool } from "../define-tool.ts";
-import { connectionHeader, headerName, headerValue } from "../header-fields.ts";
-import { decodeText, isText } from "../text-body.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
+import { connectionHeader, headerName, headerValue } from "../tool-definition/header-fields.ts";
+import { decodeText, isText } from "./text-body.ts";
 
 const maxBytes = 65_536;
 const shownHeaders = [

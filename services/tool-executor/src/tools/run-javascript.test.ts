@@ -1,10 +1,10 @@
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, describe, expect, it } from "vitest";
-import { runTool } from "../run-tool.ts";
+import { runTool } from "../running/run-tool.ts";
+import { Slots } from "../running/slots.ts";
 import { openWall } from "../sandbox/open-wall.ts";
-import { Slots } from "../slots.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
 import { createRunJavascript } from "./run-javascript.ts";
+import { createToolOutbound } from "./tool-outbound.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const slots = new Slots(10);

@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { defineTool, type Tool } from "../define-tool.ts";
-import { type RegisteredTool, registerTool } from "../registered-tool.ts";
 import type { Crowd } from "../sandbox/crowd.ts";
 import { javascriptDefinition } from "../sandbox/javascript-definition.ts";
 import { packageFolder } from "../sandbox/launch.ts";
 import type { SandboxPlace } from "../sandbox/sandbox.ts";
 import { createSandboxPool } from "../sandbox/sandbox-pool.ts";
+import { defineTool, type Tool } from "../tool-definition/define-tool.ts";
+import { type RegisteredTool, registerTool } from "../tool-definition/registered-tool.ts";
 
 const packages = ["quickjs-emscripten-core", "@jitl/quickjs-ffi-types", "@jitl/quickjs-wasmfile-release-sync"];
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { attackInside } from "../../fixtures/ssrf-attack.ts";
+import { attackInside } from "../../testing/ssrf-attack.ts";
 
 test("neither fetch_url nor http_request reaches the inside, by whatever notation, redirect or name", async () => {
   const { vectors, hits, accepted, passed } = await attackInside();

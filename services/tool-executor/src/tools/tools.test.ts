@@ -4,13 +4,13 @@ import type { AddressInfo } from "node:net";
 import { createLogger } from "@turnwright/platform/logger";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
-import type { Tool, ToolParameters } from "../define-tool.ts";
-import { registerTool } from "../registered-tool.ts";
-import { createToolOutbound } from "../tool-outbound.ts";
+import type { Tool, ToolParameters } from "../tool-definition/define-tool.ts";
+import { registerTool } from "../tool-definition/registered-tool.ts";
 import { calculator } from "./calculator.ts";
 import { currentTime, isoIn } from "./current-time.ts";
 import { createFetchUrl } from "./fetch-url.ts";
 import { createHttpRequest } from "./http-request.ts";
+import { createToolOutbound } from "./tool-outbound.ts";
 import { createWebSearch } from "./web-search.ts";
 
 const servers: Server[] = [];

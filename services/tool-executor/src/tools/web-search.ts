@@ -1,7 +1,7 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { request } from "undici";
 import { z } from "zod";
-import { defineTool } from "../define-tool.ts";
+import { defineTool } from "../tool-definition/define-tool.ts";
 
 const braveResponse = z.object({
   web: z

@@ -1,0 +1,102 @@
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { ToolSpec } from "@turnwright/contract/tool/v1/tool";
+import { ConfigError } from "@turnwright/platform/config/env";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity/identity";
+import type { Outbound } from "@turnwright/platform/outbound/outbound";
+import type { ToolConfig } from "../config.ts";
+import { Crowd } from "../sandbox/crowd.ts";
+import type { SandboxLimits } from "../sandbox/sandbox.ts";
+import type { Wall } from "../sandbox/wall.ts";
+import type { Tool } from "../tool-definition/define-tool.ts";
+import { type RegisteredTool, registerTool } from "../tool-definition/registered-tool.ts";
+import { calculator } from "../tools/calculator.ts";
+import { currentTime } from "../tools/current-time.ts";
+import { createFetchUrl } from "../tools/fetch-url.ts";
+import { createHttpRequest } from "../tools/http-request.ts";
+import { createRunJavascript } from "../tools/run-javascript.ts";
+import { createWebSearch } from "../tools/web-search.ts";
+import { loadCustomTools } from "./custom-tools.ts";
+
+/** The tools of this executor. */
+export interface Registry {
+  /** Sorted by name. */
+  readonly specs: readonly ToolSpec[];
+  /** Those that an identity may use, sorted by name. */
+  specsFor(identity: Identity): ToolSpec[];
+  /** Throws UNKNOWN_TOOL, TOOL_NOT_ALLOWED. */
+  find(name: string, identity: Identity): RegisteredTool;
+  /** Ends the processes of custom tools. */
+  close(): void;
+}
+
+/** Gathers the built-in tools, those given and those of TOOLS_DIR. Throws ConfigError with every file at fault. */
+export async function createRegistry(deps: {
+  config: Pick<
+    ToolConfig,
+    "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "TOOLS_MAX_CONCURRENT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
+  >;
+  outbound: Outbound;
+  /** What the kernel puts around the processes of tools. */
+  wall: Wall;
+  /** Tools of the program that embeds the executor. */
+  tools?: readonly Tool[];
+}): Promise<Registry> {
+  const { config, outbound, wall } = deps;
+  const place = { limits: sandboxLimits(config.TOOLS_MEMORY_LIMIT), outbound, wall };
+  const crowd = new Crowd(config.TOOLS_MAX_CONCURRENT);
+  const javascript = createRunJavascript(place, crowd);
+  const tools = new Map<string, RegisteredTool>();
+  for (const tool of [
+    registerTool(calculator),
+    registerTool(currentTime),
+    registerTool(createFetchUrl(outbound)),
+    registerTool(createHttpRequest(outbound)),
+    javascript.registered,
+    registerTool(createWebSearch({ apiKey: config.WEB_SEARCH_API_KEY, baseUrl: config.WEB_SEARCH_BASE_URL })),
+    ...(deps.tools ?? []).map(registerTool),
+  ]) {
+    tools.set(tool.tool.name, tool);
+  }
+  let close = () => javascript.close();
+  if (config.TOOLS_DIR !== undefined) {
+    const faults: string[] = [];
+    const custom = await loadCustomTools(config.TOOLS_DIR, place, crowd);
+    close = () => {
+      javascript.close();
+      custom.close();
+    };
+    for (const loaded of custom.loaded) {
+      if ("fault" in loaded) faults.push(`TOOLS_DIR: ${loaded.file}: ${loaded.fault}`);
+      else if (tools.has(loaded.tool.tool.name)) {
+        faults.push(`TOOLS_DIR: ${loaded.file}: there is another tool with the name ${loaded.tool.tool.name}`);
+      } else tools.set(loaded.tool.tool.name, loaded.tool);
+    }
+    if (faults.length > 0) {
+      close();
+      throw new ConfigError(faults);
+    }
+  }
+  return makeRegistry(tools, close);
+}
+
+/** The limits of a sandbox with so many megabytes. */
+function sandboxLimits(megabytes: number): SandboxLimits {
+  return { memoryBytes: megabytes * 1_048_576, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
+}
+
+function makeRegistry(tools: ReadonlyMap<string, RegisteredTool>, close: () => void): Registry {
+  const sorted = [...tools.values()].sort((a, b) => (a.tool.name < b.tool.name ? -1 : 1));
+  return {
+    close,
+    specs: sorted.map(({ spec }) => spec),
+    specsFor: ({ allowedTools }) => sorted.filter(({ tool }) => allows(allowedTools, tool.name)).map(({ spec }) => spec),
+    find(name, { allowedTools }) {
+      const registered = tools.get(name);
+      if (registered === undefined)
+        throw fail(ErrorReason.UNKNOWN_TOOL, `There is no tool with the name ${JSON.stringify(name)}.`);
+      if (!allows(allowedTools, name)) throw fail(ErrorReason.TOOL_NOT_ALLOWED, `This token may not use the tool ${name}.`);
+      return registered;
+    },
+  };
+}
