@@ -55,7 +55,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "tests/security/starter.test.ts",
       "tests/e2e/exact-arguments.test.ts",
-      "services/agent-orchestrator/src/starter.test.ts",
+      "services/agent-orchestrator/src/runs/starter.test.ts",
       "services/auth/src/handlers/run-tokens.test.ts",
       "services/conversation/src/store/approvals.test.ts",
       "services/tool-executor/src/handlers/execute-calls.test.ts",
@@ -74,7 +74,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s19: [
     suite(
       "packages/platform/src/identity/token-cache.test.ts",
-      "services/agent-orchestrator/src/tool-catalogue.test.ts",
+      "services/agent-orchestrator/src/tool-access/tool-catalogue.test.ts",
       "services/agent-orchestrator/src/spending/usage-recorder.test.ts",
     ),
   ],
@@ -161,7 +161,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s13: [
     suite(
       "services/auth/src/handlers/revocation-order.test.ts",
-      "services/agent-orchestrator/src/starter.test.ts",
+      "services/agent-orchestrator/src/runs/starter.test.ts",
       "gateway/src/authentication.test.ts",
       "tests/security/revocation-races.test.ts",
     ),

@@ -13,25 +13,25 @@ import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
-import { listenForCancels } from "./cancel-run.ts";
 import type { AgentConfig } from "./config.ts";
-import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./dispatch.ts";
-import { DrivenRuns } from "./driven-runs.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/turn.ts";
-import { LiveRuns } from "./live-runs.ts";
+import { agentHandlers, completionHandlers } from "./handlers/agent.ts";
+import { runHandlers } from "./handlers/runs.ts";
 import { createModelClient } from "./model/model-client.ts";
 import { createModelList } from "./model/model-list.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
-import { runHandlers } from "./runs.ts";
-import { agentHandlers, completionHandlers } from "./service.ts";
+import { listenForCancels } from "./runs/cancel-run.ts";
+import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./runs/dispatch.ts";
+import { DrivenRuns } from "./runs/owned-runs.ts";
+import { LiveRuns } from "./runs/runs-by-token.ts";
+import { startWorker } from "./runs/worker.ts";
 import { createModelMeter } from "./spending/model-meter.ts";
 import { UsageRecorder } from "./spending/usage-recorder.ts";
-import { createToolCatalogue } from "./tool-catalogue.ts";
-import { startWorker } from "./worker.ts";
+import { createToolCatalogue } from "./tool-access/tool-catalogue.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
-export { LiveRuns } from "./live-runs.ts";
-export { asStarter } from "./take-over.ts";
+export { LiveRuns } from "./runs/runs-by-token.ts";
+export { asStarter } from "./runs/take-over.ts";
 
 /**
  * Dispatches over all orchestrators where they share a Redis, else within this process, which need not hold the queue's
@@ -40,7 +40,7 @@ export { asStarter } from "./take-over.ts";
 async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<Dispatcher> {
   const url = redisUrl(config);
   if (url === undefined) return createLocalDispatcher(deps);
-  const { createBullDispatcher } = await import("./dispatch-bullmq.ts");
+  const { createBullDispatcher } = await import("./runs/dispatch-bullmq.ts");
   const system = createHash("sha256").update(config.MESH_SECRET).digest("hex").slice(0, 12);
   return createBullDispatcher({ ...deps, redisUrl: url, system });
 }

@@ -30,7 +30,7 @@ export const keys: SecurityBreakages = {
     test: "a run in review",
   },
   "reviewer-is-checked-first": {
-    file: "services/agent-orchestrator/src/runs.ts",
+    file: "services/agent-orchestrator/src/handlers/runs.ts",
     changes: [{ from: "await deps.journal.checkDecider({ runId }, forward(ctx, { timeoutMs: 15_000 }));", to: "" }],
     suite: ["tests/security/who-decides.test.ts"],
     test: "a review is a decision",

@@ -36,13 +36,13 @@ export const mesh: SecurityBreakages = {
     suite: ["packages/platform/src/identity/token-cache.test.ts"],
   },
   "catalogue-key": {
-    file: "services/agent-orchestrator/src/tool-catalogue.ts",
+    file: "services/agent-orchestrator/src/tool-access/tool-catalogue.ts",
     changes: [
       {
         from: "JSON.stringify([options.unattended, identity.allowedTools])",
         to: '[options.unattended, ...identity.allowedTools].join(" ")',
       },
     ],
-    suite: ["services/agent-orchestrator/src/tool-catalogue.test.ts"],
+    suite: ["services/agent-orchestrator/src/tool-access/tool-catalogue.test.ts"],
   },
 };

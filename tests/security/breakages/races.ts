@@ -3,7 +3,7 @@ import type { SecurityBreakages } from "./breakage.ts";
 const order = ["services/auth/src/handlers/revocation-order.test.ts"];
 const invites = ["services/auth/src/handlers/invites.test.ts"];
 const entrance = ["gateway/src/authentication.test.ts"];
-const runs = ["services/agent-orchestrator/src/starter.test.ts"];
+const runs = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
 /** Guards on what is made of credentials while they end, and on who may register. */
 export const races: SecurityBreakages = {
@@ -69,7 +69,7 @@ export const races: SecurityBreakages = {
     test: "overtook|at each of its exchanges",
   },
   "old-secret-run": {
-    file: "services/agent-orchestrator/src/take-over.ts",
+    file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [{ from: "if (secretVersion !== undefined &&", to: "if (secretVersion === -1 &&" }],
     suite: runs,
     test: "secret was replaced",

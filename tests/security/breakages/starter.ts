@@ -1,13 +1,13 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
 const system = ["tests/security/starter.test.ts"];
-const orchestrator = ["services/agent-orchestrator/src/starter.test.ts"];
+const orchestrator = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
 /** Guards on as whom a run acts, and on what a person confirms. */
 export const starter: SecurityBreakages = {
   /** A decided run goes on with the tools, the models and the token of who decided. */
   "run-starter": {
-    file: "services/agent-orchestrator/src/turns.ts",
+    file: "services/agent-orchestrator/src/runs/start-run.ts",
     changes: [
       {
         from: "  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
@@ -23,7 +23,7 @@ export const starter: SecurityBreakages = {
     test: "all-in-one.*(at the key's expense|was revoked meanwhile|logs out)",
   },
   "run-identity": {
-    file: "services/agent-orchestrator/src/launch.ts",
+    file: "services/agent-orchestrator/src/runs/launch.ts",
     changes: [
       { from: "if (run.userId !== identity.userId || run.tokenId !== identity.tokenId) {", to: "if (run.userId === '') {" },
     ],
@@ -32,26 +32,26 @@ export const starter: SecurityBreakages = {
   },
   /** The end of a credential that is told while auth mints for it goes unheard. */
   "run-mint-race": {
-    file: "services/agent-orchestrator/src/take-over.ts",
+    file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [{ from: "if (!told.signal.aborted) return act(starter);", to: "return act(starter);" }],
     suite: orchestrator,
     test: "ends while auth mints",
   },
   "run-late-message": {
-    file: "services/agent-orchestrator/src/live-runs.ts",
+    file: "services/agent-orchestrator/src/runs/runs-by-token.ts",
     changes: [{ from: "return this.#heard.has(tokenId) || this.#heardBefore.has(tokenId);", to: "return tokenId === '';" }],
     suite: orchestrator,
     test: "whose end was told",
   },
   "run-live-revocation": {
-    file: "services/agent-orchestrator/src/launch.ts",
+    file: "services/agent-orchestrator/src/runs/launch.ts",
     changes: [{ from: "deps.liveRuns.add(identity.tokenId, controller)", to: "deps.liveRuns.add('', controller)" }],
     suite: orchestrator,
     test: "ends with the key while it runs",
   },
   /** Who waits for a run of another credential is told that their own has ended. */
   "run-told-apart": {
-    file: "services/agent-orchestrator/src/service.ts",
+    file: "services/agent-orchestrator/src/handlers/agent.ts",
     changes: [{ from: " && requireIdentity(ctx).tokenId === tokenId;", to: ";" }],
     suite: orchestrator,
     test: "ends with the key while it runs",
@@ -85,8 +85,8 @@ export const starter: SecurityBreakages = {
     suite: ["gateway/src/transcoding/json-texts.test.ts", "tests/e2e/exact-arguments.test.ts"],
   },
   "exact-values": {
-    file: "services/agent-orchestrator/src/given-json.ts",
+    file: "services/agent-orchestrator/src/handlers/given-json.ts",
     changes: [{ from: "if (hasLostNumber(value)) {", to: "if (false as boolean) {" }],
-    suite: ["services/agent-orchestrator/src/given-json.test.ts"],
+    suite: ["services/agent-orchestrator/src/handlers/given-json.test.ts"],
   },
 };

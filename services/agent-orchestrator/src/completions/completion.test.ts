@@ -1,9 +1,9 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { wholeCompletion } from "@turnwright/testing/scripted-model";
 import { beforeEach, describe, expect, it } from "vitest";
-import { asUser } from "../orchestrator-fixture.ts";
-import { callsFor, failureOf, mesh, useOrchestrator } from "../turns-fixture.ts";
-import { clientTool, complete, sent, stream, toolNames } from "./completion-fixture.ts";
+import { clientTool, complete, sent, stream, toolNames } from "../../testing/completion.ts";
+import { asUser } from "../../testing/orchestrator.ts";
+import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/turns.ts";
 
 useOrchestrator();
 

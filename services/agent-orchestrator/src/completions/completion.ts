@@ -10,8 +10,8 @@ import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } 
 import type { ModelClient } from "../model/model-client.ts";
 import { StreamTap } from "../model/stream-tap.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
-import type { ToolCatalogue } from "../tool-catalogue.ts";
-import { resultText } from "../tool-results.ts";
+import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
+import { resultText } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
 import { checkHeldFields } from "./held-fields.ts";
 import { refuseSteering } from "./steering-fields.ts";

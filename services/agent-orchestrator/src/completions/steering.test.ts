@@ -1,11 +1,11 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import fc from "fast-check";
 import { beforeEach, describe, expect, it, test } from "vitest";
+import { bytesOf, clientTool, complete, sent, stream, user } from "../../testing/completion.ts";
+import { startOrchestrator } from "../../testing/orchestrator.ts";
+import { failureOf, mesh, useOrchestrator } from "../../testing/turns.ts";
 import { isModelName } from "../model/model-name.ts";
-import { startOrchestrator } from "../orchestrator-fixture.ts";
-import { failureOf, mesh, useOrchestrator } from "../turns-fixture.ts";
 import { isAmbiguous } from "./body.ts";
-import { bytesOf, clientTool, complete, sent, stream, user } from "./completion-fixture.ts";
 import { refuseSteering } from "./steering-fields.ts";
 
 useOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' });

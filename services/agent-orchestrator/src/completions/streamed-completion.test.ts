@@ -2,9 +2,9 @@ import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { describe, expect, it } from "vitest";
-import { asUser } from "../orchestrator-fixture.ts";
-import { callsFor, failureOf, mesh, useOrchestrator } from "../turns-fixture.ts";
-import { bytesOf, clientTool, complete, sent, stream, textIn, toolNames, user } from "./completion-fixture.ts";
+import { bytesOf, clientTool, complete, sent, stream, textIn, toolNames, user } from "../../testing/completion.ts";
+import { asUser } from "../../testing/orchestrator.ts";
+import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/turns.ts";
 
 useOrchestrator();
 

@@ -5,7 +5,7 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/chunk.ts";
-import { resultText } from "../tool-results.ts";
+import { resultText } from "../tool-access/tool-results.ts";
 import type { GraphDeps, Step, Turn } from "./turn.ts";
 
 function callsOf(message: Message): ModelToolCall[] {

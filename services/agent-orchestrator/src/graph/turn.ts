@@ -10,7 +10,7 @@ import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
 import type { ModelClient } from "../model/model-client.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
-import type { ToolCatalogue } from "../tool-catalogue.ts";
+import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import type { TurnState } from "./state.ts";
 
 /** Versions of the graph: those whose runs a process drives. Runs of others are left to processes that do. */

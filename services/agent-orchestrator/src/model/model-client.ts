@@ -1,5 +1,5 @@
 import type { AgentConfig } from "../config.ts";
-import { createDemoModel } from "../demo-model/demo-model.ts";
+import { createDemoModel } from "./demo/demo-model.ts";
 import { createHttpModel } from "./http-model.ts";
 
 /** Hears what becomes of a model call on the wire, for whoever pays for it. */

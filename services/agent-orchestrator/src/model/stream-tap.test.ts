@@ -2,7 +2,7 @@ import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import fc from "fast-check";
 import { describe, expect, it, test } from "vitest";
-import { cut, eventData, eventJson } from "./stream-fixture.ts";
+import { cut, eventData, eventJson } from "../../testing/stream.ts";
 import { StreamTap, type TapOptions } from "./stream-tap.ts";
 
 const mixed = { format: StreamFormat.UNSPECIFIED, passToolCalls: true };

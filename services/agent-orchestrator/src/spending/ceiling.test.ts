@@ -1,7 +1,7 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type OrchestratorFixture, startOrchestrator } from "../orchestrator-fixture.ts";
-import { bodyOf, chunkOf, promptOf, spender } from "./spending-fixture.ts";
+import { type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
+import { bodyOf, chunkOf, promptOf, spender } from "../../testing/spending.ts";
 
 let mesh: OrchestratorFixture;
 let client: ReturnType<typeof spender>;

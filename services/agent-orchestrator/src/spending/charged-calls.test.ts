@@ -2,8 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { asUser, type OrchestratorFixture, startOrchestrator } from "../orchestrator-fixture.ts";
-import { chunkOf, promptOf, spender, testPrices } from "./spending-fixture.ts";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
+import { chunkOf, promptOf, spender, testPrices } from "../../testing/spending.ts";
 
 let mesh: OrchestratorFixture;
 let client: ReturnType<typeof spender>;

@@ -1,7 +1,7 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
-import { asUser, type OrchestratorFixture, startOrchestrator } from "../orchestrator-fixture.ts";
-import { chunkOf, promptOf, spender, testPrices } from "./spending-fixture.ts";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
+import { chunkOf, promptOf, spender, testPrices } from "../../testing/spending.ts";
 
 let mesh: OrchestratorFixture;
 let client: ReturnType<typeof spender>;

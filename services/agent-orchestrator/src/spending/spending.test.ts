@@ -2,8 +2,8 @@ import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { asUser, type OrchestratorFixture, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
 import { agentConfig } from "../config.ts";
-import { asUser, type OrchestratorFixture, startOrchestrator, testUser } from "../orchestrator-fixture.ts";
 import { costMicros } from "./prices.ts";
 
 let mesh: OrchestratorFixture;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { ModelToolCall } from "../model/chunk.ts";
-import type { ModelClient } from "../model/model-client.ts";
+import type { ModelToolCall } from "../chunk.ts";
+import type { ModelClient } from "../model-client.ts";
 import { answerDemo, type DemoRequest } from "./demo-answer.ts";
 
 /** The name under which the demo model lists itself. */

@@ -3,7 +3,7 @@ import type { StreamTurnResponse } from "@turnwright/contract/agent/v1/agent_ser
 import { detailOf, reasonOf } from "@turnwright/platform/errors";
 import type { ScriptedReply } from "@turnwright/testing/scripted-model";
 import { afterEach, beforeEach, expect, vi } from "vitest";
-import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator-fixture.ts";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator.ts";
 
 /** The orchestrator of the test that runs. */
 export let mesh: OrchestratorFixture;

@@ -4,7 +4,7 @@ import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator-fixture.ts";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
 
 let mesh: OrchestratorFixture;
 let isClosed = false;

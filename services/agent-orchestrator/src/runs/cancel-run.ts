@@ -5,10 +5,10 @@ import { CallOutcome, type ExecutionService } from "@turnwright/contract/tool/v1
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { openCalls } from "./graph/act.ts";
-import { callsMessageId, readState } from "./graph/state.ts";
-import type { ModelToolCall } from "./model/chunk.ts";
-import { pokeWatchers } from "./run-events/live-log.ts";
+import { openCalls } from "../graph/act.ts";
+import { callsMessageId, readState } from "../graph/state.ts";
+import type { ModelToolCall } from "../model/chunk.ts";
+import { pokeWatchers } from "../run-events/live-log.ts";
 
 /** Where a run's driver hears that it was cancelled; the payload is the run's UUID. */
 const cancelTopic = "run-cancel";

@@ -6,18 +6,18 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { forward } from "@turnwright/platform/rpc/forward";
-import { type AgentDefinition, builtInAgents } from "./agents/agents.ts";
-import { routeMessage } from "./agents/router.ts";
-import type { DrivenRuns } from "./driven-runs.ts";
-import { drive, type Outcome } from "./graph/driver.ts";
-import { runCredentials } from "./graph/run-credentials.ts";
-import type { TurnState } from "./graph/state.ts";
-import type { GraphDeps, NodeName, Turn } from "./graph/turn.ts";
-import type { LiveRuns } from "./live-runs.ts";
-import { noUsage } from "./model/chunk.ts";
-import type { RunFrame } from "./run-events/frame.ts";
-import { type LiveLogs, pokeWatchers } from "./run-events/live-log.ts";
-import type { Position } from "./run-events/position.ts";
+import { type AgentDefinition, builtInAgents } from "../agents/agents.ts";
+import { routeMessage } from "../agents/router.ts";
+import { drive, type Outcome } from "../graph/driver.ts";
+import { runCredentials } from "../graph/run-credentials.ts";
+import type { TurnState } from "../graph/state.ts";
+import type { GraphDeps, NodeName, Turn } from "../graph/turn.ts";
+import { noUsage } from "../model/chunk.ts";
+import type { RunFrame } from "../run-events/frame.ts";
+import { type LiveLogs, pokeWatchers } from "../run-events/live-log.ts";
+import type { Position } from "../run-events/position.ts";
+import type { DrivenRuns } from "./owned-runs.ts";
+import type { LiveRuns } from "./runs-by-token.ts";
 
 /** What turns stand on. */
 export interface TurnDeps extends GraphDeps {

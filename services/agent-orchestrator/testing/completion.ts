@@ -1,7 +1,7 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
-import { type ClientFrame, eventData, eventJson } from "../model/stream-fixture.ts";
-import { asUser } from "../orchestrator-fixture.ts";
-import { mesh } from "../turns-fixture.ts";
+import { asUser } from "./orchestrator.ts";
+import { type ClientFrame, eventData, eventJson } from "./stream.ts";
+import { mesh } from "./turns.ts";
 
 export const user = { role: "user", content: "hi" };
 export const bytesOf = (body: object | string) =>

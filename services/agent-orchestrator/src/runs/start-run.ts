@@ -12,15 +12,15 @@ import { allows, requestIdHeader, requireIdentity } from "@turnwright/platform/i
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 import { forward } from "@turnwright/platform/rpc/forward";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import type { AgentDefinition } from "./agents/agents.ts";
-import { routeMessage } from "./agents/router.ts";
+import type { AgentDefinition } from "../agents/agents.ts";
+import { routeMessage } from "../agents/router.ts";
+import { freshState, type TurnState } from "../graph/state.ts";
+import { versionFields } from "../graph/turn.ts";
+import { isModelName, noModelName } from "../model/model-name.ts";
+import type { RunFrame } from "../run-events/frame.ts";
+import type { Position } from "../run-events/position.ts";
 import { cancelRun } from "./cancel-run.ts";
-import { freshState, type TurnState } from "./graph/state.ts";
-import { versionFields } from "./graph/turn.ts";
 import { agentNamed, behalfOf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
-import { isModelName, noModelName } from "./model/model-name.ts";
-import type { RunFrame } from "./run-events/frame.ts";
-import type { Position } from "./run-events/position.ts";
 import { takeOver } from "./take-over.ts";
 
 /** A user's message. */

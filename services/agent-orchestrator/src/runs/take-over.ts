@@ -3,7 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Run, RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { internalTokenHeader } from "@turnwright/platform/identity/identity";
-import { callsMessageId, readState } from "./graph/state.ts";
+import { callsMessageId, readState } from "../graph/state.ts";
 import { type Behalf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
 
 const againMs = 1_000;

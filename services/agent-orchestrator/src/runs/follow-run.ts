@@ -1,10 +1,10 @@
 import type { CallOptions } from "@connectrpc/connect";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { RunFrame } from "../run-events/frame.ts";
+import type { Position } from "../run-events/position.ts";
+import { watchRun } from "../run-events/watch-run.ts";
 import type { TurnDeps } from "./launch.ts";
-import type { RunFrame } from "./run-events/frame.ts";
-import type { Position } from "./run-events/position.ts";
-import { watchRun } from "./run-events/watch-run.ts";
 
 /** How a run that somebody else drives left that driver. */
 export type FollowedOutcome =

@@ -10,8 +10,8 @@ import {
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, it, vi } from "vitest";
-import { asUser, startOrchestrator, testUser } from "./orchestrator-fixture.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "./turns-fixture.ts";
+import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "../../testing/turns.ts";
 
 useOrchestrator();
 

@@ -2,7 +2,7 @@ import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import type { UsageRecord } from "@turnwright/contract/auth/v1/usage_service";
 import { reasonOf } from "@turnwright/platform/errors";
 import { expect } from "vitest";
-import { asUser, type OrchestratorFixture } from "../orchestrator-fixture.ts";
+import { asUser, type OrchestratorFixture } from "./orchestrator.ts";
 
 /** 1 millionth of a dollar for each token read, 10 for each written. */
 export const testPrices = '{"gpt-test":{"input":1,"output":10}}';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { versionFields } from "./graph/turn.ts";
+import { versionFields } from "../graph/turn.ts";
 import type { TurnDeps } from "./launch.ts";
 import { takeOver } from "./take-over.ts";
 

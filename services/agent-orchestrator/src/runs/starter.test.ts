@@ -3,8 +3,8 @@ import { RunContextSchema, RunInfoSchema, RunStatus } from "@turnwright/contract
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, it } from "vitest";
-import { approver, asApprover, testUser } from "./orchestrator-fixture.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "./turns-fixture.ts";
+import { approver, asApprover, testUser } from "../../testing/orchestrator.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "../../testing/turns.ts";
 
 useOrchestrator();
 

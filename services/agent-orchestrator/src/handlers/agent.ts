@@ -7,19 +7,19 @@ import type { ConversationService } from "@turnwright/contract/conversation/v1/c
 import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows, requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
-import { builtInAgents } from "./agents/agents.ts";
-import { type CompletionDeps, complete, streamComplete } from "./completions/completion.ts";
-import { EventQueue } from "./event-queue.ts";
-import { type FollowedOutcome, followRun } from "./follow-run.ts";
+import { builtInAgents } from "../agents/agents.ts";
+import { type CompletionDeps, complete, streamComplete } from "../completions/completion.ts";
+import type { Outcome } from "../graph/driver.ts";
+import { usageMessage } from "../model/chunk.ts";
+import type { ModelList } from "../model/model-list.ts";
+import { EventQueue } from "../run-events/event-queue.ts";
+import type { RunFrame } from "../run-events/frame.ts";
+import { weightOf } from "../run-events/live-log.ts";
+import { formatPosition, type Position, parsePosition } from "../run-events/position.ts";
+import { type FollowedOutcome, followRun } from "../runs/follow-run.ts";
+import type { StartedTurn, TurnDeps } from "../runs/launch.ts";
+import { type AcceptedTurn, decide, type NewMessage, startTurn } from "../runs/start-run.ts";
 import { givenObject } from "./given-json.ts";
-import type { Outcome } from "./graph/driver.ts";
-import type { StartedTurn, TurnDeps } from "./launch.ts";
-import { usageMessage } from "./model/chunk.ts";
-import type { ModelList } from "./model/model-list.ts";
-import type { RunFrame } from "./run-events/frame.ts";
-import { weightOf } from "./run-events/live-log.ts";
-import { formatPosition, type Position, parsePosition } from "./run-events/position.ts";
-import { type AcceptedTurn, decide, type NewMessage, startTurn } from "./turns.ts";
 
 /** What the handlers stand on. */
 export interface AgentDeps extends TurnDeps {

@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import type { Logger } from "@turnwright/platform/logger";
-import { type GraphVersions, versionFields } from "./graph/turn.ts";
+import { type GraphVersions, versionFields } from "../graph/turn.ts";
 
 /** Has queued runs claimed by a worker that has room. What it loses, the workers find in the journal. */
 export interface Dispatcher {

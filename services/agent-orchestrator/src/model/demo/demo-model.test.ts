@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from "vitest";
-import { readStream } from "../model/read-stream.ts";
-import { StreamTap } from "../model/stream-tap.ts";
+import { readStream } from "../read-stream.ts";
+import { StreamTap } from "../stream-tap.ts";
 import { createDemoModel, demoModelName } from "./demo-model.ts";
 
 const model = createDemoModel("gpt-test");

@@ -8,12 +8,12 @@ import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
-import { cancelRun } from "./cancel-run.ts";
+import { parsePosition } from "../run-events/position.ts";
+import { isEnded, watchRun } from "../run-events/watch-run.ts";
+import { cancelRun } from "../runs/cancel-run.ts";
+import type { TurnDeps } from "../runs/launch.ts";
+import { detached, resumeReviewed, startTurn } from "../runs/start-run.ts";
 import { givenJson } from "./given-json.ts";
-import type { TurnDeps } from "./launch.ts";
-import { parsePosition } from "./run-events/position.ts";
-import { isEnded, watchRun } from "./run-events/watch-run.ts";
-import { detached, resumeReviewed, startTurn } from "./turns.ts";
 
 const defaultWaitSeconds = 25;
 

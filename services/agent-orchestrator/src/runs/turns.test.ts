@@ -3,7 +3,7 @@ import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/con
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, it } from "vitest";
-import { asUser, startOrchestrator, testUser } from "./orchestrator-fixture.ts";
+import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
 import {
   approve,
   callsFor,
@@ -15,7 +15,7 @@ import {
   sent,
   turnEvents,
   useOrchestrator,
-} from "./turns-fixture.ts";
+} from "../../testing/turns.ts";
 
 useOrchestrator();
 

@@ -25,7 +25,7 @@ import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { errorInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { agentConfig, createAgentOrchestrator } from "./index.ts";
+import { agentConfig, createAgentOrchestrator } from "../src/index.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory-journal.ts";
 
 type Spec = MessageInitShape<typeof ToolSpecSchema>;
