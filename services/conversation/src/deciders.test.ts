@@ -10,7 +10,7 @@ import {
   reasonFor,
   startConversation,
   toolCall,
-} from "./conversation-fixture.ts";
+} from "../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "./conversation-fixture.ts";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../testing/conversation.ts";
 import { rejectExpiredApprovals } from "./store/expired-approvals.ts";
 
 const dayMs = 86_400_000;

@@ -2,7 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import type pg from "pg";
-import { notePulse } from "./store/journal-pulse.ts";
+import { notePulse } from "./store/claims/journal-pulse.ts";
 
 const intervalMs = 500;
 const timeoutMs = 2_000;

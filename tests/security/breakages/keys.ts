@@ -41,7 +41,7 @@ export const keys: SecurityBreakages = {
     suite: ["services/tool-executor/src/handlers/settle-calls.test.ts"],
   },
   "run-family": {
-    file: "services/conversation/src/store/opening.ts",
+    file: "services/conversation/src/store/begin-run/opening.ts",
     changes: [{ from: "family_id: familyId || null,", to: "family_id: null," }],
     suite: deciders,
   },

@@ -12,7 +12,7 @@ import {
   reasonFor,
   startConversation,
   toolCall,
-} from "../conversation-fixture.ts";
+} from "../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 let person: Person;

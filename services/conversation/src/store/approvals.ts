@@ -16,7 +16,7 @@ import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type { Place } from "../cursor.ts";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
-import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
+import { claimedOrQueued, type GraphVersions } from "./claims/graph-versions.ts";
 import {
   type ApprovalRow,
   approvalColumns,

@@ -11,8 +11,8 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { ErrorReason } from "../conversation-fixture.ts";
-import { createBeginRun } from "./begin-run.ts";
+import { ErrorReason } from "../../testing/conversation.ts";
+import { createBeginRun } from "./begin-run/begin-run.ts";
 import { createCommitRun } from "./commit-run.ts";
 import { groupLimits } from "./group-commit.ts";
 import { pinIndexPlans } from "./plans.ts";

@@ -2,12 +2,12 @@ import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
 import { listStart } from "../cursor.ts";
+import { openNewSql } from "./begin-run/open-new.ts";
+import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
 import { commitSql } from "./commit-run.ts";
 import { listSql } from "./conversations.ts";
-import { openNewSql } from "./open-new.ts";
-import { openFreeSql, openNextSql } from "./open-next.ts";
 
 let fixture: ConversationFixture;
 let person: Person;

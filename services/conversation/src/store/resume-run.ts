@@ -2,7 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { checkKinship, type Decider, type StartedRun } from "../deciders.ts";
 import { notFound } from "./cancel-run.ts";
-import { claimedOrQueued, type GraphVersions } from "./graph-versions.ts";
+import { claimedOrQueued, type GraphVersions } from "./claims/graph-versions.ts";
 import { type RunRow, runColumns } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type ConversationFixture, type Person, startConversation } from "../conversation-fixture.ts";
+import { type ConversationFixture, type Person, startConversation } from "../../testing/conversation.ts";
 import {
   type ClaimedDelivery,
   claimDeliveries,

@@ -3,8 +3,14 @@ import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
-import { readRunLog } from "./runs.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversation,
+} from "../../../testing/conversation.ts";
+import { readRunLog } from "../runs.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {

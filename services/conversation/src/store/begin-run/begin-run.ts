@@ -4,14 +4,14 @@ import { type Run, type RunContext, RunContextSchema, RunSchema, RunStatus } fro
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
-import { wholeRounds } from "../context.ts";
-import { type GroupLimits, groupLimits } from "./group-commit.ts";
-import { readMessages } from "./messages.ts";
+import { wholeRounds } from "../../context.ts";
+import { type GroupLimits, groupLimits } from "../group-commit.ts";
+import { readMessages } from "../messages.ts";
+import { type MessageRow, type RunRow, runColumns, toConversation, toMessage, toRun, toTimestamp } from "../rows.ts";
+import { readRunContext } from "../run-context.ts";
 import { createOpenNew } from "./open-new.ts";
 import { createOpenNext } from "./open-next.ts";
 import type { FullOpening, OpenedRow, Opening } from "./opening.ts";
-import { type MessageRow, type RunRow, runColumns, toConversation, toMessage, toRun, toTimestamp } from "./rows.ts";
-import { readRunContext } from "./run-context.ts";
 
 const defaultContextLimit = 100;
 const defaultDeadlineSeconds = 600;

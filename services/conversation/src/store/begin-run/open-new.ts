@@ -1,5 +1,6 @@
 import type pg from "pg";
-import { createGroupWriter, type GroupLimits, rowsSource, rowValues } from "./group-commit.ts";
+import { createGroupWriter, type GroupLimits, rowsSource, rowValues } from "../group-commit.ts";
+import { conversationColumns } from "../rows.ts";
 import {
   type FullOpening,
   isNew,
@@ -9,7 +10,6 @@ import {
   openingItem,
   unlessTaken,
 } from "./opening.ts";
-import { conversationColumns } from "./rows.ts";
 
 /**
  * Takes no lock that others wait for but those of unique indexes and of the users' totals: the runs in the order of

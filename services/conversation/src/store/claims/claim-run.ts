@@ -2,9 +2,9 @@ import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
+import { type RunRow, runColumns } from "../rows.ts";
+import { type ReadContext, readClaimedContext } from "../run-context.ts";
 import type { GraphVersions } from "./graph-versions.ts";
-import { type RunRow, runColumns } from "./rows.ts";
-import { type ReadContext, readClaimedContext } from "./run-context.ts";
 
 /**
  * Whether it is a queued run's turn: it holds its conversation, because it is parked or begins it, or the conversation is free and none is ahead. One

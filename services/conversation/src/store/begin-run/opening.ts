@@ -1,8 +1,8 @@
 import type { BeginRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
 import { isUniqueViolation } from "@turnwright/platform/postgres/pool";
-import { titleOf } from "../title.ts";
-import type { GroupItem, RowColumns } from "./group-commit.ts";
-import { type ConversationRow, type MessageRow, storable } from "./rows.ts";
+import { titleOf } from "../../title.ts";
+import type { GroupItem, RowColumns } from "../group-commit.ts";
+import { type ConversationRow, type MessageRow, storable } from "../rows.ts";
 
 /** A turn to open, and who opens it. */
 export interface Opening {

@@ -11,8 +11,8 @@ import {
   reasonFor,
   startConversation,
   toolCall,
-} from "../conversation-fixture.ts";
-import { rejectExpiredApprovals } from "./expired-approvals.ts";
+} from "../../../testing/conversation.ts";
+import { rejectExpiredApprovals } from "../expired-approvals.ts";
 
 let fixture: ConversationFixture;
 let person: Person;

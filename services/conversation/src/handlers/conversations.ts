@@ -10,22 +10,22 @@ import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import type { Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
+import { decodeCursor, encodeCursor } from "../cursor.ts";
+import { checkRole } from "../deciders.ts";
+import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "../store/approvals.ts";
+import type { BeginRun } from "../store/begin-run/begin-run.ts";
+import { addRunUsage, cancelRun, recordReceipts } from "../store/cancel-run.ts";
+import { claimRun } from "../store/claims/claim-run.ts";
+import { versionsOf } from "../store/claims/graph-versions.ts";
+import { abandonRun, beat, leave } from "../store/claims/workers.ts";
+import type { CommitRun } from "../store/commit-run.ts";
+import { deleteConversation, getConversation, listConversations, listMessages } from "../store/conversations.ts";
+import { checkDecider, resumeRun } from "../store/resume-run.ts";
+import type { ReadContext } from "../store/run-context.ts";
+import { getRun, listRuns, readRunLog } from "../store/runs.ts";
+import type { WebhookWorker } from "../webhooks/worker.ts";
 import { checkCommit } from "./commit-rules.ts";
-import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { checkRole } from "./deciders.ts";
 import { withGrants } from "./grants.ts";
-import { type DecidedApproval, decideApprovals, getApproval, listApprovals } from "./store/approvals.ts";
-import type { BeginRun } from "./store/begin-run.ts";
-import { addRunUsage, cancelRun, recordReceipts } from "./store/cancel-run.ts";
-import { claimRun } from "./store/claim-run.ts";
-import type { CommitRun } from "./store/commit-run.ts";
-import { deleteConversation, getConversation, listConversations, listMessages } from "./store/conversations.ts";
-import { versionsOf } from "./store/graph-versions.ts";
-import { checkDecider, resumeRun } from "./store/resume-run.ts";
-import type { ReadContext } from "./store/run-context.ts";
-import { getRun, listRuns, readRunLog } from "./store/runs.ts";
-import { abandonRun, beat, leave } from "./store/workers.ts";
-import type { WebhookWorker } from "./webhooks/worker.ts";
 
 /**
  * The handlers of the record. Every one of them sees the caller's rows only: by its statements and by the database's

@@ -17,9 +17,9 @@ import {
   replaceWebhookSecret,
   updateWebhook,
 } from "../store/webhooks.ts";
-import { makerOf, type WebhookMakers } from "./makers.ts";
-import { newSecret, secretText } from "./signature.ts";
-import type { WebhookWorker } from "./worker.ts";
+import { makerOf, type WebhookMakers } from "../webhooks/makers.ts";
+import { newSecret, secretText } from "../webhooks/signature.ts";
+import type { WebhookWorker } from "../webhooks/worker.ts";
 
 /** Webhooks that a user may have. */
 const maxWebhooks = 20;

@@ -2,11 +2,11 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
+import { type RunRow, runColumns } from "../rows.ts";
+import { type ReadContext, readClaimedContext } from "../run-context.ts";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
-import { type RunRow, runColumns } from "./rows.ts";
-import { type ReadContext, readClaimedContext } from "./run-context.ts";
 
 /** How long a worker may be silent before its runs are somebody else's. */
 const silenceSeconds = 3;

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { detailOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../conversation-fixture.ts";
-import { secretText } from "./signature.ts";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
+import { secretText } from "../webhooks/signature.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {

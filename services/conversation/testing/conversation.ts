@@ -20,8 +20,8 @@ import { mount } from "@turnwright/platform/rpc/mount";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
-import { createConversation } from "./index.ts";
-import type { WebhookPace } from "./webhooks/worker.ts";
+import { createConversation } from "../src/index.ts";
+import type { WebhookPace } from "../src/webhooks/worker.ts";
 
 /** The secret of the fixture's mesh. */
 export const meshSecret = "a-secret-of-32-characters-for-tests";

@@ -1,5 +1,6 @@
 import type pg from "pg";
-import { createGroupWriter, type GroupLimits, rowsSource } from "./group-commit.ts";
+import { createGroupWriter, type GroupLimits, rowsSource } from "../group-commit.ts";
+import { conversationColumns, messageColumns } from "../rows.ts";
 import {
   type FullOpening,
   isNew,
@@ -9,7 +10,6 @@ import {
   openingItem,
   unlessTaken,
 } from "./opening.ts";
-import { conversationColumns, messageColumns } from "./rows.ts";
 
 /**
  * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`,
