@@ -12,10 +12,10 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import type { AuthConfig } from "./config.ts";
 import { signingKeysTopic } from "./handlers/deps.ts";
+import { authMounts } from "./handlers/mounts.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { createRefreshChild } from "./opaque-tokens.ts";
 import { createPasswords, type Passwords } from "./passwords.ts";
-import { authMounts } from "./service.ts";
 import { createSigningKeys } from "./signing-keys.ts";
 import { hasAdmin, insertFirstAdmin } from "./store/users.ts";
 

@@ -1,6 +1,6 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AuthFixture, startAuth } from "./auth-fixture.ts";
+import { type AuthFixture, startAuth } from "../testing/auth.ts";
 import { beginLogin } from "./login-limits.ts";
 
 let fixture: AuthFixture;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, password, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../auth-fixture.ts";
-import { otherTransactions } from "../transaction-fixture.ts";
+import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { otherTransactions } from "../../testing/transactions.ts";
 
 let fixture: AuthFixture;
 let admin: Person;

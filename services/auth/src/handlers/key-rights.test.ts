@@ -1,6 +1,6 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, refusalOf, startAuth } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {

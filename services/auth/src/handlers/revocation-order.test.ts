@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { otherTransactions } from "../../testing/transactions.ts";
 import { hashToken, newApiKey } from "../opaque-tokens.ts";
-import { otherTransactions } from "../transaction-fixture.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {

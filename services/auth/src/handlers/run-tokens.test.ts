@@ -1,7 +1,7 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, type Person, startAuth } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 let person: Person;

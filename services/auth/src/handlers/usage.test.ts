@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Caller, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, type Caller, refusalOf, startAuth } from "../../testing/auth.ts";
 import { lapseReservations } from "../store/spend.ts";
 
 let fixture: AuthFixture;

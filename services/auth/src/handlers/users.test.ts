@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, password, refusalOf, startAuth } from "../auth-fixture.ts";
+import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {

@@ -5,13 +5,13 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
-import { apiKeyHandlers } from "./handlers/api-keys.ts";
-import { authHandlers } from "./handlers/auth.ts";
-import type { AuthDeps } from "./handlers/deps.ts";
-import { inviteHandlers } from "./handlers/invites.ts";
-import { tokenHandlers } from "./handlers/tokens.ts";
-import { spendHandlers, usageHandlers } from "./handlers/usage.ts";
-import { userHandlers } from "./handlers/users.ts";
+import { apiKeyHandlers } from "./api-keys.ts";
+import { authHandlers } from "./auth.ts";
+import type { AuthDeps } from "./deps.ts";
+import { inviteHandlers } from "./invites.ts";
+import { tokenHandlers } from "./tokens.ts";
+import { spendHandlers, usageHandlers } from "./usage.ts";
+import { userHandlers } from "./users.ts";
 
 /** All services of auth with their handlers. */
 export function authMounts(deps: AuthDeps): readonly Mount[] {

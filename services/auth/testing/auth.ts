@@ -23,7 +23,7 @@ import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
-import { type Auth, authConfig, createAuth } from "./index.ts";
+import { type Auth, authConfig, createAuth } from "../src/index.ts";
 
 const meshSecret = "a-secret-of-32-characters-for-tests";
 
