@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Fixture, startFixture } from "../fixtures/gateway.ts";
+import { type Fixture, startFixture } from "../testing/gateway.ts";
 
 let gateway: Fixture;
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import type { FastifyInstance } from "fastify";
-import { serveFile } from "./static-files.ts";
+import { serveFile } from "./http/static-files.ts";
 
 const uiFolder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
 

@@ -1,6 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { afterEach, describe, expect, it } from "vitest";
-import { type Fixture, startFixture } from "../fixtures/gateway.ts";
+import { type Fixture, startFixture } from "../testing/gateway.ts";
 import type { ReadinessChecks } from "./health.ts";
 
 let gateway: Fixture;

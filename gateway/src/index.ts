@@ -9,23 +9,23 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
-import { createAuthenticator } from "./authentication.ts";
-import { bodyLimitOf } from "./call.ts";
+import { createAuthenticator } from "./admission/authentication.ts";
+import { bodyLimitOf } from "./admission/call.ts";
+import { createLimits } from "./admission/limits.ts";
+import { LiveCalls } from "./admission/live-calls.ts";
 import type { GatewayConfig } from "./config.ts";
 import { docsPlugin } from "./docs.ts";
 import { healthPlugin, type ReadinessChecks } from "./health.ts";
-import { createLimits } from "./limits.ts";
-import { LiveCalls } from "./live-calls.ts";
 import { openAiPlugin } from "./openai/completions.ts";
 import { proxyRoutes } from "./proxy.ts";
 import { rpcPlugin } from "./rpc/rpc-plugin.ts";
 import { createServer } from "./server.ts";
 import { restPlugin } from "./transcoding/rest.ts";
 
-export { createAuthenticator } from "./authentication.ts";
-export { admit } from "./call.ts";
+export { createAuthenticator } from "./admission/authentication.ts";
+export { admit } from "./admission/call.ts";
+export { LiveCalls } from "./admission/live-calls.ts";
 export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
-export { LiveCalls } from "./live-calls.ts";
 export { publicServices } from "./public-services.ts";
 
 /** What the gateway stands on. */

@@ -5,7 +5,7 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
+import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../testing/gateway.ts";
 
 const accounts = mount(AuthService, {
   register: ({ email, name }) => ({ user: { id: alice.userId, email, name, role: "user" } }),

@@ -4,17 +4,17 @@ import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { answerHeaders } from "./answer-headers.ts";
-import { alreadyClosed, endedBecause } from "./call.ts";
-import { ClientAccounts } from "./client-accounts.ts";
+import { alreadyClosed, endedBecause } from "./admission/call.ts";
+import type { LiveCalls } from "./admission/live-calls.ts";
 import type { GatewayConfig } from "./config.ts";
-import { drainServer, type OpenRequests } from "./drain.ts";
-import { type ErrorContext, restError } from "./error-body.ts";
-import type { LiveCalls } from "./live-calls.ts";
-import { createDualProtocolServer, type DualProtocolServer } from "./protocols.ts";
-import { refusalLog } from "./refused-requests.ts";
-import { cutStalledReaders } from "./stalled-readers.ts";
-import { answerUnparsable } from "./unparsable.ts";
+import { ClientAccounts } from "./connections/client-accounts.ts";
+import { drainServer, type OpenRequests } from "./connections/drain.ts";
+import { createDualProtocolServer, type DualProtocolServer } from "./connections/protocols.ts";
+import { refusalLog } from "./connections/refused-requests.ts";
+import { cutStalledReaders } from "./connections/stalled-readers.ts";
+import { answerUnparsable } from "./connections/unparsable.ts";
+import { answerHeaders } from "./http/answer-headers.ts";
+import { type ErrorContext, restError } from "./http/error-body.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

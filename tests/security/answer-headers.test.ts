@@ -8,7 +8,7 @@ import { publicServices } from "@turnwright/gateway";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../../gateway/fixtures/gateway.ts";
+import { aliceKey, type Fixture, startFixture } from "../../gateway/testing/gateway.ts";
 import { type Entry, entriesOfServices } from "./contract-routes.ts";
 
 interface Answer {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { aliceKey } from "../../gateway/fixtures/gateway.ts";
+import { aliceKey } from "../../gateway/testing/gateway.ts";
 import type { MeasuredGateway } from "./measured-gateway.ts";
 import { endHeaders, frame, frameType, literal, RawHttp2, type RawRequest, settings } from "./raw-http2.ts";
 

@@ -6,8 +6,8 @@ import { runInNewContext } from "node:vm";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { startFixture } from "../../gateway/fixtures/gateway.ts";
-import { compileLibrary } from "../../gateway/fixtures/library.ts";
+import { startFixture } from "../../gateway/testing/gateway.ts";
+import { compileLibrary } from "../../gateway/testing/library.ts";
 
 /** What a process holds. */
 export interface Holdings {

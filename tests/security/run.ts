@@ -47,7 +47,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s8: [["services/tool-executor/security/calculator.ts", ...count(1_000_000)]],
   s9: [
     ["tests/security/fuzz-authorization.ts", ...count(10_000)],
-    suite("tests/security/input-limits.test.ts", "gateway/src/protocols.test.ts"),
+    suite("tests/security/input-limits.test.ts", "gateway/src/connections/protocols.test.ts"),
   ],
   s10: [suite("tests/security/secrets.test.ts")],
   s11: [suite("tests/packaging/supply.test.ts")],
@@ -109,13 +109,13 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "tests/security/bad-input.test.ts",
       "packages/platform/src/rpc/field-faults.test.ts",
-      "gateway/src/unserved.test.ts",
+      "gateway/src/connections/unserved.test.ts",
       "gateway/src/rpc/rpc-message.test.ts",
     ),
   ],
   s18: [
     suite(
-      "gateway/src/shared-limits.test.ts",
+      "gateway/src/admission/shared-limits.test.ts",
       "packages/platform/src/ports/ports.test.ts",
       "packages/platform/src/ports/redis-outage.test.ts",
       "services/auth/src/handlers/api-keys.test.ts",
@@ -138,9 +138,9 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ["tests/security/long/connections.ts", ...count(10_000)],
     suite(
       "tests/security/connections.test.ts",
-      "gateway/src/client-limits.test.ts",
-      "gateway/src/pipelining.test.ts",
-      "gateway/src/address-block.test.ts",
+      "gateway/src/admission/client-limits.test.ts",
+      "gateway/src/connections/pipelining.test.ts",
+      "gateway/src/admission/address-block.test.ts",
       "gateway/src/docs.test.ts",
     ),
   ],
@@ -157,12 +157,12 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/agent-orchestrator/src/model/http-model.test.ts",
     ),
   ],
-  s27: [suite("gateway/src/unread-bodies.test.ts")],
+  s27: [suite("gateway/src/connections/unread-bodies.test.ts")],
   s13: [
     suite(
       "services/auth/src/handlers/revocation-order.test.ts",
       "services/agent-orchestrator/src/runs/starter.test.ts",
-      "gateway/src/authentication.test.ts",
+      "gateway/src/admission/authentication.test.ts",
       "tests/security/revocation-races.test.ts",
     ),
     ["tests/security/long/revocation-races.ts", ...count(1_000)],

@@ -4,7 +4,7 @@ import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/c
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Fixture, startFixture } from "../../fixtures/gateway.ts";
+import { type Fixture, startFixture } from "../../testing/gateway.ts";
 
 type Completions = ServiceImpl<typeof CompletionService>;
 

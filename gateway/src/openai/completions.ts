@@ -5,10 +5,10 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json/json-depth";
 import { once } from "@turnwright/platform/rpc/plane";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type Admission, admissionRule, admitFirst, callHeaders, callOptions, disconnectSignal } from "../call.ts";
-import { restError } from "../error-body.ts";
-import { takeJsonBodies } from "../json-bodies.ts";
-import { sendEventStream } from "../sse.ts";
+import { type Admission, admissionRule, admitFirst, callHeaders, callOptions, disconnectSignal } from "../admission/call.ts";
+import { restError } from "../http/error-body.ts";
+import { takeJsonBodies } from "../http/json-bodies.ts";
+import { sendEventStream } from "../http/sse.ts";
 
 /** What the OpenAI surface needs. */
 export interface OpenAiDeps {

@@ -5,7 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json/json-depth";
 import { checkWire, decodeMessage } from "@turnwright/platform/rpc/wire-check";
 import type { FastifyRequest } from "fastify";
-import { readBody } from "../request-body.ts";
+import { readBody } from "../http/request-body.ts";
 import { decompress } from "./decompression.ts";
 
 /** The most fields of a binary message, those of the messages in it included, and the most values of one in JSON. */

@@ -13,8 +13,8 @@ import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import type { Caller } from "../authentication.ts";
-import { type Admission, type AdmissionRule, admissionRule, admit, disconnectSignal } from "../call.ts";
+import type { Caller } from "../admission/authentication.ts";
+import { type Admission, type AdmissionRule, admissionRule, admit, disconnectSignal } from "../admission/call.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
 import { type MessageFormat, readMessage } from "./rpc-message.ts";
 

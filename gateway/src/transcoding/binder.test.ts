@@ -1,7 +1,7 @@
 import { create, type DescMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { describe, expect, it } from "vitest";
-import { compileLibrary } from "../../fixtures/library.ts";
+import { compileLibrary } from "../../testing/library.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
 import { type Binding, routesOf } from "./routes.ts";
 

@@ -6,7 +6,7 @@ import { ConversationSchema } from "@turnwright/contract/conversation/v1/convers
 import { FunctionDefinitionSchema } from "@turnwright/contract/tool/v1/tool";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compileLibrary } from "../../fixtures/library.ts";
+import { compileLibrary } from "../../testing/library.ts";
 import { JsonWriters } from "./json-writer.ts";
 
 const book = compileLibrary().message("Book");

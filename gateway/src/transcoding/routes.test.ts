@@ -2,7 +2,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { describe, expect, it } from "vitest";
-import { compileLibrary } from "../../fixtures/library.ts";
+import { compileLibrary } from "../../testing/library.ts";
 import { routesOf } from "./routes.ts";
 
 const shown = (services: Parameters<typeof routesOf>[0]) =>

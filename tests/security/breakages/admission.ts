@@ -1,7 +1,7 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
 const rpc = "gateway/src/rpc";
-const unread = "gateway/src/unread-bodies.test.ts";
+const unread = "gateway/src/connections/unread-bodies.test.ts";
 
 /** Guards on what a request may cost before and after it is admitted. */
 export const admission: SecurityBreakages = {
@@ -17,7 +17,7 @@ export const admission: SecurityBreakages = {
     test: "ListBooks as application/json is refused without a credential",
   },
   "public-body-size": {
-    file: "gateway/src/call.ts",
+    file: "gateway/src/admission/call.ts",
     changes: [{ from: "Math.min(limit, publicBodyBytes)", to: "limit" }],
     suite: [`${rpc}/admission.test.ts`],
     test: "is refused by REST too",
@@ -46,25 +46,25 @@ export const admission: SecurityBreakages = {
     test: "16 KiB where no credential",
   },
   "body-in-crumbs": {
-    file: "gateway/src/request-body.ts",
+    file: "gateway/src/http/request-body.ts",
     changes: [{ from: "if (this.#pieces > freePieces + size / bytesPerPiece) {", to: "if (this.#pieces < 0) {" }],
     suite: [`${rpc}/rpc-message.test.ts`],
     test: "in crumbs.*is refused by REST$",
   },
   "unread-body": {
-    file: "gateway/src/unread-bodies.ts",
+    file: "gateway/src/connections/unread-bodies.ts",
     changes: [{ from: "if (!this.req.complete) settleUnread(this);", to: "" }],
     suite: [unread],
     test: "meets no late 408|REST without a credential",
   },
   "last-answer-lingers": {
-    file: "gateway/src/unread-bodies.ts",
+    file: "gateway/src/connections/unread-bodies.ts",
     changes: [{ from: "socket.destroySoon = () => linger(socket);", to: "" }],
     suite: [unread],
     test: "without a reset: REST without a credential",
   },
   "continue-after-admission": {
-    file: "gateway/src/protocols.ts",
+    file: "gateway/src/connections/protocols.ts",
     changes: [{ from: 'server.on("checkContinue", ', to: 'server.on("never", ' }],
     suite: [unread],
     test: "is refused without it.*REST without a credential",
@@ -72,7 +72,7 @@ export const admission: SecurityBreakages = {
   "framework-faults": {
     file: "gateway/src/server.ts",
     changes: [{ from: "if (saysNotServed(error)) return sendNotServed(request, reply);", to: "" }],
-    suite: ["gateway/src/unserved.test.ts"],
+    suite: ["gateway/src/connections/unserved.test.ts"],
     test: "QUERY is not served",
   },
   "mesh-decodes-after-admission": {

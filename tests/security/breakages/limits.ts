@@ -3,9 +3,9 @@ import type { SecurityBreakages } from "./breakage.ts";
 /** Guards on how much one key, account or address may have. */
 export const limits: SecurityBreakages = {
   "limits-of-ancestors": {
-    file: "gateway/src/limits.ts",
+    file: "gateway/src/admission/limits.ts",
     changes: [{ from: "...identity.sharedLimits.map(", to: "...identity.sharedLimits.slice(0, 0).map(" }],
-    suite: ["gateway/src/shared-limits.test.ts"],
+    suite: ["gateway/src/admission/shared-limits.test.ts"],
   },
   "limits-of-ancestors-in-auth": {
     file: "services/auth/src/store/credentials.ts",
@@ -37,14 +37,14 @@ export const limits: SecurityBreakages = {
     test: "takes a slot of every bucket",
   },
   "slots-of-who-left": {
-    file: "gateway/src/call.ts",
+    file: "gateway/src/admission/call.ts",
     changes: [
       {
         from: "if (request.releaseSlot === alreadyClosed) release();",
         to: "if (request.releaseSlot === alreadyClosed) return caller;",
       },
     ],
-    suite: ["gateway/src/shared-limits.test.ts"],
+    suite: ["gateway/src/admission/shared-limits.test.ts"],
     test: "are given back",
   },
   "ceilings-of-ancestors": {
@@ -59,9 +59,9 @@ export const limits: SecurityBreakages = {
     test: "ceilings above a key",
   },
   "sessions-of-an-account": {
-    file: "gateway/src/limits.ts",
+    file: "gateway/src/admission/limits.ts",
     changes: [{ from: "tokenType === TokenType.API_KEY ?", to: "tokenType !== TokenType.UNSPECIFIED ?" }],
-    suite: ["gateway/src/shared-limits.test.ts"],
+    suite: ["gateway/src/admission/shared-limits.test.ts"],
     test: "sessions share one limit",
   },
   "line-of-keys": {

@@ -2,7 +2,7 @@ import type { SecurityBreakages } from "./breakage.ts";
 
 const order = ["services/auth/src/handlers/revocation-order.test.ts"];
 const invites = ["services/auth/src/handlers/invites.test.ts"];
-const entrance = ["gateway/src/authentication.test.ts"];
+const entrance = ["gateway/src/admission/authentication.test.ts"];
 const runs = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
 /** Guards on what is made of credentials while they end, and on who may register. */
@@ -63,7 +63,7 @@ export const races: SecurityBreakages = {
     test: "an admin a moment ago",
   },
   "late-exchange": {
-    file: "gateway/src/authentication.ts",
+    file: "gateway/src/admission/authentication.ts",
     changes: [{ from: "if (isOvertaken(identity.tokenId, begun)) {", to: "if (false as boolean) {" }],
     suite: entrance,
     test: "overtook|at each of its exchanges",

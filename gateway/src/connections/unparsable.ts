@@ -3,8 +3,8 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { ConnectionError } from "fastify";
-import { answerHeaders } from "./answer-headers.ts";
-import { restError } from "./error-body.ts";
+import { answerHeaders } from "../http/answer-headers.ts";
+import { restError } from "../http/error-body.ts";
 import { hasAnswer, linger } from "./unread-bodies.ts";
 
 const commonHeaders = Object.entries(answerHeaders)

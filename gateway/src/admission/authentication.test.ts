@@ -6,7 +6,7 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { accessToken, alice, aliceKey, type FakeTokens, fakeTokens, jwtSecret } from "../fixtures/gateway.ts";
+import { accessToken, alice, aliceKey, type FakeTokens, fakeTokens, jwtSecret } from "../../testing/gateway.ts";
 import { type Authenticator, type Caller, createAuthenticator } from "./authentication.ts";
 
 let tokens: FakeTokens;

@@ -3,10 +3,10 @@ import { connect as connectHttp2, constants } from "node:http2";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
-import { compileLibrary } from "../fixtures/library.ts";
-import { dial, type RawConnection } from "../fixtures/raw-connection.ts";
-import { codeOf, headOf, rpcFormats } from "../fixtures/rpc-requests.ts";
+import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
+import { dial, type RawConnection } from "../../testing/raw-connection.ts";
+import { codeOf, headOf, rpcFormats } from "../../testing/rpc-requests.ts";
 
 const library = compileLibrary();
 const service = "/fixture.v1.LibraryService";

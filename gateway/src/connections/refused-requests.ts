@@ -2,8 +2,8 @@ import type { ServerResponse } from "node:http";
 import { constants, type Http2ServerResponse } from "node:http2";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import { answerHeaders } from "./answer-headers.ts";
-import { restError } from "./error-body.ts";
+import { answerHeaders } from "../http/answer-headers.ts";
+import { restError } from "../http/error-body.ts";
 
 /** How often the log tells of refusals, in milliseconds. */
 const tellMs = 1_000;

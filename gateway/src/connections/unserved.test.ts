@@ -4,10 +4,10 @@ import { connect as connectHttp2 } from "node:http2";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
-import { compileLibrary } from "../fixtures/library.ts";
-import { dial, type RawAnswer } from "../fixtures/raw-connection.ts";
-import { headOf } from "../fixtures/rpc-requests.ts";
+import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
+import { dial, type RawAnswer } from "../../testing/raw-connection.ts";
+import { headOf } from "../../testing/rpc-requests.ts";
 
 const library = compileLibrary();
 const served = mount(library.service, {

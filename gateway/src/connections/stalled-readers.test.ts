@@ -6,8 +6,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
-import { compileLibrary } from "../fixtures/library.ts";
+import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 const limitMs = 500;

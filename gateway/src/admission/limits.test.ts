@@ -8,7 +8,7 @@ import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, describe, expect, it } from "vitest";
-import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
+import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
 
 const accounts = mount(AuthService, {
   register: () => ({}),

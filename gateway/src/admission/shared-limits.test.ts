@@ -6,7 +6,7 @@ import { createMemoryConcurrencyLimiter } from "@turnwright/platform/ports/concu
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, describe, expect, it } from "vitest";
-import { alice, type Fixture, fakeTokens, startFixture } from "../fixtures/gateway.ts";
+import { alice, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
 
 let gateway: Fixture;
 afterEach(() => gateway.close());

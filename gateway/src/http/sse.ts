@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
-import { endedBecause } from "./call.ts";
+import { endedBecause } from "../admission/call.ts";
 
 const streamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",

@@ -5,8 +5,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
-import { compileLibrary } from "../fixtures/library.ts";
+import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 

@@ -1,8 +1,8 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Fixture, startFixture } from "../fixtures/gateway.ts";
-import { compileLibrary } from "../fixtures/library.ts";
+import { type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 const served = mount(library.service, {

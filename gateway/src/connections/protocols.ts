@@ -1,12 +1,12 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2ServerRequest, type Http2Session } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
+import { awaitContinue } from "../http/request-body.ts";
 import type { ClientAccounts } from "./client-accounts.ts";
 import { CountedHttp1Request, CountedHttp2Request } from "./counted-request.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
-import { awaitContinue } from "./request-body.ts";
 import { refuse, refuseTunnel, unservedRequests } from "./unparsable.ts";
 import { endUnreadStream, isClosing } from "./unread-bodies.ts";
 

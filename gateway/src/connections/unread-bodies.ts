@@ -2,7 +2,7 @@ import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { constants } from "node:http2";
 import { Socket } from "node:net";
-import { awaitsContinue } from "./request-body.ts";
+import { awaitsContinue } from "../http/request-body.ts";
 
 /** The most that is read behind an answer so that its connection can be used again, in bytes. */
 const drainBytes = 65_536;

@@ -7,7 +7,7 @@ import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { alice, aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
+import { alice, aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 
 let cancelled: PromiseWithResolvers<unknown>;
 const untilCancelled = (signal: AbortSignal) => {

@@ -4,7 +4,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../fixtures/gateway.ts";
+import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 
 let gateway: Fixture;
 let release: PromiseWithResolvers<void>;
