@@ -1,6 +1,6 @@
 import type { UnaryResponse } from "@connectrpc/connect";
-import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
+import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import type { HeaderSink } from "../admission/limits.ts";
 
 /** Says so when an answer was given before; only who sent a key of idempotency, among the headers of the call, may have had it. */

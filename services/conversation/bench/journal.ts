@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
-import { Batch } from "@turnwright/platform/batch";
+import { Batch } from "@turnwright/platform/async/batch";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger } from "@turnwright/platform/logger";
 import { migrate } from "@turnwright/platform/postgres/migrations";

@@ -6,7 +6,6 @@ import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { loadConfig } from "@turnwright/platform/config/env";
-import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
 import { signAccessToken } from "@turnwright/platform/identity/access-token";
 import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
 import {
@@ -19,6 +18,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
 import { createPool } from "@turnwright/platform/postgres/pool";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type pg from "pg";

@@ -11,9 +11,9 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { detailOf, ErrorReason, reasonOf } from "../errors.ts";
-import { idempotencyKeyHeader } from "../idempotency-key.ts";
 import { identityKey } from "../identity/identity.ts";
 import { createLogger } from "../logger.ts";
+import { idempotencyKeyHeader } from "../rpc/idempotency-key.ts";
 import { PlaneContext, requestBase } from "../rpc/plane.ts";
 import { createIdempotency, idempotentReplayedHeader, type OnceWork, pruneIdempotencyKeys } from "./idempotency.ts";
 import { createPool, type Tx, transaction } from "./pool.ts";

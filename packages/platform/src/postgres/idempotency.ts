@@ -3,8 +3,8 @@ import { create, type DescMessage, fromBinary, type Message, type MessageInitSha
 import type { HandlerContext } from "@connectrpc/connect";
 import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "../errors.ts";
-import { idempotencyKeyOf } from "../idempotency-key.ts";
 import { identityKey } from "../identity/identity.ts";
+import { idempotencyKeyOf } from "../rpc/idempotency-key.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
 /** On an answer that was given before. */

@@ -1,7 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { status as codes, type ServiceError } from "@grpc/grpc-js";
+import { retrying } from "../async/retrying.ts";
 import { detailsKey } from "./grpc-metadata.ts";
 import type { PlaneRequest } from "./plane.ts";
 
@@ -40,19 +40,18 @@ function mayRepeat(method: DescMethod, error: unknown, attempts: number): boolea
  * only when it is certain that no server has begun it. So an instance that ends costs no call while another one serves. Rejects with what
  * the last attempt did.
  */
-export async function repeatOverConnections<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
+export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
   let until: number | undefined;
-  let pauseMs = firstPauseMs;
-  for (let attempts = 1; ; attempts += 1) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (request.signal.aborted || !mayRepeat(request.method, error, attempts)) throw error;
+  return retrying(attempt, {
+    firstMs: firstPauseMs,
+    longestMs: longestPauseMs,
+    jitter: true,
+    signal: request.signal,
+    mayPass: (error, attempts) => !request.signal.aborted && mayRepeat(request.method, error, attempts),
+    // Patience begins with the first failure: a call may have been answered late and still be repeated.
+    patienceMs: () => {
       until ??= Math.min(Date.now() + patienceMs, request.deadline ?? Number.POSITIVE_INFINITY);
-      const waitMs = pauseMs * (0.5 + Math.random());
-      if (Date.now() + waitMs > until) throw error;
-      await delay(waitMs, undefined, { signal: request.signal });
-      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
-    }
-  }
+      return until - Date.now();
+    },
+  });
 }

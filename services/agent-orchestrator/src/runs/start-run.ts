@@ -7,10 +7,10 @@ import type { Conversation } from "@turnwright/contract/conversation/v1/conversa
 import type { BeginRunResponse, DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { type Run, type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { idempotencyKeyOf } from "@turnwright/platform/idempotency-key";
 import { allows, requestIdHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 import { forward } from "@turnwright/platform/rpc/forward";
+import { idempotencyKeyOf } from "@turnwright/platform/rpc/idempotency-key";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { AgentDefinition } from "../agents/agents.ts";
 import { routeMessage } from "../agents/router.ts";

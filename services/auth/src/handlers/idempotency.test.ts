@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
+import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { idempotencyKeyHeader } from "@turnwright/platform/idempotency-key";
+import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../../testing/auth.ts";
 import { otherTransactions } from "../../testing/transactions.ts";

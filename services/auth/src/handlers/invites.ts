@@ -4,12 +4,12 @@ import type { InviteService } from "@turnwright/contract/auth/v1/invite_service"
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { holdAdmin } from "../held-caller.ts";
 import { hashToken, newInvite } from "../opaque-tokens.ts";
 import { insertInvite, listInvites, revokeInvite } from "../store/invites.ts";
-import { decodeCursor, encodeCursor } from "../user-cursor.ts";
 import type { AuthDeps } from "./deps.ts";
 
 const dayMs = 86_400_000;
@@ -51,8 +51,8 @@ export function inviteHandlers({ config, pool, idempotency }: AuthDeps): Service
     },
 
     async listInvites({ limit = 50, cursor }) {
-      const { invites, last } = await listInvites(pool, { before: decodeCursor(cursor), limit });
-      return { invites, nextCursor: last === undefined ? "" : encodeCursor(last) };
+      const { invites, next } = await listInvites(pool, { after: decodeCursor(cursor), limit });
+      return { invites, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
 
     async revokeInvite({ inviteId }, ctx) {

@@ -5,6 +5,7 @@ import type { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { holdAdmin } from "../held-caller.ts";
@@ -12,7 +13,6 @@ import { listLiveKeyIds, revokeAllApiKeys } from "../store/api-keys.ts";
 import { revokeInvitesOf } from "../store/invites.ts";
 import { revokeAllSessions } from "../store/sessions.ts";
 import { countOtherAdmins, findUser, insertUser, listUsers, updateUser } from "../store/users.ts";
-import { decodeCursor, encodeCursor } from "../user-cursor.ts";
 import { type AuthDeps, announce } from "./deps.ts";
 
 const noSuchUser = () => fail(ErrorReason.NOT_FOUND, "There is no such account.", { param: "user_id" });
@@ -43,8 +43,8 @@ export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): S
     },
 
     async listUsers({ limit = 50, cursor }) {
-      const { users, last } = await listUsers(pool, { before: decodeCursor(cursor), limit });
-      return { users, nextCursor: last === undefined ? "" : encodeCursor(last) };
+      const { users, next } = await listUsers(pool, { after: decodeCursor(cursor), limit });
+      return { users, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
 
     async getUser({ userId }) {

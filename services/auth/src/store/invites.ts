@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Invite, InviteSchema } from "@turnwright/contract/auth/v1/identity";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 interface InviteRow {
@@ -41,20 +42,20 @@ export async function insertInvite(
   return inviteOf(rows[0] as InviteRow);
 }
 
-/** A page of invites, newest first, before a position. */
+/** A page of invites, newest first, after a position. */
 export async function listInvites(
   db: Queryable,
-  page: { before: { createdAt: string; id: string } | undefined; limit: number },
-): Promise<{ invites: Invite[]; last: { createdAt: string; id: string } | undefined }> {
-  const { rows } = await db.query<InviteRow & { position: string }>(
-    `select ${inviteColumns}, created_at::text as position from invites
-     where $1::timestamptz is null or (created_at, id) < ($1::timestamptz, $2::uuid)
+  page: { after: KeysetPosition; limit: number },
+): Promise<{ invites: Invite[]; next?: KeysetPosition }> {
+  const { rows } = await db.query<InviteRow & { created_us: number }>(
+    `select ${inviteColumns}, ${createdUsColumn} from invites
+     where ${afterPosition("$1", "$2")}
      order by created_at desc, id desc limit $3`,
-    [page.before?.createdAt ?? null, page.before?.id ?? null, page.limit + 1],
+    [page.after.createdUs, page.after.id, page.limit + 1],
   );
   const shown = rows.slice(0, page.limit);
   const last = rows.length > page.limit ? shown.at(-1) : undefined;
-  return { invites: shown.map(inviteOf), last: last && { createdAt: last.position, id: last.id } };
+  return { invites: shown.map(inviteOf), next: last && { createdUs: last.created_us, id: last.id } };
 }
 
 /** Revokes an invite that nobody has used; gives it as it is now, and whether it ended by this call. */

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type AccountLimits, AccountLimitsSchema, type User, UserSchema } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres/pool";
 
 /** An account as it is stored. */
@@ -84,20 +85,20 @@ export async function findUser(db: Queryable, id: string): Promise<User | undefi
   return rows[0] && userOf(rows[0]);
 }
 
-/** A page of accounts, newest first, before a position. */
+/** A page of accounts, newest first, after a position. */
 export async function listUsers(
   db: Queryable,
-  page: { before: { createdAt: string; id: string } | undefined; limit: number },
-): Promise<{ users: User[]; last: { createdAt: string; id: string } | undefined }> {
-  const { rows } = await db.query<UserRow & { position: string }>(
-    `select ${userColumns}, created_at::text as position from users
-     where $1::timestamptz is null or (created_at, id) < ($1::timestamptz, $2::uuid)
+  page: { after: KeysetPosition; limit: number },
+): Promise<{ users: User[]; next?: KeysetPosition }> {
+  const { rows } = await db.query<UserRow & { created_us: number }>(
+    `select ${userColumns}, ${createdUsColumn} from users
+     where ${afterPosition("$1", "$2")}
      order by created_at desc, id desc limit $3`,
-    [page.before?.createdAt ?? null, page.before?.id ?? null, page.limit + 1],
+    [page.after.createdUs, page.after.id, page.limit + 1],
   );
   const shown = rows.slice(0, page.limit);
   const last = rows.length > page.limit ? shown.at(-1) : undefined;
-  return { users: shown.map(userOf), last: last && { createdAt: last.position, id: last.id } };
+  return { users: shown.map(userOf), next: last && { createdUs: last.created_us, id: last.id } };
 }
 
 /** Changes an account; what is undefined stays. */

@@ -4,9 +4,9 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { decodeCursor, encodeCursor } from "../cursor.ts";
 import {
   deleteWebhook,
   getWebhook,

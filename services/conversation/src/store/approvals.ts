@@ -11,9 +11,9 @@ import {
 } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/tokens";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
-import type { Place } from "../cursor.ts";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
 import { claimedOrQueued, type GraphVersions } from "./claims/graph-versions.ts";
@@ -252,10 +252,10 @@ export async function getApproval(db: Queryable, asked: { userId: string; approv
 }
 
 const listSql = `
-select ${approvalColumns}, (extract(epoch from created_at) * 1000000)::bigint as created_us
+select ${approvalColumns}, ${createdUsColumn}
 from approvals
 where user_id = $1 and status = $2
-  and (created_at, id) < (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::uuid)
+  and ${afterPosition("$3", "$4")}
 order by created_at desc, id desc
 limit $5`;
 
@@ -265,8 +265,8 @@ limit $5`;
  */
 export async function listApprovals(
   db: Queryable,
-  asked: { userId: string; status: string; after: Place; limit: number },
-): Promise<{ approvals: Approval[]; next?: Place }> {
+  asked: { userId: string; status: string; after: KeysetPosition; limit: number },
+): Promise<{ approvals: Approval[]; next?: KeysetPosition }> {
   const { userId, status, after, limit } = asked;
   const { rows } = await db.query<ApprovalRow & { readonly created_us: number }>({
     name: "approvals-list",

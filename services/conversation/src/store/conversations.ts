@@ -1,7 +1,7 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import type { Place } from "../cursor.ts";
 import {
   type ApprovalRow,
   approvalColumns,
@@ -19,10 +19,10 @@ export const listSql = `
 select coalesce((select conversations from user_totals where user_id = $1), 0) as total, (
     select json_agg(c order by c.created_at desc, c.id desc)
     from (
-      select ${conversationColumns}, (extract(epoch from created_at) * 1000000)::bigint as created_us
+      select ${conversationColumns}, ${createdUsColumn}
       from conversations
       where user_id = $1 and deleted_at is null
-        and (created_at, id) < (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::uuid)
+        and ${afterPosition("$2", "$3")}
       order by created_at desc, id desc
       limit $4
     ) c
@@ -36,8 +36,8 @@ interface ListRow {
 /** A page of a user's conversations, newest first; `next` is where the page after it begins, unset on the last. */
 export async function listConversations(
   db: Queryable,
-  asked: { userId: string; after: Place; limit: number },
-): Promise<{ conversations: Conversation[]; total: number; next?: Place }> {
+  asked: { userId: string; after: KeysetPosition; limit: number },
+): Promise<{ conversations: Conversation[]; total: number; next?: KeysetPosition }> {
   const { userId, after, limit } = asked;
   const { rows } = await db.query<ListRow>({
     name: "conversations-list",

@@ -1,4 +1,4 @@
-import { Batch } from "@turnwright/platform/batch";
+import { Batch } from "@turnwright/platform/async/batch";
 import pg from "pg";
 
 /** How statements share commits. */

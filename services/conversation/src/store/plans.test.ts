@@ -1,9 +1,9 @@
+import { listStart } from "@turnwright/platform/postgres/keyset-cursor";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
-import { listStart } from "../cursor.ts";
 import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
 import { commitSql } from "./commit-run.ts";

@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import type { Place } from "../cursor.ts";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
 interface InfoRow {
@@ -107,8 +107,8 @@ const conversationSql = "select from conversations where id = $1 and user_id = $
  */
 export async function listRuns(
   db: Queryable,
-  asked: { userId: string; conversationId: string; status: string; after: Place; limit: number },
-): Promise<{ runs: RunInfo[]; next?: Place }> {
+  asked: { userId: string; conversationId: string; status: string; after: KeysetPosition; limit: number },
+): Promise<{ runs: RunInfo[]; next?: KeysetPosition }> {
   const { userId, conversationId, status, after, limit } = asked;
   const { rows } = await db.query<InfoRow & { readonly created_us: number }>({
     ...(conversationId === "" ? ofUser : ofConversation),

@@ -6,8 +6,8 @@ import {
   WebhookSchema,
 } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
-import type { Place } from "../cursor.ts";
 import { toTimestamp } from "./rows.ts";
 
 interface WebhookRow {
@@ -231,14 +231,14 @@ function toDelivery(row: DeliveryRow): WebhookDelivery {
  */
 export async function listDeliveries(
   db: Queryable,
-  asked: Asked & { status: string; after: Place; limit: number },
-): Promise<{ deliveries: WebhookDelivery[]; next?: Place }> {
+  asked: Asked & { status: string; after: KeysetPosition; limit: number },
+): Promise<{ deliveries: WebhookDelivery[]; next?: KeysetPosition }> {
   await getWebhook(db, asked);
   const { rows } = await db.query<DeliveryRow & { created_us: number }>(
-    `select ${deliveryColumns}, (extract(epoch from created_at) * 1000000)::bigint as created_us
+    `select ${deliveryColumns}, ${createdUsColumn}
      from webhook_deliveries
      where webhook_id = $1 and user_id = $2 and ($3 = '' or status = $3)
-       and (created_at, id) < (timestamptz 'epoch' + $4::bigint * interval '1 microsecond', $5::uuid)
+       and ${afterPosition("$4", "$5")}
      order by created_at desc, id desc
      limit $6`,
     // One more than the page shows whether another follows.

@@ -1,4 +1,4 @@
-import { Batch } from "@turnwright/platform/batch";
+import { Batch } from "@turnwright/platform/async/batch";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import { type FreeCall, insertFreeCalls } from "../store/calls.ts";

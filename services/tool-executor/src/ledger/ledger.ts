@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Batch } from "@turnwright/platform/batch";
+import { Batch } from "@turnwright/platform/async/batch";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";

@@ -1,6 +1,6 @@
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { expect, test } from "vitest";
-import { decodeCursor, encodeCursor, listStart } from "./cursor.ts";
+import { ErrorReason, reasonOf } from "../errors.ts";
+import { decodeCursor, encodeCursor, listStart } from "./keyset-cursor.ts";
 
 const place = { createdUs: 1_764_000_000_123_456, id: "019ab3c4-0000-7000-8000-00000000abcd" };
 
