@@ -10,7 +10,7 @@ const dataDir = mkdtempSync(join(tmpdir(), "turnwright-e2e-"));
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
 describeSystem(
-  "one process with an embedded PostgreSQL, over REST",
+  "one process with an embedded PostgreSQL",
   (allowedHost) => startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dataDir, TOOLS_ALLOWED_HOSTS: allowedHost } }),
-  (system) => restApi(system.baseUrl),
+  { REST: (system) => restApi(system.baseUrl) },
 );

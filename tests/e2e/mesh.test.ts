@@ -33,9 +33,9 @@ const start = (allowedHost: string) =>
   });
 
 describe.skipIf(redis === undefined)("a mesh of processes", () => {
-  describeSystem("a mesh of processes, over REST", start, (system) => restApi(system.baseUrl));
-  describeSystem("a mesh of processes, over Connect", start, (system) => connectApi(system.baseUrl));
-  describeSystem("a mesh of processes, over gRPC", start, (system) =>
-    connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
-  );
+  describeSystem("a mesh of processes", start, {
+    REST: (system) => restApi(system.baseUrl),
+    Connect: (system) => connectApi(system.baseUrl),
+    gRPC: (system) => connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
+  });
 });

@@ -19,9 +19,37 @@ async function refusal(work: Promise<unknown>): Promise<ApiError> {
   throw new Error("The call was not refused.");
 }
 
-/** The end-to-end suite: the same expectations for every shape of the system and every surface. */
-export function describeSystem(shape: string, start: StartSystem, apiOf: (system: System) => Api): void {
+/**
+ * The end-to-end suite: the same expectations for every shape of the system and every protocol. The system starts once;
+ * each protocol's client is a user of its own.
+ */
+export function describeSystem(
+  shape: string,
+  start: StartSystem,
+  clients: Readonly<Record<string, (system: System) => Api>>,
+): void {
   describe(`Turnwright as ${shape}`, () => {
+    let effects: EffectCounter;
+    let system: System;
+
+    beforeAll(async () => {
+      effects = await startEffectCounter();
+      system = await start(effects.host);
+    }, 120_000);
+
+    afterAll(async () => {
+      await system?.stop();
+      await effects?.close();
+    });
+
+    for (const [protocol, apiOf] of Object.entries(clients)) {
+      describeClient(protocol, () => ({ effects, system, api: apiOf(system) }));
+    }
+  });
+}
+
+function describeClient(protocol: string, running: () => { effects: EffectCounter; system: System; api: Api }): void {
+  describe(`over ${protocol}`, () => {
     let effects: EffectCounter;
     let system: System;
     let api: Api;
@@ -30,16 +58,9 @@ export function describeSystem(shape: string, start: StartSystem, apiOf: (system
     const password = "correct-horse-battery";
 
     beforeAll(async () => {
-      effects = await startEffectCounter();
-      system = await start(effects.host);
-      api = apiOf(system);
+      ({ effects, system, api } = running());
       await api.register(email.toUpperCase(), password);
       token = (await api.login(email, password)).accessToken;
-    }, 120_000);
-
-    afterAll(async () => {
-      await system?.stop();
-      await effects?.close();
     });
 
     it("refuses a second account with the same address, a wrong password and a missing or forged token", async () => {
