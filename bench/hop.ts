@@ -15,13 +15,9 @@ import { connectNodeAdapter, createGrpcTransport as createConnectTransport } fro
 import { AgentService, type SendMessageRequest } from "@turnwright/contract/agent/v1/agent_service";
 import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity/identity";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-  type KeySource,
-  signInternalToken,
-} from "@turnwright/platform/identity/tokens";
+import { createInternalTokenVerifier, signInternalToken } from "@turnwright/platform/identity/internal-token";
+import type { KeySource } from "@turnwright/platform/identity/key-set";
+import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger } from "@turnwright/platform/logger";
 import { startGrpcServer } from "@turnwright/platform/rpc/grpc-server";
 import { createGrpcTransport } from "@turnwright/platform/rpc/grpc-transport";

@@ -4,7 +4,7 @@ import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
-import { createPorts } from "@turnwright/platform/ports/ports";
+import { createPorts } from "@turnwright/platform/ports/create-ports";
 import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
 import { joinMesh } from "@turnwright/platform/process/run-service";
 import { gatewayProcessConfig } from "./config.ts";

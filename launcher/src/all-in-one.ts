@@ -9,18 +9,15 @@ import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service
 import { conversationConfig, createConversation } from "@turnwright/conversation";
 import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
 import { loadConfig } from "@turnwright/platform/config/env";
+import { databaseUrl } from "@turnwright/platform/config/postgres-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-} from "@turnwright/platform/identity/tokens";
+import { createInternalTokenVerifier } from "@turnwright/platform/identity/internal-token";
+import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
-import { createPorts } from "@turnwright/platform/ports/ports";
+import { createPorts } from "@turnwright/platform/ports/create-ports";
 import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/postgres/migrations";
 import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
-import { databaseUrl } from "@turnwright/platform/postgres/pool";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { serviceLogin } from "@turnwright/platform/postgres/service-login";
 import { drainWithin } from "@turnwright/platform/process/lifecycle";

@@ -6,7 +6,7 @@ import { createClient } from "@connectrpc/connect";
 import { credentials } from "@grpc/grpc-js";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { createServiceTokenSource } from "@turnwright/platform/identity/tokens";
+import { createServiceTokenSource } from "@turnwright/platform/identity/service-token";
 import { expectService } from "@turnwright/platform/mesh-tls/service-certificate";
 import { createGrpcTransport } from "@turnwright/platform/rpc/grpc-transport";
 import { serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";

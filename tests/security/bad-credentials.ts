@@ -1,7 +1,9 @@
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
-import { createServiceTokenSource, hashArguments, signGrant, signInternalToken } from "@turnwright/platform/identity/tokens";
+import { hashArguments, signGrant } from "@turnwright/platform/identity/grant";
+import { signInternalToken } from "@turnwright/platform/identity/internal-token";
+import { createServiceTokenSource } from "@turnwright/platform/identity/service-token";
 import { byKey, bySecret, claimsOf, makeToken, unsigned } from "./forge.ts";
 import type { Account, Stage } from "./stage.ts";
 

@@ -5,15 +5,10 @@ import { Access } from "@turnwright/contract/auth/v1/access";
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { describeProtos } from "@turnwright/contract/described-protos";
 import { ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
+import { hashArguments, signGrant } from "@turnwright/platform/identity/grant";
 import { internalTokenHeader, serviceTokenHeader } from "@turnwright/platform/identity/identity";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-  hashArguments,
-  signGrant,
-  signInternalToken,
-} from "@turnwright/platform/identity/tokens";
+import { createInternalTokenVerifier, signInternalToken } from "@turnwright/platform/identity/internal-token";
+import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger } from "@turnwright/platform/logger";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { accessInterceptor, accessOf, callersOf, errorInterceptor, scopesOf } from "@turnwright/platform/rpc/interceptors";

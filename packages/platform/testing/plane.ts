@@ -6,13 +6,9 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair } from "jose";
 import { internalTokenHeader } from "../src/identity/identity.ts";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-  type KeySource,
-  signInternalToken,
-} from "../src/identity/tokens.ts";
+import { createInternalTokenVerifier, signInternalToken } from "../src/identity/internal-token.ts";
+import type { KeySource } from "../src/identity/key-set.ts";
+import { createServiceTokenSource, createServiceTokenVerifier } from "../src/identity/service-token.ts";
 import { createLogger, type Logger } from "../src/logger.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "../src/rpc/interceptors.ts";
 import { type Mount, mount } from "../src/rpc/mount.ts";

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { loadConfig } from "../src/config/env.ts";
+import { databaseUrl, postgresEnv } from "../src/config/postgres-env.ts";
 import { startEmbeddedPostgres } from "../src/embedded-postgres/embedded-postgres.ts";
 import { createLogger } from "../src/logger.ts";
-import { databaseUrl, postgresEnv } from "../src/postgres/pool.ts";
 
 /** What the tools of the database read. */
 export const databaseToolConfig = z.object({

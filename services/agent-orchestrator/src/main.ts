@@ -5,7 +5,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
-import { createPorts } from "@turnwright/platform/ports/ports";
+import { createPorts } from "@turnwright/platform/ports/create-ports";
 import { runService } from "@turnwright/platform/process/run-service";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 

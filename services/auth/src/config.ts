@@ -1,7 +1,7 @@
 import { duration, integer, port, secret } from "@turnwright/platform/config/env";
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
+import { postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { redisEnv } from "@turnwright/platform/config/redis-env";
-import { postgresEnv } from "@turnwright/platform/postgres/pool";
 import { z } from "zod";
 import type { AccountDefaults } from "./store/credentials.ts";
 

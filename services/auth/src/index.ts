@@ -1,6 +1,6 @@
 import { ConfigError } from "@turnwright/platform/config/env";
 import { createAccessTokenVerifier } from "@turnwright/platform/identity/access-token";
-import type { KeySource } from "@turnwright/platform/identity/tokens";
+import type { KeySource } from "@turnwright/platform/identity/key-set";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { databasePing } from "@turnwright/platform/postgres/database-ping";

@@ -1,6 +1,6 @@
 import { ConfigError } from "@turnwright/platform/config/env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
-import { createPorts } from "@turnwright/platform/ports/ports";
+import { createPorts } from "@turnwright/platform/ports/create-ports";
 import { runStoredService } from "@turnwright/platform/process/run-service";
 import { authConfig, createAuth } from "./index.ts";
 

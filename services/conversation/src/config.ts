@@ -1,6 +1,6 @@
 import { duration, list, port } from "@turnwright/platform/config/env";
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
-import { postgresEnv } from "@turnwright/platform/postgres/pool";
+import { postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { z } from "zod";
 
 /** The environment of the conversation service. */

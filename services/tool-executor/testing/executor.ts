@@ -4,8 +4,8 @@ import { type Client, createClient, type Interceptor } from "@connectrpc/connect
 import { type Identity, IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { type ExecutionCallSchema, type ExecutionResult, ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { hashArguments, signGrant } from "@turnwright/platform/identity/grant";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
-import { hashArguments, signGrant } from "@turnwright/platform/identity/tokens";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres/pool";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";

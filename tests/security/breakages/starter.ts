@@ -57,7 +57,7 @@ export const starter: SecurityBreakages = {
     test: "ends with the key while it runs",
   },
   "grant-starter": {
-    file: "packages/platform/src/identity/tokens.ts",
+    file: "packages/platform/src/identity/grant.ts",
     changes: [{ from: "(payload.tokenId === undefined || payload.tokenId === expected.tokenId)", to: "true" }],
     suite: ["services/tool-executor/src/handlers/execute-calls.test.ts", "services/conversation/src/store/approvals.test.ts"],
     test: "credential that started the run|are two in the record",

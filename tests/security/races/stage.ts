@@ -8,11 +8,8 @@ import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { signAccessToken } from "@turnwright/platform/identity/access-token";
 import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-} from "@turnwright/platform/identity/tokens";
+import { createInternalTokenVerifier } from "@turnwright/platform/identity/internal-token";
+import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { alice, createTestMesh } from "../../testing/plane.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { type AccessToken, createAccessTokenVerifier, signAccessToken } from "./access-token.ts";
-import { signInternalToken } from "./tokens.ts";
+import { signInternalToken } from "./internal-token.ts";
 
 const mesh = await createTestMesh();
 const secret = "an-access-token-secret-of-32-characters";

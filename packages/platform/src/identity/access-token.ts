@@ -1,11 +1,11 @@
-import { type CryptoKey, errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { type CryptoKey, errors, type JWTPayload, SignJWT } from "jose";
 import { ErrorReason, fail } from "../errors.ts";
-import { createKeySetVerifier, type KeySource } from "./tokens.ts";
+import { issuer } from "./issuer.ts";
+import { createKeySetVerifier, type KeySource } from "./key-set.ts";
+import { verifyWithSecret } from "./secret-token.ts";
 
-const issuer = "turnwright";
 const audience = "turnwright";
 const typ = "at+jwt";
-const clockToleranceSeconds = 30;
 
 /** What an access token says. */
 export interface AccessToken {
@@ -57,7 +57,7 @@ function isCanonical(token: string): boolean {
  */
 export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: string; maxAgeMs?: number }): AccessTokenVerifier {
   const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });
-  const secret = trust.secret === undefined ? undefined : new TextEncoder().encode(trust.secret);
+  const { secret } = trust;
   const verify = async (token: string): Promise<AccessToken> => {
     if (!isCanonical(token)) throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.");
     let payload: JWTPayload;
@@ -65,15 +65,7 @@ export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: str
       payload =
         secret === undefined
           ? await keySet.verify(token, { typ, audience })
-          : (
-              await jwtVerify(token, secret, {
-                typ,
-                audience,
-                issuer,
-                algorithms: ["HS256"],
-                clockTolerance: clockToleranceSeconds,
-              })
-            ).payload;
+          : await verifyWithSecret(secret, token, { typ, audience });
     } catch (error) {
       if (error instanceof errors.JOSEError)
         throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.", { cause: error });

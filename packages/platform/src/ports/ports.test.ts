@@ -6,7 +6,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { collect, portsContract } from "../../testing/ports-contract.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { createPorts, type Ports } from "./ports.ts";
+import { createPorts } from "./create-ports.ts";
+import type { Ports } from "./ports.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 import { connectRedis, whenReady } from "./redis.ts";
 

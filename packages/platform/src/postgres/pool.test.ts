@@ -1,39 +1,11 @@
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { z } from "zod";
-import { ConfigError, loadConfig } from "../config/env.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { createPool, databaseUrl, isUniqueViolation, postgresEnv, transaction } from "./pool.ts";
+import { createPool, isUniqueViolation, transaction } from "./pool.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
-const schema = z.object(postgresEnv);
-
-describe("the database's address", () => {
-  test.each([
-    [{}, undefined],
-    [{ DB_PORT: "5555", DB_USER: "me", DB_PASSWORD: "secret" }, undefined],
-    [{ DATABASE_URL: "postgres://a:b@c/d", DB_HOST: "ignored" }, "postgres://a:b@c/d"],
-    [{ DB_HOST: "db" }, "postgres://postgres:postgres@db:5432/aiagent"],
-    [{ DB_HOST: "db", DB_PASSWORD: "p@ss/w:rd" }, "postgres://postgres:p%40ss%2Fw%3Ard@db:5432/aiagent"],
-    [{ DB_HOST: "::1", DB_NAME: "x" }, "postgres://postgres:postgres@[::1]:5432/x"],
-    [{ DB_HOST: "/var/run" }, "postgres://postgres:postgres@localhost:5432/aiagent?host=%2Fvar%2Frun"],
-    [
-      { DB_HOST: "db", DB_SSL_MODE: "require" },
-      "postgres://postgres:postgres@db:5432/aiagent?uselibpqcompat=true&sslmode=require",
-    ],
-    [{ DB_HOST: "db", DB_SSL_MODE: "verify-ca" }, "postgres://postgres:postgres@db:5432/aiagent?sslmode=verify-full"],
-  ])("reads %j as %s", (env, url) => {
-    expect(databaseUrl(loadConfig(schema, env))).toBe(url);
-  });
-
-  test("lists every fault", () => {
-    const load = () => loadConfig(schema, { DATABASE_URL: "mysql://x", DB_SSL_MODE: "sometimes", DB_PORT: "99999" });
-    expect(load).toThrow(ConfigError);
-    expect(load).toThrow(/DATABASE_URL[\s\S]*DB_PORT[\s\S]*DB_SSL_MODE/);
-  });
-});
 
 describe("a pool", () => {
   let database: TestDatabase;

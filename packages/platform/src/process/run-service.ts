@@ -3,19 +3,16 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "../config/env.ts";
 import type { grpcEnv, meshEnv } from "../config/mesh-env.ts";
+import { databaseUrl, type PostgresConfig } from "../config/postgres-env.ts";
 import { reasonOf } from "../errors.ts";
-import {
-  createInternalTokenVerifier,
-  createServiceTokenSource,
-  createServiceTokenVerifier,
-  type KeySource,
-} from "../identity/tokens.ts";
+import { createInternalTokenVerifier } from "../identity/internal-token.ts";
+import type { KeySource } from "../identity/key-set.ts";
+import { createServiceTokenSource, createServiceTokenVerifier } from "../identity/service-token.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { meshTlsFaults, meshTlsPaths } from "../mesh-tls/certificate-files.ts";
 import { type MeshTls, openMeshTls } from "../mesh-tls/mesh-tls.ts";
 import { type MigratedService, migrate } from "../postgres/migrations.ts";
 import { untilDatabaseAnswers } from "../postgres/patience.ts";
-import { databaseUrl, type PostgresConfig } from "../postgres/pool.ts";
 import { openServiceDatabase, type ServiceDatabase } from "../postgres/service-database.ts";
 import { serviceLogin } from "../postgres/service-login.ts";
 import { type GrpcServer, startGrpcServer } from "../rpc/grpc-server.ts";

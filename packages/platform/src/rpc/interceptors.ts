@@ -21,7 +21,8 @@ import {
   requestIdHeader,
   serviceTokenHeader,
 } from "../identity/identity.ts";
-import type { InternalTokenVerifier, ServiceTokenVerifier } from "../identity/tokens.ts";
+import type { InternalTokenVerifier } from "../identity/internal-token.ts";
+import type { ServiceTokenVerifier } from "../identity/service-token.ts";
 import type { Logger } from "../logger.ts";
 import { fieldFault } from "./field-faults.ts";
 

@@ -3,7 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { signInternalToken } from "@turnwright/platform/identity/tokens";
+import { signInternalToken } from "@turnwright/platform/identity/internal-token";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { accountDefaults } from "../config.ts";

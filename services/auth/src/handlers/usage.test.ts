@@ -247,7 +247,8 @@ describe("usage", () => {
     const { createClient } = await import("@connectrpc/connect");
     const { SpendService } = await import("@turnwright/contract/auth/v1/usage_service");
     const { serverInterceptors } = await import("@turnwright/platform/rpc/interceptors");
-    const { createInternalTokenVerifier, createServiceTokenVerifier } = await import("@turnwright/platform/identity/tokens");
+    const { createInternalTokenVerifier } = await import("@turnwright/platform/identity/internal-token");
+    const { createServiceTokenVerifier } = await import("@turnwright/platform/identity/service-token");
     const { createLogger } = await import("@turnwright/platform/logger");
     const interceptors = serverInterceptors({
       logger: createLogger({ service: "test", level: "silent" }),

@@ -1,5 +1,5 @@
 import type { DecidedCall, Run } from "@turnwright/contract/conversation/v1/run";
-import { signGrant } from "@turnwright/platform/identity/tokens";
+import { signGrant } from "@turnwright/platform/identity/grant";
 import type { SettledCall } from "../store/approvals.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
-import { hashArguments, verifyGrant } from "@turnwright/platform/identity/tokens";
+import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {

@@ -10,7 +10,7 @@ import {
   RunStatus,
 } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/tokens";
+import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/grant";
 import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";

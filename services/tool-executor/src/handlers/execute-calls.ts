@@ -2,7 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { hashArguments, verifyGrant } from "@turnwright/platform/identity/tokens";
+import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { entryOf } from "../ledger/call-entry.ts";
 import { endOf, type Result, refused, resultOf } from "../ledger/call-results.ts";
 import type { CheckedCall, RefusedCall } from "../ledger/in-flight-call.ts";

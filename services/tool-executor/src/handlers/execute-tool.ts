@@ -5,7 +5,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ToolCall } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail } from "@turnwright/platform/errors";
-import { hashArguments } from "@turnwright/platform/identity/tokens";
+import { hashArguments } from "@turnwright/platform/identity/grant";
 import { entryOf } from "../ledger/call-entry.ts";
 import { endOf } from "../ledger/call-results.ts";
 import { type Outcome, runTool } from "../running/run-tool.ts";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
-import { hashArguments, verifyGrant } from "@turnwright/platform/identity/tokens";
+import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {

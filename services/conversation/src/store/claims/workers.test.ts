@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
-import { hashArguments, verifyGrant } from "@turnwright/platform/identity/tokens";
+import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type ConversationFixture,

@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { duration, integer, port } from "./env.ts";
+
+/**
+ * The environment of a process that talks to PostgreSQL, to spread into its config schema. DATABASE_URL wins; DB_*
+ * count once DB_HOST is set; neither: `databaseUrl` gives undefined.
+ */
+export const postgresEnv = {
+  DATABASE_URL: z
+    .string()
+    .regex(/^(postgres(ql)?|socket):\/\/|^\//, "expected a postgres:// URL")
+    .optional(),
+  DB_HOST: z.string().optional(),
+  DB_PORT: port(5432),
+  DB_USER: z.string().default("postgres"),
+  DB_PASSWORD: z.string().default("postgres"),
+  DB_NAME: z.string().default("aiagent"),
+  DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
+  DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
+  /** Milliseconds after which the server gives up on a statement; 0: never. */
+  DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),
+};
+
+/** The parsed part of a configuration that `postgresEnv` describes. */
+export type PostgresConfig = z.output<z.ZodObject<typeof postgresEnv>>;
+
+/** The address of the configured database; undefined when none is set, which means the embedded server. */
+export function databaseUrl(config: PostgresConfig): string | undefined {
+  if (config.DATABASE_URL !== undefined) return config.DATABASE_URL;
+  if (config.DB_HOST === undefined) return undefined;
+  const credentials = `${encodeURIComponent(config.DB_USER)}:${encodeURIComponent(config.DB_PASSWORD)}`;
+  const query = new URLSearchParams();
+  const isSocket = config.DB_HOST.startsWith("/");
+  if (isSocket) query.set("host", config.DB_HOST);
+  if (config.DB_SSL_MODE === "require") {
+    // As in libpq and the Go drivers, `require` encrypts and does not verify; `pg` alone would verify.
+    query.set("uselibpqcompat", "true");
+    query.set("sslmode", "require");
+  } else if (config.DB_SSL_MODE !== "disable") {
+    query.set("sslmode", "verify-full");
+  }
+  const host = isSocket ? "localhost" : config.DB_HOST.includes(":") ? `[${config.DB_HOST}]` : config.DB_HOST;
+  const suffix = query.size > 0 ? `?${query}` : "";
+  return `postgres://${credentials}@${host}:${config.DB_PORT}/${encodeURIComponent(config.DB_NAME)}${suffix}`;
+}

@@ -1,0 +1,62 @@
+import { generateKeyPair, SignJWT } from "jose";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { alice, createTestMesh, meshSecret } from "../../testing/plane.ts";
+import { ErrorReason, reasonOf } from "../errors.ts";
+import { createInternalTokenVerifier, signInternalToken } from "./internal-token.ts";
+import { createServiceTokenSource } from "./service-token.ts";
+
+const mesh = await createTestMesh();
+const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+async function reason(work: Promise<unknown>): Promise<ErrorReason> {
+  const outcome = await work.catch((error: unknown) => error);
+  if (!(outcome instanceof Error)) throw new Error("The token was accepted.");
+  return reasonOf(outcome);
+}
+
+describe("internal tokens", () => {
+  test("carry the whole identity, and are known once verified until they end", async () => {
+    const verifier = createInternalTokenVerifier(mesh.keySource);
+    const identity = { ...alice, allowedTools: ["calculator"], rateLimitPerMinute: 7 };
+    const token = await signInternalToken(mesh.keys, identity, inSeconds(300));
+    expect(verifier.cached(token)).toBeUndefined();
+    expect(await verifier.verify(token)).toEqual(identity);
+    expect(verifier.cached(token)).toEqual(identity);
+    vi.useFakeTimers({ now: Date.now() + 301_000, toFake: ["Date"] });
+    expect(verifier.cached(token)).toBeUndefined();
+    vi.setSystemTime(Date.now() + 60_000);
+    expect(await reason(verifier.verify(token))).toBe(ErrorReason.INVALID_TOKEN);
+  });
+
+  test("are refused when key, algorithm, type, audience, issuer or text is another's", async () => {
+    const { verify } = createInternalTokenVerifier(mesh.keySource);
+    const good = { alg: "EdDSA", kid: mesh.keys.kid, typ: "turnwright-internal+jwt" };
+    const sign = (header: Record<string, string>, audience: string, issuer: string, key = mesh.keys.privateKey) =>
+      new SignJWT({ identity: { userId: alice.userId } })
+        .setProtectedHeader({ ...good, ...header })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setExpirationTime("5m")
+        .sign(key);
+    await expect(verify(await sign({}, "turnwright.internal", "turnwright"))).resolves.toMatchObject({ userId: alice.userId });
+    const { privateKey } = await generateKeyPair("EdDSA");
+    const none = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${Buffer.from("{}").toString("base64url")}.`;
+    const refused = [
+      await sign({}, "turnwright.internal", "turnwright", privateKey),
+      await sign({ typ: "at+jwt" }, "turnwright.internal", "turnwright"),
+      await sign({}, "turnwright", "turnwright"),
+      await sign({}, "turnwright.internal", "elsewhere"),
+      await sign({ kid: "unknown" }, "turnwright.internal", "turnwright"),
+      `${(await sign({}, "turnwright.internal", "turnwright")).slice(0, -4)}AAAA`,
+      await createServiceTokenSource(meshSecret, "gateway")(),
+      none,
+      "garbage",
+      "",
+    ];
+    for (const token of refused) expect(await reason(verify(token))).toBe(ErrorReason.INVALID_TOKEN);
+  });
+});

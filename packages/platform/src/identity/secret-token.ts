@@ -1,0 +1,34 @@
+import { type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { clockToleranceSeconds, issuer } from "./issuer.ts";
+
+const textEncoder = new TextEncoder();
+
+/** Signs a token (HS256) with a secret that signer and verifier share; it ends after `seconds`. */
+export async function signWithSecret(
+  secret: string,
+  token: { claims: JWTPayload; subject: string; audience: string; typ: string; seconds: number },
+): Promise<string> {
+  return new SignJWT(token.claims)
+    .setProtectedHeader({ alg: "HS256", typ: token.typ })
+    .setIssuer(issuer)
+    .setAudience(token.audience)
+    .setSubject(token.subject)
+    .setIssuedAt()
+    .setExpirationTime(Math.floor(Date.now() / 1000) + token.seconds)
+    .sign(textEncoder.encode(secret));
+}
+
+/** The payload of a token that was signed with the secret, for this audience and type. Throws jose's errors. */
+export async function verifyWithSecret(
+  secret: string,
+  token: string,
+  options: { audience: string; typ: string },
+): Promise<JWTPayload> {
+  const { payload } = await jwtVerify(token, textEncoder.encode(secret), {
+    ...options,
+    issuer,
+    algorithms: ["HS256"],
+    clockTolerance: clockToleranceSeconds,
+  });
+  return payload;
+}
