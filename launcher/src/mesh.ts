@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import { retrying } from "@turnwright/platform/async/retrying";
 import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { databaseUrl, postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { redisEnv, redisUrl } from "@turnwright/platform/config/redis-env";
@@ -83,23 +84,30 @@ function withoutRedis(service: string, environment: Readonly<Record<string, stri
 
 /** Resolves when something accepts connections on a loopback port; rejects when the process ends first. */
 async function accepting(name: string, port: number, child: ChildProcess): Promise<void> {
-  for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${name} ended before it was ready.`);
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, "127.0.0.1");
-      socket.once("connect", () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once("error", () => resolve(false));
-    });
-    if (open) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
+  const ended = new Error(`${name} ended before it was ready.`);
+  const tryConnect = async () => {
+    if (hasEnded(child)) throw ended;
+    const socket = connect(port, "127.0.0.1");
+    try {
+      await once(socket, "connect");
+    } finally {
+      socket.destroy();
+    }
+  };
+  await retrying(tryConnect, {
+    mayPass: (error) => error !== ended,
+    patienceMs: Number.POSITIVE_INFINITY,
+    firstMs: 25,
+    longestMs: 25,
+  });
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
 }
 
 async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const gone = once(child, "exit");
   child.kill("SIGTERM");
   await gone;

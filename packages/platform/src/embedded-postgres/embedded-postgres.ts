@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { retrying } from "../async/retrying.ts";
 import type { Logger } from "../logger.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
 import { endWithProcess, setHold } from "./child-watchdog.ts";
@@ -51,7 +52,7 @@ export async function startEmbeddedPostgres(options: {
     const start = { binaries, place, settings: options.settings ?? {}, logger };
     const { server, port } = await startServer(start);
     const url = `postgres://${superuser}:${password}@127.0.0.1:${port}`;
-    const kept = keepServer(server, { ...start, port, release });
+    const kept = superviseServer(server, { ...start, port, release });
     try {
       await ensureDatabase(`${url}/postgres`);
     } catch (error) {
@@ -122,29 +123,43 @@ interface Start {
   readonly port?: number;
 }
 
-/** Starts the server; tries again while the port was taken in between, or while the rest of a killed server is still ending. */
-async function startServer(start: Start): Promise<{ server: ChildProcess; port: number }> {
-  const deadline = Date.now() + 15_000;
-  for (;;) {
-    const port = start.port ?? (await freePort());
-    const server = launch(start, port);
-    const lines: string[] = [];
-    const ready = await new Promise<boolean>((resolve, reject) => {
-      server.once("error", reject);
-      server.once("close", () => resolve(false));
-      if (server.stderr === null) return;
-      createInterface({ input: server.stderr }).on("line", (line) => {
-        start.logger.debug({ line }, "embedded PostgreSQL");
-        if (lines.length < 50) lines.push(line);
-        if (line.includes("database system is ready to accept connections")) resolve(true);
-      });
-    });
-    if (ready) return { server, port };
-    const output = lines.join("\n");
-    const passing = /Address already in use|pre-existing shared memory block/.test(output);
-    if (!passing || Date.now() > deadline) throw new Error(`the embedded PostgreSQL did not start: ${output}`);
-    await delay(100);
+/** A server that ended before it accepted connections. */
+class FailedStart extends Error {
+  /** Another process took the port in between, or the remains of a killed server are still ending. */
+  readonly mayPass: boolean;
+
+  constructor(output: string) {
+    super(`the embedded PostgreSQL did not start: ${output}`);
+    this.mayPass = /Address already in use|pre-existing shared memory block/.test(output);
   }
+}
+
+/** Starts the server, and again for 15 s while the cause of a failure may pass. */
+function startServer(start: Start): Promise<{ server: ChildProcess; port: number }> {
+  return retrying(() => tryStart(start), {
+    mayPass: (error) => error instanceof FailedStart && error.mayPass,
+    patienceMs: 15_000,
+    firstMs: 100,
+    longestMs: 100,
+  });
+}
+
+async function tryStart(start: Start): Promise<{ server: ChildProcess; port: number }> {
+  const port = start.port ?? (await freePort());
+  const server = launch(start, port);
+  const lines: string[] = [];
+  const ready = await new Promise<boolean>((resolve, reject) => {
+    server.once("error", reject);
+    server.once("close", () => resolve(false));
+    if (server.stderr === null) return;
+    createInterface({ input: server.stderr }).on("line", (line) => {
+      start.logger.debug({ line }, "embedded PostgreSQL");
+      if (lines.length < 50) lines.push(line);
+      if (line.includes("database system is ready to accept connections")) resolve(true);
+    });
+  });
+  if (!ready) throw new FailedStart(lines.join("\n"));
+  return { server, port };
 }
 
 function launch(start: Start, port: number): ChildProcess {
@@ -190,7 +205,7 @@ async function freePort(): Promise<number> {
 const revivalPauseMs = 1_000;
 
 /** Sees to it that a server ends with this process, and that one that ends by itself is started again. */
-function keepServer(
+function superviseServer(
   first: ChildProcess,
   start: Start & { port: number; release: () => void },
 ): { readonly server: ChildProcess; stop(): Promise<void> } {

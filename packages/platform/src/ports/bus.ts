@@ -1,3 +1,5 @@
+import { Multimap } from "../multimap.ts";
+
 /** Receives a message; what it throws is logged. */
 export type BusListener = (payload: string) => void;
 
@@ -26,7 +28,7 @@ export interface Subscriber {
 
 /** Subscriptions by topic. */
 export class Subscribers<S extends Subscriber = Subscriber> {
-  readonly #topics = new Map<string, Set<S>>();
+  readonly #topics = new Multimap<string, S>();
   readonly #onError: (error: unknown) => void;
 
   constructor(onError: (error: unknown) => void) {
@@ -34,15 +36,12 @@ export class Subscribers<S extends Subscriber = Subscriber> {
   }
 
   add(topic: string, subscriber: S): void {
-    const subscribers = this.#topics.get(topic) ?? new Set();
-    this.#topics.set(topic, subscribers.add(subscriber));
+    this.#topics.add(topic, subscriber);
   }
 
   /** Whether that was the topic's last one. */
   delete(topic: string, subscriber: S): boolean {
-    const subscribers = this.#topics.get(topic);
-    if (subscribers === undefined || !subscribers.delete(subscriber) || subscribers.size > 0) return false;
-    return this.#topics.delete(topic);
+    return this.#topics.delete(topic, subscriber) && !this.#topics.has(topic);
   }
 
   topics(): string[] {
@@ -50,11 +49,11 @@ export class Subscribers<S extends Subscriber = Subscriber> {
   }
 
   all(): S[] {
-    return [...this.#topics.values()].flatMap((subscribers) => [...subscribers]);
+    return this.topics().flatMap((topic) => this.#topics.get(topic));
   }
 
   deliver(topic: string, payload: string): void {
-    for (const { listener } of [...(this.#topics.get(topic) ?? [])]) this.call(() => listener(payload));
+    for (const { listener } of this.#topics.get(topic)) this.call(() => listener(payload));
   }
 
   /** Calls what a subscriber gave; its failure is its own. */
