@@ -4,7 +4,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { watchRevocations } from "@turnwright/platform/identity/revocations";
+import { type RevocationListener, watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
@@ -44,7 +44,7 @@ export interface GatewayDeps {
 
 /** The public plane. */
 export interface Gateway {
-  /** Starts to listen; gives the bound port. */
+  /** Starts to follow revocations and to listen; resolves to the bound port. */
   listen(): Promise<{ port: number }>;
   /** Stops accepting, lets requests and streams end within the configured time, then cuts them. */
   close(): Promise<void>;
@@ -56,16 +56,13 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const tokens = createClient(TokenService, transport(TokenService));
   const authenticator = createAuthenticator({ tokens, jwtSecret: config.JWT_SECRET });
   const liveCalls = new LiveCalls();
-  const stopWatching = await watchRevocations(
-    { tokens, bus: deps.bus, logger: deps.logger },
-    {
-      onRevoked(tokenId) {
-        authenticator.revoke(tokenId);
-        liveCalls.revoke(tokenId);
-      },
-      onGap: () => authenticator.forget(),
+  const revocations: RevocationListener = {
+    onRevoked(tokenId) {
+      authenticator.revoke(tokenId);
+      liveCalls.revoke(tokenId);
     },
-  );
+    onGap: () => authenticator.forget(),
+  };
   const limits = createLimits({
     limiter: deps.limiter,
     concurrency: deps.concurrency,
@@ -105,8 +102,10 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     }),
   );
 
+  let stopWatching: (() => Promise<void>) | undefined;
   return {
     async listen() {
+      stopWatching = await watchRevocations({ tokens, bus: deps.bus, logger: deps.logger }, revocations);
       // The seed's default means every address; `::` takes IPv4 as well, so that localhost works however it resolves.
       const host = config.SERVER_HOST === "0.0.0.0" ? "::" : config.SERVER_HOST;
       try {
@@ -123,7 +122,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     async close() {
       isClosing = true;
       await app.close();
-      await stopWatching();
+      await stopWatching?.();
     },
   };
 }

@@ -4,7 +4,7 @@ import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
-import { createPorts } from "@turnwright/platform/ports/create-ports";
+import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
 import { joinMesh } from "@turnwright/platform/process/run-service";
 import { gatewayProcessConfig } from "./config.ts";
@@ -22,7 +22,7 @@ async function start(): Promise<void> {
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
-  const ports = await createPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
+  const ports = await openPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
   const mesh = joinMesh({ service: "gateway", config, logger });
   // Each after those that it leans on, as /ready names them.
   const parts = {

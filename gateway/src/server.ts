@@ -11,7 +11,7 @@ import { ClientAccounts } from "./connections/client-accounts.ts";
 import { drainServer, type OpenRequests } from "./connections/drain.ts";
 import { createDualProtocolServer, type DualProtocolServer } from "./connections/protocols.ts";
 import { refusalLog } from "./connections/refused-requests.ts";
-import { cutStalledReaders } from "./connections/stalled-readers.ts";
+import { watchStalledReaders } from "./connections/stalled-readers.ts";
 import { answerUnparsable } from "./connections/unparsable.ts";
 import { answerHeaders } from "./http/answer-headers.ts";
 import { type ErrorContext, restError } from "./http/error-body.ts";
@@ -196,8 +196,11 @@ export async function createServer(deps: {
     ],
     maxAge: 600,
   });
-  const stopCutting = cutStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
-  app.addHook("onClose", async () => stopCutting());
+  let stopWatching: (() => void) | undefined;
+  app.addHook("onListen", async () => {
+    stopWatching = watchStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
+  });
+  app.addHook("onClose", async () => stopWatching?.());
   // From here on fastify closes each connection behind its response; it ends the server when we are done.
   app.addHook("preClose", async () => {
     if (app.server.listening) {

@@ -15,7 +15,7 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/em
 import { createInternalTokenVerifier } from "@turnwright/platform/identity/internal-token";
 import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
-import { createPorts } from "@turnwright/platform/ports/create-ports";
+import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/postgres/migrations";
 import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
@@ -85,7 +85,7 @@ export async function startAllInOne(
       closers.push(() => database.end());
       return database;
     };
-    const ports = await createPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger, role: "gateway" });
+    const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger, role: "gateway" });
     closers.push(() => ports.close());
 
     const auth = await createAuth({

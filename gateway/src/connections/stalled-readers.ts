@@ -50,7 +50,7 @@ function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
  * its protocol, and sooner where clients hold much; what it waits for in the mesh is cancelled with it. A stream that
  * has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
  */
-export function cutStalledReaders({
+export function watchStalledReaders({
   open,
   limitMs,
   logger,

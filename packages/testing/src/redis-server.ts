@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { endWithProcess, setHold } from "@turnwright/platform/embedded-postgres/child-watchdog";
+import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
 
 /** A Redis of one's own, without persistence: a test may stop, restart and flush it. */
 export interface RedisServer {
@@ -60,7 +60,7 @@ async function launch(program: string, dir: string, wanted: number): Promise<{ c
       });
     });
     if (isReady) {
-      endWithProcess(child, { signal: "TERM" });
+      startChildWatchdog(child, { signal: "TERM" });
       return { child, port };
     }
     if (attempt === 5) throw new Error(`redis-server did not start:\n${lines.join("\n")}`);

@@ -5,7 +5,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
-import { createPorts } from "@turnwright/platform/ports/create-ports";
+import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { runService } from "@turnwright/platform/process/run-service";
 import { agentConfig, createAgentOrchestrator } from "./index.ts";
 
@@ -13,7 +13,7 @@ await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ c
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
   // Without Redis, what happens in a run is read from the journal by those who watch it from another process.
-  const ports = await createPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
+  const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
   const service = await createAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),

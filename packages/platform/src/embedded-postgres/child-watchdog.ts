@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
  * Signals a child when this process ends in whatever way, also by SIGKILL, when no code of ours runs any more: a shell waits on a pipe
  * that only the end of this process closes. Neither the shell nor the child keeps this process from ending by itself.
  */
-export function endWithProcess(
+export function startChildWatchdog(
   child: ChildProcess,
   options: { signal: "INT" | "TERM"; user?: { uid: number; gid: number } },
 ): void {

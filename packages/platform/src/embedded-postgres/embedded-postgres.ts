@@ -10,7 +10,7 @@ import pg from "pg";
 import { retrying } from "../async/retrying.ts";
 import type { Logger } from "../logger.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
-import { endWithProcess, setHold } from "./child-watchdog.ts";
+import { setHold, startChildWatchdog } from "./child-watchdog.ts";
 import { claim, endOrphan } from "./owner.ts";
 import { findPlace, type Place } from "./place.ts";
 
@@ -222,7 +222,7 @@ function superviseServer(
   const keep = (started: ChildProcess) => {
     server = started;
     isThere = true;
-    endWithProcess(started, { signal: "INT", user: place.user });
+    startChildWatchdog(started, { signal: "INT", user: place.user });
     started.once("close", (code, signal) => {
       isThere = false;
       if (stopping !== undefined) return close();

@@ -53,7 +53,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
  * Slots for all processes that share a Redis, as leases by its clock that their holder renews. While Redis does not
  * answer, each process gives out its part; its slots are known to Redis again when it is back.
  */
-export function createRedisConcurrencyLimiter(options: {
+export function startRedisConcurrencyLimiter(options: {
   redis: Redis;
   replicas: Replicas;
   logger: Logger;

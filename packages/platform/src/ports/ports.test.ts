@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { collect, portsContract } from "../../testing/ports-contract.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { createPorts } from "./create-ports.ts";
+import { openPorts } from "./open-ports.ts";
 import type { Ports } from "./ports.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 import { connectRedis, whenReady } from "./redis.ts";
@@ -16,10 +16,10 @@ const logger = createLogger({ service: "test", level: "silent" });
 const busSecret = "the-secret-of-the-mesh-of-these-tests";
 
 describe("the ports in memory", () => {
-  portsContract(async (now) => createPorts({ busSecret, logger, now }));
+  portsContract(async (now) => openPorts({ busSecret, logger, now }));
 
   test("say what they are", async () => {
-    expect((await createPorts({ busSecret, logger })).kind).toBe("memory");
+    expect((await openPorts({ busSecret, logger })).kind).toBe("memory");
   });
 
   test("forget idle keys instead of growing without bound", async () => {
@@ -66,8 +66,8 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
 
-  async function open(options: Omit<Parameters<typeof createPorts>[0], "busSecret">): Promise<Ports> {
-    const ports = await createPorts({ busSecret, ...options });
+  async function open(options: Omit<Parameters<typeof openPorts>[0], "busSecret">): Promise<Ports> {
+    const ports = await openPorts({ busSecret, ...options });
     cleanups.push(() => ports.close());
     await ports.ping();
     return ports;
@@ -80,7 +80,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
   }
 
   portsContract(async (now) => {
-    const ports = await createPorts({ redisUrl: url, busSecret, logger, now });
+    const ports = await openPorts({ redisUrl: url, busSecret, logger, now });
     await ports.ping();
     return ports;
   });

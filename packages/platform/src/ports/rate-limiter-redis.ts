@@ -34,7 +34,7 @@ function stateOf(now: number, numbers: readonly number[], at: number): KeyState 
  * each allows its part of what was left; when it is back, each tells what it allowed, so that an outage or a lost data
  * set adds little to any window.
  */
-export function createRedisRateLimiter(options: {
+export function startRedisRateLimiter(options: {
   redis: Redis;
   /** Where processes tell each other of their counts; none for a process that counts as alone. */
   bus?: Bus;

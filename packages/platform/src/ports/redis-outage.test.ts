@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { releaseOf } from "../../testing/concurrency-limiter-contract.ts";
 import { createLogger } from "../logger.ts";
 import { createRedisBus } from "./bus-redis.ts";
-import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
+import { startRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { RateLimiter } from "./rate-limiter.ts";
-import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
+import { startRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas } from "./replicas.ts";
 
@@ -30,8 +30,8 @@ async function openReplica(url: string) {
   await whenReady(redis, 2_000);
   await whenReady(listening, 2_000);
   const replicas = joinReplicas({ redis, bus, role: "test" });
-  const limiter = createRedisRateLimiter({ redis, bus, replicas, logger });
-  const concurrency = createRedisConcurrencyLimiter({ redis, replicas, logger });
+  const limiter = startRedisRateLimiter({ redis, bus, replicas, logger });
+  const concurrency = startRedisConcurrencyLimiter({ redis, replicas, logger });
   return {
     redis,
     limiter,

@@ -2,14 +2,14 @@ import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { createRedisBus } from "./bus-redis.ts";
 import { createSealedBus } from "./bus-sealed.ts";
-import { createRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
+import { startRedisConcurrencyLimiter } from "./concurrency-limiter-redis.ts";
 import type { Ports } from "./ports.ts";
-import { createRedisRateLimiter } from "./rate-limiter-redis.ts";
+import { startRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas, onlyReplica } from "./replicas.ts";
 
 /** The ports over Redis, on two connections. */
-export function createRedisPorts(options: {
+export function openRedisPorts(options: {
   redisUrl: string;
   busSecret: string;
   logger: Logger;
@@ -23,8 +23,8 @@ export function createRedisPorts(options: {
   const bus = createSealedBus({ bus: open, secret: options.busSecret, logger });
   const replicas = role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role });
   // Its messages are sent by scripts inside of Redis, where the counts stand that they tell of.
-  const limiter = createRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
-  const concurrency = createRedisConcurrencyLimiter({ redis, replicas, logger });
+  const limiter = startRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
+  const concurrency = startRedisConcurrencyLimiter({ redis, replicas, logger });
   return {
     kind: "redis",
     limiter,

@@ -9,7 +9,7 @@ import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
  * them while Redis is away; without a role this one counts as alone. `busSecret` authenticates what processes tell each
  * other over Redis. `now` (milliseconds) replaces the clock of the rate limiter.
  */
-export async function createPorts(options: {
+export async function openPorts(options: {
   redisUrl?: string;
   busSecret: string;
   logger: Logger;
@@ -19,8 +19,8 @@ export async function createPorts(options: {
   const { redisUrl, busSecret, logger, role, now } = options;
   if (redisUrl !== undefined) {
     // A process without Redis need not hold its driver in memory.
-    const { createRedisPorts } = await import("./redis-ports.ts");
-    return createRedisPorts({ redisUrl, busSecret, logger, role, now });
+    const { openRedisPorts } = await import("./redis-ports.ts");
+    return openRedisPorts({ redisUrl, busSecret, logger, role, now });
   }
   return {
     kind: "memory",
