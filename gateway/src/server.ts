@@ -4,7 +4,7 @@ import cors from "@fastify/cors";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
-import { alreadyClosed, endedBecause } from "./admission/call.ts";
+import { alreadyClosed } from "./admission/admit.ts";
 import type { LiveCalls } from "./admission/live-calls.ts";
 import type { GatewayConfig } from "./config.ts";
 import { ClientAccounts } from "./connections/client-accounts.ts";
@@ -12,8 +12,9 @@ import { drainServer, type OpenRequests } from "./connections/drain.ts";
 import { createDualProtocolServer, type DualProtocolServer } from "./connections/protocols.ts";
 import { refusalLog } from "./connections/refused-requests.ts";
 import { watchStalledReaders } from "./connections/stalled-readers.ts";
-import { answerUnparsable } from "./connections/unparsable.ts";
+import { answerUnparsable } from "./connections/unserved.ts";
 import { answerHeaders } from "./http/answer-headers.ts";
+import { endedBecause } from "./http/disconnect.ts";
 import { type ErrorContext, restError } from "./http/error-body.ts";
 
 declare module "fastify" {

@@ -138,9 +138,9 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ["tests/security/long/connections.ts", ...count(10_000)],
     suite(
       "tests/security/connections.test.ts",
-      "gateway/src/admission/client-limits.test.ts",
+      "gateway/src/connections/client-accounts.test.ts",
       "gateway/src/connections/pipelining.test.ts",
-      "gateway/src/admission/address-block.test.ts",
+      "gateway/src/connections/address-block.test.ts",
       "gateway/src/docs.test.ts",
     ),
   ],
@@ -148,7 +148,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s14: [
     ["tests/security/long/admission-cost.ts", ...count(200)],
     suite(
-      "gateway/src/rpc/admission.test.ts",
+      "gateway/src/rpc/rpc-plugin.test.ts",
       "gateway/src/rpc/rpc-message.test.ts",
       "packages/platform/src/rpc/wire-check.test.ts",
       "packages/platform/src/json/json-depth.test.ts",

@@ -3,11 +3,7 @@ import { clientNetworks } from "@turnwright/platform/client-network";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { ConcurrencyLimiter, Release, SlotBucket } from "@turnwright/platform/ports/concurrency-limiter";
 import { isLimited, type RateBucket, type RateDecision, type RateLimiter } from "@turnwright/platform/ports/rate-limiter";
-
-/** Something that takes response headers, as a fastify reply does. */
-export interface HeaderSink {
-  header(name: string, value: string): unknown;
-}
+import type { HeaderSink } from "../http/answer-headers.ts";
 
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import proxyAddr from "@fastify/proxy-addr";
-import { addressBlock } from "../admission/address-block.ts";
+import { addressBlock } from "./address-block.ts";
 
 /** How much of this process clients may hold at once. 0 connections: any number. */
 export interface AccountLimits {

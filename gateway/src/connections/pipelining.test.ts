@@ -1,52 +1,28 @@
 import { EventEmitter, once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ClientAccounts } from "./client-accounts.ts";
+import type { Socket } from "node:net";
+import { beforeEach, describe, expect, it } from "vitest";
+import { useDualProtocolServer } from "../../testing/dual-protocol-server.ts";
 import { PipelinedConnection } from "./pipelining.ts";
-import { createDualProtocolServer } from "./protocols.ts";
 
 const atOnce = 2;
-let server: ReturnType<typeof createDualProtocolServer>;
-let port: number;
 /** What a request does; each test sets its own. */
 let serve: (request: IncomingMessage, response: ServerResponse) => void;
 let begun: { request: IncomingMessage; response: ServerResponse }[];
 let onBegun: () => void;
-const sockets: Socket[] = [];
 
-beforeEach(async () => {
+const { dial } = useDualProtocolServer(
+  (request, response) => {
+    begun.push({ request, response });
+    serve(request, response);
+    onBegun();
+  },
+  { requestMs: 10_000, idleMs: 5_000 },
+);
+beforeEach(() => {
   begun = [];
   onBegun = () => {};
-  const limits = { connectionsPerAddress: 0, bytesPerConnection: 8e6, bytesPerAddress: 6e7, bytesInAll: 3e8, proxies: [] };
-  server = createDualProtocolServer(
-    (request, response) => {
-      begun.push({ request, response });
-      serve(request, response);
-      onBegun();
-    },
-    { requestMs: 10_000, idleMs: 5_000 },
-    { accounts: new ClientAccounts(limits), streamsPerConnection: 250, onRefused: () => {} },
-  );
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  port = (server.address() as AddressInfo).port;
 });
-
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  const closed = once(server, "close");
-  server.close();
-  server.closeAllConnections();
-  await closed;
-});
-
-async function dial(): Promise<Socket> {
-  const socket = connect({ port, host: "127.0.0.1", noDelay: true }).on("error", () => {});
-  sockets.push(socket);
-  await once(socket, "connect");
-  return socket;
-}
 
 /** A deterministic generator of numbers in [0, 1). */
 function seeded(seed: number): () => number {
@@ -169,8 +145,7 @@ describe("requests that are sent ahead of their answers", () => {
 
   it("are all answered when their client closes its side behind them", async () => {
     serve = echo;
-    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
-    sockets.push(socket);
+    const socket = await dial({ allowHalfOpen: true });
     socket.end(Array.from({ length: 200 }, (_, i) => get(`/${i}`)).join(""));
     expect(await answers(socket, 200)).toHaveLength(200);
     await once(socket, "close");
@@ -250,8 +225,7 @@ describe("requests that are sent ahead of their answers", () => {
 
   it("stay unread while their client does not read: neither more are begun nor more is held", async () => {
     serve = (_request, response) => response.end(Buffer.alloc(1_000_000, "x"));
-    const socket = connect({ port, host: "127.0.0.1" }).on("error", () => {});
-    sockets.push(socket);
+    const socket = await dial();
     socket.write(get("/large").repeat(2_000));
     await settled();
     await settled();

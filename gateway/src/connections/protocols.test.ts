@@ -1,59 +1,24 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { promisify } from "node:util";
 import { Pool } from "undici";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ClientAccounts } from "./client-accounts.ts";
-import { createDualProtocolServer } from "./protocols.ts";
+import { describe, expect, it } from "vitest";
+import { useDualProtocolServer } from "../../testing/dual-protocol-server.ts";
 
 const run = promisify(execFile);
 const requestMs = 400;
 
-let server: ReturnType<typeof createDualProtocolServer>;
-let port: number;
-const sockets: Socket[] = [];
-
-beforeEach(async () => {
-  server = createDualProtocolServer(
-    (request, response) => {
-      const chunks: Buffer[] = [];
-      request.on("data", (chunk: Buffer) => chunks.push(chunk));
-      request.on("end", () => response.end(`${request.httpVersion} ${request.url} ${Buffer.concat(chunks).length}`));
-    },
-    { requestMs, idleMs: 5_000 },
-    {
-      accounts: new ClientAccounts({
-        connectionsPerAddress: 0,
-        bytesPerConnection: 8_388_608,
-        bytesPerAddress: 67_108_864,
-        bytesInAll: 268_435_456,
-        proxies: [],
-      }),
-      streamsPerConnection: 250,
-      onRefused: () => {},
-    },
-  );
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  port = (server.address() as AddressInfo).port;
-});
-
-afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-  const closed = once(server, "close");
-  server.close();
-  server.closeAllConnections();
-  await closed;
-});
-
-async function dial(): Promise<Socket> {
-  const socket = connect({ port, host: "127.0.0.1", noDelay: true }).on("error", () => {});
-  sockets.push(socket);
-  await once(socket, "connect");
-  return socket;
-}
+const tested = useDualProtocolServer(
+  (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => response.end(`${request.httpVersion} ${request.url} ${Buffer.concat(chunks).length}`));
+  },
+  { requestMs, idleMs: 5_000 },
+);
+const { dial } = tested;
 
 /** Reads until the text has appeared, or the connection ends. */
 async function received(socket: Socket, text: string): Promise<string> {
@@ -66,7 +31,7 @@ async function received(socket: Socket, text: string): Promise<string> {
 }
 
 async function http2Request(path: string, body: Buffer): Promise<string> {
-  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  const session = connectHttp2(`http://127.0.0.1:${tested.port}`);
   try {
     const stream = session.request({ ":method": "POST", ":path": path });
     stream.end(body);
@@ -81,7 +46,7 @@ async function http2Request(path: string, body: Buffer): Promise<string> {
 
 describe("one port for HTTP/1.1 and HTTP/2", () => {
   it("serves HTTP/1.1 with large bodies over kept connections", async () => {
-    const pool = new Pool(`http://127.0.0.1:${port}`, { connections: 1 });
+    const pool = new Pool(`http://127.0.0.1:${tested.port}`, { connections: 1 });
     for (const size of [0, 5, 700_000, 7]) {
       const { body } = await pool.request({ path: "/one", method: "POST", body: Buffer.alloc(size) });
       expect(await body.text()).toBe(`1.1 /one ${size}`);
@@ -105,7 +70,7 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
   });
 
   it("serves curl in both protocols", async () => {
-    const url = `http://127.0.0.1:${port}/curl`;
+    const url = `http://127.0.0.1:${tested.port}/curl`;
     expect((await run("curl", ["-sS", url])).stdout).toBe("1.1 /curl 0");
     expect((await run("curl", ["-sS", "--http2-prior-knowledge", "-d", "abc", url])).stdout).toBe("2.0 /curl 3");
     expect((await run("curl", ["-sS", "--http2", url])).stdout).toBe("1.1 /curl 0");
@@ -159,7 +124,7 @@ describe("slow clients", () => {
   });
 
   it("cuts an HTTP/2 stream whose body does not come, not its neighbours", async () => {
-    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    const session = connectHttp2(`http://127.0.0.1:${tested.port}`);
     const slow = session.request({ ":method": "POST", ":path": "/slow" });
     slow.on("error", () => {});
     slow.write("a");

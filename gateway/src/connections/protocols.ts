@@ -7,8 +7,8 @@ import { CountedHttp1Request, CountedHttp2Request } from "./counted-request.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
-import { refuse, refuseTunnel, unservedRequests } from "./unparsable.ts";
 import { endUnreadStream, isClosing } from "./unread-bodies.ts";
+import { refuse, refuseTunnel, unservedRequests } from "./unserved.ts";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 

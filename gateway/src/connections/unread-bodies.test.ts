@@ -1,46 +1,13 @@
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
-import { compileLibrary } from "../../testing/library.ts";
-import { dial, type RawConnection } from "../../testing/raw-connection.ts";
+import { describe, expect, it } from "vitest";
+import { aliceKey } from "../../testing/gateway.ts";
+import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { codeOf, headOf, rpcFormats } from "../../testing/rpc-requests.ts";
 
-const library = compileLibrary();
+const gateway = useLibraryGateway({ RATE_LIMIT_AUTH_PER_MINUTE: "1000" });
+const { open } = gateway;
 const service = "/fixture.v1.LibraryService";
-const served = mount(library.service, {
-  listBooks: () => ({ total: 1 }),
-  putBook: () => ({ book: {} }),
-  read: ({ text }: { text: string }) => ({ word: text }),
-  async *watchShelf() {
-    yield { word: "seen" };
-  },
-  async *streamRead() {
-    yield { word: "read" };
-  },
-  getRules: () => ({}),
-  inventory: () => ({}),
-} as unknown as ServiceImpl<typeof library.service>);
-
-let gateway: Fixture;
-beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served], env: { RATE_LIMIT_AUTH_PER_MINUTE: "1000" } });
-});
-afterAll(() => gateway.close());
-
-const connections: RawConnection[] = [];
-afterEach(() => {
-  for (const { socket } of connections.splice(0)) socket.destroy();
-});
-
-async function open(): Promise<RawConnection> {
-  const connection = await dial(gateway.port);
-  connections.push(connection);
-  return connection;
-}
-
 const large = Buffer.alloc(3_000_000, 0x61);
 /** As much as is read behind a last answer. */
 const medium = Buffer.alloc(400_000, 0x61);
@@ -152,7 +119,7 @@ describe("a request behind a body that nobody reads", () => {
     const answer = await connection.answer();
     expect([answer?.status, answer?.headers.connection]).toEqual([401, "close"]);
     const reading = '{"text":"behind a closed door"}';
-    const before = gateway.calls.length;
+    const before = gateway.fixture.calls.length;
     connection.write("2\r\n{}\r\n0\r\n\r\n");
     connection.write(headOf("/v1/readings", { "content-type": "application/json", "content-length": reading.length }));
     connection.write(reading);
@@ -161,7 +128,7 @@ describe("a request behind a body that nobody reads", () => {
     const other = await open();
     other.write(next);
     await other.answer();
-    expect(gateway.calls.length).toBe(before);
+    expect(gateway.fixture.calls.length).toBe(before);
   });
 
   it("is served after a body that was too large, on another connection, and after one that was read, on the same", async () => {
@@ -224,7 +191,7 @@ describe("over HTTP/2", () => {
   it.each(rpcFormats.map((format) => [format.contentType, format] as const))(
     "a body that nobody reads ends its stream with NO_ERROR behind the whole answer, and harms no other: %s",
     async (contentType, format) => {
-      const session = connectHttp2(gateway.url);
+      const session = connectHttp2(gateway.fixture.url);
       try {
         for (let round = 0; round < 30; round++) {
           const path = `${service}/${format.kind === "stream" ? "WatchShelf" : "ListBooks"}`;
@@ -261,7 +228,7 @@ describe("over HTTP/2", () => {
   );
 
   it("a client that waits for 100 Continue is told once it is admitted, and not before", async () => {
-    const session = connectHttp2(gateway.url);
+    const session = connectHttp2(gateway.fixture.url);
     try {
       const ask = async (path: string, headers: Record<string, string>, body?: string) => {
         const stream = session.request(

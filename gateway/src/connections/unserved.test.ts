@@ -1,33 +1,16 @@
 import { once } from "node:events";
 import { METHODS } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
-import { compileLibrary } from "../../testing/library.ts";
+import { describe, expect, it } from "vitest";
+import { aliceKey } from "../../testing/gateway.ts";
+import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { dial, type RawAnswer } from "../../testing/raw-connection.ts";
 import { headOf } from "../../testing/rpc-requests.ts";
 
-const library = compileLibrary();
-const served = mount(library.service, {
-  listBooks: () => ({}),
-  putBook: () => ({ book: {} }),
-  read: () => ({}),
-  async *watchShelf() {},
-  async *streamRead() {},
-  getRules: () => ({}),
-  inventory: () => ({}),
-} as unknown as ServiceImpl<typeof library.service>);
-
-let gateway: Fixture;
-beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served], env: { RATE_LIMIT_ENABLED: "false" } });
-});
-afterAll(() => gateway.close());
+const gateway = useLibraryGateway({ RATE_LIMIT_ENABLED: "false" });
 
 async function ask(bytes: string): Promise<RawAnswer | undefined> {
-  const connection = await dial(gateway.port);
+  const connection = await dial(gateway.fixture.port);
   try {
     connection.write(bytes);
     return await connection.answer(bytes.startsWith("HEAD ") ? "HEAD" : undefined);
@@ -96,7 +79,7 @@ describe("a verb", () => {
   });
 
   it.each(["QUERY", "CONNECT", "PROPFIND", "INVENTED", "get"])("%s is answered over HTTP/2 too", async (method) => {
-    const session = connectHttp2(gateway.url);
+    const session = connectHttp2(gateway.fixture.url);
     try {
       const target = method === "CONNECT" ? { ":authority": "db.internal:5432" } : { ":path": "/v1/rules" };
       const stream = session.request({ ":method": method, ...target });
@@ -175,7 +158,7 @@ describe("a request that is none", () => {
     ["a version that there is not", "GET /health HTTP/3.0\r\nhost: a\r\n\r\n", 400],
     ["no request at all", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400],
   ])("is answered in the common error body, which can be read: %s", async (_what, bytes, status) => {
-    const connection = await dial(gateway.port);
+    const connection = await dial(gateway.fixture.port);
     try {
       // More than the answer waits for: closed at once, the connection would be reset.
       connection.write(Buffer.concat([Buffer.from(bytes, "latin1"), Buffer.alloc(100_000, 0x61)]));

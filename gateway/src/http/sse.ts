@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyReply } from "fastify";
-import { endedBecause } from "../admission/call.ts";
+import { endedBecause } from "./disconnect.ts";
 
 const streamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",

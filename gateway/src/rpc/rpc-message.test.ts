@@ -1,46 +1,19 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
-import { compileLibrary } from "../../testing/library.ts";
-import { dial, type RawAnswer, type RawConnection } from "../../testing/raw-connection.ts";
+import { describe, expect, it } from "vitest";
+import { aliceKey } from "../../testing/gateway.ts";
+import { useLibraryGateway } from "../../testing/library-gateway.ts";
+import type { RawAnswer } from "../../testing/raw-connection.ts";
 import { bodyOf, codeOf, envelope, headOf, type RpcFormat, rpcFormats } from "../../testing/rpc-requests.ts";
 import { maxMessageFields } from "./rpc-message.ts";
 
-const library = compileLibrary();
+const gateway = useLibraryGateway({ RATE_LIMIT_ENABLED: "false" });
+const { library } = gateway;
 const service = "/fixture.v1.LibraryService";
-const served = mount(library.service, {
-  listBooks: () => ({ total: 1 }),
-  putBook: () => ({ book: {} }),
-  async *watchShelf() {
-    yield { word: "seen" };
-  },
-  read: () => ({ word: "read" }),
-  async *streamRead() {
-    yield { word: "read" };
-  },
-  getRules: () => ({}),
-  inventory: () => ({}),
-} as unknown as ServiceImpl<typeof library.service>);
-
-let gateway: Fixture;
-beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served], env: { RATE_LIMIT_ENABLED: "false" } });
-});
-afterAll(() => gateway.close());
-
-const connections: RawConnection[] = [];
-afterEach(() => {
-  for (const { socket } of connections.splice(0)) socket.destroy();
-});
-
 const authorization = `Bearer ${aliceKey}`;
 
 async function ask(head: string, body: Uint8Array = Buffer.alloc(0)): Promise<RawAnswer> {
-  const connection = await dial(gateway.port);
-  connections.push(connection);
+  const connection = await gateway.open();
   connection.write(Buffer.concat([Buffer.from(head), body]));
   const answer = await connection.answer();
   if (answer === undefined) throw new Error(`no answer (${connection.error()})`);

@@ -13,8 +13,9 @@ import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { type Admission, type AdmissionRule, admissionRule, admit } from "../admission/admit.ts";
 import type { Caller } from "../admission/authentication.ts";
-import { type Admission, type AdmissionRule, admissionRule, admit, disconnectSignal } from "../admission/call.ts";
+import { disconnectSignal } from "../http/disconnect.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
 import { type MessageFormat, readMessage } from "./rpc-message.ts";
 

@@ -13,13 +13,13 @@ export const admission: SecurityBreakages = {
         to: "await readMessage(request, input, format, limit);\n          const caller = await admit(",
       },
     ],
-    suite: [`${rpc}/admission.test.ts`],
+    suite: [`${rpc}/rpc-plugin.test.ts`],
     test: "ListBooks as application/json is refused without a credential",
   },
   "public-body-size": {
-    file: "gateway/src/admission/call.ts",
+    file: "gateway/src/admission/admit.ts",
     changes: [{ from: "Math.min(limit, publicBodyBytes)", to: "limit" }],
-    suite: [`${rpc}/admission.test.ts`],
+    suite: [`${rpc}/rpc-plugin.test.ts`],
     test: "is refused by REST too",
   },
   "message-fields": {

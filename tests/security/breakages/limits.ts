@@ -37,7 +37,7 @@ export const limits: SecurityBreakages = {
     test: "takes a slot of every bucket",
   },
   "slots-of-who-left": {
-    file: "gateway/src/admission/call.ts",
+    file: "gateway/src/admission/admit.ts",
     changes: [
       {
         from: "if (request.releaseSlot === alreadyClosed) release();",

@@ -2,9 +2,10 @@ import type { DescMethodServerStreaming, DescMethodStreaming, DescMethodUnary, D
 import type { ConnectRouter, HandlerContext, Transport } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { once } from "@turnwright/platform/rpc/plane";
-import { type AdmissionRule, admissionRule, callHeaders } from "./admission/call.ts";
-import { passReplayed } from "./http/replayed.ts";
-import { type AdmittedRpc, admittedRpc } from "./rpc/rpc-plugin.ts";
+import { type AdmissionRule, admissionRule } from "../admission/admit.ts";
+import { callHeaders } from "../admission/call-headers.ts";
+import { passReplayed } from "../http/replayed.ts";
+import { type AdmittedRpc, admittedRpc } from "./rpc-plugin.ts";
 
 /** The headers under which an admitted call goes on. */
 function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): Headers {

@@ -1,27 +1,21 @@
 import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import { surface } from "@turnwright/contract/errors/v1/surface";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity/identity";
 import type { Release } from "@turnwright/platform/ports/concurrency-limiter";
-import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { accessOf } from "@turnwright/platform/rpc/interceptors";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { HeaderSink } from "../http/answer-headers.ts";
+import { disconnectSignal } from "../http/disconnect.ts";
 import type { Authenticator, Caller } from "./authentication.ts";
-import type { HeaderSink, Limits } from "./limits.ts";
+import type { Limits } from "./limits.ts";
 import type { LiveCalls } from "./live-calls.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Who calls, once it is known; for the access log. */
     caller: Caller | undefined;
-    /**
-     * Fires when the client goes away before it has its answer, or, with the error as its reason, when its credential
-     * ends; made when somebody asks for it.
-     */
-    disconnect: AbortController | undefined;
     /** Gives the slot of a limit of concurrency back, when the response is through. */
     releaseSlot: Release | undefined;
   }
@@ -96,64 +90,4 @@ export function admitFirst(admission: Admission, rule: AdmissionRule) {
     disconnectSignal(request, reply);
     await admit(admission, rule, request, reply);
   };
-}
-
-const traceparentShape = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-const tracestateShape = /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/;
-
-const idempotencyKeyShape = /^[\x21-\x7e]{1,255}$/;
-
-/** The client's key of idempotency. Throws INVALID_REQUEST. */
-function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
-  const key = headers[idempotencyKeyHeader];
-  if (key === undefined) return undefined;
-  if (typeof key === "string" && idempotencyKeyShape.test(key)) return key;
-  throw fail(ErrorReason.INVALID_REQUEST, "Idempotency-Key: must be 1 to 255 visible ASCII characters", {
-    param: "Idempotency-Key",
-  });
-}
-
-/**
- * The headers that travel with every RPC of a request: identity, request id, where the method takes one the key of
- * idempotency and, where it is well formed, trace context. Throws INVALID_REQUEST for a key that is none.
- */
-export function callHeaders(
-  request: FastifyRequest,
-  caller: Caller | undefined,
-  rule?: Pick<AdmissionRule, "takesIdempotencyKey">,
-): Record<string, string> {
-  const headers: Record<string, string> = { [requestIdHeader]: request.id, [clientAddressHeader]: request.ip };
-  if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
-  const key = rule?.takesIdempotencyKey ? idempotencyKeyOf(request) : undefined;
-  if (key !== undefined) headers[idempotencyKeyHeader] = key;
-  const { traceparent, tracestate } = request.headers;
-  if (typeof traceparent === "string" && traceparentShape.test(traceparent)) {
-    headers.traceparent = traceparent;
-    if (typeof tracestate === "string" && tracestateShape.test(tracestate)) headers.tracestate = tracestate;
-  }
-  return headers;
-}
-
-/** Options of the RPC that a request becomes: the client's going away cancels it. */
-export function callOptions(
-  request: FastifyRequest,
-  caller: Caller | undefined,
-  signal: AbortSignal,
-  timeoutMs?: number,
-): CallOptions {
-  return { headers: callHeaders(request, caller), signal, timeoutMs };
-}
-
-/** A signal that fires when the client goes away before it has its answer, or already has. */
-export function disconnectSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
-  if (request.disconnect === undefined) {
-    request.disconnect = new AbortController();
-    if (reply.raw.destroyed) request.disconnect.abort();
-  }
-  return request.disconnect.signal;
-}
-
-/** Why a request was ended from our side; undefined when it was not. */
-export function endedBecause(signal: AbortSignal | undefined): ConnectError | undefined {
-  return signal?.aborted && signal.reason instanceof ConnectError ? signal.reason : undefined;
 }

@@ -8,8 +8,8 @@ import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { createGrpcTransport as createGrpcJsTransport } from "@turnwright/platform/rpc/grpc-transport";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { alice, aliceKey, type Fixture, startFixture } from "../testing/gateway.ts";
-import { compileLibrary } from "../testing/library.ts";
+import { alice, aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 const shelf = "0190a000-0000-7000-8000-00000000000a";

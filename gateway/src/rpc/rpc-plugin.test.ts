@@ -1,45 +1,13 @@
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
-import { compileLibrary } from "../../testing/library.ts";
+import { describe, expect, it } from "vitest";
+import { aliceKey, startFixture } from "../../testing/gateway.ts";
+import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { dial, type RawConnection } from "../../testing/raw-connection.ts";
 import { bodyOf, codeOf, headOf, type RpcFormat, rpcFormats } from "../../testing/rpc-requests.ts";
 
-const library = compileLibrary();
+const gateway = useLibraryGateway({ RATE_LIMIT_AUTH_PER_MINUTE: "1000" });
+const { library, open } = gateway;
 const at = (method: string) => `/fixture.v1.LibraryService/${method}`;
-const served = mount(library.service, {
-  listBooks: () => ({ total: 1 }),
-  putBook: () => ({ book: {} }),
-  read: () => ({ word: "read" }),
-  async *streamRead() {
-    yield { word: "read" };
-  },
-  async *watchShelf() {
-    yield { word: "seen" };
-  },
-  getRules: () => ({}),
-  inventory: () => ({}),
-} as unknown as ServiceImpl<typeof library.service>);
-
-let gateway: Fixture;
-beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served], env: { RATE_LIMIT_AUTH_PER_MINUTE: "1000" } });
-});
-afterAll(() => gateway.close());
-
-const connections: RawConnection[] = [];
-afterEach(() => {
-  for (const { socket } of connections.splice(0)) socket.destroy();
-});
-
-async function open(): Promise<RawConnection> {
-  const connection = await dial(gateway.port);
-  connections.push(connection);
-  return connection;
-}
-
 const authorization = `Bearer ${aliceKey}`;
 const unary = rpcFormats.filter(({ kind }) => kind !== "stream");
 const streamed = rpcFormats.filter(({ kind }) => kind !== "unary");
@@ -89,7 +57,7 @@ describe("before a byte of the body has come", () => {
   });
 
   it("what checks or makes credentials is counted by address, on all protocols together", async () => {
-    const limited = await startFixture({ mounts: [served], env: { RATE_LIMIT_AUTH_PER_MINUTE: "2" } });
+    const limited = await startFixture({ mounts: [gateway.mount], env: { RATE_LIMIT_AUTH_PER_MINUTE: "2" } });
     const calls = [
       ...unary.map((format) => [at("Read"), format] as const),
       ...streamed.map((format) => [at("StreamRead"), format] as const),
