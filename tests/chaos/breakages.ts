@@ -12,7 +12,7 @@ export interface Breakage extends BrokenFile {
 export const breakages: Readonly<Record<string, Breakage>> = {
   /** A driver that was taken for dead commits all the same. */
   fencing: {
-    file: "services/conversation/src/store/commit-run.ts",
+    file: "services/conversation/src/store/commit-run/commit-statement.ts",
     changes: [
       {
         from: "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)",

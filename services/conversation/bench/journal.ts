@@ -21,7 +21,7 @@ import { openServiceDatabase } from "@turnwright/platform/postgres/service-datab
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { createBeginRun } from "../src/store/begin-run/begin-run.ts";
-import { createCommitRun } from "../src/store/commit-run.ts";
+import { createCommitRun } from "../src/store/commit-run/commit-run.ts";
 import type { GroupLimits } from "../src/store/group-commit.ts";
 import { pinIndexPlans } from "../src/store/plans.ts";
 

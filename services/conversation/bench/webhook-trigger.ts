@@ -17,7 +17,7 @@ import { migrate } from "@turnwright/platform/postgres/migrations";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
-import { createCommitRun } from "../src/store/commit-run.ts";
+import { createCommitRun } from "../src/store/commit-run/commit-run.ts";
 import { pinIndexPlans } from "../src/store/plans.ts";
 
 const rounds = Number(process.argv[2] ?? 31);

@@ -10,11 +10,12 @@ import type { ServiceDatabase } from "@turnwright/platform/postgres/service-data
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type { ConversationConfig } from "./config.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
-import { conversationHandlers, journalHandlers } from "./handlers/conversations.ts";
+import { conversationHandlers } from "./handlers/conversations.ts";
+import { journalHandlers } from "./handlers/journal.ts";
 import { webhookHandlers } from "./handlers/webhooks.ts";
 import { startJournalPulse } from "./journal-pulse.ts";
 import { createBeginRun } from "./store/begin-run/begin-run.ts";
-import { createCommitRun } from "./store/commit-run.ts";
+import { createCommitRun } from "./store/commit-run/commit-run.ts";
 import { setApprovalExpiry } from "./store/expired-approvals.ts";
 import { pinIndexPlans } from "./store/plans.ts";
 import { watchMakers } from "./webhooks/makers.ts";

@@ -79,7 +79,7 @@ export const keys: SecurityBreakages = {
   },
   "webhook-deliveries-under-way": {
     file: "services/conversation/src/webhooks/worker.ts",
-    changes: [{ from: "for (const controller of byKey.get(id) ?? []) controller.abort();", to: "" }],
+    changes: [{ from: "for (const controller of byKey.get(id)) controller.abort();", to: "" }],
     suite: makers,
     test: "stops what is under way",
   },

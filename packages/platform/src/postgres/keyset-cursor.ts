@@ -16,12 +16,26 @@ export const listStart: KeysetPosition = {
 
 const format = /^(\d{1,16})\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
 
-/** The column that gives a row's `createdUs`, for a select list. */
-export const createdUsColumn = "(extract(epoch from created_at) * 1000000)::bigint as created_us";
+/** The two columns by which a list is sorted, as SQL. */
+export interface KeysetColumns {
+  readonly createdAt: string;
+  readonly id: string;
+}
 
-/** The condition for rows after a position; the arguments are the statement's parameters, such as `$1` and `$2`. */
-export function afterPosition(createdUs: string, id: string): string {
-  return `(created_at, id) < (timestamptz 'epoch' + ${createdUs}::bigint * interval '1 microsecond', ${id}::uuid)`;
+const usualColumns: KeysetColumns = { createdAt: "created_at", id: "id" };
+
+/** The column `created_us`, which holds a row's `createdUs`, for a select list; `createdAt` is SQL. */
+export function createdUsOf(createdAt: string): string {
+  return `(extract(epoch from ${createdAt}) * 1000000)::bigint as created_us`;
+}
+
+/** `createdUsOf` for a column `created_at`. */
+export const createdUsColumn = createdUsOf(usualColumns.createdAt);
+
+/** The condition for rows after a position. `createdUs` and `id` are the statement's parameters, such as `$1` and `$2`. */
+export function afterPosition(createdUs: string, id: string, columns: KeysetColumns = usualColumns): string {
+  const position = `(timestamptz 'epoch' + ${createdUs}::bigint * interval '1 microsecond', ${id}::uuid)`;
+  return `(${columns.createdAt}, ${columns.id}) < ${position}`;
 }
 
 /** The opaque cursor of a position. */

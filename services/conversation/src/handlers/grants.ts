@@ -1,6 +1,6 @@
 import type { DecidedCall, Run } from "@turnwright/contract/conversation/v1/run";
 import { signGrant } from "@turnwright/platform/identity/grant";
-import type { SettledCall } from "../store/approvals.ts";
+import type { SettledCall } from "../store/settled-calls.ts";
 
 /**
  * The decisions of a round, each approved one with the signed proof that the executor asks for: under the run's epoch,

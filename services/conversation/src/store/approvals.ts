@@ -1,16 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
-import {
-  type DecidedCall,
-  DecidedCallSchema,
-  type Run,
-  type RunContext,
-  RunContextSchema,
-  RunStatus,
-} from "@turnwright/contract/conversation/v1/run";
+import { type Run, type RunContext, RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/grant";
 import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
@@ -29,12 +21,7 @@ import {
   toRun,
 } from "./rows.ts";
 import { defaultContextLimit, readContextMessages } from "./run-context.ts";
-
-/** A decided call, and what its grant must say, besides what it says of the run, when it was approved. */
-export interface SettledCall {
-  readonly decided: DecidedCall;
-  readonly claims: Omit<GrantClaims, "epoch" | "tokenId">;
-}
+import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 
 /** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */
 export interface Settlement {
@@ -190,25 +177,6 @@ function settledCalls(round: readonly ApprovalRow[], made: readonly Decision[]):
     if (decision === undefined && row.status === "pending") return [];
     return settledCallOf(row, decision);
   });
-}
-
-/**
- * A decided call as its run goes on with it: by the decision that is being made, else by the one that stands in its
- * row.
- */
-export function settledCallOf(row: ApprovalRow, decision?: Decision): SettledCall {
-  const { approved, reason } = decision ?? { approved: row.status === "approved", reason: row.reason };
-  const edited = (decision === undefined ? row.edited_arguments : decision.editedArguments) ?? "";
-  return {
-    decided: create(DecidedCallSchema, { callId: row.call_id, approved, reason, arguments: edited }),
-    claims: {
-      runId: row.run_id,
-      callId: row.call_id,
-      tool: row.tool_name,
-      toolVersion: row.tool_version,
-      argumentsHash: hashArguments(edited || row.arguments),
-    },
-  };
 }
 
 async function goOn(

@@ -13,7 +13,7 @@ import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ErrorReason } from "../../testing/conversation.ts";
 import { createBeginRun } from "./begin-run/begin-run.ts";
-import { createCommitRun } from "./commit-run.ts";
+import { createCommitRun } from "./commit-run/commit-run.ts";
 import { groupLimits } from "./group-commit.ts";
 import { pinIndexPlans } from "./plans.ts";
 

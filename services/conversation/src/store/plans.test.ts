@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
 import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
-import { commitSql } from "./commit-run.ts";
+import { commitSql } from "./commit-run/commit-statement.ts";
 import { listSql } from "./conversations.ts";
 
 let fixture: ConversationFixture;

@@ -6,7 +6,6 @@ import { hedged } from "@turnwright/platform/postgres/patience";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { wholeRounds } from "../context.ts";
-import { type SettledCall, settledCallOf } from "./approvals.ts";
 import { readMessages } from "./messages.ts";
 import {
   type ApprovalRow,
@@ -17,6 +16,7 @@ import {
   toConversation,
   toRun,
 } from "./rows.ts";
+import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 
 export const defaultContextLimit = 100;
 /** More than any round has: what is read of a round whose beginning lies before the context. */

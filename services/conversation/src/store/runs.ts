@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsOf, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
@@ -90,10 +90,10 @@ export async function getRun(db: Queryable, asked: { userId: string; runId: stri
 
 /** By one index or the other: of a conversation, or of the user. */
 const listSql = (scope: string) => `
-select ${infoColumns}, (extract(epoch from r.created_at) * 1000000)::bigint as created_us
+select ${infoColumns}, ${createdUsOf("r.created_at")}
 from runs r join conversations c on c.id = r.conversation_id
 where r.user_id = $1 and ${scope} and ($3 = '' or r.status = $3) and c.deleted_at is null
-  and (r.created_at, r.run_id) < (timestamptz 'epoch' + $4::bigint * interval '1 microsecond', $5::uuid)
+  and ${afterPosition("$4", "$5", { createdAt: "r.created_at", id: "r.run_id" })}
 order by r.created_at desc, r.run_id desc
 limit $6`;
 const ofUser = { name: "runs-list", text: listSql("$2::uuid is null") };

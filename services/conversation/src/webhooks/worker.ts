@@ -1,4 +1,5 @@
 import type { Logger } from "@turnwright/platform/logger";
+import { Multimap } from "@turnwright/platform/multimap";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type pg from "pg";
 import {
@@ -69,7 +70,7 @@ export function startWebhookWorker(deps: {
   const ended = new AbortController();
   const underWay = new Set<Promise<void>>();
   /** What stops those that depend on a key, by the key. */
-  const byKey = new Map<string, Set<AbortController>>();
+  const byKey = new Multimap<string, AbortController>();
   /** Keys that have ended, until what was claimed before anybody knew is here. */
   const endedKeys = new Map<string, number>();
   let looking: Promise<void> | undefined;
@@ -83,8 +84,7 @@ export function startWebhookWorker(deps: {
     if (apiKeyId === undefined) return { signal: ended.signal, untie() {} };
     const controller = new AbortController();
     if (endedKeys.has(apiKeyId)) controller.abort();
-    const others = byKey.get(apiKeyId) ?? new Set();
-    byKey.set(apiKeyId, others.add(controller));
+    byKey.add(apiKeyId, controller);
     // A longer wait than a delivery takes need not be timed.
     const isClose = keyEndsInMs !== undefined && keyEndsInMs < pace.leaseMs;
     const timer = isClose ? setTimeout(() => controller.abort(), Math.max(0, keyEndsInMs)) : undefined;
@@ -92,7 +92,7 @@ export function startWebhookWorker(deps: {
       signal: AbortSignal.any([ended.signal, controller.signal]),
       untie() {
         clearTimeout(timer);
-        if (others.delete(controller) && others.size === 0 && byKey.get(apiKeyId) === others) byKey.delete(apiKeyId);
+        byKey.delete(apiKeyId, controller);
       },
     };
   };
@@ -184,7 +184,7 @@ export function startWebhookWorker(deps: {
     forget(apiKeyIds) {
       for (const id of apiKeyIds) {
         endedKeys.set(id, Date.now() + pace.leaseMs);
-        for (const controller of byKey.get(id) ?? []) controller.abort();
+        for (const controller of byKey.get(id)) controller.abort();
       }
     },
     async close() {

@@ -9,7 +9,7 @@ import {
   reasonFor,
   startConversation,
   toolCall,
-} from "../../testing/conversation.ts";
+} from "../../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 let person: Person;

@@ -1,0 +1,64 @@
+import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { uuidv7 } from "@turnwright/platform/uuid";
+import type pg from "pg";
+import { createGroupWriter, type GroupLimits, groupLimits, rowValues } from "../group-commit.ts";
+import { toStorable, toTimestamp } from "../rows.ts";
+import { type CommitItem, commitItem } from "./commit-row.ts";
+import { commitColumns, groupStatements, singleStatements } from "./commit-statement.ts";
+import { type Committed, numbered } from "./committed.ts";
+import { repeatedCommit } from "./repeated-commit.ts";
+
+interface CommittedRow {
+  readonly run_id: string;
+  readonly conversation_id: string;
+  /** Messages in the conversation before this step. */
+  readonly before: number;
+  readonly seq: number;
+  readonly next_run_id: string | null;
+  readonly at: Date;
+}
+
+/** Commits a step of one of the user's runs. */
+export type CommitRun = (userId: string, request: CommitRunRequest) => Promise<Committed>;
+
+/**
+ * Makes the function that commits steps of runs. Each step is all or nothing; steps that arrive at the same time share a
+ * transaction. Throws STALE_EPOCH when the run has another epoch or is not running, NOT_FOUND when the user has no such
+ * run.
+ */
+export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits): CommitRun {
+  const write = createGroupWriter<CommitItem, CommittedRow | undefined>(
+    pool,
+    {
+      together: (items) => (items.some(({ parks }) => parks) ? groupStatements.parking : groupStatements.plain),
+      alone: (item) => commitAlone(pool, item),
+    },
+    limits,
+  );
+  return async (userId, request) => {
+    const stored = request.messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
+    const committed = await write(commitItem(userId, request, stored));
+    if (committed === undefined) return await repeatedCommit(pool, userId, request, stored);
+    const { conversation_id: conversationId, before, at } = committed;
+    return {
+      messages: numbered(stored, { conversationId, before, createdAt: toTimestamp(at) }),
+      seq: committed.seq,
+      nextRunId: committed.next_run_id ?? "",
+    };
+  };
+}
+
+async function commitAlone(pool: pg.Pool, { row, parks }: CommitItem): Promise<CommittedRow | undefined> {
+  const query = { ...(parks ? singleStatements.parking : singleStatements.plain), values: rowValues(commitColumns, row) };
+  const { rows } = await pool.query<CommittedRow>(query).catch(rethrow);
+  return rows[0];
+}
+
+function rethrow(error: unknown): never {
+  // invalid_text_representation and untranslatable_character. Ids were validated before, so the fault is in a JSON text.
+  if (error instanceof Error && "code" in error && (error.code === "22P02" || error.code === "22P05")) {
+    throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
+  }
+  throw error;
+}
