@@ -3,7 +3,7 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { isDeadlock, type Tx } from "@turnwright/platform/postgres/pool";
-import { findHeldCredential, type Hold, holdAccount } from "./store/accounts.ts";
+import { findHeldCredential, type Hold, holdAccount, holdAdminPower } from "./store/accounts.ts";
 import { type AccountDefaults, findCredentialById } from "./store/credentials.ts";
 
 const maxAttempts = 4;
@@ -56,7 +56,7 @@ export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDe
  * more.
  */
 export async function holdAdmin(tx: Tx, ctx: HandlerContext, target?: string): Promise<void> {
-  await tx.query("select pg_advisory_xact_lock(hashtext('turnwright.admins'))");
+  await holdAdminPower(tx);
   const { userId } = requireIdentity(ctx);
   await holdCaller(tx, ctx, target === userId ? "alone" : "shared");
   if (target !== undefined && target !== userId) await holdAccount(tx, target, "alone");

@@ -9,11 +9,12 @@ import { apiKeyHandlers } from "./api-keys.ts";
 import { authHandlers } from "./auth.ts";
 import type { AuthDeps } from "./deps.ts";
 import { inviteHandlers } from "./invites.ts";
+import { spendHandlers } from "./spend.ts";
 import { tokenHandlers } from "./tokens.ts";
-import { spendHandlers, usageHandlers } from "./usage.ts";
+import { usageHandlers } from "./usage.ts";
 import { userHandlers } from "./users.ts";
 
-/** All services of auth with their handlers. */
+/** All of auth's RPC services with their handlers. */
 export function authMounts(deps: AuthDeps): readonly Mount[] {
   return [
     mount(AuthService, authHandlers(deps)),

@@ -21,6 +21,11 @@ export async function holdAccount(db: Queryable, userId: string, hold: Hold): Pr
   );
 }
 
+/** Waits until no other transaction uses the power of an admin, then holds that power to the end of this one. */
+export async function holdAdminPower(db: Queryable): Promise<void> {
+  await db.query("select pg_advisory_xact_lock(hashtext('turnwright.admins'))");
+}
+
 /** The same for the account of a refresh token, alone. */
 export async function holdAccountOfRefreshToken(db: Queryable, tokenHash: Buffer): Promise<void> {
   await db.query(
