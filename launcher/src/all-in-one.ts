@@ -1,12 +1,12 @@
 import { createClient } from "@connectrpc/connect";
 import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
-import { authConfig, createAuth } from "@turnwright/auth";
+import { authConfig, startAuth } from "@turnwright/auth";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
-import { conversationConfig, createConversation } from "@turnwright/conversation";
+import { conversationConfig, startConversation } from "@turnwright/conversation";
 import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { databaseUrl } from "@turnwright/platform/config/postgres-env";
@@ -88,7 +88,7 @@ export async function startAllInOne(
     const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger, role: "gateway" });
     closers.push(() => ports.close());
 
-    const auth = await createAuth({
+    const auth = await startAuth({
       config,
       database: await databaseOf("auth"),
       bus: ports.bus,
@@ -105,7 +105,7 @@ export async function startAllInOne(
         interceptors,
         clientInterceptors: [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, caller))],
       });
-    const conversation = createConversation({
+    const conversation = startConversation({
       config,
       database: await databaseOf("conversation"),
       tokens: createClient(TokenService, transportOf(auth.mounts, "conversation")),

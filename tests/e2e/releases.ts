@@ -9,7 +9,7 @@ import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
-import { createConversation } from "@turnwright/conversation";
+import { startConversation } from "@turnwright/conversation";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
 import { createLogger } from "@turnwright/platform/logger";
@@ -62,7 +62,7 @@ export async function startReleases(): Promise<Releases> {
   );
   const [record, ledger] = databases as [(typeof databases)[0], (typeof databases)[0]];
   const rows = new pg.Pool({ connectionString: database.url, max: 1 });
-  const conversation = createConversation({
+  const conversation = startConversation({
     config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: 0, WEBHOOK_ALLOWED_HOSTS: [] },
     database: record,
     tokens: createClient(

@@ -16,7 +16,7 @@ import { authMounts } from "./handlers/mounts.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { createRefreshChild } from "./opaque-tokens.ts";
 import { createPasswords, type Passwords } from "./passwords.ts";
-import { createSigningKeys } from "./signing-keys.ts";
+import { loadSigningKeys } from "./signing-keys.ts";
 import { hasAdmin, insertFirstAdmin } from "./store/users.ts";
 
 export { type AuthConfig, authConfig } from "./config.ts";
@@ -48,8 +48,11 @@ async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; 
   );
 }
 
-/** Makes the auth service on its database, which stays the caller's to end. The schema is migrated before. */
-export async function createAuth(deps: {
+/**
+ * Starts the auth service: loads or makes signing keys, creates the first admin, starts maintenance. `close` stops it; the
+ * caller still has to end the database. The schema must be migrated.
+ */
+export async function startAuth(deps: {
   config: AuthConfig;
   database: ServiceDatabase;
   bus: Bus;
@@ -62,7 +65,7 @@ export async function createAuth(deps: {
     // Whatever an older key signed has ended by then; a minute more for clocks that differ.
     overlapSeconds: Math.max(config.JWT_ACCESS_TTL, 300_000) / 1000 + 60,
   };
-  const keys = await untilDatabaseAnswers(logger, () => createSigningKeys({ pool, rule, logger }));
+  const keys = await untilDatabaseAnswers(logger, () => loadSigningKeys({ pool, rule, logger }));
   const keySource: KeySource = async () => keys.publicKeys();
   // The keys are at hand: what was retired a moment ago must not verify.
   const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });

@@ -1,11 +1,11 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AuthFixture, startAuth } from "../testing/auth.ts";
+import { type AuthFixture, startAuthFixture } from "../testing/auth.ts";
 import { beginLogin } from "./login-limits.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 

@@ -26,7 +26,7 @@ async function newKey(): Promise<NewKey> {
 }
 
 /** Loads the keys that all replicas of auth share; the first one to start makes the first key. */
-export async function createSigningKeys(deps: { pool: pg.Pool; rule: RotationRule; logger: Logger }): Promise<SigningKeys> {
+export async function loadSigningKeys(deps: { pool: pg.Pool; rule: RotationRule; logger: Logger }): Promise<SigningKeys> {
   const { pool, rule, logger } = deps;
   let signer: { privateKey: CryptoKey; kid: string } | undefined;
   let keySet: JSONWebKeySet = { keys: [] };

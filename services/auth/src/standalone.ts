@@ -4,7 +4,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
 import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import type { AuthConfig } from "./config.ts";
-import { type Auth, createAuth } from "./index.ts";
+import { type Auth, startAuth } from "./index.ts";
 
 /**
  * Starts auth as a process of its own, on a Redis connection that closes with it: the service first, which still uses the
@@ -18,7 +18,7 @@ export async function startStandaloneAuth(
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis to tell each other of revocations"]);
   const ports = await open({ redisUrl: url, busSecret: config.MESH_SECRET, logger });
-  const auth = await createAuth({ config, database, bus: ports.bus, logger });
+  const auth = await startAuth({ config, database, bus: ports.bus, logger });
   return {
     ...auth,
     async close() {

@@ -20,7 +20,7 @@ import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
-import { type Auth, authConfig, createAuth } from "../src/index.ts";
+import { type Auth, authConfig, startAuth } from "../src/index.ts";
 
 const meshSecret = "a-secret-of-32-characters-for-tests";
 
@@ -73,14 +73,14 @@ export function refusalOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-export async function startAuth(env: Record<string, string> = {}): Promise<AuthFixture> {
+export async function startAuthFixture(env: Record<string, string> = {}): Promise<AuthFixture> {
   const database = await createTestDatabase({ services: ["auth"] });
   const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max: 10, schema: "auth", applicationName: "test", logger });
   const bus = createMemoryBus({ logger });
   const config = loadConfig(authConfig, { MESH_SECRET: meshSecret, ...env });
   const own = openServiceDatabase({ url: database.url, schema: "auth", max: 10, logger });
-  const auth = await createAuth({ config, database: own, bus, logger }).catch(async (error: unknown) => {
+  const auth = await startAuth({ config, database: own, bus, logger }).catch(async (error: unknown) => {
     await Promise.all([own.end(), pool.end()]);
     throw error;
   });

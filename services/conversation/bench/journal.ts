@@ -22,8 +22,8 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { createBeginRun } from "../src/store/begin-run/begin-run.ts";
 import { createCommitRun } from "../src/store/commit-run/commit-run.ts";
+import { connectionSettings } from "../src/store/connection-settings.ts";
 import type { GroupLimits } from "../src/store/group-commit.ts";
-import { pinIndexPlans } from "../src/store/plans.ts";
 
 const rounds = Number(process.argv[2] ?? 5);
 const milliseconds = Number(process.argv[3] ?? 1.5) * 1_000;
@@ -43,8 +43,7 @@ await owner.query(`
   create table conversation.bare (conversation_id uuid, n integer, content text, primary key (conversation_id, n));
   grant insert on conversation.bare to turnwright_conversation`);
 const database = openServiceDatabase({ url: postgres.url, schema: "conversation", max: 10, logger });
-pinIndexPlans(database);
-const { pool } = database;
+const { pool } = database.withSettings(connectionSettings({ approvalExpiryMs: 0 }));
 
 /** One client's next turn. */
 type Turn = () => Promise<void>;

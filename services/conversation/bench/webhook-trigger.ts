@@ -18,7 +18,7 @@ import { openServiceDatabase } from "@turnwright/platform/postgres/service-datab
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { createCommitRun } from "../src/store/commit-run/commit-run.ts";
-import { pinIndexPlans } from "../src/store/plans.ts";
+import { connectionSettings } from "../src/store/connection-settings.ts";
 
 const rounds = Number(process.argv[2] ?? 31);
 const commits = 230;
@@ -33,8 +33,7 @@ await migrate({ url: postgres.url, service: "conversation", direction: "up" });
 const owner = new pg.Client({ connectionString: postgres.url });
 await owner.connect();
 const database = openServiceDatabase({ url: postgres.url, schema: "conversation", max: 2, logger });
-pinIndexPlans(database);
-const commitRun = createCommitRun(database.pool);
+const commitRun = createCommitRun(database.withSettings(connectionSettings({ approvalExpiryMs: 0 })).pool);
 
 const [plain, subscribed] = [randomUUID(), randomUUID()];
 // Others have webhooks too.

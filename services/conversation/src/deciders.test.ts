@@ -8,13 +8,13 @@ import {
   ErrorReason,
   type Person,
   reasonFor,
-  startConversation,
+  startConversationFixture,
   toolCall,
 } from "../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
 });
 afterAll(() => fixture.stop());
 

@@ -4,14 +4,20 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversationFixture,
+} from "../testing/conversation.ts";
 import { rejectExpiredApprovals } from "./store/expired-approvals.ts";
 
 const dayMs = 86_400_000;
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversation({ approvalExpiryMs: dayMs });
+  fixture = await startConversationFixture({ approvalExpiryMs: dayMs });
   person = fixture.person();
 });
 afterAll(() => fixture.stop());
@@ -59,7 +65,7 @@ describe("an approval", () => {
   });
 
   test("waits for ever where no expiry is set", async () => {
-    const patient = await startConversation();
+    const patient = await startConversationFixture();
     try {
       const own = patient.person();
       await own.park(await own.begin(), ["c1"]);

@@ -16,30 +16,29 @@ import { webhookHandlers } from "./handlers/webhooks.ts";
 import { startJournalPulse } from "./journal-pulse.ts";
 import { createBeginRun } from "./store/begin-run/begin-run.ts";
 import { createCommitRun } from "./store/commit-run/commit-run.ts";
-import { setApprovalExpiry } from "./store/expired-approvals.ts";
-import { pinIndexPlans } from "./store/plans.ts";
+import { connectionSettings } from "./store/connection-settings.ts";
 import { watchMakers } from "./webhooks/makers.ts";
 import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 
 export { conversationConfig } from "./config.ts";
 
-/** Makes the conversation service on its database, which stays the caller's to end. The schema is migrated before. */
-export function createConversation(deps: {
+/**
+ * Starts the conversation service, with its heartbeat, its sweeper and its webhook worker. `close` stops them; the caller
+ * still has to end the database. The schema must be migrated.
+ */
+export function startConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
-  /** No connection of it may be open yet. */
   database: ServiceDatabase;
-  /** Auth, which says what has ended. */
+  /** Auth, which reports credentials that have ended. */
   tokens: Client<typeof TokenService>;
   logger: Logger;
-  /** How webhooks are delivered, where not as usual. */
+  /** Overrides of the usual webhook timing. */
   webhookPace?: Partial<WebhookPace>;
-  /** Every worker that drives runs by this journal lives in this process. */
+  /** Whether all workers that use this journal run in this process. */
   hasOwnWorkers?: boolean;
 }): RunningService {
   const { database, config, logger } = deps;
-  const { pool, users } = database;
-  pinIndexPlans(database);
-  setApprovalExpiry(database, config.APPROVAL_EXPIRY);
+  const { pool, users } = database.withSettings(connectionSettings({ approvalExpiryMs: config.APPROVAL_EXPIRY }));
   const pulse = startJournalPulse({ pool, logger, endsWithWorkers: deps.hasOwnWorkers ?? false });
   const sweeper = startExpirySweeper({ pool, logger, expiryMs: config.APPROVAL_EXPIRY });
   const outbound = createOutbound({

@@ -1,12 +1,12 @@
 import { createClient } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { runStoredService } from "@turnwright/platform/process/run-service";
-import { conversationConfig, createConversation } from "./index.ts";
+import { conversationConfig, startConversation } from "./index.ts";
 
 await runStoredService(
   { name: "conversation", schema: "conversation", config: conversationConfig },
   async ({ config, logger, transport }, database) =>
-    createConversation({
+    startConversation({
       config,
       database,
       tokens: createClient(TokenService, transport("auth", config.AUTH_ADDR)),

@@ -13,14 +13,15 @@ import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres/pool";
-import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { openServiceDatabase, type ServicePools } from "@turnwright/platform/postgres/service-database";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { errorInterceptor, validationInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
-import { createConversation } from "../src/index.ts";
+import { startConversation } from "../src/index.ts";
+import { connectionSettings } from "../src/store/connection-settings.ts";
 import type { WebhookPace } from "../src/webhooks/worker.ts";
 
 /** The secret of the fixture's mesh. */
@@ -59,8 +60,8 @@ export interface KeysAtAuth {
 export interface ConversationFixture {
   /** Under the owner's login: sees everything. */
   readonly pool: pg.Pool;
-  /** As the service has it. */
-  readonly database: ServiceDatabase;
+  /** Pools with the roles and settings of the service. */
+  readonly database: ServicePools;
   readonly keys: KeysAtAuth;
   /** Ends the service and starts it again; people from before do not reach the new one. */
   restart(): Promise<void>;
@@ -71,7 +72,7 @@ export interface ConversationFixture {
   stop(): Promise<void>;
 }
 
-export async function startConversation({
+export async function startConversationFixture({
   max = 10,
   approvalExpiryMs = 0,
   allowedHosts = [],
@@ -107,7 +108,7 @@ export async function startConversation({
     TokenService,
     createInProcessTransport({ mounts: [auth], interceptors: [errorInterceptor(logger)] }),
   );
-  const open = () => createConversation({ config, database: own, tokens, logger, webhookPace });
+  const open = () => startConversation({ config, database: own, tokens, logger, webhookPace });
   let service = open();
   await service.ready();
   const personAs = (identity: MessageInitShape<typeof IdentitySchema> & { userId: string; tokenId: string }): Person => {
@@ -130,7 +131,7 @@ export async function startConversation({
   };
   return {
     pool,
-    database: own,
+    database: own.withSettings(connectionSettings({ approvalExpiryMs })),
     keys,
     async restart() {
       await service.close();

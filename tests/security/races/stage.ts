@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { type CallOptions, type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { type Auth, authConfig, createAuth } from "@turnwright/auth";
+import { type Auth, authConfig, startAuth } from "@turnwright/auth";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
@@ -84,7 +84,7 @@ export async function startRaceStage(url: string): Promise<RaceStage> {
   const databases = Array.from({ length: replicas }, () => openServiceDatabase({ url, schema: "auth", max: 16, logger }));
   const config = loadConfig(authConfig, { MESH_SECRET: meshSecret, JWT_SECRET: jwtSecret });
   const auths: Auth[] = [];
-  for (const database of databases) auths.push(await createAuth({ config, database, bus, logger }));
+  for (const database of databases) auths.push(await startAuth({ config, database, bus, logger }));
 
   const serviceTokens = createServiceTokenVerifier(meshSecret);
   const sources = {

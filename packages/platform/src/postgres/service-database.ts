@@ -4,7 +4,7 @@ import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
 import { createPool, databaseError, type Tx, transaction } from "./pool.ts";
 
-/** Connections on which only one user's rows exist at a time, by the policies of the database. */
+/** Connections that show one user's rows at a time; the database's policies hide all others. */
 export interface UserPool {
   /** Runs `work` on a connection that sees the user's rows only; each of its statements commits by itself. */
   as<T>(userId: string, work: (db: Tx) => Promise<T>): Promise<T>;
@@ -12,21 +12,31 @@ export interface UserPool {
   transaction<T>(userId: string, work: (tx: Tx) => Promise<T>): Promise<T>;
 }
 
-/** What a service has of PostgreSQL: its schema, under roles that own nothing. */
-export interface ServiceDatabase {
-  /** For what the service does on everybody's behalf. Sees all rows of its own schema. */
+/** Access to a service's schema in PostgreSQL, under roles that own nothing. */
+export interface ServicePools {
+  /** For work on behalf of all users. Sees every row of the schema. */
   readonly pool: pg.Pool;
-  /** For what one user asked for. */
+  /** For work on behalf of one user. */
   readonly users: UserPool;
-  /** Runs statements on each connection that is opened from now on. */
-  onConnect(sql: string): void;
-  /** Ends all connections. */
+}
+
+/** A service's database. */
+export interface ServiceDatabase extends ServicePools {
+  /**
+   * Opens further pools, of the same sizes, whose connections run these statements before any other. The pools are new,
+   * so no connection can have been opened without the statements. `end` ends them too.
+   */
+  withSettings(statements: readonly string[]): ServicePools;
+  /** Ends the connections of all pools. */
   end(): Promise<void>;
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Opens a service's database: `max` connections for everybody, a quarter as many again for single users. The schema is migrated before. */
+/**
+ * Opens a service's database: `max` connections for all users together, a quarter as many again for single users. Pools
+ * connect on first use. The schema must be migrated.
+ */
 export function openServiceDatabase(options: {
   url: string;
   schema: MigratedService;
@@ -37,24 +47,28 @@ export function openServiceDatabase(options: {
 }): ServiceDatabase {
   const { url, schema, max, logger, statementTimeoutMs } = options;
   const common = { url, schema, logger, statementTimeoutMs, applicationName: `turnwright-${schema}` };
-  const pool = createPool({ ...common, max, role: `turnwright_${schema}` });
-  const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: `turnwright_${schema}_user` });
-  const statements: string[] = [];
+  const opened: pg.Pool[] = [];
+  const openPools = (statements: readonly string[]): ServicePools => {
+    const pool = createPool({ ...common, max, role: `turnwright_${schema}` });
+    const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: `turnwright_${schema}_user` });
+    opened.push(pool, userPool);
+    if (statements.length > 0) {
+      const sql = statements.join("; ");
+      for (const one of [pool, userPool]) one.options.onConnect = (client) => client.query(sql);
+    }
+    return { pool, users: createUserPool(userPool) };
+  };
   return {
-    pool,
-    users: createUserPool(userPool),
-    onConnect(sql) {
-      statements.push(sql);
-      for (const one of [pool, userPool]) one.options.onConnect = (client) => client.query(statements.join("; "));
-    },
+    ...openPools([]),
+    withSettings: openPools,
     async end() {
-      await Promise.all([pool.end(), userPool.end()]);
+      await Promise.all(opened.map((pool) => pool.end()));
     },
   };
 }
 
 function createUserPool(pool: pg.Pool): UserPool {
-  /** Whose rows a connection shows. */
+  /** The user whose rows a connection shows. */
   const shown = new WeakMap<object, string>();
   const show = async (db: Tx, userId: string): Promise<void> => {
     if (shown.get(db) === userId) return;
@@ -64,7 +78,7 @@ function createUserPool(pool: pg.Pool): UserPool {
     shown.set(db, userId);
   };
   const checked = (userId: string): string => {
-    // An empty setting shows nothing; anything else that is no UUID is a fault of ours.
+    // An empty setting shows no rows. Any other value that is not a UUID is a bug.
     if (uuid.test(userId)) return userId;
     throw fail(ErrorReason.INTERNAL, "a user's rows were asked for without a user");
   };
@@ -82,7 +96,7 @@ function createUserPool(pool: pg.Pool): UserPool {
         return await work(db);
       } catch (thrown) {
         const error = databaseError(thrown);
-        // Its connection may still be at it.
+        // The connection may still be running the statement, so it is not reused.
         if (reasonOf(error) === ErrorReason.DATABASE_UNAVAILABLE) broken ??= thrown as Error;
         throw error;
       } finally {
@@ -93,7 +107,7 @@ function createUserPool(pool: pg.Pool): UserPool {
     transaction(userId, work) {
       const owner = checked(userId);
       return transaction(pool, async (tx) => {
-        // Before the first row is read, and forgotten with the transaction if that is rolled back.
+        // Set before the first row is read. A rollback takes the setting back, so it is not remembered.
         shown.delete(tx);
         await tx.query({ name: "show-user-now", text: "select set_config('turnwright.user_id', $1, true)", values: [owner] });
         return await work(tx);

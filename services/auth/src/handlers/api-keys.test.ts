@@ -1,10 +1,10 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 
@@ -176,7 +176,7 @@ describe("failed logins", () => {
 describe("start-up", () => {
   it("creates the first admin once and never changes an account that is there", async () => {
     const env = { ADMIN_EMAIL: "Root@Example.com", ADMIN_PASSWORD: "a long first password" };
-    const own = await startAuth(env);
+    const own = await startAuthFixture(env);
     try {
       const { accessToken } = await own.anonymous().auth.login({ email: "root@example.com", password: env.ADMIN_PASSWORD });
       const admin = await own.holder(accessToken);
@@ -187,6 +187,6 @@ describe("start-up", () => {
   });
 
   it("asks for both of the admin's variables", async () => {
-    await expect(startAuth({ ADMIN_EMAIL: "root@example.com" })).rejects.toThrow("ADMIN_PASSWORD");
+    await expect(startAuthFixture({ ADMIN_EMAIL: "root@example.com" })).rejects.toThrow("ADMIN_PASSWORD");
   });
 });

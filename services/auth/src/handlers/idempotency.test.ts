@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 

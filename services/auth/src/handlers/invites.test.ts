@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, type Person, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { otherTransactions } from "../../testing/transactions.ts";
 
 let fixture: AuthFixture;
 let admin: Person;
 const first = { ADMIN_EMAIL: "root@example.com", ADMIN_PASSWORD: "a long first password" };
 beforeAll(async () => {
-  fixture = await startAuth({ REGISTRATION: "invite", ...first });
+  fixture = await startAuthFixture({ REGISTRATION: "invite", ...first });
   admin = await adminOf(fixture);
 });
 afterAll(() => fixture.stop());
@@ -209,7 +209,7 @@ describe("an invite", () => {
 
 describe("registration that is closed", () => {
   it("is refused with an invite too, and none is made; admins create accounts", async () => {
-    const own = await startAuth({ REGISTRATION: "closed", ...first });
+    const own = await startAuthFixture({ REGISTRATION: "closed", ...first });
     try {
       const root = await adminOf(own);
       expect(await refusalOf(register({}, own))).toBe("REGISTRATION_CLOSED");
@@ -229,7 +229,7 @@ describe("registration that is closed", () => {
 
 describe("registration that is open", () => {
   it("needs no invite, but takes none that does not hold", async () => {
-    const own = await startAuth({ ...first });
+    const own = await startAuthFixture({ ...first });
     try {
       await expect(register({}, own)).resolves.toBeDefined();
       expect(await refusalOf(register({ invite: "inv-any" }, own))).toBe("INVALID_INVITE");
@@ -242,6 +242,6 @@ describe("registration that is open", () => {
   });
 
   it("is told from no other setting by mistake", async () => {
-    await expect(startAuth({ REGISTRATION: "private" })).rejects.toThrow("REGISTRATION");
+    await expect(startAuthFixture({ REGISTRATION: "private" })).rejects.toThrow("REGISTRATION");
   });
 });

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, type Person, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { otherTransactions } from "../../testing/transactions.ts";
 import { hashToken, newApiKey } from "../opaque-tokens.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 

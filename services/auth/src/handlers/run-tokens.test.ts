@@ -1,12 +1,12 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Person, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, type Person, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 

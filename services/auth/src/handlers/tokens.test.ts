@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type AuthFixture, password, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 
@@ -79,16 +79,16 @@ describe("signing keys", () => {
   });
 
   it("are replaced when they are old, and retired when nothing they signed can hold", async () => {
-    const own = await startAuth({ JWT_KEY_ROTATION: "1h" });
+    const own = await startAuthFixture({ JWT_KEY_ROTATION: "1h" });
     try {
       const ids = async () => (await own.anonymous().tokens.listRevocations({ seconds: 1 })).keyIds;
       const [first] = await ids();
       await own.pool.query("update signing_keys set created_at = created_at - interval '2 hours'");
-      const { createSigningKeys } = await import("../signing-keys.ts");
+      const { loadSigningKeys } = await import("../signing-keys.ts");
       const { createLogger } = await import("@turnwright/platform/logger");
       const logger = createLogger({ service: "test", level: "silent" });
       const rule = { maxAgeSeconds: 3600, overlapSeconds: 960 };
-      const replica = await createSigningKeys({ pool: own.pool, rule, logger });
+      const replica = await loadSigningKeys({ pool: own.pool, rule, logger });
       const [second] = replica.publicKeys().keys.map((key) => key.kid);
       expect(replica.publicKeys().keys.map((key) => key.kid)).toEqual([second, first]);
       expect(replica.current().kid).toBe(first);
@@ -104,7 +104,7 @@ describe("signing keys", () => {
 
 describe("with JWT_SECRET", () => {
   it("access tokens are HS256, and those signed by auth's keys are refused", async () => {
-    const own = await startAuth({ JWT_SECRET: "another-secret-of-32-characters!!" });
+    const own = await startAuthFixture({ JWT_SECRET: "another-secret-of-32-characters!!" });
     try {
       const { accessToken } = await own.person();
       expect(JSON.parse(Buffer.from(accessToken.split(".")[0] ?? "", "base64url").toString()).alg).toBe("HS256");
@@ -117,6 +117,6 @@ describe("with JWT_SECRET", () => {
   });
 
   it("that is too short, auth does not start", async () => {
-    await expect(startAuth({ JWT_SECRET: "short" })).rejects.toThrow("JWT_SECRET: must have at least 32 characters");
+    await expect(startAuthFixture({ JWT_SECRET: "short" })).rejects.toThrow("JWT_SECRET: must have at least 32 characters");
   });
 });

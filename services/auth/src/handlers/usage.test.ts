@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type AuthFixture, type Caller, refusalOf, startAuth } from "../../testing/auth.ts";
+import { type AuthFixture, type Caller, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { lapseReservations } from "../store/spend.ts";
 
 let fixture: AuthFixture;
 beforeAll(async () => {
-  fixture = await startAuth();
+  fixture = await startAuthFixture();
 });
 afterAll(() => fixture.stop());
 
@@ -174,7 +174,7 @@ describe("ceilings above a key", () => {
 
 describe("money that was set aside before a migration", () => {
   it("is settled under its key afterwards", async () => {
-    const own = await startAuth();
+    const own = await startAuthFixture();
     try {
       const person = await own.person();
       const { key, apiKey } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 0.001 });

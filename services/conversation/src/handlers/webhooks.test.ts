@@ -1,13 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { detailOf } from "@turnwright/platform/errors";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversationFixture,
+} from "../../testing/conversation.ts";
 import { secretText } from "../webhooks/signature.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
   // Nothing is sent.
-  fixture = await startConversation({ webhookPace: { concurrency: 0 } });
+  fixture = await startConversationFixture({ webhookPace: { concurrency: 0 } });
 });
 afterAll(() => fixture.stop());
 

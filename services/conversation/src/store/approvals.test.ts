@@ -10,14 +10,14 @@ import {
   meshSecret,
   type Person,
   reasonFor,
-  startConversation,
+  startConversationFixture,
   toolCall,
 } from "../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
   person = fixture.person();
 });
 afterAll(() => fixture.stop());

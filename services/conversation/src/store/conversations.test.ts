@@ -2,11 +2,11 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, reasonFor, startConversation } from "../../testing/conversation.ts";
+import { type ConversationFixture, ErrorReason, reasonFor, startConversationFixture } from "../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
 });
 afterAll(() => fixture.stop());
 

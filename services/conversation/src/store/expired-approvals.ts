@@ -1,13 +1,6 @@
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { transaction } from "@turnwright/platform/postgres/pool";
-import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
-
-/** Has each approval that is asked for from now on end after so many milliseconds; 0: never. */
-export function setApprovalExpiry(database: Pick<ServiceDatabase, "onConnect">, expiryMs: number): void {
-  const interval = expiryMs === 0 ? "" : `${Math.round(expiryMs)} milliseconds`;
-  database.onConnect(`set turnwright.approval_expiry = '${interval}'`);
-}
 
 /** Runs of which one sweep rejects calls. */
 const sweptAtOnce = 100;

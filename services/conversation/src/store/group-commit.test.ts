@@ -5,7 +5,7 @@ import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1
 import { reasonOf } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
 import { createPool, transaction } from "@turnwright/platform/postgres/pool";
-import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/postgres/service-database";
+import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
@@ -14,8 +14,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { ErrorReason } from "../../testing/conversation.ts";
 import { createBeginRun } from "./begin-run/begin-run.ts";
 import { createCommitRun } from "./commit-run/commit-run.ts";
+import { connectionSettings } from "./connection-settings.ts";
 import { groupLimits } from "./group-commit.ts";
-import { pinIndexPlans } from "./plans.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 let testDatabase: TestDatabase;
@@ -23,14 +23,13 @@ let proxy: FaultProxy;
 /** Under the owner's login: sees what other connections do. */
 let owner: pg.Pool;
 /** Straight to the server. */
-let database: ServiceDatabase;
+let database: ReturnType<typeof open>;
 let pool: pg.Pool;
 /** Names of the statements that were run on `pool`, in order. */
 const statements: string[] = [];
 const open = (url: string) => {
   const opened = openServiceDatabase({ url, schema: "conversation", max: 10, logger });
-  pinIndexPlans(opened);
-  return opened;
+  return { ...opened.withSettings(connectionSettings({ approvalExpiryMs: 0 })), end: () => opened.end() };
 };
 beforeAll(async () => {
   testDatabase = await createTestDatabase({ services: ["conversation"] });

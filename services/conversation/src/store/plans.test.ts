@@ -3,7 +3,13 @@ import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversationFixture,
+} from "../../testing/conversation.ts";
 import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
 import { commitSql } from "./commit-run/commit-statement.ts";
@@ -12,7 +18,7 @@ import { listSql } from "./conversations.ts";
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversation({ max: 4 });
+  fixture = await startConversationFixture({ max: 4 });
   person = fixture.person();
 });
 afterAll(() => fixture.stop());
@@ -80,7 +86,7 @@ function wholeReads(node: PlanNode): string[] {
 }
 
 test("statements of many rows find each by its key, with plans made on tables that are empty, of one row, and of thousands", async () => {
-  const { database, pool, stop } = await startConversation({ max: 2 });
+  const { database, pool, stop } = await startConversationFixture({ max: 2 });
   const texts = [commitSql("many", true), commitSql("one", true), openFreeSql, openNewSql("many"), openNewSql("one")];
   const fill = `with made as (
       insert into conversations (id, user_id) select gen_random_uuid(), gen_random_uuid() from generate_series(1, $1) returning id, user_id

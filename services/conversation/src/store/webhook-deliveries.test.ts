@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type ConversationFixture, type Person, startConversation } from "../../testing/conversation.ts";
+import { type ConversationFixture, type Person, startConversationFixture } from "../../testing/conversation.ts";
 import {
   type ClaimedDelivery,
   claimDeliveries,
@@ -16,7 +16,7 @@ import {
 let fixture: ConversationFixture;
 beforeAll(async () => {
   // A worker that takes nothing: the tests are the workers.
-  fixture = await startConversation({ webhookPace: { concurrency: 0 } });
+  fixture = await startConversationFixture({ webhookPace: { concurrency: 0 } });
 });
 afterAll(() => fixture.stop());
 beforeEach(() => fixture.pool.query("truncate webhooks, webhook_deliveries"));

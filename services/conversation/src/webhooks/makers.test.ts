@@ -2,7 +2,13 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversationFixture,
+} from "../../testing/conversation.ts";
 
 /** As usual, in a hurry. */
 const pace = {
@@ -23,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => receiver.close());
 beforeEach(async () => {
-  fixture = await startConversation({ allowedHosts: [receiver.host], webhookPace: pace });
+  fixture = await startConversationFixture({ allowedHosts: [receiver.host], webhookPace: pace });
 });
 afterEach(async () => {
   receiver.answer((_message, response) => response.writeHead(204).end());

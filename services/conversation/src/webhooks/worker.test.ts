@@ -6,7 +6,13 @@ import { createLogger } from "@turnwright/platform/logger";
 import { createOutbound } from "@turnwright/platform/outbound/outbound";
 import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, type Person, reasonFor, startConversation } from "../../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  type Person,
+  reasonFor,
+  startConversationFixture,
+} from "../../testing/conversation.ts";
 import { signatureHeaders } from "./signature.ts";
 import { startWebhookWorker, type WebhookPace } from "./worker.ts";
 
@@ -25,7 +31,7 @@ let fixture: ConversationFixture;
 let receiver: WebhookReceiver;
 beforeAll(async () => {
   receiver = await startWebhookReceiver();
-  fixture = await startConversation({ allowedHosts: [receiver.host], webhookPace: pace });
+  fixture = await startConversationFixture({ allowedHosts: [receiver.host], webhookPace: pace });
 });
 afterAll(async () => {
   await fixture.stop();
@@ -218,7 +224,7 @@ describe("workers", () => {
   });
 
   test("that are closed give back what does not end in time, and another sends it under the same id", async () => {
-    const own = await startConversation({ allowedHosts: [receiver.host], webhookPace: { concurrency: 0 } });
+    const own = await startConversationFixture({ allowedHosts: [receiver.host], webhookPace: { concurrency: 0 } });
     try {
       receiver.answer(() => {});
       const path = `/hook/${randomUUID()}`;

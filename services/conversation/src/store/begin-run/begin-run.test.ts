@@ -3,11 +3,17 @@ import { detailOf } from "@turnwright/platform/errors";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, reasonFor, startConversation, toolCall } from "../../../testing/conversation.ts";
+import {
+  type ConversationFixture,
+  ErrorReason,
+  reasonFor,
+  startConversationFixture,
+  toolCall,
+} from "../../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
 });
 afterAll(() => fixture.stop());
 

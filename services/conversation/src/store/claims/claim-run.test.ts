@@ -8,13 +8,13 @@ import {
   ErrorReason,
   type Person,
   reasonFor,
-  startConversation,
+  startConversationFixture,
 } from "../../../testing/conversation.ts";
 import { readRunLog } from "../runs.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
 });
 afterAll(() => fixture.stop());
 

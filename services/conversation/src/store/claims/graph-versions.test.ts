@@ -9,7 +9,7 @@ import {
   meshSecret,
   type Person,
   reasonFor,
-  startConversation,
+  startConversationFixture,
   toolCall,
 } from "../../../testing/conversation.ts";
 import { rejectExpiredApprovals } from "../expired-approvals.ts";
@@ -17,7 +17,7 @@ import { rejectExpiredApprovals } from "../expired-approvals.ts";
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversation({ approvalExpiryMs: 86_400_000 });
+  fixture = await startConversationFixture({ approvalExpiryMs: 86_400_000 });
   person = fixture.person();
 });
 beforeEach(async () => {

@@ -7,14 +7,14 @@ import {
   ErrorReason,
   type Person,
   reasonFor,
-  startConversation,
+  startConversationFixture,
   toolCall,
 } from "../../../testing/conversation.ts";
 
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversation();
+  fixture = await startConversationFixture();
   person = fixture.person();
 });
 afterAll(() => fixture.stop());
