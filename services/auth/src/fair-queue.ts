@@ -67,7 +67,7 @@ class Branch {
 }
 
 /** How much a queue lets run and wait. */
-export interface QueueSize {
+interface QueueSize {
   readonly running: number;
   /** Of the running ones, those under one first name: fewer than all, so that another one need not wait for an end. */
   readonly runningOfOne: number;

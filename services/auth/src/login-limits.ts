@@ -11,7 +11,7 @@ import { countAttempt, forgiveAttempt, refuseAttempt } from "./store/login-attem
 const limits = { pair: 10, account: 100, address: 100 } as const;
 
 /** An attempt that counts as failed until it is forgiven. */
-export interface LoginAttempt {
+interface LoginAttempt {
   /** The password fitted. */
   forgive(): Promise<void>;
 }

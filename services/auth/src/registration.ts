@@ -7,7 +7,7 @@ import { holdAccount } from "./store/accounts.ts";
 import { findOpenInvite, isInvite, type OpenInvite, useInvite } from "./store/invites.ts";
 
 /** Whether people may register: all, those with an invite, or nobody. */
-export type RegistrationMode = AuthConfig["REGISTRATION"];
+type RegistrationMode = AuthConfig["REGISTRATION"];
 
 const invalidInvite = () =>
   fail(ErrorReason.INVALID_INVITE, "invite: is unknown, used, revoked, has ended or is for another address", { param: "invite" });

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { expect } from "vitest";
 
 /** Transactions of somebody else's, which hold what they have locked. */
-export interface OtherTransactions {
+interface OtherTransactions {
   /** Begins one with a statement. */
   begin(sql: string, values: unknown[]): Promise<OtherTransaction>;
   /** Resolves once so many statements wait for a lock; fails when a call that should wait has ended without. */
@@ -12,7 +12,7 @@ export interface OtherTransactions {
 }
 
 /** One that has begun, and is not yet at its end. */
-export interface OtherTransaction {
+interface OtherTransaction {
   query(sql: string, values: unknown[]): Promise<unknown>;
   commit(): Promise<void>;
 }

@@ -11,7 +11,7 @@ const retryMs = 250;
 const freshMs = 3_000;
 
 /** The signs of life of this process in the journal. */
-export interface JournalPulse {
+interface JournalPulse {
   /** Rejects when the last one was not taken, or there is none yet or for 3 s. */
   ready(): Promise<void>;
   stop(): Promise<void>;

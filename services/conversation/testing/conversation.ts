@@ -45,7 +45,7 @@ export interface Person {
 }
 
 /** What auth knows of API keys. */
-export interface KeysAtAuth {
+interface KeysAtAuth {
   /** The keys that hold, and when they end; null: never. */
   readonly live: Map<string, Date | null>;
   /** Ids that it was asked for. */

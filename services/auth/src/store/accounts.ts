@@ -36,7 +36,7 @@ export async function holdAccountOfRefreshToken(db: Queryable, tokenHash: Buffer
 }
 
 /** What is looked at of a credential before something is made of it. */
-export interface HeldCredential {
+interface HeldCredential {
   readonly role: Role;
   /** Of an API key; 0 for sessions. */
   readonly secretVersion: number;

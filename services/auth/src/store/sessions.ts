@@ -6,7 +6,7 @@ import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
 import { type UserRow, userColumns, userOf } from "./users.ts";
 
 /** The session of a refresh token and its user. */
-export interface RefreshedSession {
+interface RefreshedSession {
   readonly userId: string;
   readonly sessionId: string;
   readonly role: string;

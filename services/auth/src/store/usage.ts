@@ -46,7 +46,7 @@ export async function recordUsage(db: Queryable, records: readonly Usage[]): Pro
 }
 
 /** A row of usage. */
-export interface UsageOfDay extends Omit<Usage, "userId"> {
+interface UsageOfDay extends Omit<Usage, "userId"> {
   /** YYYY-MM-DD */
   readonly day: string;
 }

@@ -46,7 +46,7 @@ interface CancelledRow extends RunRow {
 }
 
 /** A run as it was before it was cancelled. */
-export interface CancelledRun extends ReadContext {
+interface CancelledRun extends ReadContext {
   /** By this call, and not before. */
   readonly cancelled: boolean;
   /** The worker that drove it. */

@@ -18,7 +18,7 @@ const maxGroupSize = 1_000_000;
 const patienceMs = 100;
 
 /** The row of a statement; columns are named as in `RowColumns`. */
-export type Row = Readonly<Record<string, unknown>>;
+type Row = Readonly<Record<string, unknown>>;
 
 /** Columns of a statement's rows and their types; the order is that of the parameters of a single row. */
 export type RowColumns = Readonly<Record<string, string>>;
@@ -54,7 +54,7 @@ export interface GroupItem {
 }
 
 /** One thing to write, in company or alone. */
-export interface GroupStatement<Item extends GroupItem, Answer> {
+interface GroupStatement<Item extends GroupItem, Answer> {
   /**
    * Takes many rows. It answers with a row for each that it took, by `run_id`, and leaves out what it did not take, whyever; it waits for no
    * row that somebody else holds.

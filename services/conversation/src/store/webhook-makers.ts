@@ -2,7 +2,7 @@ import type pg from "pg";
 import type { MakerKey } from "./webhooks.ts";
 
 /** Why a webhook is disabled whose key has ended. */
-export const keyHasEnded = "The API key that it depended on has ended.";
+const keyHasEnded = "The API key that it depended on has ended.";
 
 // The webhooks' rows first, in one order, as by everybody who changes both.
 const disableSql = (ended: string) => `

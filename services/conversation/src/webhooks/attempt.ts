@@ -18,7 +18,7 @@ export interface Attempt {
 }
 
 /** What is posted: what became of which run. Ids and states only; whoever has the rights reads the rest. */
-export function messageBody(delivery: ClaimedDelivery): string {
+function messageBody(delivery: ClaimedDelivery): string {
   return JSON.stringify({
     type: delivery.event,
     timestamp: delivery.createdAt.toISOString(),

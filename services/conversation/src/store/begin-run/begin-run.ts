@@ -17,7 +17,7 @@ const defaultContextLimit = 100;
 const defaultDeadlineSeconds = 600;
 
 /** An opened turn: with its context when it is claimed, else as it stands. */
-export interface Opened {
+interface Opened {
   readonly context?: RunContext;
   readonly run?: Run;
   /** UUID of the run that is under way in the conversation; empty: none. */
