@@ -17,7 +17,7 @@ import type { AgentConfig } from "./config.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/turn.ts";
 import { agentHandlers, completionHandlers } from "./handlers/agent.ts";
 import { runHandlers } from "./handlers/runs.ts";
-import { createModelClient } from "./model/model-client.ts";
+import { createConfiguredModel } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
 import { listenForCancels } from "./runs/cancel-run.ts";
@@ -60,7 +60,7 @@ export async function createAgentOrchestrator(deps: {
   graphVersions?: GraphVersions;
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
-  const model = createModelClient(config);
+  const model = createConfiguredModel(config);
   const liveRuns = new LiveRuns();
   const recorder = new UsageRecorder({ spend: deps.spend, logger });
   const stopWatching = await watchRevocations(

@@ -32,12 +32,6 @@ export function versionFields({ newest, oldest }: GraphVersions): { graphVersion
   return { graphVersion: newest, oldestGraphVersion: oldest };
 }
 
-/** What happens in a turn, as its watchers see it. */
-export type TurnEvent =
-  | { type: "content"; delta: string }
-  | { type: "tool_call"; call: ModelToolCall }
-  | { type: "tool_result"; callId: string; name: string; result: string };
-
 /** Nodes of the graph. */
 export type NodeName = "think" | "act" | "respond";
 

@@ -1,7 +1,3 @@
-import type { AgentConfig } from "../config.ts";
-import { createDemoModel } from "./demo/demo-model.ts";
-import { createHttpModel } from "./http-model.ts";
-
 /** Hears what becomes of a model call on the wire, for whoever pays for it. */
 export interface CallWitness {
   /** A try is on its way: the connection is there, and the endpoint may read it. */
@@ -27,16 +23,4 @@ export interface ModelClient {
   listModels(signal: AbortSignal): Promise<string[]>;
   /** Closes connections. */
   close(): Promise<void>;
-}
-
-/** The configured model, or the demo model when neither a key nor an address is set. */
-export function createModelClient(config: AgentConfig): ModelClient {
-  const apiKey = config.LLM_API_KEY ?? config.OPENAI_API_KEY;
-  if (config.LLM_BASE_URL === undefined && apiKey === undefined) return createDemoModel(config.LLM_DEFAULT_MODEL);
-  return createHttpModel({
-    baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
-    apiKey,
-    timeoutMs: config.LLM_TIMEOUT,
-    connections: config.LLM_CONNECTIONS,
-  });
 }

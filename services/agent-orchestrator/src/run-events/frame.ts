@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { StreamRunEventsResponseSchema } from "@turnwright/contract/agent/v1/run_service";
-import type { TurnEvent } from "../graph/turn.ts";
+import type { RunEvent } from "./run-event.ts";
 
 /** Something that happened in a run, as its watchers get it. */
 export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }>;
@@ -39,7 +39,7 @@ export function contentFrames(text: string): RunFrame[] {
 }
 
 /** What happens in a turn, as frames. */
-export function framesOf(event: TurnEvent): RunFrame[] {
+export function framesOf(event: RunEvent): RunFrame[] {
   switch (event.type) {
     case "content":
       return event.delta.length <= maxFrameUnits ? [{ type: "content", delta: event.delta }] : contentFrames(event.delta);

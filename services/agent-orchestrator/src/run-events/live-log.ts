@@ -1,7 +1,7 @@
 import type { Bus } from "@turnwright/platform/ports/bus";
-import type { TurnEvent } from "../graph/turn.ts";
 import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { formatPosition, type Position, parsePosition } from "./position.ts";
+import type { RunEvent } from "./run-event.ts";
 
 /** Where who watches a run tells its driver so; the payload is a `WatchRequest`. */
 export const watchTopic = "run-watch";
@@ -82,7 +82,7 @@ export class LiveLog {
     return this.#units;
   }
 
-  emit(event: TurnEvent): void {
+  emit(event: RunEvent): void {
     for (const frame of framesOf(event)) {
       this.#units += unitsOf(frame);
       frame.eventId = formatPosition({ seq: this.#seq, units: this.#units });

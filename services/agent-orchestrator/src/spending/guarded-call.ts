@@ -6,7 +6,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import { answersOf, type BoundedBody, boundBody, mostTokensOf } from "./answer-bound.ts";
 import { CallWatch, thinksUnseen } from "./call-watch.ts";
 import type { Charge } from "./charge.ts";
-import type { MeteredCall, MeteredRequest } from "./model-meter.ts";
+import type { MeteredCall, MeteredRequest } from "./metered-call.ts";
 import { costMicros, type ModelPrice } from "./prices.ts";
 import { promptSize } from "./prompt-size.ts";
 
