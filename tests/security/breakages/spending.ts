@@ -41,7 +41,7 @@ export const spendingGuards: SecurityBreakages = {
   },
   "spend-cancelled-run": {
     file: "services/agent-orchestrator/src/graph/driver.ts",
-    changes: [{ from: "await addUsage(deps, turn);\n    return;", to: "return;" }],
+    changes: [{ from: "await addUncommittedUsage(deps, run);\n    return;", to: "return;" }],
     suite: charged,
     test: "is cancelled is charged, and is in its record",
   },

@@ -7,16 +7,21 @@ const orchestrator = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 export const starter: SecurityBreakages = {
   /** A decided run goes on with the tools, the models and the token of who decided. */
   "run-starter": {
-    file: "services/agent-orchestrator/src/runs/start-run.ts",
+    file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [
       {
-        from: "  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
+        from: 'import { type Starter, traceOf } from "./caller.ts";',
+        to: 'import { callerAsStarter, type Starter, traceOf } from "./caller.ts";',
+      },
+      {
+        from: "  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
         to: `  if (run.node === "act") {
-    const decider = behalfOf(ctx);
-    const state = settledState(deps, JSON.parse(run.state), context);
-    return launch(deps, { ...decider, identity: { ...decider.identity, tokenId: run.tokenId } }, context, { node: "act", state });
+    const decider = callerAsStarter(ctx);
+    const { agent, state } = settleAgent(deps, JSON.parse(run.state), context);
+    const identity = { ...decider.identity, tokenId: run.tokenId };
+    return launch(deps, { ...decider, identity }, context, { node: "act", agent, state });
   }
-  const turn = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });`,
+  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });`,
       },
     ],
     suite: system,
@@ -45,7 +50,7 @@ export const starter: SecurityBreakages = {
   },
   "run-live-revocation": {
     file: "services/agent-orchestrator/src/runs/launch.ts",
-    changes: [{ from: "deps.liveRuns.add(identity.tokenId, controller)", to: "deps.liveRuns.add('', controller)" }],
+    changes: [{ from: "deps.runsByToken.add(identity.tokenId, controller)", to: "deps.runsByToken.add('', controller)" }],
     suite: orchestrator,
     test: "ends with the key while it runs",
   },

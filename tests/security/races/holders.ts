@@ -1,4 +1,4 @@
-import { asStarter, LiveRuns } from "@turnwright/agent-orchestrator";
+import { asStarter, RunsByToken } from "@turnwright/agent-orchestrator";
 import { Access } from "@turnwright/contract/auth/v1/access";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { admit, createAuthenticator, LiveCalls } from "@turnwright/gateway";
@@ -39,11 +39,11 @@ export async function startHolders({ bus, logger, tokens }: RaceStage): Promise<
     },
   );
   const minter = tokens(1, "agent-orchestrator");
-  const liveRuns = new LiveRuns();
+  const runsByToken = new RunsByToken();
   const never = new AbortController().signal;
   const stopOrchestrator = await watchRevocations(
     { tokens: minter, logger },
-    { onRevoked: (tokenId) => liveRuns.revoke(tokenId), onGap: () => {} },
+    { onRevoked: (tokenId) => runsByToken.revoke(tokenId), onGap: () => {} },
   );
   return {
     async admit(bearer) {
@@ -53,9 +53,9 @@ export async function startHolders({ bus, logger, tokens }: RaceStage): Promise<
       return { identity: caller?.identity as Identity, signal: disconnect.signal };
     },
     run: (credential) =>
-      asStarter({ liveRuns, tokens: minter }, credential, never, ({ identity }) => {
+      asStarter({ runsByToken, tokens: minter }, credential, never, ({ identity }) => {
         const controller = new AbortController();
-        liveRuns.add(identity.tokenId, controller);
+        runsByToken.add(identity.tokenId, controller);
         return { identity, signal: controller.signal };
       }),
     async stop() {

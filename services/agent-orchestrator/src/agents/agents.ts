@@ -1,12 +1,14 @@
-/** A named way to answer. */
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+
+/** An agent: a system prompt with a model and its settings. */
 export interface AgentDefinition {
   readonly name: string;
   readonly description: string;
-  /** The system prompt of its turns. */
+  /** Its system prompt. */
   readonly prompt: string;
-  /** Its model; undefined: the configured default. */
+  /** Its model; undefined: the configured default model. */
   readonly model?: string;
-  /** Names of its tools; empty: all that the token may use. */
+  /** Names of its tools; empty: all tools that the token may use. */
   readonly tools: readonly string[];
   readonly temperature: number;
   readonly maxTokens: number;
@@ -14,7 +16,7 @@ export interface AgentDefinition {
 
 const defaults = { tools: [], temperature: 0.7, maxTokens: 4096 } as const;
 
-/** The agents that every installation has. */
+/** The agents of every installation. */
 export const builtInAgents: readonly AgentDefinition[] = [
   {
     ...defaults,
@@ -38,3 +40,18 @@ export const builtInAgents: readonly AgentDefinition[] = [
       "You are a careful researcher. Look facts up with the tools you have, compare sources, say where each fact comes from and what remains uncertain.",
   },
 ];
+
+/** The agent of this name, if there is one. */
+export function findAgent(name: string): AgentDefinition | undefined {
+  return builtInAgents.find((candidate) => candidate.name === name);
+}
+
+/** The agent of this name. Throws INVALID_REQUEST for an unknown one. */
+export function agentNamed(name: string): AgentDefinition {
+  const agent = findAgent(name);
+  if (agent !== undefined) return agent;
+  const known = builtInAgents.map((candidate) => candidate.name).join(", ");
+  throw fail(ErrorReason.INVALID_REQUEST, `agent_type: there is no agent ${JSON.stringify(name)}; there are ${known}`, {
+    param: "agent_type",
+  });
+}

@@ -5,7 +5,7 @@ const matcher = (words: readonly string[]) => new RegExp(`\\b(?:${words.join("|"
 const researcherPattern = matcher(researcherWords);
 const coderPattern = matcher(coderWords);
 
-/** Chooses the agent of a message by its words; research wins over code, and what fits neither is general. */
+/** Names the agent for a message by its words: research wins over code, and a message that fits neither is general. */
 export function routeMessage(message: string): "general" | "coder" | "researcher" {
   if (researcherPattern.test(message)) return "researcher";
   if (coderPattern.test(message)) return "coder";

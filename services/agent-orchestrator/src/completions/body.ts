@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json/json-depth";
 import { z } from "zod";
-import { isModelName, noModelName } from "../model/model-name.ts";
+import { invalidModelName, isModelName } from "../model/model-name.ts";
 
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
@@ -18,7 +18,7 @@ const tool = z.looseObject({ type: z.string(), function: z.looseObject({ name: z
 
 /** OpenAI's request, as far as we decide by it; fields beyond pass through. */
 const completionBody = z.looseObject({
-  model: z.string().max(200).refine(isModelName, noModelName).nullish(),
+  model: z.string().max(200).refine(isModelName, invalidModelName).nullish(),
   messages: z.array(message).min(1, "must have at least one message"),
   tools: z.array(tool).max(128).nullish(),
   tool_choice: z.union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })]).nullish(),

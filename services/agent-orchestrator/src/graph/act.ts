@@ -6,7 +6,7 @@ import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/chunk.ts";
 import { resultText } from "../tool-access/tool-results.ts";
-import type { GraphDeps, Step, Turn } from "./turn.ts";
+import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 
 function callsOf(message: Message): ModelToolCall[] {
   return message.toolCalls.map((call) => ({
@@ -17,21 +17,21 @@ function callsOf(message: Message): ModelToolCall[] {
 }
 
 /** Adds a call's result to the context and to the next commit. */
-function observe(turn: Turn, call: ModelToolCall, content: string): void {
+function addResult(run: DrivenRun, call: ModelToolCall, content: string): void {
   const message = create(MessageSchema, {
     id: uuidv7(),
-    conversationId: turn.conversationId,
+    conversationId: run.conversationId,
     role: "tool",
     name: call.function.name,
     toolCallId: call.id,
     content,
   });
-  turn.messages.push(message);
-  turn.uncommitted.push(message);
-  turn.log.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
+  run.messages.push(message);
+  run.uncommitted.push(message);
+  run.log.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
 }
 
-/** The calls of a message that have no answer yet. Ids count within their round only: some endpoints reuse them. */
+/** The calls of a message that have no result yet. Ids are compared within their round: some endpoints reuse them. */
 export function openCalls(messages: readonly Message[], messageId: string): ModelToolCall[] {
   const at = messages.findIndex((candidate) => candidate.id === messageId);
   const message = messages[at];
@@ -43,50 +43,46 @@ export function openCalls(messages: readonly Message[], messageId: string): Mode
 
 const checkTimeoutMs = 15_000;
 
-/** A call that may run now. */
+/** A call that may be executed now. */
 interface ReadyCall {
   readonly call: ModelToolCall;
   readonly arguments: string;
   readonly grant: string;
 }
 
-/** Why a run is ended by its driver for good; a cancelled one is stopped by whoever cancels it. */
+/** Reasons for which the driver ends a run for good. The calls of a cancelled run are stopped by `cancelRun`. */
 const endsRun: ReadonlySet<ErrorReason> = new Set([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.RUN_CREDENTIAL_ENDED]);
 
 /**
- * Stops calls that nobody will ask for again: a `once` call goes on for a while without its caller, who may only have
- * died.
+ * Stops calls whose results no worker will ask for. Left alone, a `once` call would go on for a while, because its
+ * caller may only have crashed.
  */
-async function stop(deps: GraphDeps, turn: Turn, callIds: string[]): Promise<void> {
+async function stopCalls(deps: GraphDeps, run: DrivenRun, callIds: string[]): Promise<void> {
   try {
-    const options = { ...(await turn.options()), signal: undefined, timeoutMs: 10_000 };
-    await deps.executions.cancelCalls({ runId: turn.runId, callIds }, options);
+    const options = { ...(await run.options()), signal: undefined, timeoutMs: 10_000 };
+    await deps.executions.cancelCalls({ runId: run.runId, callIds }, options);
   } catch {
     // The executor stops them by itself after a while.
   }
 }
 
 /**
- * Has the executor run the calls and observes what it knows. Gives the calls of which nobody knows whether they took
+ * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
  * effect.
  */
-async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
-  const options = await turn.options();
-  const abandon = () => {
-    if (endsRun.has(reasonOf(turn.signal.reason)))
-      void stop(
-        deps,
-        turn,
-        ready.map(({ call }) => call.id),
-      );
+async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
+  const options = await run.options();
+  const callIds = ready.map(({ call }) => call.id);
+  const onAbort = () => {
+    if (endsRun.has(reasonOf(run.signal.reason))) void stopCalls(deps, run, callIds);
   };
-  turn.signal.addEventListener("abort", abandon, { once: true });
+  run.signal.addEventListener("abort", onAbort, { once: true });
   const answer = deps.executions.executeCalls(
     {
-      runId: turn.runId,
-      conversationId: turn.conversationId,
-      epoch: turn.epoch,
-      messageId: turn.state.messageId,
+      runId: run.runId,
+      conversationId: run.conversationId,
+      epoch: run.epoch,
+      messageId: run.state.messageId,
       calls: ready.map((item) => ({
         callId: item.call.id,
         name: item.call.function.name,
@@ -96,22 +92,26 @@ async function execute(deps: GraphDeps, turn: Turn, ready: readonly ReadyCall[])
     },
     options,
   );
-  const { results } = await answer.finally(() => turn.signal.removeEventListener("abort", abandon));
+  const { results } = await answer.finally(() => run.signal.removeEventListener("abort", onAbort));
   const byId = new Map(results.map((result) => [result.callId, result]));
   const unknown: ModelToolCall[] = [];
   for (const { call } of ready) {
     const result = byId.get(call.id);
     if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
     if (result.status === ExecutionStatus.UNKNOWN) unknown.push(call);
-    else observe(turn, call, resultText(result));
+    else addResult(run, call, resultText(result));
   }
   return unknown;
 }
 
-/** Whether the executor would take a call's arguments: a person is not asked for what cannot run. */
-async function fits(deps: GraphDeps, turn: Turn, { function: { name, arguments: json } }: ModelToolCall): Promise<boolean> {
+/** Whether the executor would accept a call's arguments: a person is not asked to approve a call that cannot run. */
+async function isExecutable(
+  deps: GraphDeps,
+  run: DrivenRun,
+  { function: { name, arguments: json } }: ModelToolCall,
+): Promise<boolean> {
   try {
-    await deps.executions.checkCall({ name, arguments: json }, { ...(await turn.options()), timeoutMs: checkTimeoutMs });
+    await deps.executions.checkCall({ name, arguments: json }, { ...(await run.options()), timeoutMs: checkTimeoutMs });
     return true;
   } catch (error) {
     if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;
@@ -120,32 +120,35 @@ async function fits(deps: GraphDeps, turn: Turn, { function: { name, arguments: 
 }
 
 /**
- * Runs the calls of the assistant's last message, in parallel. Calls that a person must approve are left over and park
- * the run; when it comes back, only these are run (or answered with the rejection). What was run before is in the
- * record already. A call whose outcome nobody knows ends the run for a person to look at.
+ * Executes the open calls of the assistant's last message, in parallel. Calls that need approval are left open and park
+ * the run; once it is resumed, only those are executed, or answered with the rejection. A call whose outcome is unknown
+ * sends the run to review.
  */
-export async function act(deps: GraphDeps, turn: Turn): Promise<Step> {
-  const { decisions, identity } = turn;
-  const specs = await deps.catalogue.specs(await turn.options());
+export async function act(deps: GraphDeps, run: DrivenRun): Promise<Step> {
+  const { decisions, identity } = run;
+  const specs = await deps.catalogue.specs(await run.options());
   const ready: ReadyCall[] = [];
   const waiting: ModelToolCall[] = [];
-  for (const call of openCalls(turn.messages, turn.state.messageId)) {
+  for (const call of openCalls(run.messages, run.state.messageId)) {
     const { name } = call.function;
     const decision = decisions.get(call.id);
     if (decision !== undefined && !decision.approved) {
       const reason = decision.reason === "" ? "no reason was given" : decision.reason;
-      observe(turn, call, JSON.stringify({ error: `The user rejected this call: ${reason}` }));
+      addResult(run, call, JSON.stringify({ error: `The user rejected this call: ${reason}` }));
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
-    } else if (specs.get(name)?.requiresApproval && allows(identity.allowedTools, name) && (await fits(deps, turn, call))) {
+    } else if (
+      specs.get(name)?.requiresApproval &&
+      allows(identity.allowedTools, name) &&
+      (await isExecutable(deps, run, call))
+    ) {
       waiting.push(call);
     } else {
-      // Unknown and forbidden tools go there too, and arguments that do not fit: the executor refuses them and the
-      // model is told.
+      // Includes unknown tools, forbidden tools and invalid arguments: the executor refuses them and the model reads why.
       ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }
-  const unknown = ready.length === 0 ? [] : await execute(deps, turn, ready);
+  const unknown = ready.length === 0 ? [] : await execute(deps, run, ready);
   if (unknown.length > 0) return { review: unknown };
   if (waiting.length > 0) return { park: waiting };
   return { next: "think", patch: { messageId: "", waiting: [] } };

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { describe, expect, it } from "vitest";
 import { callsMessageId, freshState, readState } from "./state.ts";
-import { graphVersions } from "./turn.ts";
+import { graphVersions } from "./versions.ts";
 
 describe("a stored state", () => {
   it("is read as it was written", () => {

@@ -1,29 +1,30 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 
-/** What stays between the steps of a run, stored in its row. Refers to messages, holds no copies. */
-export interface TurnState {
+/** The part of a run that outlives a step, stored in its row. Names messages by id and holds no copies. */
+export interface RunState {
   readonly agent: string;
   readonly model: string;
   /** Model calls so far. */
   readonly iteration: number;
-  /** The assistant's message whose calls are under way; empty: none. */
+  /** The assistant message whose calls are being run; empty: none. */
   readonly messageId: string;
-  /** Calls of it that wait for a person. */
+  /** Ids of those calls that await approval. */
   readonly waiting: readonly string[];
-  /** Nobody waits for the answer, so a failure that may pass parks the run. */
+  /** No client waits for the answer, so a failure that may pass parks the run. */
   readonly background?: boolean;
-  /** Failures in a row that the run was parked for. */
+  /** Consecutive failures for which the run was parked. */
   readonly retries?: number;
 }
 
-/** Of a run that has done nothing yet. */
-export const freshState: TurnState = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
+/** The state of a run before its first step. */
+export const freshState: RunState = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
 
 /**
- * Reads a stored state. It may be of an earlier release, or of a later one that added to it without making it another version: what is missing or
- * unreadable is as in a fresh state, and what is unknown stays, for who knows it.
+ * Reads a stored state. An earlier release may have written it, or a later one that added fields without raising the
+ * version: a missing or unreadable field gets its fresh value, and an unknown field is kept for the release that knows
+ * it.
  */
-export function readState(json: string): TurnState {
+export function readState(json: string): RunState {
   const stored = parsed(json);
   const text = (value: unknown) => (typeof value === "string" ? value : "");
   const count = (value: unknown) => (Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : 0);
@@ -48,9 +49,12 @@ function parsed(json: string): Record<string, unknown> {
   }
 }
 
-/** The message whose calls are under way: that of the state, else the newest one with calls since the user's. */
-export function callsMessageId({ messageId }: TurnState, messages: readonly Message[]): string {
+/**
+ * Id of the message whose calls are being run: the one in the state, else the newest message with calls after the
+ * user's. Empty when there is none.
+ */
+export function callsMessageId({ messageId }: RunState, messages: readonly Message[]): string {
   if (messageId !== "") return messageId;
-  const asked = messages.findLast(({ role, toolCalls }) => role === "user" || toolCalls.length > 0);
-  return asked === undefined || asked.role === "user" ? "" : asked.id;
+  const newest = messages.findLast(({ role, toolCalls }) => role === "user" || toolCalls.length > 0);
+  return newest === undefined || newest.role === "user" ? "" : newest.id;
 }

@@ -7,9 +7,9 @@ import { distinctCalls } from "../model/call-ids.ts";
 import { addUsage } from "../model/chunk.ts";
 import { emptyAnswer, readStream } from "../model/read-stream.ts";
 import { noCharge } from "../spending/charge.ts";
-import type { GraphDeps, Step, Turn } from "./turn.ts";
+import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 
-/** A stored message as the model reads it. */
+/** A stored message in the format of the model's request. */
 function modelMessage(message: Message): object {
   switch (message.role) {
     case "assistant":
@@ -32,35 +32,32 @@ function modelMessage(message: Message): object {
 }
 
 /**
- * Ids of the calls before: of the whole context and not of the run alone, because the model reads it as a whole.
- * Undefined when the context, as a run that goes on elsewhere gets it, begins after the user's message: earlier calls
- * of the run are not in it.
+ * Ids of all earlier calls in the context, not of this run alone, because the model reads the context as a whole.
+ * Undefined when the context begins after the user's message, as in a run that another worker took over: earlier calls
+ * of the run are then missing from it.
  */
-function takenIds({ messages }: Turn): string[] | undefined {
+function takenIds({ messages }: DrivenRun): string[] | undefined {
   if (messages.every(({ role }) => role !== "user")) return undefined;
   return messages.flatMap((message) => message.toolCalls.map((call) => call.id));
 }
 
-/**
- * Asks the model. It answers, which ends the turn, or asks for tools, which are committed as intents before anything
- * runs.
- */
-export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
-  const { agent, state } = turn;
+/** Calls the model. Its answer ends the run; its tool calls are committed as intents before any of them is executed. */
+export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
+  const { agent, state } = run;
   if (state.iteration >= deps.maxIterations) {
-    throw fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${deps.maxIterations} times without an answer.`);
+    throw fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${deps.maxIterations} times without an answer.`);
   }
-  // Here and not only where turns begin: an agent may bring a model of its own, and the key may have been narrowed
-  // while the run waited.
-  if (!allows(turn.identity.allowedModels, state.model)) {
+  // Checked here as well as at the start of the run: the agent may name a model of its own, and the key's policy may
+  // have been narrowed while the run waited.
+  if (!allows(run.identity.allowedModels, state.model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(state.model)}.`, {
       param: "model",
     });
   }
-  const toolsJson = await deps.catalogue.definitionsJson(turn.identity, { ...(await turn.options()), unattended: false });
+  const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
   const body = {
     model: state.model,
-    messages: [{ role: "system", content: agent.prompt }, ...turn.messages.map(modelMessage)],
+    messages: [{ role: "system", content: agent.prompt }, ...run.messages.map(modelMessage)],
     temperature: agent.temperature,
     max_tokens: agent.maxTokens,
     stream: true,
@@ -69,9 +66,9 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   };
   const started = performance.now();
   const metered = await deps.meter.open({
-    identity: turn.identity,
-    options: await turn.options(),
-    signal: turn.signal,
+    identity: run.identity,
+    options: await run.options(),
+    signal: run.signal,
     model: state.model,
     body: Buffer.from(JSON.stringify(body)),
     streamed: true,
@@ -81,22 +78,22 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
   let charge = noCharge;
   try {
     const pieces = await deps.model.stream(metered.body, metered.signal, metered.witness);
-    await readStream(pieces, (delta) => turn.log.emit({ type: "content", delta }), { output, answer, pay: () => metered.pay() });
+    await readStream(pieces, (delta) => run.log.emit({ type: "content", delta }), { output, answer, pay: () => metered.pay() });
     charge = metered.end(answer.usage, true);
   } catch (error) {
     charge = metered.end(answer.usage, false);
     throw error;
   } finally {
-    // However the call ended: what it used is the run's.
-    turn.costUsd += deps.meter.costUsd(state.model, charge);
-    turn.usage = addUsage(turn.usage, charge);
-    turn.totalUsage = addUsage(turn.totalUsage, charge);
+    // A call that failed is charged to the run as well.
+    run.costUsd += deps.meter.costUsd(state.model, charge);
+    run.usage = addUsage(run.usage, charge);
+    run.totalUsage = addUsage(run.totalUsage, charge);
   }
-  const toolCalls = distinctCalls(answer.toolCalls, takenIds(turn));
+  const toolCalls = distinctCalls(answer.toolCalls, takenIds(run));
 
   const message = create(MessageSchema, {
     id: uuidv7(),
-    conversationId: turn.conversationId,
+    conversationId: run.conversationId,
     role: "assistant",
     content: answer.content,
     toolCalls,
@@ -105,9 +102,9 @@ export async function think(deps: GraphDeps, turn: Turn): Promise<Step> {
     completionTokens: charge.completion_tokens,
     latencyMs: Math.round(performance.now() - started),
   });
-  turn.messages.push(message);
-  turn.uncommitted.push(message);
+  run.messages.push(message);
+  run.uncommitted.push(message);
   if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason };
-  for (const call of toolCalls) turn.log.emit({ type: "tool_call", call });
+  for (const call of toolCalls) run.log.emit({ type: "tool_call", call });
   return { next: "act", commit: "intent", patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

@@ -2,13 +2,13 @@ import type { JsonValue } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 
-function invalid(param: string, what: string) {
-  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${what}`, { param });
+function invalid(param: string, problem: string) {
+  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${problem}`, { param });
 }
 
 /**
- * Whether a value has a number that may not be the one that its client wrote: it came through a double, which holds
- * whole numbers up to 2^53.
+ * Whether a value holds a number that may have changed in transit: it was carried as a double, which is exact for whole
+ * numbers up to 2^53 only.
  */
 function hasLostNumber(value: JsonValue): boolean {
   if (typeof value === "number") return !(Math.abs(value) <= Number.MAX_SAFE_INTEGER);
@@ -16,8 +16,8 @@ function hasLostNumber(value: JsonValue): boolean {
 }
 
 /**
- * The JSON text of what a person gives, either as text, which stays as it is, or as a value; empty: neither. `name` is
- * that of the value's field. Throws INVALID_REQUEST.
+ * The JSON text that a client gives in one of two fields: `<name>_json`, a text that is kept as it is, or `<name>`, a
+ * value. Empty when neither is set. Throws INVALID_REQUEST.
  */
 export function givenJson(name: string, given: { text: string; value: JsonValue | undefined }): string {
   const { text, value } = given;
@@ -28,7 +28,7 @@ export function givenJson(name: string, given: { text: string; value: JsonValue 
     }
     return JSON.stringify(value);
   }
-  if (value !== undefined) throw invalid(`${name}_json`, `stands for ${name}; give one of them`);
+  if (value !== undefined) throw invalid(`${name}_json`, `replaces ${name}; give one of them`);
   if (isTooDeep(text)) throw invalid(name, `nests deeper than ${maxJsonDepth} levels`);
   try {
     JSON.parse(text);
@@ -38,7 +38,7 @@ export function givenJson(name: string, given: { text: string; value: JsonValue 
   return text;
 }
 
-/** The same of an object. */
+/** Like `givenJson`, for a JSON object. */
 export function givenObject(name: string, given: { text: string; value: JsonValue | undefined }): string {
   const json = givenJson(name, given);
   if (json !== "" && !json.trimStart().startsWith("{")) throw invalid(name, "must be a JSON object");

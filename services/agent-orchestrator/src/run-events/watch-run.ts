@@ -1,10 +1,10 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { CallOptions, Client } from "@connectrpc/connect";
 import type { JournalService, ReadRunLogResponse } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { retrying } from "@turnwright/platform/async/retrying";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { isOutage } from "../outage.ts";
 import { Backlog } from "./backlog.ts";
 import { type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { liveTopic, replyTopic, type WatchRequest, watchLeaseMs, watchTopic } from "./live-log.ts";
@@ -22,30 +22,28 @@ export function isEnded(run: RunInfo): boolean {
   return ended.has(run.status);
 }
 
-/** How long the journal may be away before who watches is told. */
-const patienceMs = 30_000;
-const away: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNAVAILABLE, ErrorReason.DATABASE_UNAVAILABLE]);
-
 interface Watch {
   readonly runId: string;
   readonly options: () => Promise<CallOptions> | CallOptions;
   readonly signal: AbortSignal;
 }
 
+/** How long the journal may be away before a watcher gets its error, in milliseconds. */
+const patienceMs = 30_000;
+
 async function readLog(
   deps: { journal: Client<typeof JournalService> },
   { runId, options, signal }: Watch,
   after: number,
 ): Promise<ReadRunLogResponse> {
-  const until = Date.now() + patienceMs;
-  for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
-    try {
-      return await deps.journal.readRunLog({ runId, after }, { ...(await options()), signal, timeoutMs: readTimeoutMs });
-    } catch (error) {
-      if (signal.aborted || !away.has(reasonOf(error)) || Date.now() + pauseMs > until) throw error;
-      await delay(pauseMs, undefined, { signal });
-    }
-  }
+  const read = async () =>
+    await deps.journal.readRunLog({ runId, after }, { ...(await options()), signal, timeoutMs: readTimeoutMs });
+  return await retrying(read, {
+    mayPass: (error) => !signal.aborted && isOutage(error),
+    patienceMs,
+    firstMs: 50,
+    signal,
+  });
 }
 
 /** Puts what the log has after a position into the backlog, and tells the first and last of it; a function of its own, so that nothing else holds the page. */

@@ -10,24 +10,24 @@ import { callsMessageId, readState } from "../graph/state.ts";
 import type { ModelToolCall } from "../model/chunk.ts";
 import { pokeWatchers } from "../run-events/live-log.ts";
 
-/** Where a run's driver hears that it was cancelled; the payload is the run's UUID. */
+/** Bus topic that tells drivers of cancelled runs; the payload is the run's UUID. */
 const cancelTopic = "run-cancel";
 
-/** What cancelling stands on. */
+/** Dependencies of cancellation. */
 export interface CancelDeps {
   readonly journal: Client<typeof JournalService>;
   readonly executions: Client<typeof ExecutionService>;
   readonly bus: Bus;
-  /** The runs that this process drives. */
-  readonly driving: ReadonlyMap<string, AbortController>;
+  /** The runs that this process owns. */
+  readonly owned: ReadonlyMap<string, AbortController>;
   readonly dispatch: (runId: string) => void;
   readonly logger: Logger;
 }
 
-/** Stops runs of this process that are cancelled anywhere; resolves with the function that ends it. */
-export async function listenForCancels(deps: Pick<CancelDeps, "bus" | "driving">): Promise<() => Promise<void>> {
+/** Stops runs of this process when any process cancels them; resolves with the function that ends the subscription. */
+export async function listenForCancels(deps: Pick<CancelDeps, "bus" | "owned">): Promise<() => Promise<void>> {
   return await deps.bus.subscribe(cancelTopic, (runId) => {
-    deps.driving.get(runId)?.abort(fail(ErrorReason.RUN_CANCELLED, "The run was cancelled."));
+    deps.owned.get(runId)?.abort(fail(ErrorReason.RUN_CANCELLED, "The run was cancelled."));
   });
 }
 
@@ -37,16 +37,16 @@ const outcomes: Readonly<Partial<Record<CallOutcome, string>>> = {
   [CallOutcome.COMPLETED]: "completed",
 };
 
-/** The calls of a run that have no answer in its record. */
-function callsWithoutAnswer({ run, messages }: RunContext): ModelToolCall[] {
+/** The calls of a run that have no result in its messages. */
+function callsWithoutResult({ run, messages }: RunContext): ModelToolCall[] {
   const messageId = callsMessageId(readState(run?.state ?? ""), messages);
-  // Without it: the run stood before its first answer, or between two rounds.
+  // Not found: the run stood before its first answer, or between two rounds.
   return messages.some((message) => message.id === messageId) ? openCalls(messages, messageId) : [];
 }
 
 /**
- * Ends a run: in the journal first, which refuses what its driver commits from then on, then in its driver and in the executors, whose receipts are
- * kept. Throws NOT_FOUND, RUN_ENDED.
+ * Cancels a run: first in the journal, which refuses its driver's commits from then on, then in its driver, then in the
+ * executors, whose receipts are stored. Throws NOT_FOUND, RUN_ENDED.
  */
 export async function cancelRun(
   deps: CancelDeps,
@@ -57,7 +57,7 @@ export async function cancelRun(
   void deps.bus.publish(cancelTopic, runId);
   pokeWatchers(deps.bus, runId);
   if (nextRunId !== "") deps.dispatch(nextRunId);
-  const calls = context === undefined ? [] : callsWithoutAnswer(context);
+  const calls = context === undefined ? [] : callsWithoutResult(context);
   if (calls.length === 0) return;
   const names = new Map(calls.map((call) => [call.id, call.function.name]));
   const { receipts } = await deps.executions.cancelCalls({ runId, callIds: [...names.keys()] }, options);

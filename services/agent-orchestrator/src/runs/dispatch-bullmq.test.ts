@@ -42,11 +42,11 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
       workerId: uuidv7(),
       graphVersions: { newest: 1, oldest: 1 },
       hasRoom: init.hasRoom ?? (() => true),
-      drive: () => {},
       logger: createLogger({ service: "test", level: "silent" }),
       redisUrl: server.url,
       system: init.system ?? "test",
     });
+    dispatcher.start(() => {});
     open.push(dispatcher);
     return dispatcher;
   }

@@ -2,47 +2,56 @@ import type { Client } from "@connectrpc/connect";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import type { Logger } from "@turnwright/platform/logger";
-import { type GraphVersions, versionFields } from "../graph/turn.ts";
+import { type GraphVersions, versionFields } from "../graph/versions.ts";
 
-/** Has queued runs claimed by a worker that has room. What it loses, the workers find in the journal. */
+/** Drives a claimed run. */
+export type Drive = (context: RunContext) => void;
+
+/** Has queued runs claimed by a worker with room. A run that it loses is found in the journal by the next heartbeat. */
 export interface Dispatcher {
-  /** Now, or after some milliseconds. */
+  /** Has a run claimed now, or after `delayMs` milliseconds. */
   dispatch(runId: string, delayMs?: number): void;
+  /** Begins to claim dispatched runs for this process. Called once, before the first `dispatch`. */
+  start(drive: Drive): void;
   close(): Promise<void>;
 }
 
-/** What claims runs for this process. */
+/** Dependencies of claims for this process. */
 export interface ClaimDeps {
   readonly journal: Client<typeof JournalService>;
   readonly workerId: string;
-  /** What this process drives. */
+  /** The versions that this process drives. */
   readonly graphVersions: GraphVersions;
-  /** Whether this process may drive one more. */
+  /** Whether this process may drive another run. */
   readonly hasRoom: () => boolean;
-  /** Drives a claimed run. */
-  readonly drive: (context: RunContext) => void;
   readonly logger: Logger;
 }
 
-/** Claims a queued run for this process and drives it; false when it is not its turn, or not here. */
-export async function claimAndDrive(deps: ClaimDeps, runId: string): Promise<boolean> {
-  if (!deps.hasRoom()) return false;
+/** Claims a queued run for this process, if it is due and this process has room, and drives it. */
+export async function claimAndDrive(deps: ClaimDeps, drive: Drive, runId: string): Promise<void> {
+  if (!deps.hasRoom()) return;
   const { workerId, graphVersions } = deps;
   const { context } = await deps.journal.claimRun({ runId, workerId, ...versionFields(graphVersions) }, { timeoutMs: 5_000 });
-  if (context !== undefined) deps.drive(context);
-  return context !== undefined;
+  if (context !== undefined) drive(context);
 }
 
-/** Dispatches within this process. */
+/** Makes a dispatcher within this process. */
 export function createLocalDispatcher(deps: ClaimDeps): Dispatcher {
   const timers = new Set<NodeJS.Timeout>();
+  let drive: Drive | undefined;
+  const claim = async (runId: string) => {
+    if (drive !== undefined) await claimAndDrive(deps, drive, runId);
+  };
   return {
     dispatch(runId, delayMs = 0) {
       const timer = setTimeout(() => {
         timers.delete(timer);
-        claimAndDrive(deps, runId).catch((error) => deps.logger.debug({ err: error, run_id: runId }, "run was not claimed"));
+        claim(runId).catch((error) => deps.logger.debug({ err: error, run_id: runId }, "run was not claimed"));
       }, delayMs).unref();
       timers.add(timer);
+    },
+    start(startedDrive) {
+      drive = startedDrive;
     },
     async close() {
       for (const timer of timers) clearTimeout(timer);

@@ -1,45 +1,133 @@
-import type { CallOptions } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { forward } from "@turnwright/platform/rpc/forward";
+import type { Outcome } from "../graph/driver.ts";
+import { usageMessage } from "../model/chunk.ts";
+import type { EventQueue } from "../run-events/event-queue.ts";
 import type { RunFrame } from "../run-events/frame.ts";
-import type { Position } from "../run-events/position.ts";
+import { formatPosition, type Position, parsePosition } from "../run-events/position.ts";
 import { watchRun } from "../run-events/watch-run.ts";
-import type { TurnDeps } from "./launch.ts";
+import type { RunDeps } from "./launch.ts";
+import type { RunHandle } from "./run-handle.ts";
 
-/** How a run that somebody else drives left that driver. */
-export type FollowedOutcome =
-  /** With the frame that says so: the answer as stored, usage and finish reason. */
-  { readonly status: "completed"; readonly finish: RunFrame } | { readonly status: "waiting" };
+/** Response text and frame type while a run waits for an approval. */
+export const pendingApproval = "pending_approval";
+
+/** How a run left its driver: with the frame of its stored answer, or waiting for an approval. */
+type RunEnd = { readonly status: "completed"; readonly finish: RunFrame } | { readonly status: "waiting" };
 
 function reasonNamed(name = ""): ErrorReason {
   return ErrorReason[name as keyof typeof ErrorReason] ?? ErrorReason.INTERNAL;
 }
 
 /**
- * Watches a run from its beginning, or from a position, until it is answered or next waits for a person, and gives its
- * frames on the way. So a message that is sent twice under one key gets the same answer twice. Throws why the run
- * failed.
+ * Yields the frames of a run from a position, or from its beginning, until it is answered or waits for an approval.
+ * A repeated message therefore gets the answer that the first one got. Throws the reason why the run failed.
  */
-export async function* followRun(
-  deps: TurnDeps,
-  asked: { runId: string; from?: Position; options: CallOptions; signal: AbortSignal },
-): AsyncGenerator<RunFrame, FollowedOutcome> {
-  const { runId, from, options, signal } = asked;
+async function* followedFrames(
+  deps: RunDeps,
+  ctx: HandlerContext,
+  run: { runId: string; from: Position | undefined },
+): AsyncGenerator<RunFrame, RunEnd> {
+  const options = forward(ctx);
   let last: RunInfo | undefined;
   let isWaiting = false;
-  for await (const { frame, run } of watchRun(deps, { runId, from, options: () => options, signal })) {
-    last = run;
-    // The last of the calls that wait has the position of the entry itself.
-    if (frame.type === "pending_approval" && !frame.eventId?.includes(".")) isWaiting = true;
+  for await (const { frame, run: info } of watchRun(deps, { ...run, options: () => options, signal: ctx.signal })) {
+    last = info;
+    // The last of the waiting calls has the position of the log entry itself.
+    if (frame.type === pendingApproval && !frame.eventId?.includes(".")) isWaiting = true;
     if (frame.type === "finish") return { status: "completed", finish: frame };
     if (frame.type === "failed") throw fail(reasonNamed(frame.errorReason), frame.error ?? "The run failed.");
     if (frame.type === "cancelled") throw fail(ErrorReason.RUN_CANCELLED, "The run was cancelled.");
     if (frame.type === "needs_review") {
-      throw fail(ErrorReason.TOOL_FAILED, "Nobody knows whether a tool took effect; a person must look.");
+      throw fail(ErrorReason.TOOL_FAILED, "It is unknown whether a tool took effect; a person must look.");
     }
     yield frame;
     if (isWaiting) return { status: "waiting" };
   }
-  signal.throwIfAborted();
-  throw fail(ErrorReason.INTERNAL, `the run ended as ${last?.status} without saying so`);
+  ctx.signal.throwIfAborted();
+  throw fail(ErrorReason.INTERNAL, `the run ended as ${last?.status} without a frame that says so`);
+}
+
+/** Whether a driver stopped because another worker owns the run now: its waiting client follows the run there. */
+function isElsewhere(error: unknown): boolean {
+  return reasonOf(error) === ErrorReason.STALE_EPOCH;
+}
+
+/** The answer of a run: its stored message and that message's text. */
+export interface Answer {
+  readonly message: RunFrame["message"];
+  readonly response: string;
+}
+
+async function followedAnswer(deps: RunDeps, ctx: HandlerContext, run: RunHandle): Promise<Answer | undefined> {
+  const frames = followedFrames(deps, ctx, { runId: run.runId, from: run.position() });
+  let step = await frames.next();
+  while (!step.done) step = await frames.next();
+  if (step.value.status === "waiting") return undefined;
+  const { message } = step.value.finish;
+  return { message, response: message?.content ?? "" };
+}
+
+/** Waits for a run's answer, whichever worker drives it; undefined when the run waits for an approval. */
+export async function answerOf(deps: RunDeps, ctx: HandlerContext, run: RunHandle): Promise<Answer | undefined> {
+  if (run.driven === undefined) {
+    return await followedAnswer(deps, ctx, run).catch((error) => {
+      throw run.isReplayed ? asReplayed(error) : error;
+    });
+  }
+  try {
+    const outcome = await run.driven.outcome;
+    return outcome.status === "completed" ? { message: outcome.message, response: outcome.message.content } : undefined;
+  } catch (error) {
+    if (!isElsewhere(error)) throw error;
+    return await followedAnswer(deps, ctx, run);
+  }
+}
+
+/** The last frames of a run that this process drove. */
+function* lastFrames(run: RunHandle, outcome: Outcome): Generator<RunFrame> {
+  const usage = run.driven && usageMessage(run.driven.usage());
+  const eventId = formatPosition(run.position() ?? { seq: 0, units: 0 });
+  if (outcome.status === "completed") {
+    yield { type: "finish", delta: outcome.finishReason, usage, message: outcome.message, eventId };
+    return;
+  }
+  const calls = outcome.status === "waiting" ? outcome.calls : [];
+  for (const call of calls) yield { type: pendingApproval, toolCall: call, eventId };
+  yield { type: "finish", delta: pendingApproval, usage, eventId };
+}
+
+/**
+ * Yields the frames of a run to its end. A run that this process drives puts its frames into `events`, the only place
+ * that holds them for this client. A client that falls behind is served like any other watcher from there on.
+ */
+export async function* framesOf(
+  deps: RunDeps,
+  ctx: HandlerContext,
+  run: RunHandle,
+  events: EventQueue<RunFrame>,
+): AsyncGenerator<RunFrame> {
+  const { runId, conversationId, driven } = run;
+  let from: Position | undefined;
+  if (driven !== undefined) {
+    driven.outcome.then(
+      (outcome) => {
+        for (const frame of lastFrames(run, outcome)) events.push(frame);
+        events.end();
+      },
+      (error) => (isElsewhere(error) ? events.leave() : events.end(error)),
+    );
+    yield { type: "started", conversationId, runId, agent: driven.agent, eventId: "0" };
+    let at: string | undefined;
+    for await (const frame of events) {
+      at = frame.eventId;
+      yield frame;
+    }
+    if (!events.isIncomplete) return;
+    from = parsePosition(at ?? "0");
+  }
+  const end = yield* followedFrames(deps, ctx, { runId, from });
+  yield end.status === "completed" ? end.finish : { type: "finish", delta: pendingApproval };
 }

@@ -1,27 +1,27 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
-/** The runs that this process drives; each is aborted by its controller. */
-export class DrivenRuns extends Map<string, AbortController> {
-  /** This process ends: what waits to be driven is left to others. */
+/** The runs that this process owns, by id, each with the controller that stops it. */
+export class OwnedRuns extends Map<string, AbortController> {
+  /** The process is shutting down: queued and unclaimed runs are left to other workers. */
   isDraining = false;
   readonly #waiting: (() => void)[] = [];
 
-  /** Somebody is about to drive a run that was claimed; who drove it here before has lost it. */
+  /** Begins to own a claimed run and stops an earlier claim of it in this process. */
   begin(runId: string): AbortController {
-    this.get(runId)?.abort(fail(ErrorReason.STALE_EPOCH, "The run was claimed anew."));
+    this.get(runId)?.abort(fail(ErrorReason.STALE_EPOCH, "The run was claimed again."));
     const controller = new AbortController();
     this.set(runId, controller);
     return controller;
   }
 
-  /** Who began so drives it no more. */
+  /** Ends the claim that `begin` returned this controller for; a later claim of the run stays. */
   end(runId: string, controller: AbortController): void {
     if (this.get(runId) !== controller) return;
     this.delete(runId);
     if (this.size === 0) for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** Resolves when none is driven, or when the signal fires. */
+  /** Resolves when no run is owned, or when the signal fires. */
   idle(limit: AbortSignal): Promise<void> {
     if (this.size === 0 || limit.aborted) return Promise.resolve();
     return new Promise((resolve) => {

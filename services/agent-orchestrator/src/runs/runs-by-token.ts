@@ -1,35 +1,33 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { Multimap } from "@turnwright/platform/multimap";
 
 /**
- * For how long a token that was minted before the end of its credential may still come in: as long as it lives, and
- * what clocks may differ by.
+ * How long a token that was minted before its credential ended may still arrive, in milliseconds: the token's lifetime
+ * plus the allowed clock skew.
  */
 const rememberedMs = 330_000;
 
-/** Runs under way in this process, by the credential that started them, so that they and their tools end with it. */
-export class LiveRuns {
-  readonly #runs = new Map<string, Set<AbortController>>();
-  /** Credentials that ended or changed, in two halves: since `#turnedAt`, and for as long before that. */
+/** The runs of this process by the credential that started them, so that they and their tools end with it. */
+export class RunsByToken {
+  readonly #runs = new Multimap<string, AbortController>();
+  /** Credentials that ended or changed, in two generations: since `#turnedAt`, and the equally long time before. */
   #heard = new Set<string>();
   #heardBefore = new Set<string>();
   #turnedAt = Date.now();
 
-  /** From now until the returned function is called, the run is aborted when its credential ends. */
+  /** Aborts the run when its credential ends, until the returned function is called. */
   add(tokenId: string, controller: AbortController): () => void {
-    const runs = this.#runs.get(tokenId) ?? new Set();
-    this.#runs.set(tokenId, runs.add(controller));
-    return () => {
-      if (runs.delete(controller) && runs.size === 0 && this.#runs.get(tokenId) === runs) this.#runs.delete(tokenId);
-    };
+    this.#runs.add(tokenId, controller);
+    return () => void this.#runs.delete(tokenId, controller);
   }
 
-  /** Whether a credential ended or changed so lately that a token of it which comes in now may be older than that. */
+  /** Whether a credential ended or changed so recently that an arriving token of it may be older than the change. */
   hasHeardOf(tokenId: string): boolean {
-    this.#turn();
+    this.#forgetOld();
     return this.#heard.has(tokenId) || this.#heardBefore.has(tokenId);
   }
 
-  #turn(): void {
+  #forgetOld(): void {
     const agoMs = Date.now() - this.#turnedAt;
     if (agoMs < rememberedMs) return;
     this.#heardBefore = agoMs < 2 * rememberedMs ? this.#heard : new Set();
@@ -39,12 +37,10 @@ export class LiveRuns {
 
   /** Aborts a credential's runs. */
   revoke(tokenId: string): void {
-    this.#turn();
+    this.#forgetOld();
     this.#heard.add(tokenId);
-    const runs = this.#runs.get(tokenId);
-    if (runs === undefined) return;
-    this.#runs.delete(tokenId);
-    for (const controller of runs) {
+    for (const controller of this.#runs.get(tokenId)) {
+      this.#runs.delete(tokenId, controller);
       controller.abort(fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The credential that the run acted with has ended."));
     }
   }

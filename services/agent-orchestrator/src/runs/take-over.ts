@@ -1,24 +1,26 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { ConnectError } from "@connectrpc/connect";
+import { ConnectError, type HandlerContext } from "@connectrpc/connect";
 import type { Run, RunContext } from "@turnwright/contract/conversation/v1/run";
+import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { internalTokenHeader } from "@turnwright/platform/identity/identity";
+import { internalTokenHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { callsMessageId, readState } from "../graph/state.ts";
-import { type Behalf, launch, type Start, type StartedTurn, settledState, type TurnDeps } from "./launch.ts";
+import { type Starter, traceOf } from "./caller.ts";
+import { launch, type RunDeps, type Start, settleAgent } from "./launch.ts";
+import { followedHandle, type RunHandle } from "./run-handle.ts";
 
-const againMs = 1_000;
+const retryMs = 1_000;
 const mintTimeoutMs = 5_000;
 const abandonTimeoutMs = 5_000;
 
-type MintDeps = Pick<TurnDeps, "liveRuns" | "tokens">;
-type Started = Pick<Run, "userId" | "tokenId">;
+type MintDeps = Pick<RunDeps, "runsByToken" | "tokens">;
+type StartedBy = Pick<Run, "userId" | "tokenId">;
 
 /**
- * Who started a run, by a token that auth mints for that credential. Throws RUN_CREDENTIAL_ENDED; what auth throws
- * while it does not answer.
+ * The starter of a run, with a token that auth mints for its credential. Throws RUN_CREDENTIAL_ENDED, or auth's error
+ * during an outage.
  */
-async function starterOf(deps: MintDeps, { userId, tokenId }: Started, signal: AbortSignal): Promise<Behalf> {
-  if (tokenId === "") throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "Nobody knows which credential started this run.");
+async function mintStarter(deps: MintDeps, { userId, tokenId }: StartedBy, signal: AbortSignal): Promise<Starter> {
+  if (tokenId === "") throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "It is unknown which credential started this run.");
   const options = { timeoutMs: mintTimeoutMs, signal };
   const { internalToken, identity } = await deps.tokens.mintInternalToken({ userId, tokenId }, options);
   if (identity === undefined) throw fail(ErrorReason.INTERNAL, "auth minted a token without an identity");
@@ -26,15 +28,21 @@ async function starterOf(deps: MintDeps, { userId, tokenId }: Started, signal: A
 }
 
 /**
- * Hands over who started a run, as auth knows them now, at once: what auth mints may have ended before it is here,
- * which is told to whoever listens by then, and it is asked again. Throws as auth does, and the signal's reason.
+ * Calls `act` with the starter of a run as auth knows it now. The credential may end after auth minted the token and
+ * before the token arrives; this process then hears of the revocation meanwhile and asks auth again. Throws auth's
+ * errors and the signal's reason.
  */
-export async function asStarter<T>(deps: MintDeps, run: Started, signal: AbortSignal, act: (starter: Behalf) => T): Promise<T> {
+export async function asStarter<T>(
+  deps: MintDeps,
+  run: StartedBy,
+  signal: AbortSignal,
+  act: (starter: Starter) => T,
+): Promise<T> {
   for (;;) {
     const told = new AbortController();
-    const forget = deps.liveRuns.add(run.tokenId, told);
+    const forget = deps.runsByToken.add(run.tokenId, told);
     try {
-      const starter = await starterOf(deps, run, signal);
+      const starter = await mintStarter(deps, run, signal);
       signal.throwIfAborted();
       if (!told.signal.aborted) return act(starter);
     } finally {
@@ -44,67 +52,91 @@ export async function asStarter<T>(deps: MintDeps, run: Started, signal: AbortSi
 }
 
 /** Where a run that was driven before goes on. */
-function startOf(deps: TurnDeps, context: RunContext): Start {
-  const stored = settledState(deps, readState(context.run?.state ?? ""), context);
-  if (context.run?.node !== "act") return { node: "think", state: stored };
-  return { node: "act", state: { ...stored, messageId: callsMessageId(stored, context.messages) } };
+function resumePoint(deps: RunDeps, context: RunContext): Start {
+  const { agent, state } = settleAgent(deps, readState(context.run?.state ?? ""), context);
+  if (context.run?.node !== "act") return { node: "think", agent, state };
+  return { node: "act", agent, state: { ...state, messageId: callsMessageId(state, context.messages) } };
 }
 
-/** Ends a run for good. Where the journal does not hear it, the next beat finds the run again. */
-async function giveUp(deps: TurnDeps, run: Run, error: unknown): Promise<void> {
+/** Ends a run for good. If the journal is away, a later heartbeat claims the run and tries again. */
+async function abandon(deps: RunDeps, run: Run, error: unknown): Promise<void> {
   const why = error instanceof ConnectError ? error.rawMessage : "The credential that started this run has ended.";
   const ended = { runId: run.id, epoch: run.epoch, error: why };
   await deps.journal.abandonRun(ended, { timeoutMs: abandonTimeoutMs }).catch((cause: unknown) => {
-    deps.logger.warn({ err: cause, run_id: run.id }, "run was not ended whose credential has ended; it is tried again");
+    deps.logger.warn({ err: cause, run_id: run.id }, "a run whose credential has ended was not ended; it will be tried again");
   });
 }
 
 /**
- * Goes on with a claimed run as who started it, as soon as auth lets it, whatever set it going: a decision, a review,
- * the end of its worker, its turn or its time. A run whose credential has ended ends with the reason. Undefined when
- * this process does not drive it.
+ * Resumes a claimed run as its starter, once auth mints a token for it, whatever made it claimable: a decision, a
+ * review, the death of its worker, the end of the run before it, the end of its pause. A run whose credential has ended
+ * is ended with that reason. Undefined when this process does not drive the run after all.
  */
 export async function takeOver(
-  deps: TurnDeps,
+  deps: RunDeps,
   context: RunContext,
   {
     start,
     headers,
     secretVersion,
   }: {
-    /** Unset: where it stands. */
+    /** Unset: where the run's row says. */
     start?: Start;
-    /** What travels with its calls beside the identity. */
+    /** Headers of its calls besides the identity. */
     headers?: Readonly<Record<string, string>>;
-    /** Of the secret by which its starter was let in; unset: nobody knows it any more. */
+    /** Version of the secret that admitted its starter; unset: no longer known. */
     secretVersion?: number;
   } = {},
-): Promise<StartedTurn | undefined> {
+): Promise<RunHandle | undefined> {
   const { run } = context;
-  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal gave a context without its run");
-  // From now on, so that the next beat does not claim it again.
-  const claim = deps.driving.begin(run.id);
-  while (!claim.signal.aborted && !deps.driving.isDraining) {
-    try {
-      return await asStarter(deps, run, claim.signal, (starter) => {
-        if (secretVersion !== undefined && (starter.identity.secretVersion || 1) !== (secretVersion || 1)) {
-          throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The secret that this run was started with has been replaced.");
-        }
-        const behalf = { ...starter, headers: { ...headers, ...starter.headers } };
-        const turn = launch(deps, behalf, context, start ?? startOf(deps, context));
-        deps.logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
-        return turn;
-      });
-    } catch (error) {
-      if (claim.signal.aborted) break;
-      if (reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED) {
-        await giveUp(deps, run, error);
-        break;
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal returned a context without its run");
+  // Owned from now on, so that the next heartbeat does not claim it again.
+  const claim = deps.owned.begin(run.id);
+  const attempt = async (): Promise<RunHandle | undefined> => {
+    if (claim.signal.aborted || deps.owned.isDraining) return undefined;
+    return await asStarter(deps, run, claim.signal, (starter) => {
+      if (secretVersion !== undefined && (starter.identity.secretVersion || 1) !== (secretVersion || 1)) {
+        throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The secret that this run was started with has been replaced.");
       }
-      deps.logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it is tried again");
-      await delay(againMs);
-    }
+      const from = start ?? resumePoint(deps, context);
+      const handle = launch(deps, { ...starter, headers: { ...headers, ...starter.headers } }, context, from);
+      deps.logger.info({ run_id: run.id, epoch: run.epoch }, "run claimed");
+      return handle;
+    });
+  };
+  const hasEnded = (error: unknown) => reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED;
+  try {
+    const handle = await retrying(attempt, {
+      mayPass: (error) => !claim.signal.aborted && !hasEnded(error),
+      patienceMs: Number.POSITIVE_INFINITY,
+      firstMs: retryMs,
+      longestMs: retryMs,
+      onRetry: (error) => {
+        deps.logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it will be tried again");
+      },
+    });
+    if (handle !== undefined) return handle;
+  } catch (error) {
+    if (!claim.signal.aborted && hasEnded(error)) await abandon(deps, run, error);
   }
-  deps.driving.end(run.id, claim);
+  deps.owned.end(run.id, claim);
   return undefined;
+}
+
+/**
+ * Resumes a run that a call has claimed, as its starter. The handle follows the run when it has ended or another worker
+ * drives it.
+ */
+export async function resumeClaimed(
+  deps: RunDeps,
+  ctx: HandlerContext,
+  context: RunContext,
+  /** Set by the call that begins the run; the caller is then its starter. */
+  start?: Start,
+): Promise<RunHandle> {
+  const { run } = context;
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal returned a context without its run");
+  const secretVersion = start === undefined ? undefined : requireIdentity(ctx).secretVersion;
+  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });
+  return handle ?? followedHandle(run, { from: { seq: run.seq, units: 0 } });
 }

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
+import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { answersOf, type BoundedBody, boundBody, mostTokensOf } from "./answer-bound.ts";
@@ -14,7 +14,7 @@ import { promptSize } from "./prompt-size.ts";
 const streamedStep = 1_000;
 /** A reservation that nobody settles counts as spent after this time. */
 const ttlSeconds = 3_600;
-const settleTries = 4;
+const settleAttempts = 4;
 /** The part of the money after which more is set aside while the stream goes on. */
 const extendAt = 0.6;
 
@@ -79,20 +79,18 @@ class Reservation {
       costMicros: BigInt(costMicros(price, charge)),
       estimatedTokens: BigInt(charge.estimated_tokens),
     };
-    const attempt = async () => {
-      // A reservation that is growing just now must be settled after it has.
+    const send = async () => {
+      // A reservation that is growing right now must be settled afterwards.
       await this.#growing;
-      for (let tries = 1; ; tries++) {
-        try {
-          await this.#deps.spend.settleSpend({ reservationId: this.#id, usage }, { timeoutMs: 5_000 });
-          return;
-        } catch (error) {
-          if (tries >= settleTries) throw error;
-          await delay(250 * 2 ** tries);
-        }
-      }
+      const settled = () => this.#deps.spend.settleSpend({ reservationId: this.#id, usage }, { timeoutMs: 5_000 });
+      await retrying(settled, {
+        mayPass: (_error, attempts) => attempts < settleAttempts,
+        patienceMs: Number.POSITIVE_INFINITY,
+        firstMs: 500,
+        longestMs: 2_000,
+      });
     };
-    attempt().catch((error: unknown) => logger.error({ err: error }, "a reservation was not settled: it counts as spent"));
+    send().catch((error: unknown) => logger.error({ err: error }, "a reservation was not settled: it counts as spent"));
   }
 }
 

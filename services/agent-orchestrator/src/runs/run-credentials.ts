@@ -1,25 +1,21 @@
 import type { CallOptions, Client } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { internalTokenHeader } from "@turnwright/platform/identity/identity";
+import { isOutageOrTimeout } from "../outage.ts";
 
-// The gateway hands on tokens that hold for a minute at least; a run may take longer.
+/** The gateway forwards tokens that are valid for at least a minute; a run may take longer. */
 const firstRenewalMs = 30_000;
 const renewalMs = 240_000;
-const againMs = 10_000;
-const passing: ReadonlySet<ErrorReason> = new Set([
-  ErrorReason.UNAVAILABLE,
-  ErrorReason.DATABASE_UNAVAILABLE,
-  ErrorReason.DEADLINE_EXCEEDED,
-]);
+const retryMs = 10_000;
 
 /**
- * Options for the calls of a run: the headers of the call that began it, with the internal token renewed under way,
- * always for the credential that started the run. One that has ended cannot be renewed, which ends the run.
+ * Options for the calls of a run. They carry the headers of the call that began it and an internal token that is
+ * renewed while the run goes on, always for the credential that started the run. When that credential has ended, the
+ * renewal fails, which ends the run.
  */
 export function runCredentials(
-  /** Headers of the call that began the run, or of a token that was minted for it. */
+  /** Headers of the call that began the run, or the header of a token that was minted for it. */
   headers: Readonly<Record<string, string>>,
   identity: Identity,
   run: { tokens: Client<typeof TokenService>; signal: AbortSignal; timeoutMs: number },
@@ -33,7 +29,7 @@ export function runCredentials(
   return async () => {
     if (Date.now() < renewAt) return options;
     try {
-      // Not bound to the run's signal: a run that was told to stop must still be able to say so.
+      // Without the run's signal: a run that was told to stop must still be able to commit.
       const { internalToken } = await run.tokens.mintInternalToken(
         { userId: identity.userId, tokenId: identity.tokenId },
         { timeoutMs: 5_000 },
@@ -41,9 +37,9 @@ export function runCredentials(
       options.headers = { ...options.headers, [internalTokenHeader]: internalToken };
       renewAt = Date.now() + renewalMs;
     } catch (error) {
-      renewAt = Date.now() + againMs;
-      // While auth does not answer, the old token serves as long as it holds.
-      if (!passing.has(reasonOf(error))) throw error;
+      renewAt = Date.now() + retryMs;
+      // During an outage of auth the old token is used until it expires.
+      if (!isOutageOrTimeout(error)) throw error;
     }
     return options;
   };

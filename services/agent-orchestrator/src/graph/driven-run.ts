@@ -11,33 +11,15 @@ import type { ModelClient } from "../model/model-client.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
-import type { TurnState } from "./state.ts";
-
-/** Versions of the graph: those whose runs a process drives. Runs of others are left to processes that do. */
-export interface GraphVersions {
-  /** Its own; to it belongs the state that it writes. */
-  readonly newest: number;
-  /** The oldest whose state it reads. */
-  readonly oldest: number;
-}
-
-/**
- * Of the graph below. When to raise them: CONTRIBUTING.md, "Versions of the graph". The state of 1 reads as that of 2;
- * a release that drives 1 only goes on with a decided run as who decided, and is kept from those of 2.
- */
-export const graphVersions: GraphVersions = { newest: 2, oldest: 1 };
-
-/** The versions as requests name them. */
-export function versionFields({ newest, oldest }: GraphVersions): { graphVersion: number; oldestGraphVersion: number } {
-  return { graphVersion: newest, oldestGraphVersion: oldest };
-}
+import type { RunState } from "./state.ts";
+import type { GraphVersions } from "./versions.ts";
 
 /** Nodes of the graph. */
 export type NodeName = "think" | "act" | "respond";
 
-/** What the nodes stand on. */
+/** Dependencies of the driver and its nodes. */
 export interface GraphDeps {
-  /** What this process drives. */
+  /** The versions that this process drives. */
   readonly graphVersions: GraphVersions;
   readonly model: ModelClient;
   readonly meter: ModelMeter;
@@ -45,24 +27,24 @@ export interface GraphDeps {
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;
   readonly defaultModel: string;
-  /** Model calls in one turn. */
+  /** The most model calls in one run. */
   readonly maxIterations: number;
-  /** Has a queued run claimed by some worker, now or in some milliseconds. */
+  /** Has some worker claim a queued run, now or after `delayMs` milliseconds. */
   readonly dispatch: (runId: string, delayMs?: number) => void;
   readonly logger: Logger;
 }
 
-/** A run in this process: its place in the record, its messages, and who watches. */
-export interface Turn {
+/** A run that this process drives: its row's key, its context, the changes since its last commit, and its live log. */
+export interface DrivenRun {
   readonly runId: string;
   readonly conversationId: string;
   readonly epoch: number;
   readonly identity: Identity;
   readonly agent: AgentDefinition;
-  state: TurnState;
-  /** The context for the model, oldest first; grows as the turn goes on. */
+  state: RunState;
+  /** The model's context, oldest message first; grows while the run goes on. */
   readonly messages: Message[];
-  /** Decisions that the run was resumed with. */
+  /** The decisions that the run was resumed with, by call id. */
   readonly decisions: ReadonlyMap<string, DecidedCall>;
   /** Messages that the next commit stores. */
   uncommitted: Message[];
@@ -70,18 +52,18 @@ export interface Turn {
   usage: ModelUsage;
   /** Cost that the next commit adds, in US dollars. */
   costUsd: number;
-  /** Usage of the whole turn in this process. */
+  /** Usage of the run in this process, committed or not. */
   totalUsage: ModelUsage;
   readonly signal: AbortSignal;
-  /** Options of calls on behalf of the run's owner, with credentials that hold. */
+  /** Options for calls in the name of the run's owner, with an internal token that is still valid. */
   options(): Promise<CallOptions>;
-  /** Where what happens is said to those who watch. */
+  /** Tells watchers what happens. */
   readonly log: LiveLog;
 }
 
-/** What a node leads to. */
+/** The result of a node: the next node, or how the run leaves the driver. */
 export type Step =
-  | { next: NodeName; patch?: Partial<TurnState>; commit?: "intent" }
+  | { next: NodeName; patch?: Partial<RunState>; commit?: "intent" }
   | { park: readonly ModelToolCall[] }
   | { review: readonly ModelToolCall[] }
   | { end: Message; finishReason: string };

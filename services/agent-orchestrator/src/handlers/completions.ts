@@ -1,0 +1,36 @@
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { allows, requireIdentity } from "@turnwright/platform/identity/identity";
+import { forward } from "@turnwright/platform/rpc/forward";
+import { type CompletionCall, type CompletionDeps, complete, streamComplete } from "../completions/completion.ts";
+import { usageMessage } from "../model/chunk.ts";
+import type { ModelList } from "../model/model-list.ts";
+
+function callOf(ctx: HandlerContext): CompletionCall {
+  return { identity: requireIdentity(ctx), options: forward(ctx), signal: ctx.signal };
+}
+
+/** Handlers of CompletionService: stateless completions. */
+export function completionHandlers(deps: CompletionDeps & { readonly models: ModelList }): ServiceImpl<typeof CompletionService> {
+  return {
+    async complete({ body }, ctx) {
+      const answer = await complete(deps, callOf(ctx), body);
+      return { body: answer.body, usage: usageMessage(answer.usage), model: answer.model };
+    },
+
+    streamComplete({ body, format }, ctx) {
+      return streamComplete(deps, callOf(ctx), body, format);
+    },
+
+    async listModels(_request, ctx) {
+      const { allowedModels } = requireIdentity(ctx);
+      const names = await deps.models.names();
+      return {
+        object: "list",
+        data: names
+          .filter((name) => allows(allowedModels, name))
+          .map((id) => ({ id, object: "model", created: deps.models.since, ownedBy: "turnwright" })),
+      };
+    },
+  };
+}

@@ -1,0 +1,18 @@
+import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
+import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { type Mount, mount } from "@turnwright/platform/rpc/mount";
+import type { CompletionDeps } from "../completions/completion.ts";
+import type { ModelList } from "../model/model-list.ts";
+import { type AgentDeps, agentHandlers } from "./agent.ts";
+import { completionHandlers } from "./completions.ts";
+import { runHandlers } from "./runs.ts";
+
+/** The RPC services of the orchestrator. */
+export function createMounts(deps: AgentDeps & CompletionDeps & { readonly models: ModelList }): Mount[] {
+  return [
+    mount(AgentService, agentHandlers(deps)),
+    mount(RunService, runHandlers(deps)),
+    mount(CompletionService, completionHandlers(deps)),
+  ];
+}
