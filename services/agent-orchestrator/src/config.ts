@@ -11,26 +11,29 @@ export const agentConfig = z.object({
   GRPC_PORT: port(9103),
   CONVERSATION_ADDR: list("localhost:9102"),
   TOOL_ADDR: list("localhost:9104"),
-  /** Any OpenAI-compatible endpoint, with or without `/v1`. Neither it nor a key: the demo model. */
+  /**
+   * Any OpenAI-compatible endpoint, with or without `/v1`. With neither an address nor a key, the demo model answers.
+   */
   LLM_BASE_URL: httpUrl().optional(),
   LLM_API_KEY: z.string().optional(),
   OPENAI_API_KEY: z.string().optional(),
   LLM_DEFAULT_MODEL: z.string().default("gpt-4o-mini"),
-  /** US dollars per million tokens, by model: JSON, or the path of a file with it. */
+  /** US dollars per million tokens, by model: JSON text, or the path of a JSON file. */
   MODEL_PRICES: priceTable(),
   /**
-   * Fields beyond those of OpenAI's requests that clients may send to the endpoint, whatever bounds their tokens have.
+   * Additional fields, beyond those of OpenAI's requests, that any client may send to the endpoint, whatever its token
+   * is limited to.
    */
   LLM_EXTRA_FIELDS: list(""),
-  /** How long a model may be silent. */
+  /** How long the model's endpoint may be silent. */
   LLM_TIMEOUT: duration("120s"),
-  /** Connections to the model's endpoint. */
+  /** The most connections to the model's endpoint. */
   LLM_CONNECTIONS: integer(256, { min: 1, max: 10_000 }),
-  /** Model calls in one turn. */
+  /** The most model calls in one run. */
   AGENT_MAX_ITERATIONS: integer(10, { min: 1, max: 100 }),
-  /** How long a turn may take. */
+  /** How long a run may take. */
   AGENT_RUN_TIMEOUT: duration("10m"),
-  /** Runs that one process drives at a time before it leaves queued ones to others. */
+  /** The most runs that one process drives at a time; queued runs beyond that are left to other processes. */
   AGENT_MAX_RUNS: integer(1_000, { min: 1, max: 100_000 }),
 });
 

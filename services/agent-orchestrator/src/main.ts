@@ -12,7 +12,7 @@ import { agentConfig, createAgentOrchestrator } from "./index.ts";
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
-  // Without Redis, what happens in a run is read from the journal by those who watch it from another process.
+  // Without Redis, watchers in other processes read a run's frames from the journal.
   const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
   const service = await createAgentOrchestrator({
     config,

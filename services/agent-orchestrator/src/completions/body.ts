@@ -16,7 +16,7 @@ const message = z.looseObject({
 
 const tool = z.looseObject({ type: z.string(), function: z.looseObject({ name: z.string().min(1).max(100) }).optional() });
 
-/** OpenAI's request, as far as we decide by it; fields beyond pass through. */
+/** The fields of OpenAI's request that the orchestrator reads; other fields pass through. */
 const completionBody = z.looseObject({
   model: z.string().max(200).refine(isModelName, invalidModelName).nullish(),
   messages: z.array(message).min(1, "must have at least one message"),
@@ -30,10 +30,10 @@ const completionBody = z.looseObject({
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
 });
 
-/** A checked request. */
+/** A validated request. */
 export type CompletionBody = z.output<typeof completionBody>;
 
-/** `messages[0].role`, as OpenAI names fields. */
+/** A path as OpenAI writes it, such as `messages[0].role`. */
 function pathOf(path: readonly PropertyKey[]): string {
   return path
     .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
@@ -41,7 +41,7 @@ function pathOf(path: readonly PropertyKey[]): string {
     .replace(/^\./, "");
 }
 
-/** A body's text. */
+/** A body as text. */
 export function textOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
@@ -57,7 +57,7 @@ export function readJson(bytes: Uint8Array, text = textOf(bytes)): unknown {
   }
 }
 
-/** Checks a request. Throws INVALID_REQUEST with the field. */
+/** Validates a request. Throws INVALID_REQUEST with the field. */
 export function checkBody(json: unknown): CompletionBody {
   const parsed = completionBody.safeParse(json);
   if (parsed.success) return parsed.data;
@@ -66,12 +66,12 @@ export function checkBody(json: unknown): CompletionBody {
   throw fail(ErrorReason.INVALID_REQUEST, `${param === "" ? "body" : param}: ${issue?.message ?? "is not valid"}`, { param });
 }
 
-/** Reads and checks a request body. Throws INVALID_REQUEST with the field. */
+/** Reads and validates a request body. Throws INVALID_REQUEST with the field. */
 export function parseBody(bytes: Uint8Array): CompletionBody {
   return checkBody(readJson(bytes));
 }
 
-/** The place of the quote that ends a string of JSON, from the quote that begins it. */
+/** Index of the quote that ends a JSON string which begins at `from`. */
 function endOfString(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
     let slashes = 0;
@@ -80,9 +80,7 @@ function endOfString(text: string, from: number): number {
   }
 }
 
-/**
- * Whether a valid JSON text has so many members in all its objects, and all their names are written without escapes.
- */
+/** Whether a valid JSON text has this many members in all its objects, and every name is written without escapes. */
 function isPlain(text: string, members: number): boolean {
   let names = 0;
   let end = 0;
@@ -98,10 +96,9 @@ function isPlain(text: string, members: number): boolean {
 }
 
 /**
- * Whether the bytes of a body may mean something else to another reader than what was read of their text, which had so
- * many `members`: a field stands twice, or bytes are no UTF-8, or the name of a field has escapes. V8 itself takes such
- * a name for another one at times (13.6: `api\u005fbase` for `api\\u005`, where an earlier text had that in the same
- * place).
+ * Whether another reader may understand a body differently: a field stands twice, bytes are not UTF-8, or a field's
+ * name has escapes. `members` is the number of members that were read from its text. V8 itself takes an escaped name
+ * for another one at times (13.6: `api\u005fbase` for `api\\u005`, where an earlier text had that in the same place).
  */
 export function isAmbiguous(bytes: Uint8Array, text: string, members: number): boolean {
   return !isUtf8(bytes) || !isPlain(text, members);

@@ -17,32 +17,32 @@ import { checkHeldFields } from "./held-fields.ts";
 import { refuseSteering } from "./steering-fields.ts";
 import { upstreamBody } from "./upstream-body.ts";
 
-/** What completions stand on. */
+/** Dependencies of completions. */
 export interface CompletionDeps {
   readonly model: ModelClient;
   readonly meter: ModelMeter;
   readonly catalogue: ToolCatalogue;
   readonly executions: Client<typeof ExecutionService>;
   readonly defaultModel: string;
-  /** Model calls in one completion. */
+  /** The most model calls in one completion. */
   readonly maxIterations: number;
-  /** Names of fields that the operator lets through to the endpoint. */
+  /** Additional fields that the operator allows in requests to the endpoint. */
   readonly extraFields: ReadonlySet<string>;
 }
 
-/** The call that a completion belongs to. */
+/** The caller of a completion. */
 export interface CompletionCall {
   readonly identity: Identity;
-  /** For calls to other services on its behalf. */
+  /** For calls to other services in the caller's name. */
   readonly options: CallOptions;
   readonly signal: AbortSignal;
 }
 
-/** A completion on its way: what the client sent, and what the next model call gets. */
-interface Exchange {
+/** A completion in progress: the client's request, and the body of the next model call. */
+interface PendingCompletion {
   readonly body: CompletionBody;
   readonly model: string;
-  /** The server's tools are in play. */
+  /** The model may call the server's tools. */
   readonly serverTools: boolean;
   request: Uint8Array;
 }
@@ -64,16 +64,18 @@ function isFilled(list: unknown): boolean {
   return Array.isArray(list) && list.length > 0;
 }
 
-/** Fields by which endpoints let a request name other models than `model`, in whatever case they read them. */
+/** Fields by which some endpoints let a request name models besides `model`, in any case. */
 const otherModelFields = /^(?:model|models|fallbacks|\w+_fallbacks)$/i;
 
-/** What a credential is held to: to money, where its ceiling reckons with one model's price, or to models. */
+/**
+ * A credential's limits: `money` when it has a spend ceiling, which is computed with one model's price, or `models`.
+ */
 function boundsOf({ allowedModels, spendLimitMicros }: Identity): "models" | "money" | undefined {
   if (spendLimitMicros > 0n) return "money";
   return allowedModels.length > 0 && !allowedModels.includes("*") ? "models" : undefined;
 }
 
-/** Holds a request to its token's models. */
+/** Refuses a request for models that its token may not use. */
 function checkModel({ allowedModels }: Identity, body: CompletionBody, model: string): void {
   if (!allows(allowedModels, model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
@@ -84,7 +86,7 @@ function checkModel({ allowedModels }: Identity, body: CompletionBody, model: st
   }
 }
 
-/** Reads a request and refuses what its credential may not send. */
+/** Reads a request and refuses fields that its credential may not send. */
 function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: Uint8Array) {
   const text = textOf(bytes);
   const json = readJson(bytes, text);
@@ -98,7 +100,12 @@ function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: 
   return { body, model, rewrite: true };
 }
 
-async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Array, streamed: boolean): Promise<Exchange> {
+async function open(
+  deps: CompletionDeps,
+  call: CompletionCall,
+  bytes: Uint8Array,
+  streamed: boolean,
+): Promise<PendingCompletion> {
   const { body, model, rewrite } = readRequest(deps, call, bytes);
   const clientTools = isFilled(body.tools) || isFilled(body.functions);
   const toolsJson =
@@ -123,19 +130,20 @@ async function open(deps: CompletionDeps, call: CompletionCall, bytes: Uint8Arra
 }
 
 /**
- * The calls of a round under ids that no earlier one has: of the client's messages, or of a round of this completion.
+ * The calls of a round, with ids that occur neither in the client's messages nor in an earlier round of this
+ * completion.
  */
-function callsOf(exchange: Exchange, calls: readonly ModelToolCall[]): ModelToolCall[] {
-  const { messages } = JSON.parse(Buffer.from(exchange.request).toString("utf8")) as { messages: OpenAiMessage[] };
+function callsOf(pending: PendingCompletion, calls: readonly ModelToolCall[]): ModelToolCall[] {
+  const { messages } = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: OpenAiMessage[] };
   const taken = messages.flatMap(({ tool_calls }) => tool_calls?.map(({ id }) => id) ?? []);
   return distinctCalls(calls, taken);
 }
 
-/** Runs the calls of a round and makes the request of the next one. */
+/** Executes the calls of a round and builds the request of the next one. */
 async function runTools(
   deps: CompletionDeps,
   call: CompletionCall,
-  exchange: Exchange,
+  pending: PendingCompletion,
   assistant: OpenAiMessage & { tool_calls: ModelToolCall[] },
 ): Promise<void> {
   const calls = assistant.tool_calls;
@@ -144,29 +152,29 @@ async function runTools(
     call.options,
   );
   const answers = results.map((result) => ({ role: "tool", tool_call_id: result.callId, content: resultText(result) }));
-  const previous = JSON.parse(Buffer.from(exchange.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
+  const previous = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
   previous.messages.push(assistant, ...answers);
-  // A forced choice was obeyed; kept, it would never let the model answer.
+  // A forced choice has been obeyed; if kept, it would never let the model answer.
   if (previous.tool_choice !== undefined && previous.tool_choice !== "auto") delete previous.tool_choice;
-  exchange.request = Buffer.from(JSON.stringify(previous));
+  pending.request = Buffer.from(JSON.stringify(previous));
 }
 
 function iterationLimit(limit: number) {
-  return fail(ErrorReason.ITERATION_LIMIT, `The model asked for tools ${limit} times without an answer.`);
+  return fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${limit} times without an answer.`);
 }
 
-/** Opens the metered call of an exchange's next request. */
-function openCall(deps: CompletionDeps, call: CompletionCall, exchange: Exchange, streamed: boolean) {
-  return deps.meter.open({ ...call, model: exchange.model, body: exchange.request, streamed });
+/** Opens the metered call for the completion's next request. */
+function openCall(deps: CompletionDeps, call: CompletionCall, pending: PendingCompletion, streamed: boolean) {
+  return deps.meter.open({ ...call, model: pending.model, body: pending.request, streamed });
 }
 
-/** One model call whose answer comes as a whole. */
+/** One model call that is not streamed. */
 async function askOnce(
   deps: CompletionDeps,
   call: CompletionCall,
-  exchange: Exchange,
+  pending: PendingCompletion,
 ): Promise<{ answer: Buffer; completion: OpenAiCompletion }> {
-  const opened = openCall(deps, call, exchange, false);
+  const opened = openCall(deps, call, pending, false);
   const metered = opened instanceof Promise ? await opened : opened;
   let usage: ModelUsage | undefined;
   let isWhole = false;
@@ -176,9 +184,9 @@ async function askOnce(
     try {
       completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
     } catch (error) {
-      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
+      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent text that is not JSON.", { cause: error });
     }
-    if (!completion) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    if (!completion) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a completion.");
     usage = addUsage(noUsage, completion.usage);
     metered.output.choices(completion.choices);
     isWhole = true;
@@ -188,52 +196,52 @@ async function askOnce(
   }
 }
 
-/** Completes a chat: the model's own bytes where they can pass, with the usage of all model calls. */
+/** Completes a chat. The model's own bytes are passed on where possible; the usage covers all model calls. */
 export async function complete(
   deps: CompletionDeps,
   call: CompletionCall,
   bytes: Uint8Array,
 ): Promise<{ body: Uint8Array; usage: ModelUsage; model: string }> {
-  const exchange = await open(deps, call, bytes, false);
+  const pending = await open(deps, call, bytes, false);
   let usage = noUsage;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const { answer, completion } = await askOnce(deps, call, exchange);
+    const { answer, completion } = await askOnce(deps, call, pending);
     const message = completion.choices?.[0]?.message;
-    if (!message) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no completion.");
+    if (!message) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a completion.");
     usage = addUsage(usage, completion.usage);
-    const model = completion.model ?? exchange.model;
+    const model = completion.model ?? pending.model;
     const calls = message.tool_calls ?? [];
-    if (!exchange.serverTools || calls.length === 0) {
+    if (!pending.serverTools || calls.length === 0) {
       if (iteration === 0) return { body: answer, usage, model };
       return { body: Buffer.from(JSON.stringify({ ...completion, usage })), usage, model };
     }
-    await runTools(deps, call, exchange, { ...message, tool_calls: callsOf(exchange, calls) });
+    await runTools(deps, call, pending, { ...message, tool_calls: callsOf(pending, calls) });
   }
   throw iterationLimit(deps.maxIterations);
 }
 
-/** The most in one batch, in bytes: what waits on the way to a reader is counted in batches. */
+/** The largest batch in bytes: flow control towards the client counts batches. */
 const maxBatchBytes = 8_192;
 
-/** Bytes as batches; most are one. */
+/** Splits bytes into batches; usually there is one. */
 function* batches(frames: Buffer): Generator<{ frames: Buffer }> {
   for (let from = 0; from < frames.length; from += maxBatchBytes) yield { frames: frames.subarray(from, from + maxBatchBytes) };
 }
 
-/** Completes a chat as batches of server-sent events, the last one with the usage. */
+/** Completes a chat as batches of server-sent events; the last batch has the usage. */
 export async function* streamComplete(
   deps: CompletionDeps,
   call: CompletionCall,
   bytes: Uint8Array,
   format: StreamFormat,
 ): AsyncGenerator<MessageInitShape<typeof StreamCompleteResponseSchema>> {
-  const exchange = await open(deps, call, bytes, true);
+  const pending = await open(deps, call, bytes, true);
   let usage = noUsage;
   let id: string | undefined;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const opened = openCall(deps, call, exchange, true);
+    const opened = openCall(deps, call, pending, true);
     const metered = opened instanceof Promise ? await opened : opened;
-    const tap = new StreamTap({ format, passToolCalls: !exchange.serverTools, id, output: metered.output });
+    const tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id, output: metered.output });
     let isWhole = false;
     try {
       for await (const piece of await deps.model.stream(metered.body, metered.signal, metered.witness)) {
@@ -251,18 +259,18 @@ export async function* streamComplete(
     usage = addUsage(usage, tap.usage);
     id ??= tap.envelope.id ?? "";
     if (!tap.wantsServerTools) {
-      yield { frames: closing(format, exchange.body, tap, usage), usage: usageMessage(usage) };
+      yield { frames: closing(format, pending.body, tap, usage), usage: usageMessage(usage) };
       return;
     }
-    const calls = callsOf(exchange, tap.toolCalls);
+    const calls = callsOf(pending, tap.toolCalls);
     const announced = tap.announce(calls);
     if (announced.length > 0) yield { frames: announced };
-    await runTools(deps, call, exchange, { role: "assistant", content: tap.text || null, tool_calls: calls });
+    await runTools(deps, call, pending, { role: "assistant", content: tap.text || null, tool_calls: calls });
   }
   throw iterationLimit(deps.maxIterations);
 }
 
-/** The end of a stream: the seed's finish frame, the usage for who asked, and the terminator. */
+/** The end of a stream: the seed's finish frame, the usage if the client asked for it, and the terminator. */
 function closing(format: StreamFormat, body: CompletionBody, tap: StreamTap, usage: ModelUsage): Buffer {
   let text = "";
   if (format === StreamFormat.SEED) text = `data: ${JSON.stringify({ type: "finish", delta: tap.finishReason, usage })}\n\n`;

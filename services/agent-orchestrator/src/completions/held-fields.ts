@@ -1,16 +1,16 @@
 import { isSteering, placeOf, refuse } from "./steering-fields.ts";
 
-/** A value that is no object and no list. */
+/** A value that is neither an object nor a list. */
 const plain = Symbol("plain");
-/** Anything: JSON Schemas, in which clients choose the names. */
+/** Anything: a JSON Schema, whose names the client chooses. */
 const schema = Symbol("schema");
-/** Names of the client's own, with texts or numbers. */
+/** An object of the client's own names, with texts or numbers as values. */
 const labels = Symbol("labels");
 
 interface Fields {
   readonly [field: string]: Shape;
 }
-/** A list of them, or one value that is no list. */
+/** A list of this shape, or a single value that is not a list. */
 interface List {
   readonly each: Shape;
 }
@@ -32,7 +32,7 @@ const freeParts: Fields = {
 };
 const allParts: Fields = { ...freeParts, file: object(plainFields("file_data", "file_id", "filename")) };
 
-/** A message; what answers have beyond OpenAI's reference is sent back to the endpoints that want it back. */
+/** A message. It may have fields of answers beyond OpenAI's reference, because some endpoints want them sent back. */
 const messageOf = (parts: Fields): Shape =>
   object({
     ...plainFields("role", "name", "refusal", "tool_call_id", "reasoning_content", "reasoning"),
@@ -57,8 +57,8 @@ const functionFields: Fields = { ...plainFields("name", "description", "strict")
 const chosenTool: Fields = { type: plain, function: named, custom: named };
 
 /**
- * OpenAI's request of chat completions, as its reference has it (openai 7.57.0), without `moderation`, which names
- * another model.
+ * The fields of OpenAI's chat completion request, as its reference lists them (openai 7.57.0), without `moderation`,
+ * which names another model.
  */
 const requestOf = (parts: Fields): Fields => ({
   ...plainFields(
@@ -120,10 +120,10 @@ const requestOf = (parts: Fields): Fields => ({
 });
 
 const forModels = requestOf(allParts);
-/** Without what costs more than the tokens that the price is for: searches, and files of a length that nobody knows. */
+/** Without fields that cost more than the price of their tokens: searches, and files of unknown length. */
 const { web_search_options: _, ...forMoney } = requestOf(freeParts);
 
-/** What a value may be at a place, by the last names of the place; others are refused for credentials with bounds. */
+/** The values allowed at a place, by the last names of the place. Credentials with limits may send no others. */
 const values: Readonly<Record<"models" | "money", Readonly<Record<string, ReadonlySet<unknown>>>>> = {
   models: { "tools[].type": new Set(["function", "custom"]) },
   money: {
@@ -133,7 +133,7 @@ const values: Readonly<Record<"models" | "money", Readonly<Record<string, Readon
   },
 };
 
-/** Schemes of pictures; some endpoints open files of their own machine otherwise. */
+/** URL schemes of images; with other schemes some endpoints open files of their own machine. */
 const pictureUrl = /^(?:https?:\/\/|data:)/i;
 
 interface Check {
@@ -142,9 +142,9 @@ interface Check {
 }
 
 /**
- * Holds the request of a credential that is held to models or to money to OpenAI's documented fields, everywhere in it,
- * and to such values as cost what the price says. Throws INVALID_REQUEST with the first field that is none, unless the
- * operator lets its name through.
+ * Limits the request of a credential that has limits on models or money to OpenAI's documented fields, at every depth,
+ * and to values that cost no more than the price says. Throws INVALID_REQUEST with the first other field, unless the
+ * operator allows its name.
  */
 export function checkHeldFields(json: unknown, bounds: Check["bounds"], allowed: ReadonlySet<string>): void {
   check(json, object(bounds === "money" ? forMoney : forModels), { place: "", kind: "" }, { bounds, allowed });
@@ -152,27 +152,27 @@ export function checkHeldFields(json: unknown, bounds: Check["bounds"], allowed:
 
 interface Place {
   readonly place: string;
-  /** The place without the numbers of items. */
+  /** The place without item numbers. */
   readonly kind: string;
 }
 
 function check(value: unknown, shape: Shape, at: Place, how: Check): void {
   if (typeof value !== "object" || value === null) {
-    // Some endpoints read a text as the JSON of an object.
+    // Some endpoints parse a text as the JSON of an object.
     if (shape === labels && value !== null) refuse(at.place, "must be an object");
     checkValue(value, at, how);
     return;
   }
   if (shape === schema) return;
   if (Array.isArray(value)) {
-    if (typeof shape === "symbol" || !("each" in shape)) refuse(at.place, "is no list in OpenAI's requests");
+    if (typeof shape === "symbol" || !("each" in shape)) refuse(at.place, "is not a list in OpenAI's requests");
     for (const [i, item] of value.entries()) {
       check(item, shape.each, { place: placeOf(at.place, i), kind: `${at.kind}[]` }, how);
     }
     return;
   }
   if (shape === labels) checkLabels(value, at);
-  else if (shape === plain || "each" in shape) refuse(at.place, "is no object in OpenAI's requests");
+  else if (shape === plain || "each" in shape) refuse(at.place, "is not an object in OpenAI's requests");
   else checkFields(value, shape.fields, at, how);
 }
 
@@ -181,7 +181,8 @@ function checkFields(value: object, fields: Fields, at: Place, how: Check): void
     if (how.allowed.has(name)) continue;
     const place = placeOf(at.place, name);
     const shape = Object.hasOwn(fields, name) ? fields[name] : undefined;
-    if (shape === undefined) refuse(place, "is no field that this token may send: it is held to its models or its ceiling");
+    if (shape === undefined)
+      refuse(place, "is not a field that this token may send, because its models or its spend ceiling are limited");
     check(inner, shape, { place, kind: at.kind === "" ? name : `${at.kind}.${name}` }, how);
   }
 }
@@ -189,7 +190,7 @@ function checkFields(value: object, fields: Fields, at: Place, how: Check): void
 function checkLabels(value: object, at: Place): void {
   for (const [name, label] of Object.entries(value)) {
     if (typeof label === "object" && label !== null) refuse(placeOf(at.place, name), "must be a text or a number");
-    if (isSteering(name)) refuse(placeOf(at.place, name), "is no label that this token may send");
+    if (isSteering(name)) refuse(placeOf(at.place, name), "is not a label that this token may send");
   }
 }
 

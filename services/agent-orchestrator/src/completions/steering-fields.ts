@@ -1,14 +1,13 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /**
- * Names by which endpoints in front of other ones (LiteLLM, OpenRouter and the like) let a request say where it goes,
- * with which key, and to whom: what the operator has set, a client must not. Compared without case and separators,
- * since some decoders do not mind them.
+ * Field names by which proxies for models (LiteLLM, OpenRouter and the like) let a request choose its target, its key
+ * and other receivers. Those are the operator's settings, so a client must not send them. Compared without case and
+ * separators, because some decoders ignore those.
  */
 const steering = new RegExp(
   [
-    // Addresses, keys and kinds of an interface, whoever's they are: api_base, openai_api_key,
-    // presidio_analyzer_api_base.
+    // Addresses, keys and API types of any provider: api_base, openai_api_key, presidio_analyzer_api_base.
     "api(?:base|key|type|version|token|secret)s?$",
     "(?:base|server|webhook|proxy)(?:url|uri)s?$",
     "endpoint(?:url)?s?$",
@@ -16,26 +15,26 @@ const steering = new RegExp(
     "^(?:authorization|credentials?|bearertoken|userapikey.*)$",
     "(?:accesskeyid|secretaccesskey|sessiontoken|adtoken|clientsecret|serviceaccount)(?:provider)?$",
     "^(?:aws|azure|vertex|bedrock|sagemaker|watsonx)[a-z].*$",
-    // The provider, and whatever LiteLLM configures itself by.
+    // The provider, and the names by which LiteLLM is configured.
     "^(?:customllmprovider|llmprovider|litellm.*|userconfig|routersettings.*|modellist|modelinfo|proxyserverrequest)$",
-    // Whom it tells of the request.
+    // Services that are notified of the request.
     "^(?:langfuse|langsmith|arize|phoenix|posthog|lunary|braintrust|helicone|gcs|wandb|weave|humanloop|mlflow)[a-z].*$",
     "^(?:success|failure|service)?callbacks?$",
-    // What is put into the request that the endpoint sends on.
+    // Additions to the request that the endpoint forwards.
     "^(?:extra|default|additional)?headers$",
     "^extra(?:body|query)$",
     "^mock(?:response|toolcalls|timeout|testing.*|delay)$",
   ].join("|"),
 );
 
-/** Such names where only the outermost fields are meant: elsewhere they are words like others. */
+/** Names that steer the endpoint as outermost fields only; elsewhere they are ordinary words. */
 const steeringOutside = /^(?:organi[sz]ation(?:id)?|deploymentid|hfmodelname)$/;
 
-/** Something of each of these names; it spares the others a closer look. */
+/** A part of each of these names, so that other names need no closer check. */
 const suspect =
   /api|ur[il]|endpoint|auth|credential|token|key|secret|account|aws|azure|vertex|bedrock|sagemaker|watsonx|provider|litellm|config|router|model.|proxy|header|extra|mock|lang|arize|phoenix|posthog|lunary|braintrust|helicone|gcs|wandb|weave|humanloop|mlflow|callback|organi|deployment|[^!-~]/i;
 
-/** The common fields of OpenAI's requests, which need no look. */
+/** The common fields of OpenAI's requests, which need no check. */
 const harmless = new Set(
   (
     "model messages role content name type text stream stream_options include_usage tools tool_choice tool_calls tool_call_id function description strict " +
@@ -43,12 +42,12 @@ const harmless = new Set(
   ).split(" "),
 );
 
-/** Fields whose members are names of the client's own: properties of JSON Schemas, and tokens. */
+/** Fields whose members have names of the client's choice: properties of JSON Schemas, and tokens. */
 const ownNames = new Set(["properties", "$defs", "definitions", "patternProperties", "logit_bias"]);
-/** Fields that hold JSON Schemas, where they are not the outermost ones. */
+/** Fields with JSON Schemas, except as outermost fields. */
 const schemas = new Set(["parameters", "schema", "input_schema"]);
 
-/** A name as decoders read it that mind neither case nor separators, nor letters that fold into others. */
+/** A name as decoders read it that ignore case and separators and fold similar letters. */
 function plainName(name: string): string {
   return name
     .normalize("NFKC")
@@ -56,7 +55,7 @@ function plainName(name: string): string {
     .replaceAll(/[^a-z0-9]/g, "");
 }
 
-/** The longest name of a field that anybody reads. */
+/** The longest field name that any endpoint reads. */
 const longestName = 200;
 
 /** Whether a field of this name steers the endpoint. */
@@ -66,7 +65,7 @@ export function isSteering(name: string, isOutermost = false): boolean {
   return steering.test(plain) || (isOutermost && steeringOutside.test(plain));
 }
 
-/** The place of a field, as errors name it; names that a client made too long are cut. */
+/** The place of a field, as errors name it; overlong names are cut. */
 export function placeOf(place: string, field: string | number): string {
   if (typeof field === "number") return `${place}[${field}]`;
   const name = field.length > 64 ? `${field.slice(0, 64)}…` : field;
@@ -74,9 +73,9 @@ export function placeOf(place: string, field: string | number): string {
 }
 
 /**
- * Goes through all of a request and gives the number of its members, with those of objects in objects. Throws
- * INVALID_REQUEST at the first field that steers the endpoint, unless the operator lets it through, and at one that
- * decoders take for something else than a field.
+ * Checks every member of a request, at every depth, and returns how many there are. Throws INVALID_REQUEST with the
+ * first field that steers the endpoint, unless the operator allows it, or that decoders take for something other than a
+ * field.
  */
 export function refuseSteering(json: unknown, allowed: ReadonlySet<string>): number {
   return visit(json, "", allowed, true);
@@ -99,9 +98,9 @@ function visit(value: unknown, place: string, allowed: ReadonlySet<string>, isNa
   for (const name of Object.keys(value)) {
     members += 1;
     const isFree = allowed.has(name);
-    if (name === "__proto__") refuse(placeOf(place, name), "is no field");
+    if (name === "__proto__") refuse(placeOf(place, name), "is not a valid field name");
     if (isNamed && !isFree && isSteering(name, place === "")) {
-      refuse(placeOf(place, name), "where a request goes, and with which key, is for the operator to say");
+      refuse(placeOf(place, name), "the operator sets the target and the key of requests; clients must not");
     }
     const inner = (value as Record<string, unknown>)[name];
     if (typeof inner === "object" && inner !== null) {

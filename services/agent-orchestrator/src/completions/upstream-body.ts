@@ -1,22 +1,22 @@
 import type { CompletionBody } from "./body.ts";
 
-/** What is changed in a client's body on its way to the model. */
+/** The changes to a client's body on its way to the model. */
 export interface BodyChanges {
-  /** The model to ask, where the client named none. */
+  /** The model, when the client named none. */
   readonly model?: string;
   /** JSON text of the server's tools; undefined when none are offered. */
   readonly toolsJson?: string;
-  /** No tools at all are in play: fields that make sense only with tools are left out, because endpoints refuse them. */
+  /** There are no tools at all: fields that make sense only with tools are left out, because endpoints refuse them. */
   readonly withoutTools: boolean;
-  /** The answer is a stream, and its usage is asked for; otherwise it is one body. */
+  /** The answer is streamed and its usage is asked for; otherwise it is one body. */
   readonly streamed: boolean;
-  /** Write the body anew, so that a field that stands twice cannot mean one thing to us and another to the model. */
+  /** Write the whole body again, so that a repeated field cannot mean one thing here and another to the model. */
   readonly rewrite: boolean;
 }
 
 const closingBrace = 0x7d;
 
-/** Fields to leave out when no tools are in play. A choice that demands a tool stays: the endpoint shall refuse it. */
+/** Fields to leave out when there are no tools. A choice that demands a tool stays, so that the endpoint refuses it. */
 function idleToolFields(body: CompletionBody): string[] {
   const idle = ["tools", "functions", "parallel_tool_calls"].filter((field) => field in body);
   const choice = body.tool_choice;
@@ -24,7 +24,10 @@ function idleToolFields(body: CompletionBody): string[] {
   return idle;
 }
 
-/** The body for the model: the client's own bytes with fields spliced in before the last brace, or written anew where it must be. */
+/**
+ * The body for the model: the client's own bytes with fields spliced in before the last brace, or written again where
+ * necessary.
+ */
 export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: BodyChanges): Uint8Array {
   const { model, toolsJson, streamed } = changes;
   const left = changes.withoutTools ? idleToolFields(body) : [];

@@ -1,15 +1,16 @@
 import { type ModelToolCall, nameCalls } from "./chunk.ts";
 
-/** What the ledger of executions and the record take for an id, and give back as it was. */
+/** Ids that the executor's ledger and the journal accept and return unchanged. */
 const usable = /^[!-~]{1,200}$/;
 
 /**
- * Calls under ids that tell each one from all others: some endpoints number the calls of each round anew, give two the same id, or none, and the ledger of
- * executions, which knows a call by its run and its id, would take a new call for one that has run. What has to change gets an id of our own.
+ * Gives each call an id that no other call has. Some endpoints number the calls of each round from the start, repeat an
+ * id, or send none; the executor's ledger, which knows a call by its run and its id, would then take a new call for one
+ * that has run. Only ids that need it are replaced, by ids of our own.
  */
 export function distinctCalls(
   calls: readonly ModelToolCall[],
-  /** Ids of the calls before; undefined: some of them are not known, so none of the model's is kept. */
+  /** Ids of earlier calls; undefined when some of them are not known, so that all of the model's ids are replaced. */
   taken: Iterable<string> | undefined,
 ): ModelToolCall[] {
   const seen = new Set(taken);

@@ -7,7 +7,7 @@ export interface ModelToolCall {
   function: { name: string; arguments: string };
 }
 
-/** Tokens in OpenAI's format. */
+/** Token counts in OpenAI's format. */
 export interface ModelUsage {
   prompt_tokens: number;
   completion_tokens: number;
@@ -21,7 +21,7 @@ interface ToolCallDelta {
   function?: { name?: string; arguments?: string };
 }
 
-/** One chunk of a streamed completion, as far as we read it. */
+/** The fields of a streamed chunk that are read. */
 export interface CompletionChunk {
   id?: string;
   object?: string;
@@ -36,16 +36,16 @@ export interface CompletionChunk {
   error?: { message?: unknown } | string;
 }
 
-/** Reads a chunk. Throws MODEL_FAILED on garbage and on error chunks. */
+/** Reads a chunk. Throws MODEL_FAILED for invalid JSON and for error chunks. */
 export function parseChunk(data: string): CompletionChunk {
   let chunk: CompletionChunk;
   try {
     chunk = JSON.parse(data) as CompletionChunk;
   } catch (error) {
-    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is not JSON.", { cause: error });
+    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent text that is not JSON.", { cause: error });
   }
   if (typeof chunk !== "object" || chunk === null)
-    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent something that is no chunk.");
+    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a chunk.");
   if (chunk.error !== undefined && chunk.error !== null) {
     const message = typeof chunk.error === "string" ? chunk.error : chunk.error.message;
     throw fail(
@@ -59,18 +59,18 @@ export function parseChunk(data: string): CompletionChunk {
 /** No tokens. */
 export const noUsage: ModelUsage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
 
-/** The most tokens that one call is believed to have used: more than any context holds, and sums of it stay exact. */
+/** The largest count that is accepted for one call: more than any context holds, and sums of it stay exact. */
 export const maxTokenCount = 100_000_000;
 
-/** A count of tokens as an endpoint gives it; undefined for what is no whole number from 0 to `maxTokenCount`. */
+/** An endpoint's count of tokens; undefined unless it is a whole number from 0 to `maxTokenCount`. */
 export function tokenCount(value: unknown): number | undefined {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= maxTokenCount ? (value as number) : undefined;
 }
 
 /**
- * Usage of several model calls together. The endpoint's counts are not trusted: one that is no count is 0, and a total
- * that is none is the sum of the others. Details of the endpoint's own (cached tokens, …) stay while there is one call
- * only; summed they would mean nothing.
+ * Adds up the usage of model calls. The endpoint's counts are not trusted: an invalid count is 0, and an invalid total
+ * is the sum of the other two. The endpoint's own details (cached tokens, …) are kept while there is one call only,
+ * because their sum would mean nothing.
  */
 export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
   if (typeof b !== "object" || b === null || Array.isArray(b)) return a;
@@ -86,7 +86,7 @@ export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
   };
 }
 
-/** Puts the pieces of tool calls together. */
+/** Assembles tool calls from their pieces. */
 export class ToolCallAssembler {
   readonly #calls = new Map<number, ModelToolCall>();
 
@@ -95,10 +95,10 @@ export class ToolCallAssembler {
     return this.#calls.size === 0;
   }
 
-  /** Takes the pieces of one chunk. */
+  /** Adds the pieces of one chunk. */
   add(deltas: readonly ToolCallDelta[]): void {
     for (const delta of deltas) {
-      // Without an index, a piece with an id begins a call and a piece without one goes on with the last.
+      // Without an index, a piece with an id begins a call and a piece without an id continues the last one.
       const index = delta.index ?? Math.max(0, this.#calls.size - (delta.id ? 0 : 1));
       let call = this.#calls.get(index);
       if (call === undefined) {
@@ -111,19 +111,19 @@ export class ToolCallAssembler {
     }
   }
 
-  /** The calls so far; ids that the model left out are made up, once. */
+  /** The calls so far. A missing id is made up once. */
   get calls(): ModelToolCall[] {
     return nameCalls([...this.#calls.entries()].sort(([a], [b]) => a - b).map(([, call]) => call));
   }
 }
 
-/** Gives calls without an id one of our own. */
+/** Gives an id of our own to each call without one. */
 export function nameCalls<T extends { id: string }>(calls: T[]): T[] {
   for (const call of calls) if (!call.id) call.id = `call_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
   return calls;
 }
 
-/** Usage as the contract has it. */
+/** Usage as the contract's fields. */
 export function usageMessage(usage: ModelUsage): { promptTokens: number; completionTokens: number; totalTokens: number } {
   return { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens };
 }

@@ -1,19 +1,19 @@
-/** How frames of data begin that can be spliced. */
+/** The beginning of a data frame that can be spliced. */
 export const frameStart = "data: {";
 
 const deltaKey = '"delta":{';
 const contentKey = '"content":"';
 const unfinished = '"finish_reason":null';
 const finishKey = '"finish_reason"';
-/** What a frame of text and nothing else does not hold. */
+/** Text that a frame with nothing but content does not contain. */
 const others = ['"tool_calls"', '"usage":{', '"error"', "\n"];
-/** What may stand in a delta beside its text: anything else may be output too, which has to be counted. */
+/** The only fields that may stand beside the content in a delta: any other may be output too, which must be counted. */
 const emptyBefore = /^(?:"\w+":(?:null|"assistant"),)*$/;
 const emptyAfter = /(?:,"\w+":null)*\}/y;
-/** The most that surrounds the text. */
+/** The most characters around the content. */
 const maxEnvelope = 1_024;
 
-/** The index after the string literal that begins at `from`; -1 when it does not end. */
+/** Index behind the string literal that begins at `from`; -1 when it does not end. */
 function literalEnd(frame: string, from: number): number {
   let at = frame.indexOf('"', from + 1);
   while (at > 0) {
@@ -25,10 +25,7 @@ function literalEnd(frame: string, from: number): number {
   return -1;
 }
 
-/**
- * Where a delta's text begins; -1 when the text is not the delta's own, or something stands before it that may be
- * output.
- */
+/** Index of the delta's content; -1 when the content is not the delta's own, or a field before it may be output. */
 function contentStart(frame: string): number {
   const delta = frame.indexOf(deltaKey);
   if (delta < 0) return -1;
@@ -38,9 +35,8 @@ function contentStart(frame: string): number {
 }
 
 /**
- * Where the JSON string of a frame's text stands, when the frame is the common one: one answer's text and nothing else.
- * Keys are searched as characters: a quote inside of a JSON string is escaped, so the pattern cannot stand inside of
- * one.
+ * Place of the content's JSON string in the common kind of frame: the content of one answer and nothing else. Keys are
+ * searched as characters: a quote inside a JSON string is escaped, so the pattern cannot occur inside one.
  */
 function contentLiteral(frame: string): { from: number; to: number } | undefined {
   if (!frame.startsWith(frameStart)) return undefined;
@@ -51,20 +47,20 @@ function contentLiteral(frame: string): { from: number; to: number } | undefined
   emptyAfter.lastIndex = to;
   if (!emptyAfter.test(frame)) return undefined;
   if (!frame.includes(unfinished) && frame.includes(finishKey)) return undefined;
-  // More than one answer in a frame.
+  // The frame has more than one answer.
   if (frame.includes(deltaKey, to) || others.some((key) => frame.includes(key))) return undefined;
   return { from, to };
 }
 
 /**
- * Finds the text of frames. An endpoint's frames differ in nothing but their text: the shape of the last one tells most
- * of the next.
+ * Finds the content of frames. The frames of an endpoint differ in their content only, so the last frame's shape
+ * usually fits the next one.
  */
 export class ContentFrames {
   #before = "";
   #after = "";
 
-  /** The JSON string of the text that a frame adds, quotes included; undefined when the frame must be parsed. */
+  /** The JSON string of a frame's content, quotes included; undefined when the frame must be parsed. */
   literal(frame: string): string | undefined {
     return this.#literalByShape(frame) ?? this.#literalBySearch(frame);
   }
@@ -73,7 +69,7 @@ export class ContentFrames {
     const { length: from } = this.#before;
     const to = frame.length - this.#after.length;
     if (from === 0 || to <= from || !frame.startsWith(this.#before) || !frame.endsWith(this.#after)) return undefined;
-    // A quote inside, or one that is escaped at the end, must be looked at.
+    // A quote inside the content, or an escaped one at its end, needs the search.
     const at = frame.indexOf('"', from);
     return at === to && frame[to - 1] !== "\\" ? frame.slice(from - 1, to + 1) : undefined;
   }

@@ -1,6 +1,6 @@
 import type { Dispatcher, Pool } from "undici";
 
-/** What is sent. */
+/** A request to the model's endpoint. */
 export interface ExchangeRequest {
   readonly path: string;
   readonly method: "GET" | "POST";
@@ -10,34 +10,37 @@ export interface ExchangeRequest {
   readonly onSent?: () => void;
 }
 
-/** A response whose head is here and whose body comes. Read it by `bytes` or `pieces`, once. */
+/** A response whose head has arrived and whose body follows. Read it once, by `bytes` or by `pieces`. */
 export interface ExchangeResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** The whole body, told of as it comes; rejects when it breaks off or grows beyond `limit` bytes. */
+  /**
+   * The whole body; `onBytes` is told the size of each piece. Rejects when the body breaks off or grows beyond `limit`
+   * bytes.
+   */
   bytes(limit?: number, onBytes?: (bytes: number) => void): Promise<Buffer>;
   /**
-   * The body as it comes. A reader that does not read holds the connection back; one that stops closes it. An error is
-   * thrown as `explain` puts it.
+   * The body as it arrives. A reader that pauses holds the connection back; one that stops closes it. An error is
+   * thrown as `explain` returns it.
    */
   pieces(explain: (error: Error) => unknown): AsyncIterable<Buffer>;
-  /** Gives the body up. */
+  /** Drops the body and closes the connection. */
   discard(): void;
 }
 
-/** What may wait for the reader before the connection is held back, beside what it gives at once: some 64 KiB. */
+/** Bytes that may wait for the reader before the connection is paused, besides the data of one read: some 64 KiB. */
 const highWaterBytes = 16_384;
 /**
- * What is held even so before the connection is stopped in the middle of what it gives: more than it reads at a time,
- * so that it does not fall behind.
+ * Bytes after which the connection is paused in the middle of parsing: more than it reads at a time, so that it does
+ * not fall behind.
  */
 const mostBytes = 65_536;
-/** The most that is handed on at once. */
+/** The largest piece, in bytes. */
 const maxPieceBytes = 8_192;
 
 function noop(): void {}
 
-/** Holds what has come of a body until somebody asks for it. */
+/** Holds the arrived part of a body until the reader takes it. */
 class Body {
   #pieces: Buffer[] = [];
   #held = 0;
@@ -63,9 +66,8 @@ class Body {
   }
 
   /**
-   * Called when all has been parsed that was read: paused in the middle of it, undici puts the rest back in front of
-   * what the socket reads meanwhile, and takes all of it out again at the next piece; the socket then grows by what it
-   * reads each time.
+   * Runs when everything that was read is parsed. Paused in the middle, undici puts the rest back in front of the
+   * socket's next read, and takes all of it out again at the next piece; the socket's buffer then grows with each read.
    */
   readonly #pause = () => {
     this.#isPausing = false;
@@ -79,8 +81,8 @@ class Body {
   }
 
   /**
-   * What has come since the last time, up to `maxPieceBytes` of it; undefined at the end. Only who has taken all lets
-   * the connection go on.
+   * The data that has arrived since the last call, up to `maxPieceBytes`; undefined at the end. The connection goes on
+   * only when everything was taken.
    */
   async take(): Promise<Buffer | undefined> {
     while (this.#pieces.length === 0) {
@@ -88,7 +90,7 @@ class Body {
       if (this.#ended) return undefined;
       this.#held = 0;
       if (this.#controller.paused) this.#controller.resume();
-      // The connection may have had something at once.
+      // Resuming may have delivered data at once.
       if (this.#pieces.length > 0 || this.#ended) continue;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -98,8 +100,8 @@ class Body {
   }
 
   /**
-   * What came in one go leaves in one go, unless it is so much that what is made of it would weigh on who waits for a
-   * slow reader.
+   * Pieces that arrived together are passed on together, up to `maxPieceBytes`: larger ones would take too much memory
+   * while a slow reader is served.
    */
   #shift(): Buffer {
     const [first] = this.#pieces as [Buffer];
@@ -149,9 +151,9 @@ class Body {
 const maxBodyBytes = 64 * 1024 * 1024;
 
 /**
- * Sends a request on a pool and resolves with the head of its response. Works on undici's dispatch, without a stream
+ * Sends a request on a pool and resolves with the head of its response. Built on undici's dispatch, without a stream
  * object for each body: a completion costs little more than its bytes. The signal closes the connection, before the
- * head and after.
+ * head and after it.
  */
 export function exchange(pool: Pool, request: ExchangeRequest, signal: AbortSignal): Promise<ExchangeResponse> {
   return new Promise((resolve, reject) => {

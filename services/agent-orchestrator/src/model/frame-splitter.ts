@@ -1,18 +1,18 @@
 /**
- * Cuts a stream of server-sent events into frames, wherever the pieces of the stream were cut. Frames are binary strings (a character
- * for each byte): they are searched and put together faster than buffers, and bytes that nobody reads pass as they are.
+ * Splits a stream of server-sent events into frames, wherever the stream was cut into pieces. Frames are binary strings
+ * (one character per byte): they are searched and joined faster than buffers, and unread bytes pass unchanged.
  */
 export class FrameSplitter {
   #rest = "";
 
-  /** The frames that are whole after this piece, without their blank lines. */
+  /** The frames that this piece completes, without their blank lines. */
   push(piece: Buffer): string[] {
     let data = this.#rest + piece.toString("latin1");
-    // JSON text holds no carriage return that is not escaped. One at the very end waits for its line feed.
+    // JSON text contains no unescaped carriage return. One at the very end waits for its line feed.
     if (data.includes("\r")) data = data.replaceAll("\r\n", "\n");
     const frames: string[] = [];
     let from = 0;
-    // Blank lines that were cut off from the frame before them.
+    // Blank lines that belong to the frame before.
     while (data[from] === "\n") from++;
     for (;;) {
       const to = data.indexOf("\n\n", from);
@@ -25,7 +25,7 @@ export class FrameSplitter {
     return frames;
   }
 
-  /** What is left when the stream has ended: a last frame without a blank line, if any. */
+  /** The rest when the stream has ended: a last frame without a blank line, if any. */
   end(): string | undefined {
     const rest = this.#rest;
     this.#rest = "";
@@ -33,12 +33,12 @@ export class FrameSplitter {
   }
 }
 
-/** Text of a binary string that holds UTF-8. */
+/** Decodes a binary string of UTF-8. */
 export function decoded(binary: string): string {
   return Buffer.from(binary, "latin1").toString("utf8");
 }
 
-/** Text as a binary string in UTF-8. */
+/** Encodes text as a binary string of UTF-8. */
 export function encoded(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
 }

@@ -9,12 +9,12 @@ const maxRetryAfterMs = 5_000;
 const maxErrorBytes = 65_536;
 
 /**
- * How connections are made. undici's types do not know the mark, and it passes it on: how much is read that nobody has
- * parsed, beside the last read.
+ * Options of new connections. undici passes `highWaterMark` on, although its types do not know it: the most bytes that
+ * are read ahead of the parser, besides the last read.
  */
 const connect: buildConnector.BuildOptions & { highWaterMark: number } = { timeout: 10_000, highWaterMark: 16_384 };
 
-/** `…/v1` of an address that may or may not name it. */
+/** The path that ends in `/v1`, whether or not the address names it. */
 function apiPath(baseUrl: URL): string {
   const path = baseUrl.pathname.replace(/\/+$/, "");
   return path === "" ? "/v1" : path;
@@ -29,7 +29,7 @@ async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** The endpoint's own words, when it has some in OpenAI's form. */
+/** The endpoint's own error text, when it sends one in OpenAI's format. */
 async function errorMessage(response: ExchangeResponse): Promise<string | undefined> {
   try {
     const text = (await response.bytes(maxErrorBytes)).toString("utf8");
@@ -50,11 +50,11 @@ async function refusal(response: ExchangeResponse): Promise<Error> {
   const { status } = response;
   const message = await errorMessage(response);
   if (status === 429) {
-    return fail(ErrorReason.MODEL_RATE_LIMITED, message ?? "The model's endpoint limits us.", {
+    return fail(ErrorReason.MODEL_RATE_LIMITED, message ?? "The model's endpoint limits the rate of requests.", {
       retryAfterSeconds: retryAfterSeconds(response.headers),
     });
   }
-  // Our credentials are not the caller's fault, and what the endpoint says of them is not for the caller.
+  // The caller has nothing to do with our credentials and must not see the endpoint's text about them.
   if (status === 401 || status === 403)
     return fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not accept our credentials.");
   if (status >= 400 && status < 500)
@@ -67,8 +67,8 @@ function isRetryable(status: number): boolean {
 }
 
 /**
- * Whether a status says that no model has worked on the request. Not those by which somebody in between may have lost
- * an answer: that one may be on the operator's bill.
+ * Whether a status means that no model has worked on the request. Statuses of proxies that may have lost an answer do
+ * not: the operator may be billed for that answer.
  */
 function isUntouched(status: number): boolean {
   return status === 503 || status === 529 || (status >= 300 && status < 500 && status !== 408);
@@ -80,7 +80,7 @@ export function createHttpModel(options: {
   apiKey?: string;
   timeoutMs: number;
   connections: number;
-  /** Wait before the first retry; doubled for the second. Default 100. */
+  /** Milliseconds before the first retry, doubled for the second; default 100. */
   retryDelayMs?: number;
 }): ModelClient {
   const retryDelayMs = options.retryDelayMs ?? 100;
@@ -104,7 +104,7 @@ export function createHttpModel(options: {
     }
   };
 
-  /** Sends, and sends again after failures that another try may mend; only a response of 200 comes back. */
+  /** Sends a request, and sends it again after failures that may pass. Resolves only with a response of status 200. */
   const send = async (request: ExchangeRequest, signal: AbortSignal, witness?: CallWitness): Promise<ExchangeResponse> => {
     let isSent = false;
     const watched = {
@@ -129,7 +129,7 @@ export function createHttpModel(options: {
         outcome.discard();
         delayMs = Math.max(delayMs, afterMs);
       } else if (outcome instanceof errors.HeadersTimeoutError) {
-        // Patience is the operator's to set; another try would only multiply it.
+        // The operator sets this timeout; a retry would multiply it.
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint did not answer in time.", { cause: outcome });
       } else if (tries >= maxRetries) {
         throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint does not answer.", { cause: outcome });

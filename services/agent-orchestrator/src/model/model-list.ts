@@ -3,15 +3,15 @@ import type { ModelClient } from "./model-client.ts";
 
 const freshMs = 60_000;
 
-/** Names of the models that can be asked. */
+/** The models that clients may name. */
 export interface ModelList {
-  /** The endpoint's models, the default one among them; kept for a minute. */
+  /** The endpoint's models and the default model; cached for a minute. */
   names(): Promise<readonly string[]>;
-  /** Unix time in seconds since which this process lists them. */
+  /** Unix time in seconds when this process began to list them. */
   readonly since: number;
 }
 
-/** Makes the list. An endpoint that lists nothing, or does not answer, still has the default model. */
+/** Makes the list. If the endpoint lists nothing or does not answer, the list holds the default model. */
 export function createModelList(deps: { model: ModelClient; defaultModel: string; logger: Logger }): ModelList {
   let listed: readonly string[] = [];
   let at = Number.NEGATIVE_INFINITY;
@@ -20,7 +20,7 @@ export function createModelList(deps: { model: ModelClient; defaultModel: string
     try {
       listed = await deps.model.listModels(AbortSignal.timeout(5_000));
     } catch (error) {
-      deps.logger.warn({ err: error }, "the model's endpoint lists no models");
+      deps.logger.warn({ err: error }, "the model's endpoint did not list its models");
     }
     at = Date.now();
     asking = undefined;

@@ -1,12 +1,9 @@
-/**
- * Bytes of text that are taken for a token: fewer than they are in English, so that an estimate is no less than the
- * truth.
- */
+/** Bytes of text that count as one token: fewer than one has in English, so that an estimate is not below the truth. */
 const bytesPerToken = 4;
-/** Bytes of encoded sound or pictures that are taken for one. */
+/** Bytes of encoded audio or images that count as one token. */
 const blobBytesPerToken = 64;
 
-/** Fields that hold nothing a model has written. */
+/** Fields that are not output of the model. */
 const labels = new Set([
   "content_filter_results",
   "finish_reason",
@@ -20,19 +17,19 @@ const labels = new Set([
   "type",
 ]);
 
-/** Fields that hold sound or pictures, which are far longer than their tokens tell. */
+/** Fields with audio or images, which are far longer than their number of tokens suggests. */
 const blobs = new Set(["b64_json", "data"]);
 
 /**
- * Counts what a model writes as its answer is read. Every text counts, whatever its field is called: endpoints spell
- * reasoning in many ways, and all of them are paid for.
+ * Counts a model's output while its answer is read. Every text counts, whatever its field is called: endpoints name
+ * reasoning in many ways, and all of it is billed.
  */
 export class OutputCount {
   #pieces = 0;
   #textBytes = 0;
   #blobBytes = 0;
 
-  /** Tokens so far, estimated: one for each piece, or by length, whichever is more. */
+  /** Estimated tokens so far: one per piece, or by length, whichever is more. */
   get tokens(): number {
     return Math.max(this.#pieces, Math.ceil(this.#textBytes / bytesPerToken)) + Math.ceil(this.#blobBytes / blobBytesPerToken);
   }
@@ -48,12 +45,12 @@ export class OutputCount {
     this.#textBytes += bytes;
   }
 
-  /** Adds bytes of an answer of which no more is known. */
+  /** Adds bytes of an answer that was not parsed. */
   unread(bytes: number): void {
     this.#textBytes += bytes;
   }
 
-  /** Adds the choices of a chunk, or those of a whole completion. */
+  /** Adds the choices of a chunk or of a whole completion. */
   choices(choices: unknown): void {
     if (!Array.isArray(choices)) return;
     for (const choice of choices) {

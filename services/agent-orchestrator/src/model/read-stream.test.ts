@@ -48,5 +48,5 @@ test.each(["", undefined, null])("a tool call whose name is %j is a failure of t
     { choices: [{ delta: { tool_calls: [call] } }] },
     { choices: [{ delta: {}, finish_reason: "tool_calls" }] },
   ].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`);
-  await expect(read(frames)).rejects.toThrow("asked for a tool without naming it");
+  await expect(read(frames)).rejects.toThrow("called a tool without naming it");
 });

@@ -11,7 +11,7 @@ import {
 import { FrameSplitter, frameData } from "./frame-splitter.ts";
 import type { OutputCount } from "./output-count.ts";
 
-/** What a streamed completion said in the end. */
+/** The result of a streamed completion. */
 export interface ModelAnswer {
   content: string;
   toolCalls: ModelToolCall[];
@@ -22,24 +22,24 @@ export interface ModelAnswer {
   model: string;
 }
 
-/** What somebody pays for, as it is read. */
+/** A metered reading. */
 export interface PaidReading {
   readonly output: OutputCount;
-  /** Before what was counted is passed on; see MeteredCall. */
+  /** Called before a counted piece is passed on; see `MeteredCall.pay`. */
   pay(): Promise<void> | undefined;
-  /** Where the answer is kept as far as it has come, for when it does not come to its end. */
+  /** Filled while the answer arrives, so that an unfinished answer is known too. */
   readonly answer?: ModelAnswer;
 }
 
-/** Of a stream that nobody has read yet. */
+/** The answer before anything was read. */
 export function emptyAnswer(): ModelAnswer {
   return { content: "", toolCalls: [], finishReason: "", usage: noUsage, model: "" };
 }
 
 /**
- * Reads a streamed completion to its end; each piece of text goes to `onDelta` as it comes. Throws MODEL_FAILED when
- * the stream ends without a finish reason (a cut answer never passes for a whole one) or with a tool call that has no
- * name.
+ * Reads a streamed completion to its end; `onDelta` gets each piece of text as it arrives. Throws MODEL_FAILED when the
+ * stream ends without a finish reason, so that a cut answer never passes for a whole one, or with a tool call that has
+ * no name.
  */
 export async function readStream(
   pieces: AsyncIterable<Buffer>,
@@ -58,7 +58,7 @@ export async function readStream(
   };
   const take = (chunk: CompletionChunk) => {
     if (chunk.model) answer.model = chunk.model;
-    // Some endpoints count along on every chunk: the last count holds.
+    // Some endpoints report usage on every chunk: the last report holds.
     if (chunk.usage) answer.usage = addUsage(noUsage, chunk.usage);
     const choice = chunk.choices?.[0];
     if (choice === undefined) return;
@@ -75,7 +75,7 @@ export async function readStream(
     try {
       for (const frame of splitter.push(piece)) chunks.push(...read(frame));
     } catch (error) {
-      // What came before it is said first.
+      // Thrown after the chunks before it were passed on.
       failure = error;
     }
     const paying = paid?.pay();
@@ -88,6 +88,6 @@ export async function readStream(
   if (answer.finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
   answer.toolCalls = assembler.calls;
   if (answer.toolCalls.some((call) => call.function.name === ""))
-    throw fail(ErrorReason.MODEL_FAILED, "The model asked for a tool without naming it.");
+    throw fail(ErrorReason.MODEL_FAILED, "The model called a tool without naming it.");
   return answer;
 }

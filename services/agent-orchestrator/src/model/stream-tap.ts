@@ -15,34 +15,34 @@ import { OutputCount } from "./output-count.ts";
 
 const contentStart = 'data: {"type":"content","delta":';
 
-/** What a tap is told of its completion. */
+/** A tap's options. */
 export interface TapOptions {
   readonly format: StreamFormat;
-  /** The calls are the client's own and pass; otherwise they are the server's and are only collected. */
+  /** Tool calls are the client's and pass through; otherwise they are the server's and are only collected. */
   readonly passToolCalls: boolean;
-  /** The id that the stream began with, for model calls after the first. */
+  /** The id of the stream's first model call, for the later ones. */
   readonly id?: string;
-  /** Where what the model writes is counted. */
+  /** Counts the model's output. */
   readonly output?: OutputCount;
 }
 
 /**
- * Stands in one streamed model call: takes pieces as they come off the wire and gives what the client gets, whole
- * frames in one buffer. Frames of text are spliced, not parsed; tool calls, finish and usage are read and collected.
+ * Transforms one streamed model call: takes its pieces as they arrive and returns the client's bytes, whole frames in
+ * one buffer. Frames of content are spliced, not parsed; tool calls, finish reasons and usage are read and collected.
  */
 export class StreamTap {
   /** Usage so far. */
   usage: ModelUsage = noUsage;
-  /** Why the model stopped; empty until it did. */
+  /** The finish reason; empty until the model has stopped. */
   finishReason = "";
-  /** The last chunk without its choices: id, model and time for chunks of our own. */
+  /** Id, model and time of the last chunk, for chunks of our own. */
   envelope: Pick<CompletionChunk, "id" | "created" | "model"> = {};
   readonly #splitter = new FrameSplitter();
   readonly #contents = new ContentFrames();
   readonly #assembler = new ToolCallAssembler();
   readonly #options: TapOptions;
   readonly #output: OutputCount;
-  /** JSON strings of the text, kept where the next model call must know it. */
+  /** JSON strings of the content, kept when a further model call needs it. */
   readonly #literals: string[] = [];
 
   constructor(options: TapOptions) {
@@ -50,24 +50,24 @@ export class StreamTap {
     this.#output = options.output ?? new OutputCount();
   }
 
-  /** The tool calls that the model asked for. */
+  /** The model's tool calls. */
   get toolCalls(): ModelToolCall[] {
     return this.#assembler.calls;
   }
 
-  /** What the model said before it asked for the server's tools. */
+  /** The model's content before its calls of the server's tools. */
   get text(): string {
     return this.#literals.map((literal) => JSON.parse(decoded(literal)) as string).join("");
   }
 
-  /** What the client gets of a piece; undefined when nothing. */
+  /** The client's bytes for a piece; undefined when there are none. */
   push(piece: Buffer): Buffer | undefined {
     let output = "";
     for (const frame of this.#splitter.push(piece)) output += this.#take(frame);
     return output === "" ? undefined : Buffer.from(output, "latin1");
   }
 
-  /** What the client gets when the model's stream has ended. Throws MODEL_FAILED when it ended too early. */
+  /** The client's bytes at the end of the model's stream. Throws MODEL_FAILED when the stream ended too early. */
   end(): Buffer | undefined {
     const last = this.#splitter.end();
     const output = last === undefined ? "" : this.#take(last);
@@ -75,7 +75,7 @@ export class StreamTap {
     return output === "" ? undefined : Buffer.from(output, "latin1");
   }
 
-  /** Whether the model stopped for calls that are the server's to make. */
+  /** Whether the model called the server's tools. */
   get wantsServerTools(): boolean {
     return !this.#options.passToolCalls && !this.#assembler.isEmpty;
   }
@@ -114,16 +114,16 @@ export class StreamTap {
   }
 
   #read(frame: string, chunk: CompletionChunk): string {
-    // Some endpoints count along on every chunk: the last count holds.
+    // Some endpoints report usage on every chunk: the last report holds.
     if (chunk.usage) this.usage = addUsage(noUsage, chunk.usage);
     const choice = chunk.choices?.[0];
     if (choice === undefined) return "";
     const { format, passToolCalls, id } = this.#options;
     const { delta } = choice;
     const changed = id !== undefined || Boolean(chunk.usage);
-    // Usage goes out on a chunk of its own, and only to who asked.
+    // Usage is sent in a chunk of its own, and only to clients that asked for it.
     chunk.usage = undefined;
-    // The calls of a first answer only: those of further ones pass as they are.
+    // Only calls of the first answer are collected; those of further answers pass unchanged.
     if (delta?.tool_calls && !choice.index) this.#assembler.add(delta.tool_calls);
     for (const { finish_reason } of chunk.choices ?? []) if (finish_reason) this.finishReason = finish_reason;
     if (this.wantsServerTools) {
@@ -144,13 +144,13 @@ export class StreamTap {
     const content = choice?.delta?.content;
     let output = "";
     if (choice?.delta && content && format !== StreamFormat.OPENAI) {
-      // A reader of the seed's fields gets the text and the reason one after the other.
+      // A client that reads the seed's fields gets the text first and the reason after it.
       const text = { ...chunk, choices: [{ ...choice, delta: { ...choice.delta, tool_calls: undefined }, finish_reason: null }] };
       output += this.#frame({ type: "content", delta: content }, text);
       choice.delta.content = undefined;
     }
     if (!choice?.index) output += this.toolCalls.map((call) => this.#toolCallFrame(call)).join("");
-    // The seed's finish frame carries the usage, which comes later: it is written at the end of the completion.
+    // The seed's finish frame carries the usage, which arrives later: it is written at the end of the completion.
     return format === StreamFormat.SEED ? output : output + this.#frame({ type: "finish", delta: reason }, chunk);
   }
 
@@ -171,7 +171,7 @@ export class StreamTap {
     }
   }
 
-  /** The frames that name tool calls as a whole, in formats that have such frames. */
+  /** The frames with whole tool calls, in the formats that have such frames. */
   announce(calls: readonly ModelToolCall[]): Buffer {
     return Buffer.from(calls.map((call) => this.#toolCallFrame(call)).join(""), "latin1");
   }

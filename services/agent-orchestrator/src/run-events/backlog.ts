@@ -3,14 +3,17 @@ import type { RunFrame } from "./frame.ts";
 import type { Position } from "./position.ts";
 import { storedFrames } from "./stored-frames.ts";
 
-/** What was read of a run's log and not yet taken by its reader. A reader who does not come for it loses it, and reads again from where it stands. */
+/**
+ * Frames that were read from a run's log and that the reader has not taken yet. A reader that does not come for them
+ * loses them and reads again from its position.
+ */
 export class Backlog {
   #frames: RunFrame[] = [];
   #isUntouched = false;
-  /** Whether something of it was given up. */
+  /** Whether frames were dropped because the reader did not come for them. */
   wasDropped = false;
 
-  /** Holds entries for a reader who stands at `at`, right before the first of them or in the middle of it. */
+  /** Holds log entries for a reader whose position `at` is right before the first entry, or in the middle of it. */
   fill(events: readonly LoggedEvent[], run: RunInfo, at: Position): void {
     this.wasDropped = false;
     this.#frames = events
@@ -23,7 +26,7 @@ export class Backlog {
     return this.#frames.pop();
   }
 
-  /** Gives up what nobody has touched since the last time. */
+  /** Drops the frames if none was taken since the last tick. */
   tick(): void {
     if (this.#isUntouched && this.#frames.length > 0) {
       this.#frames = [];

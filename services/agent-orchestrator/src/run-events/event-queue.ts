@@ -1,4 +1,6 @@
-/** Hands what is pushed, in order, to one reader who may come late or go early, and holds no more for him than it was told. */
+/**
+ * Passes pushed items, in order, to one reader that may come late or leave early. Holds no more for it than a limit.
+ */
 export class EventQueue<T> implements AsyncIterable<T> {
   readonly #limit: number;
   readonly #sizeOf: (item: T) => number;
@@ -9,19 +11,19 @@ export class EventQueue<T> implements AsyncIterable<T> {
   #error: unknown;
   #closed = false;
 
-  /** `limit`: what may wait for the reader, in units of `sizeOf`; a single item may be larger. */
+  /** `limit`: the most that may wait for the reader, in units of `sizeOf`; a single item may be larger. */
   constructor(limit: number, sizeOf: (item: T) => number) {
     this.#limit = limit;
     this.#sizeOf = sizeOf;
   }
 
   /**
-   * Whether there is more than his iteration gives: the reader fell behind, so that all that waited for him was dropped, or what is pushed goes on
-   * somewhere else.
+   * Whether the iteration does not yield everything: the reader fell behind, so that all waiting items were dropped, or
+   * the items go on elsewhere.
    */
   isIncomplete = false;
 
-  /** Adds an item; dropped when the reader has gone, or is too far behind. */
+  /** Adds an item. It is dropped when the reader has left or is too far behind. */
   push(item: T): void {
     if (this.#closed) return;
     const size = this.#sizeOf(item);
@@ -35,7 +37,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** No item comes after those that are pushed. With an error, it is thrown when they are read. */
+  /** Ends the queue after the pushed items. The iteration then throws the error, if one is given. */
   end(error?: unknown): void {
     if (this.#closed) return;
     this.#ended = true;
@@ -43,7 +45,7 @@ export class EventQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  /** The same, and it goes on somewhere else. */
+  /** Ends the queue; the items go on elsewhere. */
   leave(): void {
     this.isIncomplete = true;
     this.end();

@@ -2,30 +2,30 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { StreamRunEventsResponseSchema } from "@turnwright/contract/agent/v1/run_service";
 import type { RunEvent } from "./run-event.ts";
 
-/** Something that happened in a run, as its watchers get it. */
+/** An event of a run as its watchers get it. */
 export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }>;
 
-/** The most text in one frame, in units: whoever holds a frame for a reader holds no more than that. */
+/** The most text in one frame, in units. It bounds the memory that a frame takes while it waits for a reader. */
 export const maxFrameUnits = 4_096;
 
-/** How far a frame brings its reader. */
+/** The units by which a frame advances its reader: characters of text, or one for any other event. */
 export function unitsOf(frame: RunFrame): number {
   return frame.type === "content" ? (frame.delta?.length ?? 0) : 1;
 }
 
-/** The rest of a frame of which a reader has the first `units` already; undefined: all of it. */
+/** The part of a frame behind its first `units`, which the reader has already; undefined when it has all of it. */
 export function restOf(frame: RunFrame, units: number): RunFrame | undefined {
   if (units <= 0) return frame;
   if (units >= unitsOf(frame)) return undefined;
   return { ...frame, delta: frame.delta?.slice(units) };
 }
 
-/** The same text in memory of its own: a slice keeps alive all that it was cut from, for each reader who stands still at it. */
+/** A copy of a slice. The slice itself would keep the whole text in memory, for each reader that is stopped at it. */
 function ownText(slice: string): string {
   return Buffer.from(slice, "utf8").toString("utf8");
 }
 
-/** Text as frames of no more than `maxFrameUnits`; no character is split. */
+/** Splits text into frames of at most `maxFrameUnits` units; no character is split. */
 export function contentFrames(text: string): RunFrame[] {
   const frames: RunFrame[] = [];
   for (let from = 0; from < text.length; ) {
@@ -38,7 +38,7 @@ export function contentFrames(text: string): RunFrame[] {
   return frames;
 }
 
-/** What happens in a turn, as frames. */
+/** An event as frames. */
 export function framesOf(event: RunEvent): RunFrame[] {
   switch (event.type) {
     case "content":

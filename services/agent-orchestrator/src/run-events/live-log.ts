@@ -3,53 +3,56 @@ import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame
 import { formatPosition, type Position, parsePosition } from "./position.ts";
 import type { RunEvent } from "./run-event.ts";
 
-/** Where who watches a run tells its driver so; the payload is a `WatchRequest`. */
+/** Bus topic on which watchers announce themselves to a run's driver; the payload is a `WatchRequest`. */
 export const watchTopic = "run-watch";
 
-/** What a watcher says: that it is there, and, when it lacks something, from where on and where to send it. */
+/** A watcher's announcement. It may ask for frames that the watcher lacks. */
 export interface WatchRequest {
   readonly runId: string;
-  /** A position, as `formatPosition` writes it. */
+  /** The position behind which frames are missing, as `formatPosition` writes it. */
   readonly after?: string;
-  /** The watcher's own id. */
+  /** The watcher's id, which names the topic for the missing frames. */
   readonly replyTo?: string;
 }
 
-/** Where a run's driver sends what happens, to all who watch. */
+/** Bus topic on which a run's driver sends frames to all watchers. */
 export function liveTopic(runId: string): string {
   return `run-live:${runId}`;
 }
 
-/** Where it sends one watcher what that one lacks. */
+/** Bus topic on which the driver sends one watcher the frames that it lacks. */
 export function replyTopic(runId: string, watcher: string): string {
   return `run-live:${runId}:${watcher}`;
 }
 
-/** A piece of what is not stored yet, from `at` on. */
+/** A piece of the frames that are not stored yet, beginning at `at`. */
 export interface LivePiece {
   readonly at: Position;
   readonly frames: readonly RunFrame[];
-  /** The next entry of the log is stored. */
+  /** The frames end here: the log has stored them as its next entry. */
   readonly isEnd?: boolean;
-  /** An answer to who lacks something: there is more than this. */
+  /** In a reply to one watcher: more frames follow this piece. */
   readonly hasMore?: boolean;
 }
 
-/** How long a driver sends to who has asked, in milliseconds. Watchers ask again before it is over. */
+/** How long a driver publishes after a watcher's announcement, in milliseconds. Watchers renew it in time. */
 export const watchLeaseMs = 15_000;
-/** How long frames gather before they are sent on. */
+/** How long frames are gathered before they are published, in milliseconds. */
 const gatherMs = 5;
-/** The most that a piece weighs. */
+/** The largest weight of a piece. */
 const maxPieceWeight = 32_768;
 
-/** About what a frame takes to be sent. */
+/** Approximate size of a frame on the bus, in characters. */
 export function weightOf(frame: RunFrame): number {
   const { result = "", toolCall, message } = frame;
   const texts = [result, toolCall?.function?.arguments ?? "", message?.content ?? ""];
   return texts.reduce((weight, { length }) => weight + length, unitsOf(frame) + 64);
 }
 
-/** What happens in a run since its newest entry in the log, kept by its driver for those who watch. Costs nothing but memory while nobody does. */
+/**
+ * The frames of a run since the newest entry of its log, kept by the driver for watchers. Without watchers it only
+ * takes memory.
+ */
 export class LiveLog {
   readonly #bus: Bus;
   readonly #runId: string;
@@ -64,7 +67,7 @@ export class LiveLog {
   #watchedUntil = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `onFrame` sees each frame at once, in this process. */
+  /** `onFrame` is called in this process with each frame, as it happens. */
   constructor(run: { id: string; seq: number }, bus: Bus, onFrame: (frame: RunFrame) => void) {
     this.#seq = run.seq;
     this.#bus = bus;
@@ -72,12 +75,12 @@ export class LiveLog {
     this.#onFrame = onFrame;
   }
 
-  /** The newest entry of the run's log. */
+  /** Sequence number of the newest entry of the run's log. */
   get seq(): number {
     return this.#seq;
   }
 
-  /** Characters and events since the newest entry. */
+  /** Units since the newest entry. */
   get units(): number {
     return this.#units;
   }
@@ -93,7 +96,7 @@ export class LiveLog {
     if (this.#watchedUntil > Date.now()) this.#timer ??= setTimeout(() => this.#send(), gatherMs);
   }
 
-  /** All that happened so far is stored. */
+  /** Starts over behind entry `seq`, which stores all frames so far. */
   committed(seq: number): void {
     if (this.#watchedUntil > Date.now()) this.#send(true);
     clearTimeout(this.#timer);
@@ -105,18 +108,18 @@ export class LiveLog {
     this.#sent = 0;
   }
 
-  /** Somebody watches: gets what comes, and what he asks for. */
+  /** Publishes frames for a watcher for the time of its lease, and sends it the missing frames that it asks for. */
   watched({ after, replyTo }: WatchRequest): void {
     const now = Date.now();
-    // What nobody was there for is sent to those who ask for it.
+    // Earlier frames go only to watchers that ask for them.
     if (this.#watchedUntil <= now) this.#sent = this.#frames.length;
     this.#watchedUntil = now + watchLeaseMs;
     if (after !== undefined && replyTo !== undefined) this.#reply(parsePosition(after), replyTo);
   }
 
-  /** Sends one watcher what comes after his position, a piece of it: he asks again when he has taken that. */
+  /** Sends one watcher a piece of the frames behind its position. It asks again when it has taken them. */
   #reply(at: Position, replyTo: string): void {
-    // He has more than this driver has committed, or has to read the journal first, which is what he does.
+    // The watcher is ahead of this driver, or must read the journal first, which it does by itself.
     if (at.seq !== this.#seq || at.units > this.#units) return;
     const first = this.#indexBehind(at.units);
     const end = this.#pieceEnd(first);
@@ -142,7 +145,7 @@ export class LiveLog {
     return index === 0 ? 0 : (this.#ends[index - 1] as number);
   }
 
-  /** The first frame that goes on behind `units`. */
+  /** Index of the first frame that ends behind `units`. */
   #indexBehind(units: number): number {
     let low = 0;
     let high = this.#ends.length;
@@ -154,7 +157,7 @@ export class LiveLog {
     return low;
   }
 
-  /** Behind the last frame of a piece that begins with the frame `first`. */
+  /** Index behind the last frame of a piece that begins with frame `first`. */
   #pieceEnd(first: number): number {
     let weight = 0;
     let end = first;
@@ -182,7 +185,7 @@ export class LiveLog {
   }
 }
 
-/** Tells those who watch a run that its log has something new that its driver did not commit: they read it. */
+/** Tells a run's watchers to read its log, which has an entry that its driver did not commit. */
 export function pokeWatchers(bus: Bus, runId: string): void {
   const piece: LivePiece = { at: { seq: Number.MAX_SAFE_INTEGER, units: 0 }, frames: [] };
   void bus.publish(liveTopic(runId), JSON.stringify(piece));
@@ -197,7 +200,7 @@ export class LiveLogs {
     this.#bus = bus;
   }
 
-  /** Answers those who ask from now on; resolves with the function that ends it. */
+  /** Answers watchers from now on; resolves with the function that ends the subscription. */
   async listen(): Promise<() => Promise<void>> {
     return await this.#bus.subscribe(watchTopic, (payload) => {
       const request = JSON.parse(payload) as WatchRequest;

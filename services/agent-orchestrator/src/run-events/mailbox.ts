@@ -1,12 +1,15 @@
 import type { LivePiece } from "./live-log.ts";
 
-/** What a watcher finds in its mailbox: a piece; that some were lost because it did not come for them; that it is time to look elsewhere. */
+/**
+ * A watcher's mail: a piece of frames; `missed`, when pieces were dropped because the watcher did not come for them; or
+ * `tick`, when it should look at the journal.
+ */
 export type Mail = LivePiece | "missed" | "tick";
 
-/** The most that waits for a watcher, in characters. */
+/** The most that is held for a watcher, in characters. */
 const maxHeld = 65_536;
 
-/** What is said live to one watcher, until it comes for it. A watcher that does not come costs no more than one that does. */
+/** Live pieces for one watcher until it takes them. A slow watcher costs no more memory than a fast one. */
 export class Mailbox {
   #payloads: string[] = [];
   #held = 0;
@@ -15,9 +18,9 @@ export class Mailbox {
   #isClosed = false;
   #wake: (() => void) | undefined;
 
-  /** Takes a piece as it came off the bus. */
+  /** Takes a piece as it arrived on the bus. */
   deliver(payload: string): void {
-    // Until the watcher knows that it missed something, nothing that comes after is of use to it.
+    // Once a piece was dropped, later ones are of no use until the watcher knows it.
     if (this.#hasMissed || this.#isClosed) return;
     this.#held += payload.length;
     if (this.#held > maxHeld && this.#payloads.length > 0) {
@@ -28,20 +31,20 @@ export class Mailbox {
     this.#wake?.();
   }
 
-  /** Wakes the watcher where nobody else does. */
+  /** Wakes the watcher when no piece has arrived. */
   tick(): void {
     this.#hasTicked = true;
     this.#wake?.();
   }
 
-  /** Nothing comes any more. */
+  /** Ends the mailbox. */
   close(): void {
     this.#isClosed = true;
     this.#payloads = [];
     this.#wake?.();
   }
 
-  /** The next piece or sign; undefined when the mailbox is closed. */
+  /** The next mail; undefined when the mailbox is closed. */
   async next(): Promise<Mail | undefined> {
     for (;;) {
       if (this.#isClosed) return undefined;

@@ -1,8 +1,9 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /**
- * A place in a run's log: behind the entry `seq`, and behind `units` of what comes after it. A character of the answer (a unit of UTF-16) is one
- * unit, and so is every other event. What is live and what is stored count alike, so a stream goes on from either in the middle of a word.
+ * A place in a run's log: behind the entry `seq` and behind `units` of the frames after it. A character of the answer
+ * (a UTF-16 code unit) counts as one unit, and so does every other event. Live and stored frames count alike, so a
+ * stream can resume from either in the middle of a word.
  */
 export interface Position {
   readonly seq: number;
@@ -12,7 +13,7 @@ export interface Position {
 /** The beginning of a log. */
 export const start: Position = { seq: 0, units: 0 };
 
-/** `7`, or `7.120` behind what is not stored yet. */
+/** `7`, or `7.120` within frames that are not stored yet. */
 export function formatPosition({ seq, units }: Position): string {
   return units === 0 ? String(seq) : `${seq}.${units}`;
 }

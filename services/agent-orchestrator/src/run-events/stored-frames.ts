@@ -13,7 +13,9 @@ function callFrame(type: string, { id, name, arguments: args }: Call): RunFrame 
   return { type, toolCall: { id, type: "function", function: { name, arguments: args } } };
 }
 
-/** What was seen of a message while it came: the same frames in the same order, its text in larger pieces. */
+/**
+ * The frames of a stored message: the same and in the same order as when it was live, with its text in larger pieces.
+ */
 function messageFrames(message: Message): RunFrame[] {
   if (message.role === "tool") {
     return framesOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content });
@@ -26,7 +28,7 @@ function messageFrames(message: Message): RunFrame[] {
   ];
 }
 
-/** What an entry of the log itself tells its readers. */
+/** The frames of a log entry itself, without those of its messages. */
 function entryFrames(event: LoggedEvent, run: RunInfo): RunFrame[] {
   const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as {
     finish_reason?: string;
@@ -53,12 +55,15 @@ function entryFrames(event: LoggedEvent, run: RunInfo): RunFrame[] {
     case "cancelled":
       return [{ type: event.type }];
     default:
-      // `tool_intent`, `retried`: their messages say it all.
+      // `tool_intent` and `retried` have no frame of their own, only their messages.
       return [];
   }
 }
 
-/** The frames of an entry for a reader who stands right before it, at `at`: without what he has seen of it live. */
+/**
+ * The frames of an entry for a reader at position `at`, which is right before the entry or inside it: without the
+ * frames that the reader has seen live.
+ */
 export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): RunFrame[] {
   const frames: RunFrame[] = [];
   let units = 0;
@@ -67,7 +72,7 @@ export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): Ru
     units += unitsOf(frame);
     if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });
   }
-  // Of a step that failed, more may have been seen than was stored.
+  // Live watchers of a failed step may have seen more than was stored.
   units = Math.max(units, at.units);
   const entries = entryFrames(event, run);
   for (const [index, frame] of entries.entries()) {

@@ -11,13 +11,13 @@ import { liveTopic, replyTopic, type WatchRequest, watchLeaseMs, watchTopic } fr
 import { Mailbox } from "./mailbox.ts";
 import { formatPosition, type Position, parsePosition, start } from "./position.ts";
 
-/** Silence after which the journal is asked: a driver may be gone, or out of reach. */
+/** Silence after which the journal is read, in milliseconds: the driver may be dead or unreachable. */
 const pollMs = 1_000;
 const readTimeoutMs = 10_000;
 
 const ended: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
 
-/** Whether a run goes on by itself no more. */
+/** Whether a run has ended for good. */
 export function isEnded(run: RunInfo): boolean {
   return ended.has(run.status);
 }
@@ -46,7 +46,10 @@ async function readLog(
   });
 }
 
-/** Puts what the log has after a position into the backlog, and tells the first and last of it; a function of its own, so that nothing else holds the page. */
+/**
+ * Puts the log entries behind a position into the backlog and returns facts about the first and the last of them. A
+ * function of its own, so that nothing else keeps the page in memory.
+ */
 async function readOn(deps: { journal: Client<typeof JournalService> }, watch: Watch, at: Position, backlog: Backlog) {
   const { run, events } = await readLog(deps, watch, at.seq);
   if (run !== undefined) backlog.fill(events, run, at);
@@ -54,9 +57,10 @@ async function readOn(deps: { journal: Client<typeof JournalService> }, watch: W
 }
 
 /**
- * What happens in a run after a position, or from its beginning, until it has ended: first what is stored, then what its driver tells, wherever it is. What is lost on
- * the way, or not told, is read from the journal or asked of the driver, so nothing is missing and nothing comes twice. Whoever does not come for what
- * happens has little of it kept for him, and catches up piece by piece. Throws what the journal throws.
+ * Yields the frames of a run behind a position, or from its beginning, until it has ended: first the stored ones, then
+ * those that its driver publishes, in whichever process it is. Frames that are lost on the way are read from the
+ * journal or asked of the driver, so that none is missing and none comes twice. A slow reader has few frames held for
+ * it and catches up piece by piece. Throws the journal's errors.
  */
 export async function* watchRun(
   deps: { journal: Client<typeof JournalService>; bus: Bus },
@@ -80,7 +84,8 @@ export async function* watchRun(
   const renewal = setInterval(() => tell({ runId }), watchLeaseMs / 3);
   let at = watch.from ?? start;
   let isBeginning = watch.from === undefined;
-  // Whether something lies between what is here and what comes live; the driver is asked for it when the journal does not have it.
+  // Whether frames are missing between those yielded and those arriving live. The driver is asked for them when the
+  // journal does not have them.
   let isBehind = true;
   try {
     tell({ runId });
@@ -89,7 +94,7 @@ export async function* watchRun(
       if (run === undefined) return;
       if (isBeginning) {
         const { id, conversationId, agent } = run;
-        // A run that had to wait says in its log that it began.
+        // A run that was queued has an entry in its log that says when it began.
         const isQueued = firstType === "started" || (run.lastEventId === "0" && run.status === "queued");
         yield { run, frame: { type: isQueued ? "queued" : "started", runId: id, conversationId, agent, eventId: "0" } };
         isBeginning = false;
@@ -112,7 +117,7 @@ export async function* watchRun(
         if (piece === "missed" || piece === "tick") break;
         if (piece.at.seq < at.seq) continue;
         if (piece.at.seq > at.seq) {
-          // The journal has what is in between.
+          // The journal has the entries in between.
           isBehind = true;
           break;
         }

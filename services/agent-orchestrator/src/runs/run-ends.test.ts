@@ -97,7 +97,7 @@ describe("a failure", () => {
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
     expect(lastCommit()).toMatchObject({
       status: RunStatus.FAILED,
-      error: "The model asked for a tool without naming it.",
+      error: "The model called a tool without naming it.",
     });
     expect(mesh.executed).toHaveLength(0);
   });

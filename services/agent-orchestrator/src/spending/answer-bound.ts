@@ -1,6 +1,6 @@
 import { thinksUnseen } from "./call-watch.ts";
 
-/** A request as far as it bounds its answer. */
+/** The fields of a request that bound its answer. */
 export interface BoundedBody {
   readonly messages?: unknown;
   readonly max_tokens?: number | null;
@@ -9,31 +9,32 @@ export interface BoundedBody {
   readonly prediction?: unknown;
 }
 
-/** Tokens of an answer that comes as a whole, unless its request bounds it. */
+/** Tokens reserved for an answer that is not streamed, unless its request bounds it. */
 export const wholeAnswer = 4_096;
-/**
- * Tokens of an answer that comes as a whole or begins after thoughts that nobody sees, unless its request bounds it.
- */
+/** Tokens reserved for an answer that begins with hidden reasoning, unless its request bounds it. */
 const unseenAnswer = 16_384;
 
-/** Names the field by which newer models of OpenAI bound their answers; everybody else knows the older one. */
+/** The name of the bounding field: OpenAI's newer models use `max_completion_tokens`, all others the older one. */
 function boundField(model: string): "max_tokens" | "max_completion_tokens" {
   return thinksUnseen(model) ? "max_completion_tokens" : "max_tokens";
 }
 
-/** Answers that a request asks for. */
+/** The number of answers that a request asks for. */
 export function answersOf({ n }: BoundedBody): number {
   return Math.max(1, n ?? 1);
 }
 
-/** The most tokens that one answer to a request may have; nobody knows which of two bounds an endpoint obeys. */
+/**
+ * The most tokens that one answer to a request may have. With two bounds the wider one counts, because it is unknown
+ * which of them an endpoint obeys.
+ */
 export function mostTokensOf(body: BoundedBody, model: string): number {
   const { max_tokens: older, max_completion_tokens: newer } = body;
   if (older == null && newer == null) return thinksUnseen(model) ? unseenAnswer : wholeAnswer;
   return Math.max(older ?? 0, newer ?? 0);
 }
 
-/** The request with each of its answers bound to so many tokens. */
+/** The request with each of its answers bounded to this many tokens. */
 export function boundBody(body: BoundedBody, model: string, tokens: number): Uint8Array {
   const bound = Math.max(1, tokens);
   const bounds: Record<string, number> = {};

@@ -4,27 +4,27 @@ import { OutputCount } from "../model/output-count.ts";
 import { type Charge, chargeOf } from "./charge.ts";
 import { type PromptSize, promptSize, type SizedBody } from "./prompt-size.ts";
 
-/** Tokens that a model may write in a second that nobody sees anything of. */
+/** Tokens per second that a model may write without showing them. */
 const unseenTokensPerSecond = 100;
 
 /**
- * Whether a model thinks without showing it, for as long as it may write. By the name that OpenAI gives such models.
+ * Whether a model reasons without showing it, for any length of time; known by the names that OpenAI gives such models.
  */
 export function thinksUnseen(model: string): boolean {
   return /^(?:o\d|gpt-5)/.test(model);
 }
 
-/** What is known of a call before it is made. */
+/** The facts about a call that are known before it is sent. */
 export interface WatchedCall {
   readonly bytes: number;
   readonly streamed: boolean;
   readonly model: string;
-  /** The most that the answer may have; undefined: nobody knows. */
+  /** The most tokens that the answer may have. */
   readonly mostTokens: number;
   size(): PromptSize;
 }
 
-/** Follows one model call, to tell in the end what it cost. */
+/** Follows one model call and computes its charge at the end. */
 export class CallWatch implements CallWitness {
   readonly output = new OutputCount();
   readonly #call: WatchedCall;
@@ -56,7 +56,7 @@ export class CallWatch implements CallWitness {
     return this.#mayRepeat();
   }
 
-  /** What is charged. `isWhole`: the answer came to its end, and all of it was counted. */
+  /** The charge. `isWhole`: the answer came to its end and all of it was counted. */
   charge(usage: ModelUsage | undefined, isWhole: boolean): Charge {
     const { output } = this;
     if (!isWhole && output.tokens === 0) output.unread(this.#bytes);
@@ -76,7 +76,7 @@ export class CallWatch implements CallWitness {
 const otherParts = ["image_url", "input_audio"];
 
 /**
- * The size of a request's body, measured once and only when it is asked for; only one with more than text has to be
+ * The size of a request's body, measured once, when it is first needed. Only a body with more than text has to be
  * parsed.
  */
 export function sizeOfBody(bytes: Uint8Array, imageTokens: number | undefined): () => PromptSize {

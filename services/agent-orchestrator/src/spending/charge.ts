@@ -2,54 +2,53 @@ import { type ModelUsage, noUsage } from "../model/chunk.ts";
 import type { OutputCount } from "../model/output-count.ts";
 import type { PromptSize } from "./prompt-size.ts";
 
-/** What a model call used. */
+/** The usage that a model call is charged for. */
 export interface Charge extends ModelUsage {
-  /** Tries that a model may have worked on; 0: nothing is charged. */
+  /** Attempts that a model may have worked on; 0: nothing is charged. */
   readonly requests: number;
-  /** How many of its tokens were estimated, because the endpoint did not count them or cannot have. */
+  /** How many of its tokens were estimated, because the endpoint reported no count or an impossible one. */
   readonly estimated_tokens: number;
 }
 
-/** Of a call that no model has worked on. */
+/** The charge of a call that no model has worked on. */
 export const noCharge: Charge = { ...noUsage, requests: 0, estimated_tokens: 0 };
 
-/** How a model call went, as far as its cost depends on it. */
+/** The facts about a finished model call that its charge depends on. */
 export interface CallFacts {
-  /** Tries that were sent and not refused. */
+  /** Attempts that were sent and not refused. */
   readonly tries: number;
   readonly output: OutputCount;
-  /** The answer came to its end; otherwise what the endpoint counted may stand for a part of it. */
+  /** The answer came to its end; otherwise the endpoint's count may cover only a part of it. */
   readonly isWhole: boolean;
-  /** What the endpoint says; counts that are none are 0. */
+  /** The endpoint's counts; an invalid count is 0. */
   readonly usage: ModelUsage | undefined;
   /**
-   * Tokens that may have been written unseen: in an answer that was to come as a whole, or before the first word of
-   * one.
+   * Tokens that may have been written without being seen: in an answer that is not streamed, or before the first piece
+   * of a stream.
    */
   readonly unseenTokens: number;
 }
 
-/** Text of which an endpoint is believed any count but 0. */
+/** Bytes of text up to which any count of the endpoint but 0 is accepted. */
 const trustedBytes = 16_384;
-/** Beyond, a token stands for no more bytes than these: long runs of blanks come near it, and no other text does. */
+/** Beyond that, the most bytes per token: long runs of blanks come near it, and no other text does. */
 const mostBytesPerToken = 32;
 
-/** Whether so many tokens can be what so much text came to. */
+/** Whether a count of tokens is possible for this much text. */
 function isPlausible(tokens: number, textBytes: number): boolean {
   return tokens > 0 && tokens * mostBytesPerToken >= textBytes - trustedBytes;
 }
 
 /**
- * Tokens of an answer as its endpoint counts them. Some leave those of the reasoning out, and only their total has
- * them.
+ * The endpoint's count of completion tokens. Some endpoints leave reasoning out of it and include it in the total only.
  */
 function toldCompletion({ prompt_tokens, completion_tokens, total_tokens }: ModelUsage): number {
   return prompt_tokens > 0 ? Math.max(completion_tokens, total_tokens - prompt_tokens) : completion_tokens;
 }
 
 /**
- * What is charged for a call: what its endpoint counted, where it can be that; else an estimate from what was sent and
- * what came back. `sizeOf` is asked only when the body alone does not show that the count is plausible.
+ * The charge of a call: the endpoint's counts where they are plausible, else an estimate from the bytes sent and
+ * received. `sizeOf` is called only when the size of the body alone does not show that the count is plausible.
  */
 export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => PromptSize): Charge {
   const { output, isWhole, usage = noUsage } = call;

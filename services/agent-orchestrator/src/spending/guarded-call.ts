@@ -10,24 +10,24 @@ import type { MeteredCall, MeteredRequest } from "./metered-call.ts";
 import { costMicros, type ModelPrice } from "./prices.ts";
 import { promptSize } from "./prompt-size.ts";
 
-/** Tokens of an answer that are paid for at a time. */
+/** Tokens of a streamed answer that are reserved at a time. */
 const streamedStep = 1_000;
-/** A reservation that nobody settles counts as spent after this time. */
+/** Seconds after which an unsettled reservation counts as spent. */
 const ttlSeconds = 3_600;
 const settleAttempts = 4;
-/** The part of the money after which more is set aside while the stream goes on. */
+/** The fraction of the reserved money after whose use more is reserved while the stream goes on. */
 const extendAt = 0.6;
 
-/** What guarded calls stand on. */
+/** Dependencies of guarded calls. */
 interface GuardDeps {
   readonly spend: Client<typeof SpendService>;
   readonly logger: Logger;
   readonly price: ModelPrice;
 }
 
-/** The money of one call at auth. */
+/** The reservation of one call at auth. */
 class Reservation {
-  /** Millionths of a dollar that are set aside. */
+  /** Reserved so far, in millionths of a US dollar. */
   granted = 0;
   readonly #id = crypto.randomUUID();
   readonly #deps: GuardDeps;
@@ -39,25 +39,26 @@ class Reservation {
     this.#request = request;
   }
 
-  /** Sets money aside, as much as is left. Throws SPEND_LIMIT when nothing is. */
+  /** Reserves this much, or what is left of the ceiling. Throws SPEND_LIMIT when nothing is left. */
   async reserve(micros: number): Promise<void> {
     const amountMicros = BigInt(Math.max(1, Math.ceil(micros)));
     const { headers } = this.#request.options;
-    // Not bound to the caller's signal: what was set aside must be known here, so that it can be settled.
+    // Without the caller's signal: the granted amount must be known here, so that it can be settled.
     const request = { reservationId: this.#id, amountMicros, ttlSeconds };
     const answer = await this.#deps.spend.reserveSpend(request, { headers, timeoutMs: 5_000 });
     this.granted += Number(answer.grantedMicros);
   }
 
   /**
-   * Sets more aside while the answer goes on; one at a time. Never rejects: who is not paid for in the end sees that
-   * nothing was granted.
+   * Reserves more while the answer goes on, one request at a time. Never rejects: a caller sees that nothing was
+   * granted.
    */
   grow(micros: number): Promise<void> {
     this.#growing ??= this.reserve(micros)
       .catch((error: unknown) => {
-        // Nothing left; other failures are tried again with the next piece.
-        if (reasonOf(error) !== ErrorReason.SPEND_LIMIT) this.#deps.logger.warn({ err: error }, "a reservation could not grow");
+        // SPEND_LIMIT is expected here; after any other failure the next piece tries again.
+        if (reasonOf(error) !== ErrorReason.SPEND_LIMIT)
+          this.#deps.logger.warn({ err: error }, "a reservation could not be extended");
       })
       .finally(() => {
         this.#growing = undefined;
@@ -65,7 +66,7 @@ class Reservation {
     return this.#growing;
   }
 
-  /** Puts a charge in the place of what was set aside, in the background. */
+  /** Replaces the reservation by the charge, in the background. */
   settle(charge: Charge): void {
     const { logger, price } = this.#deps;
     const { identity, model } = this.#request;
@@ -90,7 +91,7 @@ class Reservation {
         longestMs: 2_000,
       });
     };
-    send().catch((error: unknown) => logger.error({ err: error }, "a reservation was not settled: it counts as spent"));
+    send().catch((error: unknown) => logger.error({ err: error }, "a reservation was not settled; all of it counts as spent"));
   }
 }
 
@@ -99,12 +100,12 @@ function spent() {
 }
 
 /**
- * Opens a call of a key with a ceiling: money is set aside before the model is asked, more as a stream goes on, and
- * what was used takes its place in the end. A stream that nobody can pay for any more is cut; an answer that comes as a
- * whole is bound to what is paid for, and so is one that begins with thoughts that nobody sees.
+ * Opens a call of a key with a spend ceiling. Money is reserved before the call and, for a stream, while it goes on; at
+ * the end the charge replaces the reservation. A stream is cut when the key cannot pay for more of it. An answer that
+ * is not streamed, or that begins with hidden reasoning, is bounded to the reserved tokens.
  *
- * What is set aside pays for the most that the prompt can come to. Where less is left than that, all of it is taken, if
- * it pays for what the prompt probably comes to: nobody else can pass the ceiling together with such a call.
+ * The reservation covers the largest size that the prompt can have. When less than that is left, all of it is reserved,
+ * provided that it covers the prompt's likely size: no other call can then pass the ceiling together with this one.
  */
 export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest): Promise<MeteredCall> {
   const { price } = deps;
@@ -113,7 +114,7 @@ export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest):
   const size = promptSize(request.body.byteLength, body, price.image_tokens);
   const answers = answersOf(body);
   const mostTokens = mostTokensOf(body, model) * answers;
-  // A prediction is paid for like what the model writes, as far as it is wrong.
+  // The wrong parts of a prediction are billed like output.
   const predicted = body.prediction == null ? 0 : Buffer.byteLength(JSON.stringify(body.prediction)) * price.output;
   const isBound = !streamed || thinksUnseen(model);
   const tokens = isBound ? mostTokens : Math.min(mostTokens, streamedStep * answers);
@@ -124,14 +125,14 @@ export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest):
   await reservation.reserve(most + tokens * price.output);
   if (reservation.granted < likely + price.output) {
     reservation.settle(new CallWatch({ ...request, bytes: 0, mostTokens, size: () => size }).charge(undefined, false));
-    throw fail(ErrorReason.SPEND_LIMIT, "What is left of this key's spend ceiling does not pay for this request.");
+    throw fail(ErrorReason.SPEND_LIMIT, "The rest of this key's spend ceiling does not cover this request.");
   }
   let held = reservation.granted < most + tokens * price.output ? likely : most;
   const payable = () => (price.output === 0 ? Number.POSITIVE_INFINITY : Math.floor((reservation.granted - held) / price.output));
 
   const bytes = request.body.byteLength;
   const watch = new CallWatch({ bytes, streamed, model, mostTokens, size: () => size }, async () => {
-    // The try before may have cost what was set aside.
+    // The previous attempt may have used up the reservation.
     const before = reservation.granted;
     await reservation.reserve(likely);
     if (reservation.granted - before < likely) throw spent();
@@ -146,7 +147,7 @@ export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest):
       const before = reservation.granted;
       await reservation.grow(growBy());
       if (reservation.granted > before) continue;
-      // Leaving the loop does not end the model's answer, for which somebody pays.
+      // Only the abort ends the model's answer, which is billed as long as it goes on.
       controller.abort();
       throw spent();
     }

@@ -8,33 +8,33 @@ import type { Charge } from "./charge.ts";
 /** A model call that is about to be made. */
 export interface MeteredRequest {
   readonly identity: Identity;
-  /** For the calls to auth on its behalf. */
+  /** For calls to auth in the identity's name. */
   readonly options: CallOptions;
   readonly signal: AbortSignal;
   /** Name of the model. */
   readonly model: string;
-  /** What is sent to it. */
+  /** The request body. */
   readonly body: Uint8Array;
   readonly streamed: boolean;
 }
 
-/** A model call with its money. */
+/** A model call whose usage is metered. */
 export interface MeteredCall {
-  /** What to send: with a bound on the answer where only that holds the ceiling. */
+  /** The body to send, with a bound on the answer where only a bound can keep the ceiling. */
   readonly body: Uint8Array;
   readonly signal: AbortSignal;
-  /** To be told what becomes of the call on the wire: a call that no model has worked on costs nothing. */
+  /** Must be told about the call's fate on the wire: a call that no model has worked on costs nothing. */
   readonly witness: CallWitness;
-  /** Where whoever reads the answer counts it. */
+  /** The reader of the answer counts it here. */
   readonly output: OutputCount;
   /**
-   * To be called when a part of a stream was counted, before it is passed on. Undefined: it is paid for. Rejects with
-   * SPEND_LIMIT where the money ends, and the stream with it.
+   * Must be called when a piece of a stream was counted, before it is passed on. Returns undefined when the piece is
+   * paid for. Rejects with SPEND_LIMIT when the ceiling is reached, and the stream ends.
    */
   pay(): Promise<void> | undefined;
   /**
-   * How the call ended, to be called once, whatever happened: with what the endpoint counted, and whether the answer
-   * came to its end. Gives what is charged.
+   * Must be called once when the call has ended, however it ended, with the endpoint's counts and whether the answer
+   * came to its end. Returns the charge.
    */
   end(usage: ModelUsage | undefined, isWhole: boolean): Charge;
 }

@@ -10,11 +10,11 @@ import type { MeteredCall, MeteredRequest } from "./metered-call.ts";
 import { costMicros, type PriceTable } from "./prices.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
-/** Records what model calls use, and holds keys with a ceiling to it. */
+/** Records the usage of model calls and keeps keys below their spend ceilings. */
 export interface ModelMeter {
   /**
-   * Opens a call; synchronous for tokens without a ceiling. Rejects with SPEND_LIMIT when the money is spent, or when
-   * nobody can tell what the model costs.
+   * Opens a call; synchronous for tokens without a ceiling. Rejects with SPEND_LIMIT when the ceiling is reached or the
+   * model has no price.
    */
   open(request: MeteredRequest): MeteredCall | Promise<MeteredCall>;
   /** US dollars; 0 for a model without a price. */

@@ -2,15 +2,15 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import type { ModelUsage } from "../model/chunk.ts";
 
-/** What a model costs, in US dollars per million tokens: as many millionths of a dollar per token. */
+/** A model's price in US dollars per million tokens, which equals millionths of a dollar per token. */
 export interface ModelPrice {
   readonly input: number;
   readonly output: number;
-  /** Tokens that the largest picture comes to; unset: 4,096. */
+  /** Tokens of the largest image; unset: 4,096. */
   readonly image_tokens?: number;
 }
 
-/** Prices by the name of the model. */
+/** Prices by model name. */
 export type PriceTable = ReadonlyMap<string, ModelPrice>;
 
 const price = z.strictObject({
@@ -21,7 +21,7 @@ const price = z.strictObject({
 const table = z.record(z.string(), price);
 
 /**
- * MODEL_PRICES: JSON, or the path of a file with it: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per
+ * MODEL_PRICES: JSON text, or the path of a JSON file: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per
  * million tokens.
  */
 export function priceTable() {
@@ -46,7 +46,7 @@ export function priceTable() {
     });
 }
 
-/** Millionths of a US dollar, rounded up; 0 without a price. */
+/** The cost in millionths of a US dollar, rounded up; 0 without a price. */
 export function costMicros(
   price: ModelPrice | undefined,
   usage: Pick<ModelUsage, "prompt_tokens" | "completion_tokens">,

@@ -1,17 +1,15 @@
-/** Bytes of text that are taken for a token: fewer than they are in nearly all texts. */
+/** Bytes of text that count as one token: fewer than one token has in nearly all texts. */
 const bytesPerToken = 3;
-/** Bytes of encoded sound that are taken for a token. */
+/** Bytes of encoded audio that count as one token. */
 const soundBytesPerToken = 32;
-/**
- * Tokens that a picture is taken for where its model's price does not say: more than most models make of the largest.
- */
+/** Tokens of an image when the model's price does not state them: more than most models make of the largest image. */
 export const defaultImageTokens = 4_096;
 
-/** What a request gives a model to read, in tokens. */
+/** The size of a request's prompt, in tokens. */
 export interface PromptSize {
-  /** What it comes to, estimated. */
+  /** The likely size, estimated. */
   readonly likely: number;
-  /** What it cannot pass: no tokenizer makes more tokens than there are bytes. */
+  /** The upper limit: no tokenizer makes more tokens than there are bytes. */
   readonly most: number;
   /** Bytes of its text. */
   readonly textBytes: number;
@@ -22,7 +20,7 @@ interface Part {
   readonly input_audio?: { readonly data?: unknown };
 }
 
-/** A request as far as its size depends on it. */
+/** The fields of a request that its size depends on. */
 export interface SizedBody {
   readonly messages?: unknown;
 }
@@ -36,9 +34,7 @@ function lengthOf(text: unknown): number {
   return typeof text === "string" ? text.length : 0;
 }
 
-/**
- * The size of a request of so many bytes. Pictures count by the piece and sound by its length; all the rest is text.
- */
+/** The size of a request of this many bytes. Images count by number and audio by length; everything else is text. */
 export function promptSize(bytes: number, body: SizedBody, imageTokens = defaultImageTokens): PromptSize {
   let textBytes = bytes;
   let tokens = 0;

@@ -5,10 +5,10 @@ import type { Logger } from "@turnwright/platform/logger";
 
 const flushMs = 1_000;
 const batchSize = 1_000;
-/** Sums that wait while auth does not answer; beyond, the oldest would be given up. */
+/** The most sums that wait during an outage of auth; usage that would need another one is lost. */
 const maxWaiting = 100_000;
 
-/** Usage of one token and model, as it adds up between two flushes. */
+/** Usage of one token and model between two flushes. */
 interface Sum {
   readonly userId: string;
   readonly tokenId: string;
@@ -18,16 +18,16 @@ interface Sum {
   completionTokens: number;
   costMicros: number;
   estimatedTokens: number;
-  /** How often it was refused when it was recorded alone. */
+  /** How often auth refused it when it was sent alone. */
   tries?: number;
 }
 
-/** What a sum is kept under. */
+/** The key of a sum. */
 function keyOf({ userId, tokenId, model }: Pick<Sum, "userId" | "tokenId" | "model">): string {
   return JSON.stringify([userId, tokenId, model]);
 }
 
-/** Throws a RangeError for counts that are no whole numbers. */
+/** The sum as auth records it. Throws a RangeError for counts that are not whole numbers. */
 function recordOf({ userId, tokenId, model, ...counts }: Sum) {
   return {
     userId,
@@ -41,7 +41,7 @@ function recordOf({ userId, tokenId, model, ...counts }: Sum) {
   };
 }
 
-/** Failures of auth and of the way to it, whatever is recorded. */
+/** Failures of auth or of the connection to it, which do not depend on the records. */
 const passing: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.UNAVAILABLE,
   ErrorReason.DATABASE_UNAVAILABLE,
@@ -51,11 +51,11 @@ const passing: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.INVALID_TOKEN,
 ]);
 /**
- * How often a sum is recorded alone in vain before it is given up, when auth does not say that it is the sum's fault.
+ * How often auth may refuse a sum that is sent alone before the sum is dropped, unless auth names the sum as the cause.
  */
 const lonelyTries = 10;
 
-/** Gathers usage of tokens without a ceiling and records it in batches, off the way of requests. */
+/** Gathers the usage of tokens without a ceiling and records it in batches, so that requests do not wait for it. */
 export class UsageRecorder {
   readonly #spend: Client<typeof SpendService>;
   readonly #logger: Logger;
@@ -68,14 +68,14 @@ export class UsageRecorder {
     this.#logger = deps.logger;
   }
 
-  /** Adds a model call, with as many requests as it took. */
+  /** Adds a model call, with the number of requests that it took. */
   add(call: Omit<Sum, "requests" | "tries" | "estimatedTokens"> & Partial<Pick<Sum, "requests" | "estimatedTokens">>): void {
     const usage = { requests: 1, estimatedTokens: 0, ...call };
     const key = keyOf(usage);
     const sum = this.#sums.get(key);
     if (sum === undefined) {
       if (this.#sums.size >= maxWaiting) {
-        this.#logger.error({ waiting: this.#sums.size }, "usage is lost: it has waited for auth too long");
+        this.#logger.error({ waiting: this.#sums.size }, "usage is lost: too much of it waits for auth");
         return;
       }
       this.#sums.set(key, usage);
@@ -89,7 +89,7 @@ export class UsageRecorder {
     this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
   }
 
-  /** Records what has gathered; what cannot be recorded waits for the next time. Never rejects. */
+  /** Records the gathered sums; a sum that cannot be recorded waits for the next flush. Never rejects. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -107,8 +107,8 @@ export class UsageRecorder {
   }
 
   /**
-   * Records sums together. A sum that auth refuses is sought by halves and given up alone: each flush would be refused
-   * for it, with all that travels beside it. Never rejects.
+   * Records sums together. When auth refuses a batch, it is halved until the bad sum stands alone and can be dropped;
+   * otherwise each flush would be refused because of it. Never rejects.
    */
   async #record(batch: readonly Sum[]): Promise<void> {
     try {
@@ -116,7 +116,7 @@ export class UsageRecorder {
     } catch (error) {
       const reason = error instanceof RangeError ? ErrorReason.INVALID_REQUEST : reasonOf(error);
       if (passing.has(reason)) {
-        this.#logger.warn({ err: error }, "usage could not be recorded; it is tried again");
+        this.#logger.warn({ err: error }, "usage could not be recorded; it will be tried again");
         for (const sum of batch) this.#restore(sum, 0);
       } else if (batch.length > 1) {
         const half = Math.ceil(batch.length / 2);
@@ -156,7 +156,7 @@ export class UsageRecorder {
     if (added !== undefined) added.tries = tries;
   }
 
-  /** Records the rest. */
+  /** Records the remaining sums. */
   async close(): Promise<void> {
     await this.#flushing;
     await this.flush();

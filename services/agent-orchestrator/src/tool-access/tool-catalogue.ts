@@ -7,16 +7,16 @@ import { allows } from "@turnwright/platform/identity/identity";
 import type { Logger } from "@turnwright/platform/logger";
 
 const freshMs = 10_000;
-/** The allow-lists whose definitions are kept: keys with lists of their own are as many as their owners like. */
+/** The most allow-lists whose definitions are cached: every key may have a list of its own. */
 const maxLists = 1_000;
 
-/** The tools of the executors, as turns and completions need them. */
+/** The executors' tools, for runs and completions. */
 export interface ToolCatalogue {
   /** All tools by name. */
   specs(options: CallOptions): Promise<ReadonlyMap<string, ToolSpec>>;
   /**
-   * JSON text of the definitions that a token may use, for a model's `tools`; undefined when there are none.
-   * `unattended`: without those that need a person.
+   * JSON text of the definitions that a token may use, for the model's `tools`; undefined when there are none.
+   * `unattended` leaves out tools that need approval.
    */
   definitionsJson(identity: Identity, options: CallOptions & { unattended: boolean }): Promise<string | undefined>;
 }
@@ -24,11 +24,11 @@ export interface ToolCatalogue {
 interface Snapshot {
   readonly at: number;
   readonly specs: ReadonlyMap<string, ToolSpec>;
-  /** JSON text by allow-list and attendance. */
+  /** JSON text by `unattended` and allow-list. */
   readonly json: Map<string, string | undefined>;
 }
 
-/** Reads the executors' tools and keeps them for 10 s; an old list serves while a new one is fetched. */
+/** Reads the executors' tools and caches them for 10 s. The old list is served while a new one is fetched. */
 export function createToolCatalogue(deps: { executions: Client<typeof ExecutionService>; logger: Logger }): ToolCatalogue {
   let current: Snapshot | undefined;
   let fetching: Promise<Snapshot> | undefined;

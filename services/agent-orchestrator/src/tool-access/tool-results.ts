@@ -1,7 +1,7 @@
 import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 
-/** What the model reads of a call's result: the tool's JSON, or `{"error":…}`. */
+/** The content of a call's result for the model: the tool's JSON, or `{"error":…}`. */
 export function resultText(result: ExecutionResult): string {
   return result.status === ExecutionStatus.SUCCESS
     ? result.output

@@ -1,4 +1,4 @@
-/** A request as the demo model reads it. */
+/** The fields of a request that the demo model reads. */
 export interface DemoRequest {
   messages: { role: string; content?: unknown; name?: string }[];
   tools?: { function?: { name: string; parameters?: JsonSchema } }[] | null;
@@ -12,7 +12,7 @@ interface JsonSchema {
   enum?: unknown[];
 }
 
-/** What the demo model says: a text, or calls of tools. */
+/** The demo model's answer: a text, or tool calls. */
 export type DemoAnswer = { text: string } | { calls: { name: string; args: unknown }[] };
 
 const sendRequest = /send an? http request to (\S+)(?: saying (.+))?/is;
@@ -26,7 +26,7 @@ function textOf(content: unknown): string {
 const arithmeticRun = /[\d\s().+\-*/×÷]{3,}/g;
 const operatorBetweenDigits = /\d[\s)]*[+\-*/×÷][\s(+-]*\d/;
 
-/** Takes parentheses at the ends away that belong to the sentence, not to the calculation. */
+/** Removes parentheses at the ends that belong to the sentence and not to the calculation. */
 function balanced(text: string): string {
   let depth = 0;
   let end = text.length;
@@ -41,7 +41,7 @@ function balanced(text: string): string {
   return depth > 0 && head.startsWith("(") ? balanced(head.slice(1)) : head;
 }
 
-/** The first calculation in the words, as the calculator reads it. */
+/** The first calculation in the text, in the calculator's syntax. */
 function expressionIn(words: string): string | undefined {
   for (const [run] of words.matchAll(arithmeticRun)) {
     const from = run.search(/(?<!\S)[-(]*\d|\(|\d/);
@@ -51,7 +51,7 @@ function expressionIn(words: string): string | undefined {
   return undefined;
 }
 
-/** Arguments that fit a schema, made of the user's words. */
+/** Makes arguments that fit a schema out of the user's words. */
 function inventArguments(schema: JsonSchema | undefined, words: string): unknown {
   const entries = Object.entries(schema?.properties ?? {}).map(([name, property]) => {
     if (property.enum !== undefined) return [name, property.enum[0]];
@@ -72,7 +72,7 @@ function inventArguments(schema: JsonSchema | undefined, words: string): unknown
   return Object.fromEntries(entries);
 }
 
-/** The name that a request forces, if it does. */
+/** The name of the tool that a request forces, if any. */
 function forcedTool(request: DemoRequest, names: readonly string[]): string | undefined {
   const { tool_choice: choice } = request;
   if (choice === "required") return names[0];
@@ -98,8 +98,9 @@ function reportResults(results: { name?: string; content?: unknown }[], question
 }
 
 /**
- * Answers deterministically: tool results are reported, a forced tool is called, arithmetic goes to the calculator, "Send an HTTP request
- * to URL saying TEXT" to http_request, a client's tool is called when the user names it, and all else gets a friendly text.
+ * Answers deterministically. Tool results are reported; a forced tool is called; arithmetic goes to the calculator and
+ * "Send an HTTP request to URL saying TEXT" to http_request; a client's tool is called when the user names it;
+ * everything else gets a friendly text.
  */
 export function answerDemo(request: DemoRequest): DemoAnswer {
   const lastUser = request.messages.findLastIndex((message) => message.role === "user");

@@ -3,12 +3,12 @@ import type { ModelToolCall } from "../chunk.ts";
 import type { ModelClient } from "../model-client.ts";
 import { answerDemo, type DemoRequest } from "./demo-answer.ts";
 
-/** The name under which the demo model lists itself. */
+/** The demo model's name in the list of models. */
 export const demoModelName = "turnwright-demo";
 
 const tokensOf = (text: string) => Math.max(1, Math.ceil(text.length / 4));
 
-/** An answer of the demo model, ready to be sent whole or in pieces. */
+/** An answer of the demo model, to be sent whole or in pieces. */
 function prepare(body: Uint8Array, defaultModel: string) {
   const request = JSON.parse(Buffer.from(body).toString("utf8")) as DemoRequest & { model?: string };
   const answer = answerDemo(request);
@@ -34,10 +34,7 @@ function prepare(body: Uint8Array, defaultModel: string) {
   };
 }
 
-/**
- * A deterministic model of our own, so that everything works without a key: no intelligence, but every path of the
- * system.
- */
+/** Makes a deterministic built-in model, so that every path of the system works without a key. */
 export function createDemoModel(defaultModel: string): ModelClient {
   return {
     async complete(body, _signal, witness) {
@@ -59,7 +56,7 @@ export function createDemoModel(defaultModel: string): ModelClient {
         for (const word of text?.match(/\s*\S+/g) ?? []) {
           signal.throwIfAborted();
           yield delta({ content: word });
-          // Lets the word leave before the next one is made, as a model at work does.
+          // Lets the word be sent before the next one is made, as with a real model.
           await new Promise((resolve) => setImmediate(resolve));
         }
         if (calls.length > 0) yield delta({ tool_calls: calls.map((call, index) => ({ index, ...call })) });
