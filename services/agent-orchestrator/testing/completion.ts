@@ -1,7 +1,9 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { ErrorReason } from "@turnwright/platform/errors";
+import { expect } from "vitest";
 import { asUser } from "./orchestrator.ts";
+import { failureOf, mesh } from "./runs.ts";
 import { type ClientFrame, eventData, eventJson } from "./stream.ts";
-import { mesh } from "./turns.ts";
 
 export const user = { role: "user", content: "hi" };
 export const bytesOf = (body: object | string) =>
@@ -30,3 +32,11 @@ export const textIn = (frames: readonly ClientFrame[]) =>
   frames.map(({ choices }) => choices?.[0]?.delta?.content ?? "").join("");
 
 export const clientTool = { type: "function", function: { name: "mine", parameters: { type: "object" } } };
+
+/** Expects a request to be refused with INVALID_REQUEST on this field, streamed or not, and no call of the model. */
+export async function expectRefused(body: object | string, param: string): Promise<void> {
+  const expected = { reason: ErrorReason.INVALID_REQUEST, param };
+  expect(await failureOf(complete(body))).toMatchObject(expected);
+  expect(await failureOf(stream(body))).toMatchObject(expected);
+  expect(mesh.model.requests).toHaveLength(0);
+}

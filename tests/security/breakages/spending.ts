@@ -6,6 +6,7 @@ const charged = [`${spending}/charged-calls.test.ts`];
 const kinds = [`${spending}/output-kinds.test.ts`];
 const ceiling = [`${spending}/ceiling.test.ts`];
 const steering = [`${completions}/steering.test.ts`];
+const held = [`${completions}/held-fields.test.ts`];
 
 /** Guards on what model calls cost, and on where they go. */
 export const spendingGuards: SecurityBreakages = {
@@ -113,13 +114,13 @@ export const spendingGuards: SecurityBreakages = {
   "held-fields": {
     file: `${completions}/completion.ts`,
     changes: [{ from: "checkHeldFields(json, bounds, deps.extraFields);", to: "" }],
-    suite: steering,
+    suite: held,
     test: "has no field beyond OpenAI's|has nothing beyond OpenAI's in depth",
   },
   "held-prices": {
     file: `${completions}/held-fields.ts`,
     changes: [{ from: "if (possible !== undefined && !possible.has(value)) {", to: "if (kind === place) {" }],
-    suite: steering,
+    suite: held,
     test: "costs more than its price says",
   },
 };

@@ -3,7 +3,7 @@ import { wholeCompletion } from "@turnwright/testing/scripted-model";
 import { beforeEach, describe, expect, it } from "vitest";
 import { clientTool, complete, sent, stream, toolNames } from "../../testing/completion.ts";
 import { asUser } from "../../testing/orchestrator.ts";
-import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/turns.ts";
+import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 

@@ -4,7 +4,7 @@ import { ErrorReason } from "@turnwright/platform/errors";
 import { describe, expect, it } from "vitest";
 import { bytesOf, clientTool, complete, sent, stream, textIn, toolNames, user } from "../../testing/completion.ts";
 import { asUser } from "../../testing/orchestrator.ts";
-import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/turns.ts";
+import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 

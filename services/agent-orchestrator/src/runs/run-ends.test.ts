@@ -11,7 +11,7 @@ import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, it, vi } from "vitest";
 import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "../../testing/turns.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 

@@ -4,7 +4,7 @@ import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, it } from "vitest";
 import { approver, asApprover, testUser } from "../../testing/orchestrator.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "../../testing/turns.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 

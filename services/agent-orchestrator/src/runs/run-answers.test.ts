@@ -15,7 +15,7 @@ import {
   sent,
   turnEvents,
   useOrchestrator,
-} from "../../testing/turns.ts";
+} from "../../testing/runs.ts";
 
 useOrchestrator();
 
