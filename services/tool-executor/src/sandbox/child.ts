@@ -115,7 +115,7 @@ function limitedLogger() {
 async function run(tool: Tool, call: Extract<ToSandbox, { type: "call" }>, signal: AbortSignal): Promise<void> {
   const { id, method, callKey } = call;
   try {
-    const parsed = await checkOf(tool).safeParseAsync(call.args, { reportInput: false });
+    const parsed = await checkOf(tool).safeParseAsync(call.arguments, { reportInput: false });
     if (!parsed.success) {
       const issue = parsed.error.issues[0];
       const param = issue?.path.map(String).join(".") || "function.arguments";

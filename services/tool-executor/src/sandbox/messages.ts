@@ -23,7 +23,13 @@ export type ToolMethod = "execute" | "probe";
 
 /** From the executor to a sandbox. */
 export type ToSandbox =
-  | { readonly type: "call"; readonly id: number; readonly method: ToolMethod; readonly args: unknown; readonly callKey: string }
+  | {
+      readonly type: "call";
+      readonly id: number;
+      readonly method: ToolMethod;
+      readonly arguments: unknown;
+      readonly callKey: string;
+    }
   | { readonly type: "abort"; readonly id: number }
   /** The answer to a `fetch`; its body is the frame's. */
   | {

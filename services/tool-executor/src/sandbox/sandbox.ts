@@ -16,31 +16,39 @@ import {
   type ToolMethod,
   type ToSandbox,
 } from "./messages.ts";
-import { type ProcessUsage, readUsage } from "./process-usage.ts";
+import { startUsageWatch, type UsageWatch } from "./process-usage.ts";
 import type { Wall } from "./wall.ts";
 
-/** What a sandbox may use. */
+/** The limits of one sandbox. */
 export interface SandboxLimits {
   /** Resident memory of the process, in bytes. */
   readonly memoryBytes: number;
-  /** Bytes that it may send in one message. */
+  /** Bytes of one message from the process. */
   readonly messageBytes: number;
-  /** Bytes that it may write to its standard output and error in all. */
+  /** Bytes that it may write to standard output and error in all. */
   readonly chatterBytes: number;
-  /** Processor time of its whole life, in seconds, if not more is needed for a call; 300 unless given. */
+  /** Processor time of its whole life, in seconds, or more where one call may need it; 300 unless given. */
   readonly cpuSeconds?: number;
 }
 
-/** What the sandboxes of an executor have in common. */
+/** The surroundings that all sandboxes of an executor share. */
 export interface SandboxPlace {
   readonly limits: SandboxLimits;
   readonly wall: Wall;
-  /** The guard in front of what tools fetch. */
+  /** Guards the requests that tools send. */
   readonly outbound: Outbound;
 }
 
-/** A sandbox ended, or was ended, in the middle of a call: what the call did is not known. */
+/** A sandbox ended, or was killed, during a call: the call's effect is unknown. */
 export class SandboxEndedError extends Error {}
+
+/** A call for a sandbox. */
+export interface SandboxCall {
+  readonly method: ToolMethod;
+  readonly arguments: Record<string, unknown>;
+  /** `host` or `host:port` that the tool may fetch from. */
+  readonly hosts: readonly string[];
+}
 
 /** A process that runs one tool. */
 export interface Sandbox {
@@ -49,41 +57,36 @@ export interface Sandbox {
   /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
   /**
-   * Runs a call, or asks the tool about an earlier one; the signal asks the tool to stop, and stops the process when it
-   * does not. `hosts`: what it may fetch from. Rejects with why there is no result.
+   * Runs a call, or asks the tool about an earlier one. The signal asks the tool to stop; 500 ms later the process is
+   * killed. Rejects with the reason why there is no result.
    */
-  call(call: { method: ToolMethod; args: unknown; hosts: readonly string[] }, context: ToolContext): Promise<unknown>;
-  /** Ends the process and all that it started. */
+  call(call: SandboxCall, context: ToolContext): Promise<unknown>;
+  /** Kills the process and its children. */
   kill(): void;
 }
 
 /** How long a tool has to obey its signal, in milliseconds: shorter than the executor's own patience. */
 const graceMs = 500;
-const checkMs = 50;
-/**
- * Least processor time of one sandbox, in seconds: what is left spinning after a crash of the executor ends by this.
- */
+/** Least processor time of one sandbox, in seconds. It also ends a process left spinning by a crash of the executor. */
 const leastCpuSeconds = 300;
-/** Processor time between calls, for what a tool has left running. */
+/** Processor time between calls, for work that a tool has left running. */
 const idleCpuMs = 500;
-/** What a call may send beside its result: log lines. */
-const besideBytes = 1_048_576;
+/** Bytes of log lines that a call may send beside its result. */
+const maxLogBytes = 1_048_576;
 const startMs = 20_000;
 
-/**
- * Processor time of one call: twice its time limit, since compilation and garbage collection have threads of their own.
- */
+/** Processor time of one call: twice its time limit, as compilation and garbage collection have their own threads. */
 function callCpuMs(timeoutMs: number): number {
   return Math.max(1_000, timeoutMs * 2);
 }
 
-/** Starts the process of a tool. `timeoutMs`: the tool's, where it is known already. */
+/** Starts the process of a tool. `timeoutMs`: the tool's time limit, where it is known already. */
 export function startSandbox(code: ToolCode, place: SandboxPlace, timeoutMs = 0): Sandbox {
   const { limits, wall } = place;
   const cpuSeconds = Math.max(limits.cpuSeconds ?? leastCpuSeconds, Math.ceil((callCpuMs(timeoutMs) * 2) / 1_000));
   const heapMegabytes = Math.max(16, Math.floor(limits.memoryBytes / 1_048_576));
   const [program = "", ...args] = sandboxCommand(code, wall, { heapMegabytes, cpuSeconds });
-  // A group of its own, so that nothing that it starts outlives it; no environment, so that it has no secret to tell.
+  // Its own process group, so that no child outlives it; no environment, so that it holds no secret.
   const child: ChildProcess = spawn(program, args, {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     detached: true,
@@ -104,9 +107,8 @@ interface Pending {
 class ChildSandbox implements Sandbox {
   readonly tool: Promise<ToolDescription>;
   readonly #child: ChildProcess;
-  readonly #limits: SandboxLimits;
   readonly #outbound: Outbound;
-  /** What the wall says when it cannot be put on. */
+  /** The launcher's own message when the kernel's wall failed. */
   #wallFault: string | undefined;
   readonly #loading = Promise.withResolvers<ToolDescription>();
   #pending: Pending | undefined;
@@ -117,16 +119,13 @@ class ChildSandbox implements Sandbox {
   #logs = 0;
   #isOver = false;
   #known: ToolDescription | undefined;
-  #usage: ProcessUsage = { residentBytes: 0, cpuMs: 0 };
-  #cpuLimitMs = startMs;
   readonly #lifetimeCpuMs: number;
-  readonly #watch: NodeJS.Timeout;
+  readonly #usage: UsageWatch;
   readonly #startTimer: NodeJS.Timeout;
 
   constructor(child: ChildProcess, { limits, outbound }: SandboxPlace, lifetimeCpuMs: number) {
     this.#child = child;
     this.#lifetimeCpuMs = lifetimeCpuMs;
-    this.#limits = limits;
     this.#outbound = outbound;
     this.tool = this.#loading.promise;
     this.tool.catch(() => {});
@@ -134,7 +133,7 @@ class ChildSandbox implements Sandbox {
     (child.stdio[3] as Readable).on("data", (piece: Buffer) => {
       if (this.#isOver) return;
       this.#bytes += piece.byteLength;
-      if (this.#bytes > limits.messageBytes + besideBytes) {
+      if (this.#bytes > limits.messageBytes + maxLogBytes) {
         this.#end("The tool sent more than it may.");
         return;
       }
@@ -158,12 +157,13 @@ class ChildSandbox implements Sandbox {
       const [line = ""] = piece.toString().split("\n");
       if (line.startsWith("wall: ")) this.#wallFault = line.slice(0, 300);
     });
-    // Closed, not only ended: what it said last is read by then.
+    // On "close", not "exit": by then its last output has been read.
     child.on("close", (code, signal) => {
       const why = code === 125 ? this.#wallFault : undefined;
       this.#end(why === undefined ? `The tool's process ended (${signal ?? `code ${code}`}).` : `No sandbox: ${why}`);
     });
-    this.#watch = setInterval(() => this.#check(), checkMs).unref();
+    const { memoryBytes } = limits;
+    this.#usage = startUsageWatch(child.pid, { memoryBytes, cpuMs: startMs }, (reason) => this.#end(reason));
     this.#startTimer = setTimeout(() => this.#end("The tool's file took too long to load."), startMs).unref();
   }
 
@@ -172,15 +172,15 @@ class ChildSandbox implements Sandbox {
     return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
   }
 
-  call(call: { method: ToolMethod; args: unknown; hosts: readonly string[] }, context: ToolContext): Promise<unknown> {
-    const { method, args, hosts } = call;
+  call(call: SandboxCall, context: ToolContext): Promise<unknown> {
+    const { method, arguments: args, hosts } = call;
     const { callKey, signal, logger } = context;
     if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
     const id = ++this.#calls;
     this.#chatter = 0;
     this.#bytes = 0;
     this.#logs = 0;
-    this.#allowCpu(callCpuMs(this.#known?.timeoutMs ?? 0));
+    this.#usage.allowCpu(callCpuMs(this.#known?.timeoutMs ?? 0));
     let killTimer: NodeJS.Timeout | undefined;
     const onAbort = () => {
       this.#send({ type: "abort", id });
@@ -190,7 +190,7 @@ class ChildSandbox implements Sandbox {
     const egress = new Egress({ hosts, outbound: this.#outbound, send });
     return new Promise<unknown>((resolvePromise, reject) => {
       this.#pending = { id, logger, egress, resolve: resolvePromise, reject };
-      this.#send({ type: "call", id, method, args, callKey });
+      this.#send({ type: "call", id, method, arguments: args, callKey });
       if (signal.aborted) onAbort();
       else signal.addEventListener("abort", onAbort, { once: true });
     }).finally(() => {
@@ -214,7 +214,7 @@ class ChildSandbox implements Sandbox {
         if (this.#known !== undefined) throw new SyntaxError("loaded twice");
         clearTimeout(this.#startTimer);
         this.#known = message.tool;
-        this.#allowCpu(idleCpuMs);
+        this.#usage.allowCpu(idleCpuMs);
         this.#loading.resolve(message.tool);
         return;
       case "fault":
@@ -225,7 +225,7 @@ class ChildSandbox implements Sandbox {
         if (this.#pending === undefined) {
           this.#send({ type: "fetch-failed", id: message.id, message: "a tool may fetch only during a call" });
         } else if (this.#pending.egress.take(message, frame.body)) {
-          // Counted by itself: in requests, and bytes of a body.
+          // Requests have their own limits: their number, and the bytes of a body.
           this.#bytes -= frame.size;
         } else {
           this.#end("The tool asked for more requests than it may.");
@@ -241,13 +241,13 @@ class ChildSandbox implements Sandbox {
       case "output":
       case "failed": {
         const pending = this.#pending;
-        // Only the call that is under way has a result; an answer to another is the tool's own making.
+        // Only the running call has a result; an answer to another call was made up by the tool.
         if (pending?.id !== message.id) {
           this.#end("The tool answered a call that it does not have.");
           return;
         }
         this.#pending = undefined;
-        this.#allowCpu(idleCpuMs);
+        this.#usage.allowCpu(idleCpuMs);
         if (message.type === "output") pending.resolve(message.output);
         else if (message.param === undefined) pending.reject(new Error(message.message));
         else pending.reject(fail(ErrorReason.INVALID_TOOL_ARGUMENTS, message.message, { param: message.param }));
@@ -259,36 +259,18 @@ class ChildSandbox implements Sandbox {
     }
   }
 
-  #readUsage(): ProcessUsage {
-    this.#usage = (this.#child.pid === undefined ? undefined : readUsage(this.#child.pid)) ?? this.#usage;
-    return this.#usage;
-  }
-
-  #allowCpu(ms: number): void {
-    this.#cpuLimitMs = this.#readUsage().cpuMs + ms;
-  }
-
-  #check(): void {
-    const { residentBytes, cpuMs } = this.#readUsage();
-    if (residentBytes > this.#limits.memoryBytes) {
-      this.#end(`The tool used more than its ${Math.floor(this.#limits.memoryBytes / 1_048_576)} MB of memory.`);
-    } else if (cpuMs > this.#cpuLimitMs) {
-      this.#end("The tool used more processor time than it may.");
-    }
-  }
-
-  /** Ends the process group, whatever it does just now, and gives the call under way its error. */
+  /** Kills the process group and rejects the running call. */
   #end(why: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    clearInterval(this.#watch);
+    this.#usage.stop();
     clearTimeout(this.#startTimer);
     const { pid } = this.#child;
     if (pid !== undefined) {
       try {
         process.kill(-pid, "SIGKILL");
       } catch {
-        // All of them are gone already.
+        // The whole group has ended already.
       }
     }
     for (const stream of this.#child.stdio) stream?.destroy();
