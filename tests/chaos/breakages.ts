@@ -28,9 +28,9 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     changes: [
       {
         from: "const claims = await claimCalls(",
-        to: "for (const flight of flights) flight.early = await runTool({ slots: this.#slots, logger: this.#logger }, this.#runOf(scope, flight));\nconst claims = await claimCalls(",
+        to: "for (const one of inFlight) one.early = await runTool(this.#running, one.call, attemptOf(one));\nconst claims = await claimCalls(",
       },
-      { from: "const outcome = await runTool(", to: "const outcome = flight.early ?? await runTool(" },
+      { from: "const result = await runTool(", to: "const result = inFlight.early ?? await runTool(" },
     ],
     plan: { ...calm, kills: "tool-executor", mostAway: 1, pauseMs: [1_000, 3_000] },
     messages: 600,

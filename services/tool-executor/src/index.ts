@@ -4,11 +4,11 @@ import type { Logger } from "@turnwright/platform/logger";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type pg from "pg";
 import type { ToolConfig } from "./config.ts";
-import type { ExecutorParts } from "./handlers/deps.ts";
+import type { ExecutorDeps } from "./handlers/deps.ts";
 import { executionHandlers, toolHandlers } from "./handlers/mounts.ts";
-import { FreeCallLog } from "./ledger/direct-call-log.ts";
+import { DirectCallLog } from "./ledger/direct-call-log.ts";
 import { Ledger } from "./ledger/ledger.ts";
-import { LedgerWatch } from "./ledger/outage-watch.ts";
+import { startOutageWatch } from "./ledger/outage-watch.ts";
 import { createRegistry } from "./registry/registry.ts";
 import { Slots } from "./running/slots.ts";
 import { openWall } from "./sandbox/open-wall.ts";
@@ -18,7 +18,7 @@ import { createToolOutbound } from "./tools/tool-outbound.ts";
 export { toolConfig } from "./config.ts";
 export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffect } from "./tool-definition/define-tool.ts";
 
-/** What the executor reads of its environment. */
+/** The variables that the executor reads. */
 type ExecutorConfig = Pick<
   ToolConfig,
   | "MESH_SECRET"
@@ -32,9 +32,8 @@ type ExecutorConfig = Pick<
 >;
 
 /**
- * Makes the tool executor on a pool of its schema, which stays the caller's to end. The schema is migrated before.
- * Rejects with ConfigError when a file of TOOLS_DIR is at fault, or the wall that TOOLS_SANDBOX requires is not to be
- * had.
+ * Starts the tool executor on a pool of its schema, which is migrated before. The caller ends the pool. Rejects with
+ * ConfigError when a file of TOOLS_DIR is at fault, or when this system lacks the wall that TOOLS_SANDBOX requires.
  */
 export async function createToolExecutor(deps: {
   config: ExecutorConfig;
@@ -42,7 +41,7 @@ export async function createToolExecutor(deps: {
   logger: Logger;
   /** More tools, for a program that embeds the executor; the names of built-in tools replace those. */
   tools?: readonly Tool[];
-  /** Milliseconds after which a process that stopped renewing its calls is taken for dead; 5 s unless given. */
+  /** Milliseconds without a renewal after which another process takes over a call; 5,000 unless given. */
   leaseMs?: number;
 }): Promise<RunningService> {
   const { config, pool, logger, leaseMs = 5_000 } = deps;
@@ -51,21 +50,22 @@ export async function createToolExecutor(deps: {
   logger[level]({ sandbox: config.TOOLS_SANDBOX, ...(because === undefined ? {} : { because }) }, line);
   const registry = await createRegistry({ config, outbound, wall, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
-  const watch = new LedgerWatch({ pool, leaseMs });
-  const ledger = new Ledger({ pool, slots, logger, leaseMs, watch });
-  const freeCalls = new FreeCallLog({ pool, logger });
-  const parts: ExecutorParts = { pool, registry, ledger, watch, freeCalls, slots, logger, meshSecret: config.MESH_SECRET };
+  const outageWatch = startOutageWatch({ pool, leaseMs });
+  const ledger = new Ledger({ pool, slots, logger, leaseMs, outageWatch });
+  const directCalls = new DirectCallLog({ pool, logger });
+  const meshSecret = config.MESH_SECRET;
+  const handlerDeps: ExecutorDeps = { pool, registry, ledger, outageWatch, directCalls, slots, logger, meshSecret };
   return {
-    mounts: [mount(ToolService, toolHandlers(parts)), mount(ExecutionService, executionHandlers(parts))],
+    mounts: [mount(ToolService, toolHandlers(handlerDeps)), mount(ExecutionService, executionHandlers(handlerDeps))],
     async ready() {
-      await watch.ready();
+      await outageWatch.ready();
       await ledger.ready();
     },
     drain: (limit) => ledger.drain(limit),
     async close() {
       await ledger.close();
-      watch.stop();
-      await freeCalls.idle();
+      outageWatch.stop();
+      await directCalls.idle();
       registry.close();
       await outbound.close();
     },

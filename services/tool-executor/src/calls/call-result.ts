@@ -2,59 +2,63 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Outcome } from "../running/run-tool.ts";
-import { type CallEnd, type KnownCall, neverBegan } from "../store/calls.ts";
 
-/** How a call ended, as it goes back to the caller. */
-export type Result = MessageInitShape<typeof ExecutionResultSchema>;
-
-/** How an attempt is written down. A timeout is a failure like others: the tool had its chance. */
-export function endOf(outcome: Outcome): CallEnd {
-  const { durationMs } = outcome;
-  switch (outcome.kind) {
-    case "success":
-      return { status: "success", output: outcome.output, error: null, durationMs, began: true };
-    case "failed":
-    case "timeout":
-      return { status: "failed", output: null, error: outcome.error, durationMs, began: true };
-    case "cancelled":
-    case "unknown":
-      return { status: outcome.kind, output: null, error: outcome.error, durationMs, began: outcome.began };
-    default:
-      return outcome satisfies never;
-  }
+/** How a call ended. A timeout is a failure like any other: the tool had its chance. */
+export interface CallResult {
+  /** `unknown`: a `once` call was cut off after it had begun. */
+  readonly status: "success" | "failed" | "cancelled" | "unknown";
+  /** JSON text; null unless the call succeeded. */
+  readonly output: string | null;
+  /** Text for the model and the user; null if the call succeeded. */
+  readonly error: string | null;
+  readonly durationMs: number;
+  /** False: it ended before the tool was called. */
+  readonly began: boolean;
+  /** The reason a direct caller gets, unless `cause` has one of its own. Not stored. */
+  readonly reason?: ErrorReason;
+  /** The value that the tool threw. Not stored. */
+  readonly cause?: unknown;
 }
 
-const statuses: Readonly<Record<CallEnd["status"], ExecutionStatus>> = {
+/** The error of a call that was cancelled in time. */
+export const neverBegan = "The call was cancelled before it began.";
+
+/** A result as it goes back to the caller. */
+export type ResultMessage = MessageInitShape<typeof ExecutionResultSchema>;
+
+const statuses: Readonly<Record<CallResult["status"], ExecutionStatus>> = {
   success: ExecutionStatus.SUCCESS,
   failed: ExecutionStatus.FAILED,
   cancelled: ExecutionStatus.CANCELLED,
   unknown: ExecutionStatus.UNKNOWN,
 };
 
-/** A stored or fresh end as a result. */
-export function resultOf(callId: string, end: Pick<KnownCall, "status" | "output" | "error" | "durationMs">): Result {
-  if (end.status === "running") throw fail(ErrorReason.INTERNAL, "a running call has no result");
+/** The message of a fresh or stored result. Throws INTERNAL for a call that still runs. */
+export function resultMessage(
+  callId: string,
+  result: Pick<CallResult, "output" | "error" | "durationMs"> & { readonly status: CallResult["status"] | "running" },
+): ResultMessage {
+  if (result.status === "running") throw fail(ErrorReason.INTERNAL, "a running call has no result");
   return {
     callId,
-    status: statuses[end.status],
-    output: end.output ?? "",
-    error: end.error ?? "",
-    durationMs: end.durationMs,
+    status: statuses[result.status],
+    output: result.output ?? "",
+    error: result.error ?? "",
+    durationMs: result.durationMs,
   };
 }
 
-/** The result of a call that did not run. */
-export function refused(callId: string, error: string): Result {
+/** The message of a call that did not run. */
+export function refusedMessage(callId: string, error: string): ResultMessage {
   return { callId, status: ExecutionStatus.REFUSED, error };
 }
 
-/** The result of a call whose id stands for another one. */
-export function reused(callId: string): Result {
-  return refused(callId, "The id of this call was used for another call of the same run.");
+/** The message of a call whose id belongs to another call of the run. */
+export function reusedMessage(callId: string): ResultMessage {
+  return refusedMessage(callId, "The id of this call was used for another call of the same run.");
 }
 
-/** The result of a call that its callers have left. */
-export function cancelled(callId: string): Result {
+/** The message of a call that its callers left before it began. */
+export function cancelledMessage(callId: string): ResultMessage {
   return { callId, status: ExecutionStatus.CANCELLED, error: neverBegan };
 }

@@ -2,43 +2,44 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { CallOutcome, type CallReceiptSchema, type CancelCallsRequest } from "@turnwright/contract/tool/v1/execution_service";
-import { neverBegan } from "../store/calls.ts";
+import { growingPauses } from "@turnwright/platform/async/retrying";
+import { neverBegan } from "../calls/call-result.ts";
 import { forestallCalls, type StoppedCall, type StoppingCall, stopCalls } from "../store/cancellations.ts";
-import type { ExecutorParts } from "./deps.ts";
-import { noNul } from "./execute-calls.ts";
+import { refuseNul } from "./call-ids.ts";
+import type { ExecutorDeps } from "./deps.ts";
 
 type Receipt = MessageInitShape<typeof CallReceiptSchema>;
 
-/** How long calls that run have to stop: a renewal of their leases, by which other executors learn of it, and a tool's grace. */
+/** How long running calls have to stop: one renewal of leases, by which other executors hear of it, and a tool's grace. */
 const patienceMs = 5_000;
-const firstBackoffMs = 25;
-const longestBackoffMs = 250;
+const lookPauses = { firstMs: 25, longestMs: 250 };
 
 /**
- * Stops calls of a run for good, wherever they run, and says what became of each. A call that did not stop in time is UNKNOWN, a `read` one,
- * whose outcome does not matter, ABORTED.
+ * Stops calls of a run for good, in whichever executor they run, and reports what became of each. A call that did not
+ * stop in time is UNKNOWN; a `read` call, whose outcome does not matter, is ABORTED.
  */
 export async function cancelCalls(
-  parts: ExecutorParts,
+  deps: ExecutorDeps,
   { runId, callIds }: CancelCallsRequest,
   { userId, tokenId }: Identity,
   signal: AbortSignal,
 ): Promise<Receipt[]> {
-  noNul(callIds, "call_ids");
+  refuseNul(callIds, "call_ids");
+  const { pool, ledger, outageWatch } = deps;
   const run = { runId, userId, tokenId };
   const deadline = performance.now() + patienceMs;
-  await forestallCalls(parts.pool, run, callIds);
-  let found = await stopCalls(parts.pool, run, callIds, parts.watch.isSettled);
+  await forestallCalls(pool, run, callIds);
+  let found = await stopCalls(pool, run, callIds, outageWatch.isSettled);
   if (callIds.some((callId) => found.get(callId)?.status === "running")) {
     const ended = new AbortController();
     const over = AbortSignal.any([signal, ended.signal]);
-    await Promise.race([parts.ledger.stop(run, callIds), delay(patienceMs, undefined, { signal: over }).catch(() => {})]);
+    await Promise.race([ledger.stop(run, callIds), delay(patienceMs, undefined, { signal: over }).catch(() => {})]);
     ended.abort();
-    for (let backoffMs = firstBackoffMs; ; backoffMs = Math.min(backoffMs * 2, longestBackoffMs)) {
-      found = await stopCalls(parts.pool, run, callIds, parts.watch.isSettled);
+    for (const pauseMs of growingPauses(lookPauses)) {
+      found = await stopCalls(pool, run, callIds, outageWatch.isSettled);
       const leftMs = deadline - performance.now();
       if (leftMs <= 0 || signal.aborted || ![...found.values()].some(({ status }) => status === "running")) break;
-      await delay(Math.min(backoffMs, leftMs), undefined, { signal }).catch(() => {});
+      await delay(Math.min(pauseMs, leftMs), undefined, { signal }).catch(() => {});
     }
   }
   return callIds.map((callId) => receiptOf(callId, found.get(callId)));

@@ -4,28 +4,28 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 import { transaction } from "@turnwright/platform/postgres/pool";
-import { type Result, resultOf } from "../ledger/call-results.ts";
+import { type ResultMessage, resultMessage } from "../calls/call-result.ts";
 import { type Settlement, settleUnknownCalls } from "../store/settlements.ts";
-import type { ExecutorParts } from "./deps.ts";
-import { noNul } from "./execute-calls.ts";
+import { refuseNul } from "./call-ids.ts";
+import type { ExecutorDeps } from "./deps.ts";
 
 /**
- * Writes down what a person found out about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED,
+ * Stores a person's findings about calls with an unknown outcome, all or none. Throws PERMISSION_DENIED,
  * INVALID_REQUEST, NOT_FOUND, TOOL_NOT_ALLOWED, CONFLICT.
  */
 export async function settleCalls(
-  parts: ExecutorParts,
+  deps: ExecutorDeps,
   { runId, calls }: SettleCallsRequest,
   { userId, role, allowedTools }: Identity,
-): Promise<Result[]> {
+): Promise<ResultMessage[]> {
   if (role === Role.AGENT) throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot settle calls.");
   const callIds = calls.map(({ callId }) => callId);
-  noNul(callIds, "calls");
+  refuseNul(callIds, "calls");
   const settlements = calls.map((call, index) => {
     if (callIds.indexOf(call.callId) !== index) throw invalid(`calls[${index}].call_id`, "named twice");
     return settlementOf(call, `calls[${index}].completed`);
   });
-  return transaction(parts.pool, async (tx) => {
+  return transaction(deps.pool, async (tx) => {
     const settled = await settleUnknownCalls(tx, { runId, userId }, settlements);
     return callIds.map((callId, index) => {
       const end = settled.get(callId);
@@ -36,7 +36,7 @@ export async function settleCalls(
         throw fail(ErrorReason.TOOL_NOT_ALLOWED, refusal, { param });
       }
       if (!end.isSettledNow) throw fail(ErrorReason.CONFLICT, "How this call ended is known already.", { param });
-      return resultOf(callId, end);
+      return resultMessage(callId, end);
     });
   });
 }

@@ -1,31 +1,31 @@
 import { Batch } from "@turnwright/platform/async/batch";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
-import { type FreeCall, insertFreeCalls } from "../store/calls.ts";
+import { type DirectCall, insertDirectCalls } from "../store/direct-calls.ts";
 
-/** Writes down calls without a run behind their callers' backs: it is a record, not a promise, so a failure is only logged. */
-export class FreeCallLog {
+/** Records calls without a run while their callers go on. The record is no promise: a failure is only logged. */
+export class DirectCallLog {
   readonly #logger: Logger;
-  readonly #entries: Batch<FreeCall, true>;
+  readonly #calls: Batch<DirectCall, true>;
 
   constructor(deps: { pool: pg.Pool; logger: Logger }) {
     this.#logger = deps.logger;
-    this.#entries = new Batch({
+    this.#calls = new Batch({
       flush: async (calls) => {
-        await insertFreeCalls(deps.pool, calls);
+        await insertDirectCalls(deps.pool, calls);
         return calls.map(() => true as const);
       },
     });
   }
 
-  add(call: FreeCall): void {
-    this.#entries.add(call).catch((error: unknown) => {
-      this.#logger.warn({ err: error, tool: call.toolName }, "tool call not written down");
+  add(direct: DirectCall): void {
+    this.#calls.add(direct).catch((error: unknown) => {
+      this.#logger.warn({ err: error, tool: direct.call.toolName }, "tool call not recorded");
     });
   }
 
-  /** Resolves when all that was added is written. */
+  /** Resolves when every added call is recorded. */
   idle(): Promise<void> {
-    return this.#entries.idle();
+    return this.#calls.idle();
   }
 }

@@ -1,57 +1,49 @@
 import { databasePing } from "@turnwright/platform/postgres/database-ping";
-import { type ReadinessWatch, watchReadiness } from "@turnwright/platform/process/readiness";
+import { watchReadiness } from "@turnwright/platform/process/readiness";
 import type pg from "pg";
 
-/**
- * Looks several times within a lease whether the ledger's database answers this process, and remembers since when it has. A process that has just started
- * takes it that there was no outage.
- */
-export class LedgerWatch {
-  readonly #settleMs: number;
-  readonly #watch: ReadinessWatch;
-  /** When the database was found back after an outage, by the clock of this process. */
-  #backAt = Number.NEGATIVE_INFINITY;
-  #seenAt = performance.now();
-  #fault: unknown;
-
-  constructor(deps: { pool: pg.Pool; leaseMs: number }) {
-    const { pool, leaseMs } = deps;
-    this.#settleMs = leaseMs * 0.8;
-    this.#watch = watchReadiness({
-      ready: databasePing(pool, leaseMs * 0.4),
-      intervalMs: leaseMs * 0.2,
-      patienceMs: leaseMs,
-      tell: (fault) => {
-        const now = performance.now();
-        if (fault === undefined) {
-          if (this.#fault !== undefined || this.#stoodStill(now)) this.#backAt = now;
-          this.#seenAt = now;
-        }
-        this.#fault = fault;
-      },
-    });
-  }
-
-  /** Rejects with what the database's last answer was, if that was none. */
-  async ready(): Promise<void> {
-    if (this.#fault !== undefined) throw this.#fault;
-  }
-
+/** Knows whether the ledger's database answers this process, and since when. */
+export interface OutageWatch {
+  /** Rejects with the database's last failure if it has not answered since. */
+  ready(): Promise<void>;
   /**
-   * False during an outage and for most of a lease after it: whoever holds a call may not have been able to say so, and a lease that is over proves
-   * nothing.
+   * False during an outage and for most of a lease after it: the holder of a call may not have been able to renew its
+   * lease, and an expired one proves nothing.
    */
-  get isSettled(): boolean {
-    const now = performance.now();
-    return this.#fault === undefined && !this.#stoodStill(now) && now - this.#backAt >= this.#settleMs;
-  }
+  readonly isSettled: boolean;
+  stop(): void;
+}
 
-  stop(): void {
-    this.#watch.stop();
-  }
-
-  /** Nobody looked for so long that this process, or the whole machine, cannot have run. */
-  #stoodStill(now: number): boolean {
-    return now - this.#seenAt > this.#settleMs;
-  }
+/** Starts to ask the database several times within a lease. A process that has just started assumes that there was no outage. */
+export function startOutageWatch({ pool, leaseMs }: { pool: pg.Pool; leaseMs: number }): OutageWatch {
+  const settleMs = leaseMs * 0.8;
+  /** When the database came back after an outage, by the clock of this process. */
+  let backAt = Number.NEGATIVE_INFINITY;
+  let seenAt = performance.now();
+  let fault: unknown;
+  /** Nothing was asked for so long that this process, or the whole machine, cannot have run. */
+  const stoodStill = (now: number) => now - seenAt > settleMs;
+  const readiness = watchReadiness({
+    ready: databasePing(pool, leaseMs * 0.4),
+    intervalMs: leaseMs * 0.2,
+    patienceMs: leaseMs,
+    tell: (found) => {
+      const now = performance.now();
+      if (found === undefined) {
+        if (fault !== undefined || stoodStill(now)) backAt = now;
+        seenAt = now;
+      }
+      fault = found;
+    },
+  });
+  return {
+    async ready() {
+      if (fault !== undefined) throw fault;
+    },
+    get isSettled() {
+      const now = performance.now();
+      return fault === undefined && !stoodStill(now) && now - backAt >= settleMs;
+    },
+    stop: () => readiness.stop(),
+  };
 }

@@ -2,6 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { attempt } from "../../testing/attempt.ts";
 import { defineTool, type Tool, type ToolContext } from "../tool-definition/define-tool.ts";
 import { registerTool } from "../tool-definition/registered-tool.ts";
 import { runTool } from "./run-tool.ts";
@@ -21,7 +22,7 @@ function run(init: Partial<Tool>, options: { signal?: AbortSignal; slots?: Slots
     ...init,
   });
   const { signal = new AbortController().signal, slots = new Slots(1) } = options;
-  return runTool({ slots, logger }, { registered: registerTool(tool as Tool), args: {}, userId: "u", callKey: "k", signal });
+  return runTool({ slots, logger }, { registered: registerTool(tool as Tool), arguments: {} }, attempt(signal));
 }
 
 const untilAborted = (_args: unknown, { signal }: ToolContext) =>
@@ -30,36 +31,42 @@ const deaf = () => new Promise(() => {});
 
 test("what a tool returns is its output as JSON; nothing is null", async () => {
   expect(await run({ execute: () => ({ a: [1, undefined, Number.NaN] }) })).toMatchObject({ output: '{"a":[1,null,null]}' });
-  expect(await run({ execute: async () => undefined })).toMatchObject({ kind: "success", output: "null" });
+  expect(await run({ execute: async () => undefined })).toMatchObject({ status: "success", output: "null" });
 });
 
 test("what a tool throws is its error, at most 2,000 characters, without NUL", async () => {
   const thrown = (error: unknown) => () => {
     throw error;
   };
-  expect(await run({ execute: thrown(new Error("no \0such page")) })).toMatchObject({ kind: "failed", error: "no such page" });
+  expect(await run({ execute: thrown(new Error("no \0such page")) })).toMatchObject({ status: "failed", error: "no such page" });
   expect(await run({ execute: thrown(fail(ErrorReason.TOOL_FAILED, "bare")) })).toMatchObject({ error: "bare" });
   expect(await run({ execute: thrown("text") })).toMatchObject({ error: "text" });
   const long = await run({ execute: () => Promise.reject(new Error("x".repeat(9_999))) });
-  expect(long.kind === "failed" && long.error.length).toBe(2_000);
+  expect(long.error?.length).toBe(2_000);
 });
 
 test("a result that is too long, too deep or no JSON is a failure", async () => {
   expect(await run({ execute: () => "x".repeat(3_000_000) })).toMatchObject({ error: expect.stringContaining("longer") });
   const deep = JSON.parse(`${"[".repeat(33)}${"]".repeat(33)}`);
   expect(await run({ execute: () => deep })).toMatchObject({ error: expect.stringContaining("deeper") });
-  expect(await run({ execute: () => 1n })).toMatchObject({ kind: "failed", error: expect.stringContaining("BigInt") });
+  expect(await run({ execute: () => 1n })).toMatchObject({ status: "failed", error: expect.stringContaining("BigInt") });
 });
 
 test("a tool over its time ends with a timeout, an unknown outcome for once, and gives its slot back", async () => {
   const slots = new Slots(1);
-  expect(await run({ timeoutMs: 5, execute: untilAborted }, { slots })).toMatchObject({ kind: "timeout", because: "timeout" });
-  expect(await run({ timeoutMs: 5, effect: "once", execute: untilAborted }, { slots })).toMatchObject({
-    kind: "unknown",
-    because: "timeout",
+  expect(await run({ timeoutMs: 5, execute: untilAborted }, { slots })).toMatchObject({
+    status: "failed",
+    reason: ErrorReason.TOOL_TIMEOUT,
   });
-  expect(await run({ timeoutMs: 5, execute: deaf }, { slots })).toMatchObject({ kind: "timeout" });
-  expect(await run({}, { slots })).toMatchObject({ kind: "success" });
+  expect(await run({ timeoutMs: 5, effect: "once", execute: untilAborted }, { slots })).toMatchObject({
+    status: "unknown",
+    reason: ErrorReason.TOOL_TIMEOUT,
+  });
+  expect(await run({ timeoutMs: 5, execute: deaf }, { slots })).toMatchObject({
+    status: "failed",
+    reason: ErrorReason.TOOL_TIMEOUT,
+  });
+  expect(await run({}, { slots })).toMatchObject({ status: "success" });
 });
 
 test("a tool that ends well in spite of its signal has succeeded", async () => {
@@ -70,7 +77,7 @@ test("a tool that ends well in spite of its signal has succeeded", async () => {
       controller.abort();
     });
   const outcome = await run({ effect: "once", execute }, { signal: controller.signal });
-  expect(outcome).toMatchObject({ kind: "success", output: '"sent"' });
+  expect(outcome).toMatchObject({ status: "success", output: '"sent"' });
 });
 
 test("a call that is cancelled before it has a slot never begins", async () => {
@@ -83,7 +90,7 @@ test("a call that is cancelled before it has a slot never begins", async () => {
   };
   const waiting = run({ effect: "once", execute }, { signal: controller.signal, slots });
   controller.abort();
-  expect(await waiting).toMatchObject({ kind: "cancelled" });
+  expect(await waiting).toMatchObject({ status: "cancelled" });
   release();
   expect(begun).toBe(false);
 });

@@ -1,139 +1,136 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
+import { ErrorReason } from "@turnwright/platform/errors";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 import type { Logger } from "@turnwright/platform/logger";
 import { z } from "zod";
+import { type CallResult, neverBegan } from "../calls/call-result.ts";
+import type { CheckedCall } from "../calls/checked-call.ts";
 import { SandboxEndedError } from "../sandbox/sandbox.ts";
-import { neverBegan as neverBeganError } from "../store/calls.ts";
 import type { ProbeResult } from "../tool-definition/define-tool.ts";
 import type { PreparedCall, RegisteredTool } from "../tool-definition/registered-tool.ts";
 import type { Slots } from "./slots.ts";
-
-/** How one attempt at a call ended. */
-export type Outcome =
-  | { readonly kind: "success"; readonly output: string; readonly durationMs: number }
-  | { readonly kind: "failed"; readonly error: string; readonly cause: unknown; readonly durationMs: number }
-  | {
-      /** `unknown`: a `once` tool was cut off after it had begun. */
-      readonly kind: "timeout" | "cancelled" | "unknown";
-      readonly error: string;
-      /** `end`: its process ended under it. */
-      readonly because: "timeout" | "cancel" | "end";
-      /** False: the tool was never called. */
-      readonly began: boolean;
-      readonly durationMs: number;
-    };
 
 const maxOutputLength = 2_097_152;
 const maxErrorLength = 2_000;
 /** How long a tool has to end on its own terms once its signal has fired. */
 const graceMs = 1_000;
+const maxProbeMs = 10_000;
 
-/** A call as the tool gets it. */
-export interface ToolRun {
-  readonly registered: RegisteredTool;
-  readonly args: Record<string, unknown>;
+/** The parts of a call that running it takes: its tool and its arguments. */
+export type RunnableCall = Pick<CheckedCall, "registered" | "arguments">;
+
+/** One attempt at a call. */
+export interface Attempt {
+  /** The user whose share of the slots it takes. */
   readonly userId: string;
+  /** The same for every attempt at the call. */
   readonly callKey: string;
+  /** Cancels the attempt. */
   readonly signal: AbortSignal;
 }
 
-/** How a tool answered: `settled` is unset when it did not in time, `cut` says why its signal fired. */
-type Attempt =
-  | { readonly kind: "neverBegan" }
-  | { readonly kind: "unprepared"; readonly cause: unknown }
-  | {
-      readonly kind: "attempted";
-      readonly settled: Settled | undefined;
-      readonly cut: "timeout" | "cancel" | undefined;
-      readonly durationMs: number;
-    };
+interface Running {
+  readonly slots: Slots;
+  readonly logger: Logger;
+}
 
-/** Calls into a tool once it has a slot, within a time, with a signal that it should obey but need not. Never rejects. */
-async function attempt(
-  deps: { slots: Slots; logger: Logger },
-  call: ToolRun,
+/** How an attempt went; `result` is unset when the tool did not answer in time, `cut` says why its signal fired. */
+interface Attempted {
+  readonly kind: "neverBegan" | "unprepared" | "attempted";
+  readonly result?: CallResult;
+  readonly cut?: "timeout" | "cancel";
+  readonly durationMs: number;
+}
+
+/** Calls a tool once it has a slot, within a time, with a signal that it should obey but need not. Never rejects. */
+async function attemptCall(
+  { slots, logger }: Running,
+  { registered, arguments: args }: RunnableCall,
+  { userId, callKey, signal }: Attempt,
   { method, timeoutMs }: { method: "execute" | "probe"; timeoutMs: number },
-): Promise<Attempt> {
-  const { tool } = call.registered;
+): Promise<Attempted> {
+  const { tool } = registered;
   let release: () => void;
   try {
-    release = await deps.slots.take(call.userId, call.signal);
+    release = await slots.take(userId, signal);
   } catch {
-    return { kind: "neverBegan" };
+    return unbegun;
   }
   let place: PreparedCall;
   try {
-    place = (await call.registered.prepare?.(call.signal)) ?? inThisProcess(tool);
+    place = (await registered.prepare?.(signal)) ?? inThisProcess(tool);
   } catch (cause) {
     release();
-    return call.signal.aborted ? { kind: "neverBegan" } : { kind: "unprepared", cause };
+    return signal.aborted ? unbegun : { kind: "unprepared", result: failed(cause, 0), durationMs: 0 };
   }
   const startedAt = performance.now();
   const controller = new AbortController();
-  const onCancel = () => controller.abort(call.signal.reason);
-  if (call.signal.aborted) onCancel();
-  else call.signal.addEventListener("abort", onCancel, { once: true });
+  const onCancel = () => controller.abort(signal.reason);
+  if (signal.aborted) onCancel();
+  else signal.addEventListener("abort", onCancel, { once: true });
   const timer = setTimeout(() => controller.abort(new DOMException("The tool's time is over.", "TimeoutError")), timeoutMs);
+  const durationMs = () => Math.round(performance.now() - startedAt);
   try {
-    const logger = deps.logger.child({ tool: tool.name, call: call.callKey });
-    const running = execute(() => place[method](call.args, { signal: controller.signal, logger, callKey: call.callKey }));
-    const settled = await Promise.race([running, overdue(controller.signal, running)]);
-    const cut = call.signal.aborted ? "cancel" : controller.signal.aborted ? "timeout" : undefined;
-    if (settled === undefined) deps.logger.warn({ tool: tool.name, because: cut }, "tool did not obey its signal");
-    return { kind: "attempted", settled, cut, durationMs: Math.round(performance.now() - startedAt) };
+    const context = { signal: controller.signal, logger: logger.child({ tool: tool.name, call: callKey }), callKey };
+    const running = resultOf(() => place[method](args, context), durationMs);
+    const result = await Promise.race([running, overdue(controller.signal, running)]);
+    const cut = signal.aborted ? "cancel" : controller.signal.aborted ? "timeout" : undefined;
+    if (result === undefined) logger.warn({ tool: tool.name, because: cut }, "tool did not obey its signal");
+    return { kind: "attempted", result, cut, durationMs: durationMs() };
   } finally {
     clearTimeout(timer);
-    call.signal.removeEventListener("abort", onCancel);
+    signal.removeEventListener("abort", onCancel);
     place.release();
     release();
   }
 }
 
 /** Runs a tool within its time. Never rejects. */
-export async function runTool(deps: { slots: Slots; logger: Logger }, call: ToolRun): Promise<Outcome> {
+export async function runTool(running: Running, call: RunnableCall, attempt: Attempt): Promise<CallResult> {
   const { tool } = call.registered;
-  const attempted = await attempt(deps, call, { method: "execute", timeoutMs: tool.timeoutMs });
-  if (attempted.kind === "neverBegan") return neverBegan;
-  if (attempted.kind === "unprepared") {
-    return { kind: "failed", error: messageOf(attempted.cause), cause: attempted.cause, durationMs: 0 };
+  const limits = { method: "execute", timeoutMs: tool.timeoutMs } as const;
+  const { kind, result, cut, durationMs } = await attemptCall(running, call, attempt, limits);
+  if (result !== undefined && (kind !== "attempted" || result.status === "success" || cut === undefined)) {
+    const isLost = kind === "attempted" && tool.effect === "once" && result.cause instanceof SandboxEndedError;
+    if (!isLost) return result;
+    const error = `${result.error} Nobody knows whether the call took effect.`;
+    return { ...result, status: "unknown", error, reason: ErrorReason.TOOL_FAILED, cause: undefined };
   }
-  const { settled, cut, durationMs } = attempted;
-  if (settled !== undefined && (settled.kind === "success" || cut === undefined)) {
-    if (tool.effect === "once" && settled.kind === "failed" && settled.cause instanceof SandboxEndedError) {
-      const error = `${settled.error} Nobody knows whether the call took effect.`;
-      return { kind: "unknown", because: "end", began: true, error, durationMs };
-    }
-    return { ...settled, durationMs };
-  }
-  const because = cut ?? "timeout";
-  return { ...cutOff(call.registered, because), because, began: true, durationMs };
+  return cutOff(tool, cut ?? "timeout", durationMs);
 }
 
-const probeMs = 10_000;
 const probeShape = z.discriminatedUnion("status", [
   z.object({ status: z.literal("completed"), output: z.unknown() }),
   z.object({ status: z.literal("not_started") }),
   z.object({ status: z.literal("unknown") }),
 ]);
 
-/** What became of an earlier call, as the tool's probe says; `unknown` when it has none, fails or takes too long. Never rejects. */
-export async function probeTool(deps: { slots: Slots; logger: Logger }, call: ToolRun): Promise<ProbeResult> {
+/**
+ * Asks a tool's probe about an earlier call. `unknown` when the tool has no probe, or its probe fails or takes too long.
+ * Never rejects.
+ */
+export async function probeTool(running: Running, call: RunnableCall, attempt: Attempt): Promise<ProbeResult> {
   const { tool } = call.registered;
   if (tool.probe === undefined) return { status: "unknown" };
-  const attempted = await attempt(deps, call, { method: "probe", timeoutMs: Math.min(tool.timeoutMs, probeMs) });
-  const settled = attempted.kind === "attempted" ? attempted.settled : undefined;
-  const said = settled?.kind === "success" ? probeShape.safeParse(JSON.parse(settled.output)) : undefined;
-  if (said?.success) return said.data;
-  deps.logger.warn({ tool: tool.name, call: call.callKey, attempt: attempted.kind }, "probe of a tool said nothing");
+  const limits = { method: "probe", timeoutMs: Math.min(tool.timeoutMs, maxProbeMs) } as const;
+  const { kind, result } = await attemptCall(running, call, attempt, limits);
+  const probed = result?.status === "success" ? probeShape.safeParse(JSON.parse(result.output ?? "null")) : undefined;
+  if (probed?.success) return probed.data;
+  running.logger.warn({ tool: tool.name, call: attempt.callKey, attempt: kind }, "probe of a tool gave no answer");
   return { status: "unknown" };
 }
 
-const neverBegan: Outcome = {
-  kind: "cancelled",
-  because: "cancel",
-  began: false,
-  error: neverBeganError,
+const unbegun: Attempted = {
+  kind: "neverBegan",
+  result: {
+    status: "cancelled",
+    output: null,
+    error: neverBegan,
+    durationMs: 0,
+    began: false,
+    reason: ErrorReason.CANCELLED,
+  },
   durationMs: 0,
 };
 
@@ -145,29 +142,41 @@ function inThisProcess(tool: RegisteredTool["tool"]): PreparedCall {
   };
 }
 
-function cutOff({ tool }: RegisteredTool, because: "timeout" | "cancel") {
-  const what = because === "timeout" ? `ran into its time limit of ${tool.timeoutMs} ms` : "was cancelled while it ran";
-  if (tool.effect === "once") {
-    return { kind: "unknown" as const, error: `The tool ${what}; nobody knows whether it took effect.` };
+/** The result of a call whose signal fired before its tool had succeeded. */
+function cutOff({ effect, timeoutMs }: RegisteredTool["tool"], cut: "timeout" | "cancel", durationMs: number): CallResult {
+  const fate = cut === "timeout" ? `ran into its time limit of ${timeoutMs} ms` : "was cancelled while it ran";
+  const reason = cut === "timeout" ? ErrorReason.TOOL_TIMEOUT : ErrorReason.CANCELLED;
+  const ended = { output: null, durationMs, began: true, reason };
+  if (effect === "once") {
+    return { ...ended, status: "unknown", error: `The tool ${fate}; nobody knows whether it took effect.` };
   }
-  return { kind: because === "timeout" ? ("timeout" as const) : ("cancelled" as const), error: `The tool ${what}.` };
+  return { ...ended, status: cut === "timeout" ? "failed" : "cancelled", error: `The tool ${fate}.` };
 }
 
-type Settled = { kind: "success"; output: string } | { kind: "failed"; error: string; cause: unknown };
-
-async function execute(work: () => unknown): Promise<Settled> {
+async function resultOf(work: () => unknown, durationMs: () => number): Promise<CallResult> {
   try {
     const output = JSON.stringify((await work()) ?? null) ?? "null";
-    if (output.length > maxOutputLength) return tooMuch(`is longer than ${maxOutputLength} characters`);
-    if (isTooDeep(output)) return tooMuch(`is nested deeper than ${maxJsonDepth}`);
-    return { kind: "success", output };
+    const excess =
+      output.length > maxOutputLength
+        ? `longer than ${maxOutputLength} characters`
+        : isTooDeep(output) && `nested deeper than ${maxJsonDepth}`;
+    if (excess) return { ...failed(`The tool's result is ${excess}.`, durationMs()), cause: undefined };
+    return { status: "success", output, error: null, durationMs: durationMs(), began: true };
   } catch (cause) {
-    return { kind: "failed", error: messageOf(cause), cause };
+    return failed(cause, durationMs());
   }
 }
 
-function tooMuch(what: string): Settled {
-  return { kind: "failed", error: `The tool's result ${what}.`, cause: undefined };
+function failed(cause: unknown, durationMs: number): CallResult {
+  return {
+    status: "failed",
+    output: null,
+    error: messageOf(cause),
+    durationMs,
+    began: true,
+    reason: ErrorReason.TOOL_FAILED,
+    cause,
+  };
 }
 
 /** Resolves, with nothing, when the signal has fired and the grace after it is over as well. */

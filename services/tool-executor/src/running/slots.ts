@@ -1,13 +1,17 @@
-/** Bounds what runs at the same time. Who waits is served in turn by owner, so that one owner's batch does not hold up the others. */
+import { Multimap } from "@turnwright/platform/multimap";
+
+/** Bounds how many tools run at once. Owners that wait take turns, so that one owner's batch does not hold up the others. */
 export class Slots {
   #free: number;
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #waiting = new Multimap<string, () => void>();
+  /** The owners that wait, the next one first. */
+  readonly #line = new Set<string>();
 
   constructor(size: number) {
     this.#free = size;
   }
 
-  /** Waits for a slot; call what it returns once, to give the slot back. Rejects with the signal's reason when that fires first. */
+  /** Waits for a slot and gives the function that gives it back, to be called once. Rejects with the signal's reason. */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
@@ -17,32 +21,34 @@ export class Slots {
 
   #wait(owner: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const queue = this.#waiting.get(owner) ?? new Set();
-      this.#waiting.set(owner, queue);
       const onAbort = () => {
-        queue.delete(onTurn);
-        if (queue.size === 0 && this.#waiting.get(owner) === queue) this.#waiting.delete(owner);
+        this.#remove(owner, onTurn);
         reject(signal.reason);
       };
       const onTurn = () => {
         signal.removeEventListener("abort", onAbort);
         resolve();
       };
-      queue.add(onTurn);
+      this.#waiting.add(owner, onTurn);
+      this.#line.add(owner);
       signal.addEventListener("abort", onAbort, { once: true });
     });
   }
 
+  #remove(owner: string, onTurn: () => void): void {
+    this.#waiting.delete(owner, onTurn);
+    if (!this.#waiting.has(owner)) this.#line.delete(owner);
+  }
+
   #release(): void {
-    for (const [owner, queue] of this.#waiting) {
-      // To the end of the line with this owner, if more of its calls wait.
-      this.#waiting.delete(owner);
-      for (const onTurn of queue) {
-        queue.delete(onTurn);
-        if (queue.size > 0) this.#waiting.set(owner, queue);
-        onTurn();
-        return;
-      }
+    for (const owner of this.#line) {
+      const [onTurn] = this.#waiting.get(owner);
+      if (onTurn === undefined) continue;
+      this.#remove(owner, onTurn);
+      // To the end of the line, if more of this owner's calls wait.
+      if (this.#line.delete(owner)) this.#line.add(owner);
+      onTurn();
+      return;
     }
     this.#free += 1;
   }

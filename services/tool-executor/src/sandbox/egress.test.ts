@@ -8,9 +8,11 @@ import { gzipSync } from "node:zlib";
 import { createLogger } from "@turnwright/platform/logger";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
+import { attempt } from "../../testing/attempt.ts";
 import { livingSandboxes } from "../../testing/living-sandboxes.ts";
+import type { CallResult } from "../calls/call-result.ts";
 import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
-import { type Outcome, runTool } from "../running/run-tool.ts";
+import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
 import { isHost } from "../tool-definition/tool-hosts.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
@@ -42,7 +44,7 @@ async function serve(answer: RequestListener): Promise<{ host: string; seen: Inc
 interface Opened {
   readonly dir: string;
   readonly custom: CustomTools;
-  run(args?: object, signal?: AbortSignal): Promise<Outcome>;
+  run(args?: object, signal?: AbortSignal): Promise<CallResult>;
 }
 
 /** Loads a tool with the body given, which declares `hosts`; the operator allows `allowed`. */
@@ -72,7 +74,7 @@ export default { name: "calls", description: "d", parameters: { type: "object" }
       const [loaded] = custom.loaded;
       if (loaded === undefined || "fault" in loaded) throw new Error(loaded?.fault);
       const registered = loaded.tool;
-      return runTool({ slots: new Slots(10), logger }, { registered, args: args as never, userId: "u", callKey: "k", signal });
+      return runTool({ slots: new Slots(10), logger }, { registered, arguments: args as never }, attempt(signal));
     },
   };
 }
@@ -94,7 +96,7 @@ test("a request reaches a declared host with its method, headers and body, and t
   });
   const url = `http://${host}/path?q=1`;
   const outcome = await run({ url, bytes: randomBytes(300_000).toString("base64") });
-  expect(outcome).toMatchObject({ kind: "success", output: JSON.stringify([201, "yes", true, false, url]) });
+  expect(outcome).toMatchObject({ status: "success", output: JSON.stringify([201, "yes", true, false, url]) });
   expect(seen[0]).toMatchObject({ method: "POST", url: "/path?q=1", headers: { "x-own": "ü", authorization: "Bearer t" } });
 });
 
@@ -139,7 +141,7 @@ test("a private host is the operator's to allow, not the tool's", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const { run } = await open({ hosts: [host], allowed: [], body: getText });
   expect(await run({ url: `http://${host}/` })).toMatchObject({
-    kind: "failed",
+    status: "failed",
     error: expect.stringContaining("private networks"),
   });
   expect(seen).toEqual([]);
@@ -159,13 +161,16 @@ test("each hop of a redirect is checked like the first, and takes no credential 
   const init = { method: "POST", body: "x", headers: { authorization: "Bearer t" } };
   const answer = async (path: string, more = {}) => {
     const outcome = await run({ url: `http://${first.host}${path}`, init: { ...init, ...more } });
-    return outcome.kind === "success" ? JSON.parse(outcome.output) : outcome;
+    return outcome.output === null ? outcome : JSON.parse(outcome.output);
   };
   expect(await answer("/")).toEqual({ status: 200, text: '["GET",null]', url: `http://${other.host}/` });
   expect(await answer("/kept")).toMatchObject({ text: '["POST",null]' });
   expect(await answer("/", { redirect: "manual" })).toMatchObject({ status: 303 });
-  expect(await answer("/", { redirect: "error" })).toMatchObject({ kind: "failed", error: expect.stringContaining("redirect") });
-  expect(await answer("/hidden")).toMatchObject({ kind: "failed", error: expect.stringContaining(hidden.host) });
+  expect(await answer("/", { redirect: "error" })).toMatchObject({
+    status: "failed",
+    error: expect.stringContaining("redirect"),
+  });
+  expect(await answer("/hidden")).toMatchObject({ status: "failed", error: expect.stringContaining(hidden.host) });
   expect(await answer("/loop", { method: "GET", body: undefined })).toMatchObject({
     error: expect.stringContaining("redirects"),
   });
@@ -180,11 +185,11 @@ test("bodies are bounded, there and back", async () => {
   });
   const url = `http://${host}/`;
   expect(await run({ url })).toMatchObject({
-    kind: "failed",
+    status: "failed",
     error: expect.stringContaining("the answer is longer than 1048576"),
   });
   expect(await run({ url, long: 1_048_577 })).toMatchObject({
-    kind: "failed",
+    status: "failed",
     error: expect.stringContaining("the body is longer"),
   });
   expect(seen).toHaveLength(1);
@@ -205,12 +210,12 @@ test("four requests of a call are under way at once, the others wait for their t
       return all.map(({ value, reason }) => value?.length ?? reason.message);`,
   });
   const many = await run({ url: `http://${host}/`, count: 40 });
-  expect(many).toMatchObject({ kind: "success", output: JSON.stringify(Array(40).fill(1_000)) });
+  expect(many).toMatchObject({ status: "success", output: JSON.stringify(Array(40).fill(1_000)) });
   expect(most).toBeLessThanOrEqual(4);
   expect(most).toBeGreaterThan(1);
   const before = seen.length;
   const tooMany = await run({ url: `http://${host}/`, count: 103 });
-  expect(tooMany).toMatchObject({ kind: "success", output: expect.stringContaining("a call may send 100 requests") });
+  expect(tooMany).toMatchObject({ status: "success", output: expect.stringContaining("a call may send 100 requests") });
   expect(seen.length - before).toBe(100);
 });
 
@@ -244,7 +249,7 @@ test("requests end with their call: when it is cancelled, when the tool aborts, 
   const cancelled = run({ base, path: "/cancelled" }, controller.signal);
   await arrival("/cancelled").promise;
   controller.abort();
-  expect(await cancelled).toMatchObject({ kind: "cancelled" });
+  expect(await cancelled).toMatchObject({ status: "cancelled" });
   expect(await run({ base, path: "/aborted", own: true })).toMatchObject({ output: '"AbortError"' });
   expect(await run({ base, path: "/left", leaves: true })).toMatchObject({ output: '"left"' });
   await expect.poll(() => closed.sort(), { timeout: 10_000 }).toEqual(["/aborted", "/cancelled", "/left"]);
@@ -261,7 +266,7 @@ test("a tool reaches nothing while it loads, nor between its calls", async () =>
       return 1;`,
   });
   const living = () => livingSandboxes().filter((command) => command.includes(late.dir));
-  expect(await late.run({ url: `http://${host}/late` })).toMatchObject({ kind: "success" });
+  expect(await late.run({ url: `http://${host}/late` })).toMatchObject({ status: "success" });
   await expect.poll(living, { timeout: 15_000 }).toEqual([]);
   expect(seen).toEqual([]);
 });
@@ -280,7 +285,7 @@ test("frames that a tool writes itself open nothing more", async () => {
     before: frame,
     body: `send({ ...request(900, args.url), hosts: [args.host] }); await new Promise((resolve) => setTimeout(resolve, 100)); return 1;`,
   });
-  expect(await run({ url: `http://${host}/`, host })).toMatchObject({ kind: "success" });
+  expect(await run({ url: `http://${host}/`, host })).toMatchObject({ status: "success" });
   const flood = await open({
     hosts,
     before: frame,
@@ -324,7 +329,7 @@ test("hosts are those of the start: what a later process declares opens nothing"
   writeFileSync(join(dir, "more"), "");
   await run({ end: true });
   expect(await run({ url: `http://${host}/` })).toMatchObject({
-    kind: "failed",
+    status: "failed",
     error: expect.stringContaining("does not declare"),
   });
   expect(seen).toEqual([]);

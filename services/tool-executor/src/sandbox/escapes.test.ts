@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AttackGround, openAttackGround } from "../../testing/attack-targets.ts";
+import { attempt } from "../../testing/attempt.ts";
 import { loadCustomTools } from "../registry/custom-tools.ts";
 import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
@@ -43,9 +44,8 @@ export default { name: "escapes", description: "d", parameters: { type: "object"
   try {
     const [loaded] = custom.loaded;
     if (loaded === undefined || "fault" in loaded) throw new Error(loaded?.fault);
-    const signal = new AbortController().signal;
-    const call = { registered: loaded.tool, args: { ...ground.targets, checkout: root }, userId: "u", callKey: "k", signal };
-    return JSON.stringify(await runTool({ slots, logger }, call));
+    const call = { registered: loaded.tool, arguments: { ...ground.targets, checkout: root } };
+    return JSON.stringify(await runTool({ slots, logger }, call, attempt()));
   } finally {
     custom.close();
   }
@@ -174,10 +174,9 @@ describe.each(walls)("run_javascript behind %s", (_name, wall) => {
       return tried;
     })()`;
     const args = registered.parse(JSON.stringify({ code, input: scripts }));
-    const signal = new AbortController().signal;
-    const outcome = await runTool({ slots, logger }, { registered, args, userId: "u", callKey: "k", signal });
-    if (outcome.kind !== "success") throw new Error(outcome.error);
-    const tried = (JSON.parse(outcome.output) as { result: Record<string, string> }).result;
+    const { output, error } = await runTool({ slots, logger }, { registered, arguments: args }, attempt());
+    if (output === null) throw new Error(error ?? "no output");
+    const tried = (JSON.parse(output) as { result: Record<string, string> }).result;
     expect(Object.keys(tried)).toHaveLength(scripts.length);
     // Nothing of a host: no process, no file, no name that only Node has.
     expect(Object.entries(tried).filter(([, said]) => /root:|uid=|PATH|said \d|\[native code\]/.test(said))).toEqual([]);

@@ -1,10 +1,13 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { ErrorReason } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { attempt } from "../../testing/attempt.ts";
 import { livingSandboxes } from "../../testing/living-sandboxes.ts";
+import type { CallResult } from "../calls/call-result.ts";
 import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
-import { type Outcome, runTool } from "../running/run-tool.ts";
+import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
 import type { RegisteredTool } from "../tool-definition/registered-tool.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
@@ -34,9 +37,9 @@ afterAll(async () => {
   await outbound.close();
 });
 
-function run(name: string, signal = new AbortController().signal): Promise<Outcome> {
+function run(name: string, signal = new AbortController().signal): Promise<CallResult> {
   const registered = tools.get(name) as RegisteredTool;
-  return runTool({ slots, logger }, { registered, args: {}, userId: "u", callKey: "k", signal });
+  return runTool({ slots, logger }, { registered, arguments: {} }, attempt(signal));
 }
 
 const overLimit: [tool: string, because: RegExp | string][] = [
@@ -74,19 +77,19 @@ describe("a tool that does harm", () => {
     const { outcome, tookMs } = await ended;
     const limitMs = tools.get(name)?.tool.timeoutMs ?? 0;
     process.stdout.write(
-      `${name}: ${outcome.kind} after ${Math.round(tookMs)} ms, its limit ${limitMs} ms; neighbour ${Math.round(neighbourMs)} ms\n`,
+      `${name}: ${outcome.status} after ${Math.round(tookMs)} ms, its limit ${limitMs} ms; neighbour ${Math.round(neighbourMs)} ms\n`,
     );
-    if (because === "timeout") expect(outcome.kind).toBe("timeout");
-    else expect(outcome).toMatchObject({ kind: "failed", error: expect.stringMatching(because) });
+    if (because === "timeout") expect(outcome.reason).toBe(ErrorReason.TOOL_TIMEOUT);
+    else expect(outcome).toMatchObject({ status: "failed", error: expect.stringMatching(because) });
     expect(tookMs - limitMs).toBeLessThan(1_000);
-    expect(neighbour).toMatchObject({ kind: "success", output: '"unharmed"' });
+    expect(neighbour).toMatchObject({ status: "success", output: '"unharmed"' });
     // It waits 20 ms itself; the rest is what a neighbour, or the executor's own thread, makes it wait.
     expect(neighbourMs).toBeLessThan(500);
-    expect(await run("neighbour")).toMatchObject({ kind: "success" });
+    expect(await run("neighbour")).toMatchObject({ status: "success" });
   });
 
   it("does not go on working between its calls", async () => {
-    expect(await run("spins_later")).toMatchObject({ kind: "success" });
+    expect(await run("spins_later")).toMatchObject({ status: "success" });
     const spinning = () => livingSandboxes().filter((line) => line.includes("spins-later.mjs")).length;
     expect(spinning()).toBe(1);
     await expect.poll(spinning, { timeout: 5_000 }).toBe(0);
@@ -94,14 +97,14 @@ describe("a tool that does harm", () => {
 
   it("leaves the outcome of a once call unknown when its process ends under it", async () => {
     expect(await run("exits_once")).toMatchObject({
-      kind: "unknown",
-      because: "end",
+      status: "unknown",
+      reason: ErrorReason.TOOL_FAILED,
       error: expect.stringMatching(/process ended/),
     });
   });
 
   it.each(forbidden)("%s gets no permission", async (name, because) => {
-    expect(await run(name)).toMatchObject({ kind: "failed", error: expect.stringMatching(because) });
+    expect(await run(name)).toMatchObject({ status: "failed", error: expect.stringMatching(because) });
     expect(existsSync("/tmp/turnwright-poison")).toBe(false);
   });
 
@@ -109,7 +112,7 @@ describe("a tool that does harm", () => {
     process.env.MESH_SECRET_OF_THE_TEST = "canary";
     const outcome = await run("tells_environment");
     delete process.env.MESH_SECRET_OF_THE_TEST;
-    expect(outcome).toMatchObject({ kind: "success" });
+    expect(outcome).toMatchObject({ status: "success" });
     const seen = Object.keys(JSON.parse((outcome as { output: string }).output));
     expect(seen.filter((name) => !["TZ", "PWD", "SHLVL", "_", "OLDPWD"].includes(name))).toEqual([]);
   });
@@ -123,7 +126,7 @@ describe("a tool that does harm", () => {
     } as never);
     const registered = tools.get("floods_logs") as RegisteredTool;
     const signal = new AbortController().signal;
-    await runTool({ slots, logger: counting }, { registered, args: {}, userId: "u", callKey: "k", signal });
+    await runTool({ slots, logger: counting }, { registered, arguments: {} }, attempt(signal));
     expect(lines.length).toBeLessThanOrEqual(101);
     for (const line of lines) expect(line.length).toBeLessThan(1_500);
   });
@@ -134,7 +137,7 @@ describe("a tool that does harm", () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     const started = performance.now();
     controller.abort();
-    expect(await call).toMatchObject({ kind: "cancelled" });
+    expect(await call).toMatchObject({ status: "cancelled" });
     expect(performance.now() - started).toBeLessThan(1_000);
   });
 

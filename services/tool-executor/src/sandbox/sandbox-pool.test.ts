@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterEach, expect, test } from "vitest";
+import { attempt } from "../../testing/attempt.ts";
 import { livingSandboxes } from "../../testing/living-sandboxes.ts";
+import type { CallResult } from "../calls/call-result.ts";
 import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
-import { type Outcome, runTool } from "../running/run-tool.ts";
+import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { Crowd } from "./crowd.ts";
@@ -46,11 +48,11 @@ async function open(texts: readonly string[], options: { crowd?: Crowd; limits?:
   return {
     dir,
     tools,
-    run(i = 0, json = "{}"): Promise<Outcome> {
+    run(i = 0, json = "{}"): Promise<CallResult> {
       const registered = tools[i];
       if (registered === undefined) throw new Error("no such tool");
       const signal = new AbortController().signal;
-      return runTool({ slots, logger }, { registered, args: registered.parse(json), userId: "u", callKey: "k", signal });
+      return runTool({ slots, logger }, { registered, arguments: registered.parse(json) }, attempt(signal));
     },
   };
 }
@@ -64,14 +66,14 @@ test("the start of a process takes none of its call's time", async () => {
   const before = 'import { setTimeout as delay } from "node:timers/promises";';
   const { run } = await open([toolText({ name: "quick", timeoutMs: 100, before, body })]);
   const outcomes = await Promise.all([run(), run(), run()]);
-  expect(outcomes.map(({ kind }) => kind)).toEqual(["success", "success", "success"]);
+  expect(outcomes.map(({ status }) => status)).toEqual(["success", "success", "success"]);
 });
 
 test("idle processes of all files together are no more than the crowd may be", async () => {
   const texts = Array.from({ length: 7 }, (_, i) => toolText({ name: `tool_${i}`, body: "return 1;" }));
   const { dir, run } = await open(texts, { crowd: new Crowd(2) });
   await expect.poll(() => processesOf(dir)).toBe(2);
-  for (let i = 0; i < texts.length; i += 1) expect(await run(i)).toMatchObject({ kind: "success" });
+  for (let i = 0; i < texts.length; i += 1) expect(await run(i)).toMatchObject({ status: "success" });
   await expect.poll(() => processesOf(dir)).toBe(2);
 });
 
@@ -81,8 +83,8 @@ test("a process near the end of its processor time is replaced, not killed in th
   const pids = new Set<string>();
   for (let i = 0; i < 8; i += 1) {
     const outcome = await run();
-    expect(outcome).toMatchObject({ kind: "success" });
-    if (outcome.kind === "success") pids.add(outcome.output);
+    expect(outcome).toMatchObject({ status: "success" });
+    pids.add(String(outcome.output));
   }
   expect(pids.size).toBeGreaterThan(1);
   expect(pids.size).toBeLessThan(8);
@@ -93,11 +95,14 @@ test("a tool's regular expressions run in its process alone, where its time limi
     "{ type: 'object', properties: { s: { type: 'string', minLength: 2, pattern: '^(a+)+$' } }, required: ['s'] }";
   const { run, tools } = await open([toolText({ name: "matches", timeoutMs: 300, parameters, body: "return 1;" })]);
   expect(tools[0]?.spec.definition?.function?.parameters).toMatchObject({ properties: { s: { pattern: "^(a+)+$" } } });
-  expect(await run(0, '{"s":"aa"}')).toMatchObject({ kind: "success" });
+  expect(await run(0, '{"s":"aa"}')).toMatchObject({ status: "success" });
   const refused = await run(0, '{"s":"ab"}');
-  expect(refused.kind === "failed" && reasonOf(refused.cause)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
+  expect(refused.status === "failed" && reasonOf(refused.cause)).toBe(ErrorReason.INVALID_TOOL_ARGUMENTS);
   expect(() => tools[0]?.parse('{"s":"a"}')).toThrow(/s: /);
-  expect(await run(0, JSON.stringify({ s: `${"a".repeat(60)}b` }))).toMatchObject({ kind: "timeout" });
+  expect(await run(0, JSON.stringify({ s: `${"a".repeat(60)}b` }))).toMatchObject({
+    status: "failed",
+    reason: ErrorReason.TOOL_TIMEOUT,
+  });
 });
 
 test("a tool's own schema makes of arguments what it likes, by transforms and checks that JSON Schema has no words for", async () => {
@@ -107,6 +112,6 @@ test("a tool's own schema makes of arguments what it likes, by transforms and ch
   const { run } = await open([
     toolText({ name: "adds", before: `import { z } from ${JSON.stringify(zod)};`, parameters, body: "return args;" }),
   ]);
-  expect(await run(0, '{"n":"4"}')).toMatchObject({ kind: "success", output: '{"n":4,"m":7}' });
-  expect(await run(0, '{"n":"3"}')).toMatchObject({ kind: "failed", error: "n: is not three" });
+  expect(await run(0, '{"n":"4"}')).toMatchObject({ status: "success", output: '{"n":4,"m":7}' });
+  expect(await run(0, '{"n":"3"}')).toMatchObject({ status: "failed", error: "n: is not three" });
 });

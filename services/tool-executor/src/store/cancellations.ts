@@ -1,9 +1,10 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type CallEnd, type KnownCall, lostCall, neverBegan, stoppedCall } from "./calls.ts";
+import { type CallResult, neverBegan } from "../calls/call-result.ts";
+import { type KnownCall, lostCall, stoppedCall } from "./known-calls.ts";
 
 /** A call that was stopped, as the ledger has it. */
-export interface StoppedCall extends CallEnd {
+export interface StoppedCall extends CallResult {
   readonly status: Exclude<KnownCall["status"], "running">;
 }
 

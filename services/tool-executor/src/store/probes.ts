@@ -1,5 +1,6 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { type Claim, neverBegan } from "./calls.ts";
+import { neverBegan } from "../calls/call-result.ts";
+import type { Claim } from "./calls.ts";
 
 const completeSql = `
 update tool_executions

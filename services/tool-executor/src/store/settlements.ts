@@ -1,5 +1,5 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import type { KnownCall } from "./calls.ts";
+import type { KnownCall } from "./known-calls.ts";
 
 /** What a person found out about a call. */
 export interface Settlement {

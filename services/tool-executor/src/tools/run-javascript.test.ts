@@ -1,5 +1,6 @@
 import { createLogger } from "@turnwright/platform/logger";
 import { afterAll, describe, expect, it } from "vitest";
+import { attempt } from "../../testing/attempt.ts";
 import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
 import { openWall } from "../sandbox/open-wall.ts";
@@ -20,9 +21,8 @@ afterAll(async () => {
 
 async function run(code: string, input?: unknown): Promise<unknown> {
   const args = registered.parse(JSON.stringify({ code, input }));
-  const signal = new AbortController().signal;
-  const outcome = await runTool({ slots, logger }, { registered, args, userId: "u", callKey: "k", signal });
-  return outcome.kind === "success" ? JSON.parse(outcome.output) : { [outcome.kind]: outcome.error };
+  const { status, output, error } = await runTool({ slots, logger }, { registered, arguments: args }, attempt());
+  return output === null ? { [status]: error } : JSON.parse(output);
 }
 
 describe("run_javascript", () => {
