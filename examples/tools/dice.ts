@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { defineTool } from "@turnwright/tool-executor/define-tool";
 import { z } from "zod";
 
-/** A tool of your own: start with `TOOLS_DIR=examples/tools` and ask for a roll of the dice. */
+/** An example of a custom tool: start with `TOOLS_DIR=examples/tools` and ask for a roll of the dice. */
 export default defineTool({
   name: "roll_dice",
   description: "Roll dice and return each roll and their sum.",

@@ -1,16 +1,15 @@
 import { defineTool } from "@turnwright/tool-executor/define-tool";
 import { z } from "zod";
 
-/** Where the shop listens. Any API does that can be asked for what it has under a reference of ours. */
+/** The shop's address. Any API will do that can be asked for an order by our reference. */
 const shopHost = "localhost:8088";
 const shop = `http://${shopHost}/orders`;
 
 const order = z.object({ id: z.string(), total: z.number() });
 
 /**
- * Something that must never happen twice, and a way to find out whether it did: the order carries the call's key as its
- * reference. When the executor dies in the middle of a call, the probe asks the shop for it; without one, a person
- * would have to.
+ * An order must never be placed twice, so it carries the call's key as its reference. If the executor dies during a
+ * call, the probe asks the shop for that reference. Without a probe, a person would have to find out.
  */
 export default defineTool({
   name: "place_order",

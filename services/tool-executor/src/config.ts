@@ -3,25 +3,25 @@ import { grpcEnv } from "@turnwright/platform/config/mesh-env";
 import { postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { z } from "zod";
 
-/** The environment of the tool executor. */
+/** The variables of the tool executor. */
 export const toolConfig = z.object({
   ...grpcEnv,
   ...postgresEnv,
   GRPC_PORT: port(9104),
   /** Folder with custom tools, one file each. */
   TOOLS_DIR: z.string().optional(),
-  /** Megabytes that the process of a custom tool may use. */
+  /** Memory of one custom tool's process, in megabytes. */
   TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
   /**
-   * The kernel's wall around the processes of custom tools and run_javascript: `auto` takes what there is, `require`
-   * refuses to start without all of it, `off` leaves Node's permissions alone.
+   * The kernel's wall around the processes of custom tools and run_javascript. `auto` uses whatever the system has,
+   * `require` refuses to start without a whole wall, `off` uses Node's permissions alone.
    */
   TOOLS_SANDBOX: z.enum(["auto", "require", "off"]).default("auto"),
-  /** Tools that run at the same time in this process. */
+  /** Tools that run at once in this process. */
   TOOLS_MAX_CONCURRENT: integer(10, { min: 1, max: 10_000 }),
-  /** `host` or `host:port` that fetch_url, http_request and custom tools may reach although the address is private. */
+  /** Private hosts, `host` or `host:port`, that fetch_url, http_request and custom tools may reach. */
   TOOLS_ALLOWED_HOSTS: list(),
-  /** Key of the Brave Search API; without one, web_search says so. */
+  /** Key of the Brave Search API; without one, web_search fails and says why. */
   WEB_SEARCH_API_KEY: z.string().optional(),
   WEB_SEARCH_BASE_URL: httpUrl().default("https://api.search.brave.com"),
 });

@@ -1,12 +1,12 @@
 import { evaluate as reference } from "mathjs/number";
 import { evaluate } from "../src/tools/arithmetic.ts";
 
-/** What a comparison found. */
+/** The findings of a comparison. */
 export interface Comparison {
   readonly count: number;
-  /** Expressions on which the two do not agree. */
+  /** Expressions on which the two disagree. */
   readonly disagreements: readonly string[];
-  /** Texts that are no arithmetic and had a value, or threw. */
+  /** Texts that are not arithmetic but had a value, or threw. */
   readonly escapes: readonly string[];
   readonly slowestMs: number;
 }
@@ -63,7 +63,10 @@ const hostile = [
   "(2)(3)",
 ];
 
-/** Makes expressions of our grammar. What mathjs reads otherwise (a product without a sign, powers, names) is no part of it. */
+/**
+ * Generates expressions of our grammar. Syntax that mathjs reads differently (a product without a sign, powers, names)
+ * is not part of it.
+ */
 function createGenerator(random: () => number) {
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
   const digits = (n: number) => String(Math.floor(random() * 10 ** n));
@@ -94,7 +97,7 @@ function createGenerator(random: () => number) {
   };
   return {
     expression: () => sum(Math.floor(random() * 6)),
-    /** A hostile text in, before or after an expression. */
+    /** A hostile text within, before or after an expression. */
     attack: () =>
       pick([(a: string, e: string) => a + e, (a: string, e: string) => `${e}+${a}`, (a: string) => `(${a})`])(
         pick(hostile),
@@ -105,7 +108,7 @@ function createGenerator(random: () => number) {
 
 const suspectMs = 10;
 
-/** What is slow is evaluated again: it is slow each time, while a process that was not scheduled is so by chance. */
+/** Evaluates a slow expression again: a slow one is slow each time, a process that was not scheduled is not. */
 function timed(expression: string): { value: ReturnType<typeof evaluate>; ms: number } {
   let least = Number.POSITIVE_INFINITY;
   for (let tries = 1; ; tries += 1) {
@@ -118,7 +121,8 @@ function timed(expression: string): { value: ReturnType<typeof evaluate>; ms: nu
 
 function disagreement(expression: string, value: ReturnType<typeof evaluate>): string | undefined {
   const expected = Number(reference(expression));
-  // A division by zero on the way may vanish from the reference's result (1/(1/0) is 0 there): for us it is an error wherever it stands.
+  // A division by zero inside may vanish from the reference's result (1/(1/0) is 0 there). Here it is an error wherever
+  // it stands.
   if (typeof value !== "number") {
     const isOurs = /division by zero|beyond the range|longer than/.test(value.error);
     return isOurs && (!Number.isFinite(expected) || value.error.includes("division by zero") || expression.length > 1_000)
@@ -128,7 +132,7 @@ function disagreement(expression: string, value: ReturnType<typeof evaluate>): s
   return value === expected ? undefined : `${expression}: ${value}, not ${expected}`;
 }
 
-/** Evaluates as many generated expressions as asked, one in ten of them an attack, and compares with mathjs. */
+/** Evaluates `count` generated expressions, every tenth an attack, and compares the values with those of mathjs. */
 export function compareWithMathjs({ count, seed }: { count: number; seed: number }): Comparison {
   const random = seeded(seed);
   const { expression, attack } = createGenerator(random);

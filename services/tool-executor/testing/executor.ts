@@ -18,10 +18,10 @@ import type { ToolConfig } from "../src/config.ts";
 import { createToolExecutor } from "../src/index.ts";
 import type { Tool } from "../src/tool-definition/define-tool.ts";
 
-/** The secret of the fixture's mesh. */
+/** The mesh secret of the fixture. */
 export const meshSecret = "a-secret-of-32-characters-for-tests";
 
-/** A ledger row, as far as tests look at it. */
+/** The columns of a ledger row that tests read. */
 export interface ExecutionRow {
   run_id: string | null;
   tool_call_id: string;
@@ -33,29 +33,29 @@ export interface ExecutionRow {
   settled_by: string | null;
 }
 
-/** One process with the executor in it. */
+/** One executor, as if in a process of its own. */
 export interface ExecutorProcess {
-  /** Its own pool, to disturb. */
+  /** Its own pool, which a test may disturb. */
   readonly pool: pg.Pool;
   readonly tools: Client<typeof ToolService>;
   readonly executions: Client<typeof ExecutionService>;
-  /** One call of a run; the arguments are written as JSON. */
+  /** Executes one call of a run; `args` becomes its JSON text. */
   execute(
     call: { runId: string; callId?: string; name: string; args?: unknown; grant?: string },
     options?: { signal?: AbortSignal },
   ): Promise<ExecutionResult>;
-  /** Lets what is under way end, until the limit fires. */
+  /** Lets calls in flight end, until the limit fires. */
   drain(limit: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** A database with the ledger, and processes on it. */
+/** A database with the ledger, and executors on it. */
 export interface ExecutorFixture {
   readonly pool: pg.Pool;
   readonly databaseUrl: string;
   readonly userId: string;
   start(options?: {
-    /** The way to the database, where it is not the straight one. */
+    /** The database's URL, where it is not the direct one. */
     databaseUrl?: string;
     tools?: readonly Tool[];
     leaseMs?: number;
@@ -63,7 +63,7 @@ export interface ExecutorFixture {
     config?: Partial<ToolConfig>;
     identity?: MessageInitShape<typeof IdentitySchema>;
   }): Promise<ExecutorProcess>;
-  /** Writes a call into the ledger as a process left it that died. */
+  /** Inserts a call into the ledger as a process that died left it. */
   leave(row: { runId: string; callId: string; tool: Tool; args: unknown; status?: string; userId?: string }): Promise<void>;
   rows(runId?: string): Promise<ExecutionRow[]>;
   stop(): Promise<void>;
@@ -115,8 +115,8 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
     async leave({ runId, callId, tool, args, status = "running", userId: owner = userId }) {
       const input = JSON.stringify(args);
       await pool.query(
-        `insert into tool_executions (id, run_id, user_id, status, lease_until, started_at, tool_call_id, tool_name, tool_version, effect, input,
-          arguments_hash)
+        `insert into tool_executions (id, run_id, user_id, status, lease_until, started_at, tool_call_id, tool_name,
+          tool_version, effect, input, arguments_hash)
         values ($1, $2, $3, $4, now() - interval '1 second', now() - interval '9 seconds', $5, $6, $7, $8, $9, $10)`,
         [uuidv7(), runId, owner, status, callId, tool.name, tool.version, tool.effect, input, hashArguments(input)],
       );
@@ -162,7 +162,7 @@ function connect(service: RunningService, identity: Identity): Omit<ExecutorProc
   };
 }
 
-/** A grant for a call with these arguments; what is given of the claims replaces them. */
+/** A grant for a call with these arguments; `init` replaces some of its claims. */
 export function grantFor(
   tool: Tool,
   call: { runId: string; callId?: string; args: unknown },

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { defineTool, type Tool, type ToolContext, type ToolEffect } from "../src/tool-definition/define-tool.ts";
 
-/** A tool that counts its runs and ends each when the test says so. */
+/** A tool that records its runs and ends each one when the test tells it to. */
 export function gatedTool(
   init: { effect?: ToolEffect; requiresApproval?: boolean; timeoutMs?: number; name?: string; probe?: Tool["probe"] } = {},
 ) {

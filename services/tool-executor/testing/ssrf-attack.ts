@@ -12,7 +12,7 @@ import { createFetchUrl } from "../src/tools/fetch-url.ts";
 import { createHttpRequest } from "../src/tools/http-request.ts";
 import { createToolOutbound } from "../src/tools/tool-outbound.ts";
 
-/** Ways to write an address inside; PORT is the canary's. */
+/** Notations of internal addresses; PORT stands for the canary's port. */
 const urls = [
   "http://127.0.0.1:PORT/",
   "http://127.0.0.1.:PORT/",
@@ -88,7 +88,7 @@ const urls = [
   "//127.0.0.1:PORT/",
 ];
 
-/** Names that answer with addresses inside, at once or later. */
+/** Names that resolve to internal addresses. */
 const answers: Record<string, readonly LookupAddress[][]> = {
   "inside.example": [[{ address: "127.0.0.1", family: 4 }]],
   "inside6.example": [[{ address: "::1", family: 6 }]],
@@ -111,29 +111,29 @@ const answers: Record<string, readonly LookupAddress[][]> = {
 };
 
 /**
- * A global unicast address of a block that was never given out: the guard lets it pass, and the tests' connector
+ * A global unicast address of a block that was never allocated: the guard lets it pass, and the tests' connector
  * refuses it.
  */
 const nobody: LookupAddress = { address: "2000::1", family: 6 };
 
-/** Names that answer with an address outside first and with one inside when they are asked again. */
+/** Names that resolve to an external address first, and to an internal one when they are looked up again. */
 const rebinding: Record<string, readonly LookupAddress[][]> = {
   "rebind.example": [[nobody], [{ address: "127.0.0.1", family: 4 }]],
   "rebind6.example": [[nobody], [{ address: "::1", family: 6 }]],
   "rebind-mapped.example": [[nobody], [{ address: "::ffff:127.0.0.1", family: 6 }]],
   "rebind-twice.example": [[nobody], [nobody], [{ address: "127.0.0.1", family: 4 }]],
 };
-/** How long a connection that is refused is waited for. */
+/** Time to wait for a connection that is refused. */
 const rebindingMs = 300;
 
-/** What an attack came to. */
+/** The outcome of an attack. */
 export interface AttackReport {
   readonly vectors: number;
-  /** Requests that reached the inside. */
+  /** Requests that reached the internal server. */
   readonly hits: readonly string[];
-  /** Vectors that were not refused by the guard itself, whether or not they reached anything. */
+  /** Vectors that the guard itself did not refuse, whether or not they reached anything. */
   readonly accepted: readonly string[];
-  /** Addresses beyond this machine that the guard let pass as far as the tests' connector, which opened no socket. */
+  /** Addresses outside this machine that the guard let pass to the tests' connector, which opened no socket. */
   readonly passed: readonly string[];
 }
 
@@ -144,8 +144,8 @@ async function listen(server: Server, host: string): Promise<number> {
 }
 
 /**
- * Tries to reach a server on this machine through fetch_url and http_request: directly, by redirects, and by names that
- * answer what they like.
+ * Tries to reach a server on this machine through fetch_url and http_request: directly, by redirects, and by names with
+ * hostile DNS answers.
  */
 export async function attackInside(): Promise<AttackReport> {
   const hits: string[] = [];
@@ -155,7 +155,7 @@ export async function attackInside(): Promise<AttackReport> {
     response.end("inside");
   });
   const port = await listen(canary, "::");
-  // The one host that may be reached: it sends its callers inside.
+  // The one allowed host. It redirects its callers to internal addresses.
   const lure = createServer((request, response) => {
     const target = new URL(request.url ?? "/", "http://lure").searchParams;
     const status = Number(target.get("status") ?? 302);
@@ -189,10 +189,10 @@ export async function attackInside(): Promise<AttackReport> {
     for (const tool of tools) {
       try {
         const { status } = await send(tool, url);
-        // A redirect that is not followed is an answer of the lure itself.
+        // A redirect that is not followed is the lure's own response.
         if (status === undefined || status < 300 || status >= 400) accepted.push(`${tool.name} ${name}`);
       } catch (error) {
-        // Not to have been able to connect is no refusal: on another machine there may be somebody at that address.
+        // A failed connection is no refusal: on another machine a server may listen at that address.
         const isRefused =
           reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS || (error as Error).cause instanceof RefusedAddressError;
         if (!isRefused) accepted.push(`${tool.name} ${name}: ${error}`);
@@ -204,18 +204,18 @@ export async function attackInside(): Promise<AttackReport> {
       url.replaceAll("PORT", String(port)),
     );
     for (const url of targets) await attempt(url, url);
-    // The guard lets the first answer pass, so what counts is that no second one is asked for and connected to.
+    // The guard lets the first address pass. It must not look the name up again and connect to the second address.
     for (const tool of tools) {
       asked.clear();
       const sent = Object.keys(rebinding).map(async (host) => {
-        // A connection that is being made does not hear of its signal, so it is left to `close`.
+        // A connection attempt ignores its signal, so it is left to `close`.
         const sending = send(tool, `http://${host}:${port}/`).catch(() => undefined);
         const answered = await Promise.race([sending, delay(rebindingMs)]);
         if (answered !== undefined) accepted.push(`${tool.name} ${host}`);
       });
       await Promise.all(sent);
     }
-    // Without slashes a redirect is relative to where it comes from: to the lure itself.
+    // Without slashes a redirect is relative to its origin, the lure itself.
     for (const [i, url] of targets.filter((target) => !/^http:\d/.test(target)).entries()) {
       const status = [301, 302, 303, 307, 308][i % 5];
       await attempt(

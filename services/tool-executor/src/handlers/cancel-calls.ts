@@ -10,7 +10,7 @@ import type { ExecutorDeps } from "./deps.ts";
 
 type Receipt = MessageInitShape<typeof CallReceiptSchema>;
 
-/** How long running calls have to stop: one renewal of leases, by which other executors hear of it, and a tool's grace. */
+/** Time for running calls to stop: a lease renewal, by which other executors hear of it, and a tool's grace period. */
 const patienceMs = 5_000;
 const lookPauses = { firstMs: 25, longestMs: 250 };
 

@@ -27,7 +27,7 @@ export async function executeCalls(
   return Promise.all(calls.map((call) => executeWithoutRun(deps, call, identity, signal)));
 }
 
-/** Decides whether a call may run, by the token's tools, the tool's schema and the grant of a call that needs approval. */
+/** Checks the token's allowed tools, the tool's schema and, for a call that needs approval, its grant. */
 async function checkCall(
   deps: ExecutorDeps,
   { runId, epoch, call, identity }: { runId: string; epoch: number; call: ExecutionCall; identity: Identity },

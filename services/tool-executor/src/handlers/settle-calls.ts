@@ -35,7 +35,7 @@ export async function settleCalls(
         const refusal = `This token may not use the tool ${end.toolName}, so it may not settle its calls.`;
         throw fail(ErrorReason.TOOL_NOT_ALLOWED, refusal, { param });
       }
-      if (!end.isSettledNow) throw fail(ErrorReason.CONFLICT, "How this call ended is known already.", { param });
+      if (!end.isSettledNow) throw fail(ErrorReason.CONFLICT, "The outcome of this call is known already.", { param });
       return resultMessage(callId, end);
     });
   });

@@ -4,8 +4,8 @@ import type pg from "pg";
 import { type Claim, renewLeases } from "../store/calls.ts";
 
 /**
- * Keeps the leases of this process's running calls alive, all with one statement, and learns by it which of them are to stop. Calls that
- * end sooner cost none.
+ * Renews the leases of this process's running calls, all with one statement, which also reports the calls that are to
+ * stop. A call that ends before the first renewal costs no statement.
  */
 export class Leases {
   readonly leaseMs: number;
@@ -22,7 +22,7 @@ export class Leases {
     this.#logger = deps.logger;
   }
 
-  /** Renews a claim until what it returns is called; calls `stop` when somebody wants the call to stop. */
+  /** Renews a claim until the returned function is called. Calls `stop` when the call is to stop. */
   hold(claim: Claim, stop: () => void): () => void {
     if (this.#held.size === 0) this.#renewedAt = performance.now();
     this.#held.set(claim.id, { claim, stop });
@@ -35,7 +35,7 @@ export class Leases {
     };
   }
 
-  /** Rejects when calls are held and none of their leases was renewed for as long as one lasts. */
+  /** Rejects when calls are held and no renewal has succeeded for the length of a lease. */
   async ready(): Promise<void> {
     if (this.#held.size === 0 || performance.now() - this.#renewedAt <= this.leaseMs) return;
     throw fail(ErrorReason.UNAVAILABLE, "The leases of running calls are not renewed.");

@@ -117,7 +117,7 @@ export class Ledger {
     return result ?? refusedMessage(callId, "The call was lost.");
   }
 
-  /** A call that may not run may have run before, under a grant that has expired since: then its stored result stands. */
+  /** A refused call may have run before, under a grant that has expired since. Then its stored result stands. */
   async #recall(scope: RunScope, call: RefusedCall, signal: AbortSignal): Promise<ResultMessage> {
     const { callId, refusal } = call;
     for (const pauses = growingPauses(lookPauses); ; ) {

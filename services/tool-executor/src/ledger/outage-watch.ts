@@ -14,7 +14,7 @@ export interface OutageWatch {
   stop(): void;
 }
 
-/** Starts to ask the database several times within a lease. A process that has just started assumes that there was no outage. */
+/** Starts to ask the database, several times per lease. A process that has just started assumes no outage. */
 export function startOutageWatch({ pool, leaseMs }: { pool: pg.Pool; leaseMs: number }): OutageWatch {
   const settleMs = leaseMs * 0.8;
   /** When the database came back after an outage, by the clock of this process. */

@@ -9,24 +9,24 @@ import type { RegisteredTool } from "../tool-definition/registered-tool.ts";
 import { describedShape } from "../tool-definition/tool-shape.ts";
 import { openToolsFolder } from "./tools-folder.ts";
 
-/** A file of the folder: its tool, or why it has none. */
+/** A file of the folder, with its tool or the reason why it has none. */
 export type LoadedTool =
   | { readonly file: string; readonly tool: RegisteredTool }
   | { readonly file: string; readonly fault: string };
 
-/** The tools of a folder, whose code never runs in this process. */
+/** The tools of a folder. Their code never runs in this process. */
 export interface CustomTools {
   readonly loaded: readonly LoadedTool[];
   /** Ends their processes. */
   close(): void;
 }
 
-/** Files that are loaded at the same time; each is a process. */
+/** Files that load at once; each takes a process. */
 const loadedAtOnce = 4;
 
 /**
- * Loads the default export of every .ts, .js and .mjs file of a folder, in the order of their names; tests are left
- * out. No code runs before the folder is known to be one that code may read.
+ * Loads the default export of every .ts, .js and .mjs file of a folder except tests, in the order of their names. The
+ * folder is checked before any of its code runs.
  */
 export async function loadCustomTools(dir: string, place: SandboxPlace, crowd = new Crowd(10)): Promise<CustomTools> {
   let folder: string;
@@ -60,7 +60,7 @@ export async function loadCustomTools(dir: string, place: SandboxPlace, crowd = 
 
 async function loadTool(file: string, pool: SandboxPool): Promise<LoadedTool> {
   try {
-    // Checked again: the process in which the file ran is not to be trusted.
+    // Checked again here: the process in which the file ran is not trusted.
     const { hasProbe, ...described } = describedShape.parse(await pool.describe());
     const tool: Tool = {
       ...described,

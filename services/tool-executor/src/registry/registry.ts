@@ -22,7 +22,7 @@ import { loadCustomTools } from "./custom-tools.ts";
 export interface Registry {
   /** Sorted by name. */
   readonly specs: readonly ToolSpec[];
-  /** Those that an identity may use, sorted by name. */
+  /** The tools that an identity may use, sorted by name. */
   specsFor(identity: Identity): ToolSpec[];
   /** Throws UNKNOWN_TOOL, TOOL_NOT_ALLOWED. */
   find(name: string, identity: Identity): RegisteredTool;
@@ -30,14 +30,16 @@ export interface Registry {
   close(): void;
 }
 
-/** Gathers the built-in tools, those given and those of TOOLS_DIR. Throws ConfigError with every file at fault. */
+/**
+ * Collects the built-in tools, `tools` and those of TOOLS_DIR. Rejects with ConfigError, which lists every faulty file.
+ */
 export async function createRegistry(deps: {
   config: Pick<
     ToolConfig,
     "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "TOOLS_MAX_CONCURRENT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"
   >;
   outbound: Outbound;
-  /** What the kernel puts around the processes of tools. */
+  /** The kernel's wall around the processes of tools. */
   wall: Wall;
   /** Tools of the program that embeds the executor. */
   tools?: readonly Tool[];
@@ -80,7 +82,7 @@ export async function createRegistry(deps: {
   return makeRegistry(tools, close);
 }
 
-/** The limits of a sandbox with so many megabytes. */
+/** The limits of a sandbox with this much memory. */
 function sandboxLimits(megabytes: number): SandboxLimits {
   return { memoryBytes: megabytes * 1_048_576, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
 }

@@ -1,17 +1,17 @@
 import { readdir, readlink, realpath, stat } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
 
-/** Folder entries that are looked through; a folder with more is none of tools alone. */
+/** Entries of a folder with tools; one with more holds other things too. */
 const maxEntries = 200_000;
 const productRoot = resolve(import.meta.dirname, "../../../..");
 
 /**
- * The real path of a folder of tools, whose code may read all of it. Throws with every reason, by name, why code that
- * reads the folder could read more than it.
+ * The real path of a folder with tools. Their code may read all of it, so it must lead nowhere else. Rejects with every
+ * reason why it does, each with its path.
  */
 export async function openToolsFolder(dir: string): Promise<string> {
   const folder = await realpath(dir);
-  // Node's permissions read it as a pattern.
+  // Node's permissions would read it as a pattern.
   if (folder.includes("*")) throw new Error("its path must not hold a *");
   for (const [kept, what] of [
     [productRoot, "Turnwright itself"],
@@ -53,9 +53,9 @@ const depthOf = (folder: string, path: string) =>
     .filter((name) => name !== "").length;
 
 /**
- * Node's permissions judge a path by its letters, the kernel by the links in it: `link/../x` is inside for one and
- * elsewhere for the other. No path can tell them apart while every link stays inside and leads to no folder that is
- * nearer to the top than the link itself.
+ * Node's permissions judge a path by its text, the kernel follows its links: to Node `link/../x` is inside the folder,
+ * to the kernel it may be elsewhere. The two agree on every path as long as each link stays inside the folder and leads
+ * to no folder nearer to the top than the link itself.
  */
 async function linkFaults(folder: string, link: string): Promise<string[]> {
   const target = await realpath(link).catch(() => undefined);

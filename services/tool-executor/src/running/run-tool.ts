@@ -13,16 +13,16 @@ import type { Slots } from "./slots.ts";
 
 const maxOutputLength = 2_097_152;
 const maxErrorLength = 2_000;
-/** How long a tool has to end on its own terms once its signal has fired. */
+/** Time for a tool to end by itself once its signal has fired. */
 const graceMs = 1_000;
 const maxProbeMs = 10_000;
 
-/** The parts of a call that running it takes: its tool and its arguments. */
+/** The parts of a call that are needed to run it: its tool and its arguments. */
 export type RunnableCall = Pick<CheckedCall, "registered" | "arguments">;
 
 /** One attempt at a call. */
 export interface Attempt {
-  /** The user whose share of the slots it takes. */
+  /** The user in whose turn it gets a slot. */
   readonly userId: string;
   /** The same for every attempt at the call. */
   readonly callKey: string;
@@ -35,7 +35,9 @@ interface Running {
   readonly logger: Logger;
 }
 
-/** How an attempt went; `result` is unset when the tool did not answer in time, `cut` says why its signal fired. */
+/**
+ * How an attempt went. `result` is unset when the tool did not answer in time; `cut` is the reason its signal fired.
+ */
 interface Attempted {
   readonly kind: "neverBegan" | "unprepared" | "attempted";
   readonly result?: CallResult;
@@ -107,7 +109,7 @@ const probeShape = z.discriminatedUnion("status", [
 ]);
 
 /**
- * Asks a tool's probe about an earlier call. `unknown` when the tool has no probe, or its probe fails or takes too long.
+ * Asks a tool's probe about an earlier call. Gives `unknown` when the tool has no probe, or it fails or takes too long.
  * Never rejects.
  */
 export async function probeTool(running: Running, call: RunnableCall, attempt: Attempt): Promise<ProbeResult> {
@@ -179,7 +181,7 @@ function failed(cause: unknown, durationMs: number): CallResult {
   };
 }
 
-/** Resolves, with nothing, when the signal has fired and the grace after it is over as well. */
+/** Resolves when the signal has fired and the grace period after it has passed. */
 async function overdue(signal: AbortSignal, running: Promise<unknown>): Promise<undefined> {
   await aborted(signal, running);
   const ended = new AbortController();

@@ -1,6 +1,6 @@
 import { Multimap } from "@turnwright/platform/multimap";
 
-/** Bounds how many tools run at once. Owners that wait take turns, so that one owner's batch does not hold up the others. */
+/** Limits the tools that run at once. Waiting owners take turns, so one owner's batch does not hold up the others. */
 export class Slots {
   #free: number;
   readonly #waiting = new Multimap<string, () => void>();
@@ -11,7 +11,7 @@ export class Slots {
     this.#free = size;
   }
 
-  /** Waits for a slot and gives the function that gives it back, to be called once. Rejects with the signal's reason. */
+  /** Waits for a slot. Call the returned function once to give it back. Rejects with the signal's reason. */
   async take(owner: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;

@@ -1,14 +1,14 @@
 import { maxFetchBytes, maxFetchesAtOnce } from "./messages.ts";
 
-/** What the executor answers. */
-interface Answer {
+/** The executor's response to one request. */
+interface HopResponse {
   readonly url: string;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
-/** One hop. */
+/** One request, or one hop of its redirects. */
 interface Hop {
   readonly url: string;
   readonly method: string;
@@ -20,12 +20,12 @@ const maxRedirects = 20;
 const withoutBody: ReadonlySet<number> = new Set([101, 103, 204, 205, 304]);
 
 /**
- * `fetch` of a process that has no network: each hop goes to the executor as a frame, which sends it if the tool's
- * hosts name it. Bodies are whole, there and back.
+ * `fetch` for a process without a network. Each hop goes as a frame to the executor, which sends it if the tool
+ * declares its host. Bodies travel whole, in both directions.
  */
 export class TunnelledFetch {
   readonly #send: (message: object, body?: Buffer) => void;
-  readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<HopResponse>>();
   #ids = 0;
   #active = 0;
   readonly #queue: (() => void)[] = [];
@@ -34,10 +34,10 @@ export class TunnelledFetch {
     this.#send = send;
   }
 
-  /** The executor's answer to a hop. */
-  readonly settle = (id: number, answer: Answer): void => this.#waiting.get(id)?.resolve(answer);
+  /** Takes the executor's response to a hop. */
+  readonly settle = (id: number, response: HopResponse): void => this.#waiting.get(id)?.resolve(response);
 
-  /** The executor's refusal, or the network's failure. */
+  /** Takes the executor's refusal, or a failure of the network. */
   readonly refuse = (id: number, why: string): void => this.#waiting.get(id)?.reject(failed(why));
 
   /** The global `fetch` of the tool. */
@@ -49,16 +49,16 @@ export class TunnelledFetch {
     if (body !== undefined && body.byteLength > maxFetchBytes) throw failed(`the body is longer than ${maxFetchBytes} bytes`);
     let hop: Hop = { url: request.url, method: request.method, headers: Object.fromEntries(request.headers), body };
     for (let hops = 0; ; hops += 1) {
-      const answer = await this.#exchange(hop, signal);
-      const next = redirect === "manual" ? undefined : redirected(hop, answer);
-      if (next === undefined) return responseOf(answer, hops > 0);
-      if (redirect === "error") throw failed("there is a redirect");
-      if (hops === maxRedirects) throw failed(`there are more than ${maxRedirects} redirects`);
+      const response = await this.#exchange(hop, signal);
+      const next = redirect === "manual" ? undefined : redirected(hop, response);
+      if (next === undefined) return responseOf(response, hops > 0);
+      if (redirect === "error") throw failed("the response is a redirect");
+      if (hops === maxRedirects) throw failed(`more than ${maxRedirects} redirects`);
       hop = next;
     }
   };
 
-  async #exchange({ body, ...head }: Hop, signal: AbortSignal): Promise<Answer> {
+  async #exchange({ body, ...head }: Hop, signal: AbortSignal): Promise<HopResponse> {
     if (this.#active >= maxFetchesAtOnce) await new Promise<void>((resolve) => this.#queue.push(resolve));
     else this.#active += 1;
     if (signal.aborted) {
@@ -66,16 +66,16 @@ export class TunnelledFetch {
       throw signal.reason;
     }
     const id = ++this.#ids;
-    const answer = Promise.withResolvers<Answer>();
-    this.#waiting.set(id, answer);
+    const response = Promise.withResolvers<HopResponse>();
+    this.#waiting.set(id, response);
     const aborted = Promise.withResolvers<never>();
     const onAbort = () => {
       this.#send({ type: "fetch-abort", id });
       aborted.reject(signal.reason);
     };
     signal.addEventListener("abort", onAbort, { once: true });
-    // The place is the executor's to give back: it answers an abort too.
-    const settled = answer.promise.finally(() => {
+    // The place is free only once the executor has responded, which it does to an aborted request too.
+    const settled = response.promise.finally(() => {
       signal.removeEventListener("abort", onAbort);
       this.#waiting.delete(id);
       this.#leave();
@@ -91,16 +91,16 @@ export class TunnelledFetch {
   }
 }
 
-/** An error as `fetch` throws it. */
+/** An error like those that `fetch` throws. */
 function failed(why: string): TypeError {
   return new TypeError(`fetch failed: ${why}`, { cause: new Error(why) });
 }
 
-/** Where a redirect leads, by the rules of the fetch standard; undefined for an answer that is none. */
-function redirected(hop: Hop, { status, headers }: Answer): Hop | undefined {
+/** The next hop, by the rules of the fetch standard; undefined when the response is no redirect. */
+function redirected(hop: Hop, { status, headers }: HopResponse): Hop | undefined {
   const { location } = headers;
   if (![301, 302, 303, 307, 308].includes(status) || location === undefined) return undefined;
-  if (!URL.canParse(location, hop.url)) throw failed("a redirect leads to no URL");
+  if (!URL.canParse(location, hop.url)) throw failed("a redirect has no valid URL");
   const to = new URL(location, hop.url);
   const from = new URL(hop.url);
   if (to.hash === "") to.hash = from.hash;
@@ -118,14 +118,14 @@ function redirected(hop: Hop, { status, headers }: Answer): Hop | undefined {
   };
 }
 
-function responseOf({ url, status, headers, body }: Answer, redirected: boolean): Response {
-  if (status < 200 || status > 599) throw failed(`the answer has the status ${status}`);
+function responseOf({ url, status, headers, body }: HopResponse, redirected: boolean): Response {
+  if (status < 200 || status > 599) throw failed(`the response has the status ${status}`);
   const response = new Response(withoutBody.has(status) ? null : decoded(headers["content-encoding"], body), { status, headers });
   Object.defineProperties(response, { url: { value: url }, redirected: { value: redirected } });
   return response;
 }
 
-/** What a server encoded although nobody asked for it. */
+/** Decodes a body that a server encoded without being asked. */
 function decoded(encoding: string | undefined, body: Buffer): Buffer {
   if (encoding === undefined || encoding === "identity" || body.byteLength === 0) return body;
   const zlib = process.getBuiltinModule("node:zlib");
@@ -133,5 +133,5 @@ function decoded(encoding: string | undefined, body: Buffer): Buffer {
   if (encoding === "gzip" || encoding === "x-gzip") return zlib.gunzipSync(body, limit);
   if (encoding === "br") return zlib.brotliDecompressSync(body, limit);
   if (encoding === "deflate") return zlib.inflateSync(body, limit);
-  throw failed(`the answer is encoded as ${encoding}`);
+  throw failed(`the response has the unknown encoding ${encoding}`);
 }

@@ -1,6 +1,6 @@
 /**
  * The program of a sandbox: loads the tool of one file and runs its calls, one at a time. It has no environment, may
- * read little and write nothing; what it does beyond its limits ends the process, not the executor.
+ * read little and write nothing. Exceeding a limit ends this process, never the executor.
  *
  *   node … child.ts <file>       frames in on standard input, frames out on descriptor 3
  */
@@ -17,7 +17,7 @@ import { resolveToolModules } from "./tool-modules.ts";
 
 const maxFrameBytes = 8_388_608;
 
-// Taken before the tool's code can replace anything.
+// Saved before the tool's code can replace them.
 const out = new Socket({ fd: 3, readable: false, writable: true });
 const stringify = JSON.stringify;
 
@@ -30,7 +30,7 @@ function send(message: FromSandbox, body?: Buffer): void {
 
 let tunnel: Promise<TunnelledFetch> | undefined;
 
-/** Loaded by the first request: most tools send none, and their processes start sooner. */
+/** Loaded with the first request: most tools send none, and their processes start faster without it. */
 async function openTunnel(): Promise<TunnelledFetch> {
   const { TunnelledFetch } = await import("./child-fetch.ts");
   return new TunnelledFetch((message, body) => send(message as FromSandbox, body));
@@ -52,7 +52,7 @@ function isZod(parameters: unknown): parameters is z.ZodObject {
 
 let check: z.ZodType | undefined;
 
-/** The check of a tool's arguments, in full: the executor's own leaves out what could hold it up. */
+/** The full check of a tool's arguments. The executor's own check leaves out regular expressions. */
 function checkOf(tool: Tool): z.ZodType {
   check ??= isZod(tool.parameters)
     ? tool.parameters
@@ -99,7 +99,7 @@ async function load(file: string): Promise<Tool | undefined> {
   }
 }
 
-/** What a tool has for a logger: a few short lines, which the executor writes. */
+/** The logger of a tool: a few short lines, which the executor writes. */
 function limitedLogger() {
   let left = maxLogs;
   const write = (level: "info" | "warn" | "error") => (first: unknown, second?: unknown) => {
@@ -160,6 +160,6 @@ const reader = new FrameReader(maxFrameBytes);
 process.stdin.on("data", (piece: Buffer) => {
   for (const frame of reader.push(piece)) take(frame.message as ToSandbox, frame.body);
 });
-// The executor is gone, or wants us to go.
+// The executor has ended, or has closed this process's input to end it.
 process.stdin.on("end", () => process.exit(0));
 tool = await load(file);

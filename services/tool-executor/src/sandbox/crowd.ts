@@ -1,11 +1,11 @@
 /**
- * Holds down the number of sandboxes of all pools together: the longest idle ones make room. The busy ones are bounded
- * by who calls.
+ * Limits the sandboxes of all pools together by ending those that have been idle longest. Busy ones are limited by the
+ * executor's slots.
  */
 export class Crowd {
   readonly #most: number;
   #living = 0;
-  /** Ends of the idle ones, the longest idle first. */
+  /** Functions that end idle sandboxes, the longest idle first. */
   readonly #idle = new Set<() => void>();
 
   constructor(most: number) {

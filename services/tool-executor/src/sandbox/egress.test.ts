@@ -186,7 +186,7 @@ test("bodies are bounded, there and back", async () => {
   const url = `http://${host}/`;
   expect(await run({ url })).toMatchObject({
     status: "failed",
-    error: expect.stringContaining("the answer is longer than 1048576"),
+    error: expect.stringContaining("the response is longer than 1048576"),
   });
   expect(await run({ url, long: 1_048_577 })).toMatchObject({
     status: "failed",
@@ -292,14 +292,16 @@ test("frames that a tool writes itself open nothing more", async () => {
     body: "for (let i = 0; i < 1_000; i += 1) send(request(900 + i, args.url)); await new Promise((r) => setTimeout(r, 5_000));",
   });
   expect(await flood.run({ url: `http://${host}/` })).toMatchObject({
-    error: expect.stringContaining("more requests than it may"),
+    error: expect.stringContaining("more requests than allowed"),
   });
   const split = await open({
     hosts: [host],
     before: frame,
     body: `send(request(900, args.url, { "x-a": "b\\r\\nx-c: d" })); await new Promise((r) => setTimeout(r, 5_000));`,
   });
-  expect(await split.run({ url: `http://${host}/` })).toMatchObject({ error: expect.stringContaining("spoke nonsense") });
+  expect(await split.run({ url: `http://${host}/` })).toMatchObject({
+    error: expect.stringContaining("sent an invalid message"),
+  });
   expect(seen).toEqual([]);
 });
 

@@ -4,15 +4,15 @@ import { connectionHeader } from "../tool-definition/header-fields.ts";
 import { namesHost } from "../tool-definition/tool-hosts.ts";
 import { type FromSandbox, maxFetchBytes, maxFetches, maxFetchesAtOnce, type ToSandbox } from "./messages.ts";
 
-/** A request that a tool's process asks for. */
+/** A request that a tool's process wants sent. */
 type Fetch = Extract<FromSandbox, { type: "fetch" }>;
 
-/** Sends a message to the process; `sent` runs when it has taken it. */
+/** Sends a message to the process; `sent` runs when the process has read it. */
 type Send = (message: ToSandbox, body?: Uint8Array, sent?: () => void) => void;
 
 /**
- * The way of one call to the network: what its process asks for, by the hosts that the tool declared and the guard of
- * the executor, within limits. Nothing that the process says is believed.
+ * Sends the requests of one call: to hosts that the tool declared, through the executor's outbound guard, within
+ * limits. Nothing that the process sends is trusted.
  */
 export class Egress {
   readonly #hosts: readonly string[];
@@ -29,19 +29,19 @@ export class Egress {
   }
 
   /**
-   * Takes a request up, or refuses it. False when there are more than a call may have: then the process is not a tool's
-   * any more.
+   * Sends a request, or refuses it with a message. False when the process ignores its own limits: then it is no longer
+   * under the control of child.ts.
    */
   take(fetch: Fetch, body: Buffer | undefined): boolean {
     this.#count += 1;
-    // A fair process waits for its turn, and ends with the error of a request too many.
+    // child.ts itself keeps to four at once, and stops a tool at the error for one request too many.
     if (this.#count > maxFetches * 2 || this.#underWay.has(fetch.id)) return false;
     if (this.#underWay.size >= maxFetchesAtOnce * 2) return false;
     const controller = new AbortController();
     this.#underWay.set(fetch.id, controller);
-    // The place is given back when the process has read the answer: what it does not read, the executor has to hold.
-    const settle: Send = (message, answer) => {
-      if (!this.#isOver) this.#send(message, answer, () => this.#underWay.delete(fetch.id));
+    // The place is free again once the process has read the response: until then the executor has to hold it.
+    const settle: Send = (message, bytes) => {
+      if (!this.#isOver) this.#send(message, bytes, () => this.#underWay.delete(fetch.id));
     };
     this.#exchange(fetch, body, controller.signal).then(
       ({ url, status, headers, body: bytes }) => settle({ type: "response", id: fetch.id, url, status, headers }, bytes),
@@ -54,7 +54,7 @@ export class Egress {
     this.#underWay.get(id)?.abort();
   }
 
-  /** The call is over, and with it all that it asked for. */
+  /** Ends all requests of the call, which is over. */
   close(): void {
     this.#isOver = true;
     for (const controller of this.#underWay.values()) controller.abort();
@@ -67,7 +67,7 @@ export class Egress {
     if (!URL.canParse(url)) throw new Error("the address is not a URL");
     const target = new URL(url);
     if (!namesHost(this.#hosts, target)) throw new Error(`the tool does not declare the host ${target.host} in its hosts`);
-    // The guard reads a body as it comes, without what encodings would make of it.
+    // The guard limits the body as it travels, so no encoding may make it larger afterwards.
     const passed = Object.entries(headers).filter(
       ([name]) => !connectionHeader.test(name) && name.toLowerCase() !== "accept-encoding",
     );
@@ -79,7 +79,7 @@ export class Egress {
       signal,
       maxBytes: maxFetchBytes,
     });
-    if (response.truncated) throw new Error(`the answer is longer than ${maxFetchBytes} bytes`);
+    if (response.truncated) throw new Error(`the response is longer than ${maxFetchBytes} bytes`);
     return response;
   }
 }

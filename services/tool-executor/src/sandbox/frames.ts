@@ -1,7 +1,6 @@
 /**
- * Frames between the executor and a sandbox: four bytes of length, then JSON in UTF-8. The highest bit of the length
- * says that bytes follow the JSON: then the first four bytes of the frame are the length of the JSON, and the rest is
- * the message's `body`.
+ * Frames between the executor and a sandbox: four bytes of length, then JSON in UTF-8. If the highest bit of the length
+ * is set, the frame has a body: it begins with four bytes of JSON length, then come the JSON and the body.
  */
 
 const headBytes = 4;
@@ -20,16 +19,16 @@ export function encodeFrame(message: unknown, body?: Uint8Array): Buffer {
   return Buffer.concat([head, json, body]);
 }
 
-/** A message that came whole. */
+/** A complete message. */
 export interface Frame {
   readonly message: unknown;
-  /** A view of what was read: copy what is kept. */
+  /** A view of the read buffer: copy the bytes to keep. */
   readonly body?: Buffer;
-  /** Bytes of the frame. */
+  /** Size of the frame in bytes. */
   readonly size: number;
 }
 
-/** Puts frames together from pieces of a stream, none longer than `maxBytes`. */
+/** Assembles frames of at most `maxBytes` from the pieces of a stream. */
 export class FrameReader {
   #pieces: Buffer[] = [];
   #bytes = 0;
@@ -40,8 +39,8 @@ export class FrameReader {
   }
 
   /**
-   * The frames that are whole now. Throws RangeError as soon as a frame says that it is too long, and SyntaxError for
-   * what is no JSON.
+   * The frames that are complete with this piece. Throws RangeError as soon as a frame's length is too large, and
+   * SyntaxError for invalid JSON.
    */
   push(piece: Buffer): Frame[] {
     this.#pieces.push(piece);

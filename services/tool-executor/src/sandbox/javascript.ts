@@ -8,14 +8,14 @@ import {
 import { defineTool } from "../tool-definition/define-tool.ts";
 import { javascriptDefinition } from "./javascript-definition.ts";
 
-/** The script's own time: enough is left for its error to be told before the process is ended. */
+/** The script's time limit. It leaves time to report the error before the process is killed. */
 const scriptMs = 4_000;
 const memoryBytes = 67_108_864;
 const stackBytes = 1_048_576;
 const maxLogs = 100;
 const maxLogLength = 1_000;
 
-/** A JSON text as a value of the script's world, parsed there: nothing of ours gets in. */
+/** Sets a global of the script from JSON text. The text is parsed inside, so no host object gets in. */
 function put(context: QuickJSContext, name: string, json: string): void {
   const text = context.newString(json);
   context.setProp(context.global, "__json", text);
@@ -26,7 +26,7 @@ function put(context: QuickJSContext, name: string, json: string): void {
   context.unwrapResult(context.evalCode("delete globalThis.__json")).dispose();
 }
 
-/** Gives the script a console whose lines are kept. */
+/** Gives the script a console that collects its lines. */
 function addConsole(context: QuickJSContext, logs: string[]): void {
   const log = context.newFunction("log", (...values: QuickJSHandle[]) => {
     if (logs.length >= maxLogs) return;
@@ -43,7 +43,7 @@ function addConsole(context: QuickJSContext, logs: string[]): void {
   log.dispose();
 }
 
-/** The script's error in its own words. */
+/** The script's error, with the script's own message. */
 function errorOf(context: QuickJSContext, handle: QuickJSHandle): Error {
   const dumped: unknown = context.dump(handle);
   handle.dispose();
@@ -54,7 +54,7 @@ function errorOf(context: QuickJSContext, handle: QuickJSHandle): Error {
   );
 }
 
-/** The sandbox's side of run_javascript. */
+/** The part of run_javascript that runs in the sandbox. */
 export default defineTool({
   ...javascriptDefinition,
   async execute({ code, input }) {
@@ -81,7 +81,7 @@ export default defineTool({
       const result: unknown = context.dump(value);
       return { result: JSON.parse(JSON.stringify(result ?? null) ?? "null"), logs };
     } finally {
-      // Not disposed: what a script left behind may make that fail. The process's memory is bounded, and so is its life.
+      // Not disposed: objects that a script left behind may make that fail. The process has limits of memory and time.
       runtime.setInterruptHandler(() => true);
     }
   },

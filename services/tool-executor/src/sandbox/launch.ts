@@ -7,16 +7,14 @@ import { behindWall, nodeProgram, opensslConfig, type Wall } from "./wall.ts";
 export interface ToolCode {
   /** The file that exports the tool, by its real path. */
   readonly file: string;
-  /** What it may read besides the sandbox's own files: files, and folders with all below them, by their real paths. */
+  /** Real paths that it may read besides the sandbox's own files: files, and folders with everything below them. */
   readonly readable: readonly string[];
 }
 
 const here = import.meta.dirname;
 const childFile = join(here, "child.ts");
 
-/**
- * A package's folder. Packages of the registry hold no links, and the folder is named itself: no way leads out of it.
- */
+/** A package's folder. Nothing leads out of it: packages of the registry hold no links, and its parent is not named. */
 export function packageFolder(name: string): string {
   const manifest = findPackageJSON(name, import.meta.url);
   if (manifest === undefined) throw new Error(`the package ${name} is not installed`);
@@ -24,8 +22,8 @@ export function packageFolder(name: string): string {
 }
 
 /**
- * Every file that child.ts loads, one by one: a folder of ours would have its neighbours in it, node_modules links of
- * the workspace.
+ * Exactly the files that child.ts loads, one by one. Our folders would bring other source files in, and node_modules
+ * the links of the workspace.
  */
 function ownFiles(): string[] {
   const files = ["child.ts", "child-fetch.ts", "frames.ts", "messages.ts", "taken-away.ts", "tool-modules.ts"];
@@ -42,7 +40,7 @@ function ownFiles(): string[] {
 
 let own: readonly string[] | undefined;
 
-/** The manifest that Node reads to know what kind of module a file is. */
+/** The package.json by which Node tells whether a file is an ES module. */
 function manifestOf(file: string): string[] {
   const manifest = findPackageJSON(pathToFileURL(file).href, pathToFileURL(file).href);
   return manifest === undefined ? [] : [manifest];
@@ -56,7 +54,7 @@ export function sandboxCommand(code: ToolCode, wall: Wall, limits: { heapMegabyt
     nodeProgram,
     "--permission",
     ...readable.map((path) => `--allow-fs-read=${path}`),
-    // SQLite opens files that the permissions do not know of.
+    // SQLite opens files without asking the permission model.
     "--no-experimental-sqlite",
     "--no-experimental-websocket",
     "--disable-proto=delete",
@@ -67,7 +65,7 @@ export function sandboxCommand(code: ToolCode, wall: Wall, limits: { heapMegabyt
     childFile,
     code.file,
   ];
-  // Processor time; no file longer than nothing, no core: whatever writes, it leaves nothing behind.
+  // Limits processor time, and the size of files and core dumps to 0, so that nothing can be left behind.
   const limit = `ulimit -t ${limits.cpuSeconds} 2>/dev/null; ulimit -f 0; ulimit -c 0; exec "$@"`;
   return ["/bin/sh", "-c", limit, "sh", ...behindWall(wall, readable, node)];
 }

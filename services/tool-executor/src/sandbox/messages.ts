@@ -2,23 +2,23 @@ import { z } from "zod";
 import type { JsonSchema, ToolEffect } from "../tool-definition/define-tool.ts";
 import { headerName, headerValue } from "../tool-definition/header-fields.ts";
 
-/** What a file's tool says of itself. */
+/** The description of a file's tool, from its process. */
 export interface ToolDescription {
   readonly name: string;
   readonly description: string;
-  /** JSON Schema of what a call may pass. */
+  /** JSON Schema of the arguments. */
   readonly parameters: JsonSchema;
   readonly effect: ToolEffect;
   readonly requiresApproval: boolean;
   readonly timeoutMs: number;
   readonly version: string;
-  /** Whether it can say what became of an earlier call. */
+  /** Whether it can be asked about an earlier call. */
   readonly hasProbe: boolean;
   /** `host` or `host:port` that it may reach by fetch. */
   readonly hosts: readonly string[];
 }
 
-/** What of a tool a message calls. */
+/** The functions of a tool that a message can call. */
 export type ToolMethod = "execute" | "probe";
 
 /** From the executor to a sandbox. */
@@ -31,7 +31,7 @@ export type ToSandbox =
       readonly callKey: string;
     }
   | { readonly type: "abort"; readonly id: number }
-  /** The answer to a `fetch`; its body is the frame's. */
+  /** The response to a `fetch`; its body is the frame's. */
   | {
       readonly type: "response";
       readonly id: number;
@@ -41,11 +41,11 @@ export type ToSandbox =
     }
   | { readonly type: "fetch-failed"; readonly id: number; readonly message: string };
 
-/** Log lines of one call, and their length; a sandbox sends no more, and more would not be written. */
+/** Log lines of one call, and characters of a line. A sandbox sends no more, and the executor writes no more. */
 export const maxLogs = 100;
 export const maxLogLength = 1_000;
 
-/** Requests of one call: at the same time, in all, and the bytes of a body, there or back. */
+/** Requests of one call: at once and in all, and the bytes of a request's or a response's body. */
 export const maxFetchesAtOnce = 4;
 export const maxFetches = 100;
 export const maxFetchBytes = 1_048_576;
@@ -54,16 +54,14 @@ const maxHeaderBytes = 32_768;
 const id = z.int();
 
 /**
- * From a sandbox to the executor. A tool's code can write to the pipe as well, so a message is checked before it is
- * believed.
+ * From a sandbox to the executor. A tool's code can write to the pipe too, so every message is validated.
  */
 export const fromSandbox = z.discriminatedUnion("type", [
   z.object({ type: z.literal("loaded"), tool: z.custom<ToolDescription>((tool) => typeof tool === "object" && tool !== null) }),
   z.object({ type: z.literal("fault"), fault: z.string() }),
   z.object({ type: z.literal("output"), id, output: z.unknown() }),
   z.object({ type: z.literal("failed"), id, message: z.string(), param: z.string().optional() }),
-  // The body is the frame's. Redirects are answers here: the next hop is another request, and is checked like the
-  // first.
+  // The body is the frame's. A redirect is a response here; its next hop is another request, checked like the first.
   z.object({
     type: z.literal("fetch"),
     id,

@@ -7,21 +7,21 @@ import { join } from "node:path";
 import { ConfigError } from "@turnwright/platform/config/env";
 import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
-/** How much of a wall the operator demands: TOOLS_SANDBOX. */
+/** The wall that the operator demands: TOOLS_SANDBOX. */
 export type WallMode = "auto" | "require" | "off";
 
-/** The wall that this system has, and what to say of it at the start. */
+/** The wall that this system has, and the log line about it at the start. */
 export interface OpenedWall {
   readonly wall: Wall;
   readonly level: "info" | "warn";
   readonly line: string;
-  /** Which step failed on the way to the whole wall. */
+  /** The step at which the whole wall failed. */
   readonly because?: string;
 }
 
 /**
- * What a process behind the wall tries: it prints what it got, as JSON. Node's permissions are off, so that only the
- * kernel refuses.
+ * The self-test that runs behind the wall. It prints its successes as JSON. Node's permissions are off, so that only
+ * the kernel refuses.
  */
 const attempts = `
 const fs = require("node:fs"), net = require("node:net");
@@ -45,8 +45,8 @@ const patienceMs = 20_000;
 let serial = 0;
 
 /**
- * Tries to read, write, signal and connect behind the wall, or behind none; gives what succeeded. Rejects with why it
- * did not start.
+ * Tries to read, write, signal and connect behind a wall, and gives the names of the successes. Rejects with the reason
+ * when the process does not start.
  */
 export async function attack(wall: Wall): Promise<string[]> {
   const name = `turnwright-wall-${process.pid}-${++serial}`;
@@ -74,7 +74,7 @@ export async function attack(wall: Wall): Promise<string[]> {
   }
 }
 
-/** Why a wall does not hold; undefined when it does. */
+/** The reason why a wall does not hold; undefined when it does. */
 async function fault(wall: Wall & { kind: "kernel" }): Promise<string | undefined> {
   try {
     const open = (await attack(wall)).filter((what) => wall.landlock || what !== "read");
@@ -84,7 +84,7 @@ async function fault(wall: Wall & { kind: "kernel" }): Promise<string | undefine
   }
 }
 
-/** Only what a kernel says: versions and configurations are not believed. */
+/** Finds the best wall that holds, by trying. Versions and configurations are not trusted. */
 async function tryWalls(): Promise<OpenedWall> {
   const only = (because: string): OpenedWall => ({
     wall: noWall,
@@ -115,8 +115,8 @@ async function tryWalls(): Promise<OpenedWall> {
 let tried: Promise<OpenedWall> | undefined;
 
 /**
- * The wall of this system by TOOLS_SANDBOX, tested once in a process. Rejects with ConfigError, and the step that
- * failed, when it is required.
+ * The wall of this system for a value of TOOLS_SANDBOX. It is tested once per process. With `require`, rejects with
+ * ConfigError, which names the step that failed, unless the whole wall holds.
  */
 export async function openWall(mode: WallMode): Promise<OpenedWall> {
   if (mode === "off") {

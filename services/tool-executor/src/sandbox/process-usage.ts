@@ -54,7 +54,7 @@ export function startUsageWatch(
     if (residentBytes > limits.memoryBytes) {
       onExcess(`The tool used more than its ${Math.floor(limits.memoryBytes / 1_048_576)} MB of memory.`);
     } else if (cpuMs > maxCpuMs) {
-      onExcess("The tool used more processor time than it may.");
+      onExcess("The tool used more processor time than allowed.");
     }
   };
   const timer = setInterval(check, checkMs).unref();

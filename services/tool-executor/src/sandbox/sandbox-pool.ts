@@ -7,21 +7,21 @@ import { type Sandbox, type SandboxPlace, startSandbox } from "./sandbox.ts";
 
 const idleMs = 30_000;
 
-/** The processes of one tool's file: each runs one call at a time, warm ones are used again. */
+/** The processes of one tool's file. Each runs one call at a time; warm ones are reused. */
 export interface SandboxPool {
-  /** What the file's tool says of itself. Rejects with its fault. */
+  /** The description of the file's tool. Rejects with the file's fault. */
   describe(): Promise<ToolDescription>;
-  /** A process that is ready for one call. Rejects when it cannot be had, or with the signal's reason. */
+  /** A process that is ready for one call. Rejects when none starts, or with the signal's reason. */
   prepare(signal: AbortSignal): Promise<PreparedCall>;
-  /** Runs a call in a process of its own, or asks there about an earlier one. */
+  /** Runs a call, or asks about an earlier one, in a process of its own. */
   call(method: ToolMethod, args: Record<string, unknown>, context: ToolContext): Promise<unknown>;
   /** Ends all processes. */
   close(): void;
 }
 
 /**
- * Makes the pool of a file. How many calls there are at once is for who calls; `crowd` holds down what idles. `known`:
- * the tool's version, where nobody asks the file for it.
+ * Creates the pool of a file. The caller limits the calls at once; `crowd` limits idle processes. `known` is the tool's
+ * version where `describe` is never called.
  */
 export function createSandboxPool(
   code: ToolCode,
@@ -32,7 +32,7 @@ export function createSandboxPool(
   const all = new Set<Sandbox>();
   let version = known;
   let timeoutMs: number | undefined;
-  /** As the first process said at the start; what a later one says of itself opens nothing. */
+  /** Declared by the first process at the start. A later process cannot extend them. */
   let hosts: readonly string[] = [];
 
   const start = (): Sandbox => {
@@ -65,7 +65,7 @@ export function createSandboxPool(
     }
     return start();
   };
-  /** What the sandbox says that it is; ends it when that is nothing, or comes too late for who asked. */
+  /** The sandbox's tool. Ends the sandbox when it has none, or when the signal fires first. */
   const loaded = async (sandbox: Sandbox, signal?: AbortSignal): Promise<ToolDescription> => {
     const onAbort = () => sandbox.kill();
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -85,11 +85,11 @@ export function createSandboxPool(
     const tool = await loaded(sandbox, signal);
     timeoutMs = tool.timeoutMs;
     if (tool.version !== version) {
-      // The file changed after the executor read it: what was approved, or refused, was another tool.
+      // The file changed after the executor read it: approvals and refusals were for another tool.
       drop(sandbox);
       throw new Error("The tool's file has changed since the start; restart the executor.");
     }
-    // After an error as well as after an abort nobody knows what the process is still up to.
+    // After an error or an abort the process may still be working on the call.
     let isFine = true;
     const call = (method: ToolMethod) => async (args: Record<string, unknown>, context: ToolContext) => {
       isFine = false;

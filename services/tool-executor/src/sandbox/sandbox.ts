@@ -134,21 +134,19 @@ class ChildSandbox implements Sandbox {
       if (this.#isOver) return;
       this.#bytes += piece.byteLength;
       if (this.#bytes > limits.messageBytes + maxLogBytes) {
-        this.#end("The tool sent more than it may.");
+        this.#end("The tool sent more than allowed.");
         return;
       }
       try {
         for (const frame of reader.push(piece)) this.#take(fromSandbox.parse(frame.message), frame);
       } catch (error) {
-        this.#end(
-          error instanceof RangeError ? "The tool's result is longer than it may be." : "The tool's process spoke nonsense.",
-        );
+        this.#end(error instanceof RangeError ? "The tool's result is too long." : "The tool's process sent an invalid message.");
       }
     });
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (piece: Buffer) => {
         this.#chatter += piece.byteLength;
-        if (this.#chatter > limits.chatterBytes) this.#end("The tool wrote more to its output than it may.");
+        if (this.#chatter > limits.chatterBytes) this.#end("The tool wrote more to its output than allowed.");
       });
     }
     for (const stream of child.stdio) stream?.on("error", () => {});
@@ -175,7 +173,7 @@ class ChildSandbox implements Sandbox {
   call(call: SandboxCall, context: ToolContext): Promise<unknown> {
     const { method, arguments: args, hosts } = call;
     const { callKey, signal, logger } = context;
-    if (!this.isUsable) return Promise.reject(new Error("The tool's process is not there."));
+    if (!this.isUsable) return Promise.reject(new Error("The tool's process has ended."));
     const id = ++this.#calls;
     this.#chatter = 0;
     this.#bytes = 0;
@@ -228,7 +226,7 @@ class ChildSandbox implements Sandbox {
           // Requests have their own limits: their number, and the bytes of a body.
           this.#bytes -= frame.size;
         } else {
-          this.#end("The tool asked for more requests than it may.");
+          this.#end("The tool sent more requests than allowed.");
         }
         return;
       case "fetch-abort":
@@ -243,7 +241,7 @@ class ChildSandbox implements Sandbox {
         const pending = this.#pending;
         // Only the running call has a result; an answer to another call was made up by the tool.
         if (pending?.id !== message.id) {
-          this.#end("The tool answered a call that it does not have.");
+          this.#end("The tool answered a call that is not running.");
           return;
         }
         this.#pending = undefined;

@@ -5,8 +5,9 @@ import { type RegisteredTool, registerTool } from "../tool-definition/registered
 import type { SandboxPool } from "./sandbox-pool.ts";
 
 /**
- * A tool whose code runs in a pool. Its arguments are checked here by the JSON Schema, without its regular expressions: those are the
- * tool's own and could hold up the executor. Its process checks them in full, and gives the tool what its own schema makes of them.
+ * A tool whose code runs in a pool. The executor checks its arguments by the JSON Schema without regular expressions,
+ * which are the tool's own and could hold up the executor. The tool's process then checks them in full, and gives the
+ * tool the value that its own schema makes of them.
  */
 export function sandboxTool(pool: SandboxPool, tool: Tool): RegisteredTool {
   const check = registerTool({ ...tool, parameters: checkable(tool.parameters as JsonSchema) });
@@ -17,7 +18,7 @@ export function sandboxTool(pool: SandboxPool, tool: Tool): RegisteredTool {
     spec: check.spec,
     parse(json) {
       check.parse(json);
-      // As they came: a default of the parent's reading could be what the tool's own schema does not take.
+      // Passed on as they came: the tool's own schema might not accept a default that is filled in here.
       return json.trim() === "" ? {} : JSON.parse(json);
     },
     prepare: (signal) => pool.prepare(signal),
@@ -36,7 +37,7 @@ function checkable(schema: JsonSchema): JsonSchema {
 
 const mapsOfSchemas: ReadonlySet<string> = new Set(["properties", "$defs", "definitions", "dependentSchemas"]);
 const values: ReadonlySet<string> = new Set(["const", "enum", "default", "examples"]);
-/** Keywords that a wider schema inside of them makes narrower, and regular expressions. */
+/** Regular expressions, and keywords that become narrower when the schema inside them becomes wider. */
 const leftOut: ReadonlySet<string> = new Set([
   "pattern",
   "patternProperties",
@@ -50,7 +51,7 @@ const leftOut: ReadonlySet<string> = new Set([
   "maxContains",
 ]);
 
-/** A schema that takes at least what the given one takes, and has no regular expression. */
+/** A schema without regular expressions that accepts at least everything that the given one accepts. */
 export function withoutPatterns(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withoutPatterns);
   if (typeof schema !== "object" || schema === null) return schema;

@@ -5,7 +5,7 @@ import net from "node:net";
 import os from "node:os";
 import v8 from "node:v8";
 
-/** Takes a function away from the tool's code, for good. */
+/** Replaces functions by ones that throw EPERM, for good. */
 function takeAway(target: object | null | undefined, label: string, names: readonly string[], advice = ""): void {
   for (const name of names) {
     if (target === null || target === undefined || !(name in target)) continue;
@@ -18,7 +18,7 @@ function takeAway(target: object | null | undefined, label: string, names: reado
 
 const byFetch = "; fetch reaches the hosts that the tool declares";
 
-/** The prototype of what a socket holds inside: all ways to the system's sockets lead through these, whoever calls. */
+/** The prototype of a socket's inner handle. Every way to the system's sockets leads through these prototypes. */
 function innerOf(socket: object): object | undefined {
   const state = Object.getOwnPropertySymbols(socket).find(({ description }) => description === "state symbol");
   const holder = state === undefined ? socket : (socket as Record<symbol, object>)[state];
@@ -27,15 +27,15 @@ function innerOf(socket: object): object | undefined {
 }
 
 /**
- * Takes away what Node's permissions leave open: sockets, signals, priorities, and V8's flags, some of which write
- * files. The kernel's wall refuses the same where there is one. `pipe`: a socket that is one, for its prototype.
+ * Removes the functions that Node's permissions leave open: sockets, signals, priorities, and V8's flags, some of which
+ * write files. The kernel's wall, where there is one, refuses the same. `pipe` is any pipe, needed for its prototype.
  */
 export function takeAwayOpenDoors(pipe: net.Socket): void {
   takeAway(process, "process", ["kill", "_kill", "_debugProcess", "_debugEnd", "dlopen"]);
   takeAway(os, "os", ["setPriority"]);
   takeAway(v8, "v8", ["setFlagsFromString", "setHeapSnapshotNearHeapLimit"]);
 
-  // Neither reaches a socket: the lookup never answers.
+  // Neither opens a socket: the look-up never answers.
   const tcp = new net.Socket();
   tcp.connect({ host: "nowhere.invalid", port: 1, lookup: () => {} });
   const udp = dgram.createSocket("udp4");

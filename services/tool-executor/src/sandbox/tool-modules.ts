@@ -3,9 +3,9 @@ import { registerHooks } from "node:module";
 const defineTool = new URL("../tool-definition/define-tool.ts", import.meta.url).href;
 
 /**
- * Finds the modules that a tool's file names. Our own package is a link of the workspace: it is resolved here to its
- * one real file, since a link that may be read is a way out of what may be read. zod is the executor's where the folder
- * has none of its own.
+ * Resolves the modules that a tool's file imports. Our own package is a link of the workspace, and a readable link
+ * would be a way out of the readable folders: its import is resolved here to the one real file. zod is the executor's
+ * copy where the tools' folder has none.
  */
 export function resolveToolModules(): void {
   registerHooks({
@@ -16,7 +16,7 @@ export function resolveToolModules(): void {
       } catch (error) {
         if (/^zod(?:\/|$)/.test(specifier)) return next(specifier, { ...context, parentURL: import.meta.url });
         if (!isRefusal(error)) throw error;
-        throw new Error(`${specifier} lies where tools may not read: put what a tool imports into its folder, packages too`, {
+        throw new Error(`${specifier} is outside the tools' folder: put everything that a tool imports into it, packages too`, {
           cause: error,
         });
       }

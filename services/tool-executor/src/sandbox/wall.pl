@@ -1,22 +1,23 @@
-# Puts the kernel's wall around a process, then becomes it (same pid, same pipes): Landlock, no capabilities, a seccomp filter.
-# Needs Perl alone, no module: it is there wherever Debian or Ubuntu is. wall.ts calls it; docs/tools.md says what it holds.
+# Sets up the kernel's wall (Landlock, no capabilities, a seccomp filter), then becomes the given process by exec: same
+# pid, same pipes. It needs Perl without modules, which every Debian and Ubuntu has. wall.ts calls it; docs/tools.md
+# describes the wall.
 #
 #   perl wall.pl ARCH PARENT LANDLOCK [-r PATH | -x PATH]... -- COMMAND ARGUMENT...
-#   perl wall.pl ARCH filter           prints the filter's instructions in hex, for pid 1 as its own
+#   perl wall.pl ARCH filter           prints the filter's instructions in hex, as for a process with pid 1
 #   perl wall.pl ARCH abi              prints the version of Landlock
 #
 #   ARCH      x64 or arm64
-#   PARENT    pid of the process that asks: when it is gone already, so is this one
-#   LANDLOCK  landlock, or without: then the filter alone, which stops everything but reading
-#   -r        a file that may be read, or a folder with all below
+#   PARENT    pid of the calling process; if that has ended already, this one ends too
+#   LANDLOCK  "landlock", or "without": then the filter alone, which stops everything but reading
+#   -r        a readable file, or a folder with everything below it
 #   -x        the same, and it may be executed or mapped as a library
 #
-# Fails with 125 and "wall: STEP: REASON". No step is optional, so a process that runs is behind all of them.
+# Fails with 125 and "wall: STEP: REASON". No step is optional: a process that runs is behind all of them.
 use strict;
 
-# What the filter refuses with EPERM: name, number on x86-64, number on arm64; "-" where the architecture has none.
+# System calls that the filter refuses with EPERM: name, number on x86-64, number on arm64; "-" where there is none.
 my $refused = <<'END';
-# sockets, whatever their family; what a process is born with stays usable
+# sockets of every family; inherited ones stay usable
 socket 41 198
 connect 42 203
 accept 43 202
@@ -51,7 +52,7 @@ process_vm_writev 311 271
 kcmp 312 272
 perf_event_open 298 241
 userfaultfd 323 282
-# shared memory, semaphores and queues, those of others too (PostgreSQL has some)
+# shared memory, semaphores and queues, including those of other processes (PostgreSQL has some)
 shmget 29 194
 shmat 30 196
 shmctl 31 195
@@ -65,15 +66,15 @@ msgrcv 70 188
 msgctl 71 187
 mq_open 240 180
 mq_unlink 241 181
-# memory that no limit counts, and files without a name
+# memory that no limit counts, and unnamed files
 memfd_create 319 279
 memfd_secret 447 447
-# work that the kernel does in the process's place
+# work that the kernel does on behalf of the process
 io_uring_setup 425 425
 io_uring_enter 426 426
 io_uring_register 427 427
 bpf 321 280
-# changes to files: Landlock does not know the metadata, and older versions do not know truncate
+# changes to files: Landlock does not cover metadata, and older versions do not cover truncate
 creat 85 -
 truncate 76 45
 fallocate 285 47
@@ -111,7 +112,7 @@ futimesat 261 -
 utimensat 280 88
 sync 162 81
 syncfs 306 267
-# ways to files that are not by their path, and news of what happens to them
+# access to files other than by path, and notifications about them
 name_to_handle_at 303 264
 open_by_handle_at 304 265
 fanotify_init 300 262
@@ -167,13 +168,13 @@ request_key 249 218
 keyctl 250 219
 END
 
-# Calls whose arguments the filter looks at, and those that this program makes itself.
+# System calls whose arguments the filter checks, and those that this program makes.
 my %numbers = (
   open => [2, undef], openat => [257, 56], openat2 => [437, 437], close => [3, 57], fcntl => [72, 25], ioctl => [16, 29],
   clone => [56, 220], clone3 => [435, 435], tgkill => [234, 131], prlimit64 => [302, 261], prctl => [157, 167], capset => [126, 91],
   landlock_create_ruleset => [444, 444], landlock_add_rule => [445, 445], landlock_restrict_self => [446, 446],
 );
-# The first number that is younger than this list: calls that nobody has looked at do not exist in here.
+# The first number that is newer than this list. Newer system calls are unreviewed, so behind the wall they do not exist.
 my $youngest = 463;
 
 sub fault { print STDERR "wall: $_[0]: ", $_[1] // $!, "\n"; exit 125 }
@@ -190,7 +191,8 @@ my ($allow, $kill, $eperm, $enotty, $enosys) = (0x7fff0000, 0x80000000, 0x000500
 # An instruction: code, jumps when true and when false, operand.
 sub op { my ($code, $operand, $true, $false) = @_; pack('SCCL', $code, $true // 0, $false // 0, $operand) }
 
-# Rules over the low half of an argument, for one call: `body` ends with the accumulator anywhere, so the number is loaded again.
+# Rules about the low half of an argument of one system call. `body` may leave any value in the accumulator, so the
+# call's number is loaded again.
 sub about {
   my ($number, $argument, $body) = @_;
   return '' unless defined $number;
@@ -202,28 +204,30 @@ sub unlessOne { my ($answer, @values) = @_; my $left = @values; join('', map { o
 sub filter {
   my ($own) = @_;
   my $program = op($load, 4) . op($is, $column ? 0xC00000B7 : 0xC000003E, 1, 0) . op($return, $kill) . op($load, 0);
-  # The x32 calls of x86-64 would pass by under other numbers.
+  # The x32 calls of x86-64 have other numbers, and would slip past the list.
   $program .= op($atLeast, 0x40000000, 0, 1) . op($return, $kill) unless $column;
   $program .= op($atLeast, $youngest, 0, 1) . op($return, $enosys);
-  # Both hide their arguments behind a pointer; who is told that they are not there takes the older ones.
+  # Both hide their arguments behind a pointer. Libraries that get ENOSYS fall back to the older calls.
   $program .= op($is, $call{$_}, 0, 1) . op($return, $enosys) for 'clone3', 'openat2';
   for (split /\n/, $refused) {
     next if /^#/;
     my $number = (split ' ')[1 + $column];
     $program .= op($is, $number, 0, 1) . op($return, $eperm) unless $number eq '-';
   }
-  # No file is opened for writing, made or cut: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC.
+  # No file is opened for writing, created or truncated: O_WRONLY, O_RDWR, O_CREAT, O_TRUNC.
   my $writes = op($hasBits, 0x243, 0, 1) . op($return, $eperm);
   $program .= about($call{open}, 1, $writes) . about($call{openat}, 2, $writes);
   # Threads only: CLONE_THREAD.
   $program .= about($call{clone}, 0, op($hasBits, 0x10000, 1, 0) . op($return, $eperm));
-  # Signals to itself only, limits of itself only.
+  # Signals to this process only, limits of this process only.
   $program .= about($call{tgkill}, 0, unlessOne($eperm, $own)) . about($call{prlimit64}, 0, unlessOne($eperm, 0));
-  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN and F_SETSIG would send any signal to any process.
+  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN and F_SETSIG would send any signal to any
+  # process.
   $program .= about($call{fcntl}, 1, unlessOne($eperm, 0, 1, 2, 3, 4, 1030));
-  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. The rest is devices, terminals, and interfaces of the network.
+  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. The rest is about devices, terminals and network
+  # interfaces.
   $program .= about($call{ioctl}, 1, unlessOne($enotty, 0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451));
-  # PR_SET_PDEATHSIG: it ends with its parent, below.
+  # PR_SET_PDEATHSIG, which is set below: the process must not unset it.
   $program .= about($call{prctl}, 0, op($is, 1, 0, 1) . op($return, $eperm));
   return $program . op($return, $allow);
 }
@@ -244,7 +248,7 @@ while (@ARGV) {
 }
 fault('arguments', 'there is no command') unless @ARGV;
 
-# --- Landlock: all rights to files, TCP and other processes are named, so all are taken; the rules give some back.
+# --- Landlock: the ruleset handles all rights to files, TCP and other processes, which denies them; rules allow some.
 
 my $ruleset = -1;
 if ($landlock) {
@@ -258,20 +262,20 @@ if ($landlock) {
     my $name = "$path\0";
     my $file = syscall($call{openat}, -100, $name, 0x280000, 0); # AT_FDCWD, O_PATH | O_CLOEXEC
     fault($path) if $file < 0;
-    # EXECUTE 1, READ_FILE 4, READ_DIR 8, which only folders take.
+    # EXECUTE 1, READ_FILE 4, and READ_DIR 8, which only folders accept.
     my $rule = pack('Ql', ($option eq '-x' ? 1 : 0) | 4 | (-d $path ? 8 : 0), $file);
     syscall($call{landlock_add_rule}, $ruleset, 1, $rule, 0) == 0 or fault("landlock rule $path");
     syscall($call{close}, $file);
   }
 }
 
-# --- No capabilities, now and after exec: an empty bounding set, no way for root to get them back.
+# --- No capabilities, now or after exec: an empty bounding set, and no way for root to regain them.
 
 sub prctl { my ($option, $value) = @_; return syscall($call{prctl}, $option, $value, 0, 0, 0) }
 for my $capability (0 .. 63) {
   my $held = prctl(23, $capability); # PR_CAPBSET_READ
   last if $held < 0;
-  # Who may not empty the set is no root, and exec gives him nothing.
+  # A process that may not empty the set is not root, and gains nothing by exec.
   next if $held == 0 || prctl(24, $capability) == 0; # PR_CAPBSET_DROP
   fault('capabilities') if $> == 0;
 }
@@ -280,12 +284,12 @@ syscall($call{prctl}, 47, 4, 0, 0, 0); # PR_CAP_AMBIENT, CLEAR_ALL
 my ($header, $none) = (pack('Ll', 0x20080522, 0), pack('L6', (0) x 6));
 syscall($call{capset}, $header, $none) == 0 or fault('capset');
 
-# --- It ends with its parent, however that ends; who was born too late ends at once.
+# --- The process ends with its parent, however that ends. If the parent has ended already, it ends at once.
 
 prctl(1, 9) == 0 or fault('parent'); # PR_SET_PDEATHSIG, SIGKILL
 exit 0 if getppid() != $parent;
 
-# --- Shut the gates. Each needs that no exec gives more rights than this one.
+# --- Close the wall. Both parts require that no exec can add rights.
 
 prctl(38, 1) == 0 or fault('no_new_privs'); # PR_SET_NO_NEW_PRIVS
 if ($landlock) {

@@ -2,32 +2,32 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 
-/** What the kernel adds to Node's permissions around a tool's process. */
+/** The kernel's protection around a tool's process, on top of Node's permissions. */
 export type Wall =
   | { readonly kind: "none" }
-  /** `landlock`: files as well; without it only what the filter of system calls knows. */
+  /** With `landlock` it also guards reading files; without, there is the filter of system calls alone. */
   | { readonly kind: "kernel"; readonly landlock: boolean; readonly launcher: string };
 
-/** The wall that is none, where there is no other and where tests look at Node's permissions alone. */
+/** No wall: for systems that have none, and for tests of Node's permissions alone. */
 export const noWall: Wall = { kind: "none" };
 
-/** An OpenSSL configuration with nothing in it; Node ends when it cannot read the one that it was built with. */
+/** An empty OpenSSL configuration. Node exits when it cannot read its built-in default. */
 export const opensslConfig = join(import.meta.dirname, "openssl.cnf");
 
 const launcherFile = join(import.meta.dirname, "wall.pl");
 const launchers = ["/usr/bin/perl", "/bin/perl", "/usr/local/bin/perl"];
 
-/** Where Perl is, which puts the wall on; undefined where there is none. */
+/** The path of Perl, which sets up the wall; undefined on systems without it. */
 export function findLauncher(): string | undefined {
   return launchers.find((path) => existsSync(path));
 }
 
-/** The program of this very process, which runs tools too. */
+/** The executable of this process, which also runs tools. */
 export const nodeProgram = realpathSync(process.execPath);
 
 let found: readonly string[] | undefined;
 
-/** The libraries of this process: a second one of the same program needs the same. */
+/** The shared libraries of this process. Another process of the same executable needs the same. */
 function libraries(): readonly string[] {
   found ??= [
     ...new Set(
@@ -41,12 +41,14 @@ function libraries(): readonly string[] {
   return found;
 }
 
-/** The version of Landlock that the kernel has, for people to read. */
+/** The kernel's version of Landlock, for the log. */
 export function landlockVersion(launcher: string): string {
   return execFileSync(launcher, [launcherFile, process.arch, "abi"], { encoding: "utf8", env: {} }).trim();
 }
 
-/** A command behind the wall. It ends with this process, and `exec` keeps its pid and its pipes. */
+/**
+ * The command line that runs a command behind the wall. The process ends with this one, and keeps its pid and pipes.
+ */
 export function behindWall(wall: Wall, readable: readonly string[], command: readonly string[]): string[] {
   if (wall.kind === "none") return [...command];
   return [
@@ -55,7 +57,7 @@ export function behindWall(wall: Wall, readable: readonly string[], command: rea
     process.arch,
     String(process.pid),
     wall.landlock ? "landlock" : "without",
-    // What a process says of its own memory; the pid stays the same.
+    // Node reads its own memory usage here. `exec` keeps the pid, so "self" is still Node.
     ...["-r", "/proc/self/stat", "-r", opensslConfig, "-x", nodeProgram],
     ...libraries().flatMap((path) => ["-x", path]),
     ...readable.flatMap((path) => ["-r", path]),

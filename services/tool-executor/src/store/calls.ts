@@ -35,14 +35,14 @@ from unnest($8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::
 on conflict (run_id, tool_call_id) do nothing
 returning id, tool_call_id, claim`;
 
-/** Claims the calls that nobody has claimed before, all in one statement; the claims by call id. */
+/** Claims the calls that are not in the ledger yet, with one statement. Gives the claims by call id. */
 export async function claimCalls(
   db: Queryable,
   scope: RunScope,
   calls: readonly CheckedCall[],
   leaseMs: number,
 ): Promise<Map<string, Claim>> {
-  // In one order in every process, so that two that claim the same calls cannot wait for each other.
+  // Sorted alike in every process, so that two that claim the same calls cannot deadlock.
   const sorted = calls.toSorted((a, b) => (a.callId < b.callId ? -1 : 1));
   const { rows } = await db.query<{ id: string; tool_call_id: string; claim: number }>(claimSql, [
     scope.runId,
@@ -85,7 +85,7 @@ from ended d join held using (id)
 where e.id = d.id and e.claim = d.claim and e.status in ('running', 'unknown')
 returning e.id`;
 
-/** How long a statement of a process about its own calls may take: on a connection that hangs, the next one finds another. */
+/** Limit for a statement about own calls: after a connection hangs, the next statement gets another connection. */
 const ownTimeoutMs = 5_000;
 
 /** Stores the results of calls; for each, whether its claim was still valid. */
@@ -114,7 +114,10 @@ with held as (
 update tool_executions e set lease_until = now() + $3 * interval '1 millisecond' from held where e.id = held.id
 returning e.id, e.cancel_requested`;
 
-/** Moves the leases of running calls forward; a row that is being written at this moment is left alone. The ids of those that are to stop. */
+/**
+ * Extends the leases of running calls, except of rows that are locked right now. Gives the ids of calls that are to
+ * stop.
+ */
 export async function renewLeases(db: Queryable, claims: readonly Claim[], leaseMs: number): Promise<string[]> {
   const ids = claims.map(({ id }) => id);
   const values = [ids, claims.map(({ claim }) => claim), leaseMs];

@@ -3,20 +3,20 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import { type CallResult, neverBegan } from "../calls/call-result.ts";
 import { type KnownCall, lostCall, stoppedCall } from "./known-calls.ts";
 
-/** A call that was stopped, as the ledger has it. */
+/** A stopped call as it stands in the ledger. */
 export interface StoppedCall extends CallResult {
   readonly status: Exclude<KnownCall["status"], "running">;
 }
 
-/** A call that was told to stop and has not ended. */
+/** A call that was told to stop and still runs. */
 export interface StoppingCall {
   readonly status: "running";
   readonly isRead: boolean;
-  /** Milliseconds for which its process holds it yet. */
+  /** Milliseconds until the lease of its process expires. */
   readonly leaseLeftMs: number;
 }
 
-// A run has one user: where another's calls stand under its id, there is nothing to write.
+// A run belongs to one user. If its id holds calls of another user, nothing is inserted.
 const tombstoneSql = `
 insert into tool_executions (id, run_id, user_id, token_id, status, completed_at, cancel_requested, tool_call_id, tool_name, tool_version,
   effect, input, arguments_hash, error_message)
@@ -65,23 +65,23 @@ interface StoppedRow {
 }
 
 /**
- * Writes a row for each call that the ledger does not have yet, so that it never begins: a claim that comes later finds the row. One that
- * comes at the same moment is waited for.
+ * Inserts a cancelled row for each call that the ledger does not have yet. A later claim finds the row, so the call
+ * never begins; the insert waits for a claim that is under way.
  */
 export async function forestallCalls(
   db: Queryable,
   run: { runId: string; userId: string; tokenId: string },
   callIds: readonly string[],
 ): Promise<void> {
-  // In the order of claims, so that neither waits for the other.
+  // Sorted like claims, so that the two cannot deadlock.
   const sorted = callIds.toSorted((a, b) => (a < b ? -1 : 1));
   const ids = sorted.map(() => uuidv7());
   await db.query(tombstoneSql, [run.runId, run.userId, run.tokenId === "" ? null : run.tokenId, neverBegan, ids, sorted]);
 }
 
 /**
- * Tells calls to stop, whoever runs them, and says how each stands; those that the user does not have are absent. Right after an outage
- * (`isSettled` false) no lease counts as over.
+ * Tells calls to stop, in whichever process they run, and gives the state of each. Calls that the user does not have
+ * are absent. Right after an outage (`isSettled` false) no lease counts as expired.
  */
 export async function stopCalls(
   db: Queryable,

@@ -3,19 +3,19 @@ import type { CallResult } from "../calls/call-result.ts";
 import type { CallIdentity } from "../calls/checked-call.ts";
 import type { Claim, RunScope } from "./calls.ts";
 
-/** What the ledger knows of a call that was claimed before. */
+/** A call that was claimed before, as it stands in the ledger. */
 export interface KnownCall extends Claim {
   readonly status: CallResult["status"] | "running";
   /** The row is of the same user, tool and arguments. */
   readonly matches: boolean;
-  /** This look-up claimed the call anew. */
+  /** This look-up claimed the call again. */
   readonly taken: boolean;
-  /** Somebody has stopped the call for good. */
+  /** The call was stopped for good. */
   readonly isStopped: boolean;
   readonly output: string | null;
   readonly error: string | null;
   readonly durationMs: number;
-  /** Milliseconds for which another process holds the call; at most 0 when it does not any more. */
+  /** Milliseconds until the lease of the process that runs the call expires; 0 or less when it has. */
   readonly leaseLeftMs: number;
 }
 
@@ -72,15 +72,15 @@ interface KnownRow {
   lease_left_ms: number;
 }
 
-/** The error of a call with effect `once` whose process is gone. */
+/** The error of a `once` call whose process has died. */
 export const lostCall = "The process that ran the call is gone; nobody knows whether it took effect.";
-/** The error of a call that was stopped and whose process is gone. */
+/** The error of a stopped call whose process has died. */
 export const stoppedCall = "The call was cancelled while it ran.";
 
 /**
- * What the ledger knows of calls; those that nobody claimed are absent. On the way, a call whose lease is over or that was cancelled
- * before it took effect is claimed anew (`takeOver`), and a `once` call whose lease is over becomes `unknown`. Right after an outage
- * (`isSettled` false) no lease counts as over.
+ * Looks up calls in the ledger; calls that were never claimed are absent. With `takeOver` it also claims again a call
+ * whose lease has expired or that was cancelled before it took effect. A `once` call whose lease has expired becomes
+ * `unknown`. Right after an outage (`isSettled` false) no lease counts as expired.
  */
 export async function revisitCalls(
   db: Queryable,

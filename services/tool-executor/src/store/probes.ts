@@ -7,7 +7,10 @@ update tool_executions
 set status = 'success', output = $3::json, error_message = null, completed_at = now(), lease_until = null
 where id = $1 and claim = $2 and status = 'unknown'`;
 
-/** Stores the result that a tool's probe knows of a call with an unknown outcome, unless somebody settled it or took it up since. */
+/**
+ * Stores the output that a probe found for a call with an unknown outcome, unless the call was settled or claimed
+ * since.
+ */
 export async function completeProbed(db: Queryable, { id, claim }: Claim, output: string): Promise<void> {
   await db.query(completeSql, [id, claim, output]);
 }
@@ -25,8 +28,8 @@ where id = $1 and claim = $2 and status = 'unknown'
 returning id, claim, status`;
 
 /**
- * Claims a call that never began, as its tool's probe says. Nothing when somebody settled it or took it up since, or when it was stopped for
- * good: then it is cancelled.
+ * Claims again a call that never began, by the word of its tool's probe. Gives nothing when the call was settled or
+ * claimed since. A call that was stopped for good becomes cancelled, and gives nothing either.
  */
 export async function restartProbed(
   db: Queryable,

@@ -1,24 +1,24 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import type { KnownCall } from "./known-calls.ts";
 
-/** What a person found out about a call. */
+/** A person's finding about a call. */
 export interface Settlement {
   readonly callId: string;
-  /** JSON text of its result; null: it did not take effect. */
+  /** JSON text of the call's output; null: the call did not take effect. */
   readonly output: string | null;
 }
 
-/** A call that was asked to be settled, as it stands now. */
+/** A call after an attempt to settle it. */
 export interface SettledCall extends Pick<KnownCall, "status" | "output" | "error" | "durationMs"> {
-  /** False: its outcome was known, or it may still run. */
+  /** False: its outcome was known already, or it may still run. */
   readonly isSettledNow: boolean;
   readonly toolName: string;
 }
 
-/** What the model reads of a call that did not take effect. */
+/** The text that the model reads about a call that did not take effect. */
 export const notDone = "Nobody knew how this call ended; a person found that it was not done.";
 
-// A lease that is over is as good as unknown: nobody has asked for the call since.
+// An expired lease counts as unknown: only the next request for the call would write that down.
 const settleSql = `
 with asked as (
   select * from unnest($3::text[], $4::text[]) as a(tool_call_id, output)
@@ -43,7 +43,7 @@ select e.tool_call_id, e.tool_name, s.id is not null as settled, coalesce(s.stat
 from asked a join tool_executions e using (tool_call_id) left join settled s on s.id = e.id
 where e.run_id = $1 and e.user_id = $2`;
 
-/** Settles calls of a user's run whose outcome is unknown; those that the user does not have are absent. */
+/** Settles calls with an unknown outcome of a user's run. Calls that the user does not have are absent. */
 export async function settleUnknownCalls(
   db: Queryable,
   run: { runId: string; userId: string },

@@ -6,12 +6,12 @@ import { inexactPart } from "@turnwright/platform/json/json-text";
 import { z } from "zod";
 import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
 
-/** A place that is ready to run one call. */
+/** An environment that is ready to run one call. */
 export interface PreparedCall {
   execute(args: Record<string, unknown>, context: ToolContext): unknown;
   /** Asks the tool what became of an earlier call; only for tools that have a probe. */
   probe(args: Record<string, unknown>, context: ToolContext): unknown;
-  /** Gives the place back; once, whether a call ran or not. */
+  /** Gives it back. Call it once, whether a call ran or not. */
   release(): void;
 }
 
@@ -20,11 +20,11 @@ export interface RegisteredTool {
   readonly tool: Tool;
   readonly spec: ToolSpec;
   /**
-   * The validated arguments of a call. Throws INVALID_TOOL_ARGUMENTS; `param` is the argument at fault, or
-   * `function.arguments` when the text as a whole is.
+   * Parses and validates a call's arguments. Throws INVALID_TOOL_ARGUMENTS; `param` is the path of the invalid
+   * argument, or `function.arguments` when the text as a whole is invalid.
    */
   parse(json: string): Record<string, unknown>;
-  /** Makes ready what a call runs in, before the call's time begins. Tools without it run in this process. */
+  /** Prepares the environment of a call before its time begins. Tools without this method run in this process. */
   prepare?(signal: AbortSignal): Promise<PreparedCall>;
 }
 
@@ -34,9 +34,7 @@ const effects: Readonly<Record<ToolEffect, Effect>> = {
   once: Effect.ONCE,
 };
 
-/**
- * Reads a tool's schema both ways: for the models that see it and for the check of arguments. Throws when zod cannot.
- */
+/** Converts a tool's schema to JSON Schema for models, and to a check of arguments. Throws when zod cannot. */
 export function registerTool(tool: Tool): RegisteredTool {
   const { check, parameters } = readParameters(tool.parameters);
   return {
@@ -60,12 +58,12 @@ function readParameters(parameters: ToolParameters): { check: z.ZodType; paramet
   return { check: z.fromJSONSchema(parameters as Parameters<typeof z.fromJSONSchema>[0]), parameters: parameters as JsonObject };
 }
 
-/** Also true for the objects of another copy of zod, which a custom tool may bring along. */
+/** Also true for objects of another copy of zod, which a custom tool may bring along. */
 function isZod(parameters: ToolParameters): parameters is z.ZodObject {
   return "_zod" in parameters;
 }
 
-/** Whether a tool's parameters describe an object, the only arguments that models give. */
+/** Whether a tool's parameters describe an object: models pass arguments in no other form. */
 export function describesObject(parameters: unknown): parameters is ToolParameters {
   if (typeof parameters !== "object" || parameters === null) return false;
   const schema = isZod(parameters as JsonSchema) ? (parameters as z.ZodObject)._zod.def : (parameters as JsonSchema);
@@ -83,7 +81,7 @@ function parseArguments(check: z.ZodType, json: string): Record<string, unknown>
 }
 
 function parseJson(json: string): unknown {
-  // Models write nothing at all for a tool without required arguments.
+  // For a tool without required arguments models may write nothing at all.
   if (json.trim() === "") return {};
   if (isTooDeep(json)) throw invalid("function.arguments", `is nested deeper than ${maxJsonDepth}`);
   let parsed: unknown;
@@ -92,7 +90,8 @@ function parseJson(json: string): unknown {
   } catch {
     throw invalid("function.arguments", "is not JSON");
   }
-  // A tool gets what stands in the text, which a person may have approved, or nothing.
+  // A person may have approved the text, so the tool must get exactly its value. Text that JSON.parse would change is
+  // refused.
   const inexact = inexactPart(json);
   if (inexact === undefined) return parsed;
   const what = inexact.fault === "name" ? "is named twice" : "is a number that is not held exactly; write it as a string";

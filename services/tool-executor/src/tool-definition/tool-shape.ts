@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isHost } from "./tool-hosts.ts";
 
-/** The schema of an object's parameters: zod's own (of whatever copy), or a JSON Schema of an object. */
+/** Whether parameters are a zod object, of any copy of zod, or the JSON Schema of an object. */
 function describesObject(parameters: unknown): boolean {
   if (typeof parameters !== "object" || parameters === null) return false;
   const schema = "_zod" in parameters ? (parameters as unknown as z.ZodObject)._zod.def : (parameters as { type?: unknown });
@@ -23,11 +23,11 @@ const shape = z.object({
   probe: z.custom(isFunction, "must be a function").optional(),
 });
 
-/** What a file must export to be a tool. */
+/** The shape of a file's default export that makes it a tool. */
 export const toolShape = shape.refine(({ effect, probe }) => probe === undefined || effect === "once", {
   path: ["probe"],
   error: "belongs to the effect once: other calls just run again",
 });
 
-/** What the process of a file says of its tool. */
+/** The shape of a tool's description from its process. */
 export const describedShape = shape.omit({ execute: true, probe: true }).extend({ hasProbe: z.boolean() });

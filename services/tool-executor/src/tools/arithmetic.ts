@@ -9,8 +9,8 @@ type Mark = "+" | "-" | "*" | "/" | "(" | ")" | "end";
 class ExpressionError extends Error {}
 
 /**
- * The value of an expression of numbers, `+ - * /`, parentheses and unary minus; `{error}` when it has none (syntax, division by
- * zero, beyond the range of numbers, longer than 1,000 characters, nested deeper than 100).
+ * The value of an expression of numbers, `+ - * /`, parentheses and unary minus. `{error}` for a syntax error, a
+ * division by zero, a result beyond the range of numbers, more than 1,000 characters, or nesting deeper than 100.
  */
 export function evaluate(expression: string): number | { error: string } {
   try {
@@ -56,7 +56,10 @@ function isSymbol(character: string): character is Exclude<Mark, "end"> {
   return character.length === 1 && "+-*/()".includes(character);
 }
 
-/** Recursive descent: sum = product (± product)*, product = factor (×÷ factor)*, factor = number | "(" sum ")" | "-" factor. */
+/**
+ * Recursive descent: sum = product (± product)*, product = factor (×÷ factor)*,
+ * factor = number | "(" sum ")" | "-" factor.
+ */
 class Parser {
   readonly #tokens: readonly Token[];
   #next = 0;

@@ -2,11 +2,12 @@ import { z } from "zod";
 import { defineTool } from "../tool-definition/define-tool.ts";
 import { evaluate } from "./arithmetic.ts";
 
-/** Answers `{expression, result}`; an expression that has no value is an answer too: `{expression, error}`. */
+/** Returns `{expression, result}`, or `{expression, error}` for an expression without a value. */
 export const calculator = defineTool({
   name: "calculator",
   description:
-    "Evaluate an arithmetic expression with numbers, + - * /, parentheses and unary minus. Use it for every calculation instead of reckoning yourself.",
+    "Evaluate an arithmetic expression with numbers, + - * /, parentheses and unary minus. " +
+    "Use it for every calculation instead of reckoning yourself.",
   parameters: z.object({
     expression: z.string().describe("The expression, for example (1337 * 42) / 7"),
   }),

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { defineTool } from "../tool-definition/define-tool.ts";
 
-/** Answers `{iso, unix, timezone}`: ISO 8601 with the zone's offset, whole seconds since 1970, the zone's name. */
+/** Returns `{iso, unix, timezone}`: ISO 8601 with the zone's offset, whole seconds since 1970, the zone's name. */
 export const currentTime = defineTool({
   name: "current_time",
   description: "The current date and time, in UTC or in a given time zone.",
@@ -30,7 +30,7 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-/** ISO 8601 with the offset that a zone has at that time; `Z` in UTC. */
+/** ISO 8601 with the zone's offset at that time; `Z` in UTC. */
 export function isoIn(date: Date, timeZone: string): string {
   if (timeZone === "UTC") return date.toISOString();
   const formatter = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });

@@ -6,7 +6,7 @@ import { decodeText, isText } from "./text-body.ts";
 
 const maxBytes = 1_048_576;
 
-/** Reads a public page; answers `{url, status, content_type, content, truncated}`. */
+/** Reads a public page. Returns `{url, status, content_type, content, truncated}`. */
 export function createFetchUrl(outbound: Outbound) {
   return defineTool({
     name: "fetch_url",

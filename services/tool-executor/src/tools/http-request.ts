@@ -31,9 +31,9 @@ const headers = z
 const changing: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 
 /**
- * The request's headers, with an `Idempotency-Key` where it may change something and has none: the same for every
- * attempt at one call. A hash, since a call's id may hold what no header does, and nobody outside needs to read a
- * run's.
+ * The request's headers. A request that may change something gets an `Idempotency-Key`, unless it has one: the same for
+ * every attempt at one call. It is a hash, as a call's id may hold characters that no header may, and the receiver need
+ * not see the run's id.
  */
 function withKey(method: string, given: Readonly<Record<string, string>>, callKey: string): Record<string, string> {
   if (!changing.has(method) || Object.keys(given).some((name) => name.toLowerCase() === "idempotency-key")) return given;
@@ -41,8 +41,8 @@ function withKey(method: string, given: Readonly<Record<string, string>>, callKe
 }
 
 /**
- * Sends one request that a person approved; answers `{status, headers, body, truncated}`. Redirects are answers, not
- * followed. Declared `once` in spite of its key: what is at the other end may not heed it.
+ * Sends one request that a person approved. Returns `{status, headers, body, truncated}`; redirects are returned, not
+ * followed. Its effect is `once` in spite of the idempotency key, which the receiver may ignore.
  */
 export function createHttpRequest(outbound: Outbound) {
   return defineTool({

@@ -9,7 +9,7 @@ import { type RegisteredTool, registerTool } from "../tool-definition/registered
 
 const packages = ["quickjs-emscripten-core", "@jitl/quickjs-ffi-types", "@jitl/quickjs-wasmfile-release-sync"];
 
-/** The tool run_javascript, and the end of its processes. None is started before the first call. */
+/** The tool run_javascript; `close` ends its processes. None starts before the first call. */
 export function createRunJavascript(place: SandboxPlace, crowd?: Crowd): { registered: RegisteredTool; close(): void } {
   const [file = "", definition = ""] = ["javascript.ts", "javascript-definition.ts"].map((name) =>
     join(import.meta.dirname, "../sandbox", name),

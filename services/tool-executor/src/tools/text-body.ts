@@ -1,7 +1,7 @@
 const textTypes =
   /^(?:text\/|application\/(?:[\w.-]+\+)?(?:json|xml)\b|application\/(?:x-ndjson|javascript|ecmascript|x-www-form-urlencoded|yaml|x-yaml|toml|sql|graphql)\b|image\/svg\+xml\b)/;
 
-/** Whether a body is text by its headers; one without a type counts as text, a compressed one does not. */
+/** Whether a body is text, by its headers. A body without a type counts as text, a compressed one does not. */
 export function isText(headers: Readonly<Record<string, string>>): boolean {
   const encoding = headers["content-encoding"] ?? "identity";
   if (encoding !== "identity") return false;
@@ -9,10 +9,10 @@ export function isText(headers: Readonly<Record<string, string>>): boolean {
   return type === "" || textTypes.test(type);
 }
 
-/** Decodes a body by the charset of its content type; UTF-8 when there is none or it is not known. */
+/** Decodes a body by the charset of its content type; UTF-8 when that is missing or unknown. */
 export function decodeText(body: Uint8Array, contentType: string): string {
   const charset = /charset=["']?([\w-]+)/i.exec(contentType)?.[1] ?? "utf-8";
-  // A body that was cut inside of a character ends with a replacement character; streaming leaves it out.
+  // A body may be cut inside a character. Streaming drops that character instead of replacing it.
   const decode = (label: string) => new TextDecoder(label).decode(body, { stream: true });
   try {
     return decode(charset);

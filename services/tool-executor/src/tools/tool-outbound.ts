@@ -1,7 +1,7 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { createOutbound, type Outbound } from "@turnwright/platform/outbound/outbound";
 
-/** The guard in front of fetch_url and http_request, which speaks of what it refuses as of a fault of the call's arguments. */
+/** The guard of fetch_url and http_request. It reports a refused address as an invalid argument of the call. */
 export function createToolOutbound(options: Omit<Parameters<typeof createOutbound>[0], "reasons">): Outbound {
   return createOutbound({
     ...options,

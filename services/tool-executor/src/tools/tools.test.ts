@@ -100,7 +100,7 @@ test("web search without results has none; without a key, or with a broken API, 
   const search = createWebSearch({ apiKey: "the-key", baseUrl: url });
   expect(await call(search, { query: "a" })).toEqual({ results: [], count: 0 });
   body = "<html>";
-  await expect(call(search, { query: "a" })).rejects.toThrow(/no search result/);
+  await expect(call(search, { query: "a" })).rejects.toThrow(/did not return search results/);
   status = 429;
   await expect(call(search, { query: "a" })).rejects.toThrow(/status 429/);
   await expect(call(createWebSearch({ apiKey: undefined, baseUrl: url }), { query: "a" })).rejects.toThrow(/WEB_SEARCH_API_KEY/);

@@ -11,7 +11,7 @@ const braveResponse = z.object({
     .optional(),
 });
 
-/** Searches with the Brave Search API; answers `{results: [{title, url, description}], count}`. */
+/** Searches with the Brave Search API. Returns `{results: [{title, url, description}], count}`. */
 export function createWebSearch(options: { apiKey: string | undefined; baseUrl: string }) {
   return defineTool({
     name: "web_search",
@@ -42,8 +42,7 @@ export function createWebSearch(options: { apiKey: string | undefined; baseUrl: 
         throw fail(ErrorReason.TOOL_FAILED, `The search API answered with status ${response.statusCode}.`);
       }
       const parsed = braveResponse.safeParse(parseJson(await response.body.text()));
-      if (!parsed.success)
-        throw fail(ErrorReason.TOOL_FAILED, "The search API answered with something that is no search result.");
+      if (!parsed.success) throw fail(ErrorReason.TOOL_FAILED, "The search API did not return search results.");
       const results = (parsed.data.web?.results ?? []).slice(0, num_results);
       return { results, count: results.length };
     },
