@@ -18,7 +18,7 @@ async function cancel(executor: ExecutorProcess, runId: string, ...callIds: stri
   return receipts;
 }
 
-test("a call that comes after its cancellation never begins, in any process, however often it is asked for", async () => {
+test("a call that arrives after its cancellation never begins, in any process, however often it is requested", async () => {
   const { tool, runs } = gatedTool({ effect: "idempotent" });
   const [here, there] = [await fixture.start({ tools: [tool] }), await fixture.start({ tools: [tool] })];
   const runId = randomUUID();
@@ -38,7 +38,7 @@ test("a call that comes after its cancellation never begins, in any process, how
 });
 
 for (const effect of ["read", "idempotent", "once"] as const) {
-  test(`a ${effect} call that runs is stopped, here and from another process, and stays so`, async () => {
+  test(`a ${effect} call that runs is stopped, by its own process or another, and stays stopped`, async () => {
     for (const from of ["here", "there"]) {
       const { tool, run, runs } = gatedTool({ effect });
       const executors = {
@@ -65,7 +65,7 @@ for (const effect of ["read", "idempotent", "once"] as const) {
   });
 }
 
-test("a call that waits for its turn is not started; its neighbour, which runs, is aborted", async () => {
+test("a waiting call is not started, and its running neighbour is aborted", async () => {
   const { tool, run, runs } = gatedTool();
   const executor = await fixture.start({ tools: [tool], config: { TOOLS_MAX_CONCURRENT: 1 } });
   const runId = randomUUID();
@@ -99,7 +99,7 @@ test("a call that has ended keeps its result, a failed one its error", async () 
   expect(await executor.execute({ runId, callId: "well", name: "gated", args })).toMatchObject({ output: '{"sent":true}' });
 });
 
-test("a call whose process is gone is aborted or, declared once, unknown, and not taken up again", async () => {
+test("a call whose process died is aborted, or unknown if its effect is once, and never runs again", async () => {
   for (const [effect, outcome, status] of [
     ["read", CallOutcome.ABORTED, ExecutionStatus.CANCELLED],
     ["idempotent", CallOutcome.ABORTED, ExecutionStatus.CANCELLED],
@@ -115,7 +115,7 @@ test("a call whose process is gone is aborted or, declared once, unknown, and no
   }
 });
 
-test("a process that goes on although it was told to stop leaves an unknown outcome, of a read call an aborted one", async () => {
+test("a process that ignores the request to stop leaves an unknown outcome, or aborted for a read call", async () => {
   const { tool } = gatedTool();
   const executor = await fixture.start({ tools: [tool] });
   const [runId, other] = [randomUUID(), randomUUID()];
@@ -128,7 +128,7 @@ test("a process that goes on although it was told to stop leaves an unknown outc
   expect(receipts).toMatchObject([[{ outcome: CallOutcome.UNKNOWN }], [{ outcome: CallOutcome.ABORTED }]]);
 });
 
-test("another user's calls are as if they were not there: nothing stops, nothing is written", async () => {
+test("another user's calls are invisible: nothing stops and nothing is written", async () => {
   const { tool, run } = gatedTool();
   const executor = await fixture.start({ tools: [tool] });
   const stranger = await fixture.start({ tools: [tool], identity: { userId: randomUUID() } });
@@ -147,7 +147,7 @@ test("another user's calls are as if they were not there: nothing stops, nothing
   expect(await later).toMatchObject({ output: '"later"' });
 });
 
-test("a cancellation that races with the calls themselves leaves none that runs on, and no receipt that is wrong", async () => {
+test("a cancellation that races with its calls leaves none running, and every receipt is right", async () => {
   const { tool, runs } = gatedTool();
   const executors = await Promise.all([1, 2].map(() => fixture.start({ tools: [tool], leaseMs: 400 })));
   const [here, there] = executors as [ExecutorProcess, ExecutorProcess];

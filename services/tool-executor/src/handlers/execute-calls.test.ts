@@ -41,14 +41,14 @@ test("an approved call runs under its grant, and its result outlives the grant",
   expect(runs).toHaveLength(1);
 });
 
-test("a grant that is missing, forged, over, or for another run, epoch, call, tool, version or arguments is refused", async () => {
+test("a grant that is missing, forged, expired, or for another run, epoch, call, tool, version or arguments is refused", async () => {
   const { tool, runs } = gatedTool({ effect: "once", requiresApproval: true });
   const executor = await fixture.start({ tools: [tool] });
   const call = { runId: randomUUID(), args: { what: "a" } };
   const grants = {
     missing: "",
     forged: await grantFor(tool, call, { secret: "another-secret-of-32-characters-!" }),
-    over: await grantFor(tool, call, { ttlSeconds: -60 }),
+    expired: await grantFor(tool, call, { ttlSeconds: -60 }),
     run: await grantFor(tool, { ...call, runId: randomUUID() }),
     "an earlier round": await grantFor(tool, call, { epoch: 0 }),
     "a later round": await grantFor(tool, call, { epoch: 2 }),
@@ -65,7 +65,7 @@ test("a grant that is missing, forged, over, or for another run, epoch, call, to
   expect(await fixture.rows(call.runId)).toEqual([]);
 });
 
-test("a grant that is used again, by whomever, runs nothing a second time", async () => {
+test("a grant that is used again, by any user, runs nothing a second time", async () => {
   const { tool, run, runs } = gatedTool({ effect: "once", requiresApproval: true });
   const executors = await Promise.all([1, 2, 3].map(() => fixture.start({ tools: [tool] })));
   const call = { runId: randomUUID(), args: { what: "a" } };
@@ -83,7 +83,7 @@ test("a grant that is used again, by whomever, runs nothing a second time", asyn
   expect(runs).toHaveLength(1);
 });
 
-test("a grant is for the credential that started the run: another one of the same user runs nothing by it", async () => {
+test("a grant is for the credential that started the run: another credential of the same user runs nothing with it", async () => {
   const { tool, run, runs } = gatedTool({ effect: "once", requiresApproval: true });
   const [starter, approver] = [randomUUID(), randomUUID()];
   const asApprover = await fixture.start({ tools: [tool], identity: { tokenId: approver } });
@@ -100,7 +100,7 @@ test("a grant is for the credential that started the run: another one of the sam
   expect(rows).toEqual([{ user_id: fixture.userId, token_id: starter }]);
 });
 
-test("a call that is asked for without its grant gives its result while another process runs it, and none that never ran", async () => {
+test("a request without the grant gets the result of a call that runs elsewhere, and none of one that never ran", async () => {
   const { tool, run } = gatedTool({ effect: "once", requiresApproval: true });
   const here = await fixture.start({ tools: [tool] });
   const there = await fixture.start({ tools: [tool] });

@@ -45,7 +45,7 @@ test("users see only the tools of their token, sorted by name", async () => {
   expect(await names(["web_search", "calculator", "gone"])).toEqual(["calculator", "web_search"]);
 });
 
-test("services see every tool with what they must know of it", async () => {
+test("services see every tool with its full specification", async () => {
   const process = await fixture.start({ identity: { allowedTools: ["calculator"] } });
   const { tools: specs } = await process.executions.describeTools({});
   expect(specs.map(({ definition }) => definition?.function?.name)).toHaveLength(6);
@@ -56,7 +56,7 @@ test("services see every tool with what they must know of it", async () => {
   }
 });
 
-test("a direct call answers with the bare result and is written down", async () => {
+test("a direct call returns the bare output and is recorded", async () => {
   const userId = randomUUID();
   const process = await fixture.start({ identity: { userId } });
   const { result } = await process.tools.executeTool({ call: calling("calculator", { expression: "1337 * 42" }, "direct_1") });
@@ -91,7 +91,7 @@ test.each([
   expect(detailOf(error)?.param).toBe(param);
 });
 
-test("a tool that the token may not use fails before its arguments are looked at", async () => {
+test("a tool that the token may not use is refused before its arguments are checked", async () => {
   const process = await fixture.start({ identity: { allowedTools: ["current_time"] } });
   const error = await process.tools.executeTool({ call: calling("calculator", "{") }).catch((thrown: unknown) => thrown);
   expect(reasonOf(error)).toBe(ErrorReason.TOOL_NOT_ALLOWED);
@@ -116,7 +116,7 @@ test("a batch keeps the order and has failures in their places", async () => {
   ]);
 });
 
-test("no more tools run at the same time than are configured, over all calls", async () => {
+test("TOOLS_MAX_CONCURRENT limits the tools that run at once, over all calls", async () => {
   let running = 0;
   let most = 0;
   const tool = defineTool({
@@ -136,7 +136,7 @@ test("no more tools run at the same time than are configured, over all calls", a
   expect(most).toBe(3);
 });
 
-test("a direct call that the database cannot write down still answers", async () => {
+test("a direct call that the database cannot record still returns its output", async () => {
   const process = await fixture.start({ identity: { userId: "not-a-uuid" } });
   const { result } = await process.tools.executeTool({ call: calling("calculator", { expression: "1" }) });
   expect(result && toJson(ValueSchema, result)).toEqual({ expression: "1", result: 1 });

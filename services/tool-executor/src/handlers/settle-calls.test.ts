@@ -22,7 +22,7 @@ type Settlement = MessageInitShape<typeof CallSettlementSchema>;
 const completed = (value: string, callId = "call_1"): Settlement => ({ callId, outcome: { case: "completed", value } });
 const notDone = (callId = "call_1"): Settlement => ({ callId, outcome: { case: "notDone", value: {} } });
 
-/** A run whose calls were left by a process that died. */
+/** A run whose calls a dead process left behind. */
 async function left(...callIds: string[]): Promise<string> {
   const runId = randomUUID();
   for (const callId of callIds) await fixture.leave({ runId, callId, tool, args });
@@ -53,7 +53,7 @@ test("a token settles only calls of tools that it may use, all of them or none",
   expect((await narrow.executions.settleCalls({ runId, calls: [completed("1", "a")] })).results).toHaveLength(1);
 });
 
-test("what a person found out is the call's result from then on, with that person's name; it does not run again", async () => {
+test("a person's finding becomes the call's result, under that person's id, and the call does not run again", async () => {
   const runId = await left("a", "b");
   const { results } = await executor.executions.settleCalls({ runId, calls: [notDone("b"), completed('{"sent": 1}', "a")] });
   const error = expect.stringContaining("a person found that it was not done");
@@ -76,7 +76,7 @@ test("what a person found out is the call's result from then on, with that perso
   expect(runs).toHaveLength(0);
 });
 
-test("only what is unknown can be settled, all of it or nothing", async () => {
+test("only calls with an unknown outcome can be settled, all of them or none", async () => {
   const runId = await left("lost");
   const settle = (...calls: Settlement[]) => faultOf(executor.executions.settleCalls({ runId, calls }));
   const before = runs.length;
@@ -94,7 +94,7 @@ test("only what is unknown can be settled, all of it or nothing", async () => {
   expect(await settle(notDone("lost"))).toEqual({ reason: ErrorReason.CONFLICT, param: "calls[0].call_id" });
 });
 
-test("of racing settlements one wins and the others are told so", async () => {
+test("one of racing settlements wins, and the others get a conflict", async () => {
   const runId = await left("call_1");
   const outcomes = await Promise.all(
     Array.from({ length: 20 }, (_, index) => faultOf(executor.executions.settleCalls({ runId, calls: [completed(`${index}`)] }))),
@@ -105,7 +105,7 @@ test("of racing settlements one wins and the others are told so", async () => {
   expect(await fixture.rows(runId)).toMatchObject([{ output: winner }]);
 });
 
-test("the late result of the process that was lost does not replace what a person found out", async () => {
+test("the late result of a lost process does not replace a person's finding", async () => {
   const runId = randomUUID();
   const before = runs.length;
   const asked = executor.execute({ runId, name: "gated", args });

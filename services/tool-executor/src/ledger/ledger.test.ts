@@ -59,7 +59,7 @@ test("a call that another living process runs is waited for, beyond the first le
   expect(idle.runs).toHaveLength(0);
 });
 
-/** Says what becomes of the next statements about calls; those after them work. Gives how many there were. */
+/** Decides the fate of the next statements about calls; later ones work. The returned function counts them. */
 function nextStatements(pool: pg.Pool, ...fates: ("works" | "fails")[]): () => number {
   const original = pool.query.bind(pool) as (query: unknown, ...given: unknown[]) => Promise<unknown>;
   let count = 0;
@@ -144,7 +144,7 @@ test("a finished once call is stored while a longer call of its round still runs
   expect((await round).results).toMatchObject([{ output: '"at last"' }, { output: '"done"' }]);
 });
 
-test("a cancelled once call that had begun is unknown; a cancelled read call runs when it is asked for again", async () => {
+test("a once call that was cancelled after it began is unknown; a cancelled read call runs at the next request", async () => {
   for (const [effect, status, runsAgain] of [
     ["once", "unknown", 1],
     ["read", "cancelled", 2],
@@ -157,7 +157,7 @@ test("a cancelled once call that had begun is unknown; a cancelled read call run
     const running = await run(1);
     caller.abort();
     await expect(asked).rejects.toThrow();
-    // Nobody asks for the once call in the time that it has without a caller.
+    // The once call goes on without a caller for a while; no request for it arrives in that time.
     expect(running.signal.aborted).toBe(effect === "read");
     await expect.poll(async () => (await fixture.rows(runId))[0]?.status).toBe(status);
     const again = executor.execute({ runId, name: "gated", args: { what: "a" } });
@@ -167,7 +167,7 @@ test("a cancelled once call that had begun is unknown; a cancelled read call run
   }
 });
 
-test("a once call whose caller is gone goes on, and whoever takes over the run gets its result", async () => {
+test("a once call whose caller died goes on, and the worker that takes over the run gets its result", async () => {
   const { tool, run, runs } = gatedTool({ effect: "once" });
   const executor = await fixture.start({ tools: [tool] });
   const runId = randomUUID();
@@ -183,7 +183,7 @@ test("a once call whose caller is gone goes on, and whoever takes over the run g
   expect(runs).toHaveLength(1);
 });
 
-test("a once call whose caller is gone is stored when it ends before anybody asks", async () => {
+test("the result of a once call whose caller died is stored before the next request", async () => {
   const { tool, run } = gatedTool({ effect: "once" });
   const executor = await fixture.start({ tools: [tool] });
   const runId = randomUUID();
@@ -211,7 +211,7 @@ test("a call goes on as long as one of its callers stays", async () => {
   expect(await stayed).toMatchObject({ output: '"done"' });
 });
 
-test("a round without a run is written down afterwards and refuses tools that need approval", async () => {
+test("a round without a run is recorded afterwards and refuses tools that need approval", async () => {
   const { tool } = gatedTool({ requiresApproval: true });
   const executor = await fixture.start({ tools: [tool], identity: { userId: randomUUID() } });
   const calls = [
@@ -228,7 +228,7 @@ test("a round without a run is written down afterwards and refuses tools that ne
   expect(written).toMatchObject([{ run_id: null, tool_call_id: "free_1", status: "success" }]);
 });
 
-test("stopping the executor cancels what runs and stores how it ended", async () => {
+test("stopping the executor cancels running calls and stores their results", async () => {
   const { tool, run } = gatedTool({ effect: "once" });
   const executor = await fixture.start({ tools: [tool] });
   const runId = randomUUID();
@@ -239,7 +239,7 @@ test("stopping the executor cancels what runs and stores how it ended", async ()
   expect(await fixture.rows(runId)).toMatchObject([{ status: "unknown" }]);
 });
 
-test("many processes that ask for the same round run each of its calls once", async () => {
+test("many processes that request the same round run each of its calls once", async () => {
   const ran: string[] = [];
   const tool = defineTool({
     name: "counted",
@@ -269,7 +269,7 @@ test("many processes that ask for the same round run each of its calls once", as
   }
 });
 
-test("a database that is away when a tool ends delays the result and does not lose it", async () => {
+test("a database outage at the end of a tool delays the result and does not lose it", async () => {
   const { tool, run, runs } = gatedTool({ effect: "once" });
   const executor = await fixture.start({ tools: [tool] });
   const runId = randomUUID();
@@ -283,7 +283,7 @@ test("a database that is away when a tool ends delays the result and does not lo
   expect(await fixture.rows(runId)).toMatchObject([{ status: "success" }]);
 });
 
-test("a call that was claimed runs although the look at its neighbours fails, which fails the request alone", async () => {
+test("a claimed call runs even if the look-up of its neighbours fails, which fails only the request", async () => {
   const { tool, run } = gatedTool({ effect: "once" });
   const executor = await fixture.start({ tools: [tool] });
   const runId = randomUUID();

@@ -22,7 +22,7 @@ afterEach(async () => {
   proxy.close();
 });
 
-/** A process with its own way to the database; the straight one unless a proxy is given. */
+/** A process that reaches the database through a proxy, or directly. */
 async function start(way: FaultProxy | "straight", tool: ReturnType<typeof gatedTool>): Promise<ExecutorProcess> {
   const databaseUrl = way === "straight" ? undefined : way.url;
   const executor = await fixture.start({ tools: [tool.tool], leaseMs, databaseUrl });
@@ -30,7 +30,7 @@ async function start(way: FaultProxy | "straight", tool: ReturnType<typeof gated
   return executor;
 }
 
-/** Resolves when a process has looked up a call that it does not have. */
+/** Resolves when a process has looked up a call of another process. */
 function lookedUp({ pool }: ExecutorProcess): Promise<void> {
   const original = pool.query.bind(pool) as (...given: unknown[]) => Promise<unknown>;
   const statements = vi.spyOn(pool, "query") as unknown as MockInstance<typeof original>;
@@ -43,7 +43,10 @@ function lookedUp({ pool }: ExecutorProcess): Promise<void> {
   });
 }
 
-/** Begins a call in a process that loses the database before the tool ends; resolves when its lease has been over for some seconds. */
+/**
+ * Begins a call in a process that loses the database before the tool ends. Resolves when the call's lease has been
+ * expired for some seconds.
+ */
 async function endedInOutage(executor: ExecutorProcess, tool: ReturnType<typeof gatedTool>, seconds: number) {
   const runId = randomUUID();
   const asked = executor.execute({ runId, name: "gated", args });
@@ -57,7 +60,7 @@ async function endedInOutage(executor: ExecutorProcess, tool: ReturnType<typeof 
   return { runId, asked };
 }
 
-test("the result of a once call that ended in a long outage is stored after it, and whoever asks first waits for it", async () => {
+test("the result of a once call that ended in a long outage is stored after it, and the first request waits for it", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
   const [here, there] = [await start(proxy, tool), await start(proxy, idle)];
   const { runId, asked } = await endedInOutage(here, tool, 4);
@@ -68,13 +71,13 @@ test("the result of a once call that ended in a long outage is stored after it, 
   expect(await fixture.rows(runId)).toMatchObject([{ status: "success", claim: 1, output: "sent" }]);
 });
 
-test("no process takes up a call whose lease ran out in an outage, as long as its owner may still renew it", async () => {
+test("no process takes over a call whose lease expired in an outage while its owner may still renew it", async () => {
   const [tool, idle] = [gatedTool({ effect: "idempotent" }), gatedTool({ effect: "idempotent" })];
   const other = await faultProxy(new URL(fixture.databaseUrl));
   const [here, there] = [await start(proxy, tool), await start(other, idle)];
   await other.refuse();
   const { runId, asked } = await endedInOutage(here, tool, 1);
-  // The database is back for the one that does not have the call first.
+  // The process without the call gets the database back first.
   await other.accept();
   const looked = lookedUp(there);
   const askedThere = there.execute({ runId, name: "gated", args });
@@ -86,7 +89,7 @@ test("no process takes up a call whose lease ran out in an outage, as long as it
   other.close();
 });
 
-test("a call that was unknown to others while its process was cut off gets its result when that is back", async () => {
+test("a call whose process was cut off is unknown to others until that process is back with its result", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
   const [here, there] = [await start(proxy, tool), await start("straight", idle)];
   const { runId, asked } = await endedInOutage(here, tool, 0);
@@ -96,7 +99,7 @@ test("a call that was unknown to others while its process was cut off gets its r
   expect(await there.execute({ runId, name: "gated", args })).toMatchObject({ output: '"sent"' });
 });
 
-test("what a person settled meanwhile stays as it is", async () => {
+test("a call that a person settled meanwhile keeps that result", async () => {
   const [tool, idle] = [gatedTool({ effect: "once" }), gatedTool({ effect: "once" })];
   const [here, there] = [await start(proxy, tool), await start("straight", idle)];
   const { runId, asked } = await endedInOutage(here, tool, 0);
@@ -106,7 +109,7 @@ test("what a person settled meanwhile stays as it is", async () => {
   expect(await fixture.rows(runId)).toMatchObject([{ status: "failed", settled_by: fixture.userId }]);
 });
 
-test("a process that ends keeps a result for the database until its time is over", async () => {
+test("a process that shuts down keeps a result for the database until its time limit", async () => {
   const tool = gatedTool({ effect: "once" });
   const here = await start(proxy, tool);
   const { runId, asked } = await endedInOutage(here, tool, 0);

@@ -18,14 +18,14 @@ afterAll(() => fixture.stop());
 const args = { what: "a" };
 const call = (runId: string) => ({ runId, name: "gated", args });
 
-/** A run whose `once` call was left by a process that died. */
+/** A run whose `once` call a dead process left behind. */
 async function left(tool: Pick<Tool, "name" | "version">): Promise<string> {
   const runId = randomUUID();
   await fixture.leave({ runId, callId: "call_1", tool: { ...tool, effect: "once" } as Tool, args });
   return runId;
 }
 
-test("a call that its probe knows to be done has that output, is not run, and not asked about again", async () => {
+test("a call that its probe reports as completed has that output, does not run, and is not probed again", async () => {
   const probe = vi.fn((_args: unknown, _context: ToolContext): ProbeResult => ({ status: "completed", output: { id: 7 } }));
   const { tool, runs } = gatedTool({ effect: "once", probe });
   const [here, there] = [await fixture.start({ tools: [tool] }), await fixture.start({ tools: [tool] })];
@@ -40,7 +40,7 @@ test("a call that its probe knows to be done has that output, is not run, and no
   expect(await fixture.rows(runId)).toMatchObject([{ status: "success", output: { id: 7 }, error_message: null }]);
 });
 
-test("a call that its probe knows not to have begun runs, once, under the same key, whoever asks", async () => {
+test("a call that its probe reports as not started runs once, under the same key, for every request", async () => {
   const { tool, run, runs } = gatedTool({ effect: "once", probe: () => ({ status: "not_started" }) });
   const executors = await Promise.all([1, 2, 3].map(() => fixture.start({ tools: [tool] })));
   const runId = await left(tool);
@@ -64,7 +64,7 @@ const silent: Record<string, (args: unknown, context: ToolContext) => unknown> =
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true })),
 };
 for (const [what, silence] of Object.entries(silent)) {
-  test(`an outcome stays unknown while the probe ${what}, and the probe is asked again the next time`, async () => {
+  test(`an outcome stays unknown while the probe ${what}, and the next request asks the probe again`, async () => {
     const probe = vi.fn(silence);
     const { tool, runs } = gatedTool({ effect: "once", timeoutMs: 50, probe: probe as Tool["probe"] });
     const executor = await fixture.start({ tools: [tool] });
@@ -80,7 +80,7 @@ for (const [what, silence] of Object.entries(silent)) {
   });
 }
 
-test("the late result of the process that was taken for dead does not replace that of the second run", async () => {
+test("the late result of a process that was taken for dead does not replace that of the second run", async () => {
   const slow = gatedTool({ effect: "once" });
   const fast = gatedTool({ effect: "once", probe: () => ({ status: "not_started" }) });
   const here = await fixture.start({ tools: [slow.tool] });
@@ -96,7 +96,7 @@ test("the late result of the process that was taken for dead does not replace th
   expect(await asked).toMatchObject({ output: '"current"' });
 });
 
-test("a call that was stopped for good is not taken up again, whatever the probe says", async () => {
+test("a call that was stopped for good does not run again, whatever its probe reports", async () => {
   const { tool, runs } = gatedTool({ effect: "once", probe: () => ({ status: "not_started" }) });
   const executor = await fixture.start({ tools: [tool] });
   const runId = await left(tool);
@@ -107,7 +107,7 @@ test("a call that was stopped for good is not taken up again, whatever the probe
   expect(runs).toHaveLength(0);
 });
 
-test("what a person found out in the meantime stands", async () => {
+test("a person's finding made in the meantime stands", async () => {
   for (const said of [{ status: "completed", output: "by the probe" }, { status: "not_started" }] as const) {
     const asking = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<ProbeResult>();
@@ -128,14 +128,15 @@ test("what a person found out in the meantime stands", async () => {
   }
 });
 
-test("a tool of a file is asked in its own process, with checked arguments and the call's key", async () => {
+test("the probe of a custom tool runs in its own process, with checked arguments and the call's key", async () => {
   const dir = await mkdtemp(join(tmpdir(), "tools-"));
   await writeFile(
     join(dir, "order.mjs"),
     `export default { name: "gated", description: "d", effect: "once", timeoutMs: 5000, version: "1",
   parameters: { type: "object", properties: { what: { type: "string" } }, required: ["what"] },
   execute: ({ what }, { callKey }) => ({ ran: what, callKey, pid: process.pid }),
-  probe: ({ what }, { callKey }) => what === "a" ? { status: "completed", output: { found: what, callKey, pid: process.pid } } : { status: "not_started" },
+  probe: ({ what }, { callKey }) =>
+    what === "a" ? { status: "completed", output: { found: what, callKey, pid: process.pid } } : { status: "not_started" },
 };`,
   );
   try {

@@ -90,7 +90,7 @@ test("the example tool loads and rolls", async () => {
   expect(result).toEqual({ rolls: [expect.any(Number), expect.any(Number), expect.any(Number)], sum: expect.any(Number) });
 });
 
-test("the example with a probe finds the order that its call placed, and says when there is none", async () => {
+test("the example with a probe finds the order that its call placed, and reports when there is none", async () => {
   const orders: { id: string; total: number; reference: string }[] = [];
   vi.stubGlobal("fetch", async (url: string, init: RequestInit = {}) => {
     if (init.method === "POST") {
@@ -113,7 +113,7 @@ test("the example with a probe finds the order that its call placed, and says wh
   }
 });
 
-test("every file at fault is named with its fault in one error", async () => {
+test("one error lists every faulty file with its fault", async () => {
   const faults = await faultsOf({
     "a-syntax.mjs": "export default {",
     "b-throws.mjs": "throw new Error('broken on load');",
@@ -146,6 +146,6 @@ test("every file at fault is named with its fault in one error", async () => {
   }
 });
 
-test("a folder that is not there is a fault", async () => {
+test("a missing folder is a fault", async () => {
   await expect(load("/nowhere/tools")).rejects.toThrow(/TOOLS_DIR: \/nowhere\/tools: cannot be read/);
 });

@@ -19,7 +19,7 @@ afterEach(() => rmSync(base, { recursive: true }));
 
 const link = (at: string, to: string) => symlinkSync(to, join(tools, at));
 
-test("a folder is opened by its real path, with links in it that lead to files or further down", async () => {
+test("a folder opens by its real path, and may hold links to files or to deeper folders", async () => {
   link("again.mjs", "shared.mjs");
   link("lib/up.mjs", "../shared.mjs");
   link("node_modules/a", ".pnpm/a@1/node_modules/a");
@@ -36,22 +36,22 @@ test.each([
   ["lib/deep/top", "../..", "nearer to the top than itself"],
   ["lib/deep/near", "..", "nearer to the top than itself"],
   ["gone", "nothing", "a link to nothing, which is not there"],
-])("a link %s to %s is refused by name", async (at, to, why) => {
+])("a link %s to %s is refused by its path", async (at, to, why) => {
   link(at, to);
   await expect(openToolsFolder(tools)).rejects.toThrow(new RegExp(`^${join(tools, at)}: .*${why}`));
 });
 
-test("a link to a link is where it ends", async () => {
+test("a chain of links is judged by its end", async () => {
   link("lib/first", "../second");
   link("second", base);
   await expect(openToolsFolder(tools)).rejects.toThrow(/lib\/first: a link to .*outside of the folder/);
 });
 
-test("a link that leads nearer to the top would let `link/..` leave the folder, since the kernel follows it first", async () => {
+test("a link nearer to the top would let `link/..` leave the folder, as the kernel follows the link first", async () => {
   const { readFileSync } = await import("node:fs");
   link("lib/deep/top", "../..");
   writeFileSync(join(base, "secret"), "read");
-  // By its letters this is tools/lib/secret.
+  // By its text this is tools/lib/secret.
   expect(readFileSync(`${tools}/lib/deep/top/../secret`, "utf8")).toBe("read");
 });
 
@@ -64,7 +64,7 @@ test("a folder that holds Turnwright, its working folder, or an environment file
   await expect(openToolsFolder(tools)).rejects.toThrow(/\.env: tools could read it/);
 });
 
-test("a pattern is no path", async () => {
+test("a path with a pattern is refused", async () => {
   mkdirSync(join(base, "to*ls"));
   await expect(openToolsFolder(join(base, "to*ls"))).rejects.toThrow("must not hold a *");
 });

@@ -29,12 +29,12 @@ const untilAborted = (_args: unknown, { signal }: ToolContext) =>
   new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 const deaf = () => new Promise(() => {});
 
-test("what a tool returns is its output as JSON; nothing is null", async () => {
+test("the return value of a tool is its output as JSON; undefined becomes null", async () => {
   expect(await run({ execute: () => ({ a: [1, undefined, Number.NaN] }) })).toMatchObject({ output: '{"a":[1,null,null]}' });
   expect(await run({ execute: async () => undefined })).toMatchObject({ status: "success", output: "null" });
 });
 
-test("what a tool throws is its error, at most 2,000 characters, without NUL", async () => {
+test("the error that a tool throws is the call's error, at most 2,000 characters, without NUL", async () => {
   const thrown = (error: unknown) => () => {
     throw error;
   };
@@ -45,14 +45,14 @@ test("what a tool throws is its error, at most 2,000 characters, without NUL", a
   expect(long.error?.length).toBe(2_000);
 });
 
-test("a result that is too long, too deep or no JSON is a failure", async () => {
+test("a result that is too long, too deep or not JSON is a failure", async () => {
   expect(await run({ execute: () => "x".repeat(3_000_000) })).toMatchObject({ error: expect.stringContaining("longer") });
   const deep = JSON.parse(`${"[".repeat(33)}${"]".repeat(33)}`);
   expect(await run({ execute: () => deep })).toMatchObject({ error: expect.stringContaining("deeper") });
   expect(await run({ execute: () => 1n })).toMatchObject({ status: "failed", error: expect.stringContaining("BigInt") });
 });
 
-test("a tool over its time ends with a timeout, an unknown outcome for once, and gives its slot back", async () => {
+test("a tool that exceeds its time limit ends with a timeout, or unknown if its effect is once, and frees its slot", async () => {
   const slots = new Slots(1);
   expect(await run({ timeoutMs: 5, execute: untilAborted }, { slots })).toMatchObject({
     status: "failed",
@@ -69,7 +69,7 @@ test("a tool over its time ends with a timeout, an unknown outcome for once, and
   expect(await run({}, { slots })).toMatchObject({ status: "success" });
 });
 
-test("a tool that ends well in spite of its signal has succeeded", async () => {
+test("a tool that succeeds in spite of its signal has succeeded", async () => {
   const controller = new AbortController();
   const execute = (_args: unknown, { signal }: ToolContext) =>
     new Promise((resolve) => {

@@ -4,7 +4,7 @@ import { Slots } from "./slots.ts";
 const signal = new AbortController().signal;
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-test("no more than the size run, and a freed slot goes to who waits", async () => {
+test("no more run than there are slots, and a freed slot goes to a waiting owner", async () => {
   const slots = new Slots(2);
   const [first] = [await slots.take("a", signal), await slots.take("a", signal)];
   const order: string[] = [];
@@ -19,7 +19,7 @@ test("no more than the size run, and a freed slot goes to who waits", async () =
   expect(order).toEqual(["third"]);
 });
 
-test("owners are served in turn, each in its own order", async () => {
+test("owners take turns, each in its own order", async () => {
   const slots = new Slots(1);
   let release = await slots.take("x", signal);
   const order: string[] = [];
@@ -36,7 +36,7 @@ test("owners are served in turn, each in its own order", async () => {
   expect(order).toEqual(["a1", "b1", "c1", "a2", "b2", "a3"]);
 });
 
-test("a wait that is cut by its signal takes no slot", async () => {
+test("a wait that its signal ends takes no slot", async () => {
   const slots = new Slots(1);
   const release = await slots.take("a", signal);
   const controller = new AbortController();

@@ -26,7 +26,7 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
-/** A server on loopback; `seen` are the requests that reached it. */
+/** A server on loopback; `seen` collects the requests that reach it. */
 async function serve(answer: RequestListener): Promise<{ host: string; seen: IncomingMessage[] }> {
   const seen: IncomingMessage[] = [];
   const server: Server = createServer((request, response) => {
@@ -47,7 +47,7 @@ interface Opened {
   run(args?: object, signal?: AbortSignal): Promise<CallResult>;
 }
 
-/** Loads a tool with the body given, which declares `hosts`; the operator allows `allowed`. */
+/** Loads a tool with this body that declares `hosts`; the operator allows `allowed`. */
 async function open(init: {
   body: string;
   hosts: readonly string[];
@@ -82,7 +82,7 @@ export default { name: "calls", description: "d", parameters: { type: "object" }
 const getText =
   "const r = await fetch(args.url, { signal, ...args.init }); return { status: r.status, text: await r.text(), url: r.url };";
 
-test("a request reaches a declared host with its method, headers and body, and the answer comes back whole", async () => {
+test("a request reaches a declared host with its method, headers and body, and the whole response comes back", async () => {
   const { host, seen } = await serve(async (request, response) => {
     const body = await buffer(request);
     response.writeHead(201, { "x-answer": "yes", "content-type": "application/octet-stream" }).end(body);
@@ -100,7 +100,7 @@ test("a request reaches a declared host with its method, headers and body, and t
   expect(seen[0]).toMatchObject({ method: "POST", url: "/path?q=1", headers: { "x-own": "ü", authorization: "Bearer t" } });
 });
 
-test("what a server encodes unasked is decoded, and an answer without a body has none", async () => {
+test("an encoded response is decoded, and a response without a body has none", async () => {
   const { host } = await serve((request, response) => {
     if (request.url === "/none") return response.writeHead(204).end();
     response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("plain"));
@@ -110,7 +110,7 @@ test("what a server encodes unasked is decoded, and an answer without a body has
   expect(await run({ url: `http://${host}/none` })).toMatchObject({ output: expect.stringContaining('"status":204,"text":""') });
 });
 
-test("a host that the tool does not declare is never reached, by whatever notation", async () => {
+test("a host that the tool does not declare is never reached, in any notation", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const body = `const failures = [];
     for (const url of args.urls) failures.push(await fetch(url).then((r) => r.text(), (error) => error.message));
@@ -137,7 +137,7 @@ test("a host that the tool does not declare is never reached, by whatever notati
   expect(seen).toEqual([]);
 });
 
-test("a private host is the operator's to allow, not the tool's", async () => {
+test("only the operator can allow a private host", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const { run } = await open({ hosts: [host], allowed: [], body: getText });
   expect(await run({ url: `http://${host}/` })).toMatchObject({
@@ -147,7 +147,7 @@ test("a private host is the operator's to allow, not the tool's", async () => {
   expect(seen).toEqual([]);
 });
 
-test("each hop of a redirect is checked like the first, and takes no credential to another origin", async () => {
+test("each hop of a redirect is checked like the first, and carries no credential to another origin", async () => {
   const other = await serve((request, response) =>
     response.end(JSON.stringify([request.method, request.headers.authorization ?? null])),
   );
@@ -177,7 +177,7 @@ test("each hop of a redirect is checked like the first, and takes no credential 
   expect(hidden.seen).toEqual([]);
 });
 
-test("bodies are bounded, there and back", async () => {
+test("the bodies of requests and responses are limited", async () => {
   const { host, seen } = await serve((_request, response) => response.end(Buffer.alloc(1_048_577)));
   const { run } = await open({
     hosts: [host],
@@ -195,13 +195,13 @@ test("bodies are bounded, there and back", async () => {
   expect(seen).toHaveLength(1);
 });
 
-test("four requests of a call are under way at once, the others wait for their turn, and the hundred and first fails", async () => {
+test("a call sends four requests at once while others wait, and its hundred and first request fails", async () => {
   const waiting: (() => void)[] = [];
   let most = 0;
   const { host, seen } = await serve((_request, response) => {
     waiting.push(() => response.end("x".repeat(1_000)));
     most = Math.max(most, waiting.length);
-    // Answered in the next turn, so that all that come together are counted together.
+    // Answered a little later, so that parallel requests are counted together.
     setTimeout(() => waiting.shift()?.(), 5);
   });
   const { run } = await open({
@@ -219,7 +219,7 @@ test("four requests of a call are under way at once, the others wait for their t
   expect(seen.length - before).toBe(100);
 });
 
-test("requests end with their call: when it is cancelled, when the tool aborts, and when it returns without them", async () => {
+test("requests end when the call is cancelled, when the tool aborts them, and when the tool returns", async () => {
   const closed: string[] = [];
   const came = new Map<string, PromiseWithResolvers<void>>();
   const arrival = (path: string) => {
@@ -228,7 +228,7 @@ test("requests end with their call: when it is cancelled, when the tool aborts, 
   };
   const { host } = await serve((request, response) => {
     const path = request.url ?? "";
-    // Answers when the other has come.
+    // Answers once the other request has arrived.
     if (path.startsWith("/after")) return void arrival(path.slice("/after".length)).promise.then(() => response.end());
     response.on("close", () => closed.push(path));
     arrival(path).resolve();
@@ -255,11 +255,11 @@ test("requests end with their call: when it is cancelled, when the tool aborts, 
   await expect.poll(() => closed.sort(), { timeout: 10_000 }).toEqual(["/aborted", "/cancelled", "/left"]);
 });
 
-test("a tool reaches nothing while it loads, nor between its calls", async () => {
+test("a tool sends no request while it loads, nor between its calls", async () => {
   const { host, seen } = await serve((_request, response) => response.end("x"));
   const early = await open({ hosts: [host], before: `await fetch("http://${host}/early");`, body: "return 1;" });
   expect(early.custom.loaded[0]).toMatchObject({ fault: expect.stringContaining("only during a call") });
-  // The process ends itself when it was refused: nobody may call it in the meantime.
+  // The refused process ends itself: the test must not call it in the meantime.
   const late = await open({
     hosts: [host],
     body: `setTimeout(() => fetch(args.url).catch((error) => error.message.includes("only during a call") && process.exit(0)), 20);
@@ -276,7 +276,7 @@ const send = (message) => { const body = Buffer.from(JSON.stringify(message)); c
   head.writeUInt32BE(body.length); writeSync(3, Buffer.concat([head, body])); };
 const request = (id, url, headers = {}) => ({ type: "fetch", id, url, method: "GET", headers });`;
 
-test("frames that a tool writes itself open nothing more", async () => {
+test("frames that a tool forges get it no further", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const hosts = ["127.0.0.1:1"];
   const { run } = await open({
@@ -305,7 +305,7 @@ test("frames that a tool writes itself open nothing more", async () => {
   expect(seen).toEqual([]);
 });
 
-test("the connection's own headers are not the tool's to set", async () => {
+test("a tool cannot set headers of the connection", async () => {
   const { host, seen } = await serve((_request, response) => response.end("x"));
   const { run } = await open({
     hosts: [host],
@@ -318,7 +318,7 @@ test("the connection's own headers are not the tool's to set", async () => {
   expect(seen[0]?.headers["transfer-encoding"]).toBeUndefined();
 });
 
-test("hosts are those of the start: what a later process declares opens nothing", async () => {
+test("a later process cannot declare more hosts than the first", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const before = `import { existsSync } from "node:fs"; import { dirname } from "node:path"; import { fileURLToPath } from "node:url";
     const hosts = existsSync(dirname(fileURLToPath(import.meta.url)) + "/more") ? ["${host}"] : [];`;
@@ -348,7 +348,7 @@ test.each([
   "::1",
   "",
   "x:0x1",
-])("hosts: %s is none", (entry) => expect(isHost(entry)).toBe(false));
+])("hosts: %s is not a host", (entry) => expect(isHost(entry)).toBe(false));
 
 test.each([
   "api.example.com",
@@ -358,9 +358,9 @@ test.each([
   "xn--bcher-kva.example",
   "example.com:80",
   "example.com:443",
-])("hosts: %s is one", (entry) => expect(isHost(entry)).toBe(true));
+])("hosts: %s is a host", (entry) => expect(isHost(entry)).toBe(true));
 
-test("a tool whose hosts are none is refused with the entry at fault", async () => {
+test("a tool with an invalid host is refused, and the error names the entry", async () => {
   const { custom } = await open({ hosts: ["example.com", "http://example.com"], allowed: [], body: "return 1;" });
   expect(custom.loaded[0]).toMatchObject({ fault: "hosts.1: must be a host or host:port, in lower case" });
 });

@@ -30,7 +30,7 @@ beforeEach(async () => {
 afterEach(() => ground.close());
 afterAll(() => outbound.close());
 
-/** Runs `body` as a custom tool; gives its answer or its error, as text. */
+/** Runs `body` as a custom tool, and gives its result as JSON text. */
 async function asTool(wall: Wall, body: string): Promise<string> {
   const { folder } = ground.targets;
   writeFileSync(
@@ -52,7 +52,7 @@ export default { name: "escapes", description: "d", parameters: { type: "object"
 }
 
 describe.each(walls)("behind %s", (_name, wall) => {
-  it("CVE-2025-55130: links that a tool makes, relative and one after another, lead nowhere", async () => {
+  it("CVE-2025-55130: a tool cannot make links, relative or chained", async () => {
     const told = await asTool(
       wall,
       `const tried = [];
@@ -73,7 +73,7 @@ describe.each(walls)("behind %s", (_name, wall) => {
     expect(ground.damage()).toEqual([]);
   });
 
-  it("CVE-2025-55130: links of the workspace lead nowhere, at whatever depth", async () => {
+  it("CVE-2025-55130: links of the workspace lead nowhere, at any depth", async () => {
     const told = await asTool(
       wall,
       `const names = t.checkout.split("/").filter(Boolean), tried = [];
@@ -91,7 +91,7 @@ describe.each(walls)("behind %s", (_name, wall) => {
     expect(told).not.toContain("GOT");
   });
 
-  it("CVE-2026-21877 of n8n: no file that a later start would run or read can be planted", async () => {
+  it("CVE-2026-21877 of n8n: a tool cannot plant a file that a later start would run or read", async () => {
     const planted = [
       ".env",
       ".npmrc",
@@ -123,8 +123,8 @@ describe.each(walls)("behind %s", (_name, wall) => {
 });
 
 /**
- * Ways in which scripts left the sandboxes of n8n, vm2 and others: by what constructs code, by the caller, by the
- * host's objects.
+ * Escapes from the sandboxes of n8n, vm2 and others: through constructors of code, through the caller, through host
+ * objects.
  */
 const scripts: readonly (readonly [string, string])[] = [
   [
@@ -164,7 +164,7 @@ describe.each(walls)("run_javascript behind %s", (_name, wall) => {
   const javascript = createRunJavascript({ limits, wall, outbound });
   afterAll(() => javascript.close());
 
-  it("gives scripts nothing of its host, by any way that other sandboxes were left", async () => {
+  it("gives scripts no host object, by any known escape from other sandboxes", async () => {
     const { registered } = javascript;
     const code = `(async () => {
       const tried = {};
@@ -178,7 +178,7 @@ describe.each(walls)("run_javascript behind %s", (_name, wall) => {
     if (output === null) throw new Error(error ?? "no output");
     const tried = (JSON.parse(output) as { result: Record<string, string> }).result;
     expect(Object.keys(tried)).toHaveLength(scripts.length);
-    // Nothing of a host: no process, no file, no name that only Node has.
+    // No trace of the host: no process, no file, no name that only Node has.
     expect(Object.entries(tried).filter(([, said]) => /root:|uid=|PATH|said \d|\[native code\]/.test(said))).toEqual([]);
     expect(Object.values(tried).filter((said) => said.startsWith("no: ")).length).toBeGreaterThan(scripts.length - 4);
     expect(ground.damage()).toEqual([]);

@@ -9,21 +9,21 @@ const { wall } = opened;
 const launcher = process.platform === "linux" ? findLauncher() : undefined;
 const hasWhole = launcher !== undefined && Number(landlockVersion(launcher)) > 0;
 
-test("the self-test gets everything where there is no wall", async () => {
+test("without a wall, every attempt of the self-test succeeds", async () => {
   expect((await attack(noWall)).sort()).toEqual(["connect", "read", "signal", "write"]);
 });
 
-test.runIf(hasWhole)("the self-test gets nothing behind the whole wall, and reads alone behind the filter", async () => {
+test.runIf(hasWhole)("no attempt succeeds behind the whole wall, and reading only behind the filter", async () => {
   expect(await attack(wall)).toEqual([]);
   expect(await attack({ ...wall, landlock: false } as Wall)).toEqual(["read"]);
 });
 
-test.runIf(hasWhole)("the whole wall is said with the version of Landlock", () => {
+test.runIf(hasWhole)("the log line about the whole wall has the version of Landlock", () => {
   expect([opened.level, opened.because]).toEqual(["info", undefined]);
   expect(opened.line).toMatch(/^Custom tools: Node's permissions, Landlock \(ABI \d+\), seccomp; no network but their hosts$/);
 });
 
-/** The walls of a system that lacks something: what the module would find there. */
+/** The module as it would run on a system that lacks something. */
 async function onSystemWith(replaced: Partial<typeof import("./wall.ts")>) {
   vi.resetModules();
   const actual = await vi.importActual<typeof import("./wall.ts")>("./wall.ts");
@@ -35,7 +35,7 @@ async function onSystemWith(replaced: Partial<typeof import("./wall.ts")>) {
   }
 }
 
-test("without Perl there are Node's permissions, with a warning; what requires more does not start", async () => {
+test("without Perl, auto uses Node's permissions with a warning, and require does not start", async () => {
   const { openWall } = await onSystemWith({ findLauncher: () => undefined });
   const { wall, level, line } = await openWall("auto");
   expect({ wall, level }).toEqual({ wall: noWall, level: "warn" });
@@ -43,10 +43,10 @@ test("without Perl there are Node's permissions, with a warning; what requires m
   await expect(openWall("require")).rejects.toThrow("TOOLS_SANDBOX: require: wall: perl: not installed");
 });
 
-test.runIf(hasWhole)("without Landlock there is the filter, with a warning; what requires more does not start", async () => {
+test.runIf(hasWhole)("without Landlock, auto uses the filter with a warning, and require does not start", async () => {
   const { behindWall } = await vi.importActual<typeof import("./wall.ts")>("./wall.ts");
   const { openWall } = await onSystemWith({
-    // As on a kernel that was built without it.
+    // As on a kernel built without Landlock.
     behindWall: (wall, ...rest) => {
       if (wall.kind === "none" || !wall.landlock) return behindWall(wall, ...rest);
       return ["/bin/sh", "-c", "echo 'wall: landlock: Function not implemented' >&2; exit 125"];
@@ -67,12 +67,12 @@ test("a wall that holds nothing is found out by its self-test", async () => {
   await expect(openWall("require")).rejects.toThrow("a process behind the wall could read, write, signal, connect");
 });
 
-test("TOOLS_SANDBOX=off leaves Node's permissions, and says so", async () => {
+test("TOOLS_SANDBOX=off uses Node's permissions with a warning", async () => {
   const off = await openWall("off");
   expect(off).toMatchObject({ wall: noWall, level: "warn", line: expect.stringContaining("TOOLS_SANDBOX=off") });
 });
 
-test("the executor says at its start what stands around tools", async () => {
+test("the executor logs its sandbox at the start", async () => {
   const fixture = await createExecutorFixture();
   afterAll(() => fixture.stop());
   const lines: string[] = [];

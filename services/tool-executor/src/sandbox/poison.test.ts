@@ -29,7 +29,7 @@ beforeAll(async () => {
     if ("fault" in one) throw new Error(`${one.file}: ${one.fault}`);
     tools.set(one.tool.tool.name, one.tool);
   }
-  // Warm, so that what is measured is the call.
+  // Started before the tests, which measure calls alone.
   await run("neighbour");
 });
 afterAll(async () => {
@@ -68,7 +68,7 @@ const forbidden: [tool: string, because: RegExp][] = [
 
 describe("a tool that does harm", () => {
   it.each(overLimit)("%s is stopped within a second of its limit, and its neighbour is unharmed", async (name, because) => {
-    // A process is ready, so that its start, which is none of the call's time, is not measured.
+    // A process is started first: its start does not count as time of the call.
     (await tools.get(name)?.prepare?.(new AbortController().signal))?.release();
     const started = performance.now();
     const ended = run(name).then((outcome) => ({ outcome, tookMs: performance.now() - started }));
@@ -83,12 +83,12 @@ describe("a tool that does harm", () => {
     else expect(outcome).toMatchObject({ status: "failed", error: expect.stringMatching(because) });
     expect(tookMs - limitMs).toBeLessThan(1_000);
     expect(neighbour).toMatchObject({ status: "success", output: '"unharmed"' });
-    // It waits 20 ms itself; the rest is what a neighbour, or the executor's own thread, makes it wait.
+    // It waits 20 ms itself; the rest is delay caused by its neighbour or by the executor's own thread.
     expect(neighbourMs).toBeLessThan(500);
     expect(await run("neighbour")).toMatchObject({ status: "success" });
   });
 
-  it("does not go on working between its calls", async () => {
+  it("cannot keep working between its calls", async () => {
     expect(await run("spins_later")).toMatchObject({ status: "success" });
     const spinning = () => livingSandboxes().filter((line) => line.includes("spins-later.mjs")).length;
     expect(spinning()).toBe(1);
@@ -141,7 +141,7 @@ describe("a tool that does harm", () => {
     expect(performance.now() - started).toBeLessThan(1_000);
   });
 
-  it("is used again when it is fine, and leaves no process when the executor closes", async () => {
+  it("is reused after a success, and leaves no process when the executor closes", async () => {
     await run("neighbour");
     const before = livingSandboxes().length;
     for (let i = 0; i < 5; i++) await run("neighbour");

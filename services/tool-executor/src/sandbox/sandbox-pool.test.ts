@@ -27,7 +27,7 @@ afterEach(async () => {
   }
 });
 
-/** A tool as the text of a file. */
+/** The text of a file with a tool. */
 function toolText(init: { name: string; body: string; timeoutMs?: number; parameters?: string; before?: string }): string {
   const { name, body, timeoutMs = 5_000, parameters = "{ type: 'object', properties: {} }", before = "" } = init;
   return `${before}
@@ -61,7 +61,7 @@ function processesOf(dir: string): number {
   return livingSandboxes().filter((command) => command.includes(`${dir}/`)).length;
 }
 
-test("the start of a process takes none of its call's time", async () => {
+test("the time limit of a call does not include the start of its process", async () => {
   const body = "await delay(5, undefined, { signal }); return 1;";
   const before = 'import { setTimeout as delay } from "node:timers/promises";';
   const { run } = await open([toolText({ name: "quick", timeoutMs: 100, before, body })]);
@@ -69,7 +69,7 @@ test("the start of a process takes none of its call's time", async () => {
   expect(outcomes.map(({ status }) => status)).toEqual(["success", "success", "success"]);
 });
 
-test("idle processes of all files together are no more than the crowd may be", async () => {
+test("the crowd limits the idle processes of all files together", async () => {
   const texts = Array.from({ length: 7 }, (_, i) => toolText({ name: `tool_${i}`, body: "return 1;" }));
   const { dir, run } = await open(texts, { crowd: new Crowd(2) });
   await expect.poll(() => processesOf(dir)).toBe(2);
@@ -77,7 +77,7 @@ test("idle processes of all files together are no more than the crowd may be", a
   await expect.poll(() => processesOf(dir)).toBe(2);
 });
 
-test("a process near the end of its processor time is replaced, not killed in the middle of a call", async () => {
+test("a process near its limit of processor time is replaced between calls, not killed during one", async () => {
   const body = "const end = Date.now() + 700; while (Date.now() < end); return process.pid;";
   const { run } = await open([toolText({ name: "spins", timeoutMs: 1_000, body })], { limits: { ...limits, cpuSeconds: 4 } });
   const pids = new Set<string>();
@@ -90,7 +90,7 @@ test("a process near the end of its processor time is replaced, not killed in th
   expect(pids.size).toBeLessThan(8);
 });
 
-test("a tool's regular expressions run in its process alone, where its time limit ends them", async () => {
+test("a tool's regular expressions run in its process only, under its time limit", async () => {
   const parameters =
     "{ type: 'object', properties: { s: { type: 'string', minLength: 2, pattern: '^(a+)+$' } }, required: ['s'] }";
   const { run, tools } = await open([toolText({ name: "matches", timeoutMs: 300, parameters, body: "return 1;" })]);
@@ -105,7 +105,7 @@ test("a tool's regular expressions run in its process alone, where its time limi
   });
 });
 
-test("a tool's own schema makes of arguments what it likes, by transforms and checks that JSON Schema has no words for", async () => {
+test("a tool's own schema may transform arguments, and check them beyond JSON Schema", async () => {
   const parameters =
     "z.object({ n: z.string().transform(Number).refine((n) => n !== 3, 'is not three'), m: z.int().default(7) })";
   const zod = import.meta.resolve("zod");

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { withoutPatterns } from "./sandboxed-tool.ts";
 
-test("regular expressions go, from wherever a schema stands; arguments and values of the same names stay", () => {
+test("regular expressions are removed wherever a schema may stand; arguments and values with the same names stay", () => {
   const schema = {
     type: "object",
     properties: {
@@ -22,7 +22,7 @@ test("regular expressions go, from wherever a schema stands; arguments and value
   });
 });
 
-test("what is left takes no less than before", () => {
+test("the remaining schema accepts no less than before", () => {
   const schema = {
     type: "object",
     patternProperties: { "^x-": { type: "string" } },

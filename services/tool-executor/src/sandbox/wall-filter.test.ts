@@ -27,7 +27,7 @@ interface Call {
   readonly audit?: number;
 }
 
-/** What the kernel would do with a filter: an interpreter of the classic BPF that it is written in. */
+/** The kernel's answer by a filter: an interpreter of classic BPF, in which filters are written. */
 function interpret(program: Buffer, { number, args = [], audit = 0 }: Call): string {
   const data = Buffer.alloc(64);
   data.writeUInt32LE(number, 0);
@@ -60,7 +60,7 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
     const column = arch === "x64" ? 0 : 1;
     const pick = (...numbers: [number, number]) => numbers[column];
 
-    it("refuses every call of the table, whatever its arguments", () => {
+    it("refuses every call of the table with any arguments", () => {
       expect(refused.length).toBeGreaterThan(120);
       for (const call of refused) {
         if (call[arch] === "-") continue;
@@ -78,18 +78,18 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
       ["execve", [59, 221], [], "allow"],
       ["openat to read", [257, 56], [0, 0, 0x80000], "allow"],
       ["openat to write", [257, 56], [0, 0, 0x1], "EPERM"],
-      ["openat both ways", [257, 56], [0, 0, 0x2], "EPERM"],
-      ["openat to make", [257, 56], [0, 0, 0x40], "EPERM"],
-      ["openat to cut", [257, 56], [0, 0, 0x200], "EPERM"],
-      ["openat of a file without a name", [257, 56], [0, 0, 0x410002], "EPERM"],
+      ["openat to read and write", [257, 56], [0, 0, 0x2], "EPERM"],
+      ["openat to create", [257, 56], [0, 0, 0x40], "EPERM"],
+      ["openat to truncate", [257, 56], [0, 0, 0x200], "EPERM"],
+      ["openat of an unnamed file", [257, 56], [0, 0, 0x410002], "EPERM"],
       ["openat2", [437, 437], [], "ENOSYS"],
       ["clone of a thread", [56, 220], [0x3d0f00], "allow"],
       ["clone of a process", [56, 220], [0x1200011], "EPERM"],
       ["clone3", [435, 435], [], "ENOSYS"],
-      ["a signal to a thread of its own", [234, 131], [1, 1, 6], "allow"],
-      ["a signal to another's thread", [234, 131], [2, 2, 6], "EPERM"],
-      ["limits of its own", [302, 261], [0, 7], "allow"],
-      ["limits of another", [302, 261], [2, 7], "EPERM"],
+      ["a signal to a thread of this process", [234, 131], [1, 1, 6], "allow"],
+      ["a signal to a thread of another process", [234, 131], [2, 2, 6], "EPERM"],
+      ["limits of this process", [302, 261], [0, 7], "allow"],
+      ["limits of another process", [302, 261], [2, 7], "EPERM"],
       ["fcntl F_SETFL", [72, 25], [3, 4], "allow"],
       ["fcntl F_DUPFD_CLOEXEC", [72, 25], [3, 1030], "allow"],
       ["fcntl F_SETOWN", [72, 25], [3, 8], "EPERM"],
@@ -101,13 +101,13 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
       ["ioctl SIOCGIFCONF", [16, 29], [0, 0x8912], "ENOTTY"],
       ["prctl PR_SET_NAME", [157, 167], [15], "allow"],
       ["prctl PR_SET_PDEATHSIG", [157, 167], [1, 0], "EPERM"],
-      ["a call younger than the table", [463, 463], [], "ENOSYS"],
-      ["a call that nobody has thought of yet", [999, 999], [], "ENOSYS"],
+      ["a call newer than the table", [463, 463], [], "ENOSYS"],
+      ["a call with an unused number", [999, 999], [], "ENOSYS"],
     ] as const)("%s", (_name, numbers, args, expected) => {
       expect(answer({ number: pick(...(numbers as [number, number])), args })).toBe(expected);
     });
 
-    it("ends a process that calls as another architecture", () => {
+    it("kills a process that makes calls of another architecture", () => {
       expect(answer({ number: pick(0, 63), audit: foreign })).toBe("kill");
       if (arch === "x64") expect(answer({ number: 0x40000000 + 41 })).toBe("kill");
     });
@@ -115,44 +115,43 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
 );
 
 describe.runIf(perl !== undefined)("the launcher", () => {
-  it("refuses an architecture that it has no numbers for, with the step that failed", () => {
+  it("refuses an architecture without a table, and names the step that failed", () => {
     const ended = spawnSync(perl as string, [launcherFile, "riscv64", "1", "landlock", "--", "/bin/true"], { encoding: "utf8" });
     expect(ended.status).toBe(125);
     expect(ended.stderr).toBe("wall: architecture: there is no list of system calls for 'riscv64'\n");
   });
 
-  it("starts nothing when a step fails, and names it", () => {
+  it("starts nothing when a step fails, and names the step", () => {
     const run = (...args: string[]) => spawnSync(perl as string, [launcherFile, process.arch, ...args], { encoding: "utf8" });
     const missing = run(String(process.pid), "landlock", "-r", "/nowhere", "--", "/bin/echo", "started");
     expect([missing.status, missing.stdout]).toEqual([125, ""]);
     expect(missing.stderr).toMatch(/^wall: (?:\/nowhere: No such file or directory|landlock: .+)\n$/);
-    expect(run(String(process.pid), "without", "-q", "x", "--", "/bin/echo").stderr).toBe("wall: arguments: '-q' is none\n");
+    expect(run(String(process.pid), "without", "-q", "x", "--", "/bin/echo").stderr).toBe(
+      "wall: arguments: '-q' is not an option\n",
+    );
     expect(run(String(process.pid), "without", "--").stderr).toBe("wall: arguments: there is no command\n");
     expect(run(String(process.pid), "without", "--", "/nowhere/node").stderr).toContain("wall: exec /nowhere/node: No such file");
   });
 
-  it("starts nothing for a parent that is gone", () => {
+  it("starts nothing when its parent has ended", () => {
     const ended = spawnSync(perl as string, [launcherFile, process.arch, "1", "without", "--", "/bin/echo", "started"]);
     expect([ended.status, ended.stdout.toString()]).toEqual([0, ""]);
   });
 });
 
-// The numbers of x86-64, and those of arm64, which are the kernel's generic ones.
+// arm64 uses the kernel's generic numbers.
 const headers: readonly [Architecture, string][] = [
   ["x64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"],
   ["arm64", "/usr/include/asm-generic/unistd.h"],
 ];
-it.each(headers.filter(([, file]) => existsSync(file)))(
-  "the table has the numbers of the kernel's headers for %s",
-  (arch, file) => {
-    const numbers = new Map(
-      [...readFileSync(file, "utf8").matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)].map(([, name = "", number = ""]) => [
-        name,
-        number,
-      ]),
-    );
-    const alike = refused.filter(({ name }) => numbers.has(name));
-    expect(alike.length).toBeGreaterThan(90);
-    expect(alike.filter((call) => numbers.get(call.name) !== call[arch]).map(({ name }) => name)).toEqual([]);
-  },
-);
+it.each(headers.filter(([, file]) => existsSync(file)))("the table agrees with the kernel's headers for %s", (arch, file) => {
+  const numbers = new Map(
+    [...readFileSync(file, "utf8").matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)].map(([, name = "", number = ""]) => [
+      name,
+      number,
+    ]),
+  );
+  const alike = refused.filter(({ name }) => numbers.has(name));
+  expect(alike.length).toBeGreaterThan(90);
+  expect(alike.filter((call) => numbers.get(call.name) !== call[arch]).map(({ name }) => name)).toEqual([]);
+});

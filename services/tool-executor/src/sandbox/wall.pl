@@ -174,7 +174,7 @@ my %numbers = (
   clone => [56, 220], clone3 => [435, 435], tgkill => [234, 131], prlimit64 => [302, 261], prctl => [157, 167], capset => [126, 91],
   landlock_create_ruleset => [444, 444], landlock_add_rule => [445, 445], landlock_restrict_self => [446, 446],
 );
-# The first number that is newer than this list. Newer system calls are unreviewed, so behind the wall they do not exist.
+# The first number that is newer than this list. Behind the wall, newer system calls do not exist: they are unreviewed.
 my $youngest = 463;
 
 sub fault { print STDERR "wall: $_[0]: ", $_[1] // $!, "\n"; exit 125 }
@@ -199,7 +199,11 @@ sub about {
   my $rules = op($load, 16 + 8 * $argument) . $body . op($load, 0);
   return op($is, $number, 0, length($rules) / 8) . $rules;
 }
-sub unlessOne { my ($answer, @values) = @_; my $left = @values; join('', map { op($is, $_, $left--, 0) } @values) . op($return, $answer) }
+sub unlessOne {
+  my ($answer, @values) = @_;
+  my $left = @values;
+  join('', map { op($is, $_, $left--, 0) } @values) . op($return, $answer);
+}
 
 sub filter {
   my ($own) = @_;
@@ -243,7 +247,7 @@ my @rules;
 while (@ARGV) {
   my $option = shift;
   last if $option eq '--';
-  fault('arguments', "'$option' is none") unless $option eq '-r' || $option eq '-x';
+  fault('arguments', "'$option' is not an option") unless $option eq '-r' || $option eq '-x';
   push @rules, [$option, shift];
 }
 fault('arguments', 'there is no command') unless @ARGV;

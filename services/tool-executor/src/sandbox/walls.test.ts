@@ -10,8 +10,8 @@ import { loadCustomTools } from "../registry/custom-tools.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
 import { behindWall, findLauncher, landlockVersion, nodeProgram, noWall, opensslConfig, type Wall } from "./wall.ts";
 
-// What this kernel has by its own words: where it has a wall, one that does not hold is a fault of ours and no reason
-// to skip.
+// By the kernel's own report. On a kernel with Landlock, a wall that does not hold fails the test instead of skipping
+// it.
 const launcher = process.platform === "linux" ? findLauncher() : undefined;
 const hasKernel = launcher !== undefined && Number(landlockVersion(launcher)) > 0;
 const whole: Wall = launcher === undefined ? noWall : { kind: "kernel", landlock: true, launcher };
@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => ground.close());
 afterAll(() => outbound.close());
 
-/** Runs the hostile tool as the product runs tools. */
+/** Runs the hostile tool as the executor runs tools. */
 async function asTool(wall: Wall): Promise<Record<string, string>> {
   const custom = await loadCustomTools(ground.targets.folder, { limits, wall, outbound });
   try {
@@ -44,7 +44,7 @@ async function asTool(wall: Wall): Promise<Record<string, string>> {
   }
 }
 
-/** Runs a hostile program in the place of Node, with all that Node permits. */
+/** Runs a hostile program in the place of Node, without Node's permissions. */
 async function run(wall: Wall, executable: readonly string[], command: readonly string[]): Promise<string> {
   const line = behindWall(wall, [ground.targets.folder], command);
   if (wall.kind === "kernel") line.splice(line.indexOf("--"), 0, ...executable.flatMap((path) => ["-x", path]));
@@ -59,7 +59,7 @@ async function alone(wall: Wall, asked: readonly Group[]): Promise<Record<string
   const file = join(ground.targets.folder, "lib/alone.mjs");
   const targets = { ...ground.targets, isAlone: true };
   const node = [nodeProgram, `--openssl-config=${opensslConfig}`, file, JSON.stringify({ targets, groups: asked })];
-  // What V8 and Node print on the way comes first.
+  // V8 and Node may print lines before it.
   return JSON.parse((await run(wall, [], node)).trim().split("\n").at(-1) ?? "") as Record<string, string>;
 }
 
@@ -88,7 +88,7 @@ describe("a hostile tool", () => {
   });
 
   it.runIf(hasKernel)("gets nothing past the kernel's wall alone", async () => {
-    // Not what the kernel lets everybody know, a file's size and the like, nor what a process does with itself.
+    // Without metadata, which the kernel tells everybody, and without attempts that stay inside the process.
     const results = await alone(whole, ["read", "write", "connect", "others"]);
     tell("JavaScript, the kernel's wall alone", results);
     expect(got(results)).toEqual([]);
@@ -103,7 +103,7 @@ describe("a hostile tool", () => {
     expect(ground.damage()).toEqual([]);
   });
 
-  it("gets nearly everything where there is no wall, so that the tries are real", async () => {
+  it("gets nearly everything without a wall, so the attempts are real", async () => {
     const results = await alone(noWall, groups);
     tell("JavaScript, no wall", results);
     expect(got(results).length).toBeGreaterThan(70);
@@ -164,7 +164,7 @@ describe.runIf(compiler !== undefined && process.platform === "linux")("hostile 
     },
   );
 
-  it("gets nearly everything where there is no wall, so that the tries are real", async () => {
+  it("gets nearly everything without a wall, so the attempts are real", async () => {
     const results = await native(noWall);
     tell("C, no wall", results);
     expect(got(results).length).toBeGreaterThan(50);

@@ -44,7 +44,7 @@ test("the spec has the JSON Schema that models see, with defaulted fields option
   expect(tool.spec.definition?.function?.parameters).not.toHaveProperty("$schema");
 });
 
-test("arguments are parsed with their defaults; nothing at all counts as no arguments", () => {
+test("arguments are parsed with their defaults; empty text means no arguments", () => {
   expect(tool.parse('{"query":"a"}')).toEqual({ query: "a", limit: 5 });
   const none = registerTool({ ...tool.tool, parameters: z.object({}) });
   expect(none.parse("")).toEqual({});

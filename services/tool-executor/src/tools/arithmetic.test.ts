@@ -80,12 +80,12 @@ const { term } = fc.letrec<{ term: Term; leaf: Term; binary: Term; negated: Term
   negated: tie("term").map(({ text, value }) => ({ text: `-${text}`, value: -value })),
 }));
 
-test("a rendered expression has the value of its tree", () => {
+test("an expression rendered from a tree has the tree's value", () => {
   fc.assert(
     fc.property(term, ({ text, value }) => {
       const result = evaluate(text);
       if (typeof result === "object") {
-        // Only a division by zero somewhere, the range or the length may take the value away.
+        // Only a division by zero, the range or a limit may leave it without a value.
         expect(result.error).toMatch(/division by zero|range of numbers|longer than|nested deeper/);
       } else {
         expect(result).toBe(value);

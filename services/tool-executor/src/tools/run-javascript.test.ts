@@ -38,7 +38,7 @@ describe("run_javascript", () => {
     expect(await run(code, { factor: 10 })).toEqual({ result, logs: [] });
   });
 
-  it("keeps what the script logs, bounded", async () => {
+  it("returns the script's log lines, within limits", async () => {
     const { result, logs } = (await run(
       "console.log('a', 1, {b: 2}); for (let i = 0; i < 1e4; i++) console.error('x'.repeat(1e4)); 'done'",
     )) as {
@@ -61,7 +61,7 @@ describe("run_javascript", () => {
     ["const a = []; for (;;) a.push('x'.repeat(1e6))", "memory"],
     ["const f = () => f(); f()", "stack"],
     ["/^(a+)+$/.test('a'.repeat(40) + 'b')", "The script took longer than 4000 ms."],
-  ])("tells of %s", async (code, error) => {
+  ])("reports the error of %s", async (code, error) => {
     const outcome = (await run(code)) as Record<string, string>;
     expect(Object.values(outcome).join()).toContain(error);
     expect(await run("1 + 1")).toEqual({ result: 2, logs: [] });
@@ -96,7 +96,7 @@ describe("run_javascript", () => {
     });
   });
 
-  it("takes no more code than it says", () => {
+  it("refuses code beyond its limit", () => {
     expect(() => registered.parse(JSON.stringify({ code: "1;".repeat(40_000) }))).toThrow("code");
   });
 });

@@ -39,18 +39,18 @@ const context = {
   callKey: "key",
 };
 
-/** Runs a tool as the executor does: the arguments as JSON text, checked by its schema. */
+/** Runs a tool as the executor does: with JSON text as arguments, checked by its schema. */
 async function call<P extends ToolParameters>(tool: Tool<P>, args: unknown): Promise<unknown> {
   const registered = registerTool(tool as unknown as Tool);
   return registered.tool.execute(registered.parse(JSON.stringify(args)), context);
 }
 
-test("the calculator answers as the seed's does, errors included", async () => {
+test("the calculator returns the same as the seed's, errors included", async () => {
   expect(await call(calculator, { expression: "1337 * 42" })).toEqual({ expression: "1337 * 42", result: 56154 });
   expect(await call(calculator, { expression: "1/0" })).toEqual({ expression: "1/0", error: "division by zero" });
 });
 
-test("the current time is that of the clock, in the zone that was asked for", async () => {
+test("the current time is the clock's, in the requested zone", async () => {
   const before = Math.floor(Date.now() / 1000);
   const utc = (await call(currentTime, {})) as { iso: string; unix: number; timezone: string };
   expect(utc.unix).toBeGreaterThanOrEqual(before);
@@ -62,7 +62,7 @@ test("the current time is that of the clock, in the zone that was asked for", as
   await expect(call(currentTime, { timezone: "Mars/Base" })).rejects.toThrow(/timezone: is not an IANA time zone/);
 });
 
-test("offsets follow the date, west and east and by the half hour", () => {
+test("offsets follow the date, west, east and by half hours", () => {
   const winter = new Date("2026-01-15T12:00:00.000Z");
   const summer = new Date("2026-07-15T12:00:00.000Z");
   expect(isoIn(winter, "Europe/Berlin")).toBe("2026-01-15T13:00:00.000+01:00");
@@ -72,7 +72,7 @@ test("offsets follow the date, west and east and by the half hour", () => {
   expect(isoIn(winter, "UTC")).toBe("2026-01-15T12:00:00.000Z");
 });
 
-test("web search asks Brave and answers with title, url and description", async () => {
+test("web_search asks Brave and returns titles, URLs and descriptions", async () => {
   let asked: IncomingMessage | undefined;
   const { url } = await serve((request, response) => {
     asked = request;
@@ -93,7 +93,7 @@ test("web search asks Brave and answers with title, url and description", async 
   expect(asked?.url).toContain("count=5");
 });
 
-test("web search without results has none; without a key, or with a broken API, it says why", async () => {
+test("web_search returns an empty list without results, and says why it fails without a key or with a broken API", async () => {
   let status = 200;
   let body = "{}";
   const { url } = await serve((_request, response) => response.writeHead(status).end(body));
@@ -109,7 +109,7 @@ test("web search without results has none; without a key, or with a broken API, 
   }
 });
 
-test("fetch_url reads text in its charset, follows redirects and says where it ended", async () => {
+test("fetch_url reads text in its charset, follows redirects and returns the final URL", async () => {
   const { url, outbound } = await serve((request, response) => {
     if (request.url === "/old") return response.writeHead(301, { location: "/new" }).end();
     response.setHeader("content-type", "text/plain; charset=iso-8859-1");
@@ -134,7 +134,7 @@ test("fetch_url stops at 1 MiB, at a whole character", async () => {
   expect(page.content).toBe(`x${"é".repeat(524_287)}`);
 });
 
-test("fetch_url refuses what is not text", async () => {
+test("fetch_url refuses content other than text", async () => {
   const headers = [
     { "content-type": "image/png" },
     { "content-type": "application/octet-stream" },
@@ -147,7 +147,7 @@ test("fetch_url refuses what is not text", async () => {
     await expect(call(createFetchUrl(outbound), { url: `${url}/${n}` })).rejects.toThrow(/not text/);
 });
 
-test("http_request sends what it was given and answers with status, some headers and the body", async () => {
+test("http_request sends its arguments and returns the status, some headers and the body", async () => {
   const received: { method?: string; headers: Record<string, unknown>; body: string }[] = [];
   const { url, outbound } = await serve(async (request, response) => {
     let body = "";
@@ -174,7 +174,7 @@ test("http_request sends what it was given and answers with status, some headers
   expect((result as { body: string }).body).toHaveLength(65_536);
 });
 
-test("http_request carries one idempotency key for each call that may change something, unless it was given one", async () => {
+test("http_request sends one idempotency key per call that may change something, unless its arguments have one", async () => {
   const keys: unknown[] = [];
   const { url, outbound } = await serve((request, response) => {
     keys.push(request.headers["idempotency-key"]);
