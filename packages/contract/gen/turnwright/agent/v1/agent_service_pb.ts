@@ -22,27 +22,28 @@ export const file_turnwright_agent_v1_agent_service: GenFile = /*@__PURE__*/
   fileDesc("Cid0dXJud3JpZ2h0L2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SE3R1cm53cmlnaHQuYWdlbnQudjEibwoZQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIcCgdtZXNzYWdlGAEgASgJQgu6SAhyBhABGMCaDBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhkEhcKBW1vZGVsGAMgASgJQgi6SAVyAxjIASJ9ChpDcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAkixgEKElNlbmRNZXNzYWdlUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBEjkKC2NvbmN1cnJlbmN5GAUgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQidgoTU2VuZE1lc3NhZ2VSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAki2AEKEVN0cmVhbVR1cm5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESDgoGc3RyZWFtGAUgASgIEjkKC2NvbmN1cnJlbmN5GAYgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQiswIKElN0cmVhbVR1cm5SZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEg0KBWFnZW50GAggASgJEjQKB21lc3NhZ2UYCSABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGV2ZW50X2lkGAogASgJEg0KBXNpbmNlGAsgASgJIoUBChpBcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh0KCGFwcHJvdmVkGAIgASgIQga6SAPIAQFIAIgBARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPQgsKCV9hcHByb3ZlZCKRAQobQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlEj4KDGNvbnZlcnNhdGlvbhgBIAEoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbnZlcnNhdGlvbhIOCgZzdGF0dXMYAiABKAkSFQoIcmVzcG9uc2UYAyABKAlIAIgBAUILCglfcmVzcG9uc2Ui2AEKFURlY2lkZUFwcHJvdmFsUmVxdWVzdBIdCgthcHByb3ZhbF9pZBgBIAEoCUIIukgFcgOwAQESHQoIYXBwcm92ZWQYAiABKAhCBrpIA8gBAUgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SKgoJYXJndW1lbnRzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIuCg5hcmd1bWVudHNfanNvbhgFIAEoCUIWukgGcgQogIBAsrsYCWFyZ3VtZW50c0ILCglfYXBwcm92ZWQiZQoWRGVjaWRlQXBwcm92YWxSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSDgoGc3RhdHVzGAIgASgJEhUKCHJlc3BvbnNlGAMgASgJSACIAQFCCwoJX3Jlc3BvbnNlIhMKEUxpc3RBZ2VudHNSZXF1ZXN0IkAKEkxpc3RBZ2VudHNSZXNwb25zZRIqCgZhZ2VudHMYASADKAsyGi50dXJud3JpZ2h0LmFnZW50LnYxLkFnZW50IkgKBUFnZW50EgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDQoFbW9kZWwYAyABKAkSDQoFdG9vbHMYBCADKAky8g0KDEFnZW50U2VydmljZRKMAgoSQ3JlYXRlQ29udmVyc2F0aW9uEi4udHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gi8udHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZSKUAaq7GFkIyQESCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKN3sibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsImFnZW50X3R5cGUiOiJnZW5lcmFsIn1YAbC7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCFjoBKiIRL3YxL2NvbnZlcnNhdGlvbnMS9wEKC1NlbmRNZXNzYWdlEicudHVybndyaWdodC5hZ2VudC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaKC50dXJud3JpZ2h0LmFnZW50LnYxLlNlbmRNZXNzYWdlUmVzcG9uc2UilAGquxg+EgpDSEFUX0VSUk9SQg1jb252ZXJzYXRpb25zSh97Im1lc3NhZ2UiOiJBbmQgZGl2aWRlZCBieSAyPyJ9WAGwuxgCwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGWC0+STAjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEtkCCgpTdHJlYW1UdXJuEiYudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1UdXJuUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtVHVyblJlc3BvbnNlIvcBqrsYiAESCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKLnsibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsInN0cmVhbSI6dHJ1ZX1SL3sidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiJ9WAFiCGV2ZW50X2lksLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwJJOgEqWjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzIhEvdjEvY29udmVyc2F0aW9uczABEo4CChNBcHByb3ZlQ29udmVyc2F0aW9uEi8udHVybndyaWdodC5hZ2VudC52MS5BcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBowLnR1cm53cmlnaHQuYWdlbnQudjEuQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlIpMBqrsYSBIOQVBQUk9WQUxfRVJST1JCDWNvbnZlcnNhdGlvbnNKJ3siYXBwcm92ZWQiOnRydWUsInJlYXNvbiI6Ikxvb2tzIHNhZmUifbC7GALCuxgJYXBwcm92YWxzgtPkkwIwOgEqIisvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9hcHByb3ZlEq0CCg5EZWNpZGVBcHByb3ZhbBIqLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxSZXF1ZXN0GisudHVybndyaWdodC5hZ2VudC52MS5EZWNpZGVBcHByb3ZhbFJlc3BvbnNlIsEBqrsYfRIOQVBQUk9WQUxfRVJST1JCCWFwcHJvdmFsc0pgeyJhcHByb3ZlZCI6dHJ1ZSwicmVhc29uIjoiTG9va3Mgc2FmZSIsImFyZ3VtZW50cyI6eyJtZXRob2QiOiJHRVQiLCJ1cmwiOiJodHRwczovL2V4YW1wbGUuY29tIn19sLsYAsK7GAlhcHByb3ZhbHOC0+STAik6ASoiJC92MS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfS9kZWNpc2lvbhK7AgoKTGlzdEFnZW50cxImLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdEFnZW50c1JlcXVlc3QaJy50dXJud3JpZ2h0LmFnZW50LnYxLkxpc3RBZ2VudHNSZXNwb25zZSLbAZACAaq7GIgBEgtBR0VOVF9FUlJPUkIGYWdlbnRzUnF7ImFnZW50cyI6W3sibmFtZSI6ImdlbmVyYWwiLCJkZXNjcmlwdGlvbiI6IkFuc3dlcnMgcXVlc3Rpb25zIG9mIGV2ZXJ5IGtpbmQuIiwibW9kZWwiOiJncHQtNG8tbWluaSIsInRvb2xzIjpbXX1dfbC7GALCuxgSY29udmVyc2F0aW9uczpyZWFkwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGXCuxgEcnVuc4LT5JMCDBIKL3YxL2FnZW50c2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
- * A first message.
+ * The first message of a conversation.
  *
  * @generated from message turnwright.agent.v1.CreateConversationRequest
  */
 export type CreateConversationRequest = Message<"turnwright.agent.v1.CreateConversationRequest"> & {
   /**
-   * The user's message, up to 200,000 characters.
+   * The user's message, 1 to 200,000 characters.
    *
    * @generated from field: string message = 1;
    */
   message: string;
 
   /**
-   * `general`, `coder`, `researcher`; empty: the router chooses.
+   * `general`, `coder` or `researcher`; the conversation stays bound to this agent. Empty: the router chooses for each
+   * run.
    *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
-   * Model of this turn; empty: the agent's.
+   * Model of this run. Empty: the agent's model.
    *
    * @generated from field: string model = 3;
    */
@@ -57,7 +58,7 @@ export const CreateConversationRequestSchema: GenMessage<CreateConversationReque
   messageDesc(file_turnwright_agent_v1_agent_service, 0);
 
 /**
- * The first turn.
+ * The first answer.
  *
  * @generated from message turnwright.agent.v1.CreateConversationResponse
  */
@@ -70,14 +71,14 @@ export type CreateConversationResponse = Message<"turnwright.agent.v1.CreateConv
   conversationId: string;
 
   /**
-   * The answer; null while the run waits for an approval.
+   * The answer. Null while the run waits for an approval.
    *
    * @generated from field: turnwright.conversation.v1.Message message = 2;
    */
   message?: Message$1 | undefined;
 
   /**
-   * The answer's text; `pending_approval` while the run waits for an approval.
+   * Text of the answer; `pending_approval` while the run waits for an approval.
    *
    * @generated from field: string response = 3;
    */
@@ -105,29 +106,29 @@ export type SendMessageRequest = Message<"turnwright.agent.v1.SendMessageRequest
   conversationId: string;
 
   /**
-   * The user's message, up to 200,000 characters.
+   * The user's message, 1 to 200,000 characters.
    *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * Agent of this turn; empty: the conversation's, or the router's choice.
+   * Agent of this run. Empty: the conversation's agent, else the router's choice.
    *
    * @generated from field: string agent_type = 3;
    */
   agentType: string;
 
   /**
-   * Model of this turn; empty: the agent's.
+   * Model of this run. Empty: the agent's model.
    *
    * @generated from field: string model = 4;
    */
   model: string;
 
   /**
-   * What to do while another message of the conversation is being answered: `enqueue` (also when empty) answers it after that one, `reject` refuses it,
-   * `interrupt` cancels the one that is under way.
+   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
+   * `reject` refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 5;
    */
@@ -142,7 +143,7 @@ export const SendMessageRequestSchema: GenMessage<SendMessageRequest> = /*@__PUR
   messageDesc(file_turnwright_agent_v1_agent_service, 2);
 
 /**
- * A turn.
+ * The answer.
  *
  * @generated from message turnwright.agent.v1.SendMessageResponse
  */
@@ -155,14 +156,14 @@ export type SendMessageResponse = Message<"turnwright.agent.v1.SendMessageRespon
   conversationId: string;
 
   /**
-   * The answer; null while the run waits for an approval.
+   * The answer. Null while the run waits for an approval.
    *
    * @generated from field: turnwright.conversation.v1.Message message = 2;
    */
   message?: Message$1 | undefined;
 
   /**
-   * The answer's text; `pending_approval` while the run waits for an approval.
+   * Text of the answer; `pending_approval` while the run waits for an approval.
    *
    * @generated from field: string response = 3;
    */
@@ -177,49 +178,49 @@ export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__P
   messageDesc(file_turnwright_agent_v1_agent_service, 3);
 
 /**
- * A message whose turn is streamed.
+ * A message whose run is streamed.
  *
  * @generated from message turnwright.agent.v1.StreamTurnRequest
  */
 export type StreamTurnRequest = Message<"turnwright.agent.v1.StreamTurnRequest"> & {
   /**
-   * UUID of the conversation; empty: a new one.
+   * UUID of the conversation. Empty: a new conversation.
    *
    * @generated from field: string conversation_id = 1;
    */
   conversationId: string;
 
   /**
-   * The user's message, up to 200,000 characters.
+   * The user's message, 1 to 200,000 characters.
    *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * Agent of this turn; empty: the conversation's, or the router's choice.
+   * Agent of this run. Empty: the conversation's agent, else the router's choice.
    *
    * @generated from field: string agent_type = 3;
    */
   agentType: string;
 
   /**
-   * Model of this turn; empty: the agent's.
+   * Model of this run. Empty: the agent's model.
    *
    * @generated from field: string model = 4;
    */
   model: string;
 
   /**
-   * Chooses this RPC on REST.
+   * Selects this RPC on REST.
    *
    * @generated from field: bool stream = 5;
    */
   stream: boolean;
 
   /**
-   * What to do while another message of the conversation is being answered: `enqueue` (also when empty) answers it after that one, `reject` refuses it,
-   * `interrupt` cancels the one that is under way.
+   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
+   * `reject` refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 6;
    */
@@ -234,14 +235,14 @@ export const StreamTurnRequestSchema: GenMessage<StreamTurnRequest> = /*@__PURE_
   messageDesc(file_turnwright_agent_v1_agent_service, 4);
 
 /**
- * Something that happened in a turn. Only the fields of its type are set.
+ * An event of the run. Only the fields of its type are set.
  *
  * @generated from message turnwright.agent.v1.StreamTurnResponse
  */
 export type StreamTurnResponse = Message<"turnwright.agent.v1.StreamTurnResponse"> & {
   /**
-   * `queued` (behind another message of the conversation), `started`, `content`, `tool_call`, `tool_result`, `pending_approval` or `finish`; also `reset`
-   * where another worker goes on with the turn: see StreamRunEventsResponse.
+   * `queued` (behind another run of the conversation), `started`, `content`, `tool_call`, `tool_result`,
+   * `pending_approval` or `finish`; also `reset` when another worker takes over, see StreamRunEventsResponse.
    *
    * @generated from field: string type = 1;
    */
@@ -255,21 +256,21 @@ export type StreamTurnResponse = Message<"turnwright.agent.v1.StreamTurnResponse
   delta: string;
 
   /**
-   * tool_call: the call. tool_result: the call it answers, without arguments. pending_approval: the call that waits.
+   * tool_call: the call. tool_result: the call that it answers, without arguments. pending_approval: the waiting call.
    *
    * @generated from field: turnwright.tool.v1.ToolCall tool_call = 3;
    */
   toolCall?: ToolCall | undefined;
 
   /**
-   * tool_result: the tool's result as JSON text, or its error.
+   * tool_result: the tool's result as JSON text, or its error message.
    *
    * @generated from field: string result = 4;
    */
   result: string;
 
   /**
-   * finish: tokens that the turn used.
+   * finish: tokens used by the run.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 5;
    */
@@ -297,21 +298,21 @@ export type StreamTurnResponse = Message<"turnwright.agent.v1.StreamTurnResponse
   agent: string;
 
   /**
-   * finish: the answer as stored.
+   * finish: the stored answer.
    *
    * @generated from field: turnwright.conversation.v1.Message message = 9;
    */
   message?: Message$1 | undefined;
 
   /**
-   * Position after this event in the run's log: a stream of the run's events goes on from here.
+   * Position after this event in the run's log. StreamRunEvents continues from here.
    *
    * @generated from field: string event_id = 10;
    */
   eventId: string;
 
   /**
-   * reset: the position up to which what was received holds.
+   * reset: the position up to which received events remain valid.
    *
    * @generated from field: string since = 11;
    */
@@ -326,7 +327,7 @@ export const StreamTurnResponseSchema: GenMessage<StreamTurnResponse> = /*@__PUR
   messageDesc(file_turnwright_agent_v1_agent_service, 5);
 
 /**
- * A decision on all calls that the conversation waits for.
+ * One decision for all pending calls of a conversation.
  *
  * @generated from message turnwright.agent.v1.ApproveConversationRequest
  */
@@ -339,14 +340,14 @@ export type ApproveConversationRequest = Message<"turnwright.agent.v1.ApproveCon
   conversationId: string;
 
   /**
-   * The calls may run. Must be given.
+   * Whether the calls may run. Required.
    *
    * @generated from field: optional bool approved = 2;
    */
   approved?: boolean | undefined;
 
   /**
-   * The approver's words; the model is told why a call was rejected.
+   * Reason, up to 2,000 characters. The model reads why a call was rejected.
    *
    * @generated from field: string reason = 3;
    */
@@ -361,27 +362,28 @@ export const ApproveConversationRequestSchema: GenMessage<ApproveConversationReq
   messageDesc(file_turnwright_agent_v1_agent_service, 6);
 
 /**
- * What the decision led to.
+ * Outcome of the decision.
  *
  * @generated from message turnwright.agent.v1.ApproveConversationResponse
  */
 export type ApproveConversationResponse = Message<"turnwright.agent.v1.ApproveConversationResponse"> & {
   /**
-   * The conversation after the turn went on.
+   * The conversation after the run continued.
    *
    * @generated from field: turnwright.conversation.v1.Conversation conversation = 1;
    */
   conversation?: Conversation | undefined;
 
   /**
-   * `approved`, `rejected`, or `pending_approval` when the turn met a further call that needs one.
+   * `approved`, `rejected`, or `pending_approval` when the run reached a further call that needs approval.
    *
    * @generated from field: string status = 2;
    */
   status: string;
 
   /**
-   * The answer's text; null while the run waits again, or waits for a release of this software that can go on with it.
+   * Text of the answer. Null while the run waits for a person, or for a worker whose release supports its graph
+   * version.
    *
    * @generated from field: optional string response = 3;
    */
@@ -409,29 +411,30 @@ export type DecideApprovalRequest = Message<"turnwright.agent.v1.DecideApprovalR
   approvalId: string;
 
   /**
-   * The call may run. Must be given.
+   * Whether the call may run. Required.
    *
    * @generated from field: optional bool approved = 2;
    */
   approved?: boolean | undefined;
 
   /**
-   * The approver's words; the model is told why a call was rejected.
+   * Reason, up to 2,000 characters. The model reads why a call was rejected.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * Arguments in the place of the model's; they must fit the tool's schema. Unset: as the model wrote them. REST keeps them as they are written; on the
-   * other protocols a whole number beyond 2^53 is refused here and belongs in `arguments_json`.
+   * Arguments that replace the model's; they must fit the tool's schema. Only with `approved`. Unset: the model's
+   * arguments. REST keeps them byte for byte. The other protocols reject integers beyond 2^53 here; use
+   * `arguments_json` for those.
    *
    * @generated from field: google.protobuf.Struct arguments = 4;
    */
   arguments?: JsonObject | undefined;
 
   /**
-   * The same as JSON text, which is kept, hashed and run byte for byte; instead of `arguments`.
+   * The same arguments as JSON text, up to 1 MiB, stored, hashed and run byte for byte. Excludes `arguments`.
    *
    * @generated from field: string arguments_json = 5;
    */
@@ -446,7 +449,7 @@ export const DecideApprovalRequestSchema: GenMessage<DecideApprovalRequest> = /*
   messageDesc(file_turnwright_agent_v1_agent_service, 8);
 
 /**
- * What the decision led to.
+ * Outcome of the decision.
  *
  * @generated from message turnwright.agent.v1.DecideApprovalResponse
  */
@@ -466,7 +469,8 @@ export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApproval
   status: string;
 
   /**
-   * The answer's text; null while the run waits, for a person or for a release of this software that can go on with it.
+   * Text of the answer. Null while the run waits for a person, or for a worker whose release supports its graph
+   * version.
    *
    * @generated from field: optional string response = 3;
    */
@@ -496,13 +500,13 @@ export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE_
   messageDesc(file_turnwright_agent_v1_agent_service, 10);
 
 /**
- * The agents.
+ * The available agents.
  *
  * @generated from message turnwright.agent.v1.ListAgentsResponse
  */
 export type ListAgentsResponse = Message<"turnwright.agent.v1.ListAgentsResponse"> & {
   /**
-   * Built-in ones first.
+   * Agents in the order of registration.
    *
    * @generated from field: repeated turnwright.agent.v1.Agent agents = 1;
    */
@@ -517,34 +521,34 @@ export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PUR
   messageDesc(file_turnwright_agent_v1_agent_service, 11);
 
 /**
- * A named way to answer: prompt, model, tools.
+ * A named configuration of prompt, model and tools.
  *
  * @generated from message turnwright.agent.v1.Agent
  */
 export type Agent = Message<"turnwright.agent.v1.Agent"> & {
   /**
-   * The name for `agent_type`.
+   * Value for `agent_type`.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What it is for.
+   * Purpose of the agent.
    *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
-   * Its model.
+   * Model of the agent.
    *
    * @generated from field: string model = 3;
    */
   model: string;
 
   /**
-   * Names of its tools; empty: all that the token may use.
+   * Names of the agent's tools. Empty: every tool that the credential may use.
    *
    * @generated from field: repeated string tools = 4;
    */
@@ -559,13 +563,23 @@ export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_agent_service, 12);
 
 /**
- * Turns of stored conversations: a user's message in, an agent's answer out.
+ * Runs in stored conversations: a user's message in, an agent's answer out.
  *
  * @generated from service turnwright.agent.v1.AgentService
  */
 export const AgentService: GenService<{
   /**
-   * Start a conversation with its first message and wait for the answer.
+   * Start a conversation with its first message and wait for the answer. The message is stored before the model is
+   * called; the answer is stored before it is returned.
+   *
+   * Caller: a login, or an API key with the scope `conversations:write`.
+   *
+   * Errors: `MODEL_NOT_ALLOWED`; `SPEND_LIMIT`; `MODEL_FAILED`, `MODEL_RATE_LIMITED` and `MODEL_REJECTED` from the
+   * model's endpoint; `ITERATION_LIMIT`; `TOOL_FAILED` when the run needs a review; `RUN_CANCELLED`; `RUN_ABANDONED`;
+   * `RUN_HANDED_OVER` when the process shuts down; `DEADLINE_EXCEEDED`.
+   *
+   * Idempotency: a repeated request under the same `Idempotency-Key`, streamed or not, waits for the same run and
+   * returns its answer or error; `IDEMPOTENCY_KEY_REUSED` when the request differs.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.CreateConversation
    */
@@ -577,6 +591,14 @@ export const AgentService: GenService<{
   /**
    * Continue a conversation and wait for the answer.
    *
+   * Caller: a login, or an API key with the scope `conversations:write`.
+   *
+   * Errors: as of CreateConversation; also `NOT_FOUND`, `PENDING_APPROVAL`, `PENDING_REVIEW`, and `CONVERSATION_BUSY`
+   * when another run is in progress and `concurrency` is `reject`.
+   *
+   * Idempotency: a repeated request under the same `Idempotency-Key`, streamed or not, waits for the same run and
+   * returns its answer or error; `IDEMPOTENCY_KEY_REUSED` when the request differs.
+   *
    * @generated from rpc turnwright.agent.v1.AgentService.SendMessage
    */
   sendMessage: {
@@ -585,8 +607,19 @@ export const AgentService: GenService<{
     output: typeof SendMessageResponseSchema;
   },
   /**
-   * Start or continue a conversation and stream the turn. On REST: the same paths as above with `Accept: text/event-stream` or
-   * `"stream": true`.
+   * Start or continue a conversation and stream the run. On REST: the paths of CreateConversation and SendMessage, with
+   * `Accept: text/event-stream` or `"stream": true`.
+   *
+   * Order: `queued` if the run has to wait, `started`, then `tool_call`, `tool_result` and `content` as they occur,
+   * last `finish`; before it one `pending_approval` for each call when the run waits for decisions. `reset` may come
+   * between when another worker takes over. A run that fails ends the stream with an error.
+   *
+   * Caller: a login, or an API key with the scope `conversations:write`.
+   *
+   * Errors: as of SendMessage.
+   *
+   * Idempotency: a repeated request under the same `Idempotency-Key`, streamed or not, streams the same run from its
+   * beginning.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.StreamTurn
    */
@@ -596,7 +629,15 @@ export const AgentService: GenService<{
     output: typeof StreamTurnResponseSchema;
   },
   /**
-   * Approve or reject the tool calls that a conversation waits for, and wait for the answer.
+   * Approve or reject all tool calls that a conversation waits for, then wait for the answer.
+   *
+   * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
+   *
+   * Errors: `NOT_FOUND`; `NOTHING_TO_APPROVE`; `APPROVAL_EXPIRED`; `TOOL_NOT_ALLOWED` when an API key may not use a
+   * tool of the calls; `PERMISSION_DENIED` when an API key decides on calls of its own family without `may_approve`;
+   * `RUN_CREDENTIAL_ENDED`; then as of CreateConversation, once the run continues.
+   *
+   * Idempotency: none; the first decision counts, a repeated one fails with `NOTHING_TO_APPROVE`.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.ApproveConversation
    */
@@ -606,8 +647,14 @@ export const AgentService: GenService<{
     output: typeof ApproveConversationResponseSchema;
   },
   /**
-   * Decide on one tool call. The first decision holds; when it was the last one that the run waited for, the run goes on and its answer is waited
-   * for.
+   * Decide on one tool call. When it was the last pending call of the run, the run continues and the RPC waits for its
+   * answer.
+   *
+   * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
+   *
+   * Errors: as of ApproveConversation; also `INVALID_TOOL_ARGUMENTS` and `UNKNOWN_TOOL` when new arguments are given.
+   *
+   * Idempotency: none; the first decision counts, a repeated one fails with `NOTHING_TO_APPROVE`.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.DecideApproval
    */
@@ -617,7 +664,9 @@ export const AgentService: GenService<{
     output: typeof DecideApprovalResponseSchema;
   },
   /**
-   * List the agents that a turn can be given to.
+   * List the agents that can answer a message.
+   *
+   * Caller: a login, or an API key with one of the scopes `conversations:read`, `conversations:write` and `runs`.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.ListAgents
    */

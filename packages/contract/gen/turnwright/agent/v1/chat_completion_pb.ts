@@ -20,27 +20,27 @@ export const file_turnwright_agent_v1_chat_completion: GenFile = /*@__PURE__*/
   fileDesc("Cil0dXJud3JpZ2h0L2FnZW50L3YxL2NoYXRfY29tcGxldGlvbi5wcm90bxITdHVybndyaWdodC5hZ2VudC52MSKUAwoVQ2hhdENvbXBsZXRpb25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEjwKCG1lc3NhZ2VzGAIgAygLMiAudHVybndyaWdodC5hZ2VudC52MS5DaGF0TWVzc2FnZUIIukgFkgECCAESMQoFdG9vbHMYAyADKAsyIi50dXJud3JpZ2h0LnRvb2wudjEuVG9vbERlZmluaXRpb24SKwoLdG9vbF9jaG9pY2UYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSMQoLdGVtcGVyYXR1cmUYBSABKAFCF7pIFBISGQAAAAAAAABAKQAAAAAAAAAASACIAQESIAoKbWF4X3Rva2VucxgGIAEoBUIHukgEGgIoAUgBiAEBEhMKBnN0cmVhbRgHIAEoCEgCiAEBEjoKDnN0cmVhbV9vcHRpb25zGAggASgLMiIudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1PcHRpb25zQg4KDF90ZW1wZXJhdHVyZUINCgtfbWF4X3Rva2Vuc0IJCgdfc3RyZWFtIj0KDVN0cmVhbU9wdGlvbnMSGgoNaW5jbHVkZV91c2FnZRgBIAEoCEgAiAEBQhAKDl9pbmNsdWRlX3VzYWdlIu8BCgtDaGF0TWVzc2FnZRI9CgRyb2xlGAEgASgJQi+6SCxyKlIGc3lzdGVtUglkZXZlbG9wZXJSBHVzZXJSCWFzc2lzdGFudFIEdG9vbBInCgdjb250ZW50GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhEKBG5hbWUYAyABKAlIAIgBARIwCgp0b29sX2NhbGxzGAQgAygLMhwudHVybndyaWdodC50b29sLnYxLlRvb2xDYWxsEhkKDHRvb2xfY2FsbF9pZBgFIAEoCUgBiAEBQgcKBV9uYW1lQg8KDV90b29sX2NhbGxfaWQirAEKDkNoYXRDb21wbGV0aW9uEgoKAmlkGAEgASgJEg4KBm9iamVjdBgCIAEoCRIPCgdjcmVhdGVkGAMgASgFEg0KBW1vZGVsGAQgASgJEiwKB2Nob2ljZXMYBSADKAsyGy50dXJud3JpZ2h0LmFnZW50LnYxLkNob2ljZRIwCgV1c2FnZRgGIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlImEKBkNob2ljZRINCgVpbmRleBgBIAEoBRIxCgdtZXNzYWdlGAIgASgLMiAudHVybndyaWdodC5hZ2VudC52MS5DaGF0TWVzc2FnZRIVCg1maW5pc2hfcmVhc29uGAMgASgJIvABChNDaGF0Q29tcGxldGlvbkNodW5rEgoKAmlkGAEgASgJEg4KBm9iamVjdBgCIAEoCRIPCgdjcmVhdGVkGAMgASgFEg0KBW1vZGVsGAQgASgJEjEKB2Nob2ljZXMYBSADKAsyIC50dXJud3JpZ2h0LmFnZW50LnYxLkNob2ljZURlbHRhEjAKBXVzYWdlGAYgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USEQoEdHlwZRgHIAEoCUgAiAEBEhIKBWRlbHRhGAggASgJSAGIAQFCBwoFX3R5cGVCCAoGX2RlbHRhInsKC0Nob2ljZURlbHRhEg0KBWluZGV4GAEgASgFEi8KBWRlbHRhGAIgASgLMiAudHVybndyaWdodC5hZ2VudC52MS5DaGF0TWVzc2FnZRIaCg1maW5pc2hfcmVhc29uGAMgASgJSACIAQFCEAoOX2ZpbmlzaF9yZWFzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_turnwright_conversation_v1_conversation, file_turnwright_tool_v1_tool]);
 
 /**
- * OpenAI's chat completion request. Fields beyond these pass through to the model.
+ * OpenAI's chat completion request. Further fields pass through to the model.
  *
  * @generated from message turnwright.agent.v1.ChatCompletionRequest
  */
 export type ChatCompletionRequest = Message<"turnwright.agent.v1.ChatCompletionRequest"> & {
   /**
-   * Name of the model; empty: the default one.
+   * Model name. Empty: the default model.
    *
    * @generated from field: string model = 1;
    */
   model: string;
 
   /**
-   * The chat so far; at least one message.
+   * The messages so far; at least one.
    *
    * @generated from field: repeated turnwright.agent.v1.ChatMessage messages = 2;
    */
   messages: ChatMessage[];
 
   /**
-   * The client's own tools. Without them the server's tools are used.
+   * Tools that the client runs itself. Without them, the server's tools are used.
    *
    * @generated from field: repeated turnwright.tool.v1.ToolDefinition tools = 3;
    */
@@ -54,21 +54,21 @@ export type ChatCompletionRequest = Message<"turnwright.agent.v1.ChatCompletionR
   toolChoice?: Value | undefined;
 
   /**
-   * 0 to 2.
+   * Sampling temperature, 0 to 2.
    *
    * @generated from field: optional double temperature = 5;
    */
   temperature?: number | undefined;
 
   /**
-   * Limit of the answer's tokens.
+   * Maximum tokens of the answer, at least 1.
    *
    * @generated from field: optional int32 max_tokens = 6;
    */
   maxTokens?: number | undefined;
 
   /**
-   * Answer as server-sent events.
+   * Answer with server-sent events.
    *
    * @generated from field: optional bool stream = 7;
    */
@@ -96,7 +96,7 @@ export const ChatCompletionRequestSchema: GenMessage<ChatCompletionRequest> = /*
  */
 export type StreamOptions = Message<"turnwright.agent.v1.StreamOptions"> & {
   /**
-   * Send a last chunk that carries the usage.
+   * Send a last chunk with the usage.
    *
    * @generated from field: optional bool include_usage = 1;
    */
@@ -138,14 +138,14 @@ export type ChatMessage = Message<"turnwright.agent.v1.ChatMessage"> & {
   name?: string | undefined;
 
   /**
-   * The calls that the model asked for, on assistant messages.
+   * Calls that the model requests; on assistant messages.
    *
    * @generated from field: repeated turnwright.tool.v1.ToolCall tool_calls = 4;
    */
   toolCalls: ToolCall[];
 
   /**
-   * Which call this answers, on tool messages.
+   * The call that this message answers; on tool messages.
    *
    * @generated from field: optional string tool_call_id = 5;
    */
@@ -201,7 +201,7 @@ export type ChatCompletion = Message<"turnwright.agent.v1.ChatCompletion"> & {
   choices: Choice[];
 
   /**
-   * Tokens that all model calls of this completion used.
+   * Tokens used by all model calls of this completion.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 6;
    */
@@ -222,7 +222,7 @@ export const ChatCompletionSchema: GenMessage<ChatCompletion> = /*@__PURE__*/
  */
 export type Choice = Message<"turnwright.agent.v1.Choice"> & {
   /**
-   * From 0.
+   * Index of the answer, from 0.
    *
    * @generated from field: int32 index = 1;
    */
@@ -285,14 +285,14 @@ export type ChatCompletionChunk = Message<"turnwright.agent.v1.ChatCompletionChu
   model: string;
 
   /**
-   * What each answer gains.
+   * Changes of each answer.
    *
    * @generated from field: repeated turnwright.agent.v1.ChoiceDelta choices = 5;
    */
   choices: ChoiceDelta[];
 
   /**
-   * On the last chunk with `include_usage`.
+   * Tokens used; on the last chunk with `include_usage`.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 6;
    */
@@ -321,27 +321,27 @@ export const ChatCompletionChunkSchema: GenMessage<ChatCompletionChunk> = /*@__P
   messageDesc(file_turnwright_agent_v1_chat_completion, 5);
 
 /**
- * What one answer gains.
+ * Change of one answer.
  *
  * @generated from message turnwright.agent.v1.ChoiceDelta
  */
 export type ChoiceDelta = Message<"turnwright.agent.v1.ChoiceDelta"> & {
   /**
-   * From 0.
+   * Index of the answer, from 0.
    *
    * @generated from field: int32 index = 1;
    */
   index: number;
 
   /**
-   * The gain.
+   * Fields and text added to the answer.
    *
    * @generated from field: turnwright.agent.v1.ChatMessage delta = 2;
    */
   delta?: ChatMessage | undefined;
 
   /**
-   * On the answer's last chunk.
+   * `stop`, `length`, `tool_calls` or `content_filter`; on the answer's last chunk.
    *
    * @generated from field: optional string finish_reason = 3;
    */

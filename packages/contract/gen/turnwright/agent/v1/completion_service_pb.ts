@@ -53,7 +53,7 @@ export type CompleteResponse = Message<"turnwright.agent.v1.CompleteResponse"> &
   body: Uint8Array;
 
   /**
-   * Tokens that all its model calls used.
+   * Tokens used by all model calls of the completion.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 2;
    */
@@ -88,7 +88,7 @@ export type StreamCompleteRequest = Message<"turnwright.agent.v1.StreamCompleteR
   body: Uint8Array;
 
   /**
-   * Shape of the frames.
+   * Format of the frames.
    *
    * @generated from field: turnwright.agent.v1.StreamFormat format = 2;
    */
@@ -116,7 +116,7 @@ export type StreamCompleteResponse = Message<"turnwright.agent.v1.StreamComplete
   frames: Uint8Array;
 
   /**
-   * Tokens that all its model calls used; on the last batch.
+   * Tokens used by all model calls of the completion; on the last batch.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 2;
    */
@@ -131,7 +131,7 @@ export const StreamCompleteResponseSchema: GenMessage<StreamCompleteResponse> = 
   messageDesc(file_turnwright_agent_v1_completion_service, 3);
 
 /**
- * No fields: the token decides.
+ * No fields: the token decides which models are listed.
  *
  * @generated from message turnwright.agent.v1.ListModelsRequest
  */
@@ -159,7 +159,7 @@ export type ListModelsResponse = Message<"turnwright.agent.v1.ListModelsResponse
   object: string;
 
   /**
-   * The models.
+   * Models that the credential may use.
    *
    * @generated from field: repeated turnwright.agent.v1.Model data = 2;
    */
@@ -174,13 +174,13 @@ export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PUR
   messageDesc(file_turnwright_agent_v1_completion_service, 5);
 
 /**
- * One model.
+ * A model.
  *
  * @generated from message turnwright.agent.v1.Model
  */
 export type Model = Message<"turnwright.agent.v1.Model"> & {
   /**
-   * Its name for `model`.
+   * Value for `model`.
    *
    * @generated from field: string id = 1;
    */
@@ -201,7 +201,7 @@ export type Model = Message<"turnwright.agent.v1.Model"> & {
   created: number;
 
   /**
-   * Who serves it.
+   * Always `turnwright`.
    *
    * @generated from field: string owned_by = 4;
    */
@@ -216,27 +216,27 @@ export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_completion_service, 6);
 
 /**
- * Shape of the frames of a streamed completion.
+ * Format of the frames of a streamed completion.
  *
  * @generated from enum turnwright.agent.v1.StreamFormat
  */
 export const StreamFormat = {
   /**
-   * OpenAI's chunks, each with the seed's `type` and `delta` beside OpenAI's fields.
+   * OpenAI's chunks with the seed's `type` and `delta` added.
    *
    * @generated from enum value: STREAM_FORMAT_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * OpenAI's chunks and nothing else.
+   * OpenAI's chunks only.
    *
    * @generated from enum value: STREAM_FORMAT_OPENAI = 1;
    */
   OPENAI: 1,
 
   /**
-   * The seed's frames: `{"type":"content","delta":"…"}`.
+   * The seed's frames only: `{"type":"content","delta":"…"}`.
    *
    * @generated from enum value: STREAM_FORMAT_SEED = 2;
    */
@@ -244,7 +244,7 @@ export const StreamFormat = {
 } as const;
 
 /**
- * Shape of the frames of a streamed completion.
+ * Format of the frames of a streamed completion.
  *
  * @generated from enum turnwright.agent.v1.StreamFormat
  */
@@ -257,16 +257,24 @@ export const StreamFormatSchema: GenEnum<StreamFormat> = /*@__PURE__*/
   enumDesc(file_turnwright_agent_v1_completion_service, 0);
 
 /**
- * Stateless chat completions in OpenAI's format. Bodies cross the mesh as bytes: they are OpenAI's contract, not ours, and a
- * field that OpenAI adds tomorrow passes through today, for tokens that are held neither to models nor to money. Fields that say where a
- * request goes, or with which key, pass for nobody. `chat_completion.proto` documents them.
+ * Stateless chat completions in OpenAI's format. Bodies cross the mesh as bytes, because they follow OpenAI's contract:
+ * fields unknown to Turnwright pass through, unless the credential is limited to certain models or by a spend ceiling.
+ * Fields that would redirect a request or choose its key are refused. `chat_completion.proto` documents the bodies.
  *
  * @generated from service turnwright.agent.v1.CompletionService
  */
 export const CompletionService: GenService<{
   /**
-   * Complete a chat. Without `tools` the agent may use the server's tools that the token allows; with `tools` they are the
-   * client's and come back as `tool_calls`.
+   * Complete a chat. Without `tools`, the agent may use every server tool that the credential allows. With `tools`, the
+   * client runs them: the model's calls come back as `tool_calls`.
+   *
+   * Caller: a login, or an API key with the scope `completions`.
+   *
+   * Errors: `INVALID_REQUEST`, also for fields that would redirect the request; `MODEL_NOT_ALLOWED`; `SPEND_LIMIT`;
+   * `MODEL_FAILED`, `MODEL_RATE_LIMITED` and `MODEL_REJECTED` from the model's endpoint; `ITERATION_LIMIT`;
+   * `DEADLINE_EXCEEDED`.
+   *
+   * Idempotency: none; nothing is stored, and a repeated request calls the model again.
    *
    * @generated from rpc turnwright.agent.v1.CompletionService.Complete
    */
@@ -276,8 +284,17 @@ export const CompletionService: GenService<{
     output: typeof CompleteResponseSchema;
   },
   /**
-   * Complete a chat as a stream of server-sent events. On REST: `"stream": true`; the header `X-Stream-Format` chooses frames of
-   * `openai` or `seed` alone, without it they are OpenAI's with the seed's fields beside.
+   * Complete a chat as a stream of server-sent events. On REST: `"stream": true`. The header `X-Stream-Format` selects
+   * frames of `openai` or `seed`; without it, OpenAI's frames carry the seed's fields as well.
+   *
+   * Order: chunks as the model produces them, then the usage if requested, then `data: [DONE]`. An error after the
+   * first chunk ends the stream with an error event and no `[DONE]`.
+   *
+   * Caller: a login, or an API key with the scope `completions`.
+   *
+   * Errors: as of Complete.
+   *
+   * Idempotency: none; nothing is stored, and a repeated request calls the model again.
    *
    * @generated from rpc turnwright.agent.v1.CompletionService.StreamComplete
    */
@@ -287,7 +304,9 @@ export const CompletionService: GenService<{
     output: typeof StreamCompleteResponseSchema;
   },
   /**
-   * List the models that this token may use.
+   * List the models that the credential may use.
+   *
+   * Caller: a login, or an API key with one of the scopes `models` and `completions`.
    *
    * @generated from rpc turnwright.agent.v1.CompletionService.ListModels
    */

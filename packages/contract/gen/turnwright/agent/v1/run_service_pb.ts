@@ -25,49 +25,50 @@ export const file_turnwright_agent_v1_run_service: GenFile = /*@__PURE__*/
   fileDesc("CiV0dXJud3JpZ2h0L2FnZW50L3YxL3J1bl9zZXJ2aWNlLnByb3RvEhN0dXJud3JpZ2h0LmFnZW50LnYxIogCChBDcmVhdGVSdW5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESOQoLY29uY3VycmVuY3kYBSABKAlCJLpIIdgBAXIcUgdlbnF1ZXVlUgZyZWplY3RSCWludGVycnVwdBIqChBkZWFkbGluZV9zZWNvbmRzGAYgASgFQgu6SAgaBhiAowUoAUgAiAEBQhMKEV9kZWFkbGluZV9zZWNvbmRzIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iaAoOV2FpdFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIoCg90aW1lb3V0X3NlY29uZHMYAiABKAVCCrpIBxoFGKwCKABIAIgBAUISChBfdGltZW91dF9zZWNvbmRzIkMKD1dhaXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvIiwKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJFChFDYW5jZWxSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvImsKEFJldmlld1J1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARI9CgVjYWxscxgCIAMoCzIhLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3ZWRDYWxsQgu6SAiSAQUIARCAASKqAQoMUmV2aWV3ZWRDYWxsEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESKwoHb3V0Y29tZRgCIAEoCUIaukgXchVSCWNvbXBsZXRlZFIIbm90X2RvbmUSJgoGb3V0cHV0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEigKC291dHB1dF9qc29uGAQgASgJQhO6SAZyBCiAgECyuxgGb3V0cHV0IkUKEVJldmlld1J1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iSgoWU3RyZWFtUnVuRXZlbnRzUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhYKBWFmdGVyGAIgASgJQge6SARyAhgoIt0CChdTdHJlYW1SdW5FdmVudHNSZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEg0KBWFnZW50GAggASgJEjQKB21lc3NhZ2UYCSABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGV2ZW50X2lkGAogASgJEg0KBWVycm9yGAsgASgJEg0KBXNpbmNlGAwgASgJEhQKDGVycm9yX3JlYXNvbhgNIAEoCTL+CAoKUnVuU2VydmljZRLnAQoJQ3JlYXRlUnVuEiUudHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVSdW5SZXF1ZXN0GiYudHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVSdW5SZXNwb25zZSKKAaq7GDgIygESCVJVTl9FUlJPUkIEcnVuc0ogeyJtZXNzYWdlIjoiV2hhdCBpcyAxMzM3ICogNDI/In1YAbC7GALCuxgEcnVuc4LT5JMCPDoBKlotOgEqIigvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9ydW5zIggvdjEvcnVucxKuAQoHV2FpdFJ1bhIjLnR1cm53cmlnaHQuYWdlbnQudjEuV2FpdFJ1blJlcXVlc3QaJC50dXJud3JpZ2h0LmFnZW50LnYxLldhaXRSdW5SZXNwb25zZSJYkAIBqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYAsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCGBIWL3YxL3J1bnMve3J1bl9pZH0vd2FpdBK6AQoJQ2FuY2VsUnVuEiUudHVybndyaWdodC5hZ2VudC52MS5DYW5jZWxSdW5SZXF1ZXN0GiYudHVybndyaWdodC5hZ2VudC52MS5DYW5jZWxSdW5SZXNwb25zZSJekAICqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYAsK7GARydW5zwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGWC0+STAh06ASoiGC92MS9ydW5zL3tydW5faWR9L2NhbmNlbBL1AQoJUmV2aWV3UnVuEiUudHVybndyaWdodC5hZ2VudC52MS5SZXZpZXdSdW5SZXF1ZXN0GiYudHVybndyaWdodC5hZ2VudC52MS5SZXZpZXdSdW5SZXNwb25zZSKYAaq7GGASCVJVTl9FUlJPUkIEcnVuc0pNeyJjYWxscyI6W3siY2FsbF9pZCI6ImNhbGxfMSIsIm91dGNvbWUiOiJjb21wbGV0ZWQiLCJvdXRwdXQiOnsic2VudCI6dHJ1ZX19XX2wuxgCwrsYCWFwcHJvdmFsc4LT5JMCHToBKiIYL3YxL3J1bnMve3J1bl9pZH0vcmV2aWV3Ep8CCg9TdHJlYW1SdW5FdmVudHMSKy50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QaLC50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbVJ1bkV2ZW50c1Jlc3BvbnNlIq4BkAIBqrsYZRIJUlVOX0VSUk9SQgRydW5zUkF7InR5cGUiOiJjb250ZW50IiwiZGVsdGEiOiIxMzM3ICogNDIgPSA1NjE1NC4iLCJldmVudF9pZCI6IjAuMTgifWIIZXZlbnRfaWRqBWFmdGVysLsYAsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCGhIYL3YxL3J1bnMve3J1bl9pZH0vZXZlbnRzMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
- * A message whose answer nobody waits for.
+ * A message to answer in the background.
  *
  * @generated from message turnwright.agent.v1.CreateRunRequest
  */
 export type CreateRunRequest = Message<"turnwright.agent.v1.CreateRunRequest"> & {
   /**
-   * UUID of the conversation; empty: a new one.
+   * UUID of the conversation. Empty: a new conversation.
    *
    * @generated from field: string conversation_id = 1;
    */
   conversationId: string;
 
   /**
-   * The user's message, up to 200,000 characters.
+   * The user's message, 1 to 200,000 characters.
    *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * Agent of this turn; empty: the conversation's, or the router's choice.
+   * Agent of this run. Empty: the conversation's agent, else the router's choice.
    *
    * @generated from field: string agent_type = 3;
    */
   agentType: string;
 
   /**
-   * Model of this turn; empty: the agent's.
+   * Model of this run. Empty: the agent's model.
    *
    * @generated from field: string model = 4;
    */
   model: string;
 
   /**
-   * What to do while another message of the conversation is being answered: `enqueue` (also when empty) answers it after that one, `reject` refuses it,
-   * `interrupt` cancels the one that is under way.
+   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
+   * `reject` refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 5;
    */
   concurrency: string;
 
   /**
-   * Seconds that it may run at most; unset: as configured for turns.
+   * Seconds that the run may execute, 1 to 86,400, counted anew whenever a worker claims it. Unset: the configured
+   * deadline.
    *
    * @generated from field: optional int32 deadline_seconds = 6;
    */
@@ -82,7 +83,7 @@ export const CreateRunRequestSchema: GenMessage<CreateRunRequest> = /*@__PURE__*
   messageDesc(file_turnwright_agent_v1_run_service, 0);
 
 /**
- * The accepted run.
+ * The stored run.
  *
  * @generated from message turnwright.agent.v1.CreateRunResponse
  */
@@ -109,14 +110,14 @@ export const CreateRunResponseSchema: GenMessage<CreateRunResponse> = /*@__PURE_
  */
 export type WaitRunRequest = Message<"turnwright.agent.v1.WaitRunRequest"> & {
   /**
-   * UUID.
+   * UUID of the run.
    *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * Seconds to wait at most, 0 to 300; unset: 25.
+   * Seconds to wait at most, 0 to 300. Unset: 25.
    *
    * @generated from field: optional int32 timeout_seconds = 2;
    */
@@ -131,13 +132,13 @@ export const WaitRunRequestSchema: GenMessage<WaitRunRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_run_service, 2);
 
 /**
- * The run as it is now.
+ * The run in its present state.
  *
  * @generated from message turnwright.agent.v1.WaitRunResponse
  */
 export type WaitRunResponse = Message<"turnwright.agent.v1.WaitRunResponse"> & {
   /**
-   * The run; still under way when the time was over.
+   * The run; still in progress if the timeout passed.
    *
    * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
    */
@@ -152,13 +153,13 @@ export const WaitRunResponseSchema: GenMessage<WaitRunResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_run_service, 3);
 
 /**
- * The run to end.
+ * The run to cancel.
  *
  * @generated from message turnwright.agent.v1.CancelRunRequest
  */
 export type CancelRunRequest = Message<"turnwright.agent.v1.CancelRunRequest"> & {
   /**
-   * UUID.
+   * UUID of the run.
    *
    * @generated from field: string run_id = 1;
    */
@@ -179,7 +180,7 @@ export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*
  */
 export type CancelRunResponse = Message<"turnwright.agent.v1.CancelRunResponse"> & {
   /**
-   * The run, with a receipt for each call that was open.
+   * The run, with a receipt for each tool call that was open.
    *
    * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
    */
@@ -194,20 +195,20 @@ export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE_
   messageDesc(file_turnwright_agent_v1_run_service, 5);
 
 /**
- * What a person found out about calls.
+ * Outcomes that a person established.
  *
  * @generated from message turnwright.agent.v1.ReviewRunRequest
  */
 export type ReviewRunRequest = Message<"turnwright.agent.v1.ReviewRunRequest"> & {
   /**
-   * UUID.
+   * UUID of the run.
    *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * The calls that are settled.
+   * The settled calls, 1 to 128, each once.
    *
    * @generated from field: repeated turnwright.agent.v1.ReviewedCall calls = 2;
    */
@@ -222,35 +223,35 @@ export const ReviewRunRequestSchema: GenMessage<ReviewRunRequest> = /*@__PURE__*
   messageDesc(file_turnwright_agent_v1_run_service, 6);
 
 /**
- * What became of a call.
+ * Outcome of one call.
  *
  * @generated from message turnwright.agent.v1.ReviewedCall
  */
 export type ReviewedCall = Message<"turnwright.agent.v1.ReviewedCall"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * `completed`: it took effect. `not_done`: it did not; the model is told so.
+   * `completed`: the call took effect. `not_done`: it did not, and the model is told so.
    *
    * @generated from field: string outcome = 2;
    */
   outcome: string;
 
   /**
-   * What the tool would have answered; only with `completed`. REST keeps it as it is written; on the other protocols a whole number beyond 2^53 is refused
-   * here and belongs in `output_json`.
+   * Result that the tool would have returned; only with `completed`. REST keeps it byte for byte. The other protocols
+   * reject integers beyond 2^53 here; use `output_json` for those.
    *
    * @generated from field: google.protobuf.Value output = 3;
    */
   output?: Value | undefined;
 
   /**
-   * The same as JSON text, which the model reads byte for byte; instead of `output`.
+   * The same result as JSON text, up to 1 MiB; the model reads it byte for byte. Excludes `output`.
    *
    * @generated from field: string output_json = 4;
    */
@@ -271,7 +272,7 @@ export const ReviewedCallSchema: GenMessage<ReviewedCall> = /*@__PURE__*/
  */
 export type ReviewRunResponse = Message<"turnwright.agent.v1.ReviewRunResponse"> & {
   /**
-   * The run: under way again, or still in review when calls are left.
+   * The run: in progress again, or still in review while calls are left.
    *
    * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
    */
@@ -292,14 +293,14 @@ export const ReviewRunResponseSchema: GenMessage<ReviewRunResponse> = /*@__PURE_
  */
 export type StreamRunEventsRequest = Message<"turnwright.agent.v1.StreamRunEventsRequest"> & {
   /**
-   * UUID.
+   * UUID of the run.
    *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * Only what comes after this position, an `event_id`; empty: from the beginning. On REST also the header `Last-Event-ID`.
+   * Start after this position, an `event_id`. Empty: from the beginning. On REST also the header `Last-Event-ID`.
    *
    * @generated from field: string after = 2;
    */
@@ -314,15 +315,15 @@ export const StreamRunEventsRequestSchema: GenMessage<StreamRunEventsRequest> = 
   messageDesc(file_turnwright_agent_v1_run_service, 9);
 
 /**
- * Something that happened in a run. Only the fields of its type are set.
+ * An event of the run. Only the fields of its type are set.
  *
  * @generated from message turnwright.agent.v1.StreamRunEventsResponse
  */
 export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEventsResponse"> & {
   /**
-   * `queued`, `started`, `content`, `tool_call`, `tool_result`, `pending_approval`, `resumed` (after decisions or a review), `retrying`,
-   * `reset` (another worker does the step again: drop what came after `event_id` `since`), `finish` (a completed run), `failed`, `cancelled` or
-   * `needs_review`.
+   * `queued`, `started`, `content`, `tool_call`, `tool_result`, `pending_approval`, `resumed` (after decisions or a
+   * review), `retrying`, `reset` (another worker repeats the step: discard events received after `since`), `finish`
+   * (completed), `failed`, `cancelled` or `needs_review`.
    *
    * @generated from field: string type = 1;
    */
@@ -336,21 +337,22 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
   delta: string;
 
   /**
-   * tool_call: the call. tool_result: the call it answers, without arguments. pending_approval, needs_review: the call that waits.
+   * tool_call: the call. tool_result: the call that it answers, without arguments. pending_approval, needs_review: the
+   * waiting call.
    *
    * @generated from field: turnwright.tool.v1.ToolCall tool_call = 3;
    */
   toolCall?: ToolCall | undefined;
 
   /**
-   * tool_result: the tool's result as JSON text, or its error.
+   * tool_result: the tool's result as JSON text, or its error message.
    *
    * @generated from field: string result = 4;
    */
   result: string;
 
   /**
-   * finish: tokens that the run used.
+   * finish: tokens used by the run.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 5;
    */
@@ -371,14 +373,14 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
   runId: string;
 
   /**
-   * started: the agent.
+   * started: name of the agent.
    *
    * @generated from field: string agent = 8;
    */
   agent: string;
 
   /**
-   * finish: the answer as stored.
+   * finish: the stored answer.
    *
    * @generated from field: turnwright.conversation.v1.Message message = 9;
    */
@@ -392,21 +394,21 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
   eventId: string;
 
   /**
-   * failed: why.
+   * failed: error message.
    *
    * @generated from field: string error = 11;
    */
   error: string;
 
   /**
-   * reset: the position up to which what was received holds.
+   * reset: the position up to which received events remain valid.
    *
    * @generated from field: string since = 12;
    */
   since: string;
 
   /**
-   * failed: the name of the reason, as `MODEL_FAILED`.
+   * failed: name of the reason, as `MODEL_FAILED`.
    *
    * @generated from field: string error_reason = 13;
    */
@@ -421,13 +423,22 @@ export const StreamRunEventsResponseSchema: GenMessage<StreamRunEventsResponse> 
   messageDesc(file_turnwright_agent_v1_run_service, 10);
 
 /**
- * Runs as resources: turns that nobody has to wait for, to be watched, cancelled and reviewed.
+ * Runs as resources: started in the background, then watched, cancelled and reviewed.
  *
  * @generated from service turnwright.agent.v1.RunService
  */
 export const RunService: GenService<{
   /**
-   * Send a message, of a new conversation or an existing one, whose answer nobody waits for. It is stored when this returns.
+   * Start a run in the background, in a new conversation or an existing one. The message and the run are stored when
+   * this returns. A run that fails for a passing reason is tried again up to five times.
+   *
+   * Caller: a login, or an API key with the scope `runs`.
+   *
+   * Errors: `MODEL_NOT_ALLOWED`; `NOT_FOUND`; `PENDING_APPROVAL`; `PENDING_REVIEW`; `CONVERSATION_BUSY` when another
+   * run is in progress and `concurrency` is `reject`.
+   *
+   * Idempotency: a repeated request under the same `Idempotency-Key` returns the same run; `IDEMPOTENCY_KEY_REUSED`
+   * when the request differs.
    *
    * @generated from rpc turnwright.agent.v1.RunService.CreateRun
    */
@@ -437,7 +448,11 @@ export const RunService: GenService<{
     output: typeof CreateRunResponseSchema;
   },
   /**
-   * Wait until a run has ended or waits for a person, or the time is over.
+   * Wait until a run has ended, waits for a person, or the timeout has passed.
+   *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:read`.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.agent.v1.RunService.WaitRun
    */
@@ -447,7 +462,13 @@ export const RunService: GenService<{
     output: typeof WaitRunResponseSchema;
   },
   /**
-   * End a run. Its tools are told to stop; what became of each call is told.
+   * Cancel a run in any state. Its tool calls are told to stop; the receipts say what became of each.
+   *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:write`.
+   *
+   * Errors: `NOT_FOUND`; `RUN_ENDED` when the run has completed or failed.
+   *
+   * Idempotency: cancelling a cancelled run returns it with its receipts.
    *
    * @generated from rpc turnwright.agent.v1.RunService.CancelRun
    */
@@ -457,7 +478,15 @@ export const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Settle the calls of which nobody knows whether they took effect. When none is left, the run goes on. They are never run again.
+   * Settle tool calls whose outcome is unknown. When none is left, the run continues. Settled calls never run again.
+   *
+   * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
+   *
+   * Errors: `NOT_FOUND`; `NOTHING_TO_REVIEW`; `INVALID_REQUEST` when a call is not open or named twice; `CONFLICT` when
+   * a call has been settled; `TOOL_NOT_ALLOWED` when an API key may not use the tool of a call; `PERMISSION_DENIED`
+   * when an API key reviews a run of its own family without `may_approve`.
+   *
+   * Idempotency: none; the first settlement counts.
    *
    * @generated from rpc turnwright.agent.v1.RunService.ReviewRun
    */
@@ -467,7 +496,15 @@ export const RunService: GenService<{
     output: typeof ReviewRunResponseSchema;
   },
   /**
-   * Stream what happens in a run, from its beginning or from a position (`Last-Event-ID`), on any gateway. Ends with the run.
+   * Stream the events of a run, from its beginning or from a position (`Last-Event-ID`), on any gateway. Ends with the
+   * run.
+   *
+   * Order: as in the run's log, without gaps or duplicates; `content` may come in other pieces than to another watcher.
+   * A client that reconnects passes the last `event_id` it received.
+   *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:read`.
+   *
+   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when `after` is not a position.
    *
    * @generated from rpc turnwright.agent.v1.RunService.StreamRunEvents
    */

@@ -15,41 +15,41 @@ export const file_turnwright_auth_v1_access: GenFile = /*@__PURE__*/
   fileDesc("Ch90dXJud3JpZ2h0L2F1dGgvdjEvYWNjZXNzLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEqagoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIPCgtBQ0NFU1NfVVNFUhACEhAKDEFDQ0VTU19BRE1JThADEhIKDkFDQ0VTU19TRVJWSUNFEAQ6VAoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtocDIAEoDjIaLnR1cm53cmlnaHQuYXV0aC52MS5BY2Nlc3NSBmFjY2Vzczo6CgdjYWxsZXJzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYt4cDIAMoCVIHY2FsbGVyczo4CgZzY29wZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi4hwMgAygJUgZzY29wZXNiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
- * Who may call a method. Services deny by default: a method without a declaration answers nobody.
+ * Callers that a method admits. A method without this option denies every call.
  *
  * @generated from enum turnwright.auth.v1.Access
  */
 export const Access = {
   /**
-   * Not declared: denied.
+   * Not declared: the method denies every call.
    *
    * @generated from enum value: ACCESS_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Anybody.
+   * Everyone, with or without credentials.
    *
    * @generated from enum value: ACCESS_PUBLIC = 1;
    */
   PUBLIC: 1,
 
   /**
-   * A user, by access token or API key.
+   * A user with an access token or an API key.
    *
    * @generated from enum value: ACCESS_USER = 2;
    */
   USER: 2,
 
   /**
-   * A user whose role is admin.
+   * A user whose role is admin. Without scopes the method takes logins only, like every method for users.
    *
    * @generated from enum value: ACCESS_ADMIN = 3;
    */
   ADMIN: 3,
 
   /**
-   * Another service of the mesh; never reachable from outside. A user's identity may travel with the call.
+   * Another service of the mesh; the gateway never routes such a method. A user's identity may travel with the call.
    *
    * @generated from enum value: ACCESS_SERVICE = 4;
    */
@@ -57,7 +57,7 @@ export const Access = {
 } as const;
 
 /**
- * Who may call a method. Services deny by default: a method without a declaration answers nobody.
+ * Callers that a method admits. A method without this option denies every call.
  *
  * @generated from enum turnwright.auth.v1.Access
  */
@@ -70,7 +70,7 @@ export const AccessSchema: GenEnum<Access> = /*@__PURE__*/
   enumDesc(file_turnwright_auth_v1_access, 0);
 
 /**
- * Who may call the method.
+ * Callers that the method admits.
  *
  * @generated from extension: turnwright.auth.v1.Access access = 50102;
  */
@@ -78,8 +78,8 @@ export const access: GenExtension<MethodOptions, Access> = /*@__PURE__*/
   extDesc(file_turnwright_auth_v1_access, 0);
 
 /**
- * The services of the mesh that may call a method which is not public. A method for services must name them, else it answers
- * nobody; a method for users that names none takes its calls from the gateway.
+ * Services that may call a method which is not public. A method for services must name its callers; without them it
+ * denies every call. A method for users that names none accepts calls from the gateway only.
  *
  * @generated from extension: repeated string callers = 50103;
  */
@@ -87,8 +87,9 @@ export const callers: GenExtension<MethodOptions, string[]> = /*@__PURE__*/
   extDesc(file_turnwright_auth_v1_access, 1);
 
 /**
- * What an API key whose scopes are listed may call: one of these is enough. Checked where a user's call enters the mesh; what a
- * service then asks of another one is part of that call. A method for users that names none is for logins: it answers no key.
+ * Scopes that admit an API key which lists scopes; one of them suffices. The scopes are checked once, where the
+ * gateway brings the user's call into the mesh; calls that a service makes to serve it are not checked again. A
+ * method for users that names no scope admits logins only and denies every API key.
  *
  * @generated from extension: repeated string scopes = 50104;
  */

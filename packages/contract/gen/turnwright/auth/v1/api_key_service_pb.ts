@@ -21,80 +21,84 @@ export const file_turnwright_auth_v1_api_key_service: GenFile = /*@__PURE__*/
   fileDesc("Cih0dXJud3JpZ2h0L2F1dGgvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEi0wUKE0NyZWF0ZUFwaUtleVJlcXVlc3QSJQoEbmFtZRgBIAEoCUIXukgUchIQARhkMgxeW15ccHtDY31dKiQSQgoNYWxsb3dlZF90b29scxgCIAMoCUIrukgokgElEGQiIXIfEAEYZDIZXihbKl18W0EtWmEtejAtOV8uOi8tXSspJBJNCg5hbGxvd2VkX21vZGVscxgDIAMoCUI1ukgykgEvEGQiK3IpEAEYyAEyIl5bXlxwe1p9XHB7Q31dKyggW15ccHtafVxwe0N9XSspKiQSLwoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAQgASgFQgu6SAgaBhjAhD0oAUgAiAEBEi4KEnJhdGVfbGltaXRfcGVyX2RheRgFIAEoBUINukgKGggYgJTr3AMoAUgBiAEBEjgKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgi6SAWyAQJAARIoCg5tYXhfY29uY3VycmVudBgHIAEoBUILukgIGgYYoI0GKAFIAogBARI3Cg9zcGVuZF9saW1pdF91c2QYCCABKAFCGbpIFhIUQAEZAAAAAICELkEhAAAAAAAAAABIA4gBARKWAQoGc2NvcGVzGBQgAygJQoUBukiBAZIBfhALGAEieHJ2UgdhY2NvdW50UglhcHByb3ZhbHNSC2NvbXBsZXRpb25zUhJjb252ZXJzYXRpb25zOnJlYWRSE2NvbnZlcnNhdGlvbnM6d3JpdGVSBGtleXNSBm1vZGVsc1IEcnVuc1IFdG9vbHNSBXVzYWdlUgh3ZWJob29rcxITCgttYXlfYXBwcm92ZRgVIAEoCEIYChZfcmF0ZV9saW1pdF9wZXJfbWludXRlQhUKE19yYXRlX2xpbWl0X3Blcl9kYXlCEQoPX21heF9jb25jdXJyZW50QhIKEF9zcGVuZF9saW1pdF91c2QiUAoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkSCwoDa2V5GAIgASgJIhQKEkxpc3RBcGlLZXlzUmVxdWVzdCJDChNMaXN0QXBpS2V5c1Jlc3BvbnNlEiwKCGFwaV9rZXlzGAEgAygLMhoudHVybndyaWdodC5hdXRoLnYxLkFwaUtleSJLChNSb3RhdGVBcGlLZXlSZXF1ZXN0EhwKCmFwaV9rZXlfaWQYASABKAlCCLpIBXIDsAEBEhYKDnJldm9rZV9jcmVhdGVkGAIgASgIIlAKFFJvdGF0ZUFwaUtleVJlc3BvbnNlEisKB2FwaV9rZXkYASABKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5EgsKA2tleRgCIAEoCSIzChNSZXZva2VBcGlLZXlSZXF1ZXN0EhwKCmFwaV9rZXlfaWQYASABKAlCCLpIBXIDsAEBIkMKFFJldm9rZUFwaUtleVJlc3BvbnNlEisKB2FwaV9rZXkYASABKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5MskGCg1BcGlLZXlTZXJ2aWNlEqUCCgxDcmVhdGVBcGlLZXkSJy50dXJud3JpZ2h0LmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSLBAaq7GJkBCMkBEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c0p5eyJuYW1lIjoiY2kiLCJhbGxvd2VkX3Rvb2xzIjpbImNhbGN1bGF0b3IiXSwiYWxsb3dlZF9tb2RlbHMiOlsiKiJdLCJzY29wZXMiOlsiY29udmVyc2F0aW9uczpyZWFkIiwiY29udmVyc2F0aW9uczp3cml0ZSJdfVgBsLsYAsK7GARrZXlzgtPkkwIROgEqIgwvdjEvYXBpLWtleXMSoAEKC0xpc3RBcGlLZXlzEiYudHVybndyaWdodC5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIkCQAgGquxgZEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c7C7GALCuxgEa2V5c4LT5JMCDhIML3YxL2FwaS1rZXlzErkBCgxSb3RhdGVBcGlLZXkSJy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlQXBpS2V5UmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVBcGlLZXlSZXNwb25zZSJWqrsYGxINQVBJX0tFWV9FUlJPUkIIYXBpLWtleXNYAbC7GALCuxgEa2V5c4LT5JMCJToBKiIgL3YxL2FwaS1rZXlzL3thcGlfa2V5X2lkfS9yb3RhdGUSsAEKDFJldm9rZUFwaUtleRInLnR1cm53cmlnaHQuYXV0aC52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLlJldm9rZUFwaUtleVJlc3BvbnNlIk2QAgKquxgZEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c7C7GALCuxgEa2V5c4LT5JMCGyoZL3YxL2FwaS1rZXlzL3thcGlfa2V5X2lkfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
- * The key to create.
+ * The API key to create.
  *
  * @generated from message turnwright.auth.v1.CreateApiKeyRequest
  */
 export type CreateApiKeyRequest = Message<"turnwright.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The owner's label, 1 to 100 characters on one line.
+   * Label for the owner, 1 to 100 characters on one line.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Names of tools this key may use, of letters, digits and `_ . : / -`; empty or `*`: all that the caller may.
+   * Names of tools that the key may use, up to 100, of letters, digits and `_ . : / -`. Empty or `*`: every tool that
+   * the caller may use.
    *
    * @generated from field: repeated string allowed_tools = 2;
    */
   allowedTools: string[];
 
   /**
-   * Names of models this key may use, without control characters and with no space but single ones between words; empty or `*`: all
-   * that the caller may.
+   * Names of models that the key may use, up to 100, without control characters; words are separated by single spaces.
+   * Empty or `*`: every model that the caller may use.
    *
    * @generated from field: repeated string allowed_models = 3;
    */
   allowedModels: string[];
 
   /**
-   * Requests per minute; unset: the system's default.
+   * Requests per minute, 1 to 1,000,000, capped at the caller's own limit. Unset: the caller's limit.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 4;
    */
   rateLimitPerMinute?: number | undefined;
 
   /**
-   * Requests per day; unset: the system's default.
+   * Requests per day, 1 to 1,000,000,000, capped at the caller's own limit. Unset: the caller's limit.
    *
    * @generated from field: optional int32 rate_limit_per_day = 5;
    */
   rateLimitPerDay?: number | undefined;
 
   /**
-   * When the key ends, in the future; unset: never.
+   * Expiry, in the future; capped at the expiry of the calling key. Unset: the expiry of the calling key; for a login,
+   * never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 6;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * Requests and streams that may be under way at once; unset: as many as the caller's own key may.
+   * Concurrent requests and streams, 1 to 100,000, capped at the caller's own limit. Unset: the caller's limit.
    *
    * @generated from field: optional int32 max_concurrent = 7;
    */
   maxConcurrent?: number | undefined;
 
   /**
-   * What the key may spend on models in all, in US dollars; unset: no ceiling but those of the keys from which it descends. Models
-   * without a configured price are refused to a key that has one.
+   * Total spending on models in US dollars, above 0 up to 1,000,000, capped at the caller's own ceiling. Unset: only
+   * the ceilings of its ancestors and its account apply. A key with a ceiling cannot use models that have no configured
+   * price.
    *
    * @generated from field: optional double spend_limit_usd = 8;
    */
   spendLimitUsd?: number | undefined;
 
   /**
-   * What the key may do: `account` (see whose it is), `approvals` (decide on tool calls and reviews), `completions`,
-   * `conversations:read`, `conversations:write`, `keys`, `models`, `runs`, `tools` (call them directly), `usage`, `webhooks`; empty:
-   * all that the caller may.
+   * Scopes of the key: `account` (read the account), `approvals` (decide on tool calls, review runs), `completions`,
+   * `conversations:read`, `conversations:write`, `keys`, `models`, `runs`, `tools` (call tools directly), `usage`,
+   * `webhooks`. Empty: every scope that the caller has.
    *
    * @generated from field: repeated string scopes = 20;
    */
   scopes: string[];
 
   /**
-   * The key may decide on tool calls of runs that it, or a key of its family, started. A key that may not itself cannot give this away.
+   * The key may decide on tool calls of runs that itself or a key of its family started. A key that lacks this
+   * permission cannot grant it.
    *
    * @generated from field: bool may_approve = 21;
    */
@@ -109,7 +113,7 @@ export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_api_key_service, 0);
 
 /**
- * The created key.
+ * The created API key.
  *
  * @generated from message turnwright.auth.v1.CreateApiKeyResponse
  */
@@ -122,7 +126,7 @@ export type CreateApiKeyResponse = Message<"turnwright.auth.v1.CreateApiKeyRespo
   apiKey?: ApiKey | undefined;
 
   /**
-   * The key itself, `sk-…`; shown once.
+   * The secret, `sk-…`; returned only here.
    *
    * @generated from field: string key = 2;
    */
@@ -137,7 +141,7 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_api_key_service, 1);
 
 /**
- * No fields: the owner is in the token.
+ * No fields: the token identifies the owner.
  *
  * @generated from message turnwright.auth.v1.ListApiKeysRequest
  */
@@ -152,7 +156,7 @@ export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_api_key_service, 2);
 
 /**
- * The caller's keys.
+ * The caller's API keys.
  *
  * @generated from message turnwright.auth.v1.ListApiKeysResponse
  */
@@ -173,7 +177,7 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_turnwright_auth_v1_api_key_service, 3);
 
 /**
- * The key to rotate.
+ * The API key to rotate.
  *
  * @generated from message turnwright.auth.v1.RotateApiKeyRequest
  */
@@ -186,7 +190,7 @@ export type RotateApiKeyRequest = Message<"turnwright.auth.v1.RotateApiKeyReques
   apiKeyId: string;
 
   /**
-   * Revoke the keys that this key created as well, and theirs: set it when others may know the secret.
+   * Also revoke the keys that descend from this key. Set it when the secret may have leaked. Default: false.
    *
    * @generated from field: bool revoke_created = 2;
    */
@@ -201,7 +205,7 @@ export const RotateApiKeyRequestSchema: GenMessage<RotateApiKeyRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_api_key_service, 4);
 
 /**
- * The rotated key.
+ * The rotated API key.
  *
  * @generated from message turnwright.auth.v1.RotateApiKeyResponse
  */
@@ -214,7 +218,7 @@ export type RotateApiKeyResponse = Message<"turnwright.auth.v1.RotateApiKeyRespo
   apiKey?: ApiKey | undefined;
 
   /**
-   * The new key itself; shown once.
+   * The new secret, `sk-…`; returned only here.
    *
    * @generated from field: string key = 2;
    */
@@ -229,7 +233,7 @@ export const RotateApiKeyResponseSchema: GenMessage<RotateApiKeyResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_api_key_service, 5);
 
 /**
- * The key to revoke.
+ * The API key to revoke.
  *
  * @generated from message turnwright.auth.v1.RevokeApiKeyRequest
  */
@@ -250,7 +254,7 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_api_key_service, 6);
 
 /**
- * The revoked key.
+ * The revoked API key.
  *
  * @generated from message turnwright.auth.v1.RevokeApiKeyResponse
  */
@@ -271,15 +275,24 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_api_key_service, 7);
 
 /**
- * API keys of the caller. A key never allows more than the credential that creates it, and counts against the limits of every key
- * from which it descends.
+ * API keys of the caller. A key never allows more than the credential that created it. Its requests also count against
+ * the limits of its ancestors: the key that created it, the key that created that one, and so on.
  *
  * @generated from service turnwright.auth.v1.ApiKeyService
  */
 export const ApiKeyService: GenService<{
   /**
-   * Create a key; one that a key creates is at most the eighth of its line. The key itself stands in the answer and nowhere else;
-   * for a day the same request under the same `Idempotency-Key` is answered with it again.
+   * Create an API key. The response is the only place that shows the secret. A key may create further keys, down to
+   * eight generations.
+   *
+   * Caller: a login, or an API key with the scope `keys`.
+   *
+   * Errors: `PERMISSION_DENIED` when the key would exceed the caller's own policy, the caller's account has the role
+   * agent, or the calling key is the eighth of its line; `INVALID_TOKEN` when the caller's credential ended or changed
+   * meanwhile.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same key with its
+   * secret; `IDEMPOTENCY_KEY_REUSED` when the request differs.
    *
    * @generated from rpc turnwright.auth.v1.ApiKeyService.CreateApiKey
    */
@@ -289,7 +302,10 @@ export const ApiKeyService: GenService<{
     output: typeof CreateApiKeyResponseSchema;
   },
   /**
-   * List the caller's keys, newest first.
+   * List the caller's API keys, newest first. Revoked keys stay in the list. An API key sees itself and the keys that
+   * it created.
+   *
+   * Caller: a login, or an API key with the scope `keys`.
    *
    * @generated from rpc turnwright.auth.v1.ApiKeyService.ListApiKeys
    */
@@ -299,8 +315,16 @@ export const ApiKeyService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Replace a key's secret; the old one stops working, and so does what it has under way. Keys that the key created stay, unless
-   * `revoke_created` is set.
+   * Replace an API key's secret. The old secret stops working, and its requests and runs in progress are ended. Keys
+   * that this key created keep working unless `revoke_created` is set.
+   *
+   * Caller: a login, or an API key with the scope `keys`; a key may rotate itself and the keys that it created.
+   *
+   * Errors: `NOT_FOUND` when the caller has no unrevoked key with this id; `INVALID_TOKEN` when the caller's credential
+   * ended meanwhile.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same secret;
+   * `IDEMPOTENCY_KEY_REUSED` when the request differs.
    *
    * @generated from rpc turnwright.auth.v1.ApiKeyService.RotateApiKey
    */
@@ -310,7 +334,13 @@ export const ApiKeyService: GenService<{
     output: typeof RotateApiKeyResponseSchema;
   },
   /**
-   * Revoke a key for good.
+   * Revoke an API key for good, with all keys that descend from it. Their requests and runs in progress are ended.
+   *
+   * Caller: a login, or an API key with the scope `keys`; a key may revoke itself and the keys that it created.
+   *
+   * Errors: `NOT_FOUND` when the caller has no key with this id.
+   *
+   * Idempotency: revoking a revoked key changes nothing and returns it.
    *
    * @generated from rpc turnwright.auth.v1.ApiKeyService.RevokeApiKey
    */

@@ -25,14 +25,14 @@ export const file_turnwright_auth_v1_auth_service: GenFile = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"turnwright.auth.v1.RegisterRequest"> & {
   /**
-   * Address of the account; unique without regard to case.
+   * Email address of the account, up to 254 characters; unique regardless of case.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * 8 to 128 characters.
+   * Password, 8 to 128 characters.
    *
    * @generated from field: string password = 2;
    */
@@ -46,7 +46,7 @@ export type RegisterRequest = Message<"turnwright.auth.v1.RegisterRequest"> & {
   name: string;
 
   /**
-   * An invite, `inv-…`, as an admin gave it out; each holds once. Empty where registration is open.
+   * Invite, `inv-…`, from an admin; single use. Empty where registration is open.
    *
    * @generated from field: string invite = 4;
    */
@@ -61,13 +61,13 @@ export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_auth_service, 0);
 
 /**
- * The account that was created.
+ * The created account.
  *
  * @generated from message turnwright.auth.v1.RegisterResponse
  */
 export type RegisterResponse = Message<"turnwright.auth.v1.RegisterResponse"> & {
   /**
-   * The new user.
+   * The account.
    *
    * @generated from field: turnwright.auth.v1.User user = 1;
    */
@@ -82,20 +82,20 @@ export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*
   messageDesc(file_turnwright_auth_v1_auth_service, 1);
 
 /**
- * Credentials of a login.
+ * Email and password.
  *
  * @generated from message turnwright.auth.v1.LoginRequest
  */
 export type LoginRequest = Message<"turnwright.auth.v1.LoginRequest"> & {
   /**
-   * Address of the account.
+   * Email address of the account, compared regardless of case.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * The password.
+   * Password of the account.
    *
    * @generated from field: string password = 2;
    */
@@ -110,7 +110,7 @@ export const LoginRequestSchema: GenMessage<LoginRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_auth_service, 2);
 
 /**
- * The tokens of a session.
+ * Tokens of the new session.
  *
  * @generated from message turnwright.auth.v1.LoginResponse
  */
@@ -123,7 +123,7 @@ export type LoginResponse = Message<"turnwright.auth.v1.LoginResponse"> & {
   accessToken: string;
 
   /**
-   * Opaque token for /v1/auth/refresh.
+   * Opaque token for `/v1/auth/refresh`.
    *
    * @generated from field: string refresh_token = 2;
    */
@@ -137,14 +137,14 @@ export type LoginResponse = Message<"turnwright.auth.v1.LoginResponse"> & {
   tokenType: string;
 
   /**
-   * Seconds until the access token ends.
+   * Seconds until the access token expires.
    *
    * @generated from field: int32 expires_in = 4;
    */
   expiresIn: number;
 
   /**
-   * Who logged in.
+   * The account that logged in.
    *
    * @generated from field: turnwright.auth.v1.User user = 5;
    */
@@ -165,7 +165,7 @@ export const LoginResponseSchema: GenMessage<LoginResponse> = /*@__PURE__*/
  */
 export type RefreshRequest = Message<"turnwright.auth.v1.RefreshRequest"> & {
   /**
-   * As returned by login or by the last refresh.
+   * Refresh token from the login or from the last refresh.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -180,7 +180,7 @@ export const RefreshRequestSchema: GenMessage<RefreshRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_auth_service, 4);
 
 /**
- * The renewed session.
+ * New tokens of the session.
  *
  * @generated from message turnwright.auth.v1.RefreshResponse
  */
@@ -193,7 +193,7 @@ export type RefreshResponse = Message<"turnwright.auth.v1.RefreshResponse"> & {
   accessToken: string;
 
   /**
-   * Replaces the one that was presented.
+   * Replaces the refresh token of the request.
    *
    * @generated from field: string refresh_token = 2;
    */
@@ -207,7 +207,7 @@ export type RefreshResponse = Message<"turnwright.auth.v1.RefreshResponse"> & {
   tokenType: string;
 
   /**
-   * Seconds until the access token ends.
+   * Seconds until the access token expires.
    *
    * @generated from field: int32 expires_in = 4;
    */
@@ -222,7 +222,7 @@ export const RefreshResponseSchema: GenMessage<RefreshResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_auth_service, 5);
 
 /**
- * No fields: the session is that of the access token.
+ * No fields: the access token identifies the session.
  *
  * @generated from message turnwright.auth.v1.LogoutRequest
  */
@@ -252,7 +252,7 @@ export const LogoutResponseSchema: GenMessage<LogoutResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_auth_service, 7);
 
 /**
- * No fields: the caller is in the token.
+ * No fields: the token identifies the caller.
  *
  * @generated from message turnwright.auth.v1.GetCurrentUserRequest
  */
@@ -267,13 +267,13 @@ export const GetCurrentUserRequestSchema: GenMessage<GetCurrentUserRequest> = /*
   messageDesc(file_turnwright_auth_v1_auth_service, 8);
 
 /**
- * The caller.
+ * The caller's account.
  *
  * @generated from message turnwright.auth.v1.GetCurrentUserResponse
  */
 export type GetCurrentUserResponse = Message<"turnwright.auth.v1.GetCurrentUserResponse"> & {
   /**
-   * The caller's account.
+   * The account.
    *
    * @generated from field: turnwright.auth.v1.User user = 1;
    */
@@ -288,7 +288,7 @@ export const GetCurrentUserResponseSchema: GenMessage<GetCurrentUserResponse> = 
   messageDesc(file_turnwright_auth_v1_auth_service, 9);
 
 /**
- * Empty: the caller is known by the token.
+ * No fields: the token identifies the caller.
  *
  * @generated from message turnwright.auth.v1.ListSessionsRequest
  */
@@ -303,13 +303,13 @@ export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_auth_service, 10);
 
 /**
- * Sessions that hold.
+ * The caller's live sessions.
  *
  * @generated from message turnwright.auth.v1.ListSessionsResponse
  */
 export type ListSessionsResponse = Message<"turnwright.auth.v1.ListSessionsResponse"> & {
   /**
-   * Up to 1,000, the one used last first.
+   * Up to 1,000 sessions, the most recently used first.
    *
    * @generated from field: repeated turnwright.auth.v1.Session sessions = 1;
    */
@@ -345,7 +345,7 @@ export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@_
   messageDesc(file_turnwright_auth_v1_auth_service, 12);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.auth.v1.RevokeSessionResponse
  */
@@ -360,20 +360,20 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
   messageDesc(file_turnwright_auth_v1_auth_service, 13);
 
 /**
- * The old password proves that it is the owner who asks.
+ * The current password, as proof of ownership, and the new one.
  *
  * @generated from message turnwright.auth.v1.ChangePasswordRequest
  */
 export type ChangePasswordRequest = Message<"turnwright.auth.v1.ChangePasswordRequest"> & {
   /**
-   * The password that holds now.
+   * Current password.
    *
    * @generated from field: string current_password = 1;
    */
   currentPassword: string;
 
   /**
-   * 8 to 128 characters, other than the one that holds now.
+   * New password, 8 to 128 characters, different from the current one.
    *
    * @generated from field: string new_password = 2;
    */
@@ -388,7 +388,7 @@ export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*
   messageDesc(file_turnwright_auth_v1_auth_service, 14);
 
 /**
- * Empty: log in again.
+ * No fields: the caller must log in again.
  *
  * @generated from message turnwright.auth.v1.ChangePasswordResponse
  */
@@ -403,13 +403,22 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_turnwright_auth_v1_auth_service, 15);
 
 /**
- * Accounts and logins.
+ * Accounts, logins and sessions.
  *
  * @generated from service turnwright.auth.v1.AuthService
  */
 export const AuthService: GenService<{
   /**
-   * Create an account. Where registration is by invite, an invite is needed; where it is closed, admins create accounts.
+   * Create an account. Depending on `REGISTRATION`, anyone may register, or only holders of an invite, or no one;
+   * admins can always create accounts.
+   *
+   * Caller: anyone.
+   *
+   * Errors: `REGISTRATION_CLOSED` when registration is closed or needs an invite and none was sent; `INVALID_INVITE`;
+   * `EMAIL_TAKEN`; `RATE_LIMITED` when too many passwords are being hashed or the address registers too often.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same account;
+   * `IDEMPOTENCY_KEY_REUSED` when email, password, name or invite differ.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.Register
    */
@@ -419,7 +428,15 @@ export const AuthService: GenService<{
     output: typeof RegisterResponseSchema;
   },
   /**
-   * Log in and receive an access token and a refresh token.
+   * Log in with email and password; returns an access token and a refresh token of a new session.
+   *
+   * Caller: anyone.
+   *
+   * Errors: `INVALID_CREDENTIALS` when the email is unknown, the password is wrong or the account is inactive;
+   * `RATE_LIMITED` after too many failed logins of the account or the address, or while too many logins are in
+   * progress.
+   *
+   * Idempotency: none; each login opens a session.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.Login
    */
@@ -429,7 +446,15 @@ export const AuthService: GenService<{
     output: typeof LoginResponseSchema;
   },
   /**
-   * Exchange a refresh token for a new access token. The refresh token is replaced as well; the old one stops working.
+   * Exchange a refresh token for a new access token. The refresh token is replaced too; the old one stops working.
+   *
+   * Caller: anyone who holds the refresh token.
+   *
+   * Errors: `INVALID_REFRESH_TOKEN` when the token is unknown, expired, revoked or already used. Using a token a second
+   * time ends its session, because one of the two users may have stolen it.
+   *
+   * Idempotency: within 10 seconds, the same refresh token returns the same new refresh token, until that one has been
+   * used.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.Refresh
    */
@@ -439,7 +464,11 @@ export const AuthService: GenService<{
     output: typeof RefreshResponseSchema;
   },
   /**
-   * End the session that this access token belongs to.
+   * End the session of the access token. Its tokens stop working within a second.
+   *
+   * Caller: a login; API keys are denied.
+   *
+   * Idempotency: none; the second call fails with `INVALID_TOKEN`.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.Logout
    */
@@ -449,7 +478,9 @@ export const AuthService: GenService<{
     output: typeof LogoutResponseSchema;
   },
   /**
-   * The caller's live sessions, the one used last first.
+   * List the caller's live sessions, the most recently used first.
+   *
+   * Caller: a login; API keys are denied.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.ListSessions
    */
@@ -459,7 +490,13 @@ export const AuthService: GenService<{
     output: typeof ListSessionsResponseSchema;
   },
   /**
-   * End one of the caller's sessions; its tokens stop working everywhere within a second.
+   * End one of the caller's sessions. Its tokens stop working within a second.
+   *
+   * Caller: a login; API keys are denied.
+   *
+   * Errors: `NOT_FOUND` when the caller has no session with this id.
+   *
+   * Idempotency: ending an ended session changes nothing and succeeds.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.RevokeSession
    */
@@ -469,7 +506,15 @@ export const AuthService: GenService<{
     output: typeof RevokeSessionResponseSchema;
   },
   /**
-   * Change the caller's password. All sessions of the account end, this one too; API keys stay.
+   * Change the caller's password. Every session of the account ends, including this one; API keys keep working.
+   *
+   * Caller: a login; API keys are denied.
+   *
+   * Errors: `INVALID_REQUEST` when both passwords are equal; `INVALID_CREDENTIALS` when `current_password` is wrong;
+   * `CONFLICT` when the password was changed concurrently; `RATE_LIMITED` after too many wrong passwords or while too
+   * many logins are in progress.
+   *
+   * Idempotency: none; a repeated call fails because the session has ended.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.ChangePassword
    */
@@ -479,7 +524,11 @@ export const AuthService: GenService<{
     output: typeof ChangePasswordResponseSchema;
   },
   /**
-   * The account of the caller.
+   * Read the caller's account.
+   *
+   * Caller: a login, or an API key with the scope `account`.
+   *
+   * Errors: `NOT_FOUND` when the account no longer exists.
    *
    * @generated from rpc turnwright.auth.v1.AuthService.GetCurrentUser
    */

@@ -16,120 +16,121 @@ export const file_turnwright_auth_v1_identity: GenFile = /*@__PURE__*/
   fileDesc("CiF0dXJud3JpZ2h0L2F1dGgvdjEvaWRlbnRpdHkucHJvdG8SEnR1cm53cmlnaHQuYXV0aC52MSLjAwoISWRlbnRpdHkSDwoHdXNlcl9pZBgBIAEoCRIQCgh0b2tlbl9pZBgCIAEoCRIxCgp0b2tlbl90eXBlGAMgASgOMh0udHVybndyaWdodC5hdXRoLnYxLlRva2VuVHlwZRImCgRyb2xlGAQgASgOMhgudHVybndyaWdodC5hdXRoLnYxLlJvbGUSFQoNYWxsb3dlZF90b29scxgFIAMoCRIWCg5hbGxvd2VkX21vZGVscxgGIAMoCRIdChVyYXRlX2xpbWl0X3Blcl9taW51dGUYByABKAUSGgoScmF0ZV9saW1pdF9wZXJfZGF5GAggASgFEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDm1heF9jb25jdXJyZW50GAogASgFEh4KEnNwZW5kX2xpbWl0X21pY3JvcxgLIAEoA0ICMAISDgoGc2NvcGVzGBQgAygJEhMKC21heV9hcHByb3ZlGBUgASgIEhEKCWZhbWlseV9pZBgWIAEoCRI3Cg1zaGFyZWRfbGltaXRzGBcgAygLMiAudHVybndyaWdodC5hdXRoLnYxLlNoYXJlZExpbWl0cxIWCg5zZWNyZXRfdmVyc2lvbhgYIAEoBSKTAQoMU2hhcmVkTGltaXRzEhQKCmFwaV9rZXlfaWQYASABKAlIABIRCgd1c2VyX2lkGAIgASgJSAASHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAMgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgEIAEoBRIWCg5tYXhfY29uY3VycmVudBgFIAEoBUIHCgVvd25lciKrAgoNQWNjb3VudExpbWl0cxIvChVyYXRlX2xpbWl0X3Blcl9taW51dGUYASABKAVCC7pICBoGGMCEPSgASACIAQESLgoScmF0ZV9saW1pdF9wZXJfZGF5GAIgASgFQg26SAoaCBiAlOvcAygASAGIAQESKAoObWF4X2NvbmN1cnJlbnQYAyABKAVCC7pICBoGGKCNBigASAKIAQESNwoPc3BlbmRfbGltaXRfdXNkGAQgASgBQhm6SBYSFEABGQAAAACAhC5BKQAAAAAAAAAASAOIAQFCGAoWX3JhdGVfbGltaXRfcGVyX21pbnV0ZUIVChNfcmF0ZV9saW1pdF9wZXJfZGF5QhEKD19tYXhfY29uY3VycmVudEISChBfc3BlbmRfbGltaXRfdXNkIqcCCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEh8KBG5hbWUYAyABKAlCEbpIDnIMkgIJWW91ciBOYW1lEhoKBHJvbGUYBCABKAlCDLpICXIHkgIEdXNlchIRCglpc19hY3RpdmUYBSABKAgSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoGbGltaXRzGAggASgLMiEudHVybndyaWdodC5hdXRoLnYxLkFjY291bnRMaW1pdHMSIQoJc3BlbnRfdXNkGAkgASgBQg66SAsSCUmNKO0NvjCJPyKKBAoGQXBpS2V5EgoKAmlkGAEgASgJEhgKBG5hbWUYAiABKAlCCrpIB3IFkgICY2kSDgoGcHJlZml4GAMgASgJEhUKDWFsbG93ZWRfdG9vbHMYBCADKAkSFgoOYWxsb3dlZF9tb2RlbHMYBSADKAkSHQoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAYgASgFEhoKEnJhdGVfbGltaXRfcGVyX2RheRgHIAEoBRIuCgpleHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX3Jldm9rZWQYCiABKAgSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoObWF4X2NvbmN1cnJlbnQYDCABKAUSLAoPc3BlbmRfbGltaXRfdXNkGA0gASgBQg66SAsSCUkAAAAAAAAUQEgAiAEBEiEKCXNwZW50X3VzZBgOIAEoAUIOukgLEglJjSjtDb4wiT8SKAoGc2NvcGVzGBQgAygJQhi6SBWSARIiEHIOkgILY29tcGxldGlvbnMSEwoLbWF5X2FwcHJvdmUYFSABKAhCEgoQX3NwZW5kX2xpbWl0X3VzZCK7AQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmlzX2N1cnJlbnQYBSABKAgingIKBkludml0ZRIKCgJpZBgBIAEoCRImCgVlbWFpbBgCIAEoCUIXukgUchKSAg95b3VAZXhhbXBsZS5jb20SLgoKY3JlYXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXZva2VkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd1c2VkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd1c2VkX2J5GAggASgJKm4KCVRva2VuVHlwZRIaChZUT0tFTl9UWVBFX1VOU1BFQ0lGSUVEEAASFQoRVE9LRU5fVFlQRV9BQ0NFU1MQARIWChJUT0tFTl9UWVBFX1JFRlJFU0gQAhIWChJUT0tFTl9UWVBFX0FQSV9LRVkQAypLCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESDQoJUk9MRV9VU0VSEAISDgoKUk9MRV9BR0VOVBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
- * The verified caller, with the policy of its token. Travels inside the internal token.
+ * The verified caller with the policy of its credential. Travels inside the internal token.
  *
  * @generated from message turnwright.auth.v1.Identity
  */
 export type Identity = Message<"turnwright.auth.v1.Identity"> & {
   /**
-   * The user's id, a UUID.
+   * UUID of the user.
    *
    * @generated from field: string user_id = 1;
    */
   userId: string;
 
   /**
-   * The id of the credential in user_tokens, a UUID: the login session or the API key.
+   * UUID of the credential: a login's session or an API key.
    *
    * @generated from field: string token_id = 2;
    */
   tokenId: string;
 
   /**
-   * The kind of credential that the caller presented.
+   * Kind of the credential that the caller presented.
    *
    * @generated from field: turnwright.auth.v1.TokenType token_type = 3;
    */
   tokenType: TokenType;
 
   /**
-   * The user's role.
+   * Role of the account.
    *
    * @generated from field: turnwright.auth.v1.Role role = 4;
    */
   role: Role;
 
   /**
-   * Names of tools this token may use; empty or `*`: all.
+   * Names of tools that the credential may use. Empty or `*`: all.
    *
    * @generated from field: repeated string allowed_tools = 5;
    */
   allowedTools: string[];
 
   /**
-   * Names of models this token may use; empty or `*`: all.
+   * Names of models that the credential may use. Empty or `*`: all.
    *
    * @generated from field: repeated string allowed_models = 6;
    */
   allowedModels: string[];
 
   /**
-   * Requests per minute of this token with all that descends from it; of a session: of all sessions of its user together. 0: no limit.
+   * Requests per minute of an API key and its descendants together, or of all sessions of the user together. 0: no
+   * limit.
    *
    * @generated from field: int32 rate_limit_per_minute = 7;
    */
   rateLimitPerMinute: number;
 
   /**
-   * Requests per day, counted as those per minute are; 0: no limit.
+   * Requests per day, counted like those per minute. 0: no limit.
    *
    * @generated from field: int32 rate_limit_per_day = 8;
    */
   rateLimitPerDay: number;
 
   /**
-   * When the presented credential ends; unset: never.
+   * Expiry of the presented credential. Unset: never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 9;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * Requests and streams that may be under way at once; 0: without limit.
+   * Concurrent requests and streams. 0: no limit.
    *
    * @generated from field: int32 max_concurrent = 10;
    */
   maxConcurrent: number;
 
   /**
-   * The lowest ceiling on spending that holds for the token, be it its own, that of a key from which it descends or of its account, in
-   * millionths of a US dollar; 0: without ceiling.
+   * Lowest spend ceiling that applies: of the credential, of a key that it descends from, or of its account. In
+   * millionths of a US dollar; 0: no ceiling.
    *
    * @generated from field: int64 spend_limit_micros = 11 [jstype = JS_NUMBER];
    */
   spendLimitMicros: bigint;
 
   /**
-   * What this token may do; empty: all that a token of its kind may.
+   * Scopes of the credential. Empty: everything that a credential of its kind may do.
    *
    * @generated from field: repeated string scopes = 20;
    */
   scopes: string[];
 
   /**
-   * The key may decide on calls of runs that keys of its own family started.
+   * The key may decide on tool calls of runs that its own family started.
    *
    * @generated from field: bool may_approve = 21;
    */
   mayApprove: boolean;
 
   /**
-   * UUID of the login session, or of the first key of the family: that which a login created, and from which this key descends.
+   * UUID of the family: of the login's session, or of the key at the root of the key's line, which a login created.
    *
    * @generated from field: string family_id = 22;
    */
   familyId: string;
 
   /**
-   * Limits that the token shares with others, beside its own: of the keys from which it descends, the nearest first, and of its
-   * account. For who counts requests; internal tokens do not carry them.
+   * Limits that the credential shares with others, apart from its own: those of the keys that it descends from, nearest
+   * first, then those of its account. Read by the gateway, which counts requests; internal tokens omit them.
    *
    * @generated from field: repeated turnwright.auth.v1.SharedLimits shared_limits = 23;
    */
   sharedLimits: SharedLimits[];
 
   /**
-   * Of an API key: which of its secrets was presented, counted from 1. Raised by each rotation; 0 for sessions.
+   * Version of the API key's secret that was presented: 1 at creation, raised by each rotation. 0 for sessions.
    *
    * @generated from field: int32 secret_version = 24;
    */
@@ -144,13 +145,13 @@ export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 0);
 
 /**
- * Limits of one key or account, counted over everything that it made.
+ * Limits of one API key or account, counted over all of its descendants.
  *
  * @generated from message turnwright.auth.v1.SharedLimits
  */
 export type SharedLimits = Message<"turnwright.auth.v1.SharedLimits"> & {
   /**
-   * Whose limits these are.
+   * The key or account that the limits belong to.
    *
    * @generated from oneof turnwright.auth.v1.SharedLimits.owner
    */
@@ -187,7 +188,7 @@ export type SharedLimits = Message<"turnwright.auth.v1.SharedLimits"> & {
   rateLimitPerDay: number;
 
   /**
-   * Requests and streams that may be under way at once; 0: without limit.
+   * Concurrent requests and streams. 0: no limit.
    *
    * @generated from field: int32 max_concurrent = 5;
    */
@@ -202,35 +203,36 @@ export const SharedLimitsSchema: GenMessage<SharedLimits> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 1);
 
 /**
- * Limits of an account over all its sessions and keys together. What is unset is the system's default; 0 is no limit.
+ * Limits of an account over all its sessions and API keys together. Unset fields take the system's default; 0: no
+ * limit.
  *
  * @generated from message turnwright.auth.v1.AccountLimits
  */
 export type AccountLimits = Message<"turnwright.auth.v1.AccountLimits"> & {
   /**
-   * Requests per minute.
+   * Requests per minute, 0 to 1,000,000. Default: `RATE_LIMIT_ACCOUNT_PER_MINUTE`.
    *
    * @generated from field: optional int32 rate_limit_per_minute = 1;
    */
   rateLimitPerMinute?: number | undefined;
 
   /**
-   * Requests per day.
+   * Requests per day, 0 to 1,000,000,000. Default: `RATE_LIMIT_ACCOUNT_PER_DAY`.
    *
    * @generated from field: optional int32 rate_limit_per_day = 2;
    */
   rateLimitPerDay?: number | undefined;
 
   /**
-   * Requests and streams that may be under way at once.
+   * Concurrent requests and streams, 0 to 100,000. Default: `RATE_LIMIT_ACCOUNT_CONCURRENT`.
    *
    * @generated from field: optional int32 max_concurrent = 3;
    */
   maxConcurrent?: number | undefined;
 
   /**
-   * What the account may spend on models in all, in US dollars, counted while it has a ceiling. Models without a configured price are
-   * refused to an account that has one.
+   * Total spending on models in US dollars, 0 to 1,000,000, counted while the account has a ceiling. Default:
+   * `SPEND_LIMIT_ACCOUNT_USD`. An account with a ceiling cannot use models that have no configured price.
    *
    * @generated from field: optional double spend_limit_usd = 4;
    */
@@ -245,7 +247,7 @@ export const AccountLimitsSchema: GenMessage<AccountLimits> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 2);
 
 /**
- * A person or program that has an account. Never carries the password or its hash.
+ * Account of a person or program. Never contains the password or its hash.
  *
  * @generated from message turnwright.auth.v1.User
  */
@@ -258,7 +260,7 @@ export type User = Message<"turnwright.auth.v1.User"> & {
   id: string;
 
   /**
-   * Unique, compared without case.
+   * Email address, unique regardless of case.
    *
    * @generated from field: string email = 2;
    */
@@ -279,35 +281,35 @@ export type User = Message<"turnwright.auth.v1.User"> & {
   role: string;
 
   /**
-   * Inactive users cannot log in.
+   * Inactive users cannot log in, and their API keys do not work.
    *
    * @generated from field: bool is_active = 5;
    */
   isActive: boolean;
 
   /**
-   * When the account was made.
+   * When the account was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 6;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * When it last changed.
+   * When the account last changed.
    *
    * @generated from field: google.protobuf.Timestamp updated_at = 7;
    */
   updatedAt?: Timestamp | undefined;
 
   /**
-   * The account's own limits; unset where the system's defaults hold.
+   * Limits that an admin set for the account. Unset: the system's defaults.
    *
    * @generated from field: turnwright.auth.v1.AccountLimits limits = 8;
    */
   limits?: AccountLimits | undefined;
 
   /**
-   * What the account has spent on models while it had a ceiling, running requests included, in US dollars.
+   * Spending on models in US dollars while the account had a ceiling, including reservations of requests in progress.
    *
    * @generated from field: double spent_usd = 9;
    */
@@ -335,105 +337,106 @@ export type ApiKey = Message<"turnwright.auth.v1.ApiKey"> & {
   id: string;
 
   /**
-   * The owner's label.
+   * Label for the owner.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * The first characters of the key, to tell keys apart.
+   * First characters of the key, to tell keys apart.
    *
    * @generated from field: string prefix = 3;
    */
   prefix: string;
 
   /**
-   * Names of tools this key may use; empty or `*`: all.
+   * Names of tools that the key may use. Empty or `*`: all.
    *
    * @generated from field: repeated string allowed_tools = 4;
    */
   allowedTools: string[];
 
   /**
-   * Names of models this key may use; empty or `*`: all.
+   * Names of models that the key may use. Empty or `*`: all.
    *
    * @generated from field: repeated string allowed_models = 5;
    */
   allowedModels: string[];
 
   /**
-   * Requests per minute, of this key and all that descends from it together.
+   * Requests per minute of the key and its descendants together.
    *
    * @generated from field: int32 rate_limit_per_minute = 6;
    */
   rateLimitPerMinute: number;
 
   /**
-   * Requests per day, of this key and all that descends from it together.
+   * Requests per day of the key and its descendants together.
    *
    * @generated from field: int32 rate_limit_per_day = 7;
    */
   rateLimitPerDay: number;
 
   /**
-   * When it ends; unset: never.
+   * Expiry. Unset: never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 8;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * Last use, exact to a minute; unset: never used.
+   * Last use, to the minute. Unset: never used.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 9;
    */
   lastUsedAt?: Timestamp | undefined;
 
   /**
-   * Revoked keys stay listed.
+   * The key is revoked. Revoked keys stay listed.
    *
    * @generated from field: bool is_revoked = 10;
    */
   isRevoked: boolean;
 
   /**
-   * When it was made.
+   * When the key was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 11;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * Requests and streams of this key and all that descends from it that may be under way at once; 0: without limit.
+   * Concurrent requests and streams of the key and its descendants together. 0: no limit.
    *
    * @generated from field: int32 max_concurrent = 12;
    */
   maxConcurrent: number;
 
   /**
-   * What the key and all that descends from it may spend on models in all, in US dollars; unset: without ceiling.
+   * Spend ceiling of the key and its descendants together, in US dollars. Unset: no ceiling.
    *
    * @generated from field: optional double spend_limit_usd = 13;
    */
   spendLimitUsd?: number | undefined;
 
   /**
-   * What the key and all that descends from it have spent so far while it had a ceiling, running requests included, in US dollars.
+   * Spending of the key and its descendants while it had a ceiling, including reservations of requests in progress, in
+   * US dollars.
    *
    * @generated from field: double spent_usd = 14;
    */
   spentUsd: number;
 
   /**
-   * What this key may do; empty: all that a key may.
+   * Scopes of the key. Empty: everything that an API key may do.
    *
    * @generated from field: repeated string scopes = 20;
    */
   scopes: string[];
 
   /**
-   * The key may decide on tool calls of runs that it, or a key of its family, started.
+   * The key may decide on tool calls of runs that itself or a key of its family started.
    *
    * @generated from field: bool may_approve = 21;
    */
@@ -448,13 +451,13 @@ export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 4);
 
 /**
- * A login that is refreshed for as long as it is used.
+ * A login. It lasts for as long as it is refreshed in time.
  *
  * @generated from message turnwright.auth.v1.Session
  */
 export type Session = Message<"turnwright.auth.v1.Session"> & {
   /**
-   * UUID; stays the same when the session is refreshed.
+   * UUID; does not change when the session is refreshed.
    *
    * @generated from field: string id = 1;
    */
@@ -475,14 +478,14 @@ export type Session = Message<"turnwright.auth.v1.Session"> & {
   lastUsedAt?: Timestamp | undefined;
 
   /**
-   * When it ends unless it is refreshed before.
+   * When the session ends unless it is refreshed before.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 4;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * Whether the call came with this session's own token.
+   * The request came with an access token of this session.
    *
    * @generated from field: bool is_current = 5;
    */
@@ -497,7 +500,7 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 5);
 
 /**
- * Lets one person register where registration is not open to everybody. Never carries the invite itself.
+ * Permission for one person to register where registration is not open. Never contains the invite's secret.
  *
  * @generated from message turnwright.auth.v1.Invite
  */
@@ -510,49 +513,49 @@ export type Invite = Message<"turnwright.auth.v1.Invite"> & {
   id: string;
 
   /**
-   * The only address that may register with it; empty: any.
+   * The only email address that may register with the invite. Empty: any.
    *
    * @generated from field: string email = 2;
    */
   email: string;
 
   /**
-   * When it was made.
+   * When the invite was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 3;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * UUID of the admin who made it.
+   * UUID of the admin who created it.
    *
    * @generated from field: string created_by = 4;
    */
   createdBy: string;
 
   /**
-   * When it ends unless it is used before.
+   * When the invite expires unless it is used before.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * When it was revoked; unset: it was not.
+   * When the invite was revoked. Unset: not revoked.
    *
    * @generated from field: google.protobuf.Timestamp revoked_at = 6;
    */
   revokedAt?: Timestamp | undefined;
 
   /**
-   * When somebody registered with it; unset: nobody did.
+   * When an account was registered with the invite. Unset: unused.
    *
    * @generated from field: google.protobuf.Timestamp used_at = 7;
    */
   usedAt?: Timestamp | undefined;
 
   /**
-   * UUID of the account that was made with it; empty: none.
+   * UUID of the account registered with it. Empty: none.
    *
    * @generated from field: string used_by = 8;
    */
@@ -567,7 +570,7 @@ export const InviteSchema: GenMessage<Invite> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_identity, 6);
 
 /**
- * What kind of credential a token is. One kind never passes for another.
+ * Kind of a credential. A credential of one kind is never accepted as another.
  *
  * @generated from enum turnwright.auth.v1.TokenType
  */
@@ -580,21 +583,21 @@ export const TokenType = {
   UNSPECIFIED: 0,
 
   /**
-   * A short-lived JWT of a login.
+   * Short-lived JWT of a login.
    *
    * @generated from enum value: TOKEN_TYPE_ACCESS = 1;
    */
   ACCESS: 1,
 
   /**
-   * The opaque token that renews a login.
+   * Opaque token that renews a login.
    *
    * @generated from enum value: TOKEN_TYPE_REFRESH = 2;
    */
   REFRESH: 2,
 
   /**
-   * A long-lived key, `sk-…`.
+   * Long-lived API key, `sk-…`.
    *
    * @generated from enum value: TOKEN_TYPE_API_KEY = 3;
    */
@@ -602,7 +605,7 @@ export const TokenType = {
 } as const;
 
 /**
- * What kind of credential a token is. One kind never passes for another.
+ * Kind of a credential. A credential of one kind is never accepted as another.
  *
  * @generated from enum turnwright.auth.v1.TokenType
  */
@@ -615,7 +618,7 @@ export const TokenTypeSchema: GenEnum<TokenType> = /*@__PURE__*/
   enumDesc(file_turnwright_auth_v1_identity, 0);
 
 /**
- * What a user may do in general.
+ * Role of an account.
  *
  * @generated from enum turnwright.auth.v1.Role
  */
@@ -628,21 +631,21 @@ export const Role = {
   UNSPECIFIED: 0,
 
   /**
-   * Operates the system.
+   * Operates the system: accounts, invites, signing keys.
    *
    * @generated from enum value: ROLE_ADMIN = 1;
    */
   ADMIN: 1,
 
   /**
-   * Owns conversations and keys.
+   * Owns conversations and API keys.
    *
    * @generated from enum value: ROLE_USER = 2;
    */
   USER: 2,
 
   /**
-   * A program that acts under a key.
+   * A program. Cannot create API keys, decide on tool calls or review runs.
    *
    * @generated from enum value: ROLE_AGENT = 3;
    */
@@ -650,7 +653,7 @@ export const Role = {
 } as const;
 
 /**
- * What a user may do in general.
+ * Role of an account.
  *
  * @generated from enum turnwright.auth.v1.Role
  */

@@ -27,14 +27,14 @@ export const file_turnwright_auth_v1_invite_service: GenFile = /*@__PURE__*/
  */
 export type CreateInviteRequest = Message<"turnwright.auth.v1.CreateInviteRequest"> & {
   /**
-   * The only address that may register with it, compared without case; unset: any.
+   * The only email address that may register with the invite, compared regardless of case. Unset: any.
    *
    * @generated from field: optional string email = 1;
    */
   email?: string | undefined;
 
   /**
-   * When it ends, in the future and within a year; unset: in seven days.
+   * Expiry, in the future and at most 366 days ahead. Unset: in seven days.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
@@ -55,14 +55,14 @@ export const CreateInviteRequestSchema: GenMessage<CreateInviteRequest> = /*@__P
  */
 export type CreateInviteResponse = Message<"turnwright.auth.v1.CreateInviteResponse"> & {
   /**
-   * What is stored of it.
+   * The invite without its secret.
    *
    * @generated from field: turnwright.auth.v1.Invite invite = 1;
    */
   invite?: Invite | undefined;
 
   /**
-   * The invite itself, `inv-…`, for `invite` of a registration; shown once.
+   * The secret, `inv-…`, for the field `invite` of a registration; returned only here.
    *
    * @generated from field: string secret = 2;
    */
@@ -77,20 +77,20 @@ export const CreateInviteResponseSchema: GenMessage<CreateInviteResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_invite_service, 1);
 
 /**
- * A page of invites.
+ * The page to read.
  *
  * @generated from message turnwright.auth.v1.ListInvitesRequest
  */
 export type ListInvitesRequest = Message<"turnwright.auth.v1.ListInvitesRequest"> & {
   /**
-   * Invites in the page, 1 to 200; unset: 50.
+   * Invites per page, 1 to 200. Unset: 50.
    *
    * @generated from field: optional int32 limit = 1;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before; unset: the first page.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 2;
    */
@@ -105,20 +105,20 @@ export const ListInvitesRequestSchema: GenMessage<ListInvitesRequest> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_invite_service, 2);
 
 /**
- * Invites, newest first.
+ * A page of invites.
  *
  * @generated from message turnwright.auth.v1.ListInvitesResponse
  */
 export type ListInvitesResponse = Message<"turnwright.auth.v1.ListInvitesResponse"> & {
   /**
-   * The page.
+   * Invites, newest first.
    *
    * @generated from field: repeated turnwright.auth.v1.Invite invites = 1;
    */
   invites: Invite[];
 
   /**
-   * For the next page; empty: this was the last one.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 2;
    */
@@ -160,7 +160,7 @@ export const RevokeInviteRequestSchema: GenMessage<RevokeInviteRequest> = /*@__P
  */
 export type RevokeInviteResponse = Message<"turnwright.auth.v1.RevokeInviteResponse"> & {
   /**
-   * As it is stored now.
+   * The invite after the call.
    *
    * @generated from field: turnwright.auth.v1.Invite invite = 1;
    */
@@ -175,13 +175,22 @@ export const RevokeInviteResponseSchema: GenMessage<RevokeInviteResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_invite_service, 5);
 
 /**
- * Invites to register, for admins. Each holds once, until it ends, for as long as its maker is an admin.
+ * Invites to register, for admins. An invite works once, until it expires, and only while its creator is an active
+ * admin.
  *
  * @generated from service turnwright.auth.v1.InviteService
  */
 export const InviteService: GenService<{
   /**
-   * Create an invite. The invite itself stands in the answer and nowhere else.
+   * Create an invite. The response is the only place that shows its secret.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `REGISTRATION_CLOSED` when no one may register, with or without an invite; `INVALID_REQUEST` when
+   * `expires_at` is more than 366 days ahead.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same invite with its
+   * secret; `IDEMPOTENCY_KEY_REUSED` when the request differs.
    *
    * @generated from rpc turnwright.auth.v1.InviteService.CreateInvite
    */
@@ -191,7 +200,9 @@ export const InviteService: GenService<{
     output: typeof CreateInviteResponseSchema;
   },
   /**
-   * List invites, newest first, those that have ended too.
+   * List invites, newest first, including used, revoked and expired ones.
+   *
+   * Caller: a login of an admin.
    *
    * @generated from rpc turnwright.auth.v1.InviteService.ListInvites
    */
@@ -201,7 +212,13 @@ export const InviteService: GenService<{
     output: typeof ListInvitesResponseSchema;
   },
   /**
-   * Revoke an invite. An account that was made with it stays.
+   * Revoke an invite. An account that was registered with it stays.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `NOT_FOUND` when there is no invite with this id.
+   *
+   * Idempotency: revoking a revoked, used or expired invite changes nothing and returns it.
    *
    * @generated from rpc turnwright.auth.v1.InviteService.RevokeInvite
    */

@@ -21,13 +21,13 @@ export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
   fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIo8BChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkiUQoYTWludEludGVybmFsVG9rZW5SZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABASKTAQoZTWludEludGVybmFsVG9rZW5SZXNwb25zZRIWCg5pbnRlcm5hbF90b2tlbhgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCghpZGVudGl0eRgDIAEoCzIcLnR1cm53cmlnaHQuYXV0aC52MS5JZGVudGl0eSIQCg5HZXRKd2tzUmVxdWVzdCI4Cg9HZXRKd2tzUmVzcG9uc2USJQoEa2V5cxgBIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiNQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIbCgdzZWNvbmRzGAEgASgFQgq6SAcaBRjYBCgBIl8KF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEjMKC3Jldm9jYXRpb25zGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlJldm9jYXRpb24SDwoHa2V5X2lkcxgCIAMoCSIqCgpSZXZvY2F0aW9uEgoKAmlkGAEgASgDEhAKCHRva2VuX2lkGAIgASgJIjwKE0NoZWNrQXBpS2V5c1JlcXVlc3QSJQoLYXBpX2tleV9pZHMYASADKAlCELpIDZIBChDoByIFcgOwAQEiSAoUQ2hlY2tBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuTGl2ZUFwaUtleSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAkysggKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24S1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
- * A public credential.
+ * The credential to exchange.
  *
  * @generated from message turnwright.auth.v1.ExchangeTokenRequest
  */
 export type ExchangeTokenRequest = Message<"turnwright.auth.v1.ExchangeTokenRequest"> & {
   /**
-   * An access token or an API key, without `Bearer`.
+   * Access token or API key, without `Bearer`, up to 8,192 characters.
    *
    * @generated from field: string token = 1;
    */
@@ -42,7 +42,7 @@ export const ExchangeTokenRequestSchema: GenMessage<ExchangeTokenRequest> = /*@_
   messageDesc(file_turnwright_auth_v1_token_service, 0);
 
 /**
- * The internal form of a credential.
+ * The internal token.
  *
  * @generated from message turnwright.auth.v1.ExchangeTokenResponse
  */
@@ -55,14 +55,14 @@ export type ExchangeTokenResponse = Message<"turnwright.auth.v1.ExchangeTokenRes
   internalToken: string;
 
   /**
-   * When the internal token ends.
+   * When the internal token expires.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * What the token says.
+   * Identity that the token carries, with the shared limits.
    *
    * @generated from field: turnwright.auth.v1.Identity identity = 3;
    */
@@ -77,7 +77,7 @@ export const ExchangeTokenResponseSchema: GenMessage<ExchangeTokenResponse> = /*
   messageDesc(file_turnwright_auth_v1_token_service, 1);
 
 /**
- * The subject of a run.
+ * The credential that started the run.
  *
  * @generated from message turnwright.auth.v1.MintInternalTokenRequest
  */
@@ -90,7 +90,7 @@ export type MintInternalTokenRequest = Message<"turnwright.auth.v1.MintInternalT
   userId: string;
 
   /**
-   * UUID of the credential under which the run was started; its policy applies.
+   * UUID of the credential that started the run; its policy applies.
    *
    * @generated from field: string token_id = 2;
    */
@@ -105,7 +105,7 @@ export const MintInternalTokenRequestSchema: GenMessage<MintInternalTokenRequest
   messageDesc(file_turnwright_auth_v1_token_service, 2);
 
 /**
- * An internal token.
+ * The internal token.
  *
  * @generated from message turnwright.auth.v1.MintInternalTokenResponse
  */
@@ -118,14 +118,14 @@ export type MintInternalTokenResponse = Message<"turnwright.auth.v1.MintInternal
   internalToken: string;
 
   /**
-   * When the internal token ends.
+   * When the internal token expires.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * What the token says.
+   * Identity that the token carries, with the shared limits.
    *
    * @generated from field: turnwright.auth.v1.Identity identity = 3;
    */
@@ -161,7 +161,7 @@ export const GetJwksRequestSchema: GenMessage<GetJwksRequest> = /*@__PURE__*/
  */
 export type GetJwksResponse = Message<"turnwright.auth.v1.GetJwksResponse"> & {
   /**
-   * Public keys, the one that signs now first.
+   * Public keys, the current signing key first.
    *
    * @generated from field: repeated google.protobuf.Struct keys = 1;
    */
@@ -176,7 +176,7 @@ export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 5);
 
 /**
- * Which stretch of time is asked for.
+ * The period to look back.
  *
  * @generated from message turnwright.auth.v1.ListRevocationsRequest
  */
@@ -197,20 +197,20 @@ export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = 
   messageDesc(file_turnwright_auth_v1_token_service, 6);
 
 /**
- * Credentials that ended in that time, by the database's clock.
+ * Revocations of the period, by the database's clock.
  *
  * @generated from message turnwright.auth.v1.ListRevocationsResponse
  */
 export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocationsResponse"> & {
   /**
-   * In no order.
+   * The revocations, in no particular order.
    *
    * @generated from field: repeated turnwright.auth.v1.Revocation revocations = 1;
    */
   revocations: Revocation[];
 
   /**
-   * Ids of the keys that verify tokens now: who holds another one must let go of it.
+   * Ids of the keys that verify tokens now. Discard any other key.
    *
    * @generated from field: repeated string key_ids = 2;
    */
@@ -225,20 +225,20 @@ export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> 
   messageDesc(file_turnwright_auth_v1_token_service, 7);
 
 /**
- * A credential that ended, or changed so that what is cached of it is wrong.
+ * A credential that ended or changed, so that cached copies are stale.
  *
  * @generated from message turnwright.auth.v1.Revocation
  */
 export type Revocation = Message<"turnwright.auth.v1.Revocation"> & {
   /**
-   * Number of the revocation; each has its own.
+   * Number of the revocation, unique.
    *
    * @generated from field: int64 id = 1;
    */
   id: bigint;
 
   /**
-   * The `token_id` of the credential's identities.
+   * The credential's `token_id`.
    *
    * @generated from field: string token_id = 2;
    */
@@ -253,13 +253,13 @@ export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 8);
 
 /**
- * The keys that are asked for.
+ * The API keys to check.
  *
  * @generated from message turnwright.auth.v1.CheckApiKeysRequest
  */
 export type CheckApiKeysRequest = Message<"turnwright.auth.v1.CheckApiKeysRequest"> & {
   /**
-   * UUIDs.
+   * UUIDs, up to 1,000.
    *
    * @generated from field: repeated string api_key_ids = 1;
    */
@@ -274,13 +274,13 @@ export const CheckApiKeysRequestSchema: GenMessage<CheckApiKeysRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_token_service, 9);
 
 /**
- * The keys that hold.
+ * The live keys among those asked for.
  *
  * @generated from message turnwright.auth.v1.CheckApiKeysResponse
  */
 export type CheckApiKeysResponse = Message<"turnwright.auth.v1.CheckApiKeysResponse"> & {
   /**
-   * In no order; one that has ended, or that there is not, is absent.
+   * Live keys, in no particular order. Ended and unknown keys are absent.
    *
    * @generated from field: repeated turnwright.auth.v1.LiveApiKey api_keys = 1;
    */
@@ -295,7 +295,7 @@ export const CheckApiKeysResponseSchema: GenMessage<CheckApiKeysResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_token_service, 10);
 
 /**
- * An API key that holds.
+ * An API key that is live.
  *
  * @generated from message turnwright.auth.v1.LiveApiKey
  */
@@ -308,7 +308,7 @@ export type LiveApiKey = Message<"turnwright.auth.v1.LiveApiKey"> & {
   id: string;
 
   /**
-   * When it ends; unset: never.
+   * Expiry. Unset: never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
@@ -323,13 +323,14 @@ export const LiveApiKeySchema: GenMessage<LiveApiKey> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 11);
 
 /**
- * What becomes of the keys before.
+ * Options of the rotation.
  *
  * @generated from message turnwright.auth.v1.RotateSigningKeyRequest
  */
 export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningKeyRequest"> & {
   /**
-   * True when a key may be known to others: it verifies nothing from now on, so that every access token has to be renewed.
+   * Older keys stop verifying at once and every access token must be renewed. Set it when a key may have leaked.
+   * Default: false.
    *
    * @generated from field: bool retire_previous = 1;
    */
@@ -357,7 +358,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
   keyId: string;
 
   /**
-   * Ids of all keys that verify, that one first.
+   * Ids of all keys that verify, the new one first.
    *
    * @generated from field: repeated string key_ids = 2;
    */
@@ -372,14 +373,20 @@ export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse
   messageDesc(file_turnwright_auth_v1_token_service, 13);
 
 /**
- * Internal tokens: what a caller's identity travels in between services.
+ * Internal tokens, which carry a caller's identity between services, and the keys that sign and verify tokens.
  *
  * @generated from service turnwright.auth.v1.TokenService
  */
 export const TokenService: GenService<{
   /**
-   * Exchange a public credential (access token or API key) for an internal token. The gateway keeps the answer until it ends, so
-   * that a request costs no call to auth.
+   * Exchange an access token or an API key for an internal token, valid for five minutes at most. The gateway caches
+   * the answer, so that most requests need no call to auth.
+   *
+   * Caller: the gateway.
+   *
+   * Errors: `INVALID_TOKEN` when the credential is forged, expired or revoked, or its account is inactive.
+   *
+   * Idempotency: free of side effects apart from the credential's time of last use.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.ExchangeToken
    */
@@ -389,8 +396,15 @@ export const TokenService: GenService<{
     output: typeof ExchangeTokenResponseSchema;
   },
   /**
-   * Mint an internal token for the credential that started a run, which goes on without its caller. Throws RUN_CREDENTIAL_ENDED, with the cause, once that
-   * credential is revoked, has expired or its account is disabled. A login counts by its session, not by the access token with which the run was started.
+   * Mint an internal token for the credential that started a run, so that the run can continue without its caller. For
+   * a login the session counts, not the access token that started the run.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `RUN_CREDENTIAL_ENDED`, with the cause, when the credential was revoked or has expired, or its account is
+   * inactive.
+   *
+   * Idempotency: free of side effects apart from the credential's time of last use.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.MintInternalToken
    */
@@ -400,7 +414,9 @@ export const TokenService: GenService<{
     output: typeof MintInternalTokenResponseSchema;
   },
   /**
-   * What ended lately: for those who may have missed a broadcast. PostgreSQL is the authority.
+   * List recent revocations, for services that may have missed a broadcast. PostgreSQL is authoritative.
+   *
+   * Caller: the gateway, the orchestrator and the conversation service.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.ListRevocations
    */
@@ -410,7 +426,10 @@ export const TokenService: GenService<{
     output: typeof ListRevocationsResponseSchema;
   },
   /**
-   * Which of some API keys hold: not revoked, not ended, with an active owner. For services that keep what keys made.
+   * Tell which of some API keys are live: not revoked, not expired, with an active account. For services that keep
+   * resources which depend on a key.
+   *
+   * Caller: the conversation service.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.CheckApiKeys
    */
@@ -420,7 +439,12 @@ export const TokenService: GenService<{
     output: typeof CheckApiKeysResponseSchema;
   },
   /**
-   * Sign with a new key, as soon as all parts can know it. The keys before it verify until the tokens that they signed have ended.
+   * Sign with a new key as soon as every service can know it. Older keys verify until the tokens they signed have
+   * expired, unless `retire_previous` is set.
+   *
+   * Caller: a login of an admin.
+   *
+   * Idempotency: none; each call creates a key.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.RotateSigningKey
    */
@@ -430,7 +454,9 @@ export const TokenService: GenService<{
     output: typeof RotateSigningKeyResponseSchema;
   },
   /**
-   * The public keys that verify Turnwright's tokens, as a JSON Web Key Set.
+   * Read the public keys that verify Turnwright's tokens, as a JSON Web Key Set.
+   *
+   * Caller: anyone.
    *
    * @generated from rpc turnwright.auth.v1.TokenService.GetJwks
    */

@@ -17,20 +17,20 @@ export const file_turnwright_auth_v1_usage_service: GenFile = /*@__PURE__*/
   fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdXNhZ2Vfc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIpICCg9HZXRVc2FnZVJlcXVlc3QSgAEKBXN0YXJ0GAEgASgJQnG6SG66AWsKEHVzYWdlLnN0YXJ0LmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRJ8CgNlbmQYAiABKAlCb7pIbLoBaQoOdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKSJuChBHZXRVc2FnZVJlc3BvbnNlEisKBXVzYWdlGAEgAygLMhwudHVybndyaWdodC5hdXRoLnYxLlVzYWdlUm93Ei0KBXRvdGFsGAIgASgLMh4udHVybndyaWdodC5hdXRoLnYxLlVzYWdlVG90YWwi8QEKCFVzYWdlUm93Eh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEiIKBW1vZGVsGAIgASgJQhO6SBByDpICC2dwdC00by1taW5pEhAKCHRva2VuX2lkGAMgASgJEhQKCHJlcXVlc3RzGAQgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAUgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0ICMAISIAoIY29zdF91c2QYByABKAFCDrpICxIJSRWMSuoENHE/EhwKEGVzdGltYXRlZF90b2tlbnMYCCABKANCAjACIpwBCgpVc2FnZVRvdGFsEhQKCHJlcXVlc3RzGAEgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAIgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgDIAEoA0ICMAISIAoIY29zdF91c2QYBCABKAFCDrpICxIJSeF6FK5H4do/EhwKEGVzdGltYXRlZF90b2tlbnMYBSABKANCAjACIoIBChNSZXNlcnZlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARInCg1hbW91bnRfbWljcm9zGAIgASgDQhAwArpICyIJGICglKWNHSgBEiAKC3R0bF9zZWNvbmRzGAMgASgFQgu6SAgaBhiAowUoASIyChRSZXNlcnZlU3BlbmRSZXNwb25zZRIaCg5ncmFudGVkX21pY3JvcxgBIAEoA0ICMAIibgoSU2V0dGxlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARI2CgV1c2FnZRgCIAEoCzIfLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJlY29yZEIGukgDyAEBIhUKE1NldHRsZVNwZW5kUmVzcG9uc2UiUwoSUmVjb3JkVXNhZ2VSZXF1ZXN0Ej0KB3JlY29yZHMYASADKAsyHy50dXJud3JpZ2h0LmF1dGgudjEuVXNhZ2VSZWNvcmRCC7pICJIBBQgBEOgHIhUKE1JlY29yZFVzYWdlUmVzcG9uc2UihwIKC1VzYWdlUmVjb3JkEhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABARIXCgVtb2RlbBgDIAEoCUIIukgFcgMY9AMSGwoIcmVxdWVzdHMYBCABKANCCTACukgEIgIoABIgCg1wcm9tcHRfdG9rZW5zGAUgASgDQgkwArpIBCICKAASJAoRY29tcGxldGlvbl90b2tlbnMYBiABKANCCTACukgEIgIoABIeCgtjb3N0X21pY3JvcxgHIAEoA0IJMAK6SAQiAigAEiMKEGVzdGltYXRlZF90b2tlbnMYCCABKANCCTACukgEIgIoADKhAQoMVXNhZ2VTZXJ2aWNlEpABCghHZXRVc2FnZRIjLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2FnZVJlcXVlc3QaJC50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNhZ2VSZXNwb25zZSI5kAIBqrsYFBILVVNBR0VfRVJST1JCBXVzYWdlsLsYAsK7GAV1c2FnZYLT5JMCCxIJL3YxL3VzYWdlMogDCgxTcGVuZFNlcnZpY2USfQoMUmVzZXJ2ZVNwZW5kEicudHVybndyaWdodC5hdXRoLnYxLlJlc2VydmVTcGVuZFJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuUmVzZXJ2ZVNwZW5kUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEn0KC1NldHRsZVNwZW5kEiYudHVybndyaWdodC5hdXRoLnYxLlNldHRsZVNwZW5kUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5TZXR0bGVTcGVuZFJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ6CgtSZWNvcmRVc2FnZRImLnR1cm53cmlnaHQuYXV0aC52MS5SZWNvcmRVc2FnZVJlcXVlc3QaJy50dXJud3JpZ2h0LmF1dGgudjEuUmVjb3JkVXNhZ2VSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
 
 /**
- * The days that are asked for.
+ * The days to report.
  *
  * @generated from message turnwright.auth.v1.GetUsageRequest
  */
 export type GetUsageRequest = Message<"turnwright.auth.v1.GetUsageRequest"> & {
   /**
-   * First day, as YYYY-MM-DD in UTC; unset: 30 days ago.
+   * First day, as YYYY-MM-DD in UTC. Unset: 30 days ago.
    *
    * @generated from field: string start = 1;
    */
   start: string;
 
   /**
-   * Last day, included; unset: today.
+   * Last day, inclusive, as YYYY-MM-DD in UTC. Unset: today.
    *
    * @generated from field: string end = 2;
    */
@@ -45,7 +45,7 @@ export const GetUsageRequestSchema: GenMessage<GetUsageRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_usage_service, 0);
 
 /**
- * Usage in these days.
+ * Usage in the requested days.
  *
  * @generated from message turnwright.auth.v1.GetUsageResponse
  */
@@ -58,7 +58,7 @@ export type GetUsageResponse = Message<"turnwright.auth.v1.GetUsageResponse"> & 
   usage: UsageRow[];
 
   /**
-   * The sum of the rows.
+   * Sum of the rows.
    *
    * @generated from field: turnwright.auth.v1.UsageTotal total = 2;
    */
@@ -73,7 +73,7 @@ export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*
   messageDesc(file_turnwright_auth_v1_usage_service, 1);
 
 /**
- * What one token used of one model on one day.
+ * Usage of one model by one credential on one day.
  *
  * @generated from message turnwright.auth.v1.UsageRow
  */
@@ -86,7 +86,7 @@ export type UsageRow = Message<"turnwright.auth.v1.UsageRow"> & {
   day: string;
 
   /**
-   * Name of the model.
+   * Model name.
    *
    * @generated from field: string model = 2;
    */
@@ -100,35 +100,36 @@ export type UsageRow = Message<"turnwright.auth.v1.UsageRow"> & {
   tokenId: string;
 
   /**
-   * Model calls.
+   * Number of model calls.
    *
    * @generated from field: int64 requests = 4 [jstype = JS_NUMBER];
    */
   requests: bigint;
 
   /**
-   * Tokens that models read.
+   * Input tokens.
    *
    * @generated from field: int64 prompt_tokens = 5 [jstype = JS_NUMBER];
    */
   promptTokens: bigint;
 
   /**
-   * Tokens that models wrote.
+   * Output tokens.
    *
    * @generated from field: int64 completion_tokens = 6 [jstype = JS_NUMBER];
    */
   completionTokens: bigint;
 
   /**
-   * US dollars by the configured prices; 0 for models without one.
+   * Cost in US dollars by the configured prices; 0 for models without a price.
    *
    * @generated from field: double cost_usd = 7;
    */
   costUsd: number;
 
   /**
-   * How many of the tokens were estimated: the model's endpoint did not count them, or cannot have counted right.
+   * Tokens that were estimated because the model's endpoint did not report them or reported implausible counts.
+   * Included in the other two counts.
    *
    * @generated from field: int64 estimated_tokens = 8 [jstype = JS_NUMBER];
    */
@@ -143,41 +144,41 @@ export const UsageRowSchema: GenMessage<UsageRow> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_usage_service, 2);
 
 /**
- * A sum of usage.
+ * Sum of usage.
  *
  * @generated from message turnwright.auth.v1.UsageTotal
  */
 export type UsageTotal = Message<"turnwright.auth.v1.UsageTotal"> & {
   /**
-   * Model calls.
+   * Number of model calls.
    *
    * @generated from field: int64 requests = 1 [jstype = JS_NUMBER];
    */
   requests: bigint;
 
   /**
-   * Tokens that models read.
+   * Input tokens.
    *
    * @generated from field: int64 prompt_tokens = 2 [jstype = JS_NUMBER];
    */
   promptTokens: bigint;
 
   /**
-   * Tokens that models wrote.
+   * Output tokens.
    *
    * @generated from field: int64 completion_tokens = 3 [jstype = JS_NUMBER];
    */
   completionTokens: bigint;
 
   /**
-   * US dollars by the configured prices.
+   * Cost in US dollars by the configured prices.
    *
    * @generated from field: double cost_usd = 4;
    */
   costUsd: number;
 
   /**
-   * How many of the tokens were estimated.
+   * Tokens that were estimated.
    *
    * @generated from field: int64 estimated_tokens = 5 [jstype = JS_NUMBER];
    */
@@ -192,27 +193,27 @@ export const UsageTotalSchema: GenMessage<UsageTotal> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_usage_service, 3);
 
 /**
- * What shall be set aside for the token of the call's identity.
+ * The amount to reserve for the credential of the call.
  *
  * @generated from message turnwright.auth.v1.ReserveSpendRequest
  */
 export type ReserveSpendRequest = Message<"turnwright.auth.v1.ReserveSpendRequest"> & {
   /**
-   * UUID of the reservation. One that is there already grows by the amount.
+   * UUID of the reservation, chosen by the caller. An existing reservation grows by the amount.
    *
    * @generated from field: string reservation_id = 1;
    */
   reservationId: string;
 
   /**
-   * Millionths of a US dollar.
+   * Amount in millionths of a US dollar, 1 to 1,000,000,000,000.
    *
    * @generated from field: int64 amount_micros = 2 [jstype = JS_NUMBER];
    */
   amountMicros: bigint;
 
   /**
-   * Seconds after which a reservation that nobody settled counts as spent, 1 to 86,400.
+   * Seconds after which an unsettled reservation counts as spent, 1 to 86,400.
    *
    * @generated from field: int32 ttl_seconds = 3;
    */
@@ -227,13 +228,13 @@ export const ReserveSpendRequestSchema: GenMessage<ReserveSpendRequest> = /*@__P
   messageDesc(file_turnwright_auth_v1_usage_service, 4);
 
 /**
- * What was set aside.
+ * The amount reserved.
  *
  * @generated from message turnwright.auth.v1.ReserveSpendResponse
  */
 export type ReserveSpendResponse = Message<"turnwright.auth.v1.ReserveSpendResponse"> & {
   /**
-   * Millionths of a US dollar that this call added; less than asked when less is left.
+   * Millionths of a US dollar that this call reserved; less than asked when less is left.
    *
    * @generated from field: int64 granted_micros = 1 [jstype = JS_NUMBER];
    */
@@ -248,7 +249,7 @@ export const ReserveSpendResponseSchema: GenMessage<ReserveSpendResponse> = /*@_
   messageDesc(file_turnwright_auth_v1_usage_service, 5);
 
 /**
- * How a reservation ended.
+ * The outcome of a reservation.
  *
  * @generated from message turnwright.auth.v1.SettleSpendRequest
  */
@@ -261,7 +262,7 @@ export type SettleSpendRequest = Message<"turnwright.auth.v1.SettleSpendRequest"
   reservationId: string;
 
   /**
-   * What was used, with its cost.
+   * Actual usage with its cost.
    *
    * @generated from field: turnwright.auth.v1.UsageRecord usage = 2;
    */
@@ -276,7 +277,7 @@ export const SettleSpendRequestSchema: GenMessage<SettleSpendRequest> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_usage_service, 6);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.auth.v1.SettleSpendResponse
  */
@@ -312,7 +313,7 @@ export const RecordUsageRequestSchema: GenMessage<RecordUsageRequest> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_usage_service, 8);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.auth.v1.RecordUsageResponse
  */
@@ -347,28 +348,28 @@ export type UsageRecord = Message<"turnwright.auth.v1.UsageRecord"> & {
   tokenId: string;
 
   /**
-   * Name of the model.
+   * Model name, up to 500 characters.
    *
    * @generated from field: string model = 3;
    */
   model: string;
 
   /**
-   * Model calls.
+   * Number of model calls.
    *
    * @generated from field: int64 requests = 4 [jstype = JS_NUMBER];
    */
   requests: bigint;
 
   /**
-   * Tokens that the model read.
+   * Input tokens.
    *
    * @generated from field: int64 prompt_tokens = 5 [jstype = JS_NUMBER];
    */
   promptTokens: bigint;
 
   /**
-   * Tokens that the model wrote.
+   * Output tokens.
    *
    * @generated from field: int64 completion_tokens = 6 [jstype = JS_NUMBER];
    */
@@ -382,7 +383,7 @@ export type UsageRecord = Message<"turnwright.auth.v1.UsageRecord"> & {
   costMicros: bigint;
 
   /**
-   * How many of the tokens were estimated.
+   * Tokens that were estimated.
    *
    * @generated from field: int64 estimated_tokens = 8 [jstype = JS_NUMBER];
    */
@@ -397,13 +398,18 @@ export const UsageRecordSchema: GenMessage<UsageRecord> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_usage_service, 10);
 
 /**
- * What the caller's tokens used of models.
+ * Usage of models by the caller's credentials.
  *
  * @generated from service turnwright.auth.v1.UsageService
  */
 export const UsageService: GenService<{
   /**
-   * Usage by day, model and token, the newest day first; only the caller's own. With an API key: that of the key and of all that descends from it.
+   * Read the caller's usage by day, model and credential, newest day first. An API key sees its own usage and that of
+   * its descendants.
+   *
+   * Caller: a login, or an API key with the scope `usage`.
+   *
+   * Errors: `INVALID_REQUEST` when `start` or `end` is not a day of the calendar.
    *
    * @generated from rpc turnwright.auth.v1.UsageService.GetUsage
    */
@@ -416,14 +422,22 @@ export const UsageService: GenService<{
   serviceDesc(file_turnwright_auth_v1_usage_service, 0);
 
 /**
- * Spending of tokens that have a ceiling, and the record of usage of all. For the orchestrator; acts for the identity of the call.
+ * Reservations under spend ceilings, and the record of usage. The identity that travels with the call decides whose
+ * money it is.
  *
  * @generated from service turnwright.auth.v1.SpendService
  */
 export const SpendService: GenService<{
   /**
-   * Set money aside before a model is asked, under every ceiling that holds for the token: its own, those of the keys from which it
-   * descends, its account's. Throws SPEND_LIMIT when nothing is left under one of them; grants less than asked when less is left.
+   * Reserve money before a model is called, under every ceiling that applies: of the credential, of the keys that it
+   * descends from, and of its account. Grants less than asked when less is left.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `SPEND_LIMIT` when nothing is left under one of the ceilings; `INVALID_TOKEN` when the credential has ended
+   * or no ceiling applies to it.
+   *
+   * Idempotency: none; a repeated call adds to the reservation.
    *
    * @generated from rpc turnwright.auth.v1.SpendService.ReserveSpend
    */
@@ -433,7 +447,11 @@ export const SpendService: GenService<{
     output: typeof ReserveSpendResponseSchema;
   },
   /**
-   * Replace a reservation by what was spent, and record the usage. Settling again changes nothing.
+   * Replace a reservation by the actual cost and record the usage.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: settling a settled reservation changes nothing.
    *
    * @generated from rpc turnwright.auth.v1.SpendService.SettleSpend
    */
@@ -443,7 +461,11 @@ export const SpendService: GenService<{
     output: typeof SettleSpendResponseSchema;
   },
   /**
-   * Record usage of tokens without a ceiling, many at once.
+   * Record usage of credentials without a ceiling, many records at once.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: none; a repeated call counts twice.
    *
    * @generated from rpc turnwright.auth.v1.SpendService.RecordUsage
    */

@@ -25,14 +25,14 @@ export const file_turnwright_auth_v1_user_service: GenFile = /*@__PURE__*/
  */
 export type CreateUserRequest = Message<"turnwright.auth.v1.CreateUserRequest"> & {
   /**
-   * Address of the account; unique without regard to case.
+   * Email address of the account, up to 254 characters; unique regardless of case.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * 8 to 128 characters.
+   * Password, 8 to 128 characters.
    *
    * @generated from field: string password = 2;
    */
@@ -46,7 +46,7 @@ export type CreateUserRequest = Message<"turnwright.auth.v1.CreateUserRequest"> 
   name: string;
 
   /**
-   * `admin`, `user` or `agent`; unset: `user`.
+   * `admin`, `user` or `agent`. Unset: `user`.
    *
    * @generated from field: optional string role = 4;
    */
@@ -61,13 +61,13 @@ export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE_
   messageDesc(file_turnwright_auth_v1_user_service, 0);
 
 /**
- * The account that was created.
+ * The created account.
  *
  * @generated from message turnwright.auth.v1.CreateUserResponse
  */
 export type CreateUserResponse = Message<"turnwright.auth.v1.CreateUserResponse"> & {
   /**
-   * As it is stored.
+   * The account.
    *
    * @generated from field: turnwright.auth.v1.User user = 1;
    */
@@ -82,20 +82,20 @@ export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_user_service, 1);
 
 /**
- * A page of accounts.
+ * The page to read.
  *
  * @generated from message turnwright.auth.v1.ListUsersRequest
  */
 export type ListUsersRequest = Message<"turnwright.auth.v1.ListUsersRequest"> & {
   /**
-   * Accounts in the page, 1 to 200; unset: 50.
+   * Accounts per page, 1 to 200. Unset: 50.
    *
    * @generated from field: optional int32 limit = 1;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before; unset: the first page.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 2;
    */
@@ -110,20 +110,20 @@ export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*
   messageDesc(file_turnwright_auth_v1_user_service, 2);
 
 /**
- * Accounts, newest first.
+ * A page of accounts.
  *
  * @generated from message turnwright.auth.v1.ListUsersResponse
  */
 export type ListUsersResponse = Message<"turnwright.auth.v1.ListUsersResponse"> & {
   /**
-   * The page.
+   * Accounts, newest first.
    *
    * @generated from field: repeated turnwright.auth.v1.User users = 1;
    */
   users: User[];
 
   /**
-   * For the next page; empty: this was the last one.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 2;
    */
@@ -165,7 +165,7 @@ export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
  */
 export type GetUserResponse = Message<"turnwright.auth.v1.GetUserResponse"> & {
   /**
-   * As it is stored.
+   * The account.
    *
    * @generated from field: turnwright.auth.v1.User user = 1;
    */
@@ -180,7 +180,7 @@ export const GetUserResponseSchema: GenMessage<GetUserResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_user_service, 5);
 
 /**
- * What shall change; what is unset stays.
+ * The fields to change; unset fields stay as they are.
  *
  * @generated from message turnwright.auth.v1.UpdateUserRequest
  */
@@ -200,7 +200,7 @@ export type UpdateUserRequest = Message<"turnwright.auth.v1.UpdateUserRequest"> 
   role?: string | undefined;
 
   /**
-   * Whether the account may log in and its keys work.
+   * Whether the account may log in. Revoked API keys stay revoked when the account is activated again.
    *
    * @generated from field: optional bool is_active = 3;
    */
@@ -214,8 +214,8 @@ export type UpdateUserRequest = Message<"turnwright.auth.v1.UpdateUserRequest"> 
   name?: string | undefined;
 
   /**
-   * Limits over all sessions and keys of the account, in the place of those that it had: what is unset becomes the system's default.
-   * In force within five minutes.
+   * Limits over all sessions and API keys of the account, replacing the ones before; fields unset in here take the
+   * system's default. In force within five minutes.
    *
    * @generated from field: turnwright.auth.v1.AccountLimits limits = 5;
    */
@@ -236,7 +236,7 @@ export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE_
  */
 export type UpdateUserResponse = Message<"turnwright.auth.v1.UpdateUserResponse"> & {
   /**
-   * As it is stored now.
+   * The account after the change.
    *
    * @generated from field: turnwright.auth.v1.User user = 1;
    */
@@ -251,7 +251,7 @@ export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_user_service, 7);
 
 /**
- * The account whose credentials shall end.
+ * The account whose credentials to end.
  *
  * @generated from message turnwright.auth.v1.RevokeUserCredentialsRequest
  */
@@ -272,20 +272,20 @@ export const RevokeUserCredentialsRequestSchema: GenMessage<RevokeUserCredential
   messageDesc(file_turnwright_auth_v1_user_service, 8);
 
 /**
- * What ended.
+ * Number of credentials that ended.
  *
  * @generated from message turnwright.auth.v1.RevokeUserCredentialsResponse
  */
 export type RevokeUserCredentialsResponse = Message<"turnwright.auth.v1.RevokeUserCredentialsResponse"> & {
   /**
-   * Sessions that ended by this call.
+   * Sessions that this call ended.
    *
    * @generated from field: int32 sessions = 1;
    */
   sessions: number;
 
   /**
-   * API keys that ended by this call.
+   * API keys that this call revoked.
    *
    * @generated from field: int32 api_keys = 2;
    */
@@ -300,13 +300,21 @@ export const RevokeUserCredentialsResponseSchema: GenMessage<RevokeUserCredentia
   messageDesc(file_turnwright_auth_v1_user_service, 9);
 
 /**
- * Accounts, for admins.
+ * Accounts, for admins. Every change takes effect on the account's credentials within a second, limits within five
+ * minutes.
  *
  * @generated from service turnwright.auth.v1.UserService
  */
 export const UserService: GenService<{
   /**
-   * Create an account, however registration is set. Its owner should change the password.
+   * Create an account, whatever `REGISTRATION` says. Its owner should change the password.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `EMAIL_TAKEN`; `RATE_LIMITED` while too many passwords are being hashed.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same account;
+   * `IDEMPOTENCY_KEY_REUSED` when the request differs.
    *
    * @generated from rpc turnwright.auth.v1.UserService.CreateUser
    */
@@ -318,6 +326,8 @@ export const UserService: GenService<{
   /**
    * List accounts, newest first.
    *
+   * Caller: a login of an admin.
+   *
    * @generated from rpc turnwright.auth.v1.UserService.ListUsers
    */
   listUsers: {
@@ -328,6 +338,10 @@ export const UserService: GenService<{
   /**
    * Read an account.
    *
+   * Caller: a login of an admin.
+   *
+   * Errors: `NOT_FOUND`.
+   *
    * @generated from rpc turnwright.auth.v1.UserService.GetUser
    */
   getUser: {
@@ -336,7 +350,14 @@ export const UserService: GenService<{
     output: typeof GetUserResponseSchema;
   },
   /**
-   * Change an account. Another role, or an account that is no longer active, ends its sessions; the latter its API keys too.
+   * Change an account. Changing the role or deactivating the account ends its sessions; deactivating it also revokes
+   * its API keys. An account that is no longer an active admin loses its open invites.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `NOT_FOUND`; `CONFLICT` when the change would leave no active admin.
+   *
+   * Idempotency: a repeated request leaves the account as the first one did.
    *
    * @generated from rpc turnwright.auth.v1.UserService.UpdateUser
    */
@@ -346,7 +367,13 @@ export const UserService: GenService<{
     output: typeof UpdateUserResponseSchema;
   },
   /**
-   * End all sessions and API keys of an account.
+   * End all sessions of an account and revoke its API keys and open invites.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `NOT_FOUND`.
+   *
+   * Idempotency: a repeated request ends nothing more and returns zeros.
    *
    * @generated from rpc turnwright.auth.v1.UserService.RevokeUserCredentials
    */

@@ -18,27 +18,27 @@ export const file_turnwright_conversation_v1_conversation: GenFile = /*@__PURE__
   fileDesc("Ci10dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb24ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIoADCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCRINCgVtb2RlbBgGIAEoCRIUCgxjdXJyZW50X25vZGUYByABKAkSFQoNbWVzc2FnZV9jb3VudBgIIAEoBRIXCg90b29sX2NhbGxfY291bnQYCSABKAUSFAoMdG90YWxfdG9rZW5zGAogASgFEhIKCnRvdGFsX2Nvc3QYCyABKAESDAoEdGFncxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X21lc3NhZ2VfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugCCgdNZXNzYWdlEgoKAmlkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIfCgRyb2xlGAMgASgJQhG6SA5yDJICCWFzc2lzdGFudBIPCgdjb250ZW50GAQgASgJEhYKBG5hbWUYBSABKAlCCLpIBXIDkgIAEjAKCnRvb2xfY2FsbHMYBiADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbENhbGwSHgoMdG9vbF9jYWxsX2lkGAcgASgJQgi6SAVyA5ICABINCgVtb2RlbBgIIAEoCRIVCg1wcm9tcHRfdG9rZW5zGAkgASgFEhkKEWNvbXBsZXRpb25fdG9rZW5zGAogASgFEhIKCmxhdGVuY3lfbXMYCyABKAUSFwoPc2VxdWVuY2VfbnVtYmVyGAwgASgFEi4KCmNyZWF0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYDCghBcHByb3ZhbBIKCgJpZBgBIAEoCRIXCg9jb252ZXJzYXRpb25faWQYAiABKAkSDgoGcnVuX2lkGAMgASgJEg8KB2NhbGxfaWQYBCABKAkSEQoJdG9vbF9uYW1lGAUgASgJEhQKDHRvb2xfdmVyc2lvbhgGIAEoCRIRCglhcmd1bWVudHMYByABKAkSDgoGc3RhdHVzGAggASgJEg4KBnJlYXNvbhgJIAEoCRISCgpkZWNpZGVkX2J5GAogASgJEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGVkaXRlZF9hcmd1bWVudHMYDSABKAkSLgoKZXhwaXJlc19hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTZGVjaWRlZF9ieV90b2tlbl9pZBgPIAEoCRIdChVkZWNpZGVkX2J5X3Rva2VuX3R5cGUYECABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_turnwright_tool_v1_tool]);
 
 /**
- * Tokens that model calls used.
+ * Tokens used by model calls.
  *
  * @generated from message turnwright.conversation.v1.Usage
  */
 export type Usage = Message$1<"turnwright.conversation.v1.Usage"> & {
   /**
-   * Tokens of the input.
+   * Input tokens.
    *
    * @generated from field: int32 prompt_tokens = 1;
    */
   promptTokens: number;
 
   /**
-   * Tokens of the output.
+   * Output tokens.
    *
    * @generated from field: int32 completion_tokens = 2;
    */
   completionTokens: number;
 
   /**
-   * Both together.
+   * Sum of input and output tokens.
    *
    * @generated from field: int32 total_tokens = 3;
    */
@@ -53,7 +53,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation, 0);
 
 /**
- * A conversation of one user.
+ * A conversation of a user.
  *
  * @generated from message turnwright.conversation.v1.Conversation
  */
@@ -66,14 +66,14 @@ export type Conversation = Message$1<"turnwright.conversation.v1.Conversation"> 
   id: string;
 
   /**
-   * UUID of the owner.
+   * UUID of the user who owns it.
    *
    * @generated from field: string user_id = 2;
    */
   userId: string;
 
   /**
-   * The first message's beginning, up to 100 characters.
+   * Beginning of the first message, up to 100 characters.
    *
    * @generated from field: string title = 3;
    */
@@ -87,42 +87,42 @@ export type Conversation = Message$1<"turnwright.conversation.v1.Conversation"> 
   status: string;
 
   /**
-   * `general`, `coder`, `researcher` or an agent's own name; empty: the router chooses at each turn.
+   * `general`, `coder`, `researcher` or the name of another agent. Empty: the router chooses for each run.
    *
    * @generated from field: string agent_type = 5;
    */
   agentType: string;
 
   /**
-   * The model of the last turn.
+   * Model of the last run.
    *
    * @generated from field: string model = 6;
    */
   model: string;
 
   /**
-   * Node of the graph where the last run stands.
+   * Graph node that the last run has reached.
    *
    * @generated from field: string current_node = 7;
    */
   currentNode: string;
 
   /**
-   * Messages in it.
+   * Number of messages.
    *
    * @generated from field: int32 message_count = 8;
    */
   messageCount: number;
 
   /**
-   * Tool calls in it.
+   * Number of tool calls.
    *
    * @generated from field: int32 tool_call_count = 9;
    */
   toolCallCount: number;
 
   /**
-   * Tokens that its runs used.
+   * Tokens used by its runs.
    *
    * @generated from field: int32 total_tokens = 10;
    */
@@ -136,14 +136,14 @@ export type Conversation = Message$1<"turnwright.conversation.v1.Conversation"> 
   totalCost: number;
 
   /**
-   * The owner's tags.
+   * Tags of the user.
    *
    * @generated from field: repeated string tags = 12;
    */
   tags: string[];
 
   /**
-   * When it began.
+   * When it was created.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 13;
    */
@@ -172,7 +172,7 @@ export const ConversationSchema: GenMessage<Conversation> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation, 1);
 
 /**
- * One message of a conversation.
+ * A message of a conversation.
  *
  * @generated from message turnwright.conversation.v1.Message
  */
@@ -199,7 +199,7 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
   role: string;
 
   /**
-   * The text; empty where the model only called tools.
+   * Text of the message. Empty where the model only called tools.
    *
    * @generated from field: string content = 4;
    */
@@ -213,49 +213,49 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
   name: string;
 
   /**
-   * The calls that the model asks for, on assistant messages.
+   * Calls that the model requests; on assistant messages.
    *
    * @generated from field: repeated turnwright.tool.v1.ToolCall tool_calls = 6;
    */
   toolCalls: ToolCall[];
 
   /**
-   * Which call this answers, on tool messages.
+   * The call that this message answers; on tool messages.
    *
    * @generated from field: string tool_call_id = 7;
    */
   toolCallId: string;
 
   /**
-   * The model that wrote it.
+   * Model that wrote it.
    *
    * @generated from field: string model = 8;
    */
   model: string;
 
   /**
-   * Tokens of the model call's input.
+   * Input tokens of the model call.
    *
    * @generated from field: int32 prompt_tokens = 9;
    */
   promptTokens: number;
 
   /**
-   * Tokens of the model call's output.
+   * Output tokens of the model call.
    *
    * @generated from field: int32 completion_tokens = 10;
    */
   completionTokens: number;
 
   /**
-   * How long the model call took, in milliseconds.
+   * Duration of the model call, in milliseconds.
    *
    * @generated from field: int32 latency_ms = 11;
    */
   latencyMs: number;
 
   /**
-   * Place in the conversation, from 1, without gaps.
+   * Position in the conversation, from 1, without gaps.
    *
    * @generated from field: int32 sequence_number = 12;
    */
@@ -277,7 +277,7 @@ export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation, 2);
 
 /**
- * A tool call that waits, or waited, for a person.
+ * A tool call that waits, or waited, for a person's decision.
  *
  * @generated from message turnwright.conversation.v1.Approval
  */
@@ -304,7 +304,7 @@ export type Approval = Message$1<"turnwright.conversation.v1.Approval"> & {
   runId: string;
 
   /**
-   * The call's id in its message.
+   * Id of the call in its message.
    *
    * @generated from field: string call_id = 4;
    */
@@ -318,14 +318,14 @@ export type Approval = Message$1<"turnwright.conversation.v1.Approval"> & {
   toolName: string;
 
   /**
-   * Version of the tool whose schema the arguments fit.
+   * Version of the tool whose schema the arguments match.
    *
    * @generated from field: string tool_version = 6;
    */
   toolVersion: string;
 
   /**
-   * Arguments as JSON text.
+   * The model's arguments as JSON text.
    *
    * @generated from field: string arguments = 7;
    */
@@ -339,21 +339,21 @@ export type Approval = Message$1<"turnwright.conversation.v1.Approval"> & {
   status: string;
 
   /**
-   * The approver's words; `expired` where nobody decided in time.
+   * Reason of the decision; `expired` when it was not made in time.
    *
    * @generated from field: string reason = 9;
    */
   reason: string;
 
   /**
-   * UUID of the user who decided; empty while nobody has, and where nobody did in time.
+   * UUID of the user who decided. Empty while pending and when the approval expired.
    *
    * @generated from field: string decided_by = 10;
    */
   decidedBy: string;
 
   /**
-   * When it was asked for.
+   * When the approval was requested.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 11;
    */
@@ -367,21 +367,21 @@ export type Approval = Message$1<"turnwright.conversation.v1.Approval"> & {
   decidedAt?: Timestamp | undefined;
 
   /**
-   * Arguments as JSON text that the approver put in the place of the model's; empty: none.
+   * Arguments as JSON text that the approver put in place of the model's. Empty: none.
    *
    * @generated from field: string edited_arguments = 13;
    */
   editedArguments: string;
 
   /**
-   * When it can no longer be decided and counts as rejected; unset: never.
+   * When a pending approval counts as rejected. Unset: never.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 14;
    */
   expiresAt?: Timestamp | undefined;
 
   /**
-   * UUID of the credential that the decision came with, a login's session or an API key; empty like `decided_by`. The run does not act as it.
+   * UUID of the session or API key that decided; empty like `decided_by`. The run does not act under it.
    *
    * @generated from field: string decided_by_token_id = 15;
    */

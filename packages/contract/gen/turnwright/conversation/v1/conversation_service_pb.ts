@@ -21,20 +21,20 @@ export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@
   fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKQAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSNQoGc3RhdHVzGAEgASgJQiW6SCLYAQFyHVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMuoOChNDb252ZXJzYXRpb25TZXJ2aWNlEtcBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiVZACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSjQIKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSKQAZACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLjAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlInCQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEvUBChJEZWxldGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVzcG9uc2UicJACAqq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCJSojL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0S3gEKCExpc3RSdW5zEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXNwb25zZSJ3kAIBqrsYEhIKTElTVF9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAjZaKhIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucxIIL3YxL3J1bnMS1QEKBkdldFJ1bhIpLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlcXVlc3QaKi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRSdW5SZXNwb25zZSJ0kAIBqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL3J1bnMve3J1bl9pZH0S0AEKDUxpc3RBcHByb3ZhbHMSMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBoxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSJakAIBqrsYFxIKTElTVF9FUlJPUkIJYXBwcm92YWxzsLsYAsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIPEg0vdjEvYXBwcm92YWxzEv4BCgtHZXRBcHByb3ZhbBIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UijQGQAgGquxgbEg5BUFBST1ZBTF9FUlJPUkIJYXBwcm92YWxzsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIdEhsvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
- * Which page to list.
+ * The page to read.
  *
  * @generated from message turnwright.conversation.v1.ListConversationsRequest
  */
 export type ListConversationsRequest = Message<"turnwright.conversation.v1.ListConversationsRequest"> & {
   /**
-   * Conversations on the page, 1 to 100; unset: 50.
+   * Conversations per page, 1 to 100. Unset: 50.
    *
    * @generated from field: optional int32 limit = 1;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 2;
    */
@@ -55,21 +55,21 @@ export const ListConversationsRequestSchema: GenMessage<ListConversationsRequest
  */
 export type ListConversationsResponse = Message<"turnwright.conversation.v1.ListConversationsResponse"> & {
   /**
-   * Newest first.
+   * Conversations, newest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.Conversation conversations = 1;
    */
   conversations: Conversation[];
 
   /**
-   * How many the caller has in all.
+   * Number of conversations that the caller has in all.
    *
    * @generated from field: int32 total = 2;
    */
   total: number;
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 3;
    */
@@ -90,7 +90,7 @@ export const ListConversationsResponseSchema: GenMessage<ListConversationsRespon
  */
 export type GetConversationRequest = Message<"turnwright.conversation.v1.GetConversationRequest"> & {
   /**
-   * UUID.
+   * UUID of the conversation.
    *
    * @generated from field: string conversation_id = 1;
    */
@@ -105,7 +105,7 @@ export const GetConversationRequestSchema: GenMessage<GetConversationRequest> = 
   messageDesc(file_turnwright_conversation_v1_conversation_service, 2);
 
 /**
- * A conversation.
+ * A conversation with its messages.
  *
  * @generated from message turnwright.conversation.v1.GetConversationResponse
  */
@@ -125,7 +125,7 @@ export type GetConversationResponse = Message<"turnwright.conversation.v1.GetCon
   messages: Message$1[];
 
   /**
-   * Tool calls that wait for a person, in the order of the calls.
+   * Tool calls that wait for a decision, in the order of the calls.
    *
    * @generated from field: repeated turnwright.conversation.v1.Approval pending_approvals = 3;
    */
@@ -140,7 +140,7 @@ export const GetConversationResponseSchema: GenMessage<GetConversationResponse> 
   messageDesc(file_turnwright_conversation_v1_conversation_service, 3);
 
 /**
- * Which page to list.
+ * The page to read.
  *
  * @generated from message turnwright.conversation.v1.ListMessagesRequest
  */
@@ -153,14 +153,14 @@ export type ListMessagesRequest = Message<"turnwright.conversation.v1.ListMessag
   conversationId: string;
 
   /**
-   * Messages on the page, 1 to 500; unset: 100.
+   * Messages per page, 1 to 500. Unset: 100.
    *
    * @generated from field: optional int32 limit = 2;
    */
   limit?: number | undefined;
 
   /**
-   * Only messages with a greater sequence_number.
+   * Return only messages with a greater `sequence_number`. Unset: from the first.
    *
    * @generated from field: optional int32 after = 3;
    */
@@ -181,14 +181,14 @@ export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__P
  */
 export type ListMessagesResponse = Message<"turnwright.conversation.v1.ListMessagesResponse"> & {
   /**
-   * Oldest first.
+   * Messages, oldest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 1;
    */
   messages: Message$1[];
 
   /**
-   * There are more after the last one.
+   * Whether more messages follow the last one.
    *
    * @generated from field: bool has_more = 2;
    */
@@ -209,7 +209,7 @@ export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@_
  */
 export type DeleteConversationRequest = Message<"turnwright.conversation.v1.DeleteConversationRequest"> & {
   /**
-   * UUID.
+   * UUID of the conversation.
    *
    * @generated from field: string conversation_id = 1;
    */
@@ -239,27 +239,27 @@ export const DeleteConversationResponseSchema: GenMessage<DeleteConversationResp
   messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
 
 /**
- * Which page to list.
+ * The page to read.
  *
  * @generated from message turnwright.conversation.v1.ListApprovalsRequest
  */
 export type ListApprovalsRequest = Message<"turnwright.conversation.v1.ListApprovalsRequest"> & {
   /**
-   * `pending`, `approved` or `rejected`; unset: pending ones.
+   * `pending`, `approved` or `rejected`. Empty: pending.
    *
    * @generated from field: string status = 1;
    */
   status: string;
 
   /**
-   * Approvals on the page, 1 to 100; unset: 50.
+   * Approvals per page, 1 to 100. Unset: 50.
    *
    * @generated from field: optional int32 limit = 2;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 3;
    */
@@ -280,14 +280,14 @@ export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@_
  */
 export type ListApprovalsResponse = Message<"turnwright.conversation.v1.ListApprovalsResponse"> & {
   /**
-   * Newest first.
+   * Approvals, newest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.Approval approvals = 1;
    */
   approvals: Approval[];
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 2;
    */
@@ -308,7 +308,7 @@ export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*
  */
 export type GetApprovalRequest = Message<"turnwright.conversation.v1.GetApprovalRequest"> & {
   /**
-   * UUID.
+   * UUID of the approval.
    *
    * @generated from field: string approval_id = 1;
    */
@@ -329,7 +329,7 @@ export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PUR
  */
 export type GetApprovalResponse = Message<"turnwright.conversation.v1.GetApprovalResponse"> & {
   /**
-   * The call and what became of it.
+   * The call with its decision, if any.
    *
    * @generated from field: turnwright.conversation.v1.Approval approval = 1;
    */
@@ -344,34 +344,34 @@ export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__P
   messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
 
 /**
- * Which page to list.
+ * The page to read.
  *
  * @generated from message turnwright.conversation.v1.ListRunsRequest
  */
 export type ListRunsRequest = Message<"turnwright.conversation.v1.ListRunsRequest"> & {
   /**
-   * UUID of a conversation; unset: of all.
+   * UUID of a conversation. Empty: runs of all conversations.
    *
    * @generated from field: string conversation_id = 1;
    */
   conversationId: string;
 
   /**
-   * `queued`, `running`, `waiting`, `completed`, `failed`, `cancelled` or `needs_review`; unset: all.
+   * `queued`, `running`, `waiting`, `completed`, `failed`, `cancelled` or `needs_review`. Empty: all.
    *
    * @generated from field: string status = 2;
    */
   status: string;
 
   /**
-   * Runs on the page, 1 to 100; unset: 50.
+   * Runs per page, 1 to 100. Unset: 50.
    *
    * @generated from field: optional int32 limit = 3;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 4;
    */
@@ -392,14 +392,14 @@ export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
  */
 export type ListRunsResponse = Message<"turnwright.conversation.v1.ListRunsResponse"> & {
   /**
-   * Newest first.
+   * Runs, newest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.RunInfo runs = 1;
    */
   runs: RunInfo[];
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 2;
    */
@@ -420,7 +420,7 @@ export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*
  */
 export type GetRunRequest = Message<"turnwright.conversation.v1.GetRunRequest"> & {
   /**
-   * UUID.
+   * UUID of the run.
    *
    * @generated from field: string run_id = 1;
    */
@@ -456,13 +456,15 @@ export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
 
 /**
- * The record of conversations, for their owners.
+ * Conversations, messages, runs and approvals of the caller. Resources of other users are reported as `NOT_FOUND`.
  *
  * @generated from service turnwright.conversation.v1.ConversationService
  */
 export const ConversationService: GenService<{
   /**
    * List the caller's conversations, newest first.
+   *
+   * Caller: a login, or an API key with the scope `conversations:read`.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListConversations
    */
@@ -472,7 +474,11 @@ export const ConversationService: GenService<{
     output: typeof ListConversationsResponseSchema;
   },
   /**
-   * Get a conversation with its messages.
+   * Get a conversation with all its messages.
+   *
+   * Caller: a login, or an API key with the scope `conversations:read`; the orchestrator on behalf of a user.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.GetConversation
    */
@@ -482,7 +488,11 @@ export const ConversationService: GenService<{
     output: typeof GetConversationResponseSchema;
   },
   /**
-   * Page through a conversation's messages, oldest first.
+   * List a page of a conversation's messages, oldest first.
+   *
+   * Caller: a login, or an API key with the scope `conversations:read`.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListMessages
    */
@@ -492,7 +502,11 @@ export const ConversationService: GenService<{
     output: typeof ListMessagesResponseSchema;
   },
   /**
-   * Delete a conversation. Its messages can no longer be read.
+   * Delete a conversation. Its unfinished runs are cancelled, and its messages can no longer be read.
+   *
+   * Caller: a login, or an API key with the scope `conversations:write`.
+   *
+   * Errors: `NOT_FOUND`, also when it has been deleted already.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.DeleteConversation
    */
@@ -504,6 +518,8 @@ export const ConversationService: GenService<{
   /**
    * List the caller's runs, newest first.
    *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:read`.
+   *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListRuns
    */
   listRuns: {
@@ -514,6 +530,11 @@ export const ConversationService: GenService<{
   /**
    * Get a run.
    *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:read`; the orchestrator on behalf
+   * of a user.
+   *
+   * Errors: `NOT_FOUND`.
+   *
    * @generated from rpc turnwright.conversation.v1.ConversationService.GetRun
    */
   getRun: {
@@ -522,7 +543,9 @@ export const ConversationService: GenService<{
     output: typeof GetRunResponseSchema;
   },
   /**
-   * List the tool calls that wait, or waited, for the caller's decision, newest first.
+   * List tool calls that wait, or waited, for a decision, newest first.
+   *
+   * Caller: a login, or an API key with one of the scopes `approvals` and `conversations:read`.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListApprovals
    */
@@ -532,7 +555,12 @@ export const ConversationService: GenService<{
     output: typeof ListApprovalsResponseSchema;
   },
   /**
-   * Get a tool call that waits, or waited, for the caller's decision.
+   * Get a tool call that waits, or waited, for a decision.
+   *
+   * Caller: a login, or an API key with one of the scopes `approvals` and `conversations:read`; the orchestrator on
+   * behalf of a user.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.GetApproval
    */

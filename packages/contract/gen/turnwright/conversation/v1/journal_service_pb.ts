@@ -19,105 +19,106 @@ export const file_turnwright_conversation_v1_journal_service: GenFile = /*@__PUR
   fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIscDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEASHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YDiABKAUioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIn0KD0NsYWltUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhsKCXdvcmtlcl9pZBgCIAEoCUIIukgFcgOwAQESFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgEIAEoBSJLChBDbGFpbVJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0IkUKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIXCgZyZWFzb24YAiABKAlCB7pIBHICGGQihwEKEUNhbmNlbFJ1blJlc3BvbnNlEjcKB2NvbnRleHQYASABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EhEKCWNhbmNlbGxlZBgCIAEoCBIRCgl3b3JrZXJfaWQYAyABKAkSEwoLbmV4dF9ydW5faWQYBCABKAkidwoVUmVjb3JkUmVjZWlwdHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESRAoIcmVjZWlwdHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsUmVjZWlwdEIJukgGkgEDEOgHIhgKFlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiiAEKEkFkZFJ1blVzYWdlUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEjgKBXVzYWdlGAIgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2VCBrpIA8gBARIeCgRjb3N0GAMgASgBQhC6SA0SC0ABKQAAAAAAAAAAIhUKE0FkZFJ1blVzYWdlUmVzcG9uc2UilQEKEFJlc3VtZVJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIbCgl3b3JrZXJfaWQYAiABKAlCCLpIBXIDsAEBEhoKDWdyYXBoX3ZlcnNpb24YAyABKAVIAIgBARIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgEIAEoBUIQCg5fZ3JhcGhfdmVyc2lvbiJMChFSZXN1bWVSdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dCIvChNDaGVja0RlY2lkZXJSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQEiFgoUQ2hlY2tEZWNpZGVyUmVzcG9uc2UiYAoRUmVhZFJ1bkxvZ1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoBUIHukgEGgIoABIZCgVsaW1pdBgDIAEoBUIKukgHGgUY6AcoACJ/ChJSZWFkUnVuTG9nUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbxI3CgZldmVudHMYAiADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Mb2dnZWRFdmVudCKiBAoQQ29tbWl0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEkEKBnN0YXR1cxgDIAEoDjIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1blN0YXR1c0IKukgHggEEEAEgABIMCgRub2RlGAQgASgJEg0KBXN0YXRlGAUgASgJEjUKCG1lc3NhZ2VzGAYgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI0CgZldmVudHMYByADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5FdmVudBI3CglhcHByb3ZhbHMYCCADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIwCgV1c2FnZRgJIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEgwKBGNvc3QYCiABKAESEgoKdG9vbF9jYWxscxgLIAEoBRINCgVlcnJvchgMIAEoCRINCgVtb2RlbBgNIAEoCRINCgVhZ2VudBgOIAEoCRIbCgp3YWtlX2luX21zGA8gASgFQge6SAQaAigAEhkKA3NlcRgQIAEoBUIHukgEGgIoAEgAiAEBEh4KDWdyYXBoX3ZlcnNpb24YESABKAVCB7pIBBoCKABCBgoEX3NlcSJsChFDb21taXRSdW5SZXNwb25zZRI1CghtZXNzYWdlcxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USCwoDc2VxGAIgASgFEhMKC25leHRfcnVuX2lkGAMgASgJIswCChZEZWNpZGVBcHByb3ZhbHNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESFQoIYXBwcm92ZWQYAiABKAhIAIgBARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPEkIKBWNhbGxzGAQgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FsbERlY2lzaW9uQgm6SAaSAQMQgAESIQoNY29udGV4dF9saW1pdBgFIAEoBUIKukgHGgUY6AcoABIeCgl3b3JrZXJfaWQYBiABKAlCC7pICNgBAXIDsAEBEhoKDWdyYXBoX3ZlcnNpb24YByABKAVIAYgBARIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgIIAEoBUILCglfYXBwcm92ZWRCEAoOX2dyYXBoX3ZlcnNpb24ilwEKDENhbGxEZWNpc2lvbhIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEhAKCGFwcHJvdmVkGAIgASgIEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SHAoJYXJndW1lbnRzGAQgASgJQgm6SAZyBCiAgEASIAoLYXBwcm92YWxfaWQYBSABKAlCC7pICNgBAXIDsAEBIsABChdEZWNpZGVBcHByb3ZhbHNSZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNwoHY29udGV4dBgCIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAMgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuIrQBCgtCZWF0UmVxdWVzdBIbCgl3b3JrZXJfaWQYASABKAlCCLpIBXIDsAEBEh4KC2NsYWltX2xpbWl0GAIgASgFQgm6SAYaBBhkKAASFQoNZ3JhcGhfdmVyc2lvbhgDIAEoBRIiCgdkcml2aW5nGAQgAygJQhG6SA6SAQsQoI0GIgVyA7ABARIPCgdsZWF2aW5nGAUgASgIEhwKFG9sZGVzdF9ncmFwaF92ZXJzaW9uGAYgASgFIlUKDEJlYXRSZXNwb25zZRI3CgdjbGFpbWVkGAEgAygLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dBIMCgRsb3N0GAIgAygJIlcKEUFiYW5kb25SdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESDQoFZXBvY2gYAiABKAUSGQoFZXJyb3IYAyABKAlCCrpIB3IFEAEY0A8iFAoSQWJhbmRvblJ1blJlc3BvbnNlMpMNCg5Kb3VybmFsU2VydmljZRKBAQoIQmVnaW5SdW4SKy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWdpblJ1blJlcXVlc3QaLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWdpblJ1blJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKEAQoJQ29tbWl0UnVuEiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVxdWVzdBotLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbW1pdFJ1blJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKWAQoPRGVjaWRlQXBwcm92YWxzEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1Jlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ1CgRCZWF0EicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVhdFJlcXVlc3QaKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoEBCghDbGFpbVJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEocBCglDYW5jZWxSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYW5jZWxSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FuY2VsUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg5SZWNvcmRSZWNlaXB0cxIxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVxdWVzdBoyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgtBZGRSdW5Vc2FnZRIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglSZXN1bWVSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZXN1bWVSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVzdW1lUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpABCgxDaGVja0RlY2lkZXISLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DaGVja0RlY2lkZXJSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2hlY2tEZWNpZGVyUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpSZWFkUnVuTG9nEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJ1bkxvZ1JlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUnVuTG9nUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpBYmFuZG9uUnVuEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQWJhbmRvblJ1blJlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run]);
 
 /**
- * The turn to open.
+ * The run to create.
  *
  * @generated from message turnwright.conversation.v1.BeginRunRequest
  */
 export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunRequest"> & {
   /**
-   * UUIDv7 for the run, chosen by the caller.
+   * UUIDv7 of the run, chosen by the caller.
    *
    * @generated from field: string run_id = 1;
    */
   runId: string;
 
   /**
-   * UUID of the conversation; empty: a new one.
+   * UUID of the conversation. Empty: a new conversation.
    *
    * @generated from field: string conversation_id = 2;
    */
   conversationId: string;
 
   /**
-   * The user's message.
+   * The user's message, not empty.
    *
    * @generated from field: string message = 3;
    */
   message: string;
 
   /**
-   * Agent that a new conversation is bound to; empty: the router chooses at each turn.
+   * Agent that a new conversation is bound to. Empty: the router chooses for each run.
    *
    * @generated from field: string agent_type = 4;
    */
   agentType: string;
 
   /**
-   * Version of the caller's graph, to which the run's state belongs.
+   * Newest version of the graph that the worker supports; the version of `state`.
    *
    * @generated from field: int32 graph_version = 5;
    */
   graphVersion: number;
 
   /**
-   * How many of the newest messages to return at most; 0: 100.
+   * Maximum number of recent messages to return, 0 to 1,000. 0: 100.
    *
    * @generated from field: int32 context_limit = 6;
    */
   contextLimit: number;
 
   /**
-   * Seconds until the run counts as abandoned; 0: 600.
+   * Seconds until the run counts as abandoned, 0 to 86,400. 0: 600.
    *
    * @generated from field: int32 deadline_seconds = 7;
    */
   deadlineSeconds: number;
 
   /**
-   * The driver's state as JSON text, for who goes on with the run when this worker is gone before its first commit.
+   * State of the graph as JSON text, for the worker that takes over if this one dies before its first commit.
    *
    * @generated from field: string state = 8;
    */
   state: string;
 
   /**
-   * UUID of the process that drives the run and says with `Beat` that it is alive.
+   * UUID of the worker that owns the run and sends heartbeats. Empty: the calling service.
    *
    * @generated from field: string worker_id = 9;
    */
   workerId: string;
 
   /**
-   * What to do while another run of the conversation is under way: `enqueue` (also when empty), `reject`, or `interrupt`, which puts this one first; the
-   * caller then cancels the one that is under way.
+   * What to do while another run of the conversation is in progress: `enqueue` (default), `reject`, or `interrupt`,
+   * which puts this run first in the queue; the caller then cancels the run in progress.
    *
    * @generated from field: string concurrency = 10;
    */
   concurrency: string;
 
   /**
-   * Nobody waits for it: it is queued in any case.
+   * Queue the run in any case; no client waits for it.
    *
    * @generated from field: bool background = 11;
    */
   background: boolean;
 
   /**
-   * The key under which the user sent the message; the same one again opens no other run.
+   * The user's idempotency key, up to 255 characters. A repeated key creates no further run.
    *
    * @generated from field: string idempotency_key = 12;
    */
   idempotencyKey: string;
 
   /**
-   * Hash of what was asked, to tell whether it is asked again.
+   * Hash of the user's request, to recognize a repeated one, up to 64 bytes.
    *
    * @generated from field: bytes request_hash = 13;
    */
   requestHash: Uint8Array;
 
   /**
-   * The oldest version of the graph that the process drives. A run of another version is not ended for having passed its deadline.
+   * Oldest version of the graph that the worker supports. A run of another version is not ended for passing its
+   * deadline.
    *
    * @generated from field: int32 oldest_graph_version = 14;
    */
@@ -132,34 +133,34 @@ export const BeginRunRequestSchema: GenMessage<BeginRunRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_journal_service, 0);
 
 /**
- * The opened turn.
+ * The run.
  *
  * @generated from message turnwright.conversation.v1.BeginRunResponse
  */
 export type BeginRunResponse = Message<"turnwright.conversation.v1.BeginRunResponse"> & {
   /**
-   * The claimed run; its messages end with the user's. Unset: see `run`.
+   * The claimed run with its context, which ends with the user's message. Unset: see `run`.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
   context?: RunContext | undefined;
 
   /**
-   * The run when it is not claimed: it is queued, or it is there already.
+   * The run when it is not claimed: it is queued, or it existed before.
    *
    * @generated from field: turnwright.conversation.v1.Run run = 2;
    */
   run?: Run | undefined;
 
   /**
-   * UUID of the run that is under way in the conversation; only with `run`.
+   * UUID of the run in progress in the conversation; only with `run`.
    *
    * @generated from field: string live_run_id = 3;
    */
   liveRunId: string;
 
   /**
-   * It was there before, under this idempotency key or id.
+   * The run existed before, under this idempotency key or id.
    *
    * @generated from field: bool replayed = 4;
    */
@@ -174,7 +175,7 @@ export const BeginRunResponseSchema: GenMessage<BeginRunResponse> = /*@__PURE__*
   messageDesc(file_turnwright_conversation_v1_journal_service, 1);
 
 /**
- * The queued run.
+ * The queued run to claim.
  *
  * @generated from message turnwright.conversation.v1.ClaimRunRequest
  */
@@ -187,21 +188,21 @@ export type ClaimRunRequest = Message<"turnwright.conversation.v1.ClaimRunReques
   runId: string;
 
   /**
-   * UUID of the process that drives it from now on.
+   * UUID of the worker that claims it.
    *
    * @generated from field: string worker_id = 2;
    */
   workerId: string;
 
   /**
-   * The newest version of the graph that the process drives.
+   * Newest version of the graph that the worker supports.
    *
    * @generated from field: int32 graph_version = 3;
    */
   graphVersion: number;
 
   /**
-   * The oldest one.
+   * Oldest version of the graph that the worker supports.
    *
    * @generated from field: int32 oldest_graph_version = 4;
    */
@@ -216,14 +217,14 @@ export const ClaimRunRequestSchema: GenMessage<ClaimRunRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_journal_service, 2);
 
 /**
- * The claim.
+ * The claimed run, if any.
  *
  * @generated from message turnwright.conversation.v1.ClaimRunResponse
  */
 export type ClaimRunResponse = Message<"turnwright.conversation.v1.ClaimRunResponse"> & {
   /**
-   * The claimed run with its context; unset when it is not queued (any more), must wait for another one of its conversation, is not to be tried yet, or is
-   * of a version that the process does not drive.
+   * The claimed run with its context. Unset when it is not queued (any more), another run of its conversation comes
+   * first, its next attempt is not due, or the worker does not support its graph version.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
@@ -238,7 +239,7 @@ export const ClaimRunResponseSchema: GenMessage<ClaimRunResponse> = /*@__PURE__*
   messageDesc(file_turnwright_conversation_v1_journal_service, 3);
 
 /**
- * The run to end.
+ * The run to cancel.
  *
  * @generated from message turnwright.conversation.v1.CancelRunRequest
  */
@@ -251,7 +252,7 @@ export type CancelRunRequest = Message<"turnwright.conversation.v1.CancelRunRequ
   runId: string;
 
   /**
-   * Why, for the log: `user` or `interrupted`.
+   * Reason for the log, up to 100 characters: `user` or `interrupted`. Empty: `user`.
    *
    * @generated from field: string reason = 2;
    */
@@ -272,28 +273,28 @@ export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*
  */
 export type CancelRunResponse = Message<"turnwright.conversation.v1.CancelRunResponse"> & {
   /**
-   * The run as it was, with its messages; its calls without an answer are open.
+   * The run as it was, with its messages; its unanswered calls are open.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
   context?: RunContext | undefined;
 
   /**
-   * It was ended by this call, not before.
+   * This call cancelled the run; it was not cancelled before.
    *
    * @generated from field: bool cancelled = 2;
    */
   cancelled: boolean;
 
   /**
-   * UUID of the process that drove it.
+   * UUID of the worker that owned it.
    *
    * @generated from field: string worker_id = 3;
    */
   workerId: string;
 
   /**
-   * UUID of the queued run whose turn it is now; empty: none.
+   * UUID of the queued run that comes next. Empty: none.
    *
    * @generated from field: string next_run_id = 4;
    */
@@ -308,7 +309,7 @@ export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE_
   messageDesc(file_turnwright_conversation_v1_journal_service, 5);
 
 /**
- * What became of the open calls.
+ * Outcomes of the open calls.
  *
  * @generated from message turnwright.conversation.v1.RecordReceiptsRequest
  */
@@ -321,7 +322,7 @@ export type RecordReceiptsRequest = Message<"turnwright.conversation.v1.RecordRe
   runId: string;
 
   /**
-   * One for each call.
+   * One receipt for each call, up to 1,000.
    *
    * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 2;
    */
@@ -336,7 +337,7 @@ export const RecordReceiptsRequestSchema: GenMessage<RecordReceiptsRequest> = /*
   messageDesc(file_turnwright_conversation_v1_journal_service, 6);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.conversation.v1.RecordReceiptsResponse
  */
@@ -351,7 +352,7 @@ export const RecordReceiptsResponseSchema: GenMessage<RecordReceiptsResponse> = 
   messageDesc(file_turnwright_conversation_v1_journal_service, 7);
 
 /**
- * What a run used beside its commits.
+ * Usage outside of the run's commits.
  *
  * @generated from message turnwright.conversation.v1.AddRunUsageRequest
  */
@@ -364,14 +365,14 @@ export type AddRunUsageRequest = Message<"turnwright.conversation.v1.AddRunUsage
   runId: string;
 
   /**
-   * Tokens, added to the run's and the conversation's.
+   * Tokens, added to those of the run and the conversation.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 2;
    */
   usage?: Usage | undefined;
 
   /**
-   * Cost in US dollars, added to the run's and the conversation's.
+   * Cost in US dollars, added to that of the run and the conversation.
    *
    * @generated from field: double cost = 3;
    */
@@ -386,7 +387,7 @@ export const AddRunUsageRequestSchema: GenMessage<AddRunUsageRequest> = /*@__PUR
   messageDesc(file_turnwright_conversation_v1_journal_service, 8);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.conversation.v1.AddRunUsageResponse
  */
@@ -414,21 +415,21 @@ export type ResumeRunRequest = Message<"turnwright.conversation.v1.ResumeRunRequ
   runId: string;
 
   /**
-   * UUID of the process that drives it from now on.
+   * UUID of the worker that claims it.
    *
    * @generated from field: string worker_id = 2;
    */
   workerId: string;
 
   /**
-   * The newest version of the graph that the process drives; unset: it drives all.
+   * Newest version of the graph that the worker supports. Unset: all.
    *
    * @generated from field: optional int32 graph_version = 3;
    */
   graphVersion?: number | undefined;
 
   /**
-   * The oldest one.
+   * Oldest version of the graph that the worker supports.
    *
    * @generated from field: int32 oldest_graph_version = 4;
    */
@@ -443,13 +444,14 @@ export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*
   messageDesc(file_turnwright_conversation_v1_journal_service, 10);
 
 /**
- * The claim.
+ * The claimed run, if any.
  *
  * @generated from message turnwright.conversation.v1.ResumeRunResponse
  */
 export type ResumeRunResponse = Message<"turnwright.conversation.v1.ResumeRunResponse"> & {
   /**
-   * The run, with its context and the decisions that were made on its calls; unset when it is queued for who drives its version.
+   * The run with its context and the decisions on its calls. Unset when it is queued for a worker that supports its
+   * version.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 1;
    */
@@ -464,7 +466,7 @@ export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE_
   messageDesc(file_turnwright_conversation_v1_journal_service, 11);
 
 /**
- * The run to decide on.
+ * The run to check.
  *
  * @generated from message turnwright.conversation.v1.CheckDeciderRequest
  */
@@ -485,7 +487,7 @@ export const CheckDeciderRequestSchema: GenMessage<CheckDeciderRequest> = /*@__P
   messageDesc(file_turnwright_conversation_v1_journal_service, 12);
 
 /**
- * Empty: they may.
+ * No fields: the caller may decide.
  *
  * @generated from message turnwright.conversation.v1.CheckDeciderResponse
  */
@@ -500,7 +502,7 @@ export const CheckDeciderResponseSchema: GenMessage<CheckDeciderResponse> = /*@_
   messageDesc(file_turnwright_conversation_v1_journal_service, 13);
 
 /**
- * Which part of a log to read.
+ * The entries to read.
  *
  * @generated from message turnwright.conversation.v1.ReadRunLogRequest
  */
@@ -513,14 +515,14 @@ export type ReadRunLogRequest = Message<"turnwright.conversation.v1.ReadRunLogRe
   runId: string;
 
   /**
-   * Only entries with a greater number.
+   * Return only entries with a greater number.
    *
    * @generated from field: int32 after = 2;
    */
   after: number;
 
   /**
-   * Entries at most; 0: 100.
+   * Maximum number of entries, 0 to 1,000. 0: 100.
    *
    * @generated from field: int32 limit = 3;
    */
@@ -535,20 +537,20 @@ export const ReadRunLogRequestSchema: GenMessage<ReadRunLogRequest> = /*@__PURE_
   messageDesc(file_turnwright_conversation_v1_journal_service, 14);
 
 /**
- * A part of a log.
+ * Entries of the log.
  *
  * @generated from message turnwright.conversation.v1.ReadRunLogResponse
  */
 export type ReadRunLogResponse = Message<"turnwright.conversation.v1.ReadRunLogResponse"> & {
   /**
-   * The run; its `last_event_id` may be further than the entries.
+   * The run. Its `last_event_id` may be past the last entry returned.
    *
    * @generated from field: turnwright.conversation.v1.RunInfo run = 1;
    */
   run?: RunInfo | undefined;
 
   /**
-   * In order.
+   * Entries in order.
    *
    * @generated from field: repeated turnwright.conversation.v1.LoggedEvent events = 2;
    */
@@ -576,112 +578,113 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
   runId: string;
 
   /**
-   * The epoch under which the caller owns it.
+   * Epoch under which the worker owns the run.
    *
    * @generated from field: int32 epoch = 2;
    */
   epoch: number;
 
   /**
-   * Where the run stands after this step.
+   * State of the run after this step.
    *
    * @generated from field: turnwright.conversation.v1.RunStatus status = 3;
    */
   status: RunStatus;
 
   /**
-   * Node of the graph that comes next.
+   * Graph node to execute next.
    *
    * @generated from field: string node = 4;
    */
   node: string;
 
   /**
-   * The driver's state as JSON text; empty: unchanged.
+   * State of the graph as JSON text. Empty: unchanged.
    *
    * @generated from field: string state = 5;
    */
   state: string;
 
   /**
-   * New messages in order. Ids are UUIDv7 of the caller's choosing; sequence numbers and times are the journal's.
+   * New messages in order. The caller chooses their ids (UUIDv7); the journal sets sequence numbers and times.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 6;
    */
   messages: Message$1[];
 
   /**
-   * New entries of the log, in order.
+   * New log entries in order.
    *
    * @generated from field: repeated turnwright.conversation.v1.RunEvent events = 7;
    */
   events: RunEvent[];
 
   /**
-   * Calls that now wait for a person; only with status WAITING.
+   * Calls that now wait for a person; required with the status WAITING, not allowed with any other.
    *
    * @generated from field: repeated turnwright.conversation.v1.Approval approvals = 8;
    */
   approvals: Approval[];
 
   /**
-   * Tokens used by this step, added to the conversation's.
+   * Tokens used by this step; added to the run's and the conversation's totals.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 9;
    */
   usage?: Usage | undefined;
 
   /**
-   * Cost of this step in US dollars, added to the conversation's.
+   * Cost of this step in US dollars; added to the run's and the conversation's totals.
    *
    * @generated from field: double cost = 10;
    */
   cost: number;
 
   /**
-   * Tool calls of this step, added to the conversation's.
+   * Number of tool calls of this step; added to the run's and the conversation's totals.
    *
    * @generated from field: int32 tool_calls = 11;
    */
   toolCalls: number;
 
   /**
-   * Why the run failed; only with status FAILED.
+   * Error message; only with the status FAILED.
    *
    * @generated from field: string error = 12;
    */
   error: string;
 
   /**
-   * The model of this step; empty: unchanged.
+   * Model of this step. Empty: unchanged.
    *
    * @generated from field: string model = 13;
    */
   model: string;
 
   /**
-   * The agent of this step; empty: unchanged. Does not bind the conversation to it.
+   * Agent of this step. Empty: unchanged. Does not bind the conversation to the agent.
    *
    * @generated from field: string agent = 14;
    */
   agent: string;
 
   /**
-   * With status QUEUED: milliseconds until the run is to be tried again. Its worker lets go of it.
+   * Milliseconds until the next attempt; only with the status QUEUED. The worker gives up ownership.
    *
    * @generated from field: int32 wake_in_ms = 15;
    */
   wakeInMs: number;
 
   /**
-   * Number of the newest entry of the log before this step. A step that is committed already is not committed twice: its answer comes again.
+   * Number of the newest log entry before this step. Makes the commit idempotent: a step that has been committed is not
+   * committed again, and its response is repeated.
    *
    * @generated from field: optional int32 seq = 16;
    */
   seq?: number | undefined;
 
   /**
-   * Version of the graph to which `state` belongs; 0: unchanged.
+   * Version of the graph that wrote `state`. 0: unchanged.
    *
    * @generated from field: int32 graph_version = 17;
    */
@@ -709,14 +712,14 @@ export type CommitRunResponse = Message<"turnwright.conversation.v1.CommitRunRes
   messages: Message$1[];
 
   /**
-   * Number of the newest entry of the log.
+   * Number of the newest log entry.
    *
    * @generated from field: int32 seq = 2;
    */
   seq: number;
 
   /**
-   * UUID of the queued run whose turn it is now that this one has ended; empty: none.
+   * UUID of the queued run that comes next, when this one has ended. Empty: none.
    *
    * @generated from field: string next_run_id = 3;
    */
@@ -731,7 +734,7 @@ export const CommitRunResponseSchema: GenMessage<CommitRunResponse> = /*@__PURE_
   messageDesc(file_turnwright_conversation_v1_journal_service, 17);
 
 /**
- * Decisions on waiting calls.
+ * Decisions on pending calls.
  *
  * @generated from message turnwright.conversation.v1.DecideApprovalsRequest
  */
@@ -744,49 +747,49 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
   conversationId: string;
 
   /**
-   * Decision on the calls that are not named in `calls`; unset: they stay pending.
+   * Decision on the calls not named in `calls`. Unset: they stay pending.
    *
    * @generated from field: optional bool approved = 2;
    */
   approved?: boolean | undefined;
 
   /**
-   * The approver's words for these.
+   * Reason for that decision, up to 2,000 characters.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * Decisions on single calls.
+   * Decisions on single calls, up to 128.
    *
    * @generated from field: repeated turnwright.conversation.v1.CallDecision calls = 4;
    */
   calls: CallDecision[];
 
   /**
-   * How many of the newest messages to return at most; 0: 100.
+   * Maximum number of recent messages to return, 0 to 1,000. 0: 100.
    *
    * @generated from field: int32 context_limit = 5;
    */
   contextLimit: number;
 
   /**
-   * UUID of the process that drives the run from now on.
+   * UUID of the worker that claims the run. Empty: the calling service.
    *
    * @generated from field: string worker_id = 6;
    */
   workerId: string;
 
   /**
-   * The newest version of the graph that the process drives; unset: it drives all.
+   * Newest version of the graph that the worker supports. Unset: all.
    *
    * @generated from field: optional int32 graph_version = 7;
    */
   graphVersion?: number | undefined;
 
   /**
-   * The oldest one.
+   * Oldest version of the graph that the worker supports.
    *
    * @generated from field: int32 oldest_graph_version = 8;
    */
@@ -801,41 +804,41 @@ export const DecideApprovalsRequestSchema: GenMessage<DecideApprovalsRequest> = 
   messageDesc(file_turnwright_conversation_v1_journal_service, 18);
 
 /**
- * The decision on one call.
+ * Decision on one call.
  *
  * @generated from message turnwright.conversation.v1.CallDecision
  */
 export type CallDecision = Message<"turnwright.conversation.v1.CallDecision"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * The call may run.
+   * Whether the call may run.
    *
    * @generated from field: bool approved = 2;
    */
   approved: boolean;
 
   /**
-   * The approver's words.
+   * Reason that the approver gave, up to 2,000 characters.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * Arguments as JSON text in the place of the model's; empty: as the model wrote them. Only for a call that may run.
+   * Arguments as JSON text that replace the model's, up to 1 MiB; only with `approved`. Empty: the model's arguments.
    *
    * @generated from field: string arguments = 4;
    */
   arguments: string;
 
   /**
-   * UUID of the approval that is meant; empty: that of the round that waits. Another round may have a call of the same id.
+   * UUID of the approval. Empty: the one of the waiting round. Other rounds may have a call with the same id.
    *
    * @generated from field: string approval_id = 5;
    */
@@ -850,27 +853,27 @@ export const CallDecisionSchema: GenMessage<CallDecision> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_journal_service, 19);
 
 /**
- * What the decisions led to.
+ * Outcome of the decisions.
  *
  * @generated from message turnwright.conversation.v1.DecideApprovalsResponse
  */
 export type DecideApprovalsResponse = Message<"turnwright.conversation.v1.DecideApprovalsResponse"> & {
   /**
-   * The conversation.
+   * The conversation after the decisions.
    *
    * @generated from field: turnwright.conversation.v1.Conversation conversation = 1;
    */
   conversation?: Conversation | undefined;
 
   /**
-   * The run, claimed, when no call is left pending; unset otherwise.
+   * The claimed run with its context, when no call is left pending. Unset otherwise.
    *
    * @generated from field: turnwright.conversation.v1.RunContext context = 2;
    */
   context?: RunContext | undefined;
 
   /**
-   * The run, queued, when no call is left pending and the process does not drive its version.
+   * The queued run, when no call is left pending and the worker does not support its graph version.
    *
    * @generated from field: turnwright.conversation.v1.Run run = 3;
    */
@@ -885,48 +888,49 @@ export const DecideApprovalsResponseSchema: GenMessage<DecideApprovalsResponse> 
   messageDesc(file_turnwright_conversation_v1_journal_service, 20);
 
 /**
- * A sign of life.
+ * A worker's heartbeat.
  *
  * @generated from message turnwright.conversation.v1.BeatRequest
  */
 export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
   /**
-   * UUID of the process.
+   * UUID of the worker.
    *
    * @generated from field: string worker_id = 1;
    */
   workerId: string;
 
   /**
-   * How many runs of dead workers to claim at most; 0: none, as a process says that is ending.
+   * Maximum number of runs to claim, 0 to 100. 0: none, while the worker shuts down.
    *
    * @generated from field: int32 claim_limit = 2;
    */
   claimLimit: number;
 
   /**
-   * The newest version of the graph that the process drives.
+   * Newest version of the graph that the worker supports.
    *
    * @generated from field: int32 graph_version = 3;
    */
   graphVersion: number;
 
   /**
-   * UUIDs of the runs that the process drives. Others that stand under its name are claimed as well: an answer of ours was lost.
+   * UUIDs of the runs that the worker executes. Other runs under its name are claimed for it as well: the response that
+   * gave them to it was lost.
    *
    * @generated from field: repeated string driving = 4;
    */
   driving: string[];
 
   /**
-   * The process ends and drives nothing any more: what stands under its name is anybody's at once.
+   * The worker shuts down and executes nothing any more; other workers may claim its runs at once.
    *
    * @generated from field: bool leaving = 5;
    */
   leaving: boolean;
 
   /**
-   * The oldest version of the graph that the process drives.
+   * Oldest version of the graph that the worker supports.
    *
    * @generated from field: int32 oldest_graph_version = 6;
    */
@@ -941,20 +945,21 @@ export const BeatRequestSchema: GenMessage<BeatRequest> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_journal_service, 21);
 
 /**
- * Runs that are this worker's now, and those that are no longer.
+ * Runs that the worker gained and lost.
  *
  * @generated from message turnwright.conversation.v1.BeatResponse
  */
 export type BeatResponse = Message<"turnwright.conversation.v1.BeatResponse"> & {
   /**
-   * Each with its context and the decisions that were made on its calls.
+   * Claimed runs, each with its context and the decisions on its calls.
    *
    * @generated from field: repeated turnwright.conversation.v1.RunContext claimed = 1;
    */
   claimed: RunContext[];
 
   /**
-   * Of `driving`: runs that are this worker's no longer, because another one claimed them or they have ended. It must let go of them.
+   * Runs of `driving` that the worker no longer owns, because another worker claimed them or they have ended. It must
+   * stop executing them.
    *
    * @generated from field: repeated string lost = 2;
    */
@@ -982,14 +987,14 @@ export type AbandonRunRequest = Message<"turnwright.conversation.v1.AbandonRunRe
   runId: string;
 
   /**
-   * The epoch under which the caller owns it.
+   * Epoch under which the worker owns the run.
    *
    * @generated from field: int32 epoch = 2;
    */
   epoch: number;
 
   /**
-   * Why.
+   * Error message, 1 to 2,000 characters.
    *
    * @generated from field: string error = 3;
    */
@@ -1004,7 +1009,7 @@ export const AbandonRunRequestSchema: GenMessage<AbandonRunRequest> = /*@__PURE_
   messageDesc(file_turnwright_conversation_v1_journal_service, 23);
 
 /**
- * Empty.
+ * No fields.
  *
  * @generated from message turnwright.conversation.v1.AbandonRunResponse
  */
@@ -1019,17 +1024,26 @@ export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PUR
   messageDesc(file_turnwright_conversation_v1_journal_service, 24);
 
 /**
- * The journal of runs, for orchestrators. Every RPC is one commit; the owner is always the identity that travels with the call.
+ * The journal of runs, for orchestrators. Each RPC is one transaction. Runs belong to the user of the identity that
+ * travels with the call; Beat, ClaimRun and AbandonRun act for no user.
  *
- * A run's state belongs to a version of the graph. Who claims runs says which versions it drives, from `oldest_graph_version` to `graph_version`; runs of
- * others are left as they are until somebody comes who drives them.
+ * A run's state belongs to a version of the graph. Workers state the versions that they support, from
+ * `oldest_graph_version` to `graph_version`. The journal gives a worker no run of another version; such a run stays as
+ * it is until a worker that supports it comes.
  *
  * @generated from service turnwright.conversation.v1.JournalService
  */
 export const JournalService: GenService<{
   /**
-   * Store the user's message, open a run on its conversation (a new one when no id is given) and return the context, claimed; or the run, queued, when
-   * another one is under way there or nobody waits for it. The same `run_id` or idempotency key again gives the run that there is.
+   * Store the user's message, create a run in its conversation (a new one if no id is given), and claim it. The run is
+   * queued instead when another run of the conversation is in progress, or with `background`.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`; `PENDING_APPROVAL`; `PENDING_REVIEW`; `CONVERSATION_BUSY` with `concurrency` `reject`;
+   * `IDEMPOTENCY_KEY_REUSED`; `CONFLICT` when the run exists and cannot be given to this caller.
+   *
+   * Idempotency: a repeated request under the same `run_id` or idempotency key returns the existing run.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.BeginRun
    */
@@ -1039,7 +1053,13 @@ export const JournalService: GenService<{
     output: typeof BeginRunResponseSchema;
   },
   /**
-   * Commit a step: messages, events, approvals and the run's new position, all or nothing, fenced by the epoch.
+   * Commit a step of a run: messages, events, approvals and the new position, all or nothing. Fenced by the epoch.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `STALE_EPOCH` when the run has ended, is parked, or has a newer owner; `NOT_FOUND`.
+   *
+   * Idempotency: with `seq`, a step that has been committed is not committed again; its response is repeated.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.CommitRun
    */
@@ -1049,11 +1069,18 @@ export const JournalService: GenService<{
     output: typeof CommitRunResponseSchema;
   },
   /**
-   * Decide calls that a run of this conversation waits for. When none is left pending, the run is claimed for the caller and its
-   * context returned; a run that the caller does not drive is queued for who does. The identity of the call is kept as the decider's name; the run goes on as
-   * who started it (`Run.token_id`).
-   * Throws PERMISSION_DENIED or TOOL_NOT_ALLOWED, with nothing recorded, for an API key that may not use the tool of a call that it decides on, and
-   * for one of the family that started the run, unless it may approve.
+   * Decide on tool calls that a run of the conversation waits for. When none is left pending, the run is claimed for
+   * the caller and its context returned, or queued when the caller does not support its graph version. The decision
+   * records the identity of the call; the run continues under the credential that started it (`Run.token_id`).
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`; `NOTHING_TO_APPROVE`; `APPROVAL_EXPIRED`; `INVALID_REQUEST` when a call is not in the round or
+   * named twice. Nothing is recorded on `TOOL_NOT_ALLOWED`, when an API key may not use the tool of a call, and
+   * `PERMISSION_DENIED`, when an API key decides on calls of its own family without `may_approve` or the account has
+   * the role agent.
+   *
+   * Idempotency: none; the first decision on a call counts.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.DecideApprovals
    */
@@ -1063,7 +1090,13 @@ export const JournalService: GenService<{
     output: typeof DecideApprovalsResponseSchema;
   },
   /**
-   * Say that a worker is alive, and claim runs whose worker has not said so for three seconds. Acts for no user: runs of all users may come back.
+   * Record a worker's heartbeat, and claim runs of workers that have missed heartbeats for three seconds. Acts for no
+   * user: claimed runs may belong to any user.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: each heartbeat stands for itself. Runs of a lost response are claimed again by a later heartbeat,
+   * because they are missing in `driving`.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.Beat
    */
@@ -1073,7 +1106,11 @@ export const JournalService: GenService<{
     output: typeof BeatResponseSchema;
   },
   /**
-   * Claim a queued run for a worker, if it is its turn in its conversation. Acts for no user.
+   * Claim a queued run for a worker, if no other run of its conversation comes first. Acts for no user.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: none; a repeated call finds the run claimed and returns no context.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.ClaimRun
    */
@@ -1083,7 +1120,13 @@ export const JournalService: GenService<{
     output: typeof ClaimRunResponseSchema;
   },
   /**
-   * End the caller's run, wherever it stands. What its worker commits from now on is refused.
+   * Cancel the caller's run in any state. Later commits of its owner are refused.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`; `RUN_ENDED` when the run has completed or failed.
+   *
+   * Idempotency: cancelling a cancelled run returns it again, with `cancelled` false.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.CancelRun
    */
@@ -1093,7 +1136,13 @@ export const JournalService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Keep what became of the calls of a cancelled run.
+   * Store the outcomes of the calls of a cancelled run.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND` when the caller has no cancelled run with this id.
+   *
+   * Idempotency: a repeated request leaves the run as the first one did.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.RecordReceipts
    */
@@ -1103,7 +1152,13 @@ export const JournalService: GenService<{
     output: typeof RecordReceiptsResponseSchema;
   },
   /**
-   * Add what the caller's run used and its driver cannot commit any more: the run was cancelled, or is another process's by now.
+   * Add usage that a worker can no longer commit, because the run was cancelled or has another owner.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`.
+   *
+   * Idempotency: none; a repeated call counts twice.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.AddRunUsage
    */
@@ -1113,8 +1168,14 @@ export const JournalService: GenService<{
     output: typeof AddRunUsageResponseSchema;
   },
   /**
-   * Claim the caller's run that waited for a review, after its calls were settled; queue it if the caller does not drive its version. It goes on as who
-   * started it.
+   * Claim the caller's run after a review has settled its calls, or queue it when the caller does not support its graph
+   * version. It continues under the credential that started it.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`; `NOTHING_TO_REVIEW`; `PERMISSION_DENIED` when the caller may not decide on calls of the run.
+   *
+   * Idempotency: none; a repeated call fails with `NOTHING_TO_REVIEW`.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.ResumeRun
    */
@@ -1124,8 +1185,12 @@ export const JournalService: GenService<{
     output: typeof ResumeRunResponseSchema;
   },
   /**
-   * Say whether the caller may decide on calls of a run of theirs, before a review settles any. Which tools a key may use is for the
-   * executor to say. Throws NOT_FOUND, PERMISSION_DENIED.
+   * Check whether the caller may decide on calls of their run, before a review settles any. The executor checks which
+   * tools an API key may use.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`; `PERMISSION_DENIED`.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.CheckDecider
    */
@@ -1135,7 +1200,11 @@ export const JournalService: GenService<{
     output: typeof CheckDeciderResponseSchema;
   },
   /**
-   * Read the log of the caller's run after a position, with the messages that it tells of.
+   * Read entries of a run's log after a position, with the messages that belong to them.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.ReadRunLog
    */
@@ -1145,7 +1214,12 @@ export const JournalService: GenService<{
     output: typeof ReadRunLogResponseSchema;
   },
   /**
-   * End a claimed run that cannot go on because the credential that started it has ended (RUN_CREDENTIAL_ENDED). Fenced by the epoch.
+   * End a claimed run as failed because the credential that started it has ended (`RUN_CREDENTIAL_ENDED`). Fenced by
+   * the epoch. Acts for no user.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `STALE_EPOCH` when the run has ended or has a newer owner.
    *
    * @generated from rpc turnwright.conversation.v1.JournalService.AbandonRun
    */

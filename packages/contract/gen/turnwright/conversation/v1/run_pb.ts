@@ -19,7 +19,7 @@ export const file_turnwright_conversation_v1_run: GenFile = /*@__PURE__*/
   fileDesc("CiR0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9ydW4ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIt0CCgNSdW4SCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSEAoIdG9rZW5faWQYBCABKAkSNQoGc3RhdHVzGAUgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzEgwKBG5vZGUYBiABKAkSDQoFc3RhdGUYByABKAkSDQoFZXBvY2gYCCABKAUSFQoNZ3JhcGhfdmVyc2lvbhgJIAEoBRINCgVlcnJvchgKIAEoCRIuCgpjcmVhdGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBILCgNzZXEYDSABKAUSGAoQZGVhZGxpbmVfc2Vjb25kcxgOIAEoBSLMBAoHUnVuSW5mbxIKCgJpZBgBIAEoCRIXCg9jb252ZXJzYXRpb25faWQYAiABKAkSDgoGc3RhdHVzGAMgASgJEg0KBWFnZW50GAQgASgJEg0KBW1vZGVsGAUgASgJEg8KB21lc3NhZ2UYBiABKAkSEAoIcmVzcG9uc2UYByABKAkSDQoFZXJyb3IYCCABKAkSMAoFdXNhZ2UYCSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIMCgRjb3N0GAogASgBEhIKCnRvb2xfY2FsbHMYCyABKAUSDwoHYXR0ZW1wdBgMIAEoBRIVCg1sYXN0X2V2ZW50X2lkGA0gASgJEjUKD3Vuc2V0dGxlZF9jYWxscxgOIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBI5CghyZWNlaXB0cxgPIAMoCzInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxSZWNlaXB0Ei4KCmNyZWF0ZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2RlYWRsaW5lX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd3YWtlX2F0GBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCgh0b2tlbl9pZBgUIAEoCSJCCgtDYWxsUmVjZWlwdBIPCgdjYWxsX2lkGAEgASgJEhEKCXRvb2xfbmFtZRgCIAEoCRIPCgdvdXRjb21lGAMgASgJIjsKCFJ1bkV2ZW50EgwKBHR5cGUYASABKAkSDwoHcGF5bG9hZBgCIAEoCRIQCghtZXNzYWdlcxgDIAEoBSJwCgtMb2dnZWRFdmVudBILCgNzZXEYASABKAUSDAoEdHlwZRgCIAEoCRIPCgdwYXlsb2FkGAMgASgJEjUKCG1lc3NhZ2VzGAQgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZSLtAQoKUnVuQ29udGV4dBIsCgNydW4YASABKAsyHy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW4SPgoMY29udmVyc2F0aW9uGAIgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAMgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI6CglkZWNpc2lvbnMYBCADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVkQ2FsbCJiCgtEZWNpZGVkQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhAKCGFwcHJvdmVkGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIRCglhcmd1bWVudHMYBCABKAkSDQoFZ3JhbnQYBSABKAkq1gEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRVU19RVUVVRUQQARIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIYChRSVU5fU1RBVFVTX0NPTVBMRVRFRBAEEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAUSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQBhIbChdSVU5fU1RBVFVTX05FRURTX1JFVklFVxAHYgZwcm90bzM", [file_google_protobuf_timestamp, file_turnwright_conversation_v1_conversation, file_turnwright_tool_v1_tool]);
 
 /**
- * One turn of an agent: from a user's message to the answer.
+ * A run: from a user's message to an agent's answer.
  *
  * @generated from message turnwright.conversation.v1.Run
  */
@@ -39,56 +39,56 @@ export type Run = Message<"turnwright.conversation.v1.Run"> & {
   conversationId: string;
 
   /**
-   * UUID of the owner.
+   * UUID of the user.
    *
    * @generated from field: string user_id = 3;
    */
   userId: string;
 
   /**
-   * UUID of the credential under which it was started.
+   * UUID of the credential that started it.
    *
    * @generated from field: string token_id = 4;
    */
   tokenId: string;
 
   /**
-   * Where it stands.
+   * State of the run.
    *
    * @generated from field: turnwright.conversation.v1.RunStatus status = 5;
    */
   status: RunStatus;
 
   /**
-   * Node of the graph that comes next.
+   * Graph node to execute next.
    *
    * @generated from field: string node = 6;
    */
   node: string;
 
   /**
-   * The driver's state as JSON text; refers to messages, holds no copies.
+   * State of the graph as JSON text. Refers to messages by id and holds no copies.
    *
    * @generated from field: string state = 7;
    */
   state: string;
 
   /**
-   * Raised by every claim; commits with an older one fail.
+   * Raised by each claim. Commits under an older epoch fail.
    *
    * @generated from field: int32 epoch = 8;
    */
   epoch: number;
 
   /**
-   * Version of the graph that the state belongs to.
+   * Version of the graph that wrote the state.
    *
    * @generated from field: int32 graph_version = 9;
    */
   graphVersion: number;
 
   /**
-   * Why it failed; empty otherwise.
+   * Error message of a failed run; empty otherwise.
    *
    * @generated from field: string error = 10;
    */
@@ -102,21 +102,21 @@ export type Run = Message<"turnwright.conversation.v1.Run"> & {
   createdAt?: Timestamp | undefined;
 
   /**
-   * When it was last committed.
+   * When it last changed.
    *
    * @generated from field: google.protobuf.Timestamp updated_at = 12;
    */
   updatedAt?: Timestamp | undefined;
 
   /**
-   * Number of the newest entry of its log.
+   * Number of the newest entry in its log.
    *
    * @generated from field: int32 seq = 13;
    */
   seq: number;
 
   /**
-   * How long it may be driven at a time, in seconds.
+   * Seconds that it may execute; counted anew after each claim.
    *
    * @generated from field: int32 deadline_seconds = 14;
    */
@@ -131,7 +131,7 @@ export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 0);
 
 /**
- * A run, as its owner sees it.
+ * A run as its user sees it.
  *
  * @generated from message turnwright.conversation.v1.RunInfo
  */
@@ -158,42 +158,42 @@ export type RunInfo = Message<"turnwright.conversation.v1.RunInfo"> & {
   status: string;
 
   /**
-   * The agent that drives it; empty before it began.
+   * Name of the agent. Empty before the run starts.
    *
    * @generated from field: string agent = 4;
    */
   agent: string;
 
   /**
-   * The model that was asked last; empty before it began.
+   * Model that was called last. Empty before the run starts.
    *
    * @generated from field: string model = 5;
    */
   model: string;
 
   /**
-   * The user's message while it is queued; later it stands in the conversation.
+   * The user's message while the run is queued; later the message is part of the conversation.
    *
    * @generated from field: string message = 6;
    */
   message: string;
 
   /**
-   * The answer's text once it is completed.
+   * Text of the answer once completed.
    *
    * @generated from field: string response = 7;
    */
   response: string;
 
   /**
-   * Why it failed; empty otherwise.
+   * Error message of a failed run; empty otherwise.
    *
    * @generated from field: string error = 8;
    */
   error: string;
 
   /**
-   * Tokens that it used so far.
+   * Tokens used so far.
    *
    * @generated from field: turnwright.conversation.v1.Usage usage = 9;
    */
@@ -207,35 +207,35 @@ export type RunInfo = Message<"turnwright.conversation.v1.RunInfo"> & {
   cost: number;
 
   /**
-   * Tool calls that were answered so far.
+   * Number of tool calls answered so far.
    *
    * @generated from field: int32 tool_calls = 11;
    */
   toolCalls: number;
 
   /**
-   * How often it was taken over from a worker that was gone.
+   * Number of times that another worker took the run over because its worker had died.
    *
    * @generated from field: int32 attempt = 12;
    */
   attempt: number;
 
   /**
-   * Position of the newest entry of its log: what a stream of its events goes on from.
+   * Position of the newest entry in its log, from which a stream of its events can continue.
    *
    * @generated from field: string last_event_id = 13;
    */
   lastEventId: string;
 
   /**
-   * Calls of which nobody knows whether they took effect; only with the status `needs_review`.
+   * Calls with an unknown outcome; only with the status `needs_review`.
    *
    * @generated from field: repeated turnwright.tool.v1.ToolCall unsettled_calls = 14;
    */
   unsettledCalls: ToolCall[];
 
   /**
-   * What became of the tool calls that were open when it was cancelled.
+   * Outcomes of the tool calls that were open when the run was cancelled.
    *
    * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 15;
    */
@@ -249,28 +249,29 @@ export type RunInfo = Message<"turnwright.conversation.v1.RunInfo"> & {
   createdAt?: Timestamp | undefined;
 
   /**
-   * When it was last committed.
+   * When it last changed.
    *
    * @generated from field: google.protobuf.Timestamp updated_at = 17;
    */
   updatedAt?: Timestamp | undefined;
 
   /**
-   * When it ends at the latest; unset while nobody drives it.
+   * Deadline of the present execution. Unset while no worker owns the run.
    *
    * @generated from field: google.protobuf.Timestamp deadline_at = 18;
    */
   deadlineAt?: Timestamp | undefined;
 
   /**
-   * When it is tried again; only while it is parked after a failure that may pass.
+   * Time of the next attempt; only after a passing failure.
    *
    * @generated from field: google.protobuf.Timestamp wake_at = 19;
    */
   wakeAt?: Timestamp | undefined;
 
   /**
-   * UUID of the credential that started it, a login's session or an API key. It acts as that one to its end, whoever decides on its calls.
+   * UUID of the credential that started it: a login's session or an API key. The run acts under it to its end,
+   * regardless of the credential that decides on its calls.
    *
    * @generated from field: string token_id = 20;
    */
@@ -285,13 +286,13 @@ export const RunInfoSchema: GenMessage<RunInfo> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 1);
 
 /**
- * What became of a tool call that was open when its run was cancelled.
+ * Outcome of a tool call that was open when its run was cancelled.
  *
  * @generated from message turnwright.conversation.v1.CallReceipt
  */
 export type CallReceipt = Message<"turnwright.conversation.v1.CallReceipt"> & {
   /**
-   * The call's id in its message.
+   * Id of the call in its message.
    *
    * @generated from field: string call_id = 1;
    */
@@ -305,8 +306,8 @@ export type CallReceipt = Message<"turnwright.conversation.v1.CallReceipt"> & {
   toolName: string;
 
   /**
-   * `not_started`: it never ran and never will. `aborted`: it was stopped. `completed`: it had its result. `unknown`: it was cut off after it had begun,
-   * and nobody knows whether it took effect.
+   * `not_started`: it never ran and never will. `aborted`: it was stopped. `completed`: it had its result. `unknown`:
+   * it was cut off after it had begun, and whether it took effect is unknown.
    *
    * @generated from field: string outcome = 3;
    */
@@ -321,7 +322,7 @@ export const CallReceiptSchema: GenMessage<CallReceipt> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 2);
 
 /**
- * One entry of a run's log.
+ * A new entry of a run's log.
  *
  * @generated from message turnwright.conversation.v1.RunEvent
  */
@@ -334,14 +335,14 @@ export type RunEvent = Message<"turnwright.conversation.v1.RunEvent"> & {
   type: string;
 
   /**
-   * The entry as JSON text.
+   * Payload as JSON text.
    *
    * @generated from field: string payload = 2;
    */
   payload: string;
 
   /**
-   * How many of the commit's messages it tells of: the first entry of the first ones, and so on.
+   * Number of the commit's messages that belong to this entry. Entries take the messages in order.
    *
    * @generated from field: int32 messages = 3;
    */
@@ -356,13 +357,13 @@ export const RunEventSchema: GenMessage<RunEvent> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 3);
 
 /**
- * One entry of a run's log, as it is read back.
+ * A stored entry of a run's log.
  *
  * @generated from message turnwright.conversation.v1.LoggedEvent
  */
 export type LoggedEvent = Message<"turnwright.conversation.v1.LoggedEvent"> & {
   /**
-   * Its number, from 1, without gaps.
+   * Number of the entry, from 1, without gaps.
    *
    * @generated from field: int32 seq = 1;
    */
@@ -376,14 +377,14 @@ export type LoggedEvent = Message<"turnwright.conversation.v1.LoggedEvent"> & {
   type: string;
 
   /**
-   * The entry as JSON text.
+   * Payload as JSON text.
    *
    * @generated from field: string payload = 3;
    */
   payload: string;
 
   /**
-   * The messages that it tells of.
+   * Messages that belong to the entry.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 4;
    */
@@ -398,7 +399,7 @@ export const LoggedEventSchema: GenMessage<LoggedEvent> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 4);
 
 /**
- * What the driver needs to go on with a run.
+ * Everything that a worker needs to execute a claimed run.
  *
  * @generated from message turnwright.conversation.v1.RunContext
  */
@@ -411,21 +412,21 @@ export type RunContext = Message<"turnwright.conversation.v1.RunContext"> & {
   run?: Run | undefined;
 
   /**
-   * Its conversation.
+   * Conversation of the run.
    *
    * @generated from field: turnwright.conversation.v1.Conversation conversation = 2;
    */
   conversation?: Conversation | undefined;
 
   /**
-   * The newest messages of the conversation, oldest first, whole rounds only: no tool message without its call.
+   * Newest messages of the conversation, oldest first. Whole rounds only: no tool message without its call.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 3;
    */
   messages: Message$1[];
 
   /**
-   * The decisions on the calls that the run waited for.
+   * Decisions on the calls that the run waited for.
    *
    * @generated from field: repeated turnwright.conversation.v1.DecidedCall decisions = 4;
    */
@@ -440,41 +441,41 @@ export const RunContextSchema: GenMessage<RunContext> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 5);
 
 /**
- * A person's decision on one call.
+ * A person's decision on a call.
  *
  * @generated from message turnwright.conversation.v1.DecidedCall
  */
 export type DecidedCall = Message<"turnwright.conversation.v1.DecidedCall"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * The call may run.
+   * Whether the call may run.
    *
    * @generated from field: bool approved = 2;
    */
   approved: boolean;
 
   /**
-   * The approver's words.
+   * Reason that the approver gave.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * Arguments as JSON text that replace the model's; empty: as the model wrote them.
+   * Arguments as JSON text that replace the model's. Empty: the model's arguments.
    *
    * @generated from field: string arguments = 4;
    */
   arguments: string;
 
   /**
-   * Signed proof for the executor; empty on rejections.
+   * Signed proof of the approval for the executor. Empty on rejections.
    *
    * @generated from field: string grant = 5;
    */
@@ -489,8 +490,8 @@ export const DecidedCallSchema: GenMessage<DecidedCall> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_run, 6);
 
 /**
- * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled; a run in needs_review goes on once a
- * person has settled what nobody knows.
+ * State of a run: queued → running ⇄ waiting → completed, failed or cancelled. A run in needs_review continues when its
+ * unknown calls are settled.
  *
  * @generated from enum turnwright.conversation.v1.RunStatus
  */
@@ -503,21 +504,21 @@ export const RunStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * Accepted, no owner yet.
+   * Accepted; no worker owns it yet.
    *
    * @generated from enum value: RUN_STATUS_QUEUED = 1;
    */
   QUEUED: 1,
 
   /**
-   * An orchestrator drives it.
+   * A worker owns and executes it.
    *
    * @generated from enum value: RUN_STATUS_RUNNING = 2;
    */
   RUNNING: 2,
 
   /**
-   * Parked until a person decides.
+   * Waits for decisions on tool calls.
    *
    * @generated from enum value: RUN_STATUS_WAITING = 3;
    */
@@ -538,14 +539,14 @@ export const RunStatus = {
   FAILED: 5,
 
   /**
-   * Ended by its owner.
+   * Ended by its user.
    *
    * @generated from enum value: RUN_STATUS_CANCELLED = 6;
    */
   CANCELLED: 6,
 
   /**
-   * A `once` tool's outcome is unknown; a person must settle it.
+   * The outcome of a `once` call is unknown; a person must settle it.
    *
    * @generated from enum value: RUN_STATUS_NEEDS_REVIEW = 7;
    */
@@ -553,8 +554,8 @@ export const RunStatus = {
 } as const;
 
 /**
- * Where a run stands. queued → running ⇄ waiting → completed | failed | cancelled; a run in needs_review goes on once a
- * person has settled what nobody knows.
+ * State of a run: queued → running ⇄ waiting → completed, failed or cancelled. A run in needs_review continues when its
+ * unknown calls are settled.
  *
  * @generated from enum turnwright.conversation.v1.RunStatus
  */

@@ -19,7 +19,7 @@ export const file_turnwright_conversation_v1_webhook_service: GenFile = /*@__PUR
   fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS93ZWJob29rX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIu8BCgdXZWJob29rEgoKAmlkGAEgASgJEgsKA3VybBgCIAEoCRIOCgZldmVudHMYAyADKAkSEwoLZGVzY3JpcHRpb24YBCABKAkSDwoHZW5hYmxlZBgFIAEoCBIXCg9kaXNhYmxlZF9yZWFzb24YBiABKAkSLgoKY3JlYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoKYXBpX2tleV9pZBgJIAEoCUIIukgFcgOSAgAixgIKD1dlYmhvb2tEZWxpdmVyeRIKCgJpZBgBIAEoCRISCgp3ZWJob29rX2lkGAIgASgJEg0KBWV2ZW50GAMgASgJEg4KBnJ1bl9pZBgEIAEoCRIXCg9jb252ZXJzYXRpb25faWQYBSABKAkSDgoGc3RhdHVzGAYgASgJEhAKCGF0dGVtcHRzGAcgASgFEhcKD3Jlc3BvbnNlX3N0YXR1cxgIIAEoBRINCgVlcnJvchgJIAEoCRIuCgpjcmVhdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9uZXh0X2F0dGVtcHRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK3AQoUQ3JlYXRlV2ViaG9va1JlcXVlc3QSFwoDdXJsGAEgASgJQgq6SAdyBRABGNAPEmcKBmV2ZW50cxgCIAMoCUJXukhUkgFREAUYASJLcklSDXJ1bi5jb21wbGV0ZWRSCnJ1bi5mYWlsZWRSC3J1bi53YWl0aW5nUg1ydW4uY2FuY2VsbGVkUhBydW4ubmVlZHNfcmV2aWV3Eh0KC2Rlc2NyaXB0aW9uGAMgASgJQgi6SAVyAxjIASJdChVDcmVhdGVXZWJob29rUmVzcG9uc2USNAoHd2ViaG9vaxgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2sSDgoGc2VjcmV0GAIgASgJIhUKE0xpc3RXZWJob29rc1JlcXVlc3QiTQoUTGlzdFdlYmhvb2tzUmVzcG9uc2USNQoId2ViaG9va3MYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rIjEKEUdldFdlYmhvb2tSZXF1ZXN0EhwKCndlYmhvb2tfaWQYASABKAlCCLpIBXIDsAEBIkoKEkdldFdlYmhvb2tSZXNwb25zZRI0Cgd3ZWJob29rGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9vayKZAgoUVXBkYXRlV2ViaG9va1JlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQESHAoDdXJsGAIgASgJQgq6SAdyBRABGNAPSACIAQESZwoGZXZlbnRzGAMgAygJQle6SFSSAVEQBRgBIktySVINcnVuLmNvbXBsZXRlZFIKcnVuLmZhaWxlZFILcnVuLndhaXRpbmdSDXJ1bi5jYW5jZWxsZWRSEHJ1bi5uZWVkc19yZXZpZXcSIgoLZGVzY3JpcHRpb24YBCABKAlCCLpIBXIDGMgBSAGIAQESFAoHZW5hYmxlZBgFIAEoCEgCiAEBQgYKBF91cmxCDgoMX2Rlc2NyaXB0aW9uQgoKCF9lbmFibGVkIk0KFVVwZGF0ZVdlYmhvb2tSZXNwb25zZRI0Cgd3ZWJob29rGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9vayI0ChREZWxldGVXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABASIXChVEZWxldGVXZWJob29rUmVzcG9uc2UiOgoaUm90YXRlV2ViaG9va1NlY3JldFJlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQEiYwobUm90YXRlV2ViaG9va1NlY3JldFJlc3BvbnNlEjQKB3dlYmhvb2sYASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rEg4KBnNlY3JldBgCIAEoCSK1AQocTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARI0CgZzdGF0dXMYAiABKAlCJLpIIdgBAXIcUgdwZW5kaW5nUglkZWxpdmVyZWRSBmZhaWxlZBIdCgVsaW1pdBgDIAEoBUIJukgGGgQYZCgBSACIAQESGAoGY3Vyc29yGAQgASgJQgi6SAVyAxjIAUIICgZfbGltaXQidQodTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2USPwoKZGVsaXZlcmllcxgBIAMoCzIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2tEZWxpdmVyeRITCgtuZXh0X2N1cnNvchgCIAEoCSJWChdSZWRlbGl2ZXJXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARIdCgtkZWxpdmVyeV9pZBgCIAEoCUIIukgFcgOwAQEiWQoYUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlEj0KCGRlbGl2ZXJ5GAEgASgLMisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9va0RlbGl2ZXJ5MowRCg5XZWJob29rU2VydmljZRL8BAoNQ3JlYXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNyZWF0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ3JlYXRlV2ViaG9va1Jlc3BvbnNlIoUEqrsY2QMIyQESDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzSml7InVybCI6Imh0dHBzOi8vZXhhbXBsZS5jb20vaG9va3MvdHVybndyaWdodCIsImV2ZW50cyI6WyJydW4uY29tcGxldGVkIiwicnVuLmZhaWxlZCJdLCJkZXNjcmlwdGlvbiI6IkNJIn1SzwJ7IndlYmhvb2siOnsiaWQiOiIwMTk4NWYzYy02YTJlLTdjNDEtOWI3ZC0yZjRlOGExYzVkNjAiLCJ1cmwiOiJodHRwczovL2V4YW1wbGUuY29tL2hvb2tzL3R1cm53cmlnaHQiLCJldmVudHMiOlsicnVuLmNvbXBsZXRlZCIsInJ1bi5mYWlsZWQiXSwiZGVzY3JpcHRpb24iOiJDSSIsImVuYWJsZWQiOnRydWUsImRpc2FibGVkX3JlYXNvbiI6IiIsImNyZWF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsInVwZGF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsImFwaV9rZXlfaWQiOiIifSwic2VjcmV0Ijoid2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3cifbC7GALCuxgId2ViaG9va3OC0+STAhE6ASoiDC92MS93ZWJob29rcxK0AQoMTGlzdFdlYmhvb2tzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFdlYmhvb2tzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RXZWJob29rc1Jlc3BvbnNlIkGQAgGquxgWEgpMSVNUX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAg4SDC92MS93ZWJob29rcxK+AQoKR2V0V2ViaG9vaxItLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFdlYmhvb2tSZXF1ZXN0Gi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0V2ViaG9va1Jlc3BvbnNlIlGQAgGquxgZEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAhsSGS92MS93ZWJob29rcy97d2ViaG9va19pZH0S9QEKDVVwZGF0ZVdlYmhvb2sSMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5VcGRhdGVXZWJob29rUmVxdWVzdBoxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVwZGF0ZVdlYmhvb2tSZXNwb25zZSJ/kAICqrsYRBINV0VCSE9PS19FUlJPUkIId2ViaG9va3NKKXsiZW5hYmxlZCI6dHJ1ZSwiZXZlbnRzIjpbInJ1bi53YWl0aW5nIl19sLsYAsK7GAh3ZWJob29rc4LT5JMCHjoBKjIZL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfRLHAQoNRGVsZXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlV2ViaG9va1Jlc3BvbnNlIlGQAgKquxgZEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAhsqGS92MS93ZWJob29rcy97d2ViaG9va19pZH0S4AEKE1JvdGF0ZVdlYmhvb2tTZWNyZXQSNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Sb3RhdGVXZWJob29rU2VjcmV0UmVxdWVzdBo3LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXNwb25zZSJYqrsYGRINV0VCSE9PS19FUlJPUkIId2ViaG9va3OwuxgCwrsYCHdlYmhvb2tzgtPkkwIlOgEqIiAvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9L3JvdGF0ZRLnAQoVTGlzdFdlYmhvb2tEZWxpdmVyaWVzEjgudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBo5LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RXZWJob29rRGVsaXZlcmllc1Jlc3BvbnNlIlmQAgGquxgWEgpMSVNUX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAiYSJC92MS93ZWJob29rcy97d2ViaG9va19pZH0vZGVsaXZlcmllcxLzAQoQUmVkZWxpdmVyV2ViaG9vaxIzLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlZGVsaXZlcldlYmhvb2tSZXF1ZXN0GjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlInSquxgZEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAkE6ASoiPC92MS93ZWJob29rcy97d2ViaG9va19pZH0vZGVsaXZlcmllcy97ZGVsaXZlcnlfaWR9L3JlZGVsaXZlcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
 
 /**
- * An address that is told of the owner's runs.
+ * A URL that receives events of its owner's runs.
  *
  * @generated from message turnwright.conversation.v1.Webhook
  */
@@ -32,35 +32,35 @@ export type Webhook = Message<"turnwright.conversation.v1.Webhook"> & {
   id: string;
 
   /**
-   * Where events are posted.
+   * URL that events are posted to.
    *
    * @generated from field: string url = 2;
    */
   url: string;
 
   /**
-   * Of which events it is told: `run.completed`, `run.failed`, `run.waiting`, `run.cancelled`, `run.needs_review`; empty: of all.
+   * Events to send: `run.completed`, `run.failed`, `run.waiting`, `run.cancelled`, `run.needs_review`. Empty: all.
    *
    * @generated from field: repeated string events = 3;
    */
   events: string[];
 
   /**
-   * The owner's words.
+   * Description by the owner.
    *
    * @generated from field: string description = 4;
    */
   description: string;
 
   /**
-   * Events are sent.
+   * Whether events are sent.
    *
    * @generated from field: bool enabled = 5;
    */
   enabled: boolean;
 
   /**
-   * Why it is not enabled, where the owner did not do it; empty otherwise.
+   * Why the webhook was disabled, unless its owner did it; empty otherwise.
    *
    * @generated from field: string disabled_reason = 6;
    */
@@ -81,8 +81,8 @@ export type Webhook = Message<"turnwright.conversation.v1.Webhook"> & {
   updatedAt?: Timestamp | undefined;
 
   /**
-   * UUID of the API key that created it, or that last gave it an address or a secret, or enabled it: the webhook is disabled when that
-   * key ends. Empty: a login did, and it depends on no key.
+   * UUID of the API key that the webhook depends on: the one that created it, or that last set its URL or secret or
+   * enabled it. The webhook is disabled when this key ends. Empty: a login did, and it depends on no key.
    *
    * @generated from field: string api_key_id = 9;
    */
@@ -97,7 +97,7 @@ export const WebhookSchema: GenMessage<Webhook> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_webhook_service, 0);
 
 /**
- * One event on its way to one webhook.
+ * Delivery of one event to one webhook.
  *
  * @generated from message turnwright.conversation.v1.WebhookDelivery
  */
@@ -131,7 +131,7 @@ export type WebhookDelivery = Message<"turnwright.conversation.v1.WebhookDeliver
   runId: string;
 
   /**
-   * UUID of the run's conversation.
+   * UUID of the conversation.
    *
    * @generated from field: string conversation_id = 5;
    */
@@ -145,35 +145,35 @@ export type WebhookDelivery = Message<"turnwright.conversation.v1.WebhookDeliver
   status: string;
 
   /**
-   * How often it was sent.
+   * Number of attempts so far.
    *
    * @generated from field: int32 attempts = 7;
    */
   attempts: number;
 
   /**
-   * HTTP status of the last answer; 0: there was none.
+   * HTTP status of the last response. 0: none.
    *
    * @generated from field: int32 response_status = 8;
    */
   responseStatus: number;
 
   /**
-   * What was wrong with the last attempt; empty: nothing, or there was none.
+   * Error of the last attempt. Empty: it succeeded, or none was made.
    *
    * @generated from field: string error = 9;
    */
   error: string;
 
   /**
-   * When the event came to be.
+   * When the event occurred.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 10;
    */
   createdAt?: Timestamp | undefined;
 
   /**
-   * When it is sent next; unset unless it is pending.
+   * Time of the next attempt. Unset unless pending.
    *
    * @generated from field: google.protobuf.Timestamp next_attempt_at = 11;
    */
@@ -201,21 +201,21 @@ export const WebhookDeliverySchema: GenMessage<WebhookDelivery> = /*@__PURE__*/
  */
 export type CreateWebhookRequest = Message<"turnwright.conversation.v1.CreateWebhookRequest"> & {
   /**
-   * Where events are posted: https, on the public internet.
+   * URL that events are posted to: https, on the public internet, up to 2,000 characters.
    *
    * @generated from field: string url = 1;
    */
   url: string;
 
   /**
-   * Of which events it is told; empty: of all.
+   * Events to send. Empty: all.
    *
    * @generated from field: repeated string events = 2;
    */
   events: string[];
 
   /**
-   * The owner's words, up to 200 characters.
+   * Description, up to 200 characters.
    *
    * @generated from field: string description = 3;
    */
@@ -243,7 +243,7 @@ export type CreateWebhookResponse = Message<"turnwright.conversation.v1.CreateWe
   webhook?: Webhook | undefined;
 
   /**
-   * The secret that signs, `whsec_…`; shown once.
+   * Signing secret, `whsec_…`; returned only here.
    *
    * @generated from field: string secret = 2;
    */
@@ -258,7 +258,7 @@ export const CreateWebhookResponseSchema: GenMessage<CreateWebhookResponse> = /*
   messageDesc(file_turnwright_conversation_v1_webhook_service, 3);
 
 /**
- * No fields: the owner is in the token, and there are few webhooks.
+ * No fields: the token identifies the owner. There are no pages, because a user has at most 20 webhooks.
  *
  * @generated from message turnwright.conversation.v1.ListWebhooksRequest
  */
@@ -279,7 +279,7 @@ export const ListWebhooksRequestSchema: GenMessage<ListWebhooksRequest> = /*@__P
  */
 export type ListWebhooksResponse = Message<"turnwright.conversation.v1.ListWebhooksResponse"> & {
   /**
-   * Newest first.
+   * Webhooks, newest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.Webhook webhooks = 1;
    */
@@ -300,7 +300,7 @@ export const ListWebhooksResponseSchema: GenMessage<ListWebhooksResponse> = /*@_
  */
 export type GetWebhookRequest = Message<"turnwright.conversation.v1.GetWebhookRequest"> & {
   /**
-   * UUID.
+   * UUID of the webhook.
    *
    * @generated from field: string webhook_id = 1;
    */
@@ -336,7 +336,7 @@ export const GetWebhookResponseSchema: GenMessage<GetWebhookResponse> = /*@__PUR
   messageDesc(file_turnwright_conversation_v1_webhook_service, 7);
 
 /**
- * What shall change; what is unset stays.
+ * The fields to change; unset fields stay as they are.
  *
  * @generated from message turnwright.conversation.v1.UpdateWebhookRequest
  */
@@ -349,21 +349,21 @@ export type UpdateWebhookRequest = Message<"turnwright.conversation.v1.UpdateWeb
   webhookId: string;
 
   /**
-   * Where events are posted: https, on the public internet.
+   * URL that events are posted to: https, on the public internet, up to 2,000 characters.
    *
    * @generated from field: optional string url = 2;
    */
   url?: string | undefined;
 
   /**
-   * Of which events it is told; empty: as before.
+   * Events to send. Empty: unchanged.
    *
    * @generated from field: repeated string events = 3;
    */
   events: string[];
 
   /**
-   * The owner's words, up to 200 characters.
+   * Description, up to 200 characters.
    *
    * @generated from field: optional string description = 4;
    */
@@ -412,7 +412,7 @@ export const UpdateWebhookResponseSchema: GenMessage<UpdateWebhookResponse> = /*
  */
 export type DeleteWebhookRequest = Message<"turnwright.conversation.v1.DeleteWebhookRequest"> & {
   /**
-   * UUID.
+   * UUID of the webhook.
    *
    * @generated from field: string webhook_id = 1;
    */
@@ -442,13 +442,13 @@ export const DeleteWebhookResponseSchema: GenMessage<DeleteWebhookResponse> = /*
   messageDesc(file_turnwright_conversation_v1_webhook_service, 11);
 
 /**
- * The webhook that gets another secret.
+ * The webhook whose secret to replace.
  *
  * @generated from message turnwright.conversation.v1.RotateWebhookSecretRequest
  */
 export type RotateWebhookSecretRequest = Message<"turnwright.conversation.v1.RotateWebhookSecretRequest"> & {
   /**
-   * UUID.
+   * UUID of the webhook.
    *
    * @generated from field: string webhook_id = 1;
    */
@@ -476,7 +476,7 @@ export type RotateWebhookSecretResponse = Message<"turnwright.conversation.v1.Ro
   webhook?: Webhook | undefined;
 
   /**
-   * The new secret, `whsec_…`; shown once.
+   * The new signing secret, `whsec_…`; returned only here.
    *
    * @generated from field: string secret = 2;
    */
@@ -491,7 +491,7 @@ export const RotateWebhookSecretResponseSchema: GenMessage<RotateWebhookSecretRe
   messageDesc(file_turnwright_conversation_v1_webhook_service, 13);
 
 /**
- * Which page to list.
+ * The page to read.
  *
  * @generated from message turnwright.conversation.v1.ListWebhookDeliveriesRequest
  */
@@ -504,21 +504,21 @@ export type ListWebhookDeliveriesRequest = Message<"turnwright.conversation.v1.L
   webhookId: string;
 
   /**
-   * `pending`, `delivered` or `failed`; unset: all.
+   * `pending`, `delivered` or `failed`. Empty: all.
    *
    * @generated from field: string status = 2;
    */
   status: string;
 
   /**
-   * Deliveries on the page, 1 to 100; unset: 50.
+   * Deliveries per page, 1 to 100. Unset: 50.
    *
    * @generated from field: optional int32 limit = 3;
    */
   limit?: number | undefined;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page. Empty: the first page.
    *
    * @generated from field: string cursor = 4;
    */
@@ -539,14 +539,14 @@ export const ListWebhookDeliveriesRequestSchema: GenMessage<ListWebhookDeliverie
  */
 export type ListWebhookDeliveriesResponse = Message<"turnwright.conversation.v1.ListWebhookDeliveriesResponse"> & {
   /**
-   * Newest first.
+   * Deliveries, newest first.
    *
    * @generated from field: repeated turnwright.conversation.v1.WebhookDelivery deliveries = 1;
    */
   deliveries: WebhookDelivery[];
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Cursor of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_cursor = 2;
    */
@@ -595,7 +595,7 @@ export const RedeliverWebhookRequestSchema: GenMessage<RedeliverWebhookRequest> 
  */
 export type RedeliverWebhookResponse = Message<"turnwright.conversation.v1.RedeliverWebhookResponse"> & {
   /**
-   * As it stands now.
+   * The delivery after the call.
    *
    * @generated from field: turnwright.conversation.v1.WebhookDelivery delivery = 1;
    */
@@ -610,13 +610,22 @@ export const RedeliverWebhookResponseSchema: GenMessage<RedeliverWebhookResponse
   messageDesc(file_turnwright_conversation_v1_webhook_service, 17);
 
 /**
- * Webhooks of the caller: what happens to their runs, posted to an address of theirs. Signed as Standard Webhooks has it, at least once.
+ * Webhooks of the caller: events of their runs, posted to a URL of theirs. Signed as Standard Webhooks specifies,
+ * delivered at least once, in no guaranteed order.
  *
  * @generated from service turnwright.conversation.v1.WebhookService
  */
 export const WebhookService: GenService<{
   /**
-   * Create a webhook. The answer is the only place where its secret stands.
+   * Create a webhook. The response is the only place that shows its secret. A user may have up to 20 webhooks.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`. A webhook created with a key is disabled when that key
+   * ends.
+   *
+   * Errors: `INVALID_REQUEST` when the URL is not https or not on the public internet; `CONFLICT` when the user has 20
+   * webhooks; `INVALID_TOKEN` when the caller's credential ended meanwhile.
+   *
+   * Idempotency: none; a repeated request creates another webhook.
    *
    * @generated from rpc turnwright.conversation.v1.WebhookService.CreateWebhook
    */
@@ -628,6 +637,8 @@ export const WebhookService: GenService<{
   /**
    * List the caller's webhooks, newest first.
    *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
    * @generated from rpc turnwright.conversation.v1.WebhookService.ListWebhooks
    */
   listWebhooks: {
@@ -638,6 +649,10 @@ export const WebhookService: GenService<{
   /**
    * Get a webhook.
    *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`.
+   *
    * @generated from rpc turnwright.conversation.v1.WebhookService.GetWebhook
    */
   getWebhook: {
@@ -646,8 +661,15 @@ export const WebhookService: GenService<{
     output: typeof GetWebhookResponseSchema;
   },
   /**
-   * Change a webhook, or enable one that was disabled. Disabling it ends the deliveries that are pending. With another address, or enabled
-   * anew, it depends on the credential that asked for it.
+   * Change a webhook, or enable a disabled one. Disabling it ends its pending deliveries. After a change of the URL, or
+   * when enabled again, the webhook depends on the credential of this call.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when the URL is not https or not on the public internet; `INVALID_TOKEN`
+   * when the caller's credential ended meanwhile.
+   *
+   * Idempotency: a repeated request leaves the webhook as the first one did.
    *
    * @generated from rpc turnwright.conversation.v1.WebhookService.UpdateWebhook
    */
@@ -659,6 +681,10 @@ export const WebhookService: GenService<{
   /**
    * Delete a webhook with all its deliveries.
    *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`, also when it has been deleted already.
+   *
    * @generated from rpc turnwright.conversation.v1.WebhookService.DeleteWebhook
    */
   deleteWebhook: {
@@ -667,8 +693,14 @@ export const WebhookService: GenService<{
     output: typeof DeleteWebhookResponseSchema;
   },
   /**
-   * Replace a webhook's secret. For a day the old one signs too, so that receivers can change over. The webhook depends on the credential
-   * that asked for it from then on.
+   * Replace a webhook's secret. For 24 hours, messages are signed with both secrets, so that receivers can switch. The
+   * webhook depends on the credential of this call from then on.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`; `INVALID_TOKEN` when the caller's credential ended meanwhile.
+   *
+   * Idempotency: none; each call replaces the secret.
    *
    * @generated from rpc turnwright.conversation.v1.WebhookService.RotateWebhookSecret
    */
@@ -678,7 +710,11 @@ export const WebhookService: GenService<{
     output: typeof RotateWebhookSecretResponseSchema;
   },
   /**
-   * List what was, or is to be, sent to a webhook, newest first. What was delivered is kept for three days, what failed for thirty.
+   * List deliveries of a webhook, newest first. Successful deliveries are kept for three days, failed ones for thirty.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`.
    *
    * @generated from rpc turnwright.conversation.v1.WebhookService.ListWebhookDeliveries
    */
@@ -688,7 +724,13 @@ export const WebhookService: GenService<{
     output: typeof ListWebhookDeliveriesResponseSchema;
   },
   /**
-   * Send a delivery again, now and under the same `webhook-id`, whatever became of it.
+   * Send a delivery again, now and under the same `webhook-id`, whatever its status.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`; `CONFLICT` when the webhook is disabled.
+   *
+   * Idempotency: none; receivers recognize repeated messages by `webhook-id`.
    *
    * @generated from rpc turnwright.conversation.v1.WebhookService.RedeliverWebhook
    */

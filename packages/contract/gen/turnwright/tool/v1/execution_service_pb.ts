@@ -61,7 +61,7 @@ export const DescribeToolsResponseSchema: GenMessage<DescribeToolsResponse> = /*
  */
 export type ExecutionCall = Message<"turnwright.tool.v1.ExecutionCall"> & {
   /**
-   * The call's id, unique in its run. With the run's id it is the key of the ledger.
+   * Id of the call, unique within its run, 1 to 200 characters. With the run's id, the key of the ledger.
    *
    * @generated from field: string call_id = 1;
    */
@@ -82,7 +82,7 @@ export type ExecutionCall = Message<"turnwright.tool.v1.ExecutionCall"> & {
   arguments: string;
 
   /**
-   * Signed proof of a person's approval of exactly this call; empty when the tool needs none.
+   * Signed proof that a person approved exactly this call. Empty when the tool needs no approval.
    *
    * @generated from field: string grant = 4;
    */
@@ -103,7 +103,7 @@ export const ExecutionCallSchema: GenMessage<ExecutionCall> = /*@__PURE__*/
  */
 export type ExecuteCallsRequest = Message<"turnwright.tool.v1.ExecuteCallsRequest"> & {
   /**
-   * UUID of the run; empty for a stateless completion, which leaves no ledger entry.
+   * UUID of the run. Empty for a stateless completion, which leaves no ledger entry.
    *
    * @generated from field: string run_id = 1;
    */
@@ -117,21 +117,21 @@ export type ExecuteCallsRequest = Message<"turnwright.tool.v1.ExecuteCallsReques
   conversationId: string;
 
   /**
-   * Epoch of the run's owner.
+   * Epoch under which the worker owns the run.
    *
    * @generated from field: int32 epoch = 3;
    */
   epoch: number;
 
   /**
-   * What to call.
+   * The calls, 1 to 128.
    *
    * @generated from field: repeated turnwright.tool.v1.ExecutionCall calls = 4;
    */
   calls: ExecutionCall[];
 
   /**
-   * UUID of the assistant message that holds the calls; empty for a stateless completion.
+   * UUID of the assistant message that holds the calls. Empty for a stateless completion.
    *
    * @generated from field: string message_id = 5;
    */
@@ -146,13 +146,13 @@ export const ExecuteCallsRequestSchema: GenMessage<ExecuteCallsRequest> = /*@__P
   messageDesc(file_turnwright_tool_v1_execution_service, 3);
 
 /**
- * How one call ended.
+ * Result of one call.
  *
  * @generated from message turnwright.tool.v1.ExecutionResult
  */
 export type ExecutionResult = Message<"turnwright.tool.v1.ExecutionResult"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
@@ -173,14 +173,14 @@ export type ExecutionResult = Message<"turnwright.tool.v1.ExecutionResult"> & {
   output: string;
 
   /**
-   * What went wrong, for the model and the user; set otherwise.
+   * Error message for the model and the user; set unless the call succeeded.
    *
    * @generated from field: string error = 4;
    */
   error: string;
 
   /**
-   * How long the tool ran, in milliseconds.
+   * Run time of the tool, in milliseconds.
    *
    * @generated from field: int32 duration_ms = 5;
    */
@@ -195,13 +195,13 @@ export const ExecutionResultSchema: GenMessage<ExecutionResult> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_execution_service, 4);
 
 /**
- * The results of a round.
+ * Results of the round.
  *
  * @generated from message turnwright.tool.v1.ExecuteCallsResponse
  */
 export type ExecuteCallsResponse = Message<"turnwright.tool.v1.ExecuteCallsResponse"> & {
   /**
-   * One for each call, in the same order.
+   * One result for each call, in the same order.
    *
    * @generated from field: repeated turnwright.tool.v1.ExecutionResult results = 1;
    */
@@ -244,7 +244,7 @@ export const CheckCallRequestSchema: GenMessage<CheckCallRequest> = /*@__PURE__*
   messageDesc(file_turnwright_tool_v1_execution_service, 6);
 
 /**
- * Empty: the arguments fit.
+ * No fields: the arguments fit.
  *
  * @generated from message turnwright.tool.v1.CheckCallResponse
  */
@@ -272,7 +272,7 @@ export type CancelCallsRequest = Message<"turnwright.tool.v1.CancelCallsRequest"
   runId: string;
 
   /**
-   * Ids of the calls. Of another user's run all of them are NOT_STARTED, and nothing happens to them.
+   * Ids of the calls, 1 to 128. Calls of another user's run are reported as NOT_STARTED and not touched.
    *
    * @generated from field: repeated string call_ids = 2;
    */
@@ -287,34 +287,34 @@ export const CancelCallsRequestSchema: GenMessage<CancelCallsRequest> = /*@__PUR
   messageDesc(file_turnwright_tool_v1_execution_service, 8);
 
 /**
- * What became of one call.
+ * Outcome of one call.
  *
  * @generated from message turnwright.tool.v1.CallReceipt
  */
 export type CallReceipt = Message<"turnwright.tool.v1.CallReceipt"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * What became of it.
+   * The outcome.
    *
    * @generated from field: turnwright.tool.v1.CallOutcome outcome = 2;
    */
   outcome: CallOutcome;
 
   /**
-   * The tool's result as JSON text; set when it ended well.
+   * The tool's result as JSON text; set on success.
    *
    * @generated from field: string output = 3;
    */
   output: string;
 
   /**
-   * What went wrong; empty when it ended well.
+   * Error message; empty on success.
    *
    * @generated from field: string error = 4;
    */
@@ -329,13 +329,13 @@ export const CallReceiptSchema: GenMessage<CallReceipt> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_execution_service, 9);
 
 /**
- * The receipts.
+ * Outcomes of the calls.
  *
  * @generated from message turnwright.tool.v1.CancelCallsResponse
  */
 export type CancelCallsResponse = Message<"turnwright.tool.v1.CancelCallsResponse"> & {
   /**
-   * One for each call, in the same order.
+   * One receipt for each call, in the same order.
    *
    * @generated from field: repeated turnwright.tool.v1.CallReceipt receipts = 1;
    */
@@ -350,26 +350,26 @@ export const CancelCallsResponseSchema: GenMessage<CancelCallsResponse> = /*@__P
   messageDesc(file_turnwright_tool_v1_execution_service, 10);
 
 /**
- * What a person found out about one call.
+ * What a person established about one call.
  *
  * @generated from message turnwright.tool.v1.CallSettlement
  */
 export type CallSettlement = Message<"turnwright.tool.v1.CallSettlement"> & {
   /**
-   * The call's id.
+   * Id of the call.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * What happened.
+   * Outcome of the call.
    *
    * @generated from oneof turnwright.tool.v1.CallSettlement.outcome
    */
   outcome: {
     /**
-     * It took effect; its result as JSON text.
+     * It took effect; its result as JSON text, up to 1 MiB.
      *
      * @generated from field: string completed = 2;
      */
@@ -377,7 +377,7 @@ export type CallSettlement = Message<"turnwright.tool.v1.CallSettlement"> & {
     case: "completed";
   } | {
     /**
-     * It did not take effect. It is not run again; the model reads that a person found it so.
+     * It did not take effect and is not run again. The model reads that a person established this.
      *
      * @generated from field: google.protobuf.Empty not_done = 3;
      */
@@ -394,7 +394,7 @@ export const CallSettlementSchema: GenMessage<CallSettlement> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_execution_service, 11);
 
 /**
- * What a person found out.
+ * What a person established about calls of a run.
  *
  * @generated from message turnwright.tool.v1.SettleCallsRequest
  */
@@ -407,7 +407,7 @@ export type SettleCallsRequest = Message<"turnwright.tool.v1.SettleCallsRequest"
   runId: string;
 
   /**
-   * Each call once.
+   * The calls, 1 to 128, each once.
    *
    * @generated from field: repeated turnwright.tool.v1.CallSettlement calls = 2;
    */
@@ -422,13 +422,13 @@ export const SettleCallsRequestSchema: GenMessage<SettleCallsRequest> = /*@__PUR
   messageDesc(file_turnwright_tool_v1_execution_service, 12);
 
 /**
- * The calls as they stand now.
+ * Results after the settlement.
  *
  * @generated from message turnwright.tool.v1.SettleCallsResponse
  */
 export type SettleCallsResponse = Message<"turnwright.tool.v1.SettleCallsResponse"> & {
   /**
-   * One for each call, in the same order: SUCCESS or FAILED.
+   * One result for each call, in the same order: SUCCESS or FAILED.
    *
    * @generated from field: repeated turnwright.tool.v1.ExecutionResult results = 1;
    */
@@ -443,7 +443,7 @@ export const SettleCallsResponseSchema: GenMessage<SettleCallsResponse> = /*@__P
   messageDesc(file_turnwright_tool_v1_execution_service, 13);
 
 /**
- * What became of a call that was to be stopped.
+ * Outcome of a call that was to be stopped.
  *
  * @generated from enum turnwright.tool.v1.CallOutcome
  */
@@ -463,21 +463,21 @@ export const CallOutcome = {
   NOT_STARTED: 1,
 
   /**
-   * It had begun and was stopped. A tool that declares `once` is UNKNOWN then.
+   * It had begun and was stopped. A `once` call that was stopped is UNKNOWN instead.
    *
    * @generated from enum value: CALL_OUTCOME_ABORTED = 2;
    */
   ABORTED: 2,
 
   /**
-   * It had ended by itself: with `output`, or with `error` when the tool failed.
+   * It had ended by itself, with `output`, or with `error` if the tool failed.
    *
    * @generated from enum value: CALL_OUTCOME_COMPLETED = 3;
    */
   COMPLETED: 3,
 
   /**
-   * It had begun, and nobody knows whether it took effect.
+   * It had begun, and whether it took effect is unknown.
    *
    * @generated from enum value: CALL_OUTCOME_UNKNOWN = 4;
    */
@@ -485,7 +485,7 @@ export const CallOutcome = {
 } as const;
 
 /**
- * What became of a call that was to be stopped.
+ * Outcome of a call that was to be stopped.
  *
  * @generated from enum turnwright.tool.v1.CallOutcome
  */
@@ -498,13 +498,15 @@ export const CallOutcomeSchema: GenEnum<CallOutcome> = /*@__PURE__*/
   enumDesc(file_turnwright_tool_v1_execution_service, 0);
 
 /**
- * Tool calls of agent runs, recorded in the ledger.
+ * Tool calls of runs, recorded in the ledger. A call is identified by the ids of its run and of the call.
  *
  * @generated from service turnwright.tool.v1.ExecutionService
  */
 export const ExecutionService: GenService<{
   /**
-   * All tools of this executor, whatever a token may use.
+   * List all tools of this executor, whatever a credential may use.
+   *
+   * Caller: the orchestrator.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.DescribeTools
    */
@@ -514,8 +516,13 @@ export const ExecutionService: GenService<{
     output: typeof DescribeToolsResponseSchema;
   },
   /**
-   * Run the calls of one round in parallel under the caller's identity. A call that the ledger knows is not run again: its stored
-   * result comes back.
+   * Run the calls of one round in parallel under the caller's identity. Calls that the caller may not make are results
+   * with the status REFUSED, not errors.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: a call that the ledger already has is not run again; its stored result is returned. Calls of stateless
+   * completions are not in the ledger and run each time.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.ExecuteCalls
    */
@@ -525,8 +532,11 @@ export const ExecutionService: GenService<{
     output: typeof ExecuteCallsResponseSchema;
   },
   /**
-   * Check the arguments of a call against its tool's schema, without running anything. Throws INVALID_TOOL_ARGUMENTS, UNKNOWN_TOOL,
-   * TOOL_NOT_ALLOWED.
+   * Validate the arguments of a call against the tool's schema. Runs nothing.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `INVALID_TOOL_ARGUMENTS`; `UNKNOWN_TOOL`; `TOOL_NOT_ALLOWED`.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.CheckCall
    */
@@ -536,8 +546,12 @@ export const ExecutionService: GenService<{
     output: typeof CheckCallResponseSchema;
   },
   /**
-   * Stop calls of a run for good and say what became of each. What has not begun never will, what runs is told to stop, here or in
-   * another executor, and waited for, for up to 5 seconds. Asked again, it says what is known by then.
+   * Stop calls of a run for good and report the outcome of each. Calls that have not begun never will. Running calls
+   * are told to stop, on any executor, and are awaited for up to 5 seconds.
+   *
+   * Caller: the orchestrator.
+   *
+   * Idempotency: a repeated request stops nothing more and reports what is known by then.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.CancelCalls
    */
@@ -547,9 +561,15 @@ export const ExecutionService: GenService<{
     output: typeof CancelCallsResponseSchema;
   },
   /**
-   * Write down what a person found out about calls of which nobody knew the outcome: all of them or none. Throws NOT_FOUND for a call
-   * that the caller does not have, CONFLICT for one whose outcome is known, PERMISSION_DENIED for accounts with the role agent,
-   * TOOL_NOT_ALLOWED for a call of a tool that the caller may not use.
+   * Record what a person established about calls with an unknown outcome: all of them or none.
+   *
+   * Caller: the orchestrator.
+   *
+   * Errors: `NOT_FOUND` when the caller has no such call; `CONFLICT` when the outcome of a call is known;
+   * `TOOL_NOT_ALLOWED` when the caller may not use the tool of a call; `PERMISSION_DENIED` for accounts with the role
+   * agent.
+   *
+   * Idempotency: none; a repeated request fails with `CONFLICT`.
    *
    * @generated from rpc turnwright.tool.v1.ExecutionService.SettleCalls
    */

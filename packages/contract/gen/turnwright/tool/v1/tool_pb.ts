@@ -15,20 +15,20 @@ export const file_turnwright_tool_v1_tool: GenFile = /*@__PURE__*/
   fileDesc("Ch10dXJud3JpZ2h0L3Rvb2wvdjEvdG9vbC5wcm90bxISdHVybndyaWdodC50b29sLnYxIlIKDEZ1bmN0aW9uQ2FsbBIkCgRuYW1lGAEgASgJQha6SBNyERABGGSSAgpjYWxjdWxhdG9yEhwKCWFyZ3VtZW50cxgCIAEoCUIJukgGcgQYgIAQIoYBCghUb29sQ2FsbBIdCgJpZBgBIAEoCUIRukgOcgwYyAGSAgZjYWxsXzESHwoEdHlwZRgCIAEoCUIRukgOcgxSAFIIZnVuY3Rpb24SOgoIZnVuY3Rpb24YAyABKAsyIC50dXJud3JpZ2h0LnRvb2wudjEuRnVuY3Rpb25DYWxsQga6SAPIAQEihAEKEkZ1bmN0aW9uRGVmaW5pdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKBnN0cmljdBgEIAEoCEgAiAEBQgkKB19zdHJpY3QiWAoOVG9vbERlZmluaXRpb24SDAoEdHlwZRgBIAEoCRI4CghmdW5jdGlvbhgCIAEoCzImLnR1cm53cmlnaHQudG9vbC52MS5GdW5jdGlvbkRlZmluaXRpb24irgEKCFRvb2xTcGVjEjYKCmRlZmluaXRpb24YASABKAsyIi50dXJud3JpZ2h0LnRvb2wudjEuVG9vbERlZmluaXRpb24SKgoGZWZmZWN0GAIgASgOMhoudHVybndyaWdodC50b29sLnYxLkVmZmVjdBIZChFyZXF1aXJlc19hcHByb3ZhbBgDIAEoCBISCgp0aW1lb3V0X21zGAQgASgFEg8KB3ZlcnNpb24YBSABKAkqWQoGRWZmZWN0EhYKEkVGRkVDVF9VTlNQRUNJRklFRBAAEg8KC0VGRkVDVF9SRUFEEAESFQoRRUZGRUNUX0lERU1QT1RFTlQQAhIPCgtFRkZFQ1RfT05DRRADKsoBCg9FeGVjdXRpb25TdGF0dXMSIAocRVhFQ1VUSU9OX1NUQVRVU19VTlNQRUNJRklFRBAAEhwKGEVYRUNVVElPTl9TVEFUVVNfU1VDQ0VTUxABEhsKF0VYRUNVVElPTl9TVEFUVVNfRkFJTEVEEAISHAoYRVhFQ1VUSU9OX1NUQVRVU19SRUZVU0VEEAMSHgoaRVhFQ1VUSU9OX1NUQVRVU19DQU5DRUxMRUQQBBIcChhFWEVDVVRJT05fU1RBVFVTX1VOS05PV04QBWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
- * The function that a model asks for.
+ * A function call that a model requests.
  *
  * @generated from message turnwright.tool.v1.FunctionCall
  */
 export type FunctionCall = Message<"turnwright.tool.v1.FunctionCall"> & {
   /**
-   * Name of the tool.
+   * Name of the tool, 1 to 100 characters.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Arguments as JSON text, as the model wrote it.
+   * Arguments as JSON text, exactly as the model wrote them, up to 262,144 characters.
    *
    * @generated from field: string arguments = 2;
    */
@@ -49,7 +49,7 @@ export const FunctionCallSchema: GenMessage<FunctionCall> = /*@__PURE__*/
  */
 export type ToolCall = Message<"turnwright.tool.v1.ToolCall"> & {
   /**
-   * The call's id, unique in its message.
+   * Id of the call, unique within its message, up to 200 characters.
    *
    * @generated from field: string id = 1;
    */
@@ -63,7 +63,7 @@ export type ToolCall = Message<"turnwright.tool.v1.ToolCall"> & {
   type: string;
 
   /**
-   * What to call.
+   * The function to call.
    *
    * @generated from field: turnwright.tool.v1.FunctionCall function = 3;
    */
@@ -78,7 +78,7 @@ export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_tool, 1);
 
 /**
- * A function's declaration in OpenAI's format.
+ * Declaration of a function in OpenAI's format.
  *
  * @generated from message turnwright.tool.v1.FunctionDefinition
  */
@@ -91,21 +91,21 @@ export type FunctionDefinition = Message<"turnwright.tool.v1.FunctionDefinition"
   name: string;
 
   /**
-   * What it does, for the model.
+   * Description for the model.
    *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
-   * JSON Schema of its arguments.
+   * JSON Schema of the arguments.
    *
    * @generated from field: google.protobuf.Struct parameters = 3;
    */
   parameters?: JsonObject | undefined;
 
   /**
-   * The model must keep to the schema.
+   * The model must follow the schema.
    *
    * @generated from field: optional bool strict = 4;
    */
@@ -120,7 +120,7 @@ export const FunctionDefinitionSchema: GenMessage<FunctionDefinition> = /*@__PUR
   messageDesc(file_turnwright_tool_v1_tool, 2);
 
 /**
- * A tool's declaration in OpenAI's format.
+ * Declaration of a tool in OpenAI's format.
  *
  * @generated from message turnwright.tool.v1.ToolDefinition
  */
@@ -133,7 +133,7 @@ export type ToolDefinition = Message<"turnwright.tool.v1.ToolDefinition"> & {
   type: string;
 
   /**
-   * The declaration.
+   * Declaration of the function.
    *
    * @generated from field: turnwright.tool.v1.FunctionDefinition function = 2;
    */
@@ -148,20 +148,20 @@ export const ToolDefinitionSchema: GenMessage<ToolDefinition> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_tool, 3);
 
 /**
- * All that the mesh knows of a tool.
+ * Everything that the mesh knows about a tool.
  *
  * @generated from message turnwright.tool.v1.ToolSpec
  */
 export type ToolSpec = Message<"turnwright.tool.v1.ToolSpec"> & {
   /**
-   * The declaration that models see.
+   * Declaration that models see.
    *
    * @generated from field: turnwright.tool.v1.ToolDefinition definition = 1;
    */
   definition?: ToolDefinition | undefined;
 
   /**
-   * What it does to the world.
+   * Effect on the outside world.
    *
    * @generated from field: turnwright.tool.v1.Effect effect = 2;
    */
@@ -175,7 +175,7 @@ export type ToolSpec = Message<"turnwright.tool.v1.ToolSpec"> & {
   requiresApproval: boolean;
 
   /**
-   * Time limit of one call, in milliseconds.
+   * Time limit of a call, in milliseconds.
    *
    * @generated from field: int32 timeout_ms = 4;
    */
@@ -197,27 +197,27 @@ export const ToolSpecSchema: GenMessage<ToolSpec> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_tool, 4);
 
 /**
- * What a tool does to the world; decides what may happen after a crash.
+ * Effect of a tool on the outside world. Decides whether a call may run again after a crash.
  *
  * @generated from enum turnwright.tool.v1.Effect
  */
 export const Effect = {
   /**
-   * Not set; read as ONCE.
+   * Not set; treated as ONCE.
    *
    * @generated from enum value: EFFECT_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Changes nothing; may run again at will.
+   * No side effects; may run again at any time.
    *
    * @generated from enum value: EFFECT_READ = 1;
    */
   READ: 1,
 
   /**
-   * Running it again with the same key has no further effect.
+   * Repeating a call under the same key has no further effect.
    *
    * @generated from enum value: EFFECT_IDEMPOTENT = 2;
    */
@@ -232,7 +232,7 @@ export const Effect = {
 } as const;
 
 /**
- * What a tool does to the world; decides what may happen after a crash.
+ * Effect of a tool on the outside world. Decides whether a call may run again after a crash.
  *
  * @generated from enum turnwright.tool.v1.Effect
  */
@@ -245,7 +245,7 @@ export const EffectSchema: GenEnum<Effect> = /*@__PURE__*/
   enumDesc(file_turnwright_tool_v1_tool, 0);
 
 /**
- * How the execution of a call ended.
+ * How a call ended.
  *
  * @generated from enum turnwright.tool.v1.ExecutionStatus
  */
@@ -265,14 +265,14 @@ export const ExecutionStatus = {
   SUCCESS: 1,
 
   /**
-   * `error` says why; the model is told.
+   * `error` has the cause; the model reads it.
    *
    * @generated from enum value: EXECUTION_STATUS_FAILED = 2;
    */
   FAILED: 2,
 
   /**
-   * Refused: ACL, arguments, missing grant. Nothing ran; the model is told.
+   * Refused before it ran: tool not allowed, invalid arguments or no valid grant. The model reads `error`.
    *
    * @generated from enum value: EXECUTION_STATUS_REFUSED = 3;
    */
@@ -286,7 +286,7 @@ export const ExecutionStatus = {
   CANCELLED: 4,
 
   /**
-   * A `once` call whose outcome nobody knows; a person must look.
+   * A `once` call with an unknown outcome; a person must settle it.
    *
    * @generated from enum value: EXECUTION_STATUS_UNKNOWN = 5;
    */
@@ -294,7 +294,7 @@ export const ExecutionStatus = {
 } as const;
 
 /**
- * How the execution of a call ended.
+ * How a call ended.
  *
  * @generated from enum turnwright.tool.v1.ExecutionStatus
  */

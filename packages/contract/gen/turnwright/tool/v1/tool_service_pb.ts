@@ -21,7 +21,7 @@ export const file_turnwright_tool_v1_tool_service: GenFile = /*@__PURE__*/
   fileDesc("CiV0dXJud3JpZ2h0L3Rvb2wvdjEvdG9vbF9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LnRvb2wudjEiEgoQTGlzdFRvb2xzUmVxdWVzdCJGChFMaXN0VG9vbHNSZXNwb25zZRIxCgV0b29scxgBIAMoCzIiLnR1cm53cmlnaHQudG9vbC52MS5Ub29sRGVmaW5pdGlvbiJIChJFeGVjdXRlVG9vbFJlcXVlc3QSMgoEY2FsbBgBIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbEIGukgDyAEBIj0KE0V4ZWN1dGVUb29sUmVzcG9uc2USJgoGcmVzdWx0GAEgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIlMKGEJhdGNoRXhlY3V0ZVRvb2xzUmVxdWVzdBI3CgVjYWxscxgBIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbEIKukgHkgEECAEQICJEChlCYXRjaEV4ZWN1dGVUb29sc1Jlc3BvbnNlEicKB3Jlc3VsdHMYASADKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUypAgKC1Rvb2xTZXJ2aWNlEvECCglMaXN0VG9vbHMSJC50dXJud3JpZ2h0LnRvb2wudjEuTGlzdFRvb2xzUmVxdWVzdBolLnR1cm53cmlnaHQudG9vbC52MS5MaXN0VG9vbHNSZXNwb25zZSKWApACAaq7GPABEgpUT09MX0VSUk9SQgV0b29sc1LaAXsidG9vbHMiOlt7InR5cGUiOiJmdW5jdGlvbiIsImZ1bmN0aW9uIjp7Im5hbWUiOiJjYWxjdWxhdG9yIiwiZGVzY3JpcHRpb24iOiJFdmFsdWF0ZSBhbiBhcml0aG1ldGljIGV4cHJlc3Npb24uIiwicGFyYW1ldGVycyI6eyJ0eXBlIjoib2JqZWN0IiwicHJvcGVydGllcyI6eyJleHByZXNzaW9uIjp7InR5cGUiOiJzdHJpbmcifX0sInJlcXVpcmVkIjpbImV4cHJlc3Npb24iXX19fV19sLsYAsK7GAV0b29sc4LT5JMCCxIJL3YxL3Rvb2xzEsoCCgtFeGVjdXRlVG9vbBImLnR1cm53cmlnaHQudG9vbC52MS5FeGVjdXRlVG9vbFJlcXVlc3QaJy50dXJud3JpZ2h0LnRvb2wudjEuRXhlY3V0ZVRvb2xSZXNwb25zZSLpAaq7GLABEgpUT09MX0VSUk9SQgV0b29sc0pweyJpZCI6ImNhbGxfMSIsInR5cGUiOiJmdW5jdGlvbiIsImZ1bmN0aW9uIjp7Im5hbWUiOiJjYWxjdWxhdG9yIiwiYXJndW1lbnRzIjoie1wiZXhwcmVzc2lvblwiOiBcIjEzMzcgKiA0MlwifSJ9fVIpeyJleHByZXNzaW9uIjoiMTMzNyAqIDQyIiwicmVzdWx0Ijo1NjE1NH2wuxgCwrsYBXRvb2xzgtPkkwIhOgRjYWxsYgZyZXN1bHQiES92MS90b29scy9leGVjdXRlEtMCChFCYXRjaEV4ZWN1dGVUb29scxIsLnR1cm53cmlnaHQudG9vbC52MS5CYXRjaEV4ZWN1dGVUb29sc1JlcXVlc3QaLS50dXJud3JpZ2h0LnRvb2wudjEuQmF0Y2hFeGVjdXRlVG9vbHNSZXNwb25zZSLgAaq7GLABEgpUT09MX0VSUk9SQgV0b29sc0psW3siaWQiOiJjYWxsXzEiLCJ0eXBlIjoiZnVuY3Rpb24iLCJmdW5jdGlvbiI6eyJuYW1lIjoiY2FsY3VsYXRvciIsImFyZ3VtZW50cyI6IntcImV4cHJlc3Npb25cIjogXCIyKzJcIn0ifX1dUi17InJlc3VsdHMiOlt7ImV4cHJlc3Npb24iOiIyKzIiLCJyZXN1bHQiOjR9XX2wuxgCwrsYBXRvb2xzgtPkkwIYOgVjYWxscyIPL3YxL3Rvb2xzL2JhdGNoYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
- * No fields: the token decides.
+ * No fields: the token decides which tools are listed.
  *
  * @generated from message turnwright.tool.v1.ListToolsRequest
  */
@@ -42,7 +42,7 @@ export const ListToolsRequestSchema: GenMessage<ListToolsRequest> = /*@__PURE__*
  */
 export type ListToolsResponse = Message<"turnwright.tool.v1.ListToolsResponse"> & {
   /**
-   * Sorted by name.
+   * Tools, sorted by name.
    *
    * @generated from field: repeated turnwright.tool.v1.ToolDefinition tools = 1;
    */
@@ -57,13 +57,13 @@ export const ListToolsResponseSchema: GenMessage<ListToolsResponse> = /*@__PURE_
   messageDesc(file_turnwright_tool_v1_tool_service, 1);
 
 /**
- * One call.
+ * The call to execute.
  *
  * @generated from message turnwright.tool.v1.ExecuteToolRequest
  */
 export type ExecuteToolRequest = Message<"turnwright.tool.v1.ExecuteToolRequest"> & {
   /**
-   * What to call.
+   * Tool and arguments.
    *
    * @generated from field: turnwright.tool.v1.ToolCall call = 1;
    */
@@ -99,7 +99,7 @@ export const ExecuteToolResponseSchema: GenMessage<ExecuteToolResponse> = /*@__P
   messageDesc(file_turnwright_tool_v1_tool_service, 3);
 
 /**
- * Calls to run side by side.
+ * Calls to execute in parallel.
  *
  * @generated from message turnwright.tool.v1.BatchExecuteToolsRequest
  */
@@ -120,7 +120,7 @@ export const BatchExecuteToolsRequestSchema: GenMessage<BatchExecuteToolsRequest
   messageDesc(file_turnwright_tool_v1_tool_service, 4);
 
 /**
- * The calls' results.
+ * Results of the calls.
  *
  * @generated from message turnwright.tool.v1.BatchExecuteToolsResponse
  */
@@ -141,13 +141,15 @@ export const BatchExecuteToolsResponseSchema: GenMessage<BatchExecuteToolsRespon
   messageDesc(file_turnwright_tool_v1_tool_service, 5);
 
 /**
- * Server-side tools, called directly by users.
+ * Server tools, called directly by users.
  *
  * @generated from service turnwright.tool.v1.ToolService
  */
 export const ToolService: GenService<{
   /**
-   * List the tools that this token may use.
+   * List the tools that the credential may use.
+   *
+   * Caller: a login, or an API key with the scope `tools`.
    *
    * @generated from rpc turnwright.tool.v1.ToolService.ListTools
    */
@@ -157,7 +159,14 @@ export const ToolService: GenService<{
     output: typeof ListToolsResponseSchema;
   },
   /**
-   * Execute one tool. The answer is the tool's bare result.
+   * Execute one tool. The response is the tool's bare result.
+   *
+   * Caller: a login, or an API key with the scope `tools`.
+   *
+   * Errors: `UNKNOWN_TOOL`; `TOOL_NOT_ALLOWED`; `APPROVAL_REQUIRED`, because a direct call cannot carry an approval;
+   * `INVALID_TOOL_ARGUMENTS`; `TOOL_FAILED`; `TOOL_TIMEOUT`; `CANCELLED`.
+   *
+   * Idempotency: none; a repeated call runs the tool again.
    *
    * @generated from rpc turnwright.tool.v1.ToolService.ExecuteTool
    */
@@ -167,7 +176,12 @@ export const ToolService: GenService<{
     output: typeof ExecuteToolResponseSchema;
   },
   /**
-   * Execute several tools in parallel. Results stand in the order of the calls; a call that failed has `{"error":…}` in its place.
+   * Execute up to 32 tools in parallel. Results come in the order of the calls; a failed call has `{"error":…}` as its
+   * result.
+   *
+   * Caller: a login, or an API key with the scope `tools`.
+   *
+   * Idempotency: none; a repeated call runs the tools again.
    *
    * @generated from rpc turnwright.tool.v1.ToolService.BatchExecuteTools
    */
