@@ -9,7 +9,7 @@ export interface WorkspaceCopy {
   remove(): void;
 }
 
-const parts = ["proto", "third_party", "packages/contract", "buf.yaml", "buf.gen.yaml", "package.json"];
+const parts = ["proto", "third_party", "packages/contract", "docs/errors.md", "buf.yaml", "buf.gen.yaml", "package.json"];
 
 /** Copies the contract's part of the workspace into a temporary directory; the installed packages are shared. */
 export function copyWorkspace(): WorkspaceCopy {

@@ -1,23 +1,24 @@
 import { getOption, type JsonObject } from "@bufbuild/protobuf";
 import { ErrorReason, ErrorReasonSchema, mapping } from "../../gen/turnwright/errors/v1/reason_pb.ts";
+import { type ReasonExample, reasonExamples } from "../errors/reason-examples.ts";
 import type { Header, JsonSchema, NamedExample, Response } from "./openapi-types.ts";
 
-/** The component that every error body is. */
+/** Name of the component that describes error bodies. */
 export const errorSchemaName = "Error";
 
-/** The error body on every surface. */
+/** Schema of the error body of REST and the OpenAI surface. */
 export const errorSchema: JsonSchema = {
   type: "object",
-  description: "What every failed request answers with.",
+  description: "Body of every error response.",
   properties: {
     success: { const: false },
     error: {
       type: "object",
       properties: {
-        message: { type: "string", description: "What went wrong, for a person." },
-        type: { type: "string", description: "OpenAI's class of error: `invalid_request_error`, `authentication_error`, …" },
-        param: { type: ["string", "null"], description: "The field at fault, as a path in the request: `messages[0].role`." },
-        code: { type: "string", description: "What went wrong, for a program." },
+        message: { type: "string", description: "Error message for people; may change." },
+        type: { type: "string", description: "OpenAI's class of errors: `invalid_request_error`, `authentication_error`, …" },
+        param: { type: ["string", "null"], description: "Field at fault, as a path in the request: `messages[0].role`." },
+        code: { type: "string", description: "Error code for programs; see docs/errors.md." },
       },
       required: ["message", "type", "param", "code"],
     },
@@ -30,18 +31,15 @@ export function errorBody(init: { message: string; type: string; code: string; p
   return { success: false, error: { message: init.message, type: init.type, param: init.param ?? null, code: init.code } };
 }
 
-function reasonValue(reason: ErrorReason) {
-  const value = ErrorReasonSchema.value[reason];
-  if (value === undefined) throw new Error(`no such reason: ${reason}`);
-  return value;
-}
-
-/** Reasons as named examples, with status and code of the table in `errors/v1/reason.proto`. */
-function examplesOf(shown: readonly { reason: ErrorReason; message: string; param?: string }[]): Record<string, NamedExample> {
+/** Examples of reasons, with status and code from the table in `errors/v1/reason.proto`. */
+function examplesOf(...reasons: readonly (keyof typeof reasonExamples)[]): Record<string, NamedExample> {
   return Object.fromEntries(
-    shown.map(({ reason, message, param }) => {
-      const { type, code } = getOption(reasonValue(reason), mapping);
-      return [code, { value: errorBody({ message, type, code, param }) }];
+    reasons.map((reason) => {
+      const value = ErrorReasonSchema.value[reason];
+      if (value === undefined) throw new Error(`no such reason: ${reason}`);
+      const { type, code } = getOption(value, mapping);
+      const shown: ReasonExample = reasonExamples[reason];
+      return [code, { value: errorBody({ ...shown, type, code }) }];
     }),
   );
 }
@@ -53,59 +51,32 @@ function response(description: string, examples: Record<string, NamedExample>, h
 }
 
 const rateLimitHeaders: Record<string, Header> = {
-  "Retry-After": { description: "Seconds until the next request may come.", schema: { type: "integer" } },
-  "X-RateLimit-Limit": { description: "Requests that this token has in the window.", schema: { type: "integer" } },
-  "X-RateLimit-Remaining": { description: "Requests that are left in it.", schema: { type: "integer" } },
+  "Retry-After": { description: "Seconds to wait before the next request.", schema: { type: "integer" } },
+  "X-RateLimit-Limit": { description: "Requests that the credential may send in the window.", schema: { type: "integer" } },
+  "X-RateLimit-Remaining": { description: "Requests left in the window.", schema: { type: "integer" } },
 };
 
 /** The shared error responses. */
 export const errorResponses = {
   InvalidRequest: response(
-    "The request breaks the contract.",
-    examplesOf([
-      { reason: ErrorReason.INVALID_REQUEST, message: "message: must be at least 1 character", param: "message" },
-      { reason: ErrorReason.INVALID_ID, message: "conversation_id: must be a UUID", param: "conversation_id" },
-    ]),
+    "The request is malformed or breaks a rule of a field.",
+    examplesOf(ErrorReason.INVALID_REQUEST, ErrorReason.INVALID_ID),
   ),
   Unauthorized: response(
-    "No credentials, or none that are valid.",
-    examplesOf([
-      { reason: ErrorReason.UNAUTHENTICATED, message: "Authorization header required" },
-      { reason: ErrorReason.INVALID_TOKEN, message: "invalid or expired token" },
-    ]),
+    "Credentials are missing or invalid.",
+    examplesOf(ErrorReason.UNAUTHENTICATED, ErrorReason.INVALID_TOKEN),
   ),
-  Forbidden: response(
-    "The caller may not do this.",
-    examplesOf([
-      { reason: ErrorReason.PERMISSION_DENIED, message: "This API key lacks the scope conversations:read.", param: "scopes" },
-    ]),
-  ),
-  NotFound: response("No such resource.", examplesOf([{ reason: ErrorReason.NOT_FOUND, message: "not found" }])),
-  RateLimited: response(
-    "A limit of the token is used up.",
-    examplesOf([{ reason: ErrorReason.RATE_LIMITED, message: "rate limit exceeded" }]),
-    rateLimitHeaders,
-  ),
+  Forbidden: response("The caller may not do this.", examplesOf(ErrorReason.PERMISSION_DENIED)),
+  NotFound: response("The caller has no such resource.", examplesOf(ErrorReason.NOT_FOUND)),
+  RateLimited: response("A limit is used up.", examplesOf(ErrorReason.RATE_LIMITED), rateLimitHeaders),
   IdempotencyKeyReused: response(
-    "The idempotency key stands for another request already.",
-    examplesOf([
-      {
-        reason: ErrorReason.IDEMPOTENCY_KEY_REUSED,
-        message: "Idempotency-Key: stands for another request already.",
-        param: "Idempotency-Key",
-      },
-    ]),
+    "The idempotency key was used for a different request.",
+    examplesOf(ErrorReason.IDEMPOTENCY_KEY_REUSED),
   ),
-  InternalError: response(
-    "An unexpected failure; the log has its cause under the request id.",
-    examplesOf([{ reason: ErrorReason.INTERNAL, message: "internal error" }]),
-  ),
+  InternalError: response("An unexpected failure; the log has its cause under the request id.", examplesOf(ErrorReason.INTERNAL)),
   Unavailable: response(
-    "A store does not answer.",
-    examplesOf([
-      { reason: ErrorReason.DATABASE_UNAVAILABLE, message: "database unavailable" },
-      { reason: ErrorReason.REDIS_UNAVAILABLE, message: "redis unavailable" },
-    ]),
+    "The database, Redis or a service does not answer.",
+    examplesOf(ErrorReason.DATABASE_UNAVAILABLE, ErrorReason.REDIS_UNAVAILABLE),
   ),
 } satisfies Record<string, Response>;
 
@@ -114,11 +85,11 @@ export function errorResponse(name: keyof typeof errorResponses): Response {
   return { $ref: `#/components/responses/${name}` };
 }
 
-/** Every other failure of an endpoint: reasons that have no code of their own answer with the endpoint's. */
+/** All other errors of an endpoint. Reasons without a code of their own take the endpoint's. */
 export function endpointErrorResponse(code: string): Response {
   const value = errorBody({ message: "what went wrong", type: "invalid_request_error", code });
   return {
-    description: `Any other failure. Its code is that of its cause, or \`${code}\` where the cause has none of its own.`,
+    description: `Any other error. Its code is that of its reason, or \`${code}\` if the reason has none.`,
     content: { "application/json": { schema, example: value } },
   };
 }

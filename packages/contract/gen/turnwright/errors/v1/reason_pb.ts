@@ -15,20 +15,21 @@ export const file_turnwright_errors_v1_reason: GenFile = /*@__PURE__*/
   fileDesc("CiF0dXJud3JpZ2h0L2Vycm9ycy92MS9yZWFzb24ucHJvdG8SFHR1cm53cmlnaHQuZXJyb3JzLnYxIlMKDVJlYXNvbk1hcHBpbmcSEQoJZ3JwY19jb2RlGAEgASgFEhMKC2h0dHBfc3RhdHVzGAIgASgFEgwKBHR5cGUYAyABKAkSDAoEY29kZRgEIAEoCSKSAQoLRXJyb3JEZXRhaWwSMQoGcmVhc29uGAEgASgOMiEudHVybndyaWdodC5lcnJvcnMudjEuRXJyb3JSZWFzb24SDQoFcGFyYW0YAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIbChNyZXRyeV9hZnRlcl9zZWNvbmRzGAQgASgBEhAKCHJlcGxheWVkGAUgASgIKqEdCgtFcnJvclJlYXNvbhJFChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABonorsYIwgNEPQDGgxzZXJ2ZXJfZXJyb3IiDklOVEVSTkFMX0VSUk9SEkIKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBABGieiuxgjCA0Q9AMaDHNlcnZlcl9lcnJvciIOSU5URVJOQUxfRVJST1ISUwocRVJST1JfUkVBU09OX0lOVkFMSURfUkVRVUVTVBACGjGiuxgtCAMQkAMaFWludmFsaWRfcmVxdWVzdF9lcnJvciIPSU5WQUxJRF9SRVFVRVNUEkkKF0VSUk9SX1JFQVNPTl9JTlZBTElEX0lEEAMaLKK7GCgIAxCQAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yIgpJTlZBTElEX0lEEkcKFkVSUk9SX1JFQVNPTl9OT1RfRk9VTkQQBBororsYJwgFEJQDGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiCU5PVF9GT1VORBJPChxFUlJPUl9SRUFTT05fVU5BVVRIRU5USUNBVEVEEAUaLaK7GCkIEBCRAxoUYXV0aGVudGljYXRpb25fZXJyb3IiDFVOQVVUSE9SSVpFRBJOChpFUlJPUl9SRUFTT05fSU5WQUxJRF9UT0tFThAGGi6iuxgqCBAQkQMaFGF1dGhlbnRpY2F0aW9uX2Vycm9yIg1JTlZBTElEX1RPS0VOEkoKHkVSUk9SX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBAHGiaiuxgiCAcQkwMaEHBlcm1pc3Npb25fZXJyb3IiCUZPUkJJRERFThJSCh5FUlJPUl9SRUFTT05fTU9ERUxfTk9UX0FMTE9XRUQQCBouorsYKggHEJMDGhBwZXJtaXNzaW9uX2Vycm9yIhFNT0RFTF9OT1RfQUxMT1dFRBJQCh1FUlJPUl9SRUFTT05fVE9PTF9OT1RfQUxMT1dFRBAJGi2iuxgpCAcQkwMaEHBlcm1pc3Npb25fZXJyb3IiEFRPT0xfTk9UX0FMTE9XRUQSRgoZRVJST1JfUkVBU09OX1JBVEVfTElNSVRFRBAKGieiuxgjCAgQrQMaEHJhdGVfbGltaXRfZXJyb3IiClJBVEVfTElNSVQSRwoWRVJST1JfUkVBU09OX1RPT19MQVJHRRALGiuiuxgnCAgQnQMaFWludmFsaWRfcmVxdWVzdF9lcnJvciIJVE9PX0xBUkdFEkUKFUVSUk9SX1JFQVNPTl9DT05GTElDVBAMGiqiuxgmCAkQmQMaFWludmFsaWRfcmVxdWVzdF9lcnJvciIIQ09ORkxJQ1QSRAoeRVJST1JfUkVBU09OX0RFQURMSU5FX0VYQ0VFREVEEA0aIKK7GBwIBBD4AxoMc2VydmVyX2Vycm9yIgdUSU1FT1VUEj4KFkVSUk9SX1JFQVNPTl9DQU5DRUxMRUQQDhoiorsYHggBEPMDGgxzZXJ2ZXJfZXJyb3IiCUNBTkNFTExFRBJCChhFUlJPUl9SRUFTT05fVU5BVkFJTEFCTEUQDxokorsYIAgOEPcDGgxzZXJ2ZXJfZXJyb3IiC1VOQVZBSUxBQkxFEkYKGkVSUk9SX1JFQVNPTl9VTklNUExFTUVOVEVEEBAaJqK7GCIIDBD1AxoMc2VydmVyX2Vycm9yIg1VTklNUExFTUVOVEVEEkgKIUVSUk9SX1JFQVNPTl9EQVRBQkFTRV9VTkFWQUlMQUJMRRARGiGiuxgdCA4Q9wMaDHNlcnZlcl9lcnJvciIIREJfRVJST1ISSAoeRVJST1JfUkVBU09OX1JFRElTX1VOQVZBSUxBQkxFEBIaJKK7GCAIDhD3AxoMc2VydmVyX2Vycm9yIgtSRURJU19FUlJPUhJZCh9FUlJPUl9SRUFTT05fTUVUSE9EX05PVF9BTExPV0VEEBMaNKK7GDAIDBCVAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yIhJNRVRIT0RfTk9UX0FMTE9XRUQSYQojRVJST1JfUkVBU09OX1VOU1VQUE9SVEVEX01FRElBX1RZUEUQFBo4orsYNAgDEJ8DGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiFlVOU1VQUE9SVEVEX01FRElBX1RZUEUSYQojRVJST1JfUkVBU09OX0lERU1QT1RFTkNZX0tFWV9SRVVTRUQQFRo4orsYNAgJEKYDGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiFklERU1QT1RFTkNZX0tFWV9SRVVTRUQSPgoYRVJST1JfUkVBU09OX0VNQUlMX1RBS0VOEGQaIKK7GBwIBhCQAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yEkUKIEVSUk9SX1JFQVNPTl9JTlZBTElEX0NSRURFTlRJQUxTEGUaH6K7GBsIEBCRAxoUYXV0aGVudGljYXRpb25fZXJyb3ISRwoiRVJST1JfUkVBU09OX0lOVkFMSURfUkVGUkVTSF9UT0tFThBmGh+iuxgbCBAQkQMaFGF1dGhlbnRpY2F0aW9uX2Vycm9yEk8KGEVSUk9SX1JFQVNPTl9TUEVORF9MSU1JVBBnGjGiuxgtCAgQrQMaEmluc3VmZmljaWVudF9xdW90YSISSU5TVUZGSUNJRU5UX1FVT1RBElYKIEVSUk9SX1JFQVNPTl9SRUdJU1RSQVRJT05fQ0xPU0VEEGgaMKK7GCwIBxCTAxoQcGVybWlzc2lvbl9lcnJvciITUkVHSVNUUkFUSU9OX0NMT1NFRBJMChtFUlJPUl9SRUFTT05fSU5WQUxJRF9JTlZJVEUQaRororsYJwgHEJMDGhBwZXJtaXNzaW9uX2Vycm9yIg5JTlZBTElEX0lOVklURRI3ChlFUlJPUl9SRUFTT05fTU9ERUxfRkFJTEVEEMgBGheiuxgTCA4Q9gMaDHNlcnZlcl9lcnJvchJBCh9FUlJPUl9SRUFTT05fTU9ERUxfUkFURV9MSU1JVEVEEMkBGhuiuxgXCAgQrQMaEHJhdGVfbGltaXRfZXJyb3ISQgobRVJST1JfUkVBU09OX01PREVMX1JFSkVDVEVEEMoBGiCiuxgcCAMQkAMaFWludmFsaWRfcmVxdWVzdF9lcnJvchI6ChxFUlJPUl9SRUFTT05fSVRFUkFUSU9OX0xJTUlUEMsBGheiuxgTCAgQ9AMaDHNlcnZlcl9lcnJvchJAChlFUlJPUl9SRUFTT05fVU5LTk9XTl9UT09MEKwCGiCiuxgcCAUQlAMaFWludmFsaWRfcmVxdWVzdF9lcnJvchJKCiNFUlJPUl9SRUFTT05fSU5WQUxJRF9UT09MX0FSR1VNRU5UUxCtAhogorsYHAgDEJADGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3ISNgoYRVJST1JfUkVBU09OX1RPT0xfRkFJTEVEEK4CGheiuxgTCA0Q9AMaDHNlcnZlcl9lcnJvchI3ChlFUlJPUl9SRUFTT05fVE9PTF9USU1FT1VUEK8CGheiuxgTCAQQ+AMaDHNlcnZlcl9lcnJvchJTCh5FUlJPUl9SRUFTT05fQVBQUk9WQUxfUkVRVUlSRUQQsAIaLqK7GCoICRCTAxoQcGVybWlzc2lvbl9lcnJvciIRQVBQUk9WQUxfUkVRVUlSRUQSVgodRVJST1JfUkVBU09OX1BFTkRJTkdfQVBQUk9WQUwQkAMaMqK7GC4ICRCZAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yIhBQRU5ESU5HX0FQUFJPVkFMEkYKH0VSUk9SX1JFQVNPTl9OT1RISU5HX1RPX0FQUFJPVkUQkQMaIKK7GBwICRCZAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yElgKHkVSUk9SX1JFQVNPTl9DT05WRVJTQVRJT05fQlVTWRCSAxozorsYLwgJEJkDGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiEUNPTlZFUlNBVElPTl9CVVNZEkMKGEVSUk9SX1JFQVNPTl9TVEFMRV9FUE9DSBCTAxokorsYIAgKEJkDGgxzZXJ2ZXJfZXJyb3IiC1NUQUxFX0VQT0NIElIKG0VSUk9SX1JFQVNPTl9QRU5ESU5HX1JFVklFVxCUAxoworsYLAgJEJkDGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiDlBFTkRJTkdfUkVWSUVXElgKHkVSUk9SX1JFQVNPTl9OT1RISU5HX1RPX1JFVklFVxCVAxozorsYLwgJEJkDGhVpbnZhbGlkX3JlcXVlc3RfZXJyb3IiEU5PVEhJTkdfVE9fUkVWSUVXEkgKFkVSUk9SX1JFQVNPTl9SVU5fRU5ERUQQlgMaK6K7GCcICRCZAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yIglSVU5fRU5ERUQSUAoaRVJST1JfUkVBU09OX1JVTl9DQU5DRUxMRUQQlwMaL6K7GCsIChCZAxoVaW52YWxpZF9yZXF1ZXN0X2Vycm9yIg1SVU5fQ0FOQ0VMTEVEElYKHUVSUk9SX1JFQVNPTl9BUFBST1ZBTF9FWFBJUkVEEJoDGjKiuxguCAkQmQMaFWludmFsaWRfcmVxdWVzdF9lcnJvciIQQVBQUk9WQUxfRVhQSVJFRBJHChpFUlJPUl9SRUFTT05fUlVOX0FCQU5ET05FRBCbAxomorsYIggKEPQDGgxzZXJ2ZXJfZXJyb3IiDVJVTl9BQkFORE9ORUQSXgohRVJST1JfUkVBU09OX1JVTl9DUkVERU5USUFMX0VOREVEEKQDGjaiuxgyCAkQmQMaFWludmFsaWRfcmVxdWVzdF9lcnJvciIUUlVOX0NSRURFTlRJQUxfRU5ERUQSSwocRVJST1JfUkVBU09OX1JVTl9IQU5ERURfT1ZFUhCYAxooorsYJAgOEPcDGgxzZXJ2ZXJfZXJyb3IiD1JVTl9IQU5ERURfT1ZFUjpiCgdtYXBwaW5nEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMYtIcDIAEoCzIjLnR1cm53cmlnaHQuZXJyb3JzLnYxLlJlYXNvbk1hcHBpbmdSB21hcHBpbmdiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
- * How one reason appears on every surface. This table is the only one: services raise a reason, surfaces look it up.
+ * How a reason appears on every surface. This is the only such table: services raise a reason, surfaces look it up
+ * here.
  *
  * @generated from message turnwright.errors.v1.ReasonMapping
  */
 export type ReasonMapping = Message<"turnwright.errors.v1.ReasonMapping"> & {
   /**
-   * The gRPC status code, as a number of google.rpc.Code.
+   * gRPC status code, as a number of google.rpc.Code.
    *
    * @generated from field: int32 grpc_code = 1;
    */
   grpcCode: number;
 
   /**
-   * The HTTP status of REST and OpenAI responses.
+   * HTTP status of REST and OpenAI responses.
    *
    * @generated from field: int32 http_status = 2;
    */
@@ -42,7 +43,7 @@ export type ReasonMapping = Message<"turnwright.errors.v1.ReasonMapping"> & {
   type: string;
 
   /**
-   * The `code` of the error body. Empty: the endpoint's own code (`LOGIN_ERROR`, `CHAT_ERROR`, …) stands there.
+   * `code` of the error body. Empty: the endpoint's own code (`LOGIN_ERROR`, `CHAT_ERROR`, …).
    *
    * @generated from field: string code = 4;
    */
@@ -57,7 +58,7 @@ export const ReasonMappingSchema: GenMessage<ReasonMapping> = /*@__PURE__*/
   messageDesc(file_turnwright_errors_v1_reason, 0);
 
 /**
- * The typed detail that every error of the mesh carries.
+ * Typed detail of every error in the mesh.
  *
  * @generated from message turnwright.errors.v1.ErrorDetail
  */
@@ -70,28 +71,29 @@ export type ErrorDetail = Message<"turnwright.errors.v1.ErrorDetail"> & {
   reason: ErrorReason;
 
   /**
-   * The field at fault, as a JSON path in the request (`messages[0].role`); empty when no field is.
+   * The field at fault, as a JSON path in the request (`messages[0].role`). Empty: none.
    *
    * @generated from field: string param = 2;
    */
   param: string;
 
   /**
-   * The id of the request that failed.
+   * Id of the request that failed.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * When to try again, in seconds; 0 when unknown.
+   * Seconds until a retry may succeed. 0: unknown.
    *
    * @generated from field: double retry_after_seconds = 4;
    */
   retryAfterSeconds: number;
 
   /**
-   * The answer to an earlier request under the same idempotency key: sent again, the request gets it again.
+   * The error is the stored outcome of an earlier request under the same idempotency key; a repetition returns it
+   * again.
    *
    * @generated from field: bool replayed = 5;
    */
@@ -106,349 +108,479 @@ export const ErrorDetailSchema: GenMessage<ErrorDetail> = /*@__PURE__*/
   messageDesc(file_turnwright_errors_v1_reason, 1);
 
 /**
- * Why a call failed. Callers branch on the reason, never on the message.
+ * Why a call failed. Clients branch on the reason, never on the message. The comment of each value has a cause and a
+ * remedy; `docs/errors.md` is generated from them.
  *
  * @generated from enum turnwright.errors.v1.ErrorReason
  */
 export const ErrorReason = {
   /**
-   * Not set; read as INTERNAL.
+   * Cause: the error carries no reason, for example because a service of another release raised it. It is treated by
+   * its gRPC status, else as INTERNAL.
+   *
+   * Remedy: as for INTERNAL.
    *
    * @generated from enum value: ERROR_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Unexpected failure; the log has the cause under the request id.
+   * Cause: an unexpected failure in Turnwright. The response hides the message.
+   *
+   * Remedy: search the logs for the request id (response header `x-request-id`); the entry "unexpected error" has the
+   * cause. Repeat the request only if it may run twice or was sent under an `Idempotency-Key`.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 1;
    */
   INTERNAL: 1,
 
   /**
-   * Malformed body or a value out of its rules; `param` names the field.
+   * Cause: the body is malformed, or a field breaks its rules. `param` names the field.
+   *
+   * Remedy: correct the field. The same request fails again.
    *
    * @generated from enum value: ERROR_REASON_INVALID_REQUEST = 2;
    */
   INVALID_REQUEST: 2,
 
   /**
-   * An id in the path is not a UUID.
+   * Cause: an id in the path is not a UUID. `param` names the path variable. REST only; other protocols report
+   * INVALID_REQUEST.
+   *
+   * Remedy: use the id exactly as the API returned it.
    *
    * @generated from enum value: ERROR_REASON_INVALID_ID = 3;
    */
   INVALID_ID: 3,
 
   /**
-   * No such resource for this caller.
+   * Cause: nothing is served at this path, or the caller has no such resource. Resources of other users and deleted
+   * ones are reported the same way.
+   *
+   * Remedy: check the path, the id and the account of the credential.
    *
    * @generated from enum value: ERROR_REASON_NOT_FOUND = 4;
    */
   NOT_FOUND: 4,
 
   /**
-   * No credentials.
+   * Cause: the request has no credentials.
+   *
+   * Remedy: send `Authorization: Bearer <access token or API key>`.
    *
    * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 5;
    */
   UNAUTHENTICATED: 5,
 
   /**
-   * Credentials that are forged, expired, revoked or of the wrong type.
+   * Cause: the Authorization header is malformed, or the credential is forged, expired, revoked or of the wrong kind,
+   * or its account is inactive. A request in progress also ends with this reason when its credential ends.
+   *
+   * Remedy: with an access token, refresh it or log in again. With an API key, check that it is complete, not revoked
+   * and not expired; else create another one.
    *
    * @generated from enum value: ERROR_REASON_INVALID_TOKEN = 6;
    */
   INVALID_TOKEN: 6,
 
   /**
-   * The caller is known and may not do this.
+   * Cause: the caller is known but may not do this: the API key lacks a scope (`param` is `scopes`), the endpoint takes
+   * logins or admins only, the role does not suffice, a new key would exceed its creator's policy, or a key decides on
+   * calls of its own family (`param` is `may_approve`).
+   *
+   * Remedy: read the message; use a login or a key with the missing scope or permission.
    *
    * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 7;
    */
   PERMISSION_DENIED: 7,
 
   /**
-   * The token's allowed_models does not have this model.
+   * Cause: the credential's `allowed_models` does not contain the model, or a credential that is limited to certain
+   * models names one in a field other than `model`.
+   *
+   * Remedy: choose a model from `GET /v1/models`, or use a credential that allows the model.
    *
    * @generated from enum value: ERROR_REASON_MODEL_NOT_ALLOWED = 8;
    */
   MODEL_NOT_ALLOWED: 8,
 
   /**
-   * The token's allowed_tools does not have this tool.
+   * Cause: the credential's `allowed_tools` does not contain the tool. Also raised for a decision on a call of such a
+   * tool.
+   *
+   * Remedy: choose a tool from `GET /v1/tools`, or use a credential that allows the tool.
    *
    * @generated from enum value: ERROR_REASON_TOOL_NOT_ALLOWED = 9;
    */
   TOOL_NOT_ALLOWED: 9,
 
   /**
-   * A per-token limit is used up; `retry_after_seconds` says when to come back.
+   * Cause: a limit is used up: requests per minute, per day or at once of the credential, of a key it descends from or
+   * of its account; logins of an account or address; requests in progress of an address.
+   *
+   * Remedy: wait for the seconds in `Retry-After` and try again. To raise a limit, create a key with a higher one or
+   * ask an admin to change the account's limits.
    *
    * @generated from enum value: ERROR_REASON_RATE_LIMITED = 10;
    */
   RATE_LIMITED: 10,
 
   /**
-   * Body, header or nesting over the limit.
+   * Cause: the body exceeds `SERVER_BODY_LIMIT` (default 1 MiB), the headers are too large, or a message has too many
+   * fields.
+   *
+   * Remedy: send less. Operators can raise `SERVER_BODY_LIMIT` up to 8 MiB.
    *
    * @generated from enum value: ERROR_REASON_TOO_LARGE = 11;
    */
   TOO_LARGE: 11,
 
   /**
-   * The resource is in a state that excludes this call.
+   * Cause: the state of the resource excludes the call: the last admin would be lost, the password was changed
+   * concurrently, the user has 20 webhooks, the webhook is disabled, or the call's outcome is already known.
+   *
+   * Remedy: read the resource and act on its present state; the message names the conflict.
    *
    * @generated from enum value: ERROR_REASON_CONFLICT = 12;
    */
   CONFLICT: 12,
 
   /**
-   * The deadline passed.
+   * Cause: a time limit passed: of the call (`SERVER_CALL_TIMEOUT`), of the run (`AGENT_RUN_TIMEOUT` or
+   * `deadline_seconds`), of a database statement, or for sending the request (`SERVER_REQUEST_TIMEOUT`).
+   *
+   * Remedy: repeat the request under the same `Idempotency-Key`, where the endpoint takes one: it waits for the same
+   * run. For long runs use `POST /v1/runs`, or raise the limit.
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 13;
    */
   DEADLINE_EXCEEDED: 13,
 
   /**
-   * The caller went away.
+   * Cause: the client closed the connection or cancelled the call before the response.
+   *
+   * Remedy: none needed. To get the result, repeat the request under the same `Idempotency-Key`.
    *
    * @generated from enum value: ERROR_REASON_CANCELLED = 14;
    */
   CANCELLED: 14,
 
   /**
-   * A part of the system does not answer.
+   * Cause: a service does not answer, or the process is shutting down.
+   *
+   * Remedy: repeat the request after a pause, under the same `Idempotency-Key` if it creates something. Operators: `GET
+   * /ready` names the service.
    *
    * @generated from enum value: ERROR_REASON_UNAVAILABLE = 15;
    */
   UNAVAILABLE: 15,
 
   /**
-   * The RPC is in the contract and not served here.
+   * Cause: the method is unknown to this server, or the protocol does not support its kind of streaming.
+   *
+   * Remedy: check the method's name and the server's release.
    *
    * @generated from enum value: ERROR_REASON_UNIMPLEMENTED = 16;
    */
   UNIMPLEMENTED: 16,
 
   /**
-   * PostgreSQL does not answer.
+   * Cause: PostgreSQL does not answer, or its schema has not been migrated.
+   *
+   * Remedy: repeat the request after a pause, under the same `Idempotency-Key` if it creates something. Operators:
+   * check PostgreSQL, its connection limit and the migrations.
    *
    * @generated from enum value: ERROR_REASON_DATABASE_UNAVAILABLE = 17;
    */
   DATABASE_UNAVAILABLE: 17,
 
   /**
-   * Redis does not answer.
+   * Cause: Redis does not answer. Reported by `/ready` and gRPC health only; requests are served without Redis.
+   *
+   * Remedy: none for clients. Operators: check Redis and `REDIS_URL`.
    *
    * @generated from enum value: ERROR_REASON_REDIS_UNAVAILABLE = 18;
    */
   REDIS_UNAVAILABLE: 18,
 
   /**
-   * The HTTP method is not served at this path.
+   * Cause: the path exists, but not with this HTTP method.
+   *
+   * Remedy: use a method from the response header `Allow`.
    *
    * @generated from enum value: ERROR_REASON_METHOD_NOT_ALLOWED = 19;
    */
   METHOD_NOT_ALLOWED: 19,
 
   /**
-   * The body's media type is not served here.
+   * Cause: the body is not `application/json`, or it is compressed (`Content-Encoding`) on REST or the OpenAI surface.
+   *
+   * Remedy: send uncompressed JSON with `Content-Type: application/json`.
    *
    * @generated from enum value: ERROR_REASON_UNSUPPORTED_MEDIA_TYPE = 20;
    */
   UNSUPPORTED_MEDIA_TYPE: 20,
 
   /**
-   * The idempotency key stands for another request already.
+   * Cause: the `Idempotency-Key` was used for a different request.
+   *
+   * Remedy: use a new key for each request, best a random UUID; repeat a request unchanged.
    *
    * @generated from enum value: ERROR_REASON_IDEMPOTENCY_KEY_REUSED = 21;
    */
   IDEMPOTENCY_KEY_REUSED: 21,
 
   /**
-   * An account with this email exists.
+   * Cause: an account with this email address exists; case does not matter.
+   *
+   * Remedy: log in, or use another address.
    *
    * @generated from enum value: ERROR_REASON_EMAIL_TAKEN = 100;
    */
   EMAIL_TAKEN: 100,
 
   /**
-   * Email or password is wrong, or the account is not active.
+   * Cause: the email or password is wrong, or the account is inactive. Also raised for a wrong current password.
+   *
+   * Remedy: check both. An admin can reactivate an account.
    *
    * @generated from enum value: ERROR_REASON_INVALID_CREDENTIALS = 101;
    */
   INVALID_CREDENTIALS: 101,
 
   /**
-   * The refresh token is unknown, expired, used or revoked.
+   * Cause: the refresh token is unknown, expired, revoked or already used, or the account is inactive. A second use
+   * ends the session.
+   *
+   * Remedy: log in again. Store the new refresh token of each refresh, and refresh from one place at a time.
    *
    * @generated from enum value: ERROR_REASON_INVALID_REFRESH_TOKEN = 102;
    */
   INVALID_REFRESH_TOKEN: 102,
 
   /**
-   * The token's spend ceiling is reached, or the model has no price by which it could be held.
+   * Cause: the spend ceiling of the credential, of a key it descends from or of its account is reached or does not
+   * cover the request, or the model has no configured price.
+   *
+   * Remedy: use a credential with a higher ceiling, or ask an admin to raise the account's. Operators: give every model
+   * a price in `MODEL_PRICES`.
    *
    * @generated from enum value: ERROR_REASON_SPEND_LIMIT = 103;
    */
   SPEND_LIMIT: 103,
 
   /**
-   * Accounts are created by admins alone, or by who has an invite, and none was sent.
+   * Cause: `REGISTRATION` is `closed`, or it is `invite` and the request has no invite. Also raised when an invite is
+   * created while registration is closed.
+   *
+   * Remedy: ask an admin for an invite or an account.
    *
    * @generated from enum value: ERROR_REASON_REGISTRATION_CLOSED = 104;
    */
   REGISTRATION_CLOSED: 104,
 
   /**
-   * The invite is unknown, used, revoked or for another address, or has ended.
+   * Cause: the invite is unknown, used, revoked, expired or bound to another email address, or its creator is no longer
+   * an active admin.
+   *
+   * Remedy: ask an admin for a new invite.
    *
    * @generated from enum value: ERROR_REASON_INVALID_INVITE = 105;
    */
   INVALID_INVITE: 105,
 
   /**
-   * The model's endpoint refused, failed or answered with something that is not a completion.
+   * Cause: the model's endpoint failed, timed out, refused Turnwright's credentials, or sent something that is not a
+   * complete answer.
+   *
+   * Remedy: try again later. Operators: check `LLM_BASE_URL`, `LLM_API_KEY` and the endpoint.
    *
    * @generated from enum value: ERROR_REASON_MODEL_FAILED = 200;
    */
   MODEL_FAILED: 200,
 
   /**
-   * The model's endpoint limits us; `retry_after_seconds` as it said.
+   * Cause: the model's endpoint limits Turnwright's requests.
+   *
+   * Remedy: wait for the seconds in `Retry-After`, if given, and try again. Operators: raise the quota at the endpoint.
    *
    * @generated from enum value: ERROR_REASON_MODEL_RATE_LIMITED = 201;
    */
   MODEL_RATE_LIMITED: 201,
 
   /**
-   * The model's endpoint does not accept the request; the message is the endpoint's.
+   * Cause: the model's endpoint rejected the request with a 4xx status. The message is the endpoint's.
+   *
+   * Remedy: correct the request as the message says, for example the model's name or the length of the input.
    *
    * @generated from enum value: ERROR_REASON_MODEL_REJECTED = 202;
    */
   MODEL_REJECTED: 202,
 
   /**
-   * The run reached its iteration limit without an answer.
+   * Cause: the model kept requesting tools for `AGENT_MAX_ITERATIONS` calls without an answer.
+   *
+   * Remedy: ask for less at once or offer fewer tools. Operators can raise `AGENT_MAX_ITERATIONS`.
    *
    * @generated from enum value: ERROR_REASON_ITERATION_LIMIT = 203;
    */
   ITERATION_LIMIT: 203,
 
   /**
-   * No tool has this name.
+   * Cause: no tool has this name.
+   *
+   * Remedy: choose a tool from `GET /v1/tools`.
    *
    * @generated from enum value: ERROR_REASON_UNKNOWN_TOOL = 300;
    */
   UNKNOWN_TOOL: 300,
 
   /**
-   * The arguments are not JSON or do not fit the tool's schema; `param` names the field.
+   * Cause: the arguments are not JSON, do not match the tool's schema, hold a number that loses digits, or ask for an
+   * address that tools may not reach. `param` names the field.
+   *
+   * Remedy: correct the arguments; `GET /v1/tools` has the schema.
    *
    * @generated from enum value: ERROR_REASON_INVALID_TOOL_ARGUMENTS = 301;
    */
   INVALID_TOOL_ARGUMENTS: 301,
 
   /**
-   * The tool failed.
+   * Cause: the tool failed, or a run needs a review because the outcome of a tool call is unknown.
+   *
+   * Remedy: read the message. If the run's status is `needs_review`, settle its calls with `POST
+   * /v1/runs/{run_id}/review`.
    *
    * @generated from enum value: ERROR_REASON_TOOL_FAILED = 302;
    */
   TOOL_FAILED: 302,
 
   /**
-   * The tool ran into its time limit.
+   * Cause: the tool ran longer than its time limit and was stopped.
+   *
+   * Remedy: give the tool less to do. Check whether the call took effect before repeating it.
    *
    * @generated from enum value: ERROR_REASON_TOOL_TIMEOUT = 303;
    */
   TOOL_TIMEOUT: 303,
 
   /**
-   * The tool needs a person's approval and the call carries no valid grant.
+   * Cause: the tool needs a person's approval, which a direct call cannot carry.
+   *
+   * Remedy: let an agent call the tool in a conversation, and approve the call there.
    *
    * @generated from enum value: ERROR_REASON_APPROVAL_REQUIRED = 304;
    */
   APPROVAL_REQUIRED: 304,
 
   /**
-   * The conversation waits for an approval; decide it first.
+   * Cause: a run of the conversation waits for decisions on its tool calls.
+   *
+   * Remedy: decide them with `POST /v1/conversations/{conversation_id}/approve` or `POST
+   * /v1/approvals/{approval_id}/decision`, or cancel the run.
    *
    * @generated from enum value: ERROR_REASON_PENDING_APPROVAL = 400;
    */
   PENDING_APPROVAL: 400,
 
   /**
-   * Nothing in this conversation waits for an approval, or it is decided already.
+   * Cause: nothing in the conversation waits for a decision, or the call has been decided.
+   *
+   * Remedy: read the conversation or `GET /v1/approvals`. The first decision counts.
    *
    * @generated from enum value: ERROR_REASON_NOTHING_TO_APPROVE = 401;
    */
   NOTHING_TO_APPROVE: 401,
 
   /**
-   * Another run of this conversation is under way.
+   * Cause: another run of the conversation is in progress, and the request asked for `concurrency` `reject`.
+   *
+   * Remedy: wait for that run, or send `enqueue` or `interrupt`.
    *
    * @generated from enum value: ERROR_REASON_CONVERSATION_BUSY = 402;
    */
   CONVERSATION_BUSY: 402,
 
   /**
-   * A newer epoch owns the run; this owner must let go of it.
+   * Cause: a worker commits to a run that has ended, is parked, or belongs to a newer owner. Internal to the mesh.
+   *
+   * Remedy: the worker stops executing the run; clients that wait for it are served by its new owner.
    *
    * @generated from enum value: ERROR_REASON_STALE_EPOCH = 403;
    */
   STALE_EPOCH: 403,
 
   /**
-   * A run of the conversation waits for a person to settle what its tools did; review or cancel it first.
+   * Cause: a run of the conversation waits for a person to settle calls with an unknown outcome.
+   *
+   * Remedy: settle them with `POST /v1/runs/{run_id}/review`, or cancel the run.
    *
    * @generated from enum value: ERROR_REASON_PENDING_REVIEW = 404;
    */
   PENDING_REVIEW: 404,
 
   /**
-   * The run does not wait for a review.
+   * Cause: the run does not wait for a review.
+   *
+   * Remedy: read its status with `GET /v1/runs/{run_id}`.
    *
    * @generated from enum value: ERROR_REASON_NOTHING_TO_REVIEW = 405;
    */
   NOTHING_TO_REVIEW: 405,
 
   /**
-   * The run has ended.
+   * Cause: the run has completed or failed and can no longer be cancelled.
+   *
+   * Remedy: none needed; read the run with `GET /v1/runs/{run_id}`.
    *
    * @generated from enum value: ERROR_REASON_RUN_ENDED = 406;
    */
   RUN_ENDED: 406,
 
   /**
-   * The run was cancelled.
+   * Cause: the run was cancelled while a client waited for its answer, by its user, by a message with `interrupt`, or
+   * because its conversation was deleted.
+   *
+   * Remedy: send the message again if the answer is still wanted.
    *
    * @generated from enum value: ERROR_REASON_RUN_CANCELLED = 407;
    */
   RUN_CANCELLED: 407,
 
   /**
-   * Nobody decided on this call in time; it counts as rejected.
+   * Cause: the call was not decided within `APPROVAL_EXPIRY` (default 7 days) and counts as rejected.
+   *
+   * Remedy: let the model request the call again, and decide in time.
    *
    * @generated from enum value: ERROR_REASON_APPROVAL_EXPIRED = 410;
    */
   APPROVAL_EXPIRED: 410,
 
   /**
-   * The run was given up: it ended its workers too often.
+   * Cause: more than five workers in a row died while they executed the run, without a commit in between.
+   *
+   * Remedy: send the message again once the operators have found in the logs why the workers died.
    *
    * @generated from enum value: ERROR_REASON_RUN_ABANDONED = 411;
    */
   RUN_ABANDONED: 411,
 
   /**
-   * A run acts as the API key or login that started it, to its end; that credential was revoked, has expired, or its account is disabled.
+   * Cause: the run cannot continue because the credential that started it was revoked or replaced, has expired, or its
+   * account is inactive. A run acts under that credential to its end, regardless of the credential that decides on its
+   * calls.
+   *
+   * Remedy: send the message again with a valid credential.
    *
    * @generated from enum value: ERROR_REASON_RUN_CREDENTIAL_ENDED = 420;
    */
   RUN_CREDENTIAL_ENDED: 420,
 
   /**
-   * The process that drove the run ends; the run goes on in another one, and its answer will stand in the conversation.
+   * Cause: the process that executed the run shuts down. Another one continues it, and its answer will be in the
+   * conversation.
+   *
+   * Remedy: repeat the request under the same `Idempotency-Key`, or watch the run with `GET /v1/runs/{run_id}/events`.
    *
    * @generated from enum value: ERROR_REASON_RUN_HANDED_OVER = 408;
    */
@@ -456,7 +588,8 @@ export const ErrorReason = {
 } as const;
 
 /**
- * Why a call failed. Callers branch on the reason, never on the message.
+ * Why a call failed. Clients branch on the reason, never on the message. The comment of each value has a cause and a
+ * remedy; `docs/errors.md` is generated from them.
  *
  * @generated from enum turnwright.errors.v1.ErrorReason
  */
@@ -469,7 +602,7 @@ export const ErrorReasonSchema: GenEnum<ErrorReason> = /*@__PURE__*/
   enumDesc(file_turnwright_errors_v1_reason, 0);
 
 /**
- * The mapping of an ErrorReason.
+ * Mapping of an ErrorReason.
  *
  * @generated from extension: turnwright.errors.v1.ReasonMapping mapping = 50100;
  */

@@ -15,98 +15,98 @@ export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
   fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKoAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJOkEKDGpzb25fdGV4dF9vZhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYtocDIAEoCVIKanNvblRleHRPZjpZCgdzdXJmYWNlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtYcDIAEoCzIdLnR1cm53cmlnaHQuZXJyb3JzLnYxLlN1cmZhY2VSB3N1cmZhY2ViBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
- * How a method with a google.api.http annotation looks on the REST surface where the annotation has no word for it.
+ * How a method appears on REST, beyond what google.api.http expresses.
  *
  * @generated from message turnwright.errors.v1.Surface
  */
 export type Surface = Message<"turnwright.errors.v1.Surface"> & {
   /**
-   * HTTP status of success; 0 reads as 200.
+   * HTTP status of success. 0: 200.
    *
    * @generated from field: int32 success_status = 1;
    */
   successStatus: number;
 
   /**
-   * The error `code` of this endpoint for reasons that have none of their own, as `LOGIN_ERROR`.
+   * `code` of error bodies for reasons without a code of their own, such as `LOGIN_ERROR`.
    *
    * @generated from field: string error_code = 2;
    */
   errorCode: string;
 
   /**
-   * The response is sent as it is, without the `{"success":true,"data":…}` envelope.
+   * Send the response as it is, without the envelope `{"success":true,"data":…}`.
    *
    * @generated from field: bool bare = 3;
    */
   bare: boolean;
 
   /**
-   * The method is served in OpenAI's format by the gateway's OpenAI surface, not by transcoding. Its HTTP annotation and the
-   * schemas below document it.
+   * Serve the method in OpenAI's format, by the gateway's OpenAI surface instead of transcoding. Its HTTP annotation
+   * and the schemas below document it.
    *
    * @generated from field: bool openai = 4;
    */
   openai: boolean;
 
   /**
-   * The message type that documents the request body where the RPC carries it as bytes.
+   * Message type that documents the request body where the RPC carries bytes.
    *
    * @generated from field: string request_schema = 5;
    */
   requestSchema: string;
 
   /**
-   * The message type that documents the response body where the RPC carries it as bytes.
+   * Message type that documents the response body where the RPC carries bytes.
    *
    * @generated from field: string response_schema = 6;
    */
   responseSchema: string;
 
   /**
-   * The message type that documents one streamed event where the RPC carries it as bytes.
+   * Message type that documents a streamed event where the RPC carries bytes.
    *
    * @generated from field: string event_schema = 7;
    */
   eventSchema: string;
 
   /**
-   * The tag under which the endpoint stands in the API docs.
+   * Tag of the endpoint in the API documentation.
    *
    * @generated from field: string tag = 8;
    */
   tag: string;
 
   /**
-   * A request body for the API docs, as JSON text.
+   * Example request body for the API documentation, as JSON text.
    *
    * @generated from field: string request_example = 9;
    */
   requestExample: string;
 
   /**
-   * A response body for the API docs (what stands in `data`; of a stream: one event), as JSON text.
+   * Example response for the API documentation, as JSON text: the value of `data`, or one event of a stream.
    *
    * @generated from field: string response_example = 10;
    */
   responseExample: string;
 
   /**
-   * The endpoint takes an `Idempotency-Key` header; on the other protocols the metadata of the same name.
+   * The endpoint takes an `Idempotency-Key` header; other protocols take metadata of the same name.
    *
    * @generated from field: bool idempotency_key = 11;
    */
   idempotencyKey: boolean;
 
   /**
-   * The field of a streamed response that is the event's `id:`; without a value the event has none.
+   * Field of a streamed response that becomes the event's `id:`. An event where it is empty has no id.
    *
    * @generated from field: string event_id_field = 12;
    */
   eventIdField: string;
 
   /**
-   * The field of the request that the header `Last-Event-ID` fills.
+   * Field of the request that the header `Last-Event-ID` sets.
    *
    * @generated from field: string last_event_id_field = 13;
    */
@@ -121,8 +121,8 @@ export const SurfaceSchema: GenMessage<Surface> = /*@__PURE__*/
   messageDesc(file_turnwright_errors_v1_surface, 0);
 
 /**
- * For a field of text: on REST it takes the JSON text of the body's member of this name, byte for byte as the client wrote it, and the field of that name
- * stays unset. A JSON number that passes through google.protobuf.Struct or Value loses digits beyond 2^53.
+ * For a string field. On REST, it receives the JSON text of the body's member with this name, byte for byte, and the
+ * field of that name stays unset. Numbers beyond 2^53 would lose digits in google.protobuf.Struct or Value.
  *
  * @generated from extension: string json_text_of = 50102;
  */
@@ -130,7 +130,7 @@ export const json_text_of: GenExtension<FieldOptions, string> = /*@__PURE__*/
   extDesc(file_turnwright_errors_v1_surface, 0);
 
 /**
- * The REST appearance of a method.
+ * REST appearance of a method.
  *
  * @generated from extension: turnwright.errors.v1.Surface surface = 50101;
  */
