@@ -3,8 +3,8 @@ import { type BrokenFile, brokenFile, brokenFileVariable } from "./breakages/bro
 const loopbackOnly = new URL("../packages/testing/src/loopback-only.ts", import.meta.url).href;
 
 /**
- * The variables of every Node.js process that tests start: it connects to this machine alone, and loads a file broken
- * where one shall be, as this process does unless another one is given.
+ * Environment of every Node.js process that tests start: connections to loopback only, and the broken file to load, by
+ * default that of this process.
  */
 export function testedEnvironment(broken: BrokenFile | undefined = brokenFile()): Record<string, string> {
   if (broken === undefined) return { NODE_OPTIONS: `--import=${loopbackOnly}` };

@@ -1,4 +1,6 @@
-/** Preloaded into a process: loads the file that the environment names without the code that is taken out of it. */
+/**
+ * Preloaded into a process: loads the file that the environment names with its passages replaced (broken-source.ts).
+ */
 import { registerHooks } from "node:module";
 import { brokenFile, brokenSource } from "./broken-source.ts";
 

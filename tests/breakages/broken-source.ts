@@ -1,12 +1,12 @@
-/** Code that is taken out of a file on purpose, to see that tests notice. */
+/** A source file with passages replaced on purpose, to prove that a test fails without them. */
 export interface BrokenFile {
-  /** The file, from the repository's root. */
+  /** Path from the repository's root. */
   readonly file: string;
-  /** What the file reads in exactly one place, and what stands there instead. */
+  /** `from` stands in the file exactly once; `to` replaces it. */
   readonly changes: readonly { readonly from: string; readonly to: string }[];
 }
 
-/** The source of a file after its changes. Throws where it does not read a passage exactly once. */
+/** The file's source after the changes. Throws unless each `from` occurs exactly once. */
 export function brokenSource({ file, changes }: BrokenFile, source: string): string {
   let broken = source;
   for (const { from, to } of changes) {
@@ -17,10 +17,10 @@ export function brokenSource({ file, changes }: BrokenFile, source: string): str
   return broken;
 }
 
-/** The variable that carries a broken file, as JSON, to the processes that are to load it so. */
+/** The variable that carries a broken file, as JSON, to the processes that must load it. */
 export const brokenFileVariable = "TURNWRIGHT_BROKEN_FILE";
 
-/** The broken file that this process shall load; undefined when all is whole. */
+/** The broken file that this process must load; undefined: none. */
 export function brokenFile(): BrokenFile | undefined {
   const json = process.env[brokenFileVariable];
   return json === undefined ? undefined : (JSON.parse(json) as BrokenFile);

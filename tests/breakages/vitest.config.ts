@@ -5,7 +5,7 @@ import { brokenFile, brokenSource } from "./broken-source.ts";
 
 const broken = brokenFile();
 
-/** The tests as ever on code that lacks something, in their own processes and in those that they start. */
+/** The usual configuration for tests on broken code, in the test processes and in the processes that they start. */
 export default mergeConfig(
   ordinary,
   defineConfig({
@@ -17,8 +17,8 @@ export default mergeConfig(
           broken !== undefined && id.endsWith(`/${broken.file}`) ? brokenSource(broken, code) : undefined,
       },
     ],
-    // The cache of transformed modules goes by their sources, and would give out whole ones for broken ones, and the
-    // other way round.
+    // The cache of transformed modules is keyed by the original source: it would serve whole modules for broken ones
+    // and vice versa.
     test: { env: testedEnvironment(broken), fsModuleCache: false },
   }),
 );

@@ -16,8 +16,8 @@ function isExecutable(path: string): boolean {
 }
 
 /**
- * The path of a Chromium: CHROMIUM_PATH, else one of the PATH. Without any it reports what goes untested and gives
- * undefined, for `describe.skipIf`; with CI set it throws.
+ * The path of a Chromium: CHROMIUM_PATH, else one on the PATH. Without one it reports the tests that do not run and
+ * returns undefined, for `describe.skipIf`; with CI set it throws.
  */
 export function findChromium(untested: string): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter);
@@ -30,7 +30,7 @@ export function findChromium(untested: string): string | undefined {
   return undefined;
 }
 
-/** A browser with an empty profile that reaches nothing but what it is told to open. */
+/** A browser with an empty profile and without background traffic: it requests only what its pages ask for. */
 export async function openBrowser(executablePath: string): Promise<{ context: BrowserContext; close(): Promise<void> }> {
   const profile = mkdtempSync(join(tmpdir(), "turnwright-browser-"));
   const context = await chromium.launchPersistentContext(profile, {

@@ -41,7 +41,7 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
   const operation = (path: string, verb: string) =>
     page.locator(`.opblock-${verb}`, { has: page.locator(`[data-path="${path}"]`) });
 
-  /** Runs an operation as it stands and gives the status and body that the page shows. */
+  /** Executes an operation with its example and returns the status and body that the page shows. */
   async function execute(path: string, verb: string): Promise<{ status: string | null; body: string | null }> {
     const block = operation(path, verb);
     await block.locator(".opblock-summary-control").first().click();
@@ -54,13 +54,13 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
     };
   }
 
-  it("list every operation of the document", async () => {
+  it("lists every operation of the document", async () => {
     const document = (await (await fetch(`${system.baseUrl}/swagger/doc.json`)).json()) as { paths: Record<string, object> };
     const operations = Object.values(document.paths).flatMap((path) => Object.keys(path)).length;
     expect(await page.locator(".opblock").count()).toBe(operations);
   });
 
-  it("refuse a call without a token, and run it once a token was pasted", async () => {
+  it("refuses a call without a token and executes it once a token is pasted", async () => {
     const before = await execute("/v1/tools", "get");
     expect(before.status).toContain("401");
 
@@ -74,14 +74,14 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
     expect(await operation("/v1/tools", "get").locator(".live-responses-table").textContent()).toContain("calculator");
   }, 60_000);
 
-  it("run the example of a call with a body as it stands", async () => {
+  it("executes the unchanged example of a call with a body", async () => {
     const { status, body } = await execute("/v1/tools/execute", "post");
     expect(status).toContain("200");
     expect(body).toContain("56154");
   }, 60_000);
 
-  it("load without an error and without asking anybody else", () => {
-    // The refused call of the test above is the browser's own note.
+  it("loads without an error and sends no request to another host", () => {
+    // The browser logs the 401 of the call without a token, tested above.
     expect(problems.filter((text) => !text.includes("401"))).toEqual([]);
   });
 });

@@ -1,16 +1,16 @@
 import type { BrokenFile } from "../breakages/broken-source.ts";
 import { calm, type FaultPlan } from "./faults.ts";
 
-/** A mechanism taken out of the code on purpose, to see that the driver notices. */
+/** A mechanism removed from the code on purpose, to prove that the chaos driver notices. */
 export interface Breakage extends BrokenFile {
-  /** The faults under which the mechanism is needed. */
+  /** The faults that the mechanism protects against. */
   readonly plan: FaultPlan;
   readonly messages: number;
 }
 
-/** What can be taken out, by name. */
+/** The mechanisms that can be removed, by name. */
 export const breakages: Readonly<Record<string, Breakage>> = {
-  /** A driver that was taken for dead commits all the same. */
+  /** A worker that lost its run still commits to it. */
   fencing: {
     file: "services/conversation/src/store/commit-run/commit-statement.ts",
     changes: [
@@ -22,7 +22,7 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     plan: { ...calm, freezes: "agent-orchestrator", pauseMs: [500, 1_500] },
     messages: 600,
   },
-  /** A tool is called before its call is claimed in the ledger. */
+  /** A tool is called before the ledger has recorded its call. */
   "claim-after-act": {
     file: "services/tool-executor/src/ledger/ledger.ts",
     changes: [

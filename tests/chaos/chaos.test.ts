@@ -6,7 +6,7 @@ import { calm } from "./faults.ts";
 const redis = await testRedis("a mesh under kill -9");
 
 test.skipIf(redis === undefined)(
-  "a mesh whose processes are killed at random loses no message, does no tool twice and doubles no word",
+  "a mesh whose processes are killed at random loses no message, repeats no tool effect and no text",
   async () => {
     const report = await runChaos({
       seed: 20_261_124,

@@ -8,23 +8,23 @@ import type { Losses } from "./postgres-proxy.ts";
 import { seeded } from "./random.ts";
 import { planMessages } from "./scenario.ts";
 
-/** What a run of the driver came to. */
+/** The result of one run of the driver. */
 export interface ChaosReport {
   readonly sent: readonly SentMessage[];
   readonly invariants: readonly Invariant[];
   readonly statuses: Readonly<Record<string, number>>;
-  /** Why runs failed, and how many. */
+  /** Failed runs, counted by their error. */
   readonly failures: Readonly<Record<string, number>>;
   readonly faults: FaultReport;
   readonly losses: Losses;
-  /** From the last fault to the end of the last run, in milliseconds. */
+  /** Milliseconds from the last fault to the end of the last run. */
   readonly settledMs: number;
   readonly seconds: number;
-  /** Where the logs are, when a promise was broken. */
+  /** The directory of the logs, kept when a promise was broken; else empty. */
   readonly logs: string;
 }
 
-/** How long after the last fault all runs must have ended, in milliseconds. */
+/** Milliseconds after the last fault within which every run must have ended. */
 export const settleMs = 60_000;
 
 const progressMs = 30_000;
@@ -46,24 +46,23 @@ async function account(gateway: string, name: string): Promise<string> {
 }
 
 /**
- * Sends messages to a mesh while it is being broken, waits until all runs have ended, and looks at what became of each.
- * The seed determines the messages and the faults; what meets what is the machine's.
+ * Sends messages to a mesh while faults hit it, waits until all runs have ended, and checks the promises. The seed
+ * determines the messages and the faults; their interleaving is up to the machine.
  */
 export async function runChaos(options: {
   seed: number;
-  /** At the least. */
+  /** Minimum number of messages. */
   messages: number;
   clients: number;
   plan: FaultPlan;
-  /** The name of a mechanism that is taken out. */
+  /** A mechanism to remove. */
   broken?: BrokenFile;
   say?: (line: string) => void;
   /**
-   * Is told now and then how many messages have come to their end, and of how many of them their client was told
-   * nothing.
+   * Called from time to time with the number of messages that have ended and of those whose client was told no outcome.
    */
   onProgress?: (messages: number, untold: number) => void;
-  /** Ends it early: nothing more is sent, and what was sent is looked at. */
+  /** Ends the run early: no further messages are sent, and those sent so far are checked. */
   signal?: AbortSignal;
 }): Promise<ChaosReport> {
   const { seed, plan, say = () => {}, signal } = options;
@@ -100,7 +99,7 @@ export async function runChaos(options: {
     const url = mesh.databaseUrl();
     while ((await unsettledRuns(url)) > 0 && Date.now() - report.lastAt < settleMs) await delay(100);
     const settledMs = Date.now() - report.lastAt;
-    // What tools still do is over as well.
+    // Tools that are still running have also finished after this pause.
     await delay(200);
     const checked = await checkInvariants(url, sent, mesh.effects);
     checked.invariants.push({ name: "answers that no fault excuses", checked: sent.length, breaches: oddAnswers });

@@ -4,37 +4,39 @@ import type { Random } from "./random.ts";
 import type { PlannedMessage } from "./scenario.ts";
 import { WatchedText } from "./watched-text.ts";
 
-/** What a client knows of a message that it sent. */
+/** A sent message, as its client knows it. */
 export interface SentMessage extends PlannedMessage {
-  /** Its place among the accepted messages of its conversation, as far as the client waited for one before the next. */
+  /**
+   * Its index among the accepted messages of its conversation, if the client waited for each before it sent the next.
+   */
   conversationId: string;
   runId: string;
-  /** The system said that it has it. */
+  /** The system has confirmed that it stored the message. */
   isAcknowledged: boolean;
-  /** The text of the answer, as the client put it together; undefined: it saw no end. */
+  /** The text of the answer as assembled by the client; undefined: it never saw the end. */
   seen: string | undefined;
-  /** Streams that broke and were taken up again. */
+  /** Number of broken streams that the client resumed. */
   resumed: number;
-  /** How the run ended, as the client was told. */
+  /** The outcome of the run as the client was told. */
   end: string;
 }
 
-/** Whether its client has given up before it was told how the message ended. */
+/** Whether its client gave up before it was told the outcome. */
 export function isUntold({ end }: SentMessage): boolean {
   return end.startsWith("never");
 }
 
-/** A user of the system who does not give up. */
+/** A user of the system who keeps retrying. */
 export interface ChaosClient {
   send(message: PlannedMessage): Promise<SentMessage>;
 }
 
 const patienceMs = 90_000;
-/** How often somebody looks whether a message waits behind a call that needs a person. */
+/** Milliseconds between checks whether a message waits behind a call that needs a person. */
 const lookMs = 5_000;
 const ends: ReadonlySet<string> = new Set(["finish", "failed", "cancelled", "needs_review"]);
 
-/** Answers after which to ask again: the system is not all there. */
+/** Statuses to retry: a part of the system is away. */
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 502, 503, 504]);
 
 interface Refusal {
@@ -42,20 +44,23 @@ interface Refusal {
   readonly message: string;
 }
 
-/** Makes a client of its own account; `token` is its access token. Each message has an idempotency key, so it may be sent again. */
+/**
+ * Creates a client with its own account; `token` is its access token. Each message has an idempotency key, so the
+ * client may send it again.
+ */
 export function createClient(options: {
   gateways: readonly string[];
   token: string;
   random: Random;
-  /** What a person finds out who looks outside: whether a call took effect. */
+  /** Whether a call took effect outside, as a person would find out by looking. */
   tookEffect: (callKey: string) => boolean;
-  /** Gathers answers of a kind that no fault excuses. */
+  /** Collects responses that no fault excuses. */
   oddAnswers: string[];
 }): ChaosClient {
   const { gateways, token, random } = options;
   const conversations = new Map<number, string>();
 
-  /** Asks until there is an answer that is one. */
+  /** Retries until a response is final. */
   async function ask(verb: string, path: string, init: { body?: object; key?: string; after?: string }): Promise<Response> {
     const until = Date.now() + patienceMs;
     for (;;) {
@@ -74,11 +79,11 @@ export function createClient(options: {
         });
         if (response.status === 500 && Date.now() < until) {
           const body = await response.clone().text();
-          // A run that failed says so; this is a failure that nobody foresaw.
+          // A run that failed has an error of its own; INTERNAL_ERROR is an unexpected failure.
           if (!body.includes("INTERNAL_ERROR")) return response;
           options.oddAnswers.push(`${verb} ${path}, ${response.headers.get("x-request-id")}: ${body}`);
         } else if (!passing.has(response.status) || response.headers.has("idempotent-replayed")) {
-          // How a run failed is the answer under its key from then on.
+          // The failure of a run is the response under its idempotency key from then on.
           return response;
         }
         await response.body?.cancel();
@@ -90,7 +95,7 @@ export function createClient(options: {
     }
   }
 
-  /** Settles the calls of which the system does not know whether they took effect, as a person would who looks. */
+  /** Reviews the calls with an unknown outcome, as a person who looks outside would. */
   async function review(conversationId: string): Promise<void> {
     const listed = await ask("GET", `/v1/conversations/${conversationId}/runs?status=needs_review`, {});
     const { data } = (await listed.json()) as { data?: { runs: { id: string; unsettled_calls: { id: string }[] }[] } };
@@ -104,13 +109,13 @@ export function createClient(options: {
     }
   }
 
-  /** Has a person look now and then, for as long as a message is waited for: it may stand behind one that needs him. */
+  /** Reviews from time to time while a message is pending: it may be queued behind one that needs a review. */
   function attend(sent: SentMessage): () => void {
     let isLooking = false;
     const look = async () => {
       if (isLooking || sent.conversationId === "") return;
       isLooking = true;
-      // What he could not do, he does the next time.
+      // A failed review is tried again at the next interval.
       await review(sent.conversationId).catch(() => {});
       isLooking = false;
     };
@@ -118,7 +123,7 @@ export function createClient(options: {
     return () => clearInterval(timer);
   }
 
-  /** Sends a message; what holds its conversation is settled first. */
+  /** Sends a message after settling reviews that block its conversation. */
   async function post(path: string, init: { body: object; key: string }, conversationId: string): Promise<Response> {
     for (;;) {
       const response = await ask("POST", path, init);
@@ -130,7 +135,7 @@ export function createClient(options: {
     }
   }
 
-  /** Watches a run to its end, over as many connections as it takes. */
+  /** Follows a run to its end, over as many connections as needed. */
   async function watch(sent: SentMessage, text: WatchedText): Promise<void> {
     const until = Date.now() + patienceMs;
     while (Date.now() < until) {
@@ -209,7 +214,7 @@ export function createClient(options: {
           }
         }
       } catch {
-        // Cut in the middle; what was seen holds.
+        // The stream broke; the events received so far count.
       }
       sent.resumed += 1;
     }

@@ -2,15 +2,15 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** The world outside of the system: what tools did to it, by tool and call key. */
+/** The outside world: the effects of tools, by tool and call key. */
 export interface Effects {
   readonly url: string;
-  /** How often each call took effect. */
+  /** Number of effects per call key. */
   counts(tool: string): ReadonlyMap<string, number>;
   close(): Promise<void>;
 }
 
-/** Starts the world on loopback. */
+/** Starts it on loopback. */
 export async function startEffects(): Promise<Effects> {
   const byTool = new Map<string, Map<string, number>>();
   const server = createServer(async (request, response) => {

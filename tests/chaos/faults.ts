@@ -3,25 +3,25 @@ import type { Part } from "../mesh/part.ts";
 import type { ChaosMesh } from "./mesh.ts";
 import type { Random } from "./random.ts";
 
-/** What a row does to the mesh. */
+/** The faults of one row. */
 export interface FaultPlan {
-  /** kill -9 of a random process, and its start again: of `any`, of those whose name begins so, or of none. */
+  /** kill -9 of a random process, and its restart: `any`, the processes with this name prefix, or none if empty. */
   readonly kills: string;
-  /** Processes that are held still until others take them for dead, and then go on; chosen like those that are killed. */
+  /** Processes that are stopped until the others take them for dead, and then continue; selected like `kills`. */
   readonly freezes: string;
-  /** Share of PostgreSQL's statements that are lost or time out. */
+  /** Share of PostgreSQL statements that are lost or time out. */
   readonly lossRate: number;
-  /** Immediate restarts of PostgreSQL; messages are sent until all of them are done. */
+  /** Number of immediate restarts of PostgreSQL; messages are sent until all are done. */
   readonly postgresRestarts: number;
-  /** Everything in Redis is taken away now and then. */
+  /** Whether Redis loses all its data from time to time. */
   readonly flushes: boolean;
-  /** How many processes are away at once at the most; a fault that would be one too many is left out. */
+  /** Maximum number of processes away at once; a fault beyond it is skipped. */
   readonly mostAway: number;
-  /** Milliseconds between faults: from, to. */
+  /** Milliseconds between faults: minimum, maximum. */
   readonly pauseMs: readonly [number, number];
 }
 
-/** Nothing happens. */
+/** No faults. */
 export const calm: FaultPlan = {
   kills: "",
   freezes: "",
@@ -32,24 +32,24 @@ export const calm: FaultPlan = {
   pauseMs: [2_000, 5_000],
 };
 
-/** What was done. */
+/** The faults that were injected. */
 export interface FaultReport {
   readonly counts: Map<string, number>;
-  /** When the last one was over, in milliseconds of the clock. */
+  /** End of the last fault, in milliseconds since the epoch. */
   lastAt: number;
-  /** How long the system took to answer after each restart of PostgreSQL, in milliseconds. */
+  /** Milliseconds until the system answered after each restart of PostgreSQL. */
   readonly recoveriesMs: number[];
 }
 
-/** Faults under way. */
+/** Faults in progress. */
 export interface Faults {
-  /** Resolves when all faults are done that the plan asks for at the least. */
+  /** Resolves once the minimum faults of the plan are done. */
   readonly enough: Promise<void>;
-  /** Ends them, puts everything right again, and tells what was done. */
+  /** Ends all faults, restores every process, and returns the report. */
   end(): Promise<FaultReport>;
 }
 
-/** How long until a conversation can be listed again: the database is asked for that. */
+/** Milliseconds until conversations can be listed again, which needs the database. */
 async function untilServing(mesh: ChaosMesh, token: string): Promise<number> {
   const began = Date.now();
   for (;;) {
@@ -69,7 +69,9 @@ async function untilServing(mesh: ChaosMesh, token: string): Promise<number> {
   }
 }
 
-/** Begins to do faults, one after each pause; what is killed or held comes back while the next one is on its way. */
+/**
+ * Starts injecting faults, one after each pause. Killed or stopped processes return while the next fault is prepared.
+ */
 export function makeFaults(
   mesh: ChaosMesh,
   plan: FaultPlan,
@@ -87,7 +89,7 @@ export function makeFaults(
     say(what);
     report.counts.set(what, (report.counts.get(what) ?? 0) + 1);
   };
-  /** A part that is there, of those that are meant. */
+  /** A running process that the selector matches. */
   const victim = (meant: string): Part | undefined => {
     if (away.size >= plan.mostAway) return undefined;
     const there = mesh.parts.filter((part) => !away.has(part) && (meant === "any" || part.name.startsWith(meant)));

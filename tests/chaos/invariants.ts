@@ -3,10 +3,10 @@ import { isUntold, type SentMessage } from "./client.ts";
 import type { Effects } from "./effects.ts";
 import { scriptOf } from "./scenario.ts";
 
-/** A promise, and where it was broken. */
+/** A promise and its breaches. */
 export interface Invariant {
   readonly name: string;
-  /** What was looked at. */
+  /** Number of items checked. */
   readonly checked: number;
   readonly breaches: readonly string[];
 }
@@ -31,12 +31,12 @@ interface MessageRow {
 
 const settled: ReadonlySet<string> = new Set(["completed", "failed", "cancelled", "needs_review", "waiting", "behind a person"]);
 
-/** Whether a client learned where its message stood: answered, or with a person, after whom it may be answered yet. */
+/** Whether a client was told the state of its message: answered, or waiting for a person. */
 function wasTold(end: string): boolean {
   return end === "finish" || end === "needs_review" || end.includes("a person must look");
 }
 
-/** The runs; one that is queued behind a run that waits for a person is `behind a person`. */
+/** All runs; `behind a person`: queued behind a run that waits for a person. */
 const runsSql = `
 select r.run_id, r.conversation_id, r.error, r.idempotency_key, r.input,
   case when r.status = 'queued' and a.run_id <> r.run_id and a.status in ('needs_review', 'waiting') then 'behind a person'
@@ -44,7 +44,7 @@ select r.run_id, r.conversation_id, r.error, r.idempotency_key, r.input,
 from conversation.runs r join conversation.conversations c on c.id = r.conversation_id
 left join conversation.runs a on a.run_id = c.active_run_id`;
 
-/** Runs that go on by themselves and have not ended yet. */
+/** Number of runs that need no person and have not ended. */
 export async function unsettledRuns(url: string): Promise<number> {
   return await withDatabase(url, async (db) => {
     const { rows } = await db.query<RunRow>(runsSql);
@@ -62,7 +62,7 @@ async function withDatabase<T>(url: string, work: (db: pg.Client) => Promise<T>)
   }
 }
 
-/** Looks at all that the system has, and at the world outside. */
+/** Checks every promise against the system's data and the outside effects. */
 export async function checkInvariants(url: string, sent: readonly SentMessage[], effects: Effects) {
   return await withDatabase(url, async (db) => {
     const { rows: runs } = await db.query<RunRow>(runsSql);
@@ -127,7 +127,7 @@ export async function checkInvariants(url: string, sent: readonly SentMessage[],
   });
 }
 
-/** A call takes effect at most once; one that the ledger calls done did, and one that it never began did not. */
+/** A call takes effect at most once; a completed call in the ledger took effect, an unstarted one did not. */
 function onceInvariant(effects: Effects, ledger: readonly { key: string; status: string; tool: string }[]): Invariant {
   const counts = effects.counts("effect_once");
   const once = ledger.filter(({ tool }) => tool === "effect_once");
@@ -145,7 +145,7 @@ function onceInvariant(effects: Effects, ledger: readonly { key: string; status:
   };
 }
 
-/** Numbers without gaps, and behind each message its own rounds and its own answer, before the next message is said. */
+/** Sequence numbers have no gaps, and each message is followed by its own rounds and answer before the next message. */
 function conversationFaults(rows: readonly MessageRow[], completed: ReadonlyMap<string, SentMessage>): string[] {
   const faults: string[] = [];
   const byConversation = new Map<string, MessageRow[]>();

@@ -13,25 +13,26 @@ import { type ChaosModel, startChaosModel } from "./model.ts";
 import { type PostgresProxy, startPostgresProxy } from "./postgres-proxy.ts";
 import type { Random } from "./random.ts";
 
-/** A mesh of real processes with a real PostgreSQL behind a proxy, a real Redis, and the world outside. */
+/** A mesh of real processes with a real PostgreSQL behind a proxy, a real Redis, and the outside world. */
 export interface ChaosMesh {
   readonly gateways: readonly string[];
   readonly parts: readonly Part[];
   readonly proxy: PostgresProxy;
   readonly effects: Effects;
   readonly model: ChaosModel;
-  /** Where the logs are; kept when `stop(true)`. */
+  /** The directory of the logs; `stop(true)` keeps it. */
   readonly dir: string;
-  /** Around the proxy, for the checks. */
+  /** Bypasses the proxy, for the checks. */
   databaseUrl(): string;
-  /** Immediate shutdown of PostgreSQL, without a checkpoint, and its start on the same data. */
+  /** Shuts PostgreSQL down immediately, without a checkpoint, and restarts it on the same data. */
   restartPostgres(): Promise<void>;
   flushRedis(): Promise<void>;
   stop(keepLogs: boolean): Promise<void>;
 }
 
 /**
- * Two gateways, two orchestrators, two executors, auth and conversation; with a file of theirs broken, if one is given.
+ * Two gateways, two orchestrators, two executors, one auth and one conversation service; `broken` replaces passages of
+ * one of their files.
  */
 export async function startChaosMesh({ random, broken }: { random: Random; broken?: BrokenFile }): Promise<ChaosMesh> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-chaos-"));
@@ -61,7 +62,7 @@ export async function startChaosMesh({ random, broken }: { random: Random; broke
       TOOLS_DIR: join(import.meta.dirname, "tools"),
       TOOLS_ALLOWED_HOSTS: "127.0.0.1",
       TOOLS_MAX_CONCURRENT: "64",
-      // So that what times out does so many times in a run.
+      // Short, so that many statements time out in one run.
       DB_STATEMENT_TIMEOUT: "1s",
       ...testedEnvironment(broken),
     },

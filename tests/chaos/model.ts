@@ -2,18 +2,18 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type AskedCompletion, type ModelReply, type ModelServer, startModelServer } from "@turnwright/testing/model-server";
 import { answerOf, scriptOf } from "./scenario.ts";
 
-/** A model that answers each message by the script that it carries: the same question has the same answer, however often it is asked. */
+/** A model that answers each message by the script in it: the same question always gets the same answer. */
 export interface ChaosModel extends ModelServer {
-  /** Questions so far. */
+  /** Number of questions so far. */
   readonly asked: () => number;
 }
 
-/** What the model streams for a conversation, piece by piece, and why it stops. */
+/** The chunks streamed in answer to a conversation, and the finish reason. */
 function answerTo({ messages }: AskedCompletion, effectUrl: string): { deltas: object[]; finishReason: string } {
   const at = messages.findLastIndex((message) => message.role === "user");
   const script = scriptOf(messages[at]?.content ?? "");
   if (script === undefined) return { deltas: [{ content: "no script" }], finishReason: "stop" };
-  // Each round of calls is one message of the assistant.
+  // Each round of calls is one assistant message.
   const done = messages.slice(at + 1).filter((message) => message.role === "assistant").length;
   const round = script.rounds[done];
   if (round !== undefined) {

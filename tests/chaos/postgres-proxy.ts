@@ -2,7 +2,10 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Random } from "./random.ts";
 
-/** What became of statements: lost before the server had them, or after it had answered; in each, that many without a word until the client gave up. */
+/**
+ * Number of statements lost before the server received them, or after it answered; `silent`: those of each without a
+ * word until the client gave up.
+ */
 export interface Losses {
   before: number;
   after: number;
@@ -10,18 +13,21 @@ export interface Losses {
   passed: number;
 }
 
-/** A proxy in front of PostgreSQL that loses statements, or the answers to them. */
+/** A proxy in front of PostgreSQL that loses statements or their results. */
 export interface PostgresProxy {
   readonly port: number;
-  /** Where the server is now; it has another port after a restart. */
+  /** Port of the server, which changes with a restart. */
   target: number;
-  /** The share of statements that are lost: half of them before the server has them, half after. Half of each break the connection, half time out. */
+  /**
+   * Share of statements to lose: half before the server receives them, half after. Half of each break the connection,
+   * half time out.
+   */
   lossRate: number;
   readonly losses: Losses;
   close(): void;
 }
 
-/** What a client of PostgreSQL sends when it executes something: the simple query, and the end of an extended one. */
+/** Messages by which a client executes a statement: the simple query, and Sync, the end of an extended one. */
 const simpleQuery = 0x51;
 const sync = 0x53;
 
@@ -32,7 +38,7 @@ export async function startPostgresProxy(target: number, random: Random): Promis
   const server = createServer((client) => {
     const upstream = connect(proxy.target, "127.0.0.1");
     let isLosing = false;
-    /** Nothing passes any more, on a connection that stays. */
+    /** Nothing passes any more, although the connection stays open. */
     let isSilent = false;
     const lose = () => {
       if (!isSilent) client.destroy();
@@ -65,7 +71,7 @@ export async function startPostgresProxy(target: number, random: Random): Promis
       upstream.write(piece);
     });
     upstream.on("data", (piece) => {
-      // The server answers when it has committed.
+      // The server answers only after the commit.
       if (isLosing) lose();
       else client.write(piece);
     });

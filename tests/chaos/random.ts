@@ -1,15 +1,15 @@
-/** A sequence of numbers that a seed determines. */
+/** A sequence of numbers determined by a seed. */
 export interface Random {
-  /** From 0 up to, not including, 1. */
+  /** From 0 (inclusive) to 1 (exclusive). */
   next(): number;
-  /** A whole number from `low` to `high`, both included. */
+  /** An integer from `low` to `high`, both inclusive. */
   between(low: number, high: number): number;
   pick<T>(list: readonly T[]): T;
-  /** A sequence of its own, so that what one part draws does not change another's. */
+  /** An independent sequence: draws from it do not change this one. */
   fork(): Random;
 }
 
-/** Makes the sequence of a seed (mulberry32). */
+/** Creates the sequence of a seed (mulberry32). */
 export function seeded(seed: number): Random {
   let state = seed >>> 0;
   const next = () => {

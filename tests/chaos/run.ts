@@ -1,13 +1,13 @@
 /**
- * The chaos driver: real processes, a real PostgreSQL and Redis, and whatever can happen to them.
+ * The chaos driver: injects faults into real processes, a real PostgreSQL and a real Redis.
  *
  *   npm run chaos                          all rows
- *   npm run chaos -- r1 r3                 some
+ *   npm run chaos -- r1 r3                 some rows
  *   npm run chaos -- r1 --messages 500 --seed 7
- *   npm run chaos -- --break fencing       with a mechanism taken out, which it must notice: it ends with 1
+ *   npm run chaos -- --break fencing       without a mechanism; must be noticed: exit code 1
  *
- * Prints the seed, what was done, each promise with its figure; ends with 1 when one was broken. SIGINT to
- * this process alone (`kill -INT`) ends it early: it tells what it has until then.
+ * Prints the seed, the faults, and each promise with its figure; exits with 1 when one is broken. SIGINT to this
+ * process alone (`kill -INT`) ends it early with the results so far.
  */
 import { parseArgs } from "node:util";
 import { breakages } from "./breakages.ts";
@@ -35,29 +35,29 @@ const rows: Readonly<Record<string, Row>> = {
   r2: { plan: { ...calm, kills: "any", lossRate: 0.1 }, messages: 5_000 },
   r3: { plan: { ...calm, postgresRestarts: 50, pauseMs: [500, 2_000] }, messages: 1_000 },
 };
-/** How soon the system serves again after its database is back, in milliseconds. */
+/** Milliseconds within which the system must serve again after its database is back. */
 const recoveryLimitMs = 5_000;
 
-/** One of the known, or the end of the command. */
+/** Returns a known entry, or ends the command. */
 function known<T>(kind: string, all: Readonly<Record<string, T>>, name: string): T {
   const one = all[name];
   if (one !== undefined) return one;
-  console.error(`There is no ${kind} ${name}; there are ${Object.keys(all).join(", ")}.`);
+  console.error(`Unknown ${kind} ${name}; known: ${Object.keys(all).join(", ")}.`);
   process.exit(2);
 }
 
-/** Prints what a run came to, and whether all was kept. */
+/** Prints the report; returns whether every promise was kept. */
 function tell(report: ChaosReport): boolean {
   const done = [...report.faults.counts].map(([what, count]) => `${what} × ${count}`).join(", ");
   const total = [...report.faults.counts.values()].reduce((sum, count) => sum + count, 0);
   console.log(`faults: ${total} (${done || "none"})`);
   const { before, after, silent, passed } = report.losses;
   if (before + after > 0) {
-    console.log(`statements: ${passed} passed, ${before} lost, ${after} whose answer was lost; ${silent} of these timed out`);
+    console.log(`statements: ${passed} passed, ${before} lost, ${after} lost their result; ${silent} of these timed out`);
   }
   console.log(`messages: ${report.sent.length} in ${report.seconds} s; runs: ${JSON.stringify(report.statuses)}`);
   if (Object.keys(report.failures).length > 0) console.log(`failed because: ${JSON.stringify(report.failures)}`);
-  console.log(`streams taken up again: ${report.sent.reduce((sum, { resumed }) => sum + resumed, 0)}`);
+  console.log(`resumed streams: ${report.sent.reduce((sum, { resumed }) => sum + resumed, 0)}`);
   let isKept = true;
   const { recoveriesMs } = report.faults;
   if (recoveriesMs.length > 0) {
@@ -86,7 +86,7 @@ if (asked.length === 0 && breakage !== undefined) asked.push([`without ${values.
 const seed = Number(values.seed);
 const stopping = new AbortController();
 process.once("SIGINT", () => {
-  console.log("stopping: nothing more is sent; what was sent is looked at");
+  console.log("stopping: no further messages are sent; those sent so far are checked");
   stopping.abort();
 });
 let isKept = true;
@@ -100,7 +100,7 @@ for (const [name, row] of asked) {
     broken: breakage,
     signal: stopping.signal,
     onProgress: (messages, untold) =>
-      console.log(`  ${new Date().toISOString()} ${messages} messages, ${untold} without an answer`),
+      console.log(`  ${new Date().toISOString()} ${messages} messages, ${untold} without a known outcome`),
     say: values.verbose ? (line) => console.log(`  ${new Date().toISOString()} ${line}`) : undefined,
   });
   if (!tell(report)) isKept = false;

@@ -1,29 +1,29 @@
 import type { Random } from "./random.ts";
 
-/** A message that a client sends, and what must come of it. */
+/** A message that a client sends, and its expected result. */
 export interface PlannedMessage {
-  /** Unique in the run of the driver. */
+  /** Unique within one run of the driver. */
   readonly number: number;
-  /** Which of the client's conversations it continues; undefined: it begins one. */
+  /** Index of the client's conversation that it continues; undefined: it begins one. */
   readonly conversation: number;
   readonly how: "background" | "unary" | "stream";
   readonly text: string;
-  /** The only right answer. */
+  /** The only correct answer. */
   readonly answer: string;
-  /** Calls of tools that must not be done twice. */
+  /** Number of calls to tools that must not run twice. */
   readonly onceCalls: number;
 }
 
 interface Script {
   readonly number: number;
   readonly words: number;
-  /** Names of tools, a round each; two of a round run in parallel. */
+  /** Names of tools, one list per round; the tools of a round run in parallel. */
   readonly rounds: readonly (readonly string[])[];
   /** Milliseconds that a tool takes before and after its effect. */
   readonly ms: number;
 }
 
-/** The answer to a script: words that occur nowhere else, so that one that is missing or doubled is seen. */
+/** The answer to a script. Each word is unique, so that a missing or doubled one shows. */
 export function answerOf({ number, words }: Pick<Script, "number" | "words">): string {
   return Array.from({ length: words }, (_, index) => `m${number}w${index}`).join(" ");
 }
@@ -33,12 +33,12 @@ function messageOf(script: Script): string {
   return `chaos ${JSON.stringify(script)}`;
 }
 
-/** The script of a user's message; undefined when it carries none. */
+/** The script in a user's message; undefined when it has none. */
 export function scriptOf(text: string): Script | undefined {
   return text.startsWith("chaos ") ? (JSON.parse(text.slice(6)) as Script) : undefined;
 }
 
-/** The messages of a client, in the order in which it sends them, without an end; their numbers are `first` and every `step`-th after it. */
+/** The messages of a client in sending order, endless; their numbers are `first` and every `step`-th after it. */
 export function* planMessages(
   random: Random,
   { first, step }: { first: number; step: number },

@@ -13,7 +13,7 @@ const dataDir = mkdtempSync(join(tmpdir(), "turnwright-grpc-"));
 
 type AnyService = grpc.Client & Record<string, (...args: unknown[]) => grpc.ClientReadableStream<Record<string, unknown>>>;
 
-/** Asks a server's reflection service for a symbol's files, as any gRPC client would. */
+/** Asks a server's reflection service for the files of a symbol, as any gRPC client would. */
 async function reflect(address: string, symbol: string): Promise<Buffer[]> {
   const definition = protoLoader.fromJSON({
     nested: {
@@ -69,7 +69,7 @@ async function reflect(address: string, symbol: string): Promise<Buffer[]> {
   }
 }
 
-/** A length-delimited list of files is what a FileDescriptorSet is. */
+/** Encodes files as a FileDescriptorSet: a length-delimited list of files. */
 function descriptorSet(files: readonly Buffer[]): Buffer {
   return Buffer.concat(
     files.flatMap((file) => {
@@ -97,7 +97,7 @@ const unary = <T>(client: AnyService, method: string, request: object): Promise<
     client[method]?.(request, (error: Error | null, answer: T) => (error === null ? resolve(answer) : reject(error)));
   });
 
-describe.skipIf(redis === undefined)("a foreign gRPC client that knows nothing but reflection", () => {
+describe.skipIf(redis === undefined)("a foreign gRPC client that relies on reflection alone", () => {
   let database: TestDatabase;
   let system: System;
 
@@ -114,17 +114,17 @@ describe.skipIf(redis === undefined)("a foreign gRPC client that knows nothing b
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  /** Where a service of the mesh listens, as its log says. */
+  /** The address of a service of the mesh, taken from its log. */
   function addressOf(service: string): string {
     for (const line of system.log().split("\n")) {
       if (!line.startsWith("{")) continue;
       const entry = JSON.parse(line) as { port?: number; services?: string[] };
       if (entry.services?.includes(service)) return `127.0.0.1:${entry.port}`;
     }
-    throw new Error(`${service} is not served anywhere.`);
+    throw new Error(`${service} is served nowhere in the mesh.`);
   }
 
-  it("registers and logs in by a unary call, and streams a turn, through the gateway's one port", async () => {
+  it("registers, logs in and streams a turn through the gateway's only port", async () => {
     const gateway = `127.0.0.1:${system.port}`;
     const auth = clientOf(
       await reflect(addressOf("turnwright.auth.v1.AuthService"), "turnwright.auth.v1.AuthService"),
@@ -157,7 +157,7 @@ describe.skipIf(redis === undefined)("a foreign gRPC client that knows nothing b
     agent.close();
   });
 
-  it("is refused by a service that it calls past the gateway", async () => {
+  it("is refused by a service when it bypasses the gateway", async () => {
     const address = addressOf("turnwright.agent.v1.AgentService");
     const agent = clientOf(
       await reflect(address, "turnwright.agent.v1.AgentService"),

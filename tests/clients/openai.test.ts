@@ -16,7 +16,7 @@ const weather = {
   },
 };
 
-describe("openai-node, unmodified", () => {
+describe("unmodified openai-node", () => {
   let system: System;
   let openai: OpenAI;
 
@@ -49,7 +49,7 @@ describe("openai-node, unmodified", () => {
     expect(completion.usage?.total_tokens).toBeGreaterThan(0);
   });
 
-  it("streams a chat, with the usage when it is asked for", async () => {
+  it("streams a chat, with usage on request", async () => {
     const stream = await openai.chat.completions.create({
       ...ask("Tell me a story"),
       stream: true,
@@ -68,7 +68,7 @@ describe("openai-node, unmodified", () => {
     expect(ids.size).toBe(1);
   });
 
-  it("completes and streams a chat in which the server's calculator is used", async () => {
+  it("completes and streams a chat that uses the server's calculator", async () => {
     const completion = await openai.chat.completions.create(ask("What is 1337 * 42?"));
     expect(completion.choices[0]?.message.content).toContain("56154");
     const final = await openai.chat.completions.stream(ask("What is 1337 * 42?")).finalChatCompletion();
@@ -76,7 +76,7 @@ describe("openai-node, unmodified", () => {
     expect(final.choices[0]?.message.tool_calls ?? []).toEqual([]);
   });
 
-  it("gets calls of its own tools, streamed and not, and goes on with their results", async () => {
+  it("receives calls of its own tools, streamed or not, and continues with their results", async () => {
     const request = { ...ask("What does get_weather say of Paris?"), tools: [weather] };
     const first = await openai.chat.completions.create(request);
     const call = first.choices[0]?.message.tool_calls?.[0];
@@ -102,7 +102,7 @@ describe("openai-node, unmodified", () => {
     expect(answer.choices[0]?.message.content).toContain("Sunny, 24 degrees");
   });
 
-  it("sees errors as its own classes, with message, code and param", async () => {
+  it("maps errors to its own classes, with message, code and param", async () => {
     await expect(new OpenAI({ baseURL: `${system.baseUrl}/v1`, apiKey: "sk-wrong" }).models.list()).rejects.toThrow(
       AuthenticationError,
     );

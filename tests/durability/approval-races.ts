@@ -6,25 +6,25 @@ import { restApi } from "../e2e/api.ts";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
 import { type System, startSystem } from "../e2e/system.ts";
 
-/** What came of racing decisions. */
+/** The results of racing decisions. */
 export interface RaceFigures {
   readonly runs: number;
-  /** Decisions that were sent, those after the end included. */
+  /** Decisions sent, including those after the end of a run. */
   readonly decisions: number;
-  /** Runs that an approval, or a rejection, won. */
+  /** Runs won by an approval; below: by a rejection. */
   readonly approved: number;
   readonly rejected: number;
-  /** Runs that not exactly one decision won. */
+  /** Runs without exactly one winning decision. */
   readonly withoutOneWinner: number;
   /** Requests that reached the effect counter. */
   readonly effects: number;
-  /** Runs with another number of effects than their decision asks for. */
+  /** Runs whose number of effects does not match their decision. */
   readonly wrongEffects: number;
-  /** Runs whose record does not tell of the decision that won, or that have not ended. */
+  /** Runs that have not ended, or whose record does not match the winning decision. */
   readonly wrongRecords: number;
   /** Decisions that won after the run had been decided. */
   readonly lateWinners: number;
-  /** Answers that are neither a win nor a 409, by what they were. */
+  /** Responses that are neither a win nor a 409. */
   readonly oddAnswers: readonly string[];
 }
 
@@ -39,7 +39,7 @@ interface WaitingRun {
 }
 
 interface RacedRun extends WaitingRun {
-  /** Of each decision that won, what it was. */
+  /** For each winning decision, whether it approves. */
   readonly winners: readonly boolean[];
 }
 
@@ -77,7 +77,10 @@ async function park(call: Client, effects: EffectCounter): Promise<WaitingRun> {
   return { conversationId, approvalId: record.data.pending_approvals[0].id, body };
 }
 
-/** Decides one run many times at once: three of four approve it, every second one by the approval, the others by the conversation. */
+/**
+ * Sends many decisions on one run at once: three of four approve; every second one goes by the approval, the others by
+ * the conversation.
+ */
 async function race(call: Client, run: WaitingRun, decisions: number, odd: string[]): Promise<RacedRun> {
   const answers = await Promise.all(
     Array.from({ length: decisions }, async (_, index) => {
@@ -91,7 +94,7 @@ async function race(call: Client, run: WaitingRun, decisions: number, odd: strin
   return { ...run, winners: answers.filter(({ won }) => won).map(({ approved }) => approved) };
 }
 
-/** Whether the record of a run has ended and tells of its decision. */
+/** Whether the run has ended and its record matches the decision. */
 async function tellsOf(call: Client, { conversationId, winners }: RacedRun): Promise<boolean> {
   const { body } = await call("GET", `/v1/conversations/${conversationId}`);
   const { messages, conversation, pending_approvals: pending } = body.data;
@@ -102,9 +105,9 @@ async function tellsOf(call: Client, { conversationId, winners }: RacedRun): Pro
 }
 
 /**
- * Parks runs, races decisions on half of them, kills every process with -9, starts all anew, races decisions on the other half, kills and
- * starts once more, and then sends two more decisions to each run. The effects are counted outside of the system. In processes of its own,
- * with a PostgreSQL of its own, which is killed as well.
+ * Parks runs, races decisions on half of them, kills every process with -9 and restarts all; races decisions on the
+ * other half, kills and restarts again, then sends two more decisions to each run. Effects are counted outside the
+ * system. Uses its own processes and its own PostgreSQL, which is killed as well.
  */
 export async function raceApprovals(options: {
   shape: "all-in-one" | "mesh";
@@ -162,7 +165,7 @@ export async function raceApprovals(options: {
   }
 }
 
-/** Whether every run had one winner and as many effects as that says. */
+/** Whether every run had one winner and the matching number of effects. */
 export function isFair(figures: RaceFigures): boolean {
   const { runs, approved, rejected, withoutOneWinner, effects, wrongEffects, wrongRecords, lateWinners, oddAnswers } = figures;
   const faults = withoutOneWinner + wrongEffects + wrongRecords + lateWinners + oddAnswers.length;

@@ -1,4 +1,4 @@
-/** Preloaded into processes of a test: SIGUSR2 keeps the event loop busy for BLOCK_MS. */
+/** Preloaded into processes of a test: SIGUSR2 blocks the event loop for BLOCK_MS. */
 process.on("SIGUSR2", () => {
   const until = Date.now() + Number(process.env.BLOCK_MS);
   while (Date.now() < until);

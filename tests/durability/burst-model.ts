@@ -1,26 +1,29 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { askedFor, type ModelReply, type ModelServer, startModelServer } from "@turnwright/testing/model-server";
 
-/** What the model answers to a message. */
+/** The model's answer to a message. */
 export function answerTo(message: string): string {
   return `this is the answer to ${message}`;
 }
 
-/** A model on loopback that sees which questions of a conversation are open at once. Messages begin with the conversation's name: `c1 …`. */
+/**
+ * A model on loopback that records which questions of a conversation are open at the same time. Messages begin with the
+ * name of their conversation: `c1 …`.
+ */
 export interface BurstModel extends ModelServer {
-  /** Questions so far. */
+  /** Number of questions so far. */
   readonly asked: number;
-  /** Questions that came while another one of their conversation was open. */
+  /** Questions that arrived while another one of the same conversation was open. */
   readonly overlaps: readonly string[];
-  /** Whether a question of a conversation is open. */
+  /** Whether a question of the conversation is open. */
   isOpen(conversation: string): boolean;
-  /** Keeps questions of a conversation unanswered until the returned function is called. */
+  /** Holds the answers to a conversation until the returned function is called. */
   hold(conversation: string): () => void;
-  /** From now on so many milliseconds lie between two words. */
+  /** Sets the milliseconds between two words. */
   pace(ms: number): void;
 }
 
-/** Starts the model, which says a word each 10 ms. */
+/** Starts the model, which sends a word every 10 ms. */
 export async function startBurstModel(): Promise<BurstModel> {
   let wordMs = 10;
   const open = new Map<string, number>();
@@ -34,7 +37,7 @@ export async function startBurstModel(): Promise<BurstModel> {
     const others = open.get(conversation) ?? 0;
     if (others > 0) overlaps.push(said);
     open.set(conversation, others + 1);
-    // Closed by the driver's end as well as by ours.
+    // Fires when the driver ends the reply, as well as when the client does.
     reply.onClosed(() => open.set(conversation, (open.get(conversation) ?? 1) - 1));
     await gates.get(conversation);
     for (const [index, word] of answerTo(said).split(" ").entries()) {

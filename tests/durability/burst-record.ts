@@ -1,24 +1,24 @@
 import type pg from "pg";
 import { answerTo } from "./burst-model.ts";
 
-/** How a run of a conversation stands in the journal. */
+/** A run of a conversation, as the journal has it. */
 export interface RecordedRun {
   readonly run_id: string;
   readonly status: string;
-  /** Milliseconds of the epoch, by the database's clock; when the statement began that did it. */
+  /** Milliseconds since the epoch by the database's clock, taken when the statement that recorded the event began. */
   readonly accepted: number;
   readonly started: number;
   readonly ended: number | null;
-  /** Number of the message that is its answer; null: it has none. */
+  /** Sequence number of the message that answers it; null: none. */
   readonly answer: number | null;
-  /** Why it was cancelled; null: it was not. */
+  /** The reason of its cancellation; null: not cancelled. */
   readonly cancelled_for: string | null;
   readonly epoch: number;
 }
 
-/** A conversation as it is stored. */
+/** A conversation as stored. */
 export interface ConversationRecord {
-  /** In the order in which they were accepted: as the queue has them. */
+  /** In the order of acceptance, which is that of the queue. */
   readonly runs: readonly RecordedRun[];
   readonly messages: readonly { readonly role: string; readonly content: string }[];
 }
@@ -34,7 +34,7 @@ from conversation.runs r
 where r.conversation_id = $1
 order by r.created_at, r.run_id`;
 
-/** Reads a conversation's record. */
+/** Reads the record of a conversation. */
 export async function readRecord(db: pg.Pool, conversationId: string): Promise<ConversationRecord> {
   const { rows: runs } = await db.query<RecordedRun>(runsSql, [conversationId]);
   const { rows: messages } = await db.query<{ role: string; content: string }>(
@@ -45,10 +45,12 @@ export async function readRecord(db: pg.Pool, conversationId: string): Promise<C
 }
 
 const ends: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
-/** Times are of the beginnings of statements: one that waits for the end of a run may have begun a little before it. */
+/**
+ * Times are those at which statements began: one that waits for a run to end may have begun slightly before that end.
+ */
 const slackMs = 250;
 
-/** What is wrong with a record under any policy; the texts are those of the messages that were sent. */
+/** Faults of a record under any policy; `texts`: the messages that were sent. */
 export function recordFaults({ runs, messages }: ConversationRecord, texts: ReadonlySet<string>): string[] {
   const faults: string[] = [];
   for (const run of runs) {
@@ -78,8 +80,9 @@ export function recordFaults({ runs, messages }: ConversationRecord, texts: Read
 }
 
 /**
- * Runs that were answered before one which had been accepted before them, and which had been there for a while when they began: what is accepted in the same moment
- * may be stored, and so begin, in another order than that of the clocks.
+ * Counts runs that were answered ahead of a run accepted earlier, although that one had already waited for a while when
+ * they began. Messages accepted at the same moment may be stored, and so begin, in another order than their clock
+ * times.
  */
 export function inversions({ runs }: ConversationRecord): number {
   const answered = runs.flatMap(({ answer, ...run }) => (answer === null ? [] : [{ ...run, answer }]));
@@ -88,10 +91,10 @@ export function inversions({ runs }: ConversationRecord): number {
   return answered.filter((run) => answered.some((other) => isAhead(other, run))).length;
 }
 
-/** How long a newer message may need to stop the answer that is under way. */
+/** Milliseconds that a newer message may need to stop the answer in progress. */
 const stopMs = 200;
 
-/** Runs that were answered to their end although a newer message had been accepted well before it. */
+/** Counts runs answered to the end although a newer message had been accepted well before. */
 export function uninterrupted({ runs }: ConversationRecord): number {
   return runs.filter(
     (run) =>

@@ -9,18 +9,18 @@ import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { restApi } from "../e2e/api.ts";
 import type { SurfaceCall } from "./surfaces.ts";
 
-/** Something to create, once. */
+/** One resource to create. */
 export interface Creation {
   readonly call: SurfaceCall;
-  /** Another request, for the same key. */
+  /** A different request for the same key. */
   readonly other: SurfaceCall;
-  /** How often it was created. `answer` is the text of an answer. */
+  /** How often the resource was created, given the text of a response. */
   effects(answer: string): Promise<number>;
-  /** What must be the same in all answers; the whole of them unless given. */
+  /** The part of a response that must be equal in all of them; by default the whole response. */
   named?(answer: string): string;
 }
 
-/** Who creates, and who looks after. */
+/** The account that creates, and its access to the results. */
 export interface Creator {
   readonly baseUrl: string;
   readonly token: string;
@@ -43,7 +43,7 @@ async function get<T>({ baseUrl }: Creator, token: string, path: string): Promis
 
 type Fields = SurfaceCall["message"];
 
-/** The calls of a creation: the same method and place, two messages. */
+/** The calls of a creation: one method and path with two different messages. */
 function calls(method: DescMethodUnary, path: string, token: string | undefined, message: Fields, other: Fields) {
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const call = { method, path, headers };
@@ -64,7 +64,7 @@ const apiKey: CreationMaker = async (creator) => {
   };
 };
 
-/** Gives an API key another secret: two rotations would leave the first answer without effect. */
+/** Rotates the secret of an API key: a second rotation would invalidate the first response's secret. */
 const rotation: CreationMaker = async (creator) => {
   const ids: string[] = [];
   for (const name of ["rotated", "other"]) {
@@ -88,7 +88,7 @@ const rotation: CreationMaker = async (creator) => {
   };
 };
 
-/** Registers an account, whom nobody knows yet. */
+/** Registers an unknown account. */
 const account: CreationMaker = async (creator) => {
   const email = `${randomUUID()}@example.com`;
   const request = { email, password: "SecurePass123", name: "Once" };
@@ -102,7 +102,7 @@ const account: CreationMaker = async (creator) => {
   };
 };
 
-/** Creates an account for somebody else, as an admin does. */
+/** Creates an account as an admin. */
 const accountByAdmin: CreationMaker = async (creator) => {
   const email = `${randomUUID()}@example.com`;
   const request = { email, password: "SecurePass123", name: "Once" };
@@ -131,7 +131,7 @@ const invite: CreationMaker = async (creator) => {
   };
 };
 
-/** Begins a conversation with a message, and waits for its answer. */
+/** Begins a conversation with a message and waits for the answer. */
 const conversation: CreationMaker = async (creator) => {
   const message = `once ${randomUUID()}`;
   return {
@@ -140,7 +140,7 @@ const conversation: CreationMaker = async (creator) => {
   };
 };
 
-/** How often the user's messages of all conversations begin so. */
+/** How many of the user's messages, over all conversations, begin with the text. */
 async function timesSaid(creator: Creator, text: string): Promise<number> {
   const list = "/v1/conversations?limit=100";
   const { conversations } = await get<{ conversations: { id: string }[] }>(creator, creator.token, list);
@@ -153,7 +153,7 @@ async function timesSaid(creator: Creator, text: string): Promise<number> {
     .length;
 }
 
-/** Sends a message to a conversation that is there, and waits for its answer. */
+/** Sends a message to an existing conversation and waits for the answer. */
 const message: CreationMaker = async (creator) => {
   const response = await fetch(`${creator.baseUrl}/v1/conversations`, {
     method: "POST",
@@ -176,7 +176,7 @@ const message: CreationMaker = async (creator) => {
   };
 };
 
-/** Begins a run in the background. Its answers tell how it stands, so that they are the same in what they name. */
+/** Begins a run in the background. Responses report its current status, so only what they identify is compared. */
 const run: CreationMaker = async (creator) => {
   const message = `once ${randomUUID()}`;
   return {
@@ -186,7 +186,7 @@ const run: CreationMaker = async (creator) => {
   };
 };
 
-/** What can be created, by name. A new method that takes an Idempotency-Key gets a line here. */
+/** The creating methods by name. A new method that takes an Idempotency-Key gets a line here. */
 export const creations: Readonly<Record<string, CreationKind>> = {
   "api key": { method: ApiKeyService.method.createApiKey, make: apiKey },
   "rotated key": { method: ApiKeyService.method.rotateApiKey, make: rotation },

@@ -5,13 +5,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { restApi } from "../e2e/api.ts";
 import { type ModelListeners, words } from "./paced-model.ts";
 
-/** How a client speaks to the gateway. */
+/** Protocols between client and gateway. */
 export const protocols = ["HTTP/1.1", "HTTP/2"] as const;
 export type Protocol = (typeof protocols)[number];
 
-/** A request of which the client sees how it begins, and can go away. */
+/** A request whose client sees the response begin and can disconnect. */
 interface OpenRequest {
-  /** The first bytes of the body. */
+  /** Resolves with the first bytes of the body. */
   readonly firstBytes: Promise<void>;
   /** Destroys the connection. */
   leave(): void;
@@ -57,7 +57,7 @@ function openHttp2(baseUrl: string, { path, body, token }: Sent): OpenRequest {
 
 const openers = { "HTTP/1.1": openHttp1, "HTTP/2": openHttp2 } satisfies Record<Protocol, unknown>;
 
-/** What a model tells of, for those who wait for it. */
+/** Events of the model, for tests that await them. */
 export class ModelWatch implements ModelListeners {
   readonly #asked = new Map<string, PromiseWithResolvers<void>>();
   readonly #closed = new Map<string, PromiseWithResolvers<number>>();
@@ -76,22 +76,22 @@ export class ModelWatch implements ModelListeners {
     this.#of(this.#closed, said).resolve(performance.now());
   }
 
-  /** Resolves when the model has been asked for this. */
+  /** Resolves once the model was asked this. */
   asked(said: string): Promise<void> {
     return this.#of(this.#asked, said).promise;
   }
 
-  /** Resolves with the time at which the model saw who asked for this go. */
+  /** Resolves with the time at which the model saw its caller disconnect. */
   closed(said: string): Promise<number> {
     return this.#of(this.#closed, said).promise;
   }
 }
 
-/** When a client leaves a completion. */
+/** Moments at which a client leaves a completion. */
 export const moments = ["streamed, in the middle", "streamed, before the first token", "not streamed"] as const;
 export type Moment = (typeof moments)[number];
 
-/** A gateway, a client's token for it, and what its model tells of. */
+/** A gateway, a client's token for it, and the events of its model. */
 export interface Left {
   readonly baseUrl: string;
   readonly token: string;
@@ -100,7 +100,7 @@ export interface Left {
 
 const patienceMs = 10_000;
 
-/** Leaves a completion and gives the milliseconds until the model's call was closed; infinity when it was not. */
+/** Leaves a completion; returns the milliseconds until the model's call was closed, infinity if it never was. */
 async function leaveCompletion({ baseUrl, token, model }: Left, protocol: Protocol, moment: Moment): Promise<number> {
   const isMiddle = moment === "streamed, in the middle";
   const said = `${isMiddle ? "say 1000" : "hold"} ${randomUUID()}`;
@@ -114,7 +114,10 @@ async function leaveCompletion({ baseUrl, token, model }: Left, protocol: Protoc
   return closedAt - leftAt;
 }
 
-/** Leaves completions, several at a time, at one moment over one protocol; gives the milliseconds until each call of the model was closed, sorted. */
+/**
+ * Leaves completions at one moment over one protocol, several at a time; returns the milliseconds until each model call
+ * was closed, sorted.
+ */
 export async function leaveCompletions(
   left: Left,
   options: { protocol: Protocol; moment: Moment; count: number; atOnce: number },
@@ -132,18 +135,21 @@ export async function leaveCompletions(
   return took.sort((a, b) => a - b);
 }
 
-/** What became of stored turns whose clients left. */
+/** The fate of stored turns whose clients left. */
 export interface LeftTurns {
   readonly left: number;
-  /** Those whose answer is not stored as a whole. */
+  /** Turns whose answer is not stored in full. */
   readonly unanswered: number;
-  /** Calls of the model that were closed before their end. */
+  /** Model calls that were closed before their end. */
   readonly closed: number;
 }
 
 const turnWords = 40;
 
-/** Sends messages to conversations and leaves while the model speaks, or, where nothing is streamed, while it is thought to; then waits for the answers. */
+/**
+ * Sends messages to conversations and disconnects during the answer, or, if nothing is streamed, while the client
+ * waits; then waits for the stored answers.
+ */
 export async function leaveTurns(
   left: Left,
   options: { count: number; streamed: boolean; protocol: Protocol },

@@ -13,7 +13,7 @@ import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 
 const redis = await testRedis("many messages at once to one conversation of a mesh");
 
-describe.skipIf(redis === undefined)("many messages at once to one conversation, over two gateways", () => {
+describe.skipIf(redis === undefined)("many concurrent messages to one conversation over two gateways", () => {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-double-text-"));
   let database: TestDatabase;
   let model: BurstModel;
@@ -42,15 +42,15 @@ describe.skipIf(redis === undefined)("many messages at once to one conversation,
 
   const play = (policy: Policy) => bursts(stage, { name: policy, policy, conversations: 2, messages: 10 });
 
-  it("are answered one after another in the order in which they were accepted, where they queue", async () => {
+  it("are answered one by one in order of acceptance under `enqueue`", async () => {
     expect(await play("enqueue")).toMatchObject({ sent: 20, answered: 20, faults: [] });
   }, 60_000);
 
-  it("are refused and not stored while one is being answered, where they are to be", async () => {
+  it("are refused and not stored while one is being answered under `reject`", async () => {
     expect(await play("reject")).toMatchObject({ sent: 20, answered: 2, rejected: 18, faults: [] });
   }, 60_000);
 
-  it("stop what is under way, where they interrupt, and the last one is answered", async () => {
+  it("stop the answer in progress under `interrupt`, and the last one is answered", async () => {
     const figures = await play("interrupt");
     expect(figures).toMatchObject({ sent: 20, faults: [] });
     expect(figures.cancelled).toBeGreaterThan(0);
@@ -72,12 +72,12 @@ describe("a record of a burst", () => {
     messages: [...exchange("c a"), ...exchange("c b")],
   };
 
-  it("is sound when each answer stands behind its message", () => {
+  it("is sound when each answer follows its message", () => {
     expect(recordFaults(sound, texts)).toEqual([]);
     expect([inversions(sound), uninterrupted(sound)]).toEqual([0, 0]);
   });
 
-  it("shows runs at once, doubled text, messages twice, answers out of their place, and runs that have not ended", () => {
+  it("reveals parallel runs, doubled text, repeated messages, misplaced answers and unfinished runs", () => {
     const [first, second] = sound.runs as [(typeof sound.runs)[0], (typeof sound.runs)[0]];
     const faultsOf = (change: Partial<ConversationRecord>) => recordFaults({ ...sound, ...change }, texts).join();
     expect(faultsOf({ runs: [{ ...first, ended: 2_000 }, second] })).toContain("at once");

@@ -4,10 +4,10 @@ import type pg from "pg";
 import { answerTo, type BurstModel } from "./burst-model.ts";
 import { inversions, readRecord, recordFaults, uninterrupted } from "./burst-record.ts";
 
-/** What to do while another message of the conversation is being answered. */
+/** The policy for a message that arrives while another one of its conversation is being answered. */
 export type Policy = "enqueue" | "reject" | "interrupt";
 
-/** What stands where messages are sent to. */
+/** The system that receives the messages. */
 export interface BurstStage {
   readonly gateways: readonly string[];
   readonly token: string;
@@ -15,7 +15,7 @@ export interface BurstStage {
   readonly db: pg.Pool;
 }
 
-/** What bursts of messages led to. */
+/** The results of bursts of messages. */
 export interface BurstFigures {
   /** Messages that were sent. */
   readonly sent: number;
@@ -23,7 +23,7 @@ export interface BurstFigures {
   /** Refused with 409 CONVERSATION_BUSY. */
   readonly rejected: number;
   readonly cancelled: number;
-  /** Runs that were taken over from a process that died. */
+  /** Runs taken over from a process that died. */
   readonly takenOver: number;
   readonly faults: string[];
 }
@@ -38,7 +38,7 @@ interface Reply {
 const patienceMs = 240_000;
 const passing: ReadonlySet<number> = new Set([500, 502, 503, 504]);
 
-/** Sends a message until there is an answer to it, each time under its key, at one gateway after the other. */
+/** Sends a message under one key until it gets a response, trying the gateways in turn. */
 async function send({ gateways, token }: BurstStage, path: string, body: { message: string }, at: number): Promise<Reply> {
   const key = randomUUID();
   const until = Date.now() + patienceMs;
@@ -70,9 +70,10 @@ const countSql = `select count(*)::integer as all, count(*) filter (where status
 from conversation.runs where conversation_id = $1`;
 
 /**
- * Sends messages to one new conversation, all at once and over all gateways in turn. The first question to the model is held until all of them are
- * stored (`enqueue`) or refused (`reject`), so that what was accepted in which order is beyond doubt; under `interrupt` every second message comes a
- * little later, while answers are under way. `midway` is called when a third is answered.
+ * Sends messages to one new conversation, all at once and over all gateways in turn. The first question to the model is
+ * held until all are stored (`enqueue`) or refused (`reject`), so that the order of acceptance is known; under
+ * `interrupt` every second message is sent slightly later, during the answers. `midway` is called when a third is
+ * answered.
  */
 export async function burst(
   stage: BurstStage,
@@ -155,14 +156,17 @@ export async function burst(
   };
 }
 
-/** Bursts of several conversations at once, together. Questions that were open at once count under policies that let no run end early. */
+/**
+ * Bursts of several conversations at the same time. Questions open at the same time count as faults under policies that
+ * let no run end early.
+ */
 export async function bursts(
   stage: BurstStage,
   options: { name: string; policy: Policy; conversations: number; messages: number; midway?: () => Promise<void> },
 ): Promise<BurstFigures> {
   const { name, policy, conversations, messages, midway } = options;
   const before = stage.model.overlaps.length;
-  // Long enough to be interrupted.
+  // Slow enough to be interrupted.
   stage.model.pace(policy === "interrupt" ? 80 : 10);
   const all = await Promise.all(
     Array.from({ length: conversations }, (_, index) =>

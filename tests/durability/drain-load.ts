@@ -4,27 +4,30 @@ import { Agent, request } from "undici";
 import { eventData } from "../e2e/api.ts";
 import { words } from "./paced-model.ts";
 
-/** What a load has seen. */
+/** Observations of a load. */
 export interface LoadCounts {
-  /** Calls with one answer. */
+  /** Unary calls that succeeded. */
   unary: number;
-  /** What went wrong with such calls: anything but a success. */
+  /** Unary calls that did not succeed. */
   readonly failures: string[];
-  /** Streams that came to their proper end. */
+  /** Streams that ended properly. */
   ended: number;
-  /** Streams that ended because their orchestrator did, whose run was then answered by another one. */
+  /** Streams cut because their orchestrator ended; another one then answered the run. */
   handedOver: number;
-  /** Streams that ended with an error event at the limit of a gateway, while their run was answered. */
+  /** Streams that ended with an error event at a gateway's drain limit, while their run was answered. */
   outlived: number;
-  /** Streams that ended with an error event, of which nothing is stored. */
+  /** Streams that ended with an error event and of which nothing is stored. */
   cut: number;
-  /** Streams that ended without a word, or with a run that was never answered. */
+  /** Streams that ended without a final event, or whose run was never answered. */
   readonly broken: string[];
-  /** From the last event of a stream that was handed over to its whole answer, the longest, in milliseconds. */
+  /** Longest time from the last event of a handed-over stream to its complete answer, in milliseconds. */
   longestHandover: number;
 }
 
-/** A client that knows all gateways, keeps its connections, and goes to the next gateway only when a connection is refused. */
+/**
+ * A client that knows all gateways, keeps its connections, and tries the next gateway only when a connection is
+ * refused.
+ */
 function createClient(gateways: readonly string[]) {
   const agent = new Agent({ connections: 64, pipelining: 1 });
   let turn = 0;
@@ -65,7 +68,7 @@ function reasonOf(error: unknown): string {
 const sum = { id: "call_1", type: "function", function: { name: "calculator", arguments: '{"expression":"1337*42"}' } };
 const chat = (content: string, stream: boolean) => ({ model: "gpt-4o-mini", stream, messages: [{ role: "user", content }] });
 
-/** One call of each kind in turn: reads, a login, a tool, whole completions, stored turns with a tool. */
+/** Unary calls of each kind in turn: reads, a login, a tool, completions, stored turns with a tool. */
 function unaryCalls(client: Client, account: { email: string; password: string; token: string }): (() => Promise<unknown>)[] {
   const { token } = account;
   return [
@@ -84,7 +87,7 @@ interface StoredTurn {
   readonly data: { messages: { role: string; content: string }[] };
 }
 
-/** Waits until a conversation has its answer; what it is asked through may fail meanwhile. */
+/** Waits until a conversation has its answer; polls through gateways that may fail meanwhile. */
 async function answered(client: Client, token: string, conversationId: string, text: string, withinMs: number): Promise<boolean> {
   for (const until = Date.now() + withinMs; Date.now() < until; await delay(100)) {
     const path = `/v1/conversations/${conversationId}`;
@@ -94,7 +97,7 @@ async function answered(client: Client, token: string, conversationId: string, t
   return false;
 }
 
-/** Streams a turn (stored) or a completion, and notes how it ended. */
+/** Streams a turn (stored) or a completion and records how it ended. */
 async function stream(
   client: Client,
   token: string,
@@ -122,7 +125,7 @@ async function stream(
     return;
   }
   if (!last.startsWith('{"error":')) {
-    counts.broken.push(`stream without an end: ${last.slice(0, 200)}`);
+    counts.broken.push(`stream without a final event: ${last.slice(0, 200)}`);
     return;
   }
   if (!kind.stored) {
@@ -139,7 +142,7 @@ async function stream(
   } else counts.broken.push(`run without an answer after ${last.slice(0, 200)}`);
 }
 
-/** How much load; the long streams say so many words that they outlast the limit of a drain. */
+/** The amount of load; long streams have enough words to outlast the limit of a drain. */
 export interface LoadShape {
   readonly unary: number;
   readonly streams: number;
@@ -147,7 +150,7 @@ export interface LoadShape {
   readonly longWords: number;
 }
 
-/** Puts a mesh under load until `stop` is called, which waits for what is under way. */
+/** Loads a mesh until `stop` is called, which waits for the calls in progress. */
 export async function startLoad(gateways: readonly string[], shape: LoadShape) {
   const client = createClient(gateways);
   const account = { email: `drain-${randomUUID()}@example.com`, password: "correct-horse-battery" };

@@ -19,7 +19,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
   let dir: string;
   let database: TestDatabase;
   let mesh: ReplicatedMesh;
-  /** A page that answers when it is told to. */
+  /** A page that answers on demand. */
   let page: Server;
   let pageUrl: string;
   let answerPage: () => void;
@@ -44,7 +44,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it("lets tools of an executor end, and gives their results to who waits", async () => {
+  it("lets an executor's tools finish and delivers their results", async () => {
     const api = restApi(mesh.gateways[0] ?? "");
     await api.register("tools@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("tools@example.com", "correct-horse-battery");
@@ -67,7 +67,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
     await Promise.all(executors.map((replica) => replica.start()));
   }, 60_000);
 
-  it("hands the turns of an orchestrator over within about a second when they outlast its limit", async () => {
+  it("hands over an orchestrator's runs within about a second when they outlast its limit", async () => {
     const api = restApi(mesh.gateways[0] ?? "");
     await api.register("handover@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("handover@example.com", "correct-horse-battery");
@@ -87,12 +87,12 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
         .poll(async () => (await api.getConversation(accessToken, id)).contents, { timeout: 20_000, interval: 50 })
         .toEqual(["say 50", words(50).join(" ")]);
     }
-    // The turn itself takes 2.5 s again.
+    // The run itself takes another 2.5 s.
     expect(performance.now() - handedOverAt).toBeLessThan(6_000);
     await first?.start();
   }, 60_000);
 
-  it("fails no call and breaks no stream, whichever it is", async () => {
+  it("fails no call and breaks no stream, whichever process gets it", async () => {
     const load = { unary: 4, streams: 2, longStreams: 0, longWords: 0 };
     const { counts, badEnds, longest } = await drainUnderLoad(mesh, { terms: 5, load, seed: 1 });
     expect(counts).toMatchObject({ failures: [], broken: [], handedOver: 0, cut: 0, outlived: 0 });

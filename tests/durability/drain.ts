@@ -2,12 +2,12 @@ import { seeded } from "../security/long/stage.ts";
 import { type LoadCounts, type LoadShape, startLoad } from "./drain-load.ts";
 import type { ReplicatedMesh } from "./replicated-mesh.ts";
 
-/** What a series of SIGTERMs under load led to. */
+/** The results of a series of SIGTERMs under load. */
 export interface DrainReport {
   readonly counts: LoadCounts;
-  /** Processes that did not end with code 0. */
+  /** Processes that exited with another code than 0. */
   readonly badEnds: string[];
-  /** From SIGTERM to the end of a process, the longest of each part, in milliseconds. */
+  /** Longest time from SIGTERM to exit per part, in milliseconds. */
   readonly longest: ReadonlyMap<string, number>;
 }
 
@@ -16,7 +16,7 @@ function partOf(name: string): string {
   return name.replace(/-\d$/, "");
 }
 
-/** Random replicas, each part as often as the others: a random one of each, in random order, and again. */
+/** Random replicas, each part equally often: one of each part in random order, repeated. */
 function* victims({ replicas }: ReplicatedMesh, random: () => number) {
   const parts = [...new Set(replicas.map(({ name }) => partOf(name)))];
   for (;;) {
@@ -30,8 +30,8 @@ function* victims({ replicas }: ReplicatedMesh, random: () => number) {
 }
 
 /**
- * Ends random processes of a mesh with two replicas each by SIGTERM, `terms` of them one after another, and starts each again, while clients go
- * on calling.
+ * Ends random processes of a mesh with two replicas each by SIGTERM, `terms` of them one after another, and restarts
+ * each, under load from clients.
  */
 export async function drainUnderLoad(
   mesh: ReplicatedMesh,

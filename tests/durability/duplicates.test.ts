@@ -5,8 +5,8 @@ import { services } from "../security/contract-services.ts";
 import { creations } from "./creations.ts";
 import { type DuplicateFigures, duplicateCreations, isOnce } from "./duplicates.ts";
 
-describe("requests that are sent again under their Idempotency-Key", () => {
-  it("have one effect and one answer, over every surface and after kill -9 of every process", async () => {
+describe("requests repeated under their Idempotency-Key", () => {
+  it("have one effect and one response, over every surface and after kill -9 of every process", async () => {
     const all = await duplicateCreations({ shape: "all-in-one", duplicates: 9 });
     expect(all.filter((figures) => !isOnce(figures))).toEqual([]);
     expect(all.map(({ name }) => name)).toContain("api key over grpc");
@@ -16,8 +16,8 @@ describe("requests that are sent again under their Idempotency-Key", () => {
     }
   }, 120_000);
 
-  it("are tried for every method that takes a key", () => {
-    // A turn that is streamed takes the key of one that is not, which tests/e2e tries.
+  it("are tested for every method that takes a key", () => {
+    // The streamed variant of a turn shares the key of the unary one; tests/e2e covers it.
     const unary = services.flatMap(({ methods }) => methods.filter(({ methodKind }) => methodKind === "unary"));
     const takers = unary.filter((method) => getOption(method, surface).idempotencyKey);
     const tried = new Set<unknown>(Object.values(creations).map(({ method }) => method));

@@ -7,28 +7,28 @@ import { startSystem } from "../e2e/system.ts";
 import { type Creation, type Creator, creations } from "./creations.ts";
 import { type Surface, type SurfaceAnswer, type SurfaceName, surfaceNames, surfacesOf } from "./surfaces.ts";
 
-/** What came of duplicates of one request under one key. */
+/** The results of duplicates of one request under one key. */
 export interface DuplicateFigures {
-  /** What was created, and over which surface; `all`: over each in turn. */
+  /** The created resource and the surface; `all`: each surface in turn. */
   readonly name: string;
   readonly sent: number;
-  /** Successes that differ, for each surface counted by itself. */
+  /** Number of distinct successful responses, counted per surface. */
   readonly distinct: number;
-  /** Answers that do not say that they were given before. */
+  /** Responses that are not marked as replayed. */
   readonly first: number;
   readonly effects: number;
-  /** What another request under the key was answered. */
+  /** The response to a different request under the key. */
   readonly otherRequest: string;
-  /** Failures among the duplicates, by what they were. */
+  /** Failures among the duplicates. */
   readonly failures: readonly string[];
-  /** Whether the answer was still the same after a kill -9 of every process. */
+  /** Whether the response was still the same after a kill -9 of every process. */
   readonly sameAfterKill: boolean;
 }
 
 const account = { email: "creator@example.com", password: "SecurePass123" };
 const admin = { email: "admin@example.com", password: "AdminSecurePass123" };
 
-/** How each surface refuses a key that stands for another request. */
+/** The refusal of a reused key, per surface. */
 const refusals: Readonly<Record<SurfaceName, string>> = {
   rest: "422 IDEMPOTENCY_KEY_REUSED",
   connect: "ERROR_REASON_IDEMPOTENCY_KEY_REUSED",
@@ -94,13 +94,14 @@ async function creatorOf(baseUrl: string): Promise<Creator> {
 }
 
 /**
- * Sends each creation many times at once under one key, over each surface by itself and over all in turn; then another request under the key; then,
- * after a kill -9 of every process, the first one once more. In processes of its own, with a PostgreSQL of its own.
+ * Sends each creation many times at once under one key, over each surface alone and over all in turn; then a different
+ * request under the key; then, after a kill -9 of every process, the first one again. Uses its own processes and its
+ * own PostgreSQL.
  */
 export async function duplicateCreations(options: {
   shape: "all-in-one" | "mesh";
   duplicates: number;
-  /** Names of `creations`; all unless given. */
+  /** Names of `creations`; default: all. */
   names?: readonly string[];
 }): Promise<DuplicateFigures[]> {
   const { shape, duplicates, names = Object.keys(creations) } = options;
@@ -119,7 +120,7 @@ export async function duplicateCreations(options: {
     const sent: Sent[] = [];
     for (const name of names) {
       const kind = creations[name];
-      if (kind === undefined) throw new Error(`There is nothing named ${name} to create.`);
+      if (kind === undefined) throw new Error(`Unknown creation: ${name}.`);
       for (const over of [...surfaceNames.map((surface) => [surface]), surfaceNames]) {
         sent.push(await sendAll(name, surfacesOf(system.baseUrl), over, await kind.make(creator), duplicates));
       }
@@ -142,7 +143,7 @@ export async function duplicateCreations(options: {
   }
 }
 
-/** Whether duplicates had one effect and one answer, and another request none. */
+/** Whether duplicates had one effect and one response, and the different request none. */
 export function isOnce(figures: DuplicateFigures): boolean {
   const { sent, distinct, first, effects, otherRequest, failures, sameAfterKill } = figures;
   const hadOneEffect = distinct === 1 && first === 1 && effects === 1 && failures.length === 0;

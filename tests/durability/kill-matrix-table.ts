@@ -1,5 +1,5 @@
 /**
- * The kill matrix: kill -9 of each process of a mesh at each step of a turn. Prints a Markdown table.
+ * The kill matrix: kill -9 of each process of a mesh at each step of a run. Prints a Markdown table.
  *
  *   node tests/durability/kill-matrix-table.ts
  *   node tests/durability/kill-matrix-table.ts --part Redis --step acting

@@ -9,7 +9,7 @@ const probe = await startRedisServer();
 await probe?.stop();
 if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a step of a turn", "Redis");
 
-/** Of the 56 cells of `npm run durability -- kill-matrix`, those in which most can go wrong. */
+/** The riskiest of the 56 cells of `npm run durability -- kill-matrix`. */
 const cells: readonly [PartName, StepName, readonly string[]][] = [
   ["agent-orchestrator", "speaking", ["completed"]],
   ["tool-executor", "acting", ["needs_review"]],
@@ -32,7 +32,7 @@ describe.skipIf(probe === undefined)("kill -9 of one process of a mesh", () => {
   }, 30_000);
 
   it.each(cells)(
-    "loses and doubles nothing: %s, %s",
+    "loses and repeats nothing: %s, %s",
     async (part, step, outcomes) => {
       const { faults, outcome, recoveryMs } = await matrix.play(part, step);
       process.stdout.write(`${part} × ${steps[step].name}: ${outcome} ${recoveryMs} ms after the restart began\n`);

@@ -6,34 +6,33 @@ import { approve, type ReachedStep, type Stage, type Step, type StepName, steps,
 import { type KillableMesh, type PartName, startKillableMesh } from "./killable-mesh.ts";
 import { createPatientClient, type PatientClient } from "./patient-client.ts";
 
-/** What came of killing one process at one step of a turn. */
+/** The result of killing one process at one step of a run. */
 export interface CellResult {
   readonly part: PartName;
   readonly step: StepName;
   /**
-   * Where the run stood first after the restart: `completed`, `needs_review`, or `waiting`, where it had waited for a
-   * person.
+   * First state of the run after the restart: `completed`, `needs_review`, or `waiting` if it had waited for a person.
    */
   readonly outcome: string;
-  /** From the start of the process anew to that. */
+  /** Milliseconds from the restart of the process to that state. */
   readonly recoveryMs: number;
-  /** Effects outside. */
+  /** Number of effects outside. */
   readonly effects: number;
-  /** Promises that were not kept. */
+  /** Broken promises. */
   readonly faults: readonly string[];
 }
 
-/** A mesh whose processes are killed, and the world around it. */
+/** A mesh whose processes are killed, and its surroundings. */
 export interface KillMatrix {
-  /** Kills one process at one step of a new turn, starts it again, and looks at what came of it. */
+  /** Kills one process at one step of a new run, restarts it, and checks the results. */
   play(part: PartName, step: StepName): Promise<CellResult>;
   stop(): Promise<void>;
 }
 
-/** How soon after the restart a run has ended, or waits again. */
+/** Milliseconds after the restart within which the run must have ended or wait again. */
 const recoveryLimitMs = 15_000;
 
-/** Only here can nobody know whether the effect was made: who made it was gone in the middle of it. */
+/** Only in these cells can nobody know whether the effect was made: its process died during it. */
 function mayNeedReview(part: PartName, step: StepName): boolean {
   return part === "tool-executor" && (step === "acting" || step === "decided");
 }
@@ -43,7 +42,7 @@ interface LedgerRow {
   claim: number;
 }
 
-/** Whether what the ledger says of a call agrees with what happened outside. */
+/** Whether the ledger's record of a call agrees with its effects outside. */
 function agrees(rows: readonly LedgerRow[], effects: number): boolean {
   const [row] = rows;
   if (row === undefined) return effects === 0;
@@ -51,7 +50,7 @@ function agrees(rows: readonly LedgerRow[], effects: number): boolean {
   return row.status === "success" ? effects === 1 : row.status === "unknown" && effects <= 1;
 }
 
-/** Starts the mesh, the model and the outside. */
+/** Starts the mesh, the model and the effect server. */
 export async function startKillMatrix(): Promise<KillMatrix> {
   let stage: Stage | undefined;
   const effects = await startEffectCounter(async (body) => {
@@ -95,7 +94,7 @@ export async function startKillMatrix(): Promise<KillMatrix> {
       try {
         return await playCell({ mesh, stage, part, step, open: restarted.resolve });
       } catch (error) {
-        // A cell that cannot even be played to its end keeps none of its promises.
+        // A cell that cannot be played to its end keeps none of its promises.
         const fault = error instanceof Error ? error.message : String(error);
         return { part, step, outcome: "stuck", recoveryMs: Number.NaN, effects: stage.effects(), faults: [fault] };
       } finally {
@@ -116,7 +115,7 @@ interface Cell {
   readonly stage: Stage;
   readonly part: PartName;
   readonly step: StepName;
-  /** Opens the gates of the model and of the outside. */
+  /** Opens the gates of the model and of the effect server. */
   open(): void;
 }
 
@@ -159,7 +158,7 @@ async function playCell({ mesh, stage, part, step, open }: Cell): Promise<CellRe
       await settle(stage, run);
       await until("the reviewed run ends", isOver(rest));
     } else faults.push(...(await ledgerFaults(mesh, run.runId, stage)));
-    if (status !== "completed") faults.push(`the run ended as ${status}`);
+    if (status !== "completed") faults.push(`the run ended with status ${status}`);
     faults.push(...(await recordFaults(stage, run)));
     return { part, step, outcome, recoveryMs, effects: stage.effects(), faults };
   } finally {
@@ -179,7 +178,7 @@ async function ledgerFaults(mesh: KillableMesh, runId: string, stage: Stage): Pr
   }
 }
 
-/** A person looks outside and says what was found there. */
+/** Reviews the run as a person who looks outside would. */
 async function settle(stage: Stage, { runId }: ReachedStep): Promise<void> {
   const { client, note } = stage;
   const call = { call_id: `call-${note}` };
@@ -194,7 +193,7 @@ interface RecordedMessage {
   content: string;
 }
 
-/** Looks at the message, at what its watcher has of the answer, and at the message after it. */
+/** Checks the message, its watcher's copy of the answer, and the next message. */
 async function recordFaults({ client, note }: Stage, { runId, conversationId, watcher }: ReachedStep): Promise<string[]> {
   const faults: string[] = [];
   const path = `/v1/conversations/${conversationId}`;
@@ -213,9 +212,9 @@ async function recordFaults({ client, note }: Stage, { runId, conversationId, wa
     .join("");
   if (stored === "") faults.push("no answer is stored");
   await Promise.race([watcher.ended, new Promise((resolve) => setTimeout(resolve, 5_000).unref())]);
-  if (!watcher.types.includes("finish")) faults.push(`the watcher saw no end, but ${watcher.types.join(" ")}`);
+  if (!watcher.types.includes("finish")) faults.push(`the watcher saw no finish event, only ${watcher.types.join(" ")}`);
   if (watcher.text() !== stored)
-    faults.push(`the watcher has ${JSON.stringify(watcher.text())} and stored is ${JSON.stringify(stored)}`);
+    faults.push(`the watcher has ${JSON.stringify(watcher.text())} but stored is ${JSON.stringify(stored)}`);
   const runs = (await client.call("GET", `${path}/runs`)).data.runs as { id: string; message: string }[];
   if (runs.filter(({ message, id }) => message === `Message ${note}` || id === runId).length !== 1) {
     faults.push("the message has not one run");

@@ -3,47 +3,47 @@ import type { ScriptedReply } from "@turnwright/testing/scripted-model";
 import pg from "pg";
 import type { PatientClient, RunWatcher } from "./patient-client.ts";
 
-/** Where one cell of the matrix is played. */
+/** The surroundings of one cell of the matrix. */
 export interface Stage {
   readonly client: PatientClient;
   readonly databaseUrl: string;
-  /** In the message, in the answer and in what its tool does outside: unique. */
+  /** Unique text of the message, its answer and the effect of its tool. */
   readonly note: string;
-  /** Where the tools of the cell take effect. */
+  /** The address at which the cell's tools take effect. */
   readonly effectUrl: string;
-  /** Opens when the killed process has been started again. */
+  /** Resolves once the killed process has been restarted. */
   readonly gate: Promise<void>;
-  /** What the model answers: to the user's message, and to the result of a tool. */
+  /** The model's replies: to the user's message, to a tool result, and to the earlier message. */
   readonly script: { onUser: ScriptedReply; onTool: ScriptedReply; onEarlier: ScriptedReply };
-  /** Whether the outside waits for the gate before it answers a tool that has taken effect. */
+  /** Whether the effect server waits for the gate before it answers a tool that has taken effect. */
   isEffectHeld: boolean;
   /** Questions of this cell to the model so far, by the role of the newest message. */
   readonly asked: { user: number; tool: number };
-  /** Effects of this cell so far. */
+  /** Number of effects of this cell so far. */
   effects(): number;
 }
 
-/** A run that stands at a step. */
+/** A run held at a step. */
 export interface ReachedStep {
   readonly runId: string;
   readonly conversationId: string;
   readonly watcher: RunWatcher;
-  /** Lets go of what held the run inside of the system; for right after the kill. */
+  /** Releases the hold on the run inside the system; called right after the kill. */
   letGo?(): Promise<void>;
 }
 
-/** A step of a turn at which a process is killed. */
+/** A step of a run at which a process is killed. */
 export interface Step {
   readonly name: string;
   /** A person still has to decide after the restart. */
   readonly isParked?: true;
-  /** Begins a turn, brings it to this step and holds it there. */
+  /** Begins a run, brings it to this step and holds it there. */
   reach(stage: Stage): Promise<ReachedStep>;
 }
 
 const longAnswer = (note: string) => Array.from({ length: 40 }, (_, index) => `${note}-word${index}`).join(" ");
 
-/** Waits for what a step is known by. */
+/** Polls until a step is reached; throws after 20 s. */
 export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!(await isSo())) {
@@ -73,25 +73,25 @@ async function parked(stage: Stage): Promise<ReachedStep> {
   return run;
 }
 
-/** Approves what a run waits for; resolves when the system has answered. */
+/** Approves the pending call of a run; resolves with the system's response. */
 export async function approve({ client }: Stage, { conversationId }: ReachedStep): Promise<void> {
   const { status, error } = await client.call("POST", `/v1/conversations/${conversationId}/approve`, { approved: true });
-  // 409: an answer was lost, the decision was not.
+  // 409: the response was lost, not the decision.
   if (status !== 200 && status !== 409) throw new Error(`the approval was refused: ${status} ${JSON.stringify(error)}`);
 }
 
-/** Locks rows of the database from outside; whoever wants to change them waits. */
+/** Locks rows of the database from outside; writers of those rows wait. */
 async function lock(stage: Stage, statement: string, parameters: unknown[] = []) {
   const holder = new pg.Client({ connectionString: stage.databaseUrl });
   const looker = new pg.Client({ connectionString: stage.databaseUrl });
-  // PostgreSQL may be what is killed.
+  // PostgreSQL may be the killed process.
   for (const client of [holder, looker]) client.on("error", () => {});
   await Promise.all([holder.connect(), looker.connect()]);
   await holder.query("begin");
   await holder.query(statement, parameters);
   const { rows } = await holder.query<{ pid: number }>("select pg_backend_pid() as pid");
   return {
-    /** Resolves when a service stands at the lock. */
+    /** Resolves once a service waits for the lock. */
     async reached(): Promise<void> {
       await until("a service stands at the lock", async () => {
         const waiting = await looker.query("select from pg_stat_activity where $1 = any(pg_blocking_pids(pid))", [rows[0]?.pid]);
@@ -104,7 +104,7 @@ async function lock(stage: Stage, statement: string, parameters: unknown[] = [])
   };
 }
 
-/** The steps of a turn, in its order. */
+/** The steps of a run, in order. */
 export const steps = {
   accepted: {
     name: "message accepted, waits its turn",
@@ -162,7 +162,7 @@ export const steps = {
     async reach(stage) {
       const run = await parked(stage);
       const ledger = await lock(stage, "lock table tool.tool_executions in exclusive mode");
-      // Its answer comes after the restart, or never.
+      // Its response comes after the restart, or never.
       approve(stage, run).catch(() => {});
       await ledger.reached();
       return { ...run, letGo: ledger.letGo };

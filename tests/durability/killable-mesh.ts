@@ -9,7 +9,7 @@ import { descendants } from "../e2e/system.ts";
 import type { Part } from "../mesh/part.ts";
 import { type PartKind, startMeshProcesses } from "../mesh/processes.ts";
 
-/** The processes of a mesh, one of each kind: nobody else is there to take over while one is away. */
+/** The processes of a mesh, one of each kind: no replica can take over while one is away. */
 export const partNames = [
   "gateway",
   "auth",
@@ -23,21 +23,21 @@ export const partNames = [
 /** The name of a process. */
 export type PartName = (typeof partNames)[number];
 
-/** A process that can be killed and started again in its place. */
+/** A process that can be killed and restarted in place. */
 export interface KillablePart {
-  /** kill -9; resolves when it is gone. */
+  /** kill -9; resolves once it is gone. */
   kill(): Promise<void>;
-  /** Sends a signal to it, and to the processes that it has. */
+  /** Sends a signal to it and its child processes. */
   signal(name: NodeJS.Signals): void;
-  /** Resolves when it accepts connections. */
+  /** Resolves once it accepts connections. */
   start(): Promise<void>;
 }
 
-/** A mesh of which any process can be killed and started again. */
+/** A mesh whose processes can each be killed and restarted. */
 export interface KillableMesh {
   readonly baseUrl: string;
   readonly parts: Readonly<Record<PartName, KillablePart>>;
-  /** Where PostgreSQL is now. */
+  /** The current address of PostgreSQL. */
   databaseUrl(): string;
   stop(): Promise<void>;
 }
@@ -46,7 +46,7 @@ async function killablePostgres(dir: string) {
   const logger = createLogger({ service: "kill-matrix", level: "fatal" });
   const launch = () => startEmbeddedPostgres({ dataDir: dir, logger });
   let server = await launch();
-  // It comes back on another port; the services know one address.
+  // PostgreSQL restarts on another port, while the services keep one address.
   const target = new URL(server.url);
   const proxy = await faultProxy(target);
   return {
@@ -93,10 +93,12 @@ async function killableRedis() {
   };
 }
 
-/** Starts the mesh on loopback, with stores of its own; `env` goes to each of its services. Its logs are in a folder that ends with it. */
+/**
+ * Starts the mesh on loopback, with its own stores; `env` goes to each service. Its log directory is removed with it.
+ */
 export async function startKillableMesh(env: Readonly<Record<string, string>>): Promise<KillableMesh> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-kill-matrix-"));
-  // For root, the database's user must pass it.
+  // When run as root, the database's user must be able to enter it.
   chmodSync(dir, 0o711);
   const dataDir = join(dir, "postgres");
   mkdirSync(dataDir, { mode: 0o711 });

@@ -5,15 +5,15 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/em
 import { createLogger } from "@turnwright/platform/logger";
 import { startRedisServer } from "@turnwright/testing/redis-server";
 
-/** Where a long suite stands. */
+/** The stores of a long suite. */
 export interface Stores {
-  /** A directory for logs; it stays when the suite has reported something broken. */
+  /** Directory for logs, kept when the suite has reported a breach. */
   readonly dir: string;
   readonly databaseUrl: string;
   readonly redisUrl: string;
 }
 
-/** Does work on a PostgreSQL and a Redis of its own, and ends them. Throws when there is no redis-server on the PATH. */
+/** Does work on its own PostgreSQL and Redis and stops them afterwards. Throws when redis-server is not on the PATH. */
 export async function onStores(name: string, work: (stores: Stores) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), `turnwright-${name}-`));
   chmodSync(dir, 0o711);

@@ -32,7 +32,7 @@ describe.skipIf(redis === undefined)("an outage of the database in a mesh with t
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it("takes no run from a worker that lives, and nobody hears an answer twice", async () => {
+  it("takes no run from a live worker, and no watcher gets an answer twice", async () => {
     const client = await createPatientClient(mesh.gateways[0] ?? "");
     const begun = await Promise.all(Array.from({ length: 6 }, () => client.call("POST", "/v1/runs", { message: "say 200" })));
     const watchers = begun.map(({ data }) => client.watch(data.run.id));

@@ -9,20 +9,23 @@ import {
 
 const wordMs = 50;
 
-/** The words that the model says when it is asked to `say` so many. */
+/** The words of the reply to `say <count>`. */
 export function words(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `word${index}`);
 }
 
-/** Characters that the model says at a time when it pours. */
+/** Characters per piece of a reply to `pour`. */
 const pourUnits = 1_024;
 
-/** One piece of what the model pours, different from every other; JSON makes six bytes of each character, so that streams are large where the record is not. */
+/**
+ * One piece of a poured reply, unique; JSON encodes each character in six bytes, so streams are large while records are
+ * not.
+ */
 function poured(index: number): string {
   return `[${index}]`.padEnd(pourUnits, "\u0001");
 }
 
-/** All that the model says when it is asked to `pour` so many pieces. */
+/** The whole reply to `pour <pieces>`. */
 export function pouredText(pieces: number): string {
   return Array.from({ length: pieces }, (_, index) => poured(index)).join("");
 }
@@ -61,31 +64,31 @@ async function answer(asked: AskedCompletion, reply: ModelReply, listeners: Mode
   reply.end();
 }
 
-/** Who is told of what the model is asked, and how it pours. */
+/** Hooks into the model's replies. */
 export interface ModelListeners {
-  /** It was asked for this. */
+  /** Called with each question. */
   onAsked?(said: string): void;
-  /** Who asked for this has closed the connection before all was said. */
+  /** Called with the question when its caller closes the connection before the end of the reply. */
   onClosed?(said: string): void;
-  /** Holds what is poured back behind its first piece until it resolves. */
+  /** Holds a poured reply after its first piece until it resolves. */
   beforePouring?(): Promise<void>;
-  /** Holds it back behind its last piece, so that its answer has not ended. */
+  /** Holds a poured reply after its last piece, before its end. */
   beforeEnding?(): Promise<void>;
-  /** Between two pieces that are poured, in milliseconds; 1 unless given. */
+  /** Milliseconds between two pieces of a poured reply; default 1. */
   readonly pourMs?: number;
 }
 
-/** Holds models back while it is closed. */
+/** Holds replies while it is closed. */
 export class PourGate {
   readonly #held: (() => void)[] = [];
   #isClosed = false;
 
-  /** How many it holds back. */
+  /** Number of replies that it holds. */
   get waiting(): number {
     return this.#held.length;
   }
 
-  /** Lets all pass, or, if a pause is given, those that it holds one after another, so many milliseconds apart. */
+  /** Releases all held replies, or one after another, `pauseMs` apart. */
   async open(pauseMs = 0): Promise<void> {
     while (pauseMs > 0 && this.#held.length > 0) {
       this.#held.shift()?.();
@@ -99,15 +102,16 @@ export class PourGate {
     this.#isClosed = true;
   }
 
-  /** Resolves when it is open. */
+  /** Resolves once it is open. */
   async passed(): Promise<void> {
     if (this.#isClosed) await new Promise<void>((resolve) => this.#held.push(resolve));
   }
 }
 
 /**
- * A model on loopback: `say N` has it say N words, one each 50 ms; `pour N` pieces of 6 KiB, one each `pourMs`, if they are read as fast; `hold` nothing at
- * all, for ever; `use a tool` has it calculate first; anything else is answered at once. What follows behind a space distinguishes requests.
+ * A model on loopback. `say N` gets N words, one every 50 ms; `pour N` gets N pieces of 6 KiB, one every `pourMs` if
+ * read that fast; `hold` never gets an answer; `use a tool` gets a calculation first; all other messages are answered
+ * at once. Text after a further space makes requests distinct.
  */
 export function startPacedModel(listeners: ModelListeners = {}): Promise<ModelServer> {
   return startModelServer("paced", async (asked, reply) => {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { WatchedText } from "../chaos/watched-text.ts";
 import { streamedEvents } from "../e2e/event-stream.ts";
 
-/** What a route answered. */
+/** The response of a route. */
 export interface Answer {
   readonly status: number;
   // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
@@ -11,22 +11,22 @@ export interface Answer {
   readonly error: any;
 }
 
-/** A watcher of a run who takes the stream up again whenever it breaks. */
+/** A watcher of a run that resumes the stream whenever it breaks. */
 export interface RunWatcher {
-  /** What the watcher has of the answer by now. */
+  /** The watcher's current copy of the answer. */
   text(): string;
   /** Types of the events so far. */
   readonly types: readonly string[];
-  /** Streams that broke. */
+  /** Number of broken streams. */
   readonly breaks: number;
-  /** Resolves when the stream has told of the end. */
+  /** Resolves once the stream has sent its final event. */
   readonly ended: Promise<void>;
   close(): Promise<void>;
 }
 
-/** A user of the system who does not give up while it is not all there. */
+/** A user of the system that retries while parts of it are away. */
 export interface PatientClient {
-  /** Asks until there is an answer that is one; what changes something carries a key, the same each time. */
+  /** Retries until a response is final; POSTs carry an idempotency key, the same on each try. */
   call(verb: "GET" | "POST", path: string, body?: object): Promise<Answer>;
   watch(runId: string): RunWatcher;
   /** Ends every watcher. */
@@ -35,7 +35,7 @@ export interface PatientClient {
 
 const patienceMs = 30_000;
 const ends: ReadonlySet<string> = new Set(["finish", "failed", "cancelled"]);
-/** Answers after which to ask again: the system is not all there. */
+/** Statuses to retry: a part of the system is away. */
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** Registers an account and logs it in. */
@@ -93,7 +93,7 @@ export async function createPatientClient(baseUrl: string): Promise<PatientClien
             if (ends.has(data.type)) return end.resolve();
           }
         } catch {
-          // Broken, or refused for now: taken up again.
+          // Broken or refused for now: resume.
         }
         await delay(50);
       }

@@ -11,7 +11,7 @@ const { values } = parseArgs({
 const terms = Number(values.terms);
 const limitSeconds = 4;
 
-/** The commonest first, with their numbers. */
+/** Counted entries, most frequent first. */
 function summary(entries: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const entry of entries) counts.set(entry, (counts.get(entry) ?? 0) + 1);
@@ -22,7 +22,7 @@ function summary(entries: readonly string[]): string {
 await onStores("drain", async (stores) => {
   const limit = `${limitSeconds}s`;
   const mesh = await startReplicatedMesh({ ...stores, limit });
-  // A long stream takes 10 s: it outlasts the limit.
+  // A long stream takes 10 s, longer than the limit.
   const load = { unary: 8, streams: 6, longStreams: 4, longWords: 200 };
   const measured = drainUnderLoad(mesh, { terms, load, seed: Number(values.seed) });
   const { counts, badEnds, longest } = await measured.finally(() => mesh.stop());
@@ -32,6 +32,6 @@ await onStores("drain", async (stores) => {
   report("R10", failures.length === 0, `${terms} SIGTERMs, ${unary} unary calls: ${failures.length} failed${summary(failures)}`);
   const streams = `${ended} streams ended, ${handedOver} handed over (answered ${(counts.longestHandover / 1_000).toFixed(1)} s later at most), ${outlived} outlived by their run, ${cut} completions cut at the limit with an error`;
   report("R10", broken.length === 0, `${streams}, ${broken.length} broken${summary(broken)}`);
-  const end = `longest drain ${(slowest / 1_000).toFixed(1)} s at a limit of ${limitSeconds} s, ${badEnds.length} ends that were not clean`;
+  const end = `longest drain ${(slowest / 1_000).toFixed(1)} s at a limit of ${limitSeconds} s, ${badEnds.length} unclean exits`;
   report("R10", slowest <= 30_000 && badEnds.length === 0, `${end}${summary(badEnds)}`);
 });

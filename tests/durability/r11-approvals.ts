@@ -1,6 +1,7 @@
 /**
- * Row R11: of 100 decisions that race for a run one wins and its call is made once, for 200 runs, half of them decided after a kill -9 of every
- * process. `node tests/durability/r11-approvals.ts --runs 200 --decisions 100 --shape mesh`
+ * Row R11: of 100 decisions that race for a run, exactly one wins and its call is made once, for 200 runs, half of them
+ * decided after a kill -9 of every process: `node tests/durability/r11-approvals.ts --runs 200 --decisions 100 --shape
+ * mesh`.
  */
 import { parseArgs } from "node:util";
 import { report } from "../security/long/stage.ts";

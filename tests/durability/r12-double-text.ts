@@ -1,4 +1,4 @@
-/** Row R12: messages to one conversation all at once, for each policy, over two gateways: `npm run durability -- r12`. */
+/** Row R12: concurrent messages to one conversation, per policy, over two gateways: `npm run durability -- r12`. */
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import pg from "pg";
@@ -35,11 +35,11 @@ await onStores("double-text", async (stores) => {
     const { accessToken: token } = await api.login("texts@example.com", "correct-horse-battery");
     const stage = { gateways: mesh.gateways, token, model, db };
     const orchestrators = mesh.replicas.filter(({ name }) => name.startsWith("agent-orchestrator"));
-    // One after the other, while every conversation has a question open.
+    // One after another, while every conversation has an open question.
     const kill = async () => {
       const names = Array.from({ length: conversations }, (_, index) => `enqueue-kill-1-${index}`);
       const releases = names.map((name) => model.hold(name));
-      // What was being answered when they were held has ended by then.
+      // Questions that were being answered when the holds began have ended by then.
       do await delay(500);
       while (!names.every((name) => model.isOpen(name)));
       for (const orchestrator of orchestrators) {

@@ -1,6 +1,7 @@
 /**
- * Row R15: 100 duplicates of a request under one Idempotency-Key have one effect and one answer, another request under it is refused, over REST, Connect
- * and gRPC, and after a kill -9 of every process. `node tests/durability/r15-idempotency.ts --duplicates 100 --shape mesh`
+ * Row R15: 100 duplicates of a request under one Idempotency-Key have one effect and one response, and a different
+ * request under the key is refused, over REST, Connect and gRPC, and after a kill -9 of every process: `node
+ * tests/durability/r15-idempotency.ts --duplicates 100 --shape mesh`.
  */
 import { parseArgs } from "node:util";
 import { report } from "../security/long/stage.ts";
@@ -20,8 +21,8 @@ for (const figures of all) {
   report(
     "R15",
     isOnce(figures),
-    `${shape}, ${name}: ${sent} duplicates, ${effects} effects, ${distinct} distinct answers, ${first} not said to be a replay, ` +
-      `${failures.length} failures, another request ${otherRequest}, ${sameAfterKill ? "the same" : "another"} after kill -9`,
+    `${shape}, ${name}: ${sent} duplicates, ${effects} effects, ${distinct} distinct responses, ${first} not marked as replayed, ` +
+      `${failures.length} failures, a different request ${otherRequest}, ${sameAfterKill ? "the same" : "another"} after kill -9`,
   );
   for (const failure of new Set(failures)) console.log(`     ${failure}`);
 }

@@ -1,5 +1,6 @@
 /**
- * Row R16: how soon /ready answers 503 with the name of a part that is dead or wedged, and 200 when it is back. Prints a Markdown table.
+ * Row R16: milliseconds until /ready answers 503 with the name of a dead or hung part, and 200 once it is back. Prints
+ * a Markdown table.
  *
  *   node tests/durability/r16-readiness.ts
  *   node tests/durability/r16-readiness.ts --part auth        or all-in-one

@@ -1,4 +1,7 @@
-/** Row R7: readers who stop reading are cut after 30 s, cost little until then, and take their streams up again: `npm run durability -- r7`. */
+/**
+ * Row R7: readers that stop reading are cut after 30 s, cost little until then, and can resume their streams: `npm run
+ * durability -- r7`.
+ */
 import { parseArgs } from "node:util";
 import { report } from "../security/long/stage.ts";
 import { onStores } from "./on-stores.ts";
@@ -12,7 +15,7 @@ const { values } = parseArgs({
 const readers = Number(values.readers);
 const limitMs = 30_000;
 const maxKib = 256;
-/** Pieces that the model pours: 5 MiB on the wire, more than the system takes for a reader. */
+/** Pieces that the model pours: 5 MiB on the wire, more than the kernel buffers for a reader. */
 const pieces = 880;
 const surfaces: readonly StalledSurface[] = ["completions", "run events", "turns"];
 
@@ -21,7 +24,7 @@ await onStores("slow-readers", async (stores) => {
   const model = await startPacedModel({
     beforePouring: () => gate.passed(),
     beforeEnding: () => endGate.passed(),
-    // Together they pour some 20 MiB a second.
+    // Together they pour some 20 MiB per second.
     pourMs: Math.ceil(readers / 3),
   });
   const mesh = await startReplicatedMesh({
@@ -50,11 +53,11 @@ await onStores("slow-readers", async (stores) => {
       );
       report("R7", isTimely, `${surface}: cut after ${seconds(least)} to ${seconds(most)} s, ${uncut} not cut`);
       const texts =
-        surface === "completions" ? "not told that it was cut" : "with another text than the stored one after taking it up again";
+        surface === "completions" ? "not told that it was cut" : "with another text than the stored one after resuming";
       report(
         "R7",
         wrongTexts === 0 && isNeighbourWell,
-        `${surface}: ${wrongTexts} ${texts}; who read on ${isNeighbourWell ? "had all" : "was harmed"}`,
+        `${surface}: ${wrongTexts} ${texts}; other readers ${isNeighbourWell ? "received all" : "were harmed"}`,
       );
     }
   } finally {

@@ -1,4 +1,7 @@
-/** Row R8: who leaves a completion ends its model call within a second; who leaves a stored turn ends nothing: `npm run durability -- r8`. */
+/**
+ * Row R8: disconnecting from a completion ends its model call within a second; disconnecting from a stored turn ends
+ * nothing: `npm run durability -- r8`.
+ */
 import { parseArgs } from "node:util";
 import { report } from "../security/long/stage.ts";
 import { leaveCompletions, leaveTurns, logIn, ModelWatch, moments, protocols } from "./disconnects.ts";
@@ -8,9 +11,9 @@ import { startReplicatedMesh } from "./replicated-mesh.ts";
 
 const { values } = parseArgs({
   options: {
-    /** Completions that are left at each moment over each protocol. */
+    /** Completions left at each moment over each protocol. */
     completions: { type: "string", default: "100" },
-    /** Turns that are left, streamed and not, over each protocol. */
+    /** Turns left, streamed and not, over each protocol. */
     turns: { type: "string", default: "25" },
   },
 });
@@ -36,7 +39,7 @@ await onStores("disconnects", async (stores) => {
       }
       for (const streamed of [true, false]) {
         const turns = await leaveTurns(left, { count: Number(values.turns), streamed, protocol });
-        const figures = `${turns.left - turns.unanswered} answered and stored as a whole, ${turns.closed} model calls closed early`;
+        const figures = `${turns.left - turns.unanswered} answered and stored in full, ${turns.closed} model calls closed early`;
         const isKept = turns.unanswered === 0 && turns.closed === 0;
         report(
           "R8",

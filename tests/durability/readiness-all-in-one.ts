@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { descendants, startSystem } from "../e2e/system.ts";
 import { type Fault, playFault, type ReadinessCell, tableLock } from "./readiness.ts";
 
-/** The embedded server below a process: the one that has children of its own. */
+/** The embedded PostgreSQL below a process: the child that has children of its own. */
 function postgresBelow(pid: number): { postmaster: number; all: number[]; data: string } {
   for (const postmaster of descendants(pid)) {
     const command = readFileSync(`/proc/${postmaster}/cmdline`, "utf8").split("\0");
@@ -14,7 +14,7 @@ function postgresBelow(pid: number): { postmaster: number; all: number[]; data: 
   throw new Error("there is no embedded PostgreSQL");
 }
 
-/** Does something again and again: what it hurts comes back by itself. */
+/** Repeats a fault until it ends, because the damaged part recovers by itself. */
 function repeatedly(hurt: () => void): Fault {
   let timer: NodeJS.Timeout | undefined;
   return {
@@ -31,7 +31,9 @@ function repeatedly(hurt: () => void): Fault {
   };
 }
 
-/** Hurts an all-in-one process with its embedded PostgreSQL, which it starts again when it is killed. */
+/**
+ * Injects faults into an all-in-one process and its embedded PostgreSQL, which the process restarts when it is killed.
+ */
 export async function playAllInOne(): Promise<ReadinessCell[]> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-ready-"));
   chmodSync(dir, 0o711);

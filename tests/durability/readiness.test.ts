@@ -7,7 +7,7 @@ const probe = await startRedisServer();
 await probe?.stop();
 if (probe === undefined) reportUntested("what /ready says of a part that is dead or wedged", "Redis");
 
-/** Of the cells of `npm run durability -- r16`, one of each kind. */
+/** One cell of each kind of `npm run durability -- r16`. */
 const cells = [
   ["tool-executor", "kill -9"],
   ["conversation", "SIGSTOP"],
@@ -16,7 +16,7 @@ const cells = [
   ["agent-orchestrator", "signs of life not taken"],
 ] as const;
 
-describe.skipIf(probe === undefined)("a part that is dead or wedged", () => {
+describe.skipIf(probe === undefined)("a dead or hung part", () => {
   let stage: ReadinessStage;
 
   beforeAll(async () => {
@@ -27,7 +27,7 @@ describe.skipIf(probe === undefined)("a part that is dead or wedged", () => {
   }, 30_000);
 
   it.each(cells)(
-    "is named by /ready within ten seconds, until it is back: %s, %s",
+    "is named by /ready within ten seconds until it is back: %s, %s",
     async (part, fault) => {
       const { complaints, seenMs, backMs } = await stage.play(part, fault, { afterwardsMs: 0 });
       process.stdout.write(

@@ -8,33 +8,36 @@ import { testedEnvironment } from "../tested-environment.ts";
 import { type KillableMesh, type PartName, startKillableMesh } from "./killable-mesh.ts";
 import { createPatientClient, type PatientClient } from "./patient-client.ts";
 
-/** What is done to a part, and how it is put right. */
+/** How to break a part and how to restore it. */
 export interface Fault {
   begin(): unknown;
   end(): unknown;
 }
 
-/** What /ready made of a fault. */
+/** The responses of /ready to a fault. */
 export interface ReadinessCell {
   readonly part: string;
   readonly fault: string;
-  /** From the fault to the first 503; undefined when there was none. */
+  /** Milliseconds from the fault to the first 503; undefined: there was none. */
   readonly seenMs?: number;
-  /** From the end of the fault (a killed process accepts connections again) to 200. */
+  /** Milliseconds from the end of the fault (a killed process accepts connections again) to 200. */
   readonly backMs?: number;
-  /** What was wrong with it; empty when nothing was. */
+  /** Faults of those responses; empty: none. */
   readonly complaints: readonly string[];
 }
 
-/** How soon a fault must be seen. */
+/** Milliseconds within which a fault must be reported. */
 export const limitMs = 10_000;
-/** How soon after its end /ready must say so. */
+/** Milliseconds after its end within which /ready must answer 200. */
 const backLimitMs = 15_000;
-/** How long a fault lasts after it was seen: what leans on the part fails later, and must not be named in its stead. */
+/**
+ * Milliseconds that a fault lasts after it was reported: parts that depend on the broken one fail later and must not be
+ * named in its place.
+ */
 const afterwardsMs = 8_000;
 /**
- * How long an event loop stands: longer than it takes to see it, what is looked at afterwards, and the last look, which
- * may wait for a part.
+ * Milliseconds for which an event loop is blocked: longer than detection, the checks afterwards, and the last check,
+ * which may wait for a part.
  */
 const blockMs = 18_000;
 
@@ -48,7 +51,7 @@ async function ask(baseUrl: string): Promise<Answer> {
   return { status: response.status, body: await response.text() };
 }
 
-/** What an answer must say when a part does not serve. */
+/** Whether a response names the failed part. */
 function names(part: string, { body }: Answer): boolean {
   const { success, error } = JSON.parse(body);
   if (success !== false || error.type !== "server_error" || error.param !== null) return false;
@@ -58,8 +61,8 @@ function names(part: string, { body }: Answer): boolean {
 }
 
 /**
- * Makes a fault, looks at /ready until it tells and for a while after that, ends the fault, and waits until all is
- * well.
+ * Injects a fault, polls /ready until it reports it and for a while after that, ends the fault, and waits until all
+ * parts are ready.
  */
 export async function playFault(
   baseUrl: string,
@@ -86,7 +89,7 @@ export async function playFault(
     if (answer.status === 503 && !names(part, answer)) complaints.push(`says ${answer.body}`);
     await delay(50);
   }
-  if (seenMs === undefined || seenMs > limitMs) complaints.push(`not seen within ${limitMs} ms`);
+  if (seenMs === undefined || seenMs > limitMs) complaints.push(`not reported within ${limitMs} ms`);
   await fault.end();
   const endedAt = performance.now();
   let backMs: number | undefined;
@@ -95,11 +98,11 @@ export async function playFault(
     if (answer.status === 200) backMs = performance.now() - endedAt;
     else await delay(50);
   }
-  if (backMs === undefined) complaints.push(`not ready ${backLimitMs} ms after it`);
+  if (backMs === undefined) complaints.push(`not ready ${backLimitMs} ms after its end`);
   return { part, fault: name, seenMs, backMs, complaints: [...new Set(complaints)] };
 }
 
-/** Locks a table from outside, so that every statement about it hangs. */
+/** Locks a table from outside, so that every statement on it hangs. */
 export function tableLock(databaseUrl: () => string, table: string): Fault {
   let holder: pg.Client;
   return {
@@ -113,7 +116,7 @@ export function tableLock(databaseUrl: () => string, table: string): Fault {
   };
 }
 
-/** A mesh with one process of each kind, to be hurt. */
+/** A mesh with one process of each kind, to inject faults into. */
 export interface ReadinessStage {
   /** The faults, by part and name. */
   readonly cells: readonly { readonly part: string; readonly name: string }[];
@@ -152,16 +155,14 @@ function faultsOf(mesh: KillableMesh): { part: string; name: string; fault: Faul
   ];
 }
 
-/** Has a tool run until it is let go; resolves when it does. */
+/** Starts a tool call that runs until it is released; resolves once the tool runs. */
 async function holdTool(client: PatientClient, effects: { url: string; bodies: readonly string[] }): Promise<void> {
   const { status } = await client.call("POST", "/v1/runs", { message: effects.url });
   if (status !== 202) throw new Error(`the message was not accepted: ${status}`);
   while (effects.bodies.length === 0) await delay(20);
 }
 
-/**
- * Starts the mesh, with a model whose answer to any message is to place an order at the address that the message is.
- */
+/** Starts the mesh, with a model that answers each message by placing an order at the address in it. */
 export async function startReadinessStage(): Promise<ReadinessStage> {
   const gate = Promise.withResolvers<void>();
   const effects = await startEffectCounter(() => gate.promise);
@@ -204,7 +205,7 @@ export async function startReadinessStage(): Promise<ReadinessStage> {
     cells,
     async play(part, name, options) {
       const cell = cells.find((one) => one.part === part && one.name === name);
-      if (cell === undefined) throw new Error(`there is no cell ${part}, ${name}`);
+      if (cell === undefined) throw new Error(`unknown cell ${part}, ${name}`);
       return await playFault(mesh.baseUrl, { ...cell, ...options });
     },
     async stop() {

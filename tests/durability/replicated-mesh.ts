@@ -3,17 +3,17 @@ import type { Part } from "../mesh/part.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
 import { startPacedModel } from "./paced-model.ts";
 
-/** A mesh of processes with as many replicas of each part. */
+/** A mesh of processes with the same number of replicas of each part. */
 export interface ReplicatedMesh {
   readonly replicas: readonly Part[];
-  /** Where the gateways listen. */
+  /** The addresses of the gateways. */
   readonly gateways: readonly string[];
   stop(): Promise<void>;
 }
 
-/** Where a mesh stands. */
+/** The surroundings of a mesh. */
 export interface MeshOptions {
-  /** Where the logs of its processes go. */
+  /** Directory for the logs of its processes. */
   dir: string;
   databaseUrl: string;
   redisUrl: string;
@@ -21,15 +21,18 @@ export interface MeshOptions {
   limit: string;
   /** `host:port` that tools may reach although it is a loopback address. */
   allowedHost?: string;
-  /** Of each part; two unless given. */
+  /** Replicas of each part; default two. */
   replicas?: number;
-  /** The model that it asks; one of its own unless given. It closes with the mesh. */
+  /** The model; default: its own paced one. It is closed with the mesh. */
   model?: ModelServer;
-  /** Goes to each process. */
+  /** Environment of each process. */
   env?: Readonly<Record<string, string>>;
 }
 
-/** Starts gateway, auth, conversation, orchestrator and executor, twice each unless told otherwise, against stores that are there and a model of its own. */
+/**
+ * Starts gateway, auth, conversation, orchestrator and executor, by default two of each, with existing stores and, by
+ * default, its own model.
+ */
 export async function startReplicatedMesh(options: MeshOptions): Promise<ReplicatedMesh> {
   const { dir, databaseUrl, redisUrl, replicas: count = 2 } = options;
   const model = options.model ?? (await startPacedModel());

@@ -1,8 +1,9 @@
 /**
- * The long durability suites, row by row: `npm run durability`. Each row ends with its figure and says whether it is kept; the command ends with 1 when one is not.
+ * The long durability suites, row by row: `npm run durability`. Each row prints its figure and whether it is kept; the
+ * command exits with 1 when one is not.
  *
  *   npm run durability                  all rows
- *   npm run durability -- r11           some
+ *   npm run durability -- r11           some rows
  *   npm run durability -- --quick       a tenth of the counts
  */
 import { spawn } from "node:child_process";
@@ -14,7 +15,7 @@ const { values, positionals } = parseArgs({ allowPositionals: true, options: { q
 const root = join(import.meta.dirname, "../..");
 const count = (name: string, full: number) => [`--${name}`, String(values.quick ? full / 10 : full)];
 
-/** Node's arguments for each row. */
+/** Node's arguments per row. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
   r7: [["tests/durability/r7-slow-readers.ts", ...count("readers", 200)]],
   r8: [["tests/durability/r8-disconnects.ts", ...count("completions", 100), ...count("turns", 40)]],
@@ -29,7 +30,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
 const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);
 const unknown = asked.filter((row) => !(row in rows));
 if (unknown.length > 0) {
-  console.error(`There is no row ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}.`);
+  console.error(`Unknown rows: ${unknown.join(", ")}; known: ${Object.keys(rows).join(", ")}.`);
   process.exit(2);
 }
 const failed: string[] = [];

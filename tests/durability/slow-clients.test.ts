@@ -9,7 +9,7 @@ import { PourGate, startPacedModel } from "./paced-model.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 import { stallReaders } from "./slow-readers.ts";
 
-const redis = await testRedis("clients of a mesh who stall or leave");
+const redis = await testRedis("clients of a mesh that stall or leave");
 const limitMs = 1_500;
 
 describe.skipIf(redis === undefined)("a mesh of processes", () => {
@@ -47,20 +47,20 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
   });
 
   it.each(["completions", "run events", "turns"] as const)(
-    "cuts readers of %s who stall, harms nobody beside them, and lets them go on where they were",
+    "cuts stalled readers of %s, harms no other reader, and lets the cut ones resume",
     async (surface) => {
       const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, gate, endGate });
       expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
       expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
       expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);
-      // A wide bound for three readers, whose share of what comes and goes is large: many are measured by command.
+      // A wide bound, because traffic in progress weighs much with only three readers; the command measures many.
       if (surface === "completions") for (const { held } of figures.kib.values()) expect(held).toBeLessThan(1_000);
     },
     60_000,
   );
 
   it.each(protocols.flatMap((protocol) => moments.map((moment) => ({ protocol, moment }))))(
-    "closes the model's call of a completion that is left, $moment, over $protocol",
+    "closes the model call of a completion whose client leaves, $moment, over $protocol",
     async (options) => {
       const took = await leaveCompletions(left, { ...options, count: 3, atOnce: 3 });
       expect(took.at(-1)).toBeLessThan(1_000);
@@ -69,7 +69,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
   );
 
   it.each(protocols)(
-    "goes on with stored turns whose clients leave, over %s",
+    "completes stored turns whose clients leave, over %s",
     async (protocol) => {
       for (const streamed of [true, false]) {
         expect(await leaveTurns(left, { count: 2, streamed, protocol })).toEqual({ left: 2, unanswered: 0, closed: 0 });

@@ -8,23 +8,25 @@ import type { ReplicatedMesh } from "./replicated-mesh.ts";
 import { openReader, type ReceivedEvent, type StreamRequest } from "./stalling-reader.ts";
 import { followStalls } from "./stalls.ts";
 
-/** Where readers stall: a completion each, a stored turn each, or all at the events of one run. */
+/** The streams whose readers stall: a completion each, a stored turn each, or one run's events for all. */
 export type StalledSurface = "completions" | "turns" | "run events";
 
-/** What stalled readers cost and what became of them. */
+/** The cost and the outcome of stalled readers. */
 export interface SlowReaderFigures {
   readonly readers: number;
-  /** KiB for each reader that stalled, by process: what is held, and what the system counts. */
+  /** KiB per stalled reader, by process: memory in use, and memory counted by the kernel. */
   readonly kib: ReadonlyMap<string, { held: number; resident: number }>;
-  /** From the last byte that was taken to the cut, in milliseconds, sorted. */
+  /** Milliseconds from the last byte taken to the cut, sorted. */
   readonly cutAfterMs: readonly number[];
-  /** Readers that were still there long after. */
+  /** Readers still connected long after the limit. */
   readonly uncut: number;
-  /** Bytes that the system itself held for each reader, at least and at most. */
+  /** Bytes that the kernel buffered per reader, minimum and maximum. */
   readonly bySystem: readonly [number, number];
-  /** Readers that put together another text than the stored one; of completions, those that were not told that theirs is cut. */
+  /**
+   * Readers whose assembled text differs from the stored one; for completions, readers that were not told of the cut.
+   */
   readonly wrongTexts: number;
-  /** Whether who read on beside them had all of it, in one piece. */
+  /** Whether concurrent readers received everything in one piece. */
   readonly isNeighbourWell: boolean;
 }
 
@@ -33,7 +35,7 @@ interface Account {
   readonly token: string;
 }
 
-/** What the model is asked to say, and a request that gets it streamed. */
+/** The prompt for the model, and the request that streams its reply. */
 interface Poured {
   readonly text: string;
   open(name: string): StreamRequest;
@@ -49,7 +51,7 @@ async function post<T>({ baseUrl, token }: Account, path: string, body: object):
   return ((await response.json()) as { data: T }).data;
 }
 
-/** Has the model pour so many pieces for each reader, or for all of them. */
+/** Has the model pour the pieces for each reader, or once for all of them. */
 async function pour(account: Account, surface: StalledSurface, pieces: number): Promise<Poured> {
   const text = pouredText(pieces);
   const said = `pour ${pieces}`;
@@ -77,7 +79,7 @@ async function pour(account: Account, surface: StalledSurface, pieces: number): 
   }
 }
 
-/** What a client has of a stream. */
+/** A client's copy of a stream. */
 class Received {
   readonly #watched = new WatchedText();
   runId = "";
@@ -103,12 +105,15 @@ class Received {
 }
 
 const pauseMs = 2_000;
-/** How often as many read on before the others stall. */
+/** Number of rounds in which as many clients read to the end before the others stall. */
 const warmUps = 2;
-/** Between the ends of turns, in milliseconds: a megabyte each for the journal to store. */
+/** Milliseconds between the ends of turns: the journal stores a megabyte for each. */
 const endMs = 250;
 
-/** Reads a stream to its end, and takes it up again where it breaks as long as it is one of a run; turns that end all at once keep the journal busy for a while. */
+/**
+ * Reads a stream to its end and, for a run's stream, resumes it where it breaks; turns that all end at once keep the
+ * journal busy for a while.
+ */
 async function readAll(account: Account, received: Received): Promise<void> {
   const path = `/v1/runs/${received.runId}/events`;
   for (let tries = 0; !received.isEnded && tries < 30; tries += 1) {
@@ -122,7 +127,7 @@ async function readAll(account: Account, received: Received): Promise<void> {
   }
 }
 
-/** Does something for each of a list, a few at a time. */
+/** Applies `work` to each item of a list, `atOnce` at a time. */
 async function forEachOf<T, R>(list: readonly T[], atOnce: number, work: (item: T, index: number) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   let next = 0;
@@ -139,8 +144,8 @@ async function memoryOf(mesh: ReplicatedMesh): Promise<Map<string, ProcessMemory
 }
 
 /**
- * Has many readers of a kind read one event and no more, and follows them until they are cut; measures what the processes hold for them against what they held when as many
- * had read to the end. Then each takes its stream up again.
+ * Has many readers of one kind read a single event and no more, and follows them until they are cut. Measures the
+ * memory of the processes against that after as many clients had read to the end. Then each reader resumes its stream.
  */
 export async function stallReaders(
   mesh: ReplicatedMesh,
@@ -150,9 +155,9 @@ export async function stallReaders(
     limitMs: number;
     pieces: number;
     settleMs: number;
-    /** Behind the first piece of what is poured. */
+    /** After the first piece of a poured reply. */
     gate: PourGate;
-    /** Behind its last. */
+    /** After its last piece. */
     endGate: PourGate;
   },
 ): Promise<SlowReaderFigures> {
@@ -165,9 +170,10 @@ export async function stallReaders(
   const account = { baseUrl, token };
   const everyone = Array.from({ length: count }, (_, index) => index);
 
-  // As many who read on, so that what stays of them, such as pages that a process keeps, is in both measurements.
+  // As many clients read to the end first, so that memory that remains allocated, such as pages that a process keeps,
+  // is in both measurements.
   const warmUp = await pour(account, surface, pieces);
-  // Turns are measured while they are under way, so that what a turn itself costs is in both.
+  // Turns are measured while in progress, so that the cost of a turn itself is in both measurements.
   const isHeld = surface === "turns";
   let before = new Map<string, ProcessMemory>();
   for (let round = 1; round <= warmUps; round += 1) {
@@ -183,7 +189,7 @@ export async function stallReaders(
     await warmedUp;
   }
 
-  // All of them are there before there is much to read, so that they stall at about the same time.
+  // All readers connect before there is much to read, so that they stall at about the same time.
   gate.close();
   if (isHeld) endGate.close();
   const poured = await pour(account, surface, pieces);

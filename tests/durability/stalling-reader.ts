@@ -9,22 +9,22 @@ export interface StreamRequest {
   readonly lastEventId?: string;
 }
 
-/** One event as it came. */
+/** One received event. */
 export interface ReceivedEvent {
-  /** Of its `id:` line; empty where there is none. */
+  /** Value of its `id:` line; empty if there is none. */
   readonly id: string;
   readonly data: string;
 }
 
-/** A reader on a connection of its own. */
+/** A reader with its own connection. */
 export interface StreamReader {
-  /** Its port: how the system knows the connection. */
+  /** Its local port, by which the kernel lists the connection. */
   readonly port: number;
-  /** Reads on until the stream ends, or breaks. Gives the events that came whole, from the first one on, and how it ended. */
+  /** Reads until the stream ends or breaks. Returns all complete events from the first one on, and whether it broke. */
   rest(): Promise<{ events: ReceivedEvent[]; isBroken: boolean }>;
 }
 
-/** The events of a text; what comes behind the last empty line is no event yet. */
+/** The complete events in a text; text after the last empty line is not an event yet. */
 function eventsIn(text: string): ReceivedEvent[] {
   const parts = text.split("\n\n").slice(0, -1);
   return parts.flatMap((part) => {
@@ -35,7 +35,7 @@ function eventsIn(text: string): ReceivedEvent[] {
   });
 }
 
-/** Sends a request and reads up to the first event; from then on nothing is read until `rest` is called. */
+/** Sends a request and reads up to the first event; reading stops until `rest` is called. */
 export async function openReader(
   baseUrl: string,
   token: string,
@@ -56,7 +56,7 @@ export async function openReader(
   const decoder = new TextDecoder();
   const pieces: string[] = [];
   const ended = Promise.withResolvers<boolean>();
-  // A connection that is reset while nobody reads tells the request, not the response.
+  // A reset of a connection that is not being read emits an error on the request, not on the response.
   sent.once("error", () => ended.resolve(true));
   response.once("error", () => ended.resolve(true));
   response.once("end", () => ended.resolve(false));
@@ -64,7 +64,7 @@ export async function openReader(
   let isStalled = false;
   response.on("data", (chunk: Buffer) => {
     pieces.push(decoder.decode(chunk, { stream: true }));
-    // A comment that keeps the connection alive is no event.
+    // A keep-alive comment is not an event.
     if (isStalled || eventsIn(pieces.join("")).length === 0) return;
     isStalled = true;
     response.pause();

@@ -1,19 +1,21 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { establishedConnections } from "./tcp-table.ts";
 
-/** What became of a reader that stopped reading. */
+/** The fate of a reader that stopped reading. */
 export interface Stall {
-  /** From the last byte that the system took for it until its connection was gone, in milliseconds; undefined while it is there. */
+  /**
+   * Milliseconds from the last byte that the kernel took for it until its connection was gone; undefined: still there.
+   */
   readonly cutAfterMs: number | undefined;
-  /** Bytes that the system held for it. */
+  /** Bytes that the kernel buffered for it. */
   readonly heldBySystem: number;
 }
 
 const lookMs = 100;
 
 /**
- * Follows connections to a server, by their clients' ports, until they are gone or `untilMs` has passed since the last of them stalled. `onStalled` is called once, when for all of them
- * the system has taken nothing for `settleMs`.
+ * Follows connections to a server, by their clients' ports, until they are gone or `untilMs` has passed since the last
+ * of them stalled. Calls `onStalled` once, when the kernel has taken nothing for any of them for `settleMs`.
  */
 export async function followStalls(
   serverPort: number,
@@ -35,7 +37,8 @@ export async function followStalls(
     for (const [port, stall] of followed) {
       if (stall.cutAt !== undefined) continue;
       if (!clients.has(port)) stall.cutAt = now;
-      // Only more is news: the list is no picture of one moment, and one end of a connection may be gone from it before the other.
+      // Only growth counts: the table is not an atomic snapshot, and one end of a connection may leave it before the
+      // other.
       else if ((held.get(port) ?? 0) > stall.held) Object.assign(stall, { held: held.get(port) ?? 0, since: now });
     }
     const open = [...followed.values()].filter(({ cutAt }) => cutAt === undefined);

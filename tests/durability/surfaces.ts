@@ -11,28 +11,28 @@ import { ErrorDetailSchema } from "@turnwright/contract/errors/v1/reason";
 import { reasonName, reasonOf } from "@turnwright/platform/errors";
 import { asMessage } from "@turnwright/platform/rpc/plane";
 
-/** The ways in which a client may call. */
+/** The API surfaces. */
 export const surfaceNames = ["rest", "connect", "grpc"] as const;
 export type SurfaceName = (typeof surfaceNames)[number];
 
-/** A call that creates something, as every surface takes it. */
+/** A creating call, in the form of every surface. */
 export interface SurfaceCall {
   readonly method: DescMethodUnary;
   readonly message: MessageInitShape<DescMethodUnary["input"]>;
-  /** Where REST has it, with its POST. */
+  /** Its REST path; the verb is POST. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** An answer, whatever the surface. */
+/** A response of any surface. */
 export interface SurfaceAnswer {
   /** Whether it is a success. */
   readonly ok: boolean;
-  /** The answer, to the byte where the surface has text. */
+  /** The response; byte for byte where the surface has text. */
   readonly text: string;
   /** Of a failure: status and code on REST, else the reason. */
   readonly code: string;
-  /** Whether it says that it was given before. */
+  /** Whether it is marked as replayed. */
   readonly replayed: boolean;
 }
 

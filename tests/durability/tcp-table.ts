@@ -1,18 +1,20 @@
 import { readFileSync } from "node:fs";
 
-/** An established connection of this machine, seen from one of its ends. */
+/** One end of an established connection of this machine. */
 export interface Connection {
   readonly localPort: number;
   readonly remotePort: number;
-  /** Bytes that the system holds for the far end. */
+  /** Bytes buffered for the far end. */
   readonly sending: number;
-  /** Bytes that the system holds for this end. */
+  /** Bytes buffered for this end. */
   readonly received: number;
 }
 
 const established = "01";
 
-/** The established connections over IPv4 on this machine, as Linux lists them: each on loopback from both of its ends. */
+/**
+ * The established IPv4 connections of this machine, as Linux lists them: connections over loopback appear once per end.
+ */
 export function establishedConnections(): Connection[] {
   const [, ...lines] = readFileSync("/proc/net/tcp", "latin1").trimEnd().split("\n");
   return lines.flatMap((line) => {

@@ -32,13 +32,13 @@ beforeAll(async () => {
   const accounts = mount(AuthService, {
     login: () => ({ accessToken: "access", refreshToken: "refresh" }),
     register() {
-      throw new Error("a fault that nobody meant");
+      throw new Error("an unexpected fault");
     },
     refresh() {
       throw fail(ErrorReason.INVALID_REFRESH_TOKEN, "The refresh token is not valid.");
     },
   } as unknown as ServiceImpl<typeof AuthService>);
-  // What is not mounted here answers that it is not implemented.
+  // Services that are not mounted here answer that they are not implemented.
   const others = services
     .filter((service) => service !== AuthService && service.typeName !== "turnwright.auth.v1.TokenService")
     .map((service) => mount(service, {} as ServiceImpl<DescService>));
@@ -62,7 +62,7 @@ async function overHttp1({ verb, path, headers = {}, body }: Asked): Promise<Ans
   return rawAnswer(socket);
 }
 
-/** Reads an answer of HTTP/1.1 to its end. */
+/** Reads an HTTP/1.1 response to its end. */
 async function rawAnswer(socket: ReturnType<typeof connect>): Promise<Answer> {
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -89,10 +89,10 @@ async function overHttp2({ verb, path, headers = {}, body }: Asked): Promise<Ans
 }
 
 const banner = /fastify|connect-(?:es|node)|grpc-(?:js|node)|node(?:js|\.js)?\/|express|undici|turnwright\/|v?\d+\.\d+\.\d+/i;
-/** Answers that may be kept: files of the docs. */
+/** Responses that may be cached: files of the docs. */
 const keptPaths = /^\/(?:swagger\/(?:index\.html|.*\.(?:js|css|png)|doc\.json)|openapi\.json)$/;
 
-/** What is wrong with an answer, one line each. */
+/** Faults of a response, one line each. */
 function faultsOf({ verb, path }: Asked, { status, headers, body }: Answer): string[] {
   const at = `${verb} ${path} → ${status}`;
   const faults: string[] = [];
@@ -124,7 +124,7 @@ function enveloped(message: string): Buffer {
   return Buffer.concat([head, Buffer.from(message)]);
 }
 
-/** The ways to ask for an entry, right and wrong. */
+/** The ways to call an entry, valid and invalid. */
 function waysOf(entry: Entry): Asked[] {
   const path = entry.template.replaceAll(/\{[^}]+\}/g, "0190a000-0000-7000-8000-00000000000a");
   const body = entry.verb === "GET" || entry.verb === "DELETE" ? undefined : "{}";
@@ -168,14 +168,14 @@ async function faultsOfAll(asked: readonly Asked[]): Promise<{ faults: string[];
   return { faults, statuses };
 }
 
-describe("every answer says how it may be used, and not what made it", () => {
+describe("every response has security headers and hides the software behind it", () => {
   it("on every route, over REST, Connect, gRPC-web and gRPC, with and without a credential, in every error", async () => {
     const { faults, statuses } = await faultsOfAll(entries.flatMap(waysOf));
     expect(faults).toEqual([]);
     expect([...statuses].sort()).toEqual(expect.arrayContaining([200, 204, 400, 401, 405, 413, 415, 501]));
   }, 120_000);
 
-  it("on pages, health, what is not there, and what is no route", async () => {
+  it("on pages, health, missing resources and no route at all", async () => {
     const paths = ["/swagger/index.html", "/swagger/start.js", "/swagger/swagger-ui-bundle.js", "/swagger/swagger-ui.css"];
     paths.push("/swagger/favicon-32x32.png", "/swagger/doc.json", "/openapi.json", "/swagger", "/docs", "/health", "/ready");
     paths.push(
@@ -195,7 +195,7 @@ describe("every answer says how it may be used, and not what made it", () => {
     expect([...statuses].sort()).toEqual([200, 302, 400, 404, 405]);
   }, 60_000);
 
-  it("where something fails that nobody meant, and where a login succeeds", async () => {
+  it("on unexpected failures and on a successful login", async () => {
     const faultsOfPost = async (path: string, body: string) => {
       const asked = { verb: "POST", path, headers: json, body };
       const answer = await overHttp1(asked);

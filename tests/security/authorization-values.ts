@@ -1,12 +1,12 @@
 import { encode, makeToken, unsigned } from "./forge.ts";
 
-/** What the made-up values are near to. */
+/** The genuine credentials that the made-up values resemble. */
 export interface Genuine {
   readonly accessToken: string;
   readonly apiKey: string;
 }
 
-/** A source of numbers that gives the same ones for the same seed (mulberry32); each in [0, 1). */
+/** A number generator, deterministic by seed (mulberry32); values in [0, 1). */
 export function numbersFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -50,8 +50,8 @@ const words = [
 ];
 
 /**
- * Endless values of an Authorization header, as bytes: noise, near misses of genuine credentials, tokens of odd parts. None of them is one
- * of the genuine credentials.
+ * Endless values of an Authorization header, as bytes: noise, near misses of genuine credentials, tokens with malformed
+ * parts. None is one of the genuine credentials.
  */
 export function* authorizationValues(genuine: Genuine, seed: number): Generator<Buffer> {
   const next = numbersFrom(seed);
@@ -116,7 +116,9 @@ export function* authorizationValues(genuine: Genuine, seed: number): Generator<
   }
 }
 
-/** Whether a header of these bytes is, to HTTP, a genuine credential: white space around it does not count, nor the scheme's case. */
+/**
+ * Whether HTTP takes these bytes as a genuine credential: surrounding white space and the scheme's case do not count.
+ */
 function isGenuine(value: Buffer, { accessToken, apiKey }: Genuine): boolean {
   return value
     .toString("latin1")

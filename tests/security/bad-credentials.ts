@@ -7,7 +7,7 @@ import { createServiceTokenSource } from "@turnwright/platform/identity/service-
 import { byKey, bySecret, claimsOf, makeToken, unsigned } from "./forge.ts";
 import type { Account, Stage } from "./stage.ts";
 
-/** What somebody may present who must not be let in. */
+/** A credential that must be refused. */
 export interface BadCredential {
   readonly name: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -15,7 +15,7 @@ export interface BadCredential {
 
 const bearer = (name: string, token: string): BadCredential => ({ name, headers: { authorization: `Bearer ${token}` } });
 
-/** Tokens that the system itself made, for other purposes than to let a client in. */
+/** Tokens that the system itself issued for other purposes than client access. */
 export async function tokensOfOtherKinds(stage: Stage, { userId, sessionId, refreshToken }: Account) {
   const { kid, privateKey } = await stage.signingKey();
   const identity = create(IdentitySchema, { userId, tokenId: sessionId, tokenType: TokenType.ACCESS, role: Role.ADMIN });
@@ -40,7 +40,7 @@ function webKey(jwk: object) {
   return crypto.subtle.importKey("jwk", jwk as never, { name: "Ed25519" }, false, ["sign"]);
 }
 
-/** Every kind of credential that must open nothing, each of an account of its own where it has one. */
+/** Every kind of credential that must be refused, each with its own account where it has one. */
 export async function badCredentials(stage: Stage): Promise<BadCredential[]> {
   const { kid, privateKey, publicKey, publicJwk } = await stage.signingKey();
   const victim = await stage.account();

@@ -20,10 +20,10 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => stage?.stop());
 
-/** Requests of examples name public hosts; nothing may be sent there. */
+/** Replaces the public hosts in example requests, so that nothing is sent to them. */
 const harmless = (body: string) => body.replaceAll(/https?:\/\/[^"\\]*/g, closedUrl);
 
-/** A request with a value in the place of a field; undefined where the entry has no such place. */
+/** A request with a value in a field; undefined if the entry has no such field. */
 function requestWith(entry: Entry, { path }: HostileField, value: unknown): EntryRequest | undefined {
   const request = requestOf(entry);
   const [field = ""] = path;
@@ -49,7 +49,7 @@ function requestWith(entry: Entry, { path }: HostileField, value: unknown): Entr
     prefix.writeUInt32BE(json.length, 1);
     return { ...request, body: Buffer.concat([prefix, json]) };
   }
-  // A body may be that of one field alone.
+  // A REST body may consist of a single field.
   const isOneField = entry.surface === "rest" && entry.body !== "*";
   if (isOneField && field !== entry.body) return undefined;
   const inBody = isOneField ? path.slice(1) : path;
@@ -72,14 +72,14 @@ async function failuresOf(cells: readonly (() => Promise<string | undefined>)[])
 const tokenFor = async (entry: Entry) =>
   entry.access === Access.ADMIN ? stage.admin.accessToken : (await stage.account()).accessToken;
 
-/** Asks and leaves with the first piece: what is tried is whether the request is understood. */
+/** Sends the request and leaves after the first piece: only whether it is understood matters. */
 const tryOut = (entry: Entry, request: Ask, token: string) => {
   const headers = { ...(request.headers as Record<string, string>), authorization: `Bearer ${token}` };
   return ask(stage.baseUrl, entry, { ...request, headers, firstPiece: true });
 };
 
 describe("bad input", () => {
-  test("is never a fault of the server, in whatever field of whatever route it stands", async () => {
+  test("is never a server error, in whatever field of whatever route", async () => {
     const cells: (() => Promise<string | undefined>)[] = [];
     for (const entry of entries) {
       const token = await tokenFor(entry);
@@ -98,12 +98,12 @@ describe("bad input", () => {
         }
       }
     }
-    console.log(`bad input: ${entries.length} ways in, ${cells.length} requests`);
+    console.log(`bad input: ${entries.length} entries, ${cells.length} requests`);
     expect(await failuresOf(cells)).toEqual([]);
     expect(cells.length).toBeGreaterThan(1_000);
   }, 300_000);
 
-  test("that only protobuf's binary form can say is refused as well", async () => {
+  test("that only binary protobuf can express is refused as well", async () => {
     const cells: (() => Promise<string | undefined>)[] = [];
     const { accessToken } = await stage.account();
     for (const entry of entries.filter(({ surface, isStream }) => surface === "connect" && !isStream)) {
@@ -125,7 +125,7 @@ describe("bad input", () => {
     expect(cells.length).toBeGreaterThan(3);
   }, 60_000);
 
-  test("is answered with the field that it stands in", async () => {
+  test("is answered with the name of its field", async () => {
     const { accessToken } = await stage.account();
     const post = (path: string, body: object) =>
       send(stage.baseUrl, {

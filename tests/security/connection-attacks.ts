@@ -4,14 +4,14 @@ import { aliceKey } from "../../gateway/testing/gateway.ts";
 import type { MeasuredGateway } from "./measured-gateway.ts";
 import { endHeaders, frame, frameType, literal, RawHttp2, type RawRequest, settings } from "./raw-http2.ts";
 
-/** What is left of an attack while it stands: the connections that it holds. */
+/** The connections that an attack holds open. */
 export interface Standing {
   /** Connections that the gateway has not closed. */
   readonly open: number;
   end(): void;
 }
 
-/** A way to make a gateway hold what nobody takes. */
+/** An attack that makes a gateway hold data that no client reads. */
 export interface Attack {
   readonly name: string;
   /** Connections at full count. */
@@ -23,7 +23,7 @@ const bearer = { authorization: `Bearer ${aliceKey}` };
 const json = { "content-type": "application/json" };
 const host = "127.0.0.1";
 
-/** A message in the frame of gRPC and of Connect's streams. */
+/** A message in the framing of gRPC and of Connect streams. */
 function enveloped(message: string): Buffer {
   const bytes = Buffer.from(message);
   const head = Buffer.alloc(5);
@@ -47,7 +47,7 @@ async function dial(port: number, count: number): Promise<Socket[]> {
   for (let i = 0; i < count; i += 1) {
     const socket = connect({ port, host }).on("error", () => {});
     sockets.push(socket);
-    // A listen queue takes some hundred.
+    // A listen queue takes some hundred connections.
     if (i % 100 === 99) await once(socket, "connect").catch(() => {});
   }
   return sockets;
@@ -55,7 +55,7 @@ async function dial(port: number, count: number): Promise<Socket[]> {
 
 const streamsPerConnection = 1_000;
 
-/** Many streams, of none of whose answers a byte may be sent. */
+/** Many streams whose flow-control windows allow no byte of their responses. */
 function closedWindows(name: string, requestOf: (gateway: MeasuredGateway) => RawRequest, connections = 1): Attack {
   return {
     name: `HTTP/2, ${streamsPerConnection} streams with window 0: ${name}`,
@@ -74,7 +74,7 @@ function closedWindows(name: string, requestOf: (gateway: MeasuredGateway) => Ra
   };
 }
 
-/** Frames without end on a connection each. */
+/** An endless series of frames on each connection. */
 function flood(name: string, framesOf: (client: RawHttp2) => Iterable<Buffer>): Attack {
   return {
     name: `HTTP/2, ${name}`,
@@ -101,7 +101,7 @@ function* times(count: number, bytes: () => Buffer): Generator<Buffer> {
   }
 }
 
-/** Requests of one write of 64 KiB on each connection, whose answers nobody reads. */
+/** One 64 KiB write of requests on each connection, whose responses are never read. */
 function pipelined(name: string, request: string): Attack {
   return {
     name: `HTTP/1.1, 64 KiB of pipelined ${name}`,
@@ -114,7 +114,7 @@ function pipelined(name: string, request: string): Attack {
   };
 }
 
-/** Connections that say that and nothing more. */
+/** Connections that send the text and nothing more. */
 function silent(name: string, connections: number, said: string): Attack {
   return {
     name: `${connections} connections that ${name}`,
@@ -186,7 +186,7 @@ export const attacks: readonly Attack[] = [
 const zeros = new Uint8Array(8);
 const window = Buffer.from([0, 0, 0, 1]);
 
-/** Floods of frames: of each it is measured what they cost, and whether others are served meanwhile. */
+/** Floods of frames, measured by their cost and by whether other clients are served meanwhile. */
 export const floods: readonly Attack[] = [
   flood("50,000 PINGs", () => times(50_000, () => frame(frameType.ping, 0, 0, zeros))),
   flood("20,000 SETTINGS", () => times(20_000, () => settings([4, 65_535]))),
@@ -207,12 +207,12 @@ export const floods: readonly Attack[] = [
   }),
   flood("headers in 10,000 CONTINUATION frames", function* (client) {
     const head = client.request({ path: "/health" });
-    // Without the flag that ends the headers.
+    // Without the flag END_HEADERS.
     head.writeUInt8(1, 4);
     yield head;
     yield* times(10_000, () => frame(frameType.continuation, 0, client.lastStream, literal("x", "y".repeat(100))));
   }),
-  // 4 KB that HPACK's table keeps, and then a byte for each time that they are meant.
+  // 4 KB stored in HPACK's table, then one byte per reference to them.
   flood("200 streams whose headers unpack to 16 MB", (client) =>
     times(200, () => {
       const kept = Buffer.concat([
@@ -229,7 +229,7 @@ export const floods: readonly Attack[] = [
   flood("1,000 streams with 16 KiB of trailers", (client) =>
     times(1_000, () => {
       const whole = client.request({ method: "POST", path: "/v1/readings", headers: json, body: Buffer.from("{}") });
-      // The body's frame no longer ends the stream; the trailers do.
+      // The body's frame does not end the stream; the trailers do.
       whole.writeUInt8(0, whole.length - 2 - 5);
       const trailers = Buffer.concat(Array.from({ length: 15 }, (_, i) => literal(`x-${i}`, "y".repeat(1_000))));
       return Buffer.concat([whole, frame(frameType.headers, endHeaders | 1, client.lastStream, trailers)]);

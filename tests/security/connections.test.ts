@@ -6,9 +6,9 @@ import { RawHttp2 } from "./raw-http2.ts";
 
 const kib = 1_024;
 const mib = 1_048_576;
-/** What a connection may hold, and as much again for what surrounds it. */
+/** A session's limit, and as much again for its overhead. */
 const maxOfSession = 24 * mib;
-/** For a reader that stalls (R7), and what comes and goes beside few of them. */
+/** For a stalled reader (R7), and fluctuations that weigh more with few of them. */
 const maxOfPipeline = 384 * kib;
 const spareDescriptors = 3;
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => gateway?.stop());
 
-/** What is held when all is parsed that will be. */
+/** Memory and descriptors held once all input is parsed as far as it will be. */
 async function settledHoldings(): Promise<Holdings> {
   let last = await gateway.holdings();
   for (let round = 0; round < 20; round += 1) {
@@ -44,11 +44,11 @@ async function costOf(attack: Attack, connections: number): Promise<{ held: numb
   };
 }
 
-/** Those whose names end so; all of them are measured by `npm run security -- s15`. */
+/** Entries of a list by the ends of their names; `npm run security -- s15` measures all. */
 const named = (list: readonly Attack[], ...ends: readonly string[]) =>
   ends.map((end) => [end, list.find(({ name }) => name.endsWith(end)) as Attack] as const);
 
-describe("clients that read nothing", () => {
+describe("clients that never read", () => {
   it.each(named(attacks, "answers of 64 KiB", "server-sent events", "window 0: gRPC"))(
     "hold a bounded share of the gateway's memory and one descriptor each: %s",
     async (_name, attack) => {
@@ -72,12 +72,12 @@ describe("clients that read nothing", () => {
     expect(clients.map(({ refused }) => refused)).toEqual(clients.map(() => 0));
     const { held } = await gateway.holdings();
     for (const { socket } of clients) socket.destroy();
-    // A copy for each would be more than 140 KiB.
+    // One copy for each would be more than 140 KiB.
     expect(held - before.held).toBeLessThan(connections * streams * 64 * kib);
   });
 
   it.each(named(attacks, "pipelined GET /openapi.json", "POST with bodies"))(
-    "hold little with what they send ahead: %s",
+    "hold little by requests sent ahead: %s",
     async (_name, attack) => {
       const { held, descriptors, left } = await costOf(attack, 10);
       expect(held).toBeLessThan(10 * maxOfPipeline);
@@ -88,7 +88,7 @@ describe("clients that read nothing", () => {
     60_000,
   );
 
-  it("leave nothing behind, however often they come", async () => {
+  it("leave nothing behind, however often they connect", async () => {
     const kinds = named(attacks, "window 0: openapi.json", "pipelined errors");
     const held: number[] = [];
     for (let round = 0; round < 4; round += 1) {
@@ -99,9 +99,9 @@ describe("clients that read nothing", () => {
   }, 60_000);
 });
 
-describe("clients that send frames without end", () => {
+describe("clients that send endless frames", () => {
   it.each(named(floods, "(CVE-2023-44487)", "empty DATA frames", "CONTINUATION frames", "unpack to 16 MB"))(
-    "hold next to nothing, and others are served: %s",
+    "hold next to nothing, and other clients are served: %s",
     async (_name, attack) => {
       const { held, left } = await costOf(attack, 1);
       expect(held).toBeLessThan(maxOfSession);

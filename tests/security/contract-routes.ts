@@ -3,7 +3,7 @@ import { Access, access } from "@turnwright/contract/auth/v1/access";
 import { surface } from "@turnwright/contract/errors/v1/surface";
 import { http } from "@turnwright/contract/google/api/annotations";
 
-/** One way in from outside: a method by one verb and path, or by its Connect path. */
+/** One external entry to a method: a verb and path, or its Connect path. */
 export interface Entry {
   /** `POST /v1/things/{thing_id} (ThingService.GetThing)`. */
   readonly name: string;
@@ -11,14 +11,14 @@ export interface Entry {
   readonly access: Access;
   readonly surface: "rest" | "connect";
   readonly verb: string;
-  /** With `{field}` for each field in the path. */
+  /** Path with `{field}` for each field in it. */
   readonly template: string;
   /** Names of the fields in the path. */
   readonly pathFields: readonly string[];
   /** `*`, the name of a field, or empty: no body. */
   readonly body: string;
   readonly isStream: boolean;
-  /** A request that the contract gives as its example. */
+  /** The contract's example request. */
   readonly example: Readonly<Record<string, unknown>> | readonly unknown[];
 }
 
@@ -53,24 +53,24 @@ function entriesOf(method: DescMethod): Entry[] {
   return [...rest, connect];
 }
 
-/** Every way in to the methods of services. */
+/** Every entry to the methods of services. */
 export function entriesOfServices(services: readonly DescService[]): Entry[] {
   return services.flatMap((service) => service.methods.flatMap(entriesOf));
 }
 
-/** The fields of a request that name a resource: those in a path, and those called `…_id`. */
+/** The fields of a request that name a resource: fields in a path, and fields named `…_id`. */
 export function idFieldsOf(entry: Entry): string[] {
   const named = entry.method.input.fields.map(({ name }) => name).filter((name) => /(^|_)id$/.test(name));
   return [...new Set([...entry.pathFields, ...named])];
 }
 
-/** What of the contract the matrix would not guard; empty when it guards everything. */
+/** Parts of the contract that the matrix would not guard; empty if it guards everything. */
 export function unguarded(
   services: readonly DescService[],
   known: {
     /** `Service.Method` of the methods that are public on purpose. */
     publicMethods: readonly string[];
-    /** Fields that name a resource of which the matrix can make one. */
+    /** Fields that name a resource that the matrix can create. */
     kinds: readonly string[];
   },
 ): string[] {
@@ -79,15 +79,15 @@ export function unguarded(
     .flatMap((method) => {
       const name = shortName(method);
       const declared = getOption(method, access);
-      // Not reachable from outside, which the matrix tries.
+      // Unreachable from outside, which the matrix tests.
       if (declared === Access.SERVICE) return [];
-      if (declared === Access.UNSPECIFIED) return [`${name}: does not declare who may call it`];
+      if (declared === Access.UNSPECIFIED) return [`${name}: declares no access`];
       if (declared === Access.PUBLIC) {
-        return known.publicMethods.includes(name) ? [] : [`${name}: is public, and nobody said that it may be`];
+        return known.publicMethods.includes(name) ? [] : [`${name}: is public but not listed as public`];
       }
       const fields = new Set(entriesOf(method).flatMap(idFieldsOf));
       return [...fields]
         .filter((field) => !known.kinds.includes(field))
-        .map((field) => `${name}: nobody knows how to make what ${field} names, so no other tenant tried to reach it`);
+        .map((field) => `${name}: no resource is known for ${field}, so no other tenant tried to reach it`);
     });
 }

@@ -16,7 +16,7 @@ import { http } from "@turnwright/contract/google/api/annotations";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
-/** All services of the contract. That none is missing is checked against the protos. */
+/** All services of the contract; a test compares the list with the protos. */
 export const services: readonly DescService[] = [
   AgentService,
   RunService,
@@ -35,7 +35,7 @@ export const services: readonly DescService[] = [
   ToolService,
 ];
 
-/** Names that processes of the mesh prove. */
+/** Names of the services in the mesh. */
 export const serviceNames = ["gateway", "auth", "conversation", "agent-orchestrator", "tool-executor"] as const;
 
 /** `Service.Method`. */
@@ -44,8 +44,8 @@ export function nameOf(method: DescMethod): string {
 }
 
 /**
- * Methods for users that no API key may call, on purpose: they concern the account itself. They name no scope. A new
- * method is on this list, or names the scopes of keys that may call it.
+ * Methods for users that API keys may not call, on purpose: they concern the account itself and name no scope. A new
+ * method is listed here or names its scopes.
  */
 const loginOnly: readonly string[] = [
   "AuthService.Logout",
@@ -54,7 +54,7 @@ const loginOnly: readonly string[] = [
   "AuthService.ChangePassword",
 ];
 
-/** What is wrong with how the methods of services are guarded, one line each. */
+/** Faults in the access rules of methods, one line each. */
 export function guardFaults(all: readonly DescService[]): string[] {
   return all
     .flatMap((service) => service.methods)
@@ -62,17 +62,16 @@ export function guardFaults(all: readonly DescService[]): string[] {
       const declared = getOption(method, access);
       const named = getOption(method, callers);
       const faults: string[] = [];
-      if (declared === Access.UNSPECIFIED) faults.push("says not who may call it");
-      if (declared === Access.SERVICE && named.length === 0) faults.push("says not which services may call it");
-      if (declared === Access.SERVICE && hasOption(method, http)) faults.push("is for services and has a public path");
-      if (declared === Access.PUBLIC && named.length > 0) faults.push("is public and names callers");
+      if (declared === Access.UNSPECIFIED) faults.push("declares no access");
+      if (declared === Access.SERVICE && named.length === 0) faults.push("names no calling services");
+      if (declared === Access.SERVICE && hasOption(method, http)) faults.push("is for services but has a public path");
+      if (declared === Access.PUBLIC && named.length > 0) faults.push("is public but names callers");
       const scoped = getOption(method, scopes).length > 0;
       if (declared === Access.USER && scoped === loginOnly.includes(nameOf(method))) {
-        faults.push(scoped ? "is for logins only and names scopes" : "says not which scopes of keys it needs");
+        faults.push(scoped ? "is for logins only but names scopes" : "names no scopes for keys");
       }
-      if (declared !== Access.USER && scoped) faults.push("names scopes and is not for users");
-      for (const name of named)
-        if (!serviceNames.some((known) => known === name)) faults.push(`names a caller ${name} that there is not`);
+      if (declared !== Access.USER && scoped) faults.push("names scopes but is not for users");
+      for (const name of named) if (!serviceNames.some((known) => known === name)) faults.push(`names an unknown caller ${name}`);
       return faults.map((fault) => `${nameOf(method)} ${fault}`);
     });
 }

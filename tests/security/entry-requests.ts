@@ -4,12 +4,12 @@ import { surface } from "@turnwright/contract/errors/v1/surface";
 import { type Entry, idFieldsOf } from "./contract-routes.ts";
 import { type Answer, type Ask, send } from "./requests.ts";
 
-/** A request whose headers others may add to. */
+/** A request to which callers may add headers. */
 export type EntryRequest = Ask & { readonly headers: Readonly<Record<string, string>> };
 
 /**
- * A valid request of an entry, by the contract's own example; fields that name a resource have the ids given, else one
- * of nothing.
+ * A valid request of an entry, from the contract's example; fields that name a resource get the given ids, else the id
+ * of no resource.
  */
 export function requestOf(entry: Entry, ids: Readonly<Record<string, string>> = {}): EntryRequest {
   const values = Object.fromEntries(idFieldsOf(entry).map((field) => [field, ids[field] ?? randomUUID()]));
@@ -27,7 +27,7 @@ export function requestOf(entry: Entry, ids: Readonly<Record<string, string>> = 
 
 function connectRequest(entry: Entry, path: string, ids: Readonly<Record<string, string>>): EntryRequest {
   const bodyField = bodyFieldOf(entry);
-  // OpenAI's bodies cross as bytes.
+  // OpenAI bodies are forwarded as bytes.
   const fields = getOption(entry.method, surface).openai
     ? { body: Buffer.from(JSON.stringify(entry.example)).toString("base64") }
     : bodyField === undefined
@@ -40,7 +40,7 @@ function connectRequest(entry: Entry, path: string, ids: Readonly<Record<string,
   return { method: "POST", path, headers: { "content-type": "application/connect+json" }, body: Buffer.concat([prefix, json]) };
 }
 
-/** The field that alone is the REST body, in whose form the example is. */
+/** The only field in the REST body, if the example has its form. */
 function bodyFieldOf({ method, example }: Entry): string | undefined {
   const names = method.input.fields.map(({ name }) => name);
   const isWhole = !Array.isArray(example) && Object.keys(example).every((key) => names.includes(key));
@@ -60,10 +60,7 @@ const statusOfCode: Readonly<Record<string, number>> = {
   resource_exhausted: 429,
 };
 
-/**
- * Sends a request to an entry. Connect's codes count as the HTTP statuses that REST has for them, also when a stream's
- * last frame has them.
- */
+/** Sends a request to an entry. Connect codes are mapped to their REST statuses, also in the last frame of a stream. */
 export async function ask(baseUrl: string, entry: Entry, request: Ask): Promise<Answer> {
   const answer = await send(baseUrl, request);
   if (entry.surface !== "connect") return answer;

@@ -1,6 +1,6 @@
 import { createHmac, type KeyObject, sign as signWith } from "node:crypto";
 
-/** The claims of an access token, or what a forger makes of them. */
+/** Claims of an access token, genuine or forged. */
 export type Claims = Record<string, unknown>;
 
 /** Bytes, text or a JSON value as base64url. */
@@ -9,10 +9,10 @@ export function encode(value: unknown): string {
   return bytes.toString("base64url");
 }
 
-/** Gives the signature of `header.payload`. */
+/** Returns the signature of `header.payload`. */
 export type Signer = (data: string) => Buffer | string;
 
-/** A compact token of any header and payload; text is taken as it is, other values as JSON. */
+/** A compact token of any header and payload; text is taken verbatim, other values as JSON. */
 export function makeToken(header: unknown, payload: unknown, signer: Signer): string {
   const data = `${encode(header)}.${encode(payload)}`;
   const signature = signer(data);
@@ -29,7 +29,7 @@ export function bySecret(secret: string | Buffer, digest = "sha256"): Signer {
   return (data) => createHmac(digest, secret).update(data).digest();
 }
 
-/** No signature at all. */
+/** No signature. */
 export const unsigned: Signer = () => "";
 
 /** The parts of a compact token. */
@@ -38,7 +38,7 @@ export function partsOf(token: string): { header: string; payload: string; signa
   return { header, payload, signature };
 }
 
-/** The claims inside a token, unchecked. */
+/** The claims of a token, unverified. */
 export function claimsOf(token: string): Claims {
   return JSON.parse(Buffer.from(partsOf(token).payload, "base64url").toString("utf8"));
 }

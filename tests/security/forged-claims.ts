@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { byKey, bySecret, type Claims, makeToken, partsOf, unsigned } from "./forge.ts";
 import { type Forge, type ForgedClass, inBearer } from "./forged-tokens.ts";
 
-/** Signed by the genuine key, so that the claims alone are what is wrong. */
+/** Signed by the genuine key, so that only the claims are wrong. */
 export function wrongClaims({ claims, header, key, victim }: Forge): ForgedClass[] {
   const now = Math.floor(Date.now() / 1000);
   const signed = (changes: Claims, headerChanges: Record<string, unknown> = {}) =>
@@ -38,7 +38,7 @@ export function wrongClaims({ claims, header, key, victim }: Forge): ForgedClass
     each("no role", "role", [undefined, null, 1, ["admin"]]),
     inBearer("a payload that is no object", raw("[]"), raw('"text"'), raw("1"), raw("null"), raw("{}")),
     inBearer(
-      "a payload that is no JSON",
+      "a payload that is not JSON",
       raw("{"),
       raw("\ufeff{}"),
       raw(Buffer.from([0xff, 0xfe, 0x7b])),
@@ -54,7 +54,7 @@ export function wrongClaims({ claims, header, key, victim }: Forge): ForgedClass
     ),
     inBearer("an unencoded payload (b64)", signed({}, { b64: false, crit: ["b64"] })),
     inBearer(
-      "alg twice, the last one none",
+      "alg twice, the last one `none`",
       ...['{"alg":"EdDSA","alg":"none"', '{"alg":"none","alg":"EdDSA"'].flatMap((start) => {
         const doubled = `${start},"typ":"at+jwt","kid":"${key.kid}"}`;
         return [makeToken(doubled, claims, unsigned), makeToken(doubled, claims, bySecret(""))];

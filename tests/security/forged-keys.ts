@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { byKey, bySecret, makeToken, partsOf, unsigned } from "./forge.ts";
 import { type Forge, type ForgedClass, inBearer } from "./forged-tokens.ts";
 
-/** Tokens that nobody signed, or that were signed by another algorithm with what is public. */
+/** Tokens without a signature, or signed with public data under another algorithm. */
 export function unsignedAndConfused({ claims, header, key, victim }: Forge): ForgedClass[] {
   const { signature } = partsOf(victim.accessToken);
   const hs = (secret: string | Buffer, alg = "HS256", digest = "sha256") =>
@@ -15,11 +15,11 @@ export function unsignedAndConfused({ claims, header, key, victim }: Forge): For
     inBearer("alg none without a signature", ...none.map((alg) => makeToken({ ...header, alg }, claims, unsigned))),
     inBearer("alg none with the genuine signature", ...none.map((alg) => makeToken({ ...header, alg }, claims, () => signature))),
     inBearer(
-      "no alg, and one that is no text",
+      "a missing alg, and one that is not text",
       ...[undefined, null, 0, ["EdDSA"], {}, true].map((alg) => makeToken({ ...header, alg }, claims, byKey(key.privateKey))),
     ),
     inBearer(
-      "HS256 by the public key",
+      "HS256 with the public key as secret",
       hs(pem),
       hs(pem.trim()),
       hs(spki),
@@ -29,7 +29,7 @@ export function unsignedAndConfused({ claims, header, key, victim }: Forge): For
     ),
     inBearer("HS384 and HS512 by the public key", hs(pem, "HS384", "sha384"), hs(pem, "HS512", "sha512")),
     inBearer(
-      "HS256 by what everybody knows",
+      "HS256 with a well-known secret",
       hs(""),
       hs("\0"),
       hs("secret"),
@@ -41,7 +41,7 @@ export function unsignedAndConfused({ claims, header, key, victim }: Forge): For
   ];
 }
 
-/** Tokens by a key of the forger's, and ways to have it taken for the system's. */
+/** Tokens signed by the forger's own key, and ways to pass it off as the system's. */
 export function foreignKeys({ claims, header, attackerUrl, key }: Forge): ForgedClass[] {
   const own = generateKeyPairSync("ed25519");
   const jwk = { ...own.publicKey.export({ format: "jwk" }), kid: "own", alg: "EdDSA", use: "sig" };
@@ -57,7 +57,7 @@ export function foreignKeys({ claims, header, attackerUrl, key }: Forge): Forged
     inBearer("another key without a kid", mine({ kid: undefined })),
     inBearer("its own key in the header (jwk)", mine({ jwk }), mine({ jwk, kid: "own" }), mine({ jwk, kid: undefined })),
     inBearer(
-      "its own key set by address (jku)",
+      "its own key set by URL (jku)",
       mine({ jku: `${attackerUrl}/jwks.json`, kid: "own" }),
       mine({ jku: `${attackerUrl}/jwks.json` }),
     ),

@@ -7,7 +7,7 @@ const inHeader = (name: string, ...values: string[]): ForgedClass => ({
   samples: values.map((value) => ({ headers: ["authorization", value] })),
 });
 
-/** A genuine token, or another kind of the system's own tokens, where or how it does not belong. */
+/** A genuine token, or another kind of token of the system, in a place or form where it does not belong. */
 export function misplaced({ victim, others, claims, header, key }: Forge): ForgedClass[] {
   const token = victim.accessToken;
   const forged = makeToken(header, claims, byKey(generateKeyPairSync("ed25519").privateKey));
@@ -22,7 +22,7 @@ export function misplaced({ victim, others, claims, header, key }: Forge): Forge
     inBearer("a service token", others.service),
     inBearer("a grant", others.grant),
     inBearer(
-      "an API key of nobody",
+      "an unknown API key",
       `sk-${"a".repeat(49)}`,
       "sk-",
       "sk-short",
@@ -49,7 +49,7 @@ export function misplaced({ victim, others, claims, header, key }: Forge): Forge
       `Bearer\u0085${token}`,
     ),
     inHeader(
-      "letters that look alike",
+      "look-alike letters",
       `\u00c2earer ${token}`,
       `B\u00a0earer ${token}`,
       `Bearer ${token}\u00ad`,
@@ -106,7 +106,7 @@ export function misplaced({ victim, others, claims, header, key }: Forge): Forge
       ].map((name) => [name, `Bearer ${token}`]),
     ),
     headers(
-      "as somebody whom a proxy would vouch for",
+      "as a user vouched for by a proxy",
       ...["x-user-id", "x-forwarded-user", "x-remote-user", "x-authenticated-userid", "remote-user", "x-consumer-id"].map(
         (name) => [name, victim.userId],
       ),

@@ -1,7 +1,7 @@
 import { byKey, encode, makeToken, partsOf, unsigned } from "./forge.ts";
 import { type Forge, type ForgedClass, inBearer } from "./forged-tokens.ts";
 
-/** The order of Ed25519's group: a signature's second half plus this is the same number to a careless verifier. */
+/** The order of Ed25519's group: adding it to a signature's second half makes no difference to a careless verifier. */
 const order = 2n ** 252n + 27742317777372353535851937790883648493n;
 
 function littleEndian(bytes: Buffer): bigint {
@@ -14,7 +14,7 @@ function flip(bytes: Buffer, bit: number): Buffer {
   return copy;
 }
 
-/** The same signature with the order added to its second half. */
+/** The signature with the order added to its second half. */
 function malleated(signature: Buffer): Buffer {
   const sum = littleEndian(signature.subarray(32)) + order;
   const hex = sum.toString(16).padStart(64, "0");
@@ -23,12 +23,12 @@ function malleated(signature: Buffer): Buffer {
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/** A letter whose read bits are those of `letter`, and whose others are not. */
+/** A letter with the significant bits of `letter` and other insignificant bits. */
 function oddLetter(letter: string, odd: number): string {
   return alphabet[(alphabet.indexOf(letter) & 0b110000) | odd] ?? "";
 }
 
-/** A genuine token that was tampered with. */
+/** A genuine token, tampered with. */
 export function forgedSignatures({ victim, claims, header, key }: Forge): ForgedClass[] {
   const genuine = partsOf(victim.accessToken);
   const signature = Buffer.from(genuine.signature, "base64url");
@@ -49,7 +49,7 @@ export function forgedSignatures({ victim, claims, header, key }: Forge): Forged
     inBearer("a signature of zeros or ones", withSignature(Buffer.alloc(64)), withSignature(Buffer.alloc(64, 255))),
     inBearer("the order added to a signature", withSignature(malleated(signature))),
     inBearer(
-      "the halves of a signature exchanged",
+      "the halves of a signature swapped",
       withSignature(Buffer.concat([signature.subarray(32), signature.subarray(0, 32)])),
     ),
     inBearer(
@@ -57,25 +57,25 @@ export function forgedSignatures({ victim, claims, header, key }: Forge): Forged
       makeToken(header, claims, () => byKey(key.privateKey)("something else")),
     ),
     inBearer(
-      "a payload with a bit turned",
+      "a payload with a flipped bit",
       ...[3, 100, 200, 400].map((bit) => `${genuine.header}.${flip(payload, bit).toString("base64url")}.${genuine.signature}`),
     ),
     inBearer(
-      "other claims under the genuine signature",
+      "changed claims under the genuine signature",
       withClaims({ role: "admin" }),
       withClaims({ sub: crypto.randomUUID() }),
       withClaims({ exp: 4_102_444_800 }),
       withClaims({ sid: crypto.randomUUID() }),
     ),
     inBearer(
-      "another header under the genuine signature",
+      "a changed header under the genuine signature",
       `${encode({ ...header, kid: "x" })}.${genuine.payload}.${genuine.signature}`,
     ),
     inBearer(
       "other base64",
       withSignature(`${genuine.signature}==`),
       withSignature(`${genuine.signature}=`),
-      // The last letter carries four bits that nobody reads.
+      // The last letter carries four insignificant bits.
       ...[1, 2, 3].map((odd) => withSignature(genuine.signature.slice(0, -1) + oddLetter(genuine.signature.slice(-1), odd))),
       withSignature(signature.toString("hex")),
       withSignature(`${genuine.signature.slice(0, 40)}*${genuine.signature.slice(40)}`),
@@ -93,7 +93,7 @@ export function forgedSignatures({ victim, claims, header, key }: Forge): Forged
       `${genuine.payload}.${genuine.signature}`,
     ),
     inBearer(
-      "an encrypted token's shape",
+      "the shape of an encrypted token",
       `${encode({ alg: "dir", enc: "A256GCM" })}..${encode("iv")}.${genuine.payload}.${encode("tag")}`,
       `${encode({ alg: "none", enc: "none" })}.${genuine.payload}.a.b.c`,
     ),

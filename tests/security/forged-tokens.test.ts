@@ -9,7 +9,7 @@ import { type Stage, startStage } from "./stage.ts";
 
 let stage: Stage;
 let attacker: Server;
-/** What asked the attacker for keys. */
+/** Requests for keys to the attacker's server. */
 const fetched: string[] = [];
 let forge: Forge;
 
@@ -27,13 +27,13 @@ afterAll(async () => {
   attacker?.close();
 });
 
-/** Routes that everybody with a credential may call, one for each surface. */
+/** Routes open to every credential, one per surface. */
 const protectedRoutes = [
   { method: "GET", path: "/v1/auth/me" },
   { method: "POST", path: "/turnwright.auth.v1.AuthService/GetCurrentUser", body: "{}" },
 ] as const;
 
-/** The statuses with which a sample is answered, on each protected route; `unsent` when no HTTP client sends it. */
+/** The statuses of a sample on each protected route; `unsent` if no HTTP client sends it. */
 async function answersTo(sample: ForgedClass["samples"][number]): Promise<(number | "unsent")[]> {
   return Promise.all(
     protectedRoutes.map(async ({ path, ...route }) => {
@@ -49,7 +49,7 @@ async function answersTo(sample: ForgedClass["samples"][number]): Promise<(numbe
   );
 }
 
-test("the forger's tools make a token that opens, so that what is changed in it is what closes", async () => {
+test("the forger's unchanged token is accepted, so that refusals are due to the forgery", async () => {
   const { header, claims, key } = forge;
   const genuine = makeToken(header, claims, byKey(key.privateKey));
   expect(genuine).toBe(forge.victim.accessToken);
@@ -58,7 +58,7 @@ test("the forger's tools make a token that opens, so that what is changed in it 
   expect(await answersTo({ headers: ["authorization", `Bearer ${renewed}`] })).toEqual([200, 200]);
 });
 
-test("no class of forged tokens opens anything", async () => {
+test("every class of forged tokens is refused", async () => {
   const classes = forgedClasses(forge);
   expect(new Set(classes.map(({ name }) => name)).size).toBe(classes.length);
   const failed: string[] = [];
@@ -78,11 +78,11 @@ test("no class of forged tokens opens anything", async () => {
   expect(classes.length).toBeGreaterThanOrEqual(30);
 }, 120_000);
 
-test("nobody asked the attacker for keys", () => {
+test("no key was requested from the attacker", () => {
   expect(fetched).toEqual([]);
 });
 
-test("the victim's session lives on, and so does the system", async () => {
+test("the victim's session and the system are unharmed", async () => {
   expect(await answersTo({ headers: ["authorization", `Bearer ${forge.victim.accessToken}`] })).toEqual([200, 200]);
   expect((await send(stage.baseUrl, { method: "GET", path: "/ready" })).status).toBe(200);
 });

@@ -6,30 +6,30 @@ import { misplaced } from "./forged-places.ts";
 import { forgedSignatures } from "./forged-signatures.ts";
 import type { Account, SigningKey, Stage } from "./stage.ts";
 
-/** What forgers know and have: a victim's token, the public key, and here the private one, so that one thing alone is wrong. */
+/** The forger's material: a victim's token, the public key, and, for tokens with a single fault, the private key. */
 export interface Forge {
   readonly victim: Account;
   readonly claims: Claims;
   readonly header: Readonly<Record<string, unknown>>;
   readonly key: SigningKey;
-  /** Where an attacker's own keys are served. */
+  /** The address of the attacker's own key set. */
   readonly attackerUrl: string;
   readonly others: Awaited<ReturnType<typeof tokensOfOtherKinds>>;
 }
 
-/** A class of forgeries; each sample is a set of request headers, in turn names and values, and perhaps another path. */
+/** A class of forgeries; each sample is a list of header names and values in turn, with an optional path. */
 export interface ForgedClass {
   readonly name: string;
   readonly samples: readonly { readonly headers: readonly string[]; readonly query?: string }[];
 }
 
-/** A class of tokens in the place where a token belongs. */
+/** A class of tokens sent as Bearer tokens. */
 export const inBearer = (name: string, ...tokens: string[]): ForgedClass => ({
   name,
   samples: tokens.map((token) => ({ headers: ["authorization", `Bearer ${token}`] })),
 });
 
-/** Everything needed to forge, with a victim of its own. */
+/** Prepares the forger's material with a new victim. */
 export async function prepareForge(stage: Stage, attackerUrl: string): Promise<Forge> {
   const key = await stage.signingKey();
   const victim = await stage.account();

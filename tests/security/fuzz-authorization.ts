@@ -1,6 +1,6 @@
 /**
- * Sends made-up values of the Authorization header to a running system, byte by byte as they are, and prints how they were answered. Fails
- * when one is answered with anything but 4xx, or not at all.
+ * Sends made-up values of the Authorization header, byte for byte, to a running system and prints the statuses of the
+ * responses. Fails when a value gets another status than 4xx, or no response.
  *
  *   node tests/security/fuzz-authorization.ts --count 10000 [--seed 1]
  */
@@ -14,17 +14,17 @@ import { startSystem } from "../e2e/system.ts";
 import { authorizationValues, type Genuine } from "./authorization-values.ts";
 import { send } from "./requests.ts";
 
-/** How a run went. */
+/** The results of a run. */
 export interface FuzzReport {
-  /** How many values were answered with each status. */
+  /** Number of values per status. */
   readonly statuses: ReadonlyMap<number, number>;
-  /** The values that were not answered with 4xx, as JSON text, and what came instead. */
+  /** The values that did not get 4xx, as JSON text, with the response. */
   readonly failures: readonly string[];
 }
 
 const answerMs = 10_000;
 
-/** The status of the first answer to a request with this header; 0 when there is none. */
+/** The status of the first response to a request with this header; 0 if there is none. */
 function statusOf(baseUrl: string, target: string, value: Buffer): Promise<number> {
   const { hostname, port } = new URL(baseUrl);
   return new Promise((resolve) => {
@@ -77,7 +77,7 @@ export async function fuzzAuthorization(options: {
   return { statuses, failures };
 }
 
-/** An account's credentials on a system. */
+/** The credentials of a new account. */
 export async function genuineCredentials(baseUrl: string): Promise<Genuine> {
   const account = { email: `${randomUUID()}@example.com`, password: "correct-horse-battery" };
   const post = async (path: string, body: object, headers: Record<string, string> = {}) => {
@@ -117,7 +117,9 @@ async function main(): Promise<void> {
     for (const failure of failures.slice(0, 20)) console.error(failure);
     const alive = await send(system.baseUrl, { method: "GET", path: "/ready" });
     const isWhole = failures.length === 0 && alive.status === 200;
-    console.log(isWhole ? "only 4xx, and the system serves on" : `${failures.length} failures; /ready answers ${alive.status}`);
+    console.log(
+      isWhole ? "only 4xx, and the system still serves" : `${failures.length} failures; /ready answers ${alive.status}`,
+    );
     process.exitCode = isWhole ? 0 : 1;
   } finally {
     await system.stop();

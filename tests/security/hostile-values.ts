@@ -1,7 +1,7 @@
 import { create, type DescField, type DescMessage, ScalarType, toBinary } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 
-/** A value that a field should refuse or bear, in proto3's JSON. */
+/** A value, in proto3's JSON, that a field must refuse or tolerate. */
 export interface HostileValue {
   readonly name: string;
   readonly value: unknown;
@@ -29,7 +29,7 @@ const anything: HostileValue[] = [
   { name: "an object of odd keys", value: { "": null, "a\0b": [{ __proto__: 1 }] } },
 ];
 
-/** Values for a field by its kind. */
+/** Values for a field, by its kind. */
 function valuesOf(field: DescField): HostileValue[] {
   switch (field.fieldKind) {
     case "scalar":
@@ -56,13 +56,13 @@ function valuesOf(field: DescField): HostileValue[] {
   }
 }
 
-/** Where a value is put: the names of fields from the request down. */
+/** A field of a request: its path of names from the top. */
 export interface HostileField {
   readonly path: readonly string[];
   readonly values: readonly HostileValue[];
 }
 
-/** Every field of a request, those of messages in it too, with values for each. */
+/** Every field of a request, including nested ones, with values for each. */
 export function hostileFields(desc: DescMessage, above: readonly string[] = [], depth = 3): HostileField[] {
   return desc.fields.flatMap((field) => {
     const path = [...above, field.name];
@@ -72,14 +72,14 @@ export function hostileFields(desc: DescMessage, above: readonly string[] = [], 
   });
 }
 
-/** A copy of an object with a value in the place of a path. */
+/** A copy of an object with a value at a path. */
 export function withValue(object: unknown, [name, ...rest]: readonly string[], value: unknown): unknown {
   if (name === undefined) return value;
   const fields = typeof object === "object" && object !== null ? (object as Record<string, unknown>) : {};
   return { ...fields, [name]: withValue(fields[name], rest, value) };
 }
 
-/** Messages in protobuf's binary form whose times and numbers JSON could not say. */
+/** Messages in binary protobuf whose times and numbers JSON cannot express. */
 export function hostileMessages(desc: DescMessage): { name: string; bytes: Uint8Array }[] {
   return desc.fields.flatMap((field) => {
     const make = (name: string, value: unknown) => ({

@@ -16,7 +16,7 @@ afterAll(() => stage?.stop());
 
 const nested = (depth: number) => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 
-/** The surfaces that read JSON: a request whose `field` is added to a valid body. */
+/** The surfaces that read JSON: a request with `field` added to a valid body. */
 const surfaces = {
   REST: {
     path: "/v1/tools/execute",
@@ -44,14 +44,14 @@ const post = (surface: Surface, field: string, headers: Record<string, string> =
 
 describe("a body", () => {
   test.each(Object.keys(surfaces) as Surface[])(
-    "of ordinary size and depth is taken by %s, so that it is the limits that refuse",
+    "of ordinary size and depth is accepted by %s, so that refusals are due to the limits",
     async (surface) => {
       const { status, body } = await post(surface, `,"unknown":${nested(31)}`);
       expect(status, body).toBe(200);
     },
   );
 
-  test.each(Object.keys(surfaces) as Surface[])("that nests 33 deep is refused by %s, which names the body", async (surface) => {
+  test.each(Object.keys(surfaces) as Surface[])("that nests 33 deep is refused by %s, naming the body", async (surface) => {
     const { status, body } = await post(surface, `,"unknown":${nested(32)}`);
     expect(status).toBe(400);
     expect(body).toContain("body: nests deeper than 32 levels");
@@ -63,7 +63,7 @@ describe("a body", () => {
     expect((await send(stage.baseUrl, { method: "GET", path: "/ready" })).status).toBe(200);
   });
 
-  test("that nests where Connect does look is refused", async () => {
+  test("that nests in a known field is refused by Connect", async () => {
     const { status } = await send(stage.baseUrl, {
       method: "POST",
       path: surfaces.Connect.path,
@@ -79,13 +79,13 @@ describe("a body", () => {
     expect(JSON.parse(body).error.code).toBe("TOO_LARGE");
   });
 
-  test("of more than two mebibytes, the size of a mebibyte as base64 and more, is refused by Connect", async () => {
+  test("of more than two mebibytes, above the size of a mebibyte in base64, is refused by Connect", async () => {
     const { status, body } = await post("Connect", `,"unknown":"${"x".repeat(2_097_152)}"`);
     expect(status).toBe(429);
     expect(JSON.parse(body).code).toBe("resource_exhausted");
   });
 
-  test("that is small and grows when it is unpacked is refused by Connect", async () => {
+  test("that is small but expands when decompressed is refused by Connect", async () => {
     const packed = gzipSync(surfaces.Connect.body(`,"unknown":"${"x".repeat(20_000_000)}"`));
     expect(packed.length).toBeLessThan(100_000);
     const { status } = await send(stage.baseUrl, {
@@ -98,7 +98,7 @@ describe("a body", () => {
   });
 
   test.each(["REST", "OpenAI"] as const)(
-    "whose length is a lie is refused by %s, before anything of it is read",
+    "with a false content-length is refused by %s before any of it is read",
     async (surface) => {
       const { hostname, port } = new URL(stage.baseUrl);
       const status = await new Promise<string>((resolve, reject) => {
@@ -154,7 +154,7 @@ describe("headers", () => {
 });
 
 describe("500 made-up values of the Authorization header", () => {
-  test("are answered with 4xx alone", async () => {
+  test("get only 4xx responses", async () => {
     const genuine = await genuineCredentials(stage.baseUrl);
     const { statuses, failures } = await fuzzAuthorization({ baseUrl: stage.baseUrl, genuine, count: 500, seed: 7 });
     console.log(`fuzzed Authorization: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(", ")}`);
@@ -163,7 +163,7 @@ describe("500 made-up values of the Authorization header", () => {
     expect(statuses.get(401)).toBeGreaterThan(100);
   }, 60_000);
 
-  test("are the same for the same seed, differ from each other, and are never a genuine credential", () => {
+  test("are equal for equal seeds, all distinct, and never a genuine credential", () => {
     const genuine = { accessToken: "aaaa.bbbb.cccc", apiKey: `sk-${"x".repeat(49)}` };
     const take = (seed: number) => {
       const values = authorizationValues(genuine, seed);

@@ -30,7 +30,7 @@ const keyWith = async (scopes: readonly string[], init: object = {}, maker = own
 const lacks = "This API key lacks the scope";
 const needsLogin = "This call needs a login";
 
-/** How a method answers a key with these scopes, by its own words in the contract. */
+/** The expected response to a key with these scopes, from the method's own annotation. */
 function expected(method: Entry["method"], scopes: readonly string[]): "in" | typeof lacks | typeof needsLogin {
   const needed = getOption(method, scopesOption);
   if (needed.length === 0) return needsLogin;
@@ -41,7 +41,7 @@ const answered = (status: number, body: string) =>
   status === 403 && body.includes(lacks) ? lacks : status === 403 && body.includes(needsLogin) ? needsLogin : "in";
 
 describe("scope × route", () => {
-  test("a key reaches what its scopes name, and is told which one it lacks elsewhere", async () => {
+  test("a key reaches the methods of its scopes and is told the missing scope elsewhere", async () => {
     const lists = [...scopeNames.map((scope) => [scope]), [], ["conversations:read", "usage"]];
     const keys = await Promise.all(lists.map(async (scopes) => ({ scopes, key: await keyWith(scopes) })));
     const wrong: string[] = [];
@@ -55,7 +55,7 @@ describe("scope × route", () => {
           const is = answered(status, body);
           if (is !== expected(entry.method, scopes)) wrong.push(`${entry.name} with ${scopes}: ${status} ${body.slice(0, 200)}`);
           if (is === lacks && !getOption(entry.method, scopesOption).every((scope) => body.includes(scope))) {
-            wrong.push(`${entry.name} with ${scopes} does not say what is needed: ${body}`);
+            wrong.push(`${entry.name} with ${scopes} does not name the missing scope: ${body}`);
           }
           cells += 1;
         }),
@@ -66,7 +66,7 @@ describe("scope × route", () => {
     expect(cells).toBeGreaterThan(1_000);
   }, 120_000);
 
-  test("over gRPC and gRPC-web it is the same", async () => {
+  test("the same holds over gRPC and gRPC-web", async () => {
     const { baseUrl } = stage;
     const transports = [createGrpcTransport({ baseUrl }), createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })];
     const methods = contractServices
@@ -103,7 +103,7 @@ describe("scope × route", () => {
     expect(wrong).toEqual([]);
   }, 120_000);
 
-  test("the paths that the gateway answers by itself ask for the scope as well", async () => {
+  test("paths that the gateway answers itself require the scope as well", async () => {
     const status = async (scope: string) => {
       const headers = { authorization: `Bearer ${await keyWith([scope])}` };
       return (await send(stage.baseUrl, { method: "GET", path: "/v1/models/gpt-4o-mini", headers })).status;
@@ -124,7 +124,7 @@ describe("a key with few scopes", () => {
     send(stage.baseUrl, { method: "GET", path, headers: { authorization: `Bearer ${key}` } });
   const message = "What is 6 * 7?";
 
-  test("conversations:read reads and follows, and changes nothing", async () => {
+  test("conversations:read allows reading and following but no change", async () => {
     const key = await keyWith(["conversations:read"]);
     const { run } = await stage.call<{ run: { id: string; conversation_id: string } }>("POST", "/v1/runs", owner.accessToken, {
       message,
@@ -156,7 +156,7 @@ describe("a key with few scopes", () => {
     expect((await get(`/v1/conversations/${run.conversation_id}`, key)).body).toBe(before.body);
   });
 
-  test("does all of its work: what the services ask each other for it needs no scope of its own", async () => {
+  test("works without further scopes for the calls between services", async () => {
     const writer = await keyWith(["conversations:write"]);
     const turn = await post("/v1/conversations", writer, { message });
     expect(turn.status).toBe(201);
@@ -174,7 +174,7 @@ describe("a key with few scopes", () => {
     expect(JSON.parse(refused.body).data).toMatchObject({ status: "rejected", conversation: { id: parked.conversation_id } });
   });
 
-  test("makes none with more, and its children are held to theirs", async () => {
+  test("creates no key with more scopes, and its children are limited to theirs", async () => {
     const maker = await keyWith(["keys", "runs"]);
     const more = await post("/v1/api-keys", maker, { name: "k", scopes: ["runs", "usage"] });
     expect(more.status).toBe(403);
@@ -187,7 +187,7 @@ describe("a key with few scopes", () => {
     expect(JSON.parse(approving.body).error).toMatchObject({ param: "may_approve" });
   });
 
-  test("is held to them within a second after an operator has changed them", async () => {
+  test("is limited to changed scopes within a second after an operator changed them", async () => {
     const key = await keyWith([]);
     expect((await get("/v1/usage", key)).status).toBe(200);
     const { rows } = await stage.database.query<{ id: string }>(
@@ -197,7 +197,7 @@ describe("a key with few scopes", () => {
     const changedAt = performance.now();
     expect(rows).toHaveLength(1);
     await expect.poll(async () => (await get("/v1/usage", key)).status, { timeout: 5_000, interval: 20 }).toBe(403);
-    console.log(`scopes changed by a statement hold after ${Math.round(performance.now() - changedAt)} ms`);
+    console.log(`scopes changed by SQL apply after ${Math.round(performance.now() - changedAt)} ms`);
     expect((await get("/v1/runs", key)).status).toBe(200);
   });
 });

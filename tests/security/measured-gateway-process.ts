@@ -1,4 +1,7 @@
-/** Runs a gateway alone, over services that answer what is asked of them, and tells its starter what it holds. */
+/**
+ * Runs a gateway alone, in front of services that answer on demand, and reports its memory and descriptors to its
+ * parent.
+ */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
@@ -9,17 +12,17 @@ import { mount } from "@turnwright/platform/rpc/mount";
 import { startFixture } from "../../gateway/testing/gateway.ts";
 import { compileLibrary } from "../../gateway/testing/library.ts";
 
-/** What a process holds. */
+/** Resources that a process holds. */
 export interface Holdings {
-  /** Bytes of objects, buffers and strings that are in use. */
+  /** Bytes of objects, buffers and strings in use. */
   readonly held: number;
-  /** Bytes that the system counts, garbage and unused pages included. */
+  /** Bytes counted by the kernel, including garbage and unused pages. */
   readonly resident: number;
-  /** The most that the system counted since the last time; 0 where it does not tell. */
+  /** Peak bytes counted by the kernel since the last call; 0 if unknown. */
   readonly peak: number;
-  /** Open descriptors; 0 where the system does not tell. */
+  /** Open descriptors; 0 if unknown. */
   readonly descriptors: number;
-  /** Lines of its log so far, one for each request that is through. */
+  /** Lines logged so far, one per finished request. */
   readonly logged: number;
 }
 
@@ -30,7 +33,7 @@ function descriptors(): number {
   return process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0;
 }
 
-/** The most memory since the last call, in bytes. */
+/** Peak memory since the last call, in bytes. */
 function peak(): number {
   if (process.platform !== "linux") return 0;
   const kib = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
@@ -42,7 +45,7 @@ async function holdings(): Promise<Holdings> {
   gateway.calls.length = 0;
   let held = Number.POSITIVE_INFINITY;
   let resident = Number.POSITIVE_INFINITY;
-  // Buffers are given back some time after their owners.
+  // Buffers are freed some time after their owners.
   for (let round = 0; round < 3; round += 1) {
     collectGarbage();
     await delay(50);
@@ -56,11 +59,11 @@ async function holdings(): Promise<Holdings> {
 const library = compileLibrary();
 const answer = (word: string) => create(library.message("ReadResponse"), { word } as MessageInitShape<never>);
 let answers = 0;
-/** Words of which no two are the same text. */
+/** Text that differs on each call. */
 const unique = (length: number) => `${++answers}${"x".repeat(length)}`;
 
 const served = mount(library.service, {
-  // An answer of so many characters.
+  // A response of the requested number of characters.
   read: ({ text }: { text: string }) => answer(unique(Number(text))),
   async *streamRead({ text }: { text: string }) {
     for (;;) yield answer(unique(Number(text)));
@@ -74,7 +77,7 @@ const gateway = await startFixture({
   mounts: [served],
   env: { RATE_LIMIT_ENABLED: "false", ...(JSON.parse(process.argv[2] ?? "{}") as Record<string, string>) },
 });
-// The fixture keeps what it logs for tests to look at; here it would be what weighs most.
+// The fixture keeps its log for tests; here the log would outweigh everything else.
 let logged = 0;
 gateway.log.push = () => ++logged;
 process.on("message", async () => process.send?.(await holdings()));

@@ -3,17 +3,17 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { Holdings } from "./measured-gateway-process.ts";
 
-/** A gateway in a process of its own that can be weighed. */
+/** A gateway in its own process, whose resources can be measured. */
 export interface MeasuredGateway {
   readonly port: number;
-  /** The name of the service behind it: `Read`, `StreamRead`, `WatchShelf`. */
+  /** Type name of the service behind it, with the methods `Read`, `StreamRead`, `WatchShelf`. */
   readonly service: string;
-  /** What it holds, its garbage collected. */
+  /** Its resources after a garbage collection. */
   holdings(): Promise<Holdings>;
   stop(): Promise<void>;
 }
 
-/** Starts a gateway with that environment beside the defaults. */
+/** Starts a gateway with these variables on top of the defaults. */
 export async function startMeasuredGateway(env: Readonly<Record<string, string>> = {}): Promise<MeasuredGateway> {
   const child = fork(join(import.meta.dirname, "measured-gateway-process.ts"), [JSON.stringify(env)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],

@@ -22,7 +22,7 @@ const meshSecret = "a-secret-of-32-characters-for-tests";
 const foreignSecret = "another-secret-of-32-characters-!!";
 const logger = createLogger({ service: "test", level: "silent" });
 
-/** Answers whatever gets through: what is tested lies in front of every handler. */
+/** Answers every call that is let through: the guards under test precede the handlers. */
 const open = services.map((service) =>
   mount(
     service,
@@ -124,12 +124,12 @@ beforeAll(async () => {
 });
 
 const roleNames: Readonly<Partial<Record<Role, string>>> = { [Role.USER]: "user", [Role.AGENT]: "agent", [Role.ADMIN]: "admin" };
-/** The scopes that methods name. */
+/** All scopes that methods name. */
 const scopeNames = [...new Set(services.flatMap((one) => one.methods.flatMap(scopesOf)))].sort();
 
 const refusedEverywhere = new Set(["internal token as service token", "service token of another mesh", "grant as service token"]);
 
-/** `answered`, or the name of the reason for the refusal. */
+/** `answered`, or the name of the reason of the refusal. */
 async function call(method: DescMethod, headers: Record<string, string>): Promise<string> {
   const input = create(method.input) as Message;
   try {
@@ -144,16 +144,16 @@ async function call(method: DescMethod, headers: Record<string, string>): Promis
   }
 }
 
-/** Whether a credential that does not name its service comes by the gateway. */
+/** Whether a credential that names no service comes from the gateway. */
 const comesByGateway = (credential: string) => /^(?:key |admin's key |session |token of no kind)/.test(credential);
 
-/** Who gets through, by what the proto says. */
+/** Whether the proto lets this credential call the method. */
 function mayCall(method: DescMethod, credential: string): boolean {
   const through = / through (.+)$/.exec(credential)?.[1];
   const service = /^service (.+)$/.exec(credential)?.[1];
   switch (accessOf(method)) {
     case Access.PUBLIC:
-      // A forged token is refused also where none is needed.
+      // A forged token is refused even where none is needed.
       return !refusedEverywhere.has(credential);
     case Access.USER: {
       const scopes = scopesOf(method);
@@ -171,7 +171,7 @@ function mayCall(method: DescMethod, credential: string): boolean {
   }
 }
 
-describe("every method of every service, the gateway bypassed", () => {
+describe("every method of every service, bypassing the gateway", () => {
   it("is in the matrix", () => {
     const known = services.map((service) => service.typeName).sort();
     const inProtos = describeProtos()
@@ -181,11 +181,11 @@ describe("every method of every service, the gateway bypassed", () => {
     expect(known).toEqual(inProtos);
   });
 
-  it("says who may call it", () => {
+  it("declares its callers", () => {
     expect(guardFaults(services)).toEqual([]);
   });
 
-  it("answers those that its proto names, and refuses every other credential", async () => {
+  it("answers the callers in its proto and refuses every other credential", async () => {
     let cells = 0;
     const wrong: string[] = [];
     for (const method of services.flatMap((service) => service.methods)) {
@@ -203,7 +203,7 @@ describe("every method of every service, the gateway bypassed", () => {
     expect(cells).toBe(services.flatMap((service) => service.methods).length * Object.keys(credentials).length);
   });
 
-  it("cannot be added unguarded", async () => {
+  it("cannot be added without an access rule", async () => {
     const { services: added } = describeProtos(`
       syntax = "proto3";
       package turnwright.fixture.v1;
@@ -226,11 +226,11 @@ describe("every method of every service, the gateway bypassed", () => {
       message Nothing {}
     `);
     expect(guardFaults(added)).toEqual([
-      "Careless.Forgotten says not who may call it",
-      "Careless.Anyone says not which services may call it",
-      "Careless.Exposed is for services and has a public path",
-      "Careless.Unscoped says not which scopes of keys it needs",
-      "Careless.Misplaced names scopes and is not for users",
+      "Careless.Forgotten declares no access",
+      "Careless.Anyone names no calling services",
+      "Careless.Exposed is for services but has a public path",
+      "Careless.Unscoped names no scopes for keys",
+      "Careless.Misplaced names scopes but is not for users",
     ]);
     const [careless] = added;
     const impl = { forgotten: () => ({}), anyone: () => ({}), exposed: () => ({}), unscoped: () => ({}), misplaced: () => ({}) };

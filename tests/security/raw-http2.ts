@@ -15,7 +15,7 @@ export const frameType = {
 } as const;
 
 const endStream = 1;
-/** The flag that ends headers. */
+/** The flag END_HEADERS. */
 export const endHeaders = 4;
 const acknowledged = 1;
 const refusedStream = 7;
@@ -31,7 +31,7 @@ export function frame(type: number, flags: number, stream: number, payload: Uint
   return Buffer.concat([head, payload]);
 }
 
-/** Settings, each as its identifier and value. */
+/** SETTINGS payload of identifiers and values. */
 export function settings(...pairs: readonly (readonly [id: number, value: number])[]): Buffer {
   const payload = Buffer.alloc(6 * pairs.length);
   for (const [at, [id, value]] of pairs.entries()) {
@@ -41,7 +41,7 @@ export function settings(...pairs: readonly (readonly [id: number, value: number
   return frame(frameType.settings, 0, 0, payload);
 }
 
-/** An HPACK integer of seven bits, then as many as it takes. */
+/** An HPACK integer with a 7-bit prefix and as many further bytes as needed. */
 function hpackLength(length: number): Buffer {
   if (length < 127) return Buffer.from([length]);
   const bytes = [127];
@@ -50,13 +50,13 @@ function hpackLength(length: number): Buffer {
   return Buffer.from([...bytes, rest]);
 }
 
-/** A header field as an HPACK literal that enters no table. */
+/** A header field as an HPACK literal without indexing. */
 export function literal(name: string, value: string): Buffer {
   const text = (word: string) => [hpackLength(Buffer.byteLength(word)), Buffer.from(word)];
   return Buffer.concat([Buffer.from([0]), ...text(name), ...text(value)]);
 }
 
-/** What a request over HTTP/2 is made of. */
+/** A request over HTTP/2. */
 export interface RawRequest {
   readonly method?: string;
   readonly path: string;
@@ -64,23 +64,20 @@ export interface RawRequest {
   readonly body?: Uint8Array;
 }
 
-/**
- * A client of HTTP/2 that writes its frames itself, so that it may send what no library would and costs next to
- * nothing.
- */
+/** An HTTP/2 client that writes raw frames, so that it can send what libraries refuse to send, at almost no cost. */
 export class RawHttp2 {
   readonly socket: Socket;
-  /** Frames that came, by type. */
+  /** Received frames, by type. */
   readonly received = new Map<number, number>();
-  /** Streams that were answered with headers. */
+  /** Streams answered with headers. */
   answered = 0;
-  /** Streams that were refused before anything was done for them. */
+  /** Streams refused before any work was done for them. */
   refused = 0;
   /** The code of the last GOAWAY. */
   goneWith: number | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #nextStream = 1;
-  /** Those who wait for the answers to their pings, in order. */
+  /** Callbacks of pending pings, in order. */
   readonly #pings: (() => void)[] = [];
 
   private constructor(socket: Socket) {
@@ -92,7 +89,7 @@ export class RawHttp2 {
     });
   }
 
-  /** Connects; every stream begins with a window of so many bytes. */
+  /** Connects; each stream begins with a window of this many bytes. */
   static async open(port: number, window: number): Promise<RawHttp2> {
     const client = new RawHttp2(connect({ port, host: "127.0.0.1", noDelay: true }));
     await once(client.socket, "connect");
@@ -100,7 +97,7 @@ export class RawHttp2 {
     return client;
   }
 
-  /** The frames of a request on a stream of its own. */
+  /** The frames of a request on a new stream. */
   request({ method = "GET", path, headers = {}, body }: RawRequest): Buffer {
     const stream = this.#nextStream;
     this.#nextStream += 2;
@@ -139,7 +136,7 @@ export class RawHttp2 {
     if (type === frameType.goAway) this.goneWith = payload.readUInt32BE(4);
   }
 
-  /** Settles when the connection takes more, or is closed. */
+  /** Resolves when the socket accepts more data, or is closed. */
   taken(): Promise<void> {
     const { socket } = this;
     return new Promise((resolve) => {
@@ -154,7 +151,7 @@ export class RawHttp2 {
   }
 
   /**
-   * Settles when the server has taken in all that was sent before: it answers a ping behind it, or has closed the
+   * Resolves when the server has processed everything sent before: it answers a later ping, or has closed the
    * connection.
    */
   settled(): Promise<void> {

@@ -1,17 +1,17 @@
 import { request } from "node:http";
 
-/** A request as a client may send it, sensible or not. */
+/** A request of a client, valid or not. */
 export interface Ask {
   readonly method: string;
   readonly path: string;
-  /** By name, or as a list of names and values in turn, which may repeat a name. */
+  /** Headers by name, or as names and values in turn, which may repeat a name. */
   readonly headers?: Readonly<Record<string, string>> | readonly string[];
   readonly body?: string | Buffer;
-  /** Leaves after the first piece of the answer: some streams do not end by themselves. */
+  /** Disconnects after the first piece of the response, because some streams do not end by themselves. */
   readonly firstPiece?: boolean;
 }
 
-/** What came back. */
+/** A response. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -23,7 +23,7 @@ function listOf(headers: Ask["headers"]): string[] {
   return Array.isArray(headers) ? [...headers] : Object.entries(headers).flat();
 }
 
-/** Sends a request and reads all of the answer. Header values are sent as bytes of latin1. */
+/** Sends a request and reads the whole response. Header values are sent as latin1 bytes. */
 export function send(baseUrl: string, ask: Ask): Promise<Answer> {
   const { host, hostname, port } = new URL(baseUrl);
   const headers = ["host", host, ...listOf(ask.headers)];

@@ -24,7 +24,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** What must be: nothing lives that should not, and nobody met a surprise. */
+/** The expected result: no survivor, no late success, no unexpected response. */
 const clean = { survivors: 0, late: 0, faults: [] };
 const login = "login";
 const others = creations.map(({ name }) => name).filter((name) => name !== login);
@@ -32,13 +32,17 @@ const others = creations.map(({ name }) => name).filter((name) => name !== login
 const timeoutMs = 60_000;
 
 describe.each(revocations)("$name", (revocation) => {
-  it("leaves nothing alive that was being made of what it ends, in two replicas of auth", { timeout: timeoutMs }, async () => {
+  it("leaves no credential alive that was being derived from what it ends, with two replicas of auth", {
+    timeout: timeoutMs,
+  }, async () => {
     const result = await playPair(stage, { revocation, creation: together(others) }, { rounds });
     expect(result).toMatchObject(clean);
     expect(result.made).toBeGreaterThan(0);
   });
 
-  it("ends what a gateway has let in and an orchestrator runs on its behalf", { timeout: timeoutMs }, async () => {
+  it("ends the calls that a gateway admitted and the runs that an orchestrator drives on its behalf", {
+    timeout: timeoutMs,
+  }, async () => {
     const results = await Promise.all(
       handings.map((handing) => playHeldPair(stage, holders, { revocation, handing }, { rounds: rounds / 4 })),
     );
@@ -47,7 +51,7 @@ describe.each(revocations)("$name", (revocation) => {
 });
 
 describe.each(revocations.filter(({ logins }) => logins))("$name", (revocation) => {
-  it("leaves no session of a login that had shown the password before", { timeout: timeoutMs }, async () => {
+  it("leaves no session of a login that presented the password before", { timeout: timeoutMs }, async () => {
     const pair = { revocation, creation: together([login]) };
     expect(await playPair(stage, pair, { rounds: rounds / 2 })).toMatchObject(clean);
   });

@@ -76,7 +76,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       return { token: token as string, key: key as string, keyId: (apiKey as { id: string }).id };
     }
 
-    /** A stream under way: what is left of it, once it ends. */
+    /** A stream in progress; resolves with the rest once it ends. */
     async function stream(path: string, key: string, body: object) {
       const response = await send("POST", path, key, { ...body, stream: true });
       const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
@@ -142,7 +142,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       await run("by its owner", ({ token, keyId }) => send("DELETE", `/v1/api-keys/${keyId}`, token));
     });
 
-    it("by a statement in the database, likewise", async () => {
+    it("is refused likewise when revoked by SQL", async () => {
       const db = new pg.Client({ connectionString: database.url });
       await db.connect();
       await run("by SQL", ({ keyId }) => db.query("update auth.user_tokens set is_revoked = true where id = $1", [keyId]));
@@ -159,6 +159,6 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       await redis?.accept();
       await expect.poll(async () => (await fetch(`${system.baseUrl}/ready`)).status, { timeout: 10_000 }).toBe(200);
     };
-    if (shape === "mesh") it("without Redis, likewise; and nothing answers with 5xx", withoutRedis);
+    if (shape === "mesh") it("is refused likewise without Redis, with no 5xx response", withoutRedis);
   },
 );

@@ -24,7 +24,7 @@ afterAll(() => stage?.stop());
 
 const openTo = (...accesses: Access[]) => entries.filter(({ access }) => accesses.includes(access));
 
-/** Runs cells a few at a time; gives the descriptions of those that failed. */
+/** Runs cells a few at a time; returns the descriptions of those that failed. */
 async function failures<T>(cells: readonly T[], check: (cell: T) => Promise<string | undefined>): Promise<string[]> {
   const failed: string[] = [];
   const left = [...cells];
@@ -39,43 +39,43 @@ async function failures<T>(cells: readonly T[], check: (cell: T) => Promise<stri
 }
 
 describe("the contract", () => {
-  test("has no method that the matrix does not guard", () => {
+  test("has no method outside the matrix", () => {
     expect(unguarded(services, known)).toEqual([]);
     expect(services.length).toBeGreaterThanOrEqual(8);
   });
 
   test.each([
     [
-      "that does not declare who may call it",
+      "without an access rule",
       'rpc Peek(PeekRequest) returns (PeekResponse) { option (google.api.http) = {get: "/v1/peek"}; }',
-      "PeekService.Peek: does not declare who may call it",
+      "PeekService.Peek: declares no access",
     ],
     [
-      "that is public without being known as such",
+      "that is public but not listed as public",
       'rpc Peek(PeekRequest) returns (PeekResponse) { option (google.api.http) = {get: "/v1/peek"}; option (turnwright.auth.v1.access) = ACCESS_PUBLIC; }',
       "PeekService.Peek: is public",
     ],
     [
-      "with something new in its path",
+      "with an unknown resource in its path",
       'rpc Peek(PeekRequest) returns (PeekResponse) { option (google.api.http) = {get: "/v1/shelves/{shelf_id}"}; option (turnwright.auth.v1.access) = ACCESS_USER; }',
-      "PeekService.Peek: nobody knows how to make what shelf_id names",
+      "PeekService.Peek: no resource is known for shelf_id",
     ],
     [
-      "with something new in its path that is not called an id",
+      "with an unknown resource in its path that is not named `_id`",
       'rpc Peek(PeekRequest) returns (PeekResponse) { option (google.api.http) = {get: "/v1/shelves/{name}"}; option (turnwright.auth.v1.access) = ACCESS_USER; }',
-      "PeekService.Peek: nobody knows how to make what name names",
+      "PeekService.Peek: no resource is known for name",
     ],
     [
-      "with an id in its body, or by Connect alone",
+      "with an unknown id in its body, or reachable by Connect only",
       "rpc Peek(PeekRequest) returns (PeekResponse) { option (turnwright.auth.v1.access) = ACCESS_USER; }",
-      "PeekService.Peek: nobody knows how to make what shelf_id names",
+      "PeekService.Peek: no resource is known for shelf_id",
     ],
   ])("fails the check with a new method %s", (_what, rpc, fault) => {
     const fixture = describeProtos(`syntax = "proto3";
 package fixture.v1;
 import "google/api/annotations.proto";
 import "turnwright/auth/v1/access.proto";
-// A service that nobody guards yet.
+// A service outside the matrix.
 service PeekService {
   // Looks.
   ${rpc}
@@ -91,7 +91,7 @@ message PeekResponse {}
 });
 
 describe("credential × route", () => {
-  test("no bad credential opens anything", async () => {
+  test("every bad credential is refused everywhere", async () => {
     const credentials = await badCredentials(stage);
     const guarded = openTo(Access.USER, Access.ADMIN);
     const cells = guarded.flatMap((entry) => credentials.map((credential) => ({ entry, credential })));
@@ -105,7 +105,7 @@ describe("credential × route", () => {
     expect(cells.length).toBeGreaterThan(500);
   }, 120_000);
 
-  test("nor what the gateway serves without an annotation", async () => {
+  test("every bad credential is refused on routes that the gateway serves without an annotation", async () => {
     const credentials = await badCredentials(stage);
     const paths = ["/v1/models/gpt-4o-mini"];
     const cells = paths.flatMap((path) => credentials.map((credential) => ({ path, credential })));
@@ -116,13 +116,14 @@ describe("credential × route", () => {
     expect(failed).toEqual([]);
   });
 
-  test("a good credential gets past the door on every route, so that the door is what refused the others", async () => {
+  test("a good credential is admitted on every route, so that refusals are due to the credential", async () => {
     const guarded = openTo(Access.USER, Access.ADMIN);
     const failed = await failures(guarded, async (entry) => {
       const account = entry.access === Access.ADMIN ? await stage.login(stage.admin) : await stage.account();
       const request = requestOf(entry);
       const headers = { ...request.headers, authorization: `Bearer ${account.accessToken}` };
-      // The contract's example has a password of its own, which is wrong for this account; to be told so is to be inside.
+      // The contract's example has its own password, wrong for this account; a response about the password proves
+      // admission.
       const { status, body } = await ask(stage.baseUrl, entry, { ...request, headers });
       const isInside = status < 500 && (status !== 401 || body.includes("current_password"));
       return isInside && status !== 403 ? undefined : `${entry.name}: ${status} ${body}`;
@@ -131,7 +132,7 @@ describe("credential × route", () => {
     expect(failed).toEqual([]);
   }, 120_000);
 
-  test("a user opens nothing that is for admins, with a session or a key", async () => {
+  test("a user is refused on every admin route, with a session or a key", async () => {
     const account = await stage.account();
     const { key } = await stage.call<{ key: string }>("POST", "/v1/api-keys", account.accessToken, { name: "user" });
     const cells = openTo(Access.ADMIN).flatMap((entry) => [account.accessToken, key].map((token) => ({ entry, token })));
@@ -146,7 +147,7 @@ describe("credential × route", () => {
     expect(cells.length).toBeGreaterThan(0);
   });
 
-  test("nobody from outside reaches what is for services of the mesh", async () => {
+  test("no outside client reaches a method for services of the mesh", async () => {
     const account = await stage.account();
     const { internal, service } = await tokensOfOtherKinds(stage, account);
     const headersOf: Record<string, string>[] = [
@@ -174,7 +175,7 @@ describe("route × tenant", () => {
     stranger = await stage.account();
   });
 
-  test("another's resource is as if it were not there, and stays as it is", async () => {
+  test("another tenant's resource appears not to exist, and stays unchanged", async () => {
     const cells = openTo(Access.USER, Access.ADMIN).flatMap((entry) =>
       idFieldsOf(entry).flatMap((field) => (resourceKinds[field] ?? []).map((make, state) => ({ entry, field, make, state }))),
     );
@@ -186,7 +187,7 @@ describe("route × tenant", () => {
       const [theirs, nobodys] = await Promise.all(
         [resource.id, absent].map(async (id) => {
           const request = requestOf(entry, { ...resource.beside, [field]: id });
-          // One request id, which errors repeat, so that answers can be compared to the byte.
+          // A fixed request id, which errors repeat, so that responses can be compared byte by byte.
           const headers = {
             ...request.headers,
             authorization: `Bearer ${stranger.accessToken}`,
@@ -208,7 +209,7 @@ describe("route × tenant", () => {
     expect(cells.length).toBeGreaterThanOrEqual(20);
   }, 120_000);
 
-  test("the owner reaches each of them by the same requests, so that it is the tenant that is refused", async () => {
+  test("the owner reaches each of them by the same requests, so that refusals are due to the tenant", async () => {
     const cells = openTo(Access.USER).flatMap((entry) =>
       idFieldsOf(entry).flatMap((field) => (resourceKinds[field] ?? []).map((make) => ({ entry, field, make }))),
     );
@@ -218,14 +219,14 @@ describe("route × tenant", () => {
       const request = requestOf(entry, { ...beside, [field]: id });
       const headers = { ...request.headers, authorization: `Bearer ${owner.accessToken}` };
       const { status, body } = await ask(stage.baseUrl, entry, { ...request, headers, firstPiece: true });
-      // 409: a conversation that waits takes no message, one that does not has nothing to approve.
+      // 409: a conversation that waits accepts no message; one that does not wait has nothing to approve.
       return status < 300 || status === 409 ? undefined : `${entry.name}, ${field}: ${status} ${body}`;
     });
     console.log(`owner × route: ${cells.length} cells`);
     expect(failed).toEqual([]);
   }, 120_000);
 
-  test("lists hold nothing of another's", async () => {
+  test("lists contain nothing of another tenant", async () => {
     const owner = await stage.account();
     const ids = await Promise.all(
       Object.values(resourceKinds)

@@ -25,7 +25,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** A row of Alice's in every table that holds rows of users. */
+/** Inserts a row of Alice's into every table with rows of users. */
 async function fill(): Promise<void> {
   const [conversation, run, token] = [randomUUID(), randomUUID(), randomUUID()];
   await owner.query("insert into auth.users (id, email, password_hash) values ($1, 'alice@example.com', 'x')", [alice]);
@@ -49,7 +49,7 @@ async function fill(): Promise<void> {
     "insert into conversation.webhooks (id, user_id, url, secret) values (gen_random_uuid(), $1, 'https://example.com/', $2)",
     [alice, randomBytes(32)],
   );
-  // By its trigger a delivery too.
+  // A trigger inserts a delivery as well.
   await owner.query("insert into conversation.runs (run_id, conversation_id, user_id, status) values ($1, $2, $3, 'waiting')", [
     run,
     conversation,
@@ -68,7 +68,7 @@ async function fill(): Promise<void> {
   );
 }
 
-/** Tables that hold no rows of a single user's, and why a user's role has nothing to see in them. */
+/** Tables without rows of a single user, each with the reason why a user's role sees nothing in it. */
 const shared = new Set([
   "auth.audit_head",
   "auth.audit_log",
@@ -107,7 +107,7 @@ describe("row security", () => {
     expect(all.filter(({ secured, forced }) => !secured || !forced)).toEqual([]);
   });
 
-  it("shows a user their rows and nobody else's, though no statement asks whose they are", async () => {
+  it("shows users only their own rows, although statements do not filter by user", async () => {
     const cells: string[] = [];
     for (const { schema, name } of await tables()) {
       const count = (userId: string) => attempt(usersOf(schema).as(userId, (db) => db.query(`select 1 from ${name}`)));
@@ -119,7 +119,7 @@ describe("row security", () => {
     console.log(`row security: ${cells.length} tables, 0 rows of another user seen`);
   });
 
-  it("lets a user change or take away nothing of another's", async () => {
+  it("lets no user change or delete another user's rows", async () => {
     for (const { schema, name } of await tables()) {
       if (shared.has(name)) continue;
       const { rows } = await owner.query<{ column: string }>(
@@ -136,7 +136,7 @@ describe("row security", () => {
     expect(rows).toEqual([{ count: 1 }]);
   });
 
-  it("lets a user hand no row over to another", async () => {
+  it("lets no user give a row to another user", async () => {
     const moved = usersOf("conversation").as(alice, (db) => db.query("update conversations set user_id = $1", [bob]));
     await expect(moved).rejects.toThrow("row-level security");
     const foreign = randomUUID();
@@ -153,7 +153,7 @@ describe("row security", () => {
     await expect(forged).rejects.toThrow("row-level security");
   });
 
-  it("shows nothing to who sets no user", async () => {
+  it("shows nothing when no user is set", async () => {
     const client = new pg.Client({ connectionString: database.url, options: "-c role=turnwright_conversation_user" });
     await client.connect();
     const { rowCount } = await client.query("select 1 from conversation.conversations");
@@ -161,7 +161,7 @@ describe("row security", () => {
     expect(rowCount).toBe(0);
   });
 
-  it("keeps users apart that share a connection, in and out of transactions", async () => {
+  it("separates users that share a connection, in and out of transactions", async () => {
     const users = usersOf("conversation");
     const sees = async (userId: string) => (await users.as(userId, (db) => db.query("select 1 from conversations"))).rowCount;
     const seesInside = async (userId: string) =>
@@ -174,14 +174,14 @@ describe("row security", () => {
     expect(await Promise.all([sees(alice), sees(bob), sees(alice)])).toEqual([1, 0, 1]);
   });
 
-  it("takes only a UUID for a user", async () => {
+  it("accepts only a UUID as user", async () => {
     for (const userId of ["", "' or true --", `${alice} `]) {
       expect(() => usersOf("conversation").transaction(userId, (tx) => tx.query("select 1"))).toThrow("without a user");
       await expect(usersOf("conversation").as(userId, (db) => db.query("select 1"))).rejects.toThrow("without a user");
     }
   });
 
-  it("keeps every service out of the others' schemas, and out of what owners do", async () => {
+  it("keeps every service out of other schemas and from actions of owners", async () => {
     for (const [schema, { pool }] of opened) {
       for (const other of await tables()) {
         if (other.schema === schema) continue;
@@ -205,8 +205,8 @@ describe("row security", () => {
   });
 });
 
-describe("a login that is no superuser", () => {
-  it("is told which roles it needs, and does with them", async () => {
+describe("a database login without superuser rights", () => {
+  it("is told which roles it needs, and works with them", async () => {
     const login = `turnwright_login_${randomBytes(6).toString("hex")}`;
     const own = await createTestDatabase({ services: [] });
     const name = new URL(own.url).pathname.slice(1);

@@ -1,9 +1,9 @@
 /**
- * The long security suites, row by row: `npm run security`. Each row ends with its figure and says whether it is kept;
- * the command ends with 1 when one is not.
+ * The long security suites, row by row: `npm run security`. Each row prints its figure and whether it is kept; the
+ * command exits with 1 when one is not.
  *
  *   npm run security                    all rows
- *   npm run security -- s3 s8           some
+ *   npm run security -- s3 s8           some rows
  *   npm run security -- --quick         a tenth of the counts
  *   npm run security -- --break all     the suites without their guards: each must fail
  *   npm run security -- --break NAME    one of them
@@ -29,7 +29,7 @@ const suite = (...files: string[]) => [
   ...files,
 ];
 
-/** Node's arguments for each row; a row that is a test suite fails as tests do. */
+/** Node's arguments per row; a row that is a test suite fails as tests do. */
 const rows: Readonly<Record<string, readonly string[][]>> = {
   s1: [suite("tests/security/row-security.test.ts", "tests/security/route-matrix.test.ts")],
   s2: [
@@ -82,7 +82,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "services/conversation/src/deciders.test.ts",
       "services/tool-executor/src/handlers/settle-calls.test.ts",
-      "tests/security/who-decides.test.ts",
+      "tests/security/decision-rights.test.ts",
     ),
   ],
   s22: [
@@ -93,7 +93,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "packages/contract/tools/access.test.ts",
       "tests/security/method-access.test.ts",
       "tests/security/key-scopes.test.ts",
-      "tests/security/what-keys-make.test.ts",
+      "tests/security/webhooks-of-ended-keys.test.ts",
     ),
     ["tests/security/long/webhook-races.ts", ...count(300)],
   ],
@@ -185,7 +185,7 @@ if (values.break !== undefined) process.exit(await runWithout(values.break));
 const asked = positionals.length > 0 ? positionals.map((row) => row.toLowerCase()) : Object.keys(rows);
 const unknown = asked.filter((row) => !(row in rows));
 if (unknown.length > 0) {
-  console.error(`There is no row ${unknown.join(", ")}; there are ${Object.keys(rows).join(", ")}.`);
+  console.error(`Unknown rows: ${unknown.join(", ")}; known: ${Object.keys(rows).join(", ")}.`);
   process.exit(2);
 }
 const failed: string[] = [];

@@ -26,8 +26,8 @@ const canaries: Record<string, string> = Object.fromEntries(
     "bearer",
     "cookie",
     "custom header",
-    "body that is no JSON",
-    "name of a field",
+    "invalid JSON body",
+    "field name",
     "refresh token",
     "approval reason",
   ].map((name) => [name, canary(name.replaceAll(" ", "-"))]),
@@ -88,8 +88,8 @@ async function send(
   return { status: response.status, text, data: () => JSON.parse(text).data };
 }
 
-describe("what is secret", () => {
-  it("stands in no log and in no error, whatever was sent and whatever failed", async () => {
+describe("secrets", () => {
+  it("appear in no log and in no error, whatever the requests and failures", async () => {
     const account = { email: "a@example.com", password: c("password"), name: "A" };
     await send("POST", "/v1/auth/register", { body: account });
     await send("POST", "/v1/auth/register", { body: account });
@@ -148,8 +148,8 @@ describe("what is secret", () => {
     await send("GET", `/v1/${c("query of a URL")}?q=${c("query of a URL")}`, { bearer });
     await send("GET", "/v1/auth/me", { bearer: c("bearer") });
     await send("GET", "/v1/auth/me", { bearer, headers: { cookie: `s=${c("cookie")}`, "x-custom": c("custom header") } });
-    await send("POST", "/v1/conversations", { bearer, raw: `{"message":"${c("body that is no JSON")}` });
-    await send("POST", "/v1/conversations", { bearer, body: { message: 7, other: c("name of a field") } });
+    await send("POST", "/v1/conversations", { bearer, raw: `{"message":"${c("invalid JSON body")}` });
+    await send("POST", "/v1/conversations", { bearer, body: { message: 7, other: c("field name") } });
     await send("POST", "/v1/auth/refresh", { body: { refresh_token: c("refresh token") } });
     await send("POST", "/v1/auth/password", {
       bearer,
@@ -165,8 +165,8 @@ describe("what is secret", () => {
     expect(log).toContain('"route":"/v1/auth/login"');
     expect(errors.length).toBeGreaterThanOrEqual(10);
     const secrets = { ...canaries, ...Object.fromEntries(issued.map((token, i) => [`issued token ${i}`, token])) };
-    // What a client sent in an address or as a body may come back to that same client in an error.
-    const echoed = new Set(["query of a URL", "body that is no JSON", "name of a field", "tool argument"]);
+    // An error may repeat to a client what that same client sent in its URL or body.
+    const echoed = new Set(["query of a URL", "invalid JSON body", "field name", "tool argument"]);
     const inLog = Object.entries(secrets).flatMap(([name, secret]) => (log.includes(secret) ? [name] : []));
     const inErrors = Object.entries(secrets).flatMap(([name, secret]) =>
       errors.some((text) => text.includes(secret)) && !echoed.has(name) ? [name] : [],

@@ -25,7 +25,7 @@ interface Stores {
   readonly dir: string;
   readonly database: TestDatabase;
   readonly redis: FaultProxy | undefined;
-  /** Says hello, and to whoever asks it to wait no more than a word. */
+  /** Answers with a greeting, or with a single word to requests that ask it not to wait. */
   readonly model: ScriptedModel;
 }
 
@@ -51,7 +51,7 @@ const names = redisUrl === undefined ? ["all-in-one"] : Object.keys(shapes);
 const children = 14;
 const served = 3;
 
-describe.each(names)("a key whose 14 children have its limit too, %s", (name) => {
+describe.each(names)("a key with 14 children under its limit, %s", (name) => {
   let stores: Stores;
   let shape: Shape;
 
@@ -97,7 +97,10 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     return answer.status === 201 ? ((await answer.json()) as { data: { key: string } }).data.key : undefined;
   }
 
-  /** Children of a key that has as many requests left as are to be served; each of them may make as many itself. */
+  /**
+   * Creates a key and its children; returns the children's secrets. The key has `served` requests left afterwards; each
+   * child's own limit would allow more.
+   */
   async function family(): Promise<string[]> {
     const limit = { rate_limit_per_minute: children + served, rate_limit_per_day: children + served };
     const mother = (await createKey(await session(), limit)) as string;
@@ -145,7 +148,7 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     expect(answers.filter(Boolean)).toHaveLength(served);
   });
 
-  it("is served 3 requests in all over all surfaces together, and no more after its children's secrets are new", async () => {
+  it("is served 3 requests in all over all surfaces together, and no more after its children's secrets are rotated", async () => {
     const keys = await family();
     const calls = Object.values(surfaces);
     const answers = await Promise.all([...keys, ...keys].map((key, i) => calls[i % calls.length]?.(i, key)));
@@ -161,7 +164,7 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     expect(statuses).toEqual([200, 200, 200, 200, 429]);
   });
 
-  it("makes no more of it by creating children and using them: 3 a day are 3, whatever they are for", async () => {
+  it("gains nothing by creating children and using them: 3 requests a day are 3, whatever they are for", async () => {
     const limit = { rate_limit_per_minute: served, rate_limit_per_day: served };
     const keys = [(await createKey(await session(), limit)) as string];
     let count = 0;
@@ -179,11 +182,11 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     expect(count).toBe(served);
   });
 
-  it("has 2 requests under way at once in all, and has them back when their clients leave", async () => {
+  it("has 2 concurrent requests in all, which are given back when their clients leave", async () => {
     const mother = (await createKey(await session(), { max_concurrent: 2, rate_limit_per_minute: 10_000 })) as string;
     const made: string[] = [];
     for (let i = 0; i < 5; i += 1) made.push((await createKey(mother, {})) as string);
-    /** A stream that has begun, as a client that may leave; undefined: it was refused. */
+    /** A begun stream, as a function that disconnects its client; undefined: refused. */
     const open = async (i: number) => {
       const leaving = new AbortController();
       const answer = await fetch(`${gatewayOf(i)}/v1/chat/completions`, {
@@ -199,7 +202,7 @@ describe.each(names)("a key whose 14 children have its limit too, %s", (name) =>
     };
     for (let round = 0; round < 6; round += 1) {
       const streams = [];
-      // What the round before has left is given back when the gateway hears of it.
+      // Slots of the previous round are free once the gateway notices the disconnects.
       for (let i = 0; streams.length < 2; i += 1) streams.push(...[await open(i)].filter((leave) => leave !== undefined));
       const more = await Promise.all(Array.from({ length: 10 }, (_, i) => open(i)));
       expect(more.filter((leave) => leave !== undefined)).toEqual([]);

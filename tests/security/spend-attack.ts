@@ -13,9 +13,9 @@ const bodyOf = (stream: boolean, index: number) =>
     messages: [{ role: "user", content: prompt }],
   });
 
-/** When a client goes away: before the model has said anything, or after some of it has come. */
+/** When a client disconnects: before the response head, before its first text, or in the middle of the text. */
 const moments = ["before the head", "before the first text", "in the middle"] as const;
-/** One millionth of a dollar for each token read, ten for each written. */
+/** Prices: one millionth of a dollar per input token, ten per output token. */
 export const spendEnvironment = {
   LLM_DEFAULT_MODEL: "priced",
   MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
@@ -26,11 +26,11 @@ const never = new Promise<never>(() => {});
 const replies: Readonly<Record<(typeof moments)[number], ScriptedReply>> = {
   "before the head": { beforeHeaders: never },
   "before the first text": { text: "late", pauseAfter: { pieces: 0, gate: never } },
-  // A whole answer has no middle: it comes, without counts.
+  // An unstreamed answer has no middle: it comes whole, without token counts.
   "in the middle": { text: "word ".repeat(500), usage: null, pauseAfter: { pieces: 200, gate: never } },
 };
 
-/** A model that never comes to an end, and says when it was asked: by the `user` of the request. */
+/** A model that never finishes and signals when it was asked, by the `user` of the request. */
 export async function startEndlessModel(): Promise<{
   model: ScriptedModel;
   asked(call: string): Promise<void>;
@@ -62,7 +62,7 @@ interface Caller {
   readonly bearer: string;
 }
 
-/** A call that its client leaves once `leave` resolves. Resolves when the client is gone. */
+/** A call whose client disconnects once `leave` resolves. Resolves when the client is gone. */
 type Leaver = (caller: Caller, index: number, leave: Promise<void>) => Promise<void>;
 
 function restCall(stream: boolean): Leaver {
@@ -88,12 +88,12 @@ function rpcCall(transportOf: (baseUrl: string) => Transport, stream: boolean): 
       if (!stream) await client.complete({ body }, options);
       else for await (const _ of client.streamComplete({ body }, options)) if (controller.signal.aborted) break;
     } catch {
-      // The client left.
+      // The client has disconnected.
     }
   };
 }
 
-/** A turn that is stored, whose run is cancelled. */
+/** A stored turn whose run is cancelled. */
 const cancelledRun: Leaver = async ({ baseUrl, bearer }, index, leave) => {
   const headers = { authorization: `Bearer ${bearer}`, "content-type": "application/json" };
   const post = async (path: string, body: object) =>
@@ -109,7 +109,7 @@ const connect = (baseUrl: string) => createConnectTransport({ baseUrl, httpVersi
 const grpc = (baseUrl: string) => createGrpcTransport({ baseUrl });
 const grpcWeb = (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" });
 
-/** Every way to have the model asked and to go away. */
+/** Every way to call a model and disconnect. */
 export const leavers: Readonly<Record<string, Leaver>> = {
   "OpenAI, streamed": restCall(true),
   "OpenAI, whole": restCall(false),
@@ -120,13 +120,13 @@ export const leavers: Readonly<Record<string, Leaver>> = {
   "a cancelled run": cancelledRun,
 };
 
-/** What the calls of an attack cost at least, by what the model was sent. */
+/** The minimum cost of an attack's calls, from what the model was sent. */
 export interface AttackCost {
   readonly calls: number;
   readonly promptTokens: number;
 }
 
-/** Makes calls in every way and leaves each at one of its moments, ten at a time. Gives what they must have cost. */
+/** Calls in every way and leaves each call at one of its moments, ten at a time. Returns the minimum cost. */
 export async function leaveCalls(
   caller: Caller,
   endless: Awaited<ReturnType<typeof startEndlessModel>>,
@@ -146,7 +146,7 @@ export async function leaveCalls(
   return { calls: endless.arrivals.size, promptTokens: Math.floor(bytes / 4) };
 }
 
-/** What a bearer's usage comes to. */
+/** The usage recorded for a bearer. */
 export async function usageOf({ baseUrl, bearer }: Caller) {
   const answer = await fetch(`${baseUrl}/v1/usage`, { headers: { authorization: `Bearer ${bearer}` } });
   const { data } = (await answer.json()) as {
@@ -155,7 +155,7 @@ export async function usageOf({ baseUrl, bearer }: Caller) {
   return data.total;
 }
 
-/** A new account's token, and a key of it with a ceiling in dollars. */
+/** The token of a new account, and its key with a spend ceiling in dollars. */
 export async function spendingAccount(baseUrl: string, email: string, dollars: number): Promise<{ token: string; key: string }> {
   const post = async (path: string, body: object, bearer?: string) => {
     const headers = {

@@ -12,7 +12,7 @@ const redisUrl = await testRedis("spend ceilings in the mesh");
 const rounds = Object.keys(leavers).length * 3;
 
 describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" as const, "mesh" as const])(
-  "model calls that their clients leave, %s",
+  "model calls abandoned by their clients, %s",
   (shape) => {
     let dataDir: string;
     let database: TestDatabase;
@@ -42,7 +42,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     });
 
     it.each(["key", "token"] as const)(
-      "are charged for what was sent, on every surface, with a ceiling and without: %s",
+      "are charged for what was sent, on every surface, with and without a ceiling: %s",
       async (kind) => {
         endless.arrivals.clear();
         const account = await spendingAccount(system.baseUrl, `${kind}@example.com`, 100);
@@ -58,7 +58,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       },
     );
 
-    it("do not pass a ceiling, however many of them there are", async () => {
+    it("do not exceed a ceiling, however many there are", async () => {
       endless.arrivals.clear();
       const { key } = await spendingAccount(system.baseUrl, "poor@example.com", 0.05);
       const caller = { baseUrl: system.baseUrl, bearer: key };

@@ -8,10 +8,10 @@ import { type SystemOptions, startSystem } from "../e2e/system.ts";
 import { claimsOf } from "./forge.ts";
 import { type Answer, send } from "./requests.ts";
 
-/** Where nobody listens, and the only place on this machine to which the stage lets webhooks go. */
+/** A port without a listener, and the only address of this machine that webhooks of the stage may reach. */
 export const closedUrl = "http://127.0.0.1:1/hook";
 
-/** Somebody who has logged in. */
+/** A logged-in account. */
 export interface Account {
   readonly userId: string;
   readonly email: string;
@@ -22,8 +22,7 @@ export interface Account {
 }
 
 /**
- * The key that signs the system's tokens. No attacker has it; tests do, to make tokens in which one thing alone is
- * wrong.
+ * The key that signs the system's tokens. Attackers never have it; tests use it to forge tokens with a single fault.
  */
 export interface SigningKey {
   readonly kid: string;
@@ -32,29 +31,29 @@ export interface SigningKey {
   readonly publicJwk: Record<string, unknown>;
 }
 
-/** A running system with a database that tests may look into. */
+/** A running system whose database is open to tests. */
 export interface Stage {
   readonly baseUrl: string;
   readonly meshSecret: string;
   readonly database: pg.Pool;
   readonly admin: Account;
-  /** A new account, logged in. */
+  /** Creates an account and logs it in. */
   account(): Promise<Account>;
-  /** Another session of an account. */
+  /** Opens another session of an account. */
   login(account: Pick<Account, "email" | "password">): Promise<Account>;
-  /** A REST call with a bearer token; throws unless it succeeds. Gives `data`. */
+  /** A REST call with a bearer token; returns `data`, throws on failure. */
   call<T>(method: string, path: string, token: string, body?: unknown): Promise<T>;
   signingKey(): Promise<SigningKey>;
   stop(): Promise<void>;
 }
 
-/** `data` of an answer in the envelope; throws when the call failed. */
+/** `data` of the response envelope; throws on failure. */
 function dataOf<T>(what: string, answer: Answer): T {
   if (answer.status >= 300) throw new Error(`${what}: ${answer.status} ${answer.body}`);
   return (JSON.parse(answer.body) as { data: T }).data;
 }
 
-/** Starts a system on a database of its own, all in one process unless another shape is asked for. */
+/** Starts a system on its own database, all in one process by default. */
 export async function startStage({
   shape = "all-in-one",
   env = {},

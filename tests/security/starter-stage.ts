@@ -9,13 +9,13 @@ import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts
 import { startSystem } from "../e2e/system.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
 
-/** A system in some shape, between a scripted model and what tools do to the world. */
+/** A system of either shape, with a scripted model and an effect server for tools. */
 export interface StarterStage {
   readonly model: ScriptedModel;
   readonly effects: EffectCounter;
-  /** What happens before an effect is answered. */
+  /** Sets the work to finish before an effect is answered. */
   onEffect(then: () => Promise<unknown>): void;
-  /** One request; of a mesh, each goes to the next gateway. */
+  /** Sends a request; in a mesh, gateways take turns. */
   send(
     verb: string,
     path: string,
@@ -23,11 +23,11 @@ export interface StarterStage {
     body?: object,
     signal?: AbortSignal,
   ): Promise<{ status: number; body: Answer }>;
-  /** Another access token of the same login, which is refused after this time. */
+  /** Another access token of the same login, which is refused after `lifetimeMs`. */
   accessToken(token: string, lifetimeMs: number): Promise<string>;
-  /** Where the next gateway listens. */
+  /** The address of the next gateway. */
   url(): string;
-  /** Kills what drives runs and what runs tools, and starts it again. */
+  /** Kills the processes that drive runs and run tools, and restarts them. */
   crash(): Promise<void>;
   close(): Promise<void>;
 }
@@ -35,12 +35,12 @@ export interface StarterStage {
 // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
 type Answer = any;
 
-/** Signs access tokens, so that tests can make some that end soon. */
+/** Signs access tokens, so that tests can issue ones that expire soon. */
 const jwtSecret = "a-secret-of-access-tokens-for-tests";
-/** Clocks may differ by so much. */
+/** The clock tolerance of the token check. */
 const toleranceMs = 30_000;
 
-/** All in one process, or two of each part of a mesh. */
+/** All in one process, or a mesh with two conversation services, orchestrators and gateways. */
 export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: string): Promise<StarterStage> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-starter-"));
   const database = await createTestDatabase({ services: [] });
@@ -49,7 +49,7 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
   const effects = await startEffectCounter(() => beforeAnswer());
   const env = {
     LLM_DEFAULT_MODEL: "priced",
-    // One millionth of a dollar for each token read, ten for each written.
+    // One millionth of a dollar per input token, ten per output token.
     MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
     TOOLS_ALLOWED_HOSTS: effects.host,
     JWT_SECRET: jwtSecret,

@@ -1,11 +1,11 @@
 import { type Account, closedUrl, type Stage } from "./stage.ts";
 
-/** A resource of a tenant, made for others to try. */
+/** A tenant's resource for others to attack. */
 export interface TenantResource {
   readonly id: string;
-  /** What else a request for it names, by field. */
+  /** Other fields that a request for it needs, by name. */
   readonly beside?: Readonly<Record<string, string>>;
-  /** What its owner sees of it. */
+  /** The resource as its owner sees it. */
   look(): Promise<unknown>;
 }
 
@@ -19,12 +19,12 @@ const run = async (stage: Stage, { accessToken }: Account, message: string): Pro
   const made = await stage.call<{ run: { id: string } }>("POST", "/v1/runs", accessToken, { message });
   const { id } = made.run;
   const look = () => stage.call("GET", `/v1/runs/${id}/wait`, accessToken);
-  // What the run itself changes is over before others try.
+  // Waits until the run no longer changes anything itself.
   await look();
   return { id, look };
 };
 
-/** A webhook, to a port where nobody listens, with an event of a turn, which therefore stays pending. */
+/** A webhook to a port without a listener, with an event of a turn, whose delivery therefore stays pending. */
 const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "delivery_id"): Promise<TenantResource> => {
   const ask = <T>(path: string) => stage.call<T>("GET", path, owner.accessToken);
   const made = await stage.call<{ webhook: { id: string } }>("POST", "/v1/webhooks", owner.accessToken, { url: closedUrl });
@@ -32,7 +32,7 @@ const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "del
   const path = `/v1/webhooks/${made.webhook.id}`;
   const deliveries = async () => {
     const page = await ask<{ deliveries: { id: string; event: string; status: string }[] }>(`${path}/deliveries`);
-    // Attempts go on meanwhile.
+    // Delivery attempts continue meanwhile.
     return page.deliveries.map(({ id, event, status }) => ({ id, event, status }));
   };
   const ids = { webhook_id: made.webhook.id, delivery_id: (await deliveries())[0]?.id ?? "" };
@@ -40,18 +40,18 @@ const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "del
 };
 
 /**
- * How a tenant makes what a field of a request names; more than one where its state matters. A new method whose
- * requests name something else needs a line here, or the matrix fails.
+ * How a tenant creates the resource that a field names; several ways where its state matters. A new method whose
+ * requests name another kind of resource needs a line here, or the matrix fails.
  */
 export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, owner: Account) => Promise<TenantResource>)[]>> = {
   conversation_id: [
     (stage, owner) => conversation(stage, owner, "What is 6 * 7?"),
-    // Waits for an approval, so that there is something to approve.
+    // Waits for an approval, so that there is a call to approve.
     (stage, owner) => conversation(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
   ],
   run_id: [
     (stage, owner) => run(stage, owner, "What is 6 * 7?"),
-    // Waits for an approval, so that there is something to cancel and to watch.
+    // Waits for an approval, so that there is a run to cancel and to watch.
     (stage, owner) => run(stage, owner, "Send an HTTP request to http://example.com/ saying hello"),
   ],
   approval_id: [
@@ -80,7 +80,7 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
             owner.accessToken,
           );
           const found = keys.find((key) => key.id === id);
-          // To look is to use it: that it still opens is part of what must not change.
+          // Looking means using the key: that it still works is part of what must not change.
           const me = await stage.call("GET", "/v1/auth/me", made.key);
           return { key: { ...found, last_used_at: undefined }, me };
         },
@@ -124,7 +124,7 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
   ],
 };
 
-/** Methods that anybody may call, on purpose. */
+/** Methods that are public on purpose. */
 export const publicMethods: readonly string[] = [
   "AuthService.Register",
   "AuthService.Login",

@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Answer, send } from "./requests.ts";
 
-/** Webhooks that a key asks for while it is being revoked. */
+/** Webhooks that a key creates while it is being revoked. */
 const atOnce = 6;
 
 /**
- * Revokes keys that are making webhooks, at another moment in each round. Gives how many webhooks were made, and how
- * many were still enabled `boundMs` after the last of these requests.
+ * Revokes keys that are creating webhooks, at a different moment in each round. Returns the number of webhooks created,
+ * and of those still enabled `boundMs` after the last of these requests.
  */
 export async function raceWebhooks(
   baseUrl: string,
@@ -34,13 +34,13 @@ export async function raceWebhooks(
   let owner = await login();
   let [made, left] = [0, 0];
   for (let round = 0; round < rounds; round++) {
-    // Logins are short.
+    // Access tokens of logins are short-lived.
     if (round % 100 === 99) owner = await login();
     const { api_key: apiKey, key } = await data<{ api_key: { id: string }; key: string }>(
       ask("POST", "/v1/api-keys", owner, { name: "racer" }),
     );
     const create = () => ask("POST", "/v1/webhooks", key, { url });
-    // The first one makes the gateway know the key, so that the others come by at once.
+    // The first request makes the key known to the gateway, so that the others pass at once.
     await create();
     const revocation = delay(Math.random() * 20).then(() => data(ask("DELETE", `/v1/api-keys/${apiKey.id}`, owner)));
     await Promise.all([...Array.from({ length: atOnce }, create), revocation]);

@@ -9,7 +9,7 @@ export default {
   async execute({ url, ms }, { callKey }) {
     await new Promise((resolve) => setTimeout(resolve, ms));
     const response = await fetch(url, { method: "POST", body: JSON.stringify({ tool: "effect_once", key: callKey }) });
-    if (!response.ok) throw new Error(`the outside answered ${response.status}`);
+    if (!response.ok) throw new Error(`the effect server answered ${response.status}`);
     await new Promise((resolve) => setTimeout(resolve, ms));
     return { done: callKey };
   },

@@ -1,4 +1,4 @@
-/** Takes effect outside at once, and has its answer when the outside gives it. */
+/** Takes effect outside at once and returns when the effect server answers. */
 export default {
   name: "place_approved_order",
   description: "Place an order outside, which a person approves first.",

@@ -3,7 +3,7 @@ import type { SecurityBreakages } from "./breakage.ts";
 const rpc = "gateway/src/rpc";
 const unread = "gateway/src/connections/unread-bodies.test.ts";
 
-/** Guards on what a request may cost before and after it is admitted. */
+/** Guards on the cost of a request before and after its admission. */
 export const admission: SecurityBreakages = {
   "admission-before-the-body": {
     file: `${rpc}/rpc-plugin.ts`,

@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, "../../..");
 const read = (file: string) => readFileSync(join(root, file), "utf8");
 
 test.each(Object.entries({ ...chaosBreakages, ...securityBreakages }))(
-  "the code still reads what the breakage %s takes out of it",
+  "the code still contains the passage that the breakage %s replaces",
   (_name, { file, changes }) => {
     const source = read(file);
     for (const { from, to } of changes) {
@@ -18,7 +18,7 @@ test.each(Object.entries({ ...chaosBreakages, ...securityBreakages }))(
   },
 );
 
-test.each(Object.entries(securityBreakages))("the suite that must notice %s is there", (_name, { suite }) => {
+test.each(Object.entries(securityBreakages))("the suite that must notice %s exists", (_name, { suite }) => {
   expect(suite.length).toBeGreaterThan(0);
   for (const file of suite) expect(read(file)).not.toBe("");
 });

@@ -1,6 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
-/** Guards on what clients hold, and on what browsers do with answers. */
+/** Guards on what clients hold, and on how browsers may use responses. */
 export const connections: SecurityBreakages = {
   "connections-per-address": {
     file: "gateway/src/connections/client-accounts.ts",

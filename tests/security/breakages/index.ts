@@ -10,7 +10,7 @@ import { sandboxes } from "./sandbox.ts";
 import { spendingGuards } from "./spending.ts";
 import { starter } from "./starter.ts";
 
-/** All guards that can be taken out, by name: `npm run security -- --break <name>`. */
+/** All guards that can be removed, by name: `npm run security -- --break <name>`. */
 export const securityBreakages: SecurityBreakages = {
   ...admission,
   ...connections,

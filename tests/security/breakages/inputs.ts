@@ -1,6 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
-/** Guards on what clients send. */
+/** Guards on the input of clients. */
 export const inputs: SecurityBreakages = {
   "json-depth": {
     file: "packages/platform/src/json/json-depth.ts",

@@ -1,6 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
-/** Guards on how much one key, account or address may have. */
+/** Guards on the limits of one key, account or address. */
 export const limits: SecurityBreakages = {
   "limits-of-ancestors": {
     file: "gateway/src/admission/limits.ts",

@@ -1,6 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
-/** Guards between the parts of the mesh, and of what they keep for many. */
+/** Guards between the parts of the mesh, and on data that they share among users. */
 export const mesh: SecurityBreakages = {
   "client-address": {
     file: "packages/platform/src/rpc/interceptors.ts",

@@ -5,7 +5,7 @@ const invites = ["services/auth/src/handlers/invites.test.ts"];
 const entrance = ["gateway/src/admission/authentication.test.ts"];
 const runs = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
-/** Guards on what is made of credentials while they end, and on who may register. */
+/** Guards on the creation of credentials while others end, and on registration. */
 export const races: SecurityBreakages = {
   "revocation-waits": {
     file: "services/auth/src/store/accounts.ts",

@@ -14,7 +14,7 @@ interface Count {
   readonly failed: number;
 }
 
-/** Runs the suite of a breakage on the broken code. Throws where the suite did not come to its tests. */
+/** Runs the suite of a breakage on the broken code. Throws unless tests ran. */
 async function countFailures({ file, changes, suite, test }: SecurityBreakage): Promise<Count> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-breakage-"));
   const report = join(dir, "report.json");
@@ -44,14 +44,14 @@ async function countFailures({ file, changes, suite, test }: SecurityBreakage): 
 }
 
 /**
- * Takes guards out and runs their suites: one by its name, or `all`. Gives the exit code: 0 when every suite failed as
- * it must.
+ * Removes guards and runs their suites: one by name, or `all`. Returns the exit code: 0 if every suite failed as it
+ * must.
  */
 export async function runWithout(name: string): Promise<number> {
   const all = Object.entries(securityBreakages);
   const asked = name === "all" ? all : all.filter(([known]) => known === name);
   if (asked.length === 0) {
-    console.error(`There is no breakage ${name}; there are ${Object.keys(securityBreakages).join(", ")}.`);
+    console.error(`Unknown breakage ${name}; known: ${Object.keys(securityBreakages).join(", ")}.`);
     return 2;
   }
   const unnoticed: string[] = [];

@@ -8,7 +8,7 @@ const ceiling = [`${spending}/ceiling.test.ts`];
 const steering = [`${completions}/steering.test.ts`];
 const held = [`${completions}/held-fields.test.ts`];
 
-/** Guards on what model calls cost, and on where they go. */
+/** Guards on the cost of model calls and on their destination. */
 export const spendingGuards: SecurityBreakages = {
   "spend-prompt-of-left-call": {
     file: `${spending}/charge.ts`,

@@ -3,9 +3,9 @@ import type { SecurityBreakages } from "./breakage.ts";
 const system = ["tests/security/starter.test.ts"];
 const orchestrator = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
-/** Guards on as whom a run acts, and on what a person confirms. */
+/** Guards on the identity under which a run acts, and on what a person approves. */
 export const starter: SecurityBreakages = {
-  /** A decided run goes on with the tools, the models and the token of who decided. */
+  /** A decided run continues with the tools, models and token of the decider. */
   "run-starter": {
     file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [
@@ -35,7 +35,7 @@ export const starter: SecurityBreakages = {
     suite: orchestrator,
     test: "not driven as anybody but who started it",
   },
-  /** The end of a credential that is told while auth mints for it goes unheard. */
+  /** The end of a credential announced while auth mints for it is missed. */
   "run-mint-race": {
     file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [{ from: "if (!told.signal.aborted) return act(starter);", to: "return act(starter);" }],
@@ -54,7 +54,7 @@ export const starter: SecurityBreakages = {
     suite: orchestrator,
     test: "ends with the key while it runs",
   },
-  /** Who waits for a run of another credential is told that their own has ended. */
+  /** A client that waits for a run of another credential is told that its own credential ended. */
   "run-told-apart": {
     file: "services/agent-orchestrator/src/handlers/agent.ts",
     changes: [{ from: " && requireIdentity(ctx).tokenId === tokenId;", to: ";" }],

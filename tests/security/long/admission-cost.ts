@@ -1,7 +1,7 @@
 /**
- * Row S14: what a request costs that is refused. Without a credential it takes at most 5 ms of CPU and holds at most 64
- * KiB, on every protocol; and 100 small bodies that grow when they are unpacked, with a credential or without, add at
- * most 100 ms to the p99 of an unrelated request.
+ * Row S14: the cost of a refused request. Without a credential it takes at most 5 ms of CPU and holds at most 64 KiB,
+ * on every protocol; and 100 small bodies that expand when decompressed, with or without a credential, add at most
+ * 100 ms to the p99 of an unrelated request.
  *
  *   node tests/security/long/admission-cost.ts --count 200
  */
@@ -11,125 +11,17 @@ import { Agent, request } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { parseArgs } from "node:util";
-import { gzipSync } from "node:zlib";
 import { send } from "../requests.ts";
+import { type Attack, attacks, bombs, bytesOf, json, plain, protectedUnary, publicUnary } from "./admission-attacks.ts";
 import { report, withSystem } from "./stage.ts";
 
 const { values } = parseArgs({ options: { count: { type: "string", default: "200" } } });
 const count = Math.max(20, Number(values.count));
 const cpuBoundMs = 5;
-/** Node parses what it has read at once, up to 64 KiB, before anybody can stop it. */
+/** Node parses all that it has read at once, up to 64 KiB, before the gateway can stop it. */
 const crumbsBoundMs = 25;
 const heldBound = 65_536;
 const addedBoundMs = 100;
-
-/** A million fields that nobody knows, in 2 KB. */
-const bomb = gzipSync(Buffer.alloc(2_000_000).fill(Buffer.from([0x7a, 0x00])), { level: 9 });
-
-function envelope(message: Uint8Array, flags: number): Buffer {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt8(flags, 0);
-  prefix.writeUInt32BE(message.byteLength, 1);
-  return Buffer.concat([prefix, message]);
-}
-
-interface Attack {
-  readonly name: string;
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-  readonly isHttp2?: boolean;
-  /** In chunks of one byte. */
-  readonly isChunked?: boolean;
-}
-
-const protectedUnary = "/turnwright.agent.v1.AgentService/SendMessage";
-const publicUnary = "/turnwright.auth.v1.AuthService/Login";
-
-/** The bomb on every protocol, to a method. */
-function bombs(path: string): Attack[] {
-  const enveloped = envelope(bomb, 1);
-  const http1: readonly (readonly [string, Record<string, string>, Buffer])[] = [
-    ["Connect, protobuf", { "content-type": "application/proto", "content-encoding": "gzip" }, bomb],
-    ["Connect, JSON", { "content-type": "application/json", "content-encoding": "gzip" }, bomb],
-    ["gRPC-web", { "content-type": "application/grpc-web+proto", "grpc-encoding": "gzip" }, enveloped],
-    ["gRPC-web, JSON", { "content-type": "application/grpc-web+json", "grpc-encoding": "gzip" }, enveloped],
-    ["gRPC over HTTP/1.1", { "content-type": "application/grpc", "grpc-encoding": "gzip" }, enveloped],
-  ];
-  return [
-    ...http1.map(([name, headers, body]) => ({ name, path, headers, body })),
-    {
-      name: "gRPC",
-      path,
-      headers: { "content-type": "application/grpc", "grpc-encoding": "gzip", te: "trailers" },
-      body: enveloped,
-      isHttp2: true,
-    },
-  ];
-}
-
-const json = { "content-type": "application/json" };
-const large = Buffer.alloc(3_000_000, 0x20);
-const keys = Buffer.from(`{${Array.from({ length: 60_000 }, (_, index) => `"k${index}":1`).join(",")}}`);
-
-const plain: Attack = { name: "for comparison: a path that is not served", path: "/nothing", headers: {}, body: Buffer.alloc(0) };
-
-/** Requests without a credential. */
-const attacks: readonly Attack[] = [
-  ...bombs(protectedUnary).map((attack) => ({ ...attack, name: `${attack.name}: 2 KB that unpack to a million fields` })),
-  ...bombs(publicUnary).map((attack) => ({ ...attack, name: `${attack.name}: the same to a login` })),
-  {
-    name: "Connect stream: the same",
-    path: "/turnwright.agent.v1.AgentService/StreamTurn",
-    headers: { "content-type": "application/connect+proto", "connect-content-encoding": "gzip" },
-    body: envelope(bomb, 1),
-  },
-  { name: "Connect, JSON: 60,000 keys", path: protectedUnary, headers: json, body: keys },
-  { name: "REST: 60,000 keys", path: "/v1/conversations", headers: json, body: keys },
-  { name: "REST: 60,000 keys to a login", path: "/v1/auth/login", headers: json, body: keys },
-  { name: "OpenAI: 60,000 keys", path: "/v1/chat/completions", headers: json, body: keys },
-  { name: "Connect: 3 MB", path: protectedUnary, headers: { "content-type": "application/proto" }, body: large },
-  { name: "gRPC-web: 3 MB", path: protectedUnary, headers: { "content-type": "application/grpc-web+proto" }, body: large },
-  { name: "gRPC: 3 MB", path: protectedUnary, headers: { "content-type": "application/grpc" }, body: large, isHttp2: true },
-  { name: "REST: 3 MB", path: "/v1/conversations", headers: json, body: large },
-  { name: "OpenAI: 3 MB", path: "/v1/chat/completions", headers: json, body: large },
-  { name: "a path that is not served: 3 MB", path: "/nothing", headers: json, body: large },
-  {
-    name: "Connect: 16 KB byte by byte",
-    path: protectedUnary,
-    headers: { "content-type": "application/proto" },
-    body: Buffer.alloc(16_384),
-    isChunked: true,
-  },
-  {
-    name: "Connect, a login: 16 KB byte by byte",
-    path: publicUnary,
-    headers: { "content-type": "application/proto" },
-    body: Buffer.alloc(16_384),
-    isChunked: true,
-  },
-  {
-    name: "REST, a login: 16 KB byte by byte",
-    path: "/v1/auth/login",
-    headers: json,
-    body: Buffer.alloc(16_384),
-    isChunked: true,
-  },
-];
-
-function bytesOf({ path, headers, body, isChunked }: Attack, token?: string): Buffer {
-  const all: Record<string, string | number> = { host: "gateway.test", ...headers };
-  if (token !== undefined) all.authorization = `Bearer ${token}`;
-  if (isChunked) all["transfer-encoding"] = "chunked";
-  else all["content-length"] = body.length;
-  const head = `POST ${path} HTTP/1.1\r\n${Object.entries(all)
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join("")}\r\n`;
-  const chunks = isChunked
-    ? Buffer.from([...body].map((byte) => `1\r\n${String.fromCharCode(byte)}\r\n`).join(""), "latin1")
-    : body;
-  return Buffer.concat([Buffer.from(head), chunks]);
-}
 
 function dial(port: number): Socket {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
@@ -137,7 +29,7 @@ function dial(port: number): Socket {
   return socket;
 }
 
-/** Sends over HTTP/1.1 on a connection of its own; gives the status. */
+/** Sends over HTTP/1.1 on a new connection; returns the status. */
 async function sendOne(port: number, bytes: Buffer): Promise<number> {
   const socket = dial(port);
   let status = 0;
@@ -154,7 +46,7 @@ async function sendOne(port: number, bytes: Buffer): Promise<number> {
   return status;
 }
 
-/** Sends over HTTP/2; gives gRPC's status. */
+/** Sends over HTTP/2; returns the gRPC status. */
 async function sendOver(
   session: ReturnType<typeof connectHttp2>,
   { path, headers, body }: Attack,
@@ -173,7 +65,7 @@ async function sendOver(
   return status;
 }
 
-/** CPU that a process has taken, in milliseconds; Linux tells it in steps of 10. */
+/** CPU time of a process in milliseconds, which Linux counts in steps of 10. */
 function cpuMs(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
   return (Number(fields[11]) + Number(fields[12])) * 10;
@@ -192,12 +84,12 @@ function quantile(numbers: readonly number[], share: number): number {
 
 const limits = { RATE_LIMIT_ENABLED: "false", LOG_LEVEL: "error" };
 await withSystem(limits, async ({ baseUrl, port, pid }) => {
-  // Node's client counts what a stream could not send any more against its session.
+  // Node's client counts data that a closed stream could not send against its session.
   const session = connectHttp2(baseUrl, { maxSessionMemory: 10_000 });
   const launch = (attack: Attack, bytes: Buffer, token?: string) =>
     attack.isHttp2 ? sendOver(session, attack, token) : sendOne(port, bytes);
 
-  // Memory, while many wait: the most that each protocol lets somebody send who has shown nothing.
+  // Memory while many wait: the most that each protocol lets a client send without a credential.
   const waiting: readonly (readonly [string, string, Record<string, string>, number])[] = [
     ["Connect, a login that stops before its last byte", publicUnary, { "content-type": "application/proto" }, 16_383],
     ["gRPC-web, a login that stops before its last byte", publicUnary, { "content-type": "application/grpc-web" }, 16_383],
@@ -217,12 +109,12 @@ await withSystem(limits, async ({ baseUrl, port, pid }) => {
           return socket;
         }),
       );
-      // Not for an event, but for the time in which the server may take what was sent.
+      // The server gives no sign of having read an incomplete request; a measured row may take its time.
       await pause(1_000);
       return sockets;
     };
-    // The first ones show what the process keeps for itself, as garbage that waits for its collection; what the next
-    // ones add is held for them.
+    // The first connections fill the memory that the process keeps anyway, such as garbage awaiting collection; the
+    // growth with the next ones is held for them.
     const sockets = await open();
     const before = residentBytes(pid);
     sockets.push(...(await open()));
@@ -233,7 +125,7 @@ await withSystem(limits, async ({ baseUrl, port, pid }) => {
     await pause(500);
   }
 
-  // CPU, one kind after the other; first what any request costs that opens a connection of its own.
+  // CPU, one kind after another; first the cost of any request on a new connection.
   const idleFrom = cpuMs(pid);
   await pause(2_000);
   const idlePerMs = (cpuMs(pid) - idleFrom) / 2_000;
@@ -266,7 +158,7 @@ await withSystem(limits, async ({ baseUrl, port, pid }) => {
   const login = await send(baseUrl, { method: "POST", path: "/v1/auth/login", body: JSON.stringify(credentials) });
   const token = (JSON.parse(login.body) as { data: { access_token: string } }).data.access_token;
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  /** Milliseconds until /health has answered, on a connection that is there. */
+  /** Milliseconds until /health has answered on an open connection. */
   const probe = (): Promise<number> => {
     const begun = performance.now();
     return new Promise((resolve, reject) => {
@@ -298,7 +190,7 @@ await withSystem(limits, async ({ baseUrl, port, pid }) => {
     };
     for (let round = 0; round < rounds; round++) {
       for (let i = 0; i < 50; i++) quiet.push(await probe());
-      // As many ordinary requests that are refused: what remains is what unpacking and decoding cost.
+      // As many ordinary refused requests: the difference is the cost of decompressing and decoding.
       await flood(small, besideOrdinary);
       await flood(kinds, besideBombs);
     }

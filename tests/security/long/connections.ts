@@ -1,6 +1,6 @@
 /**
- * Row S15: what a gateway holds, in memory and descriptors, while clients open streams and connections and read
- * nothing: `npm run security -- s15`. `--count` bounds the connections of each attack.
+ * Row S15: memory and descriptors that a gateway holds while clients open streams and connections and never read: `npm
+ * run security -- s15`. `--count` bounds the connections of each attack.
  */
 import { parseArgs } from "node:util";
 import { type Attack, attacks, floods } from "../connection-attacks.ts";
@@ -12,13 +12,13 @@ const { values } = parseArgs({
   options: { count: { type: "string", default: "10000" }, only: { type: "string" }, env: { type: "string", default: "{}" } },
 });
 const mib = 1_048_576;
-/** What an address may hold by default, and as much again for what surrounds it. */
+/** The default limit of an address, and as much again for its overhead. */
 const maxTotalMib = 128;
-/** Descriptors beside one for each connection. */
+/** Descriptors beyond one per connection. */
 const spareDescriptors = 5;
 const maxConnections = 2_000;
 
-/** What is held when nothing changes any more: all that was sent is parsed, as far as it will be. */
+/** Memory and descriptors once they no longer change: all input is parsed as far as it will be. */
 async function settledHoldings(gateway: MeasuredGateway): Promise<Holdings> {
   let last = await gateway.holdings();
   let peak = last.peak;

@@ -1,7 +1,7 @@
 /**
- * Row S20: however many logins one address sends, another one's takes at most twice as long as when it is alone. A
- * figure of time: for a machine with two processors that has nothing else to do. `node
- * tests/security/long/login-flood.ts --count 500`
+ * Row S20: however many logins one address sends, a login from another address takes at most twice as long as when
+ * alone. A time figure: for a machine with two processors and no other work. `node tests/security/long/login-flood.ts
+ * --count 500`
  */
 import { parseArgs } from "node:util";
 import { median, report, withSystem } from "./stage.ts";
@@ -41,7 +41,7 @@ await withSystem({ ...limits, LOG_LEVEL: "error" }, async (system) => {
   for (let i = 0; i < 5; i++) await login(other, "192.0.2.2");
   for (let round = 0; round < rounds; round++) {
     await measure("quiet");
-    // Their password fits, so that no limit of failures ends the flood; whoever has an answer asks again.
+    // Passwords are right, so that no limit on failures ends the flood; each client asks again once answered.
     let isOver = false;
     const isUnderWay = Promise.withResolvers<void>();
     const flood = Array.from({ length: Math.ceil(count / 2) }, async () => {
@@ -49,7 +49,8 @@ await withSystem({ ...limits, LOG_LEVEL: "error" }, async (system) => {
         const status = await login(flooder, "192.0.2.3");
         statuses.set(status, (statuses.get(status) ?? 0) + 1);
         isUnderWay.resolve();
-        // A refused client asks again as soon as it was told to, or this would measure how fast it can ask.
+        // A refused client asks again as soon as Retry-After allows; otherwise this would measure how fast clients can
+        // ask.
         if (status === 429 && !isOver) await new Promise((resolve) => setTimeout(resolve, 2_000));
       }
     });

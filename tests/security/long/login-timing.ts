@@ -1,4 +1,7 @@
-/** Row S3: a login of a user who does not exist takes as long as one with a wrong password. `node tests/security/long/login-timing.ts --count 2000` */
+/**
+ * Row S3: a login takes the same time whether the account exists (with a wrong password) or not: `node
+ * tests/security/long/login-timing.ts --count 2000`.
+ */
 import { parseArgs } from "node:util";
 import { median, report, withSystem } from "./stage.ts";
 
@@ -17,7 +20,8 @@ await withSystem({ ...limits, LOG_LEVEL: "error" }, async (system) => {
   for (const email of accounts) await post("/v1/auth/register", { email, password: "SecurePass123", name: "K" }, "192.0.2.1");
   const times: Record<"known" | "unknown", number[]> = { known: [], unknown: [] };
   for (let i = 0; i < count; i++) {
-    // One after the other, in turns, each from an address of its own: neither the limits nor the machine's moods favour one of them.
+    // One after another, alternating, each from its own address, so that neither limits nor machine load favour one
+    // kind.
     const address = `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`;
     const kinds = i % 2 === 0 ? (["known", "unknown"] as const) : (["unknown", "known"] as const);
     for (const kind of kinds) {

@@ -1,6 +1,6 @@
 /**
- * Row S13: revocations against what makes credentials, each pair so many rounds; what lives after the answer is a
- * survivor.
+ * Row S13: revocations against the creation of credentials, so many rounds per pair; a credential that lives after the
+ * response is a survivor.
  *
  *   node tests/security/long/revocation-races.ts --count 1000 [--only "logout"]
  */

@@ -6,7 +6,7 @@ const { values } = parseArgs({ options: { count: { type: "string", default: "100
 const count = Number(values.count);
 const patienceMs = 30_000;
 
-/** Waits until all that was sent is recorded, or gives up. */
+/** Waits until every request sent is recorded, or gives up. */
 async function recorded(caller: { baseUrl: string; bearer: string }, requests: number) {
   for (const until = Date.now() + patienceMs; ; ) {
     const used = await usageOf(caller);
@@ -23,7 +23,7 @@ try {
       ["without one", "token"],
     ] as const) {
       endless.arrivals.clear();
-      // A login's usage has that of the account's keys in it, so each kind has an account of its own.
+      // A login's usage includes that of the account's keys, so each kind has its own account.
       const account = await spendingAccount(baseUrl, `${credential}@example.com`, 1_000);
       const caller = { baseUrl, bearer: account[credential] };
       const { calls, promptTokens } = await leaveCalls(caller, endless, count);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type System, startSystem } from "../../e2e/system.ts";
 
-/** Runs `work` against a system of its own, in one process with an embedded PostgreSQL, and takes it away afterwards. */
+/** Runs `work` with its own system, one process with an embedded PostgreSQL, and removes it afterwards. */
 export async function withSystem(env: Record<string, string>, work: (system: System) => Promise<void>): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), "turnwright-security-"));
   try {
@@ -18,18 +18,18 @@ export async function withSystem(env: Record<string, string>, work: (system: Sys
   }
 }
 
-/** The middle of some numbers. */
+/** The median. */
 export function median(numbers: readonly number[]): number {
   return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 }
 
-/** Prints a row and notes a breach. */
+/** Prints a row and records a breach. */
 export function report(row: string, isKept: boolean, figure: string): void {
   console.log(`${row}  ${isKept ? "kept  " : "BROKEN"}  ${figure}`);
   if (!isKept) process.exitCode = 1;
 }
 
-/** A deterministic generator of numbers in [0, 1). */
+/** A number generator, deterministic by seed; values in [0, 1). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -1,6 +1,6 @@
 /**
- * Row S22: keys that are revoked while they make webhooks leave none enabled. `node
- * tests/security/long/webhook-races.ts --count 300`
+ * Row S22: keys revoked while they create webhooks leave none enabled: `node tests/security/long/webhook-races.ts
+ * --count 300`.
  */
 import { parseArgs } from "node:util";
 import { raceWebhooks } from "../webhook-races.ts";
@@ -9,7 +9,7 @@ import { report, withSystem } from "./stage.ts";
 const { values } = parseArgs({ options: { count: { type: "string", default: "300" } } });
 const rounds = Math.max(1, Math.round(Number(values.count)));
 
-// Nobody listens there.
+// No listener there.
 const host = "127.0.0.1:1";
 await withSystem({ RATE_LIMIT_ENABLED: "false", WEBHOOK_ALLOWED_HOSTS: host, LOG_LEVEL: "error" }, async ({ baseUrl }) => {
   const { made, left } = await raceWebhooks(baseUrl, { rounds, url: `http://${host}/hook`, boundMs: 5_000 });

@@ -1,25 +1,25 @@
 import { randomUUID } from "node:crypto";
 import { password, type RaceStage, replicas, type Subject, sha256, underKey } from "./stage.ts";
 
-/** A credential that was made in a race. */
+/** A credential created in a race. */
 export interface Product {
   readonly hash: Buffer;
-  /** What it was made from. */
+  /** The kind of credential from which it was created. */
   readonly through: "session" | "key" | "password";
 }
 
-/** Something that makes credentials out of those of an account. */
+/** A way to create credentials from those of an account. */
 export interface Creation {
   readonly name: string;
-  /** Milliseconds within which a revocation begins, so that it meets every step. */
+  /** Milliseconds over which the start of a revocation is spread, so that it hits every step. */
   readonly spreadMs: number;
-  /** Tries it several times at once on all replicas; gives what was made. What is refused makes nothing. */
+  /** Tries it several times at once on all replicas; returns what was created. Refused calls create nothing. */
   attempt(stage: RaceStage, subject: Subject): Promise<Product[]>;
 }
 
 const everyReplica = Array.from({ length: replicas }, (_one, replica) => replica);
 
-/** What became of calls at once; refusals make nothing. */
+/** The products of concurrent calls; refusals produce nothing. */
 async function madeBy(calls: readonly Promise<Product | readonly Product[]>[]): Promise<Product[]> {
   const settled = await Promise.allSettled(calls);
   return settled.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
@@ -27,7 +27,7 @@ async function madeBy(calls: readonly Promise<Product | readonly Product[]>[]): 
 
 const callers = ["session", "key"] as const;
 
-/** Each way in which a credential comes into being. */
+/** Every way in which a credential is created. */
 export const creations: readonly Creation[] = [
   {
     name: "refresh",
@@ -105,7 +105,7 @@ export const creations: readonly Creation[] = [
   },
 ];
 
-/** Several at once, on the same account: each of them meets the revocation, and the others. */
+/** Several creations at once on one account: each of them races the revocation and the others. */
 export function together(names: readonly string[]): Creation {
   const chosen = creations.filter(({ name }) => names.includes(name));
   return {

@@ -6,12 +6,12 @@ import type { Revocation } from "./revocations.ts";
 import { type RaceStage, replicas, type Subject } from "./stage.ts";
 
 /**
- * After the answer everything must be over within a second; what is not within this time counts as alive, on whatever
- * machine.
+ * Everything must end within a second after the response; whatever outlives this longer time counts as alive, on a
+ * machine of any speed.
  */
 const patienceMs = 5_000;
 
-/** The two ways in which a credential is handed on, to who keeps it. */
+/** The two ways in which a credential is handed to a holder. */
 export const handings = ["exchange", "mint of a run's token"] as const;
 
 const hand = (holders: Holders, handing: (typeof handings)[number], subject: Subject, of: "session" | "key") =>
@@ -19,7 +19,7 @@ const hand = (holders: Holders, handing: (typeof handings)[number], subject: Sub
     ? holders.admit(subject[of].bearer)
     : holders.run({ userId: subject.userId, tokenId: subject[of].tokenId });
 
-/** Whether something under way stands for what the credential was, not for what it has become. */
+/** Whether a held identity is of the credential as it was, not as it has become. */
 const isOf = (then: Held["identity"], now: Held["identity"] | undefined) =>
   now === undefined || then.secretVersion !== now.secretVersion || then.role !== now.role;
 
@@ -42,7 +42,7 @@ async function playRound(
   const attempts = revocation.ends.flatMap((of) =>
     Array.from({ length: 3 }, async (_one, i) => {
       await delay(Math.random() * (revocation.takesMs ?? 10));
-      // One is there before the revocation begins, and in the gateway's cache.
+      // The first one is handed out before the revocation begins, and is in the gateway's cache.
       await delay(i === 0 ? 0 : Math.random() * 8);
       const held = await hand(holders, handing, subject, of).catch(() => undefined);
       if (held !== undefined) begun.push(held);
@@ -54,7 +54,7 @@ async function playRound(
   });
   const answeredAt = performance.now();
   await Promise.all(attempts);
-  // What the credentials are now, if anything.
+  // The credentials' current identities, if any.
   const now = new Map<string, Held["identity"] | undefined>();
   for (const of of revocation.ends) {
     const { tokenId } = subject[of];
@@ -76,7 +76,7 @@ async function playRound(
   result.rounds += 1;
   result.made += begun.length;
   result.survivors += over.filter((ended) => !ended).length;
-  // By now everybody has heard of it: nothing is handed on any more.
+  // Every holder has learned of it by now: no credential is handed out any more.
   if (over.length > 0 || handing === "mint of a run's token") {
     for (const of of revocation.ends) {
       const held = await hand(holders, handing, subject, of).catch(() => undefined);
@@ -85,7 +85,7 @@ async function playRound(
   }
 }
 
-/** As `playPair`, with who keeps what it was given: calls that the gateway lets in, and runs of the orchestrator. */
+/** As `playPair`, with holders of what was handed out: calls admitted by the gateway, and runs of the orchestrator. */
 export async function playHeldPair(
   stage: RaceStage,
   holders: Holders,

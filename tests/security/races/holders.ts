@@ -5,17 +5,17 @@ import { admit, createAuthenticator, LiveCalls } from "@turnwright/gateway";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import { jwtSecret, type RaceStage } from "./stage.ts";
 
-/** Something under way on a credential's behalf: it is over when its signal fires. */
+/** Work in progress on a credential's behalf; its signal fires when it is over. */
 export interface Held {
   readonly identity: Identity;
   readonly signal: AbortSignal;
 }
 
-/** Those who keep what auth gave them: a gateway, which hears broadcasts, and an orchestrator, which only asks. */
+/** Holders of what auth handed out: a gateway, which hears broadcasts, and an orchestrator, which only polls. */
 export interface Holders {
-  /** Lets a call in at the gateway, as a request with this bearer token. Rejects as the gateway does. */
+  /** Admits a call at the gateway, as a request with this bearer token. Rejects as the gateway does. */
   admit(bearer: string): Promise<Held>;
-  /** Begins a run at the orchestrator with a token that is minted for it. Rejects as auth does. */
+  /** Begins a run at the orchestrator with a token minted for it. Rejects as auth does. */
   run(credential: { userId: string; tokenId: string }): Promise<Held>;
   stop(): Promise<void>;
 }
@@ -23,7 +23,7 @@ export interface Holders {
 const unlimited = { takeToken: async () => {}, takeSlot: () => undefined, takeAddress: async () => {} };
 const rule = { access: Access.USER, readsOnly: false, takesIdempotencyKey: false };
 
-/** Starts both, each at a replica of its own, put together as their services do it. */
+/** Starts both, each with its own replica of auth, assembled as in their services. */
 export async function startHolders({ bus, logger, tokens }: RaceStage): Promise<Holders> {
   const front = tokens(0, "gateway");
   const authenticator = createAuthenticator({ tokens: front, jwtSecret });

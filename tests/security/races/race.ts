@@ -4,18 +4,18 @@ import type { Creation, Product } from "./creations.ts";
 import type { Revocation } from "./revocations.ts";
 import { type RaceStage, replicas, type Subject } from "./stage.ts";
 
-/** What many rounds of a pair came to. */
+/** The results of many rounds of a pair. */
 export interface PairResult {
   readonly revocation: string;
   readonly creation: string;
   rounds: number;
-  /** Credentials that were made in races, before the revocation or after it. */
+  /** Credentials created in races, before or after the revocation. */
   made: number;
-  /** Credentials that lived after the answer of the revocation and must not. */
+  /** Credentials that outlived the revocation's response but must not. */
   survivors: number;
-  /** Calls that began after the answer, with what had ended, and made a credential all the same. */
+  /** Calls that began after the response with an ended credential and still created a credential. */
   late: number;
-  /** What was refused although it should not be, or in a way that no client expects. */
+  /** Unexpected refusals, and refusals in an unexpected form. */
   readonly faults: string[];
 }
 
@@ -38,7 +38,7 @@ async function liveOf({ sql }: RaceStage, userId: string): Promise<Live[]> {
   return rows;
 }
 
-/** Why a credential that lives in the end should not. */
+/** Whether a credential that is still alive should have ended. */
 function isSurvivor(
   one: Live,
   { ends, allSessions, allKeys, logins, keyStays, created }: Revocation,
@@ -59,10 +59,7 @@ function isSurvivor(
 
 const expectedLate = new Set(["INVALID_TOKEN", "PERMISSION_DENIED"]);
 
-/**
- * Tries to make keys by credentials that have ended; gives how many it got, and what was refused otherwise than it
- * should be.
- */
+/** Tries to create keys with ended credentials; returns the number created, and refusals in an unexpected form. */
 async function tryLate(subject: Subject, { ends }: Revocation, replica: number) {
   let got = 0;
   const odd: string[] = [];
@@ -93,7 +90,7 @@ async function playRound(
   const { revocation, creation } = pair;
   const subject = await stage.subject();
   const replica = round % replicas;
-  // The answer of either may be the first, and each step of one meets each of the other.
+  // Either response may be the first, and each step of one meets each step of the other.
   const attempts = delay(Math.random() * (revocation.takesMs ?? 10)).then(() => creation.attempt(stage, subject));
   await delay(Math.random() * creation.spreadMs);
   await revocation.act(stage, subject, replica).catch((error: unknown) => {
@@ -113,8 +110,8 @@ async function playRound(
 }
 
 /**
- * Plays a pair: in each round a revocation begins while credentials are being made out of what it ends. `atOnce` rounds
- * run side by side.
+ * Plays a pair: in each round a revocation begins while credentials are created from what it ends. `atOnce` rounds run
+ * in parallel.
  */
 export async function playPair(
   stage: RaceStage,

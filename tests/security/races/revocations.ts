@@ -1,27 +1,27 @@
 import type { RaceStage, Subject } from "./stage.ts";
 
-/** Something that ends credentials of an account. */
+/** An action that ends credentials of an account. */
 export interface Revocation {
   readonly name: string;
-  /** Resolves with its answer. `replica` is the one that is asked. */
+  /** Resolves with the response; `replica` is the one asked. */
   act(stage: RaceStage, subject: Subject, replica: number): Promise<unknown>;
-  /** Milliseconds that it takes to come to its effect; creations begin within them. */
+  /** Milliseconds until it takes effect; creations begin within them. */
   readonly takesMs?: number;
-  /** The callers who can do nothing more after the answer. */
+  /** Callers that can do nothing after the response. */
   readonly ends: readonly ("session" | "key")[];
-  /** All sessions end that do not rest on a password shown since. */
+  /** Ends all sessions except those of a password presented since. */
   readonly allSessions?: boolean;
-  /** All keys end, also those that nobody named. */
+  /** Ends all keys, including those not named. */
   readonly allKeys?: boolean;
-  /** A login that has shown the password before makes no session either. */
+  /** Logins that presented the password before create no session either. */
   readonly logins?: boolean;
-  /** The key lives on under another secret, or with less power; the keys that it made before stay. */
+  /** The key lives on with another secret or fewer rights; the keys that it created before stay. */
   readonly keyStays?: boolean;
-  /** And yet what the key has created ends. */
+  /** Although the key lives on, what it created ends. */
   readonly created?: boolean;
 }
 
-/** Each way in which a credential ends. */
+/** Every way in which a credential ends. */
 export const revocations: readonly Revocation[] = [
   { name: "logout", ends: ["session"], act: (_stage, { session }, replica) => session.at(replica).auth.logout({}) },
   {
@@ -32,7 +32,7 @@ export const revocations: readonly Revocation[] = [
   {
     name: "reuse of a refresh token",
     ends: ["session"],
-    // Refused; the refusal is the answer.
+    // It is refused; the refusal is the response.
     act: (stage, { session }, replica) =>
       stage
         .anonymous(replica)
@@ -76,7 +76,7 @@ export const revocations: readonly Revocation[] = [
     created: true,
     act: (_stage, { owner, key }, replica) => owner.at(replica).keys.rotateApiKey({ apiKeyId: key.tokenId, revokeCreated: true }),
   },
-  // One admin acts at a time: beside other rounds these wait for each other.
+  // Admins act one at a time: in parallel rounds these wait for each other.
   {
     name: "change role",
     takesMs: 80,

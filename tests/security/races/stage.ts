@@ -26,7 +26,7 @@ export const jwtSecret = "a-jwt-secret-of-32-characters-or-more!";
 /** The password of every account of a stage. */
 export const password = "SecurePass123";
 
-/** What a holder of a credential can do, whether the credential still holds or not. */
+/** The calls that a holder of a credential can try, whether or not the credential is still valid. */
 export interface Caller {
   readonly auth: Client<typeof AuthService>;
   readonly keys: Client<typeof ApiKeyService>;
@@ -35,11 +35,11 @@ export interface Caller {
 
 /** A session or API key. */
 export interface Credential {
-  /** The id of its identities. */
+  /** The token id of its identities. */
   readonly tokenId: string;
-  /** What the gateway takes: an access token or an API key. */
+  /** The bearer value for the gateway: an access token or an API key. */
   readonly bearer: string;
-  /** Its holder, by the replica that is asked; admitted before the race, as a call is that a revocation overtakes. */
+  /** Its holder at a replica, admitted before the race, like a call that a revocation overtakes. */
   at(replica: number): Caller;
 }
 
@@ -47,11 +47,11 @@ export interface Credential {
 export interface Subject {
   readonly userId: string;
   readonly email: string;
-  /** The session that is to end. Its refresh token `used` was replaced a while ago by `refreshToken`, which holds. */
+  /** The session to end. Its refresh token `used` was replaced some time ago by `refreshToken`, which is valid. */
   readonly session: Credential & { readonly used: string; readonly refreshToken: string };
   /** Another session of the owner. */
   readonly owner: Credential;
-  /** The key that is to end. It has created a key under `idempotencyKey`. */
+  /** The key to end. It has created a key under `idempotencyKey`. */
   readonly key: Credential & { readonly idempotencyKey: string };
 }
 
@@ -59,13 +59,13 @@ export interface Subject {
 export interface RaceStage {
   readonly bus: Bus;
   readonly logger: Logger;
-  /** Under the owner's login: sees everything. */
+  /** Under the database owner's login, which sees everything. */
   readonly sql: pg.Pool;
   /** An admin, admitted a moment ago. */
   admin(): Promise<Credential>;
-  /** Without a credential, from an address of its own. */
+  /** A caller without a credential, from its own address. */
   anonymous(replica: number): Caller;
-  /** As a service of the mesh. */
+  /** Authenticated as a service of the mesh. */
   tokens(replica: number, service: "gateway" | "agent-orchestrator"): Client<typeof TokenService>;
   subject(): Promise<Subject>;
   stop(): Promise<void>;
@@ -127,7 +127,7 @@ export async function startRaceStage(url: string): Promise<RaceStage> {
   };
   const anonymous = (replica: number) => callerWith(replica, { [clientAddressHeader]: nextAddress() });
 
-  // One password, hashed once by the service itself: what takes long is not repeated for each account.
+  // One password hash, made once by the service itself, instead of a slow hash per account.
   const model = `${randomUUID()}@example.com`;
   const registered = await anonymous(0).auth.register({ email: model, password, name: "Model" });
   const { rows: models } = await sql.query<{ hash: string }>("select password_hash as hash from users where id = $1", [
@@ -167,7 +167,7 @@ export async function startRaceStage(url: string): Promise<RaceStage> {
     logger,
     sql,
     admin() {
-      // Internal tokens hold for five minutes, races may go on for longer.
+      // Internal tokens are valid for five minutes; races may take longer.
       if (Date.now() > admin.until) admin = { credential: session(root.userId, "admin"), until: Date.now() + 60_000 };
       return admin.credential;
     },

@@ -6,9 +6,9 @@ import { send } from "./requests.ts";
 import { type Account, type Stage, startStage } from "./stage.ts";
 import { raceWebhooks } from "./webhook-races.ts";
 
-const redisUrl = await testRedis("what keys make in the mesh");
+const redisUrl = await testRedis("webhooks of ended keys in the mesh");
 const reason = "The API key that it depended on has ended.";
-/** As for everything else that ends with its credential. */
+/** The bound for everything that ends with its credential. */
 const boundMs = 5_000;
 
 interface Key {
@@ -52,7 +52,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     (await stage.call<{ webhook: Webhook }>("GET", `/v1/webhooks/${id}`, accessToken)).webhook;
   const turn = ({ accessToken }: Account) => stage.call("POST", "/v1/conversations", accessToken, { message: "What is 6 * 7?" });
 
-  /** Ways in which a key ends; `first` made `second`. */
+  /** The ways in which a key ends; `first` created `second`. */
   const ends: Readonly<Record<string, (owner: Account, keys: { first: Key; second: Key }) => Promise<unknown>>> = {
     "its owner revokes it": ({ accessToken }, { second }) => stage.call("DELETE", `/v1/api-keys/${second.id}`, accessToken),
     "its owner revokes the key that made it": ({ accessToken }, { first }) =>
@@ -78,7 +78,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     },
   };
 
-  test.each(Object.entries(ends))("a webhook stops when %s, and says why", async (how, end) => {
+  test.each(Object.entries(ends))("a webhook stops when %s, and records the reason", async (how, end) => {
     const account = await stage.account();
     const first = await keyOf(account.accessToken);
     const second = await keyOf(first.key);
@@ -101,7 +101,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     console.log(`${shape}, ${how}: its webhook was disabled after ${ms} ms`);
   });
 
-  test("a webhook goes on when its key gets another secret", async () => {
+  test("a webhook continues when its key gets another secret", async () => {
     const owner = await stage.account();
     const { id, key } = await keyOf(owner.accessToken);
     const { id: webhookId, path } = await webhookOf(key);
@@ -113,7 +113,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     expect(await webhookNow(owner, webhookId)).toMatchObject({ enabled: true, api_key_id: id });
   });
 
-  test("revoked keys that are making webhooks leave none that is enabled", async () => {
+  test("keys revoked while creating webhooks leave none enabled", async () => {
     const { made, left } = await raceWebhooks(stage.baseUrl, { rounds: 5, url: `http://${receiver.host}/hook`, boundMs });
     expect(left).toBe(0);
     expect(made).toBeGreaterThan(0);

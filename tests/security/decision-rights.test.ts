@@ -10,7 +10,7 @@ import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts
 import { send } from "./requests.ts";
 import { type Account, type Stage, startStage } from "./stage.ts";
 
-const redisUrl = await testRedis("who decides in the mesh");
+const redisUrl = await testRedis("decision rights in the mesh");
 
 /** A call that waits for a person. */
 interface Parked {
@@ -20,7 +20,7 @@ interface Parked {
   readonly args: Readonly<Record<string, string>>;
 }
 
-/** What became of a decision: `done`, or the wire code of the refusal. */
+/** The result of a decision: `done`, or the wire code of the refusal. */
 type Door = (token: string, parked: Parked) => Promise<string>;
 
 const wireCodes: Readonly<Record<string, string>> = { PERMISSION_DENIED: "FORBIDDEN" };
@@ -154,7 +154,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     return { conversationId, runId: row.run_id, approvalId: row.id, args: JSON.parse(row.arguments) };
   }
 
-  /** What a decision could have changed. */
+  /** The records that a decision could change. */
   const recorded = async ({ runId }: Parked) => {
     const { rows } = await stage.database.query(
       `select r.status, r.epoch, r.seq, r.cost,
@@ -167,7 +167,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     return rows;
   };
 
-  test("who may not decide is refused at every door, before anything is recorded", async () => {
+  test("a credential that may not decide is refused at every door, before anything is recorded", async () => {
     const { starter, refused, toolless } = await cast();
     const call = await parked(starter);
     const before = await recorded(call);
@@ -187,7 +187,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     console.log(`${shape}: decision doors × refused deciders: ${cells} cells, ${wrong.length} wrong`);
   }, 60_000);
 
-  test("who may is let in by the same doors: a login, a key of another family, a key of the family that may approve", async () => {
+  test("a login, a key of another family and a family key with may_approve decide by the same doors", async () => {
     const { owner, starter, other, approver } = await cast();
     const sibling = await keyOf(approver);
     const pairs: [string, string][] = [
@@ -234,7 +234,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     expect(wrong).toEqual([]);
   }, 120_000);
 
-  /** A run that a process left in the middle of a call, as the journal and the ledger have it then. */
+  /** A run whose process died during a call, with the journal and the ledger in their state at that moment. */
   async function inReview(starter: string): Promise<Parked> {
     const call = await parked(starter);
     const { database } = stage;
