@@ -54,6 +54,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s16: [
     suite(
       "tests/security/starter.test.ts",
+      "tests/security/starter-mesh.test.ts",
       "tests/e2e/exact-arguments.test.ts",
       "services/agent-orchestrator/src/runs/starter.test.ts",
       "services/auth/src/handlers/run-tokens.test.ts",
