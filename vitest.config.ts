@@ -1,12 +1,15 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { testProjects } from "./tests/test-projects.ts";
 
 const report = process.env.TURNWRIGHT_TEST_REPORT;
 
 export default defineConfig({
   test: {
-    include: ["{packages,services,gateway,launcher,tests}/**/*.test.ts"],
-    exclude: ["**/node_modules/**"],
+    projects: Object.entries(testProjects(import.meta.dirname)).map(([name, include]) => ({
+      extends: true,
+      test: { name, include },
+    })),
     globalSetup: ["./vitest.global-setup.ts"],
     setupFiles: ["./packages/testing/src/loopback-only.ts"],
     pool: "forks",
