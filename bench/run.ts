@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import type { Job, Result } from "./load.ts";
+import { leaveOutUnmet } from "./requirements.ts";
 import {
   cpuSeconds,
   residentMegabytes,
@@ -40,6 +41,10 @@ if (rows.delete("journal")) {
   );
   if (rows.size === 0) process.exit(code ?? 1);
 }
+
+const leftOut = leaveOutUnmet(rows);
+for (const line of leftOut) console.error(line);
+if (rows.size === 0) process.exit(1);
 
 const plainBody = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Say hello to the benchmark." }] });
 const streamBody = JSON.stringify({ ...JSON.parse(plainBody), stream: true });
@@ -136,10 +141,12 @@ const start = async <S extends Subject>(starting: Promise<S>): Promise<S> => {
 };
 
 try {
-  const floor = await start(startScript("floor", "bench/floor-proxy.ts", [modelUrl]));
-  const portkey = await start(startPortkey(modelUrl));
+  const subjects: Subject[] = [];
   const one = await start<StartedTurnwright>(startTurnwright("all-in-one", { modelUrl, dataDir: data.path }));
-  const subjects: Subject[] = [floor, one, portkey];
+  if (rows.has("p1") || rows.has("p2") || rows.has("p3")) {
+    const floor = await start(startScript("floor", "bench/floor-proxy.ts", [modelUrl]));
+    subjects.push(floor, one, await start(startPortkey(modelUrl)));
+  }
   const mesh = rows.has("p3") ? await start(startTurnwright("mesh", { modelUrl, dataDir: meshData.path })) : undefined;
   if (mesh !== undefined) subjects.push(mesh);
 
@@ -238,3 +245,5 @@ try {
   data.remove();
   meshData.remove();
 }
+// Again at the end, where it stands below the figures.
+for (const line of leftOut) console.error(line);

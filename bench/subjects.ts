@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { retrying } from "@turnwright/platform/async/retrying";
+import { portkeyScript } from "./requirements.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -87,23 +89,22 @@ export async function startScript(
 
 /** Polls a health endpoint until it answers. */
 async function untilAnswering(url: string, child: ChildProcess): Promise<void> {
-  for (;;) {
-    if (child.exitCode !== null) throw new Error(`The server behind ${url} ended with ${child.exitCode}.`);
-    const ok = await fetch(url).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (ok) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const ask = async () => {
+    const { ok } = await fetch(url);
+    if (!ok) throw new Error(`${url} does not answer with success.`);
+  };
+  const hasEnded = () => child.exitCode !== null;
+  await retrying(ask, { mayPass: () => !hasEnded(), patienceMs: Number.POSITIVE_INFINITY, firstMs: 20, longestMs: 20 }).catch(
+    (cause: unknown) => {
+      throw new Error(`The server behind ${url} ended with ${child.exitCode}.`, { cause });
+    },
+  );
 }
 
 /** Starts the Portkey gateway of `bench/peers`. */
 export async function startPortkey(modelUrl: string): Promise<Subject> {
-  const script = join(root, "bench/peers/node_modules/@portkey-ai/gateway/build/start-server.js");
-  if (!existsSync(script)) throw new Error("The peers are not installed: npm ci --prefix bench/peers");
   const port = await freePort();
-  const child = spawn(process.execPath, [script, "--headless", `--port=${port}`], { stdio: "ignore" });
+  const child = spawn(process.execPath, [portkeyScript, "--headless", `--port=${port}`], { stdio: "ignore" });
   await untilAnswering(`http://127.0.0.1:${port}/`, child);
   return {
     name: "portkey",
