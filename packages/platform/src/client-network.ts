@@ -1,16 +1,16 @@
 import { isIP } from "node:net";
 
-/** What an address is counted under. */
+/** A network under which an address is counted. */
 export interface ClientNetwork {
-  /** An IPv4 address, or an IPv6 network such as `2001:db8::/64`; `unknown` for what is no address. */
+  /** An IPv4 address, or an IPv6 network such as `2001:db8::/64`; `unknown` for text that is not an address. */
   readonly name: string;
-  /** How many times the limit of one address all of it may use. */
+  /** The network's limit, as a multiple of the limit of a single address. */
   readonly factor: number;
 }
 
 /**
- * Who has one IPv6 address has at least the /64 around it. Providers give a home a /56 and a site a /48: whoever has so
- * much is still one client, but many clients may share one, so those may use 4 and 16 times as much.
+ * A holder of one IPv6 address has at least the /64 around it. Providers assign a /56 to a home and a /48 to a site.
+ * Such a network can be one client, but many clients may share it, so it gets 4 and 16 times the limit.
  */
 const ipv6Networks = [
   { bits: 64, factor: 1 },
@@ -33,7 +33,7 @@ function groupsOf(address: string): number[] {
   return [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
 }
 
-/** The prefixes behind which an IPv6 address is an IPv4 one: mapped (::ffff:0:0/96) and translated (64:ff9b::/96). */
+/** The prefixes that embed an IPv4 address in an IPv6 address: mapped (::ffff:0:0/96) and translated (64:ff9b::/96). */
 function isIpv4Inside(groups: readonly number[]): boolean {
   const prefix = groups
     .slice(0, 6)
@@ -51,12 +51,11 @@ function networkOf(groups: readonly number[], bits: number): string {
 }
 
 /**
- * What the address of a client is counted under, wherever addresses are limited: the smallest network first. An IPv4
- * address counts for itself however it is written, an IPv6 address by its /64, /56 and /48; zones and ports are
- * ignored.
+ * The networks under which a client's address is counted, smallest first, wherever addresses are limited. An IPv4
+ * address counts for itself in any notation, an IPv6 address by its /64, /56 and /48. Zones and ports are ignored.
  */
 export function clientNetworks(address: string): readonly ClientNetwork[] {
-  // Some proxies tell the port with the address.
+  // Some proxies send the port with the address.
   const bare = /^\[([^\]]*)\](?::\d+)?$/.exec(address)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(address)?.[1] ?? address;
   const [text = ""] = bare.split("%", 1);
   switch (isIP(text)) {
@@ -75,7 +74,7 @@ export function clientNetworks(address: string): readonly ClientNetwork[] {
   }
 }
 
-/** The smallest network that an address is counted under. */
+/** The smallest network under which an address is counted. */
 export function clientNetwork(address: string): string {
   return (clientNetworks(address)[0] as ClientNetwork).name;
 }

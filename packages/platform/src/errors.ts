@@ -18,7 +18,7 @@ export interface ReasonMapping {
   readonly httpStatus: number;
   /** OpenAI's error `type`. */
   readonly type: string;
-  /** `code` of the error body; empty: the endpoint's own. */
+  /** `code` of the error body; empty means the endpoint's own code. */
   readonly code: string;
 }
 
@@ -36,12 +36,12 @@ const internalMapping: ReasonMapping = {
   code: "INTERNAL_ERROR",
 };
 
-/** The surface mapping of a reason; a reason that this build does not know reads as INTERNAL. */
+/** The surface mapping of a reason; a reason unknown to this build maps to INTERNAL. */
 export function mappingOf(reason: ErrorReason): ReasonMapping {
   return mappings.get(reason) ?? internalMapping;
 }
 
-/** Makes the error that every handler throws: a ConnectError with the reason's code and an ErrorDetail. */
+/** Creates the error that handlers throw: a ConnectError with the reason's code and an ErrorDetail. */
 export function fail(
   reason: ErrorReason,
   message: string,
@@ -57,7 +57,7 @@ export function fail(
   return error;
 }
 
-/** The error as the answer to an earlier request under the same idempotency key. */
+/** Marks an error as the response to an earlier request under the same idempotency key. */
 export function asReplayed(error: unknown): unknown {
   const detail = detailOf(error);
   if (detail === undefined || !(error instanceof ConnectError)) return error;
@@ -66,7 +66,7 @@ export function asReplayed(error: unknown): unknown {
   return again;
 }
 
-/** The typed detail of an error that came from `fail`, in this process or through the mesh. */
+/** The typed detail of an error created by `fail`, in this process or across the mesh. */
 export function detailOf(error: unknown): ErrorDetail | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   for (const detail of error.details) {
@@ -90,7 +90,7 @@ const reasonsByCode: Readonly<Partial<Record<Code, ErrorReason>>> = {
   [Code.Unauthenticated]: ErrorReason.UNAUTHENTICATED,
 };
 
-/** Why a call failed: the typed detail's reason, else the nearest one to the status code, else INTERNAL. */
+/** The reason of a failed call: from the typed detail, else the closest one to the status code, else INTERNAL. */
 export function reasonOf(error: unknown): ErrorReason {
   const detail = detailOf(error);
   if (detail !== undefined && detail.reason !== ErrorReason.UNSPECIFIED) return detail.reason;
@@ -99,7 +99,7 @@ export function reasonOf(error: unknown): ErrorReason {
   return ErrorReason.INTERNAL;
 }
 
-/** The name of a reason as the proto has it, for logs: `ERROR_REASON_NOT_FOUND`. */
+/** The proto name of a reason, for logs: `ERROR_REASON_NOT_FOUND`. */
 export function reasonName(reason: ErrorReason): string {
   return ErrorReasonSchema.value[reason]?.name ?? "ERROR_REASON_UNSPECIFIED";
 }

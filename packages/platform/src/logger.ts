@@ -29,8 +29,8 @@ function isPlainObject(value: unknown): value is Fields {
 }
 
 /**
- * Fields without secrets, by their names, two levels deep. Copies only where there is something to hide: pino's own
- * redaction costs 12 µs a line with these names, which is what all the rest of a log line costs five times over.
+ * Redacts secret fields by name, two levels deep. Copies only when there is something to redact: pino's own redaction
+ * costs 12 µs per line with these names, five times as much as the rest of a log line.
  */
 function redact(fields: Fields): Fields {
   let result = fields;
@@ -49,7 +49,7 @@ function redact(fields: Fields): Fields {
   return result;
 }
 
-/** An error as logs show it. Drivers hang whole connections on their errors; none of that is for a log. */
+/** An error as it appears in logs. Drivers attach whole connections to their errors; these are not logged. */
 function errorFields(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { code, cause } = error as Error & { code?: unknown };
@@ -63,8 +63,8 @@ function errorFields(error: unknown): unknown {
 }
 
 /**
- * A JSON logger on standard output. Messages are constant; what varies stands in fields. Secret-bearing fields are
- * redacted.
+ * Creates a JSON logger on standard output. Messages are constant; variable data goes into fields. Fields with secrets
+ * are redacted.
  */
 export function createLogger(options: { service: string; level?: string; destination?: DestinationStream }): Logger {
   return pino(

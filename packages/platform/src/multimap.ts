@@ -2,14 +2,14 @@
 export class Multimap<K, V> {
   readonly #sets = new Map<K, Set<V>>();
 
-  /** Adds a value; one that is there already is kept once. */
+  /** Adds a value; a duplicate is kept once. */
   add(key: K, value: V): void {
     const set = this.#sets.get(key);
     if (set === undefined) this.#sets.set(key, new Set([value]));
     else set.add(value);
   }
 
-  /** Takes a value out; false when it was not there. */
+  /** Removes a value; returns false when it was not there. */
   delete(key: K, value: V): boolean {
     const set = this.#sets.get(key);
     if (set === undefined || !set.delete(value)) return false;
@@ -17,7 +17,7 @@ export class Multimap<K, V> {
     return true;
   }
 
-  /** The values under a key, as they stand now: a copy that may be changed while it is read. */
+  /** A copy of the values under a key; safe to iterate while the map changes. */
   get(key: K): readonly V[] {
     return [...(this.#sets.get(key) ?? [])];
   }

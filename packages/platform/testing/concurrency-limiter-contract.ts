@@ -3,12 +3,12 @@ import { describe, expect, test } from "vitest";
 import type { Release, SlotBucket } from "../src/ports/concurrency-limiter.ts";
 import type { Ports } from "../src/ports/ports.ts";
 
-/** How to give a slot back; undefined: none was given. */
+/** The function that returns a slot; undefined when no slot was given. */
 export function releaseOf(slot: Release | SlotBucket | undefined): Release | undefined {
   return typeof slot === "function" ? slot : undefined;
 }
 
-/** What every implementation of the concurrency limiter does. */
+/** Contract tests for every implementation of the concurrency limiter. */
 export function concurrencyContract(openPorts: () => Promise<Ports>): void {
   describe("the concurrency limiter", () => {
     test("gives a key its slots and no more, until one is given back, which counts once", async () => {
@@ -51,7 +51,7 @@ export function concurrencyContract(openPorts: () => Promise<Ports>): void {
       const held = slots.flatMap((slot) => releaseOf(slot) ?? []);
       expect(held).toHaveLength(3);
       for (const slot of slots) if (releaseOf(slot) === undefined) expect(slot).toEqual(parent);
-      // Those who were refused hold nothing of their own.
+      // Refused callers hold no slot.
       for (const [i, child] of children.entries()) {
         const own = [releaseOf(await concurrency.acquire([child])), releaseOf(await concurrency.acquire([child]))];
         expect(own.filter((release) => release !== undefined)).toHaveLength(releaseOf(slots[i]) === undefined ? 2 : 1);

@@ -13,7 +13,7 @@ import { createLogger, type Logger } from "../src/logger.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "../src/rpc/interceptors.ts";
 import { type Mount, mount } from "../src/rpc/mount.ts";
 
-/** For tests of the planes: what auth would sign with, and what a server checks by. */
+/** Keys and interceptors for tests of the planes: auth's signing key, and the checks of a server. */
 export interface TestMesh {
   readonly logger: Logger;
   /** Auth's public keys. */
@@ -21,7 +21,7 @@ export interface TestMesh {
   readonly keys: GenerateKeyPairResult & { readonly kid: string };
   /** The interceptors of every server. */
   readonly server: readonly Interceptor[];
-  /** What a client of this service sends with every call. */
+  /** The interceptors of every client of this service. */
   client(service: string): Interceptor[];
   /** Headers of a call for this user. */
   userHeaders(identity?: Identity): Promise<Record<string, string>>;
@@ -38,7 +38,7 @@ export const alice: Identity = create(IdentitySchema, {
   role: Role.USER,
 });
 
-/** Makes keys and interceptors for a test. */
+/** Creates keys and interceptors for a test. */
 export async function createTestMesh(logger = createLogger({ service: "test", level: "silent" })): Promise<TestMesh> {
   const kid = "test-key";
   const keys = { ...(await generateKeyPair("EdDSA", { extractable: true })), kid };
@@ -83,7 +83,7 @@ export function testMounts(name = "here"): Mount[] {
   ];
 }
 
-/** Clients of what `testMounts` serves. */
+/** Clients of the services in `testMounts`. */
 export function testClients(transport: Transport) {
   return {
     tokens: createClient(TokenService, transport),

@@ -8,7 +8,7 @@ import { concurrencyContract } from "./concurrency-limiter-contract.ts";
 const minute = 60_000;
 const day = 86_400_000;
 
-/** Collects what a subscription receives. */
+/** Collects the messages of a subscription. */
 export async function collect(bus: Bus, topic: string) {
   const received: string[] = [];
   const events = new EventEmitter();
@@ -25,7 +25,7 @@ export async function collect(bus: Bus, topic: string) {
   };
 }
 
-/** What every implementation of the ports does. `open` makes ports whose limiter reads the given clock. */
+/** Contract tests for every implementation of the ports. `open` creates ports whose limiter uses the given clock. */
 export function portsContract(open: (now: () => number) => Promise<Ports>): void {
   const opened: Ports[] = [];
   let clock = 1_800_000_000_000;

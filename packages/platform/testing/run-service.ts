@@ -1,6 +1,6 @@
 /**
- * A service of a test, run as a process of its own by run-service.test.ts; SIGUSR2 makes it unready, and rejects where
- * nobody waits.
+ * A test service, run as its own process by run-service.test.ts. SIGUSR2 makes it unready and causes an unhandled
+ * rejection.
  */
 import { z } from "zod";
 import { port } from "../src/config/env.ts";

@@ -1,6 +1,6 @@
 /**
- * Checks the audit logs: `npm run audit:verify`, or with the head that was noted down earlier:
- * `npm run audit:verify -- --expect auth:<hash>`. Ends with 1 when an entry was changed, taken out, or the log was cut.
+ * Verifies the audit logs: `npm run audit:verify`, or against a head recorded earlier: `npm run audit:verify --
+ * --expect auth:<hash>`. Exits with 1 when an entry was changed or removed, or the log was truncated.
  */
 import { parseArgs } from "node:util";
 import { createLogger } from "../src/logger.ts";

@@ -4,11 +4,11 @@ import { databaseUrl, postgresEnv } from "../src/config/postgres-env.ts";
 import { startEmbeddedPostgres } from "../src/embedded-postgres/embedded-postgres.ts";
 import { createLogger } from "../src/logger.ts";
 
-/** What the tools of the database read. */
+/** Environment variables of the database tools. */
 export const databaseToolConfig = z.object({
   ...postgresEnv,
   TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
-  /** Passwords of the services' own logins; `migrate:up` makes those that are given. */
+  /** Passwords of the services' own logins; `migrate:up` creates the logins whose password is set. */
   DB_AUTH_PASSWORD: z.string().min(16).optional(),
   DB_CONVERSATION_PASSWORD: z.string().min(16).optional(),
   DB_TOOL_PASSWORD: z.string().min(16).optional(),

@@ -1,6 +1,7 @@
 /**
- * The health check of a container: asks HEALTHCHECK_URL over HTTP, or the gRPC health service at HEALTHCHECK_ADDR, with the part's own
- * certificate where the mesh has them (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). Exits 0 when it serves, 1 otherwise.
+ * A container's health check: queries HEALTHCHECK_URL over HTTP, or the gRPC health service at HEALTHCHECK_ADDR, with
+ * the part's own certificate when the mesh uses TLS (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). Exits with 0 when the
+ * part serves, 1 otherwise.
  */
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { meshTlsPaths, readMeshTls } from "../src/mesh-tls/certificate-files.ts";
@@ -8,7 +9,7 @@ import { expectService } from "../src/mesh-tls/service-certificate.ts";
 
 const timeoutMs = 2_000;
 
-/** Credentials for the part itself, and the name that its certificate carries. */
+/** Credentials of the part itself, and the name in its certificate. */
 function ownCredentials(): { channel: ChannelCredentials; name?: string } {
   const paths = meshTlsPaths(Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== "")));
   if (paths === undefined) return { channel: credentials.createInsecure() };

@@ -50,7 +50,7 @@ async function main([command, ...args]: string[]): Promise<void> {
   }
 }
 
-/** The message and what caused it, without stacks: a fault of SQL or configuration is not one of this program. */
+/** The message and its causes, without stacks: the fault lies in SQL or configuration, not in this program. */
 function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.cause === undefined || error instanceof UsageError) return error.message;

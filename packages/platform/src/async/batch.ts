@@ -1,17 +1,25 @@
-/** What is gathered, and how it leaves. */
+/** How items are flushed, and the limits of a batch. */
 export interface BatchOptions<Item, Result> {
-  /** Gives one result for each item, in order. */
+  /** Returns one result per item, in order. */
   flush(items: readonly Item[]): Promise<readonly Result[]>;
-  /** Batches under way at once; what is added meanwhile leaves together when one is back. Without limit unless given. */
+  /**
+   * Maximum number of batches in flight; items added meanwhile are flushed together when one returns. Unlimited unless
+   * given.
+   */
   inFlight?: number;
-  /** Milliseconds after which a batch that is not back no longer counts as under way, so that one that is held up does not hold up all. */
+  /**
+   * Milliseconds after which a batch that has not returned no longer counts as in flight, so that one stuck batch does
+   * not block all others.
+   */
   patienceMs?: number;
-  /** Items of a batch; without limit unless given. */
+  /** Maximum number of items per batch; unlimited unless given. */
   maxItems?: number;
-  /** The sum of `sizeOf` over the items of a batch; one that is larger travels alone. */
+  /** Maximum sum of `sizeOf` over the items of a batch; an item that is larger is flushed alone. */
   maxSize?: number;
   sizeOf?(item: Item): number;
-  /** Items with a key in common are never under way at once, and leave in the order in which they were added. */
+  /**
+   * Items that share a key are never in flight at the same time and are flushed in the order in which they were added.
+   */
   keysOf?(item: Item): readonly string[];
 }
 
@@ -22,8 +30,9 @@ interface Waiting<Item, Result> {
 }
 
 /**
- * Flushes items together: those that are added within one tick of the event loop, and, where the batches under way are limited, those
- * that came while none could leave. With nothing under way an item leaves with the tick in which it was added.
+ * Flushes items together: those added within one tick of the event loop and, where batches in flight are limited, those
+ * added while no batch could be sent. When nothing is in flight, an item is flushed at the end of the tick in which it
+ * was added.
  */
 export class Batch<Item, Result> {
   readonly #options: BatchOptions<Item, Result>;
@@ -31,14 +40,14 @@ export class Batch<Item, Result> {
   #isDue = false;
   readonly #busyKeys = new Set<string>();
   readonly #flying = new Set<Promise<void>>();
-  /** Of those, what counts. */
+  /** Batches in flight that count against the limit. */
   #counted = 0;
 
   constructor(options: BatchOptions<Item, Result>) {
     this.#options = options;
   }
 
-  /** The item's result; rejects when its flush does. */
+  /** Resolves to the item's result; rejects when its flush does. */
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
@@ -46,7 +55,7 @@ export class Batch<Item, Result> {
     });
   }
 
-  /** Resolves when all that was added has been flushed. */
+  /** Resolves when all items added so far have been flushed. */
   async idle(): Promise<void> {
     while (this.#waiting.length > 0 || this.#flying.size > 0) {
       await (this.#flying.size > 0 ? Promise.all(this.#flying) : new Promise((done) => setImmediate(done)));
@@ -85,12 +94,12 @@ export class Batch<Item, Result> {
     this.#flying.add(flying);
   }
 
-  /** The next batch, out of what waits. */
+  /** Takes the next batch from the waiting items. */
   #take(): Waiting<Item, Result>[] {
     const { maxItems = Number.POSITIVE_INFINITY, maxSize = Number.POSITIVE_INFINITY, sizeOf, keysOf } = this.#options;
     const batch: Waiting<Item, Result>[] = [];
     const left: Waiting<Item, Result>[] = [];
-    /** Of items that stay: those behind them must not pass. */
+    /** Keys of items left waiting: later items with the same key must not overtake them. */
     const passed = new Set<string>();
     let size = 0;
     for (const [index, waiting] of this.#waiting.entries()) {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** How long to wait between attempts: `firstMs`, then twice as long each time, up to `longestMs`. */
+/** Pauses between attempts: `firstMs`, then doubled each time, up to `longestMs`. */
 export interface Pauses {
   /** Milliseconds before the second attempt; 100 unless given. */
   readonly firstMs?: number;
@@ -8,31 +8,31 @@ export interface Pauses {
   readonly longestMs?: number;
 }
 
-/** The pauses between attempts in milliseconds, without end. */
+/** The pauses between attempts in milliseconds; never ends. */
 export function* growingPauses({ firstMs = 100, longestMs = 1_000 }: Pauses = {}): Generator<number, never> {
   for (let pauseMs = firstMs; ; pauseMs = Math.min(pauseMs * 2, longestMs)) yield pauseMs;
 }
 
 /** When and for how long `retrying` repeats. */
 export interface Retries extends Pauses {
-  /** Whether this failure may pass by itself; any other is thrown at once. `attempts` counts those made, from 1. */
+  /** Whether this failure is transient; any other is thrown at once. `attempts` counts the attempts made, from 1. */
   readonly mayPass: (error: unknown, attempts: number) => boolean;
   /**
-   * Milliseconds, from the first attempt, within which another attempt may begin; a function is asked after each
-   * failure how many are left.
+   * Milliseconds from the first attempt within which another attempt may begin, or a function that returns how many
+   * milliseconds are left; it is called after each failure.
    */
   readonly patienceMs: number | (() => number);
   /** Multiplies every pause by a random factor between 0.5 and 1.5. */
   readonly jitter?: boolean;
-  /** Ends a pause; the rejection is the signal's AbortError. */
+  /** Aborts a pause; `retrying` then rejects with the signal's AbortError. */
   readonly signal?: AbortSignal;
-  /** Hears of every failure that is followed by another attempt. */
+  /** Called for every failure that is followed by another attempt. */
   readonly onRetry?: (error: unknown, attempts: number) => void;
 }
 
 /**
- * Calls `work` until it succeeds. `work` must be safe to repeat. Rejects with the last failure once it cannot pass by
- * itself or the next attempt would begin after the patience has ended.
+ * Calls `work` until it succeeds. `work` must be safe to repeat. Rejects with the last failure when it is not transient
+ * or when the next attempt would begin after the patience has run out.
  */
 export async function retrying<T>(work: (attempt: number) => Promise<T>, retries: Retries): Promise<T> {
   const startedAt = performance.now();

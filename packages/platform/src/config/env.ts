@@ -1,8 +1,8 @@
 import { z } from "zod";
 
-/** Every fault of the environment at once, so that one start shows all there is to mend. */
+/** All faults of the environment at once, so that one failed start shows everything to fix. */
 export class ConfigError extends Error {
-  /** One line a fault: `VARIABLE: what is wrong`. */
+  /** One line per fault: `VARIABLE: what is wrong`. */
   readonly faults: readonly string[];
 
   constructor(faults: readonly string[]) {
@@ -13,8 +13,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads a service's configuration. An empty variable counts as unset. `faultsOf` finds what no single variable shows. Throws
- * ConfigError with the list of all faults.
+ * Reads a service's configuration. An empty variable counts as unset. `faultsOf` finds faults that involve several
+ * variables. Throws ConfigError with the list of all faults.
  */
 export function loadConfig<S extends z.ZodObject>(
   schema: S,
@@ -49,7 +49,7 @@ function parseDuration(text: string): number | undefined {
   return total;
 }
 
-/** A duration such as `250ms`, `30s`, `15m`, `168h` or `1h30m`, in milliseconds. `0` is one only where `never` allows it. */
+/** A duration such as `250ms`, `30s`, `15m`, `168h` or `1h30m`, in milliseconds. `0` is valid only with `never`. */
 export function duration(fallback: string, { never = false }: { never?: boolean } = {}) {
   return z
     .string()
@@ -80,7 +80,7 @@ export function flag(fallback: boolean) {
     });
 }
 
-/** A whole number in a range. */
+/** An integer in a range. */
 export function integer(fallback: number, range: { min?: number; max?: number } = {}) {
   const min = range.min ?? 0;
   const max = range.max ?? Number.MAX_SAFE_INTEGER;
@@ -103,7 +103,7 @@ export function port(fallback: number) {
   return integer(fallback, { min: 0, max: 65_535 });
 }
 
-/** Values separated by commas; blanks are dropped. */
+/** Values separated by commas; empty ones are dropped. */
 export function list(fallback = "") {
   return z
     .string()

@@ -2,24 +2,29 @@ import { z } from "zod";
 import { logLevels } from "../logger.ts";
 import { duration, list } from "./env.ts";
 
-/** What every part of the mesh reads from the environment, to spread into its schema. */
+/** Environment variables of every part of the mesh, to spread into its schema. */
 export const meshEnv = {
-  /** Shared by all parts; proves that a caller is one of them and signs approvals. */
+  /** Shared by all parts: proves that a caller belongs to the mesh, and signs approvals. */
   MESH_SECRET: z
     .string({ error: "is required: at least 32 random characters, the same for every part" })
     .min(32, "must have at least 32 characters"),
-  /** Where auth is: `host:port`, several separated by commas, or `dns:///name:port`. */
+  /** Address of auth: `host:port`, several separated by commas, or `dns:///name:port`. */
   AUTH_ADDR: list("localhost:9101"),
-  /** Mutual TLS between the parts, all three or none: PEM files of the mesh's authority, this part's certificate and its key. */
+  /**
+   * Mutual TLS between the parts, all three or none: PEM files of the mesh's certificate authority, this part's
+   * certificate and its key.
+   */
   MESH_TLS_CA: z.string().optional(),
   MESH_TLS_CERT: z.string().optional(),
   MESH_TLS_KEY: z.string().optional(),
-  /** How long what is under way may go on after SIGTERM. */
+  /** How long requests in flight may continue after SIGTERM. */
   SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 };
 
-/** What a service on the gRPC plane reads beside that; it adds GRPC_PORT with its own default. */
+/**
+ * Additional environment variables of a service on the gRPC plane; each service adds GRPC_PORT with its own default.
+ */
 export const grpcEnv = {
   ...meshEnv,
   GRPC_HOST: z.string().default("0.0.0.0"),

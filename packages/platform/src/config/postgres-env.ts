@@ -2,8 +2,8 @@ import { z } from "zod";
 import { duration, integer, port } from "./env.ts";
 
 /**
- * The environment of a process that talks to PostgreSQL, to spread into its config schema. DATABASE_URL wins; DB_*
- * count once DB_HOST is set; neither: `databaseUrl` gives undefined.
+ * Environment variables of a process that uses PostgreSQL, to spread into its config schema. DATABASE_URL takes
+ * precedence; the DB_* variables apply when DB_HOST is set. With neither, `databaseUrl` returns undefined.
  */
 export const postgresEnv = {
   DATABASE_URL: z
@@ -17,14 +17,14 @@ export const postgresEnv = {
   DB_NAME: z.string().default("aiagent"),
   DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
   DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
-  /** Milliseconds after which the server gives up on a statement; 0: never. */
+  /** Milliseconds after which the server aborts a statement; 0: never. */
   DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),
 };
 
 /** The parsed part of a configuration that `postgresEnv` describes. */
 export type PostgresConfig = z.output<z.ZodObject<typeof postgresEnv>>;
 
-/** The address of the configured database; undefined when none is set, which means the embedded server. */
+/** The URL of the configured database; undefined when none is configured and the embedded server is used. */
 export function databaseUrl(config: PostgresConfig): string | undefined {
   if (config.DATABASE_URL !== undefined) return config.DATABASE_URL;
   if (config.DB_HOST === undefined) return undefined;
@@ -33,7 +33,7 @@ export function databaseUrl(config: PostgresConfig): string | undefined {
   const isSocket = config.DB_HOST.startsWith("/");
   if (isSocket) query.set("host", config.DB_HOST);
   if (config.DB_SSL_MODE === "require") {
-    // As in libpq and the Go drivers, `require` encrypts and does not verify; `pg` alone would verify.
+    // As in libpq and the Go drivers, `require` encrypts without verification; `pg` alone would verify.
     query.set("uselibpqcompat", "true");
     query.set("sslmode", "require");
   } else if (config.DB_SSL_MODE !== "disable") {

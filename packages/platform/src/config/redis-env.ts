@@ -2,8 +2,8 @@ import { z } from "zod";
 import { integer, port } from "./env.ts";
 
 /**
- * The environment of a process that may talk to Redis, to spread into its config schema. REDIS_URL wins; the others count once
- * REDIS_HOST is set; neither: `redisUrl` gives undefined.
+ * Environment variables of a process that may use Redis, to spread into its config schema. REDIS_URL takes precedence;
+ * the other variables apply when REDIS_HOST is set. With neither, `redisUrl` returns undefined.
  */
 export const redisEnv = {
   REDIS_URL: z
@@ -19,7 +19,7 @@ export const redisEnv = {
 /** The parsed part of a configuration that `redisEnv` describes. */
 export type RedisConfig = z.output<z.ZodObject<typeof redisEnv>>;
 
-/** The address of the configured Redis; undefined when none is set. */
+/** The URL of the configured Redis; undefined when none is configured. */
 export function redisUrl(config: RedisConfig): string | undefined {
   if (config.REDIS_URL !== undefined) return config.REDIS_URL;
   if (config.REDIS_HOST === undefined) return undefined;

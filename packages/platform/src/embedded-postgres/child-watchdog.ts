@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 
 /**
- * Signals a child when this process ends in whatever way, also by SIGKILL, when no code of ours runs any more: a shell waits on a pipe
- * that only the end of this process closes. Neither the shell nor the child keeps this process from ending by itself.
+ * Starts a watchdog that signals a child when this process ends in any way, including SIGKILL, when no code of this
+ * process can run. The watchdog is a shell that waits on a pipe, which closes only when this process ends. Neither the
+ * shell nor the child keeps this process alive.
  */
 export function startChildWatchdog(
   child: ChildProcess,
@@ -17,13 +18,13 @@ export function startChildWatchdog(
     detached: true,
   });
   watchdog.stdin.on("error", () => {});
-  // A line tells the watchdog that there is nothing left to end: the id may soon be another process's.
+  // A line tells the watchdog that the child has ended: its id may soon belong to another process.
   child.once("exit", () => watchdog.stdin.end("\n"));
   setHold(watchdog, false);
   setHold(child, false);
 }
 
-/** Whether a child and its pipes keep this process from ending by itself. */
+/** Sets whether a child and its pipes keep this process alive. */
 export function setHold(child: ChildProcess, hold: boolean): void {
   for (const handle of [child, child.stdin, child.stdout, child.stderr]) {
     const held = handle as { ref?(): void; unref?(): void } | null;

@@ -14,31 +14,32 @@ import { setHold, startChildWatchdog } from "./child-watchdog.ts";
 import { claim, endOrphan } from "./owner.ts";
 import { findPlace, type Place } from "./place.ts";
 
-/** A PostgreSQL server that lives as long as this process. */
+/** A PostgreSQL server with the lifetime of this process. */
 export interface EmbeddedPostgres {
-  /** `postgres://…` of the database `turnwright`; holds the password. */
+  /** `postgres://…` of the database `turnwright`; contains the password. */
   readonly url: string;
-  /** Process id of the server; another one after it was killed and has come back. */
+  /** Process id of the server; changes when a killed server is restarted. */
   readonly pid: number;
-  /** Fast shutdown; resolves when the server has ended and everything is on disk. */
+  /** Fast shutdown; resolves when the server has ended and all data is on disk. */
   stop(): Promise<void>;
 }
 
-/** The database that the embedded server holds. */
+/** Name of the database in the embedded server. */
 const databaseName = "turnwright";
 const superuser = "postgres";
 
-/** Nothing of this process's environment reaches the server: PG* variables and locales would change what it does. */
+/** The server inherits nothing of this process's environment: PG* variables and locales would change its behaviour. */
 const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
 
 /**
- * Starts the PostgreSQL of a data directory on a free port of 127.0.0.1, and makes its cluster first if there is none. A server that ends by itself is started
- * again on the same port. It ends with this process, however that ends; what it committed is kept. Throws when another process uses the directory.
+ * Starts the PostgreSQL server of a data directory on a free port of 127.0.0.1; creates its cluster first if there is
+ * none. A server that ends by itself is restarted on the same port. The server ends with this process, in whatever way
+ * that ends; committed data is kept. Throws when another process uses the directory.
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string;
   logger: Logger;
-  /** Server settings on top of the defaults, such as `{ fsync: "off" }` for data that nobody needs. */
+  /** Server settings on top of the defaults, such as `{ fsync: "off" }` for disposable data. */
   settings?: Readonly<Record<string, string>>;
 }): Promise<EmbeddedPostgres> {
   const { logger } = options;
@@ -72,7 +73,10 @@ export async function startEmbeddedPostgres(options: {
   }
 }
 
-/** Makes the cluster aside and moves it into place when it is whole, so that an interrupted start leaves no half of one. */
+/**
+ * Creates the cluster in a temporary directory and moves it into place when complete, so that an interrupted start
+ * leaves no partial cluster.
+ */
 async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Promise<void> {
   for (const name of readdirSync(place.root)) {
     if (name.startsWith("new-")) rmSync(join(place.root, name), { recursive: true, force: true });
@@ -93,7 +97,7 @@ async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Pr
       `--pwfile=${passwordFile}`,
       "--auth=scram-sha-256",
       "--encoding=UTF8",
-      // Built into PostgreSQL, so it sorts and folds the same on every machine, whatever locales that has.
+      // Built into PostgreSQL: sorts and folds the same on every machine, regardless of its locales.
       "--locale-provider=builtin",
       "--builtin-locale=C.UTF-8",
       "--locale=C",
@@ -113,19 +117,22 @@ async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Pr
   logger.info({ directory: place.data }, "embedded PostgreSQL initialised");
 }
 
-/** How a server is started. */
+/** Options of a server start. */
 interface Start {
   readonly binaries: Binaries;
   readonly place: Place;
   readonly settings: Readonly<Record<string, string>>;
   readonly logger: Logger;
-  /** A free one unless given. */
+  /** A free port unless given. */
   readonly port?: number;
 }
 
-/** A server that ended before it accepted connections. */
+/** The server ended before it accepted connections. */
 class FailedStart extends Error {
-  /** Another process took the port in between, or the remains of a killed server are still ending. */
+  /**
+   * Whether the cause is transient: another process took the port in between, or a killed server is still shutting
+   * down.
+   */
   readonly mayPass: boolean;
 
   constructor(output: string) {
@@ -134,7 +141,7 @@ class FailedStart extends Error {
   }
 }
 
-/** Starts the server, and again for 15 s while the cause of a failure may pass. */
+/** Starts the server; retries for 15 s while the cause of a failure is transient. */
 function startServer(start: Start): Promise<{ server: ChildProcess; port: number }> {
   return retrying(() => tryStart(start), {
     mayPass: (error) => error instanceof FailedStart && error.mayPass,
@@ -175,7 +182,7 @@ function launch(start: Start, port: number): ChildProcess {
     log_timezone: "UTC",
     lc_messages: "C",
     logging_collector: "off",
-    // Statements that fail are their caller's to report, and may hold what a log must not.
+    // A failing statement is reported by its caller, and its text may hold data that must not be logged.
     log_min_messages: "log",
     log_checkpoints: "off",
     ...start.settings,
@@ -186,7 +193,8 @@ function launch(start: Start, port: number): ChildProcess {
     cwd: "/",
     env: environment,
     stdio: ["ignore", "ignore", "pipe"],
-    // A group of its own: Ctrl-C at the terminal must reach the server through this process, after the work in flight is done.
+    // A process group of its own: Ctrl-C in the terminal must reach the server through this process, after the work in
+    // flight is done.
     detached: true,
   });
 }
@@ -201,10 +209,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Between tries to start a server that ended, in milliseconds. */
+/** Pause between attempts to restart a server that ended, in milliseconds. */
 const revivalPauseMs = 1_000;
 
-/** Sees to it that a server ends with this process, and that one that ends by itself is started again. */
+/** Ends the server with this process and restarts it when it ends by itself. */
 function superviseServer(
   first: ChildProcess,
   start: Start & { port: number; release: () => void },

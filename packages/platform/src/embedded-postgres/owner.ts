@@ -5,12 +5,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "../logger.ts";
 import type { Place } from "./place.ts";
 
-/** Directories that this process holds, since its own id in an owner's mark may stem from an earlier container. */
+/**
+ * Directories held by this process. Its own id in an owner file may come from an earlier container, so the file alone
+ * does not tell.
+ */
 const held = new Set<string>();
 
 /**
- * Marks the place as used by this process until the returned function is called. Throws when another live process holds it; the
- * mark of a process that died is taken over.
+ * Marks the place as used by this process until the returned function is called. Throws when another live process holds
+ * it; takes over the mark of a process that died.
  */
 export function claim(place: Place): () => void {
   const mark = join(place.root, "owner.json");
@@ -20,7 +23,7 @@ export function claim(place: Place): () => void {
   try {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        // Creates the mark whole or not at all, so that nobody reads half of one.
+        // Creates the mark atomically, so that no process reads half of one.
         linkSync(mine, mark);
         break;
       } catch (error) {
@@ -54,7 +57,7 @@ function readOwner(mark: string): { pid: number; started: string } | undefined {
   }
 }
 
-/** When a process started, in a form that no later process with the same id shares; undefined when it does not run. */
+/** Start time of a process, in a form that no later process with the same id shares; undefined when it does not run. */
 function startOf(pid: number): string | undefined {
   if (!existsSync("/proc/self/stat")) {
     const ps = spawnSync("ps", ["-o", "lstart=,state=", "-p", String(pid)], { encoding: "utf8" });
@@ -63,7 +66,8 @@ function startOf(pid: number): string | undefined {
   }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name, in parentheses, may hold spaces; state is the first field after it, the start time the twentieth.
+    // The name, in parentheses, may contain spaces. The state is the first field after it, the start time the
+    // twentieth.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (fields[0] === "Z" || fields[0] === "X") return undefined;
     return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}:${fields[19]}`;
@@ -72,7 +76,7 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-/** Ends the server of a place whose owner died without ending it, and clears what it left. */
+/** Ends a server whose owner died without ending it, and removes its pid file. */
 export async function endOrphan(place: Place, logger: Logger): Promise<void> {
   const pidFile = join(place.data, "postmaster.pid");
   if (!existsSync(pidFile)) return;
@@ -87,7 +91,7 @@ export async function endOrphan(place: Place, logger: Logger): Promise<void> {
 function servesFrom(pid: number, data: string): boolean {
   if (startOf(pid) === undefined) return false;
   try {
-    // A server makes its cluster the working directory.
+    // The working directory of a server is its cluster.
     return readlinkSync(`/proc/${pid}/cwd`) === data;
   } catch {
     const ps = spawnSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" });
@@ -95,7 +99,7 @@ function servesFrom(pid: number, data: string): boolean {
   }
 }
 
-/** Fast shutdown, then immediate, then by force. */
+/** Fast shutdown, then immediate shutdown, then SIGKILL. */
 async function endServer(pid: number): Promise<void> {
   for (const [signal, patienceMs] of [
     ["SIGINT", 10_000],

@@ -5,23 +5,24 @@ import { join } from "node:path";
 import type { Logger } from "../logger.ts";
 import { type ServerUser, systemDir } from "./binaries.ts";
 
-/** Where one embedded server keeps its files, and as whom it runs. */
+/** The directories of one embedded server, and the user that runs it. */
 export interface Place {
-  /** Holds the cluster, its password and the owner's mark; written by this process only. */
+  /** Holds the cluster, its password and the owner file; written by this process only. */
   readonly root: string;
-  /** The cluster; it belongs to the server's user. */
+  /** The cluster; owned by the server's user. */
   readonly data: string;
   /** Set when this process is root, because PostgreSQL refuses to run as root. */
   readonly user: ServerUser | undefined;
 }
 
-/** Names the cluster's directory when it cannot lie in the data directory itself. */
+/** File that names the cluster's directory when it is not in the data directory itself. */
 const locationFile = "postgres.location";
 
 /**
- * The server's place for a data directory: its subdirectory `postgres`. As root, the server runs as another user, who may not
- * be able to reach that (a project below /root); the cluster then lies in /var/lib/turnwright and the data directory names it, so that
- * deleting the data directory still means to start afresh. Throws when data that exists is out of reach: never starts empty instead.
+ * Finds the server's place for a data directory: its subdirectory `postgres`. When this process is root, the server
+ * runs as another user, who may not be able to reach that directory (a project below /root). The cluster then goes into
+ * /var/lib/turnwright and the data directory records its path, so that deleting the data directory still means a fresh
+ * start. Throws when existing data is out of reach; never starts with an empty database instead.
  */
 export function findPlace(dataDir: string, logger: Logger): Place {
   mkdirSync(dataDir, { recursive: true, mode: 0o711 });
@@ -66,7 +67,7 @@ function namedPlace(location: string): Place {
   return { root, data, user: ownerOf(data) ?? unprivilegedUser() };
 }
 
-/** A cluster keeps the user it was made for. */
+/** A cluster keeps the user for which it was created. */
 function ownerOf(data: string): ServerUser | undefined {
   const found = statSync(data, { throwIfNoEntry: false });
   return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid };

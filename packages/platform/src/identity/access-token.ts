@@ -7,19 +7,19 @@ import { verifyWithSecret } from "./secret-token.ts";
 const audience = "turnwright";
 const typ = "at+jwt";
 
-/** What an access token says. */
+/** The claims of an access token. */
 export interface AccessToken {
   /** UUID of the user. */
   readonly userId: string;
-  /** UUID of the session; stays the same when the session is refreshed. */
+  /** UUID of the session; unchanged when the session is refreshed. */
   readonly sessionId: string;
   /** `admin`, `user` or `agent`. */
   readonly role: string;
-  /** When it ends, in milliseconds. */
+  /** Expiry, in milliseconds. */
   readonly expiresAt: number;
 }
 
-/** What signs access tokens: auth's own key (EdDSA), or JWT_SECRET (HS256, as Go Agent API did). */
+/** The key that signs access tokens: auth's own key (EdDSA), or JWT_SECRET (HS256, compatible with Go Agent API). */
 export type AccessTokenKey = { privateKey: CryptoKey; kid: string } | { secret: string };
 
 /** Signs an access token; `expiresAt` in milliseconds. */
@@ -36,24 +36,28 @@ export function signAccessToken(key: AccessTokenKey, token: AccessToken): Promis
     : jwt.setProtectedHeader({ alg: "EdDSA", typ, kid: key.kid }).sign(key.privateKey);
 }
 
-/** The check of access tokens. */
+/** Verifies access tokens. */
 export interface AccessTokenVerifier {
-  /** What a token says. Throws INVALID_TOKEN; other errors are the key source's. */
+  /** The claims of a token. Throws INVALID_TOKEN, and the errors of the key source. */
   verify(token: string): Promise<AccessToken>;
-  /** Lets go of auth's keys: the next token is checked against those that count then. */
+  /** Drops the cached keys of auth: the next token is verified against the keys valid then. */
   forgetKeys(): void;
 }
 
 const isTime = (claim: unknown): claim is number => typeof claim === "number" && Number.isSafeInteger(claim * 1000);
 
-/** Whether a token is written in the one way that it can be: decoders let padding, other alphabets and odd last letters pass. */
+/**
+ * Whether a token is in canonical base64url: decoders also accept padding, other alphabets and stray bits in the last
+ * letter.
+ */
 function isCanonical(token: string): boolean {
   return token.split(".").every((part) => Buffer.from(part, "base64url").toString("base64url") === part);
 }
 
 /**
- * Makes the check of access tokens that needs no RPC: signature, issuer, audience, type and time. With a secret only HS256 is
- * accepted, without one only EdDSA by auth's keys, which are fetched anew every `maxAgeMs` (a minute, unless given).
+ * Creates the verifier of access tokens, which needs no RPC: it checks signature, issuer, audience, type and time. With
+ * a secret only HS256 is accepted; without one, only EdDSA by auth's keys, which are fetched again every `maxAgeMs`
+ * (one minute unless given).
  */
 export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: string; maxAgeMs?: number }): AccessTokenVerifier {
   const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });

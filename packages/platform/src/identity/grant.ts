@@ -4,24 +4,24 @@ import { signWithSecret, verifyWithSecret } from "./secret-token.ts";
 const audience = "turnwright.grant";
 const typ = "turnwright-grant+jwt";
 
-/** What a person approved: exactly this call of this tool with these arguments. */
+/** The approved call: this call of this tool with exactly these arguments. */
 export interface GrantClaims {
   /** UUID of the run. */
   readonly runId: string;
   /**
-   * Epoch under which the run goes on with the decision: a call of the same id in another round needs a grant of its
-   * own.
+   * Epoch under which the run continues after the decision: a call with the same id in another round needs its own
+   * grant.
    */
   readonly epoch: number;
-  /** The call's id in its run. */
+  /** Id of the call within its run. */
   readonly callId: string;
   /** Name of the tool. */
   readonly tool: string;
   /** Version of the tool. */
   readonly toolVersion: string;
-  /** `hashArguments` of the arguments as they will be passed. */
+  /** `hashArguments` of the arguments exactly as passed to the tool. */
   readonly argumentsHash: string;
-  /** UUID of the credential that started the run: the call runs as that one and nobody else. */
+  /** UUID of the credential that started the run; the call runs under that credential only. */
   readonly tokenId?: string;
 }
 
@@ -30,7 +30,7 @@ export function hashArguments(json: string): string {
   return hash("sha256", json, "hex");
 }
 
-/** Signs the proof of an approval; the executor checks it itself. */
+/** Signs the proof of an approval, which the executor verifies itself. */
 export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900): Promise<string> {
   const { runId, ...rest } = claims;
   return signWithSecret(secret, {
@@ -42,7 +42,7 @@ export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900)
   });
 }
 
-/** Whether a grant is genuine, has not ended and is for exactly this call. */
+/** Whether a grant is genuine, unexpired and issued for exactly this call. */
 export async function verifyGrant(secret: string, grant: string, expected: GrantClaims): Promise<boolean> {
   try {
     const payload = await verifyWithSecret(secret, grant, { audience, typ });
@@ -53,7 +53,7 @@ export async function verifyGrant(secret: string, grant: string, expected: Grant
       payload.tool === expected.tool &&
       payload.toolVersion === expected.toolVersion &&
       payload.argumentsHash === expected.argumentsHash &&
-      // A release without it signs for a while yet, where one replaces the other.
+      // During a rolling update, an older release signs grants without a `tokenId`.
       (payload.tokenId === undefined || payload.tokenId === expected.tokenId)
     );
   } catch {

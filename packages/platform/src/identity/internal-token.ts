@@ -9,7 +9,7 @@ import { TokenCache } from "./token-cache.ts";
 const audience = "turnwright.internal";
 const typ = "turnwright-internal+jwt";
 
-/** Signs the token in which an identity travels through the mesh (EdDSA). Only auth has the key. */
+/** Signs the token that carries an identity through the mesh (EdDSA). Only auth has the key. */
 export async function signInternalToken(
   key: { privateKey: CryptoKey; kid: string },
   identity: Identity,
@@ -25,15 +25,15 @@ export async function signInternalToken(
     .sign(key.privateKey);
 }
 
-/** Verifies internal tokens; a token that was seen before costs one hash. */
+/** Verifies internal tokens; a token seen before costs one hash. */
 export interface InternalTokenVerifier {
-  /** The identity of a token that was verified before and has not ended. */
+  /** The identity of a token that was verified before and has not expired. */
   cached(token: string): Identity | undefined;
-  /** Checks signature, audience, type and time. Throws INVALID_TOKEN. */
+  /** Verifies signature, audience, type and time. Throws INVALID_TOKEN. */
   verify(token: string): Promise<Identity>;
 }
 
-/** Makes the verifier that every service puts in front of its handlers. */
+/** Creates the verifier in front of every service's handlers. */
 export function createInternalTokenVerifier(source: KeySource): InternalTokenVerifier {
   const keySet = createKeySetVerifier(source);
   const cache = new TokenCache<Identity>();

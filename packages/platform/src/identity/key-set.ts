@@ -2,23 +2,23 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
 import { clockToleranceSeconds, issuer } from "./issuer.ts";
 
-/** Where a verifier takes auth's public keys from: a fresh JSON Web Key Set at each call. */
+/** Source of auth's public keys: resolves to a fresh JSON Web Key Set at each call. */
 export type KeySource = () => Promise<JSONWebKeySet>;
 
-/** Checks tokens against auth's keys. */
+/** Verifies tokens against auth's keys. */
 export interface KeySetVerifier {
-  /** The payload of a token that one of the keys signed. Throws jose's errors, and the key source's. */
+  /** The payload of a token signed with one of the keys. Throws jose's errors, and those of the key source. */
   verify(token: string, options: { typ: string; audience: string }): Promise<JWTPayload>;
-  /** Lets go of the keys: the next token is checked against those that count then. */
+  /** Drops the cached keys: the next token is verified against the keys valid then. */
   forget(): void;
 }
 
 const unknownKeyMs = 1_000;
 
 /**
- * Makes the check against auth's keys. They are fetched again once they are `maxAgeMs` old (a minute, unless given),
- * and before that, at most every second, when a key id is unknown: the token waits for it. Keys that cannot be fetched
- * again serve on.
+ * Creates the verifier for tokens signed by auth. Keys are fetched again when they are `maxAgeMs` old (one minute
+ * unless given). A token with an unknown key id triggers an earlier fetch, at most once a second, and waits for it.
+ * When a fetch fails, the cached keys stay in use.
  */
 export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: { maxAgeMs?: number } = {}): KeySetVerifier {
   type Keys = ReturnType<typeof createLocalJWKSet>;
@@ -49,7 +49,7 @@ export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: {
     return fetch().catch(() => stale);
   };
 
-  /** Shared by all tokens with unknown keys: whoever makes them up costs us one fetch a second. */
+  /** Shared by all tokens with unknown keys: forged key ids cost at most one fetch a second. */
   const refetch = (): Promise<Keys> => {
     refetching ??= delay(Math.max(0, fetchedAt + Math.min(unknownKeyMs, maxAgeMs) - Date.now()))
       .then(fetch)

@@ -5,24 +5,24 @@ import type { Bus } from "../ports/bus.ts";
 
 const topic = "auth.revoked";
 const pollMs = 500;
-/** How far back each poll looks: longer than any pause after which nothing is taken for a gap. */
+/** How far back each poll looks, in seconds: longer than the longest pause that does not count as a gap. */
 const lookBackSeconds = 30;
 const gapMs = 20_000;
 
-/** Tells everybody of a credential that ended; `tokenId` is the identity's `token_id`. */
+/** Broadcasts that a credential ended; `tokenId` is the identity's `token_id`. */
 export async function publishRevocation(bus: Bus, tokenId: string): Promise<void> {
   await bus.publish(topic, JSON.stringify({ token_id: tokenId }));
 }
 
-/** Who wants to know what ended. */
+/** Receives revocations. */
 export interface RevocationListener {
-  /** The `token_id` of a credential that ended or changed. */
+  /** Called with the `token_id` of a credential that ended or changed. */
   onRevoked(tokenId: string): void;
-  /** Revocations may have been missed, or auth's keys have changed: whatever is cached may be wrong. */
+  /** Called when revocations may have been missed or auth's keys have changed: cached data may be stale. */
   onGap(): void;
 }
 
-/** Remembers what a broadcast told, so that the poll which finds it as well does not tell it again. */
+/** Remembers broadcast revocations, so that the poll does not report them a second time. */
 class Told {
   readonly #broadcast = new Map<string, { count: number; until: number }>();
   readonly #seen = new Map<bigint, number>();
@@ -32,7 +32,7 @@ class Told {
     this.#broadcast.set(tokenId, { count, until: Date.now() + lookBackSeconds * 1000 });
   }
 
-  /** Whether a polled revocation is news. */
+  /** Whether a polled revocation has not been reported yet. */
   isNews(id: bigint, tokenId: string): boolean {
     if (this.#seen.has(id)) return false;
     this.#seen.set(id, Date.now() + 2 * lookBackSeconds * 1000);
@@ -50,9 +50,9 @@ class Told {
 }
 
 /**
- * Follows what ends: by broadcast at once where there is a bus, and by asking auth twice a second, because the database is the authority and a
- * broadcast can be lost. While auth does not answer nothing is told; when that lasted too long to catch up, `onGap` is called.
- * Resolves to the function that ends it.
+ * Starts to follow revocations: by broadcast where there is a bus, and by polling auth twice a second, because the
+ * database is the authority and a broadcast can be lost. Nothing is reported while auth does not answer; if that lasts
+ * too long to catch up, `onGap` is called. Resolves to the function that stops it.
  */
 export async function watchRevocations(
   deps: { tokens: Client<typeof TokenService>; bus?: Bus; logger: Logger },

@@ -3,7 +3,7 @@ import { clockToleranceSeconds, issuer } from "./issuer.ts";
 
 const textEncoder = new TextEncoder();
 
-/** Signs a token (HS256) with a secret that signer and verifier share; it ends after `seconds`. */
+/** Signs a token (HS256) with a secret shared by signer and verifier; it expires after `seconds`. */
 export async function signWithSecret(
   secret: string,
   token: { claims: JWTPayload; subject: string; audience: string; typ: string; seconds: number },
@@ -18,7 +18,7 @@ export async function signWithSecret(
     .sign(textEncoder.encode(secret));
 }
 
-/** The payload of a token that was signed with the secret, for this audience and type. Throws jose's errors. */
+/** The payload of a token signed with the secret, for this audience and type. Throws jose's errors. */
 export async function verifyWithSecret(
   secret: string,
   token: string,

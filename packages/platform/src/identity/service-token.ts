@@ -6,7 +6,7 @@ const audience = "turnwright.mesh";
 const typ = "turnwright-service+jwt";
 const lifetimeSeconds = 300;
 
-/** A source of this process's service token (HS256 by MESH_SECRET), renewed a minute before it ends. */
+/** Returns a source of this process's service token (HS256 by MESH_SECRET), renewed one minute before it expires. */
 export function createServiceTokenSource(secret: string, service: string): () => string | Promise<string> {
   let current = "";
   let renewAt = 0;
@@ -32,18 +32,18 @@ export function createServiceTokenSource(secret: string, service: string): () =>
   };
 }
 
-/** Verifies service tokens and names the calling service. */
+/** Verifies service tokens and returns the calling service. */
 export interface ServiceTokenVerifier {
-  /** The service of a token that was verified before and has not ended. */
+  /** The service of a token that was verified before and has not expired. */
   cached(token: string): string | undefined;
-  /** Checks the token. Throws INVALID_TOKEN. */
+  /** Verifies the token. Throws INVALID_TOKEN. */
   verify(token: string): Promise<string>;
 }
 
-/** Makes the verifier that guards methods with `ACCESS_SERVICE`. */
+/** Creates the verifier that guards methods with `ACCESS_SERVICE`. */
 export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier {
   const cache = new TokenCache<string>(1_000);
-  // Most servers hear from one service: its token is the same for minutes and needs no hash to be known again.
+  // Most servers are called by one service: its token stays the same for minutes and is recognised without a hash.
   let last = { token: "", service: "", expiresAt: 0 };
   return {
     cached: (token) => (token === last.token && Date.now() < last.expiresAt ? last.service : cache.get(token)),

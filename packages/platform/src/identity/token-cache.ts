@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
 
 /**
- * Remembers what a verified token says until it ends, so that a signature is checked once. Keyed by the SHA-256 of the whole
- * token; bounded, the oldest entry goes first.
+ * Caches the claims of verified tokens until they expire, so that each signature is verified once. Keyed by the SHA-256
+ * of the whole token; bounded, evicts the oldest entry first.
  */
 export class TokenCache<T> {
   readonly #entries = new Map<string, { value: T; expiresAt: number }>();
@@ -12,7 +12,7 @@ export class TokenCache<T> {
     this.#limit = limit;
   }
 
-  /** The remembered value of a token that has not ended; `now` in milliseconds. */
+  /** The cached value of a token that has not expired; `now` in milliseconds. */
   get(token: string, now: number = Date.now()): T | undefined {
     const key = hash("sha256", token, "base64");
     const entry = this.#entries.get(key);
@@ -22,7 +22,7 @@ export class TokenCache<T> {
     return undefined;
   }
 
-  /** Remembers a value until `expiresAt` (milliseconds). */
+  /** Caches a value until `expiresAt` (milliseconds). */
   set(token: string, value: T, expiresAt: number): void {
     if (this.#entries.size >= this.#limit) {
       const oldest = this.#entries.keys().next();
@@ -31,7 +31,7 @@ export class TokenCache<T> {
     this.#entries.set(hash("sha256", token, "base64"), { value, expiresAt });
   }
 
-  /** Forgets all values that match. */
+  /** Removes all values that match. */
   deleteWhere(matches: (value: T) => boolean): void {
     for (const [key, entry] of this.#entries) if (matches(entry.value)) this.#entries.delete(key);
   }

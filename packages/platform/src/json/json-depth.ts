@@ -1,21 +1,20 @@
-/**
- * The nesting that bodies, arguments and results may have. A protobuf `Value` that is deeper cannot be decoded on the
- * way out.
- */
+/** Maximum nesting of bodies, arguments and results. A deeper protobuf `Value` could not be decoded in a response. */
 export const maxJsonDepth = 32;
-/** The most members and elements of a completion request: a MiB of histories and tool definitions has fewer. */
+/**
+ * Maximum number of members and elements in a completion request: one MiB of history and tool definitions has fewer.
+ */
 export const maxCompletionValues = 50_000;
 
 const [quote, backslash, openBrace, closeBrace, openBracket, closeBracket, comma] = [0x22, 0x5c, 0x7b, 0x7d, 0x5b, 0x5d, 0x2c];
 
 /**
- * What JSON text has too much of, as the end of a sentence; undefined: it is within bounds. Reads the text once,
- * without parsing it and without a stack; what stands in strings does not count. `maxValues` bounds commas and opening
- * brackets together, which are as many as values or more: parsing costs by the value, not by the byte.
+ * The limit that JSON text exceeds, as the end of a sentence; undefined when it is within all limits. Scans the text
+ * once, without parsing and without a stack, and ignores the content of strings. `maxValues` limits the commas and
+ * opening brackets together, which are at least as many as the values: parsing costs per value, not per byte.
  */
 export function jsonExcess(json: string | Uint8Array, maxValues = Number.POSITIVE_INFINITY): string | undefined {
   const bytes = typeof json === "string" ? Buffer.from(json) : json;
-  // Each level takes two characters at least, each value one.
+  // Each level takes at least two characters, each value one.
   if (bytes.byteLength <= maxJsonDepth && bytes.byteLength <= maxValues) return undefined;
   let depth = 0;
   let values = 0;
@@ -39,7 +38,7 @@ export function jsonExcess(json: string | Uint8Array, maxValues = Number.POSITIV
   return undefined;
 }
 
-/** Whether JSON text nests deeper than we accept. */
+/** Whether JSON text is nested deeper than the limit. */
 export function isTooDeep(json: string | Uint8Array): boolean {
   return jsonExcess(json) !== undefined;
 }

@@ -1,4 +1,4 @@
-// Parts of JSON text as they are written. All text here is such that JSON.parse takes it.
+// Parts of JSON text exactly as written. All functions expect text that JSON.parse accepts.
 
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
 const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d];
@@ -39,8 +39,8 @@ function endOfValue(json: string, start: number): number {
 }
 
 /**
- * The members of an object with the text of their values, byte for byte; of a name that comes twice the last, as
- * JSON.parse has it.
+ * The members of an object with the text of their values, byte for byte; the last one wins for a duplicate name, as in
+ * JSON.parse.
  */
 export function memberTexts(json: string): Map<string, string> {
   const members = new Map<string, string>();
@@ -69,10 +69,10 @@ export function elementTexts(json: string): string[] {
   return elements;
 }
 
-/** So many digits always come back as they were. */
+/** Numbers of at most this many digits survive a round trip through a double. */
 const safeDigits = 15;
 
-/** A number's digits and its power of ten, whatever way it is written. */
+/** A number's digits and its power of ten, independent of notation. */
 function canonical(number: string): string {
   const [mantissa = "", power = "0"] = number.replace("-", "").toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.split(".");
@@ -82,8 +82,8 @@ function canonical(number: string): string {
 }
 
 /**
- * Whether a number is the one that JavaScript makes of it. Below 2^53 a fraction may be rounded to what a double holds;
- * beyond, another whole number would stand in the place of the one that was written.
+ * Whether JavaScript reads a number exactly. Below 2^53 a fraction may be rounded to the nearest double; beyond it, a
+ * different integer would replace the written one.
  */
 function isExact(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return true;
@@ -93,15 +93,15 @@ function isExact(number: string): boolean {
   return canonical(number) === canonical(String(value));
 }
 
-/** A part of JSON text of which a reader in JavaScript gets something else than is written. */
+/** A part of JSON text that JavaScript reads differently from how it is written. */
 export interface InexactPart {
-  /** Names and places of the way to it, joined by dots. */
+  /** Names and indexes that lead to it, joined by dots. */
   readonly path: string;
-  /** A number beyond what a double holds, or a name that comes twice in its object. */
+  /** A number beyond the precision of a double, or a duplicate name in an object. */
   readonly fault: "number" | "name";
 }
 
-/** The first part of a JSON text that does not come through JSON.parse as it is written; undefined: all of it does. */
+/** The first part of a JSON text that JSON.parse does not read exactly as written; undefined when there is none. */
 export function inexactPart(json: string): InexactPart | undefined {
   const way: { readonly names: Set<string> | undefined; at: string | number }[] = [];
   const path = () => way.map(({ at }) => at).join(".");

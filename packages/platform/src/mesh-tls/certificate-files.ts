@@ -2,19 +2,19 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { servicesOf } from "./service-certificate.ts";
 
-/** Where a part's certificate, its key and the mesh's authority are: paths of PEM files. */
+/** Paths of PEM files: a part's certificate, its key and the mesh's certificate authority. */
 export interface MeshTlsPaths {
   readonly MESH_TLS_CA: string;
   readonly MESH_TLS_CERT: string;
   readonly MESH_TLS_KEY: string;
 }
 
-/** What the files hold, as PEM. */
+/** The content of the files, as PEM. */
 export interface MeshTlsMaterial {
   readonly ca: Buffer;
   readonly cert: Buffer;
   readonly key: Buffer;
-  /** The services that the certificate speaks for. */
+  /** The services named by the certificate. */
   readonly services: readonly string[];
 }
 
@@ -27,14 +27,14 @@ export function meshTlsPaths(values: Readonly<Partial<Record<string, unknown>>>)
 
 const certificateBlock = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
-/** The certificates of a PEM file; throws when one is none, or there is none. */
+/** The certificates of a PEM file; throws when the file contains none or an invalid one. */
 function certificatesIn(pem: Buffer): X509Certificate[] {
   const blocks = pem.toString("utf8").match(certificateBlock) ?? [];
   if (blocks.length === 0) throw new Error("no certificate");
   return blocks.map((block) => new X509Certificate(block));
 }
 
-/** Reads the files. Gives all that is wrong with them, one line a fault, instead of material that could not serve `service`. */
+/** Reads the files. Returns all faults, one line each, instead of material that cannot serve `service`. */
 export function readMeshTls(paths: MeshTlsPaths, service?: string): MeshTlsMaterial | { readonly faults: readonly string[] } {
   const faults: string[] = [];
   const attempt = <T>(name: keyof MeshTlsPaths, what: string, read: () => T): T | undefined => {
@@ -68,7 +68,7 @@ export function readMeshTls(paths: MeshTlsPaths, service?: string): MeshTlsMater
   return { ca, cert, key, services };
 }
 
-/** What is wrong with a service's TLS configuration; nothing when TLS is off altogether. For `loadConfig`. */
+/** Faults of a service's TLS configuration; none when TLS is off. For `loadConfig`. */
 export function meshTlsFaults(service: string): (values: Readonly<Record<string, string>>) => readonly string[] {
   return (values) => {
     const paths = meshTlsPaths(values);

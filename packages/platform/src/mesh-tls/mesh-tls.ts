@@ -5,13 +5,16 @@ import type { Logger } from "../logger.ts";
 import { type MeshTlsMaterial, type MeshTlsPaths, readMeshTls } from "./certificate-files.ts";
 import { expectService } from "./service-certificate.ts";
 
-/** A part's side of mutual TLS in the mesh. */
+/** One part's side of mutual TLS in the mesh. */
 export interface MeshTls {
-  /** For a server: presents the part's certificate, demands one of the mesh's authority from every client. */
+  /** For a server: presents the part's certificate and requires one of the mesh's authority from every client. */
   serverCredentials(): ServerCredentials;
-  /** For a client of a service: presents the part's certificate, accepts a server only with a certificate of that service. */
+  /**
+   * For a client of a service: presents the part's certificate and accepts only a server with a certificate of that
+   * service.
+   */
   channelCredentials(peer: string): ChannelCredentials;
-  /** Reads the files if they changed; gives whether new connections use something new now. */
+  /** Reads the files if they changed; resolves to whether new connections use new certificates. */
   refresh(): Promise<boolean>;
   /** Stops watching the files. */
   close(): void;
@@ -19,7 +22,7 @@ export interface MeshTls {
 
 const refreshIntervalMs = 60_000;
 
-/** Hands the newest material to grpc-js, certificate and key always of one reading. */
+/** Passes the newest material to grpc-js; certificate and key always come from the same read. */
 class Certificates implements experimental.CertificateProvider {
   #material: MeshTlsMaterial;
   readonly #caListeners = new Set<experimental.CaCertificateUpdateListener>();
@@ -43,7 +46,7 @@ class Certificates implements experimental.CertificateProvider {
     for (const listener of this.#identityListeners) listener(this.#identity);
   }
 
-  // Credentials miss what they are told while they are adding themselves.
+  // Credentials miss updates that arrive while they are registering.
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
     this.#caListeners.add(listener);
     queueMicrotask(() => listener(this.#ca));
@@ -69,9 +72,9 @@ async function versionOf(paths: MeshTlsPaths): Promise<string> {
 }
 
 /**
- * Opens the certificates of a part and looks each minute whether their files changed: new connections use the new ones, those that are
- * open stay. Files that do not fit together are logged and not taken; the old ones go on. Throws ConfigError when the first reading
- * fails.
+ * Opens a part's certificates and watches their files, with a check each minute. New connections use new certificates;
+ * open connections are kept. Files that do not match each other are logged and ignored, and the old certificates stay
+ * in use. Throws ConfigError when the first read fails.
  */
 export function openMeshTls(options: { paths: MeshTlsPaths; service: string; logger: Logger }): MeshTls {
   const { paths, service, logger } = options;

@@ -3,7 +3,7 @@ import type { PeerCertificate } from "node:tls";
 const spiffe = "spiffe://";
 const trustDomain = `${spiffe}turnwright/`;
 
-/** One name of Node's rendering, `kind:value`; a value with anything unusual in it stands in quotes. */
+/** One name in Node's rendering, `kind:value`; a value with unusual characters is quoted. */
 const altName = /([A-Za-z0-9 ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y;
 
 function altNames(text: string): { kind: string; value: string }[] {
@@ -11,17 +11,17 @@ function altNames(text: string): { kind: string; value: string }[] {
   altName.lastIndex = 0;
   while (altName.lastIndex < text.length) {
     const match = altName.exec(text);
-    // What cannot be read to its end names nobody.
+    // A list that cannot be parsed to its end names no service.
     if (match === null) return [];
-    // No service's name needs quotes.
+    // No service name needs quotes.
     if (!match[2]?.startsWith('"')) names.push({ kind: match[1] ?? "", value: match[2] ?? "" });
   }
   return names;
 }
 
 /**
- * The services that a certificate speaks for, from its subject alternative names: the one of its URI `spiffe://turnwright/<service>`,
- * else its DNS names. A certificate with several SPIFFE URIs, or with one of another trust domain, speaks for nobody.
+ * The services named by a certificate's subject alternative names: by its URI `spiffe://turnwright/<service>`, else by
+ * its DNS names. A certificate with several SPIFFE URIs, or with one of another trust domain, names no service.
  */
 export function servicesOf(subjectAltName: string | undefined): readonly string[] {
   const names = altNames(subjectAltName ?? "");
@@ -33,8 +33,8 @@ export function servicesOf(subjectAltName: string | undefined): readonly string[
 }
 
 /**
- * A check for TLS clients that the far end is this service, whatever address it was reached at: addresses are the operator's, the name
- * in the certificate is the authority's word.
+ * Creates a check for TLS clients that the peer is this service, regardless of the address used: operators choose
+ * addresses, but the certificate authority vouches for the name in the certificate.
  */
 export function expectService(service: string): (host: string, certificate: PeerCertificate) => Error | undefined {
   return (_host, certificate) => {

@@ -21,7 +21,7 @@ for (const [network, prefix] of [
   refusedV4.addSubnet(network, prefix, "ipv4");
 }
 
-// What lies outside of global unicast needs no list: unspecified, loopback, IPv4-mapped and -compatible, NAT64, unique-local,
+// Ranges outside global unicast need no entry: unspecified, loopback, IPv4-mapped and -compatible, NAT64, unique-local,
 // link-local, multicast.
 const globalV6 = new BlockList();
 globalV6.addSubnet("2000::", 3, "ipv6");
@@ -36,7 +36,9 @@ for (const [network, prefix] of [
   refusedV6.addSubnet(network, prefix, "ipv6");
 }
 
-/** Whether an IP address is a host of the public internet. False for anything that is not an IP address, or has a zone. */
+/**
+ * Whether an IP address belongs to the public internet. False for text that is not an IP address or that has a zone.
+ */
 export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:

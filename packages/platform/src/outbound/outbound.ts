@@ -6,39 +6,39 @@ import { isPublicAddress } from "./outbound-address.ts";
 
 /** A response whose body was read to its end or to the limit. */
 export interface OutboundResponse {
-  /** Where it came from, after redirects. */
+  /** Final URL, after redirects. */
   readonly url: string;
   readonly status: number;
   /** Names in lower case; repeated headers are joined with a comma. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
-  /** The body goes on after what was read. */
+  /** Whether the body continues beyond the part that was read. */
   readonly truncated: boolean;
 }
 
-/** One request to an address that a model or a user chose. */
+/** A request to an address chosen by a model or a user. */
 export interface OutboundRequest {
   readonly url: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
   readonly signal: AbortSignal;
-  /** Bytes of the body after which reading stops. */
+  /** Number of body bytes after which reading stops. */
   readonly maxBytes: number;
-  /** Redirects that are followed, each checked like the first address; 0 unless given. */
+  /** Maximum number of redirects, each checked like the first address; 0 unless given. */
   readonly maxRedirects?: number;
 }
 
-/** Requests to the public internet only. */
+/** Sends requests to the public internet only. */
 export interface Outbound {
   /**
-   * Throws the reason `refused` for `url` where the address alone shows that `send` would refuse it; a name may still
-   * be refused later.
+   * Throws the reason `refused` for `url` when the address alone shows that `send` would refuse it; `send` may still
+   * refuse a name.
    */
   check(url: string): void;
   /**
-   * Throws the reason `refused` for `url` when the address as it is written is refused, `failed` when the host cannot
-   * be reached, which a name of a private network is said to be as well.
+   * Throws the reason `refused` for `url` when the address as written is refused, and `failed` when the host cannot be
+   * reached. A name of a private network also gives `failed`.
    */
   send(request: OutboundRequest): Promise<OutboundResponse>;
   close(): Promise<void>;
@@ -50,35 +50,32 @@ type Lookup = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[] | string, family?: number) => void,
 ) => void;
 
-/** Says on the inside that a name was refused for what it stands for; nobody outside learns it. */
+/** Internal mark of a name that was refused because of its address; it never leaves this module. */
 export class RefusedAddressError extends Error {}
 
 const unknownName: ReadonlySet<unknown> = new Set(["ENOTFOUND", "ENODATA", "EAI_AGAIN", "EAI_NONAME", "EAI_NODATA", "EAI_FAIL"]);
 
-/**
- * A name that is private and one that nobody knows are told apart by no word of ours: the difference is a map of the
- * inside.
- */
+/** The error does not distinguish a private name from an unknown one: the difference would map the internal network. */
 function isNoPublicName(error: unknown): boolean {
   if (error instanceof RefusedAddressError) return true;
   return error instanceof Error && "code" in error && unknownName.has(error.code);
 }
 
-/** How the guard speaks of what goes wrong. */
+/** The reasons with which the guard refuses or fails. */
 interface OutboundReasons {
   readonly refused: ErrorReason;
   readonly failed: ErrorReason;
 }
 
 /**
- * Makes the guard in front of requests to addresses that are not the operator's. Names are resolved by the connection
- * itself and refused there, so the address that is checked is the address that is connected to. `allowedHosts` (`host`
- * or `host:port`) are not checked.
+ * Creates the guard for requests to addresses that the operator did not choose. The connection itself resolves names
+ * and refuses them, so the checked address is the one connected to. `allowedHosts` (`host` or `host:port`) are exempt
+ * from the check.
  */
 export function createOutbound(options: {
   allowedHosts: readonly string[];
   reasons: OutboundReasons;
-  /** Refuses plain http, but to allowed hosts. */
+  /** Refuses plain HTTP except to allowed hosts. */
   httpsOnly?: boolean;
   lookup?: typeof systemLookup;
 }): Outbound {
@@ -88,7 +85,7 @@ export function createOutbound(options: {
     if (!URL.canParse(url, base?.href)) throw refuse("is not a URL");
     return new URL(url, base);
   };
-  /** Says what went wrong without what the resolver or the socket knows of the inside. */
+  /** Describes a failure without what the resolver or the socket reveal about the internal network. */
   const explain = (error: unknown, url: URL): unknown => {
     if (isNoPublicName(error)) {
       return fail(reasons.failed, `${url.host} cannot be reached: it is not a name of the public internet.`, { cause: error });
@@ -154,7 +151,7 @@ export function createOutbound(options: {
   };
 }
 
-/** Names that stand for this machine by definition (RFC 6761). */
+/** Names that mean this machine by definition (RFC 6761). */
 const localName = /^(?:.+\.)?localhost\.?$/i;
 
 const privateAddress = "addresses inside of private networks are not open to requests";
@@ -163,7 +160,7 @@ function isRedirect(status: number): boolean {
   return [301, 302, 303, 307, 308].includes(status);
 }
 
-/** A lookup that fails when any of a name's addresses is not public. */
+/** A lookup that fails when any address of a name is not public. */
 function publicOnly(resolve: typeof systemLookup): Lookup {
   return (host, options, callback) => {
     resolve(host, { ...options, all: true }, (error, addresses) => {

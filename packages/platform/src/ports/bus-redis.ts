@@ -3,10 +3,10 @@ import type { Logger } from "../logger.ts";
 import { type Bus, type Subscriber, Subscribers } from "./bus.ts";
 import { whenReady } from "./redis.ts";
 
-/** Keeps topics apart from other users of the same Redis. */
+/** Separates the topics from other users of the same Redis. */
 const prefix = "turnwright:bus:";
 
-/** The channel of a topic, for scripts that publish by themselves. */
+/** The channel of a topic, for scripts that publish directly. */
 export function busChannel(topic: string): string {
   return prefix + topic;
 }
@@ -15,11 +15,11 @@ export function busChannel(topic: string): string {
 const patienceMs = 2_000;
 
 interface RedisSubscriber extends Subscriber {
-  /** Whether `subscribe` has resolved, so that a stretch without connection is a gap. */
+  /** Whether `subscribe` has resolved: from then on, time without a connection counts as a gap. */
   isSettled: boolean;
 }
 
-/** A bus over Redis' publish and subscribe. `listening` is a connection of its own, made with `autoResubscribe: false`. */
+/** A bus over Redis publish and subscribe. `listening` is a dedicated connection with `autoResubscribe: false`. */
 export function createRedisBus(options: { sending: Redis; listening: Redis; logger: Logger }): Bus {
   const { sending, listening, logger } = options;
   const subscribers = new Subscribers<RedisSubscriber>((error) => logger.error({ err: error }, "bus listener failed"));
@@ -31,14 +31,15 @@ export function createRedisBus(options: { sending: Redis; listening: Redis; logg
       return true;
     } catch (error) {
       logger.warn({ err: error }, "bus subscription failed");
-      // Unless the server refused: the connection is lost again, or hangs, and the next one brings the next try.
+      // Unless the server refused the subscription, reconnect: the connection is lost or hangs, and the next one
+      // subscribes again.
       if (!(error instanceof Error && error.name === "ReplyError")) listening.disconnect(true);
       return false;
     }
   }
 
   listening.on("message", (channel: string, payload: string) => subscribers.deliver(channel.slice(prefix.length), payload));
-  // Not the client's own resubscription: a gap may be reported only when messages come again.
+  // Replaces the client's own resubscription: a gap may be reported only when messages arrive again.
   listening.on("ready", async () => {
     const missed = subscribers.all().filter(({ isSettled }) => isSettled);
     if (!(await listen(subscribers.topics()))) return;

@@ -2,24 +2,24 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Logger } from "../logger.ts";
 import type { Bus } from "./bus.ts";
 
-/** Bytes of a message's code: 128 bits, as base64url. */
+/** Bytes of a message's authentication code: 128 bits, as base64url. */
 const codeBytes = 16;
 const codeLength = Math.ceil((codeBytes * 4) / 3);
-/** At most one line of the log in this time for messages that are not ours. */
+/** Foreign messages are logged at most once in this time. */
 const warnEveryMs = 60_000;
 
 /**
- * A bus whose messages are authenticated: each carries a code (HMAC-SHA256 under a key of its own, derived from the
- * secret of the mesh) over its topic and text, and what has another one is dropped. A party that reaches Redis without
- * the secret can lose messages, but make none: no revocation, no text of a run, no request to cancel one. Systems with
- * other secrets that share the Redis do not hear each other.
+ * A bus with authenticated messages. Each carries a code (HMAC-SHA256 under its own key, derived from the mesh secret)
+ * over its topic and text; messages with a wrong code are dropped. A party that reaches Redis without the secret can
+ * suppress messages but not forge them: no revocation, no text of a run, no request to cancel one. Systems with
+ * different secrets that share a Redis do not receive each other's messages.
  */
 export function createSealedBus(options: { bus: Bus; secret: string; logger: Logger }): Bus {
   const { bus, logger } = options;
   const key = createHmac("sha256", options.secret).update("turnwright bus v1").digest();
   let warnedAt = Number.NEGATIVE_INFINITY;
 
-  // The length keeps a topic apart from the text that follows it.
+  // The length separates the topic from the text that follows it.
   const codeOf = (topic: string, text: string) =>
     createHmac("sha256", key).update(`${topic.length}:${topic}`).update(text).digest().subarray(0, codeBytes);
 

@@ -1,21 +1,22 @@
 import { Multimap } from "../multimap.ts";
 
-/** Receives a message; what it throws is logged. */
+/** Receives a message; an exception is logged. */
 export type BusListener = (payload: string) => void;
 
-/** Ends a subscription; resolves when no further message comes. */
+/** Ends a subscription; resolves when no further message will arrive. */
 export type Unsubscribe = () => Promise<void>;
 
 /**
- * Messages between all processes of the system, the sender included. At most once: a message that is sent while a subscriber has no
- * connection is lost to it. Messages of one sender on one topic arrive in order.
+ * Messages between all processes of the system, including the sender. Delivered at most once: a subscriber without a
+ * connection misses messages sent meanwhile. Messages of one sender on one topic arrive in order.
  */
 export interface Bus {
-  /** Sends to the topic's subscribers. Never rejects: a message that cannot be sent is lost. */
+  /** Publishes to the topic's subscribers. Never rejects: a message that cannot be sent is lost. */
   publish(topic: string, payload: string): Promise<void>;
   /**
-   * Listens to a topic; resolves when messages sent from now on arrive, or after 2 s without a connection, which then
-   * follows when there is one. `onGap` is called after each stretch in which messages may have been lost: drop what was cached.
+   * Subscribes to a topic. Resolves when messages sent from now on will arrive, or after 2 s without a connection; the
+   * subscription then starts with the next connection. `onGap` is called after each period in which messages may have
+   * been lost: drop cached data.
    */
   subscribe(topic: string, listener: BusListener, onGap?: () => void): Promise<Unsubscribe>;
 }
@@ -39,7 +40,7 @@ export class Subscribers<S extends Subscriber = Subscriber> {
     this.#topics.add(topic, subscriber);
   }
 
-  /** Whether that was the topic's last one. */
+  /** Removes a subscriber; returns whether it was the topic's last one. */
   delete(topic: string, subscriber: S): boolean {
     return this.#topics.delete(topic, subscriber) && !this.#topics.has(topic);
   }
@@ -56,7 +57,7 @@ export class Subscribers<S extends Subscriber = Subscriber> {
     for (const { listener } of this.#topics.get(topic)) this.call(() => listener(payload));
   }
 
-  /** Calls what a subscriber gave; its failure is its own. */
+  /** Runs a subscriber's callback; logs its exception. */
   call(callback: () => void): void {
     try {
       callback();

@@ -1,6 +1,6 @@
 import { type ConcurrencyLimiter, HeldSlots, limitedOf, uncounted } from "./concurrency-limiter.ts";
 
-/** Slots of one process. */
+/** Concurrency slots of one process. */
 export function createMemoryConcurrencyLimiter(): ConcurrencyLimiter {
   const held = new HeldSlots();
   return {

@@ -13,10 +13,10 @@ import { runScript, runScriptOnMany, type Script } from "./rate-scripts.ts";
 import { partOf, type Replicas } from "./replicas.ts";
 
 const keyPrefix = "turnwright:slots:";
-/** How long a slot stays taken without a word from its holder. */
+/** Milliseconds until an unrenewed slot is free again. */
 const leaseMs = 30_000;
 const renewalMs = 10_000;
-/** How long a failed request keeps the next ones from trying. */
+/** Milliseconds after a failed request in which Redis is not tried. */
 const pauseMs = 1_000;
 
 const scriptOf = (text: string): Script => ({ text, sha: hash("sha1", text) });
@@ -27,9 +27,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
- * The slots of a key are a sorted set of leases by the time at which they end. ARGV: lease, its length, then how many
- * there may be of each key. Takes one of every key and gives 0, or takes none and gives the place of the first key that
- * has none left.
+ * The slots of a key are a sorted set of leases, ordered by expiry. ARGV: lease id, lease length, then the maximum of
+ * each key. Takes one slot of every key and returns 0, or takes none and returns the index of the first key without a
+ * free slot.
  */
 const acquireScript = scriptOf(`${clock}
 for i, key in ipairs(KEYS) do
@@ -43,15 +43,16 @@ end
 return 0
 `);
 
-/** Also brings back what Redis has lost: a slot that is held is taken. */
+/** Renews a lease; also restores one that Redis has lost. */
 const renewScript = scriptOf(`${clock}
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `);
 
 /**
- * Slots for all processes that share a Redis, as leases by its clock that their holder renews. While Redis does not
- * answer, each process gives out its part; its slots are known to Redis again when it is back.
+ * Starts a limiter for all processes that share a Redis. Slots are leases on Redis' clock, renewed by their holder.
+ * While Redis does not answer, each process hands out its share of the slots; Redis learns of these slots when it is
+ * back.
  */
 export function startRedisConcurrencyLimiter(options: {
   redis: Redis;
@@ -70,7 +71,7 @@ export function startRedisConcurrencyLimiter(options: {
     const calls = [...leases].flatMap(([lease, keys]) => keys.map((key) => ({ key, args: [lease, leaseMs] })));
     try {
       await runScriptOnMany(redis, renewScript, calls);
-      // What was given back while the renewal was under way.
+      // Slots released while the renewal was in flight.
       for (const { key, args } of calls) if (!leases.has(String(args[0]))) forget([key], String(args[0]));
     } catch (error) {
       logger.debug({ err: error }, "slots were not renewed");

@@ -1,24 +1,25 @@
-/** Gives what was taken back; the second call does nothing. */
+/** Returns the slots; a second call has no effect. */
 export type Release = () => void;
 
-/** What is counted together, and how many of it there may be at once; 0: without limit. */
+/** A counter of slots, and how many may be taken at once; 0: unlimited. */
 export interface SlotBucket {
   readonly key: string;
   readonly max: number;
 }
 
-/** Counts what runs at the same time, by key. */
+/** Limits concurrent work by key. */
 export interface ConcurrencyLimiter {
   /**
-   * A slot of every bucket, in one step, to be given back when the work ends; when one has none left, that bucket, and
-   * nothing is taken. The slots of a process that is killed are free again after about 30 s. Never rejects.
+   * Takes one slot of every bucket atomically; the returned function gives them back when the work ends. When a bucket
+   * is full, takes nothing and resolves to that bucket. Slots of a killed process are free again after about 30 s.
+   * Never rejects.
    */
   acquire(buckets: readonly SlotBucket[]): Promise<Release | SlotBucket>;
 }
 
 const nothing = () => {};
 
-/** A slot that nobody counts. */
+/** Release of work that no limit applies to. */
 export const uncounted: Release = nothing;
 
 /** The buckets that have a limit. */
@@ -34,7 +35,7 @@ export class HeldSlots {
     return this.#counts.get(key) ?? 0;
   }
 
-  /** Holds a slot of each bucket; what it gives lets them go, once, and calls `onRelease`. */
+  /** Holds a slot of each bucket. The returned function releases them once and calls `onRelease`. */
   hold(buckets: readonly SlotBucket[], onRelease: () => void = nothing): Release {
     for (const { key } of buckets) this.#counts.set(key, this.count(key) + 1);
     let isHeld = true;

@@ -5,9 +5,10 @@ import type { Ports } from "./ports.ts";
 import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
 
 /**
- * The ports over Redis when there is a URL, else within this process. Processes of one `role` divide the limits among
- * them while Redis is away; without a role this one counts as alone. `busSecret` authenticates what processes tell each
- * other over Redis. `now` (milliseconds) replaces the clock of the rate limiter.
+ * Opens the ports: over Redis when there is a URL, else within this process. Redis ports start heartbeats and renewals,
+ * which `close` ends. Processes of one `role` divide the limits among themselves while Redis is away; without a role,
+ * this process counts as alone. `busSecret` authenticates messages between processes. `now` (milliseconds) replaces the
+ * rate limiter's clock.
  */
 export async function openPorts(options: {
   redisUrl?: string;
@@ -18,7 +19,7 @@ export async function openPorts(options: {
 }): Promise<Ports> {
   const { redisUrl, busSecret, logger, role, now } = options;
   if (redisUrl !== undefined) {
-    // A process without Redis need not hold its driver in memory.
+    // A process without Redis does not load the driver.
     const { openRedisPorts } = await import("./redis-ports.ts");
     return openRedisPorts({ redisUrl, busSecret, logger, role, now });
   }

@@ -3,7 +3,7 @@ import { Window } from "./rate-window.ts";
 import { RecentKeys } from "./recent-keys.ts";
 import { partOf, type Share } from "./replicas.ts";
 
-/** The windows of a key as Redis has them; all numbers in milliseconds of its clock, or requests. */
+/** The windows of a key in Redis; all numbers are milliseconds of its clock, or requests. */
 export interface KeyState {
   readonly now: number;
   readonly minute: Counts;
@@ -18,14 +18,14 @@ interface Counts {
 
 const layers = ["global", "counted", "alone"] as const;
 
-/** One window of a key as this process knows it; the three parts begin together. */
+/** One window of a key as known to this process; its three layers have the same start. */
 class KnownWindow {
   readonly length: number;
-  /** What all processes counted, by the last word of Redis before it went away. */
+  /** Count of all processes, as last reported by Redis before an outage. */
   readonly global: Window;
-  /** What this process allowed since, and Redis knows of. */
+  /** Requests allowed by this process since then and known to Redis. */
   readonly counted: Window;
-  /** What this process allowed since, and Redis does not know of. */
+  /** Requests allowed by this process since then and unknown to Redis. */
   readonly alone: Window;
 
   constructor(start: number, length: number) {
@@ -48,18 +48,22 @@ class KnownWindow {
       return;
     }
     const told = Object.assign(new Window(state.start), state);
-    // Less than what is known: Redis has lost it, and gets it back with the next request.
+    // Redis reports less than is known: it lost the count and gets it back with the next request.
     if (told.used(now, this.length) < global.used(now, this.length)) return;
     for (const layer of layers) this[layer].start = state.start;
     global.previous = state.previous;
     global.current = state.current;
   }
 
-  /** What this process may still allow at a time: its part of what was left for all, less what it has allowed since. */
+  /**
+   * Requests that this process may still allow at a time: its share of the remaining limit, less the requests it has
+   * allowed since.
+   */
   left(at: number, limit: number, share: Share): number {
     if (limit <= 0) return Number.POSITIVE_INFINITY;
     const forAll = Math.max(0, limit - this.global.used(at, this.length));
-    // A limit smaller than the number of processes: nobody is shut out by chance of address.
+    // When the limit is smaller than the number of processes, each allows one request, so that no client is shut out by
+    // the process it happens to reach.
     const mine = limit < share.count && forAll > 0 ? 1 : partOf(forAll, share);
     return mine - this.counted.used(at, this.length) - this.alone.used(at, this.length);
   }
@@ -90,10 +94,7 @@ const textOf = ({ minute, day }: Entry, layer: (typeof layers)[number]) => {
   return `${m.start} ${m.previous} ${m.current} ${d.start} ${d.previous} ${d.current}`;
 };
 
-/**
- * What one process knows of the keys that are limited, so that it can limit them without Redis. Times are by Redis'
- * clock.
- */
+/** The limited keys known to one process, so that it can apply limits without Redis. Times are on Redis' clock. */
 export class RateLedger {
   readonly #entries = new RecentKeys<Entry>(50_000);
 
@@ -105,20 +106,23 @@ export class RateLedger {
     return entry;
   }
 
-  /** Takes over what Redis says of a key. */
+  /** Adopts the state that Redis reports for a key. */
   learn(key: string, state: KeyState): void {
     const { minute, day } = this.#entryOf(key, state.now);
     minute.learn(state.minute, state.now);
     day.learn(state.day, state.now);
   }
 
-  /** What is known of a key, for the scripts: the windows as text, and the counts of minute and day. */
+  /** The known state of a key, for the scripts: the windows as text, and the counts of minute and day. */
   known(key: string): [text: string, minute: number, day: number] {
     const entry = this.#entries.get(key);
     return entry === undefined ? ["", 0, 0] : [textOf(entry, "global"), entry.minute.global.current, entry.day.global.current];
   }
 
-  /** Decides by this process's part of the limits of all buckets; counts what it allows as known to Redis or not. */
+  /**
+   * Decides by this process's share of all buckets' limits, and counts an allowed request as known or unknown to Redis
+   * (`layer`).
+   */
   take(buckets: readonly RateBucket[], now: number, share: Share, layer: "counted" | "alone"): RateDecision {
     const views: WindowView[] = [];
     const windows: KnownWindow[] = [];
@@ -139,7 +143,9 @@ export class RateLedger {
     return decided;
   }
 
-  /** Takes back a request that was counted as known to Redis; `isAllowed`: it stands, but Redis may not know of it. */
+  /**
+   * Uncounts a request that was counted as known to Redis. With `isAllowed` it stands, but Redis may not know of it.
+   */
   correct(buckets: readonly RateBucket[], isAllowed: boolean): void {
     for (const { key, perMinute, perDay } of buckets) {
       const entry = this.#entries.get(key);
@@ -156,7 +162,7 @@ export class RateLedger {
     }
   }
 
-  /** Takes out what Redis does not know of, to tell it; `undo` puts it back when that failed. */
+  /** Removes the counts that Redis does not know of, to send them; `undo` restores them after a failure. */
   takeUntold(now: number): { untold: { key: string; known: string; alone: string }[]; undo(): void } {
     const untold: { key: string; known: string; alone: string }[] = [];
     const told: { window: KnownWindow; previous: number; current: number }[] = [];
@@ -185,7 +191,7 @@ export class RateLedger {
     return { untold, undo };
   }
 
-  /** The outage is over: what this process allowed since it began is part of what all have counted. */
+  /** Ends an outage: the requests allowed by this process since it began become part of the common count. */
   settle(): void {
     for (const [, entry] of this.#entries.entries()) {
       for (const { global, counted, alone } of [entry.minute, entry.day]) {

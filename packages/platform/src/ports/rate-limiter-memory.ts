@@ -2,7 +2,7 @@ import { decideTogether, isLimited, type RateLimiter, unlimited, type WindowView
 import { Window } from "./rate-window.ts";
 import { RecentKeys } from "./recent-keys.ts";
 
-/** Milliseconds until a window's `used` is below a limit that it has reached. */
+/** Milliseconds until a full window's `used` falls below the limit. */
 function waitOf(window: Window, now: number, length: number, limit: number): number {
   const inThisWindow = window.current < limit;
   const start = inThisWindow ? window.start : window.start + length;
@@ -15,7 +15,7 @@ interface Entry {
   readonly day: Window;
 }
 
-/** A limiter for one process. Memory is bounded: it knows the `maxKeys` (100,000) most recent keys or fewer. */
+/** A limiter for one process, with bounded memory: it keeps at most the `maxKeys` (100,000) most recent keys. */
 export function createMemoryRateLimiter(options: { maxKeys?: number; now?: () => number } = {}): RateLimiter {
   const now = options.now ?? Date.now;
   const entries = new RecentKeys<Entry>(options.maxKeys ?? 100_000);

@@ -10,15 +10,15 @@ import type { Replicas } from "./replicas.ts";
 const keyPrefix = "turnwright:rate:";
 const topic = "rate.counts";
 
-/** How often a process that limits alone looks whether Redis is back. */
+/** Milliseconds between a process's checks whether Redis is back. */
 const retryMs = 500;
 /**
- * How long it still keeps to its part after it has told Redis what it allowed: the others need as long to come back and
- * tell.
+ * Milliseconds for which a process keeps to its share after it has reported its counts to Redis: the other processes
+ * need as long to do the same.
  */
 const settleMs = 3_000;
 
-/** The windows of a key, from six numbers at a place of an answer. */
+/** The windows of a key, from six numbers at an index of a script's reply. */
 function stateOf(now: number, numbers: readonly number[], at: number): KeyState {
   const number = (i: number) => numbers[at + i] ?? 0;
   return {
@@ -29,14 +29,14 @@ function stateOf(now: number, numbers: readonly number[], at: number): KeyState 
 }
 
 /**
- * A limiter for all processes that share a Redis: one atomic script over all buckets, one round trip, the server's
- * clock. Processes tell each other, in steps of a sixteenth, how much of a limit is used. While Redis does not answer,
- * each allows its part of what was left; when it is back, each tells what it allowed, so that an outage or a lost data
- * set adds little to any window.
+ * Starts a limiter for all processes that share a Redis: one atomic script over all buckets, one round trip, on the
+ * server's clock. Processes tell each other how much of a limit is used, in steps of a sixteenth. While Redis does not
+ * answer, each process allows its share of the remaining limit. When Redis is back, each reports the requests it
+ * allowed, so that an outage or a lost data set adds little to any window.
  */
 export function startRedisRateLimiter(options: {
   redis: Redis;
-  /** Where processes tell each other of their counts; none for a process that counts as alone. */
+  /** Carries the counts between processes; absent for a process that counts as alone. */
   bus?: Bus;
   replicas: Replicas;
   logger: Logger;
@@ -49,14 +49,14 @@ export function startRedisRateLimiter(options: {
   let isClosed = false;
   let isReturning = false;
   let timer: NodeJS.Timeout | undefined;
-  /** Redis' clock minus ours. */
+  /** Redis' clock minus this process's clock, in milliseconds. */
   let clockOffset = 0;
 
   const localNow = options.now ?? Date.now;
   const serverNow = () => localNow() + clockOffset;
 
   function learn(key: string, state: KeyState): void {
-    // In an outage, what was known before it is what the processes divide.
+    // During an outage, the processes divide the state known before it.
     if (mode === "shared") ledger.learn(key, state);
   }
 
@@ -130,7 +130,7 @@ export function startRedisRateLimiter(options: {
 
   const takeAlone = (buckets: readonly RateBucket[]) => ledger.take(buckets, serverNow(), replicas.share(), "alone");
 
-  /** Allows what both Redis and this process's part allow; Redis counts it. */
+  /** Allows a request that both Redis and this process's share allow; Redis counts it. */
   async function takeFromBoth(buckets: readonly RateBucket[]): Promise<RateDecision> {
     const own = ledger.take(buckets, serverNow(), replicas.share(), "counted");
     if (!own.allowed) return own;

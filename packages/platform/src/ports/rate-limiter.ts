@@ -1,18 +1,18 @@
-/** How many requests may be made; 0 means without limit. */
+/** Maximum number of requests; 0: unlimited. */
 export interface RateLimits {
   readonly perMinute: number;
   readonly perDay: number;
 }
 
-/** What requests are counted under, with its limits. */
+/** A counter of requests, with its limits. */
 export interface RateBucket extends RateLimits {
   readonly key: string;
 }
 
-/** The answer to one request, and what the response's headers say of it. */
+/** The decision on one request, with the values of the response's rate-limit headers. */
 export interface RateDecision {
   readonly allowed: boolean;
-  /** The limit of the window that is nearest to its end; 0 when nothing limits the request. */
+  /** The limit of the window with the fewest requests left; 0 when no limit applies. */
   readonly limit: number;
   /** Requests left in that window, after this one. */
   readonly remaining: number;
@@ -23,26 +23,24 @@ export interface RateDecision {
 }
 
 /**
- * Counts requests in two sliding windows for each bucket, a minute and a day. A window begins with a bucket's first
- * request; when it ends, its count fades out over the length of the next one, so no stretch of a window's length holds
- * more than the limit (but for one request, by rounding). A denied request counts in no window of any bucket.
+ * Counts requests in two sliding windows per bucket, a minute and a day. A window begins with a bucket's first request.
+ * After it ends, its count fades out over the length of the next one, so that no period of a window's length holds more
+ * than the limit (except for one request, by rounding). A denied request counts in no window of any bucket.
  */
 export interface RateLimiter {
-  /**
-   * Decides on one request, in one step for all of its buckets, and counts it in each if all allow it. Never rejects.
-   */
+  /** Decides on one request for all its buckets atomically, and counts it in each if all allow it. Never rejects. */
   take(buckets: readonly RateBucket[]): Promise<RateDecision>;
 }
 
 /** The lengths of the two windows, in milliseconds. */
 export const windowLengths = { minute: 60_000, day: 86_400_000 } as const;
 
-/** Whether anything limits a bucket. */
+/** Whether a bucket has a limit. */
 export function isLimited({ perMinute, perDay }: RateLimits): boolean {
   return perMinute > 0 || perDay > 0;
 }
 
-/** Wraps up what a window says, with milliseconds rounded up to the seconds that headers carry. */
+/** Builds a decision; milliseconds are rounded up to the seconds used in headers. */
 export function decision(allowed: boolean, limit: number, remaining: number, resetMs: number, retryMs: number): RateDecision {
   return {
     allowed,
@@ -53,23 +51,23 @@ export function decision(allowed: boolean, limit: number, remaining: number, res
   };
 }
 
-/** What nothing limits. */
+/** The decision when no limit applies. */
 export const unlimited: RateDecision = decision(true, 0, 0, 0, 0);
 
 /** One limited window of one bucket, before the request is counted. */
 export interface WindowView {
   readonly limit: number;
-  /** Requests that it may still allow. */
+  /** Requests that it still allows. */
   readonly left: number;
   /** Milliseconds until it ends. */
   readonly resetMs: number;
-  /** Milliseconds until it may allow a request again. */
+  /** Milliseconds until it allows a request again. */
   wait(): number;
 }
 
 /**
- * The answer of all windows together: of those that allow the request the one with least left speaks, of those that
- * deny it the one that denies longest. Among equals the first.
+ * Combines all windows into one decision. When all allow the request, the window with the fewest requests left decides;
+ * otherwise the one that denies it longest. Ties go to the first.
  */
 export function decideTogether(views: readonly WindowView[]): RateDecision {
   let tightest: WindowView | undefined;

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import type { ChainableCommander, Redis } from "ioredis";
 import { windowLengths } from "./rate-limiter.ts";
 
-/** A script as Redis knows it. */
+/** A Lua script and its hash. */
 export interface Script {
   readonly text: string;
   readonly sha: string;
@@ -10,7 +10,7 @@ export interface Script {
 
 const scriptOf = (text: string): Script => ({ text, sha: hash("sha1", text) });
 
-/** In how many steps of its limit a key's count is told to the other processes. */
+/** Number of steps of a limit at which a key's count is published to the other processes. */
 const tellSteps = 16;
 
 /**
@@ -61,10 +61,10 @@ end
 `;
 
 /**
- * The rules of rate-limiter-memory.ts. ARGV: clock, the channel on which others hear of the windows (empty: there are
- * none); then for each key the limit of the minute, the limit of the day, and the windows as this process knows them
- * with their counts: what Redis has lost comes back from there. All keys count the request or none. Gives the decision,
- * the clock and each key's windows.
+ * Applies the rules of rate-limiter-memory.ts. ARGV: clock; the channel on which the windows are published (empty:
+ * none); then for each key the limit of the minute, the limit of the day, and the windows known to this process with
+ * their counts, from which windows lost by Redis are restored. Either all keys count the request or none. Returns the
+ * decision, the clock and each key's windows.
  */
 export const takeScript = scriptOf(`${prelude}
 local channel = ARGV[2]

@@ -4,14 +4,14 @@ export class Window {
   start: number;
   /** Requests allowed in this window. */
   current = 0;
-  /** Requests allowed in the window before. */
+  /** Requests allowed in the previous window. */
   previous = 0;
 
   constructor(start: number) {
     this.start = start;
   }
 
-  /** Moves on to the window that holds `now`. */
+  /** Advances to the window that contains `now`. */
   roll(now: number, length: number): void {
     if (now < this.start + length) return;
     if (now >= this.start + 2 * length) {
@@ -25,8 +25,8 @@ export class Window {
   }
 
   /**
-   * What counts against the limit at a time that is not past, if nothing is added until then: the window's requests, and of the one
-   * before the part that has not faded out.
+   * Requests that count against the limit at `at` (now or later), if none is added until then: those of this window,
+   * and the part of the previous window that has not faded out.
    */
   used(at: number, length: number): number {
     if (at < this.start + length) return fade(this.previous, at - this.start, length) + this.current;

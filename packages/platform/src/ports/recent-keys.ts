@@ -1,7 +1,8 @@
-/** A bounded memory by key: it holds the `maxKeys` most recent keys or fewer, and forgets those that were idle longest. */
+/** A bounded map: keeps at most the `maxKeys` most recently used keys. */
 export class RecentKeys<T> {
   readonly #generation: number;
-  // Two generations make a cheap cache: what nobody asked for in the younger one goes with the older one.
+  // Two generations make a cheap cache: an entry that is not read while in the younger one is dropped with the older
+  // one.
   #young = new Map<string, T>();
   #old = new Map<string, T>();
 
@@ -9,7 +10,7 @@ export class RecentKeys<T> {
     this.#generation = Math.ceil(maxKeys / 2);
   }
 
-  /** What is remembered of a key, which counts as asked for. */
+  /** The value of a key; marks the key as recently used. */
   get(key: string): T | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
@@ -26,7 +27,7 @@ export class RecentKeys<T> {
     this.#young.set(key, value);
   }
 
-  /** Everything, each key once. */
+  /** All entries, each key once. */
   *entries(): Generator<[string, T]> {
     yield* this.#young;
     for (const entry of this.#old) if (!this.#young.has(entry[0])) yield entry;

@@ -8,7 +8,7 @@ import { startRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas, onlyReplica } from "./replicas.ts";
 
-/** The ports over Redis, on two connections. */
+/** Opens the ports over Redis, on two connections. */
 export function openRedisPorts(options: {
   redisUrl: string;
   busSecret: string;
@@ -22,7 +22,7 @@ export function openRedisPorts(options: {
   const open = createRedisBus({ sending: redis, listening, logger });
   const bus = createSealedBus({ bus: open, secret: options.busSecret, logger });
   const replicas = role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role });
-  // Its messages are sent by scripts inside of Redis, where the counts stand that they tell of.
+  // Unsealed: its messages are published by scripts inside Redis, next to the counts they report.
   const limiter = startRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
   const concurrency = startRedisConcurrencyLimiter({ redis, replicas, logger });
   return {
@@ -34,7 +34,7 @@ export function openRedisPorts(options: {
       const until = performance.now() + 2_000;
       while (await whenReady(redis, Math.max(1, until - performance.now()))) {
         const answer = await redis.ping().catch((cause: unknown) => {
-          // One that is late once, on a machine with too much to do, is not away.
+          // One late reply on an overloaded machine is not an outage.
           if (performance.now() >= until) throw fail(ErrorReason.REDIS_UNAVAILABLE, "Redis does not answer", { cause });
         });
         if (answer !== undefined) return;

@@ -2,8 +2,8 @@ import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "../logger.ts";
 
 /**
- * A connection that gives up early: a command fails at once while there is no connection, and after `commandTimeout` (500 ms) when the
- * server hangs. It reconnects by itself, and logs once when an outage begins and once when it ends.
+ * Opens a connection that fails fast: a command fails at once without a connection, and after `commandTimeout` (500 ms)
+ * when the server hangs. It reconnects by itself, and logs the beginning and the end of each outage once.
  */
 export function connectRedis(url: string, options: { name: string; logger: Logger } & RedisOptions): Redis {
   const { name, logger, ...rest } = options;
@@ -29,10 +29,12 @@ export function connectRedis(url: string, options: { name: string; logger: Logge
   return redis;
 }
 
-/** Whether the connection is usable within the given milliseconds; starts one made with `lazyConnect`. */
+/**
+ * Resolves to whether the connection is usable within the given milliseconds; connects one created with `lazyConnect`.
+ */
 export function whenReady(redis: Redis, patienceMs: number): Promise<boolean> {
   if (redis.status === "ready") return Promise.resolve(true);
-  // What it rejects with is an error event as well.
+  // A rejection is also emitted as an error event.
   if (redis.status === "wait") redis.connect().catch(() => {});
   return new Promise((resolve) => {
     const finish = (ready: boolean) => {

@@ -2,34 +2,37 @@ import { hash, randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Bus, Unsubscribe } from "./bus.ts";
 
-/** This process among those of its role. */
+/** This process's share among the processes of its role. */
 export interface Share {
-  /** How many processes share what is limited; at least 1. */
+  /** Number of processes that share a limit; at least 1. */
   readonly count: number;
-  /** This one's place among them, from 0. */
+  /** Rank of this process among them, from 0. */
   readonly rank: number;
 }
 
-/** The processes of one role, as they know each other through Redis. */
+/** Counts the processes of one role through Redis. */
 export interface Replicas {
-  /** The last known count; while Redis is away it stays. */
+  /** The last known count; unchanged while Redis is away. */
   share(): Share;
-  /** Shows that this process lives and counts the others. Rejects when Redis does not answer. */
+  /** Sends a heartbeat and counts the others. Rejects when Redis does not answer. */
   beat(): Promise<void>;
-  /** Ends the heartbeat and tells the others. */
+  /** Ends the heartbeat and notifies the others. */
   leave(): Promise<void>;
 }
 
-/** The part of a whole number that falls to a process, so that the parts of all are the whole. */
+/** A process's part of an integer; the parts of all processes add up to it. */
 export function partOf(whole: number, { count, rank }: Share): number {
   return Math.floor(whole / count) + (rank < whole % count ? 1 : 0);
 }
 
 const beatIntervalMs = 5_000;
-/** How long a process that no longer beats is counted, and how long a count must have been smaller to be believed. */
+/**
+ * Milliseconds for which a process without heartbeats still counts, and for which a lower count must persist before it
+ * is used.
+ */
 const memoryMs = 15_000;
 
-/** Says that this member lives, forgets the silent ones; gives the count, this one's rank, and whether it is new. */
+/** Records a heartbeat and removes expired members. Returns the count, this member's rank, and whether it is new. */
 const script = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -44,7 +47,7 @@ return {#members, rank, isNew}
 `;
 const scriptHash = hash("sha1", script);
 
-/** A process that shares with nobody. */
+/** A process that shares its limits with no other. */
 export function onlyReplica(redis: Redis): Replicas {
   return {
     share: () => ({ count: 1, rank: 0 }),
@@ -53,7 +56,10 @@ export function onlyReplica(redis: Redis): Replicas {
   };
 }
 
-/** Registers this process under its role (`turnwright:replicas:<role>`) while Redis answers, and counts the others. */
+/**
+ * Registers this process under its role (`turnwright:replicas:<role>`) and starts its heartbeat, which counts the
+ * others while Redis answers.
+ */
 export function joinReplicas(options: { redis: Redis; bus: Bus; role: string }): Replicas {
   const { redis, bus, role } = options;
   const key = `turnwright:replicas:${role}`;
@@ -79,7 +85,7 @@ export function joinReplicas(options: { redis: Redis; bus: Bus; role: string }):
       smallerSince = undefined;
       throw error;
     });
-    // After a flush or an outage of Redis the others are missing until they have beaten again.
+    // After a flush or an outage of Redis, the others are missing until their next heartbeat.
     if (count < share.count) smallerSince ??= performance.now();
     else smallerSince = undefined;
     if (smallerSince === undefined || performance.now() - smallerSince > memoryMs) {

@@ -1,13 +1,13 @@
 import { hash } from "node:crypto";
 import type { Queryable } from "./pool.ts";
 
-/** What the check of an audit log found. */
+/** Result of an audit log's verification. */
 export interface AuditReport {
-  /** Entries that were read. */
+  /** Number of entries read. */
   readonly entries: number;
-  /** Hash of the newest entry, in hex: who keeps it elsewhere can tell later whether the log was cut. */
+  /** Hash of the newest entry, in hex. A copy kept elsewhere shows later whether the log was truncated. */
   readonly head: string;
-  /** The first thing that is wrong; undefined: the log is whole. */
+  /** The first fault; undefined when the log is intact. */
   readonly fault: { readonly seq: number; readonly what: string } | undefined;
 }
 
@@ -32,8 +32,8 @@ function faultOf(row: Row, seq: number, previous: Buffer): string | undefined {
 }
 
 /**
- * Reads a schema's audit log from its beginning and checks each link of its chain and its head. With `expected`, the hash of an entry in hex, it is a
- * fault when no entry has it: the log was cut, or written anew.
+ * Reads a schema's audit log from its beginning and verifies each link of its chain and its head. With `expected`, the
+ * hash of an entry in hex, it is a fault if no entry has that hash: the log was truncated or rewritten.
  */
 export async function verifyAuditLog(db: Queryable, schema: "auth" | "conversation", expected?: string): Promise<AuditReport> {
   let previous: Buffer = genesis;

@@ -2,22 +2,23 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { clientAddressHeader, identityKey, requestIdHeader } from "../identity/identity.ts";
 import type { Queryable } from "./pool.ts";
 
-/** Something that shall be provable later. Never holds a password, token or key. */
+/** An event that must be provable later. Never contains a password, token or key. */
 export interface AuditEvent {
   /** `noun.verb`, as `session.created`. */
   readonly action: string;
   readonly outcome: "success" | "failure";
-  /** What it was done to: an id. */
+  /** Id of the object acted on. */
   readonly subject?: string;
-  /** More, flat. */
+  /** More data, flat. */
   readonly details?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
-  /** UUID of the user, where the call carries no identity. */
+  /** UUID of the user, for a call that carries no identity. */
   readonly actorId?: string;
 }
 
 /**
- * Adds an event to the service's `audit_log`, whose trigger numbers it, dates it and chains it to the one before. In the transaction of what it
- * tells of, so that neither stands without the other. Without a call, it is what the service did by itself.
+ * Appends an event to the service's `audit_log`; a trigger numbers and dates it and chains it to the previous one. Call
+ * it in the transaction of the reported change, so that both commit or neither. Without `ctx`, the service itself is
+ * the actor.
  */
 export async function appendAudit(db: Queryable, ctx: HandlerContext | undefined, event: AuditEvent): Promise<void> {
   const identity = ctx?.values.get(identityKey);

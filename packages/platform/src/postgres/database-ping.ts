@@ -2,8 +2,8 @@ import { ErrorReason, fail } from "../errors.ts";
 import { answeredWithin, type Queryable } from "./pool.ts";
 
 /**
- * A question to the database that costs next to nothing. Rejects with DATABASE_UNAVAILABLE when there is no answer within `timeoutMs` (2 s), be it
- * that the server hangs or that no connection of the pool comes free. Who asks while a question is under way shares it.
+ * Creates a cheap check of the database. It rejects with DATABASE_UNAVAILABLE without an answer within `timeoutMs` (2
+ * s), whether the server hangs or no connection of the pool comes free. Concurrent callers share one query.
  */
 export function databasePing(pool: Queryable, timeoutMs = 2_000): () => Promise<void> {
   let asking: Promise<unknown> | undefined;

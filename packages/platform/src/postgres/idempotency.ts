@@ -7,27 +7,27 @@ import { identityKey } from "../identity/identity.ts";
 import { idempotencyKeyOf } from "../rpc/idempotency-key.ts";
 import type { Queryable, Tx } from "./pool.ts";
 
-/** On an answer that was given before. */
+/** Marks a response that was first given to an earlier request. */
 export const idempotentReplayedHeader = "idempotent-replayed";
 
-/** Hours for which a key stands for its request. */
+/** Hours for which a key is bound to its request. */
 const keptHours = 24;
 
-/** How a handler does what a key of idempotency guards. */
+/** Work guarded by an idempotency key. */
 export interface OnceWork<P, R> {
-  /** Opens the transaction in which the effect and its record commit, or neither. */
+  /** Opens the transaction in which the effect and its record commit together. */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
-  /** What takes long and touches nothing: done before the transaction, and not for a request that was answered already. */
+  /** Slow work without effects: done before the transaction, and skipped for a request that was already answered. */
   prepare?(): Promise<P>;
-  /** The effect. What it throws leaves no trace of the key. */
+  /** The effect. If it throws, the key stays free. */
   act(tx: Tx, prepared: P): Promise<R>;
 }
 
-/** Runs what creates something once for each key of idempotency. */
+/** Runs creations once per idempotency key. */
 export interface Idempotency {
   /**
-   * Acts, or gives the answer that the same request had under the same key. A call without a key just acts. Throws IDEMPOTENCY_KEY_REUSED when the
-   * key stands for another request.
+   * Runs the work, or returns the response to the same request under the same key. A call without a key just runs.
+   * Throws IDEMPOTENCY_KEY_REUSED when the key belongs to a different request.
    */
   once<P, R extends MessageInitShape<DescMessage>>(
     ctx: HandlerContext,
@@ -36,13 +36,13 @@ export interface Idempotency {
   ): Promise<{ response: R; replayed: boolean }>;
 }
 
-/** A call under its key, as the table knows it. */
+/** A call under its key, as stored in the table. */
 interface Claim {
   readonly keyHash: Buffer;
   readonly requestHash: Buffer;
   readonly userId: string | null;
   readonly method: string;
-  /** Seals the answer; not known without the key itself. */
+  /** Encrypts the response; cannot be derived without the client's key. */
   readonly sealingKey: Buffer;
 }
 
@@ -52,15 +52,16 @@ function derive(secret: string, salt: string, purpose: string): Buffer {
 
 const mac = (key: Buffer, ...parts: (string | Uint8Array)[]): Buffer => {
   const hmac = createHmac("sha256", key);
-  // Lengths, so that no two lists of parts read alike.
+  // Lengths keep different lists of parts apart.
   for (const part of parts) hmac.update(`${Buffer.byteLength(part)}:`).update(part);
   return hmac.digest();
 };
 
 /**
- * The scope of a key is its method and user; callers who are nobody yet share one. An API key counts as part of the request: what one credential was
- * given, a lesser one of the same user shall not get by asking alike. Everything is keyed by the secret, since requests hold passwords, and what
- * unlocks the answer by the client's key too.
+ * Derives a call's claim. A key is scoped to its method and user; callers without an identity share one scope. An API
+ * key counts as part of the request: a credential with fewer rights must not obtain another one's response by repeating
+ * its request. All hashes are keyed with the secret, because requests contain passwords, and the key that decrypts the
+ * response also depends on the client's key.
  */
 function claimOf(secret: string, key: string, ctx: HandlerContext, request: Message): Claim {
   const identity = ctx.values.get(identityKey);
@@ -99,7 +100,7 @@ interface Row {
   response: Buffer;
 }
 
-/** The answer in a row. Throws IDEMPOTENCY_KEY_REUSED. */
+/** The response in a row. Throws IDEMPOTENCY_KEY_REUSED. */
 function answerIn(row: Row, claim: Claim): Buffer {
   if (row.request_hash.equals(claim.requestHash)) return unseal(claim, row.response);
   throw fail(ErrorReason.IDEMPOTENCY_KEY_REUSED, "Idempotency-Key: stands for another request already.", {
@@ -118,8 +119,9 @@ async function findAnswer(db: Queryable, claim: Claim): Promise<Buffer | undefin
 }
 
 /**
- * Takes the key for this transaction; false when another one has it. Waits for whoever is at it: that one's rollback gives the key to us. The row of
- * a key that has ended counts as none; any other one is locked, and so still there for who looks next.
+ * Takes the key for this transaction; returns false when another request holds it. Waits for a concurrent holder; its
+ * rollback passes the key on. The row of an expired key counts as absent. Any other row is locked, so that it still
+ * exists for the read that follows.
  */
 async function takeKey(tx: Tx, claim: Claim): Promise<boolean> {
   const { rowCount } = await tx.query({
@@ -141,12 +143,12 @@ async function storeAnswer(tx: Tx, claim: Claim, answer: Uint8Array): Promise<vo
   });
 }
 
-/** Forgets keys whose time is over. */
+/** Deletes expired keys. */
 export async function pruneIdempotencyKeys(db: Queryable): Promise<void> {
   await db.query("delete from idempotency_keys where created_at <= now() - make_interval(hours => $1)", [keptHours]);
 }
 
-/** Runs works of the same name one after another. */
+/** Runs work under the same name one after another. */
 function createTurnstile(): <T>(name: string, work: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>();
   return async (name, work) => {
@@ -162,8 +164,9 @@ function createTurnstile(): <T>(name: string, work: () => Promise<T>) => Promise
 }
 
 /**
- * Idempotency on the service's own table `idempotency_keys`. The secret is the mesh's: with another one, keys are not found again. Duplicates in one
- * process wait for each other here and not on connections; those of different processes on the row.
+ * Idempotency on the service's own table `idempotency_keys`. `secret` is the mesh secret: under a different one, keys
+ * are not recognised. Duplicates in one process wait for each other in memory instead of holding connections; those in
+ * different processes wait on the row.
  */
 export function createIdempotency(deps: { secret: string }): Idempotency {
   const inTurn = createTurnstile();
@@ -177,14 +180,14 @@ export function createIdempotency(deps: { secret: string }): Idempotency {
       }
       const claim = claimOf(deps.secret, key, ctx, request);
       const { output } = ctx.method;
-      // The first answer is read from its record too, so that all are the same by construction.
+      // The first response is also read from its record, so that all responses are identical by construction.
       const read = (answer: Uint8Array) => fromBinary(output, answer) as never;
       const replay = (answer: Uint8Array) => {
         ctx.responseHeader.set(idempotentReplayedHeader, "true");
         return { response: read(answer), replayed: true };
       };
       return inTurn(claim.keyHash.toString("base64"), async () => {
-        // Who waited for this turn may be gone.
+        // The client may have disconnected while it waited.
         ctx.signal.throwIfAborted();
         const known = prepare && (await transaction((tx) => findAnswer(tx, claim)));
         if (known !== undefined) return replay(known);

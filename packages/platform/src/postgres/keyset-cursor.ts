@@ -43,7 +43,9 @@ export function encodeCursor({ createdUs, id }: KeysetPosition): string {
   return Buffer.from(`${createdUs}.${id}`).toString("base64url");
 }
 
-/** Reads a cursor of `encodeCursor`; an empty one is the start of the list. Throws INVALID_REQUEST for any other. */
+/**
+ * Decodes a cursor of `encodeCursor`; an empty one is the start of the list. Throws INVALID_REQUEST for any other text.
+ */
 export function decodeCursor(cursor: string): KeysetPosition {
   if (cursor === "") return listStart;
   const text = Buffer.from(cursor, "base64url").toString("latin1");

@@ -7,18 +7,18 @@ import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
 
-/** The services that own a schema, in the order in which they migrate up. */
+/** The schemas that services own, in the order in which they migrate up. */
 export const migratedServices = ["auth", "conversation", "tool"] as const;
 
-/** A service that owns a schema of the same name. */
+/** Name of a migrated schema. */
 export type MigratedService = (typeof migratedServices)[number];
 
-/** The folder with one folder of migrations for each service. */
+/** The folder with one folder of migrations per service. */
 export const migrationsDir = fileURLToPath(new URL("../../../../migrations", import.meta.url));
 
 const fileName = /^(\d{6}_[a-z0-9_]+)\.(up|down)\.sql$/;
 
-/** Lock keys of their own, so that a wait never meets another user of node-pg-migrate in the same database. */
+/** Advisory lock keys of our own, so that a wait never meets another user of node-pg-migrate in the same database. */
 const lockValues: Readonly<Record<MigratedService, number>> = {
   auth: 7_241_865_310_001,
   conversation: 7_241_865_310_002,
@@ -26,17 +26,17 @@ const lockValues: Readonly<Record<MigratedService, number>> = {
 };
 
 /**
- * Moves one service's schema up (all that is pending, or `count` steps) or down (one step, or `count`). Each migration
- * is one transaction, so a failed one leaves nothing behind; whoever starts at the same time waits and finds the work
- * done. The schema is made if it is absent and keeps its own table of what has run. Returns the names that ran, in
- * order.
+ * Migrates one service's schema up (all pending migrations, or `count`) or down (one, or `count`). Each migration is
+ * one transaction, so a failed one leaves nothing behind; a process that starts at the same time waits and finds the
+ * work done. Creates the schema if it is absent; the schema keeps its own table of applied migrations. Returns the
+ * names that ran, in order.
  */
 export async function migrate(options: {
   url: string;
   service: MigratedService;
   direction: "up" | "down";
   count?: number;
-  /** Holds one folder a service; the repository's own unless given. */
+  /** Contains one folder per service; the repository's own unless given. */
   dir?: string;
   logger?: Logger;
 }): Promise<string[]> {
@@ -46,7 +46,7 @@ export async function migrate(options: {
     connectionString: options.url,
     application_name: `turnwright-migrate-${options.service}`,
     connectionTimeoutMillis: 5_000,
-    // A migration may take as long as it likes; only a peer that is gone must be noticed.
+    // A migration may take any time; only a lost peer must be noticed.
     keepAlive: true,
   });
   // Without this listener, a connection that dies between two statements would end the process.
@@ -60,7 +60,7 @@ export async function migrate(options: {
   }
   let current: string | undefined;
   const log = (detail: string) => {
-    // The runner names the migration at hand only here.
+    // The runner names the current migration only here.
     current = /### MIGRATION (\S+) /.exec(detail)?.[1] ?? current;
     options.logger?.debug({ detail }, "migration runner");
   };
@@ -92,17 +92,15 @@ export async function migrate(options: {
     if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
     throw new Error(`migration ${options.service}/${current} failed: ${cause.message}`, { cause });
   } finally {
-    // Also what rolls back a migration that failed half-way: the runner leaves its transaction open.
+    // Also rolls back a migration that failed half-way: the runner leaves its transaction open.
     await client.end();
   }
 }
 
-/** How long the database may take to say what has run, in milliseconds. */
+/** Timeout of the query for applied migrations, in milliseconds. */
 const answerMs = 5_000;
 
-/**
- * Whether all migrations have run, and no others: most starts need to know no more, and ask for it in one statement.
- */
+/** Whether exactly the known migrations have been applied. Most starts need only this one statement. */
 async function hasRun(client: pg.Client, service: MigratedService, known: readonly string[]): Promise<boolean> {
   try {
     const query = answeredWithin(answerMs, { text: `select name from ${service}.migrations order by run_on, id` });
@@ -111,16 +109,13 @@ async function hasRun(client: pg.Client, service: MigratedService, known: readon
   } catch (cause) {
     const error = databaseError(cause);
     if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) return false;
-    // A connection that gives no answer would not let go of it either.
+    // A connection that does not answer would not close in order either.
     client.connection.stream.destroy();
     throw error;
   }
 }
 
-/**
- * The names of the migrations of a folder, in order. A file that the runner would skip or pair wrongly is a mistake to
- * stop at.
- */
+/** The names of the migrations in a folder, in order. Throws on a file that the runner would skip or pair wrongly. */
 async function checkFiles(dir: string): Promise<string[]> {
   const directions = new Map<string, string[]>();
   for (const file of await listFiles(dir)) {
@@ -147,7 +142,7 @@ async function listFiles(dir: string): Promise<string[]> {
   }
 }
 
-/** Writes the empty pair of files of a service's next migration; returns their paths, up first. */
+/** Creates the empty pair of files for a service's next migration; returns their paths, up first. */
 export async function createMigration(options: { service: string; name: string; dir?: string }): Promise<[string, string]> {
   const dir = join(options.dir ?? migrationsDir, options.service);
   const name = options.name

@@ -3,8 +3,7 @@ import { ErrorReason, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
 /**
- * What `work` resolves to; repeated for `patienceMs` (10,000) while the database does not answer. `work` must be safe to
- * repeat.
+ * Runs `work`, and again for `patienceMs` (10,000) while the database does not answer. `work` must be safe to repeat.
  */
 export function untilDatabaseAnswers<T>(logger: Logger, work: () => Promise<T>, patienceMs = 10_000): Promise<T> {
   return retrying(work, {
@@ -18,9 +17,10 @@ const hedgeMs = 600;
 const hedgeTries = 3;
 
 /**
- * What the first attempt of `work` to succeed resolves to; it must be one that may be done twice at once. Another attempt, of three, is begun when one fails because
- * the database does not answer, or is not answered within `afterMs` (600): the network may have lost it, which its own time-out tells much later. Rejects with
- * what the last attempt rejects with, or with any other failure at once.
+ * Runs `work` with up to three overlapping attempts and resolves to the first success; `work` must be safe to run twice
+ * concurrently. Another attempt begins when one fails because the database does not answer, or after `afterMs` (600)
+ * without a result: the network may have lost it, and its own timeout fires much later. Rejects with the failure of the
+ * last attempt, or at once with any other failure.
  */
 export function hedged<T>(work: () => Promise<T>, afterMs = hedgeMs): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();

@@ -2,7 +2,7 @@ import pg from "pg";
 import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
-/** What runs a statement: a pool, or the client of a transaction. */
+/** Runs statements: a pool, or the client of a transaction. */
 export type Queryable = Pick<pg.Pool, "query">;
 
 /** The client of a transaction; valid until its callback ends. */
@@ -17,22 +17,23 @@ types.setTypeParser(pg.types.builtins.INT8, (text) => {
 types.setTypeParser(pg.types.builtins.NUMERIC, Number);
 
 /**
- * A pool whose connections see one schema. `bigint` and `numeric` read as numbers (a bigint beyond 2^53 rejects the
- * query). Rejections that mean "no database" (refused, lost, shutting down, unknown user) become DATABASE_UNAVAILABLE,
- * a statement over its time becomes DEADLINE_EXCEEDED; every other error keeps its SQLSTATE in `code`.
+ * Creates a pool whose connections see one schema. `bigint` and `numeric` are read as numbers (a bigint beyond 2^53
+ * rejects the query). Errors that mean "no database" (refused, lost, shutting down, unknown user) become
+ * DATABASE_UNAVAILABLE; a statement that times out becomes DEADLINE_EXCEEDED; any other error keeps its SQLSTATE in
+ * `code`.
  */
 export function createPool(options: {
   /** `postgres://…` */
   url: string;
-  /** The most connections held at once; 25 unless given. */
+  /** Maximum number of open connections; 25 unless given. */
   max?: number;
   /** The only schema on the search path; the server's default unless given. */
   schema?: string;
-  /** The role under which statements run; the login's own unless given. The login must be a member of it. */
+  /** The role for all statements; the login's own unless given. The login must be a member of it. */
   role?: string;
   applicationName: string;
   logger: Logger;
-  /** Milliseconds after which the server gives up on a statement; 30 s unless given, 0 for never. */
+  /** Milliseconds after which the server aborts a statement; 30 s unless given, 0 for never. */
   statementTimeoutMs?: number;
 }): pg.Pool {
   const schema = options.schema === undefined ? "" : ` -c search_path=${options.schema}`;
@@ -45,7 +46,7 @@ export function createPool(options: {
     application_name: options.applicationName,
     options: settings,
     connectionTimeoutMillis: 5_000,
-    // Where the network has swallowed the answer, the server's own limit does not reach us.
+    // When the network swallows the answer, the server's own limit does not reach this process.
     query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + Math.min(statementTimeoutMs, 5_000),
     idleTimeoutMillis: 30_000,
     keepAlive: true,
@@ -59,8 +60,8 @@ export function createPool(options: {
 }
 
 /**
- * The driver lets the URL's own `options` (hosted databases route by them) replace those of the pool, so both go into
- * the URL.
+ * Puts the pool's settings into the URL: the driver lets the URL's own `options` (hosted databases route by them)
+ * replace those of the pool.
  */
 function withOptions(url: string, settings: string): string {
   if (!URL.canParse(url)) return url;
@@ -68,12 +69,12 @@ function withOptions(url: string, settings: string): string {
   const given = parsed.searchParams.get("options");
   if (given === null) return url;
   parsed.searchParams.set("options", `${given} ${settings}`);
-  // A plus sign for a space, as URLSearchParams writes it, is not one to libpq's rules.
+  // URLSearchParams writes a space as a plus sign, which libpq does not decode.
   parsed.search = parsed.search.replaceAll("+", "%20");
   return parsed.href;
 }
 
-/** Passes calls on; what a returned promise rejects with is translated. Callback calls pass through. */
+/** Wraps a call so that the errors of its promise are translated. Callback calls pass through. */
 function translating(call: (...args: never[]) => unknown): (...args: never[]) => unknown {
   return (...args) => {
     const result = call(...args);
@@ -112,10 +113,7 @@ function isConnectionError(error: Error & { code?: unknown }): boolean {
   return lostMessages.test(error.message);
 }
 
-/**
- * What the rest of the system calls a failure of a statement: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's
- * own error.
- */
+/** Translates a statement's error: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's own error. */
 export function databaseError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (isConnectionError(error)) {
@@ -129,12 +127,12 @@ export function databaseError(error: unknown): unknown {
 
 /**
  * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement
- * inside must go through `tx`; a second connection taken from the pool inside can deadlock it.
+ * inside must use `tx`; taking a second connection from the pool inside can deadlock.
  */
 export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
-  // A connection that dies between two statements reports it here; the next statement rejects with it.
+  // A connection that dies between two statements reports it here; the next statement then rejects.
   const onError = (error: Error) => {
     broken = error;
   };
@@ -157,22 +155,19 @@ export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>
   }
 }
 
-/**
- * A statement that rejects with DATABASE_UNAVAILABLE after that time; its connection, which may hang, is given up with
- * it.
- */
+/** A query that rejects with DATABASE_UNAVAILABLE after `timeoutMs`; its connection, which may hang, is discarded. */
 export function answeredWithin(timeoutMs: number, query: pg.QueryConfig): pg.QueryConfig {
   const limited: pg.QueryConfig & { query_timeout: number } = { ...query, query_timeout: timeoutMs };
   return limited;
 }
 
-/** Whether a statement failed on a unique index or primary key; of that name, if one is given. */
+/** Whether a statement violated a unique index or primary key, optionally the named one. */
 export function isUniqueViolation(error: unknown, constraint?: string): boolean {
   if (!(error instanceof Error) || !("code" in error) || error.code !== "23505") return false;
   return constraint === undefined || ("constraint" in error && error.constraint === constraint);
 }
 
-/** Whether PostgreSQL has ended a transaction because it and others waited for each other. */
+/** Whether PostgreSQL aborted a transaction because of a deadlock. */
 export function isDeadlock(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "40P01";
 }

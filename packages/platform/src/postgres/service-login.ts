@@ -3,14 +3,14 @@ import pg from "pg";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
 
-/** The login of a service: it may take the roles of its own schema, and has no rights of its own. */
+/** Name of a service's login, which may take the roles of its own schema and has no rights of its own. */
 export function loginOf(schema: MigratedService): string {
   return `turnwright_${schema}_login`;
 }
 
 /**
- * A password as PostgreSQL keeps it (SCRAM-SHA-256, RFC 5803), so that the password itself stands in no statement and
- * no log. For passwords of ASCII: others would have to be normalised first.
+ * A password in the form in which PostgreSQL stores it (SCRAM-SHA-256, RFC 5803), so that the password itself appears
+ * in no statement and no log. For ASCII passwords only; others would have to be normalised first.
  */
 function scramVerifier(password: string): string {
   const iterations = 4_096;
@@ -33,7 +33,7 @@ async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>
   }
 }
 
-/** Whether a login is open and has what it needs. */
+/** Whether a login can connect and has the rights it needs. */
 async function serves(url: string, schema: MigratedService): Promise<boolean> {
   try {
     return await connected(url, async (client) => {
@@ -48,7 +48,9 @@ async function serves(url: string, schema: MigratedService): Promise<boolean> {
 
 const alreadyThere: ReadonlySet<unknown> = new Set(["42710", "23505"]);
 
-/** Makes the login with this password, or gives it the password. `url` is of a login that may create roles. */
+/**
+ * Creates the login with this password, or changes its password. The login in `url` must be allowed to create roles.
+ */
 export async function makeServiceLogin(url: string, schema: MigratedService, password: string): Promise<void> {
   const login = loginOf(schema);
   const attributes = `login nosuperuser nocreatedb nocreaterole noinherit nobypassrls password '${scramVerifier(password)}'`;
@@ -58,20 +60,20 @@ export async function makeServiceLogin(url: string, schema: MigratedService, pas
       await client.query(`alter role ${login} ${attributes}`);
     });
     await client.query(`grant turnwright_${schema}, turnwright_${schema}_user to ${login}`);
-    // It looks whether the schema is up to date, and does not change it.
+    // The service checks whether its schema is up to date, and does not change it.
     await client.query(`grant usage on schema ${schema} to ${login}`);
     await client.query(`grant select on ${schema}.migrations to ${login}`);
   });
 }
 
-/** Tries to make a login: others that start at the same time may be at it as well. */
+/** Attempts to create a login: other processes that start at the same time may be creating it too. */
 const tries = 5;
 
 /**
- * The address of the database under the service's own login, made where it is missing. Its password is derived from
- * that of the given login, so replicas agree on it and services cannot tell each other's. The given address comes back
- * when it has no password to derive from, may not create roles (an operator's own login for this service), or when
- * something between here and the server (a pooler) knows no other logins. To be called when the schema is migrated.
+ * Returns the URL of the database under the service's own login, and creates the login if it is missing. Its password
+ * is derived from that of the given login, so replicas agree on it and services cannot know each other's. Returns the
+ * given URL when it has no password to derive from, when its login may not create roles (an operator's own login for
+ * this service), or when something in between (a pooler) knows no other logins. Call it after the schema is migrated.
  */
 export async function serviceLogin(options: { url: string; schema: MigratedService; logger: Logger }): Promise<string> {
   const { url, schema, logger } = options;

@@ -1,14 +1,16 @@
 import { ConfigError } from "../config/env.ts";
 import type { Logger } from "../logger.ts";
 
-/** Prints what a start failed on: faults of the environment as a list, anything else as it is. */
+/** Reports a failed start: faults of the environment as a list, any other error as it is. */
 export function reportStartFailure(error: unknown): void {
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 }
 
-/** Ends what is under way: `drain` gets the signal that fires when its time is over, and is waited for even then. */
+/**
+ * Drains work in flight: `drain` gets a signal that fires when the time limit is over, and is awaited even after that.
+ */
 export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) => Promise<unknown>): Promise<void> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), limitMs);
@@ -20,9 +22,8 @@ export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) =
 }
 
 /**
- * Logs promises that reject and that nobody waits for. Node.js would end the process, and with it the work of
- * everybody, for one fault of one request. What is thrown where nobody catches it still ends the process: nothing is
- * known of the state that it leaves.
+ * Logs unhandled promise rejections. Node.js would end the process, and with it everybody's work, for one fault in one
+ * request. An uncaught exception still ends the process, because it may leave the state inconsistent.
  */
 export function logUnhandledRejections(logger: Logger): void {
   process.on("unhandledRejection", (error) => logger.error({ err: error }, "a promise rejected that nobody waited for"));

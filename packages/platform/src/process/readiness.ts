@@ -1,13 +1,13 @@
 import { ErrorReason, fail } from "../errors.ts";
 
-/** A part that is looked at again and again. */
+/** A running readiness watch. */
 export interface ReadinessWatch {
   stop(): void;
 }
 
 /**
- * Asks a part each second whether it can serve, never twice at once, and tells after each answer what is in the way; undefined when nothing is. A
- * question that is open for longer than `patienceMs` (3 s) counts as UNAVAILABLE until it is answered.
+ * Checks a part once a second, never twice at the same time, and passes each result to `tell`: the fault, or undefined
+ * when the part is ready. A check that takes longer than `patienceMs` (3 s) counts as UNAVAILABLE until it completes.
  */
 export function watchReadiness(options: {
   ready: () => Promise<void>;

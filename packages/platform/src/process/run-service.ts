@@ -25,17 +25,20 @@ import { useSmallBuffers } from "./small-buffers.ts";
 
 type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
 
-/** A part of the mesh as others meet it. */
+/** This part as a member of the mesh. */
 export interface MeshMember {
-  /** Its certificates; undefined where the mesh speaks plain text. */
+  /** Its certificates; undefined when the mesh uses plain text. */
   readonly tls: MeshTls | undefined;
-  /** A transport to the instances of a service, which proves who calls and, over TLS, demands proof of who answers. */
+  /**
+   * A transport to the instances of a service. It authenticates this part and, over TLS, requires the peer's
+   * certificate.
+   */
   transport(service: string, addresses: readonly string[], options?: { windowBytes?: number }): GrpcTransport;
   /** Closes the transports. */
   close(): void;
 }
 
-/** Joins the mesh under a part's name. Throws ConfigError when its certificates are not usable. */
+/** Joins the mesh under a part's name. Throws ConfigError when its certificates are unusable. */
 export function joinMesh(options: { service: string; config: MeshConfig; logger: Logger }): MeshMember {
   const { service, config, logger } = options;
   useSmallBuffers();
@@ -58,18 +61,20 @@ export function joinMesh(options: { service: string; config: MeshConfig; logger:
   };
 }
 
-/** Auth's public keys, by RPC. */
+/** Fetches auth's public keys by RPC. */
 export function remoteKeySource(transport: Transport): KeySource {
   const tokens = createClient(TokenService, transport);
   return async () => ({ keys: (await tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never });
 }
 
-/** How much longer than their work calls may take: those whose work was stopped say so, instead of being cut. */
+/**
+ * Extra milliseconds for calls whose work was stopped at the limit, so that they return an error instead of being cut.
+ */
 const farewellMs = 500;
 
 type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
 
-/** What a service's `main.ts` gets to build it from. */
+/** The context from which a service's `main.ts` builds the service. */
 export interface ServiceContext<C> {
   readonly config: C;
   readonly logger: Logger;
@@ -112,7 +117,7 @@ async function start<C extends GrpcConfig>(
   let server: GrpcServer | undefined;
   let watch: ReadinessWatch | undefined;
   logUnhandledRejections(logger);
-  // Before anybody can know that we are here.
+  // Before the server is reachable.
   onTermination(async () => {
     watch?.stop();
     const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
@@ -144,7 +149,7 @@ async function start<C extends GrpcConfig>(
   });
 }
 
-/** Runs a service without tables as a process of its own on the gRPC plane. */
+/** Runs a service without tables as its own process on the gRPC plane. */
 export async function runService<C extends GrpcConfig>(
   options: { name: string; config: z.ZodType<C> & z.ZodObject },
   create: (context: ServiceContext<C>) => Promise<RunningService>,
@@ -152,7 +157,7 @@ export async function runService<C extends GrpcConfig>(
   await start(options, create).catch(reportStartFailure);
 }
 
-/** Runs a service with a schema in PostgreSQL, which it migrates first, as a process of its own on the gRPC plane. */
+/** Runs a service with a PostgreSQL schema as its own process on the gRPC plane; migrates the schema first. */
 export async function runStoredService<C extends GrpcConfig & PostgresConfig>(
   options: { name: string; schema: MigratedService; config: z.ZodType<C> & z.ZodObject },
   create: (context: ServiceContext<C>, database: ServiceDatabase) => Promise<RunningService & { keySource?: KeySource }>,

@@ -1,13 +1,14 @@
 import { setDefaultHighWaterMark } from "node:stream";
 
-/** Bytes that wait in a stream before its source is held back. */
+/** Bytes buffered in a stream before its source is paused. */
 const waitingBytes = 16_384;
-/** Bytes that small buffers are cut from together. */
+/** Size of the slab from which small buffers are allocated, in bytes. */
 const pooledBytes = 8_192;
 
 /**
- * Has this process hold little for readers who do not read: streams wait with less than Node's 64 KiB, and a buffer that waits does not keep 64 KiB of
- * others alive. For the whole process, since neither HTTP/2 nor grpc-js has an option for it; called before connections are made.
+ * Limits the memory that this process holds for slow readers: streams buffer less than Node's default of 64 KiB, and a
+ * waiting buffer does not keep 64 KiB of others alive. Applies to the whole process, because neither HTTP/2 nor grpc-js
+ * has an option for it; call it before the first connection.
  */
 export function useSmallBuffers(): void {
   setDefaultHighWaterMark(false, waitingBytes);

@@ -1,18 +1,18 @@
 import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
 import { DurationSchema, type Struct, StructSchema, TimestampSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 
-/** What no field of a request may hold, whatever its rules say. */
+/** A value that no field of a request may hold, whatever its rules allow. */
 export interface FieldFault {
-  /** The field by the names of the proto: `tags[2].label`. */
+  /** The field's path in proto names: `tags[2].label`. */
   readonly path: string;
   readonly message: string;
 }
 
 type Check = (value: unknown, path: string) => FieldFault | undefined;
 
-/** The first and the last millisecond of the years 1 to 9999 in UTC: what a Timestamp may say by its own definition. */
+/** The first and last millisecond of the years 1 to 9999 in UTC: the range of a Timestamp by its definition. */
 const [firstMs, lastMs] = [-62_135_596_800_000, 253_402_300_799_999];
-/** Seconds of 10,000 years, as a Duration may last. */
+/** Seconds in 10,000 years: the longest Duration by its definition. */
 const longestSeconds = 315_576_000_000n;
 
 const checkText: Check = (value, path) =>
@@ -22,7 +22,7 @@ const checkNumber: Check = (value, path) => (Number.isFinite(value) ? undefined 
 
 const checkTimestamp: Check = (value, path) => {
   const { seconds, nanos } = value as { seconds: bigint; nanos: number };
-  // As it is rounded where it becomes a Date.
+  // With the rounding of the conversion to a Date.
   const ms = Number(seconds) * 1_000 + Math.round(nanos / 1e6);
   const isTime = ms >= firstMs && ms <= lastMs && nanos >= 0 && nanos < 1e9;
   return isTime ? undefined : { path, message: "must be a time within the years 1 to 9999" };
@@ -34,7 +34,7 @@ const checkDuration: Check = (value, path) => {
   return isDuration ? undefined : { path, message: "must be a duration of at most 10,000 years" };
 };
 
-/** JSON as fields of google.protobuf.Struct hold it. */
+/** Checks JSON in fields of google.protobuf.Struct. */
 const checkJson: Check = (value, path) => {
   if (typeof value === "string") return checkText(value, path);
   if (typeof value === "number") return checkNumber(value, path);
@@ -57,7 +57,7 @@ const checkValue: Check = (value, path) => {
   return undefined;
 };
 
-/** A Struct is plain JSON where it is a field of a message, and has fields where it stands in a Value or alone. */
+/** Checks a Struct: plain JSON in a field of a message, a message with `fields` inside a Value or on its own. */
 const checkStruct: Check = (value, path) => {
   if (!("$typeName" in (value as object))) return checkJson(value, path);
   for (const [key, item] of Object.entries((value as Struct).fields)) {
@@ -119,7 +119,7 @@ function checkOfField(field: DescField): Check | undefined {
   }
 }
 
-/** The check of a kind of message; made once, and able to meet itself in messages that hold their own kind. */
+/** The check of a message type; created once, so that a message type may contain itself. */
 function checkOfMessage(desc: DescMessage): Check {
   const known = checks.get(desc);
   if (known !== undefined) return known;
@@ -149,9 +149,9 @@ function fieldValue(message: Message, field: DescField): unknown {
 }
 
 /**
- * What a request holds that nothing behind it could store or compute with: NUL in text, which PostgreSQL refuses; times
- * and durations that are none by their own definition; numbers that are not finite. Undefined when it is sound. Fields
- * of bytes are not looked into.
+ * The first value in a request that could not be stored or computed with: NUL in text, which PostgreSQL rejects; times
+ * and durations out of their defined range; numbers that are not finite. Undefined when there is none. Bytes fields are
+ * not checked.
  */
 export function fieldFault(desc: DescMessage, message: Message): FieldFault | undefined {
   return checkOfMessage(desc)(message, "");

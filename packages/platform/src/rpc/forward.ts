@@ -4,9 +4,9 @@ import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "../id
 const forwarded = [internalTokenHeader, requestIdHeader, clientAddressHeader, "traceparent", "tracestate"];
 
 /**
- * Call options for a call that a handler makes on behalf of its own call: identity, request id, trace context, the rest of the
- * deadline and the abort signal travel on. `timeoutMs` shortens the deadline, never lengthens it; `signal` replaces the
- * handler's, for work that outlives it.
+ * Call options for a call that a handler makes on behalf of its own: they carry identity, request id, trace context,
+ * the remaining deadline and the abort signal. `timeoutMs` can shorten the deadline, never extend it; `signal` replaces
+ * the handler's, for work that outlives the handler.
  */
 export function forward(ctx: HandlerContext, init: { timeoutMs?: number; signal?: AbortSignal } = {}): CallOptions {
   const headers: Record<string, string> = {};

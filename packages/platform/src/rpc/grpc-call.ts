@@ -13,7 +13,7 @@ function callOptions(request: PlaneRequest) {
   return request.deadline === undefined ? {} : { deadline: request.deadline };
 }
 
-/** The error of a call that ended with a status; what the caller's own signal or deadline caused says so. */
+/** The error of a call that ended with a status; reports the caller's own abort or deadline as such. */
 function callError(error: unknown, request: PlaneRequest): ConnectError {
   if (request.signal.aborted) return abortError(request.signal.reason);
   const status = error as ServiceError;
@@ -24,7 +24,7 @@ function callError(error: unknown, request: PlaneRequest): ConnectError {
   return errorOfStatus(status);
 }
 
-/** Makes a call, repeated where that is safe; its error is what the caller shall see. */
+/** Makes a call and repeats it where that is safe; rejects with the error for the caller. */
 export async function completed<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
   try {
     return await repeatOverConnections(request, attempt);
@@ -62,7 +62,7 @@ export function callUnary(client: Client, path: string, serialize: Serialize, de
     call.on("metadata", (metadata) => {
       header = metadata;
     });
-    // The status comes right after the callback and carries the trailers.
+    // The status follows right after the callback and carries the trailers.
     call.on("status", (status) => {
       if (status.code !== 0) return;
       request.signal.removeEventListener("abort", onAbort);
@@ -82,10 +82,13 @@ export function callUnary(client: Client, path: string, serialize: Serialize, de
   });
 }
 
-/** Messages that are read before they are asked for. */
+/** Messages read ahead of the consumer. */
 const aheadMessages = 2;
 
-/** Opens a call whose stream reads no more than that ahead: it gives no say in how much, and Node's default counts messages, of whatever size. */
+/**
+ * Opens a call whose stream reads at most `aheadMessages` ahead. grpc-js has no option for this, and Node's default
+ * counts messages regardless of their size.
+ */
 function readingLittleAhead<T>(open: () => T): T {
   const usual = getDefaultHighWaterMark(true);
   setDefaultHighWaterMark(true, aheadMessages);
@@ -96,10 +99,13 @@ function readingLittleAhead<T>(open: () => T): T {
   }
 }
 
-/** Smaller messages, in bytes, come many in one read: together they use what was read for them. */
+/** Messages up to this size, in bytes, arrive many per read and together use the memory of that read. */
 const smallBytes = 4_096;
 
-/** A message in memory of its own: one that waits for its reader would keep alive all that was read with it, 64 KiB for a few of them. */
+/**
+ * Copies a large message into memory of its own: a waiting message would otherwise keep its whole read alive, 64 KiB
+ * for a few messages.
+ */
 export function ownBytes(bytes: Buffer): Buffer {
   if (bytes.length <= smallBytes || bytes.length === bytes.buffer.byteLength) return bytes;
   const own = Buffer.allocUnsafeSlow(bytes.length);
@@ -143,7 +149,7 @@ export async function callStream(
   };
 }
 
-/** The messages of a call as they are asked for: what nobody pulls stays on the server's side of the flow control window. */
+/** The messages of a call, on demand: unread messages stay on the server's side of the flow-control window. */
 function messagesOf(call: ClientReadableStream<unknown>, request: PlaneRequest): AsyncIterable<unknown> {
   return {
     [Symbol.asyncIterator]() {

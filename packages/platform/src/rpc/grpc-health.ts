@@ -3,22 +3,25 @@ import { isIP } from "node:net";
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 
-/** What the health service says of the database under this name, so that who asks can tell it from the service itself. */
+/**
+ * Service name under which the health service reports the database, so that a probe can tell it from the service
+ * itself.
+ */
 export const databaseHealth = "database";
 
-/** How the instances of a service stand. */
+/** Health of a service's instances. */
 export interface ServiceHealth {
-  /** How many of them serve: at least one. */
+  /** Number of serving instances: at least one. */
   readonly serving: number;
-  /** `host:port` of those that do not. */
+  /** `host:port` of instances that do not serve. */
   readonly failing: readonly string[];
 }
 
-/** Asks each instance of a service by itself: round-robin would find one that hangs now and then only. */
+/** Probes each instance of a service separately: round-robin would hit a hanging one only now and then. */
 export interface HealthProbe {
   /**
-   * Rejects when no instance serves or answers within 2 s: DATABASE_UNAVAILABLE when one says that its database does not answer, else
-   * UNAVAILABLE.
+   * Rejects when no instance serves or answers within 2 s: with DATABASE_UNAVAILABLE when one reports that its database
+   * does not answer, else with UNAVAILABLE.
    */
   check(): Promise<ServiceHealth>;
   close(): void;
@@ -26,7 +29,7 @@ export interface HealthProbe {
 
 const timeoutMs = 2_000;
 
-/** Instances found by a name; one that has never served may be nothing but another address of its host. */
+/** Instances found by a name. One that has never served may be just another address of the same host. */
 interface Instances {
   readonly targets: readonly string[];
   readonly areListed: boolean;
@@ -52,7 +55,7 @@ async function instancesOf(addresses: readonly string[]): Promise<Instances> {
   return { targets, areListed: targets.length === 1 };
 }
 
-/** Makes a probe of the instances at `addresses`, as a transport has them. */
+/** Creates a probe of the instances at `addresses`, in the form that a transport takes. */
 export function createHealthProbe(options: {
   addresses: readonly string[];
   tls?: { readonly credentials: ChannelCredentials; readonly peer: string };
@@ -111,7 +114,7 @@ async function faultOf(client: Client): Promise<Error | undefined> {
   const deadline = Date.now() + timeoutMs;
   try {
     if (await isServing(client, "", deadline)) return undefined;
-    // An instance without a database does not know the name, and is at fault itself.
+    // An instance without a database does not know the name; the fault is its own.
     const hasDatabase = await isServing(client, databaseHealth, deadline).catch(() => true);
     if (!hasDatabase) return fail(ErrorReason.DATABASE_UNAVAILABLE, "The service's database does not answer.");
     return fail(ErrorReason.UNAVAILABLE, "The service is not ready.");

@@ -3,10 +3,10 @@ import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
 import type { HeadersLike } from "./plane.ts";
 
-/** Where the typed details of an error travel; only handlers send them. */
+/** Metadata key of an error's typed details; only handlers send them. */
 export const detailsKey = "grpc-status-details-bin";
 
-/** grpc-js metadata as Headers; binary values as base64 without padding, as Connect expects them. */
+/** Converts grpc-js metadata to Headers; binary values become base64 without padding, as Connect expects. */
 export function headersOf(metadata: Metadata): Headers {
   const headers = new Headers();
   for (const key in metadata.getMap()) {
@@ -17,7 +17,7 @@ export function headersOf(metadata: Metadata): Headers {
   return headers;
 }
 
-/** Headers as grpc-js metadata; what gRPC sets by itself (`grpc-*`, content type) is left out. */
+/** Converts Headers to grpc-js metadata, without the fields that gRPC sets itself (`grpc-*`, content type). */
 export function metadataOf(headers: HeadersLike): Metadata {
   const metadata = new Metadata();
   const entries = headers instanceof Headers ? headers : new Headers(headers);
@@ -30,7 +30,7 @@ export function metadataOf(headers: HeadersLike): Metadata {
   return metadata;
 }
 
-/** An error of grpc-js as ConnectError, with the typed details of the server. */
+/** Converts an error of grpc-js to a ConnectError with the server's typed details. */
 export function errorOfStatus(status: Pick<StatusObject, "code" | "details" | "metadata">): ConnectError {
   const headers = status.metadata === undefined ? new Headers() : headersOf(status.metadata);
   const detailed = headers.has(detailsKey) ? findTrailerError(headers) : undefined;
@@ -38,7 +38,7 @@ export function errorOfStatus(status: Pick<StatusObject, "code" | "details" | "m
   return new ConnectError(status.details, status.code in Code ? (status.code as number) : Code.Unknown, headers);
 }
 
-/** An error as the status that ends a gRPC call. What is no ConnectError leaves as INTERNAL without its message. */
+/** Converts an error to the status of a gRPC call. Anything but a ConnectError becomes INTERNAL without its message. */
 export function statusOfError(error: unknown): Partial<StatusObject> {
   const known = error instanceof ConnectError ? error : new ConnectError("Something went wrong on our side.", Code.Internal);
   return { code: known.code as number, details: known.rawMessage, metadata: metadataOf(setTrailerStatus(new Headers(), known)) };

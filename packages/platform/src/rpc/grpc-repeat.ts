@@ -5,16 +5,20 @@ import { retrying } from "../async/retrying.ts";
 import { detailsKey } from "./grpc-metadata.ts";
 import type { PlaneRequest } from "./plane.ts";
 
-/** How long a call goes on looking for an instance that takes it: longer than the pause between two attempts to connect. */
+/**
+ * Milliseconds for which a call looks for an instance that accepts it: longer than the pause between two connection
+ * attempts.
+ */
 const patienceMs = 3_000;
 const firstPauseMs = 20;
 const longestPauseMs = 320;
-/** How often a call that may have been processed goes out again. */
+/** How often a call is repeated that may have been processed. */
 const maxRepeats = 3;
 
 /**
- * What grpc-js says of calls that no server has begun: there was no connection, or the server had said before that it takes no more. It tells these apart from
- * others by nothing but their texts; what it repeats by itself (once, after a refusal) does not come here.
+ * Texts of grpc-js for calls that no server has begun: there was no connection, or the server had announced that it
+ * accepts no more. grpc-js distinguishes these only by their text; calls that it repeats itself (once, after a refusal)
+ * do not get here.
  */
 const neverBegun = /^(?:\S+: )?No connection established|^Stream refused by server$|^Failed to start HTTP\/2 stream/;
 
@@ -22,10 +26,10 @@ function isRepeatable(method: DescMethod): boolean {
   return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
 }
 
-/** What the connection is at fault for, and not what a handler said. */
+/** Whether the connection failed the call, not a handler. */
 function isOfConnection({ code, details, metadata }: ServiceError): boolean {
   if (metadata?.get(detailsKey).length > 0) return false;
-  // A server that is cut ends its streams so.
+  // The status of streams on a server that was cut off.
   return code === codes.UNAVAILABLE || (code === codes.CANCELLED && details === "Call cancelled");
 }
 
@@ -36,9 +40,9 @@ function mayRepeat(method: DescMethod, error: unknown, attempts: number): boolea
 }
 
 /**
- * Makes a call, and again where a connection failed it: a method that the contract calls free of side effects or idempotent always, any other
- * only when it is certain that no server has begun it. So an instance that ends costs no call while another one serves. Rejects with what
- * the last attempt did.
+ * Makes a call and repeats it when a connection failed it: always for a method that the contract declares free of side
+ * effects or idempotent, otherwise only when certainly no server has begun it. An instance that shuts down therefore
+ * fails no call while another one serves. Rejects with the error of the last attempt.
  */
 export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
   let until: number | undefined;
@@ -48,7 +52,7 @@ export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => P
     jitter: true,
     signal: request.signal,
     mayPass: (error, attempts) => !request.signal.aborted && mayRepeat(request.method, error, attempts),
-    // Patience begins with the first failure: a call may have been answered late and still be repeated.
+    // Patience begins with the first failure: a call may run long before it fails, and still be repeated.
     patienceMs: () => {
       until ??= Math.min(Date.now() + patienceMs, request.deadline ?? Number.POSITIVE_INFINITY);
       return until - Date.now();

@@ -2,7 +2,7 @@ import { experimental } from "@grpc/grpc-js";
 
 const scheme = "static";
 
-/** Resolves `static:host:port,host:port` to these very addresses; hosts may be names. */
+/** Resolves `static:host:port,host:port` to exactly these addresses; hosts may be names. */
 class StaticResolver implements experimental.Resolver {
   readonly #target: { path: string };
   readonly #listener: experimental.ResolverListener;
@@ -34,7 +34,7 @@ class StaticResolver implements experimental.Resolver {
 
 let registered = false;
 
-/** The grpc-js target of a list of addresses: one name is watched through DNS, several are a fixed list. */
+/** The grpc-js target of a list of addresses: a single name is watched through DNS, several are a fixed list. */
 export function targetOf(addresses: readonly string[]): string {
   const [first] = addresses;
   if (first === undefined) throw new Error("A gRPC transport needs at least one address.");

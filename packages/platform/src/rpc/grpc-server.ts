@@ -33,50 +33,50 @@ export interface GrpcServer {
   /** The bound port. */
   readonly port: number;
   /**
-   * What the health service says of this process and its services; with DATABASE_UNAVAILABLE as the reason, of
-   * `database` too.
+   * Sets the health service's status of this process and its services; with DATABASE_UNAVAILABLE as the reason, also
+   * that of `database`.
    */
   setServing(serving: boolean, because?: ErrorReason): void;
   /**
-   * Says that it does not serve, stops accepting and tells clients to take new calls elsewhere (GOAWAY), lets calls
-   * under way end for `graceMs` (5,000), then cuts what is left.
+   * Reports that it does not serve, stops accepting and sends clients elsewhere for new calls (GOAWAY). Calls in flight
+   * may finish within `graceMs` (5,000); the rest is cut.
    */
   close(graceMs?: number): Promise<void>;
 }
 
-/** What to serve and where. */
+/** Services to serve, and the address. */
 export interface GrpcServerOptions {
   mounts: readonly Mount[];
   /** Server side, outermost first. */
   interceptors: readonly Interceptor[];
   host: string;
-  /** 0 picks a free one. */
+  /** 0 picks a free port. */
   port: number;
   logger: Logger;
-  /** TLS that demands certificates of clients; plain text unless given. */
+  /** TLS that requires client certificates; plain text unless given. */
   credentials?: ServerCredentials;
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
 }
 
-/** A method as it is served. */
+/** A served method. */
 interface Route {
   readonly method: DescMethod;
   readonly url: string;
   readonly next: PlaneNext;
-  /** Whether every client has shown a certificate. */
+  /** Whether every client presents a certificate. */
   readonly hasPeers: boolean;
 }
 
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
-/** Opens the plane's view of a grpc-js call: signal, deadline, headers. `settle` says that its answer is on its way. */
+/** Wraps a grpc-js call for the plane: signal, deadline, headers. `settle` marks that its response is being sent. */
 function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
   const controller = new AbortController();
   const given = call.getDeadline();
   const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
   let settled = false;
-  // grpc-js emits this at the end of every call; an abort nobody needs would cost an exception with its stack each
+  // grpc-js emits this at the end of every call; an unneeded abort would cost an exception with a stack trace each
   // time.
   call.on("cancelled", () => {
     if (!settled) controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
@@ -90,7 +90,7 @@ function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
   return { request: requestBase(method, url, init), settle };
 }
 
-/** A unary request whose message is decoded when it is first looked at: behind what admits the call. */
+/** A unary request whose message is decoded on first access: after the call is admitted. */
 class UnaryCall {
   readonly stream = false;
   readonly #input: DescMessage;
@@ -108,7 +108,7 @@ class UnaryCall {
   }
 }
 
-/** The one message of a stream, decoded when it is asked for. */
+/** The one message of a stream, decoded on demand. */
 async function* decoded(input: DescMessage, bytes: Uint8Array): AsyncGenerator<Message> {
   yield decodeMessage(input, bytes);
 }
@@ -143,7 +143,7 @@ function streamHandler(route: Route) {
       for await (const message of response.message) {
         if (call.cancelled) return;
         const bytes = toBinary(route.method.output, asMessage(route.method.output as DescMessage, message as never));
-        // What waits is counted in messages: large ones wait one by one.
+        // The stream's buffer counts messages, not bytes: large messages wait one by one.
         if (bytes.length > aheadBytes) await sent(call, bytes, request.signal);
         else if (!call.write(bytes)) await drained(call, request.signal);
       }
@@ -156,10 +156,13 @@ function streamHandler(route: Route) {
   };
 }
 
-/** Larger messages, in bytes, are sent before the handler is asked for the next one. */
+/** Messages larger than this, in bytes, are sent before the handler is asked for the next one. */
 const aheadBytes = 4_096;
 
-/** Resolves when something has happened, or the call is cancelled. `wait` gives what stops waiting for it. */
+/**
+ * Resolves when the awaited event has happened or the call is cancelled. `wait` returns the function that stops
+ * waiting.
+ */
 function orCancelled(signal: AbortSignal, wait: (done: () => void) => () => void): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) {
@@ -176,7 +179,7 @@ function orCancelled(signal: AbortSignal, wait: (done: () => void) => () => void
   });
 }
 
-/** Resolves when the call takes more, or is cancelled. */
+/** Resolves when the call accepts more data or is cancelled. */
 function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
   return orCancelled(signal, (done) => {
     call.once("drain", done);
@@ -184,7 +187,7 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
   });
 }
 
-/** Sends a message; resolves when the connection has taken it, or the call is cancelled. */
+/** Sends a message; resolves when the connection has accepted it or the call is cancelled. */
 function sent(call: ServerWritableStream<unknown, unknown>, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   return orCancelled(signal, (done) => {
     call.write(bytes, done);
@@ -199,7 +202,7 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
     const handler = (impl as Record<string, Handler | undefined>)[method.localName]?.bind(impl);
     if (handler === undefined) continue;
     const isUnary = method.methodKind === "unary";
-    // A stream's messages come here as bytes.
+    // Messages of a stream arrive here as bytes.
     const serialize = (desc: DescMessage) => (message: unknown) => {
       const bytes = isUnary ? toBinary(desc, message as never) : (message as Uint8Array);
       return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
@@ -210,7 +213,7 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
       requestStream: false,
       responseStream: method.methodKind === "server_streaming",
       requestSerialize: serialize(method.input),
-      // Decoded once the call is admitted.
+      // Decoded after the call is admitted.
       requestDeserialize: (bytes) => bytes,
       responseSerialize: serialize(method.output),
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),
@@ -222,7 +225,7 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
   server.addService(definitions, handlers);
 }
 
-/** A file and all that it imports, as serialized FileDescriptorProtos. */
+/** A file and all its imports, as serialized FileDescriptorProtos. */
 function fileDescriptors(mounts: readonly Mount[]): Buffer[] {
   const files = new Map<string, DescFile>();
   const add = (file: DescFile) => {
@@ -234,7 +237,7 @@ function fileDescriptors(mounts: readonly Mount[]): Buffer[] {
   return [...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
 }
 
-/** Serves handlers over gRPC, with the standard health and reflection services beside them. */
+/** Starts to serve handlers over gRPC, with the standard health and reflection services. */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
   const hasPeers = options.credentials !== undefined;
@@ -242,7 +245,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     "grpc.max_receive_message_length": maxMessageBytes,
     "grpc.max_send_message_length": maxMessageBytes,
     "grpc.keepalive_time_ms": 60_000,
-    // Connections made with certificates that have been replaced end some time; what is under way on them may finish.
+    // Connections made under replaced certificates end eventually; calls in flight on them may finish.
     ...(hasPeers ? { "grpc.max_connection_age_ms": 3_600_000 } : {}),
   });
   for (const mount of options.mounts) addMount(server, mount, options.interceptors, hasPeers);

@@ -8,25 +8,28 @@ import { createHealthProbe, type ServiceHealth } from "./grpc-health.ts";
 import { targetOf } from "./grpc-resolver.ts";
 import { asMessage, chain, type HeadersLike, neverAborts, once, type PlaneNext, requestBase, single } from "./plane.ts";
 
-/** A Transport that holds connections. */
+/** A Transport with connections of its own. */
 export interface GrpcTransport extends Transport {
-  /** Asks the health service of each instance, as HealthProbe does. */
+  /** Checks the health of each instance, like HealthProbe. */
   checkHealth(): Promise<ServiceHealth>;
-  /** Closes the connections; calls under way fail. */
+  /** Closes the connections; calls in flight fail. */
   close(): void;
 }
 
-/** How to reach a service of the mesh. */
+/** Options for reaching a service of the mesh. */
 export interface GrpcTransportOptions {
-  /** `host:port` of each instance, or one `dns:///name:port` that stands for all of them; calls go round. */
+  /** `host:port` of each instance, or one `dns:///name:port` for all of them; calls are distributed round-robin. */
   addresses: readonly string[];
   /** Client side, outermost first. */
   interceptors?: readonly Interceptor[];
-  /** Plain text unless given: the credentials, and the service that the certificate of the far end must be for. */
+  /** Credentials, and the service that the peer's certificate must name; plain text unless given. */
   tls?: { readonly credentials: ChannelCredentials; readonly peer: string };
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
-  /** Bytes of a call that may be on their way to who does not read them; 64 KiB unless given. Less makes large answers slower. */
+  /**
+   * Bytes of a call that may be in flight to a reader that does not read; 64 KiB unless given. A smaller window slows
+   * large responses.
+   */
   windowBytes?: number;
 }
 
@@ -38,9 +41,9 @@ interface Codec {
 const serviceConfig = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
 
 /**
- * A Connect Transport over a grpc-js channel: protobuf-es codecs, round-robin over all addresses, keepalive, calls repeated on another connection where
- * that is safe. Serves unary and server-streaming methods. Errors are ConnectErrors with the server's typed details; deadline and abort
- * signal cancel the call.
+ * Creates a Connect Transport over a grpc-js channel: protobuf-es codecs, round-robin over all addresses, keepalive,
+ * and calls repeated on another connection where that is safe. Supports unary and server-streaming methods. Errors are
+ * ConnectErrors with the server's typed details; deadline and abort signal cancel the call.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;

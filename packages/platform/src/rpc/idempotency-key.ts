@@ -1,9 +1,9 @@
 import type { HandlerContext } from "@connectrpc/connect";
 
-/** Carries the key under which a client may send the same request again: REST's header, and the metadata of the other protocols. */
+/** Carries the client's idempotency key: the REST header, and metadata of the same name on the other protocols. */
 export const idempotencyKeyHeader = "idempotency-key";
 
-/** The key of a call; empty: none. */
+/** The idempotency key of a call; empty when there is none. */
 export function idempotencyKeyOf(ctx: HandlerContext): string {
   return ctx.requestHeader.get(idempotencyKeyHeader) ?? "";
 }

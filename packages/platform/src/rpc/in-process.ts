@@ -25,7 +25,10 @@ import {
   requestBase,
 } from "./plane.ts";
 
-/** Settles as `work` does, or rejects when the signal fires first: a handler that ignores its signal does not hold the caller. */
+/**
+ * Settles as `work` does, or rejects when the signal fires first: a handler that ignores its signal does not hold the
+ * caller.
+ */
 function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   if (signal === neverAborts) return work;
   if (signal.aborted) {
@@ -49,8 +52,8 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /**
- * Passes a handler's messages on; gives up when the signal fires and lets the handler's generator clean up. One listener for the
- * whole stream, no generator of its own: a message costs one promise.
+ * Forwards a handler's messages; stops when the signal fires and lets the handler's generator clean up. Uses one
+ * listener for the whole stream and no generator of its own: a message costs one promise.
  */
 function responseMessages<T>(
   desc: DescMessage,
@@ -101,9 +104,9 @@ function responseMessages<T>(
 }
 
 /**
- * A Transport that calls handlers of this process directly: messages by reference, no serialization. Interceptors of both sides
- * run as they do on the wire; abort signal and deadline are honoured; context values of the caller do not leak to the handler.
- * Serves unary and server-streaming methods.
+ * Creates a Transport that calls handlers of this process directly: messages are passed by reference, without
+ * serialization. Interceptors of both sides run as they do on the wire; abort signal and deadline are honoured; the
+ * caller's context values do not leak to the handler. Supports unary and server-streaming methods.
  */
 export function createInProcessTransport(options: {
   mounts: readonly Mount[];
@@ -121,7 +124,7 @@ export function createInProcessTransport(options: {
       const handler = (impl as Record<string, Handler | undefined>)[method.localName]?.bind(impl);
       if (handler === undefined) continue;
       const server = chain(handlerStep(method, handler, "in-process"), interceptors);
-      // The client's interceptors see the client's context values, the server's get fresh ones.
+      // The client's interceptors see the client's context values; the server's get fresh ones.
       const boundary: PlaneNext = (request) => server({ ...request, contextValues: createContextValues() } as PlaneRequest);
       routes.set(method, {
         url: `in-process:///${service.typeName}/${method.name}`,

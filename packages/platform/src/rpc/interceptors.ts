@@ -28,7 +28,7 @@ import { fieldFault } from "./field-faults.ts";
 
 type AnyRequest = UnaryRequest | StreamRequest;
 
-/** Runs a check on the messages of a stream as they pass. */
+/** Runs a check on each message of a stream. */
 async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => void): AsyncGenerator<T> {
   for await (const message of messages) {
     check(message);
@@ -36,7 +36,7 @@ async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => vo
   }
 }
 
-/** Turns the failure of a response stream into a call of `onError`, which throws what the caller shall see. */
+/** Passes the failure of a response stream to `onError`, which throws the error for the caller. */
 function guardStream(response: StreamResponse, onError: (error: unknown) => never): StreamResponse {
   const messages = response.message;
   return {
@@ -57,8 +57,8 @@ function guardStream(response: StreamResponse, onError: (error: unknown) => neve
 }
 
 /**
- * Outermost on every server: an error that no handler meant is logged once under its request id and leaves as INTERNAL
- * without its message; every other error leaves with the request id in its detail.
+ * Outermost on every server. An unexpected error is logged once under its request id and leaves as INTERNAL without its
+ * message; any other error leaves with the request id in its detail.
  */
 export function errorInterceptor(logger: Logger): Interceptor {
   const normalize = (request: AnyRequest, error: unknown): never => {
@@ -94,7 +94,7 @@ interface Rule {
 
 const ruleByMethod = new Map<DescMethod, Rule>();
 
-/** The service that brings users' calls into the mesh. */
+/** The service that carries users' calls into the mesh. */
 const frontService = "gateway";
 
 function ruleOf(method: DescMethod): Rule {
@@ -113,28 +113,25 @@ function ruleOf(method: DescMethod): Rule {
   return rule;
 }
 
-/** Who may call a method, from the proto; a method that does not say is denied. */
+/** The declared access of a method, from the proto; a method without one is denied. */
 export function accessOf(method: DescMethod): Access {
   return ruleOf(method).access;
 }
 
 /**
- * The services that may call a method which is not public, from the proto; a method for users that names none: the
- * gateway.
+ * The services that may call a non-public method, from the proto; a user method without `callers` takes its calls from
+ * the gateway.
  */
 export function callersOf(method: DescMethod): readonly string[] {
   return ruleOf(method).callers;
 }
 
-/** What an API key with scopes may call: one of these is enough; none: the method is for logins. */
+/** The scopes of which an API key needs one to call a method; with none, the method is for logins only. */
 export function scopesOf(method: DescMethod): readonly string[] {
   return ruleOf(method).scopes;
 }
 
-/**
- * Refuses what a token may not do by its kind and scopes. A method that names no scope answers no key, whatever scopes
- * that has.
- */
+/** Rejects calls that the token's kind and scopes do not allow. A method without scopes rejects every API key. */
 function admitScope(identity: Identity, allowed: readonly string[]): void {
   if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
   if (allowed.length === 0) {
@@ -145,9 +142,9 @@ function admitScope(identity: Identity, allowed: readonly string[]): void {
 }
 
 /**
- * Admits callers by the method's declared access, callers and scopes, default-deny, and puts the verified identity and
- * service into the context. Where clients show certificates, a service token counts only beside the certificate of its
- * service.
+ * Admits callers by the method's declared access, callers and scopes (default deny), and puts the verified identity and
+ * service into the context. Where clients present certificates, a service token counts only together with the
+ * certificate of its service.
  */
 export function accessInterceptor(deps: {
   internalTokens: InternalTokenVerifier;
@@ -160,7 +157,7 @@ export function accessInterceptor(deps: {
     request.contextValues.set(identityKey, identity);
     return identity;
   };
-  /** The calling service, at once when its token is known. */
+  /** The calling service; synchronous when its token is known. */
   const tokenServiceOf = (request: AnyRequest): string | undefined | Promise<string> => {
     const token = request.header.get(serviceTokenHeader);
     return token === null ? undefined : (deps.serviceTokens.cached(token) ?? deps.serviceTokens.verify(token));
@@ -185,9 +182,9 @@ export function accessInterceptor(deps: {
     const service = known instanceof Promise ? await known : known;
     switch (declared) {
       case Access.PUBLIC:
-        // Anybody may; but nobody under another's name.
+        // Public methods are open to everybody, but a service token must still be genuine.
         if (service !== undefined) acceptService(request, service);
-        // Limits of failures count by it: nobody but the gateway has seen the client.
+        // Limits on failed attempts count by this address, and only the gateway has seen the client.
         if (service !== frontService) request.header.delete(clientAddressHeader);
         break;
       case Access.USER:
@@ -197,7 +194,7 @@ export function accessInterceptor(deps: {
         admitService(request, allowed, service);
         if (declared === Access.ADMIN && !isAdmin(identity))
           throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
-        // Another service asks for what the user's call needs, which was admitted at its door.
+        // Calls of another service serve a user's call that was already checked when it entered the mesh.
         if (service === frontService) admitScope(identity, scopesNamed);
         break;
       }
@@ -213,13 +210,13 @@ export function accessInterceptor(deps: {
 }
 
 /**
- * Checks request messages against the rules in the protos, and those from outside the mesh for what no field may hold.
- * Throws INVALID_REQUEST with the field's path.
+ * Validates request messages against the rules in the protos, and those from outside the mesh against values that no
+ * field may hold. Throws INVALID_REQUEST with the field's path.
  */
 export function validationInterceptor(): Interceptor {
   const validator = createValidator();
   const check = (method: DescMethod, message: Message): void => {
-    // Services hand on what models and tools said, and make it storable where they store it.
+    // Services forward output of models and tools, and sanitise it at the place where they store it.
     const fault = accessOf(method) === Access.SERVICE ? undefined : fieldFault(method.input, message);
     if (fault !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `${fault.path}: ${fault.message}`, { param: fault.path });
     const result = validator.validate(method.input, message);
@@ -255,7 +252,7 @@ export function serverInterceptors(deps: {
   return [errorInterceptor(deps.logger), accessInterceptor(deps), validationInterceptor()];
 }
 
-/** On every client inside the mesh: proves which service calls. */
+/** On every client inside the mesh: proves the calling service. */
 export function serviceCredentialsInterceptor(source: () => string | Promise<string>): Interceptor {
   return (next) => (request) => {
     const token = source();

@@ -7,20 +7,21 @@ export interface Mount<S extends DescService = DescService> {
   readonly impl: ServiceImpl<S>;
 }
 
-/** Pairs a service with its handlers; the handlers are written once and served by every plane. */
+/** Pairs a service with its handlers, which are written once and served by every plane. */
 export function mount<S extends DescService>(service: S, impl: ServiceImpl<S>): Mount<S> {
   return { service, impl };
 }
 
-/** What every service hands to the process that runs it. */
+/** A service as the process runs it. */
 export interface RunningService {
-  /** What it serves. */
+  /** The services it serves. */
   readonly mounts: readonly Mount[];
   /** Resolves when it can serve; rejects with the part that cannot (database, Redis, …). */
   ready(): Promise<void>;
   /**
-   * Takes up no work of its own any more, and resolves when what it has under way beside its calls is over; when the limit fires, it stops that, so
-   * that it goes on elsewhere. The calls are for the plane to end. Absent where there is no such work.
+   * Accepts no new work of its own and resolves when its background work has finished; when the limit fires, it stops
+   * that work, so that it continues elsewhere. Calls in flight are drained by the plane. Absent when a service has no
+   * background work.
    */
   drain?(limit: AbortSignal): Promise<void>;
   /** Releases pools, timers and subscriptions. */

@@ -1,4 +1,4 @@
-/** What the planes share: how a call reaches a handler and what the handler sees of it. */
+/** Common to all planes: how a call reaches a handler, and the context that the handler gets. */
 import {
   create,
   type DescMessage,
@@ -21,22 +21,22 @@ import {
 } from "@connectrpc/connect";
 import { ErrorReason, fail } from "../errors.ts";
 
-/** A request on its way through interceptors; `deadline` in milliseconds of the clock. */
+/** A request passing through interceptors; `deadline` is a time in milliseconds. */
 export type PlaneRequest = (UnaryRequest | StreamRequest) & { readonly deadline?: number };
-/** The rest of the way. */
+/** The rest of the chain. */
 export type PlaneNext = (request: PlaneRequest) => Promise<UnaryResponse | StreamResponse>;
-/** A handler of a ServiceImpl, whatever its method. */
+/** A handler of a ServiceImpl, for any method. */
 export type Handler = (message: unknown, context: HandlerContext) => unknown;
-/** What a Headers can be made from. */
+/** Values from which Headers can be constructed. */
 export type HeadersLike = ConstructorParameters<typeof Headers>[0];
 
-/** A signal for calls that nobody can cancel. */
+/** A signal for calls that cannot be cancelled. */
 export const neverAborts: AbortSignal = new AbortController().signal;
 
 /** Does nothing. */
 export function nothing(): void {}
 
-/** What a handler sees of a call. Response headers are made when first asked for: most handlers set none. */
+/** The context of a handler. Response headers are created on first access: most handlers set none. */
 export class PlaneContext implements HandlerContext {
   readonly protocolName: string;
   readonly method: DescMethod;
@@ -83,7 +83,7 @@ export function chain(last: PlaneNext, interceptors: readonly Interceptor[]): Pl
   return interceptors.reduceRight<PlaneNext>((next, interceptor) => interceptor(next as never) as PlaneNext, last);
 }
 
-/** The innermost step on a server: calls the handler and wraps what it gives. */
+/** The innermost step on a server: calls the handler and wraps its result. */
 export function handlerStep(method: DescMethod, handler: Handler, protocolName: string): PlaneNext {
   return async (request) => {
     const context = new PlaneContext(request, protocolName);
@@ -109,7 +109,7 @@ export function handlerStep(method: DescMethod, handler: Handler, protocolName: 
   };
 }
 
-/** A request as interceptors expect it, without its message. */
+/** A request in the form that interceptors expect, without its message. */
 export function requestBase(
   method: DescMethod,
   url: string,
@@ -127,7 +127,7 @@ export function requestBase(
   };
 }
 
-/** A message from its init shape; messages pass as they are. */
+/** Creates a message from its init shape; a message is returned as it is. */
 export function asMessage<D extends DescMessage>(desc: D, init: MessageInitShape<D>): MessageShape<D> {
   return (init as Partial<Message>).$typeName === undefined ? create(desc, init) : (init as MessageShape<D>);
 }
@@ -142,7 +142,10 @@ export function deadlineError(): ConnectError {
   return fail(ErrorReason.DEADLINE_EXCEEDED, "The call took longer than its deadline allows.");
 }
 
-/** The signal of a call: the caller's, or one that also fires at the deadline. `done` releases timer and listener. */
+/**
+ * The signal of a call: the caller's, or one that also fires at the deadline. `done` releases the timer and the
+ * listener.
+ */
 export function callSignal(
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,

@@ -2,15 +2,15 @@ import { type DescField, type DescMessage, fromBinary, type Message, ScalarType 
 import { WireType } from "@bufbuild/protobuf/wire";
 import { ErrorReason, fail } from "../errors.ts";
 
-/** The nesting of messages and groups that protobuf-es decodes. */
+/** Maximum nesting of messages and groups that protobuf-es decodes. */
 const maxDepth = 100;
 
-/** How a field must stand on the wire. */
+/** The expected encoding of a field. */
 interface FieldPlan {
   readonly wire: WireType;
-  /** Elements may stand packed in one record. */
+  /** Whether elements may be packed in one record. */
   readonly isPackable: boolean;
-  /** The message in it. */
+  /** Plan of the field's message type. */
   readonly child: MessagePlan | undefined;
 }
 
@@ -71,7 +71,7 @@ function planOf(message: DescMessage): MessagePlan {
   const known = plans.get(message);
   if (known !== undefined) return known;
   const plan = new Map<number, FieldPlan>();
-  // Before its fields: messages may hold themselves.
+  // Registered before its fields: a message type may contain itself.
   plans.set(message, plan);
   for (const field of message.fields) plan.set(field.number, fieldPlan(field));
   return plan;
@@ -83,7 +83,7 @@ function malformed(why: string, cause?: unknown): Error {
   return fail(ErrorReason.INVALID_REQUEST, `body: not a valid protobuf message (${why})`, { param: "body", cause });
 }
 
-/** Walks the records of a message without making anything of them. */
+/** Walks the records of a message without allocating objects for them. */
 class WireWalk {
   readonly #bytes: Uint8Array;
   readonly #maxFields: number;
@@ -95,7 +95,7 @@ class WireWalk {
     this.#maxFields = maxFields;
   }
 
-  /** Walks up to `end`, or to the end of the group that is given. */
+  /** Walks to `end`, or to the end of the given group. */
   message(plan: MessagePlan, end: number, depth: number, group = 0): void {
     if (depth > maxDepth) throw malformed(`nests deeper than ${maxDepth} levels`);
     while (this.#pos < end) {
@@ -109,7 +109,7 @@ class WireWalk {
       }
       this.#count(1);
       const field = plan.get(fieldNo);
-      // protobuf-es reads by the declared type whatever the wire says, and would find other fields than we do.
+      // protobuf-es decodes by the declared type regardless of the wire type, and would find different fields.
       if (field !== undefined && field.wire !== wire && !(field.isPackable && wire === WireType.LengthDelimited)) {
         throw malformed(`field ${fieldNo} has the wire type ${wire}`);
       }
@@ -171,7 +171,7 @@ class WireWalk {
     if (this.#pos > end) throw malformed("it ends within a field");
   }
 
-  /** A number of up to `maxBytes`; of one longer than 32 bits, the low ones. */
+  /** A varint of at most `maxBytes`; the low 32 bits of a longer one. */
   #varint(end: number, maxBytes: number): number {
     let value = 0;
     for (let read = 0; read < maxBytes; read++) {
@@ -188,15 +188,15 @@ class WireWalk {
 }
 
 /**
- * Checks that bytes are a well-formed message of this type with at most `maxFields` fields, those of the messages in
- * it, elements and fields that nobody knows included: decoding costs by the field, not by the byte. Throws
- * INVALID_REQUEST or TOO_LARGE; makes nothing.
+ * Checks that bytes are a well-formed message of this type with at most `maxFields` fields. Fields of nested messages,
+ * elements and unknown fields count too, because decoding costs per field, not per byte. Throws INVALID_REQUEST or
+ * TOO_LARGE; allocates no message.
  */
 export function checkWire(message: DescMessage, bytes: Uint8Array, maxFields: number): void {
   new WireWalk(bytes, maxFields).message(planOf(message), bytes.byteLength, 1);
 }
 
-/** Decodes a message that a peer sent. Throws INVALID_REQUEST when it is none. */
+/** Decodes a message sent by a peer. Throws INVALID_REQUEST when it is malformed. */
 export function decodeMessage(message: DescMessage, bytes: Uint8Array): Message {
   try {
     return fromBinary(message, bytes);
