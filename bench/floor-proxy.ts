@@ -1,4 +1,7 @@
-/** The floor: fastify + undici.request, bytes in, bytes out; no authentication, limits, logs or tools. argv: the model's base URL. */
+/**
+ * The baseline proxy: fastify + undici.request, bytes in, bytes out, without authentication, limits, logs or tools.
+ * argv: the model's base URL.
+ */
 import fastify from "fastify";
 import { Pool } from "undici";
 

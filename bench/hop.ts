@@ -1,6 +1,6 @@
 /**
- * Prints the CPU time of one unary RPC, both ends together, on each plane: in-process, gRPC, and Connect-ES's own gRPC for
- * comparison. The server runs in a process of its own; rounds are interleaved, the medians printed.
+ * Prints the CPU time of one unary RPC, client and server together, on each plane: in-process, gRPC, and Connect-ES's
+ * own gRPC for comparison. The server runs in its own process; rounds are interleaved and the medians are printed.
  *
  *   node bench/hop.ts [rounds]
  */
@@ -39,7 +39,7 @@ const mounts = [
 ];
 
 const secret = "a-secret-of-32-characters-for-the-bench";
-/** On every client: proves that the gateway calls, as in the mesh. */
+/** On every client: identifies the caller as the gateway, as in the mesh. */
 const clientInterceptors = [serviceCredentialsInterceptor(createServiceTokenSource(secret, "gateway"))];
 
 interface Secured {
@@ -47,7 +47,7 @@ interface Secured {
   token: string;
 }
 
-/** The interceptors of every server, and a token that they accept. */
+/** Creates the interceptors of every server, and a token that they accept. */
 async function secure(): Promise<Secured> {
   const { privateKey, publicKey } = (await crypto.subtle.generateKey("Ed25519", true, [
     "sign",
@@ -81,7 +81,7 @@ interface Ports {
   token: string;
 }
 
-/** The far end: serves until its parent goes, and tells its CPU time when asked. */
+/** The server process: serves until its parent exits, and reports its CPU time on request. */
 async function serve(): Promise<void> {
   const { interceptors, token } = await secure();
   const listen = (served: Interceptor[]) => startGrpcServer({ mounts, interceptors: served, host: "127.0.0.1", port: 0, logger });
@@ -129,7 +129,7 @@ async function remoteCpu(server: ChildProcess): Promise<number> {
   return micros(usage);
 }
 
-/** Microseconds of CPU a call, in this process and the server's. */
+/** Microseconds of CPU per call, in this process and the server's. */
 async function measure(plane: Plane, server: ChildProcess): Promise<number> {
   const remoteBefore = await remoteCpu(server);
   const before = micros(process.cpuUsage());

@@ -1,31 +1,32 @@
 /**
- * A load generator over raw sockets, cheap enough not to be what is measured: HTTP/1.1 with keep-alive, one request at a time on
- * each connection. Runs as a worker process: one JSON job a line on standard input, one JSON result a line on standard output.
+ * A load generator over raw sockets, cheap enough not to dominate the measurement: HTTP/1.1 with keep-alive, one
+ * request at a time on each connection. Runs as a worker process: one JSON job per line on standard input, one JSON
+ * result per line on standard output.
  */
 import { connect } from "node:net";
 import { createInterface } from "node:readline";
 
-/** What to send and for how long. */
+/** The request to send, and for how long. */
 export interface Job {
   port: number;
   body: string;
   headers: Record<string, string>;
   connections: number;
-  /** Run for this long… */
+  /** Runs for this long… */
   milliseconds: number;
   /** …or for this many requests, when not 0. */
   requests: number;
 }
 
-/** What came back. */
+/** The measurements of a job. */
 export interface Result {
   requests: number;
   failures: number;
   seconds: number;
-  /** Milliseconds from request to the whole response. */
+  /** Milliseconds from the request to the end of the response. */
   p50: number;
   p99: number;
-  /** Milliseconds from request to the first `data:` line that carries content; 0 without a stream. */
+  /** Milliseconds from the request to the first `data:` line with content; 0 without a stream. */
   firstDeltaP50: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A model endpoint that costs as little as possible: answers at once, or streams 50 deltas (`DELTA_DELAY_MS` apart, 0 by default).
- * Prints its port. Run as a process of its own, so that its CPU is nobody else's.
+ * A minimal model endpoint: answers at once, or streams 50 deltas (argv: milliseconds between them, 0 by default).
+ * Prints its port. Runs as its own process, so that its CPU time is not attributed to a subject.
  */
 import { createServer } from "node:http";
 

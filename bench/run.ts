@@ -1,11 +1,11 @@
 /**
- * Prints rows P1, P2, P3 and P6 of the performance goals, and the hop costs of the planes, in one interleaved run; `journal` prints
- * how many stored turns the journal takes.
+ * Prints rows P1, P2, P3 and P6 of the performance goals, and the hop costs of the planes, in one interleaved run;
+ * `journal` prints how many stored runs the journal takes. Rows that lack a requirement on this machine are left out.
  *
  *   npm run bench                      all rows
  *   npm run bench -- --rounds 7 --seconds 4 p1 p2
  *
- * Peers come from a lockfile of their own: npm ci --prefix bench/peers
+ * The peers have their own lockfile: npm ci --prefix bench/peers
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -52,13 +52,13 @@ const streamBody = JSON.stringify({ ...JSON.parse(plainBody), stream: true });
 const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 const ratio = (a: number, b: number) => (b === 0 ? "–" : `${(a / b).toFixed(2)}×`);
 
-/** One load generator process for the whole run. */
+/** One load-generator process for the whole run. */
 const loader = spawn(process.execPath, [join(import.meta.dirname, "load.ts")], { stdio: ["pipe", "pipe", "inherit"] });
 const answers = createInterface({ input: loader.stdout })[Symbol.asyncIterator]();
 
 interface Sample extends Result {
   rate: number;
-  /** Microseconds of the subject's CPU for one request. */
+  /** Microseconds of the subject's CPU per request. */
   cpu: number;
 }
 
@@ -72,7 +72,7 @@ async function measure(subject: Subject, job: Omit<Job, "port" | "headers">): Pr
   return { ...result, rate: result.requests / result.seconds, cpu };
 }
 
-/** Runs a workload on all subjects, round by round, so that what disturbs the machine disturbs all of them. */
+/** Runs a workload on all subjects, round by round, so that disturbances of the machine affect all of them. */
 async function interleave(subjects: readonly Subject[], job: Omit<Job, "port" | "headers">): Promise<Map<string, Sample>> {
   const samples = new Map<string, Sample[]>(subjects.map((subject) => [subject.name, []]));
   for (const subject of subjects) await measure(subject, { ...job, milliseconds: 1000, requests: 0 });
@@ -245,5 +245,5 @@ try {
   data.remove();
   meshData.remove();
 }
-// Again at the end, where it stands below the figures.
+// Repeated at the end, below the figures.
 for (const line of leftOut) console.error(line);

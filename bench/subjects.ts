@@ -15,12 +15,12 @@ export interface Subject {
   readonly port: number;
   /** Headers of every request to it. */
   readonly headers: Record<string, string>;
-  /** Processes whose CPU counts as its cost. */
+  /** Processes whose CPU time counts as its cost. */
   readonly pids: () => number[];
   stop(): Promise<void>;
 }
 
-/** Seconds of CPU that processes have used so far, threads included. */
+/** Seconds of CPU used by processes so far, threads included. */
 export function cpuSeconds(pids: readonly number[]): number {
   let ticks = 0;
   for (const pid of pids) {
@@ -28,7 +28,7 @@ export function cpuSeconds(pids: readonly number[]): number {
       const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
       ticks += Number(fields[11]) + Number(fields[12]);
     } catch {
-      // The process is gone; what it used before shows in the other samples.
+      // The process is gone; the CPU it used before shows in the other samples.
     }
   }
   return ticks / 100;
@@ -40,7 +40,7 @@ export function residentMegabytes(pid: number): number {
   return Number(match?.[1] ?? 0) / 1024;
 }
 
-/** Processes that a process started, and theirs. */
+/** All descendants of a process. */
 export function descendants(pid: number): number[] {
   const children = new Map<number, number[]>();
   for (const entry of readdirSync("/proc")) {
@@ -49,14 +49,14 @@ export function descendants(pid: number): number[] {
       const parent = Number(readFileSync(`/proc/${entry}/stat`, "utf8").split(") ")[1]?.split(" ")[1]);
       children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
     } catch {
-      // Ended between the two reads.
+      // The process ended between the two reads.
     }
   }
   const all = (id: number): number[] => (children.get(id) ?? []).flatMap((child) => [child, ...all(child)]);
   return all(pid);
 }
 
-/** A TCP port that is free now. */
+/** A free TCP port. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -125,16 +125,16 @@ async function accessToken(base: string): Promise<string> {
   return data.access_token;
 }
 
-/** What a start of Turnwright showed. */
+/** A started Turnwright, with the figures of its start. */
 export interface StartedTurnwright extends Subject {
   readonly pid: number;
   /** Seconds from spawn to the first 200 of /ready. */
   readonly readySeconds: number;
-  /** Resident memory before the first request but those for readiness. */
+  /** Resident memory before the first request, apart from those for readiness. */
   readonly idleMegabytes: number;
 }
 
-/** Starts Turnwright in a shape, with limits and logs on. */
+/** Starts Turnwright in a shape, with limits and logs enabled. */
 export async function startTurnwright(
   shape: "all-in-one" | "mesh",
   options: { modelUrl: string; dataDir: string /** Milliseconds to stand idle before the first login. */; idleMs?: number },
@@ -142,7 +142,7 @@ export async function startTurnwright(
   const port = await freePort();
   const script = shape === "mesh" ? "launcher/src/mesh-main.ts" : "launcher/src/main.ts";
   const started = performance.now();
-  // With the flags of `npm start`.
+  // The same flags as `npm start`.
   const flags = shape === "mesh" ? [] : ["--max-semi-space-size=8"];
   const child = spawn(process.execPath, [...flags, join(root, script)], {
     stdio: ["ignore", "ignore", "inherit"],
@@ -187,7 +187,7 @@ export async function startTurnwright(
   };
 }
 
-/** A data directory that is removed at the end. */
+/** Creates a data directory that `remove` deletes. */
 export function temporaryDataDir(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "turnwright-bench-"));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };

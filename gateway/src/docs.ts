@@ -34,7 +34,7 @@ const start = `window.ui = SwaggerUIBundle({
 });
 `;
 
-/** Swagger UI draws its icons from data: URLs; everything else comes from here, as files. */
+/** Swagger UI draws its icons from data: URLs; everything else is served from here as files. */
 const pagePolicy = [
   "default-src 'none'",
   "script-src 'self'",

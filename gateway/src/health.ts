@@ -4,19 +4,19 @@ import type { ServiceHealth } from "@turnwright/platform/rpc/grpc-health";
 import type { FastifyInstance } from "fastify";
 
 /**
- * Checks of the parts that requests need, by name; each rejects when its part cannot serve, and may tell how many of its instances do. What stands
- * further ahead is named when several fail: a part comes after those that it leans on.
+ * Readiness checks by part name. Each rejects when its part cannot serve, and may report how many instances do. Order
+ * matters: when several fail, the first one is reported, so a part comes after the parts it depends on.
  */
 export type ReadinessChecks = Readonly<Record<string, () => Promise<ServiceHealth> | Promise<void>>>;
 
 const checkTimeoutMs = 3_000;
-/** For how long an answer counts, in milliseconds. */
+/** Milliseconds for which a verdict is reused. */
 const freshMs = 1_000;
 
-/** How the parts stood when they were asked. */
+/** The result of one round of checks. */
 interface Verdict {
   readonly fault?: { readonly message: string; readonly mapping: ReasonMapping };
-  /** Parts that serve, with instances that do not. */
+  /** Serving parts, some of whose instances do not serve. */
   readonly degraded: readonly { part: string; serving: number; replicas: number }[];
 }
 
@@ -32,7 +32,7 @@ async function withinTimeout<T>(check: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The stores are named before the parts: whatever leans on one fails with it. */
+/** Reports stores before parts: every part that depends on a store fails with it. */
 function faultOf(failures: readonly { part: string; reason: ErrorReason }[]): Verdict["fault"] {
   const ofDatabase = failures.filter(({ reason }) => reason === ErrorReason.DATABASE_UNAVAILABLE);
   if (ofDatabase.length > 0) {
@@ -63,7 +63,7 @@ async function ask(checks: ReadinessChecks): Promise<Verdict> {
   return { fault: faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder) };
 }
 
-/** One look at the parts for all who ask at the same time and within a second after it. */
+/** Shares one round of checks among all requests at the same time and within the next second. */
 function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verdict> {
   let latest: { readonly verdict: Promise<Verdict>; until: number } | undefined;
   let said = "";
@@ -82,13 +82,16 @@ function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verd
   };
 }
 
-/** Serves /health (200 while the process is up) and /ready (503 naming the part that cannot serve; 200 tells of parts that lack instances). */
+/**
+ * Serves /health (200 while the process is up) and /ready: 503 with the part that cannot serve, or 200 with the parts
+ * that lack instances.
+ */
 export function healthPlugin(options: { checks: ReadinessChecks; self: () => Promise<void>; logger: Logger }) {
   const look = sharedLook(options.checks, options.logger);
   return async (app: FastifyInstance): Promise<void> => {
     app.get("/health", () => ({ success: true, data: { status: "ok" } }));
     app.get("/ready", async (_request, reply) => {
-      // Whether this process ends is known at once.
+      // Shutdown of this process is known without a check.
       const own = await options.self().then(
         () => undefined,
         (error: unknown) => faultOf([{ part: "gateway", reason: reasonOf(error) }]),

@@ -28,12 +28,12 @@ export { LiveCalls } from "./admission/live-calls.ts";
 export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
 export { publicServices } from "./public-services.ts";
 
-/** What the gateway stands on. */
+/** Dependencies of the gateway. */
 export interface GatewayDeps {
   readonly config: GatewayConfig;
   /** The services whose annotated methods are public. */
   readonly services: readonly DescService[];
-  /** How to reach a service. */
+  /** Returns the transport to a service. */
   readonly transport: (service: DescService) => Transport;
   readonly limiter: RateLimiter;
   readonly concurrency: ConcurrencyLimiter;
@@ -50,7 +50,10 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** Makes the gateway: REST and server-sent events, OpenAI's surface, Connect, gRPC-web and gRPC, API docs, health. */
+/**
+ * Creates the gateway: REST and server-sent events, the OpenAI surface, Connect, gRPC-web and gRPC, API docs, health.
+ * Nothing runs before `listen`.
+ */
 export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, services, transport } = deps;
   const tokens = createClient(TokenService, transport(TokenService));
@@ -106,7 +109,8 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   return {
     async listen() {
       stopWatching = await watchRevocations({ tokens, bus: deps.bus, logger: deps.logger }, revocations);
-      // The seed's default means every address; `::` takes IPv4 as well, so that localhost works however it resolves.
+      // The default 0.0.0.0 means every address; `::` accepts IPv4 as well, so that localhost works however it
+      // resolves.
       const host = config.SERVER_HOST === "0.0.0.0" ? "::" : config.SERVER_HOST;
       try {
         await app.listen({ port: config.SERVER_PORT, host });

@@ -12,8 +12,8 @@ import { createGateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";
 
 /**
- * Bytes of a stream that wait in the gateway below what it reads, for readers who do not read: HTTP/2 keeps each in up
- * to four times as much memory.
+ * Bytes of a stream that wait unread in the gateway's mesh connection for slow clients; HTTP/2 uses up to four times as
+ * much memory for each.
  */
 const streamWindowBytes = 16_384;
 
@@ -24,7 +24,7 @@ async function start(): Promise<void> {
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
   const ports = await openPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
   const mesh = joinMesh({ service: "gateway", config, logger });
-  // Each after those that it leans on, as /ready names them.
+  // Each after the parts it depends on: /ready reports the first that fails.
   const parts = {
     auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: publicServices.auth },
     conversation: { transport: mesh.transport("conversation", config.CONVERSATION_ADDR), services: publicServices.conversation },
@@ -51,7 +51,7 @@ async function start(): Promise<void> {
     logger,
   });
   logUnhandledRejections(logger);
-  // Before anybody can know that we are here.
+  // Before the server is reachable.
   onTermination(async () => {
     await gateway.close();
     mesh.close();

@@ -13,8 +13,8 @@ import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_ser
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
 /**
- * The services whose annotated methods are public, by the part of the mesh that serves them. A new service is one word
- * here.
+ * The services whose annotated methods are public, by the part of the mesh that serves them. A new service needs only
+ * one entry here.
  */
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService],

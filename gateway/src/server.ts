@@ -19,14 +19,14 @@ import { type ErrorContext, restError } from "./http/error-body.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** What the route's errors look like. */
+    /** Shape of the route's errors. */
     errorContext?: ErrorContext;
   }
 }
 
 const requestIdShape = /^[A-Za-z0-9._:-]{1,128}$/;
 
-/** What fastify says before a route is reached, in our words. */
+/** Converts errors that fastify raises before a route is reached. */
 function frameworkError(error: FastifyError): unknown {
   switch (error.code) {
     case "FST_ERR_CTP_BODY_TOO_LARGE":
@@ -42,15 +42,15 @@ function frameworkError(error: FastifyError): unknown {
   }
 }
 
-/** Whether it is the framework, or a plugin of it, that says that the request is at fault. */
+/** Whether the framework or one of its plugins blames the request. */
 function isClientsFault(error: FastifyError): boolean {
   const { statusCode } = error;
   return !(error instanceof ConnectError) && statusCode !== undefined && statusCode >= 400 && statusCode < 500;
 }
 
 /**
- * What of the framework's errors says that nothing is served: a path that leaves its folder, a file that is none, QUERY
- * without a type where none is read.
+ * Whether a framework error means that nothing is served at the path: it leaves its folder, its file does not exist, or
+ * a QUERY request without a content type where no body is accepted.
  */
 function saysNotServed(error: FastifyError): boolean {
   return (
@@ -61,8 +61,8 @@ function saysNotServed(error: FastifyError): boolean {
 const nothing = () => {};
 
 /**
- * Writes the access log and fires the disconnect signal. `close` comes for every response, also for one that nobody
- * waits for.
+ * Writes the access log and fires the disconnect signal. `close` is emitted for every response, also after a
+ * disconnect.
  */
 function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCalls, open: OpenRequests): void {
   app.decorateRequest("caller", undefined);
@@ -71,7 +71,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
 
   const onClosed = (request: FastifyRequest, reply: FastifyReply, startedAt: number) => {
     open.delete(request);
-    // Over HTTP/2 a response whose client has gone counts as finished by itself.
+    // Over HTTP/2, a response whose client has disconnected counts as finished.
     const finished = reply.raw.writableEnded && reply.raw.writableFinished;
     if (!finished) request.disconnect?.abort();
     const identity = request.caller?.identity;
@@ -96,7 +96,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
   app.addHook("onRequest", (request, reply, done) => {
     const startedAt = performance.now();
     open.set(request, reply);
-    // A write that meets a connection which has just gone is no fault.
+    // A failed write to a closed connection is not a fault.
     reply.raw.on("error", nothing);
     reply.raw.once("close", () => onClosed(request, reply, startedAt));
     reply.headers(answerHeaders).header("x-request-id", request.id);
@@ -104,7 +104,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
   });
 }
 
-/** The verbs of each path that a route stands for, for 405. */
+/** Collects the verbs served at each path, for 405. */
 function collectVerbs(app: FastifyInstance): (path: string) => string[] {
   const routes: { pattern: RegExp; verbs: readonly string[] }[] = [];
   app.addHook("onRoute", ({ method, url }) => {
@@ -119,8 +119,8 @@ function collectVerbs(app: FastifyInstance): (path: string) => string[] {
 }
 
 /**
- * The public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access log, and
- * the envelope for everything that no route answers.
+ * Creates the public HTTP server without its routes: protocols, limits of size and time, CORS, request ids, the access
+ * log, and the error body for requests that no route answers.
  */
 export async function createServer(deps: {
   config: GatewayConfig;
@@ -150,7 +150,7 @@ export async function createServer(deps: {
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
     forceCloseConnections: "idle",
-    // What arrives on open connections while we close is still served; the client is told not to come back on them.
+    // Requests on open connections are still served during shutdown; the client is told not to reuse the connection.
     return503OnClosing: false,
     clientErrorHandler: answerUnparsable,
     frameworkErrors: (error, request, reply) => sendError(error, request as FastifyRequest, reply as FastifyReply),
@@ -161,22 +161,22 @@ export async function createServer(deps: {
   const sendError = (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => {
     if (saysNotServed(error)) return sendNotServed(request, reply);
     const known = endedBecause(request.disconnect?.signal) ?? frameworkError(error);
-    // Errors of services come with a detail, and were logged where they happened.
+    // Errors of services carry a detail and were logged where they occurred.
     if (reasonOf(known) === ErrorReason.INTERNAL && detailOf(known) === undefined) {
       logger.error({ err: error, request_id: request.id }, "request failed");
     }
     const { status, headers, body } = restError(known, request.routeOptions.config.errorContext);
-    // RFC 9110, 15.5.16: says that the encoding is what was refused, and that none is wanted.
+    // RFC 9110, section 15.5.16: names the encoding as the cause, and that none is accepted.
     if (status === 415 && body.error.param === "Content-Encoding") reply.header("accept-encoding", "identity");
-    // Hooks do not run for what fastify refuses by itself.
+    // Hooks do not run for requests that fastify refuses itself.
     return reply.code(status).headers(answerHeaders).headers(headers).send(body);
   };
 
-  // What no route takes is not read; plugins say what theirs take.
+  // Bodies without a route stay unread; each plugin registers the types it accepts.
   app.removeAllContentTypeParsers();
 
   const open: OpenRequests = new Map();
-  // Before CORS, which answers browsers' preflights itself.
+  // Before CORS, which answers preflight requests itself.
   followResponses(app, logger, deps.liveCalls, open);
   await app.register(cors, {
     origin: config.CORS_ORIGINS.includes("*") ? "*" : config.CORS_ORIGINS,
@@ -202,7 +202,7 @@ export async function createServer(deps: {
     stopWatching = watchStalledReaders({ open, limitMs: config.SERVER_STALL_TIMEOUT, logger });
   });
   app.addHook("onClose", async () => stopWatching?.());
-  // From here on fastify closes each connection behind its response; it ends the server when we are done.
+  // From here on, fastify closes each connection after its response; it closes the server when the drain is over.
   app.addHook("preClose", async () => {
     if (app.server.listening) {
       await drainServer({ server: app.server as DualProtocolServer, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT });
@@ -214,7 +214,7 @@ export async function createServer(deps: {
   const sendNotServed = (request: FastifyRequest, reply: FastifyReply) => {
     const path = request.url.split("?", 1)[0] ?? "";
     const served = verbsOf(path);
-    // A route that served this verb found nothing itself.
+    // When a route served this verb, it returned not-found itself.
     const verbs = served.includes(request.method) ? [] : served;
     if (verbs.length > 0) reply.header("allow", verbs.join(", "));
     const error =

@@ -9,11 +9,11 @@ import { type ConnectionTimeouts, createDualProtocolServer, type DualProtocolSer
 export interface TestedServer {
   readonly server: DualProtocolServer;
   readonly port: number;
-  /** Opens a connection, which is destroyed after the test; its errors are ignored. */
+  /** Opens a connection that is destroyed after the test; its errors are ignored. */
   dial(options?: { allowHalfOpen?: boolean }): Promise<Socket>;
 }
 
-/** Limits that no test of one client reaches. */
+/** Limits that no single-client test reaches. */
 const roomy = {
   connectionsPerAddress: 0,
   bytesPerConnection: 8_388_608,
@@ -22,7 +22,7 @@ const roomy = {
   proxies: [],
 };
 
-/** Registers hooks that start a bare server on loopback before each test and close it behind it. */
+/** Registers hooks that start a bare server on loopback before each test and close it after the test. */
 export function useDualProtocolServer(listener: RequestListener, timeouts: ConnectionTimeouts): TestedServer {
   const sockets: Socket[] = [];
   let server: DualProtocolServer;

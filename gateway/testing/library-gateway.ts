@@ -30,7 +30,7 @@ const handlers = {
   inventory: () => ({}),
 };
 
-/** Registers hooks that start one gateway for the tests of this file and close it behind them. */
+/** Registers hooks that start one gateway for all tests of a file and close it after them. */
 export function useLibraryGateway(env: Readonly<Record<string, string>>): LibraryGateway {
   const library = compileLibrary();
   const served = mount(library.service, handlers as unknown as ServiceImpl<typeof library.service>);

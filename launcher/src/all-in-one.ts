@@ -39,18 +39,21 @@ const allInOneConfig = z.object({
 
 /** A running system. */
 export interface RunningSystem {
-  /** Where the public API listens. */
+  /** Port of the public API. */
   readonly port: number;
-  /** What stands behind it, for the banner and the log. */
+  /** The stores and the model in use, for the banner and the log. */
   readonly stores: { database: "embedded" | "external"; redis: "redis" | "memory"; model: "demo" | "real" };
   readonly logger: Logger;
-  /** Lets requests, streams and runs end within the configured time, then ends services and stores, in this order. */
+  /**
+   * Lets requests, streams and runs finish within the configured time, then closes services and stores, in this order.
+   */
   close(): Promise<void>;
 }
 
 /**
- * Starts the whole system in this process: gateway and four services over the in-process plane, PostgreSQL embedded
- * unless one is configured, in-memory ports unless Redis is. Throws ConfigError with all faults of the environment.
+ * Starts the whole system in this process: the gateway and four services over the in-process plane, with embedded
+ * PostgreSQL unless one is configured, and in-memory ports unless Redis is. Throws ConfigError with all faults of the
+ * environment.
  */
 export async function startAllInOne(
   environment: Readonly<Record<string, string | undefined>> = process.env,

@@ -1,6 +1,6 @@
 import type { RunningSystem } from "./all-in-one.ts";
 
-/** What a newcomer reads after the start: where it listens, what stands behind it, and a first conversation to paste. */
+/** The text shown after the start: the address, the stores and the model, and a first conversation to paste. */
 export function banner({ port, stores }: Pick<RunningSystem, "port" | "stores">): string {
   const base = `http://127.0.0.1:${port}`;
   const model =

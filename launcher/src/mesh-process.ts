@@ -1,4 +1,6 @@
-/** Runs a service's `main.ts` (argv[2]) as a child of the mesh starter, and ends with it even when the starter is killed. */
+/**
+ * Runs a service's `main.ts` (argv[2]) as a child of the mesh starter; ends with the starter, even when that is killed.
+ */
 import { pathToFileURL } from "node:url";
 
 process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));

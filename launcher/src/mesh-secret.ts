@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /**
- * The secret that the parts of one system share, for starters that run them all: MESH_SECRET when it is set, else one that is made
- * once and kept (mode 0600) in the data directory, so that approvals granted before a restart hold after it.
+ * The secret shared by the parts of one system, for starters that run them all: MESH_SECRET when set. Otherwise it is
+ * created once and kept in the data directory (mode 0600), so that approvals granted before a restart stay valid.
  */
 export function meshSecret(env: Readonly<Record<string, string | undefined>>, dataDir: string): string {
   if (env.MESH_SECRET) return env.MESH_SECRET;

@@ -17,11 +17,11 @@ import { meshSecret } from "./mesh-secret.ts";
 
 const root = join(import.meta.dirname, "../..");
 
-/** What the mesh starter reads. */
+/** Environment variables of the mesh starter. */
 export const meshConfig = z.object({
   ...postgresEnv,
   ...redisEnv,
-  /** `{service}` in a path stands for the name of the part that reads it. */
+  /** `{service}` in a path is replaced by the name of the part that reads it. */
   MESH_TLS_CA: z.string().optional(),
   MESH_TLS_CERT: z.string().optional(),
   MESH_TLS_KEY: z.string().optional(),
@@ -30,7 +30,7 @@ export const meshConfig = z.object({
   MESH_PORTS: z.enum(["default", "free"]).default("default"),
 });
 
-/** Where a part finds its certificates: the configured paths, with its name in them. */
+/** The configured certificate paths with a part's name filled in. */
 function certificatesOf(service: string, config: z.output<typeof meshConfig>): Record<string, string> {
   const { MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY } = config;
   return Object.fromEntries(
@@ -44,17 +44,17 @@ function certificatesOf(service: string, config: z.output<typeof meshConfig>): R
 export interface MeshProcess {
   /** `auth`, `conversation`, `tool-executor-1`, `tool-executor-2`, `agent-orchestrator` or `gateway`. */
   readonly name: string;
-  /** Where it listens. */
+  /** Port on which it listens. */
   readonly port: number;
   readonly child: ChildProcess;
 }
 
 /** A running mesh of processes on loopback. */
 export interface RunningMesh {
-  /** Where the public API listens. */
+  /** Port of the public API. */
   readonly port: number;
   readonly processes: readonly MeshProcess[];
-  /** Ends the processes from the gateway inwards, then the stores that the starter brought up. */
+  /** Ends the processes from the gateway inwards, then the stores that this starter started. */
   close(): Promise<void>;
 }
 
@@ -67,22 +67,22 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** An environment without any login of the database; how it is used stays. */
+/** The environment without database logins; other database settings stay. */
 function withoutDatabase(environment: Readonly<Record<string, string | undefined>>) {
   const logins = ["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_MODE"];
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !logins.includes(name)));
 }
 
-/** The services that talk to Redis. */
+/** The services that use Redis. */
 const redisServices: ReadonlySet<string> = new Set(["auth", "agent-orchestrator", "gateway"]);
 
-/** An environment without the address and the password of Redis, for a service that does not talk to it. */
+/** The environment without the address and password of Redis, for a service that does not use it. */
 function withoutRedis(service: string, environment: Readonly<Record<string, string | undefined>>) {
   if (redisServices.has(service)) return environment;
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !(name in redisEnv)));
 }
 
-/** Resolves when something accepts connections on a loopback port; rejects when the process ends first. */
+/** Resolves when a process accepts connections on a loopback port; rejects when it ends first. */
 async function accepting(name: string, port: number, child: ChildProcess): Promise<void> {
   const ended = new Error(`${name} ended before it was ready.`);
   const tryConnect = async () => {
@@ -114,12 +114,12 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Starts a Redis server of our own on loopback, without persistence: what must last is in PostgreSQL. The password goes
- * by its standard input: arguments can be read by every user of the machine.
+ * Starts a Redis server on loopback without persistence: durable data is in PostgreSQL. The password is passed on
+ * standard input, because any user of the machine can read arguments.
  */
 async function startRedis(port: number, password: string): Promise<ChildProcess> {
   const child = spawn("redis-server", ["-"], { stdio: ["pipe", "ignore", "ignore"] });
-  // A program that is missing or ends at once is told below.
+  // A missing program, or one that ends at once, is reported below.
   child.stdin.on("error", () => {});
   child.stdin.end(
     [`port ${port}`, "bind 127.0.0.1", 'save ""', "appendonly no", `requirepass ${password}`].map((line) => `${line}\n`).join(""),
@@ -132,9 +132,9 @@ async function startRedis(port: number, password: string): Promise<ChildProcess>
 }
 
 /**
- * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as a process of its own on
- * loopback, over gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a
- * `redis-server` of PATH started here.
+ * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as its own process on loopback,
+ * over gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a `redis-server` from the
+ * PATH, started here.
  */
 export async function startMesh(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningMesh> {
   const config = loadConfig(meshConfig, environment);
@@ -155,7 +155,7 @@ export async function startMesh(environment: Readonly<Record<string, string | un
       await untilDatabaseAnswers(logger, () => migrate({ url: address, service: schema, direction: "up", logger }));
       return await serviceLogin({ url: address, schema, logger });
     };
-    // Each service gets its own login, and none the administrator's.
+    // Each service gets its own login, and none gets the administrator's.
     const logins: Readonly<Record<string, string>> = {
       auth: await loginFor("auth"),
       conversation: await loginFor("conversation"),
@@ -194,8 +194,8 @@ export async function startMesh(environment: Readonly<Record<string, string | un
           [variable]: String(port),
         },
         stdio: ["ignore", "inherit", "inherit", "ipc"],
-        // A group of its own: Ctrl-C at the terminal must reach it through this process, in order, when nobody calls it
-        // any more.
+        // A process group of its own: Ctrl-C in the terminal must reach the children through this process, in order,
+        // when no call needs them any more.
         detached: true,
       });
       closers.push(() => end(child));

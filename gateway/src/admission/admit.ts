@@ -14,29 +14,29 @@ import type { LiveCalls } from "./live-calls.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Who calls, once it is known; for the access log. */
+    /** The caller, once authenticated; used by the access log. */
     caller: Caller | undefined;
-    /** Gives the slot of a limit of concurrency back, when the response is through. */
+    /** Releases the request's concurrency slot when the response is complete. */
     releaseSlot: Release | undefined;
   }
 }
 
-/** In the place of a slot's release: the response is through, and nobody will ask for it any more. */
+/** Replaces a slot's release after the response is complete: nothing is left to release. */
 export const alreadyClosed: Release = () => {};
 
-/** What admits a request. */
+/** The checks that admit a request. */
 export interface Admission {
   readonly authenticator: Authenticator;
   readonly liveCalls: LiveCalls;
   readonly limits: Limits;
 }
 
-/** How a method admits its callers. */
+/** The rule by which a method admits its callers. */
 export interface AdmissionRule {
   readonly access: Access;
-  /** A public method that only reads is not counted; what checks or makes credentials is. */
+  /** Public methods that only read are not counted; those that check or create credentials are. */
   readonly readsOnly: boolean;
-  /** A client may send the same request again under a key. */
+  /** Whether a client may repeat a request under an idempotency key. */
   readonly takesIdempotencyKey: boolean;
 }
 
@@ -46,15 +46,15 @@ export function admissionRule(method: DescMethod): AdmissionRule {
   return { access: accessOf(method), readsOnly, takesIdempotencyKey: getOption(method, surface).idempotencyKey };
 }
 
-/** The most that anybody may send who has shown no credential: what logs in, registers or refreshes is short. */
+/** Largest body without a credential, in bytes: requests that log in, register or refresh are short. */
 const publicBodyBytes = 16_384;
 
-/** The largest body of a method, in bytes, where `limit` is what its surface takes. */
+/** The largest body of a method in bytes; `limit` is that of its surface. */
 export function bodyLimitOf(rule: AdmissionRule, limit: number): number {
   return rule.access === Access.PUBLIC ? Math.min(limit, publicBodyBytes) : limit;
 }
 
-/** Admits a request by its method's rule: authenticates and counts it. Throws what the client shall see. */
+/** Admits a request by its method's rule: authenticates and counts it. Throws the error for the client. */
 export async function admit(
   { authenticator, limits, liveCalls }: Admission,
   rule: AdmissionRule,
@@ -68,7 +68,7 @@ export async function admit(
   const known = authenticator.authenticate(request.headers.authorization);
   const caller = known instanceof Promise ? await known : known;
   request.caller = caller;
-  // Before anything is awaited: from here on a revocation finds the request.
+  // Before the next await: from here on, a revocation finds the request.
   liveCalls.add(caller.identity.tokenId, request);
   if (known instanceof Promise && authenticator.hasEnded(caller)) {
     throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
@@ -77,14 +77,14 @@ export async function admit(
   const slot = limits.takeSlot(caller.identity);
   if (slot !== undefined) {
     const release = await slot;
-    // The client may have gone while we asked.
+    // The client may have disconnected meanwhile.
     if (request.releaseSlot === alreadyClosed) release();
     else request.releaseSlot = release;
   }
   return caller;
 }
 
-/** A hook that admits a request before anything of its body is read; the caller is then `request.caller`. */
+/** A hook that admits a request before any of its body is read; the caller is then in `request.caller`. */
 export function admitFirst(admission: Admission, rule: AdmissionRule) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     disconnectSignal(request, reply);

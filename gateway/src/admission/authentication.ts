@@ -6,28 +6,28 @@ import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { createAccessTokenVerifier } from "@turnwright/platform/identity/access-token";
 import { TokenCache } from "@turnwright/platform/identity/token-cache";
 
-/** A caller whose credential was checked. */
+/** An authenticated caller. */
 export interface Caller {
-  /** Travels to the services. */
+  /** Sent to the services. */
   readonly internalToken: string;
   readonly identity: Identity;
 }
 
-/** Checks the Authorization header of public requests. */
+/** Authenticates public requests by their Authorization header. */
 export interface Authenticator {
-  /** The caller; synchronous when the credential was seen before. Throws UNAUTHENTICATED or INVALID_TOKEN. */
+  /** The caller; synchronous for a credential seen before. Throws UNAUTHENTICATED or INVALID_TOKEN. */
   authenticate(authorization: string | undefined): Caller | Promise<Caller>;
-  /** Whether the credential of a caller has ended since it was checked. */
+  /** Whether the caller's credential has ended since it was checked. */
   hasEnded(caller: Caller): boolean;
-  /** Forgets what is cached of a credential. */
+  /** Drops everything cached for a credential. */
   revoke(tokenId: string): void;
-  /** Forgets everything, auth's keys too: revocations may have been missed, or the keys have changed. */
+  /** Drops the whole cache, including auth's keys: revocations may have been missed, or the keys have changed. */
   forget(): void;
 }
 
 const apiKeyShape = /^sk-[A-Za-z0-9_-]{20,200}$/;
 const rejectedMs = 2_000;
-/** Revocations that are remembered while exchanges are under way; beyond them, any exchange counts as overtaken. */
+/** Maximum number of revocations remembered during exchanges; beyond it, every exchange counts as overtaken. */
 const maxRemembered = 10_000;
 
 function bearerOf(authorization: string | undefined): string {
@@ -41,21 +41,21 @@ function bearerOf(authorization: string | undefined): string {
 }
 
 /**
- * Makes the bearer check: an access token is verified here, without an RPC; a credential that holds is exchanged once
- * for an internal token, which is kept until it ends or is revoked. First uses at the same time share one exchange.
+ * Creates the bearer check. An access token is verified locally, without an RPC. A valid credential is exchanged once
+ * for an internal token, which is cached until it expires or is revoked. Concurrent first uses share one exchange.
  */
 export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
   const callers = new TokenCache<Caller>();
   const rejected = new TokenCache<true>(1_000);
   const pending = new Map<string, Promise<Caller>>();
-  /** Callers whose credential has ended while their request was on its way in. */
+  /** Callers whose credential ended while their request was arriving. */
   const ended = new WeakSet<Caller>();
-  /** Counts revocations, so that an exchange knows which of them came after it had begun. */
+  /** Number of revocations so far; tells an exchange which of them came after it began. */
   let count = 0;
-  /** The count at the last time when everything was forgotten. */
+  /** The count when the cache was last dropped. */
   let forgottenAt = 0;
   let underWay = 0;
-  /** The count at each credential's last revocation, while exchanges are under way. */
+  /** The count at each credential's last revocation, while exchanges are in flight. */
   const revokedAt = new Map<string, number>();
   const isOvertaken = (tokenId: string, begun: number) => forgottenAt > begun || (revokedAt.get(tokenId) ?? 0) > begun;
   const accessTokens = createAccessTokenVerifier({
@@ -75,11 +75,11 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
         throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
       const caller = { internalToken, identity };
       if (isOvertaken(identity.tokenId, begun)) {
-        // The answer may be of before the revocation: the next one knows of it.
+        // The answer may predate the revocation; another exchange reflects it.
         if (attempts > 1) return await exchange(token, attempts - 1);
         throw fail(ErrorReason.UNAVAILABLE, "The credential changes all the time; try again.");
       }
-      // A minute before its end, so that it does not end while a turn is on its way through the mesh.
+      // One minute early, so that it does not expire while a run is on its way through the mesh.
       callers.set(token, caller, timestampMs(expiresAt) - 60_000);
       return caller;
     } catch (error) {

@@ -11,7 +11,7 @@ const tracestateShape = /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/;
 
 const idempotencyKeyShape = /^[\x21-\x7e]{1,255}$/;
 
-/** The client's key of idempotency. Throws INVALID_REQUEST. */
+/** The client's idempotency key. Throws INVALID_REQUEST. */
 function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
   const key = headers[idempotencyKeyHeader];
   if (key === undefined) return undefined;
@@ -22,8 +22,8 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
 }
 
 /**
- * The headers that travel with every RPC of a request: identity, request id, where the method takes one the key of
- * idempotency and, where it is well formed, trace context. Throws INVALID_REQUEST for a key that is none.
+ * The headers of every RPC made for a request: identity, request id, idempotency key (where the method takes one) and
+ * trace context (where well-formed). Throws INVALID_REQUEST for a malformed key.
  */
 export function callHeaders(
   request: FastifyRequest,
@@ -42,7 +42,7 @@ export function callHeaders(
   return headers;
 }
 
-/** Options of the RPC that a request becomes: the client's going away cancels it. */
+/** Options of the RPC made for a request; a disconnect of the client cancels it. */
 export function callOptions(
   request: FastifyRequest,
   caller: Caller | undefined,

@@ -8,16 +8,12 @@ import type { HeaderSink } from "../http/answer-headers.ts";
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {
   /**
-   * Counts a request of a token, under its own limits and those that it shares; sets the limit headers; throws
-   * RATE_LIMITED.
+   * Counts a request of a token against its own limits and shared ones; sets the limit headers. Throws RATE_LIMITED.
    */
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
-  /**
-   * Takes a slot of each limit of concurrent requests that holds for a token; undefined: there is none. Throws
-   * RATE_LIMITED.
-   */
+  /** Takes a slot of each concurrency limit that applies to a token; undefined when none does. Throws RATE_LIMITED. */
   takeSlot(identity: Identity): Promise<Release> | undefined;
-  /** Counts a request without a token, by its address and the networks around it; throws RATE_LIMITED. */
+  /** Counts a request without a token by its address and the surrounding networks. Throws RATE_LIMITED. */
   takeAddress(address: string, sink: HeaderSink): Promise<void>;
 }
 
@@ -36,15 +32,15 @@ function report(decision: RateDecision, sink: HeaderSink): void {
   throw fail(ErrorReason.RATE_LIMITED, `Too many requests; try again in ${seconds} s.`, { retryAfterSeconds: seconds });
 }
 
-/** What a credential's requests are counted under. */
+/** The counters of a credential's requests. */
 interface Buckets {
   readonly rates: readonly RateBucket[];
   readonly slots: readonly SlotBucket[];
 }
 
 /**
- * The sessions of an account share one limit, or each login would be another; a key keeps its own when its secret is
- * replaced.
+ * The sessions of an account share one limit, so that another login brings no new one; an API key keeps its limit when
+ * its secret is rotated.
  */
 function ownKey({ tokenType, tokenId, userId }: Identity): string {
   return tokenType === TokenType.API_KEY ? `token:${tokenId}` : `sessions:${userId}`;
@@ -71,14 +67,14 @@ function tooManyAtOnce({ key, max }: SlotBucket, identity: Identity): Error {
   return fail(ErrorReason.RATE_LIMITED, `${who} may have ${max} requests under way at once.`, { retryAfterSeconds: 1 });
 }
 
-/** Makes the limits; with `enabled` false nothing is counted. */
+/** Creates the limits; with `enabled` false, nothing is counted. */
 export function createLimits(deps: {
   limiter: RateLimiter;
   concurrency: ConcurrencyLimiter;
   enabled: boolean;
   addressPerMinute: number;
 }): Limits {
-  /** A credential that was seen before comes with the same identity. */
+  /** A cached credential always comes with the same identity object. */
   const known = new WeakMap<Identity, Buckets>();
   const knownBucketsOf = (identity: Identity): Buckets => {
     const buckets = known.get(identity) ?? bucketsOf(identity);

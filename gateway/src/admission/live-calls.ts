@@ -2,14 +2,17 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { Multimap } from "@turnwright/platform/multimap";
 import type { FastifyRequest } from "fastify";
 
-/** How long calls may still take to end by themselves: a call that ended its own credential has its answer by then. */
+/**
+ * Grace period in which calls may still finish, in milliseconds: a call that ended its own credential gets its
+ * response.
+ */
 const graceMs = 250;
 
-/** Requests under way, by the credential that they came with, so that they end with it. */
+/** Requests in flight by credential, so that they end with it. */
 export class LiveCalls {
   readonly #calls = new Multimap<string, FastifyRequest>();
 
-  /** From now until `delete`, the request ends when its credential does. */
+  /** Until `delete`, the request ends when its credential does. */
   add(tokenId: string, request: FastifyRequest): void {
     this.#calls.add(tokenId, request);
   }
@@ -18,7 +21,10 @@ export class LiveCalls {
     this.#calls.delete(tokenId, request);
   }
 
-  /** Ends a credential's requests of this moment, soon: calls into the mesh are cancelled, streams end with an error. */
+  /**
+   * Ends a credential's current requests after the grace period: calls into the mesh are cancelled, streams end with an
+   * error.
+   */
   revoke(tokenId: string): void {
     const ending = this.#calls.get(tokenId);
     if (ending.length === 0) return;

@@ -1,6 +1,6 @@
 import { isIPv6 } from "node:net";
 
-/** The eight groups of an IPv6 address; a zone and the dotted form of an IPv4 tail are understood. */
+/** The eight groups of an IPv6 address; accepts a zone and the dotted form of an IPv4 tail. */
 function groupsOf(address: string): number[] {
   const [withoutZone = ""] = address.split("%", 1);
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(withoutZone);
@@ -14,8 +14,8 @@ function groupsOf(address: string): number[] {
 }
 
 /**
- * The addresses that count as one client: an IPv4 address alone, also in its IPv6 form, and of IPv6 the /64 that a
- * single subscriber has all of.
+ * The block of addresses that counts as one client: a single IPv4 address, also in its IPv6 form, or the IPv6 /64 that
+ * a subscriber is assigned.
  */
 export function addressBlock(address: string): string {
   if (!isIPv6(address)) return address;

@@ -3,31 +3,28 @@ import type { Socket } from "node:net";
 import proxyAddr from "@fastify/proxy-addr";
 import { addressBlock } from "./address-block.ts";
 
-/** How much of this process clients may hold at once. 0 connections: any number. */
+/** Limits on what clients may hold of this process at once. 0 connections: unlimited. */
 export interface AccountLimits {
-  /** Connections of one address. */
+  /** Maximum number of connections per address. */
   readonly connectionsPerAddress: number;
-  /** Bytes for the requests of one connection that are under way, their bodies and unread answers included. */
+  /** Maximum bytes of a connection's requests in flight, including bodies and unread responses. */
   readonly bytesPerConnection: number;
-  /** The same for all connections of one address. */
+  /** The same for all connections of an address. */
   readonly bytesPerAddress: number;
-  /** Above so many bytes of all clients together, readers who do not read are cut early, whoever they are. */
+  /** Total bytes above which clients that do not read are cut early, whichever they are. */
   readonly bytesInAll: number;
-  /** Proxies, whose connections carry the requests of many clients. */
+  /** Proxies, whose connections carry requests of many clients. */
   readonly proxies: readonly string[];
 }
 
-/**
- * What a request costs while it is under way, beside its body and its answer: its headers and all that follows its
- * course, in bytes.
- */
+/** Cost of a request in flight besides its body and response: headers and bookkeeping, in bytes. */
 export const requestBytes = 16_384;
 /**
- * A request whose body and answer are more than that may be ended when they come; a stream of events never waits with
- * so much.
+ * A request whose body and response together exceed this may be ended on arrival; an event stream never buffers as
+ * much.
  */
 const largeBytes = 65_536;
-/** How often the sums of an address are taken anew while it is at its limit, in milliseconds. */
+/** How often the sums of an address at its limit are recomputed, in milliseconds. */
 const recountMs = 100;
 
 interface Sum {
@@ -42,11 +39,11 @@ interface AddressAccount extends Sum {
 }
 
 interface ConnectionAccount extends Sum {
-  /** Undefined for a proxy: each request says whose it is. */
+  /** Undefined for a proxy: each request names its client. */
   readonly address: AddressAccount | undefined;
 }
 
-/** A request and its answer, until the answer is through. */
+/** A request and its response, until the response is complete. */
 export class Exchange {
   readonly #response: ServerResponse;
   readonly #accounts: ClientAccounts;
@@ -75,14 +72,13 @@ export class Exchange {
     this.address.bytes += more;
   }
 
-  /** Takes down what waits for the reader now. */
+  /** Records the bytes now waiting for the reader. */
   count(): void {
     this.#book(requestBytes + this.#received + this.#response.writableLength);
   }
 
   /**
-   * Takes down a piece of the body, which is held for as long as the request is under way; gives whether that is too
-   * much.
+   * Records a piece of the body, which is held while the request is in flight; returns whether the limit is exceeded.
    */
   receive(bytes: number): boolean {
     this.#received += bytes;
@@ -90,13 +86,13 @@ export class Exchange {
     return this.isTooMuch();
   }
 
-  /** The answer is through. */
+  /** The response is complete. */
   end(): void {
     this.#book(0);
     this.#accounts.close(this);
   }
 
-  /** Whether it is large and one more than its connection or its address may have; a request alone is always served. */
+  /** Whether it is large and exceeds the limit of its connection or address; a single request is always served. */
   isTooMuch(): boolean {
     if (this.#bytes <= largeBytes) return false;
     const isOver = ({ bytes }: Sum, limit: number) => bytes > limit && bytes > this.#bytes;
@@ -107,7 +103,7 @@ export class Exchange {
     );
   }
 
-  /** Whether its client holds so much that readers who do not read have to go soon. */
+  /** Whether its client holds so much that clients that do not read must be cut soon. */
   isPressed(): boolean {
     const { bytesPerConnection, bytesPerAddress, bytesInAll } = this.#accounts.limits;
     return (
@@ -118,10 +114,10 @@ export class Exchange {
   }
 }
 
-/** Keeps account of what each connection and each address holds of this process. */
+/** Accounts for the memory that each connection and each address holds of this process. */
 export class ClientAccounts {
   readonly limits: AccountLimits;
-  /** Of all clients together. */
+  /** Sum over all clients. */
   readonly all: Sum = { bytes: 0 };
   readonly #isProxy: (address: string, hop: number) => boolean;
   readonly #addresses = new Map<string, AddressAccount>();
@@ -144,7 +140,7 @@ export class ClientAccounts {
     if (address.connections === 0 && address.exchanges.size === 0) this.#addresses.delete(address.block);
   }
 
-  /** The account of a new connection; undefined when its address has as many as it may. */
+  /** Opens the account of a new connection; undefined when its address has reached its limit. */
   open(socket: Socket): ConnectionAccount | undefined {
     const from = socket.remoteAddress ?? "";
     if (this.#isProxy(from, 0)) return { bytes: 0, address: undefined };
@@ -163,7 +159,7 @@ export class ClientAccounts {
     for (const exchange of exchanges) exchange.count();
   }
 
-  /** Takes a request in; undefined when its connection or its address holds as much as it may. */
+  /** Admits a request; undefined when its connection or address has reached its limit. */
   begin(connection: ConnectionAccount, request: IncomingMessage, response: ServerResponse): Exchange | undefined {
     const address = connection.address ?? this.#addressOf(proxyAddr(request, this.#isProxy));
     const { bytesPerConnection, bytesPerAddress } = this.limits;
@@ -182,13 +178,13 @@ export class ClientAccounts {
     return exchange;
   }
 
-  /** An exchange is over. */
+  /** Ends an exchange. */
   close(exchange: Exchange): void {
     exchange.address.exchanges.delete(exchange);
     this.#forget(exchange.address);
   }
 
-  /** Addresses that hold anything. */
+  /** Number of addresses that hold anything. */
   get size(): number {
     return this.#addresses.size;
   }

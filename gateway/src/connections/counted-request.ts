@@ -2,24 +2,24 @@ import { IncomingMessage } from "node:http";
 import { constants, Http2ServerRequest } from "node:http2";
 import type { Exchange } from "./client-accounts.ts";
 
-/** A request whose body is counted as it comes, whoever reads it. */
+/** A request whose body is counted as it arrives, whichever code reads it. */
 export interface CountedRequest {
-  /** Undefined until the request was taken in. */
+  /** Undefined until the request is admitted. */
   exchange: Exchange | undefined;
 }
 
-/** A request over HTTP/1.1; a body that is too much for its client resets the connection. */
+/** An HTTP/1.1 request; a body beyond its client's limit resets the connection. */
 export class CountedHttp1Request extends IncomingMessage implements CountedRequest {
   exchange: Exchange | undefined = undefined;
 
-  /** The parser hands over pieces of the body, and null behind the last. */
+  /** The parser passes the pieces of the body, and null after the last one. */
   override push(chunk: unknown, encoding?: BufferEncoding): boolean {
     if (chunk !== null && this.exchange?.receive((chunk as Uint8Array).length)) this.socket.resetAndDestroy();
     return super.push(chunk, encoding);
   }
 }
 
-/** A request over HTTP/2; a body that is too much for its client resets its stream. */
+/** An HTTP/2 request; a body beyond its client's limit resets its stream. */
 export class CountedHttp2Request extends Http2ServerRequest implements CountedRequest {
   exchange: Exchange | undefined = undefined;
 

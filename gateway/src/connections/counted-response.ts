@@ -4,13 +4,13 @@ import { SettlingResponse } from "./unread-bodies.ts";
 
 type Done = () => void;
 
-/** A response whose waiting bytes are counted, whoever writes it. */
+/** A response whose waiting bytes are counted, whichever code writes it. */
 export interface CountedResponse {
-  /** Undefined until the request was taken in. */
+  /** Undefined until the request is admitted. */
   exchange: Exchange | undefined;
 }
 
-/** A response over HTTP/1.1; one that is too much for its client resets the connection. */
+/** An HTTP/1.1 response; one beyond its client's limit resets the connection. */
 export class CountedHttp1Response extends SettlingResponse implements CountedResponse {
   exchange: Exchange | undefined = undefined;
 
@@ -34,11 +34,11 @@ export class CountedHttp1Response extends SettlingResponse implements CountedRes
   }
 }
 
-/** A response over HTTP/2; one that is too much for its client resets its stream. */
+/** An HTTP/2 response; one beyond its client's limit resets its stream. */
 export class CountedHttp2Response extends Http2ServerResponse implements CountedResponse {
   exchange: Exchange | undefined = undefined;
 
-  /** `end` writes by this as well. */
+  /** `end` also writes through this method. */
   override write(chunk: unknown, encoding?: unknown, done?: unknown): boolean {
     const takesMore = super.write(chunk as string, encoding as BufferEncoding, done as Done);
     const { exchange } = this;

@@ -5,15 +5,15 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DualProtocolServer } from "./protocols.ts";
 
 /**
- * How long a connection must be silent before we close it, in milliseconds: what a client sends at the moment in which we close is lost to it, and one that
- * uses its connections sends something within that time.
+ * Silence after which a connection is closed, in milliseconds. A request sent at the moment of the close is lost; a
+ * client that uses its connections sends something within this time.
  */
 const quietMs = 1_000;
 const sweepMs = 50;
-/** How long requests that we ended may take to say so, in milliseconds. */
+/** Time for ended requests to deliver their errors, in milliseconds. */
 const farewellMs = 2_500;
 
-/** Requests whose responses are not through. */
+/** Requests whose responses are not complete. */
 export type OpenRequests = Map<FastifyRequest, FastifyReply>;
 
 /** Ends requests: calls into the mesh are cancelled, streams end with an error event. */
@@ -25,9 +25,9 @@ function end(requests: Iterable<FastifyRequest>): void {
 }
 
 /**
- * Lets a server end such that no client meets a connection that we reset: it accepts no connections, serves what comes on those that it has
- * and says on each that it closes it (`Connection: close`, which fastify sends from here on, and GOAWAY), and closes those that stay silent. Streams and
- * requests that outlast the limit end with an error.
+ * Drains a server without resetting a connection in use. It accepts no new connections, serves requests on open ones
+ * and announces on each that it will close (`Connection: close`, which fastify sends from here on, and GOAWAY), and
+ * closes those that stay silent. Streams and requests that exceed the limit end with an error.
  */
 export async function drainServer(options: { server: DualProtocolServer; open: OpenRequests; limitMs: number }): Promise<void> {
   const { server, open, limitMs } = options;
@@ -50,7 +50,7 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
   while (!isOver()) {
     const elapsedMs = performance.now() - startedAt;
     if (elapsedMs >= limitMs && !isCut) {
-      // A short call that has just come, on the connection of a stream that ended, still has its farewell.
+      // A short call that has just arrived, on the connection of a stream that ended, still gets its response.
       end([...open].flatMap(([request, { raw }]) => (first.has(request) || raw.headersSent ? [request] : [])));
       isCut = true;
     }
@@ -59,7 +59,7 @@ export async function drainServer(options: { server: DualProtocolServer; open: O
     await delay(sweepMs);
   }
   if (isOver()) return;
-  // What came meanwhile on the last connections is told as well.
+  // Requests that arrived meanwhile on the last connections get the error as well.
   end(open.keys());
   await delay(sweepMs);
   server.closeAllConnections();

@@ -4,14 +4,14 @@ import { isClosing } from "./unread-bodies.ts";
 
 const headEnd = Buffer.from("\r\n\r\n");
 /**
- * Requests of a connection that are under way at once, so that the next one need not wait for the last; what is sent
- * beyond waits unread.
+ * Number of a connection's requests in flight, so that the next one need not wait for the last; further requests stay
+ * unread.
  */
 const atOnce = 2;
 
 const endsLine = (byte: number | undefined) => byte === 13 || byte === 10;
 
-/** Where the n-th head of a request ends at the earliest; the end of the bytes when there are fewer. */
+/** Earliest possible end of the n-th request head; the end of the bytes when there are fewer. */
 function endOfHead(bytes: Buffer, n: number): number {
   let end = 0;
   for (let i = 0; i < n; i += 1) {
@@ -23,8 +23,8 @@ function endOfHead(bytes: Buffer, n: number): number {
 }
 
 /**
- * A connection of HTTP/1.1 on which a client may send requests ahead of their answers. Node parses all requests of a
- * read at once, some two thousand; here a few are, and the rest waits, first with us and then with its sender.
+ * An HTTP/1.1 connection with pipelining. Node would parse all requests of a read at once, some two thousand. Here only
+ * a few are parsed; the rest waits, first in memory and then with the sender.
  */
 export class PipelinedConnection {
   readonly #socket: Socket;
@@ -32,17 +32,17 @@ export class PipelinedConnection {
   readonly #onEnd: () => void;
   readonly #open = new Set<ServerResponse>();
   #newest: IncomingMessage | undefined;
-  /** What was read and is not parsed; the socket is paused meanwhile. */
+  /** Bytes read but not parsed; the socket is paused meanwhile. */
   #rest: Buffer | undefined;
-  /** Bytes of the newest request's body that are still to be parsed, where that is known. */
+  /** Bytes of the newest request's body that remain to be parsed, if known. */
   #bodyLeft = 0;
-  /** Whether the last read ended between the lines of a head, or could have. */
+  /** Whether the last read ended (or may have ended) between the lines of a head. */
   #isLineOpen = false;
-  /** The client has closed its side, which Node's server hears when the rest is parsed. */
+  /** The client has closed its side; Node's server is told after the rest is parsed. */
   #isEnded = false;
   #isTurnDue = false;
 
-  /** Takes the reading over from Node's server, which listens to the socket already. */
+  /** Takes over reading from Node's server, which already listens to the socket. */
   constructor(socket: Socket) {
     this.#socket = socket;
     const [parse] = socket.listeners("data") as ((bytes: Buffer) => void)[];
@@ -57,24 +57,24 @@ export class PipelinedConnection {
       if (this.#rest === undefined) this.#onEnd();
       else this.#isEnded = true;
     });
-    // Node's server resumes it for the body of a request, and when a reader has taken his answers.
+    // Node's server resumes the socket for a request's body, and when the client has read its responses.
     socket.on("resume", () => {
       if (this.#rest !== undefined) this.#take(this.#rest);
     });
   }
 
-  /** A request was parsed. */
+  /** Records a parsed request. */
   begin(request: IncomingMessage, response: ServerResponse): void {
     this.#open.add(response);
     this.#newest = request;
   }
 
-  /** A response is through. */
+  /** Records a completed response. */
   end(response: ServerResponse): void {
     this.#open.delete(response);
     if (this.#rest === undefined || this.#isTurnDue) return;
     this.#isTurnDue = true;
-    // In a turn of its own, so that one connection full of short requests does not keep the others waiting.
+    // In a separate turn of the event loop, so that one connection full of short requests does not block the others.
     setImmediate(() => {
       this.#isTurnDue = false;
       if (this.#rest === undefined) return;
@@ -83,18 +83,18 @@ export class PipelinedConnection {
     });
   }
 
-  /** Whether nothing may be parsed now; a response that ends, or a reader who takes something, lets it go on. */
+  /** Whether nothing may be parsed now; parsing continues when a response ends or data is read. */
   #isFull(): boolean {
-    // Node's server holds reading back itself while answers wait for their reader, and resumes the socket.
+    // Node's server itself stops reading while responses wait for the client, and resumes the socket.
     if ((this.#socket as Socket & { _paused?: boolean })._paused) return true;
     const newest = this.#newest;
     if (newest === undefined) return false;
-    // A body that nobody reads at the moment.
+    // A body that is not being read at the moment.
     if (!newest.complete) return newest.readableLength >= newest.readableHighWaterMark && !newest.destroyed;
     return this.#open.size >= atOnce;
   }
 
-  /** Parses as much of what was read as may be, and keeps the rest. */
+  /** Parses as much of the bytes as is allowed, and keeps the rest. */
   #take(read: Buffer): void {
     this.#rest = undefined;
     let bytes = read;
@@ -104,7 +104,7 @@ export class PipelinedConnection {
         this.#socket.pause();
         return;
       }
-      // Who splits heads and bodies so that none can be told from the next is not waited for.
+      // A client that splits heads and bodies so that requests cannot be told apart is cut off.
       if (this.#open.size >= 2 * atOnce) {
         this.#socket.destroy();
         return;
@@ -119,7 +119,7 @@ export class PipelinedConnection {
     }
   }
 
-  /** Parses the beginning of some bytes, no more requests than there is room for; gives where it stopped. */
+  /** Parses the start of the bytes, at most as many requests as there is room for; returns the offset of the rest. */
   #parseOnce(bytes: Buffer): number {
     const room = Math.max(1, atOnce - this.#open.size);
     const before = this.#newest;
@@ -127,7 +127,7 @@ export class PipelinedConnection {
     this.#bodyLeft -= Math.min(this.#bodyLeft, end);
     this.#parse.call(this.#socket, end === bytes.length ? bytes : bytes.subarray(0, end));
     const newest = this.#newest;
-    // The last for which there is room: its head ended right there, unless that end was begun by an earlier read.
+    // The last request with room: its head ended exactly there, unless an earlier read began that end.
     const isSplit = this.#isLineOpen && endsLine(bytes[0]);
     if (room === 1 && newest !== undefined && newest !== before && !newest.complete && !isSplit) {
       this.#bodyLeft = Number(newest.headers["content-length"] ?? 0);

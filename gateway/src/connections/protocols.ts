@@ -12,48 +12,48 @@ import { refuse, refuseTunnel, unservedRequests } from "./unserved.ts";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
 
-/** An HTTP server of both protocols that can end in steps. */
+/** An HTTP server of both protocols that can shut down in steps. */
 export interface DualProtocolServer extends Server {
-  /** Connections of HTTP/1.1, and those that have not said yet what they speak. */
+  /** Connections of HTTP/1.1, and those whose protocol is not known yet. */
   readonly keptConnections: ReadonlySet<Socket>;
   /**
-   * Accepts no more connections, and no more requests over HTTP/2: what is under way goes on, and clients are told
-   * which of their requests were not begun (GOAWAY), so that they may send them elsewhere.
+   * Accepts no more connections, and no more requests over HTTP/2. Requests in flight continue; clients learn which of
+   * their requests were not begun (GOAWAY), so that they can send them elsewhere.
    */
   stopListening(): void;
 }
 
-/** How long clients may take, in milliseconds. */
+/** Time limits for clients, in milliseconds. */
 export interface ConnectionTimeouts {
-  /** To send a request, its body included; also to send the first bytes of a connection. */
+  /** To send a request, body included; also to send the first bytes of a connection. */
   readonly requestMs: number;
   /** Between two requests of a connection. */
   readonly idleMs: number;
 }
 
-/** What clients may hold, and who hears of what was refused them. */
+/** Limits on what clients may hold, and a callback for refusals. */
 export interface ClientLimits {
   readonly accounts: ClientAccounts;
-  /** Streams of an HTTP/2 connection that are under way at once. */
+  /** Concurrent streams of an HTTP/2 connection. */
   readonly streamsPerConnection: number;
   onRefused(what: "connection" | "request"): void;
 }
 
-/** Bytes that wait in a socket before its source is held back. */
+/** Bytes buffered in a socket before its source is paused. */
 const socketBytes = 16_384;
-/** Bytes of a request's headers over HTTP/2; of HTTP/1.1 Node takes as many. */
+/** Maximum bytes of a request's headers over HTTP/2, the same as Node's limit for HTTP/1.1. */
 const headerListBytes = 16_384;
 
 type ConnectionAccount = NonNullable<ReturnType<ClientAccounts["open"]>>;
 
-/** A connection that speaks. */
+/** A connection with a known protocol. */
 interface Client {
   readonly account: ConnectionAccount;
-  /** Of HTTP/1.1. */
+  /** Set for HTTP/1.1. */
   readonly connection: PipelinedConnection | undefined;
 }
 
-/** Whether bytes begin like an HTTP/2 connection; undefined while there are too few to tell. */
+/** Whether bytes begin an HTTP/2 connection; undefined while there are too few to tell. */
 function beginsHttp2(head: Buffer): boolean | undefined {
   const compared = Math.min(head.length, http2Preface.length);
   if (!head.subarray(0, compared).equals(http2Preface.subarray(0, compared))) return false;
@@ -61,14 +61,14 @@ function beginsHttp2(head: Buffer): boolean | undefined {
 }
 
 /**
- * Hands each connection over to the server of the protocol that its first bytes speak. Gives the connections that are
- * undecided.
+ * Passes each connection to the server of the protocol that its first bytes show. Returns the connections that are
+ * still undecided.
  */
 function sniff(
   server: Server,
   firstBytesMs: number,
   serve: {
-    /** The account of a connection; undefined: it has been ended. */
+    /** The account of a connection; undefined when the connection was refused and ended. */
     open: (socket: Socket) => ConnectionAccount | undefined;
     http1: (socket: Socket, account: ConnectionAccount) => void;
     http2: (socket: Socket, account: ConnectionAccount) => void;
@@ -109,7 +109,7 @@ function sniff(
   return undecided;
 }
 
-/** Node times the requests of HTTP/1.1 only; this does the same for one of HTTP/2. */
+/** Limits the time of an HTTP/2 request, as Node itself does only for HTTP/1.1. */
 function limitBody(request: Http2ServerRequest, requestMs: number): void {
   const { stream } = request;
   if (stream === undefined || stream.endAfterHeaders) return;
@@ -120,9 +120,9 @@ function limitBody(request: Http2ServerRequest, requestMs: number): void {
 }
 
 /**
- * An HTTP server that speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port: the first bytes of each
- * connection decide. Both protocols reach the same listener. Clients that are too slow are cut, and what is beyond
- * their limits is refused.
+ * Creates an HTTP server that serves HTTP/1.1 and HTTP/2 without TLS (prior knowledge) on one port; the first bytes of
+ * each connection decide. Both protocols reach the same listener. Slow clients are cut, and requests and connections
+ * beyond the limits are refused.
  */
 export function createDualProtocolServer(
   listener: RequestListener,
@@ -146,7 +146,7 @@ export function createDualProtocolServer(
     limits.onRefused("request");
     refuseRequest(response);
   };
-  // Node looks at its connections in intervals; a slow one is cut at the last look before its time is over.
+  // Node checks its connections at intervals; a slow one is cut at the last check before its time is over.
   const connectionsCheckingInterval = Math.min(1_000, requestMs / 4);
   const withinMs = requestMs - connectionsCheckingInterval;
   const server = createServer(
@@ -155,9 +155,9 @@ export function createDualProtocolServer(
       requestTimeout: withinMs,
       keepAliveTimeout: idleMs,
       connectionsCheckingInterval,
-      // Ours answer in the common error body.
+      // A missing Host header is answered in the common error body instead.
       requireHostHeader: false,
-      // What waits in a socket, in either direction.
+      // Buffer of a socket, in either direction.
       highWaterMark: socketBytes,
       IncomingMessage: CountedHttp1Request as typeof IncomingMessage,
       ServerResponse: CountedHttp1Response as typeof ServerResponse,
@@ -181,7 +181,7 @@ export function createDualProtocolServer(
   });
   const http1Clients = new WeakMap<Socket, Client>();
   const http2Clients = new WeakMap<Http2Session, Client>();
-  /** Of the connection that becomes a session of HTTP/2 right now. */
+  /** Account of the connection that is just becoming an HTTP/2 session. */
   let connecting: ConnectionAccount | undefined;
   const http2 = createHttp2Server(
     {
@@ -193,10 +193,10 @@ export function createDualProtocolServer(
       limitBody(request, requestMs);
       const { session } = request.stream;
       const client = session === undefined ? undefined : http2Clients.get(session);
-      // A session that was destroyed leaves requests behind that nobody waits for.
+      // A destroyed session leaves requests behind that have no reader.
       if (client === undefined) return;
       if (!request.stream.endAfterHeaders) endUnreadStream(request, response);
-      // The compatible forms, which the listener takes as well.
+      // The compatibility classes, which the listener accepts as well.
       serve(client, request as unknown as CountedHttp1Request, response as unknown as CountedHttp1Response);
     },
   );
@@ -215,7 +215,7 @@ export function createDualProtocolServer(
       clearTimeout(timer);
       sessions.delete(session);
     });
-    // Graceful: what is under way goes on.
+    // Graceful: requests in flight continue.
     session.setTimeout(idleMs, () => session.close());
   });
 
@@ -241,14 +241,14 @@ export function createDualProtocolServer(
     },
     http2: (socket, account) => {
       keptConnections.delete(socket);
-      // As it is on a server of HTTP/2 alone: a client that has closed its side has gone, and its calls with it.
+      // As on an HTTP/2-only server: a client that closed its side has gone, and its calls end.
       socket.allowHalfOpen = false;
       connecting = account;
       http2.emit("connection", socket);
     },
   });
 
-  // Streams of HTTP/2 end like keep-alive connections: what is under way may finish.
+  // HTTP/2 sessions close like keep-alive connections: requests in flight may finish.
   const close = server.close.bind(server);
   server.close = (callback) => {
     for (const session of sessions) session.close();
@@ -263,7 +263,7 @@ export function createDualProtocolServer(
   return Object.assign(server, {
     keptConnections,
     stopListening() {
-      // Not the HTTP server's: that one closes idle connections, on which requests may be on their way.
+      // Bypasses the HTTP server's close, which would close idle connections that may have requests on their way.
       NetServer.prototype.close.call(server);
       for (const session of sessions) session.close();
     },

@@ -5,13 +5,10 @@ import type { Logger } from "@turnwright/platform/logger";
 import { answerHeaders } from "../http/answer-headers.ts";
 import { restError } from "../http/error-body.ts";
 
-/** How often the log tells of refusals, in milliseconds. */
+/** Interval at which refusals are logged, in milliseconds. */
 const tellMs = 1_000;
 
-/**
- * Answers a request that was not begun, so that its client may send it again: 429, or over HTTP/2 a stream that is
- * refused.
- */
+/** Refuses a request that was not begun, so that its client may repeat it: 429, or REFUSED_STREAM over HTTP/2. */
 export function refuseRequest(response: ServerResponse): void {
   const stream = (response as unknown as Partial<Http2ServerResponse>).stream;
   if (stream !== undefined) {
@@ -22,7 +19,7 @@ export function refuseRequest(response: ServerResponse): void {
     retryAfterSeconds: 1,
   });
   const { status, headers, body } = restError(error);
-  // Its body stays unread.
+  // The body stays unread.
   response.writeHead(status, {
     ...answerHeaders,
     ...headers,
@@ -32,10 +29,7 @@ export function refuseRequest(response: ServerResponse): void {
   response.end(JSON.stringify(body));
 }
 
-/**
- * Tells the log of clients that hold too much: once a second at the most, however many requests and connections are
- * refused.
- */
+/** Logs clients that exceed their limits, at most once a second regardless of the number of refusals. */
 export function refusalLog(logger: Logger): (what: "connection" | "request") => void {
   let [connections, requests] = [0, 0];
   const tell = () => {

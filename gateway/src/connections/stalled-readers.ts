@@ -4,21 +4,21 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { CountedResponse } from "./counted-response.ts";
 import type { OpenRequests } from "./drain.ts";
 
-/** How often responses are looked at while one may be stalled, in milliseconds; more often where the limit is short. */
+/** Interval at which responses are checked, in milliseconds; shorter when the limit is short. */
 const lookMs = 1_000;
-/** The limit for readers whose client, or all clients together, hold much, in milliseconds. */
+/** The limit while the client, or all clients together, hold too much, in milliseconds. */
 const pressedMs = 5_000;
 
 type Raw = FastifyReply["raw"];
 
-/** The response's stream where it goes over HTTP/2. */
+/** The response's stream over HTTP/2. */
 function streamOf(raw: Raw): Http2ServerResponse["stream"] | undefined {
   return (raw as unknown as Partial<Http2ServerResponse>).stream;
 }
 
 /**
- * How much of a response its connection has taken, up to a constant. Over HTTP/2 nobody counts what a stream has sent:
- * what waits for it grows with what is written, so that only its shrinking tells of a reader.
+ * How much of a response its connection has taken, up to a constant. HTTP/2 does not count the bytes that a stream has
+ * sent; its buffer grows with every write, so that only a shrinking buffer shows that the client reads.
  */
 function taken(raw: Raw): number {
   if (streamOf(raw) !== undefined) return -raw.writableLength;
@@ -31,8 +31,8 @@ function isPressed(raw: Raw): boolean {
 }
 
 /**
- * Ends a response and frees what is held for it, the system's buffers too: an orderly close would leave them to a
- * reader who does not come. A connection of HTTP/2 goes with its last stream.
+ * Ends a response and frees its buffers, including the system's: an orderly close would keep them for a client that
+ * does not read. The last stream of an HTTP/2 connection ends the connection.
  */
 function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
   const stream = streamOf(raw);
@@ -46,9 +46,9 @@ function cut(raw: Raw, isLastOf: (session: unknown) => boolean): void {
 }
 
 /**
- * Cuts each response for which something waits and of which its connection has taken no byte for `limitMs`, whatever
- * its protocol, and sooner where clients hold much; what it waits for in the mesh is cancelled with it. A stream that
- * has nothing to send is left alone, and so is a reader who is slow and reads. Gives the function that ends it.
+ * Starts to cut stalled responses: those with waiting data of which the connection has taken no byte for `limitMs`,
+ * over any protocol; sooner when clients hold too much. The response's call into the mesh is cancelled. A stream with
+ * nothing to send is left alone, and so is a client that reads slowly. Returns the function that stops the watch.
  */
 export function watchStalledReaders({
   open,
@@ -59,12 +59,12 @@ export function watchStalledReaders({
   limitMs: number;
   logger: Logger;
 }): () => void {
-  /** Readers for whom something waits. */
+  /** Responses with waiting data. */
   const behind = new Map<FastifyRequest, { taken: number; since: number }>();
   const look = () => {
     const now = performance.now();
     for (const [request, { raw }] of open) {
-      // Without a socket it stands in line behind another response of its connection.
+      // Without a socket, the response waits behind another one of its connection.
       if (raw.writableLength === 0 || raw.socket === null) {
         behind.delete(request);
         continue;

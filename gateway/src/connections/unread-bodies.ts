@@ -4,37 +4,37 @@ import { constants } from "node:http2";
 import { Socket } from "node:net";
 import { awaitsContinue } from "../http/request-body.ts";
 
-/** The most that is read behind an answer so that its connection can be used again, in bytes. */
+/** Maximum bytes read after a response so that its connection can be reused. */
 const drainBytes = 65_536;
-/** How long the rest of such a body may take, in milliseconds. */
+/** Time limit for reading such a rest, in milliseconds. */
 const drainMs = 2_000;
 /**
- * What is read behind a last answer, so that a client that sends all of its body first still comes to read it, in
- * bytes; each costs a little. What comes after it waits with the system, which tells the client to wait as well.
+ * Maximum bytes read after a final response, so that a client that sends its whole body first still gets to read it;
+ * reading costs a little. Further bytes stay with the operating system, whose flow control slows the client.
  */
 const lingerBytes = 524_288;
-/** How long a connection is kept for its client to read the last answer, in milliseconds. */
+/** Time a connection is kept open for its client to read the final response, in milliseconds. */
 const lingerMs = 5_000;
 
-/** Connections that we close, on which nothing is served any more. */
+/** Connections being closed, on which nothing is served any more. */
 const closing = new WeakSet<Socket>();
-/** Connections whose request has its answer, and not yet its end. */
+/** Connections whose request has been answered but not fully received. */
 const answered = new WeakSet<Socket>();
 
-/** Whether a connection is being closed behind an answer: what a client sends on it now is not served. */
+/** Whether a connection is being closed after a response; anything the client still sends is ignored. */
 export function isClosing(socket: Socket): boolean {
   return closing.has(socket);
 }
 
-/** Whether the request that a connection is busy with has its answer already. */
+/** Whether the connection's current request has been answered. */
 export function hasAnswer(socket: Socket): boolean {
   return answered.has(socket) || closing.has(socket);
 }
 
 /**
- * Closes a connection whose client may still be sending: says that we send no more, then reads on without parsing.
- * Closed at once, the system would answer what still comes with a reset, and a reset takes the answer from a client
- * that has not read it.
+ * Closes a connection whose client may still be sending: ends the sending side, then reads on without parsing. After an
+ * immediate close, the system would answer further data with a reset, and a reset discards a response that the client
+ * has not read.
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
@@ -43,7 +43,7 @@ export function linger(socket: Socket): void {
   const cut = () => socket.destroy();
   const timer = setTimeout(cut, lingerMs).unref();
   socket.once("close", () => clearTimeout(timer));
-  // Not the parser any more: a piece of a body costs it as much as a request.
+  // Bypasses the parser: a piece of a body costs it as much as a request.
   for (const event of ["data", "end", "timeout", "pause", "resume"]) socket.removeAllListeners(event);
   socket.on("data", (chunk: Buffer) => {
     left -= chunk.length;
@@ -54,7 +54,7 @@ export function linger(socket: Socket): void {
   socket.resume();
 }
 
-/** Reads the rest of a short body behind its answer, for so long. */
+/** Reads the rest of a short body after its response, within `drainMs`. */
 function drainBehind(request: IncomingMessage, socket: Socket): void {
   if (closing.has(socket) || socket.destroyed) return;
   if (request.complete) {
@@ -76,7 +76,7 @@ function drainBehind(request: IncomingMessage, socket: Socket): void {
   request.resume();
 }
 
-/** Decides, when an answer begins before the end of its request, what becomes of the connection. */
+/** Decides about the connection when a response begins before its request has ended. */
 function settleUnread(response: ServerResponse): void {
   const { req: request } = response;
   const { headers, socket } = request;
@@ -84,13 +84,13 @@ function settleUnread(response: ServerResponse): void {
   const isChunked = headers["transfer-encoding"] !== undefined;
   if (!isChunked && (length === undefined || length === "0")) return;
   const isShort = !isChunked && Number(length) <= drainBytes && !awaitsContinue(request);
-  // What Node calls behind the last response of a connection; a response may be that for other reasons too.
+  // Node calls this after the last response of a connection, which may be the last for other reasons too.
   socket.destroySoon = () => linger(socket);
   if (isShort) response.once("finish", () => drainBehind(request, socket));
   else response.shouldKeepAlive = false;
 }
 
-/** Responses of HTTP/1.1 that leave no unread body in front of the next request. */
+/** HTTP/1.1 responses that leave no unread body before the next request. */
 export class SettlingResponse extends ServerResponse {
   override writeHead(
     status: number,
@@ -103,12 +103,12 @@ export class SettlingResponse extends ServerResponse {
 }
 
 /**
- * Ends a stream of HTTP/2 behind its answer when its body was not read: RST_STREAM with NO_ERROR, as RFC 9113 8.1 has
- * it.
+ * Ends an HTTP/2 stream after its response when the body was not read: RST_STREAM with NO_ERROR, as in RFC 9113 section
+ * 8.1.
  */
 export function endUnreadStream(request: Http2ServerRequest, response: Http2ServerResponse): void {
   response.once("finish", () => {
-    // After the frames of the answer.
+    // After the frames of the response.
     setImmediate(() => {
       if (!request.complete && !request.stream.destroyed) request.stream.close(constants.NGHTTP2_NO_ERROR);
     });

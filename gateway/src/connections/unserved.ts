@@ -25,13 +25,13 @@ function answerOf(code: string): { status: string; error: Error } {
   }
 }
 
-/** What a request wants of the connection itself, which we do not do, in the common error body. */
+/** Requests whose demands on the connection are not supported: status, and the error for the common body. */
 export const unservedRequests = {
   expectation: [417, fail(ErrorReason.INVALID_REQUEST, "Of all expectations only 100-continue is met.")],
   host: [400, fail(ErrorReason.INVALID_REQUEST, "The Host header is missing.")],
 } as const;
 
-/** Answers a request of HTTP/1.1 that no route shall see, and closes its connection. */
+/** Refuses an HTTP/1.1 request before it reaches a route, and closes its connection. */
 export function refuse(response: ServerResponse, [status, error]: readonly [number, Error]): void {
   const body = JSON.stringify(restError(error).body);
   const { socket } = response.req;
@@ -42,7 +42,7 @@ export function refuse(response: ServerResponse, [status, error]: readonly [numb
   response.end(body);
 }
 
-/** Answers a request for a tunnel, with which Node hands over the connection. */
+/** Refuses a CONNECT request, with which Node hands over the connection. */
 export function refuseTunnel(_request: unknown, stream: Duplex): void {
   const socket = stream as Socket;
   const body = JSON.stringify(restError(fail(ErrorReason.METHOD_NOT_ALLOWED, "CONNECT is not served here.")).body);
@@ -59,13 +59,13 @@ function rawAnswer(status: string, body: string): string {
 }
 
 /**
- * Answers bytes on a connection that are no request, or one that came too slowly, in the common error body; then closes
- * it.
+ * Answers bytes that are not a request, or a request that arrived too slowly, in the common error body; then closes the
+ * connection.
  */
 export function answerUnparsable(error: ConnectionError, socket: Socket): void {
   const { _httpMessage: current } = socket as Socket & { _httpMessage?: ServerResponse };
   const isBegun = current?.headersSent === true;
-  // A response that has begun must not be mixed with another, and one that has its end is still delivered.
+  // A response in progress must not be mixed with another; one that is complete is still delivered.
   if (error.code === "ECONNRESET" || !socket.writable || (isBegun && !current.writableEnded)) {
     socket.destroy(error);
     return;

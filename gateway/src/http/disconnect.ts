@@ -11,7 +11,7 @@ declare module "fastify" {
   }
 }
 
-/** A signal that fires when the client goes away before it has its answer, or already has. */
+/** A signal that fires when the client disconnects before its response is complete, or has already done so. */
 export function disconnectSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   if (request.disconnect === undefined) {
     request.disconnect = new AbortController();
@@ -20,7 +20,7 @@ export function disconnectSignal(request: FastifyRequest, reply: FastifyReply): 
   return request.disconnect.signal;
 }
 
-/** Why a request was ended from our side; undefined when it was not. */
+/** The error with which the gateway itself ended a request; undefined when it did not. */
 export function endedBecause(signal: AbortSignal | undefined): ConnectError | undefined {
   return signal?.aborted && signal.reason instanceof ConnectError ? signal.reason : undefined;
 }

@@ -2,7 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { detailOf, ErrorReason, mappingOf, reasonOf } from "@turnwright/platform/errors";
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 
-/** An error as REST and OpenAI clients see it. */
+/** An error as seen by REST and OpenAI clients. */
 export interface RestError {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -12,17 +12,17 @@ export interface RestError {
   };
 }
 
-/** What the failing route knows of itself. */
+/** Details of the failing route. */
 export interface ErrorContext {
-  /** The endpoint's own code, for reasons that have none. */
+  /** The endpoint's own code, for reasons without one. */
   readonly errorCode?: string;
-  /** Fields that stand in the path; a bad one is INVALID_ID. */
+  /** Fields in the path; an invalid one becomes INVALID_ID. */
   readonly pathFields?: readonly string[];
 }
 
 const bearerChallenge = { "www-authenticate": "Bearer" };
 
-/** Turns any error into status, headers and body. Errors that no one meant do not show their message. */
+/** Converts an error to status, headers and body. The message of an unexpected error is not shown. */
 export function restError(error: unknown, context: ErrorContext = {}): RestError {
   const detail = detailOf(error);
   const param = detail?.param ?? "";

@@ -18,8 +18,8 @@ function unsupported({ headers }: FastifyRequest): Error | undefined {
 }
 
 /**
- * Has the routes of a plugin take JSON bodies of these content types, as bytes, and no others. A compressed body is
- * refused: the clients of these surfaces send none, and what is not unpacked costs nothing.
+ * Makes the routes of a plugin accept JSON bodies of these content types, as bytes, and no others. Compressed bodies
+ * are refused: clients of these surfaces send none, and decompression would cost memory.
  */
 export function takeJsonBodies(app: FastifyInstance, contentTypes: RegExp): void {
   app.removeAllContentTypeParsers();
@@ -29,7 +29,7 @@ export function takeJsonBodies(app: FastifyInstance, contentTypes: RegExp): void
     return readBody(request.raw, request.routeOptions.config.bodyBytes ?? 0);
   });
   app.addContentTypeParser("*", async ({ headers }: FastifyRequest) => {
-    // fetch and curl send a type with an empty body too; only a body that is there must be JSON.
+    // fetch and curl send a content type even with an empty body; only an actual body must be JSON.
     if (headers["content-length"] === "0") return undefined;
     throw fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.");
   });

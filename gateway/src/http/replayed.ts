@@ -3,10 +3,10 @@ import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempote
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import type { HeaderSink } from "./answer-headers.ts";
 
-/** Says so when an answer was given before; only who sent a key of idempotency, among the headers of the call, may have had it. */
+/** Passes on that a response was replayed; only a call with an idempotency key can have been. */
 export function passReplayed(sent: Headers | Readonly<Record<string, string>>, answer: UnaryResponse, sink: HeaderSink): void {
   const hasKey = sent instanceof Headers ? sent.has(idempotencyKeyHeader) : idempotencyKeyHeader in sent;
-  // Headers of answers are made when they are asked for: most have none.
+  // Response headers are created on first access: most responses have none.
   const replayed = hasKey ? answer.header.get(idempotentReplayedHeader) : null;
   if (replayed !== null) sink.header(idempotentReplayedHeader, replayed);
 }

@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
 /**
- * What a client may say with so little before it counts as one that sends its body in crumbs: each costs as much as a
- * large piece.
+ * Number of small pieces a client may send before it counts as sending its body in crumbs: each piece costs as much as
+ * a large one.
  */
 const freePieces = 1_000;
 const bytesPerPiece = 64;
@@ -12,7 +12,7 @@ const noBytes = Buffer.alloc(0);
 
 const waiting = new WeakMap<IncomingMessage, ServerResponse>();
 
-/** Notes that a client waits for `100 Continue` before it sends its body; it is told when somebody reads. */
+/** Records that a client waits for `100 Continue` before it sends its body; it is sent when the body is read. */
 export function awaitContinue(request: IncomingMessage, response: ServerResponse): void {
   waiting.set(request, response);
 }
@@ -32,7 +32,7 @@ function tooLarge(): Error {
   return fail(ErrorReason.TOO_LARGE, "The body is larger than this server accepts.");
 }
 
-/** Takes the pieces of a body. Memory grows with what came, never with what a client says will come. */
+/** Collects the pieces of a body. Memory grows with the received bytes, never with the announced length. */
 class Collector {
   readonly #limit: number;
   #held: Buffer = noBytes;
@@ -50,7 +50,7 @@ class Collector {
     if (this.#pieces > freePieces + size / bytesPerPiece) {
       throw fail(ErrorReason.INVALID_REQUEST, "body: comes in too many small pieces", { param: "body" });
     }
-    // Nearly every body is one piece; copied, so that it does not keep the memory into which its connection reads.
+    // Nearly every body is one piece; copied, so that it does not keep the connection's read buffer alive.
     if (this.#size === 0) this.#held = Buffer.from(piece);
     else {
       if (size > this.#held.length) {
@@ -69,8 +69,8 @@ class Collector {
 }
 
 /**
- * Reads a request's body to its end. Throws TOO_LARGE for more than `limit` bytes, before anything is read where the
- * client says so. What is left of a body that is refused is left to the connection.
+ * Reads a request's body to its end. Throws TOO_LARGE for more than `limit` bytes, before reading if the client
+ * announces more. The rest of a refused body is left to the connection.
  */
 export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -87,7 +87,7 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
         collector.add(piece);
       } catch (error) {
         stop();
-        // What still comes falls away until the connection closes or is free again.
+        // Further data is discarded until the connection closes or can be reused.
         request.on("error", () => {});
         request.resume();
         reject(error);

@@ -8,26 +8,29 @@ const streamHeaders = {
   "x-accel-buffering": "no",
 };
 const heartbeat = ": ping\n\n";
-/** What may wait for a reader before we wait for it, in bytes; an event more than that is held at most. */
+/** Bytes that may wait for the client before the stream pauses; at most one more event is buffered. */
 const aheadBytes = 16_384;
-/** How long a stream that we ended may take to deliver its last event, in milliseconds. */
+/** Time for an ended stream to deliver its last event, in milliseconds. */
 const cutMs = 2_000;
 
-/** How a stream is sent. */
+/** Encoding and limits of an event stream. */
 export interface EventStreamOptions<T> {
-  /** A message as whole events, blank lines included. */
+  /** Encodes a message as whole events, blank lines included. */
   write(message: T): string | Uint8Array;
-  /** What ends a stream that went well. */
+  /** Text that ends a successful stream. */
   end: string;
-  /** An error after the first byte, as one event. */
+  /** Encodes an error after the first byte as one event. */
   error(error: unknown): string;
   /** Silence after which a comment is sent, in milliseconds. */
   heartbeatMs: number;
-  /** Fires when the client is gone, or, with an error as its reason, when we end the stream. */
+  /** Fires when the client has disconnected, or, with an error as its reason, when the gateway ends the stream. */
   signal: AbortSignal;
 }
 
-/** Writes an event. A promise when the reader has to be waited for: it settles when he has taken what waits for him, or is gone. */
+/**
+ * Writes an event. Returns a promise when the client is behind: it settles when the client has read the waiting data or
+ * has disconnected.
+ */
 function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> | undefined {
   const isBehind = raw.writableLength >= aheadBytes;
   if (!isBehind && raw.write(event)) return undefined;
@@ -42,16 +45,16 @@ function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSign
       resolve();
     };
     signal.addEventListener("abort", done, { once: true });
-    // A connection that is being destroyed takes nothing and tells of nothing but its end.
+    // A connection being destroyed accepts nothing and emits only its end.
     if (isBehind) raw.write(event, done);
     else raw.once("drain", done);
   });
 }
 
 /**
- * Sends an RPC's messages as server-sent events. Nothing is written before the first message (or the first heartbeat), so that an
- * error until then is an ordinary response: it is thrown. After that an error becomes the last event, and nothing follows it. A
- * reader that does not read holds the RPC back instead of filling our memory.
+ * Sends an RPC's messages as server-sent events. Nothing is written before the first message or heartbeat, so that an
+ * earlier error is thrown and becomes an ordinary response. A later error becomes the last event. A client that does
+ * not read slows the RPC down instead of filling memory.
  */
 export async function sendEventStream<T>(
   reply: FastifyReply,
@@ -70,7 +73,7 @@ export async function sendEventStream<T>(
   const timer = setTimeout(() => {
     if (signal.aborted) return;
     begin();
-    // A reader that is behind has enough to read; the ping would only wait in line.
+    // A client that is behind has enough to read; the ping would only wait in the buffer.
     if (raw.writableLength === 0) raw.write(heartbeat);
     timer.refresh();
   }, options.heartbeatMs);
@@ -94,7 +97,7 @@ export async function sendEventStream<T>(
     const error = ended ?? thrown;
     if (!open) throw error;
     raw.end(options.error(error));
-    // A reader that does not read would keep the connection for as long as it likes.
+    // A client that does not read would otherwise keep the connection open indefinitely.
     if (ended !== undefined) setTimeout(() => raw.destroy(), cutMs).unref();
   } finally {
     clearTimeout(timer);

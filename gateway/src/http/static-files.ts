@@ -4,33 +4,33 @@ import { gzip } from "node:zlib";
 import type { FastifyInstance } from "fastify";
 
 const compress = promisify(gzip);
-/** What is smaller gains nothing by compression, in bytes. */
+/** Smallest file worth compressing, in bytes. */
 const compressedFrom = 1_024;
 
-/** A file that every client gets as it is. */
+/** A file served unchanged to every client. */
 export interface StaticFile {
   readonly path: string;
   readonly type: string;
   readonly bytes: Buffer;
-  /** Beside those of every answer. */
+  /** In addition to those of every response. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** How long a client may use its copy before it asks whether there is another, in seconds. */
+/** Seconds for which a client may use its copy before it revalidates. */
 const freshSeconds = 60;
 
 function takesGzip(accepted: string | undefined): boolean {
   return accepted !== undefined && /(?:^|,)\s*gzip\s*(?:;\s*q=(?:1|0?\.\d*[1-9]\d*)[\d.]*\s*)?(?:,|$)/i.test(accepted);
 }
 
-/** Whether a client has the file already: If-None-Match, weak comparison. */
+/** Whether the client already has the file: If-None-Match, weak comparison. */
 function has(tags: string | undefined, tag: string): boolean {
   return tags?.split(",").some((one) => one.trim().replace(/^W\//, "") === tag) ?? false;
 }
 
 /**
- * Serves a file from memory: the same bytes for all, compressed once, so that neither descriptors nor memory grow with
- * those who ask, whether they read or not.
+ * Serves a file from memory: the same bytes for all clients, compressed once, so that neither descriptors nor memory
+ * grow with the number of clients, whether they read or not.
  */
 export function serveFile(app: FastifyInstance, { path, type, bytes, headers = {} }: StaticFile): void {
   const hash = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);

@@ -12,10 +12,10 @@ import { restError } from "../http/error-body.ts";
 import { takeJsonBodies } from "../http/json-bodies.ts";
 import { sendEventStream } from "../http/sse.ts";
 
-/** What the OpenAI surface needs. */
+/** Dependencies of the OpenAI surface. */
 export interface OpenAiDeps {
   readonly completions: Client<typeof CompletionService>;
-  /** Where the completions are. */
+  /** Transport to the completion service. */
   readonly transport: Transport;
   readonly admission: Admission;
   /** Largest body, in bytes. */
@@ -44,7 +44,7 @@ function formatOf(request: FastifyRequest): StreamFormat {
 
 /** Whether the body asks for a stream. The orchestrator validates the body; here it only has to be JSON. */
 function asksForStream(body: Buffer): boolean {
-  // Most requests are decided by a search; the parse settles the rest.
+  // A search decides most requests; the others are parsed.
   if (!body.includes('"stream"')) return false;
   const excess = jsonExcess(body, maxCompletionValues);
   if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
@@ -57,7 +57,7 @@ function asksForStream(body: Buffer): boolean {
   return typeof json === "object" && json !== null && (json as { stream?: unknown }).stream === true;
 }
 
-/** A fastify plugin that serves OpenAI's endpoints. Bodies pass as bytes in both directions. */
+/** A fastify plugin that serves OpenAI's endpoints. Bodies pass through as bytes in both directions. */
 export function openAiPlugin(deps: OpenAiDeps) {
   return async (app: FastifyInstance): Promise<void> => {
     takeJsonBodies(app, /^application\/json\b/);
@@ -79,7 +79,7 @@ export function openAiPlugin(deps: OpenAiDeps) {
       }
       const input = create(StreamCompleteRequestSchema, { body, format: formatOf(request) });
       const headers = callHeaders(request, caller);
-      // Not through a client: its generators would cost as much for each delta as all the rest of the way.
+      // Bypasses the client: its generators would cost as much per delta as everything else together.
       const batches = await deps.transport.stream(
         CompletionService.method.streamComplete,
         signal,

@@ -4,20 +4,17 @@ import type { Compression } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
-/** What is unpacked at the same time: more than Node has threads for would only hold memory. */
+/** Maximum number of concurrent decompressions: more than Node's threads would only hold memory. */
 const maxAtOnce = 4;
 
-/**
- * The encodings of messages that are taken and given. What comes in is unpacked by `decompress`, before Connect sees
- * it.
- */
+/** The supported message encodings. Incoming messages are decompressed by `decompress`, before Connect sees them. */
 export const compressions: Compression[] = [compressionGzip, compressionBrotli];
 
 type Unpack = (packed: Uint8Array, options: { maxOutputLength: number }) => Promise<Buffer>;
 
 const unpackers: Readonly<Record<string, Unpack>> = { gzip: promisify(gunzip), br: promisify(brotliDecompress) };
 
-/** Whether messages may come in this encoding. A chain of encodings is none. */
+/** Whether messages may use this encoding. Chains of encodings are not supported. */
 export function isKnownEncoding(name: string): boolean {
   return Object.hasOwn(unpackers, name);
 }
@@ -37,8 +34,8 @@ function pass(): void {
 }
 
 /**
- * Unpacks a message. Throws TOO_LARGE when it is larger than `limit` bytes then, INVALID_REQUEST when it is not in this
- * encoding.
+ * Decompresses a message. Throws TOO_LARGE when the result exceeds `limit` bytes, INVALID_REQUEST when the data is not
+ * in this encoding.
  */
 export async function decompress(name: string, packed: Uint8Array, limit: number): Promise<Uint8Array> {
   if (packed.byteLength === 0) return packed;

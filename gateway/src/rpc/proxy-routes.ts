@@ -7,15 +7,14 @@ import { callHeaders } from "../admission/call-headers.ts";
 import { passReplayed } from "../http/replayed.ts";
 import { type AdmittedRpc, admittedRpc } from "./rpc-plugin.ts";
 
-/** The headers under which an admitted call goes on. */
+/** The headers of an admitted call into the mesh. */
 function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): Headers {
   return new Headers(callHeaders(request, caller, rule));
 }
 
 /**
- * Routes that pass admitted Connect, gRPC-web and gRPC calls of clients on into the mesh, for every method that is not
- * for services of the mesh. Knows no method by name. A unary call ends after `callTimeoutMs` unless its client sets
- * less.
+ * Routes that forward admitted Connect, gRPC-web and gRPC calls into the mesh, for every method that clients may call.
+ * Knows no method by name. A unary call ends after `callTimeoutMs` unless its client sets a shorter deadline.
  */
 export function proxyRoutes(deps: {
   services: readonly DescService[];

@@ -8,18 +8,18 @@ import type { FastifyRequest } from "fastify";
 import { readBody } from "../http/request-body.ts";
 import { decompress } from "./decompression.ts";
 
-/** The most fields of a binary message, those of the messages in it included, and the most values of one in JSON. */
+/** Maximum number of fields of a binary message, nested messages included, and of values in a JSON one. */
 export const maxMessageFields = 10_000;
 
-/** How a call's message comes. */
+/** The encoding of a call's message. */
 export interface MessageFormat {
   /**
-   * In the query of a GET request, as Connect has it; in the body; or there behind flags and a length, as gRPC,
-   * gRPC-web and Connect's streams have it.
+   * `query`: in the query of a Connect GET request. `body`: the whole body. `envelope`: after flags and a length, as in
+   * gRPC, gRPC-web and Connect streams.
    */
   readonly place: "query" | "body" | "envelope";
   readonly isJson: boolean;
-  /** What it may be compressed with. */
+  /** Compression of the message, if any. */
   readonly encoding: string | undefined;
 }
 
@@ -30,7 +30,7 @@ function invalid(why: string, cause?: unknown): Error {
   return fail(ErrorReason.INVALID_REQUEST, `body: ${why}`, { param: "body", cause });
 }
 
-/** The one message of an enveloped body. */
+/** The single message of an enveloped body. */
 async function openEnvelope(body: Buffer, encoding: string | undefined, limit: number): Promise<Uint8Array> {
   if (body.length === 0) throw new ConnectError("protocol error: missing input message", Code.Unimplemented);
   if (body.length < prefixBytes) throw invalid("ends within the prefix of a message");
@@ -81,8 +81,8 @@ function parseBinary(input: DescMessage, bytes: Uint8Array): Message {
 }
 
 /**
- * Reads the message of a call that was admitted. Throws TOO_LARGE when it has more than `limit` bytes, on the wire or
- * unpacked, or too many fields, and INVALID_REQUEST when it is not what its headers say.
+ * Reads the message of an admitted call. Throws TOO_LARGE when it exceeds `limit` bytes, compressed or not, or has too
+ * many fields, and INVALID_REQUEST when it does not match its headers.
  */
 export async function readMessage(
   request: FastifyRequest,

@@ -19,7 +19,7 @@ import { disconnectSignal } from "../http/disconnect.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
 import { type MessageFormat, readMessage } from "./rpc-message.ts";
 
-/** What mounting RPCs needs. */
+/** Dependencies of the RPC plugin. */
 export interface RpcDeps {
   readonly routes: (router: ConnectRouter) => void;
   readonly admission: Admission;
@@ -28,14 +28,14 @@ export interface RpcDeps {
   readonly logger: Logger;
 }
 
-/** A call that was admitted and whose message was read, for its handler. */
+/** An admitted call with its message, for its handler. */
 export interface AdmittedRpc {
   readonly request: FastifyRequest;
   readonly caller: Caller | undefined;
   readonly message: Message;
 }
 
-/** What became of a request before Connect sees it. */
+/** The outcome of admission and reading, before Connect sees the request. */
 interface Outcome {
   readonly headers: readonly (readonly [string, string])[];
   readonly call?: AdmittedRpc;
@@ -44,14 +44,14 @@ interface Outcome {
 
 const outcomeKey = createContextKey<Outcome | undefined>(undefined, { description: "admission" });
 
-/** The call that a handler serves. */
+/** The admitted call behind a handler's context. */
 export function admittedRpc(context: HandlerContext): AdmittedRpc {
   const call = context.values.get(outcomeKey)?.call;
   if (call === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
   return call;
 }
 
-/** Where Connect would begin to read: refuses what was refused, in the words of each protocol. */
+/** Runs at the point where Connect would begin to read: throws the refusal, which Connect encodes for the protocol. */
 function passOutcome(context: HandlerContext): void {
   const outcome = context.values.get(outcomeKey);
   for (const [name, value] of outcome?.headers ?? []) context.responseHeader.set(name, value);
@@ -82,7 +82,9 @@ function encodingOf(value: string | string[] | null | undefined): string | undef
   return String(value);
 }
 
-/** How the message of a request comes, by its headers; undefined: Connect refuses it without reading it. */
+/**
+ * The encoding of a request's message, by its headers; undefined when Connect refuses the request without reading it.
+ */
 function formatOf(handler: UniversalHandler, { method = "", headers, url = "" }: IncomingMessage): MessageFormat | undefined {
   if (!handler.allowedMethods.includes(method)) return undefined;
   if (method === "GET") {
@@ -104,7 +106,7 @@ const connectHeaders = [
   ...["connect-protocol-version", "connect-timeout-ms", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout"],
 ];
 
-/** The headers that Connect reads. */
+/** The request headers that Connect reads. */
 function headersFor({ headers }: IncomingMessage): Headers {
   const given = new Headers();
   for (const name of connectHeaders) {
@@ -122,14 +124,14 @@ async function* only<T>(chunk: T): AsyncGenerator<T> {
   yield chunk;
 }
 
-/** An empty message in the place of the one that was read: Connect has nothing left to unpack or decode. */
+/** An empty message in place of the one already read, so that Connect has nothing to decompress or decode. */
 function emptyBody(format: MessageFormat | undefined): UniversalServerRequest["body"] {
   if (format === undefined || format.place === "query") return only(nothing);
   if (format.place === "envelope") return only(format.isJson ? emptyObjectEnvelope : emptyEnvelope);
   return format.isJson ? {} : only(nothing);
 }
 
-/** The address that Connect sees: of a GET request, with an empty message. */
+/** The URL for Connect; that of a GET request carries an empty message. */
 function urlFor(handler: UniversalHandler, { url = "" }: IncomingMessage, format: MessageFormat | undefined): string {
   const target = new URL(handler.requestPath, "http://gateway");
   if (format?.place !== "query") return target.href;
@@ -149,8 +151,8 @@ function asConnectError(error: unknown): ConnectError {
 }
 
 /**
- * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before anything of its
- * body is read; its message is then read, unpacked and decoded here, within bounds. Connect itself frames the answers.
+ * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before any of its body is
+ * read; its message is then read, decompressed and decoded here, within limits. Connect frames the responses.
  */
 export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
   return async (app: FastifyInstance): Promise<void> => {
@@ -170,7 +172,7 @@ export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
         try {
           const caller = await admit(admission, rule, request, sink);
           if (format.encoding !== undefined && !isKnownEncoding(format.encoding)) {
-            // Connect refuses it; its clients read in a header what they may send.
+            // Connect refuses it; a header tells the client which encodings are accepted.
             const protocol = protocolOf(request.raw.headers["content-type"] ?? "");
             sink.header(acceptHeaders[protocol], compressions.map(({ name }) => name).join(","));
             return { headers };
@@ -204,7 +206,7 @@ export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
           }
           await universalResponseToNodeResponse(response, reply.raw);
         } catch (error) {
-          // What meets a client that has gone is no fault.
+          // A failed write to a client that has disconnected is not a fault.
           if (!signal.aborted) logger.error({ err: error, request_id: request.id }, "request failed");
           reply.raw.destroy();
         }

@@ -12,17 +12,17 @@ import { compileEnumCheck } from "./enum-names.ts";
 import { compileJsonTexts } from "./json-texts.ts";
 import type { Binding } from "./routes.ts";
 
-/** The parts of an HTTP request that a message is made from. */
+/** The parts of an HTTP request that form a message. */
 export interface BindableRequest {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, string | string[] | undefined>>;
   /** The parsed body; undefined when there is none. */
   readonly body: JsonValue | undefined;
-  /** What it was parsed from, for fields that take it as it is written. */
+  /** The body's text, for fields that take it exactly as written. */
   readonly text?: () => string;
 }
 
-/** Makes request messages of one binding. Throws INVALID_REQUEST with the field. */
+/** Creates the request message of a binding. Throws INVALID_REQUEST with the field. */
 export type Binder = (request: BindableRequest) => Message;
 
 const decoding = { ignoreUnknownFields: true };
@@ -39,7 +39,7 @@ function invalid(param: string, message: string) {
   return fail(ErrorReason.INVALID_REQUEST, `${param}: ${message}`, { param });
 }
 
-/** A value of a path or query as JSON of its field. */
+/** Converts a path or query value to the JSON of its field. */
 function textAsJson(field: DescField, scalar: ScalarType | undefined, text: string): JsonValue {
   if (scalar === ScalarType.BOOL) {
     if (text === "true" || text === "1") return true;
@@ -72,7 +72,7 @@ function queryValue(field: DescField, value: string | string[]): JsonValue {
   }
 }
 
-/** The field of a message that protobuf-es does not accept, where it names only the field's type. */
+/** The field that protobuf-es rejects, when its error names only the field's type. */
 function culprit(input: DescMessage, json: JsonObject): string {
   for (const field of input.fields) {
     for (const key of [field.name, field.jsonName]) {
@@ -88,7 +88,7 @@ function culprit(input: DescMessage, json: JsonObject): string {
   return "";
 }
 
-/** protobuf-es says `cannot decode field pkg.Message.field from JSON: why`; clients hear `field: why`. */
+/** Rewrites protobuf-es's `cannot decode field pkg.Message.field from JSON: why` to `field: why` for clients. */
 function decodeError(error: unknown, input: DescMessage, json: JsonObject): Error {
   const message = error instanceof Error ? error.message : String(error);
   const match = /^cannot decode (field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
@@ -97,7 +97,7 @@ function decodeError(error: unknown, input: DescMessage, json: JsonObject): Erro
   return fail(ErrorReason.INVALID_REQUEST, `${param || "body"}: ${why}`, { param, cause: error });
 }
 
-/** Compiles a binding: body, then query, then path; what the path says cannot be overridden. */
+/** Compiles a binding: body, then query, then path; path values cannot be overridden. */
 export function createBinder(binding: Binding): Binder {
   const input: DescMessage = binding.method.input;
   const byName = new Map(input.fields.map((field) => [field.name, field]));
@@ -105,7 +105,7 @@ export function createBinder(binding: Binding): Binder {
   for (const name of [...inPath, ...(binding.body === "" || binding.body === "*" ? [] : [binding.body])]) {
     if (!byName.has(name)) throw new Error(`${input.typeName} has no field ${name}, which its HTTP annotation names.`);
   }
-  // With body "*" every field that is not in the path is in the body.
+  // With body "*", every field outside the path is in the body.
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
   const checkEnums = compileEnumCheck(input);
   const putTexts = binding.body === "*" ? compileJsonTexts(input) : undefined;

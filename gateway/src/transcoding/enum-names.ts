@@ -4,8 +4,8 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 type Check = (json: JsonValue | undefined) => void;
 
 /**
- * protobuf-es drops an enum's unknown name together with unknown fields; a client shall hear of it. Throws INVALID_REQUEST unless the
- * value is a name of the enum or a number.
+ * Throws INVALID_REQUEST unless the value is a name of the enum or a number: protobuf-es would silently drop an unknown
+ * name together with unknown fields.
  */
 export function checkEnumName(desc: DescEnum, param: string, value: JsonValue | undefined): void {
   if (typeof value !== "string" || desc.values.some(({ name }) => name === value)) return;
@@ -13,7 +13,7 @@ export function checkEnumName(desc: DescEnum, param: string, value: JsonValue | 
   throw fail(ErrorReason.INVALID_REQUEST, `${param}: expected one of ${names}, got ${JSON.stringify(value)}`, { param });
 }
 
-/** The check of one field's value; undefined when no enum is in it. */
+/** The check of a field's value; undefined when it contains no enum. */
 function fieldCheck(field: DescField, seen: Map<DescMessage, Check>): Check | undefined {
   if (field.enum !== undefined) {
     const desc = field.enum;
@@ -48,7 +48,7 @@ function messageCheck(desc: DescMessage, seen: Map<DescMessage, Check>): Check |
     if (typeof json !== "object" || json === null || Array.isArray(json)) return;
     for (const [field, checkField] of checks) checkField(json[field.name] ?? json[field.jsonName]);
   };
-  // Before its fields, so that a type may hold itself.
+  // Registered before its fields: a message type may contain itself.
   seen.set(desc, check);
   for (const field of desc.fields) {
     const checkField = fieldCheck(field, seen);
@@ -57,14 +57,14 @@ function messageCheck(desc: DescMessage, seen: Map<DescMessage, Check>): Check |
   return check;
 }
 
-/** Whether an enum is anywhere in a message. */
+/** Whether a message contains an enum at any depth. */
 function holdsEnum(desc: DescMessage, seen = new Set<DescMessage>()): boolean {
   if (seen.has(desc) || desc.typeName.startsWith("google.protobuf.")) return false;
   seen.add(desc);
   return desc.fields.some((field) => field.enum !== undefined || (field.message !== undefined && holdsEnum(field.message, seen)));
 }
 
-/** Compiles the check of all enums in a message's JSON; undefined, and so without cost, where there are none. */
+/** Compiles the check of all enums in a message's JSON; undefined, and free of cost, when there are none. */
 export function compileEnumCheck(desc: DescMessage): Check | undefined {
   return holdsEnum(desc) ? messageCheck(desc, new Map()) : undefined;
 }

@@ -3,9 +3,7 @@ import { json_text_of as jsonTextOf } from "@turnwright/contract/errors/v1/surfa
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { elementTexts, memberTexts } from "@turnwright/platform/json/json-text";
 
-/**
- * Puts texts of a message's JSON in the place of the values that they are of; `text` is what `json` was parsed from.
- */
+/** Replaces values in a message's JSON with their text; `text` is the source of `json`. */
 type PutTexts = (json: JsonObject, text: string) => void;
 
 function isObject(value: JsonValue | undefined): value is JsonObject {
@@ -14,9 +12,9 @@ function isObject(value: JsonValue | undefined): value is JsonObject {
 
 const namesOf = ({ name, jsonName }: DescField) => [name, jsonName];
 
-/** A field that takes the text of another one. */
+/** Fills a field with the text of another one. */
 function putText(field: DescField, source: DescField): PutTexts {
-  // Only a Value says null; elsewhere it is as if nothing were there.
+  // Only a Value accepts null; elsewhere it counts as absent.
   const takesNull = source.message?.typeName === "google.protobuf.Value";
   return (json, text) => {
     const given = namesOf(source).find((name) => name in json && (takesNull || json[name] !== null));
@@ -31,7 +29,7 @@ function putText(field: DescField, source: DescField): PutTexts {
   };
 }
 
-/** A field whose messages have such fields. */
+/** Applies `put` to the messages in a field. */
 function putWithin(field: DescField, put: PutTexts): PutTexts {
   return (json, text) => {
     const given = namesOf(field).find((name) => name in json);
@@ -47,7 +45,7 @@ function putWithin(field: DescField, put: PutTexts): PutTexts {
   };
 }
 
-/** Compiles a message's `json_text_of` options; undefined where it has none, which costs its requests nothing. */
+/** Compiles a message's `json_text_of` options; undefined, and free of cost, when it has none. */
 export function compileJsonTexts(message: DescMessage, above: readonly DescMessage[] = []): PutTexts | undefined {
   if (above.includes(message)) return undefined;
   const puts = message.fields.flatMap((field): PutTexts[] => {

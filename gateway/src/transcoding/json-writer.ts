@@ -10,7 +10,7 @@ import {
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { FeatureSet_FieldPresence, FieldOptions_JSType, isWrapperDesc } from "@bufbuild/protobuf/wkt";
 
-/** Turns messages of one type into plain values for JSON.stringify, with proto field names. */
+/** Converts messages of one type to plain values for JSON.stringify, with proto field names. */
 export type JsonWriter = (message: Message) => JsonValue;
 
 type Fields = Record<string, unknown>;
@@ -39,7 +39,7 @@ function enumWriter(desc: DescEnum): ValueWriter {
   return (value) => desc.value[value as number]?.name ?? (value as number);
 }
 
-/** RFC 3339 with milliseconds, or with nanoseconds where there are any. */
+/** RFC 3339 with milliseconds, or with nanoseconds if there are any. */
 function timestampText(value: unknown): string {
   const { seconds, nanos } = value as { seconds: bigint; nanos: number };
   const text = new Date(Number(seconds) * 1000 + Math.floor(nanos / 1e6)).toISOString();
@@ -53,17 +53,17 @@ function isEmptyValue(value: unknown): boolean {
 }
 
 /**
- * Compiles writers from descriptors, once for each type. `whole`: every field is written, unset messages and optional fields as null,
- * as REST answers want it. Otherwise only fields that are set, as events want it; messages inside of them are whole.
+ * Compiles writers from descriptors, once per type. `whole` writes every field, with unset messages and optional fields
+ * as null, for REST responses. `sparse` writes only set fields, for events; nested messages are written whole.
  */
 export class JsonWriters {
   readonly #whole = new Map<DescMessage, JsonWriter>();
 
-  /** The writer of a type with all fields. */
+  /** The writer of a type that writes all fields. */
   whole(desc: DescMessage): JsonWriter {
     let writer = this.#whole.get(desc);
     if (writer === undefined) {
-      // Looked up late, so that a type may hold itself.
+      // Resolved late: a message type may contain itself.
       let compiled: JsonWriter | undefined;
       writer = (message) => {
         compiled ??= this.#compile(desc, true);
@@ -74,7 +74,7 @@ export class JsonWriters {
     return writer;
   }
 
-  /** The writer of a type that leaves unset fields out. */
+  /** The writer of a type that omits unset fields. */
   sparse(desc: DescMessage): JsonWriter {
     return this.#compile(desc, false);
   }
@@ -119,13 +119,13 @@ export class JsonWriters {
   #value(field: DescField): ValueWriter {
     switch (field.fieldKind) {
       case "scalar":
-        // A 64-bit field that its proto declares to be a number for JavaScript is one in REST answers too.
+        // A 64-bit field that its proto declares as a JavaScript number is also a number in REST responses.
         if (field.proto.options?.jstype === FieldOptions_JSType.JS_NUMBER) return Number;
         return scalarWriter(field.scalar);
       case "enum":
         return enumWriter(field.enum);
       case "message":
-        // protobuf-es holds a wrapper as the bare value, unless it stands in a oneof.
+        // protobuf-es represents a wrapper as the bare value, unless it is in a oneof.
         if (isWrapperDesc(field.message) && field.oneof === undefined) return scalarWriter(field.message.fields[0].scalar);
         return this.#message(field.message);
       case "list": {
@@ -145,7 +145,7 @@ export class JsonWriters {
   }
 
   #message(desc: DescMessage): ValueWriter {
-    // protobuf-es holds a Struct field as the plain object it stands for.
+    // protobuf-es represents a Struct field as the plain object.
     if (desc.typeName === "google.protobuf.Struct") return (value) => value as JsonValue;
     return this.whole(desc) as ValueWriter;
   }

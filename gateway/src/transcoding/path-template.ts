@@ -2,17 +2,17 @@
 export interface PathTemplate {
   /** As annotated: `/v1/conversations/{conversation_id}`. */
   readonly template: string;
-  /** As fastify's router reads it: `/v1/conversations/:conversation_id`. */
+  /** In the syntax of fastify's router: `/v1/conversations/:conversation_id`. */
   readonly route: string;
   /** Proto names of the fields in the path, in order. */
   readonly fields: readonly string[];
-  /** Matches paths of this template. */
+  /** Matches the paths of this template. */
   readonly pattern: RegExp;
 }
 
 const segment = /^(?:\{([a-z][a-z0-9_]*)\}|([A-Za-z0-9._~-]+))$/;
 
-/** Compiles a template of literal segments and `{field}`; throws on what it cannot serve, so that a start shows it. */
+/** Compiles a template of literal segments and `{field}`; throws at start for unsupported templates. */
 export function compilePathTemplate(template: string): PathTemplate {
   if (!template.startsWith("/")) throw new Error(`The path template ${template} does not begin with a slash.`);
   const fields: string[] = [];

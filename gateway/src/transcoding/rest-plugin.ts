@@ -15,7 +15,7 @@ import { type BindableRequest, createBinder } from "./binder.ts";
 import { type JsonWriter, JsonWriters } from "./json-writer.ts";
 import { type Binding, type Route, routesOf } from "./routes.ts";
 
-/** What transcoding needs. */
+/** Dependencies of the REST plugin. */
 export interface RestDeps {
   readonly services: readonly DescService[];
   readonly transport: (service: DescService) => Transport;
@@ -28,7 +28,7 @@ export interface RestDeps {
   readonly heartbeatMs: number;
 }
 
-/** An admitted request, on its way to its RPC. */
+/** An admitted request. */
 interface AdmittedCall {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
@@ -39,7 +39,7 @@ interface AdmittedCall {
 
 type Serve = (call: AdmittedCall) => Promise<unknown>;
 
-/** The most members and elements of a body. */
+/** Maximum number of members and elements in a body. */
 const maxBodyValues = 10_000;
 
 function textOf(body: Uint8Array): string {
@@ -59,7 +59,7 @@ function parseBody(body: unknown): JsonValue | undefined {
 
 function bindable({ request, body }: AdmittedCall): BindableRequest {
   const { params, query } = request as Pick<BindableRequest, "params" | "query">;
-  // Decoded once more where it is needed, and kept nowhere: a stream may go on for long.
+  // Decoded again on demand and not kept: a stream may run for long.
   return { params, query, body, text: () => textOf(request.body as Uint8Array) };
 }
 
@@ -67,7 +67,7 @@ function errorContext(binding: Binding) {
   return { errorCode: binding.surface.errorCode, pathFields: binding.path.fields };
 }
 
-/** The writer of what stands in `data`: the whole response, or the field that the annotation names. */
+/** The writer of `data`: the whole response, or the field named by the annotation. */
 function responseWriter(binding: Binding, writers: JsonWriters): (message: Message) => JsonValue {
   const { output } = binding.method;
   if (binding.responseBody === "") return writers.whole(output);
@@ -97,7 +97,7 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters): Ser
   };
 }
 
-/** The `id:` line of an event, from the field that the annotation names. */
+/** The `id:` line of an event, from the field named by the annotation. */
 function eventIds({ method, surface: { eventIdField } }: Binding): (message: Message) => string {
   if (eventIdField === "") return () => "";
   const field = method.output.fields.find((candidate) => candidate.name === eventIdField);
@@ -108,10 +108,7 @@ function eventIds({ method, surface: { eventIdField } }: Binding): (message: Mes
   };
 }
 
-/**
- * The request with the place from which a client that comes back goes on; it repeats the query string with which it
- * first came.
- */
+/** The request with the resume position of a reconnecting client, which repeats its original query string. */
 function afterLastEvent(given: BindableRequest, field: string, request: FastifyRequest): BindableRequest {
   const id = request.headers["last-event-id"];
   return typeof id !== "string" || id === "" ? given : { ...given, query: { ...given.query, [field]: id } };
@@ -144,7 +141,7 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
   };
 }
 
-/** Whether a request asks for the stream where a path has both forms. */
+/** Whether a request asks for the stream at a path that offers both forms. */
 function wantsStream(request: FastifyRequest, body: JsonValue | undefined): boolean {
   if (request.headers.accept?.includes("text/event-stream")) return true;
   return typeof body === "object" && body !== null && !Array.isArray(body) && body.stream === true;

@@ -14,11 +14,11 @@ export interface Binding {
   readonly path: PathTemplate;
   /** `*`, the proto name of a field, or empty: no body. */
   readonly body: string;
-  /** The proto name of the field that is the response; empty: the whole message. */
+  /** The proto name of the response field to return; empty: the whole message. */
   readonly responseBody: string;
 }
 
-/** What answers on a verb and path: a unary method, a stream, or both, chosen by the request. */
+/** The methods at a verb and path: unary, stream, or both; the request chooses. */
 export interface Route {
   readonly verb: string;
   readonly path: PathTemplate;
@@ -41,8 +41,9 @@ function bindingsOf(method: DescMethod): { verb: string; binding: Binding }[] {
 }
 
 /**
- * The route table of services, read from their annotations. Methods for services of the mesh are never in it, nor those of OpenAI's
- * surface. Throws when two methods of a kind claim a verb and path, or two methods of one path admit different callers.
+ * The route table of services, read from their annotations. Excludes methods for services of the mesh and those of the
+ * OpenAI surface. Throws when two methods of a kind claim the same verb and path, or two methods of one path differ in
+ * access.
  */
 export function routesOf(services: readonly DescService[]): Route[] {
   const routes = new Map<string, Route>();

@@ -5,20 +5,20 @@ import { type MigratedService, migrate, migratedServices, migrationsDir } from "
 import pg from "pg";
 import { requestStore, testEnvironment } from "./stores.ts";
 
-/** A database of one test suite. */
+/** The database of one test suite. */
 export interface TestDatabase {
   readonly url: string;
-  /** Removes it, connections included. */
+  /** Drops the database and its connections. */
   drop(): Promise<void>;
 }
 
 /**
- * A fresh, migrated database on a real PostgreSQL (TEST_DATABASE_URL, else one embedded server for the whole run). It is cloned from a
- * template that is migrated once for each set of services and state of their files, which takes milliseconds.
+ * Creates a migrated database on a real PostgreSQL (TEST_DATABASE_URL, else one embedded server for the whole run). It
+ * is cloned in milliseconds from a template, which is migrated once per set of services and state of their files.
  */
 export async function createTestDatabase(options: {
   services: readonly MigratedService[];
-  /** Holds one folder of migrations a service; the repository's own unless given. */
+  /** Contains one folder of migrations per service; the repository's own unless given. */
   dir?: string;
 }): Promise<TestDatabase> {
   const server = testEnvironment.TEST_DATABASE_URL ?? (await requestStore("postgres"));
@@ -45,14 +45,14 @@ async function ensureTemplate(
 ): Promise<string> {
   const key = await hashFiles(source.services, source.dir);
   const name = `turnwright_template_${key}`;
-  // Advisory locks live in one database: that of the server's URL, which all suites of a run share.
+  // Advisory locks are per database: this one, of the server's URL, is shared by all suites of a run.
   await client.query("select pg_advisory_lock(hashtext($1))", [name]);
   try {
     const { rows } = await client.query<{ datistemplate: boolean }>("select datistemplate from pg_database where datname = $1", [
       name,
     ]);
     if (rows[0]?.datistemplate === true) return name;
-    // Without the mark, an earlier attempt stopped half-way.
+    // Without the mark, an earlier attempt was interrupted.
     await client.query(`drop database if exists ${name} with (force)`);
     await client.query(`create database ${name}`);
     for (const service of source.services) {

@@ -1,22 +1,22 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
-/** A TCP proxy that can be cut, held still and let go again. */
+/** A TCP proxy that can break, hold or refuse connections. */
 export interface FaultProxy {
   /** The target's URL with the proxy's address. */
   readonly url: string;
-  /** Breaks all connections; new ones are let through. */
+  /** Breaks all connections; new ones are accepted. */
   cut(): void;
-  /** Lets nothing through any more, on connections that stay open. */
+  /** Forwards nothing any more, on connections that stay open. */
   hold(): void;
   /** Breaks all connections and refuses new ones. */
   refuse(): Promise<void>;
-  /** Takes connections again. */
+  /** Accepts connections again. */
   accept(): Promise<void>;
   close(): void;
 }
 
-/** Starts a proxy on loopback in front of a server. Connections go where `target` points when they come: a server may move. */
+/** Starts a proxy on loopback in front of a server. Each connection goes to the current `target`: a server may move. */
 export async function faultProxy(target: URL): Promise<FaultProxy> {
   const pairs = new Set<[Socket, Socket]>();
   let isHeld = false;

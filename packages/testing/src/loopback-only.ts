@@ -1,7 +1,7 @@
 /**
- * Loaded into every process that tests run or start: it connects to this machine alone. What names another address
- * fails before a packet leaves, also where it is the product's own guard that would have refused it; names that only a
- * name server knows are not asked for.
+ * Loaded into every process that tests run or start; restricts it to connections to this machine. A connection to any
+ * other address fails before a packet leaves, even where the product's own guard would have refused it. Names that need
+ * a name server are not resolved.
  */
 import dns, { type LookupAddress } from "node:dns";
 import { syncBuiltinESMExports } from "node:module";
@@ -11,13 +11,13 @@ const loopback = new net.BlockList();
 loopback.addSubnet("127.0.0.0", 8, "ipv4");
 loopback.addAddress("::1", "ipv6");
 
-/** Whether an address is of this machine alone. */
+/** Whether an address is on the loopback interface. */
 export function isLoopback(address: string): boolean {
   const family = net.isIP(address);
   return family !== 0 && loopback.check(address, family === 6 ? "ipv6" : "ipv4");
 }
 
-/** Tried addresses beyond this machine, in order; tests assert that there are none. */
+/** Attempted addresses beyond this machine, in order; tests assert that there are none. */
 export const refusedAddresses: string[] = [];
 
 function refusal(address: string): NodeJS.ErrnoException {
@@ -44,7 +44,7 @@ const localLookup = ((host: string, options: unknown, callback?: Callback): void
   process.nextTick(answer, error);
 }) as unknown as typeof dns.lookup;
 
-/** A lookup whose answers are checked before the socket has them. */
+/** A lookup whose results are checked before the socket gets them. */
 function checked(lookup: Lookup): Lookup {
   return (host, options, callback) =>
     lookup(host, options, (error, address, family) => {
@@ -58,7 +58,7 @@ function checked(lookup: Lookup): Lookup {
 const connect = net.Socket.prototype.connect as (this: net.Socket, ...args: unknown[]) => net.Socket;
 
 net.Socket.prototype.connect = function (this: net.Socket, ...args: unknown[]): net.Socket {
-  // As Node itself passes them on: the arguments as one array.
+  // Node passes the arguments on as one array.
   const [first] = Array.isArray(args[0]) ? (args[0] as unknown[]) : args;
   const options = (typeof first === "object" && first !== null ? first : undefined) as SocketConnectOpts | undefined;
   const host =

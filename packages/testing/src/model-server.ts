@@ -2,27 +2,27 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What a model is asked, of an OpenAI request. */
+/** An OpenAI request, as far as the model reads it. */
 export interface AskedCompletion {
   readonly stream?: boolean;
   readonly messages: readonly { role: string; content: string | null }[];
 }
 
-/** A model that listens on loopback. */
+/** A model endpoint on loopback. */
 export interface ModelServer {
   readonly url: string;
-  /** Cuts what is under way. */
+  /** Closes the server and all connections. */
   close(): Promise<void>;
 }
 
 const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
 
-/** The user's last message in what was asked; empty when there is none. */
+/** The user's last message in the request; empty when there is none. */
 export function askedFor({ messages }: AskedCompletion): string {
   return messages.findLast(({ role }) => role === "user")?.content ?? "";
 }
 
-/** The answer to one request, as the model says it. */
+/** The response to one request. */
 export class ModelReply {
   readonly #response: ServerResponse;
   readonly #head: { id: string; created: number; model: string };
@@ -32,17 +32,22 @@ export class ModelReply {
     this.#head = { id: `chatcmpl-${model}`, created: 1_700_000_000, model };
   }
 
-  /** Whether whoever asked has gone. */
+  /** Whether the client has disconnected. */
   get isLeft(): boolean {
     return this.#response.destroyed;
   }
 
-  /** Calls back when the connection closes, at the latest when the model does; with whether the answer had ended. */
+  /**
+   * Called when the connection closes, at the latest with the server; `isWhole` tells whether the response had ended.
+   */
   onClosed(callback: (isWhole: boolean) => void): void {
     this.#response.once("close", () => callback(this.#response.writableFinished));
   }
 
-  /** Streams one chunk. A promise when its reader has to be waited for: it settles when he has read, or is gone. */
+  /**
+   * Streams one chunk. Returns a promise when the client is behind: it settles when the client has read or
+   * disconnected.
+   */
   send(delta: object, finishReason: string | null = null): Promise<unknown> | undefined {
     this.begin();
     const chunk = { ...this.#head, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finishReason }] };
@@ -50,7 +55,7 @@ export class ModelReply {
     return Promise.race([once(this.#response, "drain"), once(this.#response, "close")]);
   }
 
-  /** Sends the head of a stream, unless that is done. */
+  /** Sends the head of a stream, once. */
   begin(): void {
     if (!this.#response.headersSent) this.#response.writeHead(200, { "content-type": "text/event-stream" });
   }
@@ -62,7 +67,7 @@ export class ModelReply {
     this.#response.end(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`);
   }
 
-  /** Answers at once, with the whole of it. */
+  /** Sends the complete response at once. */
   whole(content: string): void {
     const choices = [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }];
     this.#response.writeHead(200, { "content-type": "application/json" });
@@ -70,7 +75,7 @@ export class ModelReply {
   }
 }
 
-/** Starts a model whose answers a function makes; what it throws closes the connection. */
+/** Starts a model whose responses come from a function; an exception closes the connection. */
 export async function startModelServer(
   name: string,
   answer: (asked: AskedCompletion, reply: ModelReply) => Promise<void>,
@@ -82,7 +87,7 @@ export async function startModelServer(
       for await (const chunk of request) chunks.push(chunk as Buffer);
       await answer(JSON.parse(Buffer.concat(chunks).toString("utf8")) as AskedCompletion, new ModelReply(response, name));
     } catch {
-      // Who asked has gone.
+      // The client has disconnected.
       response.destroy();
     }
   });

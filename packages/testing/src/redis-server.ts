@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
 
-/** A Redis of one's own, without persistence: a test may stop, restart and flush it. */
+/** A private Redis without persistence, which a test may stop, restart and flush. */
 export interface RedisServer {
   readonly url: string;
   readonly port: number;
   /** Process id of the server. */
   readonly pid: number;
-  /** Ends the server; its data are gone. */
+  /** Stops the server; its data is lost. */
   stop(): Promise<void>;
 }
 
@@ -22,7 +22,7 @@ export interface RedisServer {
 export async function startRedisServer({ program = "redis-server", port = 0 } = {}): Promise<RedisServer | undefined> {
   const dir = await mkdtemp(join(tmpdir(), "turnwright-test-"));
   const redis = await launch(program, dir, port).catch((error: NodeJS.ErrnoException) => {
-    // No such program on the PATH; EACCES comes of a directory on it that this user may not read.
+    // No such program on the PATH; EACCES comes from a PATH directory that this user may not read.
     if (error.code === "ENOENT" || error.code === "EACCES") return undefined;
     throw error;
   });
@@ -44,7 +44,7 @@ export async function startRedisServer({ program = "redis-server", port = 0 } = 
   };
 }
 
-/** Redis cannot take a free port by itself, so this tries until one was still free. */
+/** Retries with another free port: Redis cannot choose one itself, and the port may be taken in between. */
 async function launch(program: string, dir: string, wanted: number): Promise<{ child: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt += 1) {
     const port = wanted === 0 ? await freePort() : wanted;

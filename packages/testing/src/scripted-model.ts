@@ -2,44 +2,44 @@ import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** Tokens of a scripted reply, in OpenAI's format. */
+/** Token counts of a scripted reply, in OpenAI's format. */
 export interface ScriptedUsage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
 }
 
-/** A call that a scripted reply asks for; `arguments` is JSON text. */
+/** A call in a scripted reply; `arguments` is JSON text. */
 export interface ScriptedCall {
   id: string;
   name: string;
   arguments: string;
 }
 
-/** One answer of the scripted model. Streamed or whole is the request's choice. */
+/** One response of the scripted model. The request chooses whether it is streamed. */
 export interface ScriptedReply {
-  /** Streamed in words. */
+  /** Streamed word by word. */
   text?: string;
   calls?: readonly ScriptedCall[];
-  /** Default: `tool_calls` with calls, else `stop`; null: the answer never finishes. */
+  /** Default: `tool_calls` with calls, else `stop`; null: the response never finishes. */
   finishReason?: string | null;
-  /** Default: 10 + 5 tokens; null: the model counts nothing. */
+  /** Default: 10 + 5 tokens; null: no usage is reported. */
   usage?: ScriptedUsage | null;
   id?: string;
   model?: string;
-  /** Default 200. Any other answers `error` instead of a completion. */
+  /** Default 200. Any other status sends `error` instead of a completion. */
   status?: number;
   headers?: Record<string, string>;
-  /** The message of an error's body. */
+  /** The message in an error body. */
   error?: string;
-  /** Sent as it is, in these pieces, instead of a completion. */
+  /** Sent unchanged, in these pieces, instead of a completion. */
   raw?: readonly (string | Uint8Array)[];
   contentType?: string;
-  /** Ends its lines with CR LF. */
+  /** Uses CR LF line endings. */
   crlf?: boolean;
-  /** Leaves `[DONE]` out. */
+  /** Omits `[DONE]`. */
   withoutDone?: boolean;
-  /** Held back until this resolves, headers and all. */
+  /** Delays the response, headers included, until this resolves. */
   beforeHeaders?: Promise<unknown>;
   /** Sends this many pieces, then waits for the gate. */
   pauseAfter?: { pieces: number; gate: Promise<unknown> };
@@ -47,16 +47,16 @@ export interface ScriptedReply {
   cutAfter?: number;
 }
 
-/** What the model was asked. */
+/** A recorded request to the model. */
 export interface ScriptedRequest {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  /** The body as it came; empty for GET. */
+  /** The body as received; empty for GET. */
   readonly bytes: Buffer;
   /** The body as JSON. */
   readonly body: Record<string, unknown> & { messages: { role: string; [field: string]: unknown }[] };
-  /** Resolves when the connection closed; true when the client left before the answer ended. */
+  /** Resolves when the connection closes; true when the client disconnected before the response ended. */
   readonly aborted: Promise<boolean>;
 }
 
@@ -64,13 +64,13 @@ export interface ScriptedRequest {
 export interface ScriptedModel {
   /** `http://127.0.0.1:port`, without `/v1`. */
   readonly url: string;
-  /** What was asked, in order. */
+  /** The requests so far, in order. */
   readonly requests: readonly ScriptedRequest[];
-  /** Adds replies; each answers one request, in order. A request beyond them gets status 500, or what `answer` says. */
+  /** Adds replies; each answers one request, in order. Further requests get status 500, or the reply of `answer`. */
   reply(...replies: ScriptedReply[]): void;
-  /** Resolves with the request of this index, once it came. */
+  /** Resolves with the request of this index once it has arrived. */
   request(index: number): Promise<ScriptedRequest>;
-  /** Ends the server and every connection. */
+  /** Closes the server and every connection. */
   close(): Promise<void>;
 }
 
@@ -141,7 +141,7 @@ async function send(response: ServerResponse, reply: ScriptedReply, streamed: bo
     if (sent === reply.cutAfter) break;
     if (sent === reply.pauseAfter?.pieces) await reply.pauseAfter.gate;
     if (response.destroyed) return;
-    // Each piece leaves by itself: the client sees the pieces as they are scripted.
+    // Each piece is flushed separately: the client receives the pieces as scripted.
     await new Promise<void>((resolve) => response.write(piece, () => resolve()));
   }
   if (reply.cutAfter === undefined) response.end();
@@ -149,8 +149,8 @@ async function send(response: ServerResponse, reply: ScriptedReply, streamed: bo
 }
 
 /**
- * Starts a model endpoint on 127.0.0.1 that answers as a test scripts it; it also lists `models` under `/v1/models`. `answer` answers the
- * requests beyond the script, for tests in which nobody knows how often the model is asked.
+ * Starts a model endpoint on 127.0.0.1 with scripted replies; it also lists `models` under `/v1/models`. `answer`
+ * replies to requests beyond the script, for tests with an unknown number of requests.
  */
 export async function startScriptedModel(
   options: { models?: readonly string[]; answer?: (request: ScriptedRequest) => ScriptedReply } = {},

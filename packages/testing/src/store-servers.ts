@@ -8,20 +8,20 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/em
 import { createLogger } from "@turnwright/platform/logger";
 import { startRedisServer } from "./redis-server.ts";
 
-/** A server of the whole test run. */
+/** A store shared by the whole test run. */
 interface StoreServer {
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** The answer to a request for a store; without a URL this machine has none. */
+/** The response to a request for a store; without a URL, this machine has none. */
 export interface StoreAnswer {
   readonly url?: string;
 }
 
 /**
- * Starts PostgreSQL and Redis for a test run, each once and only when a test first asks (`GET /postgres`, `GET /redis`), so that a run of
- * unit tests waits for neither. Returns the address to ask at.
+ * Starts PostgreSQL and Redis for a test run, each once and only on the first request (`GET /postgres`, `GET /redis`),
+ * so that a run of unit tests waits for neither. Returns the address for these requests.
  */
 export async function serveStores({ redisProgram = "redis-server" } = {}): Promise<{ address: string; stop(): Promise<void> }> {
   const started = new Map<string, Promise<StoreServer | undefined>>();
@@ -57,7 +57,7 @@ export async function serveStores({ redisProgram = "redis-server" } = {}): Promi
   };
 }
 
-/** The data dies with the run, so nothing waits for the disk. */
+/** Settings for disposable data: nothing waits for the disk. */
 const fleeting = {
   fsync: "off",
   synchronous_commit: "off",
@@ -68,7 +68,7 @@ const fleeting = {
 
 async function startPostgres(): Promise<StoreServer> {
   const dataDir = await mkdtemp(join(tmpdir(), "turnwright-test-"));
-  // For root, the server's user must pass it; the cluster inside stays private.
+  // When this process is root, the server's user must be able to pass the directory; the cluster inside stays private.
   await chmod(dataDir, 0o711);
   const logger = createLogger({ service: "testing", level: "warn" });
   const postgres = await startEmbeddedPostgres({ dataDir, logger, settings: fleeting });

@@ -8,20 +8,20 @@ export interface IssuedCertificate {
   readonly key: string;
 }
 
-/** What a certificate says. */
+/** The content of a certificate. */
 export interface CertificateRequest {
   /** Names the service in the URI `spiffe://turnwright/<service>`. */
   readonly service?: string;
-  /** Further URIs. */
+  /** Additional URIs. */
   readonly uris?: readonly string[];
   readonly dnsNames?: readonly string[];
-  /** Default: an hour ago. */
+  /** Default: one hour ago. */
   readonly notBefore?: Date;
-  /** Default: in an hour. */
+  /** Default: in one hour. */
   readonly notAfter?: Date;
 }
 
-/** A certificate authority of a test. */
+/** A certificate authority for tests. */
 export interface TestAuthority {
   /** Its own certificate, as PEM. */
   readonly cert: string;
@@ -46,7 +46,7 @@ const yes = der(0x01, Buffer.from([0xff]));
 const ecdsaWithSha256 = sequence(oid("2a8648ce3d040302"));
 const commonName = (name: string) => sequence(der(0x31, sequence(oid("550403"), der(0x0c, name))));
 
-/** UTCTime, which serves until 2049. */
+/** UTCTime, valid until 2049. */
 function time(date: Date): Buffer {
   const digits = date.toISOString().replaceAll(/[-:T]|\.\d+/g, "");
   return der(0x17, digits.slice(2));
@@ -84,7 +84,7 @@ function certificate(content: Content, issuerKey: KeyObject): string {
 
 const newKeys = () => generateKeyPairSync("ec", { namedCurve: "P-256" });
 
-/** Makes a certificate authority; two of the same name are different ones. */
+/** Creates a certificate authority; two with the same name are still different. */
 export function createTestAuthority(name = "Turnwright test authority"): TestAuthority {
   const { privateKey, publicKey } = newKeys();
   const around = () => ({ notBefore: new Date(Date.now() - hourMs), notAfter: new Date(Date.now() + hourMs) });
@@ -100,7 +100,7 @@ export function createTestAuthority(name = "Turnwright test authority"): TestAut
       ];
       const names = [...uris.map((uri) => der(0x86, uri)), ...(request.dnsNames ?? []).map((host) => der(0x82, host))];
       const extensions = [
-        // For servers and clients.
+        // Extended key usage: server and client.
         sequence(oid("551d25"), octets(sequence(oid("2b06010505070301"), oid("2b06010505070302")))),
         ...(names.length === 0 ? [] : [sequence(oid("551d11"), octets(sequence(...names)))]),
       ];
@@ -111,7 +111,7 @@ export function createTestAuthority(name = "Turnwright test authority"): TestAut
   };
 }
 
-/** Writes an authority's and an issued certificate into a directory; gives the variables that name the files. */
+/** Writes the authority's certificate and an issued one into a directory; returns the variables with the file paths. */
 export function writeCertificates(directory: string, authority: Pick<TestAuthority, "cert">, issued: IssuedCertificate) {
   mkdirSync(directory, { recursive: true });
   const paths = {

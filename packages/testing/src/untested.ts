@@ -4,24 +4,24 @@ import { join } from "node:path";
 import { inject } from "vitest";
 import { testEnvironment } from "./stores.ts";
 
-/** What tests can lack on a machine, with what a reader does about it. */
+/** Programs that a machine may lack, and the remedy for each. */
 const remedies = {
   Redis: "set REDIS_URL, or install redis-server",
   Chromium: "set CHROMIUM_PATH, or install chromium",
   "C compiler": "install gcc and the headers of the C library",
 } as const;
 
-/** Something that a machine may lack. */
+/** A missing program. */
 export type Lacking = keyof typeof remedies;
 
-/** The line that says what goes untested for want of something. */
+/** The line that reports skipped tests and the missing program. */
 export function untestedLine(untested: string, lacking: Lacking): string {
   return `NOT TESTED: ${untested}. There is no ${lacking}: ${remedies[lacking]}.`;
 }
 
 /**
- * Says on standard error, and in the list that closes the run, what goes untested for want of something; for tests that
- * are then skipped. Throws instead when all must be tested (CI is set).
+ * Reports skipped tests on standard error and in the list at the end of the run. Throws instead when no test may be
+ * skipped (CI is set).
  */
 export function reportUntested(untested: string, lacking: Lacking, isRequired: boolean = testEnvironment.CI): void {
   const line = untestedLine(untested, lacking);
@@ -30,15 +30,15 @@ export function reportUntested(untested: string, lacking: Lacking, isRequired: b
   appendFileSync(inject("untestedFile"), `${line}\n`);
 }
 
-/** The list of what went untested in a run. */
+/** The list of tests skipped in a run. */
 export interface UntestedList {
-  /** Where tests add their lines. */
+  /** File to which tests add their lines. */
   readonly file: string;
-  /** Writes the list, if there is anything on it, and takes its file away. */
+  /** Writes the list unless it is empty, and deletes its file. */
   close(write: (text: string) => void): void;
 }
 
-/** Opens the list for a run. */
+/** Creates the list for a run. */
 export function openUntestedList(): UntestedList {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-untested-"));
   const file = join(dir, "list");

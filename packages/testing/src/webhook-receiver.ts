@@ -2,17 +2,17 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A message that came in. */
+/** A received message. */
 export interface ReceivedMessage {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** As it came, byte by byte. */
+  /** The body, byte for byte. */
   readonly body: string;
   /** The body, parsed. */
   readonly json: { type: string; timestamp: string; data: Record<string, string> };
 }
 
-/** Answers a message; what it does not answer stays open. */
+/** Answers a message; without an answer, the request stays open. */
 export type Receive = (message: ReceivedMessage, response: ServerResponse) => void;
 
 /** A receiver of webhooks on loopback. */
@@ -22,9 +22,9 @@ export interface WebhookReceiver {
   readonly url: string;
   /** All messages so far. */
   readonly received: readonly ReceivedMessage[];
-  /** How messages are answered from now on; 204 at first. */
+  /** Sets the answer to further messages; 204 until then. */
   answer(receive: Receive): void;
-  /** The messages that `which` picks, once there are `count`; rejects after ten seconds. */
+  /** The messages selected by `which`, once there are `count`; rejects after ten seconds. */
   arrived(count: number, which?: (message: ReceivedMessage) => boolean): Promise<ReceivedMessage[]>;
   close(): Promise<void>;
 }
