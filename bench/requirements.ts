@@ -8,7 +8,7 @@ export const portkeyScript = join(import.meta.dirname, "peers/node_modules/@port
 /** Something that rows of the bench need and a machine may lack. */
 interface Requirement {
   readonly rows: readonly string[];
-  /** What is missing and the remedy; undefined when nothing is. */
+  /** The missing thing and the remedy; undefined when the requirement is met. */
   missing(): string | undefined;
 }
 

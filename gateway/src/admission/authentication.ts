@@ -77,7 +77,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
       if (isOvertaken(identity.tokenId, begun)) {
         // The answer may predate the revocation; another exchange reflects it.
         if (attempts > 1) return await exchange(token, attempts - 1);
-        throw fail(ErrorReason.UNAVAILABLE, "The credential changes all the time; try again.");
+        throw fail(ErrorReason.UNAVAILABLE, "The credential keeps changing; try again.");
       }
       // One minute early, so that it does not expire while a run is on its way through the mesh.
       callers.set(token, caller, timestampMs(expiresAt) - 60_000);

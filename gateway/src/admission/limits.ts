@@ -64,7 +64,7 @@ function bucketsOf(identity: Identity): Buckets {
 
 function tooManyAtOnce({ key, max }: SlotBucket, identity: Identity): Error {
   const who = key === ownKey(identity) ? "This token" : key.startsWith("account:") ? "This account" : "A key above this one";
-  return fail(ErrorReason.RATE_LIMITED, `${who} may have ${max} requests under way at once.`, { retryAfterSeconds: 1 });
+  return fail(ErrorReason.RATE_LIMITED, `${who} may have ${max} requests in flight at once.`, { retryAfterSeconds: 1 });
 }
 
 /** Creates the limits; with `enabled` false, nothing is counted. */

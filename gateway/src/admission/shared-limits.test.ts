@@ -126,7 +126,7 @@ describe("slots of requests under way", () => {
       expect(answer.status).toBe(429);
       const { error } = (await answer.json()) as { error: { message: string } };
       expect(error.message).toBe(
-        `${name === "mother" ? "This token" : "A key above this one"} may have 2 requests under way at once.`,
+        `${name === "mother" ? "This token" : "A key above this one"} may have 2 requests in flight at once.`,
       );
     }
     running.push(me("other"));

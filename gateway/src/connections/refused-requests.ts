@@ -15,7 +15,7 @@ export function refuseRequest(response: ServerResponse): void {
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
     return;
   }
-  const error = fail(ErrorReason.RATE_LIMITED, "Too many requests and answers of this address are under way.", {
+  const error = fail(ErrorReason.RATE_LIMITED, "This address has too many requests and unread responses in flight.", {
     retryAfterSeconds: 1,
   });
   const { status, headers, body } = restError(error);
@@ -33,7 +33,7 @@ export function refuseRequest(response: ServerResponse): void {
 export function refusalLog(logger: Logger): (what: "connection" | "request") => void {
   let [connections, requests] = [0, 0];
   const tell = () => {
-    logger.warn({ connections, requests }, "refused what is beyond the limits of an address");
+    logger.warn({ connections, requests }, "connections and requests over the limits of an address refused");
     [connections, requests] = [0, 0];
   };
   return (what) => {

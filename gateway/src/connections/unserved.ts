@@ -27,7 +27,7 @@ function answerOf(code: string): { status: string; error: Error } {
 
 /** Requests whose demands on the connection are not supported: status, and the error for the common body. */
 export const unservedRequests = {
-  expectation: [417, fail(ErrorReason.INVALID_REQUEST, "Of all expectations only 100-continue is met.")],
+  expectation: [417, fail(ErrorReason.INVALID_REQUEST, "The only supported expectation is 100-continue.")],
   host: [400, fail(ErrorReason.INVALID_REQUEST, "The Host header is missing.")],
 } as const;
 

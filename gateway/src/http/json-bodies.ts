@@ -12,7 +12,7 @@ declare module "fastify" {
 function unsupported({ headers }: FastifyRequest): Error | undefined {
   const encoding = headers["content-encoding"];
   if (encoding === undefined || encoding === "" || encoding === "identity") return undefined;
-  return fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, `Send the body as it is: the encoding ${encoding} is not unpacked here.`, {
+  return fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, `Send the body uncompressed: the encoding ${encoding} is not supported here.`, {
     param: "Content-Encoding",
   });
 }

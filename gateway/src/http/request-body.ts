@@ -48,7 +48,7 @@ class Collector {
     if (size > this.#limit) throw tooLarge();
     this.#pieces += 1;
     if (this.#pieces > freePieces + size / bytesPerPiece) {
-      throw fail(ErrorReason.INVALID_REQUEST, "body: comes in too many small pieces", { param: "body" });
+      throw fail(ErrorReason.INVALID_REQUEST, "body: arrives in too many small pieces", { param: "body" });
     }
     // Nearly every body is one piece; copied, so that it does not keep the connection's read buffer alive.
     if (this.#size === 0) this.#held = Buffer.from(piece);
@@ -100,7 +100,7 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
     };
     const onGone = () => {
       stop();
-      reject(fail(ErrorReason.CANCELLED, "The client went away before its request was complete."));
+      reject(fail(ErrorReason.CANCELLED, "The client disconnected before its request was complete."));
     };
     request.on("data", onData);
     request.once("end", onEnd);

@@ -40,13 +40,13 @@ function pass(): void {
 export async function decompress(name: string, packed: Uint8Array, limit: number): Promise<Uint8Array> {
   if (packed.byteLength === 0) return packed;
   const unpack = unpackers[name];
-  if (unpack === undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: the encoding ${name} is not known`, { param: "body" });
+  if (unpack === undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: unknown encoding ${name}`, { param: "body" });
   await turn();
   try {
     return await unpack(packed, { maxOutputLength: limit });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
-      throw fail(ErrorReason.TOO_LARGE, "The body is larger than this server accepts when it is unpacked.");
+      throw fail(ErrorReason.TOO_LARGE, "The decompressed body is larger than this server accepts.");
     }
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid ${name}`, { param: "body", cause: error });
   } finally {

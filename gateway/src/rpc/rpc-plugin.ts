@@ -47,7 +47,7 @@ const outcomeKey = createContextKey<Outcome | undefined>(undefined, { descriptio
 /** The admitted call behind a handler's context. */
 export function admittedRpc(context: HandlerContext): AdmittedRpc {
   const call = context.values.get(outcomeKey)?.call;
-  if (call === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call came without its HTTP request");
+  if (call === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call arrived without its HTTP request");
   return call;
 }
 

@@ -20,7 +20,7 @@ function putText(field: DescField, source: DescField): PutTexts {
     const given = namesOf(source).find((name) => name in json && (takesNull || json[name] !== null));
     if (given === undefined) return;
     if (namesOf(field).some((name) => name in json)) {
-      throw fail(ErrorReason.INVALID_REQUEST, `${field.name}: stands for ${source.name}; give one of them`, {
+      throw fail(ErrorReason.INVALID_REQUEST, `${field.name}: is the text of ${source.name}; give one of them`, {
         param: field.name,
       });
     }

@@ -58,7 +58,7 @@ export function routesOf(services: readonly DescService[]): Route[] {
       if (route[kind] !== undefined) throw new Error(`${verb} ${binding.path.template} is claimed by two methods.`);
       const other = route.unary ?? route.stream;
       if (other !== undefined && other.access !== binding.access)
-        throw new Error(`${verb} ${binding.path.template} is open to other callers as a stream than as one answer.`);
+        throw new Error(`${verb} ${binding.path.template} admits different callers as a stream and as a unary method.`);
       route[kind] = binding;
       routes.set(key, route);
     }

@@ -54,7 +54,7 @@ describe("the audit log", () => {
     );
     await Promise.all(clients.map((client) => client.end()));
     const { code, output } = await verify();
-    expect(output).toMatch(/auth: 100 entries, whole; head [0-9a-f]{64}\nconversation: 0 entries, whole/);
+    expect(output).toMatch(/auth: 100 entries, intact; head [0-9a-f]{64}\nconversation: 0 entries, intact/);
     expect(code).toBe(0);
   });
 

@@ -22,9 +22,9 @@ async function main(): Promise<void> {
     try {
       for (const schema of schemas) {
         const { entries, head, fault } = await verifyAuditLog(pool, schema, expected.get(schema));
-        if (fault === undefined) console.log(`${schema}: ${entries} entries, whole; head ${head}`);
+        if (fault === undefined) console.log(`${schema}: ${entries} entries, intact; head ${head}`);
         else {
-          console.error(`${schema}: BROKEN at entry ${fault.seq}: ${fault.what}; ${entries} entries before it are whole`);
+          console.error(`${schema}: BROKEN at entry ${fault.seq}: ${fault.what}; ${entries} entries before it are intact`);
           process.exitCode = 1;
         }
       }

@@ -26,7 +26,7 @@ test.each(["192.0.2.1", "2001:db8::1"])(
   async (host) => {
     const socket = connect({ host, port: 9 });
     const [error] = await once(socket, "error");
-    expect(String(error)).toContain("this machine alone");
+    expect(String(error)).toContain("this machine only");
     expect(refusedAddresses).toContain(host);
     expect(isLoopback(host)).toBe(false);
   },

@@ -22,7 +22,7 @@ export const refusedAddresses: string[] = [];
 
 function refusal(address: string): NodeJS.ErrnoException {
   refusedAddresses.push(address);
-  const error: NodeJS.ErrnoException = new Error(`tests connect to this machine alone, not to ${address}`);
+  const error: NodeJS.ErrnoException = new Error(`tests may connect to this machine only, not to ${address}`);
   error.code = "ENETUNREACH";
   return error;
 }

@@ -134,8 +134,8 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await query(postgres.url, "create table kept as select 1 as value");
     for (const value of [2, 3]) {
       const { pid } = postgres;
-      const ended = once(events, "the embedded PostgreSQL ended by itself");
-      const back = once(events, "the embedded PostgreSQL is there again");
+      const ended = once(events, "the embedded PostgreSQL ended unexpectedly");
+      const back = once(events, "the embedded PostgreSQL runs again");
       process.kill(pid, "SIGKILL");
       await Promise.all([ended, back]);
       expect(postgres.pid).not.toBe(pid);

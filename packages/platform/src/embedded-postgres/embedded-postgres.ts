@@ -110,7 +110,7 @@ async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Pr
     complaints += text;
   });
   const [code] = (await once(child, "close")) as [number | null];
-  if (code !== 0) throw new Error(`PostgreSQL's cluster could not be made: ${complaints.trim()}`);
+  if (code !== 0) throw new Error(`PostgreSQL's cluster could not be created: ${complaints.trim()}`);
   writeFileSync(join(place.root, "password"), `${password}\n`, { mode: 0o600 });
   rmSync(passwordFile);
   renameSync(fresh, place.data);
@@ -234,7 +234,7 @@ function superviseServer(
     started.once("close", (code, signal) => {
       isThere = false;
       if (stopping !== undefined) return close();
-      logger.error({ code, signal }, "the embedded PostgreSQL ended by itself");
+      logger.error({ code, signal }, "the embedded PostgreSQL ended unexpectedly");
       void revive();
     });
   };
@@ -243,11 +243,11 @@ function superviseServer(
       try {
         await endOrphan(place, logger);
         keep((await startServer(start)).server);
-        logger.info("the embedded PostgreSQL is there again");
+        logger.info("the embedded PostgreSQL runs again");
         if (stopping !== undefined) server.kill("SIGINT");
         return;
       } catch (error) {
-        logger.error({ err: error }, "the embedded PostgreSQL could not be started again");
+        logger.error({ err: error }, "the embedded PostgreSQL could not be restarted");
         await delay(revivalPauseMs, undefined, { ref: false });
       }
     }

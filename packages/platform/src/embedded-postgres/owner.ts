@@ -82,7 +82,7 @@ export async function endOrphan(place: Place, logger: Logger): Promise<void> {
   if (!existsSync(pidFile)) return;
   const pid = Number.parseInt(readFileSync(pidFile, "utf8"), 10);
   if (pid > 0 && servesFrom(pid, place.data)) {
-    logger.warn({ pid }, "ending the embedded PostgreSQL that an earlier process left behind");
+    logger.warn({ pid }, "ending an orphaned embedded PostgreSQL of an earlier process");
     await endServer(pid);
   }
   rmSync(pidFile, { force: true });
@@ -113,7 +113,7 @@ async function endServer(pid: number): Promise<void> {
       await delay(20);
     }
   }
-  throw new Error(`the PostgreSQL server ${pid} that an earlier process left behind cannot be ended`);
+  throw new Error(`the orphaned PostgreSQL server ${pid} of an earlier process cannot be ended`);
 }
 
 function signalServer(pid: number, signal: NodeJS.Signals): void {

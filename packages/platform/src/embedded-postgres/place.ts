@@ -38,7 +38,7 @@ export function findPlace(dataDir: string, logger: Logger): Place {
   mkdirSync(inside, { recursive: true, mode: 0o711 });
   if (canReach(inside, user)) return { root: inside, data: join(inside, "data"), user };
   if (existsSync(join(inside, "data"))) {
-    throw new Error(`${inside}: user ${user.uid}, who runs PostgreSQL, may not pass the directories above it (chmod a+x them)`);
+    throw new Error(`${inside}: user ${user.uid}, who runs PostgreSQL, cannot traverse the directories above it (chmod a+x them)`);
   }
   const root = join(
     systemDir,
@@ -61,7 +61,7 @@ export function findPlace(dataDir: string, logger: Logger): Place {
 function namedPlace(location: string): Place {
   const root = readFileSync(location, "utf8").trim();
   if (!existsSync(root)) {
-    throw new Error(`${root}: the database's directory is gone; bring it back, or delete ${location} to start with an empty one`);
+    throw new Error(`${root}: the database directory is missing; restore it, or delete ${location} to start with an empty one`);
   }
   const data = join(root, "data");
   return { root, data, user: ownerOf(data) ?? unprivilegedUser() };

@@ -2,6 +2,11 @@ import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { type Identity, Role } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "../errors.ts";
 
+/** Name of the service that issues credentials and publishes the keys that sign them. */
+export const authService = "auth";
+/** Name of the service that carries users' calls into the mesh. */
+export const gatewayService = "gateway";
+
 /** Carries the user's internal token between services. */
 export const internalTokenHeader = "x-turnwright-identity";
 /** Carries the calling service's own token. */

@@ -98,7 +98,7 @@ export async function watchRevocations(
           isDown = false;
         },
         (error: unknown) => {
-          if (!isDown && !ended.signal.aborted) deps.logger.warn({ err: error }, "auth does not tell what was revoked");
+          if (!isDown && !ended.signal.aborted) deps.logger.warn({ err: error }, "revocations cannot be fetched from auth");
           isDown = true;
         },
       )

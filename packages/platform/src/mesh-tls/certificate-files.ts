@@ -48,9 +48,9 @@ export function readMeshTls(paths: MeshTlsPaths, service?: string): MeshTlsMater
   };
   const fileOf = (name: keyof MeshTlsPaths) => attempt(name, "cannot be read", () => readFileSync(paths[name]));
   const [ca, cert, key] = [fileOf("MESH_TLS_CA"), fileOf("MESH_TLS_CERT"), fileOf("MESH_TLS_KEY")];
-  if (ca !== undefined) attempt("MESH_TLS_CA", "is no PEM certificate", () => certificatesIn(ca));
-  const leaf = cert && attempt("MESH_TLS_CERT", "is no PEM certificate", () => certificatesIn(cert)[0]);
-  const secret = key && attempt("MESH_TLS_KEY", "is no PEM private key without a passphrase", () => createPrivateKey(key));
+  if (ca !== undefined) attempt("MESH_TLS_CA", "is not a PEM certificate", () => certificatesIn(ca));
+  const leaf = cert && attempt("MESH_TLS_CERT", "is not a PEM certificate", () => certificatesIn(cert)[0]);
+  const secret = key && attempt("MESH_TLS_KEY", "is not a PEM private key without a passphrase", () => createPrivateKey(key));
 
   const services = servicesOf(leaf?.subjectAltName);
   if (leaf !== undefined) {
@@ -58,7 +58,7 @@ export function readMeshTls(paths: MeshTlsPaths, service?: string): MeshTlsMater
       faults.push(`MESH_TLS_KEY: ${paths.MESH_TLS_KEY} is not the key of the certificate in MESH_TLS_CERT`);
     }
     if (leaf.validToDate.getTime() <= Date.now()) {
-      faults.push(`MESH_TLS_CERT: ${paths.MESH_TLS_CERT} ended on ${leaf.validToDate.toISOString()}`);
+      faults.push(`MESH_TLS_CERT: ${paths.MESH_TLS_CERT} expired on ${leaf.validToDate.toISOString()}`);
     }
     if (service !== undefined && !services.includes(service)) {
       faults.push(`MESH_TLS_CERT: ${paths.MESH_TLS_CERT} is for ${services.join(", ") || "no service"}, not for ${service}`);

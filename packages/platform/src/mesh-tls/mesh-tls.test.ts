@@ -272,9 +272,9 @@ describe("the configuration of TLS", () => {
       { cert: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", key: "x" },
     );
     expect(faultsOf(paths)).toEqual([
-      `MESH_TLS_CA: ${paths.MESH_TLS_CA} is no PEM certificate`,
-      expect.stringMatching(/^MESH_TLS_CERT: .* is no PEM certificate/),
-      expect.stringMatching(/^MESH_TLS_KEY: .* is no PEM private key without a passphrase/),
+      `MESH_TLS_CA: ${paths.MESH_TLS_CA} is not a PEM certificate`,
+      expect.stringMatching(/^MESH_TLS_CERT: .* is not a PEM certificate/),
+      expect.stringMatching(/^MESH_TLS_KEY: .* is not a PEM private key without a passphrase/),
     ]);
   });
 
@@ -285,7 +285,7 @@ describe("the configuration of TLS", () => {
     const paths = writeCertificates(directory(), authority, { cert, key });
     expect(faultsOf(paths)).toEqual([
       `MESH_TLS_KEY: ${paths.MESH_TLS_KEY} is not the key of the certificate in MESH_TLS_CERT`,
-      expect.stringMatching(/^MESH_TLS_CERT: .* ended on /),
+      expect.stringMatching(/^MESH_TLS_CERT: .* expired on /),
       `MESH_TLS_CERT: ${paths.MESH_TLS_CERT} is for gateway, not for auth`,
     ]);
     expect(() => openMeshTls({ paths, service: "auth", logger: mesh.logger })).toThrow(ConfigError);

@@ -86,20 +86,20 @@ export function openMeshTls(options: { paths: MeshTlsPaths; service: string; log
 
   async function refresh(): Promise<boolean> {
     const found = await versionOf(paths).catch((error: unknown) => {
-      logger.error({ err: error }, "the certificates of the mesh cannot be read; the old ones stay");
+      logger.error({ err: error }, "mesh certificates cannot be read; the old ones stay in use");
       return version;
     });
     if (found === version) return false;
     const read = readMeshTls(paths, service);
     if ("faults" in read) {
-      logger.error({ faults: read.faults }, "the certificates of the mesh are not usable; the old ones stay");
+      logger.error({ faults: read.faults }, "mesh certificates are unusable; the old ones stay in use");
       return false;
     }
     version = found;
     if (read.ca.equals(current.ca) && read.cert.equals(current.cert) && read.key.equals(current.key)) return false;
     current = read;
     certificates.replace(read);
-    logger.info({ services: read.services }, "new connections of the mesh use new certificates");
+    logger.info({ services: read.services }, "new mesh connections use new certificates");
     return true;
   }
 

@@ -29,7 +29,7 @@ export function createSealedBus(options: { bus: Bus; secret: string; logger: Log
     if (code.length === codeBytes && timingSafeEqual(code, codeOf(topic, text))) return text;
     if (performance.now() - warnedAt > warnEveryMs) {
       warnedAt = performance.now();
-      logger.warn({ topic }, "messages on the bus that are not of this system are dropped");
+      logger.warn({ topic }, "bus messages of another system dropped");
     }
     return undefined;
   };

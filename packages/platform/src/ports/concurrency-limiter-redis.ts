@@ -96,7 +96,7 @@ export function startRedisConcurrencyLimiter(options: {
   }
 
   function acquireAlone(buckets: readonly SlotBucket[], keys: readonly string[], error?: unknown): Release | SlotBucket {
-    if (!isDown) logger.warn({ err: error }, "Redis does not answer: each process gives out its part of the slots");
+    if (!isDown) logger.warn({ err: error }, "Redis does not answer: each process hands out its share of the slots");
     isDown = true;
     const share = replicas.share();
     const full = buckets.find(({ key, max }) => held.count(key) >= Math.max(1, partOf(max, share)));

@@ -132,7 +132,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     await observed.saw("Redis does not answer");
     expect((await limiter.take([{ key, ...limits }])).remaining).toBe(0);
     expect((await limiter.take([{ key, ...limits }])).allowed).toBe(false);
-    const alone = "Redis does not answer: each process limits requests for itself";
+    const alone = "Redis does not answer: each process applies its share of the rate limits";
     expect(observed.messages.filter((message) => message === alone)).toHaveLength(1);
     await proxy.accept();
     await observed.saw("rate limits are shared again");

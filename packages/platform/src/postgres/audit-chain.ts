@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { MigratedService } from "./migrations.ts";
 import type { Queryable } from "./pool.ts";
 
 /** Result of an audit log's verification. */
@@ -35,7 +36,7 @@ function faultOf(row: Row, seq: number, previous: Buffer): string | undefined {
  * Reads a schema's audit log from its beginning and verifies each link of its chain and its head. With `expected`, the
  * hash of an entry in hex, it is a fault if no entry has that hash: the log was truncated or rewritten.
  */
-export async function verifyAuditLog(db: Queryable, schema: "auth" | "conversation", expected?: string): Promise<AuditReport> {
+export async function verifyAuditLog(db: Queryable, schema: MigratedService, expected?: string): Promise<AuditReport> {
   let previous: Buffer = genesis;
   let entries = 0;
   let isExpectedSeen = expected === undefined || expected === genesis.toString("hex");

@@ -3,27 +3,21 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
+import { schemaLocks } from "../../../../migrations/schemas.ts";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
 
-/** The schemas that services own, in the order in which they migrate up. */
-export const migratedServices = ["auth", "conversation", "tool"] as const;
-
 /** Name of a migrated schema. */
-export type MigratedService = (typeof migratedServices)[number];
+export type MigratedService = keyof typeof schemaLocks;
+
+/** The schemas that services own, in the order in which they migrate up. */
+export const migratedServices = Object.keys(schemaLocks) as readonly MigratedService[];
 
 /** The folder with one folder of migrations per service. */
 export const migrationsDir = fileURLToPath(new URL("../../../../migrations", import.meta.url));
 
 const fileName = /^(\d{6}_[a-z0-9_]+)\.(up|down)\.sql$/;
-
-/** Advisory lock keys of our own, so that a wait never meets another user of node-pg-migrate in the same database. */
-const lockValues: Readonly<Record<MigratedService, number>> = {
-  auth: 7_241_865_310_001,
-  conversation: 7_241_865_310_002,
-  tool: 7_241_865_310_003,
-};
 
 /**
  * Migrates one service's schema up (all pending migrations, or `count`) or down (one, or `count`). Each migration is
@@ -75,7 +69,7 @@ export async function migrate(options: {
       migrationsTable: "migrations",
       singleTransaction: false,
       advisoryLockMode: "wait",
-      lockValue: lockValues[options.service],
+      lockValue: schemaLocks[options.service],
       migrationLoaderStrategies: [{ extensions: [".sql"], loader: "sql" }],
       logger: { debug: log, info: log, warn: log, error: log },
     });

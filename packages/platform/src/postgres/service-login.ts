@@ -99,6 +99,6 @@ export async function serviceLogin(options: { url: string; schema: MigratedServi
       failure = error;
     }
   }
-  logger.warn({ err: failure, schema }, "the service works under the configured database login: it could not get one of its own");
+  logger.warn({ err: failure, schema }, "the service uses the configured database login: it could not create its own");
   return url;
 }

@@ -26,7 +26,7 @@ export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) =
  * request. An uncaught exception still ends the process, because it may leave the state inconsistent.
  */
 export function logUnhandledRejections(logger: Logger): void {
-  process.on("unhandledRejection", (error) => logger.error({ err: error }, "a promise rejected that nobody waited for"));
+  process.on("unhandledRejection", (error) => logger.error({ err: error }, "unhandled promise rejection"));
 }
 
 /** Runs `close` at the first SIGTERM or SIGINT and ends the process. */

@@ -70,7 +70,7 @@ describe("a service as a process of its own", () => {
     child.kill("SIGTERM");
     expect((await exit)[0]).toBe(0);
     const said = lines.map(({ msg }) => msg);
-    expect(said).toContain("a promise rejected that nobody waited for");
+    expect(said).toContain("unhandled promise rejection");
     expect(said).toContain("service closed");
   });
 

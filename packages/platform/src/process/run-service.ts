@@ -5,6 +5,7 @@ import { ConfigError, loadConfig } from "../config/env.ts";
 import type { grpcEnv, meshEnv } from "../config/mesh-env.ts";
 import { databaseUrl, type PostgresConfig } from "../config/postgres-env.ts";
 import { reasonOf } from "../errors.ts";
+import { authService } from "../identity/identity.ts";
 import { createInternalTokenVerifier } from "../identity/internal-token.ts";
 import type { KeySource } from "../identity/key-set.ts";
 import { createServiceTokenSource, createServiceTokenVerifier } from "../identity/service-token.ts";
@@ -99,7 +100,7 @@ async function start<C extends GrpcConfig>(
   if (schema !== undefined) {
     const postgres = config as unknown as PostgresConfig;
     const url = databaseUrl(postgres);
-    if (url === undefined) throw new ConfigError(["DATABASE_URL: a service of its own needs a PostgreSQL; set it, or DB_HOST"]);
+    if (url === undefined) throw new ConfigError(["DATABASE_URL: a service in its own process needs PostgreSQL; set DATABASE_URL or DB_HOST"]);
     await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
     const opened = openServiceDatabase({
       url: await serviceLogin({ url, schema, logger }),
@@ -113,7 +114,7 @@ async function start<C extends GrpcConfig>(
   }
   const service = await create({ config, logger, transport: mesh.transport }, database);
   closers.push(() => service.close());
-  const keys = service.keySource ?? remoteKeySource(mesh.transport("auth", config.AUTH_ADDR));
+  const keys = service.keySource ?? remoteKeySource(mesh.transport(authService, config.AUTH_ADDR));
   let server: GrpcServer | undefined;
   let watch: ReadinessWatch | undefined;
   logUnhandledRejections(logger);

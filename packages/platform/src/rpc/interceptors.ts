@@ -14,6 +14,7 @@ import { detailOf, ErrorReason, fail } from "../errors.ts";
 import {
   callerServiceKey,
   clientAddressHeader,
+  gatewayService,
   identityKey,
   internalTokenHeader,
   isAdmin,
@@ -94,9 +95,6 @@ interface Rule {
 
 const ruleByMethod = new Map<DescMethod, Rule>();
 
-/** The service that carries users' calls into the mesh. */
-const frontService = "gateway";
-
 function ruleOf(method: DescMethod): Rule {
   let rule = ruleByMethod.get(method);
   if (rule === undefined) {
@@ -105,7 +103,7 @@ function ruleOf(method: DescMethod): Rule {
     const isForUsers = declared === Access.USER || declared === Access.ADMIN;
     rule = {
       access: declared,
-      callers: named.length === 0 && isForUsers ? [frontService] : named,
+      callers: named.length === 0 && isForUsers ? [gatewayService] : named,
       scopes: getOption(method, scopes),
     };
     ruleByMethod.set(method, rule);
@@ -135,7 +133,7 @@ export function scopesOf(method: DescMethod): readonly string[] {
 function admitScope(identity: Identity, allowed: readonly string[]): void {
   if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
   if (allowed.length === 0) {
-    throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login: an API key may not do it.");
+    throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login; an API key is not enough.");
   }
   if (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope))) return;
   throw fail(ErrorReason.PERMISSION_DENIED, `This API key lacks the scope ${allowed.join(" or ")}.`, { param: "scopes" });
@@ -143,7 +141,7 @@ function admitScope(identity: Identity, allowed: readonly string[]): void {
 
 /**
  * Admits callers by the method's declared access, callers and scopes (default deny), and puts the verified identity and
- * service into the context. Where clients present certificates, a service token counts only together with the
+ * service into the context. With client certificates, a service token counts only together with the
  * certificate of its service.
  */
 export function accessInterceptor(deps: {
@@ -185,7 +183,7 @@ export function accessInterceptor(deps: {
         // Public methods are open to everybody, but a service token must still be genuine.
         if (service !== undefined) acceptService(request, service);
         // Limits on failed attempts count by this address, and only the gateway has seen the client.
-        if (service !== frontService) request.header.delete(clientAddressHeader);
+        if (service !== gatewayService) request.header.delete(clientAddressHeader);
         break;
       case Access.USER:
       case Access.ADMIN: {
@@ -195,7 +193,7 @@ export function accessInterceptor(deps: {
         if (declared === Access.ADMIN && !isAdmin(identity))
           throw fail(ErrorReason.PERMISSION_DENIED, "This call is for admins.");
         // Calls of another service serve a user's call that was already checked when it entered the mesh.
-        if (service === frontService) admitScope(identity, scopesNamed);
+        if (service === gatewayService) admitScope(identity, scopesNamed);
         break;
       }
       case Access.SERVICE:
@@ -203,7 +201,7 @@ export function accessInterceptor(deps: {
         await authenticate(request);
         break;
       default:
-        throw fail(ErrorReason.PERMISSION_DENIED, "This method is not open to anybody.");
+        throw fail(ErrorReason.PERMISSION_DENIED, "No caller may use this method.");
     }
     return next(request);
   };

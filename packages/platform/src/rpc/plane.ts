@@ -139,7 +139,7 @@ export function abortError(reason: unknown): ConnectError {
 
 /** The error of a call whose deadline passed. */
 export function deadlineError(): ConnectError {
-  return fail(ErrorReason.DEADLINE_EXCEEDED, "The call took longer than its deadline allows.");
+  return fail(ErrorReason.DEADLINE_EXCEEDED, "The call exceeded its deadline.");
 }
 
 /**
