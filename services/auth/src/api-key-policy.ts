@@ -4,21 +4,21 @@ import { type Identity, Role, TokenType } from "@turnwright/contract/auth/v1/ide
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 
-/** What a new key may do. */
+/** The rights and limits of a new key. */
 export interface KeyPolicy {
   readonly allowedTools: readonly string[];
   readonly allowedModels: readonly string[];
   readonly perMinute: number;
   readonly perDay: number;
-  /** Requests under way at once; 0: without limit. */
+  /** The most concurrent requests; 0: no limit. */
   readonly maxConcurrent: number;
   readonly spendLimitMicros: number | undefined;
   readonly expiresAt: Date | null;
-  /** What it may do; empty: all that a key may. */
+  /** Scopes; empty: everything that a key may do. */
   readonly scopes: readonly string[];
-  /** It may decide on calls of runs that its own family started. */
+  /** Whether it may decide on calls of runs that its own family started. */
   readonly mayApprove: boolean;
-  /** The key that creates it, with which it ends. */
+  /** UUID of the API key that creates it, and with which it ends; undefined: a login creates it. */
   readonly parentId: string | undefined;
 }
 
@@ -40,7 +40,7 @@ function atMost(asked: number | undefined, own: number): number {
   return Math.min(asked ?? own, own);
 }
 
-/** A key that asks for no ceiling gets none of its own: those above it hold for it too. */
+/** A key without a ceiling of its own gets none here: the ceilings of the keys above it apply to it anyway. */
 function ceilingOf(askedUsd: number | undefined, ownMicros: bigint): number | undefined {
   if (askedUsd === undefined) return undefined;
   const asked = Math.max(1, Math.round(askedUsd * 1e6));
@@ -48,8 +48,8 @@ function ceilingOf(askedUsd: number | undefined, ownMicros: bigint): number | un
 }
 
 /**
- * The policy of a key that a caller asks for: never more than the caller's own credential allows, in any respect.
- * Throws PERMISSION_DENIED.
+ * The policy of a key that a caller asks for, which in no respect allows more than the caller's own credential. Throws
+ * PERMISSION_DENIED.
  */
 export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPolicy {
   if (caller.role === Role.AGENT) {

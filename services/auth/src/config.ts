@@ -11,32 +11,32 @@ export const authConfig = z.object({
   ...postgresEnv,
   ...redisEnv,
   GRPC_PORT: port(9101),
-  /** Signs access tokens with HS256; unset: EdDSA with keys of our own. */
+  /** The secret that signs access tokens with HS256; unset: auth signs them with EdDSA keys of its own. */
   JWT_SECRET: secret(),
   JWT_ACCESS_TTL: duration("15m"),
   JWT_REFRESH_TTL: duration("168h"),
-  /** Age at which a signing key is replaced; it verifies until what it signed has ended. */
+  /** Age at which a signing key is replaced. It continues to verify until everything that it signed has expired. */
   JWT_KEY_ROTATION: duration("720h"),
-  /** Who may make an account by themselves: anybody, who has an invite of an admin's, or nobody. */
+  /** How people may register: freely, with an admin's invite, or not at all. */
   REGISTRATION: z.enum(["open", "invite", "closed"]).default("open"),
-  /** The first admin: created at start-up unless the account exists. Both or none. */
+  /** The first admin, created at start-up unless the account exists. Set both or neither. */
   ADMIN_EMAIL: z.email().optional(),
   ADMIN_PASSWORD: z.string().min(12, "must have at least 12 characters").max(128).optional(),
-  /** Limits of all sessions of an account together, and of each API key that asks for none. */
+  /** Limits of an account's sessions, which share them, and of each API key that asks for no limits. */
   RATE_LIMIT_PER_MINUTE: integer(60, { min: 1 }),
   RATE_LIMIT_PER_DAY: integer(10_000, { min: 1 }),
-  /** Limits of an account over all its sessions and keys, where an admin has set no others; 0: without limit. */
+  /** Limits of an account over all its sessions and keys, unless an admin has set others; 0: no limit. */
   RATE_LIMIT_ACCOUNT_PER_MINUTE: integer(0, { max: 1_000_000 }),
   RATE_LIMIT_ACCOUNT_PER_DAY: integer(0, { max: 1_000_000_000 }),
   RATE_LIMIT_ACCOUNT_CONCURRENT: integer(0, { max: 100_000 }),
-  /** Whole US dollars that an account may spend on models in all; 0: without ceiling. */
+  /** The most US dollars that an account may spend on models in all; 0: no ceiling. */
   SPEND_LIMIT_ACCOUNT_USD: integer(0, { max: 1_000_000 }),
 });
 
 /** The parsed environment. */
 export type AuthConfig = z.output<typeof authConfig>;
 
-/** The limits of accounts that have none of their own. */
+/** The limits of accounts without limits of their own. */
 export function accountDefaults(config: AuthConfig): AccountDefaults {
   return {
     perMinute: config.RATE_LIMIT_ACCOUNT_PER_MINUTE,

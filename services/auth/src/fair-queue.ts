@@ -1,10 +1,10 @@
-/** Work that waits for its turn. */
+/** Work in the queue. */
 interface Waiting {
   readonly start: () => void;
   readonly refuse: () => void;
 }
 
-/** Some of the waiting: the last place of a path, or all places under one name, in the order of their turns. */
+/** A part of the queue: the work under one path, or the branches under one name, in the order of their turns. */
 class Branch {
   size = 0;
   readonly branches = new Map<string, Branch>();
@@ -22,12 +22,12 @@ class Branch {
     branch.add(path, at + 1, item);
   }
 
-  /** Takes out the one whose turn it is: of each branch in turn, but for those that may have none. */
+  /** Removes and returns the next item, from each branch in turn, except from branches that `mayHave` excludes. */
   next(mayHave: (name: string) => boolean = () => true): Waiting | undefined {
     for (const [name, branch] of this.branches) {
       if (!mayHave(name)) continue;
       const item = branch.next();
-      // To the end of the line, if more of it waits.
+      // A branch that still has items moves to the end of the line.
       this.branches.delete(name);
       if (branch.size > 0) this.branches.set(name, branch);
       if (item !== undefined) this.size -= 1;
@@ -38,7 +38,10 @@ class Branch {
     return item;
   }
 
-  /** Takes out the youngest of the branch in which most wait, of several the last in the line, and so on down. */
+  /**
+   * Removes and returns the newest item of the largest branch, and within it of its largest, down to the last level. Of
+   * several largest branches, the one last in line counts.
+   */
   heaviest(): Waiting | undefined {
     let name = "";
     let most: Branch | undefined;
@@ -66,24 +69,24 @@ class Branch {
   }
 }
 
-/** How much a queue lets run and wait. */
+/** The sizes of a queue. */
 interface QueueSize {
   readonly running: number;
-  /** Of the running ones, those under one first name: fewer than all, so that another one need not wait for an end. */
+  /** The most that run under one first name: fewer than `running`, so that another name need not wait for an end. */
   readonly runningOfOne: number;
   readonly waiting: number;
 }
 
 /**
- * Bounds what runs at the same time and what waits for it. Each has a path, such as network, address and account: turns
- * go round between the first names, within each of them between the second ones, and so on. When all places are taken,
- * the youngest of the name under which most wait is refused: whoever fills the queue displaces themselves.
+ * Limits concurrent work and the work that waits for it. Each item has a path, such as network, address and account.
+ * Turns rotate between the first names, within each of them between the second ones, and so on. When the queue is full,
+ * the newest item under the name with most items is refused, so a client that floods the queue displaces itself.
  */
 export class FairQueue {
   readonly #size: QueueSize;
   readonly #refusal: () => Error;
   readonly #root = new Branch();
-  /** What runs under each first name. */
+  /** Number of running items, by first name. */
   readonly #running = new Map<string, number>();
   #free: number;
 
@@ -94,8 +97,8 @@ export class FairQueue {
   }
 
   /**
-   * Runs work when its turn has come. Rejects with the refusal when too many wait, and with the signal's reason when
-   * that fires before the turn.
+   * Runs work when its turn has come. Rejects with the refusal when the queue is full, and with the signal's reason
+   * when the signal fires before the turn.
    */
   async run<T>(path: readonly [string, ...string[]], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     signal.throwIfAborted();

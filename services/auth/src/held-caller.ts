@@ -9,8 +9,8 @@ import { type AccountDefaults, findCredentialById } from "./store/credentials.ts
 const maxAttempts = 4;
 
 /**
- * Runs a transaction again that PostgreSQL has picked to end a deadlock. Ours lock accounts first and in one order; an
- * operator's statements lock rows as they find them.
+ * Runs a transaction again when PostgreSQL ended it to resolve a deadlock. The service locks accounts first and in one
+ * order; an operator's statements lock rows in any order.
  */
 export async function untilUndisturbed<T>(run: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -25,23 +25,23 @@ export async function untilUndisturbed<T>(run: () => Promise<T>): Promise<T> {
 const hasEnded = () => fail(ErrorReason.INVALID_TOKEN, "The credential has ended, or has changed.");
 
 /**
- * Holds the caller's account and looks at the caller as the database has it now: the identity that came with the call
- * is up to some minutes old, and nothing may be made of a credential that has ended. First in its transaction. Throws
- * INVALID_TOKEN, also for a caller who was let in by an older secret or in another role: the same credential, presented
- * again, is let in as what it is.
+ * Locks the caller's account and checks the caller's credential as it is in the database now: the identity that came
+ * with the call may be minutes old, and an ended credential must create nothing. Must be first in its transaction.
+ * Throws INVALID_TOKEN, also for a caller who was admitted with an older secret or in another role; presenting the
+ * credential again admits it with its current rights.
  */
 export async function holdCaller(tx: Tx, ctx: HandlerContext, hold: Hold): Promise<void> {
   const asked = requireIdentity(ctx);
   await holdAccount(tx, asked.userId, hold);
   const now = await findHeldCredential(tx, asked);
-  // Unset in tokens of a release that does not count secrets: those are of the first.
+  // Tokens of a release without secret versions have none; they count as the first version.
   const isSame = (now?.secretVersion || 1) === (asked.secretVersion || 1) && now?.role === asked.role;
   if (now === undefined || !isSame) throw hasEnded();
 }
 
 /**
- * Holds a caller who makes a credential, shared, and gives what the caller may do now, which may be less than when it
- * was let in. Throws INVALID_TOKEN.
+ * Locks the account of a caller who creates a credential, shared, and returns the caller's current identity, which may
+ * allow less than at admission. Throws INVALID_TOKEN.
  */
 export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDefaults): Promise<Identity> {
   await holdCaller(tx, ctx, "shared");
@@ -51,9 +51,9 @@ export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDe
 }
 
 /**
- * Holds an admin who is about to change another account, and the power to change any: one admin at a time, so that two
- * can neither take the role from each other nor wait for each other. Throws INVALID_TOKEN for one who is no admin any
- * more.
+ * Locks an admin's account, the power of admins, and the account to change, if it is another one. One admin acts at a
+ * time, so two admins can neither remove each other's role nor deadlock. Throws INVALID_TOKEN for a caller who is no
+ * longer an admin.
  */
 export async function holdAdmin(tx: Tx, ctx: HandlerContext, target?: string): Promise<void> {
   await holdAdminPower(tx);

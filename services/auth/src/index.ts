@@ -21,7 +21,7 @@ import { hasAdmin, insertFirstAdmin } from "./store/users.ts";
 
 export { type AuthConfig, authConfig } from "./config.ts";
 
-/** The auth service, with its public keys for servers in the same process. */
+/** The running auth service, and its public keys for servers in the same process. */
 export interface Auth extends RunningService {
   readonly keySource: KeySource;
 }
@@ -37,8 +37,8 @@ async function ensureAdmin(deps: { config: AuthConfig; pool: pg.Pool; passwords:
 }
 
 /**
- * Says at start-up when nobody can get in: registration is not open, and there is no admin who could create accounts or
- * invites.
+ * Warns at start-up when nobody can log in or register: registration is not open, and no admin exists who could create
+ * accounts or invites.
  */
 async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; pool: pg.Pool; logger: Logger }): Promise<void> {
   if (config.REGISTRATION === "open" || (await hasAdmin(pool))) return;
@@ -49,8 +49,8 @@ async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; 
 }
 
 /**
- * Starts the auth service: loads or makes signing keys, creates the first admin, starts maintenance. `close` stops it; the
- * caller still has to end the database. The schema must be migrated.
+ * Starts the auth service: loads or makes signing keys, creates the first admin, starts maintenance. `close` stops it;
+ * the caller still has to end the database. The schema must be migrated.
  */
 export async function startAuth(deps: {
   config: AuthConfig;
@@ -62,12 +62,12 @@ export async function startAuth(deps: {
   const { pool, users } = deps.database;
   const rule = {
     maxAgeSeconds: config.JWT_KEY_ROTATION / 1000,
-    // Whatever an older key signed has ended by then; a minute more for clocks that differ.
+    // By then everything that an older key signed has expired. One minute more covers clocks that differ.
     overlapSeconds: Math.max(config.JWT_ACCESS_TTL, 300_000) / 1000 + 60,
   };
   const keys = await untilDatabaseAnswers(logger, () => loadSigningKeys({ pool, rule, logger }));
   const keySource: KeySource = async () => keys.publicKeys();
-  // The keys are at hand: what was retired a moment ago must not verify.
+  // The keys are in memory, so a key retired a moment ago must not verify.
   const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });
   const passwords = createPasswords();
   await untilDatabaseAnswers(logger, () => ensureAdmin({ config, pool, passwords, logger }));

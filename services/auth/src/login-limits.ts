@@ -5,24 +5,24 @@ import type pg from "pg";
 import { countAttempt, forgiveAttempt, refuseAttempt } from "./store/login-attempts.ts";
 
 /**
- * Failures in a quarter of an hour after which no password is looked at any more; of an address's larger networks some
- * times as many.
+ * Failures within 15 minutes after which no further password is verified. The larger networks of an address have a
+ * multiple of its limit.
  */
 const limits = { pair: 10, account: 100, address: 100 } as const;
 
-/** An attempt that counts as failed until it is forgiven. */
+/** An attempt, counted as failed until it is forgiven. */
 interface LoginAttempt {
-  /** The password fitted. */
+  /** Takes the attempt back, because the password was right. */
   forgive(): Promise<void>;
 }
 
 const keyOf = (...parts: string[]) => createHash("sha256").update(JSON.stringify(parts)).digest();
 
 /**
- * Counts an attempt to log in before the password is looked at, so that many at once cannot pass the limit: 10 failures
- * for one account from one address, 100 for an account from anywhere, 100 from an address for any accounts. An IPv6
- * address stands for its /64; its /56 may fail 4 times as often, its /48 16 times. Accounts that do not exist count
- * alike. One that is refused counts nowhere: an address that has used up its tries locks nobody out. Throws
+ * Counts a login attempt before the password is verified, so that concurrent attempts cannot pass the limits: 10
+ * failures for an account from one address, 100 for an account from anywhere, 100 from an address for any accounts. An
+ * IPv6 address counts as its /64; its /56 may fail 4 times as often, its /48 16 times. Accounts that do not exist count
+ * alike. A refused attempt counts nowhere, so an address that has used up its attempts locks nobody out. Throws
  * RATE_LIMITED with the seconds until the window ends.
  */
 export async function beginLogin(pool: pg.Pool, client: { account: string; address: string }): Promise<LoginAttempt> {

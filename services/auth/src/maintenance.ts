@@ -10,8 +10,9 @@ const keysMs = 5_000;
 const pruneMs = 60_000;
 
 /**
- * Keeps the service's state in order: takes over other replicas' signing keys, lets reservations lapse, forgets what is over. Every replica does
- * it; each step is one statement that does no harm twice. Gives the function that ends it.
+ * Starts the periodic maintenance: takes over other replicas' signing keys, lets reservations lapse, deletes expired
+ * rows. Every replica does it; each step is one statement, and repeating it does no harm. Returns the function that
+ * stops it.
  */
 export function startMaintenance(deps: { pool: pg.Pool; keys: SigningKeys; logger: Logger }): () => void {
   const { pool, keys, logger } = deps;

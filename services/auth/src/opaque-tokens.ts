@@ -4,27 +4,27 @@ const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const secretLength = 43;
 const checksumLength = 6;
 
-/** What is stored of an opaque token: the SHA-256 of all of it. */
+/** The part of an opaque token that is stored: the SHA-256 of the whole token. */
 export function hashToken(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
-/** A refresh token: `rt-` and 256 random bits. */
+/** A new refresh token: `rt-` and 256 random bits. */
 export function newRefreshToken(): string {
   return `rt-${randomBytes(32).toString("base64url")}`;
 }
 
-/** An invite to register: `inv-` and 256 random bits. */
+/** A new invite: `inv-` and 256 random bits. */
 export function newInvite(): string {
   return `inv-${randomBytes(32).toString("base64url")}`;
 }
 
-/** Makes the refresh token that replaces another one. */
+/** Derives the refresh token that replaces a given one. */
 export type RefreshChild = (token: string) => string;
 
 /**
- * A child of a refresh token is a keyed hash of it: who refreshes twice at once, or again because the answer was lost,
- * gets the same child, though tokens are stored nowhere. Without the secret nobody can tell it.
+ * The child of a refresh token is a keyed hash of it. A client that refreshes twice at once, or again after a lost
+ * response, gets the same child, although no token is stored. Nobody can derive it without the secret.
  */
 export function createRefreshChild(meshSecret: string): RefreshChild {
   const key = Buffer.from(hkdfSync("sha256", meshSecret, "", "turnwright refresh child", 32));
@@ -34,7 +34,7 @@ export function createRefreshChild(meshSecret: string): RefreshChild {
 function randomText(length: number): string {
   let text = "";
   while (text.length < length) {
-    // 248 is the greatest multiple of 62 in a byte: what lies above would favour the first letters.
+    // 248 is the largest multiple of 62 in a byte; larger values would favour the first letters.
     for (const byte of randomBytes(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62];
   }
   return text;
@@ -51,7 +51,7 @@ function checksumOf(text: string): string {
 }
 
 /**
- * An API key: `sk-`, 43 random characters (256 bits) and a checksum, by which a typing error is told without a look-up.
+ * A new API key: `sk-`, 43 random characters (256 bits) and a checksum, which reveals a typing error without a look-up.
  */
 export function newApiKey(): string {
   const body = `sk-${randomText(secretLength)}`;
@@ -68,7 +68,7 @@ export function isApiKey(token: string): boolean {
   );
 }
 
-/** What is shown of a key in lists. */
+/** The part of a key that lists show. */
 export function keyPrefix(key: string): string {
   return key.slice(0, 10);
 }

@@ -6,13 +6,13 @@ import { hashToken } from "./opaque-tokens.ts";
 import { holdAccount } from "./store/accounts.ts";
 import { findOpenInvite, isInvite, type OpenInvite, useInvite } from "./store/invites.ts";
 
-/** Whether people may register: all, those with an invite, or nobody. */
+/** How people may register: freely, with an invite, or not at all. */
 type RegistrationMode = AuthConfig["REGISTRATION"];
 
 const invalidInvite = () =>
   fail(ErrorReason.INVALID_INVITE, "invite: is unknown, used, revoked, has ended or is for another address", { param: "invite" });
 
-/** Refuses who may not register whatever they send. Throws REGISTRATION_CLOSED. */
+/** Refuses registrations that the mode excludes. Throws REGISTRATION_CLOSED. */
 export function checkRegistration(mode: RegistrationMode, { invite }: Pick<RegisterRequest, "invite">): void {
   switch (mode) {
     case "open":
@@ -28,16 +28,16 @@ export function checkRegistration(mode: RegistrationMode, { invite }: Pick<Regis
 }
 
 /**
- * Looks whether the invite of a registration, if it has one, is any: before its password costs anything. One that is
- * used passes, for this may be the request that has used it, sent again. Throws INVALID_INVITE.
+ * Checks that a registration's invite, if any, exists, before its password costs a hash. A used one passes: this may be
+ * the repetition of the request that used it. Throws INVALID_INVITE.
  */
 export async function checkInvite(db: Queryable, { invite }: Pick<RegisterRequest, "invite">): Promise<void> {
   if (invite !== "" && !(await isInvite(db, hashToken(invite)))) throw invalidInvite();
 }
 
 /**
- * Holds the maker of a registration's invite, if it has one, for an admin who loses that power loses the invite with
- * it. Throws INVALID_INVITE.
+ * Finds a registration's invite, if any, and locks the account of the admin who created it, because an admin who loses
+ * that role loses the invites too. Throws INVALID_INVITE.
  */
 export async function holdInvite(
   tx: Tx,
@@ -50,7 +50,7 @@ export async function holdInvite(
   return found;
 }
 
-/** Uses a held invite up for an account. Throws INVALID_INVITE. */
+/** Uses up a locked invite for an account. Throws INVALID_INVITE. */
 export async function redeemInvite(tx: Tx, invite: OpenInvite, userId: string): Promise<void> {
   if (!(await useInvite(tx, invite, userId))) throw invalidInvite();
 }

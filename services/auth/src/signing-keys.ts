@@ -9,13 +9,16 @@ export interface SigningKeys {
   current(): { privateKey: CryptoKey; kid: string };
   /** Public keys as a JSON Web Key Set, the newest first. */
   publicKeys(): JSONWebKeySet;
-  /** Takes over what other replicas did, and rotates when it is time. */
+  /** Takes over other replicas' changes, and rotates when it is due. */
   refresh(): Promise<void>;
-  /** Makes a new key, which signs as soon as everybody can know it; `retirePrevious`: at once, the keys before verify nothing more. */
+  /**
+   * Makes a new key, which signs once other processes have had time to see it. `retirePrevious`: it signs at once, and
+   * earlier keys verify nothing more.
+   */
   rotate(options: { retirePrevious: boolean }): Promise<void>;
 }
 
-/** How long a key is published before it signs: other replicas and those who verify must have had time to see it. */
+/** Seconds that a key is published before it signs, so that other replicas and verifiers have seen it. */
 const settlingSeconds = 10;
 
 async function newKey(): Promise<NewKey> {
@@ -25,7 +28,7 @@ async function newKey(): Promise<NewKey> {
   return { kid, privateJwk: { ...(await exportJWK(privateKey)), kid, alg: "EdDSA" }, publicJwk };
 }
 
-/** Loads the keys that all replicas of auth share; the first one to start makes the first key. */
+/** Loads the keys that all replicas of auth share. The first replica to start makes the first key. */
 export async function loadSigningKeys(deps: { pool: pg.Pool; rule: RotationRule; logger: Logger }): Promise<SigningKeys> {
   const { pool, rule, logger } = deps;
   let signer: { privateKey: CryptoKey; kid: string } | undefined;
@@ -38,7 +41,7 @@ export async function loadSigningKeys(deps: { pool: pg.Pool; rule: RotationRule;
       signer = { privateKey: (await importJWK(chosen.privateJwk, "EdDSA")) as CryptoKey, kid: chosen.kid };
       logger.info({ kid: chosen.kid }, "tokens are signed with this key from now on");
     }
-    // The same object as long as nothing changed: who verifies knows by it that nothing did.
+    // Unchanged keys keep the same object, by which verifiers recognise that nothing has changed.
     const isSame = rows.length === keySet.keys.length && rows.every((row, i) => row.kid === keySet.keys[i]?.kid);
     if (!isSame) keySet = { keys: rows.map((row) => row.publicJwk) };
   };

@@ -8,9 +8,9 @@ export const conversationConfig = z.object({
   ...grpcEnv,
   ...postgresEnv,
   GRPC_PORT: port(9102),
-  /** How long a tool call waits for a person before it counts as rejected, in milliseconds; 0: for ever. */
+  /** Milliseconds that a tool call waits for a person's decision before it counts as rejected; 0: forever. */
   APPROVAL_EXPIRY: duration("168h", { never: true }),
-  /** `host` or `host:port` to which webhooks may go although the address is private, and by plain http. */
+  /** Hosts (`host` or `host:port`) that webhooks may reach although they are private or use plain HTTP. */
   WEBHOOK_ALLOWED_HOSTS: list(),
 });
 

@@ -1,16 +1,16 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 
-/** A message that asks for tools, with the answers that follow it; or any other message alone. */
+/** A message with tool calls and the tool messages that answer them; or any other message alone. */
 interface Round {
   readonly messages: Message[];
-  /** Calls that no message has answered yet. */
+  /** Ids of calls without an answer so far. */
   readonly unanswered: Set<string>;
 }
 
 /**
- * The newest whole rounds among `messages` (oldest first), at most `limit` messages: models refuse an answer without its call and a
- * call without its answer. A round that an interrupted run left without all of its answers is dropped. `keepLast` keeps the last
- * round whatever its size, because a resumed run is about to answer it.
+ * The newest whole rounds among `messages` (oldest first), `limit` messages at most. Models refuse an answer without
+ * its call and a call without its answer. A round that an interrupted run left incomplete is dropped. `keepLast` keeps
+ * the last round whatever its size and gaps, because a resumed run is about to answer it.
  */
 export function wholeRounds(messages: readonly Message[], limit: number, keepLast = false): Message[] {
   const rounds: Round[] = [];
@@ -20,7 +20,7 @@ export function wholeRounds(messages: readonly Message[], limit: number, keepLas
       continue;
     }
     const round = rounds.at(-1);
-    // An answer to nothing: its call is further back than `messages` reaches.
+    // A call further back than `messages` reaches has its answer dropped.
     if (round?.unanswered.delete(message.toolCallId)) round.messages.push(message);
   }
   const kept: Message[][] = [];

@@ -2,25 +2,25 @@ import { type Identity, Role, TokenType } from "@turnwright/contract/auth/v1/ide
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 
-/** Who decides. */
+/** The caller who decides, as far as the rules need to know. */
 export type Decider = Pick<Identity, "userId" | "tokenId" | "tokenType" | "role" | "familyId" | "mayApprove" | "allowedTools">;
 
-/** A run as far as it matters for who may decide on its calls. */
+/** The part of a run on which the rules for deciders depend. */
 export interface StartedRun {
   /** Family of the credential that started it; null: unknown. */
   readonly family_id: string | null;
 }
 
-/** Refuses accounts that decide nothing. Throws PERMISSION_DENIED. */
+/** Refuses accounts that may not decide. Throws PERMISSION_DENIED. */
 export function checkRole({ role }: Pick<Decider, "role">, what: "decide on approvals" | "review runs"): void {
   if (role !== Role.AGENT) return;
   throw fail(ErrorReason.PERMISSION_DENIED, `An account with the role agent cannot ${what}.`);
 }
 
 /**
- * Refuses a key that would decide on calls of its own family: on those of the key that it is, that made it, that it
- * made, or that has a maker in common with it. Who holds one of them may be the program whose calls are to be looked
- * at. Where nobody knows who started the run, it counts as one of the family. A login may always decide. Throws
+ * Refuses an API key that would decide on calls of its own family: the key itself, the key that created it, the keys
+ * that it created, and keys with a common ancestor. The holder of such a key may be the very program whose calls need a
+ * check. A run whose starter is unknown counts as one of the family. A login may always decide. Throws
  * PERMISSION_DENIED.
  */
 export function checkKinship(decider: Decider, run: StartedRun): void {
@@ -33,7 +33,7 @@ export function checkKinship(decider: Decider, run: StartedRun): void {
   );
 }
 
-/** Refuses a key that may not use a tool itself. Throws TOOL_NOT_ALLOWED. */
+/** Refuses a credential that may not use the tool itself. Throws TOOL_NOT_ALLOWED. */
 export function checkTools(decider: Decider, toolNames: Iterable<string>): void {
   for (const name of toolNames) {
     if (allows(decider.allowedTools, name)) continue;

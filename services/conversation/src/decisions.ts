@@ -1,20 +1,20 @@
 import type { CallDecision } from "@turnwright/contract/conversation/v1/journal_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
-/** What a person decided: on single calls, and on the rest (unset: they stay pending). */
+/** A person's decisions: on single calls, and on all others (`approved` unset: those stay pending). */
 export interface Decisions {
   readonly calls: readonly CallDecision[];
   readonly approved?: boolean;
-  /** The words for the rest. */
+  /** The reason given for all others. */
   readonly reason: string;
 }
 
-/** A call of the parked round, decided before or not. */
+/** A call of the round for which the run is parked, decided or not. */
 interface ParkedCall {
   readonly id: string;
   readonly call_id: string;
   readonly status: string;
-  /** Its time to be decided is over. */
+  /** Whether its time for a decision is over. */
   readonly expired: boolean;
 }
 
@@ -24,14 +24,14 @@ export interface Decision {
   readonly id: string;
   readonly approved: boolean;
   readonly reason: string;
-  /** JSON text in the place of the model's arguments; undefined: as the model wrote them. */
+  /** JSON text that replaces the model's arguments; undefined: the model's arguments stand. */
   readonly editedArguments?: string;
 }
 
 /**
- * Matches decisions with the calls of a parked round. The first decision on a call wins: naming one that is decided throws
- * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or named twice, APPROVAL_EXPIRED for one that is not
- * decided and can no longer be.
+ * Matches decisions with the calls of a parked round. The first decision on a call wins: a second one throws
+ * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or is named twice, APPROVAL_EXPIRED
+ * for a pending call whose time is over.
  */
 export function decide(round: readonly ParkedCall[], { calls, approved, reason }: Decisions): Decision[] {
   const pending = new Map(round.filter(({ status }) => status === "pending").map((call) => [call.call_id, call.id]));
@@ -62,7 +62,7 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
   return made;
 }
 
-/** The error of a decision on a call that nobody decided on in time. */
+/** The error for a decision on a call that has expired. */
 export function tooLate(param: string) {
   return fail(ErrorReason.APPROVAL_EXPIRED, "Nobody decided on this call in time; it counts as rejected.", { param });
 }

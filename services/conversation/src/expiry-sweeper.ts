@@ -6,8 +6,8 @@ const longestPauseMs = 5_000;
 const shortestPauseMs = 250;
 
 /**
- * Rejects calls whose time to be decided is over, as long as the service runs: at the latest 5 s after it, or a quarter of a shorter expiry.
- * Any number of processes may do so; with no expiry, those that were asked for under an earlier one are still rejected.
+ * Starts to reject calls whose time for a decision is over, within 5 s of that time, or within a quarter of a shorter
+ * expiry. Any number of processes may sweep. Without an expiry, calls parked under an earlier one are still rejected.
  */
 export function startExpirySweeper(deps: { pool: pg.Pool; logger: Logger; expiryMs: number }): { stop(): Promise<void> } {
   const { pool, logger, expiryMs } = deps;
@@ -16,9 +16,9 @@ export function startExpirySweeper(deps: { pool: pg.Pool; logger: Logger; expiry
   const sweep = async () => {
     try {
       const calls = await rejectExpiredApprovals(pool);
-      if (calls > 0) logger.info({ calls }, "tool calls rejected that nobody decided on in time");
+      if (calls > 0) logger.info({ calls }, "expired tool calls rejected");
     } catch (error) {
-      logger.warn({ err: error }, "expired approvals not rejected yet");
+      logger.warn({ err: error }, "expired tool calls could not be rejected");
     }
   };
   const timer = setInterval(() => {

@@ -6,21 +6,21 @@ import { notePulse } from "./store/claims/journal-pulse.ts";
 
 const intervalMs = 500;
 const timeoutMs = 2_000;
-/** After one that failed. */
+/** Pause after a failed pulse. */
 const retryMs = 250;
 const freshMs = 3_000;
 
-/** The signs of life of this process in the journal. */
+/** This process's pulse: proof that the journal can receive heartbeats. */
 interface JournalPulse {
-  /** Rejects when the last one was not taken, or there is none yet or for 3 s. */
+  /** Rejects when the last pulse failed, or when there has been none so far or for 3 s. */
   ready(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Says twice a second, in the database, that workers could be heard: while nobody does, no silence counts, and everybody has some time to be heard of
- * once somebody does again. `endsWithWorkers`: what drove runs through this journal ended with the process before it, so the time between the two is no
- * outage for anybody.
+ * Starts to record twice a second, in the database, that the journal can receive heartbeats. While no process does,
+ * missed heartbeats do not count, and after such a gap every worker has some time to be heard again. `endsWithWorkers`:
+ * all workers of this journal ended with the process before this one, so the time between the two counts as no gap.
  */
 export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWithWorkers: boolean }): JournalPulse {
   const { pool, logger } = deps;
@@ -38,7 +38,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
       takenAt = performance.now();
       fault = undefined;
     } catch (error) {
-      if (fault === undefined) logger.warn({ err: error }, "the journal's pulse was not taken");
+      if (fault === undefined) logger.warn({ err: error }, "the journal's pulse could not be written");
       fault = error;
     }
     askedAt = Number.POSITIVE_INFINITY;
@@ -54,7 +54,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
       if (fault !== undefined) throw fault;
       const now = performance.now();
       if (now - askedAt > freshMs) throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
-      // It was not asked: this process stood still.
+      // No pulse is in flight: this process itself stood still.
       if (now - takenAt > freshMs) throw fail(ErrorReason.UNAVAILABLE, "the journal had no pulse for a while");
     },
     async stop() {

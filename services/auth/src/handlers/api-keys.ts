@@ -24,7 +24,7 @@ import { type AuthDeps, announce } from "./deps.ts";
 
 const noSuchKey = () => fail(ErrorReason.NOT_FOUND, "There is no such API key.", { param: "api_key_id" });
 
-/** Keys that may descend from each other: a request counts against the limits of all of them. */
+/** The most keys in a line of descent. A request counts against the limits of all of them. */
 const longestLine = 8;
 
 const lineTooLong = () =>
@@ -33,7 +33,7 @@ const lineTooLong = () =>
     `This key is the ${longestLine}th of its line and cannot create keys; create them with one from which it descends.`,
   );
 
-/** A key manages itself and what it created: another key of its owner may allow more than it does. */
+/** An API key manages itself and its descendants only: another key of the owner may allow more than it does. */
 function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
   return { userId, throughKey: tokenType === TokenType.API_KEY ? tokenId : undefined };
 }
@@ -42,7 +42,7 @@ async function noteRevoked(tx: Tx, ctx: HandlerContext, ended: readonly string[]
   for (const subject of ended) await appendAudit(tx, ctx, { action: "api_key.revoked", outcome: "success", subject });
 }
 
-/** API keys of the caller. */
+/** Handlers for the caller's API keys. */
 export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDeps): ServiceImpl<typeof ApiKeyService> {
   const defaults = accountDefaults(config);
   return {
@@ -115,7 +115,7 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
           return { apiKey, key };
         },
       });
-      // Said again, it would end what the new key has begun since.
+      // A repeated announcement would end the runs that the new secret has started since.
       if (!replayed) await announce(bus, [apiKeyId, ...ended]);
       return response;
     },

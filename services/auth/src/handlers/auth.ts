@@ -25,12 +25,12 @@ import {
 import { findPasswordHash, findUser, findUserByEmail, insertUser, replacePasswordHash } from "../store/users.ts";
 import { type AuthDeps, announce, requireSession } from "./deps.ts";
 
-/** For whom a password is looked at: the address that calls, and the account that it names. */
+/** The client for whom a password is hashed or verified: its address, and the account that it names. */
 function clientOf(ctx: HandlerContext, account: string): Required<PasswordClient> {
   return { address: ctx.requestHeader.get(clientAddressHeader) ?? "", account, signal: ctx.signal };
 }
 
-/** Registration, login, sessions. */
+/** Handlers for registration, login, sessions and passwords. */
 export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
   const { config, pool, users, passwords, bus, idempotency } = deps;
   const accessKey = (): AccessTokenKey => (config.JWT_SECRET === undefined ? deps.keys.current() : { secret: config.JWT_SECRET });
@@ -66,7 +66,8 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
 
     async login({ email, password }, ctx) {
       const client = clientOf(ctx, email.toLowerCase());
-      // The statements too: whoever floods the queue shall not fill the line for connections instead.
+      // The statements run in the same turn, so a client that floods the queue cannot exhaust the database connections
+      // instead.
       const { attempt, found, fits } = await passwords.inTurn(client, async ({ verify }) => {
         const attempt = await beginLogin(pool, client);
         const found = await findUserByEmail(pool, client.account);
@@ -87,7 +88,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
                   perMinute: config.RATE_LIMIT_PER_MINUTE,
                   perDay: config.RATE_LIMIT_PER_DAY,
                 };
-                // To look at a password takes a while, in which it may have been changed, or its account closed.
+                // Verifying a password takes a while, in which the password may change or the account be disabled.
                 const account = await insertSession(tx, token, { passwordHash: found.passwordHash });
                 if (account === undefined) return undefined;
                 const { id: actorId } = account;

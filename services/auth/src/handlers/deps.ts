@@ -13,12 +13,12 @@ import type { RefreshChild } from "../opaque-tokens.ts";
 import type { Passwords } from "../passwords.ts";
 import type { SigningKeys } from "../signing-keys.ts";
 
-/** What the handlers stand on. */
+/** Dependencies of the handlers. */
 export interface AuthDeps {
   readonly config: AuthConfig;
-  /** For what concerns no single user, or one who has yet to show who they are. */
+  /** For requests that concern no single user, or a user who is not authenticated yet. */
   readonly pool: pg.Pool;
-  /** For what a caller asks of their own. */
+  /** For requests about the caller's own rows. */
   readonly users: UserPool;
   readonly bus: Bus;
   readonly passwords: Passwords;
@@ -28,15 +28,18 @@ export interface AuthDeps {
   readonly accessTokens: AccessTokenVerifier;
 }
 
-/** Tells the other replicas of auth that the signing keys have changed. */
+/** Topic on which replicas of auth announce that the signing keys have changed. */
 export const signingKeysTopic = "auth.signing_keys";
 
-/** Tells everybody at once of credentials that ended; who misses it reads it from the database within a second. */
+/**
+ * Announces ended credentials to all processes at once. A process that misses the message reads it from the database
+ * within a second.
+ */
 export async function announce(bus: Bus, tokenIds: readonly string[]): Promise<void> {
   await Promise.all(tokenIds.map((tokenId) => publishRevocation(bus, tokenId)));
 }
 
-/** The caller, who must have logged in: what concerns the account itself is not for keys that lie about in programs. */
+/** The caller, who must be logged in: API keys are stored in programs and may not manage the account. */
 export function requireSession(ctx: HandlerContext): Identity {
   const identity = requireIdentity(ctx);
   if (identity.tokenType === TokenType.ACCESS) return identity;

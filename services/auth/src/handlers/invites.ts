@@ -16,7 +16,7 @@ const dayMs = 86_400_000;
 const usualDays = 7;
 const mostDays = 366;
 
-/** Invites to register, for admins. */
+/** Handlers for invites, which only admins may call. */
 export function inviteHandlers({ config, pool, idempotency }: AuthDeps): ServiceImpl<typeof InviteService> {
   return {
     async createInvite(request, ctx) {

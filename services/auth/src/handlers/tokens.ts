@@ -20,14 +20,15 @@ const internalTokenMs = 300_000;
 const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const isUuid = (text: string): boolean => uuidShape.test(text);
 
-/** Internal tokens, public keys, and what ended lately. */
+/** Handlers for internal tokens, public keys and recent revocations. */
 export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> {
   const { pool, keys, bus } = deps;
   const defaults = accountDefaults(deps.config);
   const mint = async (identity: Identity) => {
     const end = identity.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(identity.expiresAt);
     const expiresAt = Math.floor(Math.min(Date.now() + internalTokenMs, end) / 1000);
-    // Whoever counts requests reads the answer; the services behind need no more than the lowest ceiling.
+    // The gateway, which counts requests, reads the limits in the response; other services need only the lowest
+    // ceiling.
     const internalToken = await signInternalToken(keys.current(), { ...identity, sharedLimits: [] }, expiresAt);
     return { internalToken, identity, expiresAt: timestampFromMs(expiresAt * 1000) };
   };
@@ -41,11 +42,12 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
         return mint(identity);
       }
       const access = await deps.accessTokens.verify(token);
-      // Signed by us or by who shares JWT_SECRET, and still not ours: the database would take it for an error.
+      // The token is signed by auth or by another holder of JWT_SECRET; the ids may still not be UUIDs, which the
+      // database would report as an error.
       if (!isUuid(access.userId) || !isUuid(access.sessionId)) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
       const identity = await useCredentialById(pool, { userId: access.userId, tokenId: access.sessionId }, defaults);
       if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The session has ended.");
-      // The caller holds an access token: that one's end counts, not the session's.
+      // The expiry is that of the access token, not of the session.
       identity.expiresAt = timestampFromMs(access.expiresAt);
       return mint(identity);
     },

@@ -17,7 +17,7 @@ import { type AuthDeps, announce } from "./deps.ts";
 
 const noSuchUser = () => fail(ErrorReason.NOT_FOUND, "There is no such account.", { param: "user_id" });
 
-/** Accounts, for admins. Each change ends what the account's credentials no longer stand for. */
+/** Handlers for accounts, which only admins may call. A change ends the credentials that it makes invalid. */
 export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): ServiceImpl<typeof UserService> {
   return {
     async createUser(request, ctx) {
@@ -66,7 +66,7 @@ export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): S
         }
         const sessions = before.role !== after.role || !after.isActive ? await revokeAllSessions(tx, userId) : [];
         const keys = after.isActive ? [] : await revokeAllApiKeys(tx, userId);
-        // Keys live on in the new role; what is cached of them is of the old one.
+        // API keys stay valid under the new role, but cached identities still have the old one.
         const changed = before.role !== after.role && after.isActive ? await listLiveKeyIds(tx, userId) : [];
         if (!isAdmin) await revokeInvitesOf(tx, userId);
         const details = {

@@ -3,15 +3,16 @@ import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { roleOf } from "./credentials.ts";
 
 /**
- * How a transaction holds an account. Who makes a credential holds it `shared`, beside others who do; who ends
- * credentials, or replaces one, holds it `alone`. Whoever holds it knows that nobody is half-way through the other. It
- * is held before any other row is locked, and never made stronger afterwards; keys come next, in the order of their
- * ids. Then no two transactions wait for each other.
+ * How a transaction locks an account: `shared` to create a credential, beside other transactions that do; `alone` to
+ * end or replace one. A transaction with the lock knows that none of the other kind is half-way. The account is locked
+ * before any other row, and the lock is never upgraded; keys are locked next, in the order of their ids. So no two
+ * transactions wait for each other.
  */
 export type Hold = "shared" | "alone";
 
 /**
- * Holds an account to the end of the transaction. What is read in later statements, and not in this one, is what holds.
+ * Locks an account to the end of the transaction. Read the account in later statements: this statement's own snapshot
+ * may be older than the lock.
  */
 export async function holdAccount(db: Queryable, userId: string, hold: Hold): Promise<void> {
   await db.query(
@@ -26,7 +27,7 @@ export async function holdAdminPower(db: Queryable): Promise<void> {
   await db.query("select pg_advisory_xact_lock(hashtext('turnwright.admins'))");
 }
 
-/** The same for the account of a refresh token, alone. */
+/** Locks the account of a refresh token, alone. */
 export async function holdAccountOfRefreshToken(db: Queryable, tokenHash: Buffer): Promise<void> {
   await db.query(
     `select u.id from users u join user_tokens t on t.user_id = u.id
@@ -35,17 +36,17 @@ export async function holdAccountOfRefreshToken(db: Queryable, tokenHash: Buffer
   );
 }
 
-/** What is looked at of a credential before something is made of it. */
+/** The state of a credential on which creating something from it depends. */
 interface HeldCredential {
   readonly role: Role;
-  /** Of an API key; 0 for sessions. */
+  /** Version of an API key's secret; 0 for sessions. */
   readonly secretVersion: number;
 }
 
 /**
- * A credential whose account is held, as it is now; undefined when it has ended. Of an API key, it and all keys from
- * which it descends must live: they are locked, so that an operator's statement that ends one of them, and holds no
- * account, comes before or after.
+ * A credential's current state, when its account is locked; undefined when it has ended. An API key and all keys from
+ * which it descends must be valid. They are locked, so that an operator's statement that ends one without locking the
+ * account comes before or after.
  */
 export async function findHeldCredential(
   db: Queryable,
@@ -73,7 +74,7 @@ const heldSession = `select t.family_id as token_id, t.token_type, u.role, t.sec
   from user_tokens t join users u on u.id = t.user_id and u.is_active
   where t.user_id = $1 and t.family_id = $2 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now()`;
 
-// In the order in which all lock keys that lock more than one.
+// In the order in which every transaction locks several keys.
 const heldKey = `with recursive line as (
     select id, parent_id from user_tokens where id = $2 and user_id = $1 and token_type = 'api_key'
     union

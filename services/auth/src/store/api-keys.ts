@@ -47,13 +47,13 @@ function keyOf(row: KeyRow): ApiKey {
   });
 }
 
-/** Stores an API key, made by a caller who is held. */
+/** Stores an API key. The account of its creator must be locked. */
 export async function insertApiKey(db: Queryable, token: NewToken): Promise<ApiKey> {
   const { rows } = await db.query<KeyRow>(`${insertToken()} returning ${keyColumns}`, tokenValues(token, "api_key"));
   return keyOf(rows[0] as KeyRow);
 }
 
-/** How many keys there are in the line from a key up to the one that a login created, both included. */
+/** The number of keys from a key up to the one that a login created, both included. */
 export async function countLine(db: Queryable, id: string): Promise<number> {
   const { rows } = await db.query<{ keys: number }>(
     `with recursive line as (
@@ -67,13 +67,13 @@ export async function countLine(db: Queryable, id: string): Promise<number> {
   return rows[0]?.keys ?? 0;
 }
 
-/** Whose keys a call may touch: a user's; through an API key only that one and those that it created, and theirs. */
+/** The keys that a call may touch: all of a user's, or, through an API key, that key and its descendants. */
 export interface KeyScope {
   readonly userId: string;
   readonly throughKey: string | undefined;
 }
 
-// $1: the user, $2: the key through which the call came.
+// $1: the user; $2: the API key of the call, or null.
 const scope = `with recursive scope as (
     select id from user_tokens where user_id = $1 and token_type = 'api_key' and ($2::uuid is null or id = $2)
     union
@@ -90,7 +90,7 @@ export async function listApiKeys(db: Queryable, { userId, throughKey }: KeyScop
   return rows.map(keyOf);
 }
 
-/** Gives a live key another secret; its account must be held alone. */
+/** Replaces the secret of a valid key. Its account must be locked alone. */
 export async function replaceApiKeySecret(
   db: Queryable,
   { userId, throughKey }: KeyScope,
@@ -106,8 +106,8 @@ export async function replaceApiKeySecret(
 }
 
 /**
- * Revokes a key and those that it created, and theirs; revoking again changes nothing. Its account must be held alone,
- * else keys that are being created stay unseen. Gives the key and the ids of all that ended by this call.
+ * Revokes a key and its descendants; repeating it changes nothing. The account must be locked alone, or else keys being
+ * created stay unseen. Returns the key, and the ids of all keys that this call ended.
  */
 export async function revokeApiKey(
   db: Queryable,
@@ -135,7 +135,7 @@ export async function revokeApiKey(
   return own && { apiKey: keyOf(own), ended: rows.filter((row) => row.ended).map((row) => row.id) };
 }
 
-/** Those of some keys that hold: not revoked, not ended, with an active owner. */
+/** The valid ones among some keys: not revoked, not expired, with an active owner. */
 export async function listLiveApiKeys(db: Queryable, ids: readonly string[]): Promise<{ id: string; expiresAt: Date | null }[]> {
   const { rows } = await db.query<{ id: string; expires_at: Date | null }>({
     name: "list-live-api-keys",
@@ -147,7 +147,7 @@ export async function listLiveApiKeys(db: Queryable, ids: readonly string[]): Pr
   return rows.map((row) => ({ id: row.id, expiresAt: row.expires_at }));
 }
 
-/** Revokes the keys that a key created, and theirs; gives their ids. The account must be held alone. */
+/** Revokes the descendants of a key; returns their ids. The account must be locked alone. */
 export async function revokeCreatedKeys(db: Queryable, userId: string, id: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
     `with recursive lineage as (
@@ -165,7 +165,7 @@ export async function revokeCreatedKeys(db: Queryable, userId: string, id: strin
   return rows.map((row) => row.id);
 }
 
-/** Revokes all keys of a user whose account is held; gives their ids. */
+/** Revokes all keys of a user whose account is locked; returns their ids. */
 export async function revokeAllApiKeys(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
     `with locked as materialized (
@@ -179,7 +179,7 @@ export async function revokeAllApiKeys(db: Queryable, userId: string): Promise<s
   return rows.map((row) => row.id);
 }
 
-/** The ids of a user's live keys. */
+/** The ids of a user's keys that are not revoked. */
 export async function listLiveKeyIds(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
     "select id from user_tokens where user_id = $1 and token_type = 'api_key' and not is_revoked",

@@ -42,7 +42,7 @@ interface AncestorRow {
   spend_micros: number | null;
 }
 
-/** Limits of accounts that have none of their own; 0: without limit. */
+/** Limits of accounts without limits of their own; 0: no limit. */
 export interface AccountDefaults {
   readonly perMinute: number;
   readonly perDay: number;
@@ -53,14 +53,15 @@ export interface AccountDefaults {
 const roles: Readonly<Record<string, Role>> = { admin: Role.ADMIN, user: Role.USER, agent: Role.AGENT };
 
 /**
- * The role of a credential. A key lies about in programs: it never makes its holder an admin, even if its owner is one.
+ * The role of a credential. API keys are stored in programs: a key never makes its holder an admin, even if its owner
+ * is one.
  */
 export function roleOf(row: { role: string; token_type: "refresh" | "api_key" }): Role {
   const role = roles[row.role] ?? Role.UNSPECIFIED;
   return role === Role.ADMIN && row.token_type === "api_key" ? Role.USER : role;
 }
 
-/** The limits that a credential shares: of the keys from which it descends, and of its account. */
+/** The limits that a credential shares with others: those of the keys from which it descends, and of its account. */
 function sharedLimitsOf(row: CredentialRow, defaults: AccountDefaults): SharedLimits[] {
   const shared = (row.ancestors ?? []).map((key) =>
     create(SharedLimitsSchema, {
@@ -81,7 +82,7 @@ function sharedLimitsOf(row: CredentialRow, defaults: AccountDefaults): SharedLi
   return shared.filter((limits) => limits.rateLimitPerMinute + limits.rateLimitPerDay + limits.maxConcurrent > 0);
 }
 
-/** The lowest of all ceilings; 0: there is none. */
+/** The lowest ceiling, in millionths of a US dollar; 0: none. */
 function spendLimitOf(row: CredentialRow, defaults: AccountDefaults): number {
   const account = row.account_spend_micros ?? defaults.spendMicros;
   const keys = [row.spend_limit_micros, ...(row.ancestors ?? []).map((key) => key.spend_micros)];
@@ -115,8 +116,8 @@ const noted = `, noted as (
     from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
   )`;
 
-// A credential that holds now: not revoked, not ended, its user active. Notes the use, at most once a minute, unless
-// told otherwise.
+// A valid credential: not revoked, not expired, its user active. Records the use, at most once a minute, unless `note`
+// is empty.
 const useCredential = (predicate: string, note = noted) => `with recursive found as (
     select t.id, t.user_id, case when t.token_type = 'refresh' then t.family_id else t.id end as token_id, t.token_type, u.role,
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
@@ -138,7 +139,7 @@ const useCredential = (predicate: string, note = noted) => `with recursive found
   ) as ancestors
   from found`;
 
-/** The identity behind an API key that holds. */
+/** The identity of a valid API key. */
 export async function useApiKey(db: Queryable, tokenHash: Buffer, defaults: AccountDefaults): Promise<Identity | undefined> {
   const { rows } = await db.query<CredentialRow>({
     name: "use-api-key",
@@ -150,7 +151,7 @@ export async function useApiKey(db: Queryable, tokenHash: Buffer, defaults: Acco
 
 const byId = "t.user_id = $1 and ((t.token_type = 'refresh' and t.family_id = $2) or (t.token_type = 'api_key' and t.id = $2))";
 
-/** The identity behind a session or API key that holds, by its `token_id`. */
+/** The identity of a valid session or API key, by its `token_id`. */
 export async function useCredentialById(
   db: Queryable,
   key: { userId: string; tokenId: string },
@@ -164,7 +165,7 @@ export async function useCredentialById(
   return rows[0] && identityOf(rows[0], defaults);
 }
 
-/** The same, of one that is held; changes nothing, since others may hold it too. */
+/** The same for a locked credential. It changes no row, because other transactions may hold it too. */
 export async function findCredentialById(
   db: Queryable,
   key: { userId: string; tokenId: string },

@@ -6,14 +6,15 @@ interface EndedRow {
   readonly is_revoked: boolean;
 }
 
-// Of a session all refresh tokens but the live one are revoked: it ended by a revocation where that one is, too.
+// All refresh tokens of a session except the current one are revoked. The session was revoked if that one is revoked
+// too.
 const endedSql = `
 select t.token_type, u.is_active, bool_and(t.is_revoked) as is_revoked
 from user_tokens t join users u on u.id = t.user_id
 where t.user_id = $1 and ((t.token_type = 'refresh' and t.family_id = $2) or (t.token_type = 'api_key' and t.id = $2))
 group by t.token_type, u.is_active`;
 
-/** Why a credential that started a run no longer holds, for whoever wonders why the run ended. */
+/** The reason why the credential that started a run is no longer valid, as the error of the run. */
 export async function whyEnded(db: Queryable, credential: { userId: string; tokenId: string }): Promise<string> {
   const { rows } = await db.query<EndedRow>(endedSql, [credential.userId, credential.tokenId]);
   const [ended] = rows;

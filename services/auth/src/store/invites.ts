@@ -30,7 +30,7 @@ function inviteOf(row: InviteRow): Invite {
   });
 }
 
-/** Stores an invite; its maker must be held. */
+/** Stores an invite. Its creator's account must be locked. */
 export async function insertInvite(
   db: Queryable,
   invite: { id: string; createdBy: string; secretHash: Buffer; email: string | undefined; expiresAt: Date },
@@ -42,7 +42,7 @@ export async function insertInvite(
   return inviteOf(rows[0] as InviteRow);
 }
 
-/** A page of invites, newest first, after a position. */
+/** A page of invites after a position, newest first. `next` is the start of the following page; unset on the last. */
 export async function listInvites(
   db: Queryable,
   page: { after: KeysetPosition; limit: number },
@@ -58,7 +58,7 @@ export async function listInvites(
   return { invites: shown.map(inviteOf), next: last && { createdUs: last.created_us, id: last.id } };
 }
 
-/** Revokes an invite that nobody has used; gives it as it is now, and whether it ended by this call. */
+/** Revokes an unused invite. Returns the invite, and whether this call ended it; undefined: no such invite. */
 export async function revokeInvite(db: Queryable, id: string): Promise<{ invite: Invite; ended: boolean } | undefined> {
   const { rowCount } = await db.query(
     "update invites set revoked_at = now() where id = $1 and used_at is null and revoked_at is null",
@@ -68,7 +68,7 @@ export async function revokeInvite(db: Queryable, id: string): Promise<{ invite:
   return rows[0] && { invite: inviteOf(rows[0]), ended: rowCount === 1 };
 }
 
-/** Revokes all unused invites of a user whose account is held alone; gives their ids. */
+/** Revokes all unused invites of a user whose account is locked alone; returns their ids. */
 export async function revokeInvitesOf(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
     "update invites set revoked_at = now() where created_by = $1 and used_at is null and revoked_at is null returning id",
@@ -77,19 +77,19 @@ export async function revokeInvitesOf(db: Queryable, userId: string): Promise<st
   return rows.map((row) => row.id);
 }
 
-/** Whether there ever was an invite with this secret. */
+/** Whether an invite with this secret exists, valid or not. */
 export async function isInvite(db: Queryable, secretHash: Buffer): Promise<boolean> {
   const { rowCount } = await db.query("select 1 from invites where secret_hash = $1", [secretHash]);
   return rowCount === 1;
 }
 
-/** An invite that holds, and who made it. */
+/** A valid invite and its creator. */
 export interface OpenInvite {
   readonly id: string;
   readonly createdBy: string;
 }
 
-/** The invite with this secret, if the address may register with it now and its maker is still an admin. */
+/** The invite with this secret, if the address may register with it now and its creator is still an admin. */
 export async function findOpenInvite(
   db: Queryable,
   asked: { secretHash: Buffer; email: string },
@@ -104,8 +104,8 @@ export async function findOpenInvite(
 }
 
 /**
- * Uses an invite up for an account that is made in this transaction; its maker must be held. Of many at once, one
- * succeeds; false: somebody was faster, or it has ended meanwhile.
+ * Uses up an invite for an account created in this transaction. The creator's account must be locked. One of several
+ * concurrent uses succeeds; false: another was first, or the invite has ended.
  */
 export async function useInvite(db: Queryable, invite: OpenInvite, userId: string): Promise<boolean> {
   const { rowCount } = await db.query(

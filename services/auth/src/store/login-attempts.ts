@@ -3,8 +3,8 @@ import type { Queryable } from "@turnwright/platform/postgres/pool";
 const windowMinutes = 15;
 
 /**
- * Counts an attempt as failed under each key, atomically, and gives the failures of the running quarter of an hour in
- * the keys' order.
+ * Counts an attempt as failed under each key, atomically. Returns the failures in the current 15 minutes, in the order
+ * of the keys.
  */
 export async function countAttempt(db: Queryable, keys: readonly Buffer[]): Promise<number[]> {
   const { rows } = await db.query<{ key: Buffer; failures: number }>(
@@ -19,10 +19,10 @@ export async function countAttempt(db: Queryable, keys: readonly Buffer[]): Prom
   return keys.map((key) => rows.find((row) => row.key.equals(key))?.failures ?? 0);
 }
 
-/** Takes an attempt that succeeded back; under `cleared` nothing stays counted. */
+/** Takes back a successful attempt. Under `cleared` all failures are forgotten. */
 export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; counted: readonly Buffer[] }): Promise<void> {
   await db.query(
-    // Locked in the order in which attempts are counted: many logins at once of one account would deadlock.
+    // Locks in the order in which attempts are counted; otherwise concurrent logins of one account would deadlock.
     `with locked as materialized (
        select key from login_attempts where key = any($2::bytea[] || $1::bytea) order by key for update
      ), cleared as (
@@ -35,8 +35,8 @@ export async function forgiveAttempt(db: Queryable, keys: { cleared: Buffer; cou
 }
 
 /**
- * Takes an attempt that was refused back from every key, and gives the seconds until the last window of those that
- * refused it ends.
+ * Takes back a refused attempt under every key. Returns the seconds until the last window of the keys that refused it
+ * ends.
  */
 export async function refuseAttempt(
   db: Queryable,
@@ -55,7 +55,7 @@ export async function refuseAttempt(
   return Math.max(1, rows[0]?.seconds ?? 1);
 }
 
-/** Forgets windows that are over. */
+/** Deletes windows that are over. */
 export async function pruneAttempts(db: Queryable): Promise<void> {
   await db.query("delete from login_attempts where window_start < now() - make_interval(mins => $1)", [windowMinutes]);
 }

@@ -12,12 +12,12 @@ interface RefreshedSession {
   readonly role: string;
 }
 
-/** Seconds in which the direct parent of the live refresh token is taken for a retry, not for a theft. */
+/** Seconds in which reuse of the current refresh token's parent counts as a retry, not as a theft. */
 const graceSeconds = 10;
 
 /**
- * Stores the first refresh token of a session and holds its account, in one statement, if the account is active and
- * still has the password that was shown. Gives the account; undefined: it has changed since the password was looked at.
+ * Stores the first refresh token of a session and locks its account, in one statement, if the account is active and
+ * still has the verified password. Returns the account; undefined: it has changed since.
  */
 export async function insertSession(db: Queryable, token: NewToken, shown: { passwordHash: string }): Promise<User | undefined> {
   const { rows } = await db.query<UserRow>(
@@ -33,8 +33,8 @@ export async function insertSession(db: Queryable, token: NewToken, shown: { pas
 }
 
 /**
- * Replaces a live refresh token by its child, in one statement: of many at once, one succeeds. Gives the session and
- * its user, or undefined when the token is unknown, used, revoked or has ended, or the user is not active.
+ * Replaces a valid refresh token by its child, in one statement: one of several concurrent calls succeeds. Returns the
+ * session and its user; undefined when the token is unknown, used, revoked or expired, or the user is inactive.
  */
 export async function rotateRefreshToken(
   db: Queryable,
@@ -42,8 +42,8 @@ export async function rotateRefreshToken(
 ): Promise<RefreshedSession | undefined> {
   const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>({
     name: "rotate-refresh-token",
-    // Who ends the session holds the account alone. If that one came first, the update finds the token as it has become
-    // meanwhile; if we did, its statements begin after ours and see the child.
+    // A transaction that ends the session locks the account alone. If it came first, the update finds the token as it
+    // is afterwards; if this one did, the other's statements start later and see the child.
     text: `with account as materialized (
       select u.id, u.role from users u join user_tokens t on t.user_id = u.id
       where t.token_hash = $1 and t.token_type = 'refresh' and u.is_active
@@ -72,8 +72,8 @@ function sessionOf(row: { user_id: string; family_id: string; role: string } | u
 }
 
 /**
- * The session of a refresh token that was replaced a moment ago and whose child, with this hash, is the live one:
- * somebody asks again who has not got the answer. Undefined for any other token.
+ * The session of a refresh token that was replaced a moment ago by a child with this hash, which is the current one:
+ * the client repeats a refresh whose response it did not receive. Undefined for any other token.
  */
 export async function findRetriedRefresh(
   db: Queryable,
@@ -92,8 +92,8 @@ export async function findRetriedRefresh(
 }
 
 /**
- * Ends the family of a refresh token that was used before: one of its two users is a thief. The account must be held.
- * Gives the session that ended; undefined when the token is unknown or its family has ended already.
+ * Ends the family of a refresh token that was used before: one of its two users is a thief. The account must be locked.
+ * Returns the session that ended; undefined when the token is unknown or its family has ended already.
  */
 export async function revokeReusedFamily(
   db: Queryable,
@@ -111,8 +111,8 @@ export async function revokeReusedFamily(
 }
 
 /**
- * Ends a session of a user whose account is held: none of its refresh tokens works any more. Says whether there was one
- * to end.
+ * Ends a session of a user whose account is locked: all its refresh tokens become invalid. Returns whether there was a
+ * session to end.
  */
 export async function revokeSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
   const { rowCount } = await db.query(
@@ -123,7 +123,7 @@ export async function revokeSession(db: Queryable, session: { userId: string; se
   return rowCount !== 0;
 }
 
-/** Ends all sessions of a user whose account is held; gives their ids. */
+/** Ends all sessions of a user whose account is locked; returns their ids. */
 export async function revokeAllSessions(db: Queryable, userId: string): Promise<string[]> {
   const { rows } = await db.query<{ family_id: string }>(
     `update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
@@ -134,7 +134,7 @@ export async function revokeAllSessions(db: Queryable, userId: string): Promise<
   return rows.map((row) => row.family_id);
 }
 
-/** Whether a user ever had this session, live or ended. */
+/** Whether a user has or had this session. */
 export async function hasSession(db: Queryable, session: { userId: string; sessionId: string }): Promise<boolean> {
   const { rowCount } = await db.query(
     "select 1 from user_tokens where family_id = $1 and user_id = $2 and token_type = 'refresh' limit 1",
@@ -143,7 +143,7 @@ export async function hasSession(db: Queryable, session: { userId: string; sessi
   return rowCount !== 0;
 }
 
-/** A user's live sessions, the one used last first. */
+/** A user's valid sessions, most recently used first. */
 export async function listSessions(db: Queryable, userId: string): Promise<Session[]> {
   const { rows } = await db.query<{ family_id: string; created_at: Date; last_used_at: Date; expires_at: Date }>(
     `select t.family_id, first.created_at, coalesce(t.last_used_at, t.created_at) as last_used_at, t.expires_at

@@ -7,25 +7,25 @@ export interface StoredKey {
   readonly kid: string;
   readonly privateJwk: JWK;
   readonly publicJwk: JWK;
-  /** Seconds since it was made, by the database's clock. */
+  /** Seconds since its creation, by the database's clock. */
   readonly ageSeconds: number;
 }
 
-/** A key pair that was just made. */
+/** A new key pair. */
 export type NewKey = Omit<StoredKey, "ageSeconds">;
 
-/** When another key takes over. */
+/** The rule for replacing keys. */
 export interface RotationRule {
-  /** Age in seconds at which a key signs no more. */
+  /** Age in seconds after which a key no longer signs. */
   readonly maxAgeSeconds: number;
-  /** Seconds for which a key that signs no more still verifies. */
+  /** Seconds for which a replaced key still verifies. */
   readonly overlapSeconds: number;
 }
 
 /**
- * The keys that verify, newest first, after the rule was applied: the first of all replicas stores what `make` gives when there is none, or when
- * the newest is too old; older ones are retired when nothing that they signed can hold, and their private halves are wiped. `now`: rotate at once;
- * `retire`: the keys before verify nothing more.
+ * Applies the rule and returns the keys that verify, newest first. The first of all replicas stores the key from `make`
+ * when there is none or the newest is too old. Keys are retired, and their private halves wiped, once everything that
+ * they signed has expired. `now`: rotate at once; `retire`: earlier keys verify nothing more.
  */
 export function rotateSigningKeys(
   pool: pg.Pool,

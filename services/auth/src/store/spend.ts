@@ -1,12 +1,11 @@
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 
-// Whoever locks more than one of these rows locks the account first, then its keys in the order of their ids.
+// A statement that locks several of these rows locks the account first, then the keys in the order of their ids.
 
 /**
- * Sets money aside under every ceiling that holds for a token (its own, those of the keys from which it descends, its
- * account's), in one statement: what many ask for at once never passes one of them. Gives what was granted, which may
- * be less than asked, 0 when nothing is left under one of them, or undefined when the token has ended or no ceiling
- * holds for it.
+ * Reserves money under every ceiling of a token (its own, those of the keys from which it descends, its account's) in
+ * one statement, so concurrent reservations never pass any of them. Returns the granted amount: possibly less than
+ * asked, 0 when a ceiling is reached, undefined when the token has ended or has no ceiling.
  */
 export async function reserveSpend(
   db: Queryable,
@@ -16,7 +15,7 @@ export async function reserveSpend(
     tokenId: string;
     amountMicros: number;
     ttlSeconds: number;
-    /** The ceiling of an account that has none of its own; 0: there is none. */
+    /** The ceiling of an account without one of its own; 0: none. */
     accountMicros: number;
   },
 ): Promise<number | undefined> {
@@ -61,8 +60,8 @@ export async function reserveSpend(
 }
 
 /**
- * Puts what was spent in the place of a reservation, under every ceiling; false when it was settled before. To be run
- * in a transaction with the usage.
+ * Replaces a reservation by the actual cost, under every ceiling; false when it was settled before. Run it in one
+ * transaction with the usage.
  */
 export async function settleReservation(
   db: Queryable,
@@ -93,9 +92,7 @@ export async function settleReservation(
   return rowCount === 1;
 }
 
-/**
- * Reservations whose time is over count as spent: they stay in `spent_micros`. Those settled long since are forgotten.
- */
+/** Counts expired reservations as spent: they stay in `spent_micros`. Deletes those settled over a day ago. */
 export async function lapseReservations(db: Queryable): Promise<void> {
   await db.query(
     `with lapsed as (update spend_reservations set settled_at = now() where settled_at is null and expires_at < now())

@@ -1,4 +1,4 @@
-/** A credential to store; only the hash of its token is. */
+/** A credential to store; only the hash of its token is stored. */
 export interface NewToken {
   id: string;
   userId: string;
@@ -12,11 +12,11 @@ export interface NewToken {
   prefix?: string;
   allowedTools?: readonly string[];
   allowedModels?: readonly string[];
-  /** Requests under way at once; 0: without limit. */
+  /** The most concurrent requests; 0: no limit. */
   maxConcurrent?: number;
-  /** Millionths of a US dollar; undefined: without ceiling. */
+  /** Millionths of a US dollar; undefined: no ceiling. */
   spendLimitMicros?: number;
-  /** What an API key may do; empty: all that a key may. */
+  /** Scopes of an API key; empty: everything that a key may do. */
   scopes?: readonly string[];
   mayApprove?: boolean;
 }
@@ -26,7 +26,7 @@ const columns = `id, user_id, family_id, token_type, token_hash, expires_at, rat
 const values = `$1::uuid, $2::uuid, $3::uuid, $4, $5::bytea, $6::timestamptz, $7::int, $8::int, $9, $10,
   $11::text[], $12::text[], $13::uuid, $14::int, $15::bigint, $16::text[], $17::bool`;
 
-/** Inserts a credential, for each row `from` something; its values come from `tokenValues`. */
+/** The statement that inserts a credential, once per row of `from`; `tokenValues` gives its parameters. */
 export const insertToken = (from = "") => `insert into user_tokens (${columns}) select ${values} ${from}`;
 
 /** The parameters of `insertToken`. */

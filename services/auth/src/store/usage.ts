@@ -9,7 +9,7 @@ export interface Usage {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly costMicros: number;
-  /** How many of the tokens were estimated. */
+  /** The number of estimated tokens among them. */
   readonly estimatedTokens: number;
 }
 
@@ -40,21 +40,18 @@ function columns(records: readonly Usage[]): unknown[] {
   ];
 }
 
-/** Adds usage to the day's rows. */
+/** Adds usage to the rows of the current day (UTC). */
 export async function recordUsage(db: Queryable, records: readonly Usage[]): Promise<void> {
   await db.query({ name: "record-usage", text: recordUsageText, values: columns(records) });
 }
 
-/** A row of usage. */
+/** Usage of one token and model on one day. */
 interface UsageOfDay extends Omit<Usage, "userId"> {
   /** YYYY-MM-DD */
   readonly day: string;
 }
 
-/**
- * A user's usage in a stretch of days, the newest first; of one token and the keys that descend from it, if one is
- * given.
- */
+/** A user's usage in a range of days, newest first; of one token and its descendants, if one is given. */
 export async function listUsage(
   db: Queryable,
   query: { userId: string; tokenId: string | undefined; start: string | undefined; end: string | undefined },

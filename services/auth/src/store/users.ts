@@ -24,7 +24,7 @@ export interface UserRow {
 export const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute, rate_limit_per_day, max_concurrent,
   spend_limit_micros, spent_micros`;
 
-/** The limits that an account has of its own; undefined: it has none. */
+/** An account's own limits; undefined: none. */
 function limitsOf(row: UserRow): AccountLimits | undefined {
   const limits = {
     rateLimitPerMinute: row.rate_limit_per_minute ?? undefined,
@@ -35,7 +35,7 @@ function limitsOf(row: UserRow): AccountLimits | undefined {
   return Object.values(limits).every((limit) => limit === undefined) ? undefined : create(AccountLimitsSchema, limits);
 }
 
-/** The message of an account. */
+/** An account as a message of the contract. */
 export function userOf(row: UserRow): User {
   return create(UserSchema, {
     id: row.id,
@@ -69,7 +69,7 @@ export async function insertUser(
   }
 }
 
-/** An account with its password hash, by address. */
+/** An account and its password hash, by email address. */
 export async function findUserByEmail(db: Queryable, email: string): Promise<{ user: User; passwordHash: string } | undefined> {
   const { rows } = await db.query<UserRow & { password_hash: string }>(
     `select ${userColumns}, password_hash from users where email = $1`,
@@ -85,7 +85,7 @@ export async function findUser(db: Queryable, id: string): Promise<User | undefi
   return rows[0] && userOf(rows[0]);
 }
 
-/** A page of accounts, newest first, after a position. */
+/** A page of accounts after a position, newest first. `next` is the start of the following page; unset on the last. */
 export async function listUsers(
   db: Queryable,
   page: { after: KeysetPosition; limit: number },
@@ -101,7 +101,7 @@ export async function listUsers(
   return { users: shown.map(userOf), next: last && { createdUs: last.created_us, id: last.id } };
 }
 
-/** Changes an account; what is undefined stays. */
+/** Changes an account; undefined fields stay. Undefined when there is no such account. */
 export async function updateUser(
   db: Queryable,
   change: { id: string; role?: string; isActive?: boolean; name?: string; limits?: AccountLimits },
@@ -133,7 +133,7 @@ export async function updateUser(
   return { before: userOf(before), after: userOf(updated.rows[0] as UserRow) };
 }
 
-/** How many active admins there are beside one account. */
+/** The number of active admins other than one account. */
 export async function countOtherAdmins(db: Queryable, userId: string): Promise<number> {
   const { rows } = await db.query<{ count: number }>(
     "select count(*)::int as count from users where role = 'admin' and is_active and id <> $1",
@@ -142,13 +142,13 @@ export async function countOtherAdmins(db: Queryable, userId: string): Promise<n
   return rows[0]?.count ?? 0;
 }
 
-/** An account's password hash. */
+/** An active account's password hash. */
 export async function findPasswordHash(db: Queryable, id: string): Promise<string | undefined> {
   const { rows } = await db.query<{ password_hash: string }>("select password_hash from users where id = $1 and is_active", [id]);
   return rows[0]?.password_hash;
 }
 
-/** Replaces the password hash that an account had when it was read; false when another change came first. */
+/** Replaces an account's password hash; false when it is no longer `oldHash`. */
 export async function replacePasswordHash(
   db: Queryable,
   change: { id: string; oldHash: string; newHash: string },
@@ -161,8 +161,8 @@ export async function replacePasswordHash(
 }
 
 /**
- * Stores the first admin, unless an account with this address exists: that one is left as it is. Says whether it was
- * stored.
+ * Stores the first admin, unless an account with this address exists; that account stays as it is. Returns whether it
+ * was stored.
  */
 export async function insertFirstAdmin(
   db: Queryable,

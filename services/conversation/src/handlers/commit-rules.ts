@@ -5,7 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 const roles = new Set(["system", "user", "assistant", "tool"]);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
-/** The rules of a step that the contract's annotations cannot say. Throws INVALID_REQUEST. */
+/** Checks the rules of a step that the contract's annotations cannot express. Throws INVALID_REQUEST. */
 export function checkCommit({ status, messages, events, approvals, error, wakeInMs }: CommitRunRequest): void {
   for (const [index, { id, role }] of messages.entries()) {
     if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");

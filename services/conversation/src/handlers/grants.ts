@@ -3,8 +3,8 @@ import { signGrant } from "@turnwright/platform/identity/grant";
 import type { SettledCall } from "../store/settled-calls.ts";
 
 /**
- * The decisions of a round, each approved one with the signed proof that the executor asks for: under the run's epoch,
- * from who started the run.
+ * The decisions of a round. Each approved call gets the signed grant that the executor requires, under the run's epoch
+ * and the credential that started the run.
  */
 export function withGrants(meshSecret: string, run: Run | undefined, calls: readonly SettledCall[]): Promise<DecidedCall[]> {
   const { epoch = 0, tokenId = "" } = run ?? {};

@@ -56,7 +56,7 @@ export function journalHandlers({
       }
       const owner = request.workerId || callerOf(ctx);
       const { superseded, ...opened } = await beginRun({ request, userId, tokenId, familyId, owner });
-      if (superseded) logger.warn({ conversation_id: request.conversationId }, "run ended that had passed its deadline");
+      if (superseded) logger.warn({ conversation_id: request.conversationId }, "overdue run ended");
       return opened;
     },
     async commitRun(request, ctx) {

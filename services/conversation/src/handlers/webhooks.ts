@@ -21,13 +21,10 @@ import { makerOf, type WebhookMakers } from "../webhooks/makers.ts";
 import { newSecret, secretText } from "../webhooks/signature.ts";
 import type { WebhookWorker } from "../webhooks/worker.ts";
 
-/** Webhooks that a user may have. */
+/** The most webhooks of a user. */
 const maxWebhooks = 20;
 
-/**
- * The handlers of webhooks. What changes where a user's events go stands in the audit log, without the address: it may
- * hold a secret.
- */
+/** Handlers of webhooks. Changes go to the audit log without the address, which may hold a secret. */
 export function webhookHandlers(deps: {
   users: UserPool;
   outbound: Pick<Outbound, "check">;

@@ -23,17 +23,17 @@ import {
 import { defaultContextLimit, readContextMessages } from "./run-context.ts";
 import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 
-/** What decisions led to. `calls` has all decisions of the round, in the order of the calls. */
+/** The outcome of decisions. `calls` are all decided calls of the round, in the order of the calls. */
 export interface Settlement {
   readonly conversation: Conversation;
-  /** The run, claimed, when no call is left pending; its decisions are to be filled in. */
+  /** Set when no call is left pending and the run is claimed; the caller fills in its decisions. */
   readonly context?: RunContext;
-  /** The run, queued, when no call is left pending and the decider's process does not drive its version. */
+  /** Set when no call is left pending but the decider's process does not drive the run's graph version. */
   readonly queued?: Run;
   readonly calls: readonly SettledCall[];
 }
 
-/** A decision, as the audit log tells of it. */
+/** A decision as the audit log records it. */
 export interface DecidedApproval {
   /** UUID of the approval. */
   readonly id: string;
@@ -43,7 +43,7 @@ export interface DecidedApproval {
   readonly callId: string;
   readonly tool: string;
   readonly approved: boolean;
-  /** Whether other arguments were put in the place of the model's. */
+  /** Whether the model's arguments were replaced. */
   readonly isEdited: boolean;
 }
 
@@ -90,10 +90,10 @@ select ${conversationColumns} from conversations
 where id = $1 and user_id = $2 and deleted_at is null`;
 
 /**
- * Decides calls that a conversation's parked run waits for. The run's row is locked first, so decisions come one after
- * another and the first wins. A run whose last call this was goes on: claimed, or queued for who drives its version.
- * Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that the run does not wait for, APPROVAL_EXPIRED;
- * PERMISSION_DENIED and TOOL_NOT_ALLOWED for who may not decide on it.
+ * Decides calls for which a conversation's run is parked. The statement locks the run's row first, so decisions are
+ * serial and the first one wins. When the last call is decided, the run continues: claimed for `owner`, or queued for a
+ * worker that drives its graph version. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that is not
+ * parked, APPROVAL_EXPIRED; PERMISSION_DENIED and TOOL_NOT_ALLOWED for a caller who may not decide.
  */
 export function decideApprovals(
   users: UserPool,
@@ -101,11 +101,11 @@ export function decideApprovals(
     conversationId: string;
     decider: Decider;
     owner: string;
-    /** What the owner drives. */
+    /** The graph versions that the owner drives. */
     versions: GraphVersions;
     contextLimit: number;
     decisions: Decisions;
-    /** Notes the decisions in the same transaction. */
+    /** Records the decisions in the audit log, in the same transaction. */
     audit(tx: Tx, decided: readonly DecidedApproval[]): Promise<void>;
   },
 ): Promise<Settlement> {
@@ -164,7 +164,7 @@ function decidedApprovals({ token_id }: ParkedRow, round: readonly ApprovalRow[]
   });
 }
 
-/** Names of the tools of the calls that are decided. */
+/** Tool names of the decided calls. */
 function toolsOf(round: readonly ApprovalRow[], made: readonly Decision[]): string[] {
   const decided = new Set(made.map(({ id }) => id));
   return round.filter(({ id }) => decided.has(id)).map((row) => row.tool_name);
@@ -228,7 +228,7 @@ order by created_at desc, id desc
 limit $5`;
 
 /**
- * A page of a user's approvals of one status, newest first; `next` is where the page after it begins, unset on the
+ * A page of a user's approvals of one status, newest first. `next` is the start of the following page; unset on the
  * last.
  */
 export async function listApprovals(
@@ -239,7 +239,7 @@ export async function listApprovals(
   const { rows } = await db.query<ApprovalRow & { readonly created_us: number }>({
     name: "approvals-list",
     text: listSql,
-    // One more than the page shows whether another follows.
+    // One row more than the page shows whether another page follows.
     values: [userId, status, after.createdUs, after.id, limit + 1],
   });
   const page = rows.slice(0, limit);

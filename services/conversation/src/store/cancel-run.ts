@@ -5,8 +5,8 @@ import { type RunRow, runColumns, storable } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
 /**
- * Locks the run, then the conversation, which it sets free. The epoch is raised, so what its worker commits from now on
- * is refused. `r` is the run as it was.
+ * Locks the run, then its conversation, which becomes free. The raised epoch makes later commits of the run's worker
+ * fail. The result is the run as it was before.
  */
 const cancelSql = `
 with wanted as (
@@ -47,11 +47,11 @@ interface CancelledRow extends RunRow {
 
 /** A run as it was before it was cancelled. */
 interface CancelledRun extends ReadContext {
-  /** By this call, and not before. */
+  /** Whether this call cancelled it; false when it was cancelled before. */
   readonly cancelled: boolean;
-  /** The worker that drove it. */
+  /** The worker that owned it. */
   readonly owner: string;
-  /** The queued run whose turn it is now; empty: none. */
+  /** UUID of the queued run that may begin now; empty: none. */
   readonly nextRunId: string;
 }
 
@@ -71,7 +71,7 @@ export async function cancelRun(db: Queryable, asked: { runId: string; userId: s
 
 const receiptsSql = "update runs set receipts = $3::json where run_id = $1 and user_id = $2 and status = 'cancelled'";
 
-/** Keeps what became of the calls of a user's cancelled run. Throws NOT_FOUND. */
+/** Stores the outcomes of the calls that were open when the run was cancelled. Throws NOT_FOUND. */
 export async function recordReceipts(
   db: Queryable,
   { runId, userId, receipts }: { runId: string; userId: string; receipts: readonly CallReceipt[] },
@@ -93,7 +93,7 @@ with counted as (
 update conversations c set total_tokens = c.total_tokens + $5, total_cost = c.total_cost + $6
 from counted where c.id = counted.conversation_id and c.user_id = $2`;
 
-/** Adds what a user's run used beside its commits. Throws NOT_FOUND. */
+/** Adds usage of a run that no commit contains. Throws NOT_FOUND. */
 export async function addRunUsage(
   db: Queryable,
   used: { runId: string; userId: string; promptTokens: number; completionTokens: number; totalTokens: number; cost: number },
@@ -106,7 +106,7 @@ export async function addRunUsage(
   if (rowCount === 0) throw notFound();
 }
 
-/** The error of a run that its caller does not have. */
+/** The error for a run that does not exist or is another user's. */
 export function notFound() {
   return fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
 }

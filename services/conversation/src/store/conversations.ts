@@ -33,7 +33,7 @@ interface ListRow {
   readonly conversations: (ConversationRow & { readonly created_us: number })[] | null;
 }
 
-/** A page of a user's conversations, newest first; `next` is where the page after it begins, unset on the last. */
+/** A page of a user's conversations, newest first. `next` is the start of the following page; unset on the last. */
 export async function listConversations(
   db: Queryable,
   asked: { userId: string; after: KeysetPosition; limit: number },
@@ -42,7 +42,7 @@ export async function listConversations(
   const { rows } = await db.query<ListRow>({
     name: "conversations-list",
     text: listSql,
-    // One more than the page shows whether another follows.
+    // One row more than the page shows whether another page follows.
     values: [userId, after.createdUs, after.id, limit + 1],
   });
   const found = rows[0]?.conversations ?? [];
@@ -77,7 +77,7 @@ interface GetRow {
   readonly approvals: ApprovalRow[] | null;
 }
 
-/** A conversation with all its messages and the calls that wait, as of one moment. Throws NOT_FOUND. */
+/** A conversation with its messages and pending approvals, from one snapshot. Throws NOT_FOUND. */
 export async function getConversation(
   db: Queryable,
   asked: { userId: string; conversationId: string },
@@ -133,8 +133,8 @@ export async function listMessages(
 }
 
 /**
- * Takes the live run and those that are queued with it. A run that begins at the very moment of the deletion goes on to its end unseen: nobody can read the
- * conversation, so its commits do no harm.
+ * Cancels the live run and the queued ones. A run that begins at the moment of the deletion continues unseen: nobody
+ * can read the conversation, so its commits do no harm.
  */
 const deleteSql = `
 with cancelled as (
@@ -160,7 +160,7 @@ with cancelled as (
 )
 select from deleted`;
 
-/** Deletes a conversation and cancels its run. Throws NOT_FOUND, also when it is deleted already. */
+/** Deletes a conversation and cancels its runs. Throws NOT_FOUND, also for a deleted one. */
 export async function deleteConversation(db: Queryable, asked: { userId: string; conversationId: string }): Promise<void> {
   const { rowCount } = await db.query({
     name: "conversation-delete",

@@ -2,10 +2,10 @@ import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 
-/** Runs of which one sweep rejects calls. */
+/** The number of runs that one sweep handles. */
 const sweptAtOnce = 100;
 
-// The run's row first, as decisions do: whoever holds it decides.
+// Locks the run's row first, as decisions do. A row that a decision holds is skipped.
 const lockSql = `
 select r.run_id from runs r
 where r.run_id in (
@@ -18,7 +18,7 @@ update approvals set status = 'rejected', reason = 'expired', decided_at = now()
 where run_id = any ($1::uuid[]) and status = 'pending' and expires_at <= now()
 returning id, run_id, call_id, tool_name`;
 
-/** A run that waits for nothing more is queued, and the next beat of a worker that drives its version claims it. */
+/** A run without pending calls is queued. The next heartbeat of a worker that drives its graph version claims it. */
 const resumeSql = `
 with resumed as (
   update runs r
@@ -36,7 +36,7 @@ with resumed as (
 )
 update conversations c set status = 'active', updated_at = now() from resumed where c.id = resumed.conversation_id`;
 
-/** Rejects calls that nobody decided on in time, and sets their runs free. How many calls that were. */
+/** Rejects expired calls and queues runs that no longer wait. Returns the number of rejected calls. */
 export function rejectExpiredApprovals(pool: pg.Pool): Promise<number> {
   return transaction(pool, async (tx) => {
     const { rows: runs } = await tx.query<{ run_id: string }>(lockSql);

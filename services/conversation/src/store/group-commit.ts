@@ -1,32 +1,32 @@
 import { Batch } from "@turnwright/platform/async/batch";
 import pg from "pg";
 
-/** How statements share commits. */
+/** Limits of a group commit. */
 export interface GroupLimits {
-  /** Rows of a group. */
+  /** The most rows in a group. */
   readonly maxRows: number;
-  /** Groups of one kind under way at once; each takes a connection. */
+  /** Groups of one kind in flight at once; each takes a connection. */
   readonly inFlight: number;
 }
 
 /** Figures: docs/decisions/0010-group-commit.md. */
 export const groupLimits: GroupLimits = { maxRows: 128, inFlight: 1 };
 
-/** Characters of a group: long rows gain nothing from company, and all of a group's are in memory at once. */
+/** The most characters in a group. Long rows gain nothing from a group, and a group is in memory as a whole. */
 const maxGroupSize = 1_000_000;
-/** A statement that takes longer waits for somebody else. */
+/** Milliseconds after which a statement counts as blocked by a lock, and the next group may start beside it. */
 const patienceMs = 100;
 
-/** The row of a statement; columns are named as in `RowColumns`. */
+/** A statement's row, keyed by column. */
 type Row = Readonly<Record<string, unknown>>;
 
-/** Columns of a statement's rows and their types; the order is that of the parameters of a single row. */
+/** A row's columns and their SQL types, in the order of the parameters of a single row. */
 export type RowColumns = Readonly<Record<string, string>>;
 
 /**
- * What a statement reads its rows from: many in one parameter, or one in a parameter for each column, which costs the least. Tables are joined to it
- * by `key = any (array[i.key])`: to a plain equality the planner may answer with a read of the whole index, which is cheap while the table is
- * small, and goes on with that plan.
+ * The SQL source of a statement's rows, `i`: many in one JSON parameter, or a single one in a parameter per column,
+ * which costs least. Join tables to it by `key = any (array[i.key])`. For a plain equality the planner may read the
+ * whole index, which is cheap while the table is small, and keep that plan.
  */
 export function rowsSource(columns: RowColumns, rows: "many" | "one"): string {
   const list = Object.entries(columns);
@@ -34,7 +34,7 @@ export function rowsSource(columns: RowColumns, rows: "many" | "one"): string {
   return `(select ${list.map(([name, type], index) => `$${index + 1}::${type} as ${name}`).join(", ")}) as i`;
 }
 
-/** The parameters of a statement for one row. */
+/** A single row's parameters. */
 export function rowValues(columns: RowColumns, row: Row): unknown[] {
   return Object.entries(columns).map(([name, type]) => {
     const value = row[name] ?? null;
@@ -42,38 +42,41 @@ export function rowValues(columns: RowColumns, row: Row): unknown[] {
   });
 }
 
-/** What is to be written for one run. */
+/** A write for one run. */
 export interface GroupItem {
-  /** As the database writes it, in lower case. */
+  /** UUID as the database prints it, in lower case. */
   readonly runId: string;
   readonly row: Row;
-  /** About how many characters the row has. */
+  /** Approximate number of characters in the row. */
   readonly size: number;
-  /** What no two of a group may share, besides the run. */
+  /** Keys that, like the run, no two items of a group may share. */
   readonly keys: readonly string[];
 }
 
-/** One thing to write, in company or alone. */
+/** The statements for one kind of write, in a group or alone. */
 interface GroupStatement<Item extends GroupItem, Answer> {
   /**
-   * Takes many rows. It answers with a row for each that it took, by `run_id`, and leaves out what it did not take, whyever; it waits for no
-   * row that somebody else holds.
+   * The statement for many rows. It returns a row, with `run_id`, for each one that it wrote, omits those that it did
+   * not write for any reason, and waits for no row lock.
    */
   together(items: readonly Item[]): { name: string; text: string };
-  /** Decides on one: what came alone, what a group left out, and each of a group that the database refused as a whole. */
+  /**
+   * Writes a single item: one that arrived alone, one that the group statement omitted, and each one of a group that
+   * the database rejected as a whole.
+   */
   alone(item: Item): Promise<Answer>;
 }
 
 /**
- * Writes together what comes while a statement of the same kind is under way: one round trip, one transaction, one flush of the log. Rejects with the error
- * of the group when its outcome is not known.
+ * Makes a writer that groups the items that arrive while a statement of their kind is in flight: one round trip, one
+ * transaction, one flush of the log. Rejects with the group's error when the group's outcome is unknown.
  */
 export function createGroupWriter<Item extends GroupItem, Answer>(
   pool: pg.Pool,
   { together, alone }: GroupStatement<Item, Answer>,
   { maxRows, inFlight }: GroupLimits,
 ): (item: Item) => Promise<Answer> {
-  // Undefined: left to the statement for one.
+  // Undefined: the group statement omitted the item.
   const batch = new Batch<Item, { readonly answer: Answer } | undefined>({
     maxItems: maxRows,
     inFlight,
@@ -90,7 +93,8 @@ export function createGroupWriter<Item extends GroupItem, Answer>(
         const taken = new Map(rows.map((answer) => [answer.run_id, { answer }]));
         return group.map(({ runId }) => taken.get(runId));
       } catch (error) {
-        // The database's own word that nothing was done; where that is not known, the pool has translated the error.
+        // The database itself reports that nothing was written. When the outcome is unknown, the pool has already
+        // translated the error to another class.
         if (error instanceof pg.DatabaseError) return group.map(() => undefined);
         throw error;
       }

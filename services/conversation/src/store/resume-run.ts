@@ -9,7 +9,7 @@ import { type ReadContext, readRunContext } from "./run-context.ts";
 const starterSql = "select family_id from runs where run_id = $1 and user_id = $2";
 
 /**
- * Whether somebody may decide on calls of a run of theirs; who started it never changes. Throws NOT_FOUND,
+ * Checks that a caller may decide on calls of their own run. The starter of a run never changes. Throws NOT_FOUND,
  * PERMISSION_DENIED.
  */
 export async function checkDecider(db: Queryable, { runId, decider }: { runId: string; decider: Decider }): Promise<void> {
@@ -18,7 +18,7 @@ export async function checkDecider(db: Queryable, { runId, decider }: { runId: s
   checkKinship(decider, rows[0]);
 }
 
-/** A run of a version that its reviewer's process does not drive is queued for who does. */
+/** A run whose graph version the reviewer's process does not drive is queued. */
 const resumeSql = `
 with claimed as (
   update runs r
@@ -31,14 +31,14 @@ with claimed as (
 select ${runColumns} from claimed r`;
 
 /**
- * Claims a user's run that was in review; without a context when it is of a version that the worker does not drive, and
- * queued now. Throws NOT_FOUND, NOTHING_TO_REVIEW, PERMISSION_DENIED for who may not decide on its calls.
+ * Claims a user's run after its review. Without a context, the run was queued, because the worker does not drive its
+ * graph version. Throws NOT_FOUND, NOTHING_TO_REVIEW; PERMISSION_DENIED for a caller who may not decide on its calls.
  */
 export async function resumeRun(
   db: Queryable,
   asked: { runId: string; decider: Decider; workerId: string; versions: GraphVersions },
 ): Promise<{
-  /** UUID of the credential that started it. */
+  /** UUID of the credential that started the run. */
   startedBy: string;
   context?: ReadContext;
 }> {

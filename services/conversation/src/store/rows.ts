@@ -30,7 +30,7 @@ export interface ConversationRow {
   readonly last_message_at: string;
 }
 
-/** What `ConversationRow` needs; takes no parameters. */
+/** The columns of a `ConversationRow`; takes no parameters. */
 export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, message_count, tool_call_count,
   total_tokens, total_cost, tags, created_at, updated_at, last_message_at`;
 
@@ -47,7 +47,7 @@ export function toConversation(row: ConversationRow): Conversation {
     currentNode: row.current_node,
     messageCount: row.message_count,
     toolCallCount: row.tool_call_count,
-    // The contract's field is 32 bits wide, the column is not.
+    // The contract's field has 32 bits, the column 64.
     totalTokens: Math.min(row.total_tokens, maxInt32),
     totalCost: row.total_cost,
     tags: row.tags,
@@ -57,7 +57,7 @@ export function toConversation(row: ConversationRow): Conversation {
   });
 }
 
-/** A tool call as stored: OpenAI's format. */
+/** A tool call as stored, in OpenAI's format. */
 interface ToolCallRow {
   readonly id: string;
   readonly type: string;
@@ -80,7 +80,7 @@ export interface MessageRow {
   readonly created_at: string;
 }
 
-/** What `MessageRow` needs. The conversation's id is known to whoever asks, so it is not repeated in each row. */
+/** The columns of a `MessageRow`. Callers know the conversation's id, so rows do not repeat it. */
 export const messageColumns = `id, role, content, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens,
   latency_ms, sequence_number, created_at`;
 
@@ -102,7 +102,7 @@ export function toMessage(conversationId: string, row: MessageRow): Message {
   });
 }
 
-/** A message as it will read when it comes back: of text that PostgreSQL can hold. */
+/** A message as it will read back: its text reduced to what PostgreSQL can store. */
 export function toStorable(message: Message): Message {
   return {
     ...message,
@@ -120,7 +120,7 @@ export function toStorable(message: Message): Message {
   };
 }
 
-/** Storable messages as `json_to_recordset` takes them; `n` is their order, from 1. */
+/** Storable messages for `json_to_recordset`; `n` is their order, from 1. */
 export function messageRows(messages: readonly Message[]) {
   return messages.map((message, index) => ({
     n: index + 1,
@@ -161,7 +161,7 @@ export interface ApprovalRow {
   readonly expires_at: string | null;
 }
 
-/** What `ApprovalRow` needs. */
+/** The columns of an `ApprovalRow`. */
 export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
   decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at`;
 
@@ -204,7 +204,7 @@ export interface RunRow {
   readonly updated_at: string;
 }
 
-/** What `RunRow` needs of a table or alias `r`. */
+/** The columns of a `RunRow`, of a table or alias `r`. */
 export const runColumns = `r.run_id, r.conversation_id, r.user_id, r.token_id, r.status, r.node, r.state::text as state, r.epoch,
   r.graph_version, r.error, r.seq, r.deadline_seconds, r.created_at, r.updated_at`;
 
@@ -239,7 +239,7 @@ const runStatusNames: ReadonlyMap<RunStatus, string> = new Map([
 
 const runStatuses = new Map([...runStatusNames].map(([status, name]) => [name, status]));
 
-/** The column's word for a status. The contract's rules have refused all others before. */
+/** The column's name for a status. The contract's rules have rejected all others before. */
 export function runStatusName(status: RunStatus): string {
   const name = runStatusNames.get(status);
   if (name === undefined) throw new RangeError(`there is no word for the run status ${status}`);
@@ -250,14 +250,14 @@ function toRunStatus(name: string): RunStatus {
   return runStatuses.get(name) ?? RunStatus.UNSPECIFIED;
 }
 
-/** A time of the database, exact to the millisecond. */
+/** A database time, to the millisecond. */
 export function toTimestamp(time: string | Date): Timestamp {
   return timestampFromMs(typeof time === "string" ? Date.parse(time) : time.getTime());
 }
 
 /**
- * PostgreSQL holds neither NUL nor half a surrogate pair; models and tools may send both, and a step must not be lost
- * for it.
+ * Text that PostgreSQL can store: without NUL and without lone surrogates. Models and tools may send both, and a step
+ * must not be lost because of them.
  */
 export function storable(text: string): string {
   return text.toWellFormed().replaceAll("\0", "\ufffd");

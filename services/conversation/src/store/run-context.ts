@@ -19,23 +19,26 @@ import {
 import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 
 export const defaultContextLimit = 100;
-/** More than any round has: what is read of a round whose beginning lies before the context. */
+/** More messages than any round has; read when a round begins before the context does. */
 const longestRound = 1_000;
 
 const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
-// Endpoints reuse the ids of calls: what was decided before the newest calls were asked for is not about them.
+// Endpoints reuse call ids: an earlier decision does not belong to a later call with the same id.
 const decidedSql = `
 select ${approvalColumns} from approvals
 where run_id = $1 and status <> 'pending' and created_at >= to_timestamp($2::double precision / 1000)
 order by epoch, position`;
 
-/** A run to go on with, and the decisions that were made on its calls; their grants are to be filled in. */
+/** A run to continue, with the decisions made on its calls; the caller fills in their grants. */
 export interface ReadContext {
   readonly context: RunContext;
   readonly calls: readonly SettledCall[];
 }
 
-/** The newest messages of a conversation in whole rounds, and its last round whatever it lacks, because a run is about to answer it. */
+/**
+ * The newest messages of a conversation, in whole rounds. The last round is kept even if incomplete, because a run is
+ * about to answer it.
+ */
 export async function readContextMessages(
   db: Queryable,
   conversation: { id: string; messageCount: number },
@@ -48,11 +51,11 @@ export async function readContextMessages(
       upTo: conversation.messageCount,
     });
   const messages = wholeRounds(await read(limit), limit, true);
-  // The round itself is longer than the limit.
+  // The last round alone exceeds the limit.
   return messages.length > 0 ? messages : wholeRounds(await read(longestRound), limit, true);
 }
 
-/** Reads what a claimed run goes on with. The caller has checked who may. */
+/** Reads the context of a claimed run. The caller has checked access. */
 export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadContext> {
   const run = toRun(row);
   const conversationRow = (await db.query<ConversationRow>(conversationSql, [run.conversationId])).rows[0];
@@ -68,7 +71,7 @@ export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadCo
   };
 }
 
-/** The same of a run that was just claimed: a read that is lost must not cost the claim. */
+/** The same for a run just claimed. A lost read is repeated, so that it does not cost the claim. */
 export function readClaimedContext(pool: pg.Pool, row: RunRow): Promise<ReadContext> {
   return hedged(() => readRunContext(pool, row));
 }

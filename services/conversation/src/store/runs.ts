@@ -30,7 +30,7 @@ interface InfoRow {
   readonly wake_at: Date | null;
 }
 
-/** Of an alias `r`. The answer is the last message that the run's end tells of. */
+/** The columns of an `InfoRow`, of an alias `r`. `response` is the last message that the run's end reports. */
 const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent, r.model, r.input, r.error, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
@@ -88,7 +88,7 @@ export async function getRun(db: Queryable, asked: { userId: string; runId: stri
   return toRunInfo(rows[0]);
 }
 
-/** By one index or the other: of a conversation, or of the user. */
+/** One statement per index: by user, or by conversation. */
 const listSql = (scope: string) => `
 select ${infoColumns}, ${createdUsOf("r.created_at")}
 from runs r join conversations c on c.id = r.conversation_id
@@ -102,8 +102,8 @@ const ofConversation = { name: "runs-list-conversation", text: listSql("r.conver
 const conversationSql = "select from conversations where id = $1 and user_id = $2 and deleted_at is null";
 
 /**
- * A page of a user's runs, newest first; `next` is where the page after it begins, unset on the last. Throws NOT_FOUND
- * when the conversation is not the user's.
+ * A page of a user's runs, newest first. `next` is the start of the following page; unset on the last. Throws NOT_FOUND
+ * when the conversation does not exist or is another user's.
  */
 export async function listRuns(
   db: Queryable,
@@ -112,7 +112,7 @@ export async function listRuns(
   const { userId, conversationId, status, after, limit } = asked;
   const { rows } = await db.query<InfoRow & { readonly created_us: number }>({
     ...(conversationId === "" ? ofUser : ofConversation),
-    // One more than the page shows whether another follows.
+    // One row more than the page shows whether another page follows.
     values: [userId, conversationId || null, status, after.createdUs, after.id, limit + 1],
   });
   if (rows.length === 0 && conversationId !== "") {
@@ -148,8 +148,8 @@ order by e.seq
 limit $5`;
 
 /**
- * The log of one of a user's runs after a position. Of the entries that the run counts none is missing, and there are
- * no others: a reader of the last one knows by the run where it stands. Throws NOT_FOUND.
+ * The log of a user's run after a position: every entry up to the run's `lastEventId`, and none beyond, so a reader of
+ * the last entry knows that `run` is as of that entry. Throws NOT_FOUND.
  */
 export async function readRunLog(
   db: Queryable,

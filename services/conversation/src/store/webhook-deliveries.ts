@@ -1,42 +1,41 @@
 import type pg from "pg";
 
-/** A delivery that a worker may send until its lease ends, with what it needs to. */
+/** A delivery that a worker may send until its lease ends, with all that it takes to send it. */
 export interface ClaimedDelivery {
-  /** UUID; the same for every attempt. */
+  /** UUID; the same for each attempt. */
   readonly id: string;
   readonly webhookId: string;
-  /** Of the claim, which `settleDelivery` and `releaseDelivery` give back. */
+  /** Epoch of the claim; `settleDelivery` and `releaseDelivery` check it. */
   readonly epoch: number;
   readonly url: string;
-  /** UUID of the API key on which the webhook depends; undefined: on none. */
+  /** UUID of the API key on which the webhook depends; undefined: none. */
   readonly apiKeyId?: string;
-  /** Milliseconds until that key ends by itself; undefined: it does not. */
+  /** Milliseconds until that key expires; undefined: never. */
   readonly keyEndsInMs?: number;
-  /** The webhook's secret, and the one before while that holds. */
+  /** The webhook's secret, and the previous one while it is valid. */
   readonly secrets: readonly Buffer[];
   /** `run.completed`, … */
   readonly event: string;
   readonly runId: string;
   readonly conversationId: string;
-  /** What the run failed of; empty: of nothing. */
+  /** Error of the run; empty: none. */
   readonly runError: string;
-  /** When the event came to be. */
+  /** Time of the event. */
   readonly createdAt: Date;
   /** This attempt's number, from 1. */
   readonly attempts: number;
 }
 
 /**
- * Webhooks of one user that are sent to at once, by all workers together; so that one user's slow receivers leave room
- * for others.
+ * Webhooks of one user in flight at once, over all workers, so that one user's slow receivers leave room for others.
  */
 const perUser = 4;
 
 /**
- * `waiting` steps from webhook to webhook by the index of what is pending, so that its cost is the number of webhooks
- * with something pending, not of what is pending. The lease is on the webhook: one delivery of it at a time, and
- * whoever waits for its row and finds it leased meanwhile leaves it (the conditions stand beside the lock for that).
- * Exported for the test of its cost.
+ * `waiting` walks the index of pending deliveries from webhook to webhook, so its cost depends on the number of
+ * webhooks with pending deliveries, not on the number of deliveries. The lease is on the webhook: one delivery of it at
+ * a time. The conditions are repeated beside the lock, so that a transaction that waited for the row skips it if it has
+ * been leased meanwhile. Exported for the test of its cost.
  */
 export const claimSql = `
 with recursive waiting as (
@@ -93,9 +92,7 @@ interface ClaimedRow {
   readonly key_ends_in_ms: number | null;
 }
 
-/**
- * Takes up to `limit` deliveries that are due, of as many webhooks, for `leaseMs` milliseconds of the database's clock.
- */
+/** Claims up to `limit` due deliveries, of as many webhooks, for `leaseMs` milliseconds of the database's clock. */
 export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; leaseMs: number }): Promise<ClaimedDelivery[]> {
   const { rows } = await pool.query<ClaimedRow>({
     name: "webhooks-claim",
@@ -119,22 +116,22 @@ export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; lea
   }));
 }
 
-/** What an attempt led to. */
+/** The outcome of an attempt. */
 export interface Settlement {
   readonly delivered: boolean;
-  /** HTTP status of the answer; 0: there was none. */
+  /** HTTP status of the response; 0: none. */
   readonly responseStatus: number;
   readonly error: string;
-  /** Milliseconds until the next attempt; undefined: there is none. */
+  /** Milliseconds until the next attempt; undefined: no further attempt. */
   readonly retryMs?: number;
-  /** Milliseconds for which nothing else is sent to the webhook. */
+  /** Milliseconds without deliveries to the webhook. */
   readonly restMs: number;
-  /** Why the webhook is disabled from now on; empty: it is not. */
+  /** Why the webhook is disabled from now on; empty: it stays enabled. */
   readonly disable: string;
 }
 
-// A late success counts, for it was received; a late failure does not, for somebody else tries by now. The webhook's
-// row is locked first, as by everybody who changes both: the count needs it done before a delivery is touched.
+// A late success counts, because the receiver has the message. A late failure does not: another worker is trying by
+// now. The webhook's row is locked first, as in every statement that changes both tables; the count forces that order.
 const settleSql = `
 with released as (
   update webhooks
@@ -156,7 +153,7 @@ set response_status = $4, error = $5,
 from (select count(*) as count from released) held
 where d.id = $3 and d.status = 'pending' and ($8 or held.count > 0)`;
 
-/** Stores what became of an attempt and gives the webhook back. */
+/** Stores the outcome of an attempt and releases the webhook. */
 export async function settleDelivery(pool: pg.Pool, delivery: ClaimedDelivery, outcome: Settlement): Promise<void> {
   await pool.query({
     name: "webhooks-settle",
@@ -182,7 +179,7 @@ with released as (
 update webhook_deliveries set attempts = attempts - 1
 where id = $3 and status = 'pending' and attempts > 0 and exists (select from released)`;
 
-/** Gives a delivery back as if it had not been claimed, so that another worker sends it at once. */
+/** Undoes a claim, so that another worker sends the delivery at once. */
 export async function releaseDelivery(pool: pg.Pool, delivery: ClaimedDelivery): Promise<void> {
   await pool.query({
     name: "webhooks-release",
@@ -191,8 +188,8 @@ export async function releaseDelivery(pool: pg.Pool, delivery: ClaimedDelivery):
   });
 }
 
-// Bounded, so that it holds nobody up; what is left goes the next time. The second part finds what a deleted webhook
-// left behind.
+// Bounded, so that it blocks no other statement; later runs delete the rest. The second part finds deliveries of
+// deleted webhooks.
 const pruneSql = `
 with old as (
   select id from webhook_deliveries
@@ -209,7 +206,7 @@ with old as (
 )
 delete from webhook_deliveries where id in (select id from old union all select id from left_behind)`;
 
-/** Takes out what was delivered three days ago or given up thirty days ago. */
+/** Deletes deliveries that succeeded three days ago or failed thirty days ago. */
 export async function pruneDeliveries(pool: pg.Pool): Promise<void> {
   await pool.query(pruneSql);
 }

@@ -1,10 +1,10 @@
 import type pg from "pg";
 import type { MakerKey } from "./webhooks.ts";
 
-/** Why a webhook is disabled whose key has ended. */
+/** The `disabled_reason` of a webhook whose key has ended. */
 const keyHasEnded = "The API key that it depended on has ended.";
 
-// The webhooks' rows first, in one order, as by everybody who changes both.
+// Locks the webhooks' rows first and in one order, as every statement that changes both tables does.
 const disableSql = (ended: string) => `
 with held as (
   select id from webhooks where enabled and ${ended} order by id for no key update
@@ -19,7 +19,7 @@ with held as (
 
 const endSql = `${disableSql("api_key_id = any ($2::uuid[])")} select id from disabled`;
 
-/** Disables the webhooks that depend on keys which have ended; what is pending for them ends too. Gives their ids. */
+/** Disables the webhooks that depend on ended keys and gives up their pending deliveries. Returns the webhooks' ids. */
 export async function endWebhooksOf(pool: pg.Pool, apiKeyIds: readonly string[]): Promise<string[]> {
   const { rows } = await pool.query<{ id: string }>({
     name: "webhooks-end",
@@ -32,16 +32,13 @@ export async function endWebhooksOf(pool: pg.Pool, apiKeyIds: readonly string[])
 const lookSql = `${disableSql("api_key_expires_at <= now()")}
 select exists (select from webhooks where enabled) as any`;
 
-/**
- * Disables the webhooks whose keys have come to their end by themselves; says whether anybody has a webhook that is
- * enabled.
- */
+/** Disables the webhooks whose keys have expired. Returns whether any enabled webhook is left. */
 export async function endOverdueWebhooks(pool: pg.Pool): Promise<boolean> {
   const { rows } = await pool.query<{ any: boolean }>({ name: "webhooks-overdue", text: lookSql, values: [keyHasEnded] });
   return rows[0]?.any ?? false;
 }
 
-/** Those of some keys, or of all, on which webhooks depend that are enabled. */
+/** The keys, all or of a given set, on which enabled webhooks depend. */
 export async function listMakers(pool: pg.Pool, apiKeyIds?: readonly string[]): Promise<string[]> {
   const { rows } = await pool.query<{ api_key_id: string }>({
     name: "webhooks-makers",
@@ -52,7 +49,7 @@ export async function listMakers(pool: pg.Pool, apiKeyIds?: readonly string[]): 
   return rows.map((row) => row.api_key_id);
 }
 
-/** Keeps when keys end by themselves, where that has changed. */
+/** Stores the expiry of keys where it has changed. */
 export async function keepExpiry(pool: pg.Pool, keys: readonly MakerKey[]): Promise<void> {
   await pool.query({
     name: "webhooks-expiry",

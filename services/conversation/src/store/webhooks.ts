@@ -28,7 +28,7 @@ const webhookColumns = "id, url, events, description, enabled, disabled_reason, 
 export interface MakerKey {
   /** UUID. */
   readonly id: string;
-  /** When it ends by itself; null: never. */
+  /** When it expires; null: never. */
   readonly expiresAt: Date | null;
 }
 
@@ -54,13 +54,13 @@ function one(rows: readonly WebhookRow[]): Webhook {
   return toWebhook(row);
 }
 
-/** Stores a webhook. Throws CONFLICT when its owner has `limit` of them. In a transaction of the owner's. */
+/** Stores a webhook, in a transaction of its owner. Throws CONFLICT when the owner has `limit` webhooks. */
 export async function insertWebhook(
   tx: Tx,
   webhook: {
     id: string;
     userId: string;
-    /** Undefined: a login makes it. */
+    /** Undefined: created by a login. */
     maker: MakerKey | undefined;
     url: string;
     events: readonly string[];
@@ -69,7 +69,7 @@ export async function insertWebhook(
   },
   limit: number,
 ): Promise<Webhook> {
-  // One at a time for each user, so that the count holds.
+  // One at a time per user, so that the count is exact.
   await tx.query("select pg_advisory_xact_lock(hashtextextended('turnwright.webhooks', hashtext($1)))", [webhook.userId]);
   const { rows } = await tx.query<WebhookRow>(
     `insert into webhooks (id, user_id, url, events, description, secret, api_key_id, api_key_expires_at)
@@ -100,7 +100,7 @@ export async function listWebhooks(db: Queryable, userId: string): Promise<Webho
   return rows.map(toWebhook);
 }
 
-/** Whose webhook. */
+/** A webhook of a user. */
 interface Asked {
   readonly userId: string;
   readonly webhookId: string;
@@ -116,8 +116,8 @@ export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): P
 }
 
 /**
- * Changes what is given; `events` only when there are any. What was pending ends when the webhook is disabled. To
- * another address, or enabled anew, it depends on who changed it. Throws NOT_FOUND.
+ * Changes the given fields; `events` only when not empty. Disabling gives up pending deliveries. A new address, or
+ * enabling, makes the webhook depend on the caller's key. Throws NOT_FOUND.
  */
 export async function updateWebhook(
   tx: Tx,
@@ -127,7 +127,7 @@ export async function updateWebhook(
     events: readonly string[];
     description?: string;
     enabled?: boolean;
-    /** Undefined: a login changes it. */
+    /** Undefined: changed by a login. */
     maker: MakerKey | undefined;
   },
 ): Promise<Webhook> {
@@ -158,7 +158,7 @@ export async function updateWebhook(
   return webhook;
 }
 
-/** Gives up what is pending for a webhook. */
+/** Gives up a webhook's pending deliveries. */
 const endPendingSql = `
 update webhook_deliveries set status = 'failed', ended_at = now(), error = $2
 where webhook_id = $1 and status = 'pending'`;
@@ -171,8 +171,8 @@ export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promi
 }
 
 /**
- * Gives a webhook another secret; the one before signs too for a day. From then on it depends on who knows the new one.
- * Throws NOT_FOUND.
+ * Replaces a webhook's secret; the previous one also signs for a day. From then on the webhook depends on the caller's
+ * key. Throws NOT_FOUND.
  */
 export async function replaceWebhookSecret(
   db: Queryable,
@@ -226,7 +226,7 @@ function toDelivery(row: DeliveryRow): WebhookDelivery {
 }
 
 /**
- * A page of a webhook's deliveries, newest first; `next` is where the page after it begins, unset on the last. Throws
+ * A page of a webhook's deliveries, newest first. `next` is the start of the following page; unset on the last. Throws
  * NOT_FOUND.
  */
 export async function listDeliveries(
@@ -241,7 +241,7 @@ export async function listDeliveries(
        and ${afterPosition("$4", "$5")}
      order by created_at desc, id desc
      limit $6`,
-    // One more than the page shows whether another follows.
+    // One row more than the page shows whether another page follows.
     [asked.webhookId, asked.userId, asked.status, asked.after.createdUs, asked.after.id, asked.limit + 1],
   );
   const page = rows.slice(0, asked.limit);
@@ -253,10 +253,11 @@ export async function listDeliveries(
 }
 
 /**
- * Makes a delivery due now, with all attempts before it. Throws NOT_FOUND, and CONFLICT when the webhook is disabled.
+ * Makes a delivery due now, with its full number of attempts. Throws NOT_FOUND, and CONFLICT when the webhook is
+ * disabled.
  */
 export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): Promise<WebhookDelivery> {
-  // The webhook's row first, as everybody who changes both.
+  // Locks the webhook's row first, as every statement that changes both tables does.
   const found = await tx.query<WebhookRow>(
     `update webhooks set resting_until = '-infinity' where id = $1 and user_id = $2 returning ${webhookColumns}`,
     [asked.webhookId, asked.userId],

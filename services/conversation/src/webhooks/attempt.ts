@@ -4,20 +4,22 @@ import type { ClaimedDelivery } from "../store/webhook-deliveries.ts";
 import { parseRetryAfter } from "./retries.ts";
 import { signatureHeaders } from "./signature.ts";
 
-/** What became of one attempt. */
+/** The outcome of one attempt. */
 export interface Attempt {
   readonly delivered: boolean;
-  /** HTTP status of the answer; 0: there was none. */
+  /** HTTP status of the response; 0: none. */
   readonly responseStatus: number;
-  /** What was wrong, in words for the webhook's owner; empty when it was delivered. */
+  /** The fault, for the webhook's owner; empty when delivered. */
   readonly error: string;
-  /** What the receiver asked for, in milliseconds. */
+  /** Milliseconds of the receiver's Retry-After. */
   readonly retryAfterMs?: number;
-  /** The receiver wants no more of anything. */
+  /** Whether the receiver wants no further deliveries. */
   readonly gone: boolean;
 }
 
-/** What is posted: what became of which run. Ids and states only; whoever has the rights reads the rest. */
+/**
+ * The body to post: a run and its status. It holds ids and states only; a receiver with the rights can read the rest.
+ */
 function messageBody(delivery: ClaimedDelivery): string {
   return JSON.stringify({
     type: delivery.event,
@@ -31,7 +33,7 @@ function messageBody(delivery: ClaimedDelivery): string {
   });
 }
 
-/** Posts a delivery once. Never rejects but when `signal` ends it: then nobody knows whether it was received. */
+/** Posts a delivery once. Rejects only when `signal` fires; then it is unknown whether the receiver has the message. */
 export async function attemptDelivery(
   outbound: Outbound,
   delivery: ClaimedDelivery,
@@ -49,7 +51,7 @@ export async function attemptDelivery(
       },
       body,
       signal: AbortSignal.any([options.signal, timeout]),
-      // Only its status counts; a short answer is read so that the connection can be used again.
+      // Only the status counts. A short response is read so that the connection can be reused.
       maxBytes: 1_024,
     });
     const delivered = status >= 200 && status < 300;

@@ -10,31 +10,31 @@ import { endWebhooksOf, keepExpiry, listMakers } from "../store/webhook-makers.t
 import type { MakerKey } from "../store/webhooks.ts";
 import type { WebhookWorker } from "./worker.ts";
 
-/** Keys that auth is asked for at once. */
+/** The most keys in one request to auth. */
 const askedAtOnce = 1_000;
 const askTimeoutMs = 5_000;
 const againMs = 500;
 
-/** The key on which what this caller makes depends; undefined: a login makes it, and it depends on none. */
+/** The API key on which a webhook of this caller depends; undefined: none, because the caller is a login. */
 export function makerOf({ tokenType, tokenId, expiresAt }: Identity): MakerKey | undefined {
   if (tokenType === TokenType.ACCESS) return undefined;
   return { id: tokenId, expiresAt: expiresAt === undefined ? null : timestampDate(expiresAt) };
 }
 
-/** Ends webhooks with the keys that made them. */
+/** Disables webhooks when the keys on which they depend end. */
 export interface WebhookMakers {
   /**
-   * To be called once a change that depends on a key is committed: a revocation that came before the commit did not
-   * find it. Throws INVALID_TOKEN when the key has ended. While auth does not answer it resolves, and the key is looked
-   * at as soon as auth does.
+   * Call this after committing a change that depends on a key: a revocation before the commit did not find the change.
+   * Throws INVALID_TOKEN when the key has ended. When auth does not answer, it resolves, and the key is checked as soon
+   * as auth answers.
    */
   confirm(maker: MakerKey | undefined): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Follows what ends, and asks auth which of those keys hold on which webhooks depend: of a key that was rotated or
- * changed they go on. All keys are looked at after a start and after a gap.
+ * Starts to follow revocations, and asks auth which of the keys on which webhooks depend are still valid: rotated or
+ * changed keys are. All keys are checked at the start and after a gap.
  */
 export function watchMakers(deps: {
   pool: pg.Pool;
@@ -44,13 +44,13 @@ export function watchMakers(deps: {
 }): WebhookMakers {
   const { pool, tokens, worker, logger } = deps;
   const closing = new AbortController();
-  /** Keys that are to be looked at; `everyKey`: all. */
+  /** Keys to check; `everyKey`: all of them. */
   const changed = new Set<string>();
   let everyKey = true;
   let looking: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
 
-  /** Ends what depends on those of the keys that have ended, which it gives. */
+  /** Disables the webhooks of those keys that have ended. Returns these keys. */
   const endWith = async (apiKeyIds: readonly string[]): Promise<ReadonlySet<string>> => {
     const ended = new Set(apiKeyIds);
     for (let from = 0; from < apiKeyIds.length; from += askedAtOnce) {
@@ -66,9 +66,9 @@ export function watchMakers(deps: {
     }
     if (ended.size > 0) {
       const webhooks = await endWebhooksOf(pool, [...ended]);
-      // Only now: what is given back would be claimed again.
+      // Only now: a delivery released before would be claimed again.
       worker.forget(ended);
-      if (webhooks.length > 0) logger.info({ webhook_ids: webhooks }, "webhooks ended with the keys that they depended on");
+      if (webhooks.length > 0) logger.info({ webhook_ids: webhooks }, "webhooks disabled because their API keys have ended");
     }
     return ended;
   };
@@ -94,7 +94,7 @@ export function watchMakers(deps: {
     looking = look()
       .catch((error: unknown) => {
         if (closing.signal.aborted) return;
-        logger.warn({ err: error }, "nobody tells which keys webhooks depend on have ended");
+        logger.warn({ err: error }, "auth does not answer which API keys of webhooks have ended");
         timer = setTimeout(() => {
           timer = undefined;
           start();
@@ -128,7 +128,7 @@ export function watchMakers(deps: {
       try {
         ended = await endWith([maker.id]);
       } catch (error) {
-        logger.warn({ err: error }, "a key that a webhook depends on could not be looked at yet");
+        logger.warn({ err: error }, "the API key of a webhook could not be checked yet");
         changed.add(maker.id);
         start();
         return;

@@ -1,8 +1,8 @@
-/** When a delivery that failed is sent again. */
+/** The schedule of further attempts after a failed one. */
 export interface RetryPlan {
-  /** Milliseconds after each attempt that may be followed by another; the one after the last is given up. */
+  /** Milliseconds after each attempt until the next; an attempt beyond the list is the last. */
   readonly delaysMs: readonly number[];
-  /** From 0 to 1: spreads attempts that would fall together. */
+  /** A number from 0 to 1 that spreads attempts which would coincide. */
   readonly random: () => number;
 }
 
@@ -16,8 +16,8 @@ const longestMs = 86_400_000;
 const shortestMs = 1_000;
 
 /**
- * Milliseconds until the attempt after number `attempts` (from 1); undefined: it was the last. What the receiver asked for by Retry-After
- * counts, from a second to a day; else the plan's delay, give or take a fifth.
+ * Milliseconds until the attempt after number `attempts` (from 1); undefined: it was the last. The receiver's
+ * Retry-After counts, within a second and a day; without one, the plan's delay, give or take a fifth.
  */
 export function retryDelayMs(plan: RetryPlan, attempts: number, retryAfterMs?: number): number | undefined {
   const planned = plan.delaysMs[attempts - 1];

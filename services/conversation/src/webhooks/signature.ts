@@ -7,14 +7,14 @@ export function newSecret(): Buffer {
   return randomBytes(32);
 }
 
-/** A secret as receivers have it: `whsec_` and base64. */
+/** A secret as receivers configure it: `whsec_` and base64. */
 export function secretText(secret: Uint8Array): string {
   return prefix + Buffer.from(secret).toString("base64");
 }
 
 /**
- * The headers that prove who sent a message (Standard Webhooks, standardwebhooks.com): one signature for each secret, so that a receiver that
- * knows any of them is content. `sentAt` is in milliseconds.
+ * The headers that authenticate a message (Standard Webhooks, standardwebhooks.com): one signature per secret, so a
+ * receiver needs to know only one of them. `sentAt` is in milliseconds.
  */
 export function signatureHeaders(
   secrets: readonly Uint8Array[],

@@ -13,21 +13,21 @@ import { endOverdueWebhooks } from "../store/webhook-makers.ts";
 import { type Attempt, attemptDelivery } from "./attempt.ts";
 import { type RetryPlan, retryDelayMs, retryPlan } from "./retries.ts";
 
-/** How a worker goes about its work; the times are in milliseconds. */
+/** Timing and limits of a worker; times are in milliseconds. */
 export interface WebhookPace {
-  /** Between two looks at the outbox. */
+  /** Between two reads of the outbox. */
   readonly pollMs: number;
-  /** From the news of a run's end to the look at the outbox; news that come meanwhile share it. */
+  /** From a wake-up to the read of the outbox; wake-ups in between share it. */
   readonly wakeMs: number;
-  /** How long a receiver may take. */
+  /** The longest that a receiver may take. */
   readonly timeoutMs: number;
-  /** For which a claim holds; longer than any attempt takes. */
+  /** Duration of a claim; longer than any attempt. */
   readonly leaseMs: number;
-  /** Deliveries under way at once. */
+  /** Deliveries in flight at once. */
   readonly concurrency: number;
-  /** The longest that a receiver which failed is left alone for; one that asks for longer by Retry-After gets it. */
+  /** The longest rest after a failure, unless the receiver asks for a longer one by Retry-After. */
   readonly restMs: number;
-  /** How long those under way may go on when the worker is closed. */
+  /** How long deliveries in flight may continue after `close`. */
   readonly graceMs: number;
   readonly retries: RetryPlan;
 }
@@ -45,16 +45,13 @@ const usualPace: WebhookPace = {
 
 const pruneMs = 600_000;
 
-/** Sends what the outbox holds. Each replica has one; the leases of the database keep them apart. */
+/** Sends the deliveries in the outbox. Each replica has one worker; leases in the database keep them apart. */
 export interface WebhookWorker {
-  /** Says that there may be something to send. Costs nothing where nobody has a webhook. */
+  /** Announces that there may be deliveries. Costs nothing while nobody has a webhook. */
   wake(): void;
-  /**
-   * Stops what is under way for webhooks that depend on keys which have ended, and sends nothing that was claimed for
-   * them before.
-   */
+  /** Stops deliveries in flight for webhooks that depend on ended keys, and drops those claimed but not yet sent. */
   forget(apiKeyIds: ReadonlySet<string>): void;
-  /** Claims nothing more, gives back what has not ended in time, closes `outbound`. */
+  /** Stops claiming, releases deliveries that do not end in time, and closes `outbound`. */
   close(): Promise<void>;
 }
 
@@ -69,9 +66,9 @@ export function startWebhookWorker(deps: {
   const pace = { ...usualPace, ...deps.pace };
   const ended = new AbortController();
   const underWay = new Set<Promise<void>>();
-  /** What stops those that depend on a key, by the key. */
+  /** Controllers of deliveries in flight, by the API key on which they depend. */
   const byKey = new Multimap<string, AbortController>();
-  /** Keys that have ended, until what was claimed before anybody knew is here. */
+  /** Ended keys, with the time until which deliveries claimed before may still arrive here. */
   const endedKeys = new Map<string, number>();
   let looking: Promise<void> | undefined;
   let lookAgain = false;
@@ -79,13 +76,13 @@ export function startWebhookWorker(deps: {
   let isNeeded = true;
   let closed = false;
 
-  /** What ends a delivery: the worker, and the key on which its webhook depends. */
+  /** The signal that ends a delivery: with the worker, or with the key on which its webhook depends. */
   const tiesOf = ({ apiKeyId, keyEndsInMs }: ClaimedDelivery): { signal: AbortSignal; untie(): void } => {
     if (apiKeyId === undefined) return { signal: ended.signal, untie() {} };
     const controller = new AbortController();
     if (endedKeys.has(apiKeyId)) controller.abort();
     byKey.add(apiKeyId, controller);
-    // A longer wait than a delivery takes need not be timed.
+    // A timer beyond a delivery's lease is not needed.
     const isClose = keyEndsInMs !== undefined && keyEndsInMs < pace.leaseMs;
     const timer = isClose ? setTimeout(() => controller.abort(), Math.max(0, keyEndsInMs)) : undefined;
     return {
@@ -132,8 +129,10 @@ export function startWebhookWorker(deps: {
       const claimed = await claimDeliveries(pool, { limit, leaseMs: pace.leaseMs });
       for (const delivery of claimed) {
         const work = deliver(delivery)
-          // The lease ends by itself, and the delivery is tried again.
-          .catch((error: unknown) => logger.warn({ err: error, delivery_id: delivery.id }, "webhook attempt not stored"))
+          // The lease expires, and the delivery is tried again.
+          .catch((error: unknown) =>
+            logger.warn({ err: error, delivery_id: delivery.id }, "outcome of a webhook delivery not stored"),
+          )
           .finally(() => {
             underWay.delete(work);
             start();
@@ -147,7 +146,7 @@ export function startWebhookWorker(deps: {
     lookAgain = true;
     if (closed || looking !== undefined) return;
     looking = look()
-      .catch((error: unknown) => logger.warn({ err: error }, "webhooks could not be looked for"))
+      .catch((error: unknown) => logger.warn({ err: error }, "webhook deliveries could not be claimed"))
       .finally(() => {
         looking = undefined;
       });
@@ -194,7 +193,7 @@ export function startWebhookWorker(deps: {
       await looking;
       const grace = setTimeout(() => {
         ended.abort();
-        // A connection that is being made does not hear of a signal.
+        // A connection being opened does not react to the signal.
         void outbound.close();
       }, pace.graceMs);
       await Promise.all(underWay);

@@ -16,25 +16,26 @@ import type { FullOpening, OpenedRow, Opening } from "./opening.ts";
 const defaultContextLimit = 100;
 const defaultDeadlineSeconds = 600;
 
-/** An opened turn: with its context when it is claimed, else as it stands. */
+/** A run that was begun: `context` when it is claimed, else `run`. */
 interface Opened {
   readonly context?: RunContext;
   readonly run?: Run;
-  /** UUID of the run that is under way in the conversation; empty: none. */
+  /** UUID of the conversation's live run; empty: none. */
   readonly liveRunId: string;
-  /** The run was there before. */
+  /** Whether the run existed before. */
   readonly replayed: boolean;
-  /** A run that had passed its deadline was ended to make room. */
+  /** Whether an overdue run was ended to make room. */
   readonly superseded: boolean;
 }
 
-/** Opens a turn. */
+/** Begins a run. */
 export type BeginRun = (opening: Opening) => Promise<Opened>;
 
 /**
- * Stores the user's message and opens a run in one statement, together with others that come at the same time; claimed for the caller unless it must wait or is a background run. The
- * context ends with the user's message and has whole rounds only. Throws NOT_FOUND, CONVERSATION_BUSY, PENDING_APPROVAL,
- * PENDING_REVIEW; CONFLICT when the run exists; IDEMPOTENCY_KEY_REUSED when the key stands for something else.
+ * Makes the function that stores a user's message and begins a run in one statement, grouped with others that arrive at
+ * the same time. The run is claimed for the caller unless it has to wait or is a background run. The context ends with
+ * the user's message and has whole rounds only. Throws NOT_FOUND, CONVERSATION_BUSY, PENDING_APPROVAL, PENDING_REVIEW;
+ * CONFLICT when the run exists; IDEMPOTENCY_KEY_REUSED when the key belongs to another request.
  */
 export function createBeginRun(pool: pg.Pool, limits: GroupLimits = groupLimits): BeginRun {
   const openNew = createOpenNew(pool, limits);
@@ -110,8 +111,9 @@ where c.id = $1 and r.run_id <> $2
     or not exists (select from run_events e where e.run_id = r.run_id and e.type = 'started'))`;
 
 /**
- * The run that one which interrupts has to end, as it is now that this one is queued: when its statement began, another one may have been under way, or
- * none yet. Never one that was queued behind it; what began at once, without the queue, did so before it.
+ * The live run that an interrupting run has to end, as of now, when the interrupting one is queued: another run may
+ * have been live when its statement began, or none yet. Never a run that was queued behind it; a run that began at
+ * once, without the queue, began before it.
  */
 async function liveRun(pool: pg.Pool, { request }: Opening, row: OpenedRow): Promise<string | null> {
   const values = [request.conversationId, request.runId, row.live_run_id];
@@ -123,8 +125,9 @@ const byKeySql = `select ${runColumns}, r.owner, r.request_hash from runs r wher
 const byIdSql = `select ${runColumns}, r.owner, r.request_hash from runs r where r.user_id = $1 and r.run_id = $2`;
 
 /**
- * The run that is there already: by the user's key, or by an id of the caller's own choosing, whose first answer was lost. One that its begin claimed for the caller
- * comes with its context; one that was claimed since, by whomever, is driven already.
+ * The run that exists already: by the user's idempotency key, or by a run id that the caller chose and whose first
+ * response was lost. A run that its begin claimed for this caller comes with its context; any run claimed since has a
+ * worker already.
  */
 async function replay(pool: pg.Pool, { request, userId }: Opening): Promise<Pick<Opened, "run" | "context"> | undefined> {
   const { idempotencyKey: key, runId, workerId } = request;
@@ -158,8 +161,8 @@ function refusal({ known, live }: OpenedRow) {
 }
 
 /**
- * The messages before the user's. Numbers have no gaps, so a missing last one shows that a run ended between the statement's start
- * and its lock; only then they are read again.
+ * The messages before the user's. Numbers have no gaps, so a missing last one shows that a run ended between the
+ * statement's start and its lock. Only then are the messages read again.
  */
 async function earlier(
   pool: pg.Pool,

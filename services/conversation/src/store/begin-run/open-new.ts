@@ -12,9 +12,9 @@ import {
 } from "./opening.ts";
 
 /**
- * Takes no lock that others wait for but those of unique indexes and of the users' totals: the runs in the order of
- * their keys, then the totals in the order of their users, as every statement here has its totals last. Exported for
- * the test of its plan.
+ * The only locks that others wait for are those of unique indexes and of users' totals. Runs are inserted in the order
+ * of their keys, then totals in the order of their users; every statement here updates totals last. Exported for the
+ * test of its plan.
  */
 export const openNewSql = (rows: "many" | "one"): string => `
 with item as materialized (
@@ -48,7 +48,10 @@ from opened o`;
 const groupStatement = { name: "runs-begin-new", text: openNewSql("many") };
 const singleStatement = { name: "run-begin-new", text: openNewSql("one") };
 
-/** Opens turns in new conversations, together with others; undefined: the run or its key is there already. */
+/**
+ * Makes the function that begins runs in new conversations, grouped. It returns undefined when the run or its key
+ * exists already.
+ */
 export function createOpenNew(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
   const write = createGroupWriter<OpeningItem, Omit<OpenedRow, "queued"> | undefined>(
     pool,

@@ -13,11 +13,11 @@ import {
 
 /**
  * Locks in the order of every statement here: the live run, then the conversation. `superseded` runs before `opened`,
- * which reads it, and `started` after both. What this statement sees of runs and messages is as old as its start; after
- * a wait for the conversation only that row is current. So its own `active_run_id` decides whether the way is free, and
- * messages may be missing (see `earlier`). An overdue run of a version that the caller does not drive is left to who
- * does. Where the way is not free, the run is queued; its message is stored with it until its turn comes. Exported for
- * the test of its plan.
+ * which reads it, and `started` after both. The statement sees runs and messages as of its start; after a wait for the
+ * conversation only that row is current. So the row's `active_run_id` decides whether the conversation is free, and
+ * messages may be missing (see `earlier`). An overdue run whose graph version the caller does not drive is left to a
+ * worker that does. If the conversation is not free, the run is queued and its message is stored with it until it
+ * begins. Exported for the test of its plan.
  */
 export const openNextSql = `
 with live as (
@@ -81,9 +81,9 @@ select row_to_json(opened) as conversation, live.status as live, live.run_id as 
 from (select) as always left join opened on true left join live on true`;
 
 /**
- * The same for the conversations among many that are free, which most are, and that nobody else holds at this moment:
- * it waits for no row, so groups cannot lock each other out, and one that is held stops none of the others. Exported
- * for the test of its plan.
+ * The same for those of many conversations that are free, as most are, and whose rows no other transaction holds. It
+ * waits for no row, so groups cannot deadlock, and a held conversation delays no other. Exported for the test of its
+ * plan.
  */
 export const openFreeSql = `
 with free as (
@@ -125,8 +125,8 @@ from opened o`;
 const groupStatement = { name: "runs-begin", text: openFreeSql };
 
 /**
- * Opens turns in conversations, together with others where they are free; undefined: the run or its key is there
- * already.
+ * Makes the function that begins runs in existing conversations, grouped where these are free. It returns undefined
+ * when the run or its key exists already.
  */
 export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: FullOpening) => Promise<OpenedRow | undefined> {
   const alone = (opening: FullOpening) => unlessTaken(openNext(pool, opening));
@@ -135,7 +135,7 @@ export function createOpenNext(pool: pg.Pool, limits: GroupLimits): (opening: Fu
     { together: () => groupStatement, alone: ({ opening }) => alone(opening) },
     limits,
   );
-  // What is queued in any case does not look for a conversation that is free.
+  // Background runs are queued in any case, so they need no free conversation.
   return (opening) => (opening.request.background ? alone(opening) : write(openingItem(opening)));
 }
 

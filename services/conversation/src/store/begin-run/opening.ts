@@ -4,38 +4,38 @@ import { titleOf } from "../../title.ts";
 import type { GroupItem, RowColumns } from "../group-commit.ts";
 import { type ConversationRow, type MessageRow, storable } from "../rows.ts";
 
-/** A turn to open, and who opens it. */
+/** A run to begin, and the caller who begins it. */
 export interface Opening {
   readonly request: BeginRunRequest;
   readonly userId: string;
   /** UUID of the credential, or empty. */
   readonly tokenId: string;
-  /** UUID of the credential's family, or empty: unknown. */
+  /** UUID of the credential's family; empty: unknown. */
   readonly familyId: string;
-  /** The service that drives the run. */
+  /** The worker, or else the service, that will own the run. */
   readonly owner: string;
 }
 
-/** An opening with what it leaves open filled in. */
+/** An opening with its defaults filled in. */
 export interface FullOpening extends Opening {
-  /** UUID; of the new conversation, or of the one that it is for. */
+  /** UUID of the conversation, new or existing. */
   readonly conversationId: string;
   /** UUID of the user's message. */
   readonly messageId: string;
   readonly deadlineSeconds: number;
-  /** Messages of the context at most. */
+  /** The most messages in the context. */
   readonly contextLimit: number;
 }
 
-/** What a statement answers that opened a turn, or did not. */
+/** The result of a statement that began a run, or did not. */
 export interface OpenedRow {
   readonly conversation: ConversationRow | null;
-  /** Status of the run that was under way, or overdue, when the statement began. */
+  /** Status of the run that was live, or overdue, when the statement began. */
   readonly live: string | null;
   readonly live_run_id: string | null;
-  /** The run waits for its turn, or for who drives it. */
+  /** Whether the run was queued. */
   readonly queued: boolean;
-  /** The user has this conversation. */
+  /** Whether the user has this conversation. */
   readonly known: boolean;
   readonly messages: MessageRow[] | null;
   readonly at: Date;
@@ -63,13 +63,13 @@ export const openingColumns: RowColumns = {
 };
 
 /**
- * Whether a row `i` of these columns has no run yet. To meet one at the unique indexes would end the statement, and
+ * Whether a row `i` of these columns has no run yet. A conflict at the unique indexes would fail the statement, and
  * with it the other rows of its group.
  */
 export const isNew = `not exists (select from runs r where r.run_id = any (array[i.run_id]))
     and not exists (select from runs r where r.user_id = any (array[i.user_id]) and r.idempotency_key = any (array[i.idempotency_key]))`;
 
-/** An opening that may share its commit. */
+/** An opening that may be part of a group. */
 export interface OpeningItem extends GroupItem {
   readonly opening: FullOpening;
 }
@@ -107,7 +107,7 @@ export function openingItem(opening: FullOpening): OpeningItem {
   };
 }
 
-/** Undefined when the run or its key turns out to be there already. */
+/** Undefined when the run or its key exists already. */
 export async function unlessTaken<T>(opened: Promise<T>): Promise<T | undefined> {
   try {
     return await opened;

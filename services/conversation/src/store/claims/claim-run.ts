@@ -7,8 +7,9 @@ import { type ReadContext, readClaimedContext } from "../run-context.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 
 /**
- * Whether it is a queued run's turn: it holds its conversation, because it is parked or begins it, or the conversation is free and none is ahead. One
- * that has to wait must not be found: it may wait long, behind a run of a version that nobody drives, and others would wait with it.
+ * Whether a queued run may begin: it already holds its conversation, because it is parked or is about to begin, or the
+ * conversation is free and no other run is ahead. A run that has to wait must not be found. It may wait long, behind a
+ * run whose graph version nobody drives, and would take the place of others in the limit.
  */
 const isNext = `c.deleted_at is null and (
     c.active_run_id = r.run_id or c.active_run_id is null and not exists (
@@ -25,10 +26,10 @@ where r.status = 'queued' and coalesce(r.wake_at <= now(), true) and r.graph_ver
 order by r.priority desc, r.created_at, r.run_id
 limit $3`;
 
-/** Who claims for a run that waits does not wait long himself: there is a next time. In milliseconds. */
+/** Milliseconds that a claim may take. It may be short, because the next heartbeat claims again. */
 export const claimTimeoutMs = 2_000;
 
-/** UUIDs of queued runs whose turn it is, oldest first. */
+/** UUIDs of queued runs that may begin, oldest first. */
 export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersions; limit: number }): Promise<string[]> {
   if (asked.limit <= 0) return [];
   const values = [asked.versions.oldest, asked.versions.newest, asked.limit];
@@ -38,8 +39,9 @@ export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersi
 }
 
 /**
- * Locks the run, then the conversation. Who comes too late finds the run no longer queued, who comes too early finds the conversation taken or
- * another run ahead. The message of a run that begins is stored in the same statement, so it stands behind the answer before it.
+ * Locks the run, then the conversation. A claim that comes too late finds the run no longer queued; one that comes too
+ * early finds the conversation taken or another run ahead. The message of a run that begins is stored in the same
+ * statement, so it follows the previous answer.
  */
 const claimSql = `
 with wanted as (
@@ -77,7 +79,10 @@ with wanted as (
 )
 select ${runColumns} from claimed r`;
 
-/** Claims a queued run for a worker; undefined when it is not its turn, or of a version that the worker does not drive. */
+/**
+ * Claims a queued run for a worker. Undefined when the run may not begin yet, or when the worker does not drive its
+ * graph version.
+ */
 export async function claimRun(
   pool: pg.Pool,
   asked: { runId: string; workerId: string; versions: GraphVersions },

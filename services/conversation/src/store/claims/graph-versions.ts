@@ -1,10 +1,10 @@
-/** The versions of the graph that a worker drives. What is claimed for it is of these; runs of others are left as they are. */
+/** The range of graph versions that a worker drives. It claims no run of another version. */
 export interface GraphVersions {
   readonly newest: number;
   readonly oldest: number;
 }
 
-/** The versions that a request names. One that names none drives whatever it is given. */
+/** The graph versions that a request names. A request without any drives all. */
 export function versionsOf(request: { graphVersion?: number; oldestGraphVersion: number }): GraphVersions {
   return { newest: request.graphVersion ?? maxInteger, oldest: request.oldestGraphVersion };
 }
@@ -12,8 +12,8 @@ export function versionsOf(request: { graphVersion?: number; oldestGraphVersion:
 const maxInteger = 2_147_483_647;
 
 /**
- * What an update of `runs r` sets when a run that a person kept waiting goes on: claimed for the owner, or, of a version that the owner does not drive,
- * queued as it stands. The arguments are the statement's parameters.
+ * The `set` list of an update of `runs r` when a run continues after a person's decision: claimed for the owner, or
+ * queued as it is when the owner does not drive its graph version. The arguments are the statement's parameters.
  */
 export function claimedOrQueued({ owner, oldest, newest }: { owner: string; oldest: string; newest: string }): string {
   const isDriven = `r.graph_version between ${oldest}::integer and ${newest}::integer`;

@@ -1,13 +1,13 @@
 import { answeredWithin, type Queryable } from "@turnwright/platform/postgres/pool";
 
-/** A pulse that comes later than this after the one before begins a new series. */
+/** Seconds after which a pulse begins a new series. */
 export const longestGapSeconds = 2;
 
-/** A new series begins no sooner after the last, unless the gap was a long one. */
+/** A new series begins no sooner than this after the last, unless the gap was a long one. */
 export const shortestSeriesSeconds = 6;
 const longGapSeconds = 10;
 
-// A journal that falters again and again, on a machine with too much to do, must not keep runs of dead workers for good.
+// A journal that falters again and again, on an overloaded machine, must not protect the runs of dead workers forever.
 const pulseSql = `
 insert into journal_pulse (seen_at, since) values (now(), now())
 on conflict (is_only) do update
@@ -20,8 +20,8 @@ set seen_at = greatest(journal_pulse.seen_at, now()),
   end`;
 
 /**
- * Notes that the journal can hear workers now. `goesOn`: what lies since the last pulse is no gap. Rejects with DATABASE_UNAVAILABLE when it is not
- * written within `timeoutMs`.
+ * Records that the journal can receive heartbeats now. `goesOn`: the time since the last pulse counts as no gap.
+ * Rejects with DATABASE_UNAVAILABLE when it is not written within `timeoutMs`.
  */
 export async function notePulse(db: Queryable, pulse: { goesOn: boolean; timeoutMs: number }): Promise<void> {
   await db.query(answeredWithin(pulse.timeoutMs, { name: "journal-pulse", text: pulseSql, values: [pulse.goesOn] }));

@@ -8,12 +8,12 @@ import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
 
-/** How long a worker may be silent before its runs are somebody else's. */
+/** Seconds without a heartbeat after which a worker loses its runs. */
 const silenceSeconds = 3;
-/** After so many claims without a commit between them a run is taken for what kills its workers. */
+/** Claims without a commit in between after which a run counts as the cause of its workers' ends. */
 const maxAttempts = 5;
 
-/** In milliseconds; for what a beat does at once. */
+/** Milliseconds for the statements with which a heartbeat begins. */
 const beatTimeoutMs = 2_000;
 
 const silence = `${silenceSeconds} * interval '1 second'`;
@@ -28,12 +28,13 @@ set seen_at = now(), has_left = false,
   end`;
 
 /**
- * Locks runs only, and none that somebody else is about to claim. What was claimed too often ends; its conversation is
- * set free. A run whose worker has never been heard of counts from its last commit; one of the worker's own that it
- * does not drive was claimed by an answer that it did not get, which does not count as an end.
+ * Locks runs only, and skips those that another claim holds. A run claimed too often fails, and its conversation
+ * becomes free. The silence of a worker that never sent a heartbeat counts from the run's last commit. A run that the
+ * worker owns but does not drive was claimed by a response that it did not receive; that claim does not count as an
+ * attempt.
  *
- * Silence counts while the journal could hear, and the worker that asks could be heard: after an outage of either, the
- * others have as long to come back.
+ * Silence counts only while the journal could receive heartbeats and the asking worker could send them. After an outage
+ * of either, the other workers have as much time to come back.
  */
 const claimSql = `
 with abandoned as (
@@ -72,15 +73,15 @@ select row_to_json(claimed) as run from claimed where status = 'running'`;
 
 const forgetSql = "delete from workers where seen_at < now() - interval '1 day'";
 
-// A run that is not there at all counts as lost too: its conversation was deleted.
+// A run that does not exist counts as lost too: its conversation was deleted.
 const lostSql = `
 select d.run_id
 from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 
 /**
- * Notes that a worker is alive, claims runs of dead ones and those whose turn it is for it, and tells which of its runs
- * are no longer its own. What fails behind the sign of life is found by the next one.
+ * Records a worker's heartbeat, claims for it runs of dead workers and queued runs that may begin, and returns which of
+ * its runs it has lost. The next heartbeat repeats any part that failed after the first statement.
  */
 export async function beat(
   pool: pg.Pool,
@@ -100,7 +101,7 @@ async function findLost(pool: pg.Pool, workerId: string, driving: readonly strin
   return rows.map((row) => row.run_id);
 }
 
-/** What the worker was told to give back did not kill it: the claim that follows does not count. */
+/** The worker leaves in order, so its runs did not end it: the next claim does not count as an attempt. */
 const leaveSql = `
 with gone as (
   insert into workers (owner, has_left) values ($1, true)
@@ -108,14 +109,14 @@ with gone as (
 )
 update runs set attempt = attempt - 1 where owner = $1 and status = 'running'`;
 
-/** Notes that a worker drives nothing any more: its runs are anybody's at once. */
+/** Records that a worker has left: any other worker may claim its runs at once. */
 export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
   await pool.query(leaveSql, [workerId]);
 }
 
 /**
- * What is claimed once it is claimed: a failure at one claim keeps nobody from the others. A run whose context could
- * not be read stands under the worker's name, and one of its next beats finds it there.
+ * Claims runs and reads their contexts. A failed claim does not affect the others. A run whose context could not be
+ * read stays under the worker's name, and one of its next heartbeats finds it.
  */
 async function claim(
   pool: pg.Pool,
@@ -154,7 +155,7 @@ with ended as (
 )
 select from ended`;
 
-/** Ends a claimed run whose credential has ended. Throws STALE_EPOCH when it is somebody else's. */
+/** Fails a claimed run whose credential has ended. Throws STALE_EPOCH when another worker owns it. */
 export async function abandonRun(pool: pg.Pool, run: { id: string; epoch: number; error: string }): Promise<void> {
   const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, run.error]);
   if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });

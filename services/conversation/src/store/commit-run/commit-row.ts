@@ -5,7 +5,7 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import type { GroupItem } from "../group-commit.ts";
 import { messageRows, runStatusName, storable } from "../rows.ts";
 
-/** A commit's row, and whether it has calls that wait. */
+/** A commit's row, and whether it parks the run. */
 export interface CommitItem extends GroupItem {
   readonly parks: boolean;
 }
@@ -28,7 +28,7 @@ export function commitItem(userId: string, request: CommitRunRequest, stored: re
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: usage?.totalTokens || promptTokens + completionTokens,
-    // JSON has no word for NaN.
+    // JSON cannot express NaN.
     cost: String(request.cost),
     tool_calls: request.toolCalls,
     error: storable(request.error),
@@ -47,7 +47,7 @@ export function commitItem(userId: string, request: CommitRunRequest, stored: re
   return { runId, row, size: texts.reduce((size, text) => size + text.length, 0), keys: [], parks };
 }
 
-/** The entries, each with its place among the commit's messages. */
+/** The log entries, each with the position of its first message among the commit's messages. */
 function eventRows(events: CommitRunRequest["events"]) {
   let told = 0;
   return events.map(({ type, payload, messages }, index) => {

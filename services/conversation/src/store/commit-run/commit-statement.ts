@@ -1,6 +1,6 @@
 import { type RowColumns, rowsSource } from "../group-commit.ts";
 
-/** The last part of the statement when a run parks: the calls that wait. Commits without any are spared its cost. */
+/** The part of the statement that inserts approvals. Commits that park no run are spared its cost. */
 const parkedSql = `, parked as (
   insert into approvals (id, conversation_id, run_id, user_id, epoch, position, call_id, tool_name, tool_version, arguments)
   select a.id, i.conversation_id, i.run_id, i.user_id, i.epoch, a.n, a.call_id, a.tool_name, a.tool_version, a.arguments
@@ -8,7 +8,7 @@ const parkedSql = `, parked as (
     as a(n integer, id uuid, call_id text, tool_name text, tool_version text, arguments text)
 )`;
 
-/** Columns of the row that a commit hands to its statement. */
+/** Columns of the row that a commit passes to its statement, with their SQL types. */
 export const commitColumns: RowColumns = {
   run_id: "uuid",
   user_id: "uuid",
@@ -35,19 +35,19 @@ export const commitColumns: RowColumns = {
   approvals: "json",
 };
 
-/** Where the counts of a run stop: a sum that no longer fits its column would be refused at every commit. */
+/** The limit of a run's counters: a sum beyond its column would make every further commit fail. */
 const maxInteger = 2_147_483_647;
 
 /**
- * What a commit must find. Said so that no index but that of the runs' ids fits: a plan made while few run would read
- * all that run.
+ * The fence: the run must be running, the user's, and at the worker's epoch and log position. It is written so that
+ * only the index of run ids fits; a plan made while few runs exist would otherwise read all running ones.
  */
 const fence =
   "case r.status when 'running' then r.user_id end = i.user_id and r.epoch = i.epoch and r.seq = coalesce(i.seq, r.seq)";
 
 /**
- * What it has of many: the runs and conversations that nobody else holds. It waits for none, so groups cannot lock each
- * other out, nor stand still for one of theirs. A conversation has one run that is running, so none is there twice.
+ * The part of a group whose runs and conversations no other transaction holds. It waits for no lock, so groups can
+ * neither deadlock nor be held up by one member. A conversation has one running run, so none appears twice.
  */
 const heldSql = `held as (
   select i.*
@@ -58,9 +58,9 @@ const heldSql = `held as (
 ), `;
 
 /**
- * `fenced` is the fence: what is not in it is not written. A single row waits for its run's lock, then `moved` for that
- * of the conversation, whose new count numbers the messages. The lists of a row are read on their own and joined to
- * that row, never to a table, so no estimate of their length can lead to a scan; see `rowsSource` for how tables are
+ * Steps outside of `fenced` are not written. A single row waits for its run's lock; `moved` then waits for that of the
+ * conversation, whose new count numbers the messages. The lists in a row are expanded on their own and joined to that
+ * row, never to a table, so a wrong estimate of their length cannot lead to a scan; see `rowsSource` for how tables are
  * joined. Exported for the test of its plan.
  */
 export const commitSql = (rows: "many" | "one", parks: boolean): string => `
