@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 describe("logins that succeed", () => {
-  test("at once, of few accounts from one address, do not wait for each other in a circle, and leave nothing counted", async () => {
+  test("at the same time, of a few accounts from one address, do not deadlock and leave no failure counted", async () => {
     const round = async (email: string) => {
       for (let login = 0; login < 20; login += 1) {
         const attempt = await beginLogin(fixture.pool, { account: email, address: "192.0.2.7" });
@@ -34,7 +34,7 @@ async function letThrough(attempts: readonly { account: string; address: string 
 const many = <T>(count: number, of: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => of(i));
 
 describe("logins that fail", () => {
-  test("count for one account by the /64 of an address, however it is written", async () => {
+  test("count for one account by the /64 of an address, in any notation", async () => {
     const addresses = many(15, (i) => `2001:db8:0:1:${(i * 4099).toString(16)}::${i}`);
     expect(await letThrough(addresses.map((address) => ({ account: "six@example.com", address })))).toBe(10);
     expect(await letThrough([{ account: "six@example.com", address: "2001:db8:0:2::1" }])).toBe(1);
@@ -52,7 +52,7 @@ describe("logins that fail", () => {
     expect(await send(3, () => "2001:db8:b::1")).toBe(3);
   });
 
-  test("and are refused lock out nobody: one address alone does not close an account to others", async () => {
+  test("and are refused lock out nobody: one address alone cannot close an account to others", async () => {
     const account = "victim@example.com";
     expect(await letThrough(many(300, () => ({ account, address: "192.0.2.20" })))).toBe(10);
     expect(await letThrough([{ account, address: "192.0.2.21" }])).toBe(1);
@@ -60,7 +60,7 @@ describe("logins that fail", () => {
     expect(await letThrough(spread)).toBe(100 - 11);
   });
 
-  test("say how long to wait: until the window of the limit that refused them ends", async () => {
+  test("report the time until the window of the limit that refused them ends", async () => {
     const attempts = many(11, () => beginLogin(fixture.pool, { account: "wait@example.com", address: "192.0.2.30" }));
     const refused = (await Promise.allSettled(attempts)).find(({ status }) => status === "rejected") as PromiseRejectedResult;
     const seconds = detailOf(refused.reason)?.retryAfterSeconds ?? 0;

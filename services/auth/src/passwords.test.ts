@@ -7,7 +7,7 @@ const client = { address: "192.0.2.1", account };
 const hashOf = ({ hash }: PasswordHasher) => hash("SecurePass123");
 
 describe("passwords", () => {
-  it("are argon2id hashes with OWASP's parameters, and fit themselves only", async () => {
+  it("are argon2id hashes with OWASP's parameters that match their own password only", async () => {
     const passwords = createPasswords();
     await passwords.inTurn(client, async ({ hash, verify }) => {
       const stored = await hash("SecurePass123");
@@ -18,7 +18,7 @@ describe("passwords", () => {
     });
   });
 
-  it("do not hold the event loop", async () => {
+  it("do not block the event loop", async () => {
     const passwords = createPasswords();
     let isOver = false;
     let rounds = 0;
@@ -33,7 +33,7 @@ describe("passwords", () => {
     expect(rounds).toBeGreaterThan(100);
   });
 
-  it("wait in a queue with an end, and whoever is refused has cost no hash", async () => {
+  it("wait in a bounded queue, and a refused client has cost no hash", async () => {
     const passwords = createPasswords();
     let hashes = 0;
     const turn = async () => {
@@ -93,11 +93,11 @@ describe("the turns", () => {
     return atTurn - running;
   }
 
-  it("of a client come at once, however many another address has sent", async () => {
+  it("of a client come at once, no matter how many requests another address has sent", async () => {
     expect(await overtaken(() => client, { address: "192.0.2.2", account })).toBe(0);
   });
 
-  it("of a client come at once or next, whatever addresses of one IPv6 network the others come from", async () => {
+  it("of a client come at once or next, no matter which addresses of one IPv6 network the others use", async () => {
     const late = { address: "2001:db8:2::1", account };
     expect(await overtaken((i) => ({ address: `2001:db8:1:${i.toString(16)}::1`, account }), late)).toBeLessThanOrEqual(1);
     expect(await overtaken((i) => ({ address: `2001:db8:2:${i.toString(16)}::1`, account }), client)).toBeLessThanOrEqual(1);
@@ -108,11 +108,11 @@ describe("the turns", () => {
     );
   });
 
-  it("of an account come next, however many from the same address mean another", async () => {
+  it("of an account come next, no matter how many requests from the same address name another", async () => {
     expect(await overtaken(() => client, { ...client, account: "other@example.com" })).toBeLessThanOrEqual(1);
   });
 
-  it("of who has left are nobody's", async () => {
+  it("of a client that has left are given to no one", async () => {
     const passwords = createPasswords();
     const leaving = new AbortController();
     const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

@@ -68,7 +68,7 @@ function cast() {
   };
 }
 
-describe.each(Object.entries(decisions))("who %s", (_what, decide) => {
+describe.each(Object.entries(decisions))("a decider who %s", (_what, decide) => {
   const refused = async (decider: Person, run: RunContext, reason: ErrorReason) => {
     const before = await recorded(run);
     expect(await reasonFor(decide(decider, run))).toBe(reason);
@@ -91,7 +91,7 @@ describe.each(Object.entries(decisions))("who %s", (_what, decide) => {
     expect(await reasonFor(decide(other({ allowedTools: ["http_request"] }), run))).toBeUndefined();
   });
 
-  test("may be a login of the owner, whoever started the run", async () => {
+  test("may be a login of the owner, no matter who started the run", async () => {
     const { owner, starter } = cast();
     for (const by of [owner, starter]) expect(await reasonFor(decide(owner, await parked(by)))).toBeUndefined();
   });
@@ -101,7 +101,7 @@ describe.each(Object.entries(decisions))("who %s", (_what, decide) => {
     for (const by of [owner, starter]) expect(await reasonFor(decide(other(), await parked(by)))).toBeUndefined();
   });
 
-  test("is no key where nobody knows who started the run, or of which family the key is", async () => {
+  test("is no key where the starter of the run, or the family of the key, is unknown", async () => {
     const { starter, other } = cast();
     const run = await parked(starter);
     await refused(other({ familyId: "" }), run, ErrorReason.PERMISSION_DENIED);
@@ -110,7 +110,7 @@ describe.each(Object.entries(decisions))("who %s", (_what, decide) => {
     expect(await reasonFor(decide(other({ mayApprove: true }), run))).toBeUndefined();
   });
 
-  test("is no credential of an account with the role agent, whatever it may approve", async () => {
+  test("is no credential of an account with the role agent, even with may_approve", async () => {
     const { owner, starter } = cast();
     const run = await parked(starter);
     for (const tokenType of [TokenType.ACCESS, TokenType.API_KEY]) {
@@ -156,7 +156,7 @@ test.each([
   ["at once", {}],
   ["in the background", { background: true, workerId: randomUUID() }],
   ["behind another message", { concurrency: "enqueue" }],
-])("a run that was begun %s, in a new conversation or an old one, knows the family that started it", async (_how, init) => {
+])("a run begun %s, in a new conversation or an old one, records the family that started it", async (_how, init) => {
   const { owner, starter } = cast();
   const { conversation } = await owner.begin();
   const families = async () => {
@@ -189,7 +189,7 @@ describe("a run in review", () => {
   const resume = (person: Person, { run }: RunContext) => person.journal.resumeRun({ runId: run?.id, workerId: randomUUID() });
   const check = (person: Person, { run }: RunContext) => person.journal.checkDecider({ runId: run?.id });
 
-  test("is settled by no key of the family that started it, unless it may approve", async () => {
+  test("is not settled by a key of the family that started it, unless it may approve", async () => {
     const { owner, starter, first, kin, other } = cast();
     const run = await inReview(starter);
     const before = await recorded(run);
@@ -202,7 +202,7 @@ describe("a run in review", () => {
     expect(await reasonFor(resume(kin({ mayApprove: true }), run))).toBeUndefined();
   });
 
-  test("of another user is not there", async () => {
+  test("of another user is not found", async () => {
     const run = await inReview(cast().starter);
     for (const act of [check, resume]) expect(await reasonFor(act(fixture.person(), run))).toBe(ErrorReason.NOT_FOUND);
   });

@@ -38,14 +38,14 @@ const approvalOf = async (runId: string) =>
   (await person.conversations.listApprovals({ limit: 100 })).approvals.find((approval) => approval.runId === runId);
 
 describe("an approval", () => {
-  test("says when it ends, a day after it was asked for", async () => {
+  test("shows its expiry, a day after its creation", async () => {
     const { runId } = await parked("c1");
     const approval = await approvalOf(runId);
     if (approval?.createdAt === undefined || approval.expiresAt === undefined) throw new Error("no times");
     expect(timestampMs(approval.expiresAt) - timestampMs(approval.createdAt)).toBe(dayMs);
   });
 
-  test("may be decided until it ends, and not any more then, by whatever way", async () => {
+  test("can be decided until it expires, and in no way afterwards", async () => {
     const { runId, conversationId } = await parked("c1", "c2");
     await waited(runId, "23 hours 59 minutes");
     expect(await sweep()).toBe(0);
@@ -64,7 +64,7 @@ describe("an approval", () => {
     expect(approval).toMatchObject({ status: "rejected", reason: "expired", decidedBy: "" });
   });
 
-  test("waits for ever where no expiry is set", async () => {
+  test("waits forever where no expiry is set", async () => {
     const patient = await startConversationFixture();
     try {
       const own = patient.person();
@@ -79,7 +79,7 @@ describe("an approval", () => {
 });
 
 describe("a run that waited too long", () => {
-  test("goes on with the next beat of a worker, with what was decided before and the rest rejected", async () => {
+  test("continues with the next heartbeat of a worker, with earlier decisions and the rest rejected", async () => {
     const { context, runId, conversationId } = await parked("c1", "c2");
     await person.journal.decideApprovals({ conversationId, calls: [{ callId: "c1", approved: true }] });
     await waited(runId, "2 days");
@@ -98,7 +98,7 @@ describe("a run that waited too long", () => {
     expect(rows).toEqual([{ status: "completed", attempt: 0 }]);
   });
 
-  test("is noted in its log and in the audit log, with nobody's name", async () => {
+  test("is recorded in its log and in the audit log, without a decider", async () => {
     const { runId } = await parked("c1");
     await waited(runId, "2 days");
     await sweep();
@@ -112,7 +112,7 @@ describe("a run that waited too long", () => {
     });
   });
 
-  test("is set free once by many sweeps, and never both decided and expired", async () => {
+  test("is resumed once by concurrent sweeps, and never both decided and expired", async () => {
     const runs = await Promise.all(Array.from({ length: 10 }, () => parked("c1")));
     // Half of them end in the moment in which they are decided.
     await Promise.all(runs.map(({ runId }) => waited(runId, "23:59:59.95")));

@@ -75,13 +75,13 @@ export const keys: SecurityBreakages = {
     file: "services/conversation/src/webhooks/makers.ts",
     changes: [{ from: "if (maker === undefined) return;", to: "if (maker !== undefined) return;" }],
     suite: makers,
-    test: "under way: nothing is left",
+    test: "during the request: nothing is left",
   },
   "webhook-deliveries-under-way": {
     file: "services/conversation/src/webhooks/worker.ts",
     changes: [{ from: "for (const controller of byKey.get(id)) controller.abort();", to: "" }],
     suite: makers,
-    test: "stops what is under way",
+    test: "stops deliveries in flight",
   },
   "webhooks-of-keys-that-end-by-themselves": {
     file: "services/conversation/src/store/webhook-makers.ts",

@@ -28,7 +28,7 @@ export const races: SecurityBreakages = {
       },
     ],
     suite: order,
-    test: "waits, and makes nothing",
+    test: "waits, and creates nothing",
   },
   "refresh-waits": {
     file: "services/auth/src/store/sessions.ts",

@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 describe("an API key", () => {
-  it("stands nowhere but in the answer that creates it", async () => {
+  it("appears only in the response that creates it", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     expect(key).toMatch(/^sk-[0-9A-Za-z]{49}$/);
@@ -55,14 +55,14 @@ describe("an API key", () => {
     });
   });
 
-  it("ends when its time is over", async () => {
+  it("ends when it expires", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     await fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [apiKey?.id]);
     expect(await refusalOf(fixture.holder(key))).toBe("INVALID_TOKEN");
   });
 
-  it("works no more once it is revoked, and its old secret not once it is rotated", async () => {
+  it("is invalid once revoked, and so is its old secret once rotated", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     const { key: next } = await person.keys.rotateApiKey({ apiKeyId: apiKey?.id });
@@ -110,7 +110,7 @@ describe("an API key that creates keys", () => {
     return { person, parentId: apiKey?.id ?? "", parent: await fixture.holder(key), expiresAt };
   };
 
-  it("gives away no more than it has", async () => {
+  it("grants no more than it has", async () => {
     const { parent, expiresAt } = await limited();
     expect(await refusalOf(parent.keys.createApiKey({ name: "c", allowedTools: ["fetch_url"] }))).toBe("PERMISSION_DENIED");
     expect(await refusalOf(parent.keys.createApiKey({ name: "c", allowedModels: ["large"] }))).toBe("PERMISSION_DENIED");
@@ -142,7 +142,7 @@ describe("an API key that creates keys", () => {
     expect((await person.keys.listApiKeys({})).apiKeys).toHaveLength(3);
   });
 
-  it("takes them and theirs along when it is revoked", async () => {
+  it("ends all its descendants when it is revoked", async () => {
     const { person, parent, parentId } = await limited();
     const { key: childKey } = await parent.keys.createApiKey({ name: "child" });
     const { key: grandchildKey } = await (await fixture.holder(childKey)).keys.createApiKey({ name: "grandchild" });
@@ -151,7 +151,7 @@ describe("an API key that creates keys", () => {
     expect(await refusalOf(fixture.holder(grandchildKey))).toBe("INVALID_TOKEN");
   });
 
-  it("hands on the chain of limits that hold for all of them together, its own account's last", async () => {
+  it("hands on the chain of shared limits, its account's last", async () => {
     const { person, parent, parentId } = await limited();
     expect(parent.identity.sharedLimits).toEqual([]);
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child", rateLimitPerMinute: 2, maxConcurrent: 3 });
@@ -180,7 +180,7 @@ describe("an API key that creates keys", () => {
     expect((await fixture.holder(person.accessToken)).identity.sharedLimits).toMatchObject([account]);
   });
 
-  it("keeps them when a secret is replaced, and does not let them be seen where nobody counts", async () => {
+  it("keeps the limits when a secret is replaced, and hides them where nothing is counted", async () => {
     const { parent } = await limited();
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
     const before = (await fixture.holder(key)).identity;
@@ -190,7 +190,7 @@ describe("an API key that creates keys", () => {
     expect(Buffer.from(internalToken.split(".")[1] ?? "", "base64url").toString()).not.toContain("sharedLimits");
   });
 
-  it("gives each of them the lowest ceiling of those above it", async () => {
+  it("gives each descendant the lowest ceiling above it", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1, maxConcurrent: 2 });
     const parent = await fixture.holder(key);
@@ -219,7 +219,7 @@ describe("an API key that creates keys", () => {
     expect(await refusalOf(last.keys.createApiKey({ name: "9" }))).toBe("PERMISSION_DENIED");
   });
 
-  it("takes what is cached of them along when an operator changes its limits", async () => {
+  it("invalidates its descendants' cached identities when an operator changes its limits", async () => {
     const { parent, parentId } = await limited();
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
     const { apiKey: grandchild } = await (await fixture.holder(key)).keys.createApiKey({ name: "grandchild" });

@@ -18,7 +18,7 @@ async function announced(work: () => Promise<unknown>): Promise<string[]> {
 }
 
 describe("refresh tokens", () => {
-  it("give way to one child, however many refresh at once", async () => {
+  it("have one child, no matter how many refreshes come at once", async () => {
     const { refreshToken } = await fixture.person();
     const answers = await Promise.all(Array.from({ length: 50 }, () => fixture.anonymous().auth.refresh({ refreshToken })));
     expect(new Set(answers.map((answer) => answer.refreshToken)).size).toBe(1);
@@ -31,7 +31,7 @@ describe("refresh tokens", () => {
     await expect(fixture.anonymous().auth.refresh({ refreshToken: child })).resolves.toMatchObject({ tokenType: "Bearer" });
   });
 
-  it("end their whole family when one is used again that is not the direct parent", async () => {
+  it("end the whole family when one other than the direct parent is reused", async () => {
     const person = await fixture.person();
     const second = await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
     const third = await fixture.anonymous().auth.refresh({ refreshToken: second.refreshToken });
@@ -46,7 +46,7 @@ describe("refresh tokens", () => {
     expect(await refusalOf(fixture.holder(third.accessToken))).toBe("INVALID_TOKEN");
   });
 
-  it("end their whole family when the direct parent is used again after its grace", async () => {
+  it("end the whole family when the direct parent is reused after its grace period", async () => {
     const { refreshToken } = await fixture.person();
     const { refreshToken: child } = await fixture.anonymous().auth.refresh({ refreshToken });
     await fixture.pool.query(
@@ -56,7 +56,7 @@ describe("refresh tokens", () => {
     expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: child }))).toBe("INVALID_REFRESH_TOKEN");
   });
 
-  it("do not come back by the grace after a logout", async () => {
+  it("do not become valid again by the grace period after a logout", async () => {
     const person = await fixture.person();
     await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
     await person.auth.logout({});
@@ -75,7 +75,7 @@ describe("refresh tokens", () => {
 });
 
 describe("sessions", () => {
-  it("are listed, with the one that asks marked, and can be ended one by one", async () => {
+  it("are listed, with the caller's own marked, and can be ended one by one", async () => {
     const person = await fixture.person();
     const other = await fixture.anonymous().auth.login({ email: person.email, password });
     const { sessions } = await person.auth.listSessions({});
@@ -95,7 +95,7 @@ describe("sessions", () => {
     expect((await person.auth.listSessions({})).sessions).toHaveLength(1);
   });
 
-  it("are not an API key's business", async () => {
+  it("cannot be managed with an API key", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
     const holder = await fixture.holder(key);
@@ -122,7 +122,7 @@ describe("a change of password", () => {
     await expect(fixture.anonymous().auth.login({ email: person.email, password: "another password" })).resolves.toBeDefined();
   });
 
-  it("needs the old password and another new one", async () => {
+  it("needs the old password and a different new one", async () => {
     const person = await fixture.person();
     const wrong = person.auth.changePassword({ currentPassword: "not this one", newPassword: "another password" });
     expect(await refusalOf(wrong)).toBe("INVALID_CREDENTIALS");
@@ -137,7 +137,7 @@ describe("failed logins", () => {
   const wrong = (email: string, address: string): Promise<string> =>
     refusalOf(fixture.anonymous(address).auth.login({ email, password: "not this one" }));
 
-  it("are ten for an account and an address, at once or one by one; the right password does not help then", async () => {
+  it("are limited to ten per account and address, also when concurrent; then the right password fails too", async () => {
     const { email } = await fixture.person();
     const answers = await Promise.all(Array.from({ length: 15 }, () => wrong(email, "198.51.100.1")));
     expect(answers.filter((answer) => answer === "INVALID_CREDENTIALS")).toHaveLength(10);
@@ -152,7 +152,7 @@ describe("failed logins", () => {
     expect(await wrong(email, "198.51.100.3")).toBe("RATE_LIMITED");
   });
 
-  it("are forgotten after a quarter of an hour, and by a login that succeeds", async () => {
+  it("are forgotten after 15 minutes, and after a successful login", async () => {
     const { email } = await fixture.person();
     const login = () => fixture.anonymous("198.51.100.4").auth.login({ email, password });
     for (let i = 0; i < 9; i++) await wrong(email, "198.51.100.4");
@@ -163,7 +163,7 @@ describe("failed logins", () => {
     await expect(login()).resolves.toBeDefined();
   });
 
-  it("do not lock an account out for others, but stop a spread attack on it", async () => {
+  it("do not lock others out of an account, but stop a distributed attack on it", async () => {
     const { email } = await fixture.person();
     const answers: string[] = [];
     for (let i = 0; i < 11; i++) {
@@ -174,7 +174,7 @@ describe("failed logins", () => {
 });
 
 describe("start-up", () => {
-  it("creates the first admin once and never changes an account that is there", async () => {
+  it("creates the first admin once and never changes an existing account", async () => {
     const env = { ADMIN_EMAIL: "Root@Example.com", ADMIN_PASSWORD: "a long first password" };
     const own = await startAuthFixture(env);
     try {
@@ -186,7 +186,7 @@ describe("start-up", () => {
     }
   });
 
-  it("asks for both of the admin's variables", async () => {
+  it("requires both of the admin's variables", async () => {
     await expect(startAuthFixture({ ADMIN_EMAIL: "root@example.com" })).rejects.toThrow("ADMIN_PASSWORD");
   });
 });

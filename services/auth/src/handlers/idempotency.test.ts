@@ -20,8 +20,8 @@ const count = async (sql: string, ...values: unknown[]) =>
   (await fixture.pool.query<{ count: number }>(`select count(*)::int as count from ${sql}`, values)).rows[0]?.count;
 const keysOf = (userId: string) => count("user_tokens where token_type = 'api_key' and user_id = $1", userId);
 
-describe("an API key that is created under a key of idempotency", () => {
-  it("is one for 100 duplicates at once, told alike to each, and works", async () => {
+describe("an API key created under an idempotency key", () => {
+  it("is one for 100 concurrent duplicates, which all get the same response, and works", async () => {
     const person = await fixture.person();
     const key = randomUUID();
     const answers = await times(100, () => person.keys.createApiKey({ name: "ci", allowedTools: ["calculator"] }, under(key)));
@@ -33,14 +33,14 @@ describe("an API key that is created under a key of idempotency", () => {
     expect(identity.tokenId).toBe(id);
   });
 
-  it("does not become another one by another body", async () => {
+  it("is not replaced by a request with another body", async () => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "ci" }, under("one"));
     expect(await refusalOf(person.keys.createApiKey({ name: "cd" }, under("one")))).toBe("IDEMPOTENCY_KEY_REUSED");
     expect(await keysOf(person.userId)).toBe(1);
   });
 
-  it("is not told to a lesser credential of the same user, nor to another user", async () => {
+  it("is not shown to a lesser credential of the same user, nor to another user", async () => {
     const person = await fixture.person();
     const wide = await person.keys.createApiKey({ name: "wide" }, under("guess"));
     const narrow = await person.keys.createApiKey({ name: "narrow", allowedTools: ["calculator"] });
@@ -50,7 +50,7 @@ describe("an API key that is created under a key of idempotency", () => {
     expect(other.key).not.toBe(wide.key);
   });
 
-  it("is not told to who may not create keys any more", async () => {
+  it("is not shown to a caller who may no longer create keys", async () => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "k" }, under("before"));
     await fixture.pool.query("update users set role = 'agent' where id = $1", [person.userId]);
@@ -59,7 +59,7 @@ describe("an API key that is created under a key of idempotency", () => {
     expect(await refusalOf(agent.keys.createApiKey({ name: "k" }, under("before")))).toBe("PERMISSION_DENIED");
   });
 
-  it("stands in no row, nor does what it was asked for under", async () => {
+  it("appears in no row, and neither does its idempotency key", async () => {
     const person = await fixture.person();
     const idempotencyKey = randomUUID();
     const { key } = await person.keys.createApiKey({ name: "k" }, under(idempotencyKey));
@@ -74,8 +74,8 @@ describe("an API key that is created under a key of idempotency", () => {
   });
 });
 
-describe("an API key that is rotated under a key of idempotency", () => {
-  it("gets one new secret from 100 duplicates, and what it does with it goes on", async () => {
+describe("an API key rotated under an idempotency key", () => {
+  it("gets one new secret from 100 duplicates, and its runs continue", async () => {
     const person = await fixture.person();
     const { apiKey } = await person.keys.createApiKey({ name: "k" });
     const apiKeyId = apiKey?.id ?? "";
@@ -99,19 +99,19 @@ describe("an API key that is rotated under a key of idempotency", () => {
   });
 });
 
-describe("an account that is registered under a key of idempotency", () => {
+describe("an account registered under an idempotency key", () => {
   const register = (key: string, init: Partial<Record<"email" | "password" | "name", string>> = {}) => {
     const request = { email: `${key}@example.com`, password, name: "A person", ...init };
     return fixture.anonymous().auth.register(request, under(key));
   };
 
-  it("is one for 100 duplicates at once, told alike to each", async () => {
+  it("is one for 100 concurrent duplicates, which all get the same response", async () => {
     const answers = await times(100, () => register("hundred"));
     expect(distinct(answers)).toHaveLength(1);
     expect(await count("users where email = 'hundred@example.com'")).toBe(1);
   });
 
-  it("is told to nobody who sends the key with another body", async () => {
+  it("is not shown to a request with the same key and another body", async () => {
     await register("guessed");
     const others = [{ password: "AnotherPass123" }, { email: "mine@example.com" }, { name: "Mallory" }];
     for (const init of others) expect(await refusalOf(register("guessed", init))).toBe("IDEMPOTENCY_KEY_REUSED");

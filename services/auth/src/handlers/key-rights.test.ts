@@ -30,7 +30,7 @@ const revocationsOf = async (ids: readonly string[]) => {
 };
 
 describe("a key's scopes", () => {
-  it("travel with its identity, stay when it is rotated, and are listed", async () => {
+  it("are part of its identity, survive a rotation, and are listed", async () => {
     const person = await fixture.person();
     const scopes = ["conversations:read", "keys"];
     const { id, identity, apiKey } = await keyOf(person, { scopes });
@@ -42,12 +42,12 @@ describe("a key's scopes", () => {
     expect((await person.keys.listApiKeys({})).apiKeys).toMatchObject([{ id, scopes }]);
   });
 
-  it("are all when none is listed, as with keys that were there before scopes", async () => {
+  it("are all when none is listed, as for keys older than scopes", async () => {
     const person = await fixture.person();
     expect((await keyOf(person)).identity).toMatchObject({ scopes: [], mayApprove: false });
   });
 
-  it("are never more than those of the key that makes it", async () => {
+  it("never exceed those of the key that creates it", async () => {
     const person = await fixture.person();
     const maker = await keyOf(person, { scopes: ["keys", "runs"] });
     for (const scopes of [["usage"], ["runs", "usage"], ["runs", "webhooks"]]) {
@@ -60,12 +60,15 @@ describe("a key's scopes", () => {
     expect(await refusalOf(child.keys.listApiKeys({}))).toBe("PERMISSION_DENIED");
   });
 
-  it.each(["", "*", "Runs", "runs ", "runs,usage", "conversations", "conversations:*", "admin"])("have no %j", async (scope) => {
-    const person = await fixture.person();
-    expect(await refusalOf(person.keys.createApiKey({ name: "k", scopes: [scope] }))).toBe("INVALID_REQUEST");
-  });
+  it.each(["", "*", "Runs", "runs ", "runs,usage", "conversations", "conversations:*", "admin"])(
+    "do not include %j",
+    async (scope) => {
+      const person = await fixture.person();
+      expect(await refusalOf(person.keys.createApiKey({ name: "k", scopes: [scope] }))).toBe("INVALID_REQUEST");
+    },
+  );
 
-  it("that an operator changes hold for what is cached, too", async () => {
+  it("apply to cached identities too when an operator changes them", async () => {
     const { id } = await keyOf(await fixture.person());
     await fixture.pool.query("update user_tokens set scopes = '{runs}' where id = $1", [id]);
     expect(await revocationsOf([id])).toEqual([id]);
@@ -73,7 +76,7 @@ describe("a key's scopes", () => {
 });
 
 describe("may_approve", () => {
-  it("is for a login to give, and for a key that has it to hand on", async () => {
+  it("can be given by a login, and handed on by a key that has it", async () => {
     const person = await fixture.person();
     const maker = await keyOf(person, { mayApprove: true });
     expect(maker.identity.mayApprove).toBe(true);
@@ -87,7 +90,7 @@ describe("may_approve", () => {
 });
 
 describe("a family of keys", () => {
-  it("is named after its first key, at any depth, and is another one for each key of a login", async () => {
+  it("is named after its first key, at any depth, and differs for each key created by a login", async () => {
     const { person, keys } = await lineage(3);
     expect(keys.map(({ identity }) => identity.familyId)).toEqual(keys.map(() => keys[0]?.id));
     const other = await keyOf(person);
@@ -101,7 +104,7 @@ describe("a family of keys", () => {
     "ends earlier by a statement": (id) =>
       fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [id]),
   };
-  it.each(Object.entries(ends))("ends below a key that %s, and everybody hears of it", async (_what, end) => {
+  it.each(Object.entries(ends))("ends below a key that %s, and every process is notified", async (_what, end) => {
     const { person, keys } = await lineage(4);
     const [first, second, ...below] = keys as [(typeof keys)[0], (typeof keys)[0], ...typeof keys];
     await end(second.id);
@@ -122,7 +125,7 @@ describe("a family of keys", () => {
     expect(await revocationsOf(ids)).toEqual([...ids].sort());
   });
 
-  it("of a thousand, each made by the one before, ends in one statement", async () => {
+  it("of a thousand, each created by the one before, ends in one statement", async () => {
     const { keys } = await lineage(0);
     const [first] = keys as [(typeof keys)[0]];
     const ids = await fixture.pool.query<{ id: string }>(
@@ -145,8 +148,8 @@ describe("a family of keys", () => {
   });
 });
 
-describe("which keys hold", () => {
-  it("is said of keys alone, with their end, and of those of an active account", async () => {
+describe("the check of API keys", () => {
+  it("reports valid keys only, with their expiry, and only those of active accounts", async () => {
     const person = await fixture.person();
     const expiresAt = timestampFromDate(new Date(Date.now() + 3_600_000));
     const [lasting, ending, revoked] = [await keyOf(person), await keyOf(person, { expiresAt }), await keyOf(person)];

@@ -25,7 +25,7 @@ const live = async (userId: string) => {
   return rows.map(({ name }) => name);
 };
 
-describe("while somebody ends an account's credentials", () => {
+describe("while another transaction ends an account's credentials", () => {
   const attempts: Record<string, { make: (person: Person) => Promise<unknown>; refusal: string }> = {
     "a refresh": {
       make: ({ refreshToken }) => fixture.anonymous().auth.refresh({ refreshToken }),
@@ -47,7 +47,7 @@ describe("while somebody ends an account's credentials", () => {
       refusal: "INVALID_TOKEN",
     },
   };
-  it.each(Object.entries(attempts))("%s waits, and makes nothing", async (_name, { make, refusal }) => {
+  it.each(Object.entries(attempts))("%s waits, and creates nothing", async (_name, { make, refusal }) => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "early" });
     const revoker = await others.begin(alone, [person.userId]);
@@ -59,7 +59,7 @@ describe("while somebody ends an account's credentials", () => {
     expect(await live(person.userId)).toEqual(["early"]);
   });
 
-  it("a login that has shown the old password waits, and makes no session", async () => {
+  it("a login that has shown the old password waits, and creates no session", async () => {
     const { email, userId } = await fixture.person();
     const revoker = await others.begin("update users set password_hash = password_hash || ' ' where id = $1", [userId]);
     const attempt = refusalOf(fixture.anonymous().auth.login({ email, password }));
@@ -70,7 +70,7 @@ describe("while somebody ends an account's credentials", () => {
     expect(await live(userId)).toEqual([]);
   });
 
-  it("a key's holder by an older secret makes nothing afterwards", async () => {
+  it("a holder of a key's older secret creates nothing afterwards", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "k" });
     const thief = await fixture.holder(key);
@@ -85,7 +85,7 @@ describe("while somebody ends an account's credentials", () => {
     expect(await live(person.userId)).toEqual(["k", "session"]);
   });
 
-  it("a key is created of what its maker may do then, not of what it might when it was let in", async () => {
+  it("a key gets the rights that its creator has then, not those at admission", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "wide" });
     const holder = await fixture.holder(key);
@@ -95,7 +95,7 @@ describe("while somebody ends an account's credentials", () => {
   });
 });
 
-describe("who ends credentials", () => {
+describe("a transaction that ends credentials", () => {
   const insertKey = `insert into user_tokens (id, user_id, family_id, parent_id, token_type, token_hash, rate_limit_per_minute, rate_limit_per_day, name)
     values ($1, $2, $1, $3, 'api_key', $4, 1, 1, 'being made')`;
   const revocations: Record<string, (person: Person, keyId: string, admin: Person) => Promise<unknown>> = {
@@ -104,7 +104,7 @@ describe("who ends credentials", () => {
     "by disabling the account": ({ userId }, _keyId, admin) => admin.users.updateUser({ userId, isActive: false }),
     "by revoking all that it has": ({ userId }, _keyId, admin) => admin.users.revokeUserCredentials({ userId }),
   };
-  it.each(Object.entries(revocations))("waits for a key that is being made, and ends it too, %s", async (_name, revoke) => {
+  it.each(Object.entries(revocations))("waits for a key that is being created, and ends it too, %s", async (_name, revoke) => {
     const [person, admin] = [await fixture.person(), await fixture.person({ role: "admin" })];
     const { apiKey } = await person.keys.createApiKey({ name: "k" });
     const maker = await others.begin(shared, [person.userId]);
@@ -148,9 +148,9 @@ describe("who ends credentials", () => {
   });
 });
 
-describe("a key that a statement in the database ends", () => {
+describe("a key that an operator's SQL statement ends", () => {
   it.each(["update user_tokens set is_revoked = true where id = $1", "delete from user_tokens where id = $1"])(
-    "takes along what it created, and theirs: %s",
+    "takes its descendants along: %s",
     async (sql) => {
       const person = await fixture.person();
       const { key, apiKey } = await person.keys.createApiKey({ name: "k" });

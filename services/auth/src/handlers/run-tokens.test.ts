@@ -19,7 +19,7 @@ const refusal = (call: Promise<unknown>) =>
 const ended = (message: string) => ({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message });
 
 describe("the token of a run", () => {
-  it("is that of the key which started it, with its tools, its models and its ceiling", async () => {
+  it("is that of the key that started it, with its tools, models and ceiling", async () => {
     person = await fixture.person();
     const policy = { allowedTools: ["http_request"], allowedModels: ["gpt-test"], spendLimitUsd: 0.5 };
     const { apiKey } = await person.keys.createApiKey({ name: "k", ...policy });
@@ -33,7 +33,7 @@ describe("the token of a run", () => {
     });
   });
 
-  it("outlives the access token of a login, for as long as its session is not ended", async () => {
+  it("outlives the access token of a login, until its session ends", async () => {
     person = await fixture.person();
     const { tokenId } = person.identity;
     // As if the access token, which nobody here keeps, had ended long since: the session's refresh token holds for a

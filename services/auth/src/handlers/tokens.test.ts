@@ -12,8 +12,8 @@ const revoked = async () => {
   return revocations.map((revocation) => revocation.tokenId);
 };
 
-describe("what ended lately", () => {
-  it("is known by whichever way it ended", async () => {
+describe("a recent revocation", () => {
+  it("is listed no matter how the credential ended", async () => {
     const person = await fixture.person();
     const ids: string[] = [];
     for (const end of [
@@ -44,7 +44,7 @@ describe("what ended lately", () => {
 });
 
 describe("signing keys", () => {
-  it("rotate: what the old one signed still holds, and both are published", async () => {
+  it("rotate: tokens of the old key stay valid, and both keys are published", async () => {
     const admin = await fixture.person({ role: "admin" });
     await fixture.pool.query("update signing_keys set created_at = created_at - interval '11 seconds'");
     const before = (await fixture.anonymous().tokens.getJwks({})).keys;
@@ -65,7 +65,7 @@ describe("signing keys", () => {
     for (const key of (await fixture.anonymous().tokens.getJwks({})).keys) expect(key).not.toHaveProperty("d");
   });
 
-  it("that may be known to others verify nothing once they are retired, and their private halves are gone", async () => {
+  it("verify nothing once retired as leaked, and their private halves are deleted", async () => {
     const admin = await fixture.person({ role: "admin" });
     const { keyIds } = await admin.tokens.rotateSigningKey({ retirePrevious: true });
     expect(keyIds).toHaveLength(1);
@@ -78,7 +78,7 @@ describe("signing keys", () => {
     expect(rows).toEqual([{ jwk: "{}" }]);
   });
 
-  it("are replaced when they are old, and retired when nothing they signed can hold", async () => {
+  it("are replaced when old, and retired once everything they signed has expired", async () => {
     const own = await startAuthFixture({ JWT_KEY_ROTATION: "1h" });
     try {
       const ids = async () => (await own.anonymous().tokens.listRevocations({ seconds: 1 })).keyIds;
@@ -103,7 +103,7 @@ describe("signing keys", () => {
 });
 
 describe("with JWT_SECRET", () => {
-  it("access tokens are HS256, and those signed by auth's keys are refused", async () => {
+  it("access tokens are HS256, and tokens signed by auth's own keys are refused", async () => {
     const own = await startAuthFixture({ JWT_SECRET: "another-secret-of-32-characters!!" });
     try {
       const { accessToken } = await own.person();

@@ -25,7 +25,7 @@ async function ceilinged(spendLimitUsd: number) {
 }
 
 describe("a spend ceiling", () => {
-  it("is never passed, however many reserve at once", async () => {
+  it("is never passed, no matter how many reserve at once", async () => {
     const { reserve, spent } = await ceilinged(0.001);
     const answers = await Promise.allSettled(Array.from({ length: 40 }, () => reserve(70)));
     const granted = answers.flatMap((answer) => (answer.status === "fulfilled" ? [Number(answer.value.grantedMicros)] : []));
@@ -35,7 +35,7 @@ describe("a spend ceiling", () => {
     expect(await spent()).toBe(0.001);
   });
 
-  it("gets back what was reserved and not spent, once", async () => {
+  it("is credited once with money reserved and not spent", async () => {
     const { reserve, settle, spent } = await ceilinged(0.001);
     const id = crypto.randomUUID();
     await reserve(600, id);
@@ -57,7 +57,7 @@ describe("a spend ceiling", () => {
     expect(await spent()).toBe(0.0004);
   });
 
-  it("is for keys that have one and have not ended", async () => {
+  it("needs a valid key with a ceiling", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
     const init = { reservationId: crypto.randomUUID(), amountMicros: 1n, ttlSeconds: 60 };
@@ -90,7 +90,7 @@ describe("ceilings above a key", () => {
   const reserve = ({ spend }: Caller, amount: number, reservationId: string = crypto.randomUUID()) =>
     spend.reserveSpend({ reservationId, amountMicros: BigInt(amount), ttlSeconds: 60 });
 
-  it("hold for all that descends from it together, however many reserve at once", async () => {
+  it("apply to all its descendants together, no matter how many reserve at once", async () => {
     const { parent, parentId, members, spentBy } = await family([undefined, 0.001, 0.001, 0.0002]);
     const answers = await Promise.allSettled(
       Array.from({ length: 60 }, (_, i) => reserve([...members, parent][i % 5] as Caller, 70)),
@@ -104,7 +104,7 @@ describe("ceilings above a key", () => {
     for (const member of [...members, parent]) expect(await refusalOf(reserve(member, 1))).toBe("SPEND_LIMIT");
   });
 
-  it("get back what was not spent, each of them, once, and take what was spent beyond", async () => {
+  it("are each credited once with unspent money, and charged with overspending", async () => {
     const { person, parentId, members, spentBy } = await family([0.0005]);
     const [child] = members as [(typeof members)[0]];
     const { key } = await child.keys.createApiKey({ name: "grandchild" });
@@ -126,7 +126,7 @@ describe("ceilings above a key", () => {
     expect((await (await fixture.holder(sibling)).usage.getUsage({})).usage).toEqual([]);
   });
 
-  it("of an account hold for its sessions and keys together, and are set and shown by an admin", async () => {
+  it("of an account apply to its sessions and keys together; admins set and see them", async () => {
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1 });
@@ -155,7 +155,7 @@ describe("ceilings above a key", () => {
     }
   });
 
-  it("and their end come in one order: nobody waits for another in a circle", async () => {
+  it("are locked in one order, so reservations and revocations do not deadlock", async () => {
     const { person, parentId, members } = await family(new Array(6).fill(0.001), 1);
     const ids = members.map(() => crypto.randomUUID());
     const rounds = members.map(async (member, i) => {
@@ -172,7 +172,7 @@ describe("ceilings above a key", () => {
   });
 });
 
-describe("money that was set aside before a migration", () => {
+describe("money reserved before a migration", () => {
   it("is settled under its key afterwards", async () => {
     const own = await startAuthFixture();
     try {
@@ -196,7 +196,7 @@ describe("money that was set aside before a migration", () => {
 });
 
 describe("usage", () => {
-  it("adds up by day, model and token; a key sees its own, a stranger nothing", async () => {
+  it("is summed by day, model and token; a key sees its own, another user nothing", async () => {
     const { person, holder, reserve, settle, tokenId } = await ceilinged(1);
     const id = crypto.randomUUID();
     await reserve(500, id);

@@ -62,7 +62,7 @@ describe("accounts", () => {
     expect(await refusalOf(admin.users.updateUser({ userId: person.userId, role: "root" }))).toBe("INVALID_REQUEST");
   });
 
-  it("keep one admin, also when two take the role from each other at once", async () => {
+  it("keep one admin, even when two remove each other's role at once", async () => {
     await fixture.pool.query("update users set role = 'user'");
     const [a, b] = [await fixture.person({ role: "admin" }), await fixture.person({ role: "admin" })];
     const answers = await Promise.all([
@@ -75,7 +75,7 @@ describe("accounts", () => {
     expect(await refusalOf(last.users.updateUser({ userId: last.userId, isActive: false }))).toBe("CONFLICT");
   });
 
-  it("lose all credentials at a word, and say how many", async () => {
+  it("lose all credentials by one call, which returns how many", async () => {
     await fixture.pool.query("update users set role = 'user'");
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();

@@ -16,7 +16,7 @@ function migrationsUpTo(last: number): string {
   return dir;
 }
 
-test("keys from before go on with all that they could, each in the family of its first key; who outlived a maker ends", async () => {
+test("older keys keep their rights, each in the family of its first key; keys that outlived their creator end", async () => {
   const dir = migrationsUpTo(4);
   const database = await createTestDatabase({ services: ["auth"], dir });
   const pool = new pg.Pool({ connectionString: database.url, max: 1 });

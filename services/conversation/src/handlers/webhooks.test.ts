@@ -39,7 +39,7 @@ describe("a webhook", () => {
     "hello",
     "",
     `https://example.com/${"x".repeat(2_000)}`,
-  ])("to %s is refused, and the field is named", async (url) => {
+  ])("to %s is refused, and the error names the field", async (url) => {
     const { person, webhookId } = await subscriber();
     const update = { webhookId, url };
     const calls = [person.webhooks.createWebhook({ url }), person.webhooks.updateWebhook(update)];
@@ -48,7 +48,7 @@ describe("a webhook", () => {
     }
   });
 
-  test("wants events that there are, and no NUL in its description", async () => {
+  test("needs known events, and a description without NUL", async () => {
     const { webhooks } = fixture.person();
     const url = "https://example.com/";
     expect(await reasonFor(webhooks.createWebhook({ url, events: ["run.started"] }))).toBe(ErrorReason.INVALID_REQUEST);
@@ -58,7 +58,7 @@ describe("a webhook", () => {
     expect(await reasonFor(webhooks.createWebhook({ url, description: "a\0b" }))).toBe(ErrorReason.INVALID_REQUEST);
   });
 
-  test("is changed in what is given alone", async () => {
+  test("changes in the given fields only", async () => {
     const { webhooks } = fixture.person();
     const { webhook: made } = await webhooks.createWebhook({
       url: "https://example.com/a",
@@ -72,7 +72,7 @@ describe("a webhook", () => {
     expect(moved).toMatchObject({ url: "https://example.com/b", events: ["run.failed"], enabled: false });
   });
 
-  test("is one of at most twenty of a user, however many are made at once", async () => {
+  test("is one of at most twenty of a user, no matter how many are created at once", async () => {
     const person = fixture.person();
     const url = "https://example.com/";
     const made = await Promise.all(Array.from({ length: 25 }, () => reasonFor(person.webhooks.createWebhook({ url }))));
@@ -82,7 +82,7 @@ describe("a webhook", () => {
     expect(await reasonFor(fixture.person().webhooks.createWebhook({ url }))).toBeUndefined();
   });
 
-  test("gets another secret, which is not the one before", async () => {
+  test("gets a new secret, different from the previous one", async () => {
     const { person, webhookId, secret } = await subscriber();
     const rotated = await person.webhooks.rotateWebhookSecret({ webhookId });
     expect(rotated.secret).toMatch(/^whsec_/);
@@ -97,7 +97,7 @@ describe("a webhook", () => {
     ]);
   });
 
-  test("and all that is done to it stands in the audit log, without its address", async () => {
+  test("and its changes are in the audit log, without its address", async () => {
     const { webhooks } = fixture.person();
     const { webhook } = await webhooks.createWebhook({ url: "https://example.com/token-in-the-path" });
     const webhookId = webhook?.id ?? "";
@@ -113,7 +113,7 @@ describe("a webhook", () => {
     expect(JSON.stringify(rows)).not.toContain("token");
   });
 
-  test("of another user is not there", async () => {
+  test("of another user is not found", async () => {
     const { webhookId, person } = await subscriber();
     await turn(person);
     const [delivery] = (await person.webhooks.listWebhookDeliveries({ webhookId })).deliveries;
@@ -132,7 +132,7 @@ describe("a webhook", () => {
     expect(detailOf(error)).toMatchObject({ reason: ErrorReason.NOT_FOUND, param: "delivery_id" });
   });
 
-  test("that is disabled ends what waits for it, and sends nothing again", async () => {
+  test("that is disabled gives up its pending deliveries and sends no more", async () => {
     const { person, webhookId } = await subscriber();
     await turn(person);
     await person.webhooks.updateWebhook({ webhookId, enabled: false });

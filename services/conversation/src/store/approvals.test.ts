@@ -91,7 +91,7 @@ describe("deciding all calls", () => {
     expect((await person.begin({ conversationId })).conversation?.messageCount).toBe(4);
   });
 
-  test("gives the whole waiting round, whatever the context's limit", async () => {
+  test("returns the whole waiting round, even beyond the context's limit", async () => {
     const context = await person.begin();
     const calls = ["c1", "c2", "c3"];
     await person.commit(context, {
@@ -173,7 +173,7 @@ describe("deciding single calls", () => {
     expect(last.context?.decisions.filter(({ grant }) => grant !== "")).toHaveLength(2);
   });
 
-  test("raced call by call, exactly one of them finds the run complete", async () => {
+  test("call by call in a race, exactly one of them completes the run", async () => {
     const ids = Array.from({ length: 10 }, (_, index) => `c${index}`);
     const { conversationId } = await parked(...ids);
     const responses = await Promise.all(
@@ -194,7 +194,7 @@ describe("deciding single calls", () => {
       param: "calls[1].call_id",
     },
     { calls: [], param: "approved" },
-  ])("refuses calls that the run does not wait for, whole: $param", async ({ calls, param }) => {
+  ])("refuses a request with calls that are not parked, as a whole: $param", async ({ calls, param }) => {
     const { conversationId } = await parked("c1");
     const error = await person.journal.decideApprovals({ conversationId, calls }).catch((error: unknown) => error);
     expect(detailOf(error)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param });
@@ -202,7 +202,7 @@ describe("deciding single calls", () => {
   });
 });
 
-test("of twenty racing decisions one wins and the others are told so", async () => {
+test("one of twenty racing decisions wins and the others get an error", async () => {
   const { conversationId, context } = await parked("c1", "c2");
   const outcomes = await Promise.allSettled(
     Array.from({ length: 20 }, (_, index) =>
@@ -219,7 +219,7 @@ test("of twenty racing decisions one wins and the others are told so", async () 
   expect(rows).toEqual([{ reason: won[0]?.context?.decisions[0]?.reason }]);
 });
 
-test("nothing is decided where nothing waits, in another's conversation, and in a deleted one", async () => {
+test("nothing is decided without a pending call, in another user's conversation, and in a deleted one", async () => {
   const idle = await person.begin();
   expect(await reasonFor(person.journal.decideApprovals({ conversationId: idle.conversation?.id, approved: true }))).toBe(
     ErrorReason.NOTHING_TO_APPROVE,
@@ -236,8 +236,8 @@ test("nothing is decided where nothing waits, in another's conversation, and in 
   expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(ErrorReason.NOT_FOUND);
 });
 
-describe("who decides", () => {
-  test("stands in the audit log, each decision once", async () => {
+describe("the decider", () => {
+  test("is in the audit log, once per decision", async () => {
     const { context, conversationId } = await parked("c1", "c2");
     await person.journal.decideApprovals({ conversationId, approved: true, calls: [{ callId: "c2", approved: false }] });
     expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(
@@ -269,7 +269,7 @@ describe("who decides", () => {
   });
 });
 
-describe("who decides and who started the run", () => {
+describe("the decider and the starter of a run", () => {
   test("are two in the record and in the audit log, and the run and its grants are the starter's", async () => {
     const starter = fixture.person({ tokenType: TokenType.API_KEY });
     const decider = fixture.person({ userId: starter.userId });
@@ -309,7 +309,7 @@ describe("who decides and who started the run", () => {
     ]);
   });
 
-  test("are two of a review as well", async () => {
+  test("are two in a review as well", async () => {
     const starter = fixture.person({ tokenType: TokenType.API_KEY });
     const reviewer = fixture.person({ userId: starter.userId });
     const context = await starter.begin({ message: "Send it" });
@@ -323,7 +323,7 @@ describe("who decides and who started the run", () => {
     ]);
   });
 
-  test("a run whose credential has ended ends with the cause, and its log says so", async () => {
+  test("a run fails with the cause when its credential has ended, and its log has it", async () => {
     const context = await person.begin({ message: "Send it" });
     const runId = context.run?.id ?? "";
     const error = "The API key that started this run was revoked.";
@@ -356,7 +356,7 @@ describe("approvals", () => {
     expect(await reasonFor(own.conversations.listApprovals({ status: "open" }))).toBe(ErrorReason.INVALID_REQUEST);
   });
 
-  test("may be given with other arguments, for which the grant then is", async () => {
+  test("may replace the arguments, and the grant is for the new ones", async () => {
     const { context, conversationId } = await parked("c1", "c2");
     const edited = '{"url":"https://example.com/other"}';
     await person.journal.decideApprovals({ conversationId, calls: [{ callId: "c1", approved: true, arguments: edited }] });
@@ -378,7 +378,7 @@ describe("approvals", () => {
     });
   });
 
-  test("that are refused have no arguments of their own", async () => {
+  test("that reject a call cannot replace its arguments", async () => {
     const { conversationId } = await parked("c1");
     const calls = [{ callId: "c1", approved: false, arguments: "{}" }];
     expect(await reasonFor(person.journal.decideApprovals({ conversationId, calls }))).toBe(ErrorReason.INVALID_REQUEST);

@@ -34,12 +34,12 @@ describe("a list", () => {
     expect((await person.conversations.listConversations({})).conversations).toHaveLength(7);
   });
 
-  test("of a newcomer is empty", async () => {
+  test("of a new user is empty", async () => {
     const page = await fixture.person().conversations.listConversations({});
     expect(page).toMatchObject({ conversations: [], total: 0, nextCursor: "" });
   });
 
-  test("counts right when conversations are made at once", async () => {
+  test("has the right total when conversations are created at once", async () => {
     const person = fixture.person();
     await Promise.all(Array.from({ length: 20 }, () => person.begin()));
     expect((await person.conversations.listConversations({})).total).toBe(20);
@@ -73,7 +73,7 @@ test("messages come page by page, oldest first", async () => {
   expect(await page({ after: 2_147_483_647 })).toEqual(["", false]);
 });
 
-test("a deleted conversation is gone for its owner, and its run with it", async () => {
+test("a deleted conversation is gone for its owner, and its run is cancelled", async () => {
   const person = fixture.person();
   const [running, waiting] = [await person.begin(), await person.begin()];
   await person.park(waiting, ["c1"]);
@@ -90,7 +90,7 @@ test("a deleted conversation is gone for its owner, and its run with it", async 
   expect(await person.conversations.listConversations({})).toMatchObject({ conversations: [], total: 0 });
 });
 
-test("deleted twice at once, it counts once", async () => {
+test("a conversation deleted twice at once counts once", async () => {
   const person = fixture.person();
   const { conversation } = await person.begin();
   const reasons = await Promise.all(
@@ -100,7 +100,7 @@ test("deleted twice at once, it counts once", async () => {
   expect((await person.conversations.listConversations({})).total).toBe(0);
 });
 
-test("another's conversation and an unknown one are not found, and stay as they are", async () => {
+test("another user's conversation and an unknown one are not found, and do not change", async () => {
   const [owner, other] = [fixture.person(), fixture.person()];
   const context = await owner.begin();
   const conversationId = context.conversation?.id ?? "";

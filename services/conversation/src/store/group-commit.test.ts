@@ -99,7 +99,7 @@ async function outcomes(calls: readonly Promise<unknown>[]): Promise<(ErrorReaso
 
 const approval = { callId: "c", toolName: "t", arguments: "{}" };
 
-describe("commits that come together", () => {
+describe("commits that arrive together", () => {
   test("each get what they would have got alone", async () => {
     const userId = randomUUID();
     const kinds: Record<string, { init: CommitInit; as?: string; outcome: ErrorReason | undefined }> = {
@@ -136,7 +136,7 @@ describe("commits that come together", () => {
     expect(stored[0]).toEqual(stored[1]);
   });
 
-  test("are one statement, and a bad one among them costs the others a statement each", async () => {
+  test("are one statement, and a bad one among them costs the others one statement each", async () => {
     const userId = randomUUID();
     const journal = journalOf(pool);
     const contexts = await Promise.all(Array.from({ length: 12 }, () => begun(journal, userId)));
@@ -149,7 +149,7 @@ describe("commits that come together", () => {
     expect(statements).toEqual(["run-commit-many", ...Array(6).fill("run-commit-one")]);
   });
 
-  test("of the same run go one after the other, and one that was there already gets its answer again", async () => {
+  test("of the same run are serial, and a repeated one gets its first response again", async () => {
     const userId = randomUUID();
     const journal = journalOf(pool);
     const [context, other] = [await begun(journal, userId), await begun(journal, userId)];
@@ -164,7 +164,7 @@ describe("commits that come together", () => {
     expect(rows).toEqual([{ message_count: 2 }]);
   });
 
-  test("do not wait for the one among them whose run is held", async () => {
+  test("do not wait for one whose run is locked", async () => {
     const userId = randomUUID();
     const journal = journalOf(pool);
     const contexts = await Promise.all(Array.from({ length: 5 }, () => begun(journal, userId)));
@@ -178,7 +178,7 @@ describe("commits that come together", () => {
   });
 });
 
-describe("begins that come together", () => {
+describe("begins that arrive together", () => {
   test("each get what they would have got alone", async () => {
     const userId = randomUUID();
     const journal = journalOf(pool);
@@ -234,7 +234,7 @@ describe("begins that come together", () => {
   });
 });
 
-test("groups of several processes on the same conversations end without a deadlock, each turn once", async () => {
+test("groups of several processes on the same conversations end without a deadlock, each run once", async () => {
   const userId = randomUUID();
   const others = [open(testDatabase.url), open(testDatabase.url)];
   const journals = [pool, ...others.map((one) => one.pool)].map((on) => journalOf(on, { maxRows: 128, inFlight: 2 }));
@@ -278,7 +278,7 @@ test("groups of several processes on the same conversations end without a deadlo
   for (const one of others) await one.end();
 });
 
-test("a group whose connection is lost tells each that the database does not answer, and each may be sent again", async () => {
+test("each member of a group whose connection is lost gets DATABASE_UNAVAILABLE and can be repeated", async () => {
   const userId = randomUUID();
   const through = open(proxy.url);
   const journal = journalOf(through.pool);

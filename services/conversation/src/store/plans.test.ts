@@ -52,7 +52,7 @@ function nodeTypes(node: PlanNode): string[] {
   return [node["Node Type"], ...(node.Plans ?? []).flatMap(nodeTypes)];
 }
 
-test("a turn's begin reads by index only, and as much at 20,000 messages as at 20, with a plan made on tables of one page", async () => {
+test("a begin reads by index only, as much at 20,000 messages as at 20, with a plan made on tables of one page", async () => {
   await person.answer(await person.begin());
   await fixture.pool.query("analyze");
   const plans = await transaction(fixture.database.pool, async (tx) => {
@@ -85,7 +85,7 @@ function wholeReads(node: PlanNode): string[] {
   return [...(isWhole ? [node["Index Name"] ?? node["Relation Name"] ?? type] : []), ...(node.Plans ?? []).flatMap(wholeReads)];
 }
 
-test("statements of many rows find each by its key, with plans made on tables that are empty, of one row, and of thousands", async () => {
+test("group statements find each row by its key, with plans made on tables of no, one and thousands of rows", async () => {
   const { database, pool, stop } = await startConversationFixture({ max: 2 });
   const texts = [commitSql("many", true), commitSql("one", true), openFreeSql, openNewSql("many"), openNewSql("one")];
   const fill = `with made as (
@@ -111,7 +111,7 @@ test("statements of many rows find each by its key, with plans made on tables th
   await stop();
 });
 
-test("a page of a list reads no more when its owner has 20,000 conversations", async () => {
+test("a page of a list reads as little when its owner has 20,000 conversations", async () => {
   const many = fixture.person();
   const few = fixture.person();
   for (const [{ userId }, count] of [
@@ -136,7 +136,7 @@ test("a page of a list reads no more when its owner has 20,000 conversations", a
   expect(await blocksOf(many)).toBeLessThanOrEqual((await blocksOf(few)) * 1.2 + 2);
 });
 
-test("64 conversations at once get through four connections", async () => {
+test("64 concurrent conversations share four connections", async () => {
   const turns = Array.from({ length: 64 }, async () => {
     const first = await person.begin();
     await person.answer(first);
@@ -149,7 +149,7 @@ test("64 conversations at once get through four connections", async () => {
   expect(await Promise.all(turns)).toEqual(Array(64).fill(4));
 });
 
-test("begins, ends, overdue runs, decisions and deletions of the same conversations never lock each other out", async () => {
+test("begins, ends, overdue runs, decisions and deletions of the same conversations never deadlock", async () => {
   const contexts = await Promise.all(Array.from({ length: 4 }, () => person.begin()));
   const reasons = new Set<ErrorReason | undefined>();
   const turns = contexts.flatMap(({ conversation }) => {

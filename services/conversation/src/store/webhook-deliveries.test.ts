@@ -61,7 +61,7 @@ async function later(seconds: number): Promise<void> {
 }
 
 describe("a run's change of status", () => {
-  test("writes one delivery for each enabled webhook of its owner that wants the event", async () => {
+  test("inserts one delivery for each enabled webhook of its owner that subscribes to the event", async () => {
     const [person, other] = [fixture.person(), fixture.person()];
     const [all, completed, failed, disabled] = [
       await webhookOf(person),
@@ -89,7 +89,7 @@ describe("a run's change of status", () => {
     expect(await listOf(other, foreign)).toEqual([]);
   });
 
-  test("tells of waiting, failing with its error, and a cancel by the deletion of the conversation", async () => {
+  test("is reported for waiting, for a failure with its error, and for a cancel by deleting the conversation", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     await person.park(await person.begin(), ["call_1"]);
@@ -103,7 +103,7 @@ describe("a run's change of status", () => {
     expect(rows).toEqual([{ run_error: "The model is gone." }]);
   });
 
-  test("that is rolled back has told nobody", async () => {
+  test("that is rolled back is not reported", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     const context = await person.begin();
@@ -116,7 +116,7 @@ describe("a run's change of status", () => {
     expect(await listOf(person, webhookId)).toEqual([]);
   });
 
-  test("is not held up by a webhook that is being deleted, and what it left is never sent", async () => {
+  test("does not wait for a webhook that is being deleted, and its orphaned delivery is never sent", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     const context = await person.begin();
@@ -135,7 +135,7 @@ describe("a run's change of status", () => {
 });
 
 describe("a claim", () => {
-  test("by workers at once hands each delivery out once, one for each webhook at a time", async () => {
+  test("by concurrent workers returns each delivery once, one per webhook at a time", async () => {
     const people = Array.from({ length: 6 }, () => fixture.person());
     for (const person of people) await queue(person, await webhookOf(person), 5);
     const taken: ClaimedDelivery[] = [];
@@ -152,7 +152,7 @@ describe("a claim", () => {
     expect(await claim()).toEqual([]);
   });
 
-  test("whose worker died is made again when its lease is over, under the same id", async () => {
+  test("whose worker died is repeated after its lease, under the same id", async () => {
     const person = fixture.person();
     await queue(person, await webhookOf(person), 1);
     const [dead] = await claim();
@@ -179,7 +179,7 @@ describe("a claim", () => {
     expect(await listOf(person, webhookId)).toMatchObject([{ status: "delivered", error: "" }]);
   });
 
-  test("that is given back counts for nothing and can be made at once", async () => {
+  test("that is released does not count and can be repeated at once", async () => {
     const person = fixture.person();
     await queue(person, await webhookOf(person), 1);
     const [first] = (await claim()) as [ClaimedDelivery];
@@ -187,7 +187,7 @@ describe("a claim", () => {
     expect(await claim()).toMatchObject([{ id: first.id, attempts: 1 }]);
   });
 
-  test("takes at most four webhooks of one user, whoever asks, so that others have their turn", async () => {
+  test("takes at most four webhooks of one user over all workers, so that others have their turn", async () => {
     const [greedy, modest] = [fixture.person(), fixture.person()];
     for (let count = 0; count < 6; count += 1) await queue(greedy, await webhookOf(greedy), 3);
     await queue(modest, await webhookOf(modest), 1);
@@ -197,7 +197,7 @@ describe("a claim", () => {
     expect(claimed.filter(({ webhookId }) => webhookId === owners.rows[0]?.id)).toHaveLength(1);
   });
 
-  test("hands out both secrets for a day after one was replaced", async () => {
+  test("returns both secrets for a day after a replacement", async () => {
     const person = fixture.person();
     const { webhook, secret: first } = await person.webhooks.createWebhook({ url: "https://example.com/" });
     await queue(person, webhook?.id ?? "", 1);
@@ -224,8 +224,8 @@ describe("a claim", () => {
   });
 });
 
-describe("what became of an attempt", () => {
-  test("that failed is tried again when its time has come, and its webhook rests", async () => {
+describe("the outcome of an attempt", () => {
+  test("that failed leads to another in due time, and its webhook rests", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     await queue(person, webhookId, 2);
@@ -241,7 +241,7 @@ describe("what became of an attempt", () => {
     expect(await claim()).toMatchObject([{ id: first.id, attempts: 2 }]);
   });
 
-  test("that was the last makes it failed; to send it again begins anew", async () => {
+  test("that was the last fails the delivery; a redelivery starts over", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     await queue(person, webhookId, 1);
@@ -255,7 +255,7 @@ describe("what became of an attempt", () => {
     expect(await claim()).toMatchObject([{ id: last.id, attempts: 1 }]);
   });
 
-  test("can be stored while its owner sends it again, without one waiting for the other in a circle", async () => {
+  test("can be stored during a redelivery by the owner, without a deadlock", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     await queue(person, webhookId, 1);
@@ -273,7 +273,7 @@ describe("what became of an attempt", () => {
     expect(faults).toEqual([]);
   });
 
-  test("to be told that the receiver is gone disables the webhook and ends what waits for it", async () => {
+  test("that the receiver is gone disables the webhook and gives up its pending deliveries", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     await queue(person, webhookId, 3);
@@ -288,7 +288,7 @@ describe("what became of an attempt", () => {
     expect(enabled.webhook).toMatchObject({ enabled: true, disabledReason: "" });
   });
 
-  test("is forgotten: a delivery after three days, a failure after thirty, what is pending never", async () => {
+  test("is deleted: a success after three days, a failure after thirty, a pending one never", async () => {
     const person = fixture.person();
     const webhookId = await webhookOf(person);
     const statuses = async () => (await listOf(person, webhookId)).map(({ status }) => status).sort();
@@ -308,7 +308,7 @@ describe("what became of an attempt", () => {
   });
 });
 
-test("a secret has 24 to 64 bytes, whoever writes it", async () => {
+test("a secret has 24 to 64 bytes, enforced by the database", async () => {
   for (const length of [23, 65]) {
     const inserted = fixture.pool.query(
       "insert into webhooks (id, user_id, url, secret) values ($1, $1, 'https://example.com/', $2)",

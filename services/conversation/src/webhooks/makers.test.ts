@@ -65,7 +65,7 @@ const end = (key: Person) => {
 
 const turn = async (person: Person) => person.answer(await person.begin());
 
-describe("a webhook that a key made", () => {
+describe("a webhook created with a key", () => {
   test("names it, and is disabled with a reason when the key ends", async () => {
     const owner = fixture.person();
     const [key, other] = [keyOf(owner), keyOf(owner)];
@@ -81,7 +81,7 @@ describe("a webhook that a key made", () => {
     expect(await theirs.deliveries(owner)).toEqual([]);
   });
 
-  test("goes on when the key is rotated or changed, and ends by the end that it has then", async () => {
+  test("continues when the key is rotated or changed, and ends at the key's new expiry", async () => {
     const owner = fixture.person();
     const key = keyOf(owner);
     const { look } = await webhookOf(key);
@@ -94,7 +94,7 @@ describe("a webhook that a key made", () => {
     await expect.poll(() => look(owner), { timeout: 10_000 }).toMatchObject({ enabled: false, disabledReason: ended });
   });
 
-  test("sends nothing from the moment at which the key ends by itself", async () => {
+  test("sends nothing from the moment at which the key expires", async () => {
     const owner = fixture.person();
     const key = keyOf(owner, new Date(Date.now() + 3_600_000));
     const { webhookId, look, deliveries, path } = await webhookOf(key);
@@ -113,7 +113,7 @@ describe("a webhook that a key made", () => {
         await fixture.pool.query("update webhooks set api_key_expires_at = now() where id = $1", [webhookId]);
       },
     ],
-  ])("stops what is under way and what waits for another attempt when the key %s", async (how, finish) => {
+  ])("stops deliveries in flight and pending attempts when the key %s", async (how, finish) => {
     const owner = fixture.person();
     const key = keyOf(owner, how === "is revoked" ? null : new Date(Date.now() + 1_500));
     const { webhookId, look, deliveries, path } = await webhookOf(key);
@@ -134,7 +134,7 @@ describe("a webhook that a key made", () => {
     expect(receiver.received.filter((message) => message.path === path)).toHaveLength(1);
   });
 
-  test("is found after a start, when the key ended while nobody heard of it", async () => {
+  test("is disabled after a start, when the key ended while the service was down", async () => {
     const owner = fixture.person();
     const key = keyOf(owner);
     const { webhookId } = await webhookOf(key);
@@ -147,7 +147,7 @@ describe("a webhook that a key made", () => {
     await expect.poll(disabled).toEqual([{ enabled: false, disabled_reason: ended }]);
   });
 
-  test("is found although auth does not answer at first", async () => {
+  test("is disabled although auth does not answer at first", async () => {
     const owner = fixture.person();
     const key = keyOf(owner);
     const { look } = await webhookOf(key);
@@ -161,7 +161,7 @@ describe("a webhook that a key made", () => {
     expect(failures).toBeLessThan(0);
   });
 
-  test("does not outlive a key that ended while the request was under way: nothing is left enabled", async () => {
+  test("does not outlive a key that ended during the request: nothing is left enabled", async () => {
     const owner = fixture.person();
     for (let round = 0; round < 20; round++) {
       const key = keyOf(owner);
@@ -176,7 +176,7 @@ describe("a webhook that a key made", () => {
     }
   });
 
-  test("is enabled again by a credential that holds, on which it depends from then on", async () => {
+  test("is enabled again by a valid credential, on which it depends from then on", async () => {
     const owner = fixture.person();
     const [first, second] = [keyOf(owner), keyOf(owner)];
     const { webhookId, look } = await webhookOf(first);
@@ -193,7 +193,7 @@ describe("a webhook that a key made", () => {
   });
 });
 
-describe("a webhook that a login made", () => {
+describe("a webhook created by a login", () => {
   type Change = (key: Person, webhookId: string) => Promise<unknown>;
   const taking: [string, Change][] = [
     ["gives it another address", (key, webhookId) => key.webhooks.updateWebhook({ webhookId, url: urlOf() })],
@@ -216,7 +216,7 @@ describe("a webhook that a login made", () => {
     await expect.poll(() => look(owner)).toMatchObject({ enabled: false, disabledReason: ended });
   });
 
-  test("depends on no key that changes its words, or enables what is enabled", async () => {
+  test("does not depend on a key that changes its description, or enables it when enabled", async () => {
     const owner = fixture.person();
     const key = keyOf(owner);
     const { webhookId, look } = await webhookOf(owner);

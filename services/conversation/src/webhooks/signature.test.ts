@@ -8,7 +8,7 @@ const reference = {
   signature: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
 };
 
-test("the reference vector of Standard Webhooks is signed as it says", () => {
+test("the reference vector of Standard Webhooks gets its reference signature", () => {
   expect(signatureHeaders([reference.secret], reference.message)).toEqual({
     "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
     "webhook-timestamp": "1614265330",
@@ -25,7 +25,7 @@ test("two secrets give two signatures, separated by a space, in their order", ()
   );
 });
 
-test("a secret is of 32 bytes, in base64 behind whsec_, and never the same", () => {
+test("a secret has 32 bytes, in base64 after whsec_, and differs each time", () => {
   const secret = newSecret();
   expect(secret).toHaveLength(32);
   expect(secretText(secret)).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);

@@ -63,7 +63,7 @@ async function subscriber(events: string[] = []) {
 const turn = async (person: Person): Promise<void> => person.answer(await person.begin());
 
 describe("a delivery", () => {
-  test("tells by ids what became of a run, signed with the secret that was shown once", async () => {
+  test("reports a run's status by ids, signed with the secret that was shown once", async () => {
     const { person, secret, arrived, settled, deliveries } = await subscriber();
     const context = await person.begin({ message: "a secret of the conversation" });
     await person.answer(context, "an answer that nobody else shall read");
@@ -88,7 +88,7 @@ describe("a delivery", () => {
     expect(listed).not.toContain(secret.slice("whsec_".length));
   });
 
-  test("that fails is sent again under the same id until it is taken", async () => {
+  test("that fails is sent again under the same id until it succeeds", async () => {
     let refusals = 2;
     receiver.answer((_message, response) => {
       refusals -= 1;
@@ -106,7 +106,7 @@ describe("a delivery", () => {
   test.each([
     ["a redirect", 302, "The receiver answered with 302."],
     ["a refusal", 404, "The receiver answered with 404."],
-  ])("that ends with %s every time is given up after the last attempt", async (_what, status, error) => {
+  ])("that gets %s every time is given up after the last attempt", async (_what, status, error) => {
     receiver.answer((_message, response) => response.writeHead(status, { location: `${receiver.url}/elsewhere` }).end());
     const { person, path, settled, deliveries } = await subscriber();
     await turn(person);
@@ -118,7 +118,7 @@ describe("a delivery", () => {
     expect(receiver.received.filter((message) => message.path.endsWith("/elsewhere"))).toEqual([]);
   });
 
-  test("that gets no answer in time has failed, and holds up nobody else", async () => {
+  test("that gets no response in time fails, and delays no other", async () => {
     receiver.answer((message, response) => {
       if (message.json.type === "run.completed") response.writeHead(204).end();
     });
@@ -131,7 +131,7 @@ describe("a delivery", () => {
     expect((await slow.deliveries())[0]).toMatchObject({ responseStatus: 0, error: "No answer within 0.3 s.", attempts: 4 });
   });
 
-  test("waits for as long as the receiver asks", async () => {
+  test("waits as long as the receiver asks", async () => {
     const { person, arrived, deliveries } = await subscriber();
     receiver.answer((_message, response) => response.writeHead(429, { "retry-after": "120" }).end());
     await turn(person);
@@ -154,7 +154,7 @@ describe("a delivery", () => {
     expect(await reasonFor(person.webhooks.redeliverWebhook({ webhookId, deliveryId: delivery?.id }))).toBe(ErrorReason.CONFLICT);
   });
 
-  test("can be sent again by hand, under its id", async () => {
+  test("can be redelivered by its owner, under the same id", async () => {
     const { person, webhookId, arrived, settled, deliveries } = await subscriber();
     await turn(person);
     await settled("delivered");
@@ -165,7 +165,7 @@ describe("a delivery", () => {
     await settled("delivered");
   });
 
-  test("to a name that leads inside is refused when it is sent, and never arrives", async () => {
+  test("to a name that resolves to a private address is refused when sent, and never arrives", async () => {
     const person = fixture.person();
     const port = receiver.host.split(":")[1];
     const before = receiver.received.length;
@@ -180,7 +180,7 @@ describe("a delivery", () => {
     expect(receiver.received).toHaveLength(before);
   });
 
-  test("stops when its webhook is deleted, and is gone with it", async () => {
+  test("stops when its webhook is deleted, and is deleted with it", async () => {
     receiver.answer((_message, response) => response.writeHead(500, { "retry-after": "1" }).end());
     const { person, webhookId, arrived } = await subscriber();
     await turn(person);
@@ -223,7 +223,7 @@ describe("workers", () => {
     }
   });
 
-  test("that are closed give back what does not end in time, and another sends it under the same id", async () => {
+  test("that are closed release deliveries that do not end in time, and another sends them under the same id", async () => {
     const own = await startConversationFixture({ allowedHosts: [receiver.host], webhookPace: { concurrency: 0 } });
     try {
       receiver.answer(() => {});

@@ -52,7 +52,7 @@ describe("a new conversation", () => {
     expect(messages[0]?.content).toBe(message);
   });
 
-  test("refuses NUL, which PostgreSQL cannot hold, and stores nothing", async () => {
+  test("refuses NUL, which PostgreSQL cannot store, and stores nothing", async () => {
     const person = fixture.person();
     const error = await person.begin({ message: "a\0b" }).catch((error: unknown) => error);
     expect(detailOf(error)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param: "message" });
@@ -67,8 +67,8 @@ describe("a new conversation", () => {
   });
 });
 
-describe("another turn", () => {
-  test("has the messages before it, numbered without gaps", async () => {
+describe("another message", () => {
+  test("gets the messages before it, numbered without gaps", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });
     await person.answer(first, "two");
@@ -81,7 +81,7 @@ describe("another turn", () => {
     expect(second.conversation).toMatchObject({ messageCount: 3, title: "one", agentType: "" });
   });
 
-  test("has no more than the newest messages asked for, in whole rounds", async () => {
+  test("gets no more than the requested newest messages, in whole rounds", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "send it" });
     await person.commit(first, {
@@ -110,7 +110,7 @@ describe("another turn", () => {
     }
   });
 
-  test("is refused in another's, an unknown and a deleted conversation, and leaves nothing there", async () => {
+  test("is refused in another user's, an unknown and a deleted conversation, and leaves no row", async () => {
     const [owner, other] = [fixture.person(), fixture.person()];
     const context = await owner.begin();
     await owner.answer(context);
@@ -122,7 +122,7 @@ describe("another turn", () => {
     expect(await reasonFor(owner.begin({ conversationId }))).toBe(ErrorReason.NOT_FOUND);
   });
 
-  test("is refused while a run is under way if it asks for that, and while one waits for approval", async () => {
+  test("is refused while a run is live if it asks for that, and while one waits for approval", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const conversationId = context.conversation?.id ?? "";
@@ -148,7 +148,7 @@ describe("another turn", () => {
     expect(events.rows).toEqual([{ seq: 1, type: "failed" }]);
   });
 
-  test("begun twenty times at once, one wins and the others are told that it is busy", async () => {
+  test("sent twenty times at once begins one run, and the others get CONVERSATION_BUSY", async () => {
     const person = fixture.person();
     for (const overdue of [false, true]) {
       const context = await person.begin();
@@ -167,7 +167,7 @@ describe("another turn", () => {
     }
   });
 
-  test("that waits for a lock has the messages which were stored meanwhile", async () => {
+  test("that waits for a lock gets the messages stored meanwhile", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });
     const conversationId = first.conversation?.id ?? "";

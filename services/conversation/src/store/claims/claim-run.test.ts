@@ -34,7 +34,7 @@ async function claim(person: Person, runId: string): Promise<RunContext | undefi
 }
 
 describe("a message to a busy conversation", () => {
-  test("is answered after the one before it, and its message stands behind that answer", async () => {
+  test("is answered after the previous one, and is stored after that answer", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });
     const conversationId = first.conversation?.id;
@@ -64,7 +64,7 @@ describe("a message to a busy conversation", () => {
     expect(messages.map(({ content }) => content)).toEqual(["one", "1", "two", "2", "three", "3", "four", "4"]);
   });
 
-  test("learns whom it interrupts, though both came in the same moment", async () => {
+  test("learns which run it interrupts, although both arrived at the same moment", async () => {
     for (let round = 0; round < 10; round += 1) {
       const person = fixture.person();
       const opening = await person.begin();
@@ -83,7 +83,7 @@ describe("a message to a busy conversation", () => {
     }
   });
 
-  test("goes first when it interrupts, once the run under way is cancelled, whose commits are refused from then on", async () => {
+  test("goes first when it interrupts, once the live run is cancelled, whose later commits are refused", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });
     const conversationId = first.conversation?.id;
@@ -98,7 +98,7 @@ describe("a message to a busy conversation", () => {
     expect((await claim(person, runId))?.messages.at(-1)?.content).toBe("stop");
   });
 
-  test("is claimed by one of twenty workers, and by a beat when nobody does", async () => {
+  test("is claimed by one of twenty workers, and by a heartbeat when none does", async () => {
     const person = fixture.person();
     const first = await person.begin({ message: "one" });
     const runId = await send(person, first.conversation?.id, "two");
@@ -128,7 +128,7 @@ describe("a background run", () => {
     expect((await person.conversations.getRun({ runId })).run).toMatchObject({ status: "completed", response: "done" });
   });
 
-  test("whose begin is asked again, because its answer was lost, is not given to the worker that has claimed it since", async () => {
+  test("whose begin is repeated after a lost response is not taken from the worker that has claimed it since", async () => {
     const person = fixture.person();
     for (const key of ["", uuidv7()]) {
       const request = { runId: uuidv7(), message: "once", background: true, workerId, idempotencyKey: key };
@@ -142,7 +142,7 @@ describe("a background run", () => {
     }
   });
 
-  test("that was claimed by its begin is given again until somebody else has claimed it", async () => {
+  test("that was claimed by its begin is returned again until another worker has claimed it", async () => {
     const person = fixture.person();
     const request = { runId: uuidv7(), message: "once", workerId: uuidv7() };
     await person.journal.beginRun(request);
@@ -155,7 +155,7 @@ describe("a background run", () => {
     expect((await person.journal.beginRun(request)).context).toBeUndefined();
   });
 
-  test("that is parked after a failure is claimed again when its time has come", async () => {
+  test("that is delayed after a failure is claimed again in due time", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const runId = context.run?.id ?? "";
@@ -195,7 +195,7 @@ describe("a message under an idempotency key", () => {
     }
   });
 
-  test("is refused with another body, also where the conversation would refuse it, and is another user's own", async () => {
+  test("is refused with another body, even where the conversation is busy, and is separate per user", async () => {
     const person = fixture.person();
     const key = uuidv7();
     const { context } = await person.journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
@@ -215,7 +215,7 @@ describe("a message under an idempotency key", () => {
 });
 
 describe("a step", () => {
-  test("that is committed again because its answer was lost is not committed twice", async () => {
+  test("that is committed again after a lost response is not committed twice", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const step = {
@@ -239,7 +239,7 @@ describe("a step", () => {
     );
   });
 
-  test("is read back from the log with the messages that it tells of", async () => {
+  test("is read back from the log with the messages that it reports", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const message = (content: string) => ({ id: uuidv7(), role: "assistant", content });
@@ -263,7 +263,7 @@ describe("a step", () => {
   });
 });
 
-test("a log that is read while something is committed tells no more than the run that comes with it", async () => {
+test("a log read during a commit has no entry beyond the run that comes with it", async () => {
   const person = fixture.person();
   const context = await person.begin();
   const runId = context.run?.id ?? "";
@@ -288,7 +288,7 @@ test("a log that is read while something is committed tells no more than the run
 });
 
 describe("cancelling", () => {
-  test("ends a run wherever it stands, keeps its receipts and is refused once it has ended", async () => {
+  test("ends a run in any live state, keeps its receipts and is refused once the run has ended", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const runId = context.run?.id ?? "";
@@ -308,7 +308,7 @@ describe("cancelling", () => {
     expect(await reasonFor(person.journal.cancelRun({ runId: next.run?.id }))).toBe(ErrorReason.RUN_ENDED);
   });
 
-  test("leaves a run to be told of what it used and could not commit, by its owner", async () => {
+  test("lets the owner still report usage that the run could not commit", async () => {
     const person = fixture.person();
     const context = await person.begin();
     const runId = context.run?.id ?? "";

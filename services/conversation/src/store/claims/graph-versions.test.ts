@@ -91,7 +91,7 @@ describe.each(Object.entries(claimable))("a run %s", (_, make) => {
   test.each([
     ["older than a worker drives", older],
     ["newer than it drives", newer],
-  ])("and is of a version %s stays as it is until one comes that drives it", async (_name, version) => {
+  ])("of a version %s stays as it is until a worker drives it", async (_name, version) => {
     const runId = await make(version);
     await later();
     const before = await rowOf(runId);
@@ -103,15 +103,15 @@ describe.each(Object.entries(claimable))("a run %s", (_, make) => {
     expect((await rowOf(runId)).epoch).toBe(before.epoch + 1);
   });
 
-  test.each([5, 6])("and is of version %i, which it drives, is claimed", async (version) => {
+  test.each([5, 6])("of version %i, which the worker drives, is claimed", async (version) => {
     const runId = await make(version);
     await later();
     expect((await beat(ours)).map(idOf)).toContain(runId);
   });
 });
 
-describe.each([older, newer])("a run of version %i that waits for a person of a worker that does not drive it", (version) => {
-  test("keeps the decision, refuses the second one, and goes on with who drives it", async () => {
+describe.each([older, newer])("a parked run of version %i, decided through a process that does not drive it", (version) => {
+  test("keeps the decision, refuses a second one, and continues on a worker that drives it", async () => {
     const context = await parked(version, ["c1", "c2"]);
     const [runId, conversationId] = [idOf(context), conversationOf(context)];
     const before = await rowOf(runId);
@@ -142,7 +142,7 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
     expect(await rowOf(runId)).toMatchObject({ status: "running", attempt: 0 });
   });
 
-  test("has one first decision, of many at once by both releases", async () => {
+  test("has one first decision among concurrent ones of both releases", async () => {
     const context = await parked(version);
     const conversationId = conversationOf(context);
     const decisions = Array.from({ length: 20 }, (_, index) =>
@@ -160,7 +160,7 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
     expect(reasons.filter((reason) => reason === ErrorReason.NOTHING_TO_APPROVE)).toHaveLength(19);
   });
 
-  test("goes on after its review with who drives it", async () => {
+  test("continues after its review on a worker that drives it", async () => {
     const context = await begun(version);
     await person.commit(context, {
       status: RunStatus.NEEDS_REVIEW,
@@ -177,7 +177,7 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
     expect((await beat(releaseOf(version))).map(idOf)).toContain(runId);
   });
 
-  test("refuses a further message as any other does, and makes way for one that interrupts", async () => {
+  test("refuses a further message like any parked run, and makes way for one that interrupts", async () => {
     const context = await parked(version);
     const conversationId = conversationOf(context);
     expect(await reasonFor(person.begin({ conversationId, ...ours }))).toBe(ErrorReason.PENDING_APPROVAL);
@@ -189,7 +189,7 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
     expect((await beat(ours)).map(idOf)).toContain(request.runId);
   });
 
-  test("lets messages wait behind it once it is decided", async () => {
+  test("queues messages behind it once it is decided", async () => {
     const context = await parked(version);
     const conversationId = conversationOf(context);
     await person.journal.decideApprovals({ conversationId, approved: true, workerId: randomUUID(), ...ours });
@@ -201,7 +201,7 @@ describe.each([older, newer])("a run of version %i that waits for a person of a 
   });
 });
 
-test("a run that passed its deadline makes way for a message of a worker that drives it, and of no other", async () => {
+test("an overdue run makes way for a message through a process that drives it, and for no other", async () => {
   const context = await begun(older);
   const conversationId = conversationOf(context);
   await later();
@@ -217,7 +217,7 @@ test("a run that passed its deadline makes way for a message of a worker that dr
   expect(await rowOf(idOf(other))).toMatchObject({ status: "failed" });
 });
 
-test("a run is of the version that last wrote its state, so that an older release does not take it back", async () => {
+test("a run has the version that last wrote its state, so an older release cannot claim it back", async () => {
   const context = await begun(5);
   await person.commit(context, { status: RunStatus.RUNNING, node: "act" });
   expect((await rowOf(idOf(context))).graph_version).toBe(5);
@@ -227,7 +227,7 @@ test("a run is of the version that last wrote its state, so that an older releas
   expect((await beat(ours)).map(idOf)).toContain(idOf(context));
 });
 
-test("many messages behind a run that nobody drives do not keep a worker from others", async () => {
+test("many messages behind a run that nobody drives do not keep a worker from other runs", async () => {
   const context = await parked(older);
   const conversationId = conversationOf(context);
   await person.journal.decideApprovals({ conversationId, approved: true, workerId: randomUUID(), ...ours });
@@ -240,7 +240,7 @@ test("many messages behind a run that nobody drives do not keep a worker from ot
   expect((await beat(ours)).map(idOf)).toEqual([free]);
 });
 
-test("a caller that names no versions is given whatever is decided or reviewed", async () => {
+test("a caller that names no versions gets every decided or reviewed run", async () => {
   const context = await parked(newer);
   const decided = await person.journal.decideApprovals({ conversationId: conversationOf(context), approved: true });
   expect(decided.context?.run).toMatchObject({ graphVersion: newer, status: RunStatus.RUNNING });

@@ -52,7 +52,7 @@ async function begun(workerId: string, message = "Hello") {
 }
 
 describe("runs", () => {
-  test("of a worker that is alive stay its own, however long they take", async () => {
+  test("of a live worker stay its own, no matter how long they take", async () => {
     const [worker, other] = [randomUUID(), randomUUID()];
     await beat(worker);
     const { runId } = await begun(worker);
@@ -62,7 +62,7 @@ describe("runs", () => {
     expect(await beat(other)).toEqual([]);
   });
 
-  test("of a worker that is silent for three seconds go to one other, with state, context and a new epoch", async () => {
+  test("of a worker that misses heartbeats for three seconds go to one other, with state, context and a new epoch", async () => {
     const [worker, ...others] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
     await beat(worker);
     const { context, runId } = await begun(worker, "Take me over");
@@ -84,7 +84,7 @@ describe("runs", () => {
     expect(await reasonFor(late)).toBe(ErrorReason.STALE_EPOCH);
   });
 
-  test("of workers that could not be heard stay their own, for as long as any has to come back", async () => {
+  test("of workers that the journal could not hear stay their own, for as long as any worker has to come back", async () => {
     const [worker, other] = [randomUUID(), randomUUID()];
     await beat(worker);
     const { runId } = await begun(worker);
@@ -100,7 +100,7 @@ describe("runs", () => {
     expect((await beat(other)).map((one) => one.run?.id)).toContain(runId);
   });
 
-  test("of others are left alone for a while by a worker that was cut off itself", async () => {
+  test("of others are not claimed for a while by a worker that was cut off itself", async () => {
     const [worker, other] = [randomUUID(), randomUUID()];
     await beat(other);
     const { runId } = await begun(worker);
@@ -114,7 +114,7 @@ describe("runs", () => {
     expect((await beat(other)).map((one) => one.run?.id)).toContain(runId);
   });
 
-  test("of a worker that leaves are anybody's at once after an outage too", async () => {
+  test("of a worker that leaves are free at once after an outage too", async () => {
     const worker = randomUUID();
     await beat(worker);
     const { runId } = await begun(worker);
@@ -124,13 +124,13 @@ describe("runs", () => {
     await nextPulse();
   });
 
-  test("of a worker that has never been heard of, likewise", async () => {
+  test("of a worker that never sent a heartbeat, likewise", async () => {
     const { runId } = await begun(randomUUID());
     await later(4);
     expect((await beat(randomUUID())).map((one) => one.run?.id)).toContain(runId);
   });
 
-  test("whose begin a worker was not told of come back to it", async () => {
+  test("whose begin a worker did not learn of come back to it", async () => {
     const worker = randomUUID();
     await beat(worker);
     const { runId } = await begun(worker);
@@ -139,7 +139,7 @@ describe("runs", () => {
     expect((await beat(worker, [])).map((one) => one.run?.id)).toContain(runId);
   });
 
-  test("that wait for a person, or are of a newer graph, are left alone", async () => {
+  test("that wait for a person, or are of a newer graph version, are not claimed", async () => {
     const waiting = await person.begin({ message: "Send it", workerId: randomUUID() });
     await person.park(waiting, ["c1"]);
     const newer = await person.begin({ message: "Hello", workerId: randomUUID(), graphVersion: 10 });
@@ -149,7 +149,7 @@ describe("runs", () => {
     expect(ids).not.toContain(newer.run?.id);
   });
 
-  test("of a worker that leaves are anybody's at once, one that was never heard of too, and that is no attempt", async () => {
+  test("of a worker that leaves are free at once, even without a heartbeat before, and that is no attempt", async () => {
     const [worker, other] = [randomUUID(), randomUUID()];
     await beat(worker);
     const { runId } = await begun(worker, "Go on without me");
@@ -165,7 +165,7 @@ describe("runs", () => {
     expect((await beat(other, [runId])).map((one) => one.run?.id)).toContain(second.runId);
   });
 
-  test("that were decided before their worker died go on with the decisions and their grants", async () => {
+  test("that were decided before their worker died continue with the decisions and their grants", async () => {
     const context = await person.begin({ message: "Send it", workerId: randomUUID() });
     await person.park(context, ["c1", "c2"]);
     const conversationId = context.conversation?.id ?? "";
@@ -183,7 +183,7 @@ describe("runs", () => {
     expect(await verifyGrant(meshSecret, claimed?.decisions[0]?.grant ?? "", { ...claims, argumentsHash })).toBe(true);
   });
 
-  test("that had gone on to another round get no decision of the one before, though its calls have the same ids", async () => {
+  test("in a later round get no decision of an earlier one with the same call ids", async () => {
     const context = await person.begin({ message: "Send it", workerId: randomUUID() });
     await person.park(context, ["c1"]);
     const conversationId = context.conversation?.id ?? "";
@@ -201,7 +201,7 @@ describe("runs", () => {
     expect(claimed?.decisions).toEqual([]);
   });
 
-  test("that end every worker end themselves after five, and set their conversation free", async () => {
+  test("that end every worker fail after five, and free their conversation", async () => {
     const { context, runId } = await begun(randomUUID());
     for (let attempt = 1; attempt <= 5; attempt++) {
       await later(4);
@@ -219,7 +219,7 @@ describe("runs", () => {
     await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
   });
 
-  test("that a worker claims again because it was not told of its claim do not count as its end", async () => {
+  test("that a worker claims again after a lost response do not count as its end", async () => {
     const { runId } = await begun(randomUUID());
     const worker = randomUUID();
     for (let claims = 1; claims <= 7; claims++) {
@@ -229,7 +229,7 @@ describe("runs", () => {
     }
   });
 
-  test("that get on between the ends of their workers are not given up", async () => {
+  test("that make progress between the ends of their workers are not given up", async () => {
     const { runId } = await begun(randomUUID());
     for (let attempt = 1; attempt <= 7; attempt++) {
       await later(4);
@@ -239,7 +239,7 @@ describe("runs", () => {
     }
   });
 
-  test("whose credential has ended are given up under their epoch, and set their conversation free", async () => {
+  test("whose credential has ended fail under their epoch, and free their conversation", async () => {
     const { context, runId } = await begun(randomUUID());
     const abandon = (epoch: number) => person.journal.abandonRun({ runId, epoch, error: "The credential has ended." });
     expect(await reasonFor(abandon(9))).toBe(ErrorReason.STALE_EPOCH);

@@ -103,7 +103,7 @@ describe("a step", () => {
     expect(state.rows[0].state).toBe('{"messages": [2],  "note": "\\u0000"}');
   });
 
-  test("keeps text of any kind, and replaces only what PostgreSQL cannot hold", async () => {
+  test("keeps text of any kind, and replaces only what PostgreSQL cannot store", async () => {
     const context = await person.begin();
     const content = "quote ' \" \\ \\u0041 😀 \u2028 {} \n\t";
     await person.commit(context, {
@@ -128,7 +128,7 @@ describe("a step", () => {
     expect((await person.begin({ conversationId })).conversation).toMatchObject({ status: "active", messageCount: 2 });
   });
 
-  test("that parks stores the calls that wait", async () => {
+  test("that parks stores the pending calls", async () => {
     const context = await person.begin();
     await person.park(context, ["b", "a"]);
     const conversationId = context.conversation?.id;
@@ -172,7 +172,7 @@ describe("the fence", () => {
     expect(await everything(ended.conversation?.id)).toEqual(before);
   });
 
-  test("hides another's run and an unknown one", async () => {
+  test("hides another user's run and an unknown one", async () => {
     const context = await person.begin();
     const before = await everything(context.conversation?.id);
     expect(await reasonFor(fixture.person().answer(context))).toBe(ErrorReason.NOT_FOUND);
@@ -180,7 +180,7 @@ describe("the fence", () => {
     expect(await everything(context.conversation?.id)).toEqual(before);
   });
 
-  test("lets one of twenty racing ends through", async () => {
+  test("lets one of twenty racing final steps through", async () => {
     const context = await person.begin();
     const reasons = await Promise.all(Array.from({ length: 20 }, () => reasonFor(person.answer(context))));
     expect(reasons.filter((reason) => reason === undefined)).toHaveLength(1);
@@ -203,7 +203,7 @@ test.each([
   { param: "", init: { status: RunStatus.RUNNING, state: "{" } },
   { param: "", init: { status: RunStatus.RUNNING, messages: [{ role: "user" }], events: [{ type: "x", payload: "no" }] } },
   { param: "status", init: {} },
-])("a malformed step is refused whole: $param", async ({ param, init }) => {
+])("a malformed step is refused as a whole: $param", async ({ param, init }) => {
   const context = await person.begin();
   const before = await everything(context.conversation?.id);
   const error = await person.commit(context, init).catch((error: unknown) => error);
