@@ -4,7 +4,7 @@ import { FairQueue } from "./fair-queue.ts";
 const never = new AbortController().signal;
 const refusal = () => new Error("full");
 
-/** A queue whose work ends when the test says so, and notes in which order it began. */
+/** A queue whose work ends when the test ends it, and the order in which the work began. */
 function observed(size: { running: number; runningOfOne?: number; waiting: number }) {
   const queue = new FairQueue({ runningOfOne: size.running, ...size }, refusal);
   const began: string[] = [];
@@ -19,7 +19,7 @@ function observed(size: { running: number; runningOfOne?: number; waiting: numbe
       refused.push(`${path}: ${error.message}`);
     });
   };
-  /** Ends what began first, and lets the next begin. */
+  /** Ends the work that began first, so that the next begins. */
   const end = async () => {
     ends.shift()?.();
     await new Promise((resolve) => setImmediate(resolve));
@@ -44,7 +44,7 @@ describe("a fair queue", () => {
     all.push(send("b/1"), send("b/2"));
     expect(began.slice(2)).toEqual(["b/1"]);
     await end();
-    // The network that runs less takes up what the other one left.
+    // The network with less running work takes the places that the other one left.
     expect(began.slice(3)).toEqual(["a/3"]);
     for (const _ of all) await end();
     await Promise.all(all);
@@ -82,7 +82,7 @@ describe("a fair queue", () => {
     await Promise.all(all);
     expect(began).toEqual(["first", "b", "c"]);
     expect(refused).toEqual(["a: gone"]);
-    // All is given back: as many run at once as before, no more.
+    // All places are free again: as many run at once as before, no more.
     const later = [send("d"), send("e")];
     expect(began.slice(3)).toEqual(["d"]);
     for (const _ of later) await end();

@@ -24,7 +24,7 @@ describe("logins that succeed", () => {
   });
 });
 
-/** How many failed attempts are let through to the password, of those sent at once. */
+/** The number of failed attempts, of those sent at once, that reach the password. */
 async function letThrough(attempts: readonly { account: string; address: string }[]): Promise<number> {
   const answers = await Promise.allSettled(attempts.map((attempt) => beginLogin(fixture.pool, attempt)));
   for (const answer of answers) if (answer.status === "rejected") expect(reasonOf(answer.reason)).toBe(ErrorReason.RATE_LIMITED);
@@ -46,7 +46,7 @@ describe("logins that fail", () => {
     const send = (count: number, address: (i: number) => string) =>
       letThrough(many(count, (i) => ({ account: `spray-${address(0)}-${i}@example.com`, address: address(i) })));
     expect(await send(120, (i) => `2001:db8:a:1::${i.toString(16)}`)).toBe(100);
-    // The first /64 of this /56 has used a fourth of what all of it may.
+    // The first /64 has used a quarter of the limit of this /56.
     expect(await send(340, (i) => `2001:db8:a:${((i % 200) + 2).toString(16)}::1`)).toBe(300);
     expect(await send(1_300, (i) => `2001:db8:a:${((i % 255) + 1).toString(16)}00::${i.toString(16)}`)).toBe(1_200);
     expect(await send(3, () => "2001:db8:b::1")).toBe(3);

@@ -29,7 +29,7 @@ describe("passwords", () => {
     count();
     await Promise.all(Array.from({ length: 8 }, () => passwords.inTurn(client, hashOf)));
     isOver = true;
-    // On the loop, each hash would be one round of it.
+    // On the event loop, each hash would take one iteration.
     expect(rounds).toBeGreaterThan(100);
   });
 
@@ -42,7 +42,7 @@ describe("passwords", () => {
     };
     const answers = await Promise.allSettled(Array.from({ length: 260 }, () => passwords.inTurn(client, turn)));
     const refused = answers.filter((answer) => answer.status === "rejected");
-    // One runs, two hundred wait.
+    // One item runs, two hundred wait.
     expect(refused).toHaveLength(59);
     expect(hashes).toBe(201);
     for (const { reason } of refused) {
@@ -54,7 +54,7 @@ describe("passwords", () => {
 });
 
 describe("the turns", () => {
-  /** What begins between the moment when somebody comes into a queue that others have filled, and their turn. */
+  /** The work that begins between a client's arrival in a queue filled by others and that client's turn. */
   async function overtaken(
     flood: (i: number) => { address: string; account: string },
     late: { address: string; account: string },
@@ -88,7 +88,7 @@ describe("the turns", () => {
     }
     await Promise.all([...flooding, lateTurn]);
     expect(isRefused).toBe(false);
-    // The late one displaces one more, unless it need not wait.
+    // The late client displaces one more item, unless it need not wait.
     expect(refused - (300 - running)).toBeOneOf([0, 1]);
     return atTurn - running;
   }
@@ -101,7 +101,7 @@ describe("the turns", () => {
     const late = { address: "2001:db8:2::1", account };
     expect(await overtaken((i) => ({ address: `2001:db8:1:${i.toString(16)}::1`, account }), late)).toBeLessThanOrEqual(1);
     expect(await overtaken((i) => ({ address: `2001:db8:2:${i.toString(16)}::1`, account }), client)).toBeLessThanOrEqual(1);
-    // Of the same /48, those from another /56 still take turns with it.
+    // Within the same /48, clients from another /56 still take turns with it.
     const near = { address: "2001:db8:1:ff00::1", account };
     expect(await overtaken((i) => ({ address: `2001:db8:1:${(i % 200).toString(16)}::1`, account }), near)).toBeLessThanOrEqual(
       1,

@@ -24,7 +24,7 @@ import { type Auth, authConfig, startAuth } from "../src/index.ts";
 
 const meshSecret = "a-secret-of-32-characters-for-tests";
 
-/** What a caller can do. */
+/** Clients of a caller. */
 export interface Caller {
   readonly auth: Client<typeof AuthService>;
   readonly keys: Client<typeof ApiKeyService>;
@@ -33,7 +33,7 @@ export interface Caller {
   readonly usage: Client<typeof UsageService>;
   readonly spend: Client<typeof SpendService>;
   readonly tokens: Client<typeof TokenService>;
-  /** The same as the orchestrator calls it. */
+  /** The token service as the orchestrator calls it. */
   readonly runTokens: Client<typeof TokenService>;
 }
 
@@ -49,14 +49,14 @@ export interface Person extends Caller {
 /** The auth service on a database of its own. */
 export interface AuthFixture {
   readonly auth: Auth;
-  /** Under the owner's login: sees everything. */
+  /** A pool under the owner's login, which sees all rows. */
   readonly pool: pg.Pool;
   readonly bus: Bus;
   /** A caller without credentials, at an address. */
   anonymous(address?: string): Caller;
-  /** The caller behind an access token or API key, as the gateway would let them in. Rejects as the exchange does. */
+  /** The caller behind an access token or API key, as the gateway would admit them. Rejects when the exchange does. */
   holder(token: string): Promise<Caller & { identity: Identity }>;
-  /** Asks as the conversation service which keys hold. */
+  /** Checks API keys as the conversation service does. */
   checkApiKeys(apiKeyIds: readonly string[]): Promise<CheckApiKeysResponse>;
   /** Registers and logs in. */
   person(init?: { role?: "admin" | "user" | "agent" }): Promise<Person>;

@@ -1,17 +1,17 @@
 import type pg from "pg";
 import { expect } from "vitest";
 
-/** Transactions of somebody else's, which hold what they have locked. */
+/** Other transactions, which keep their locks until they end. */
 interface OtherTransactions {
-  /** Begins one with a statement. */
+  /** Begins a transaction with a statement. */
   begin(sql: string, values: unknown[]): Promise<OtherTransaction>;
-  /** Resolves once so many statements wait for a lock; fails when a call that should wait has ended without. */
+  /** Resolves once as many statements wait for a lock as there are calls. Fails when a call ends without waiting. */
   waits(calls: readonly Promise<unknown>[]): Promise<void>;
-  /** Rolls back those that a failed test has left. */
+  /** Rolls back transactions that a failed test left open. */
   rollBack(): Promise<void>;
 }
 
-/** One that has begun, and is not yet at its end. */
+/** A transaction that is open. */
 interface OtherTransaction {
   query(sql: string, values: unknown[]): Promise<unknown>;
   commit(): Promise<void>;

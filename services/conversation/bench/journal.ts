@@ -1,7 +1,7 @@
 /**
- * Prints how many stored turns a second the journal takes: a begin and a commit for each, through the store, on ten
- * connections to a PostgreSQL of its own. For comparison two bare inserts a turn, each by itself or batched. Rounds are
- * interleaved, medians printed.
+ * Prints the stored turns per second of the journal: a begin and a commit per turn, through the store, on ten connections
+ * to its own PostgreSQL. For comparison, two bare inserts per turn, each by itself or batched. Rounds are interleaved;
+ * medians are printed.
  *
  *   npm run bench -- journal
  *   node services/conversation/bench/journal.ts [rounds] [seconds]
@@ -28,7 +28,7 @@ import type { GroupLimits } from "../src/store/group-commit.ts";
 const rounds = Number(process.argv[2] ?? 5);
 const milliseconds = Number(process.argv[3] ?? 1.5) * 1_000;
 const concurrencies = [1, 8, 32, 64];
-/** A conversation is left for a new one after so many. */
+/** Turns after which a client changes to a new conversation. */
 const turnsOfConversation = 10;
 const question = "What is the capital of France, and how many people live there? ".repeat(2);
 const answer = "An answer of some length. ".repeat(10);
@@ -113,7 +113,7 @@ const subjects: Record<string, () => Turn> = {
   "journal, groups, 2 in flight": journal({ maxRows: 128, inFlight: 2 }),
 };
 
-/** Turns a second of so many clients. */
+/** Turns per second of a number of clients. */
 async function rateOf(start: () => Turn, clients: number, forMs: number): Promise<number> {
   let turns = 0;
   const from = performance.now();
@@ -127,7 +127,7 @@ async function rateOf(start: () => Turn, clients: number, forMs: number): Promis
   return (turns * 1_000) / (performance.now() - from);
 }
 
-/** Samples of turns a second by subject; the first round warms plans and connections. */
+/** Samples of turns per second, by subject. The first round warms plans and connections. */
 type Samples = Map<string, number[]>;
 
 async function rounded(clients: number): Promise<Samples> {
@@ -144,8 +144,8 @@ async function rounded(clients: number): Promise<Samples> {
 }
 
 /**
- * One client takes turns with each subject in turn: what is to be seen here is less than what the machine does from one
- * second to the next.
+ * One client alternates between the subjects: the difference between them is smaller than the machine's variation from
+ * one second to the next.
  */
 async function alternating(): Promise<Samples> {
   const samples: Samples = new Map(Object.keys(subjects).map((name) => [name, []]));

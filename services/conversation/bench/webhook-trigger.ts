@@ -1,6 +1,7 @@
 /**
- * Prints what the triggers of webhooks cost the commit that ends a turn: without them, with them and no webhook, with them and one webhook
- * that wants the event. On a PostgreSQL of its own; rounds are interleaved, medians printed.
+ * Prints the cost of the webhook triggers for the commit that ends a run: without triggers, with them and no webhook, and
+ * with them and one webhook that subscribes to the event. It runs on its own PostgreSQL; rounds are interleaved, and
+ * medians are printed.
  *
  *   node services/conversation/bench/webhook-trigger.ts [rounds]
  */
@@ -22,7 +23,7 @@ import { connectionSettings } from "../src/store/connection-settings.ts";
 
 const rounds = Number(process.argv[2] ?? 31);
 const commits = 230;
-/** The change of the triggers makes connections plan anew; these commits do not count. */
+/** After a change of the triggers connections plan again; these commits do not count. */
 const warmUp = 30;
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
@@ -36,7 +37,7 @@ const database = openServiceDatabase({ url: postgres.url, schema: "conversation"
 const commitRun = createCommitRun(database.withSettings(connectionSettings({ approvalExpiryMs: 0 })).pool);
 
 const [plain, subscribed] = [randomUUID(), randomUUID()];
-// Others have webhooks too.
+// Other users have webhooks too.
 await owner.query(
   `insert into conversation.webhooks (id, user_id, url, secret)
    select gen_random_uuid(), gen_random_uuid(), 'https://example.com/', $1 from generate_series(1, 1000)`,
@@ -47,7 +48,10 @@ await owner.query(
   [subscribed, randomBytes(32)],
 );
 
-/** Microseconds of a commit, one after the other: the tenth percentile, for what else the machine does only adds. The runs are made before. */
+/**
+ * Microseconds of a commit, run one after another: the tenth percentile, because other load on the machine only adds
+ * time. The runs are created before.
+ */
 async function measure(userId: string): Promise<number> {
   const { rows } = await owner.query<{ run_id: string }>(
     `with made as (

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-/** Ways to decide on the waiting calls of a run, on every door of the journal. */
+/** Each way to decide on the waiting calls of a run, one per RPC of the journal. */
 const decisions: Readonly<Record<string, (person: Person, run: RunContext) => Promise<unknown>>> = {
   "approves all": (person, { conversation }) =>
     person.journal.decideApprovals({ conversationId: conversation?.id, approved: true }),
@@ -33,14 +33,14 @@ const decisions: Readonly<Record<string, (person: Person, run: RunContext) => Pr
     }),
 };
 
-/** A run that a credential started and that waits for two calls of http_request. */
+/** A run that a credential started, parked for two calls of http_request. */
 async function parked(starter: Person): Promise<RunContext> {
   const context = await starter.begin();
   await starter.park(context, ["a", "b"]);
   return context;
 }
 
-/** What a decision could have changed. */
+/** All rows that a decision could have changed. */
 async function recorded({ run }: RunContext): Promise<unknown> {
   const [approvals, runs, log, audit] = await Promise.all([
     fixture.pool.query("select status, reason, decided_by, edited_arguments from approvals where run_id = $1 order by position", [
@@ -53,7 +53,7 @@ async function recorded({ run }: RunContext): Promise<unknown> {
   return [approvals.rows, runs.rows, log.rows, audit.rows];
 }
 
-/** A family of keys of one user, and others. */
+/** A family of keys of one user, and keys of other families. */
 function cast() {
   const owner = fixture.person();
   const root = randomUUID();
@@ -61,7 +61,7 @@ function cast() {
   return {
     owner,
     starter: key({ familyId: root }),
-    /** Its maker, and a child and a sibling of it, are of its family. */
+    /** The key's creator, a child and a sibling are in its family. */
     first: key({ tokenId: root, familyId: root }),
     kin: (init: object = {}) => key({ familyId: root, ...init }),
     other: (init: object = {}) => key(init),

@@ -28,7 +28,7 @@ async function parked(...callIds: string[]): Promise<{ context: RunContext; runI
   return { context, runId: context.run?.id ?? "", conversationId: context.conversation?.id ?? "" };
 }
 
-/** As if the run had waited for so long. */
+/** Moves the run's times back by so long. */
 async function waited(runId: string, interval: string): Promise<void> {
   await fixture.pool.query("update approvals set expires_at = expires_at - $2::interval where run_id = $1", [runId, interval]);
 }
@@ -114,7 +114,7 @@ describe("a run that waited too long", () => {
 
   test("is resumed once by concurrent sweeps, and never both decided and expired", async () => {
     const runs = await Promise.all(Array.from({ length: 10 }, () => parked("c1")));
-    // Half of them end in the moment in which they are decided.
+    // Half of the calls expire at the moment of their decision.
     await Promise.all(runs.map(({ runId }) => waited(runId, "23:59:59.95")));
     const decided = runs.map(({ conversationId }) =>
       reasonFor(person.journal.decideApprovals({ conversationId, approved: true })).then((reason) => reason === undefined),

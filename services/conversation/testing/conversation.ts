@@ -27,45 +27,45 @@ import type { WebhookPace } from "../src/webhooks/worker.ts";
 /** The secret of the fixture's mesh. */
 export const meshSecret = "a-secret-of-32-characters-for-tests";
 
-/** A user of the service under test: its services as a client that is authenticated as them. */
+/** A user of the service under test, with clients authenticated as them. */
 export interface Person {
   readonly userId: string;
   readonly tokenId: string;
   readonly conversations: Client<typeof ConversationService>;
   readonly journal: Client<typeof JournalService>;
   readonly webhooks: Client<typeof WebhookService>;
-  /** Opens a turn; a new conversation unless `conversationId` is given. */
+  /** Begins a run, in a new conversation unless `conversationId` is given. */
   begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
-  /** Commits to a run that `begin` opened. */
+  /** Commits a step of a run that `begin` returned. */
   commit(context: RunContext, init: MessageInitShape<typeof CommitRunRequestSchema>): ReturnType<Person["journal"]["commitRun"]>;
   /** Ends a run with an answer. */
   answer(context: RunContext, content?: string): Promise<void>;
-  /** Ends a step with calls that wait for approval; their ids are those given. */
+  /** Commits a step with calls that wait for approval, under the given ids. */
   park(context: RunContext, callIds: readonly string[]): Promise<void>;
 }
 
-/** What auth knows of API keys. */
+/** The API keys as auth knows them. */
 interface KeysAtAuth {
-  /** The keys that hold, and when they end; null: never. */
+  /** The valid keys and their expiry; null: never. */
   readonly live: Map<string, Date | null>;
-  /** Ids that it was asked for. */
+  /** Ids that the service has asked for. */
   readonly asked: string[];
-  /** Awaited before it says which keys hold. */
+  /** Awaited before auth answers which keys are valid. */
   beforeAnswer: () => Promise<void>;
-  /** Tells that a credential ended or changed. */
+  /** Announces that a credential ended or changed. */
   tellOf(tokenId: string): void;
 }
 
 /** The service on a database of its own. */
 export interface ConversationFixture {
-  /** Under the owner's login: sees everything. */
+  /** A pool under the owner's login, which sees all rows. */
   readonly pool: pg.Pool;
   /** Pools with the roles and settings of the service. */
   readonly database: ServicePools;
   readonly keys: KeysAtAuth;
-  /** Ends the service and starts it again; people from before do not reach the new one. */
+  /** Restarts the service; people from before cannot reach the new one. */
   restart(): Promise<void>;
-  /** `userId`: a further credential of that user. */
+  /** With `userId`: a further credential of that user. */
   person(init?: { role?: Role; userId?: string; tokenType?: TokenType }): Person;
   /** The same user through another credential: a key, unless `tokenType` says otherwise. */
   through(person: Person, identity: Partial<Omit<Identity, "$typeName">>): Person;
@@ -78,10 +78,10 @@ export async function startConversationFixture({
   allowedHosts = [],
   webhookPace,
 }: {
-  /** Connections. */
+  /** The most connections. */
   max?: number;
   approvalExpiryMs?: number;
-  /** Where webhooks may go on this machine. */
+  /** Hosts on this machine that webhooks may reach. */
   allowedHosts?: string[];
   webhookPace?: Partial<WebhookPace>;
 } = {}): Promise<ConversationFixture> {

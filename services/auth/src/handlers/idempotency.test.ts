@@ -9,10 +9,10 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-/** Call options with a key of idempotency. */
+/** Call options with an idempotency key. */
 const under = (key: string) => ({ headers: { [idempotencyKeyHeader]: key } });
 const times = <T>(count: number, work: () => Promise<T>) => Promise.all(Array.from({ length: count }, work));
-/** Answers, each once. */
+/** Responses, without duplicates. */
 const distinct = (answers: readonly unknown[]) => [
   ...new Set(answers.map((answer) => JSON.stringify(answer, (_, value) => (typeof value === "bigint" ? `${value}` : value)))),
 ];

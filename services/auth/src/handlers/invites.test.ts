@@ -16,7 +16,7 @@ afterAll(() => fixture.stop());
 const others = otherTransactions(() => fixture.pool);
 afterEach(() => others.rollBack());
 
-/** The admin of the environment; another one for each caller who may lose the power. */
+/** The admin from the environment, and one more admin for each test in which a caller may lose that role. */
 async function adminOf(own: AuthFixture): Promise<Person> {
   const login = { email: first.ADMIN_EMAIL, password: first.ADMIN_PASSWORD };
   const { accessToken, refreshToken, user } = await own.anonymous().auth.login(login);
@@ -32,7 +32,7 @@ async function anotherAdmin(): Promise<Person> {
 
 const newEmail = () => `${randomUUID()}@example.com`;
 let addresses = 0;
-/** From an address of its own, so that passwords are hashed beside each other. */
+/** Each from its own address, so that passwords are hashed concurrently. */
 const register = (init: { invite?: string; email?: string } = {}, from = fixture, options = {}) =>
   from
     .anonymous(`198.51.100.${++addresses % 256}`)
@@ -102,7 +102,7 @@ describe("registration by invite", () => {
       if (change) await admin.users.updateUser({ userId: maker.userId, ...change });
       else await admin.users.revokeUserCredentials({ userId: maker.userId });
       expect(await refusalOf(register({ invite: secret }))).toBe("INVALID_INVITE");
-      // The power does not bring the invite back.
+      // Regaining the role does not make the invite valid again.
       await admin.users.updateUser({ userId: maker.userId, role: "admin", isActive: true });
       expect(await refusalOf(register({ invite: secret }))).toBe("INVALID_INVITE");
     }

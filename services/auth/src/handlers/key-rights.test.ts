@@ -10,13 +10,13 @@ afterAll(() => fixture.stop());
 
 type NewKey = Parameters<Awaited<ReturnType<AuthFixture["person"]>>["keys"]["createApiKey"]>[0];
 
-/** A key, made by whoever has these clients, and what it may do itself. */
+/** A key created with these clients, and the rights that it has itself. */
 async function keyOf(maker: { keys: Awaited<ReturnType<AuthFixture["holder"]>>["keys"] }, init: NewKey = {}) {
   const { key, apiKey } = await maker.keys.createApiKey({ name: "k", ...init });
   return { ...(await fixture.holder(key)), key, id: apiKey?.id ?? "", apiKey };
 }
 
-/** A key, and beneath it a line of `depth` keys, each made by the one before. */
+/** A key and a line of `depth` descendants, each created by the one before. */
 async function lineage(depth: number, init: NewKey = {}) {
   const person = await fixture.person();
   const keys = [await keyOf(person, init)];
@@ -81,7 +81,7 @@ describe("may_approve", () => {
     const maker = await keyOf(person, { mayApprove: true });
     expect(maker.identity.mayApprove).toBe(true);
     expect((await keyOf(maker, { mayApprove: true })).identity.mayApprove).toBe(true);
-    // Unasked, it is not handed on.
+    // Not handed on unless asked for.
     const child = await keyOf(maker);
     expect(child.identity.mayApprove).toBe(false);
     expect(await refusalOf(child.keys.createApiKey({ name: "c", mayApprove: true }))).toBe("PERMISSION_DENIED");
@@ -114,7 +114,7 @@ describe("a family of keys", () => {
     expect(await revocationsOf(ids)).toEqual([...ids].sort());
     const { apiKeys } = await fixture.checkApiKeys([...ids, first.id]);
     expect(apiKeys.map(({ id }) => id)).toEqual([first.id]);
-    // The rest of the account goes on.
+    // The account's other credentials stay valid.
     await expect(person.auth.getCurrentUser({})).resolves.toBeDefined();
   });
 

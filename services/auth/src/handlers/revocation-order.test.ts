@@ -131,7 +131,7 @@ describe("a transaction that ends credentials", () => {
   };
   it.each(Object.entries(ends))("waits for a session that is being refreshed, and ends it too, %s", async (_name, end) => {
     const person = await fixture.person();
-    // As a refresh does it, with its child not yet committed.
+    // The locks of a refresh whose child is not committed yet.
     const maker = await others.begin(shared, [person.userId]);
     const ended = end(person);
     await others.waits([ended]);

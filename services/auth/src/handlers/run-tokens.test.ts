@@ -36,7 +36,7 @@ describe("the token of a run", () => {
   it("outlives the access token of a login, until its session ends", async () => {
     person = await fixture.person();
     const { tokenId } = person.identity;
-    // As if the access token, which nobody here keeps, had ended long since: the session's refresh token holds for a
+    // The access token has expired long since (nothing here stores it); the session's refresh token is valid for a
     // week.
     await fixture.pool.query("update user_tokens set created_at = created_at - interval '6 days' where family_id = $1", [
       tokenId,

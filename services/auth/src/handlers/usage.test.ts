@@ -69,9 +69,7 @@ describe("a spend ceiling", () => {
 });
 
 describe("ceilings above a key", () => {
-  /**
-   * A family under one ceiling: a parent, and children that may spend as much each, or have no ceiling of their own.
-   */
+  /** A family under one ceiling: a parent, and children with the same ceiling or none of their own. */
   async function family(ceilings: readonly (number | undefined)[], parentUsd = 0.001) {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "parent", spendLimitUsd: parentUsd });
@@ -145,7 +143,7 @@ describe("ceilings above a key", () => {
     const { tokenId } = person.identity;
     await person.spend.settleSpend({ reservationId: id, usage: { ...used, userId, tokenId, costMicros: 40n } });
     expect((await admin.users.getUser({ userId })).user?.spentUsd).toBe(0.00094);
-    // What is set replaces what was set; an account without a ceiling has none to spend under.
+    // New limits replace all previous ones; an account without a ceiling has none to reserve under.
     const { user: after } = await admin.users.updateUser({ userId, limits: {} });
     expect(after?.limits).toBeUndefined();
     expect(await refusalOf(reserve(person, 1))).toBe("INVALID_TOKEN");

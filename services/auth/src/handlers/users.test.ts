@@ -69,7 +69,7 @@ describe("accounts", () => {
       refusalOf(a.users.updateUser({ userId: b.userId, role: "user" })),
       refusalOf(b.users.updateUser({ userId: a.userId, isActive: false })),
     ]);
-    // The second has no such power any more.
+    // The second is no longer an admin.
     expect(answers.toSorted()).toEqual(["INVALID_TOKEN", "no error"]);
     const last = answers[0] === "no error" ? a : b;
     expect(await refusalOf(last.users.updateUser({ userId: last.userId, isActive: false }))).toBe("CONFLICT");

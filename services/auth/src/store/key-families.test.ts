@@ -7,7 +7,7 @@ import { createTestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
 import { expect, test } from "vitest";
 
-/** The migrations of auth up to one, in a folder of their own. */
+/** A folder with auth's migrations up to a given one. */
 function migrationsUpTo(last: number): string {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-migrations-"));
   for (const name of readdirSync(join(migrationsDir, "auth"))) {

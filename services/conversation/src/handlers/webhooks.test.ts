@@ -12,12 +12,12 @@ import { secretText } from "../webhooks/signature.ts";
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  // Nothing is sent.
+  // A worker that sends nothing.
   fixture = await startConversationFixture({ webhookPace: { concurrency: 0 } });
 });
 afterAll(() => fixture.stop());
 
-/** A person with a webhook. */
+/** A user with a webhook. */
 async function subscriber() {
   const person = fixture.person();
   const { webhook, secret } = await person.webhooks.createWebhook({ url: "https://example.com/" });

@@ -360,7 +360,7 @@ describe("approvals", () => {
     const { context, conversationId } = await parked("c1", "c2");
     const edited = '{"url":"https://example.com/other"}';
     await person.journal.decideApprovals({ conversationId, calls: [{ callId: "c1", approved: true, arguments: edited }] });
-    // The last decision comes later: what was edited before is part of what the run goes on with.
+    // The last decision comes later; the run continues with the arguments edited before.
     const { context: claimed } = await person.journal.decideApprovals({ conversationId, approved: true });
     const [first, second] = claimed?.decisions ?? [];
     expect(first).toMatchObject({ callId: "c1", approved: true, arguments: edited });

@@ -15,7 +15,7 @@ describe("a list", () => {
     const [person, other] = [fixture.person(), fixture.person()];
     const ids: string[] = [];
     for (let count = 0; count < 7; count += 1) ids.push((await person.begin()).conversation?.id ?? "");
-    // Two of the same microsecond: the id decides.
+    // Two in the same microsecond: the id decides their order.
     await fixture.pool.query("update conversations set created_at = '2030-01-01T00:00:00.123456Z' where id = any($1)", [
       ids.slice(5),
     ]);

@@ -20,9 +20,9 @@ import { groupLimits } from "./group-commit.ts";
 const logger = createLogger({ service: "test", level: "silent" });
 let testDatabase: TestDatabase;
 let proxy: FaultProxy;
-/** Under the owner's login: sees what other connections do. */
+/** A pool under the owner's login, which sees the statements of other connections. */
 let owner: pg.Pool;
-/** Straight to the server. */
+/** Connected to the server without the proxy. */
 let database: ReturnType<typeof open>;
 let pool: pg.Pool;
 /** Names of the statements that were run on `pool`, in order. */
@@ -91,7 +91,7 @@ async function begun(journal: Journal, userId: string, init?: BeginInit): Promis
   return context;
 }
 
-/** Undefined for what succeeded, else the reason; INTERNAL where the error is none of the contract's. */
+/** Undefined for a success, else the reason; INTERNAL for an error without one. */
 async function outcomes(calls: readonly Promise<unknown>[]): Promise<(ErrorReason | undefined)[]> {
   const settled = await Promise.allSettled(calls);
   return settled.map((one) => (one.status === "fulfilled" ? undefined : (reasonOf(one.reason) ?? ErrorReason.INTERNAL)));
@@ -285,7 +285,7 @@ test("each member of a group whose connection is lost gets DATABASE_UNAVAILABLE 
   const contexts = await Promise.all(Array.from({ length: 4 }, () => begun(journal, userId)));
   const again = contexts.map(() => ({ messages: [{ id: uuidv7(), role: "assistant", content: "Hi" }] }));
   const commits = () => contexts.map((context, index) => journal.commit(userId, context, again[index]));
-  // It arrives, its answer does not: the lock on what it writes holds it until it is cut off.
+  // The statement arrives, its response does not: a lock holds it until its connection is cut.
   const lost = await transaction(owner, async (tx) => {
     await tx.query("lock table messages in share mode");
     const calls = commits();

@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-/** A conversation of ended turns. */
+/** A conversation with ended runs and so many messages. */
 async function conversationOf(messageCount: number): Promise<string> {
   const context = await person.begin();
   await person.answer(context);
@@ -56,7 +56,7 @@ test("a begin reads by index only, as much at 20,000 messages as at 20, with a p
   await person.answer(await person.begin());
   await fixture.pool.query("analyze");
   const plans = await transaction(fixture.database.pool, async (tx) => {
-    // The plan that a prepared statement ends up with, made when the planner has every reason to read whole tables.
+    // The generic plan of a prepared statement, made when the planner has every reason to read whole tables.
     await tx.query("set local plan_cache_mode = force_generic_plan");
     await tx.query(`prepare begin_run as ${openNextSql}`);
     const explain = async (conversationId: string): Promise<PlanNode> => {
@@ -125,7 +125,7 @@ test("a page of a list reads as little when its owner has 20,000 conversations",
   }
   const blocksOf = async ({ userId }: Person) => {
     const explain = `explain (analyze, buffers, format json) ${listSql}`;
-    // As the service reads it: under the user's role, whose policies are part of the plan.
+    // Read under the user's role, as in the service, because its policies are part of the plan.
     const values = [userId, listStart.createdUs, listStart.id, 51];
     const { rows } = await fixture.database.users.as(userId, (db) => db.query(explain, values));
     const plan: PlanNode = rows[0]["QUERY PLAN"][0].Plan;

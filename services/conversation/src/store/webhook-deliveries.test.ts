@@ -15,7 +15,7 @@ import {
 
 let fixture: ConversationFixture;
 beforeAll(async () => {
-  // A worker that takes nothing: the tests are the workers.
+  // The service's own worker claims nothing: the tests act as workers.
   fixture = await startConversationFixture({ webhookPace: { concurrency: 0 } });
 });
 afterAll(() => fixture.stop());
@@ -38,7 +38,7 @@ const webhookOf = async (person: Person, events: string[] = []): Promise<string>
 const listOf = async (person: Person, webhookId: string) =>
   (await person.webhooks.listWebhookDeliveries({ webhookId })).deliveries;
 
-/** Deliveries that are due, without runs. */
+/** Due deliveries without runs. */
 async function queue(person: Person, webhookId: string, count: number): Promise<void> {
   await fixture.pool.query(
     `insert into webhook_deliveries (webhook_id, user_id, run_id, conversation_id, event)
@@ -47,7 +47,7 @@ async function queue(person: Person, webhookId: string, count: number): Promise<
   );
 }
 
-/** As if so many seconds had gone by. */
+/** Moves the times back by so many seconds. */
 async function later(seconds: number): Promise<void> {
   await fixture.pool.query(
     `update webhooks set leased_until = leased_until - make_interval(secs => $1), resting_until = resting_until - make_interval(secs => $1)`,

@@ -10,7 +10,7 @@ import {
   startConversationFixture,
 } from "../../testing/conversation.ts";
 
-/** As usual, in a hurry. */
+/** The usual schedule with short times. */
 const pace = {
   pollMs: 50,
   wakeMs: 1,
@@ -36,7 +36,7 @@ afterEach(async () => {
   await fixture.stop();
 });
 
-/** A key that holds, of a user. */
+/** A valid key of a user. */
 function keyOf(owner: Person, expiresAt: Date | null = null): Person {
   const identity = expiresAt === null ? {} : { expiresAt: timestampFromDate(expiresAt) };
   const key = fixture.through(owner, identity);
@@ -90,7 +90,7 @@ describe("a webhook created with a key", () => {
     fixture.keys.tellOf(key.tokenId);
     await expect.poll(() => fixture.keys.asked.length).toBe(asked + 1);
     expect(await look(owner)).toMatchObject({ enabled: true });
-    // Nobody tells of an end that was known before.
+    // An end from before the start is announced to nobody.
     await expect.poll(() => look(owner), { timeout: 10_000 }).toMatchObject({ enabled: false, disabledReason: ended });
   });
 
@@ -165,7 +165,7 @@ describe("a webhook created with a key", () => {
     const owner = fixture.person();
     for (let round = 0; round < 20; round++) {
       const key = keyOf(owner);
-      // Auth has revoked it, and everybody has heard so, before the webhook stands.
+      // Auth has revoked the key, and the revocation was announced before the webhook is committed.
       fixture.keys.live.delete(key.tokenId);
       expect(await reasonFor(key.webhooks.createWebhook({ url: urlOf() }))).toBe(ErrorReason.INVALID_TOKEN);
       const { webhooks } = await owner.webhooks.listWebhooks({});

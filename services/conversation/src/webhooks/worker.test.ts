@@ -16,7 +16,7 @@ import {
 import { signatureHeaders } from "./signature.ts";
 import { startWebhookWorker, type WebhookPace } from "./worker.ts";
 
-/** As usual, in a hurry. */
+/** The usual schedule with short times. */
 const pace = {
   pollMs: 50,
   wakeMs: 1,
@@ -39,7 +39,7 @@ afterAll(async () => {
 });
 afterEach(() => receiver.answer((_message, response) => response.writeHead(204).end()));
 
-/** A person with a webhook at a path of its own. */
+/** A user with a webhook at its own path. */
 async function subscriber(events: string[] = []) {
   const person = fixture.person();
   const path = `/hook/${randomUUID()}`;
@@ -170,7 +170,7 @@ describe("a delivery", () => {
     const port = receiver.host.split(":")[1];
     const before = receiver.received.length;
     const { webhook } = await person.webhooks.createWebhook({ url: `http://${receiver.host}/hook` });
-    // As one that was allowed once; nobody can give such an address now.
+    // Such an address was allowed once; the API accepts it no longer.
     await fixture.pool.query("update webhooks set url = $2 where id = $1", [webhook?.id, `https://localhost:${port}/hook`]);
     await turn(person);
     const webhookId = webhook?.id ?? "";

@@ -20,7 +20,7 @@ afterAll(() => fixture.stop());
 
 const workerId = uuidv7();
 
-/** Sends a message that has to wait; gives the queued run's id. */
+/** Sends a message that has to wait; returns the queued run's id. */
 async function send(person: Person, conversationId: string | undefined, message: string, rest: object = {}): Promise<string> {
   const runId = uuidv7();
   const { context, run } = await person.journal.beginRun({ runId, conversationId, message, ...rest });
@@ -51,7 +51,7 @@ describe("a message to a busy conversation", () => {
     const context = await claim(person, second);
     expect(context?.run).toMatchObject({ epoch: 1, seq: 1, status: RunStatus.RUNNING });
     expect(context?.messages.map(({ content }) => content)).toEqual(["one", "1", "two"]);
-    // A message that comes now must not pass the one that waits.
+    // A message that arrives now must not overtake the waiting one.
     const fourth = await send(person, conversationId, "four");
     await person.answer(context as RunContext, "2");
     for (const [runId, answer] of [
@@ -233,7 +233,7 @@ describe("a step", () => {
     expect(second.seq).toBe(1);
     const { messages } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
     expect(messages.map(({ content }) => content)).toEqual(["Hello", "a", "b"]);
-    // What another one committed in between is not taken for it.
+    // Another worker's commit in between is not mistaken for it.
     expect(await reasonFor(person.commit(context, { ...step, events: [{ type: "parked", messages: 2 }] }))).toBe(
       ErrorReason.STALE_EPOCH,
     );
@@ -272,7 +272,7 @@ test("a log read during a commit has no entry beyond the run that comes with it"
   const logIsBehind: Queryable = {
     // biome-ignore lint/suspicious/noExplicitAny: one of the driver's many signatures
     query: (async (query: any) => {
-      // Committed after the run was read and before its log is.
+      // Committed after the run is read and before its log is.
       if (query.name === "run-log")
         await person.commit(context, { status: RunStatus.NEEDS_REVIEW, events: [{ type: "needs_review" }] });
       return await fixture.pool.query(query);

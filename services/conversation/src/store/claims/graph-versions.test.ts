@@ -21,12 +21,12 @@ beforeAll(async () => {
   person = fixture.person();
 });
 beforeEach(async () => {
-  // What an earlier test left to nobody is no other test's to claim.
+  // Runs that earlier tests left unclaimed must not be claimed by later tests.
   await fixture.pool.query("update runs set status = 'cancelled' where status in ('queued', 'running')");
 });
 afterAll(() => fixture.stop());
 
-/** A release that drives runs of versions 5 to 6, and those that it meets. */
+/** A release that drives graph versions 5 to 6, and the versions of the runs that it meets. */
 const ours = { graphVersion: 6, oldestGraphVersion: 5 };
 const [older, newer] = [4, 7];
 const releaseOf = (version: number) => ({ graphVersion: version, oldestGraphVersion: version });
@@ -37,7 +37,7 @@ const eventsOf = async (runId: string) =>
 const idOf = (context: RunContext | undefined) => context?.run?.id ?? "";
 const conversationOf = (context: RunContext) => context.conversation?.id ?? "";
 
-/** As if half a minute had gone by. */
+/** Moves the times back by half a minute. */
 async function later(): Promise<void> {
   await fixture.pool.query("update journal_pulse set since = since - interval '30 seconds'");
   await fixture.pool.query(`update runs set updated_at = updated_at - interval '30 seconds', wake_at = wake_at - interval '30 seconds',
@@ -70,7 +70,7 @@ async function queued(version: number, conversationId = ""): Promise<string> {
   return runId;
 }
 
-/** Runs that a worker would claim, by how they stand; each of a version. */
+/** Claimable runs, by their state; each of a given graph version. */
 const claimable: Record<string, (version: number) => Promise<string>> = {
   "that is queued": (version) => queued(version),
   "whose worker is dead": async (version) => idOf(await begun(version)),
@@ -126,7 +126,7 @@ describe.each([older, newer])("a parked run of version %i, decided through a pro
     const { state, node, epoch, attempt, graph_version, error } = before;
     expect(after).toMatchObject({ status: "queued", state, node, epoch, attempt, graph_version, error });
     expect((await beat(ours)).map(idOf)).not.toContain(runId);
-    // The epoch that parked it is fenced off all the same.
+    // The epoch that parked it is fenced off as well.
     expect(await reasonFor(person.answer(context))).toBe(ErrorReason.STALE_EPOCH);
     const claimed = (await beat(releaseOf(version))).find((one) => idOf(one) === runId);
     expect(claimed?.run).toMatchObject({ epoch: 2, graphVersion: version, state: '{ "round": 1 }' });
@@ -232,7 +232,7 @@ test("many messages behind a run that nobody drives do not keep a worker from ot
   const conversationId = conversationOf(context);
   await person.journal.decideApprovals({ conversationId, approved: true, workerId: randomUUID(), ...ours });
   for (let count = 0; count < 10; count += 1) await queued(ours.graphVersion, conversationId);
-  // One that waits at the head of its conversation for who drives it, with others behind it.
+  // A run that no worker drives, at the head of its conversation, with others behind it.
   const head = await queued(older);
   const { conversation_id: blocked } = await rowOf(head);
   for (let count = 0; count < 10; count += 1) await queued(ours.graphVersion, blocked);

@@ -23,7 +23,7 @@ afterAll(() => fixture.stop());
 const beat = async (workerId: string, driving: string[] = [], claimLimit = 100) =>
   (await person.journal.beat({ workerId, claimLimit, graphVersion: 9, driving })).claimed;
 
-/** As if so many seconds had gone by. */
+/** Moves the times back by so many seconds. */
 async function later(seconds: number): Promise<void> {
   await fixture.pool.query("update journal_pulse set since = since - make_interval(secs => $1)", [seconds]);
   await fixture.pool.query(
@@ -33,13 +33,13 @@ async function later(seconds: number): Promise<void> {
   await fixture.pool.query("update runs set updated_at = updated_at - make_interval(secs => $1)", [seconds]);
 }
 
-/** As if nobody had reached the database for so many seconds. */
+/** Simulates an outage of the database of so many seconds. */
 async function outage(seconds: number): Promise<void> {
   await later(seconds);
   await fixture.pool.query("update journal_pulse set seen_at = seen_at - make_interval(secs => $1)", [seconds]);
 }
 
-/** Resolves when the journal has noticed that it can be reached again. */
+/** Resolves when the journal has recorded that workers can reach it again. */
 async function nextPulse(): Promise<void> {
   const isBack = async () =>
     (await fixture.pool.query("select since > now() - interval '1 minute' as back from journal_pulse")).rows[0];
@@ -78,7 +78,7 @@ describe("runs", () => {
       state: '{"agent":"coder"}',
     });
     expect(claims[0]?.messages.map(({ content }) => content)).toEqual(["Take me over"]);
-    // The one that was only slow has lost it, and is told so.
+    // The worker that was only slow has lost the run, and learns so.
     expect((await person.journal.beat({ workerId: worker, claimLimit: 0, driving: [runId] })).lost).toEqual([runId]);
     const late = person.commit(context, { status: RunStatus.COMPLETED, node: "respond" });
     expect(await reasonFor(late)).toBe(ErrorReason.STALE_EPOCH);
@@ -224,7 +224,7 @@ describe("runs", () => {
     const worker = randomUUID();
     for (let claims = 1; claims <= 7; claims++) {
       await later(4);
-      // As if the answer had been lost: the worker does not drive it.
+      // Simulates a lost response: the worker does not drive the run.
       expect((await beat(worker)).map((one) => one.run?.id)).toContain(runId);
     }
   });

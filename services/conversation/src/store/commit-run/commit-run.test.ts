@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-/** All that a commit could have changed. */
+/** All rows that a commit could have changed. */
 async function everything(conversationId: string | undefined) {
   const { rows } = await fixture.pool.query(
     `select to_json(c) as conversation, to_json(r) as run,
