@@ -57,7 +57,7 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
   }
   const throughKey = caller.tokenType === TokenType.API_KEY;
   if (throughKey && asked.mayApprove && !caller.mayApprove) {
-    throw fail(ErrorReason.PERMISSION_DENIED, "may_approve: is more than your own key may.", { param: "may_approve" });
+    throw fail(ErrorReason.PERMISSION_DENIED, "may_approve: exceeds the rights of your own key.", { param: "may_approve" });
   }
   const ownEnd = throughKey && caller.expiresAt !== undefined ? timestampDate(caller.expiresAt) : null;
   const askedEnd = asked.expiresAt === undefined ? ownEnd : timestampDate(asked.expiresAt);

@@ -10,7 +10,7 @@ import { findOpenInvite, isInvite, type OpenInvite, useInvite } from "./store/in
 type RegistrationMode = AuthConfig["REGISTRATION"];
 
 const invalidInvite = () =>
-  fail(ErrorReason.INVALID_INVITE, "invite: is unknown, used, revoked, has ended or is for another address", { param: "invite" });
+  fail(ErrorReason.INVALID_INVITE, "invite: is unknown, used, revoked, expired or for another address", { param: "invite" });
 
 /** Refuses registrations that the mode excludes. Throws REGISTRATION_CLOSED. */
 export function checkRegistration(mode: RegistrationMode, { invite }: Pick<RegisterRequest, "invite">): void {

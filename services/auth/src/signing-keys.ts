@@ -39,7 +39,7 @@ export async function loadSigningKeys(deps: { pool: pg.Pool; rule: RotationRule;
     if (chosen === undefined) throw new Error("No signing key could be made.");
     if (chosen.kid !== signer?.kid) {
       signer = { privateKey: (await importJWK(chosen.privateJwk, "EdDSA")) as CryptoKey, kid: chosen.kid };
-      logger.info({ kid: chosen.kid }, "tokens are signed with this key from now on");
+      logger.info({ kid: chosen.kid }, "tokens are now signed with this key");
     }
     // Unchanged keys keep the same object, by which verifiers recognise that nothing has changed.
     const isSame = rows.length === keySet.keys.length && rows.every((row, i) => row.kid === keySet.keys[i]?.kid);

@@ -7,8 +7,8 @@ import type { AuthConfig } from "./config.ts";
 import { type Auth, startAuth } from "./index.ts";
 
 /**
- * Starts auth as a process of its own, on a Redis connection that closes with it: the service first, which still uses the
- * connection, then the connection. Throws ConfigError when no Redis is configured.
+ * Starts auth as a process of its own, on a Redis connection that closes with it: the service first, which still uses
+ * the connection, then the connection. Throws ConfigError when no Redis is configured.
  */
 export async function startStandaloneAuth(
   { config, logger }: { config: AuthConfig; logger: Logger },
@@ -16,7 +16,8 @@ export async function startStandaloneAuth(
   open = openPorts,
 ): Promise<Auth> {
   const url = redisUrl(config);
-  if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis to tell each other of revocations"]);
+  if (url === undefined)
+    throw new ConfigError(["REDIS_URL: separate processes need Redis to announce revocations to each other"]);
   const ports = await open({ redisUrl: url, busSecret: config.MESH_SECRET, logger });
   const auth = await startAuth({ config, database, bus: ports.bus, logger });
   return {

@@ -40,7 +40,7 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
     const param = `calls[${index}].call_id`;
     const id = pending.get(call.callId);
     if (call.approvalId !== "" && round.every((known) => known.id !== call.approvalId)) {
-      throw fail(ErrorReason.NOTHING_TO_APPROVE, "This call is decided already.", { param: `calls[${index}].approval_id` });
+      throw fail(ErrorReason.NOTHING_TO_APPROVE, "This call has been decided already.", { param: `calls[${index}].approval_id` });
     }
     if (id === undefined || (call.approvalId !== "" && id !== call.approvalId)) throw unmatched(round, made, call.callId, param);
     pending.delete(call.callId);
@@ -69,7 +69,7 @@ export function tooLate(param: string) {
 
 function unmatched(round: readonly ParkedCall[], made: readonly Decision[], callId: string, param: string) {
   const known = round.find(({ call_id }) => call_id === callId);
-  if (known === undefined) return fail(ErrorReason.INVALID_REQUEST, `${param}: no such call waits`, { param });
+  if (known === undefined) return fail(ErrorReason.INVALID_REQUEST, `${param}: is no call that waits for a decision`, { param });
   if (made.some(({ id }) => id === known.id)) return fail(ErrorReason.INVALID_REQUEST, `${param}: named twice`, { param });
-  return fail(ErrorReason.NOTHING_TO_APPROVE, "This call is decided already.", { param });
+  return fail(ErrorReason.NOTHING_TO_APPROVE, "This call has been decided already.", { param });
 }

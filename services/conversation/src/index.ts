@@ -23,8 +23,8 @@ import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 export { conversationConfig } from "./config.ts";
 
 /**
- * Starts the conversation service, with its heartbeat, its sweeper and its webhook worker. `close` stops them; the caller
- * still has to end the database. The schema must be migrated.
+ * Starts the conversation service, with its heartbeat, its sweeper and its webhook worker. `close` stops them; the
+ * caller still has to end the database. The schema must be migrated.
  */
 export function startConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;

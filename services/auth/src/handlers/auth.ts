@@ -140,7 +140,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
 
     async getCurrentUser(_request, ctx) {
       const user = await findUser(pool, requireIdentity(ctx).userId);
-      if (user === undefined) throw fail(ErrorReason.NOT_FOUND, "The account does not exist any more.");
+      if (user === undefined) throw fail(ErrorReason.NOT_FOUND, "The account no longer exists.");
       return { user };
     },
 
@@ -170,7 +170,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
     async changePassword({ currentPassword, newPassword }, ctx) {
       const { userId } = requireSession(ctx);
       if (currentPassword === newPassword) {
-        throw fail(ErrorReason.INVALID_REQUEST, "new_password: must differ from the one that holds now", {
+        throw fail(ErrorReason.INVALID_REQUEST, "new_password: must differ from the current password", {
           param: "new_password",
         });
       }

@@ -60,11 +60,9 @@ describe("the token of a run", () => {
     expect(await refusal(mint(revoked))).toEqual(ended("The API key that started this run was revoked."));
     expect(await refusal(mint(expired))).toEqual(ended("The API key that started this run has expired."));
     expect(await refusal(mint(tokenId))).toEqual(ended("The login that started this run has ended: its session has expired."));
-    expect(await refusal(mint(gone))).toEqual(ended("The credential that started this run does not exist any more."));
+    expect(await refusal(mint(gone))).toEqual(ended("The credential that started this run no longer exists."));
     const other = await fixture.person();
-    expect(await refusal(mint(revoked, other.userId))).toEqual(
-      ended("The credential that started this run does not exist any more."),
-    );
+    expect(await refusal(mint(revoked, other.userId))).toEqual(ended("The credential that started this run no longer exists."));
     await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
     expect(await refusal(mint(live))).toEqual(ended("The account that started this run is disabled."));
   });

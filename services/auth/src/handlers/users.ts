@@ -62,7 +62,7 @@ export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): S
         const { before, after } = change;
         const isAdmin = after.role === "admin" && after.isActive;
         if (before.role === "admin" && before.isActive && !isAdmin && (await countOtherAdmins(tx, userId)) === 0) {
-          throw fail(ErrorReason.CONFLICT, "The last admin cannot be taken away.", { param: "user_id" });
+          throw fail(ErrorReason.CONFLICT, "The last active admin cannot be demoted or disabled.", { param: "user_id" });
         }
         const sessions = before.role !== after.role || !after.isActive ? await revokeAllSessions(tx, userId) : [];
         const keys = after.isActive ? [] : await revokeAllApiKeys(tx, userId);

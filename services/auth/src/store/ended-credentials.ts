@@ -18,7 +18,7 @@ group by t.token_type, u.is_active`;
 export async function whyEnded(db: Queryable, credential: { userId: string; tokenId: string }): Promise<string> {
   const { rows } = await db.query<EndedRow>(endedSql, [credential.userId, credential.tokenId]);
   const [ended] = rows;
-  if (ended === undefined) return "The credential that started this run does not exist any more.";
+  if (ended === undefined) return "The credential that started this run no longer exists.";
   if (!ended.is_active) return "The account that started this run is disabled.";
   if (ended.token_type === "api_key")
     return `The API key that started this run ${ended.is_revoked ? "was revoked" : "has expired"}.`;

@@ -15,11 +15,12 @@ export function checkCommit({ status, messages, events, approvals, error, wakeIn
   for (const [index, event] of events.entries()) {
     if (event.type === "") throw invalid(`events[${index}].type`, "must not be empty");
     told += event.messages;
-    if (event.messages < 0 || told > messages.length) throw invalid(`events[${index}].messages`, "more than there are");
+    if (event.messages < 0 || told > messages.length)
+      throw invalid(`events[${index}].messages`, "more than the step has messages");
   }
-  if (wakeInMs > 0 && status !== RunStatus.QUEUED) throw invalid("wake_in_ms", "belongs to the status QUEUED");
-  if (error !== "" && status !== RunStatus.FAILED) throw invalid("error", "belongs to the status FAILED");
-  if (status !== RunStatus.WAITING && approvals.length > 0) throw invalid("approvals", "belong to the status WAITING");
+  if (wakeInMs > 0 && status !== RunStatus.QUEUED) throw invalid("wake_in_ms", "allowed only with the status QUEUED");
+  if (error !== "" && status !== RunStatus.FAILED) throw invalid("error", "allowed only with the status FAILED");
+  if (status !== RunStatus.WAITING && approvals.length > 0) throw invalid("approvals", "allowed only with the status WAITING");
   if (status === RunStatus.WAITING && approvals.length === 0)
     throw invalid("approvals", "must not be empty: the run would wait forever");
   const calls = new Set<string>();

@@ -71,7 +71,7 @@ export function journalHandlers({
       const decider = requireIdentity(ctx);
       checkRole(decider, "decide on approvals");
       if (approved === undefined && calls.length === 0) {
-        throw fail(ErrorReason.INVALID_REQUEST, "approved: needed unless single calls are decided", { param: "approved" });
+        throw fail(ErrorReason.INVALID_REQUEST, "approved: required unless single calls are decided", { param: "approved" });
       }
       const decisions = { calls, approved, reason };
       const owner = workerId || callerOf(ctx);

@@ -202,7 +202,7 @@ async function goOn(
     asked.versions.oldest,
     asked.versions.newest,
   ]);
-  if (rows[0] === undefined) throw new Error("the run that this transaction holds is gone");
+  if (rows[0] === undefined) throw new Error("the run that this transaction has locked does not exist");
   const conversation = toConversation(rows[0].conversation);
   const run = toRun(rows[0].run);
   if (run.status === RunStatus.QUEUED) return { conversation, queued: run };

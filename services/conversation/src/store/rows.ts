@@ -242,7 +242,7 @@ const runStatuses = new Map([...runStatusNames].map(([status, name]) => [name, s
 /** The column's name for a status. The contract's rules have rejected all others before. */
 export function runStatusName(status: RunStatus): string {
   const name = runStatusNames.get(status);
-  if (name === undefined) throw new RangeError(`there is no word for the run status ${status}`);
+  if (name === undefined) throw new RangeError(`there is no column value for the run status ${status}`);
   return name;
 }
 

@@ -59,7 +59,7 @@ export async function readContextMessages(
 export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadContext> {
   const run = toRun(row);
   const conversationRow = (await db.query<ConversationRow>(conversationSql, [run.conversationId])).rows[0];
-  if (conversationRow === undefined) throw new Error("a run has no conversation");
+  if (conversationRow === undefined) throw new Error("the run has no conversation");
   const conversation = toConversation(conversationRow);
   const messages = await readContextMessages(db, conversation, defaultContextLimit);
   const asked = messages.findLast(({ toolCalls }) => toolCalls.length > 0)?.createdAt;

@@ -4,7 +4,9 @@ import { type GrantClaims, hashArguments } from "@turnwright/platform/identity/g
 import type { Decision } from "../decisions.ts";
 import type { ApprovalRow } from "./rows.ts";
 
-/** A decided call. For an approved one, `claims` are those of its grant that do not depend on the run's current claim. */
+/**
+ * A decided call. For an approved one, `claims` are those of its grant that do not depend on the run's current claim.
+ */
 export interface SettledCall {
   readonly decided: DecidedCall;
   readonly claims: Omit<GrantClaims, "epoch" | "tokenId">;

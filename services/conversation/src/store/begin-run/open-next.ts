@@ -169,6 +169,6 @@ async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow>
       familyId || null,
     ],
   });
-  if (rows[0] === undefined) throw new Error("a begin of a run always answers with one row");
+  if (rows[0] === undefined) throw new Error("a begin of a run always returns one row");
   return rows[0];
 }

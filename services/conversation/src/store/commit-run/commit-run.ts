@@ -23,9 +23,9 @@ interface CommittedRow {
 export type CommitRun = (userId: string, request: CommitRunRequest) => Promise<Committed>;
 
 /**
- * Makes the function that commits steps of runs. Each step is all or nothing; steps that arrive at the same time share a
- * transaction. Throws STALE_EPOCH when the run has another epoch or is not running, NOT_FOUND when the user has no such
- * run.
+ * Makes the function that commits steps of runs. Each step is all or nothing; steps that arrive at the same time share
+ * a transaction. Throws STALE_EPOCH when the run has another epoch or is not running, NOT_FOUND when the user has no
+ * such run.
  */
 export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits): CommitRun {
   const write = createGroupWriter<CommitItem, CommittedRow | undefined>(
@@ -56,7 +56,8 @@ async function commitAlone(pool: pg.Pool, { row, parks }: CommitItem): Promise<C
 }
 
 function rethrow(error: unknown): never {
-  // invalid_text_representation and untranslatable_character. Ids were validated before, so the fault is in a JSON text.
+  // invalid_text_representation and untranslatable_character. Ids were validated before, so the fault is in a JSON
+  // text.
   if (error instanceof Error && "code" in error && (error.code === "22P02" || error.code === "22P05")) {
     throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
   }

@@ -15,8 +15,8 @@ group by r.conversation_id, r.run_id
 having json_agg(e.type order by e.seq)::jsonb = $7::jsonb and sum(e.messages) = $8`;
 
 /**
- * The response to a step that no longer matches its run. A step that was committed before gets its first response again,
- * because the worker may not have received it. Throws NOT_FOUND or STALE_EPOCH for any other.
+ * The response to a step that no longer matches its run. A step that was committed before gets its first response
+ * again, because the worker may not have received it. Throws NOT_FOUND or STALE_EPOCH for any other.
  */
 export async function repeatedCommit(
   pool: pg.Pool,
