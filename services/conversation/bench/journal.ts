@@ -1,7 +1,7 @@
 /**
  * Prints the stored turns per second of the journal: a begin and a commit per turn, through the store, on ten
- * connections to its own PostgreSQL. For comparison, two bare inserts per turn, each by itself or batched. Rounds are interleaved;
- * medians are printed.
+ * connections to its own PostgreSQL. For comparison, two bare inserts per turn, each by itself or batched. Rounds are
+ * interleaved; medians are printed.
  *
  *   npm run bench -- journal
  *   node services/conversation/bench/journal.ts [rounds] [seconds]

@@ -1,7 +1,7 @@
 /**
  * Prints the cost of the webhook triggers for the commit that ends a run: without triggers, with them and no webhook,
- * and with them and one webhook that subscribes to the event. It runs on its own PostgreSQL; rounds are interleaved, and
- * medians are printed.
+ * and with them and one webhook that subscribes to the event. It runs on its own PostgreSQL; rounds are interleaved,
+ * and medians are printed.
  *
  *   node services/conversation/bench/webhook-trigger.ts [rounds]
  */
