@@ -29,7 +29,7 @@ export const authConfig = z.object({
   RATE_LIMIT_ACCOUNT_PER_MINUTE: integer(0, { max: 1_000_000 }),
   RATE_LIMIT_ACCOUNT_PER_DAY: integer(0, { max: 1_000_000_000 }),
   RATE_LIMIT_ACCOUNT_CONCURRENT: integer(0, { max: 100_000 }),
-  /** The most US dollars that an account may spend on models in all; 0: no ceiling. */
+  /** The most whole US dollars that an account may spend on models in all; 0: no ceiling. */
   SPEND_LIMIT_ACCOUNT_USD: integer(0, { max: 1_000_000 }),
 });
 

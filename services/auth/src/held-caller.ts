@@ -1,5 +1,6 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { isDeadlock, type Tx } from "@turnwright/platform/postgres/pool";
@@ -9,17 +10,12 @@ import { type AccountDefaults, findCredentialById } from "./store/credentials.ts
 const maxAttempts = 4;
 
 /**
- * Runs a transaction again when PostgreSQL ended it to resolve a deadlock. The service locks accounts first and in one
- * order; an operator's statements lock rows in any order.
+ * Runs a transaction again, up to four times in all, when PostgreSQL ended it to resolve a deadlock. The service locks
+ * accounts first and in one order; an operator's statements lock rows in any order.
  */
-export async function untilUndisturbed<T>(run: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await run();
-    } catch (error) {
-      if (attempt === maxAttempts || !isDeadlock(error)) throw error;
-    }
-  }
+export function retryingDeadlocks<T>(run: () => Promise<T>): Promise<T> {
+  const mayPass = (error: unknown, attempts: number) => attempts < maxAttempts && isDeadlock(error);
+  return retrying(run, { mayPass, patienceMs: Number.POSITIVE_INFINITY, firstMs: 0, longestMs: 0 });
 }
 
 const hasEnded = () => fail(ErrorReason.INVALID_TOKEN, "The credential has ended, or has changed.");

@@ -20,7 +20,7 @@ export function wholeRounds(messages: readonly Message[], limit: number, keepLas
       continue;
     }
     const round = rounds.at(-1);
-    // A call further back than `messages` reaches has its answer dropped.
+    // The call is further back than `messages` reaches, so its answer is dropped.
     if (round?.unanswered.delete(message.toolCallId)) round.messages.push(message);
   }
   const kept: Message[][] = [];

@@ -23,7 +23,7 @@ import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 export { conversationConfig } from "./config.ts";
 
 /**
- * Starts the conversation service, with its heartbeat, its sweeper and its webhook worker. `close` stops them; the
+ * Starts the conversation service, with its pulse, its expiry sweeper and its webhook worker. `close` stops them; the
  * caller still has to end the database. The schema must be migrated.
  */
 export function startConversation(deps: {

@@ -2,7 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import type pg from "pg";
-import { notePulse } from "./store/claims/journal-pulse.ts";
+import { recordPulse } from "./store/claims/journal-pulse.ts";
 
 const intervalMs = 500;
 const timeoutMs = 2_000;
@@ -33,7 +33,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
   const pulse = async (): Promise<void> => {
     askedAt = performance.now();
     try {
-      await hedged(() => notePulse(pool, { goesOn, timeoutMs }));
+      await hedged(() => recordPulse(pool, { goesOn, timeoutMs }));
       goesOn = false;
       takenAt = performance.now();
       fault = undefined;

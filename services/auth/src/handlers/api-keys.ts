@@ -8,7 +8,7 @@ import { type Tx, transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
 import { accountDefaults } from "../config.ts";
-import { holdCaller, holdMaker, untilUndisturbed } from "../held-caller.ts";
+import { holdCaller, holdMaker, retryingDeadlocks } from "../held-caller.ts";
 import { hashToken, keyPrefix, newApiKey } from "../opaque-tokens.ts";
 import { holdAccount } from "../store/accounts.ts";
 import {
@@ -51,7 +51,7 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
       let policy: KeyPolicy;
       const { response } = await idempotency.once(ctx, request, {
         transaction: (work) =>
-          untilUndisturbed(() =>
+          retryingDeadlocks(() =>
             transaction(pool, async (tx) => {
               policy = keyPolicy(await holdMaker(tx, ctx, defaults), request);
               return work(tx);
@@ -98,7 +98,7 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
       let ended: string[] = [];
       const { response, replayed } = await idempotency.once(ctx, request, {
         transaction: (work) =>
-          untilUndisturbed(() =>
+          retryingDeadlocks(() =>
             users.transaction(scope.userId, async (tx) => {
               await holdCaller(tx, ctx, "alone");
               return work(tx);
@@ -122,7 +122,7 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
 
     async revokeApiKey({ apiKeyId }, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      const { apiKey, ended } = await untilUndisturbed(() =>
+      const { apiKey, ended } = await retryingDeadlocks(() =>
         users.transaction(scope.userId, async (tx) => {
           await holdAccount(tx, scope.userId, "alone");
           const revoked = await revokeApiKey(tx, scope, apiKeyId);

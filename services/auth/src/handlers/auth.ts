@@ -6,7 +6,7 @@ import { clientAddressHeader, requireIdentity } from "@turnwright/platform/ident
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { holdCaller, untilUndisturbed } from "../held-caller.ts";
+import { holdCaller, retryingDeadlocks } from "../held-caller.ts";
 import { beginLogin } from "../login-limits.ts";
 import { hashToken, newRefreshToken } from "../opaque-tokens.ts";
 import type { PasswordClient } from "../passwords.ts";
@@ -77,7 +77,7 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
       const refreshToken = newRefreshToken();
       const user =
         fits && found?.user.isActive
-          ? await untilUndisturbed(() =>
+          ? await retryingDeadlocks(() =>
               transaction(pool, async (tx) => {
                 const token = {
                   id: uuidv7(),

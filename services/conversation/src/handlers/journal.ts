@@ -15,7 +15,7 @@ import type { BeginRun } from "../store/begin-run/begin-run.ts";
 import { addRunUsage, cancelRun, recordReceipts } from "../store/cancel-run.ts";
 import { claimRun } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
-import { abandonRun, beat, leave } from "../store/claims/workers.ts";
+import { abandonRun, recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
@@ -86,10 +86,10 @@ export function journalHandlers({
     async beat(request) {
       const { workerId, claimLimit, driving, leaving } = request;
       if (leaving) {
-        await leave(pool, workerId);
+        await recordDeparture(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const { claimed, lost } = await beat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
+      const { claimed, lost } = await recordHeartbeat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
       return { claimed: await Promise.all(claimed.map(granted)), lost };
     },
     async claimRun(request) {

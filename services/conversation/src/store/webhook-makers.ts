@@ -50,7 +50,7 @@ export async function listMakers(pool: pg.Pool, apiKeyIds?: readonly string[]): 
 }
 
 /** Stores the expiry of keys where it has changed. */
-export async function keepExpiry(pool: pg.Pool, keys: readonly MakerKey[]): Promise<void> {
+export async function storeExpiry(pool: pg.Pool, keys: readonly MakerKey[]): Promise<void> {
   await pool.query({
     name: "webhooks-expiry",
     text: `update webhooks w set api_key_expires_at = k.expires_at

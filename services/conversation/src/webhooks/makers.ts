@@ -2,18 +2,20 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
-import { endWebhooksOf, keepExpiry, listMakers } from "../store/webhook-makers.ts";
+import { endWebhooksOf, listMakers, storeExpiry } from "../store/webhook-makers.ts";
 import type { MakerKey } from "../store/webhooks.ts";
 import type { WebhookWorker } from "./worker.ts";
 
 /** The most keys in one request to auth. */
 const askedAtOnce = 1_000;
 const askTimeoutMs = 5_000;
-const againMs = 500;
+/** After a check that failed. */
+const pauseMs = 500;
 
 /** The API key on which a webhook of this caller depends; undefined: none, because the caller is a login. */
 export function makerOf({ tokenType, tokenId, expiresAt }: Identity): MakerKey | undefined {
@@ -47,8 +49,7 @@ export function watchMakers(deps: {
   /** Keys to check; `everyKey`: all of them. */
   const changed = new Set<string>();
   let everyKey = true;
-  let looking: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  let checking: Promise<void> | undefined;
 
   /** Disables the webhooks of those keys that have ended. Returns these keys. */
   const endWith = async (apiKeyIds: readonly string[]): Promise<ReadonlySet<string>> => {
@@ -62,7 +63,7 @@ export function watchMakers(deps: {
         id,
         expiresAt: expiresAt === undefined ? null : timestampDate(expiresAt),
       }));
-      if (live.length > 0) await keepExpiry(pool, live);
+      if (live.length > 0) await storeExpiry(pool, live);
     }
     if (ended.size > 0) {
       const webhooks = await endWebhooksOf(pool, [...ended]);
@@ -73,7 +74,7 @@ export function watchMakers(deps: {
     return ended;
   };
 
-  const look = async (): Promise<void> => {
+  const check = async (): Promise<void> => {
     while (everyKey || changed.size > 0) {
       const asked = everyKey ? undefined : [...changed];
       everyKey = false;
@@ -90,19 +91,20 @@ export function watchMakers(deps: {
   };
 
   const start = (): void => {
-    if (closing.signal.aborted || looking !== undefined || timer !== undefined) return;
-    looking = look()
-      .catch((error: unknown) => {
-        if (closing.signal.aborted) return;
-        logger.warn({ err: error }, "auth does not answer which API keys of webhooks have ended");
-        timer = setTimeout(() => {
-          timer = undefined;
-          start();
-        }, againMs).unref();
-      })
+    if (closing.signal.aborted || checking !== undefined) return;
+    checking = retrying(check, {
+      mayPass: () => !closing.signal.aborted,
+      patienceMs: Number.POSITIVE_INFINITY,
+      firstMs: pauseMs,
+      longestMs: pauseMs,
+      signal: closing.signal,
+      onRetry: (error) => logger.warn({ err: error }, "API keys of webhooks could not be checked"),
+    })
+      // Only `close` ends the retries.
+      .catch(() => {})
       .finally(() => {
-        looking = undefined;
-        if (timer === undefined && (everyKey || changed.size > 0)) start();
+        checking = undefined;
+        if (everyKey || changed.size > 0) start();
       });
   };
 
@@ -137,9 +139,8 @@ export function watchMakers(deps: {
     },
     async close() {
       closing.abort();
-      clearTimeout(timer);
       await (await watching)();
-      await looking;
+      await checking;
     },
   };
 }

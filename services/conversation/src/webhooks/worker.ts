@@ -70,8 +70,8 @@ export function startWebhookWorker(deps: {
   const byKey = new Multimap<string, AbortController>();
   /** Ended keys, with the time until which deliveries claimed before may still arrive here. */
   const endedKeys = new Map<string, number>();
-  let looking: Promise<void> | undefined;
-  let lookAgain = false;
+  let claiming: Promise<void> | undefined;
+  let claimAgain = false;
   let woken: NodeJS.Timeout | undefined;
   let isNeeded = true;
   let closed = false;
@@ -121,9 +121,9 @@ export function startWebhookWorker(deps: {
   const restAfter = ({ retryAfterMs }: Attempt, retryMs: number | undefined): number =>
     retryAfterMs === undefined ? Math.min(retryMs ?? pace.restMs, pace.restMs) : (retryMs ?? pace.restMs);
 
-  const look = async (): Promise<void> => {
+  const claim = async (): Promise<void> => {
     do {
-      lookAgain = false;
+      claimAgain = false;
       const limit = pace.concurrency - underWay.size;
       if (limit === 0 || closed) return;
       const claimed = await claimDeliveries(pool, { limit, leaseMs: pace.leaseMs });
@@ -139,16 +139,16 @@ export function startWebhookWorker(deps: {
           });
         underWay.add(work);
       }
-    } while (lookAgain);
+    } while (claimAgain);
   };
 
   const start = (): void => {
-    lookAgain = true;
-    if (closed || looking !== undefined) return;
-    looking = look()
+    claimAgain = true;
+    if (closed || claiming !== undefined) return;
+    claiming = claim()
       .catch((error: unknown) => logger.warn({ err: error }, "webhook deliveries could not be claimed"))
       .finally(() => {
-        looking = undefined;
+        claiming = undefined;
       });
   };
 
@@ -190,7 +190,7 @@ export function startWebhookWorker(deps: {
       closed = true;
       clearTimeout(woken);
       for (const timer of timers) clearInterval(timer);
-      await looking;
+      await claiming;
       const grace = setTimeout(() => {
         ended.abort();
         // A connection being opened does not react to the signal.

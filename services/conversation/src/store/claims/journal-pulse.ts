@@ -23,6 +23,6 @@ set seen_at = greatest(journal_pulse.seen_at, now()),
  * Records that the journal can receive heartbeats now. `goesOn`: the time since the last pulse counts as no gap.
  * Rejects with DATABASE_UNAVAILABLE when it is not written within `timeoutMs`.
  */
-export async function notePulse(db: Queryable, pulse: { goesOn: boolean; timeoutMs: number }): Promise<void> {
+export async function recordPulse(db: Queryable, pulse: { goesOn: boolean; timeoutMs: number }): Promise<void> {
   await db.query(answeredWithin(pulse.timeoutMs, { name: "journal-pulse", text: pulseSql, values: [pulse.goesOn] }));
 }

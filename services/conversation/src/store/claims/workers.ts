@@ -14,11 +14,11 @@ const silenceSeconds = 3;
 const maxAttempts = 5;
 
 /** Milliseconds for the statements with which a heartbeat begins. */
-const beatTimeoutMs = 2_000;
+const heartbeatTimeoutMs = 2_000;
 
 const silence = `${silenceSeconds} * interval '1 second'`;
 
-const beatSql = `
+const heartbeatSql = `
 insert into workers (owner) values ($1)
 on conflict (owner) do update
 set seen_at = now(), has_left = false,
@@ -83,12 +83,12 @@ where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
  * Records a worker's heartbeat, claims for it runs of dead workers and queued runs that may begin, and returns which of
  * its runs it has lost. The next heartbeat repeats any part that failed after the first statement.
  */
-export async function beat(
+export async function recordHeartbeat(
   pool: pg.Pool,
   worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
 ): Promise<{ claimed: ReadContext[]; lost: string[] }> {
   const { id, driving } = worker;
-  await hedged(() => pool.query(answeredWithin(beatTimeoutMs, { name: "worker-beat", text: beatSql, values: [id] })));
+  await hedged(() => pool.query(answeredWithin(heartbeatTimeoutMs, { name: "worker-beat", text: heartbeatSql, values: [id] })));
   const [lost, claimed] = await Promise.allSettled([findLost(pool, id, driving), claim(pool, worker)]);
   if (claimed.status === "rejected") throw claimed.reason;
   return { claimed: claimed.value, lost: lost.status === "fulfilled" ? lost.value : [] };
@@ -96,7 +96,7 @@ export async function beat(
 
 async function findLost(pool: pg.Pool, workerId: string, driving: readonly string[]): Promise<string[]> {
   if (driving.length === 0) return [];
-  const statement = answeredWithin(beatTimeoutMs, { name: "worker-lost", text: lostSql, values: [workerId, driving] });
+  const statement = answeredWithin(heartbeatTimeoutMs, { name: "worker-lost", text: lostSql, values: [workerId, driving] });
   const { rows } = await hedged(() => pool.query<{ run_id: string }>(statement));
   return rows.map((row) => row.run_id);
 }
@@ -110,7 +110,7 @@ with gone as (
 update runs set attempt = attempt - 1 where owner = $1 and status = 'running'`;
 
 /** Records that a worker has left: any other worker may claim its runs at once. */
-export async function leave(pool: pg.Pool, workerId: string): Promise<void> {
+export async function recordDeparture(pool: pg.Pool, workerId: string): Promise<void> {
   await pool.query(leaveSql, [workerId]);
 }
 
