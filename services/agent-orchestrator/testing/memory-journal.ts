@@ -33,30 +33,30 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 export interface MemoryJournal {
   readonly handlers: ServiceImpl<typeof JournalService>;
   readonly conversation: Conversation;
-  /** All that is stored, in order. */
+  /** All stored messages, in order. */
   readonly messages: Message[];
-  /** All commits that were accepted. */
+  /** All accepted commits. */
   readonly commits: CommitRunRequest[];
-  /** What runs used beside their commits. */
+  /** Usage that was added outside commits. */
   readonly added: AddRunUsageRequest[];
   readonly approvals: Approval[];
   run: Run | undefined;
-  /** The run as its owner sees it, and its log, for those who watch. */
+  /** The run as its owner sees it. */
   info: RunInfo;
   readonly events: LoggedEvent[];
-  /** What the next claims of queued runs give. */
+  /** Contexts that the next claims of queued runs return. */
   readonly claimable: RunContext[];
-  /** What the next beat hands to its worker. */
+  /** Contexts that the next heartbeat hands to its worker. */
   readonly abandoned: RunContext[];
-  /** Runs that beats call lost. */
+  /** Runs that heartbeats name as lost. */
   readonly lost: Set<string>;
-  /** What workers said, in order. */
+  /** All heartbeats, in order. */
   readonly beats: BeatRequest[];
-  /** Resolves with the next thing that a worker says. */
+  /** Resolves with the next heartbeat. */
   nextBeat(): Promise<BeatRequest>;
-  /** Called before a worker's sign of life is taken; throws to refuse it. */
+  /** Called before a heartbeat is accepted; throws to refuse it. */
   beforeBeat: () => void | Promise<void>;
-  /** Called before a run is opened. */
+  /** Called before a run is begun. */
   beforeBegin: () => void | Promise<void>;
   /** Called before a commit is stored; throws to refuse it. */
   beforeCommit: (request: CommitRunRequest) => void | Promise<void>;
@@ -66,7 +66,7 @@ export interface MemoryJournal {
   reached(status: RunStatus): Promise<CommitRunRequest>;
 }
 
-/** Makes the journal; what happens is written to `log`. */
+/** Makes the journal; its calls are written to `log`. */
 export function createMemoryJournal(log: string[], userId: string): MemoryJournal {
   let seq = 0;
   const beatWatchers: ((beat: BeatRequest) => void)[] = [];

@@ -40,34 +40,34 @@ const tool = (name: string, rest: object = {}): Spec => ({
   ...rest,
 });
 
-/** An orchestrator between a scripted model and fakes of its neighbours. */
+/** An orchestrator between a scripted model and fakes of the other services. */
 export interface OrchestratorFixture {
   readonly agent: Client<typeof AgentService>;
   readonly completions: Client<typeof CompletionService>;
   readonly runs: Client<typeof RunService>;
   readonly model: ScriptedModel;
   readonly journal: MemoryJournal;
-  /** The policy of the caller's token; change it before a call. */
+  /** The policy of the caller's token; may be changed before a call. */
   readonly identity: { allowedTools: string[]; allowedModels: string[]; spendLimitMicros: bigint; secretVersion: number };
-  /** What executors were asked, in order. */
+  /** Requests to the executor, in order. */
   readonly executed: ExecuteCallsRequest[];
-  /** As whom they were asked, in order: UUIDs of credentials. */
+  /** The credentials of those requests, in order, as UUIDs. */
   readonly executedAs: string[];
-  /** What happened at the neighbours, in order: `begin`, `commit RUNNING`, `execute calculator`, … */
+  /** Calls to the other services, in order: `begin`, `commit RUNNING`, `execute calculator`, … */
   readonly log: string[];
-  /** Identity tokens that neighbours saw, in order. */
+  /** Internal tokens that the other services got, in order. */
   readonly seenTokens: string[];
-  /** Whose tokens were minted, in order. */
+  /** The credentials that tokens were minted for, in order. */
   readonly minted: { userId: string; tokenId: string }[];
-  /** What auth keeps of money and usage. */
+  /** Auth's record of money and usage. */
   readonly purse: Purse;
-  /** Ends a credential, as auth would tell of it; resolves once the orchestrator was told. */
+  /** Revokes a credential; resolves once the orchestrator has been told. */
   revoke(tokenId: string): Promise<void>;
-  /** How calls are answered; default: success with `{"ran":"<name>"}`. */
+  /** Sets how calls are answered; default: success with `{"ran":"<name>"}`. */
   onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
-  /** How tokens are minted. */
+  /** Sets how tokens are minted. */
   onMint(answer: () => string | Promise<string>): void;
-  /** As at SIGTERM. */
+  /** Shuts down as after SIGTERM. */
   drain(limit: AbortSignal): Promise<void>;
   /** Rejects when the orchestrator cannot serve. */
   ready(): Promise<void>;
@@ -78,9 +78,9 @@ export interface OrchestratorFixture {
 export interface Purse {
   /** Millionths of a US dollar that are left. */
   left: number;
-  /** What was set aside and not settled, by reservation. */
+  /** Reserved and unsettled amounts by reservation. */
   readonly open: Map<string, number>;
-  /** What was asked for, in order. */
+  /** Requested amounts, in order. */
   readonly reserved: number[];
   /** Usage that was recorded or settled, in order. */
   readonly usage: UsageRecord[];
@@ -117,13 +117,14 @@ export const testUser = { userId: "0198a000-0000-7000-8000-000000000001", tokenI
 /** Call options of a caller that the gateway authenticated. */
 export const asUser = { headers: { [internalTokenHeader]: "token-0" } };
 
-/** Another credential of the same user, which may do everything. */
+/** Another credential of the same user, without limits. */
 export const approver = { userId: testUser.userId, tokenId: "0198a000-0000-7000-8000-000000000003" };
 const approverToken = "token-of-the-approver";
 export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
 
 /**
- * Tools `calculator`, `web_search` and `send_mail` (which needs approval); everything on 127.0.0.1 or in the process.
+ * Starts an orchestrator with the tools `calculator`, `web_search` and `send_mail` (which needs approval). Everything
+ * runs on 127.0.0.1 or in this process.
  */
 export async function startOrchestrator(env: Record<string, string> = {}): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
@@ -238,7 +239,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     },
     async revoke(tokenId) {
       revoked.push(tokenId);
-      // The one after the next comes when the answer of the next was heard.
+      // The second poll from now comes after the answer to the first was processed.
       await nextPoll();
       await nextPoll();
     },

@@ -5,10 +5,10 @@ import type { ScriptedReply } from "@turnwright/testing/scripted-model";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator } from "./orchestrator.ts";
 
-/** The orchestrator of the test that runs. */
+/** The orchestrator of the current test. */
 export let mesh: OrchestratorFixture;
 
-/** Has each test of a file run on an orchestrator of its own. */
+/** Gives each test of a file an orchestrator of its own. */
 export function useOrchestrator(env: Record<string, string> = {}): void {
   beforeEach(async () => {
     mesh = await startOrchestrator({ AGENT_MAX_ITERATIONS: "3", ...env });
@@ -24,7 +24,7 @@ export const create = (message = "hi", rest: object = {}) => mesh.agent.createCo
 export const approve = (approved: boolean, reason = "") =>
   mesh.agent.approveConversation({ conversationId: mesh.journal.conversation.id, approved, reason }, asUser);
 
-export async function turnEvents(message = "hi"): Promise<StreamTurnResponse[]> {
+export async function streamEvents(message = "hi"): Promise<StreamTurnResponse[]> {
   const events: StreamTurnResponse[] = [];
   for await (const event of mesh.agent.streamTurn({ message }, asUser)) events.push(event);
   return events;

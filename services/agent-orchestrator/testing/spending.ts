@@ -4,16 +4,16 @@ import { reasonOf } from "@turnwright/platform/errors";
 import { expect } from "vitest";
 import { asUser, type OrchestratorFixture } from "./orchestrator.ts";
 
-/** 1 millionth of a dollar for each token read, 10 for each written. */
+/** 1 millionth of a dollar per input token, 10 per output token. */
 export const testPrices = '{"gpt-test":{"input":1,"output":10}}';
 
-/** A prompt of so many bytes, in words. */
+/** A prompt of this many bytes, made of words. */
 export const promptOf = (bytes: number) => "word ".repeat(Math.ceil(bytes / 5)).slice(0, bytes);
 
 export const bodyOf = (rest: object = {}) =>
   Buffer.from(JSON.stringify({ model: "gpt-test", tool_choice: "none", messages: [{ role: "user", content: "hi" }], ...rest }));
 
-/** What was recorded for the model calls of a test, added up. */
+/** Total of the usage records of a test. */
 export interface Recorded {
   readonly requests: number;
   readonly prompt: number;
@@ -54,7 +54,7 @@ export function spender(mesh: OrchestratorFixture) {
     complete,
     stream,
     reason: (call: Promise<unknown>) => call.then(() => undefined, reasonOf),
-    /** Resolves with all that was recorded once it is of so many requests; what has a ceiling is settled by then. */
+    /** Resolves with the total once it covers this many requests and every reservation is settled. */
     async recorded(requests: number): Promise<Recorded> {
       await expect.poll(() => sum(mesh.purse.usage).requests, { timeout: 5_000 }).toBe(requests);
       await expect.poll(() => mesh.purse.open.size, { timeout: 5_000 }).toBe(0);
@@ -63,6 +63,6 @@ export function spender(mesh: OrchestratorFixture) {
   };
 }
 
-/** A streamed chunk whose only choice adds this. */
+/** A streamed chunk whose only choice has this delta. */
 export const chunkOf = (delta: object, rest: object = {}) =>
   `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason: null, ...rest }] })}\n\n`;

@@ -8,7 +8,7 @@ export function eventData(bytes: Uint8Array | string): string[] {
     .map((frame) => frame.replace(/^data: ?/, ""));
 }
 
-/** A frame as a client of ours reads it. */
+/** A frame as a client reads it. */
 export type ClientFrame = CompletionChunk & { type?: string; tool_call?: { function: { name: string; arguments: string } } } & {
   delta?: string;
 };
@@ -20,7 +20,7 @@ export function eventJson(bytes: Uint8Array | string): ClientFrame[] {
     .map((data) => JSON.parse(data) as ClientFrame);
 }
 
-/** Cuts bytes at the given places (any numbers; taken modulo the length). */
+/** Cuts bytes at the given places (any numbers, taken modulo the length). */
 export function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
   const at = [...new Set(places.map((place) => place % (bytes.length + 1)))].sort((a, b) => a - b);
   return [0, ...at].map((from, index) => bytes.subarray(from, at[index] ?? bytes.length));

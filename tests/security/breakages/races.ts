@@ -72,7 +72,7 @@ export const races: SecurityBreakages = {
     file: "services/agent-orchestrator/src/runs/take-over.ts",
     changes: [{ from: "if (secretVersion !== undefined &&", to: "if (secretVersion === -1 &&" }],
     suite: runs,
-    test: "secret was replaced",
+    test: "secret that admitted it was replaced",
   },
   "whole-token": {
     file: "packages/platform/src/identity/token-cache.ts",

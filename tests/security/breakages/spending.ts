@@ -26,7 +26,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${spending}/call-watch.ts`,
     changes: [{ from: "this.#tries += 1;", to: "this.#tries = 1;" }],
     suite: charged,
-    test: "each try",
+    test: "each attempt",
   },
   "spend-absurd-counts": {
     file: `${spending}/charge.ts`,
@@ -44,7 +44,7 @@ export const spendingGuards: SecurityBreakages = {
     file: "services/agent-orchestrator/src/graph/driver.ts",
     changes: [{ from: "await addUncommittedUsage(deps, run);\n    return;", to: "return;" }],
     suite: charged,
-    test: "is cancelled is charged, and is in its record",
+    test: "is cancelled is charged and stands in",
   },
   "spend-unknown-fields": {
     file: "services/agent-orchestrator/src/model/output-count.ts",
@@ -62,7 +62,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${spending}/guarded-call.ts`,
     changes: [{ from: "if (output.tokens > paid) return growOrCut();", to: "" }],
     suite: kinds,
-    test: "output as reasoning_content.*is cut where",
+    test: "output as reasoning_content.*is cut at",
   },
   "spend-most-of-a-prompt": {
     file: `${spending}/guarded-call.ts`,
@@ -79,7 +79,7 @@ export const spendingGuards: SecurityBreakages = {
     file: "services/agent-orchestrator/src/model/http-model.ts",
     changes: [{ from: "if (isSent) await witness?.mayRepeat();", to: "" }],
     suite: ceiling,
-    test: "pays for each try",
+    test: "pays for each attempt",
   },
   "spend-wider-bound": {
     file: `${spending}/answer-bound.ts`,
@@ -91,7 +91,7 @@ export const spendingGuards: SecurityBreakages = {
     file: `${completions}/steering-fields.ts`,
     changes: [{ from: 'if (isNamed && !isFree && isSteering(name, place === "")) {', to: "if (place === name) {" }],
     suite: steering,
-    test: "held to nothing.*does not say where it goes",
+    test: "without limits.*cannot choose its target by .* at any place",
   },
   "steering-folded-names": {
     file: `${completions}/steering-fields.ts`,
@@ -109,13 +109,13 @@ export const spendingGuards: SecurityBreakages = {
     file: `${completions}/body.ts`,
     changes: [{ from: "return names === members;", to: "return true;" }],
     suite: steering,
-    test: "held to nothing.*is sent as it was read",
+    test: "without limits.*is sent as it was read",
   },
   "held-fields": {
     file: `${completions}/completion.ts`,
     changes: [{ from: "checkHeldFields(json, bounds, deps.extraFields);", to: "" }],
     suite: held,
-    test: "has no field beyond OpenAI's|has nothing beyond OpenAI's in depth",
+    test: "has no field beyond OpenAI's|has no nested field beyond OpenAI's",
   },
   "held-prices": {
     file: `${completions}/held-fields.ts`,

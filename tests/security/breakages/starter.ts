@@ -33,7 +33,7 @@ export const starter: SecurityBreakages = {
       { from: "if (run.userId !== identity.userId || run.tokenId !== identity.tokenId) {", to: "if (run.userId === '') {" },
     ],
     suite: orchestrator,
-    test: "not driven as anybody but who started it",
+    test: "driven only as the credential that started it",
   },
   /** The end of a credential announced while auth mints for it is missed. */
   "run-mint-race": {
@@ -46,7 +46,7 @@ export const starter: SecurityBreakages = {
     file: "services/agent-orchestrator/src/runs/runs-by-token.ts",
     changes: [{ from: "return this.#heard.has(tokenId) || this.#heardBefore.has(tokenId);", to: "return tokenId === '';" }],
     suite: orchestrator,
-    test: "whose end was told",
+    test: "revoked while the message was in flight",
   },
   "run-live-revocation": {
     file: "services/agent-orchestrator/src/runs/launch.ts",

@@ -6,11 +6,11 @@ import { refuseSteering } from "./steering-fields.ts";
 interface Written {
   readonly text: string;
   readonly members: number;
-  /** Some member is there twice, or its name has escapes. */
+  /** A member is repeated, or its name has escapes. */
   readonly isOdd: boolean;
 }
 
-/** Objects as clients may write them. */
+/** JSON objects in the ways that clients may write them. */
 const written = fc.letrec<{ leaf: Written; value: Written; object: Written; list: Written }>((tie) => ({
   leaf: fc
     .oneof(fc.string(), fc.constantFrom('":', '\\":"', "::", "a: b"), fc.integer())
@@ -34,7 +34,7 @@ const written = fc.letrec<{ leaf: Written; value: Written; object: Written; list
   })),
 })).object;
 
-test("a body is called ambiguous exactly when it has a member twice, a name with escapes, or is no UTF-8", () => {
+test("a body is ambiguous exactly when it has a repeated member, a name with escapes or invalid UTF-8", () => {
   const seen = { odd: 0, plain: 0 };
   fc.assert(
     fc.property(written, ({ text, members, isOdd }) => {

@@ -15,7 +15,7 @@ function refusal(body: unknown) {
   throw new Error("the body passed");
 }
 
-describe("a body is refused with the field at fault", () => {
+describe("a body is refused with the name of the invalid field", () => {
   it.each([
     ["messages", {}],
     ["messages", { messages: [] }],
@@ -56,7 +56,7 @@ describe("a body is refused with the field at fault", () => {
   });
 });
 
-test("nulls stand for absent fields, and fields that we do not know pass", () => {
+test("null means an absent field, and unknown fields pass", () => {
   const body = {
     messages: [
       { role: "assistant", content: null, tool_calls: null, refusal: null },
@@ -75,14 +75,14 @@ test("nulls stand for absent fields, and fields that we do not know pass", () =>
   expect(parseBody(Buffer.from(JSON.stringify(body)))).toEqual(body);
 });
 
-test("depth is measured outside of strings", () => {
+test("depth is measured outside strings", () => {
   expect(isTooDeep(Buffer.from("[".repeat(32) + "]".repeat(32)))).toBe(false);
   expect(isTooDeep(Buffer.from("[".repeat(33)))).toBe(true);
   expect(isTooDeep(Buffer.from(JSON.stringify({ text: `\\"${"[{".repeat(100)}` })))).toBe(false);
   expect(refusal(`{"messages":${"[".repeat(5_000)}`)).toMatchObject({ message: expect.stringContaining("nests deeper") });
 });
 
-test("depth agrees with the value's own, whatever its strings hold", () => {
+test("the measured depth is the value's own, whatever its strings contain", () => {
   const levels = fc.array(fc.tuple(fc.boolean(), fc.string()), { maxLength: 40 });
   fc.assert(
     fc.property(levels, (nested) => {

@@ -7,15 +7,15 @@ import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.t
 
 useOrchestrator();
 
-describe("the request that the model gets", () => {
-  it("is the client's, byte for byte, when nothing is added", async () => {
+describe("the request to the model", () => {
+  it("is the client's body, byte for byte, when nothing is added", async () => {
     const body = `{ "model":"gpt-x",  "messages":[{"role":"user","content":"h\\u00e9"}], "tools":[${JSON.stringify(clientTool)}], "seed":1.50 }`;
     mesh.model.reply({ text: "hello" });
     await complete(body);
     expect(mesh.model.requests[0]?.bytes.toString()).toBe(body);
   });
 
-  it("names the default model where the client names none", async () => {
+  it("names the default model when the client names none", async () => {
     for (const body of [{}, { model: "" }, { model: null }]) {
       mesh.model.reply({ text: "hello" });
       await complete(body);
@@ -23,7 +23,7 @@ describe("the request that the model gets", () => {
     }
   });
 
-  it("offers the server's tools that need no person", async () => {
+  it("offers the server's tools that need no approval", async () => {
     for (const body of [{}, { tools: null }, { tools: [] }, { tool_choice: "auto" }]) {
       mesh.model.reply({ text: "hello" });
       await complete(body);
@@ -38,7 +38,7 @@ describe("the request that the model gets", () => {
     expect(toolNames(0)).toEqual(["web_search"]);
   });
 
-  it("offers no tools, and says nothing of tools, when there are none to use", async () => {
+  it("offers no tools, and has no tool fields, when there are none to use", async () => {
     mesh.identity.allowedTools = ["unheard_of"];
     for (const body of [
       { tools: [], tool_choice: "auto", parallel_tool_calls: true },
@@ -50,14 +50,14 @@ describe("the request that the model gets", () => {
     }
   });
 
-  it("offers no server tools when the client chooses none", async () => {
+  it("offers no server tools when tool_choice is none", async () => {
     mesh.model.reply({ text: "hello" });
     await complete({ tool_choice: "none" });
     expect(sent(0)).not.toHaveProperty("tools");
     expect(sent(0)).not.toHaveProperty("tool_choice");
   });
 
-  it("keeps a client's own tools and their choice, in the older form too", async () => {
+  it("keeps a client's own tools and tool choice, in the older format too", async () => {
     const named = { type: "function", function: { name: "mine" } };
     mesh.model.reply({ text: "hello" }, { text: "hello" });
     await complete({ tools: [clientTool], tool_choice: named });
@@ -90,7 +90,7 @@ describe("a token's models", () => {
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("bind the model that is asked, not only the one that is read", async () => {
+  it("apply to the model that is asked, not only to the one that is parsed", async () => {
     const twice = '{"model":"gpt-big","messages":[{"role":"user","content":"hi"}],"\\u006dodel":"gpt-small"}';
     mesh.model.reply({ text: "hello" });
     await complete(twice);
@@ -102,7 +102,7 @@ describe("a token's models", () => {
     });
   });
 
-  it.each(["Model", "MODEL", "models", "fallbacks", "context_window_fallbacks"])("refuse the detour over %s", async (field) => {
+  it.each(["Model", "MODEL", "models", "fallbacks", "context_window_fallbacks"])("refuse other models in %s", async (field) => {
     const body = { model: "gpt-small", [field]: ["gpt-big"] };
     expect(await failureOf(complete(body))).toMatchObject({ reason: ErrorReason.MODEL_NOT_ALLOWED, param: field });
     mesh.identity.allowedModels = ["*"];
@@ -111,7 +111,7 @@ describe("a token's models", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it("decide what is listed", async () => {
+  it("decide which models are listed", async () => {
     expect((await mesh.completions.listModels({}, asUser)).data).toEqual([]);
     mesh.identity.allowedModels = ["gpt-other"];
     expect((await mesh.completions.listModels({}, asUser)).data.map(({ id }) => id)).toEqual(["gpt-other"]);
@@ -121,7 +121,7 @@ describe("a token's models", () => {
 });
 
 describe("a plain completion", () => {
-  it("is the model's own bytes", async () => {
+  it("passes on the model's own bytes", async () => {
     mesh.model.reply({ text: "hello there" });
     const answer = await complete({});
     expect(Buffer.from(answer.body).toString()).toBe(wholeCompletion({ text: "hello there" }));
@@ -129,7 +129,7 @@ describe("a plain completion", () => {
     expect(mesh.executed).toHaveLength(0);
   });
 
-  it("gives a client's tool calls back", async () => {
+  it("returns the client's tool calls", async () => {
     mesh.model.reply(callsFor("mine"), callsFor("mine"));
     const answer = await complete({ tools: [clientTool] });
     expect(answer.json.choices[0]).toMatchObject({

@@ -6,7 +6,7 @@ import { isModelName } from "../model/model-name.ts";
 
 useOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' });
 
-/** Fields that no request of OpenAI's has, and that steer nothing for who is held to nothing. */
+/** Fields that OpenAI's requests do not have and that do not steer the endpoint. */
 const foreign: Readonly<Record<string, unknown>> = {
   timeout: 1,
   num_retries: 50,
@@ -51,7 +51,7 @@ describe.each([
       mesh.purse.left = 1_000_000;
     },
   ],
-])("a request of a token held to %s", (bounds, prepare) => {
+])("a request of a token limited to %s", (bounds, prepare) => {
   beforeEach(() => prepare());
 
   it.each(Object.keys(foreign))("has no field beyond OpenAI's: %s", async (name) => {
@@ -81,14 +81,14 @@ describe.each([
     ["seed", { seed: [1] }],
     ["stop[0]", { stop: [{}] }],
     ["logit_bias.50256", { logit_bias: { 50256: {} } }],
-  ])("has nothing beyond OpenAI's in depth: %s", async (param, body) => {
+  ])("has no nested field beyond OpenAI's: %s", async (param, body) => {
     const error = await failureOf(complete({ model: "gpt-test", ...body }));
     expect(error.reason).toBe(ErrorReason.INVALID_REQUEST);
     expect(error.param).toBe(param);
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("may have all of OpenAI's", async () => {
+  it("may have all of OpenAI's fields", async () => {
     const body = {
       model: "gpt-test",
       messages: [
@@ -156,7 +156,7 @@ describe.each([
       { messages: [partOf({ type: "file", file: { file_data: "data:application/pdf;base64,AAAA" } })] },
     ],
     ["a film", "messages[0].content[0].type", { messages: [partOf({ type: "video_url" })] }],
-  ])("has nothing that costs more than its price says, if it is held to money: %s", async (_, param, body) => {
+  ])("has nothing that costs more than its price says, if its money is limited: %s", async (_, param, body) => {
     if (bounds === "money") {
       expect(await failureOf(complete({ model: "gpt-test", ...body }))).toMatchObject({
         reason: ErrorReason.INVALID_REQUEST,
@@ -178,7 +178,7 @@ describe.each([
     "gpt-test:online",
     "gpt-test,gpt-other",
     "gpt-test\u0000",
-  ])("names no other model by an alias of its own: %j", async (model) => {
+  ])("cannot name another model by an alias: %j", async (model) => {
     const { reason, param } = await failureOf(complete({ model }));
     expect(param).toBe("model");
     const refused = bounds === "money" ? ErrorReason.SPEND_LIMIT : ErrorReason.MODEL_NOT_ALLOWED;

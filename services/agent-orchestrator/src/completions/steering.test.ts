@@ -5,7 +5,7 @@ import { mesh, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' });
 
-/** Fields by which a request could say where it goes, with which key, or to whom. */
+/** Fields by which a request could choose its target, its key or other receivers. */
 const steering: Readonly<Record<string, unknown>> = {
   api_base: "http://127.0.0.1:1/v1",
   base_url: "http://127.0.0.1:1/v1",
@@ -45,15 +45,15 @@ const steering: Readonly<Record<string, unknown>> = {
 const names = Object.keys(steering);
 
 describe.each([
-  ["held to nothing", () => {}],
+  ["without limits", () => {}],
   [
-    "held to models",
+    "limited to models",
     () => {
       mesh.identity.allowedModels = ["gpt-test"];
     },
   ],
   [
-    "held to money",
+    "limited to money",
     () => {
       mesh.identity.spendLimitMicros = 1_000_000n;
       mesh.purse.left = 1_000_000;
@@ -62,7 +62,7 @@ describe.each([
 ])("a request of a token %s", (_, prepare) => {
   beforeEach(() => prepare());
 
-  it.each(names)("does not say where it goes by %s, wherever that stands", async (name) => {
+  it.each(names)("cannot choose its target by %s, at any place", async (name) => {
     const value = steering[name];
     await expectRefused({ [name]: value }, name);
     if (["organization", "deployment_id"].includes(name)) return;
@@ -75,15 +75,15 @@ describe.each([
 
   it.each([
     ["another case", "API_BASE"],
-    ["camels", "apiBase"],
+    ["camel case", "apiBase"],
     ["other separators", "api-base"],
-    ["a long s, which some decoders fold", "api_ba\u017fe"],
+    ["a long s, which some decoders fold to s", "api_ba\u017fe"],
     ["wide letters", "\uff41pi_base"],
-  ])("does not by a name in %s", async (_name, field) => {
+  ])("cannot choose its target by a name in %s", async (_name, field) => {
     await expectRefused({ [field]: "http://127.0.0.1:1" }, field);
   });
 
-  it("does not by a name that is written with escapes", async () => {
+  it("cannot choose its target by a name that is written with escapes", async () => {
     await expectRefused('{"messages":[{"role":"user","content":"hi"}],"api\\u005fbase":"http://127.0.0.1:1"}', "api_base");
     await expectRefused('{"messages":[{"role":"user","content":"hi"}],"\\u0061pi_base":null}', "api_base");
   });
@@ -94,7 +94,7 @@ describe.each([
     await expectRefused(place === "__proto__" ? `${inner},${messages}}` : `{"metadata":${inner}},${messages}}`, place);
   });
 
-  it("may have such names where they are a tool's own, or words", async () => {
+  it("may have such names in a tool's own schema and as values", async () => {
     const parameters = {
       type: "object",
       properties: { api_key: { type: "string", default: { api_base: "x" } }, headers: { type: "object" } },
@@ -111,7 +111,7 @@ describe.each([
     expect(sent(0)).toMatchObject(body);
   });
 
-  it("is sent as it was read, whatever stands in it twice", async () => {
+  it("is sent as it was read, even with repeated fields", async () => {
     const twice = [
       '"metadata":{"api_base":"http://127.0.0.1:1"},"metadata":{"a":"b: c"}',
       '"metadata":{"a":"b"},"metadata":{"x":"1"},"\\u006detadata":{"a":"c"}',
@@ -128,7 +128,7 @@ describe.each([
   });
 });
 
-test("the operator lets fields through by name, for everybody", async () => {
+test("the operator allows fields by name, for every token", async () => {
   const open = await startOrchestrator({ LLM_EXTRA_FIELDS: "top_k, provider,api_version" });
   try {
     const body = {
@@ -152,21 +152,21 @@ test("the operator lets fields through by name, for everybody", async () => {
   }
 });
 
-describe("LiteLLM's advisories, on the way to an endpoint that would still have the fault", () => {
-  it("CVE-2024-6587: api_base sends the operator's key to no address of the client's", async () => {
+describe("LiteLLM's advisories, for an endpoint that still has the fault", () => {
+  it("CVE-2024-6587: api_base does not send the operator's key to a client's address", async () => {
     await expectRefused({ api_base: "http://127.0.0.1:1/v1" }, "api_base");
     await expectRefused({ base_url: "http://127.0.0.1:1/v1" }, "base_url");
   });
 
-  it("CVE-2024-6587, in what is merged into the request later", async () => {
+  it("CVE-2024-6587, in fields that are merged into the request later", async () => {
     await expectRefused({ extra_body: { api_base: "http://127.0.0.1:1/v1" } }, "extra_body");
     await expectRefused({ fallbacks: [{ model: "a", api_base: "http://127.0.0.1:1" }] }, "fallbacks[0].api_base");
   });
 });
 
-test("a name that the engine takes for another one does not reach the endpoint as what it is", async () => {
+test("a name that the engine takes for another one does not reach the endpoint as written", async () => {
   const messages = '"messages":[{"role":"user","content":"hi"}]';
-  // A field that no other test has stands before it: the engine then expects after it what stood there the last time.
+  // Preceded by a field that no other test has, after which the engine expects the name that followed it the last time.
   const bodyWith = (name: string) => `{"only_here":1,"${name}":"http://127.0.0.1:1",${messages}}`;
   mesh.model.reply({ text: "hello" }, { text: "hello" }, { text: "hello" });
   for (let round = 0; round < 2; round++) await complete(bodyWith("api\\\\u005"));

@@ -10,7 +10,7 @@ describe("a stored state", () => {
     expect(readState(JSON.stringify({ ...state, retries: 2 }))).toEqual({ ...state, retries: 2 });
   });
 
-  it("of an earlier release lacks what came later", () => {
+  it("of an earlier release gets fresh values for later fields", () => {
     expect(readState('{"agent":"coder","iteration":1}')).toEqual({
       ...freshState,
       agent: "coder",
@@ -20,7 +20,7 @@ describe("a stored state", () => {
     });
   });
 
-  it("of version 1, parked for an approval, reads as one of version 2: only as whom the run goes on is another matter", () => {
+  it("of version 1, parked for an approval, reads as one of version 2: the versions differ only in the credential that the run resumes with", () => {
     const messageId = "0198a000-0000-7000-8000-000000000007";
     const stored = `{"agent":"general","model":"m","iteration":1,"messageId":"${messageId}","waiting":["c1"],"background":false,"retries":0}`;
     const expected = { agent: "general", model: "m", iteration: 1, messageId, waiting: ["c1"], background: false, retries: 0 };
@@ -28,7 +28,7 @@ describe("a stored state", () => {
     expect(graphVersions).toEqual({ newest: 2, oldest: 1 });
   });
 
-  it("keeps what a later release added", () => {
+  it("keeps fields that a later release added", () => {
     const added = { agent: "coder", plan: { steps: [1, 2] } };
     expect(JSON.parse(JSON.stringify(readState(JSON.stringify(added))))).toMatchObject(added);
   });
@@ -45,15 +45,15 @@ describe("a stored state", () => {
   });
 });
 
-describe("the message whose calls are under way", () => {
+describe("the message whose calls are being run", () => {
   const user = create(MessageSchema, { id: "u", role: "user" });
   const asking = create(MessageSchema, { id: "a", role: "assistant", toolCalls: [{ id: "c1" }] });
 
-  it("is the one that the state names", () => {
+  it("is the one in the state", () => {
     expect(callsMessageId({ ...freshState, messageId: "x" }, [user, asking])).toBe("x");
   });
 
-  it("is the newest with calls since the user's where the state names none", () => {
+  it("is the newest with calls after the user's message when the state names none", () => {
     const answered = create(MessageSchema, { id: "t", role: "tool", toolCallId: "c1" });
     expect(callsMessageId(freshState, [user, asking, answered])).toBe("a");
     expect(callsMessageId(freshState, [user, asking, answered, user])).toBe("");

@@ -11,14 +11,14 @@ const refused = (work: () => unknown) => {
   return expect.fail("it was taken");
 };
 
-describe("JSON that a person gives", () => {
-  it("as text stays as it is, byte for byte", () => {
+describe("JSON that a client gives", () => {
+  it("as text is kept byte for byte", () => {
     const text = ' { "id" : 9007199254740993, "rate": 1.50 } ';
     expect(givenObject("arguments", { text, value: undefined })).toBe(text);
     expect(givenJson("output", { text: "18446744073709551615", value: undefined })).toBe("18446744073709551615");
   });
 
-  it("as a value is written down, unless a number of it may have lost digits", () => {
+  it("as a value is serialized, unless a number in it may have lost digits", () => {
     expect(givenObject("arguments", { text: "", value: { id: 9007199254740991, rate: 0.1 } })).toBe(
       '{"id":9007199254740991,"rate":0.1}',
     );
@@ -32,7 +32,7 @@ describe("JSON that a person gives", () => {
     }
   });
 
-  it("is refused in both forms at once, where it is no JSON, no object, or too deep", () => {
+  it("is refused in both forms at once, and when it is not JSON, not an object, or too deep", () => {
     const given = (text: string, value?: object) => refused(() => givenObject("arguments", { text, value: value as never }));
     expect(given("{}", {})).toMatchObject({ param: "arguments_json" });
     expect(given("{")).toMatchObject({ param: "arguments_json" });

@@ -35,7 +35,7 @@ describe("the usage of a model call", () => {
     ]);
   });
 
-  it("is of whole numbers that are not negative, whatever JSON an endpoint sends", () => {
+  it("is made of non-negative whole numbers, whatever JSON an endpoint sends", () => {
     const value = fc.oneof(fc.jsonValue(), fc.double(), fc.integer(), fc.maxSafeInteger());
     const record = fc.record({ prompt_tokens: value, completion_tokens: value, total_tokens: value }, { requiredKeys: [] });
     fc.assert(

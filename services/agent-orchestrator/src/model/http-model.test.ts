@@ -44,7 +44,7 @@ afterEach(async () => {
 });
 
 describe("a request", () => {
-  it("carries the body as it is, the key, and goes to /v1 whether the address names it or not", async () => {
+  it("carries the body unchanged and the key, and goes to /v1 whether or not the address names it", async () => {
     const paths = [];
     for (const suffix of ["", "/", "/v1", "/v1/"]) {
       endpoint.reply({ text: "hi" });
@@ -60,14 +60,14 @@ describe("a request", () => {
     expect(endpoint.requests[0]?.bytes.equals(ask)).toBe(true);
   });
 
-  it("keeps another path of the address and sends no key where there is none", async () => {
+  it("keeps another path of the address, and sends no key when none is set", async () => {
     endpoint.reply({ text: "hi" });
     await modelAt(`${endpoint.url}/proxy/openai/`).complete(ask, forever);
     expect(endpoint.requests[0]?.path).toBe("/proxy/openai/chat/completions");
     expect(endpoint.requests[0]?.headers.authorization).toBeUndefined();
   });
 
-  it("streams the endpoint's bytes as they come", async () => {
+  it("streams the endpoint's bytes as they arrive", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const pieces = await modelAt(endpoint.url).stream(askStream, forever);
@@ -120,7 +120,7 @@ describe("retries", () => {
     server.close();
   });
 
-  it("end after two, with the endpoint's limit for who was limited", async () => {
+  it("end after two, with the endpoint's Retry-After for a rate limit", async () => {
     const limited = { status: 429, error: "slow down", headers: { "retry-after": "0.01" } };
     endpoint.reply(limited, limited, limited);
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
@@ -131,21 +131,21 @@ describe("retries", () => {
     expect(endpoint.requests).toHaveLength(3);
   });
 
-  it("wait as long as Retry-After asks for", async () => {
+  it("wait for the time in Retry-After", async () => {
     endpoint.reply({ status: 503, headers: { "retry-after": "0.05" } }, { text: "ok" });
     const started = performance.now();
     await modelAt(endpoint.url).complete(ask, forever);
     expect(performance.now() - started).toBeGreaterThanOrEqual(49);
   });
 
-  it("do not wait longer than a caller would: a long Retry-After is passed on at once", async () => {
+  it("do not wait for a long Retry-After: it is passed on at once", async () => {
     endpoint.reply({ status: 429, headers: { "retry-after": "60" } });
     const failed = await failureOf(modelAt(endpoint.url).complete(ask, forever));
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_RATE_LIMITED, detail: { retryAfterSeconds: 60 } });
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("do not follow once the answer has begun", async () => {
+  it("are not made once the answer has begun", async () => {
     endpoint.reply({ text: "one two three", cutAfter: 2 }, { text: "never" });
     const pieces = await modelAt(endpoint.url).stream(askStream, forever);
     expect(await failureOf(all(pieces))).toMatchObject({
@@ -155,7 +155,7 @@ describe("retries", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("do not follow an answer that broke off in the middle", async () => {
+  it("are not made after an answer that broke off in the middle", async () => {
     endpoint.reply({ raw: ['{"id":', '"x"'], cutAfter: 1 }, { text: "never" });
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
       reason: ErrorReason.MODEL_FAILED,
@@ -166,7 +166,7 @@ describe("retries", () => {
 });
 
 describe("refusals", () => {
-  it("pass the endpoint's words on what the caller sent", async () => {
+  it("pass on the endpoint's text about the caller's request", async () => {
     endpoint.reply({ status: 400, error: "'temperature' does not fit" });
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
       reason: ErrorReason.MODEL_REJECTED,
@@ -175,7 +175,7 @@ describe("refusals", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it.each([401, 403])("keep the endpoint's words on our credentials to ourselves (%i)", async (status) => {
+  it.each([401, 403])("hide the endpoint's text about our credentials (%i)", async (status) => {
     endpoint.reply({ status, error: "Incorrect API key provided: sk-secret" });
     const failed = await failureOf(modelAt(endpoint.url, { apiKey: "sk-secret" }).complete(ask, forever));
     expect(failed.reason).toBe(ErrorReason.MODEL_FAILED);
@@ -183,13 +183,13 @@ describe("refusals", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("keep a server's page to ourselves", async () => {
+  it("hide a server's error page", async () => {
     endpoint.reply({ status: 404, raw: ["<html>nginx</html>"], contentType: "text/html" });
     const failed = await failureOf(modelAt(endpoint.url).complete(ask, forever));
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_REJECTED, message: expect.stringContaining("answered 404") });
   });
 
-  it("come when a stream is no event stream", async () => {
+  it("are made of a stream that is not an event stream", async () => {
     endpoint.reply({ contentType: "application/json", raw: ["{}"] });
     const failed = await failureOf(modelAt(endpoint.url).stream(askStream, forever));
     expect(failed).toMatchObject({
@@ -200,7 +200,7 @@ describe("refusals", () => {
 });
 
 describe("an endpoint that is silent", () => {
-  it("fails before its head, and is not asked again", async () => {
+  it("fails before its head, without a retry", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ beforeHeaders: gate.promise, text: "late" });
     const failed = await failureOf(modelAt(endpoint.url, { timeoutMs: 50 }).complete(ask, forever));
@@ -219,7 +219,7 @@ describe("an endpoint that is silent", () => {
   });
 });
 
-describe("a caller that goes away", () => {
+describe("a caller that leaves", () => {
   it("closes the connection before the head", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ beforeHeaders: gate.promise });
@@ -252,7 +252,7 @@ describe("a caller that goes away", () => {
     gate.resolve();
   });
 
-  it("is heard while a retry waits, with its own reason", async () => {
+  it("is noticed during the pause before a retry, with its own reason", async () => {
     endpoint.reply({ status: 503, headers: { "retry-after": "4" } });
     const controller = new AbortController();
     const work = modelAt(endpoint.url).complete(ask, controller.signal);
@@ -262,14 +262,14 @@ describe("a caller that goes away", () => {
     await expect(work).rejects.toBe(gone);
   });
 
-  it("costs no request when it was gone before", async () => {
+  it("costs no request when it left before", async () => {
     const gone = new Error("gone");
     await expect(modelAt(endpoint.url).complete(ask, AbortSignal.abort(gone))).rejects.toBe(gone);
     expect(endpoint.requests).toHaveLength(0);
   });
 });
 
-test("a reader that is slow holds the endpoint back and gets every byte", async () => {
+test("a slow reader holds the endpoint back and gets every byte", async () => {
   const block = "x".repeat(100_000);
   endpoint.reply({ raw: Array.from({ length: 60 }, () => block) });
   let length = 0;
@@ -280,7 +280,7 @@ test("a reader that is slow holds the endpoint back and gets every byte", async 
   expect(length).toBe(6_000_000);
 });
 
-test("an answer in a chain of encodings is refused without a link of it being unpacked (CVE-2026-22036)", async () => {
+test("an answer in a chain of encodings is refused without being decoded (CVE-2026-22036)", async () => {
   const bomb = gzipSync(gzipSync(gzipSync(Buffer.alloc(20_000_000))));
   const server = createServer((_request, response) => {
     const encodings = Array(1_000).fill("gzip").join(", ");
@@ -294,7 +294,7 @@ test("an answer in a chain of encodings is refused without a link of it being un
       (bytes) => bytes.length,
       () => 0,
     );
-    // As it came, at most; whoever parses it finds no JSON.
+    // The undecoded bytes at most; parsing them as JSON fails.
     expect(answer).toBeLessThanOrEqual(bomb.length);
   } finally {
     server.closeAllConnections();

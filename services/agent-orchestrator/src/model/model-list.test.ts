@@ -18,7 +18,7 @@ function listOver(listModels: () => Promise<string[]>) {
   return { list, listed };
 }
 
-test("the default model stands first and once, and the endpoint is asked once in a minute", async () => {
+test("the default model is listed first and once, and the endpoint is asked once a minute", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   const { list, listed } = listOver(async () => ["a", "gpt-test", "b"]);
   const [first, second] = await Promise.all([list.names(), list.names()]);
@@ -31,7 +31,7 @@ test("the default model stands first and once, and the endpoint is asked once in
   expect(listed).toHaveBeenCalledTimes(2);
 });
 
-test("an endpoint that does not answer leaves what was known", async () => {
+test("an endpoint that does not answer leaves the known list in place", async () => {
   vi.useFakeTimers({ toFake: ["Date"] });
   const answers = [async () => ["a"], () => Promise.reject(new Error("away"))];
   const { list } = listOver(() => answers.shift()?.() ?? Promise.reject(new Error("away")));

@@ -27,7 +27,7 @@ test("an answer is read with its text, calls, usage and model", async () => {
   });
 });
 
-test("an endpoint that counts along is not counted twice", async () => {
+test("usage that an endpoint reports on every chunk is not counted twice", async () => {
   const usage = (total_tokens: number) => ({ usage: { prompt_tokens: 1, completion_tokens: total_tokens - 1, total_tokens } });
   const frames = [
     { choices: [{ delta: { content: "a" } }], ...usage(2) },
@@ -36,7 +36,7 @@ test("an endpoint that counts along is not counted twice", async () => {
   expect((await read(frames)).answer.usage.total_tokens).toBe(3);
 });
 
-test("a cut answer does not pass for a whole one", async () => {
+test("a cut answer is not taken for a whole one", async () => {
   await expect(read(streamedFrames({ text: "half an answer", finishReason: null }))).rejects.toThrow(
     "ended before its answer did",
   );

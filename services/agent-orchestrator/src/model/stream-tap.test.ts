@@ -56,7 +56,7 @@ const nasty = fc.oneof(
   ),
 );
 
-/** One event of a stream in any of the forms that endpoints write. */
+/** One event of a stream, in any form that endpoints use. */
 const event = fc.oneof(
   { weight: 6, arbitrary: nasty.map((content) => chunk({ content })) },
   nasty.map((content) => chunk({ role: "assistant", content })),
@@ -92,7 +92,7 @@ const stream = fc.array(written, { maxLength: 12 }).map((events) => {
   const frames = events.map(({ value, space, crlf, wide, gap, before }) => {
     const end = crlf ? "\r\n" : "\n";
     const json = wide ? JSON.stringify(value).replaceAll('":', '": ') : JSON.stringify(value);
-    // Widening must not reach into strings.
+    // Added spaces must not reach into strings.
     const text = wide && JSON.stringify(JSON.parse(json)) !== JSON.stringify(value) ? JSON.stringify(value) : json;
     const comment = before === ": ping" ? `: ping${end}${end}` : before === "" ? "" : `${before}${end}`;
     return `${comment}data:${space ? " " : ""}${text}${end}${end}${end.repeat(gap)}`;
@@ -115,7 +115,7 @@ describe.each([
   ["mixed with server tools", { ...mixed, passToolCalls: false }],
   ["mixed in a later round", { ...mixed, id: "chatcmpl-first" }],
 ] as const)("in %s format", (_name, options) => {
-  it("gives the same whatever way the stream is cut", () => {
+  it("gives the same output wherever the stream is cut", () => {
     fc.assert(
       fc.property(stream, fc.array(fc.nat(), { maxLength: 40 }), ({ text }, places) => {
         const bytes = Buffer.from(text);
@@ -129,7 +129,7 @@ describe.each([
   });
 });
 
-test("mixed frames are the original chunks with the text beside", () => {
+test("mixed frames are the original chunks with the text added", () => {
   fc.assert(
     fc.property(stream, ({ events, text }) => {
       const frames = eventJson(run(mixed, [text]).output).filter((value) => value.type !== "tool_call");
@@ -147,7 +147,7 @@ test("mixed frames are the original chunks with the text beside", () => {
   );
 });
 
-test("the seed's frames hold the whole text and nothing of OpenAI's", () => {
+test("the seed's frames hold the whole text and no fields of OpenAI's", () => {
   fc.assert(
     fc.property(stream, ({ events, text }) => {
       const frames = eventJson(run(seed, [text]).output).filter(({ type }) => type === "content");
@@ -178,7 +178,7 @@ test("OpenAI's format passes the endpoint's own bytes", () => {
   );
 });
 
-test("text and finish in one frame become two frames for readers of the seed's fields", () => {
+test("text and finish in one frame become two frames for clients that read the seed's fields", () => {
   const both = frame(chunk({ content: "bye" }, "length"));
   expect(eventJson(run(mixed, [both]).output)).toEqual([
     { ...chunk({ content: "bye" }), type: "content", delta: "bye" },
@@ -188,12 +188,12 @@ test("text and finish in one frame become two frames for readers of the seed's f
   expect(run(openai, [both]).output.toString()).toBe(both);
 });
 
-test("a finish reason that stands before the delta is seen", () => {
+test("a finish reason before the delta is recognized", () => {
   const early = `data: {"id":"a","choices":[{"finish_reason":"stop","index":0,"delta":{"content":"x"}}]}\n\n`;
   expect(run(mixed, [early]).tap.finishReason).toBe("stop");
 });
 
-test("several answers in one chunk are not mixed up, and the finish of any counts", () => {
+test("several answers in one chunk are kept apart, and the finish of any of them counts", () => {
   const choice = (index: number, content: string, finish_reason: string | null = null) => ({
     index,
     delta: { content },
@@ -224,24 +224,24 @@ test("the usage chunk is read and held back", () => {
   }
 });
 
-test("an endpoint that counts along is not counted twice", () => {
+test("usage that an endpoint reports on every chunk is not counted twice", () => {
   const counted = (tokens: number) => ({ usage: { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens } });
   const frames = [frame(chunk({ content: "a" }, null, counted(1))), frame(chunk({ content: "b" }, "stop", counted(2)))];
   expect(run(mixed, frames).tap.usage).toEqual({ prompt_tokens: 5, completion_tokens: 2, total_tokens: 7 });
 });
 
-test("a stream without a finish fails, also when it says it is done", () => {
+test("a stream without a finish reason fails, even with [DONE]", () => {
   for (const options of [mixed, openai, seed]) {
     expect(failure(options, `${frame(chunk({ content: "half" }))}data: [DONE]\n\n`).reason).toBe(ErrorReason.MODEL_FAILED);
     expect(failure(options, "").reason).toBe(ErrorReason.MODEL_FAILED);
   }
 });
 
-test("a stream with a finish and without [DONE] or a last blank line is whole", () => {
+test("a stream with a finish reason is whole without [DONE] or a last blank line", () => {
   expect(run(mixed, [frame(chunk({ content: "x" })), finished.trimEnd()]).tap.finishReason).toBe("stop");
 });
 
-test("an error frame fails with the endpoint's words", () => {
+test("an error frame fails with the endpoint's text", () => {
   expect(failure(mixed, frame({ error: { message: "overloaded" } }))).toEqual({
     reason: ErrorReason.MODEL_FAILED,
     message: "[unavailable] overloaded",
@@ -265,11 +265,11 @@ describe("tool calls", () => {
     { id: "b", type: "function", function: { name: "second", arguments: '{"x":1}' } },
   ];
 
-  it("are put together by their indexes", () => {
+  it("are assembled by their indexes", () => {
     expect(run(mixed, streamed).tap.toolCalls).toEqual(whole);
   });
 
-  it("pass when they are the client's, and are named whole for readers of the seed's fields", () => {
+  it("pass when they are the client's, and are sent whole to clients that read the seed's fields", () => {
     const frames = eventJson(run(mixed, streamed).output);
     expect(frames.filter(({ type }) => type === undefined)).toHaveLength(calls.length);
     expect(frames.filter(({ type }) => type === "tool_call").map((value) => value.tool_call)).toEqual(whole);
@@ -278,14 +278,14 @@ describe("tool calls", () => {
     expect(eventJson(run(seed, streamed).output).map(({ type }) => type)).toEqual(["tool_call", "tool_call"]);
   });
 
-  it("are hidden with their finish when they are the server's", () => {
+  it("are hidden with their finish reason when they are the server's", () => {
     const { tap, output } = run({ ...mixed, passToolCalls: false }, [frame(chunk({ content: "let me see" })), ...streamed]);
     expect(eventJson(output)).toEqual([{ ...chunk({ content: "let me see" }), type: "content", delta: "let me see" }]);
     expect(tap.wantsServerTools).toBe(true);
     expect(tap.text).toBe("let me see");
   });
 
-  it("get ids where the endpoint gives none, always the same", () => {
+  it("get stable ids when the endpoint sends none", () => {
     const { tap } = run(mixed, [
       frame(chunk({ tool_calls: [{ index: 0, function: { name: "f", arguments: "{}" } }] })),
       frame(chunk({}, "stop")),

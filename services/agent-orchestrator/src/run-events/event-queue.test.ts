@@ -10,7 +10,7 @@ async function all(queue: EventQueue<string>): Promise<string[]> {
 }
 
 describe("a queue of events", () => {
-  it("hands on what was pushed before and after its reader came, in order", async () => {
+  it("passes on items pushed before and after its reader came, in order", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     queue.push("one");
     queue.push("two");
@@ -22,14 +22,14 @@ describe("a queue of events", () => {
     expect(queue.isIncomplete).toBe(false);
   });
 
-  it("drops all that waits, and ends, when its reader is too far behind", async () => {
+  it("drops all waiting items, and ends, when its reader is too far behind", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     for (let i = 0; i < 4; i++) queue.push("four");
     expect(queue.isIncomplete).toBe(true);
     expect(await all(queue)).toEqual([]);
   });
 
-  it("counts only what still waits", async () => {
+  it("counts only items that still wait", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     const reader = queue[Symbol.asyncIterator]();
     for (let i = 0; i < 100; i++) {

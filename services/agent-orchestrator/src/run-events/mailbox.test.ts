@@ -6,7 +6,7 @@ const piece = (units: number, text = ""): LivePiece => ({ at: { seq: 1, units },
 const deliver = (mailbox: Mailbox, sent: LivePiece) => mailbox.deliver(JSON.stringify(sent));
 
 describe("a watcher's mailbox", () => {
-  it("gives pieces in their order, then that it is time to look elsewhere", async () => {
+  it("gives pieces in their order, then the tick", async () => {
     const mailbox = new Mailbox();
     deliver(mailbox, piece(0));
     mailbox.tick();
@@ -20,7 +20,7 @@ describe("a watcher's mailbox", () => {
     expect(await later).toEqual(piece(2));
   });
 
-  it("keeps nothing for a watcher that is far behind until that one knows that it missed something", async () => {
+  it("holds nothing for a watcher that is far behind until the watcher knows that it missed pieces", async () => {
     const mailbox = new Mailbox();
     const kilobyte = "x".repeat(1_024);
     for (let i = 0; i < 1_000; i++) deliver(mailbox, piece(i, kilobyte));
@@ -29,7 +29,7 @@ describe("a watcher's mailbox", () => {
     expect(await mailbox.next()).toEqual(piece(2_000));
   });
 
-  it("ends for who waits when it is closed", async () => {
+  it("ends for a waiting watcher when it is closed", async () => {
     const mailbox = new Mailbox();
     const next = mailbox.next();
     mailbox.close();

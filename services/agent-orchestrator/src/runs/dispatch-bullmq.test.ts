@@ -15,7 +15,7 @@ if (available === undefined) reportUntested("the dispatch of runs over Redis", "
 describe.skipIf(available === undefined)("runs that are dispatched over Redis", () => {
   let server: RedisServer;
   let open: Dispatcher[];
-  /** Who claimed a run, and when, in milliseconds. */
+  /** The claims: run, worker, and time in milliseconds. */
   let claims: { runId: string; worker: string; at: number }[];
 
   beforeEach(async () => {
@@ -28,7 +28,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     await server.stop();
   });
 
-  /** A process whose journal lets each run be claimed once, by whoever comes first. */
+  /** A process whose journal gives each run to the first worker that claims it. */
   function startProcess(worker: string, init: { hasRoom?: () => boolean; system?: string } = {}): Dispatcher {
     const journal = {
       async claimRun({ runId }: { runId: string }) {
@@ -62,7 +62,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     expect(new Set(claims.map(({ worker }) => worker)).size).toBeGreaterThan(1);
   });
 
-  test("that must wait are claimed after that time, although who dispatched them is gone", async () => {
+  test("with a delay are claimed after it, even if the process that dispatched them has left", async () => {
     const leaver = startProcess("leaver", { hasRoom: () => false });
     const began = Date.now();
     leaver.dispatch(uuidv7(), 700);
@@ -87,7 +87,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     await claimed(21);
   });
 
-  test("stay with their own system where two share a Redis", async () => {
+  test("stay within their own system when two share a Redis", async () => {
     startProcess("theirs", { system: "other" });
     const ours = startProcess("ours");
     for (let n = 0; n < 20; n++) ours.dispatch(uuidv7());

@@ -13,14 +13,14 @@ import {
   mesh,
   roles,
   sent,
-  turnEvents,
+  streamEvents,
   useOrchestrator,
 } from "../../testing/runs.ts";
 
 useOrchestrator();
 
-describe("a plain turn", () => {
-  it("stores the message first, the answer in one commit, and answers with what is stored", async () => {
+describe("a plain run", () => {
+  it("stores the message first and the answer in one commit, and responds with the stored answer", async () => {
     mesh.model.reply({ text: "Hello there.", model: "gpt-test-2" });
     const answer = await create();
     expect(mesh.log).toEqual(["begin", "commit COMPLETED"]);
@@ -47,7 +47,7 @@ describe("a plain turn", () => {
     });
   });
 
-  it("asks the model with the agent's prompt, the context and the tools, those that need a person among them", async () => {
+  it("asks the model with the agent's prompt, the context and the tools, including those that need approval", async () => {
     mesh.model.reply({ text: "First." }, { text: "Second." });
     await create("one");
     await mesh.agent.sendMessage({ conversationId: mesh.journal.conversation.id, message: "two" }, asUser);
@@ -67,9 +67,9 @@ describe("a plain turn", () => {
     expect(sent(1).tools?.map((tool) => tool.function.name)).toEqual(["calculator", "send_mail", "web_search"]);
   });
 
-  it("streams as it comes, and ends with the stored answer", async () => {
+  it("streams the answer as it arrives, and ends with the stored answer", async () => {
     mesh.model.reply({ text: "Hello there." });
-    const events = await turnEvents();
+    const events = await streamEvents();
     expect(events.map(({ type, delta }) => [type, delta])).toEqual([
       ["started", ""],
       ["content", "Hello"],
@@ -84,7 +84,7 @@ describe("a plain turn", () => {
     expect(events[3]).toMatchObject({ message: { content: "Hello there.", sequenceNumber: 2 }, usage: { totalTokens: 15 } });
   });
 
-  it("does not say that it ended before it is stored", async () => {
+  it("does not report its end before it is stored", async () => {
     const gate = Promise.withResolvers<void>();
     const reached = Promise.withResolvers<void>();
     mesh.journal.beforeCommit = () => {
@@ -125,7 +125,7 @@ describe("the choice of agent and model", () => {
     expect(sent(3).model).toBe("gpt-x");
   });
 
-  it("falls back on the router where a conversation's agent is gone", async () => {
+  it("falls back on the router when a conversation's agent no longer exists", async () => {
     mesh.journal.conversation.agentType = "retired";
     mesh.model.reply({ text: "ok" });
     await mesh.agent.sendMessage({ conversationId: mesh.journal.conversation.id, message: "fix it" }, asUser);
@@ -150,7 +150,7 @@ describe("the choice of agent and model", () => {
     },
   );
 
-  it("refuses to go on with a model that the key may no longer use", async () => {
+  it("refuses to resume with a model that the key may no longer use", async () => {
     mesh.model.reply(callsFor("send_mail"));
     await create();
     mesh.identity.allowedModels = ["gpt-small"];
@@ -160,7 +160,7 @@ describe("the choice of agent and model", () => {
 });
 
 describe("tools", () => {
-  it("are committed as intents before they run, and their results with the next step", async () => {
+  it("are committed as intents before they are executed, and their results with the next step", async () => {
     mesh.model.reply({ text: "Let me see.", ...callsFor("calculator", "web_search") }, { text: "Done." });
     await create();
     expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator,web_search", "commit COMPLETED"]);
@@ -190,9 +190,9 @@ describe("tools", () => {
     ]);
   });
 
-  it("are shown to who watches, with the usage of all model calls", async () => {
+  it("are shown to watchers, with the usage of all model calls", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "Done." });
-    const events = await turnEvents();
+    const events = await streamEvents();
     expect(events.map(({ type }) => type)).toEqual(["started", "tool_call", "tool_result", "content", "finish"]);
     expect(events[1]?.toolCall).toMatchObject({
       id: "call_calculator_0",
@@ -202,14 +202,14 @@ describe("tools", () => {
     expect(events[4]?.usage?.totalTokens).toBe(30);
   });
 
-  it("are told to the model when they fail or do not exist", async () => {
+  it("report to the model that they failed or do not exist", async () => {
     mesh.onExecute((call) => ({ status: ExecutionStatus.REFUSED, error: `There is no tool ${call.name}.` }));
     mesh.model.reply(callsFor("teleport"), { text: "Sorry." });
     expect((await create()).response).toBe("Sorry.");
     expect(sent(1).messages.at(-1)?.content).toBe('{"error":"There is no tool teleport."}');
   });
 
-  it("run again in a later round although the endpoint reuses its ids, under ids of their own", async () => {
+  it("are executed again in a later round under unique ids, even if the endpoint reuses its ids", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), { text: "Done." });
     await create();
     const ids = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
@@ -231,7 +231,7 @@ describe("tools", () => {
     mesh.onExecute((call) => ({ status: ExecutionStatus.SUCCESS, output: call.arguments }));
     const calls = [first, second].map((id, index) => ({ id, name: "calculator", arguments: `{"at":${index}}` }));
     mesh.model.reply({ calls }, { text: "Done." });
-    const events = await turnEvents();
+    const events = await streamEvents();
     const ids = mesh.executed.flatMap((round) => round.calls.map(({ callId }) => callId));
     expect(new Set(ids).size).toBe(2);
     for (const id of ids) expect(id).toMatch(/^[!-~]{1,200}$/);
@@ -246,7 +246,7 @@ describe("tools", () => {
     expect(results.map(({ tool_call_id }) => tool_call_id)).toEqual(ids);
   });
 
-  it("get ids of their own where the run is taken over and its first rounds are not in the context any more", async () => {
+  it("get new ids when the run is taken over and its first rounds are no longer in the context", async () => {
     const run = createMessage(RunSchema, {
       ...testUser,
       id: crypto.randomUUID(),
@@ -260,7 +260,7 @@ describe("tools", () => {
     mesh.journal.abandoned.push(createMessage(RunContextSchema, { run, conversation: mesh.journal.conversation, messages }));
     await mesh.journal.reached(RunStatus.COMPLETED);
     const [id] = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
-    // A round of which nothing is known may have had the model's id.
+    // A round that is missing from the context may have used the model's id.
     expect(id).not.toBe("call_calculator_0");
     expect(mesh.journal.messages[0]?.toolCalls.map((call) => call.id)).toEqual([id]);
   });
@@ -276,7 +276,7 @@ describe("tools", () => {
     expect(roles()).toEqual(["user", ...Array(3).fill(["assistant", "tool calculator"]).flat()]);
   });
 
-  it("whose outcome nobody knows end the run for a person to look at", async () => {
+  it("with an unknown outcome send the run to review", async () => {
     mesh.onExecute((call) =>
       call.name === "calculator" ? { status: ExecutionStatus.SUCCESS, output: "4" } : { status: ExecutionStatus.UNKNOWN },
     );
@@ -298,8 +298,8 @@ describe("an approval", () => {
     mesh.model.reply(callsFor("calculator", "send_mail"), { text: "All done." });
   });
 
-  it("parks the run with its free siblings done", async () => {
-    const events = await turnEvents();
+  it("parks the run after its other calls are executed", async () => {
+    const events = await streamEvents();
     expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator", "commit WAITING"]);
     expect(lastCommit()).toMatchObject({
       node: "act",
@@ -313,13 +313,13 @@ describe("an approval", () => {
     ]);
   });
 
-  it("is said to who waits for the answer", async () => {
+  it("is reported to the client that waits for the answer", async () => {
     const answer = await create();
     expect(answer.response).toBe("pending_approval");
     expect(answer.message).toBeUndefined();
   });
 
-  it("resumes with the grant, and runs nothing twice", async () => {
+  it("resumes with the grant, and executes nothing twice", async () => {
     await create();
     const answer = await approve(true, "fine");
     expect(answer).toMatchObject({
@@ -342,7 +342,7 @@ describe("an approval", () => {
     expect(mesh.executed[1]?.calls[0]?.arguments).toBe('{"at":"edited"}');
   });
 
-  it("may be refused: the model is told why, and nothing runs", async () => {
+  it("may be rejected: the model is told why, and nothing is executed", async () => {
     await create();
     expect(await approve(false, "not on a Sunday")).toMatchObject({ status: "rejected", response: "All done." });
     expect(mesh.executed).toHaveLength(1);
@@ -369,7 +369,7 @@ describe("an approval", () => {
     await second.close();
   });
 
-  it("must be given, and must be waited for", async () => {
+  it("must be given, and only while it is awaited", async () => {
     const { id: conversationId } = mesh.journal.conversation;
     expect(await failureOf(mesh.agent.approveConversation({ conversationId }, asUser))).toMatchObject({
       reason: ErrorReason.INVALID_REQUEST,
@@ -378,7 +378,7 @@ describe("an approval", () => {
     expect(await failureOf(approve(true))).toMatchObject({ reason: ErrorReason.NOTHING_TO_APPROVE });
   });
 
-  it("is not asked for a tool that the token may not use: the executor refuses it", async () => {
+  it("is not requested for a tool that the token may not use: the executor refuses the call", async () => {
     mesh.identity.allowedTools = ["calculator"];
     expect((await create()).response).toBe("All done.");
     expect(mesh.log).toContain("execute calculator,send_mail");

@@ -11,19 +11,19 @@ import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, it, vi } from "vitest";
 import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, turnEvents, useOrchestrator } from "../../testing/runs.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, streamEvents, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 
 describe("a failure", () => {
-  it("of the model is committed and said", async () => {
+  it("of the model is committed and reported", async () => {
     mesh.model.reply({ status: 400, error: "context too long" });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_REJECTED, message: "context too long" });
     expect(mesh.log).toEqual(["begin", "commit FAILED"]);
     expect(lastCommit()).toMatchObject({ error: "context too long", node: "respond" });
   });
 
-  it("in mid-stream ends the stream after what came", async () => {
+  it("in mid-stream ends the stream after the pieces that arrived", async () => {
     mesh.model.reply({ text: "one two three", cutAfter: 3 });
     const seen: string[] = [];
     const reading = (async () => {
@@ -34,7 +34,7 @@ describe("a failure", () => {
     expect(lastCommit()?.status).toBe(RunStatus.FAILED);
   });
 
-  it("of an executor keeps what was said", async () => {
+  it("of an executor keeps the messages before it", async () => {
     mesh.onExecute(() => {
       throw fail(ErrorReason.TOO_LARGE, "The executor cannot hold this.");
     });
@@ -43,7 +43,7 @@ describe("a failure", () => {
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor cannot hold this." });
   });
 
-  it("of an executor or the journal that is away for a moment is waited for", async () => {
+  it("by a short outage of an executor or the journal is waited out", async () => {
     const away = new Set(["executor", "journal"]);
     mesh.onExecute(() => {
       if (away.delete("executor")) throw fail(ErrorReason.UNAVAILABLE, "The executor is away.");
@@ -57,19 +57,19 @@ describe("a failure", () => {
     mesh.model.reply(callsFor("calculator"), { text: "four" });
     expect((await create()).response).toBe("four");
     expect(away.size).toBe(0);
-    // By the number of the entry before it the journal knows a step that it has committed already.
+    // The journal recognizes a repeated commit by the sequence number of the entry before it.
     expect(mesh.journal.commits.map(({ seq }) => seq)).toEqual([0, 1]);
     expect(roles()).toEqual(["user", "assistant", "tool calculator", "assistant"]);
   });
 
-  it("that nobody foresaw is not told to the record", async () => {
+  it("that is unexpected is not described in the record", async () => {
     mesh.model.reply(callsFor("calculator"));
     mesh.onExecute(() => ({ callId: "another", status: ExecutionStatus.SUCCESS }) as never);
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL });
     expect(lastCommit()?.status).toBe(RunStatus.FAILED);
   });
 
-  it("to commit because another owns the run leaves it alone", async () => {
+  it("to commit, because another worker owns the run, leaves the run alone", async () => {
     mesh.journal.beforeCommit = () => {
       throw fail(ErrorReason.STALE_EPOCH, "A newer epoch owns the run.");
     };
@@ -81,7 +81,7 @@ describe("a failure", () => {
     expect(mesh.log).toEqual(["begin"]);
   });
 
-  it("of the journal to store what was said ends the run without it, and the model is not asked again", async () => {
+  it("of the journal to store the messages ends the run without them, and the model is not asked again", async () => {
     mesh.journal.beforeCommit = ({ messages }) => {
       if (messages.length > 0) throw fail(ErrorReason.INVALID_REQUEST, "messages[0].content: is too long");
     };
@@ -92,7 +92,7 @@ describe("a failure", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it("of the model to name the tool that it asks for ends the run", async () => {
+  it("of the model to name the tool that it calls ends the run", async () => {
     mesh.model.reply({ calls: [{ id: "call_1", name: "", arguments: "{}" }] });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
     expect(lastCommit()).toMatchObject({
@@ -102,7 +102,7 @@ describe("a failure", () => {
     expect(mesh.executed).toHaveLength(0);
   });
 
-  it("of the model to count whole tokens fails nothing: they are estimated", async () => {
+  it("of the model to count whole tokens is no failure of the run: they are estimated", async () => {
     const usage = { prompt_tokens: 12.5, completion_tokens: -3, total_tokens: 15.75 };
     mesh.model.reply({ text: "Hello.", usage });
     expect((await create()).response).toBe("Hello.");
@@ -111,7 +111,7 @@ describe("a failure", () => {
     expect(completionTokens).toBe(2);
   });
 
-  it("of the journal does not run a tool whose intent is not stored", async () => {
+  it("of the journal executes no tool whose intent is not stored", async () => {
     mesh.journal.beforeCommit = ({ status }) => {
       if (status === RunStatus.RUNNING) throw fail(ErrorReason.INTERNAL, "The journal broke.");
     };
@@ -121,8 +121,8 @@ describe("a failure", () => {
   });
 });
 
-describe("a caller that goes away", () => {
-  it("does not stop a turn it waited for", async () => {
+describe("a caller that leaves", () => {
+  it("does not stop a run that it waited for", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const controller = new AbortController();
@@ -137,7 +137,7 @@ describe("a caller that goes away", () => {
     expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
   });
 
-  it("does not stop a turn it watched", async () => {
+  it("does not stop a run that it watched", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     for await (const event of mesh.agent.streamTurn({ message: "hi" }, asUser)) if (event.type === "content") break;
@@ -145,7 +145,7 @@ describe("a caller that goes away", () => {
     expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
   });
 
-  it("does not leave a run behind that nobody drives", async () => {
+  it("leaves no run that no worker drives", async () => {
     const controller = new AbortController();
     const gate = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
@@ -164,7 +164,7 @@ describe("a caller that goes away", () => {
 });
 
 describe("a long run", () => {
-  it("stops its tools at its deadline for good: nobody will ask for them again", async () => {
+  it("stops its tools for good at its deadline: no worker will ask for them again", async () => {
     const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "100ms" });
     brief.onExecute(() => new Promise(() => {}));
     brief.model.reply({ calls: [{ id: "c1", name: "calculator", arguments: "{}" }] });
@@ -174,7 +174,7 @@ describe("a long run", () => {
     await brief.close();
   });
 
-  it("ends at its deadline: the model is let go, the run fails", async () => {
+  it("ends at its deadline: the model call is aborted and the run fails", async () => {
     const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "50ms" });
     const gate = Promise.withResolvers<void>();
     brief.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
@@ -219,7 +219,7 @@ describe("a long run", () => {
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, messages: [{ role: "tool" }] });
   });
 
-  it("goes on with its old credentials while auth does not answer", async () => {
+  it("goes on with its old token during an outage of auth", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     mesh.onMint(() => {
       throw fail(ErrorReason.UNAVAILABLE, "Auth is away.");
@@ -234,21 +234,21 @@ describe("a long run", () => {
 });
 
 describe("a credential that ends", () => {
-  it("ends its runs and their tools, and the run says why", async () => {
+  it("ends its runs and their tools, and each run states the cause", async () => {
     mesh.model.reply(callsFor("calculator"));
     const begun = Promise.withResolvers<void>();
     mesh.onExecute(() => {
       begun.resolve();
       return new Promise(() => {});
     });
-    const turn = failureOf(create());
+    const answer = failureOf(create());
     await begun.promise;
     await mesh.revoke(testUser.tokenId);
-    await expect(turn).resolves.toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
+    await expect(answer).resolves.toMatchObject({ reason: ErrorReason.INVALID_TOKEN });
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The credential that the run acted with has ended." });
   });
 
-  it("leaves the runs of others alone", async () => {
+  it("leaves other credentials' runs alone", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "42" });
     mesh.onExecute(async (call) => {
       await mesh.revoke(crypto.randomUUID());
@@ -258,7 +258,7 @@ describe("a credential that ends", () => {
   });
 });
 
-describe("a run whose worker is gone", () => {
+describe("a run whose worker has died", () => {
   const abandoned = (node: string, state: object, messages: readonly MessageInitShape<typeof MessageSchema>[]) => {
     const { journal } = mesh;
     journal.conversation.agentType = "coder";
@@ -281,7 +281,7 @@ describe("a run whose worker is gone", () => {
   };
   const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
 
-  it("goes on from the user's message, by a token that is minted for it, with the agent of its conversation", async () => {
+  it("resumes from the user's message, with a token minted for it and its conversation's agent", async () => {
     mesh.model.reply({ text: "Here I am." });
     const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
     const commit = await mesh.journal.reached(RunStatus.COMPLETED);
@@ -290,7 +290,7 @@ describe("a run whose worker is gone", () => {
     expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
   });
 
-  it("goes on in the middle of a round: what is answered is not asked for again", async () => {
+  it("resumes in the middle of a round: calls with results are not executed again", async () => {
     mesh.model.reply({ text: "Done." });
     const messageId = crypto.randomUUID();
     const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
@@ -313,7 +313,7 @@ describe("a run whose worker is gone", () => {
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("is tried again while auth does not answer", async () => {
+  it("is retried during an outage of auth", async () => {
     let asked = 0;
     mesh.onMint(() => {
       asked += 1;
@@ -328,14 +328,14 @@ describe("a run whose worker is gone", () => {
 });
 
 describe("a run that another worker has claimed", () => {
-  it("is let go of: its tools are stopped, nothing more is committed, and who waits gets the other one's answer", async () => {
+  it("is dropped: its tools are stopped, nothing more is committed, and a waiting client gets the other worker's answer", async () => {
     mesh.model.reply(callsFor("calculator"));
     const begun = Promise.withResolvers<void>();
     mesh.onExecute(() => {
       begun.resolve();
       return new Promise(() => {});
     });
-    const watched = turnEvents();
+    const watched = streamEvents();
     await begun.promise;
     const commits = mesh.journal.commits.length;
     const { journal } = mesh;

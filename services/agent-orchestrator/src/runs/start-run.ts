@@ -28,7 +28,7 @@ export interface NewMessage {
   readonly message: string;
   readonly agentType: string;
   readonly model: string;
-  /** What happens while another message of the conversation is being answered; empty: this one waits for its turn. */
+  /** What happens while another message of the conversation is being answered; empty: this one is queued behind it. */
   readonly concurrency: string;
   /** No client waits for the answer. */
   readonly background?: boolean;

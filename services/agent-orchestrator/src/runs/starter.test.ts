@@ -24,7 +24,7 @@ describe("a run that a key started and another credential decides on", () => {
     await create();
   });
 
-  it("goes on as the key: its tools are offered, its identity acts, its account is charged", async () => {
+  it("resumes as the key: its tools are offered, its identity acts, its account is charged", async () => {
     expect(await decide()).toMatchObject({ status: "approved", response: "Sent." });
     expect(mesh.minted).toEqual([testUser]);
     expect([offered(0), offered(1)]).toEqual([["send_mail"], ["send_mail"]]);
@@ -33,29 +33,26 @@ describe("a run that a key started and another credential decides on", () => {
     expect(mesh.purse.usage.map(({ tokenId }) => tokenId)).toEqual([testUser.tokenId]);
   });
 
-  it("draws on the ceiling of the key", async () => {
+  it("is charged to the key's ceiling", async () => {
     mesh.identity.spendLimitMicros = 1_000_000n;
     expect(await failureOf(decide())).toMatchObject({ reason: ErrorReason.SPEND_LIMIT, param: "model" });
   });
 
-  it.each([true, false])(
-    "ends with the cause once the key has ended, and nothing of it runs (approved: %s)",
-    async (approved) => {
-      mesh.onMint(refuse);
-      mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "9" });
-      mesh.journal.events.push({
-        seq: 9,
-        type: "failed",
-        payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}',
-      } as never);
-      expect(await failureOf(decide(approved))).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message: why });
-      expect(mesh.log.slice(-3)).toEqual(["decide", "mint", `abandon ${why}`]);
-      expect(mesh.executed).toEqual([]);
-      expect(mesh.model.requests).toHaveLength(1);
-    },
-  );
+  it.each([true, false])("ends with the cause once the key has ended, and executes nothing (approved: %s)", async (approved) => {
+    mesh.onMint(refuse);
+    mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "9" });
+    mesh.journal.events.push({
+      seq: 9,
+      type: "failed",
+      payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}',
+    } as never);
+    expect(await failureOf(decide(approved))).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message: why });
+    expect(mesh.log.slice(-3)).toEqual(["decide", "mint", `abandon ${why}`]);
+    expect(mesh.executed).toEqual([]);
+    expect(mesh.model.requests).toHaveLength(1);
+  });
 
-  it("goes on when the credential of who decided ends", async () => {
+  it("goes on when the decider's credential ends", async () => {
     mesh.onExecute(async () => {
       await mesh.revoke(approver.tokenId);
       return success as never;
@@ -63,7 +60,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(await decide()).toMatchObject({ response: "Sent." });
   });
 
-  it("goes on when who decided leaves, and is told apart from who watches", async () => {
+  it("goes on when the decider leaves", async () => {
     const gone = new AbortController();
     mesh.onExecute(async () => {
       gone.abort();
@@ -75,7 +72,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(await mesh.journal.reached(RunStatus.COMPLETED)).toMatchObject({ messages: [{ role: "tool" }, { content: "Sent." }] });
   });
 
-  it("ends with the key while it runs; who decided hears why, and that it is not about them", async () => {
+  it("ends with the key while it runs; the decider learns the cause, which is not their own credential", async () => {
     mesh.onExecute(async () => {
       await mesh.revoke(testUser.tokenId);
       return success as never;
@@ -99,7 +96,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(mesh.executed).toEqual([]);
   });
 
-  it("waits for auth where it does not answer", async () => {
+  it("waits for auth during an outage", async () => {
     let asked = 0;
     mesh.onMint(() => {
       asked += 1;
@@ -129,7 +126,7 @@ describe("a run that a key started and another credential reviews", () => {
     mesh.onExecute(() => success as never);
   });
 
-  it("goes on as the key", async () => {
+  it("resumes as the key", async () => {
     await review();
     await mesh.journal.reached(RunStatus.COMPLETED);
     expect(mesh.minted).toEqual([testUser]);
@@ -146,19 +143,19 @@ describe("a run that a key started and another credential reviews", () => {
 });
 
 describe("a run", () => {
-  it("is not driven as anybody but who started it, whatever auth answers", async () => {
+  it("is driven only as the credential that started it, whatever auth answers", async () => {
     const { journal } = mesh;
     const run = { id: crypto.randomUUID(), conversationId: journal.conversation.id, ...approver, epoch: 2 };
     journal.abandoned.push(
       createMessage(RunContextSchema, { run, conversation: journal.conversation, messages: [{ role: "user" }] }),
     );
-    // Asked for the one, the fixture's auth answers with the other; it is asked again.
+    // The fixture's auth answers with another credential than the one asked for; it is asked again.
     await expect.poll(() => mesh.minted.length, { timeout: 5_000 }).toBe(2);
     expect(mesh.model.requests).toEqual([]);
   });
 });
 
-describe("a message of a key whose end was told while it was on its way", () => {
+describe("a message of a key that was revoked while the message was in flight", () => {
   it("is not answered", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.onMint(refuse);
@@ -168,7 +165,7 @@ describe("a message of a key whose end was told while it was on its way", () => 
     expect(mesh.model.requests).toEqual([]);
   });
 
-  it("is not answered where the secret was replaced by which it was let in", async () => {
+  it("is not answered when the secret that admitted it was replaced", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.onMint(() => {
       mesh.identity.secretVersion = 2;
@@ -180,7 +177,7 @@ describe("a message of a key whose end was told while it was on its way", () => 
     expect(mesh.model.requests).toEqual([]);
   });
 
-  it("is answered where the key only changed, by what it still allows", async () => {
+  it("is answered when the key only changed, within its new policy", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.model.reply({ text: "Hello." });
     expect((await create()).response).toBe("Hello.");

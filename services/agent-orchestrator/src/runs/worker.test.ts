@@ -21,7 +21,7 @@ const create = () => mesh.agent.createConversation({ message: "hi" }, asUser);
 const unlimited = new AbortController().signal;
 
 describe("an orchestrator", () => {
-  it("is not ready once the journal has taken none of its signs of life for a while, until it takes one", async () => {
+  it("is not ready while the journal accepts none of its heartbeats, and ready once it accepts one", async () => {
     const now = performance.now.bind(performance);
     let laterMs = 0;
     const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + laterMs);
@@ -40,8 +40,8 @@ describe("an orchestrator", () => {
   });
 });
 
-describe("signs of life", () => {
-  it("go on while one that claims is not answered, and claim nothing until it is", async () => {
+describe("heartbeats", () => {
+  it("go on while a claiming one is unanswered, and claim nothing until it is answered", async () => {
     const gate = Promise.withResolvers<void>();
     await mesh.journal.nextBeat();
     mesh.journal.beforeBeat = () => gate.promise;
@@ -53,10 +53,10 @@ describe("signs of life", () => {
     await expect.poll(async () => (await mesh.journal.nextBeat()).claimLimit, { timeout: 5_000 }).toBeGreaterThan(0);
   });
 
-  it("have a run let go only when two of them, one after the other, call it lost", async () => {
+  it("stop a run only when two in a row name it as lost", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: gate.promise } });
-    // Who waits for it follows the run elsewhere.
+    // The waiting client follows the run elsewhere.
     create().catch(() => {});
     const request = await mesh.model.request(0);
     const runId = mesh.journal.run?.id ?? "";
@@ -74,7 +74,7 @@ describe("signs of life", () => {
   });
 });
 
-describe("a run that is claimed anew in the process that drives it", () => {
+describe("a run that is claimed again in the process that drives it", () => {
   it("is driven by the new claim alone, to its end", async () => {
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: new Promise(() => {}) } }, { text: "anew" });
     create().catch(() => {});
@@ -91,8 +91,8 @@ describe("a run that is claimed anew in the process that drives it", () => {
   });
 });
 
-describe("an orchestrator that ends", () => {
-  it("lets turns end, their tools too, stays alive meanwhile and claims no more runs", async () => {
+describe("an orchestrator that shuts down", () => {
+  it("lets runs and their tools end, keeps sending heartbeats and claims no more runs", async () => {
     const [began, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     mesh.model.reply({ calls: [{ id: "a", name: "calculator", arguments: "{}" }] }, { text: "42" });
     mesh.onExecute(async () => {
@@ -100,7 +100,7 @@ describe("an orchestrator that ends", () => {
       await gate.promise;
       return { status: ExecutionStatus.SUCCESS, output: "42" } as never;
     });
-    const turn = create();
+    const answer = create();
     await began.promise;
     const drained = mesh.drain(unlimited);
     mesh.journal.abandoned.push(createMessage(RunContextSchema, { run: { id: crypto.randomUUID() } }));
@@ -108,15 +108,15 @@ describe("an orchestrator that ends", () => {
     expect(beat).toMatchObject({ claimLimit: 0, driving: [mesh.journal.run?.id], leaving: false });
     expect(mesh.journal.abandoned).toHaveLength(1);
     gate.resolve();
-    await expect(turn).resolves.toMatchObject({ response: "42" });
+    await expect(answer).resolves.toMatchObject({ response: "42" });
     await drained;
     expect(mesh.journal.commits.at(-1)?.status).toBe(RunStatus.COMPLETED);
   });
 
-  it("hands over what outlasts the limit: stopped, its caller told, nothing committed, and the journal told last that the worker leaves", async () => {
+  it("hands over a run that outlasts the limit: it is stopped, its caller told, nothing committed, and the worker's leaving is its last message to the journal", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: gate.promise } });
-    const turn = create().then(
+    const answer = create().then(
       () => undefined,
       (error: unknown) => reasonOf(error),
     );
@@ -125,7 +125,7 @@ describe("an orchestrator that ends", () => {
     const drained = mesh.drain(limit.signal);
     await mesh.journal.nextBeat();
     limit.abort();
-    expect(await turn).toBe(ErrorReason.RUN_HANDED_OVER);
+    expect(await answer).toBe(ErrorReason.RUN_HANDED_OVER);
     expect(await request.aborted).toBe(true);
     await drained;
     await mesh.close();
@@ -135,17 +135,17 @@ describe("an orchestrator that ends", () => {
     expect(mesh.journal.beats.at(-1)).toMatchObject({ leaving: true, driving: [] });
   });
 
-  it("hands over what began after its drain was over, too", async () => {
+  it("hands over a run that began after the drain, too", async () => {
     await mesh.drain(unlimited);
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: new Promise(() => {}) } });
-    const turn = create().then(
+    const answer = create().then(
       () => undefined,
       (error: unknown) => reasonOf(error),
     );
     await mesh.model.request(0);
     await mesh.close();
     isClosed = true;
-    expect(await turn).toBe(ErrorReason.RUN_HANDED_OVER);
+    expect(await answer).toBe(ErrorReason.RUN_HANDED_OVER);
     expect(mesh.journal.commits).toEqual([]);
     expect(mesh.journal.beats.at(-1)?.leaving).toBe(true);
   });

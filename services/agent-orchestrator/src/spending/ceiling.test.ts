@@ -26,8 +26,8 @@ const saidAll = (prompt_tokens: number, completion_tokens: number) => ({
 });
 const sent = (index: number) => mesh.model.requests[index]?.body as unknown as Record<string, number>;
 
-describe("what is set aside", () => {
-  it("pays for the most that a prompt can come to: what is in flight and one call more do not pass the ceiling together", async () => {
+describe("a reservation", () => {
+  it("covers the largest size of a prompt: calls in flight and one call more do not pass the ceiling together", async () => {
     const messages = [{ role: "user", content: promptOf(60_000) }];
     const bytes = bodyOf({ messages }).byteLength;
     mesh.purse.left = 2 * bytes + 10_000;
@@ -44,7 +44,7 @@ describe("what is set aside", () => {
     expect(mesh.purse.left).toBe(10_000 - 20);
   });
 
-  it("is all that is left where that pays for what a prompt probably comes to, so that nobody else spends meanwhile", async () => {
+  it("takes all that is left when that covers the prompt's likely size, so that no other call spends meanwhile", async () => {
     const messages = [{ role: "user", content: promptOf(60_000) }];
     mesh.purse.left = 40_000;
     const gate = gated();
@@ -68,7 +68,7 @@ describe("what is set aside", () => {
     expect(mesh.purse.reserved[1]).toBeGreaterThanOrEqual(3_000 * 10);
   });
 
-  it("binds each of several answers, by every bound that the request has", async () => {
+  it("bounds each of several answers, by every bound in the request", async () => {
     mesh.purse.left = 20_000;
     mesh.model.reply({ text: "Hello." }, { text: "Hello." });
     await client.complete({ n: 4, max_tokens: 9_000, max_completion_tokens: 8_000 });
@@ -79,7 +79,7 @@ describe("what is set aside", () => {
     expect(sent(0).max_tokens).toBeGreaterThan(most - 20);
   });
 
-  it("binds the stream of a model that thinks unseen, which nobody can cut in time", async () => {
+  it("bounds the stream of a model with hidden reasoning, which cannot be cut in time", async () => {
     mesh.purse.left = 20_000;
     mesh.model.reply({ text: "Hello." }, { text: "Hello." });
     await client.stream({ model: "o9-test" });
@@ -89,7 +89,7 @@ describe("what is set aside", () => {
     expect(sent(1)).not.toHaveProperty("max_tokens");
   });
 
-  it("pays for each try that may have been worked on", async () => {
+  it("pays for each attempt that may have been worked on", async () => {
     const messages = [{ role: "user", content: promptOf(30_000) }];
     mesh.purse.left = 45_000;
     mesh.model.reply({ status: 500 }, { status: 500 }, { text: "Hello." });
@@ -98,7 +98,7 @@ describe("what is set aside", () => {
     expect(mesh.model.requests).toHaveLength(2);
   });
 
-  it("grows by what a large piece takes, and does not cut what is paid for", async () => {
+  it("grows by the cost of a large piece, and does not cut a stream that is paid for", async () => {
     mesh.purse.left = 1_000_000;
     const raw = [chunkOf({ reasoning_content: promptOf(200_000) }), chunkOf({}, { finish_reason: "stop" }), "data: [DONE]\n\n"];
     mesh.model.reply({ raw });
@@ -110,7 +110,7 @@ describe("what is set aside", () => {
 describe("a prompt with more than text", () => {
   const picture = (url: string) => [{ role: "user", content: [{ type: "image_url", image_url: { url } }] }];
 
-  it("counts a picture by the piece, wherever it is", async () => {
+  it("counts each image, wherever it is", async () => {
     mesh.purse.left = 1_000_000;
     mesh.model.reply({ text: "Hello.", usage: null }, { text: "Hello.", usage: null }, { text: "Hello.", usage: null });
     await client.complete({ messages: picture("https://pictures.example/a.png") });
@@ -123,7 +123,7 @@ describe("a prompt with more than text", () => {
     expect((await client.recorded(3)).prompt - prompt).toBeGreaterThan(50_000);
   });
 
-  it("is believed to be few tokens where its bytes are a picture's", async () => {
+  it("may be reported as few tokens when most of its bytes are an image's", async () => {
     mesh.purse.left = 1_000_000;
     mesh.model.reply({ text: "Hello.", usage: saidAll(1_200, 2) });
     await client.complete({ messages: picture(`data:image/png;base64,${"A".repeat(900_000)}`) });

@@ -47,7 +47,7 @@ describe.each([
     expect(micros).toBe(tokens);
   });
 
-  it("that its client leaves later is charged for what came too", async () => {
+  it("that its client leaves later is charged for the received text too", async () => {
     const leaving = new AbortController();
     mesh.model.reply({ text: promptOf(5_000), pauseAfter: { pieces: 500, gate: never } });
     await client.stream({ messages }, leaving.signal, (text) => {
@@ -59,7 +59,7 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("whose whole answer its client does not wait for is charged for its prompt, and for the time that it was written in", async () => {
+  it("without a stream, whose client leaves, is charged for its prompt and for the time of writing", async () => {
     const leaving = new AbortController();
     mesh.model.reply({ text: "late", beforeHeaders: never });
     const call = client.reason(client.complete({ messages }, leaving.signal));
@@ -72,7 +72,7 @@ describe.each([
     expect(completion).toBeLessThanOrEqual(4_096);
   });
 
-  it("that breaks off is charged for what came", async () => {
+  it("that breaks off is charged for the received text", async () => {
     mesh.model.reply({ text: promptOf(5_000), cutAfter: 300 });
     expect((await client.stream({ messages })).reason).toBe(ErrorReason.MODEL_FAILED);
     const { prompt: read, completion, estimated } = await client.recorded(1);
@@ -81,7 +81,7 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("that fails in mid-stream is charged for what came, whatever was counted by then", async () => {
+  it("that fails in mid-stream is charged for the received text, whatever the endpoint had counted", async () => {
     const counted = chunkOf({ content: "a" }).replace("}\n\n", ',"usage":{"prompt_tokens":1000000,"completion_tokens":1}}\n\n');
     const raw = [counted, chunkOf({ content: promptOf(4_000) }), 'data: {"error":{"message":"broken"}}\n\n'];
     mesh.model.reply({ raw });
@@ -92,7 +92,7 @@ describe.each([
     expect(estimated).toBe(1_001);
   });
 
-  it("that the endpoint answers with something else is charged for its prompt", async () => {
+  it("that gets another content type is charged for its prompt", async () => {
     mesh.model.reply({ raw: ["<html>"], contentType: "text/html" });
     expect((await client.stream({ messages })).reason).toBe(ErrorReason.MODEL_FAILED);
     mesh.model.reply({ raw: ["<html>"] });
@@ -100,7 +100,7 @@ describe.each([
     expect((await client.recorded(2)).prompt).toBeGreaterThanOrEqual((2 * prompt.length) / 4);
   });
 
-  it("is charged for each try that may have been worked on", async () => {
+  it("is charged for each attempt that may have been worked on", async () => {
     mesh.model.reply({ status: 500 }, { status: 504 }, { text: "Hello.", usage: null });
     await client.complete({ messages });
     const { prompt: read } = await client.recorded(3);
@@ -146,7 +146,7 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("is charged as the endpoint counts where that can be, reasoning included that only its total has", async () => {
+  it("is charged by the endpoint's plausible counts, including reasoning that only the total has", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 80_000, completion_tokens: 2, total_tokens: 80_502 } });
     await client.complete({ messages });
     expect(await client.recorded(1)).toMatchObject({ prompt: 80_000, completion: 502, estimated: 0 });
@@ -165,7 +165,7 @@ describe.each([
     expect((await client.recorded(4)).prompt).toBeGreaterThanOrEqual((4 * prompt.length) / 4);
   });
 
-  it("of a stored run that fails is charged, and is in its record", async () => {
+  it("of a stored run that fails is charged and stands in the run's row", async () => {
     mesh.model.reply({ text: promptOf(1_000), cutAfter: 50 });
     expect(await client.reason(converse())).toBe(ErrorReason.MODEL_FAILED);
     expect(mesh.journal.commits.at(-1)).toMatchObject({ status: RunStatus.FAILED });
@@ -177,7 +177,7 @@ describe.each([
     expect(cost).toBeCloseTo(micros / 1e6, 9);
   });
 
-  it("of a stored run that is cancelled is charged, and is in its record", async () => {
+  it("of a stored run that is cancelled is charged and stands in the run's row", async () => {
     mesh.model.reply({ text: promptOf(1_000), pauseAfter: { pieces: 100, gate: never } });
     const call = client.reason(converse());
     await mesh.model.request(0);
@@ -190,7 +190,7 @@ describe.each([
     expect(mesh.journal.added[0]?.cost).toBeCloseTo(micros / 1e6, 9);
   });
 
-  it("of a background run that is parked after a failure is charged, and is in its record", async () => {
+  it("of a background run that is parked after a failure is charged and stands in the run's row", async () => {
     mesh.model.reply({ status: 500 }, { status: 500 }, { status: 500 });
     const parked = mesh.journal.reached(RunStatus.QUEUED);
     await mesh.runs.createRun({ message: prompt, model: "gpt-test" }, asUser);

@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => mesh.close());
 
-/** The ways in which endpoints send what a model has written: each puts a text in a delta. */
+/** The ways in which endpoints send output: each puts a text into a delta. */
 const kinds: Readonly<Record<string, (text: string) => object>> = {
   content: (text) => ({ content: text }),
   "content beside a role": (text) => ({ role: "assistant", content: text }),
@@ -41,7 +41,7 @@ const chunks = (kind: string, count: number) => Array.from({ length: count }, ()
 const end = [chunkOf({}, { finish_reason: "stop" }), "data: [DONE]\n\n"];
 
 describe.each(Object.keys(kinds))("output as %s", (kind) => {
-  it("is counted where the endpoint counts nothing", async () => {
+  it("is counted when the endpoint counts nothing", async () => {
     mesh.model.reply({ raw: [...chunks(kind, 200), ...end] });
     await client.stream();
     const { completion, estimated } = await client.recorded(1);
@@ -50,9 +50,9 @@ describe.each(Object.keys(kinds))("output as %s", (kind) => {
     expect(estimated).toBeGreaterThanOrEqual(completion);
   });
 
-  it("is cut where the money ends", async () => {
+  it("is cut at the ceiling", async () => {
     mesh.purse.left = 100_000;
-    // Ten times what is left would pay for.
+    // Ten times as much as the rest pays for.
     const sent = chunks(kind, 4_000);
     mesh.model.reply({ raw: [...sent, ...end], pauseAfter: { pieces: sent.length, gate: new Promise(() => {}) } });
     const { reason, text } = await client.stream();
@@ -61,12 +61,12 @@ describe.each(Object.keys(kinds))("output as %s", (kind) => {
     expect(await (await mesh.model.request(0)).aborted).toBe(true);
     const { micros } = await client.recorded(1);
     expect(micros).toBeGreaterThan(70_000);
-    // Off by the piece that was under way, at most: 8 KiB of the stream.
+    // Off by the piece in flight at most: 8 KiB of the stream.
     expect(micros).toBeLessThanOrEqual(100_000 + (8_192 / 4) * 10);
   });
 });
 
-test("a whole answer's reasoning, refusal and calls are counted where the endpoint counts nothing", async () => {
+test("the reasoning, refusal and calls of an answer without a stream are counted when the endpoint counts nothing", async () => {
   const message = {
     role: "assistant",
     content: null,
@@ -86,20 +86,20 @@ test("each of several answers is counted", async () => {
   expect((await client.recorded(1)).completion).toBe(300);
 });
 
-test("sound and pictures count by their length, but as far less than text", async () => {
+test("audio and images count by their length, but as far less than text", async () => {
   mesh.model.reply({ raw: [chunkOf({ audio: { data: "A".repeat(64_000) } }), ...end] });
   await client.stream();
   expect((await client.recorded(1)).completion).toBe(1_000);
 });
 
-test("padding, ids and the like are not output", async () => {
+test("padding, ids and similar fields are not output", async () => {
   const padded = chunkOf({ content: "a" }).replace("}\n\n", `,"obfuscation":"${"x".repeat(400)}","system_fingerprint":"fp"}\n\n`);
   mesh.model.reply({ raw: [...Array.from({ length: 100 }, () => padded), ...end] });
   await client.stream();
   expect((await client.recorded(1)).completion).toBe(100);
 });
 
-test("a stored turn is cut where the money ends, whatever the model writes", async () => {
+test("a stored run is cut at the ceiling, whatever the model writes", async () => {
   mesh.purse.left = 100_000;
   mesh.model.reply({ raw: [...chunks("reasoning_content", 4_000), ...end] });
   const call = mesh.agent.createConversation({ message: "hi", model: "gpt-test" }, asUser);

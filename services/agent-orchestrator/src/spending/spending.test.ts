@@ -9,7 +9,7 @@ import { costMicros } from "./prices.ts";
 let mesh: OrchestratorFixture;
 
 beforeEach(async () => {
-  // 1 millionth of a dollar for each token read, 10 for each written.
+  // 1 millionth of a dollar per input token, 10 per output token.
   mesh = await startOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' });
 });
 afterEach(() => mesh.close());
@@ -50,7 +50,7 @@ describe("a token without a ceiling", () => {
     ]);
   });
 
-  it("records what is left when the process ends", async () => {
+  it("records the rest when the process ends", async () => {
     mesh.model.reply({ text: "Hello." });
     await complete();
     await mesh.close();
@@ -58,7 +58,7 @@ describe("a token without a ceiling", () => {
     mesh = await startOrchestrator();
   });
 
-  it("leaves the cost of a stored turn with its conversation", async () => {
+  it("stores the cost of a stored run with its conversation", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await mesh.agent.createConversation({ message: "hi", model: "gpt-test" }, asUser);
     expect(mesh.journal.commits.at(-1)?.cost).toBeCloseTo(27e-6, 9);
@@ -71,7 +71,7 @@ describe("a key with a spend ceiling", () => {
     mesh.purse.left = 1_000_000;
   });
 
-  it("pays what was used and gets the rest of its reservation back", async () => {
+  it("pays for its usage and gets the rest of its reservation back", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await complete();
     await settled();
@@ -82,7 +82,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(1_000_000 - 54);
   });
 
-  it("may not use a model without a price, nor name another one beside the first", async () => {
+  it("may not use a model without a price, nor name another model besides the first", async () => {
     expect(await reason(complete({ model: "gpt-other" }))).toBe(ErrorReason.SPEND_LIMIT);
     expect(await reason(complete({ fallbacks: ["gpt-other"] }))).toBe(ErrorReason.MODEL_NOT_ALLOWED);
     expect(mesh.model.requests).toHaveLength(0);
@@ -91,7 +91,7 @@ describe("a key with a spend ceiling", () => {
     );
   });
 
-  it("is refused before the model is asked when what is left does not pay for the question", async () => {
+  it("is refused before the model is asked when the rest does not cover the prompt", async () => {
     mesh.purse.left = 5;
     expect(await reason(complete())).toBe(ErrorReason.SPEND_LIMIT);
     expect((await stream()).reason).toBe(ErrorReason.SPEND_LIMIT);
@@ -100,7 +100,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(5);
   });
 
-  it("bounds an answer that comes as a whole to what is paid for", async () => {
+  it("bounds an answer without a stream to the reserved tokens", async () => {
     mesh.purse.left = 200 + 5 * 10;
     const prompt = Math.ceil(bodyOf({ model: "gpt-test" }).byteLength / 3);
     mesh.model.reply({ text: "Hello." });
@@ -113,7 +113,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.model.requests[1]?.body).toMatchObject({ max_completion_tokens: 3 });
   });
 
-  it("goes on paying for a long stream, step by step", async () => {
+  it("pays for a long stream step by step", async () => {
     mesh.model.reply({ text: words(3_000), usage: { prompt_tokens: 7, completion_tokens: 3_000, total_tokens: 3_007 } });
     const { text, reason: failure } = await stream();
     expect(failure).toBeUndefined();
@@ -122,7 +122,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(1_000_000 - 30_007);
   });
 
-  it("has its stream cut where the money ends, off by no more than the piece that was under way", async () => {
+  it("has its stream cut at the ceiling, off by no more than the piece in flight", async () => {
     mesh.purse.left = 12_000;
     mesh.model.reply({ text: words(5_000), usage: { prompt_tokens: 7, completion_tokens: 5_000, total_tokens: 5_007 } });
     const { text, reason: failure } = await stream();
@@ -131,12 +131,12 @@ describe("a key with a spend ceiling", () => {
     expect(text).not.toContain("w4999");
     expect(text).not.toContain("[DONE]");
     await settled();
-    // 64 KiB of chunks, some 190 bytes each, ten millionths for each.
+    // 64 KiB of chunks of some 190 bytes, ten millionths each.
     expect(mesh.purse.left).toBeGreaterThanOrEqual(-4_400);
     expect(mesh.purse.usage).toHaveLength(1);
   });
 
-  it("counts what a stream without usage wrote, and what a client that left had been sent", async () => {
+  it("counts the text of a stream without usage, and the text sent to a client that left", async () => {
     mesh.model.reply({ text: words(50), usage: null });
     await stream();
     await settled();

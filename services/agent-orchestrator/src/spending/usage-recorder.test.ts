@@ -5,7 +5,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { expect, test } from "vitest";
 import { UsageRecorder } from "./usage-recorder.ts";
 
-/** A recorder whose sums auth takes unless `refuse` gives an error for a token. */
+/** A recorder whose auth accepts every sum, unless `refuse` returns an error for its token. */
 function recorderOf(refuse: (tokenId: string) => unknown) {
   const recorded: string[] = [];
   const calls: number[] = [];
@@ -33,7 +33,7 @@ const call = (tokenId: string, promptTokens = 10) => ({
   costMicros: 0,
 });
 
-test("one sum that auth refuses does not hold up those of others", async () => {
+test("a sum that auth refuses does not hold up others", async () => {
   const { recorder, recorded } = recorderOf((id) =>
     id === "bad" ? fail(ErrorReason.INVALID_REQUEST, "records[1].prompt_tokens: must be at least 0") : undefined,
   );
@@ -45,7 +45,7 @@ test("one sum that auth refuses does not hold up those of others", async () => {
   expect(recorded).toContain("d 1");
 });
 
-test("counts that no message holds reject nowhere", async () => {
+test("counts that do not fit the message cause no rejection", async () => {
   const { recorder, recorded } = recorderOf(() => undefined);
   recorder.add(call("fraction", 12.5));
   recorder.add(call("nothing", Number.NaN));
@@ -55,7 +55,7 @@ test("counts that no message holds reject nowhere", async () => {
   expect(recorded).toEqual(["a 1"]);
 });
 
-test("what auth cannot take now is recorded when it can, and what it never takes is given up", async () => {
+test("a sum is recorded after an outage of auth, and one that auth never accepts is dropped", async () => {
   let isAway = true;
   const { recorder, recorded, calls } = recorderOf((id) => {
     if (isAway) return fail(ErrorReason.UNAVAILABLE, "auth is away");
@@ -72,7 +72,7 @@ test("what auth cannot take now is recorded when it can, and what it never takes
   expect(calls.length).toBe(before);
 });
 
-test("two models of which one is named like a token and a model do not share a sum", async () => {
+test("a model named like a token and a model does not share a sum with another", async () => {
   const { recorder, recorded } = recorderOf(() => undefined);
   recorder.add({ ...call("a"), model: "b c" });
   recorder.add({ ...call("a b"), model: "c" });

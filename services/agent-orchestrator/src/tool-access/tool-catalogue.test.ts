@@ -21,7 +21,7 @@ function catalogueOf(...names: string[]) {
   };
 }
 
-test("a list whose one name reads like two names takes no tools from a list of the two", async () => {
+test("an allow-list with one name that looks like two names is not served the cached list of those two", async () => {
   for (const joined of [
     "calculator current_time",
     "calculator,current_time",
@@ -35,7 +35,7 @@ test("a list whose one name reads like two names takes no tools from a list of t
   }
 });
 
-test("as many lists as a user likes are served, each by its own names", async () => {
+test("any number of allow-lists are served, each with its own tools", async () => {
   const offered = catalogueOf("calculator", "current_time");
   for (let key = 0; key < 2_500; key++) expect(await offered("calculator", `of-key-${key}`)).toEqual(["calculator"]);
   expect(await offered("current_time")).toEqual(["current_time"]);

@@ -37,11 +37,11 @@ describe("arithmetic", () => {
     expect((await asked(text)).calls).toEqual([{ name: "calculator", args: { expression } }]);
   });
 
-  it.each(["I am 30 years old", "Hello - how are you?", "version 1.2.3", "(hm)", "3 *"])("is not seen in: %s", async (text) => {
+  it.each(["I am 30 years old", "Hello - how are you?", "version 1.2.3", "(hm)", "3 *"])("is not found in: %s", async (text) => {
     expect((await asked(text)).calls).toBeUndefined();
   });
 
-  it("is looked for in time, whatever the text", async () => {
+  it("is searched for in bounded time, whatever the text", async () => {
     const started = performance.now();
     for (const text of ["9", "+", "1+", "(", "1)", "1 ", "((1"]) await asked(text.repeat(60_000));
     expect(performance.now() - started).toBeLessThan(2_000);
@@ -51,7 +51,7 @@ describe("arithmetic", () => {
 describe("a choice of tools", () => {
   const own = [tool("get_weather", { city: { type: "string" }, days: { type: "integer" }, unit: { enum: ["C", "F"] } })];
 
-  it("is obeyed when it is none", async () => {
+  it("is obeyed when it is 'none'", async () => {
     expect((await asked("What is 1 + 1?", { tool_choice: "none" })).calls).toBeUndefined();
   });
 
@@ -66,7 +66,7 @@ describe("a choice of tools", () => {
     expect((await asked("What is 1 + 1?", { tool_choice: choice })).calls?.[0]?.name).toBe("http_request");
   });
 
-  it("falls on a client's tool that the user names", async () => {
+  it("is a client's tool that the user names", async () => {
     expect((await asked("Use get_weather for 3 days", { tools: own })).calls).toEqual([
       { name: "get_weather", args: { city: "Use get_weather for 3 days", days: 3, unit: "C" } },
     ]);
@@ -100,12 +100,12 @@ test("results are reported", async () => {
   expect((await ask({ messages: [...round, user("Thanks")], tools })).calls).toBeUndefined();
 });
 
-test("content may come in parts", async () => {
+test("content may be a list of parts", async () => {
   const parts = user([{ type: "text", text: "What is" }, { type: "image_url" }, { type: "text", text: "2 * 3?" }]);
   expect((await ask({ messages: [parts], tools })).calls).toEqual([{ name: "calculator", args: { expression: "2 * 3" } }]);
 });
 
-test("the same request gets the same answer, another one another id", async () => {
+test("equal requests get the same answer, and other requests another id", async () => {
   const { created: _a, ...first } = (await asked("Hello")).completion;
   const { created: _b, ...second } = (await asked("Hello")).completion;
   expect(second).toEqual(first);
@@ -113,7 +113,7 @@ test("the same request gets the same answer, another one another id", async () =
   expect(first).toMatchObject({ model: "gpt-test", object: "chat.completion", usage: { prompt_tokens: 2 } });
 });
 
-test("a stream says what the whole answer says, word by word", async () => {
+test("a stream has the text of the whole answer, word by word", async () => {
   for (const text of ["Hello", "What is 1 + 1?"]) {
     const body = { messages: [user(text)], tools };
     const whole = await ask(body);
@@ -127,7 +127,7 @@ test("a stream says what the whole answer says, word by word", async () => {
   }
 });
 
-test("a stream ends when its reader has gone", async () => {
+test("a stream ends when its reader leaves", async () => {
   const controller = new AbortController();
   const pieces = (await model.stream(bytesOf({ messages: [user("Hello")] }), controller.signal))[Symbol.asyncIterator]();
   await pieces.next();
@@ -136,14 +136,14 @@ test("a stream ends when its reader has gone", async () => {
   await expect(pieces.next()).rejects.toThrow("gone");
 });
 
-test("a stream passes the tap", async () => {
+test("a stream passes through the tap", async () => {
   const tap = new StreamTap({ format: 0, passToolCalls: true });
   for await (const piece of await model.stream(bytesOf({ messages: [user("Hello")] }), forever)) tap.push(piece);
   tap.end();
   expect(tap).toMatchObject({ finishReason: "stop", usage: { prompt_tokens: 2 } });
 });
 
-test("the demo model lists itself by a name that says so", async () => {
+test("the demo model is listed by a name that identifies it", async () => {
   expect(await model.listModels(forever)).toEqual([demoModelName]);
   expect(demoModelName).toContain("demo");
 });
