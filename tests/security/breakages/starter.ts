@@ -17,7 +17,7 @@ export const starter: SecurityBreakages = {
         from: "  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
         to: `  if (run.node === "act") {
     const decider = callerAsStarter(ctx);
-    const { agent, state } = settleAgent(deps, JSON.parse(run.state), context);
+    const { agent, state } = settleAgent(deps, JSON.parse(run.state), context, routedAgent(""));
     const identity = { ...decider.identity, tokenId: run.tokenId };
     return launch(deps, { ...decider, identity }, context, { node: "act", agent, state });
   }

@@ -16,7 +16,7 @@ export interface AgentDefinition {
 
 const defaults = { tools: [], temperature: 0.7, maxTokens: 4096 } as const;
 
-/** The agents of every installation. */
+/** The agents of every installation. A new one needs words for the router below, or is reached by its name only. */
 export const builtInAgents: readonly AgentDefinition[] = [
   {
     ...defaults,
@@ -41,6 +41,20 @@ export const builtInAgents: readonly AgentDefinition[] = [
   },
 ];
 
+const researcherWords = ["search", "find", "research", "what is", "who is", "latest", "news", "current"];
+const coderWords = ["code", "function", "program", "debug", "fix", "implement", "class", "api"];
+
+const matcher = (words: readonly string[]) => new RegExp(`\\b(?:${words.join("|")})\\b`, "i");
+const researcherPattern = matcher(researcherWords);
+const coderPattern = matcher(coderWords);
+
+/** Names the agent for a message by its words: research wins over code, and a message that fits neither is general. */
+export function routeMessage(message: string): "general" | "coder" | "researcher" {
+  if (researcherPattern.test(message)) return "researcher";
+  if (coderPattern.test(message)) return "coder";
+  return "general";
+}
+
 /** The agent of this name, if there is one. */
 export function findAgent(name: string): AgentDefinition | undefined {
   return builtInAgents.find((candidate) => candidate.name === name);
@@ -54,4 +68,9 @@ export function agentNamed(name: string): AgentDefinition {
   throw fail(ErrorReason.INVALID_REQUEST, `agent_type: there is no agent ${JSON.stringify(name)}; there are ${known}`, {
     param: "agent_type",
   });
+}
+
+/** The agent that the router names for a message. */
+export function routedAgent(message: string): AgentDefinition {
+  return agentNamed(routeMessage(message));
 }

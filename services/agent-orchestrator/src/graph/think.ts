@@ -89,7 +89,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     run.usage = addUsage(run.usage, charge);
     run.totalUsage = addUsage(run.totalUsage, charge);
   }
-  const toolCalls = distinctCalls(answer.toolCalls, takenIds(run));
+  const toolCalls = answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run));
 
   const message = create(MessageSchema, {
     id: uuidv7(),

@@ -3,8 +3,7 @@ import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { type AgentDefinition, agentNamed, findAgent } from "../agents/agents.ts";
-import { routeMessage } from "../agents/router.ts";
+import { type AgentDefinition, findAgent } from "../agents/agents.ts";
 import type { DrivenRun, GraphDeps, NodeName } from "../graph/driven-run.ts";
 import { drive } from "../graph/driver.ts";
 import type { RunState } from "../graph/state.ts";
@@ -42,14 +41,16 @@ export interface Start {
 }
 
 /**
- * Settles the agent and the model of a claimed run. The first known agent of these is taken: the one in the state, the
- * conversation's, the one that the router names for the user's last message.
+ * Settles the agent and the model of a claimed run, once. The first known agent of these is taken: the one in the state,
+ * the conversation's, the one that the router names for the user's message.
  */
-export function settleAgent(deps: RunDeps, state: RunState, context: RunContext): Pick<Start, "agent" | "state"> {
-  const agent =
-    findAgent(state.agent) ??
-    findAgent(context.conversation?.agentType ?? "") ??
-    agentNamed(routeMessage(context.messages.findLast(({ role }) => role === "user")?.content ?? ""));
+export function settleAgent(
+  deps: RunDeps,
+  state: RunState,
+  context: RunContext,
+  routed: AgentDefinition,
+): Pick<Start, "agent" | "state"> {
+  const agent = findAgent(state.agent) ?? findAgent(context.conversation?.agentType ?? "") ?? routed;
   return { agent, state: { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel } };
 }
 

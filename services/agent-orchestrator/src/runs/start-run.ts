@@ -8,8 +8,7 @@ import { allows, requireIdentity } from "@turnwright/platform/identity/identity"
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 import { idempotencyKeyOf } from "@turnwright/platform/rpc/idempotency-key";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { agentNamed } from "../agents/agents.ts";
-import { routeMessage } from "../agents/router.ts";
+import { type AgentDefinition, agentNamed, routedAgent } from "../agents/agents.ts";
 import { freshState, type RunState } from "../graph/state.ts";
 import { versionFields } from "../graph/versions.ts";
 import { invalidModelName, isModelName } from "../model/model-name.ts";
@@ -37,11 +36,10 @@ export interface NewMessage {
 }
 
 /**
- * Refuses an unknown agent, and a model that the token may not use, before anything is stored. The conversation may
- * still bring another agent, which is known only after BeginRun; the think node therefore checks the model again.
+ * Refuses a model that the token may not use, before anything is stored. The conversation may still bring another agent,
+ * which is known only after BeginRun; the think node therefore checks the model again.
  */
-function checkAsked(deps: RunDeps, identity: Identity, { agentType, model: asked, message }: NewMessage): void {
-  const agent = agentNamed(agentType === "" ? routeMessage(message) : agentType);
+function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: AgentDefinition): void {
   if (!isModelName(asked)) throw fail(ErrorReason.INVALID_REQUEST, `model: ${invalidModelName}`, { param: "model" });
   const model = asked || agent.model || deps.defaultModel;
   if (allows(identity.allowedModels, model)) return;
@@ -72,9 +70,10 @@ export async function startRun(
   onFrame?: (frame: RunFrame) => void,
 ): Promise<RunHandle> {
   const identity = requireIdentity(ctx);
-  checkAsked(deps, identity, message);
-  // Stored with the message, so that another worker settles on the same agent and model.
   const { agentType, model, background } = message;
+  const agent = agentType === "" ? routedAgent(message.message) : agentNamed(agentType);
+  checkModel(deps, identity, model, agent);
+  // Stored with the message, so that another worker settles on the same agent and model.
   const asked: RunState = { ...freshState, agent: agentType, model, background };
   const idempotencyKey = idempotencyKeyOf(ctx);
   const runId = uuidv7();
@@ -96,7 +95,7 @@ export async function startRun(
   const begin = () => deps.journal.beginRun(request, detached(ctx));
   const { context, run, liveRunId, replayed } = await retrying(begin, { mayPass: isOutage, patienceMs: beginPatienceMs });
   if (context !== undefined) {
-    const start: Start = { node: "think", ...settleAgent(deps, asked, context), onFrame };
+    const start: Start = { node: "think", ...settleAgent(deps, asked, context, agent), onFrame };
     if (!deps.runsByToken.hasHeardOf(identity.tokenId)) return launch(deps, callerAsStarter(ctx), context, start);
     // The credential ended or changed while the message was on its way: auth knows what it still allows.
     return await resumeClaimed(deps, ctx, context, start);

@@ -3,6 +3,7 @@ import type { Run, RunContext } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { internalTokenHeader, requireIdentity } from "@turnwright/platform/identity/identity";
+import { routedAgent } from "../agents/agents.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
 import { type Starter, traceOf } from "./caller.ts";
 import { launch, type RunDeps, type Start, settleAgent } from "./launch.ts";
@@ -53,7 +54,8 @@ export async function asStarter<T>(
 
 /** Where a run that was driven before goes on. */
 function resumePoint(deps: RunDeps, context: RunContext): Start {
-  const { agent, state } = settleAgent(deps, readState(context.run?.state ?? ""), context);
+  const routed = routedAgent(context.messages.findLast(({ role }) => role === "user")?.content ?? "");
+  const { agent, state } = settleAgent(deps, readState(context.run?.state ?? ""), context, routed);
   if (context.run?.node !== "act") return { node: "think", agent, state };
   return { node: "act", agent, state: { ...state, messageId: callsMessageId(state, context.messages) } };
 }

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { routeMessage } from "./router.ts";
+import { routeMessage } from "./agents.ts";
 
 it.each([
   ["researcher", ["search", "find", "research", "what is", "who is", "latest", "news", "current"]],
