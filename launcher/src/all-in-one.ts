@@ -1,5 +1,5 @@
 import { createClient } from "@connectrpc/connect";
-import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
+import { agentConfig, startAgentOrchestrator } from "@turnwright/agent-orchestrator";
 import { authConfig, startAuth } from "@turnwright/auth";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
@@ -120,7 +120,7 @@ export async function startAllInOne(
       pool: (await databaseOf("tool")).pool,
       logger: logger.child({ part: "tool-executor" }),
     });
-    const agent = await createAgentOrchestrator({
+    const agent = await startAgentOrchestrator({
       config,
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
       conversations: createClient(ConversationService, transportOf(conversation.mounts, "agent-orchestrator")),

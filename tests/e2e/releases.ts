@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
-import { agentConfig, createAgentOrchestrator } from "@turnwright/agent-orchestrator";
+import { agentConfig, startAgentOrchestrator } from "@turnwright/agent-orchestrator";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
@@ -99,7 +99,7 @@ export async function startReleases(): Promise<Releases> {
     effects,
     conversations: createClient(ConversationService, neighbours),
     async start(graphVersions) {
-      const service = await createAgentOrchestrator({
+      const service = await startAgentOrchestrator({
         config: loadConfig(agentConfig, environment),
         journal: createClient(JournalService, neighbours),
         conversations: createClient(ConversationService, neighbours),

@@ -42,10 +42,10 @@ async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<D
 }
 
 /**
- * Makes the agent orchestrator and starts its worker. It owns no table: all durable state is in the journal of the
- * conversation service.
+ * Starts the agent orchestrator: its worker, its dispatcher and its subscriptions. It owns no table: all durable state is
+ * in the journal of the conversation service.
  */
-export async function createAgentOrchestrator(deps: {
+export async function startAgentOrchestrator(deps: {
   config: AgentConfig;
   journal: Client<typeof JournalService>;
   conversations: Client<typeof ConversationService>;

@@ -7,14 +7,14 @@ import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { runService } from "@turnwright/platform/process/run-service";
-import { agentConfig, createAgentOrchestrator } from "./index.ts";
+import { agentConfig, startAgentOrchestrator } from "./index.ts";
 
 await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ config, logger, transport }) => {
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
   // Without Redis, watchers in other processes read a run's frames from the journal.
   const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
-  const service = await createAgentOrchestrator({
+  const service = await startAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),
     conversations: createClient(ConversationService, conversation),

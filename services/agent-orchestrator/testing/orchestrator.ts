@@ -25,7 +25,7 @@ import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { errorInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { agentConfig, createAgentOrchestrator } from "../src/index.ts";
+import { agentConfig, startAgentOrchestrator } from "../src/index.ts";
 import { createMemoryJournal, type MemoryJournal } from "./memory-journal.ts";
 
 type Spec = MessageInitShape<typeof ToolSpecSchema>;
@@ -202,7 +202,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
       mount(SpendService, purse.handlers),
     ],
   });
-  const service = await createAgentOrchestrator({
+  const service = await startAgentOrchestrator({
     config: loadConfig(agentConfig, {
       MESH_SECRET: "a-secret-of-the-tests-with-32-characters",
       LLM_BASE_URL: model.url,
