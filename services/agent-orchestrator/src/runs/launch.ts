@@ -30,7 +30,7 @@ export interface RunDeps extends GraphDeps {
   readonly bus: Bus;
 }
 
-/** Where a claimed run goes on, and with which agent. */
+/** The point from which a claimed run goes on, and its agent. */
 export interface Start {
   readonly node: NodeName;
   readonly agent: AgentDefinition;

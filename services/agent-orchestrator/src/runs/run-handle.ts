@@ -11,7 +11,7 @@ export interface RunHandle {
   readonly tokenId: string;
   /** The call repeated an earlier request under its idempotency key. */
   readonly isReplayed: boolean;
-  /** Where its log stands for this caller; undefined: at the beginning. */
+  /** Position of its log up to which the caller needs no frames; undefined: the beginning. */
   position(): Position | undefined;
   /** Set when this process drives the run; else it is queued, ended or driven by another worker. */
   readonly driven?: {

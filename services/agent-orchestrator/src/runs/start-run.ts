@@ -27,7 +27,7 @@ export interface NewMessage {
   readonly message: string;
   readonly agentType: string;
   readonly model: string;
-  /** What happens while another message of the conversation is being answered; empty: this one is queued behind it. */
+  /** Handling while another message of the conversation is being answered; empty: queued behind it. */
   readonly concurrency: string;
   /** No client waits for the answer. */
   readonly background?: boolean;

@@ -52,7 +52,7 @@ export async function asStarter<T>(
   }
 }
 
-/** Where a run that was driven before goes on. */
+/** The point from which a run that was driven before goes on. */
 function resumePoint(deps: RunDeps, context: RunContext): Start {
   const routed = routedAgent(context.messages.findLast(({ role }) => role === "user")?.content ?? "");
   const { agent, state } = settleAgent(deps, readState(context.run?.state ?? ""), context, routed);

@@ -33,8 +33,8 @@ const kinds: Readonly<Record<string, (text: string) => object>> = {
   "a custom tool's input": (text) => ({ tool_calls: [{ index: 0, type: "custom", custom: { input: text } }] }),
   function_call: (text) => ({ function_call: { name: "f", arguments: text } }),
   "a transcript of sound": (text) => ({ audio: { transcript: text } }),
-  "a field that nobody knows": (text) => ({ inner_monologue_v2: text }),
-  "a field that nobody knows, in depth": (text) => ({ vendor: { steps: [{ notes: text }] } }),
+  "an unknown field": (text) => ({ inner_monologue_v2: text }),
+  "a nested unknown field": (text) => ({ vendor: { steps: [{ notes: text }] } }),
 };
 const word = "word ".repeat(20);
 const chunks = (kind: string, count: number) => Array.from({ length: count }, () => chunkOf(kinds[kind]?.(word) ?? {}));
