@@ -1,8 +1,9 @@
--- The ledger of tool calls. A call of a run is claimed here before it acts and holds its result afterwards, so that nobody runs it a
--- second time; direct calls and those of stateless completions are written once, when they have ended, and have no run.
+-- The ledger of tool calls. A call of a run is claimed here before it acts, and its row keeps the result, so that it
+-- never runs twice. Direct calls and calls of stateless completions have no run; their rows are inserted when they have
+-- ended.
 --
--- There is no foreign key: runs, messages and users live in other services' schemas. Column order: wide fixed types first, so that
--- rows carry no padding.
+-- There are no foreign keys: runs, messages and users live in other services' schemas. Wide fixed types come first, so
+-- that rows carry no padding.
 
 create table tool.tool_executions (
   id uuid primary key,
@@ -45,5 +46,5 @@ comment on column tool.tool_executions.status is
 comment on column tool.tool_executions.approved_by is
   'Left to audits; who approved a call stands in conversation.approvals, and the grant proves that somebody did.';
 
--- What a user ran, newest first.
+-- The calls of a user, newest first.
 create index tool_executions_by_user on tool.tool_executions (user_id, created_at desc);

@@ -1,7 +1,7 @@
--- The service works under roles that own nothing: one for what it does for everybody, one for what a single user asked for. To the second,
--- a row that is not that user's does not exist, whatever a statement says; without a user there is no row at all.
+-- The service works under two roles that own nothing: one for its own work, one for a single user's requests. To the
+-- second, rows of other users do not exist, in any statement; without a user there are no rows at all.
 
--- Roles are of the whole cluster: another database, or an administrator, may have made them already.
+-- Roles belong to the whole cluster: another database, or an administrator, may have created them already.
 do $$
 declare
   role_name text;
@@ -17,7 +17,7 @@ begin
             using hint = format('As an administrator: create role %I nologin; grant %I to %I;', role_name, role_name, current_user);
       end;
     end if;
-    -- A superuser may take any role; who created one may take it only once it is granted.
+    -- A superuser may take any role. The creator of a role may take it only once it is granted.
     if not (select rolsuper from pg_roles where rolname = current_user) then
       begin
         execute format('grant %I to %I', role_name, current_user);

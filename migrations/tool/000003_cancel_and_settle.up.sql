@@ -1,4 +1,5 @@
--- A call may be stopped for good, before it began or while it runs, and a person may settle what nobody knew.
+-- A call can be stopped for good, before it begins or while it runs. A person can settle a call with an unknown
+-- outcome.
 
 alter table tool.tool_executions
   add column settled_by uuid,
