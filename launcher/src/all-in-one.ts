@@ -24,7 +24,7 @@ import { drainWithin } from "@turnwright/platform/process/lifecycle";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
-import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
+import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
 import { meshSecret } from "./mesh-secret.ts";
 
@@ -115,7 +115,7 @@ export async function startAllInOne(
       logger: logger.child({ part: "conversation" }),
       hasOwnWorkers: true,
     });
-    const executor = await createToolExecutor({
+    const executor = await startToolExecutor({
       config,
       pool: (await databaseOf("tool")).pool,
       logger: logger.child({ part: "tool-executor" }),

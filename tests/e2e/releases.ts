@@ -20,7 +20,7 @@ import { errorInterceptor, validationInterceptor } from "@turnwright/platform/rp
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { createTestDatabase } from "@turnwright/testing/database";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { createToolExecutor, toolConfig } from "@turnwright/tool-executor";
+import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import pg from "pg";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 
@@ -75,7 +75,7 @@ export async function startReleases(): Promise<Releases> {
     logger,
   });
   const environment = { MESH_SECRET: meshSecret, TOOLS_ALLOWED_HOSTS: effects.host, LLM_BASE_URL: model.url };
-  const executor = await createToolExecutor({ config: loadConfig(toolConfig, environment), pool: ledger.pool, logger });
+  const executor = await startToolExecutor({ config: loadConfig(toolConfig, environment), pool: ledger.pool, logger });
   const authenticate: Interceptor = (next) => (request) => {
     request.contextValues.set(identityKey, create(IdentitySchema, user));
     request.contextValues.set(callerServiceKey, "agent-orchestrator");

@@ -9,7 +9,7 @@ import { executionHandlers, toolHandlers } from "./handlers/mounts.ts";
 import { DirectCallLog } from "./ledger/direct-call-log.ts";
 import { Ledger } from "./ledger/ledger.ts";
 import { startOutageWatch } from "./ledger/outage-watch.ts";
-import { createRegistry } from "./registry/registry.ts";
+import { loadRegistry } from "./registry/registry.ts";
 import { Slots } from "./running/slots.ts";
 import { openWall } from "./sandbox/open-wall.ts";
 import type { Tool } from "./tool-definition/define-tool.ts";
@@ -35,7 +35,7 @@ type ExecutorConfig = Pick<
  * Starts the tool executor on a pool of its schema, which is migrated before. The caller ends the pool. Rejects with
  * ConfigError when a file of TOOLS_DIR is at fault, or when this system lacks the wall that TOOLS_SANDBOX requires.
  */
-export async function createToolExecutor(deps: {
+export async function startToolExecutor(deps: {
   config: ExecutorConfig;
   pool: pg.Pool;
   logger: Logger;
@@ -48,7 +48,7 @@ export async function createToolExecutor(deps: {
   const outbound = createToolOutbound({ allowedHosts: config.TOOLS_ALLOWED_HOSTS });
   const { wall, level, line, because } = await openWall(config.TOOLS_SANDBOX);
   logger[level]({ sandbox: config.TOOLS_SANDBOX, ...(because === undefined ? {} : { because }) }, line);
-  const registry = await createRegistry({ config, outbound, wall, tools: deps.tools });
+  const registry = await loadRegistry({ config, outbound, wall, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
   const outageWatch = startOutageWatch({ pool, leaseMs });
   const ledger = new Ledger({ pool, slots, logger, leaseMs, outageWatch });

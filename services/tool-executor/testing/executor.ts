@@ -15,7 +15,7 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import { createTestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import type { ToolConfig } from "../src/config.ts";
-import { createToolExecutor } from "../src/index.ts";
+import { startToolExecutor } from "../src/index.ts";
 import type { Tool } from "../src/tool-definition/define-tool.ts";
 
 /** The mesh secret of the fixture. */
@@ -83,7 +83,7 @@ export async function createExecutorFixture(): Promise<ExecutorFixture> {
     userId,
     async start({ databaseUrl, tools, leaseMs, logger: ownLogger = logger, config, identity } = {}) {
       const ownPool = openPool("turnwright_tool", databaseUrl);
-      const service = await createToolExecutor({
+      const service = await startToolExecutor({
         config: {
           MESH_SECRET: meshSecret,
           TOOLS_DIR: undefined,

@@ -7,7 +7,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { openWall } from "../sandbox/open-wall.ts";
 import type { Tool } from "../tool-definition/define-tool.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
-import { createRegistry, type Registry } from "./registry.ts";
+import { loadRegistry, type Registry } from "./registry.ts";
 
 const { wall } = await openWall("auto");
 const outbound = createToolOutbound({ allowedHosts: [] });
@@ -24,7 +24,7 @@ async function folder(files: Record<string, string>): Promise<string> {
 }
 
 function load(dir: string): Promise<Registry> {
-  return createRegistry({
+  return loadRegistry({
     config: {
       TOOLS_DIR: dir,
       TOOLS_MAX_CONCURRENT: 10,

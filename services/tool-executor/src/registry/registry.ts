@@ -33,7 +33,7 @@ export interface Registry {
 /**
  * Collects the built-in tools, `tools` and those of TOOLS_DIR. Rejects with ConfigError, which lists every faulty file.
  */
-export async function createRegistry(deps: {
+export async function loadRegistry(deps: {
   config: Pick<
     ToolConfig,
     "TOOLS_DIR" | "TOOLS_MEMORY_LIMIT" | "TOOLS_MAX_CONCURRENT" | "WEB_SEARCH_API_KEY" | "WEB_SEARCH_BASE_URL"

@@ -26,10 +26,10 @@ export interface FinishedCall {
 }
 
 const claimSql = `
-insert into tool_executions (id, run_id, conversation_id, message_id, user_id, token_id, epoch, status, started_at, lease_until,
-  tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
-select c.id, $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::uuid, $6::integer, 'running', now(), now() + $7 * interval '1 millisecond',
-  c.tool_call_id, c.tool_name, c.tool_version, c.effect, c.requires_approval, c.input::json, c.arguments_hash
+insert into tool_executions (id, run_id, conversation_id, message_id, user_id, token_id, epoch, status, started_at,
+  lease_until, tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
+select c.id, $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::uuid, $6::integer, 'running', now(),
+  now() + $7 * interval '1 millisecond', c.tool_call_id, c.tool_name, c.tool_version, c.effect, c.requires_approval, c.input::json, c.arguments_hash
 from unnest($8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::text[])
   as c(id, tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
 on conflict (run_id, tool_call_id) do nothing
@@ -80,7 +80,8 @@ with ended as (
 )
 update tool_executions e
 set status = d.status, output = d.output::json, error_message = d.error_message, duration_ms = d.duration_ms,
-  started_at = case when d.began then now() - d.duration_ms * interval '1 millisecond' end, completed_at = now(), lease_until = null
+  started_at = case when d.began then now() - d.duration_ms * interval '1 millisecond' end,
+  completed_at = now(), lease_until = null
 from ended d join held using (id)
 where e.id = d.id and e.claim = d.claim and e.status in ('running', 'unknown')
 returning e.id`;

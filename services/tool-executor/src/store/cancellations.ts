@@ -18,8 +18,8 @@ export interface StoppingCall {
 
 // A run belongs to one user. If its id holds calls of another user, nothing is inserted.
 const tombstoneSql = `
-insert into tool_executions (id, run_id, user_id, token_id, status, completed_at, cancel_requested, tool_call_id, tool_name, tool_version,
-  effect, input, arguments_hash, error_message)
+insert into tool_executions (id, run_id, user_id, token_id, status, completed_at, cancel_requested, tool_call_id,
+  tool_name, tool_version, effect, input, arguments_hash, error_message)
 select c.id, $1::uuid, $2::uuid, $3::uuid, 'cancelled', now(), true, c.tool_call_id, '', '', 'read', '{}', '', $4
 from unnest($5::uuid[], $6::text[]) as c(id, tool_call_id)
 where not exists (select from tool_executions e where e.run_id = $1 and e.user_id <> $2)
@@ -34,7 +34,8 @@ with stopped as (
     end as next
   from tool_executions e
   where e.run_id = $1 and e.user_id = $2 and e.tool_call_id = any ($3::text[])
-    and e.status in ('running', 'cancelled', 'unknown') and (not e.cancel_requested or (e.status = 'running' and e.lease_until <= now()))
+    and e.status in ('running', 'cancelled', 'unknown')
+    and (not e.cancel_requested or (e.status = 'running' and e.lease_until <= now()))
   order by e.tool_call_id
   for update of e
 ), marked as (
@@ -47,8 +48,9 @@ with stopped as (
   where e.id = stopped.id
   returning e.id, e.status, e.error_message
 )
-select e.tool_call_id, coalesce(m.status, e.status) as status, e.effect = 'read' as read, e.started_at is not null as began,
-  e.output::text as output, coalesce(m.error_message, e.error_message) as error, coalesce(e.duration_ms, 0) as duration_ms,
+select e.tool_call_id, coalesce(m.status, e.status) as status, e.effect = 'read' as read,
+  e.started_at is not null as began, e.output::text as output, coalesce(m.error_message, e.error_message) as error,
+  coalesce(e.duration_ms, 0) as duration_ms,
   coalesce(extract(epoch from e.lease_until - now()) * 1000, 0)::double precision as lease_left_ms
 from tool_executions e left join marked m on m.id = e.id
 where e.run_id = $1 and e.user_id = $2 and e.tool_call_id = any ($3::text[])`;

@@ -13,8 +13,8 @@ export interface DirectCall {
 }
 
 const insertSql = `
-insert into tool_executions (id, user_id, token_id, status, output, error_message, duration_ms, queued_at, started_at, completed_at,
-  tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
+insert into tool_executions (id, user_id, token_id, status, output, error_message, duration_ms, queued_at, started_at,
+  completed_at, tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
 select c.id, c.user_id, c.token_id, c.status, c.output::json, c.error_message, c.duration_ms,
   now() - c.duration_ms * interval '1 millisecond', now() - c.duration_ms * interval '1 millisecond', now(),
   c.tool_call_id, c.tool_name, c.tool_version, c.effect, c.requires_approval, c.input::json, c.arguments_hash

@@ -31,7 +31,8 @@ with asked as (
   from tool_executions e join asked a using (tool_call_id, tool_name, arguments_hash)
   where e.run_id = $1 and e.user_id = $2
     and (
-      (e.status = 'running' and e.lease_until <= now() and $11::boolean and ($6::boolean or e.effect = 'once' or e.cancel_requested))
+      (e.status = 'running' and e.lease_until <= now() and $11::boolean
+        and ($6::boolean or e.effect = 'once' or e.cancel_requested))
       or (e.status = 'cancelled' and $6::boolean and not e.cancel_requested)
     )
   order by e.id
@@ -51,8 +52,9 @@ with asked as (
 )
 select e.id, e.tool_call_id, coalesce(m.claim, e.claim) as claim, coalesce(m.status, e.status) as status,
   e.user_id = $2 and e.tool_name = a.tool_name and e.arguments_hash = a.arguments_hash as matches,
-  coalesce(m.status = 'running', false) as taken, e.cancel_requested and e.user_id = $2 as stopped, e.started_at is not null as began,
-  e.output::text as output, coalesce(m.error_message, e.error_message) as error, coalesce(e.duration_ms, 0) as duration_ms,
+  coalesce(m.status = 'running', false) as taken, e.cancel_requested and e.user_id = $2 as stopped,
+  e.started_at is not null as began, e.output::text as output, coalesce(m.error_message, e.error_message) as error,
+  coalesce(e.duration_ms, 0) as duration_ms,
   coalesce(extract(epoch from e.lease_until - now()) * 1000, 0)::double precision as lease_left_ms
 from asked a join tool_executions e using (tool_call_id) left join moved m on m.id = e.id
 where e.run_id = $1`;

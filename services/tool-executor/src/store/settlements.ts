@@ -38,8 +38,8 @@ with asked as (
   where e.id = held.id
   returning e.id, e.status, e.output::text as output, e.error_message, e.duration_ms
 )
-select e.tool_call_id, e.tool_name, s.id is not null as settled, coalesce(s.status, e.status) as status, s.output, s.error_message as error,
-  coalesce(s.duration_ms, 0) as duration_ms
+select e.tool_call_id, e.tool_name, s.id is not null as settled, coalesce(s.status, e.status) as status, s.output,
+  s.error_message as error, coalesce(s.duration_ms, 0) as duration_ms
 from asked a join tool_executions e using (tool_call_id) left join settled s on s.id = e.id
 where e.run_id = $1 and e.user_id = $2`;
 

@@ -4,7 +4,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { isTooDeep, maxJsonDepth } from "@turnwright/platform/json/json-depth";
 import { inexactPart } from "@turnwright/platform/json/json-text";
 import { z } from "zod";
-import type { JsonSchema, Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
+import type { Tool, ToolContext, ToolEffect, ToolParameters } from "./define-tool.ts";
 
 /** An environment that is ready to run one call. */
 export interface PreparedCall {
@@ -61,13 +61,6 @@ function readParameters(parameters: ToolParameters): { check: z.ZodType; paramet
 /** Also true for objects of another copy of zod, which a custom tool may bring along. */
 function isZod(parameters: ToolParameters): parameters is z.ZodObject {
   return "_zod" in parameters;
-}
-
-/** Whether a tool's parameters describe an object: models pass arguments in no other form. */
-export function describesObject(parameters: unknown): parameters is ToolParameters {
-  if (typeof parameters !== "object" || parameters === null) return false;
-  const schema = isZod(parameters as JsonSchema) ? (parameters as z.ZodObject)._zod.def : (parameters as JsonSchema);
-  return schema.type === "object";
 }
 
 function parseArguments(check: z.ZodType, json: string): Record<string, unknown> {
