@@ -93,7 +93,7 @@ export function createSandboxPool(
     let isFine = true;
     const call = (method: ToolMethod) => async (args: Record<string, unknown>, context: ToolContext) => {
       isFine = false;
-      const output = await sandbox.call({ method, arguments: args, hosts }, context);
+      const output = await sandbox.call(method, args, hosts, context);
       isFine = !context.signal.aborted;
       return output;
     };

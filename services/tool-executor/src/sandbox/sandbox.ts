@@ -42,14 +42,6 @@ export interface SandboxPlace {
 /** A sandbox ended, or was killed, during a call: the call's effect is unknown. */
 export class SandboxEndedError extends Error {}
 
-/** A call for a sandbox. */
-export interface SandboxCall {
-  readonly method: ToolMethod;
-  readonly arguments: Record<string, unknown>;
-  /** `host` or `host:port` that the tool may fetch from. */
-  readonly hosts: readonly string[];
-}
-
 /** A process that runs one tool. */
 export interface Sandbox {
   /** The tool of its file. Rejects with the file's fault. */
@@ -57,10 +49,10 @@ export interface Sandbox {
   /** Whether it can take another call, with the processor time that one may need. */
   readonly isUsable: boolean;
   /**
-   * Runs a call, or asks the tool about an earlier one. The signal asks the tool to stop; 500 ms later the process is
-   * killed. Rejects with the reason why there is no result.
+   * Runs a call, or asks the tool about an earlier one. `hosts` are those that the tool may fetch from. The signal asks
+   * the tool to stop; 500 ms later the process is killed. Rejects with the reason why there is no result.
    */
-  call(call: SandboxCall, context: ToolContext): Promise<unknown>;
+  call(method: ToolMethod, args: Record<string, unknown>, hosts: readonly string[], context: ToolContext): Promise<unknown>;
   /** Kills the process and its children. */
   kill(): void;
 }
@@ -170,8 +162,7 @@ class ChildSandbox implements Sandbox {
     return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
   }
 
-  call(call: SandboxCall, context: ToolContext): Promise<unknown> {
-    const { method, arguments: args, hosts } = call;
+  call(method: ToolMethod, args: Record<string, unknown>, hosts: readonly string[], context: ToolContext): Promise<unknown> {
     const { callKey, signal, logger } = context;
     if (!this.isUsable) return Promise.reject(new Error("The tool's process has ended."));
     const id = ++this.#calls;

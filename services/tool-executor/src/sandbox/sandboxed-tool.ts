@@ -1,7 +1,6 @@
-import type { JsonObject } from "@bufbuild/protobuf";
 import { z } from "zod";
 import type { JsonSchema, Tool } from "../tool-definition/define-tool.ts";
-import { type RegisteredTool, registerTool } from "../tool-definition/registered-tool.ts";
+import { type RegisteredTool, registerSandboxedTool } from "../tool-definition/registered-tool.ts";
 import type { SandboxPool } from "./sandbox-pool.ts";
 
 /**
@@ -10,28 +9,17 @@ import type { SandboxPool } from "./sandbox-pool.ts";
  * tool the value that its own schema makes of them.
  */
 export function sandboxTool(pool: SandboxPool, tool: Tool): RegisteredTool {
-  const check = registerTool({ ...tool, parameters: checkable(tool.parameters as JsonSchema) });
-  const seen = check.spec.definition?.function;
-  if (seen !== undefined) seen.parameters = tool.parameters as JsonObject;
-  return {
-    tool,
-    spec: check.spec,
-    parse(json) {
-      check.parse(json);
-      // Passed on as they came: the tool's own schema might not accept a default that is filled in here.
-      return json.trim() === "" ? {} : JSON.parse(json);
-    },
+  return registerSandboxedTool(tool, {
+    check: looseCheck(tool.parameters as JsonSchema),
     prepare: (signal) => pool.prepare(signal),
-  };
+  });
 }
 
-function checkable(schema: JsonSchema): JsonSchema {
-  const open = withoutPatterns(schema) as JsonSchema;
+function looseCheck(schema: JsonSchema): z.ZodType {
   try {
-    z.fromJSONSchema(open as Parameters<typeof z.fromJSONSchema>[0]);
-    return open;
+    return z.fromJSONSchema(withoutPatterns(schema) as Parameters<typeof z.fromJSONSchema>[0]);
   } catch {
-    return { type: "object" };
+    return z.fromJSONSchema({ type: "object" });
   }
 }
 

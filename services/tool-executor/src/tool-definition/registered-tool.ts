@@ -37,17 +37,37 @@ const effects: Readonly<Record<ToolEffect, Effect>> = {
 /** Converts a tool's schema to JSON Schema for models, and to a check of arguments. Throws when zod cannot. */
 export function registerTool(tool: Tool): RegisteredTool {
   const { check, parameters } = readParameters(tool.parameters);
+  return { tool, spec: specOf(tool, parameters), parse: (json) => checked(check, parseJson(json)) };
+}
+
+/**
+ * Registers a tool whose calls run in a process of their own. `check` decides on its arguments, but the tool gets them as
+ * they came: defaults that are filled in here might not suit the tool's own schema.
+ */
+export function registerSandboxedTool(
+  tool: Tool,
+  { check, prepare }: { check: z.ZodType; prepare(signal: AbortSignal): Promise<PreparedCall> },
+): RegisteredTool {
   return {
     tool,
-    spec: create(ToolSpecSchema, {
-      definition: { type: "function", function: { name: tool.name, description: tool.description, parameters } },
-      effect: effects[tool.effect],
-      requiresApproval: tool.requiresApproval === true,
-      timeoutMs: tool.timeoutMs,
-      version: tool.version,
-    }),
-    parse: (json) => parseArguments(check, json),
+    spec: specOf(tool, tool.parameters as JsonObject),
+    parse(json) {
+      const value = parseJson(json);
+      checked(check, value);
+      return value as Record<string, unknown>;
+    },
+    prepare,
   };
+}
+
+function specOf(tool: Tool, parameters: JsonObject): ToolSpec {
+  return create(ToolSpecSchema, {
+    definition: { type: "function", function: { name: tool.name, description: tool.description, parameters } },
+    effect: effects[tool.effect],
+    requiresApproval: tool.requiresApproval === true,
+    timeoutMs: tool.timeoutMs,
+    version: tool.version,
+  });
 }
 
 function readParameters(parameters: ToolParameters): { check: z.ZodType; parameters: JsonObject } {
@@ -63,8 +83,9 @@ function isZod(parameters: ToolParameters): parameters is z.ZodObject {
   return "_zod" in parameters;
 }
 
-function parseArguments(check: z.ZodType, json: string): Record<string, unknown> {
-  const parsed = check.safeParse(parseJson(json), { reportInput: false });
+/** The value as the check parses it. Throws INVALID_TOOL_ARGUMENTS. */
+function checked(check: z.ZodType, value: unknown): Record<string, unknown> {
+  const parsed = check.safeParse(value, { reportInput: false });
   if (parsed.success) return parsed.data as Record<string, unknown>;
   const issue = parsed.error.issues[0];
   const path =
