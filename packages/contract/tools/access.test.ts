@@ -10,7 +10,7 @@ import { workspaceRoot } from "./buf.ts";
 const generated = join(workspaceRoot, "packages/contract/gen/turnwright");
 const parts = ["gateway", ...readdirSync(join(workspaceRoot, "services"))];
 
-/** Every service of the contract, from the generated files. */
+/** All services of the contract, from the generated files. */
 async function allServices(): Promise<DescService[]> {
   const files = readdirSync(generated, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith("_pb.ts"));
   const modules = await Promise.all(files.map((name) => import(join(generated, name)) as Promise<Record<string, unknown>>));
@@ -28,13 +28,13 @@ describe("the contract's access", () => {
     expect(methods.filter((method) => getOption(method, access) === Access.UNSPECIFIED).map(nameOf)).toEqual([]);
   });
 
-  test("of methods for services names their callers; without them the method would answer nobody", () => {
+  test("names callers for every method for services, which would deny every call without them", () => {
     const forServices = methods.filter((method) => getOption(method, access) === Access.SERVICE);
     expect(forServices.length).toBeGreaterThan(0);
     expect(forServices.filter((method) => getOption(method, callers).length === 0).map(nameOf)).toEqual([]);
   });
 
-  test("names only parts of the mesh as callers, each once, and none for what is public", () => {
+  test("names only services of the mesh as callers, each once, and none for public methods", () => {
     for (const method of methods) {
       const named = getOption(method, callers);
       expect(
@@ -46,7 +46,7 @@ describe("the contract's access", () => {
     }
   });
 
-  test("names scopes by their grammar, each once, and none but for users", () => {
+  test("names well-formed scopes, each once, and only for methods for users", () => {
     for (const method of methods) {
       const named = getOption(method, scopes);
       expect(
@@ -58,7 +58,7 @@ describe("the contract's access", () => {
     }
   });
 
-  test("lets keys be made with exactly the scopes that methods name", () => {
+  test("offers exactly the scopes that methods name when an API key is created", () => {
     const field = CreateApiKeyRequestSchema.field.scopes;
     const { type } = getOption(field, fieldRules);
     const items = type.case === "repeated" ? type.value.items?.type : undefined;

@@ -30,19 +30,19 @@ describe("the contract's check", () => {
   });
   afterEach(() => copy.remove());
 
-  test("passes the protos as they are", () => {
+  test("passes the committed protos", () => {
     expect(breaking()).toEqual({ status: 0, stderr: "" });
   });
 
-  test("refuses a field that is gone, and names it", () => {
+  test("refuses a removed field, and names it", () => {
     edit(...removal);
     const { status, stderr } = breaking();
     expect(status).toBe(1);
     expect(stderr).toMatch(/auth_service\.proto.*field "3" with name "name" on message "RegisterRequest" was deleted/);
   });
 
-  test("passes a field that is new", () => {
-    edit(removal[0], `${removal[0]}  // A word to the operator.\n  string note = 90;\n`);
+  test("passes a new field", () => {
+    edit(removal[0], `${removal[0]}  // A note to the operator.\n  string note = 90;\n`);
     expect(breaking()).toEqual({ status: 0, stderr: "" });
   });
 
@@ -53,7 +53,7 @@ describe("the contract's check", () => {
     expect(stderr).toMatch(/auth_service\.proto.*comment/i);
   });
 
-  test("takes the protos of a release as the new baseline", () => {
+  test("makes the protos of a release the new baseline", () => {
     edit(...removal);
     expect(breaking("--update").status).toBe(0);
     expect(breaking().status).toBe(0);

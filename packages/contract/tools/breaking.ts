@@ -1,12 +1,13 @@
 /**
- * Lints the protos and compares them with the contract of the last release, `packages/contract/baseline.binpb`. Needs no network.
+ * Lints the protos and compares them with the last release's contract, `packages/contract/baseline.binpb`. Needs no
+ * network.
  *
- *     node packages/contract/tools/breaking.ts             fail on lint faults and on changes that break clients
- *     node packages/contract/tools/breaking.ts --update    make the present protos the baseline
+ *     node packages/contract/tools/breaking.ts             fail on lint errors and breaking changes
+ *     node packages/contract/tools/breaking.ts --update    make the current protos the baseline
  *
- * Update when a release is cut and at no other time: the baseline is what clients in the field were built against. An updated
- * baseline in a pull request that is not a release says that the pull request hides a break. Until the first release nobody can be
- * broken, so that the baseline may follow the protos.
+ * Update only when a release is cut: deployed clients were built against the baseline. An updated baseline in any other
+ * pull request hides a breaking change. Before the first release there are no such clients, and the baseline may follow
+ * the protos.
  */
 import { join } from "node:path";
 import { buf } from "./buf.ts";
@@ -22,8 +23,8 @@ function run(title: string, args: readonly string[]): void {
 
 run("buf lint", ["lint"]);
 if (process.argv.includes("--update")) {
-  // Only our own module: a comparison takes as many modules as the image has, and the vendored ones are not ours to break.
+  // Only the module `proto`: buf compares as many modules as the image has, and the vendored ones must not be compared.
   run("buf build", ["build", "proto", "--exclude-source-info", "--output", baseline]);
 } else {
-  run("Breaks clients of the last release", ["breaking", "proto", "--against", baseline]);
+  run("Breaking changes since the last release", ["breaking", "proto", "--against", baseline]);
 }

@@ -1,10 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
-/** The repository's root, where `buf.yaml` lies. */
+/** Root of the repository, the folder of `buf.yaml`. */
 export const workspaceRoot = join(import.meta.dirname, "../../..");
 
-/** Runs buf at the root and gives back whether it succeeded, with all that it printed. Works without a network. */
+/**
+ * Runs buf at the root. Returns whether it succeeded and its output. Needs no network. Throws if buf does not start.
+ */
 export function buf(args: readonly string[], root = workspaceRoot): { ok: boolean; output: string } {
   const { status, error, stdout, stderr } = spawnSync(join(root, "node_modules/.bin/buf"), args, { cwd: root, encoding: "utf8" });
   if (error !== undefined) throw new Error("buf did not start; run `npm ci`", { cause: error });

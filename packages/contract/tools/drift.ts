@@ -13,15 +13,15 @@ function same(left: string, right: string): boolean {
 }
 
 /**
- * The files, relative to both directories and sorted, that are not the same in `generated` and `committed`: changed, missing, or
- * committed and no longer generated. `products` are the files and folders that are compared.
+ * Files that differ between `generated` and `committed`: changed, missing, or committed but no longer generated. Paths
+ * are relative to both directories and sorted. `products` are the files and folders to compare.
  */
 export function driftOf(generated: string, committed: string, products: readonly string[]): string[] {
   const names = products.flatMap((product) => [...filesUnder(generated, product), ...filesUnder(committed, product)]);
   return [...new Set(names)].filter((name) => !same(join(generated, name), join(committed, name))).sort();
 }
 
-/** Makes `committed` the same as `generated` and gives back the files that were not, as `driftOf` names them. */
+/** Makes `committed` equal to `generated`. Returns the files that differed, as `driftOf` does. */
 export function copyDrift(generated: string, committed: string, products: readonly string[]): string[] {
   const names = driftOf(generated, committed, products);
   for (const name of names) {

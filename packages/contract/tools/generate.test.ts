@@ -28,11 +28,11 @@ describe("the generator", { timeout: 60_000 }, () => {
   });
   afterEach(() => copy.remove());
 
-  test("finds what is committed to be what the protos say", () => {
+  test("finds the committed files up to date", () => {
     expect(generate("--check")).toEqual({ status: 0, stdout: "", stderr: "" });
   });
 
-  test("names each generated file that is changed, left over or missing, and only then makes it right", () => {
+  test("lists each generated file that is changed, left over or missing, and repairs it only without --check", () => {
     appendFileSync(inContract(surface), "// by hand\n");
     writeFileSync(inContract(stale), "export {};\n");
     rmSync(inContract("openapi.json"));
@@ -49,7 +49,7 @@ describe("the generator", { timeout: 60_000 }, () => {
     expect(existsSync(inContract("openapi.json"))).toBe(true);
   });
 
-  test("needs one run for changed protos, though the OpenAPI plugin reads options by the code that is generated beside it", () => {
+  test("needs one run for changed protos, although the OpenAPI plugin reads options through generated code", () => {
     replaceIn("proto/turnwright/tool/v1/tool_service.proto", "/v1/tools/batch", "/v1/tools/many");
     replaceIn("proto/turnwright/errors/v1/reason.proto", '"RATE_LIMIT"', '"SLOW_DOWN"');
     expect(generate().status).toBe(0);
@@ -59,7 +59,7 @@ describe("the generator", { timeout: 60_000 }, () => {
     expect(document).not.toContain('"RATE_LIMIT"');
   });
 
-  test("says where when the protos do not compile", () => {
+  test("names the file and line if the protos do not compile", () => {
     replaceIn("proto/turnwright/tool/v1/tool_service.proto", "message ListToolsRequest", "message");
     const { status, stderr } = generate("--check");
     expect(status).toBe(1);

@@ -2,7 +2,7 @@
  * Regenerates everything that comes from the protos: `packages/contract/gen/`, `packages/contract/openapi.json` and
  * `docs/errors.md`.
  *
- *     node packages/contract/tools/generate.ts            write changed files, remove files that are no longer generated
+ *     node packages/contract/tools/generate.ts            write changed files, remove those no longer generated
  *     node packages/contract/tools/generate.ts --check    write nothing; fail with the list of stale files
  */
 import { mkdtempSync, rmSync } from "node:fs";

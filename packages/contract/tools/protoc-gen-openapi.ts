@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-/** A protoc plugin that writes one `openapi.json` for all services of the request. Give it all files at once (`strategy: all`). */
+/**
+ * A protoc plugin that writes one `openapi.json` for all services. Needs all files in one request (`strategy: all`).
+ */
 import { createEcmaScriptPlugin, runNodeJs } from "@bufbuild/protoplugin";
 import { buildOpenApi } from "./openapi/document.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Prints `third_party/buf/validate/validate.proto` from the descriptor in `@bufbuild/protovalidate`, so that buf needs no network.
- * Without comments and without the CEL bodies of the standard rules, which only the validator needs.
+ * Writes `third_party/buf/validate/validate.proto` from the descriptor in `@bufbuild/protovalidate`, so that buf needs
+ * no network. Omits comments and the CEL bodies of the standard rules, which only the validator needs.
  * (`third_party/google/api/` is a copy of the protos in the npm package google-gax 6.17.0.)
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import type { DescEnum, DescExtension, DescField, DescFile, DescMessage } from "
 import { FieldDescriptorProto_Label, FieldDescriptorProto_Type } from "@bufbuild/protobuf/wkt";
 
 const require = createRequire(import.meta.url);
-// The descriptor is not among the exports of @bufbuild/protovalidate.
+// @bufbuild/protovalidate does not export the descriptor.
 const { file_buf_validate_validate: validate } = require(
   join(dirname(require.resolve("@bufbuild/protovalidate")), "gen/buf/validate/validate_pb.js"),
 ) as { file_buf_validate_validate: DescFile };

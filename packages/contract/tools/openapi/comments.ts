@@ -1,7 +1,7 @@
 import type { AnyDesc, DescFile } from "@bufbuild/protobuf";
 import { getComments } from "@bufbuild/protoplugin";
 
-/** The comment above an element as prose: wrapped lines joined, paragraphs kept; undefined when there is none. */
+/** Leading comment of an element, with lines joined and paragraphs kept. Undefined if there is none. */
 export function descriptionOf(desc: Exclude<AnyDesc, DescFile>): string | undefined {
   const leading = getComments(desc).leading;
   if (leading === undefined) return undefined;
@@ -15,7 +15,7 @@ export function descriptionOf(desc: Exclude<AnyDesc, DescFile>): string | undefi
   return paragraphs.filter((paragraph) => paragraph !== "").join("\n\n") || undefined;
 }
 
-/** The first sentence of a description, without its full stop. */
+/** First sentence of a description, without its full stop. */
 export function summaryOf(description: string): string {
   const [first = description] = description.split(/(?<=[.!?])\s/);
   return first.replace(/\.$/, "");

@@ -5,15 +5,15 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { buf } from "../buf.ts";
 import { copyWorkspace } from "../workspace-copy.ts";
 
-/** What protos describe, with their comments. */
+/** Descriptors of protos, with comments. */
 export interface DescribedProtos {
   readonly files: readonly DescFile[];
   readonly services: readonly DescService[];
 }
 
 /**
- * Compiles protos as buf sees them, for tests: the contract's own or, when a source is given, one more file beside these, of which
- * alone the services come back.
+ * Compiles protos with buf, for tests: the contract's own, or with `source` one more file beside them. With `source`,
+ * `services` has only those of that file.
  */
 export function describeProtos(source?: string): DescribedProtos {
   const copy = copyWorkspace();

@@ -26,7 +26,7 @@ function operation(name: string): Operation {
 }
 
 describe("the OpenAPI document of the contract", () => {
-  test("is the committed one, and the same each time", () => {
+  test("is the committed one, whatever the order of services and files", () => {
     expect(JSON.stringify(document)).toBe(JSON.stringify(committed));
     const reversed = buildOpenApi([...protos.services].reverse(), [...protos.files].reverse());
     expect(JSON.stringify(reversed)).toBe(JSON.stringify(document));
@@ -40,7 +40,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(validator.version).toBe("3.1");
   });
 
-  test("has each annotated route of a method that is not for services alone, the health endpoints, and nothing else", () => {
+  test("has every annotated route except those for services only, the health endpoints, and nothing else", () => {
     const expected = new Set(["get /health", "get /ready"]);
     for (const method of protos.services.flatMap((service) => service.methods)) {
       if (!hasOption(method, http) || getOption(method, access) === Access.SERVICE) continue;
@@ -55,7 +55,7 @@ describe("the OpenAPI document of the contract", () => {
     ).toEqual([...expected].sort());
   });
 
-  test("gives each operation an id of its own, a summary, a description and a tag that the document lists", () => {
+  test("gives each operation a unique id, a summary, a description and a listed tag", () => {
     const ids = operations().map(([, { operationId }]) => operationId);
     expect(new Set(ids).size).toBe(ids.length);
     for (const [route, { summary, description, tags }] of operations()) {
@@ -68,11 +68,11 @@ describe("the OpenAPI document of the contract", () => {
     }
   });
 
-  test("has an example for each parameter and each body, and each fits its schema", () => {
+  test("has an example for each parameter and body that fits its schema", () => {
     expect(exampleFaults(document)).toEqual([]);
   });
 
-  test("merges the method that answers at once and the one that streams into one operation with both media types", () => {
+  test("merges a unary and a streaming method into one operation with both media types", () => {
     const { operationId, responses, requestBody } = operation("post /v1/chat/completions");
     expect(operationId).toBe("CompletionService_Complete");
     expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["application/json", "text/event-stream"]);
@@ -83,7 +83,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(Object.keys(requestBody?.content["application/json"]?.examples ?? {})).toEqual(["Complete", "StreamComplete"]);
   });
 
-  test("keeps the two apart by status where these differ, and joins the properties of their requests", () => {
+  test("separates merged methods by status if these differ, and joins the properties of their requests", () => {
     const { responses, requestBody } = operation("post /v1/conversations");
     expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["text/event-stream"]);
     expect(Object.keys(responses["201"]?.content ?? {})).toEqual(["application/json"]);
@@ -99,7 +99,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(schema?.required).toEqual(["message"]);
   });
 
-  test("wraps responses in the envelope unless the surface says bare", () => {
+  test("wraps responses in the envelope unless the surface option says bare", () => {
     const schema = operation("get /v1/tools").responses["200"]?.content?.["application/json"]?.schema;
     expect(schema).toMatchObject({
       properties: { success: { const: true }, data: { $ref: "#/components/schemas/ListToolsResponse" } },
@@ -121,7 +121,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(operation("post /v1/auth/logout").security).toEqual([{ bearerAuth: [] }]);
   });
 
-  test("names the scopes of which an API key needs one", () => {
+  test("names the scopes that admit an API key", () => {
     expect(operation("get /v1/tools").security).toEqual([{ bearerAuth: ["tools"] }]);
     expect(operation("get /v1/runs/{run_id}").security).toEqual([
       { bearerAuth: ["runs"] },
@@ -129,7 +129,7 @@ describe("the OpenAPI document of the contract", () => {
     ]);
   });
 
-  test("shows each error response with the codes that the table of reasons has for its status", () => {
+  test("shows each error response with the codes that the reason table has for its status", () => {
     const codes = (route: string) =>
       Object.fromEntries(
         Object.entries(operation(route).responses)
@@ -154,7 +154,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(codes("get /health")).toEqual({ "503": ["DB_ERROR", "REDIS_ERROR"] });
   });
 
-  test("carries the rules of requests as constraints, and asks for nothing that may be left out", () => {
+  test("has the rules of requests as constraints, and requires no optional field", () => {
     const schema = operation("post /v1/auth/register").requestBody?.content["application/json"]?.schema;
     expect(schema?.required).toEqual(["email", "password"]);
     expect(schema?.properties?.email).toMatchObject({ type: "string", format: "email", maxLength: 254 });
@@ -174,7 +174,7 @@ describe("the OpenAPI document of the contract", () => {
     expect(document.components.schemas.ToolCallInput?.properties?.type).toMatchObject({ enum: ["", "function"] });
   });
 
-  test("lets responses have null for what may be unset, and requires what is always sent", () => {
+  test("allows null in responses for fields with presence, and requires all others", () => {
     const { properties, required } = document.components.schemas.CreateConversationResponse ?? {};
     expect(properties?.message?.anyOf).toEqual([{ $ref: "#/components/schemas/Message" }, { type: "null" }]);
     expect(required).toEqual(["conversation_id", "response"]);

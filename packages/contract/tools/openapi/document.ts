@@ -12,7 +12,7 @@ function byKey<T>(record: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Finds message types in files and all that these import. */
+/** Finds message types in files and their imports. */
 function messageResolver(files: Iterable<DescFile>): (typeName: string) => DescMessage {
   const messages = new Map<string, DescMessage>();
   const seen = new Set<string>();
@@ -31,9 +31,9 @@ function messageResolver(files: Iterable<DescFile>): (typeName: string) => DescM
 }
 
 const bearerDescription =
-  "An access token of a login, or an API key (`sk-…`). A key whose scopes are listed needs one of those that an operation names.";
+  "Access token of a login, or API key (`sk-…`). A key that lists scopes needs one of the scopes that the operation names.";
 
-/** `Service_Method`; further routes of the same method are numbered. */
+/** Operation ids: `Service_Method`, numbered from the second route of a method on. */
 function operationIds(endpoints: readonly Endpoint[]): string[] {
   const uses = new Map<string, number>();
   return endpoints.map(({ unary, stream }) => {
@@ -46,10 +46,9 @@ function operationIds(endpoints: readonly Endpoint[]): string[] {
 }
 
 /**
- * The OpenAPI 3.1 document of every REST route of the services that somebody outside of the mesh may call, and of the
- * gateway's health endpoints. `files` are searched, beside those of the services, for the message types that surface
- * options name. Comments appear where the descriptors carry source info. Throws on annotations that contradict each
- * other.
+ * OpenAPI 3.1 document of the services' REST routes that clients outside of the mesh may call, and of the gateway's
+ * health endpoints. Message types named by surface options are looked up in the services' files and in `files`.
+ * Descriptions need descriptors with source info. Throws on contradictory annotations.
  */
 export function buildOpenApi(services: readonly DescService[], files: Iterable<DescFile> = []): OpenApiDocument {
   const routes = routesOf(services);

@@ -1,6 +1,6 @@
 import type { JsonSchema } from "./openapi-types.ts";
 
-/** The schema of `{"success":true,"data":…}` around a response. */
+/** Schema of the envelope `{"success":true,"data":…}` around a response. */
 export function envelope(data: JsonSchema): JsonSchema {
   return { type: "object", properties: { success: { const: true }, data }, required: ["success", "data"] };
 }

@@ -26,7 +26,7 @@ export const errorSchema: JsonSchema = {
   required: ["success", "error"],
 };
 
-/** An error body as a surface sends it. */
+/** Error body of REST and the OpenAI surface. */
 export function errorBody(init: { message: string; type: string; code: string; param?: string }): JsonObject {
   return { success: false, error: { message: init.message, type: init.type, param: init.param ?? null, code: init.code } };
 }
@@ -80,7 +80,7 @@ export const errorResponses = {
   ),
 } satisfies Record<string, Response>;
 
-/** Refers to a shared error response. */
+/** Reference to a shared error response. */
 export function errorResponse(name: keyof typeof errorResponses): Response {
   return { $ref: `#/components/responses/${name}` };
 }

@@ -2,25 +2,25 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { type MediaType, type OpenApiDocument, type Operation, type Response, verbs } from "./openapi-types.ts";
 
-/** Every operation of a document under `verb path`, in the document's order. */
+/** Operations of a document with their keys (`verb path`), in the document's order. */
 export function operationsOf(document: OpenApiDocument): [string, Operation][] {
   return Object.entries(document.paths).flatMap(([path, item]) =>
     verbs.flatMap((verb): [string, Operation][] => (item[verb] === undefined ? [] : [[`${verb} ${path}`, item[verb]]])),
   );
 }
 
-/** A response itself, where the document only refers to it. */
+/** Resolves a response that may be a reference. */
 export function resolvedResponse(document: OpenApiDocument, response: Response): Response {
   const name = response.$ref?.replace("#/components/responses/", "");
   return name === undefined ? response : (document.components.responses[name] ?? {});
 }
 
-/** The values that a body shows. */
+/** Example values of a body. */
 export function examplesOf({ example, examples }: MediaType): unknown[] {
   return examples === undefined ? [example] : Object.values(examples).map(({ value }) => value);
 }
 
-/** For tests: every parameter and body of the document that has no example, or one that does not fit its schema. */
+/** Parameters and bodies without an example, or with one that does not match the schema. For tests. */
 export function exampleFaults(document: OpenApiDocument): string[] {
   const ajv = formats.default(new Ajv2020({ strict: false, allErrors: true }));
   ajv.addFormat("int32", true).addFormat("double", true).addFormat("float", true);

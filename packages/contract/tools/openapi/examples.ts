@@ -15,7 +15,7 @@ const byFormat: Readonly<Record<string, string>> = {
   "uri-reference": "/path",
 };
 
-/** What fields of these names hold; all others read as their own name. */
+/** Example values by field name. Other strings use the field's name. */
 const byName: Readonly<Record<string, JsonValue>> = {
   access_token: "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk4NWYzYyJ9.c2lnbmF0dXJl",
   agent: "general",
@@ -56,7 +56,7 @@ const byName: Readonly<Record<string, JsonValue>> = {
   total_tokens: 42,
 };
 
-/** A comment that lists its values (`a`, `b` or `c`) or fixes one (Always `x`) says what an example may hold. */
+/** Example from a comment that lists values (`a`, `b` or `c`), fixes one (Always `x`) or mentions a UUID. */
 function fromDescription(description: string): string | undefined {
   const listed = /^(?:\w+: )?(?:Always )?`([^`]+)`(?=[,;.]| or |$)/.exec(description)?.[1];
   if (listed !== undefined) return listed.replace("…", "01985f3c");
@@ -86,8 +86,8 @@ function numberExample(schema: JsonSchema, name: string): number {
 const componentPrefix = "#/components/schemas/";
 
 /**
- * A plausible value that fits a schema; the same one each time. `name` is the property that the value is for. A component that
- * contains itself ends at its second turn, as null, an empty list or left out.
+ * A plausible value for a schema; deterministic. `name` is the property that holds the value. A component that contains
+ * itself ends at its second occurrence, as null, an empty list or an absent property.
  */
 export function exampleOf(schema: JsonSchema, components: Readonly<Record<string, JsonSchema>>, name = ""): JsonValue {
   const value = build(schema, name, []);

@@ -102,10 +102,10 @@ message WatchShelfResponse {
 }
 `;
 
-describe("the OpenAPI document of a service that the generator has never seen", () => {
+describe("the OpenAPI document of a service unknown to the generator", () => {
   const document = buildOpenApi(describeProtos(shelf).services);
 
-  test("has its routes and no route of a method for services", () => {
+  test("has its routes, without those of methods for services", () => {
     expect(Object.keys(document.paths)).toEqual([
       "/health",
       "/ready",
@@ -118,14 +118,14 @@ describe("the OpenAPI document of a service that the generator has never seen", 
     expect(document.paths["/v1/shelves"]?.get?.operationId).toBe("ShelfService_FindShelves_2");
   });
 
-  test("tells in its words what the comments say", () => {
+  test("takes summaries and descriptions from the comments", () => {
     const operation = document.paths["/v1/shelves"]?.get;
     expect(operation?.summary).toBe("Find shelves");
     expect(operation?.description).toBe("Find shelves. Slow on large libraries.\n\nAsk twice.");
     expect(operation?.tags).toEqual(["ShelfService"]);
   });
 
-  test("takes from the query what neither path nor body carries, fields of messages by their path, and no maps", () => {
+  test("has query parameters for fields outside of path and body, nested ones by their path, and none for maps", () => {
     const parameters = document.paths["/v1/{library}/shelves"]?.get?.parameters ?? [];
     expect(parameters.map(({ name, in: place, required }) => [name, place, required])).toEqual([
       ["library", "path", true],
@@ -150,7 +150,7 @@ describe("the OpenAPI document of a service that the generator has never seen", 
     ]);
   });
 
-  test("has the body of one field, the response of one field, the surface's status, tag and code", () => {
+  test("takes body and response from single fields, and status, tag and code from the surface option", () => {
     const put = document.paths["/v1/shelves/{id}"]?.put;
     expect(put).toMatchObject({ tags: ["shelves"], deprecated: true });
     expect(put?.requestBody?.required).toBe(true);
@@ -162,14 +162,14 @@ describe("the OpenAPI document of a service that the generator has never seen", 
     expect(put?.responses.default?.content?.["application/json"]?.example).toMatchObject({ error: { code: "SHELF_ERROR" } });
   });
 
-  test("makes examples that fit, of messages that contain themselves too", () => {
+  test("makes examples that fit their schema, also of messages that contain themselves", () => {
     expect(exampleFaults(document)).toEqual([]);
     const body = document.paths["/v1/shelves/{id}"]?.put?.requestBody?.content["application/json"];
     expect(body?.example).toMatchObject({ label: "ABC", built_at: expect.stringMatching(/^\d{4}-/) });
     expect(body?.example).not.toHaveProperty("below");
   });
 
-  test("notices an example that does not fit", () => {
+  test("reports an example that does not fit its schema", () => {
     const broken = structuredClone(document);
     const body = broken.paths["/v1/shelves/{id}"]?.put?.requestBody?.content["application/json"];
     expect(body).toBeDefined();
@@ -187,7 +187,7 @@ describe("the OpenAPI document of a service that the generator has never seen", 
     });
   });
 
-  test("writes each kind of field and its rules in JSON Schema", () => {
+  test("expresses each kind of field and its rules in JSON Schema", () => {
     expect(document.components.schemas.ShelfInput).toEqual({
       type: "object",
       properties: {
@@ -232,23 +232,23 @@ const http = (rule: string) => `option (google.api.http) = {${rule}};`;
 const user = "option (turnwright.auth.v1.access) = ACCESS_USER;";
 const look = (text: string) => `option (turnwright.errors.v1.surface) = {${text}};`;
 
-describe("the generator refuses, and names,", () => {
+describe("the generator refuses and names", () => {
   test.each([
-    ["a route whose method does not say who may call it", method(http('get: "/v1/odd"')), /OddService\.Odd .*no access option/],
+    ["a route whose method has no access option", method(http('get: "/v1/odd"')), /OddService\.Odd .*no access option/],
     [
       "two methods on one path and verb",
       method(http('get: "/v1/odd/other"') + user),
       /OddService\.Odd and .*OddService\.Other share/,
     ],
     ["a path variable without a field", method(http('get: "/v1/odd/{what}"') + user), /OddRequest has no field what/],
-    ["a verb that OpenAPI does not know", method(http('custom: {kind: "LINK" path: "/v1/odd"}') + user), /no HTTP method link/],
+    ["a verb unknown to OpenAPI", method(http('custom: {kind: "LINK" path: "/v1/odd"}') + user), /no HTTP method link/],
     [
       "an example that is not JSON",
       method(http('post: "/v1/odd" body: "*"') + user + look("request_example: '{'")),
       /Odd.*not JSON/,
     ],
     [
-      "a schema that is not there",
+      "a schema that does not exist",
       method(http('get: "/v1/odd"') + user + look('response_schema: "no.Such"')),
       /no message type no\.Such/,
     ],

@@ -25,14 +25,14 @@ function probe(operationId: string, description: string, status: string, more: R
   };
 }
 
-/** The gateway's own endpoints: the only ones that no RPC stands behind. */
+/** The gateway's own endpoints, the only ones without an RPC. */
 export const healthPaths: Readonly<Record<string, PathItem>> = {
   "/health": { get: probe("Health", "The gateway is alive.", "ok") },
   "/ready": {
-    get: probe("Ready", "The gateway and the services behind it take requests.", "ready", {
+    get: probe("Ready", "The gateway and the services behind it accept requests.", "ready", {
       degraded: {
         type: "array",
-        description: "Parts that serve, with replicas that do not; absent when there are none.",
+        description: "Services with replicas that do not serve; absent if there are none.",
         items: {
           type: "object",
           properties: { part: { type: "string" }, serving: { type: "integer" }, replicas: { type: "integer" } },

@@ -3,16 +3,16 @@ import { http } from "../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../gen/google/api/http_pb.ts";
 import { type Verb, verbs } from "./openapi-types.ts";
 
-/** One REST route of a method, as its `google.api.http` annotation says. */
+/** REST route of a method, from its `google.api.http` annotation. */
 export interface Binding {
   readonly verb: Verb;
-  /** OpenAPI path: variables as `{field}` or `{field.subfield}`, without their segment patterns. */
+  /** OpenAPI path, with variables as `{field}` or `{field.subfield}` without segment patterns. */
   readonly path: string;
-  /** Field paths that the URL path carries, in the order of the template. */
+  /** Paths of the fields in the URL path, in order. */
   readonly pathFields: readonly string[];
-  /** `*`: every field that the path does not carry; a field's name: that field; empty: no body. */
+  /** `*`: all fields that are not in the path. A field's name: this field. Empty: no body. */
   readonly body: string;
-  /** The response field that makes the body; empty: the whole response. */
+  /** Response field that is the body. Empty: the whole response. */
   readonly responseBody: string;
 }
 
@@ -34,14 +34,14 @@ function bindingOf(rule: HttpRule, method: DescMethod): Binding {
   return { verb, path, pathFields, body: rule.body, responseBody: rule.responseBody };
 }
 
-/** The REST routes of a method, additional bindings included; none without an annotation. */
+/** REST routes of a method, including additional bindings. Empty without an annotation. */
 export function bindingsOf(method: DescMethod): Binding[] {
   if (!hasOption(method, http)) return [];
   const rule = getOption(method, http);
   return [rule, ...rule.additionalBindings].map((one) => bindingOf(one, method));
 }
 
-/** The field at a path as `a.b`. Throws when the message has none. */
+/** Field at a path such as `a.b`. Throws if there is none. */
 export function fieldAt(message: DescMessage, path: string): DescField {
   const [name, ...rest] = path.split(".");
   const field = message.fields.find((one) => one.name === name);

@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 
-/** A JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) in the words that this generator uses. */
+/** The keywords of JSON Schema (draft 2020-12, as in OpenAPI 3.1) that this generator uses. */
 export interface JsonSchema {
   $ref?: string;
   type?: string | string[];
@@ -31,20 +31,20 @@ export interface JsonSchema {
   examples?: JsonValue[];
 }
 
-/** An example with a name, for places that show several. */
+/** A named example, for bodies with several. */
 export interface NamedExample {
   summary?: string;
   value: JsonValue;
 }
 
-/** One media type of a body: its schema and either `example` or `examples`. */
+/** Media type of a body: its schema, and either `example` or `examples`. */
 export interface MediaType {
   schema: JsonSchema;
   example?: JsonValue;
   examples?: Record<string, NamedExample>;
 }
 
-/** A path or query parameter. */
+/** A path, query or header parameter. */
 export interface Parameter {
   name: string;
   in: "path" | "query" | "header";
@@ -61,7 +61,7 @@ export interface Header {
   schema: JsonSchema;
 }
 
-/** A response, or a reference to one in `components`. */
+/** A response, or a reference to a shared one. */
 export interface Response {
   $ref?: string;
   description?: string;
@@ -69,7 +69,7 @@ export interface Response {
   content?: Record<string, MediaType>;
 }
 
-/** One verb of one path. */
+/** An operation: one verb of one path. */
 export interface Operation {
   operationId: string;
   tags: string[];
@@ -82,14 +82,14 @@ export interface Operation {
   responses: Record<string, Response>;
 }
 
-/** Verbs that OpenAPI knows, in the order in which a path lists them. */
+/** OpenAPI's verbs, in the order of the document. */
 export const verbs = ["get", "put", "post", "delete", "options", "head", "patch", "trace"] as const;
 export type Verb = (typeof verbs)[number];
 
-/** The operations of one path. */
+/** Operations of a path. */
 export type PathItem = Partial<Record<Verb, Operation>>;
 
-/** The document. */
+/** An OpenAPI document. */
 export interface OpenApiDocument {
   openapi: "3.1.0";
   info: JsonObject;

@@ -11,16 +11,16 @@ import { explicitExample, requestBodyOf } from "./request-body.ts";
 import type { Endpoint, Route } from "./routes.ts";
 import type { Schemas } from "./schema.ts";
 
-/** What operations are made with. */
+/** Shared schemas and message types. */
 export interface OperationContext {
   readonly schemas: Schemas;
-  /** Finds a message type by its full name; throws when there is none. */
+  /** Finds a message type by its full name. Throws if there is none. */
   readonly resolve: (typeName: string) => DescMessage;
 }
 
 const streamFrames =
-  "As a stream: server-sent events, each a line `data: {json}` and an empty line, the last one `data: [DONE]`. " +
-  'A stream that fails after its first byte ends with `data: {"error":…}` and no `[DONE]`.';
+  "As a stream: server-sent events, each a line `data: {json}` and an empty line, ending with `data: [DONE]`. " +
+  'A stream that fails after its first byte ends with `data: {"error":…}` instead of `[DONE]`.';
 
 function dataSchema(route: Route, { schemas, resolve }: OperationContext): JsonSchema {
   const { binding, method, surface } = route;
@@ -36,7 +36,7 @@ function unaryMedia(route: Route, context: OperationContext): MediaType {
   return { schema: envelope(schema), example: { success: true, data: example } };
 }
 
-/** The schema and the example are of one event: the JSON of one `data:` line. */
+/** Schema and example describe one event: the JSON of a `data:` line. */
 function streamMedia(route: Route, { schemas, resolve }: OperationContext): MediaType {
   const { eventSchema, responseExample } = route.surface;
   const schema = schemas.reference(eventSchema === "" ? route.method.output : resolve(eventSchema), "response");
@@ -45,7 +45,7 @@ function streamMedia(route: Route, { schemas, resolve }: OperationContext): Medi
 
 const successStatus = (route: Route): string => String(route.surface.successStatus || 200);
 
-/** The success responses of both forms; one response with both media types where the status is the same. */
+/** Success responses of both forms. Forms with the same status share one response with both media types. */
 function successResponses({ unary, stream }: Endpoint, context: OperationContext): Record<string, Response> {
   const responses: Record<string, Response> = {};
   if (unary !== undefined) {
@@ -78,13 +78,13 @@ function errorResponsesOf(route: Route): Record<string, Response> {
   };
 }
 
-/** One requirement for each scope that is enough for an API key; without any, a login is needed. */
+/** One requirement for each scope that admits an API key. A method without scopes needs a login. */
 function securityOf({ access, scopes }: Route): Operation["security"] {
   if (access === Access.PUBLIC) return [];
   return scopes.length === 0 ? [{ bearerAuth: [] }] : scopes.map((scope) => ({ bearerAuth: [scope] }));
 }
 
-/** The operation of an endpoint: of the method that answers at once, of the one that streams, or of both. */
+/** Operation of an endpoint, with the unary method, the streaming method or both. */
 export function operationOf(endpoint: Endpoint, operationId: string, context: OperationContext): Operation {
   const first = endpoint.unary ?? endpoint.stream;
   if (first === undefined) throw new Error(`${endpoint.binding.path} has no method`);

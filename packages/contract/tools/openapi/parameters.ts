@@ -20,7 +20,7 @@ function parameter(place: "path" | "query", name: string, field: DescField, sche
   };
 }
 
-/** Fields that a query string carries: scalars, enums, lists of them and well-known types; fields of messages as `a.b`. */
+/** Fields for the query string: scalars, enums, lists of these and well-known types. Nested fields are named `a.b`. */
 function queryFields(message: DescMessage, prefix: string, open: readonly string[]): [string, DescField][] {
   return message.fields.flatMap((field): [string, DescField][] => {
     const name = `${prefix}${field.name}`;
@@ -31,7 +31,7 @@ function queryFields(message: DescMessage, prefix: string, open: readonly string
   });
 }
 
-/** The request headers that an endpoint's annotation speaks of. */
+/** Header parameters of an endpoint, from its surface option. */
 export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface): Parameter[] {
   const header = (name: string, description: string, example: string): Parameter => ({
     name,
@@ -46,18 +46,18 @@ export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface
       ? [
           header(
             "Idempotency-Key",
-            "1 to 255 visible ASCII characters. The same request under the same key is done once and answered alike.",
+            "1 to 255 visible ASCII characters. A repeated request under the same key has no further effect and returns the first response.",
             "order-1337",
           ),
         ]
       : []),
     ...(lastEventIdField === ""
       ? []
-      : [header("Last-Event-ID", `The id of the last event that was received; the same as \`${lastEventIdField}\`.`, "0.18")]),
+      : [header("Last-Event-ID", `Id of the last event received; the same as \`${lastEventIdField}\`.`, "0.18")]),
   ];
 }
 
-/** The path parameters of a route, then its query parameters: what neither path nor body carries. */
+/** Path parameters of a route, then its query parameters: the fields that are neither in the path nor in the body. */
 export function parametersOf(input: DescMessage, binding: Binding, schemas: Schemas): Parameter[] {
   const path = binding.pathFields.map((name) => parameter("path", name, fieldAt(input, name), schemas));
   if (binding.body === "*") return path;

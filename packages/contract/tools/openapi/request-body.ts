@@ -9,7 +9,7 @@ import type { Schemas } from "./schema.ts";
 
 type Resolve = (typeName: string) => DescMessage;
 
-/** A JSON text of a surface option. Throws with the method's name when it is not JSON. */
+/** Parses the example in a surface option. Throws with the method's name if it is not JSON. */
 export function explicitExample(text: string, route: Route): JsonValue | undefined {
   if (text === "") return undefined;
   try {
@@ -50,7 +50,7 @@ function bodyOf(route: Route | undefined, schemas: Schemas, resolve: Resolve): B
 
 const withoutDescription = ({ description, ...schema }: JsonSchema): JsonSchema => schema;
 
-/** One schema for both forms of an endpoint: the union of their properties where these agree, else either of the two. */
+/** Schema for both forms of an endpoint: the union of their properties if shared ones are equal, else `anyOf`. */
 function mergeSchemas(unary: JsonSchema, stream: JsonSchema): JsonSchema {
   if (isDeepStrictEqual(unary, stream)) return unary;
   const { properties: left, properties: _ = left } = unary;
@@ -77,7 +77,7 @@ function merge(unary: Body, stream: Body, names: { unary: string; stream: string
   return { schema, examples };
 }
 
-/** The request body of an endpoint, of both its forms; undefined when it has none. */
+/** Request body of an endpoint, for both forms. Undefined if there is none. */
 export function requestBodyOf(endpoint: Endpoint, schemas: Schemas, resolve: Resolve): Operation["requestBody"] {
   const unary = bodyOf(endpoint.unary, schemas, resolve);
   const stream = bodyOf(endpoint.stream, schemas, resolve);

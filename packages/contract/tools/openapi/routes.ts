@@ -3,24 +3,24 @@ import { Access, access, scopes } from "../../gen/turnwright/auth/v1/access_pb.t
 import { type Surface, surface } from "../../gen/turnwright/errors/v1/surface_pb.ts";
 import { type Binding, bindingsOf } from "./http-rule.ts";
 
-/** One REST route of one method. */
+/** REST route of a method. */
 export interface Route {
   readonly method: DescMethod;
   readonly binding: Binding;
   readonly surface: Surface;
   readonly access: Access;
-  /** Of which an API key with scopes needs one. */
+  /** Scopes that admit an API key; one suffices. */
   readonly scopes: readonly string[];
 }
 
-/** `Service.Method`, for messages. */
+/** `Service.Method`, for error messages. */
 export function methodName(method: DescMethod): string {
   return `${method.parent.typeName}.${method.name}`;
 }
 
 /**
- * The routes of the services that somebody outside of the mesh may call, in the order of the services' names, then as
- * declared. Throws for a route whose method does not declare who may call it.
+ * Routes that clients outside of the mesh may call, by service name, then in order of declaration. Throws for a route
+ * whose method has no access option.
  */
 export function routesOf(services: readonly DescService[]): Route[] {
   const sorted = [...services].sort((a, b) => (a.typeName < b.typeName ? -1 : 1));
@@ -45,14 +45,14 @@ function methodRoutes(method: DescMethod): Route[] {
   }));
 }
 
-/** The routes of one path and verb: at most one that answers at once and one that streams. */
+/** Routes of one path and verb: at most one unary and one streaming. */
 export interface Endpoint {
   readonly binding: Binding;
   readonly unary?: Route;
   readonly stream?: Route;
 }
 
-/** Groups routes that share path and verb. Throws when two of them could not be told apart. */
+/** Groups routes by path and verb. Throws if two unary or two streaming routes share them. */
 export function endpointsOf(routes: readonly Route[]): Endpoint[] {
   const endpoints = new Map<string, Endpoint>();
   for (const route of routes) {
@@ -73,15 +73,15 @@ function closure(message: DescMessage, into: Set<string>): void {
 }
 
 /**
- * Names of the messages of which a response carries only some fields: events, whose type decides, and bodies that cross
- * the mesh as bytes with all that they hold, since OpenAI leaves out what is empty.
+ * Names of messages whose responses omit fields: events, which have only the fields of their type, and bodies that
+ * cross the mesh as bytes with everything nested in them, because OpenAI omits empty fields.
  */
 export function partialMessages(routes: readonly Route[], resolve: (typeName: string) => DescMessage): Set<string> {
   const partial = new Set<string>();
   for (const { surface: look } of routes) {
     for (const name of [look.responseSchema, look.eventSchema]) if (name !== "") closure(resolve(name), partial);
   }
-  // After the closures: an event leaves out fields of its own, the messages in it are whole.
+  // Not a closure: an event omits fields of its own, but messages nested in it are complete.
   for (const { method } of routes) if (method.methodKind === "server_streaming") partial.add(method.output.typeName);
   return partial;
 }

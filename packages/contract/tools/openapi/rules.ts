@@ -23,20 +23,20 @@ const formats: Readonly<Partial<Record<NonNullable<StringRules["wellKnown"]["cas
   uuid: "uuid",
 };
 
-/** The buf.validate rules of a field, unless they never apply. */
+/** The buf.validate rules of a field. Undefined if there are none or they are always ignored. */
 export function rulesOf(field: DescField): FieldRules | undefined {
   if (!hasOption(field, fieldOption)) return undefined;
   const rules = getOption(field, fieldOption);
   return rules.ignore === Ignore.ALWAYS ? undefined : rules;
 }
 
-/** An unset field can be told from one that holds the zero value. */
+/** Whether an unset field differs from one with the zero value. */
 export function tracksPresence(field: DescField): boolean {
   if (field.fieldKind === "list" || field.fieldKind === "map") return false;
   return field.presence !== FeatureSet_FieldPresence.IMPLICIT;
 }
 
-/** The fields that a message of rules sets. Unset ones read as their defaults, which would pass for constraints. */
+/** The rules that are set. Unset ones read as defaults, which would look like constraints. */
 function given<T extends object>(rules: T): Partial<T> {
   return { ...rules };
 }
@@ -61,7 +61,7 @@ function stringConstraints(all: StringRules): JsonSchema {
   };
 }
 
-/** What the rules of every number type have in common; 64-bit ones hold bigints. */
+/** Rules that all number types share. 64-bit types use bigint. */
 interface NumberRules {
   const?: number | bigint;
   lessThan: { case?: string; value?: number | bigint };
@@ -111,7 +111,7 @@ function mapConstraints(all: MapRules): JsonSchema {
   return { minProperties: count(rules.minPairs), maxProperties: count(rules.maxPairs) };
 }
 
-/** Lengths count bytes and the JSON text is base64: four characters for each three bytes begun. */
+/** Rules count bytes, JSON has base64: four characters for every three bytes or part of them. */
 function bytesConstraints(all: BytesRules): JsonSchema {
   const base64 = (bytes: bigint | undefined) => (bytes === undefined ? undefined : Math.ceil(Number(bytes) / 3) * 4);
   const { minLen, maxLen } = given(all);
@@ -148,7 +148,7 @@ function withoutUndefined(schema: JsonSchema): JsonSchema {
   return Object.fromEntries(Object.entries(schema).filter(([, value]) => value !== undefined));
 }
 
-/** The constraints that rules put on a single value or on a list as a whole, in JSON Schema's words. */
+/** JSON Schema constraints from the rules of a single value or of a list as a whole. */
 export function constraintsOf(rules: FieldRules, field: DescField): JsonSchema {
   const constraints = withoutUndefined(typeConstraints(rules, field));
   if (rules.required === true && !tracksPresence(field)) {
@@ -159,7 +159,7 @@ export function constraintsOf(rules: FieldRules, field: DescField): JsonSchema {
   return constraints;
 }
 
-/** The value that an absent field of implicit presence has. */
+/** Value of an absent field with implicit presence. */
 export function zeroOf(field: DescField): JsonValue {
   switch (field.fieldKind) {
     case "list":
@@ -191,12 +191,12 @@ function allowsZero(schema: JsonSchema, zero: JsonValue): boolean {
   return (schema.minItems ?? 0) === 0 && (schema.minProperties ?? 0) === 0;
 }
 
-/** Rules do not apply to the zero value of this field. */
+/** Whether the rules do not apply to the zero value. */
 export function ignoresZero(rules: FieldRules): boolean {
   return rules.ignore === Ignore.IF_ZERO_VALUE;
 }
 
-/** A request without this field breaks the rules: it is `required`, or its zero value is not allowed. */
+/** Whether a request without this field is invalid: the field is `required`, or its zero value is not allowed. */
 export function isRequired(field: DescField): boolean {
   const rules = rulesOf(field);
   if (rules === undefined || (ignoresZero(rules) && rules.required !== true)) return false;

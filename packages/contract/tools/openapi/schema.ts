@@ -6,20 +6,20 @@ import { constraintsOf, ignoresZero, isRequired, rulesOf, tracksPresence, zeroOf
 import { wellKnownSchema } from "./well-known.ts";
 
 /**
- * Which way a body goes. Requests carry the rules' constraints; in responses what may be unset may be null, and what is always
- * sent is required.
+ * Direction of a body. Request schemas have the rules' constraints. In response schemas, fields with presence may be
+ * null and all others are required.
  */
 export type Direction = "request" | "response";
 
-/** Makes schemas of messages and keeps the shared ones under `components`. */
+/** Builds schemas of messages and collects the shared ones in `components`. */
 export interface Schemas {
-  /** Where the shared schemas gather. */
+  /** Shared schemas by name. */
   readonly components: Record<string, JsonSchema>;
-  /** A schema that refers to the message's component. */
+  /** Reference to the message's component. */
   reference(message: DescMessage, direction: Direction): JsonSchema;
-  /** The message as an object schema in place, without the fields named in `omit`. */
+  /** The message as an inline object schema, without the fields in `omit`. */
   object(message: DescMessage, direction: Direction, omit?: ReadonlySet<string>): JsonSchema;
-  /** The schema of one field. */
+  /** Schema of a field. */
   field(field: DescField, direction: Direction): JsonSchema;
 }
 
@@ -47,7 +47,7 @@ function scalarSchema(scalar: ScalarType, direction: Direction): JsonSchema {
     case ScalarType.SFIXED64:
     case ScalarType.UINT64:
     case ScalarType.FIXED64:
-      // Protobuf's JSON writes 64-bit numbers as strings and reads both.
+      // Protobuf's JSON writes 64-bit integers as strings and accepts both.
       return direction === "response" ? { type: "string" } : { type: ["integer", "string"] };
     default:
       return scalar satisfies never;
@@ -68,7 +68,7 @@ function nullable(schema: JsonSchema): JsonSchema {
   };
 }
 
-/** Adds what the rules say: to requests the constraints, to both directions the examples. */
+/** Adds the rules' constraints (requests only) and examples. */
 function ruled(schema: JsonSchema, field: DescField, direction: Direction): JsonSchema {
   const rules = rulesOf(field);
   if (rules === undefined) return schema;
@@ -80,8 +80,8 @@ function ruled(schema: JsonSchema, field: DescField, direction: Direction): Json
 }
 
 /**
- * An empty collection of schemas. `partial` names the message types of which only some fields are sent (events, OpenAI's bodies):
- * their responses require none. `reserved` names of components are never given to a message.
+ * Creates an empty collection of schemas. `partial` names message types whose responses omit fields (events, OpenAI's
+ * bodies) and therefore require none. `reserved` component names are not used for messages.
  */
 export function createSchemas(partial: ReadonlySet<string>, reserved: readonly string[] = []): Schemas {
   const components: Record<string, JsonSchema> = {};
@@ -130,7 +130,7 @@ export function createSchemas(partial: ReadonlySet<string>, reserved: readonly s
   function element(one: DescField, direction: Direction): JsonSchema {
     if (one.message !== undefined) return messageSchema(one.message, direction);
     if (one.enum !== undefined) return enumSchema(one.enum);
-    // A 64-bit field that its proto declares to be a number for JavaScript is one in REST answers.
+    // Fields with jstype JS_NUMBER are numbers in REST responses.
     if (one.proto.options?.jstype === FieldOptions_JSType.JS_NUMBER) return { type: "integer", format: "int64" };
     return one.scalar === undefined ? {} : scalarSchema(one.scalar, direction);
   }

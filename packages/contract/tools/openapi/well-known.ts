@@ -5,7 +5,7 @@ const schemas: Readonly<Record<string, JsonSchema>> = {
   "google.protobuf.Timestamp": { type: "string", format: "date-time" },
   "google.protobuf.Duration": { type: "string", pattern: "^-?[0-9]+(\\.[0-9]{1,9})?s$", examples: ["1.5s"] },
   "google.protobuf.Struct": { type: "object", additionalProperties: true },
-  // Any JSON value: the schema that allows everything.
+  // Any JSON value.
   "google.protobuf.Value": {},
   "google.protobuf.ListValue": { type: "array", items: {} },
   "google.protobuf.FieldMask": { type: "string", examples: ["name,updated_at"] },
@@ -27,7 +27,7 @@ const schemas: Readonly<Record<string, JsonSchema>> = {
   "google.protobuf.UInt64Value": { type: ["string", "integer", "null"] },
 };
 
-/** The schema of a type that protobuf's JSON writes in a form of its own; undefined for every other message. */
+/** Schema of a type with a special form in protobuf's JSON. Undefined for all other messages. */
 export function wellKnownSchema(message: DescMessage): JsonSchema | undefined {
   const schema = schemas[message.typeName];
   return schema === undefined ? undefined : { ...schema };
