@@ -127,8 +127,8 @@ export type SendMessageRequest = Message<"turnwright.agent.v1.SendMessageRequest
   model: string;
 
   /**
-   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
-   * `reject` refuses the message, `interrupt` cancels the other run.
+   * Policy while another run of the conversation is in progress. `enqueue` (default) starts this run after it, `reject`
+   * refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 5;
    */
@@ -219,8 +219,8 @@ export type StreamTurnRequest = Message<"turnwright.agent.v1.StreamTurnRequest">
   stream: boolean;
 
   /**
-   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
-   * `reject` refuses the message, `interrupt` cancels the other run.
+   * Policy while another run of the conversation is in progress. `enqueue` (default) starts this run after it, `reject`
+   * refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 6;
    */

@@ -59,8 +59,8 @@ export type CreateRunRequest = Message<"turnwright.agent.v1.CreateRunRequest"> &
   model: string;
 
   /**
-   * What to do while another run of the conversation is in progress. `enqueue` (default) starts this run after it,
-   * `reject` refuses the message, `interrupt` cancels the other run.
+   * Policy while another run of the conversation is in progress. `enqueue` (default) starts this run after it, `reject`
+   * refuses the message, `interrupt` cancels the other run.
    *
    * @generated from field: string concurrency = 5;
    */

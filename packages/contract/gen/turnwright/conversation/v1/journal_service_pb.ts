@@ -88,8 +88,8 @@ export type BeginRunRequest = Message<"turnwright.conversation.v1.BeginRunReques
   workerId: string;
 
   /**
-   * What to do while another run of the conversation is in progress: `enqueue` (default), `reject`, or `interrupt`,
-   * which puts this run first in the queue; the caller then cancels the run in progress.
+   * Policy while another run of the conversation is in progress: `enqueue` (default), `reject`, or `interrupt`, which
+   * puts this run first in the queue; the caller then cancels the run in progress.
    *
    * @generated from field: string concurrency = 10;
    */

@@ -350,7 +350,7 @@ export const CancelCallsResponseSchema: GenMessage<CancelCallsResponse> = /*@__P
   messageDesc(file_turnwright_tool_v1_execution_service, 10);
 
 /**
- * What a person established about one call.
+ * Outcome of one call, as a person established it.
  *
  * @generated from message turnwright.tool.v1.CallSettlement
  */
@@ -394,7 +394,7 @@ export const CallSettlementSchema: GenMessage<CallSettlement> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_execution_service, 11);
 
 /**
- * What a person established about calls of a run.
+ * Outcomes of calls of a run, as a person established them.
  *
  * @generated from message turnwright.tool.v1.SettleCallsRequest
  */
