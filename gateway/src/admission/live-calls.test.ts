@@ -9,8 +9,13 @@ import { mount } from "@turnwright/platform/rpc/mount";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { alice, aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 
+let entered: PromiseWithResolvers<void>;
 let cancelled: PromiseWithResolvers<unknown>;
+/** Signals of the calls that reached a handler, in order. */
+let signals: AbortSignal[];
 const untilCancelled = (signal: AbortSignal) => {
+  signals.push(signal);
+  entered.resolve();
   signal.addEventListener("abort", () => cancelled.resolve(signal.reason), { once: true });
   return new Promise<never>(() => {});
 };
@@ -55,15 +60,17 @@ const mounts = [
 
 let gateway: Fixture;
 beforeEach(async () => {
+  entered = Promise.withResolvers();
   cancelled = Promise.withResolvers();
+  signals = [];
   gateway = await startFixture({ mounts });
 });
 afterEach(() => gateway.close());
 
-const post = (path: string, body: object) =>
+const post = (path: string, body: object, key = aliceKey) =>
   fetch(gateway.url + path, {
     method: "POST",
-    headers: { authorization: `Bearer ${aliceKey}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify(body),
   });
 const ended = { message: "The credential has ended.", type: "authentication_error", param: null, code: "INVALID_TOKEN" };
@@ -87,8 +94,8 @@ describe("a credential that ends", () => {
     ["a turn", "/v1/conversations", { message: "hi" }],
   ])("ends %s that is waited for with 401, in the mesh too", async (_name, path, body) => {
     const answer = post(path, body);
-    await expect.poll(() => gateway.tokens.exchanges).toBe(1);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await entered.promise;
+    expect(gateway.tokens.exchanges).toBe(1);
     await publishRevocation(gateway.bus, alice.tokenId);
     const response = await answer;
     expect(response.status).toBe(401);
@@ -133,12 +140,16 @@ describe("a credential that ends", () => {
   });
 
   it("leaves other credentials' calls alone", async () => {
-    const stream = await firstChunk(await post("/v1/conversations", { stream: true, message: "hi" }));
-    await publishRevocation(gateway.bus, crypto.randomUUID());
-    const rest = stream.rest();
-    const settled = await Promise.race([rest, new Promise((resolve) => setTimeout(resolve, 100, "still open"))]);
-    expect(settled).toBe("still open");
+    const otherKey = "sk-other-0123456789abcdefghij";
+    const other = { ...alice, tokenId: crypto.randomUUID() };
+    gateway.tokens.known.set(otherKey, other);
+    const body = { stream: true, message: "hi" };
+    const stream = await firstChunk(await post("/v1/conversations", body));
+    const othersStream = await firstChunk(await post("/v1/conversations", body, otherKey));
+    await publishRevocation(gateway.bus, other.tokenId);
+    expect(await othersStream.rest()).toContain("The credential has ended.");
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true]);
     await publishRevocation(gateway.bus, alice.tokenId);
-    await rest;
+    expect(await stream.rest()).toContain("The credential has ended.");
   });
 });

@@ -79,12 +79,19 @@ describe("a client that does not read", () => {
   });
 
   it("is left alone when there is nothing to take", async () => {
+    let opened = 0;
     watch = async function* () {
+      opened += 1;
+      if (opened > 1) yield* endless();
       yield "one";
-      await delay(3 * limitMs);
+      // A reader that stalls later is cut first.
+      await cancelled.promise;
       yield "two";
     };
-    const text = await (await gateway.fetch(path)).text();
+    const response = await gateway.fetch(path);
+    const socket = await stalled();
+    const text = await response.text();
+    socket.destroy();
     expect(text).toContain("two");
     expect(text).toContain("[DONE]");
   });
@@ -103,6 +110,7 @@ describe("a client that does not read", () => {
       if (chunk === null) await once(socket, "readable");
       const dueMs = (bytes / megabyte.length) * (limitMs / 8);
       const earlyMs = dueMs - (performance.now() - startedAt);
+      // The slow pace is the input under test.
       if (earlyMs > 10) await delay(earlyMs);
     }
     expect(performance.now() - startedAt).toBeGreaterThan(2.5 * limitMs);
@@ -117,6 +125,7 @@ describe("a client that does not read", () => {
       else
         while (!signal.aborted) {
           yield "again";
+          // Only the pace of a stream that is read; no assertion waits for it.
           await delay(20);
         }
     };

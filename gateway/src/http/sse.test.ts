@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from "node:http2";
 import { connect } from "node:net";
+import { setImmediate as immediate } from "node:timers/promises";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
@@ -65,6 +66,7 @@ describe("server-sent events", () => {
       for (let i = 0; i < 12; i++) {
         const last = performance.now();
         yield `word ${i}`;
+        // The pace is the input under test: gaps below a heartbeat, for longer than a heartbeat in all.
         await new Promise((resolve) => setTimeout(resolve, 10));
         longestGapMs = Math.max(longestGapMs, performance.now() - last);
       }
@@ -99,11 +101,14 @@ describe("server-sent events", () => {
 
   it("cancels the call in the middle, and ends the handler's generator", async () => {
     const cleanedUp = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<void>();
     watch = async function* () {
       try {
+        yield "again";
+        await gone.promise;
         for (;;) {
           yield "again";
-          await new Promise((resolve) => setTimeout(resolve, 5));
+          await immediate();
         }
       } finally {
         cleanedUp.resolve();
@@ -113,6 +118,7 @@ describe("server-sent events", () => {
     const response = await gateway.fetch(path, { signal: client.signal });
     await response.body?.getReader().read();
     client.abort();
+    gone.resolve();
     await cleanedUp.promise;
   });
 
@@ -146,7 +152,8 @@ describe("server-sent events", () => {
     const socket = connect({ port: gateway.port, host: "127.0.0.1" });
     socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${aliceKey}\r\n\r\n`);
     await once(socket, "readable");
-    // With nobody reading, what was produced stops growing: the system's buffers are full and ours holds at most one message.
+    // Unread, production stops once the kernel's buffers are full and the gateway holds one message at most. A held-back
+    // handler gives no sign: it is seen by no progress in 100 ms.
     let before = -1;
     while (produced !== before) {
       before = produced;

@@ -4,6 +4,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type RedisServer, startRedisServer } from "@turnwright/testing/redis-server";
 import { reportUntested } from "@turnwright/testing/untested";
+import { Queue } from "bullmq";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ClaimDeps, Dispatcher } from "./dispatch.ts";
 import { createBullDispatcher } from "./dispatch-bullmq.ts";
@@ -53,6 +54,14 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
 
   const claimed = (count: number, timeout = 10_000) => expect.poll(() => claims.length, { timeout }).toBe(count);
 
+  /** Waits until Redis holds so many jobs that are not due yet. */
+  async function delayed(count: number): Promise<void> {
+    const connection = { host: "127.0.0.1", port: server.port };
+    const queue = new Queue("runs", { connection, prefix: "turnwright:test", skipVersionCheck: true });
+    await expect.poll(() => queue.getDelayedCount(), { timeout: 5_000, interval: 10 }).toBe(count);
+    await queue.close();
+  }
+
   test("are claimed once each, by all processes that there are", async () => {
     const processes = ["a", "b", "c"].map((name) => startProcess(name));
     const ids = Array.from({ length: 120 }, () => uuidv7());
@@ -66,7 +75,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     const leaver = startProcess("leaver", { hasRoom: () => false });
     const began = Date.now();
     leaver.dispatch(uuidv7(), 700);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await delayed(1);
     await leaver.close();
     startProcess("stayer");
     await claimed(1);
@@ -78,7 +87,8 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     let isFull = true;
     const full = startProcess("full", { hasRoom: () => !isFull });
     full.dispatch(uuidv7());
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // The full process has taken the job and put it back.
+    await delayed(1);
     expect(claims).toEqual([]);
     startProcess("empty");
     await claimed(1);

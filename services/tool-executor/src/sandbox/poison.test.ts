@@ -134,7 +134,8 @@ describe("a tool that does harm", () => {
   it("is cancelled with its call", async () => {
     const controller = new AbortController();
     const call = run("ignores_signal", controller.signal);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const running = () => livingSandboxes().filter((line) => line.includes("ignores-signal.mjs")).length;
+    await expect.poll(running, { timeout: 5_000, interval: 5 }).toBe(1);
     const started = performance.now();
     controller.abort();
     expect(await call).toMatchObject({ status: "cancelled" });
