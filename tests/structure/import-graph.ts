@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { type SourceTree, sourcesOf } from "./source-tree.ts";
 
-/** What imports what: for each node, the nodes that it names. */
+/** A graph of imports: for each node, the nodes that it names. */
 export type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 
 const importedPath = /(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+)["']/g;

@@ -97,7 +97,9 @@ describe("what one client may hold", () => {
     first?.destroy();
     // The gateway hears of the end before it hears of what comes later.
     await expect.poll(async () => (await fetch(`${gateway.url}/health`).catch(() => undefined))?.status).toBe(200);
-    expect(await gateway.logged(({ msg }) => msg === "connections and requests over the limits of an address refused")).toMatchObject({
+    expect(
+      await gateway.logged(({ msg }) => msg === "connections and requests over the limits of an address refused"),
+    ).toMatchObject({
       level: "warn",
       requests: 0,
     });

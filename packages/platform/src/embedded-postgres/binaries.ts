@@ -109,7 +109,10 @@ export function findBinaries(
   }
   if (isUsable(native, user)) return binariesIn(native);
   const copy = copyBinaries(native, version);
-  logger.info({ directory: copy }, "PostgreSQL runs from a copy of its binaries, because the server's user cannot reach the package");
+  logger.info(
+    { directory: copy },
+    "PostgreSQL runs from a copy of its binaries, because the server's user cannot reach the package",
+  );
   if (isUsable(copy, user)) return binariesIn(copy);
   throw new Error(`PostgreSQL's binaries in ${copy} do not run on this machine; set DATABASE_URL to a server of your own`);
 }

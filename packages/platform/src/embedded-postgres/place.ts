@@ -38,7 +38,9 @@ export function findPlace(dataDir: string, logger: Logger): Place {
   mkdirSync(inside, { recursive: true, mode: 0o711 });
   if (canReach(inside, user)) return { root: inside, data: join(inside, "data"), user };
   if (existsSync(join(inside, "data"))) {
-    throw new Error(`${inside}: user ${user.uid}, who runs PostgreSQL, cannot traverse the directories above it (chmod a+x them)`);
+    throw new Error(
+      `${inside}: user ${user.uid}, who runs PostgreSQL, cannot traverse the directories above it (chmod a+x them)`,
+    );
   }
   const root = join(
     systemDir,

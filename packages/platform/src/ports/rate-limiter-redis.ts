@@ -69,7 +69,8 @@ export function startRedisRateLimiter(options: {
 
   function goAlone(error?: unknown): void {
     if (mode === "alone" || isClosed) return;
-    if (mode === "shared") logger.warn({ err: error }, "Redis does not answer: each process applies its share of the rate limits");
+    if (mode === "shared")
+      logger.warn({ err: error }, "Redis does not answer: each process applies its share of the rate limits");
     mode = "alone";
     schedule(tryReturn, retryMs);
   }

@@ -100,7 +100,8 @@ async function start<C extends GrpcConfig>(
   if (schema !== undefined) {
     const postgres = config as unknown as PostgresConfig;
     const url = databaseUrl(postgres);
-    if (url === undefined) throw new ConfigError(["DATABASE_URL: a service in its own process needs PostgreSQL; set DATABASE_URL or DB_HOST"]);
+    if (url === undefined)
+      throw new ConfigError(["DATABASE_URL: a service in its own process needs PostgreSQL; set DATABASE_URL or DB_HOST"]);
     await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
     const opened = openServiceDatabase({
       url: await serviceLogin({ url, schema, logger }),
