@@ -10,7 +10,7 @@ afterAll(() => gateway.close());
 const get = (path: string) => fetch(`${gateway.url}${path}`, { redirect: "manual" });
 
 describe("API docs", () => {
-  it("serves Swagger UI with everything that the page asks for, from this server", async () => {
+  it("serves Swagger UI and everything its page loads from this server", async () => {
     const page = await get("/swagger/index.html");
     expect(page.status).toBe(200);
     expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -29,7 +29,7 @@ describe("API docs", () => {
     expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|\son\w+=|javascript:|<style/i);
   });
 
-  it.each(["/swagger", "/swagger/", "/docs"])("leads from %s to the page", async (path) => {
+  it.each(["/swagger", "/swagger/", "/docs"])("redirects %s to the page", async (path) => {
     const response = await get(path);
     expect(response.status).toBe(302);
     expect(response.headers.get("location")).toBe("/swagger/index.html");
@@ -49,11 +49,11 @@ describe("API docs", () => {
     expect(Object.values(document.components.securitySchemes)).toContainEqual(
       expect.objectContaining({ type: "http", scheme: "bearer" }),
     );
-    // Requests of "Try it out" go to where the page came from.
+    // "Try it out" sends its requests to the origin of the page.
     for (const { url } of document.servers ?? []) expect(url).toMatch(/^\/$/);
   });
 
-  it("serves its files from memory, compressed where that is understood, and not again to those who have them", async () => {
+  it("serves its files from memory, compressed where accepted, and answers 304 to clients that have them", async () => {
     const path = "/swagger/swagger-ui-bundle.js";
     const ask = (headers: Record<string, string>) => fetch(`${gateway.url}${path}`, { headers });
     const plain = await ask({ "accept-encoding": "identity" });
@@ -73,7 +73,7 @@ describe("API docs", () => {
     expect([head.status, head.headers.get("content-length")]).toEqual([200, plain.headers.get("content-length")]);
   });
 
-  it("lets its page run nothing but its own files, and be framed by nobody", async () => {
+  it("lets its page run only its own files and forbids framing", async () => {
     const policy = (await get("/swagger/index.html")).headers.get("content-security-policy")?.split("; ");
     expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"]));
     expect(policy?.join()).not.toMatch(/unsafe/);

@@ -13,7 +13,7 @@ async function ready(checks: ReadinessChecks): Promise<{ status: number; body: u
 }
 
 describe("health", () => {
-  it("is ok while the process is up, whatever its parts do", async () => {
+  it("is ok while the process is up, regardless of its parts", async () => {
     gateway = await startFixture({ checks: { database: () => Promise.reject<void>(new Error("down")) } });
     const response = await fetch(`${gateway.url}/health`);
     expect(response.status).toBe(200);
@@ -39,7 +39,7 @@ describe("health", () => {
     });
   });
 
-  it("names the database, and who gets no answer from it, before all else", async () => {
+  it("names the database first, and the parts that get no answer from it", async () => {
     const away = () => Promise.reject<void>(fail(ErrorReason.DATABASE_UNAVAILABLE, "no answer"));
     const { status, body } = await ready({
       redis: () => Promise.reject<void>(fail(ErrorReason.REDIS_UNAVAILABLE, "no answer")),
@@ -52,7 +52,7 @@ describe("health", () => {
     expect(body).toEqual({ success: false, error: { message, type: "server_error", param: null, code: "DB_ERROR" } });
   });
 
-  it("names the part that others lean on, whichever failed first", async () => {
+  it("names the part that others depend on, whichever failed first", async () => {
     const late = Promise.withResolvers<void>();
     const asked = ready({
       conversation: () => late.promise,
@@ -61,7 +61,7 @@ describe("health", () => {
     expect((await asked).body).toMatchObject({ error: { message: "conversation is not ready." } });
   });
 
-  it("is ready while a replica of each part serves, and says which parts lack some", async () => {
+  it("is ready while a replica of each part serves, and lists the parts that lack some", async () => {
     const { status, body } = await ready({
       auth: () => Promise.resolve({ serving: 2, failing: [] }),
       "tool-executor": () => Promise.resolve({ serving: 1, failing: ["10.0.0.7:9104", "10.0.0.8:9104"] }),
@@ -71,7 +71,7 @@ describe("health", () => {
     expect(body).toEqual({ success: true, data: { status: "ready", degraded } });
   });
 
-  it("looks at its parts once for all who ask at the same time, and for those who ask within a second", async () => {
+  it("checks its parts once for all requests at the same time and within a second", async () => {
     const gate = Promise.withResolvers<void>();
     let looks = 0;
     gateway = await startFixture({

@@ -76,7 +76,7 @@ describe("the public server", () => {
     expect((await fetch(`${gateway.url}/health/`)).status).toBe(200);
   });
 
-  it("gives back a request id, makes one where there is none, and does not take a malformed one", async () => {
+  it("returns the given request id, creates one when absent, and ignores a malformed one", async () => {
     const idOf = async (id?: string) =>
       (await fetch(`${gateway.url}/health`, { headers: id === undefined ? {} : { "x-request-id": id } })).headers.get(
         "x-request-id",
@@ -119,7 +119,7 @@ describe("the public server", () => {
     }
   });
 
-  it("logs each request once: who, what, how long; no token and no body", async () => {
+  it("logs each request once, with caller, route and duration, without token or body", async () => {
     await gateway.fetch("/v1/auth/me?key=in-the-query", { headers: { "x-request-id": "logged-1" } });
     const line = await gateway.logged((candidate) => candidate.request_id === "logged-1");
     expect(line).toMatchObject({
@@ -157,7 +157,7 @@ describe("the public server", () => {
 });
 
 describe("closing", () => {
-  it("lets a request that is under way end, and then stops", async () => {
+  it("lets a request in flight finish, and then stops", async () => {
     const entered = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
     const slow = mount(AuthService, {
@@ -182,7 +182,7 @@ describe("closing", () => {
     await expect(fetch(`${fixture.url}/health`)).rejects.toThrow();
   });
 
-  it("does not wait for connections that never said anything, nor for idle ones", async () => {
+  it("waits neither for silent connections nor for idle ones", async () => {
     const fixture = await startFixture({ env: { SERVER_SHUTDOWN_TIMEOUT: "1h" } });
     const silent = connect(fixture.port, "127.0.0.1");
     silent.on("error", () => {});
@@ -193,7 +193,7 @@ describe("closing", () => {
     await gone;
   });
 
-  it("answers what has not ended when its time is over, with an error", async () => {
+  it("ends requests that exceed the limit with an error", async () => {
     const hanging = mount(TokenService, {
       exchangeToken: () => ({}),
       mintInternalToken: () => ({}),

@@ -30,7 +30,7 @@ async function refusal(header: string | undefined): Promise<ErrorReason> {
 }
 
 describe("the bearer check", () => {
-  it("takes an API key and exchanges it once; after that it answers synchronously", async () => {
+  it("exchanges an API key once and answers synchronously afterwards", async () => {
     const caller = await check(`Bearer ${aliceKey}`);
     expect(caller.identity).toMatchObject({ userId: alice.userId });
     expect(caller.internalToken).toBe(`internal-of-${alice.userId}`);
@@ -39,19 +39,19 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(1);
   });
 
-  it("lets first uses at the same time share one exchange", async () => {
+  it("shares one exchange among concurrent first uses", async () => {
     const callers = await Promise.all(Array.from({ length: 20 }, () => check(`Bearer ${aliceKey}`)));
     expect(new Set(callers).size).toBe(1);
     expect(tokens.exchanges).toBe(1);
   });
 
-  it("takes an access token", async () => {
+  it("accepts an access token", async () => {
     const token = await accessToken();
     tokens.known.set(token, alice);
     expect((await check(`Bearer ${token}`)).identity).toMatchObject({ tokenId: alice.tokenId });
   });
 
-  it("tells no credentials from bad ones", async () => {
+  it("distinguishes missing credentials from invalid ones", async () => {
     expect(await refusal(undefined)).toBe(ErrorReason.UNAUTHENTICATED);
     expect(await refusal("")).toBe(ErrorReason.UNAUTHENTICATED);
     for (const header of [
@@ -75,7 +75,7 @@ describe("the bearer check", () => {
     const forged = [
       await accessToken({ secret: "another secret of more than thirty-two characters" }),
       await accessToken({ expiresInMs: -60_000 }),
-      // The last characters of a signature have bits that nobody reads.
+      // The last character of a signature has bits that decoders ignore.
       `${head}.${claims}.${signature?.startsWith("A") ? "B" : "A"}${signature?.slice(1)}`,
       `${head}.${claims}.`,
       `${none}.${claims}.`,
@@ -86,7 +86,7 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  it("asks auth about a wrong API key once in a while, not each time", async () => {
+  it("asks auth about a wrong API key only once in a while", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     try {
       const wrong = "Bearer sk-wrong-0123456789abcdefghij";
@@ -170,7 +170,7 @@ describe("the bearer check", () => {
     expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBeInstanceOf(Promise);
   });
 
-  it("tells of a caller who was let in, and whose credential has ended before the request was noted", async () => {
+  it("reports a caller whose credential ended after admission and before the request was recorded", async () => {
     const caller = await check(`Bearer ${aliceKey}`);
     expect(authenticator.hasEnded(caller)).toBe(false);
     authenticator.revoke(alice.tokenId);
@@ -193,14 +193,14 @@ describe("the bearer check", () => {
     expect(await refusal(`Bearer ${alike}`)).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  it("asks again about everything after a stretch without revocations", async () => {
+  it("asks about every credential again after a gap in revocations", async () => {
     await check(`Bearer ${aliceKey}`);
     authenticator.forget();
     await check(`Bearer ${aliceKey}`);
     expect(tokens.exchanges).toBe(2);
   });
 
-  it("says that auth is away rather than that the key is wrong, and tries again at once", async () => {
+  it("reports that auth is unavailable instead of a wrong key, and retries at once", async () => {
     let away = true;
     const flaky = mount(TokenService, {
       ...tokens.mount.impl,

@@ -24,7 +24,7 @@ const accounts = mount(AuthService, {
 let gateway: Fixture;
 afterEach(() => gateway.close());
 
-/** A gateway whose clock stands still and whose Alice may make a few requests. */
+/** A gateway with a stopped clock, in which Alice may make a few requests. */
 async function limited(perMinute: number, env: Record<string, string> = {}): Promise<void> {
   const tokens = fakeTokens();
   tokens.known.set(aliceKey, create(IdentitySchema, { ...alice, rateLimitPerMinute: perMinute }));
@@ -47,7 +47,7 @@ const limitHeaders = ({ headers }: Response) => ({
 });
 
 describe("limits", () => {
-  it("counts a token's requests, says so in the headers and stops with 429", async () => {
+  it("counts a token's requests, reports them in headers and answers 429 at the limit", async () => {
     await limited(2);
     const first = await gateway.fetch("/v1/auth/me");
     expect(first.status).toBe(200);
@@ -70,7 +70,7 @@ describe("limits", () => {
     expect(gateway.calls.filter(({ method }) => method === "GetCurrentUser")).toHaveLength(2);
   });
 
-  it("counts a request that fails too, with the headers on the error", async () => {
+  it("also counts a failing request, with the headers on the error", async () => {
     await limited(5);
     const response = await gateway.fetch("/v1/conversations/none/of/these");
     expect(response.status).toBe(404);
@@ -84,7 +84,7 @@ describe("limits", () => {
     expect(limitHeaders(malformed)).toMatchObject({ limit: "5", remaining: "4" });
   });
 
-  it("counts public calls that check credentials by address, and reading keys not at all", async () => {
+  it("counts public calls that check credentials by address, but not those that read keys", async () => {
     await limited(60, { RATE_LIMIT_AUTH_PER_MINUTE: "3" });
     const statuses = [];
     for (let i = 0; i < 4; i++) statuses.push((await login()).status);
@@ -93,7 +93,7 @@ describe("limits", () => {
     expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
   });
 
-  it("counts nothing when it is switched off", async () => {
+  it("counts nothing when disabled", async () => {
     await limited(1, { RATE_LIMIT_ENABLED: "false", RATE_LIMIT_AUTH_PER_MINUTE: "1" });
     for (let i = 0; i < 3; i++) {
       const response = await gateway.fetch("/v1/auth/me");
@@ -103,7 +103,7 @@ describe("limits", () => {
     }
   });
 
-  it("is one limit for REST and Connect", async () => {
+  it("is shared by REST and Connect", async () => {
     await limited(2);
     const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: "1.1" });
     const headers = { authorization: `Bearer ${aliceKey}` };
@@ -133,7 +133,7 @@ describe("limits", () => {
 });
 
 describe("a token with a limit of concurrent requests", () => {
-  it("may have that many under way, and the next one when one has ended", async () => {
+  it("may have that many in flight, and another one when one has ended", async () => {
     const tokens = fakeTokens();
     tokens.known.set(aliceKey, create(IdentitySchema, { ...alice, maxConcurrent: 2 }));
     const gates: PromiseWithResolvers<void>[] = [];
@@ -190,7 +190,7 @@ describe("the address of a client", () => {
     expect(seen.at(-1)).toMatch(/127\.0\.0\.1$/);
   });
 
-  it("is what a proxy that is trusted says, and no more of it than the trusted part", async () => {
+  it("is taken from a trusted proxy's header, and only from its trusted part", async () => {
     gateway = await startFixture({ mounts: [noting], env: { SERVER_TRUST_PROXY: "127.0.0.0/8, ::ffff:127.0.0.0/104" } });
     await login("198.51.100.1, 203.0.113.7");
     expect(seen.at(-1)).toBe("203.0.113.7");

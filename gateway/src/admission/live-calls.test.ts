@@ -92,7 +92,7 @@ describe("a credential that ends", () => {
   it.each([
     ["a completion", "/v1/chat/completions", { messages: [{ role: "user", content: "hi" }] }],
     ["a turn", "/v1/conversations", { message: "hi" }],
-  ])("ends %s that is waited for with 401, in the mesh too", async (_name, path, body) => {
+  ])("ends %s in progress with 401, also in the mesh", async (_name, path, body) => {
     const answer = post(path, body);
     await entered.promise;
     expect(gateway.tokens.exchanges).toBe(1);
@@ -106,7 +106,7 @@ describe("a credential that ends", () => {
   it.each([
     ["a completion", "/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "hi" }] }],
     ["a turn", "/v1/conversations", { stream: true, message: "hi" }],
-  ])("ends %s that is streamed with an error and no [DONE]", async (_name, path, body) => {
+  ])("ends %s in mid-stream with an error and without [DONE]", async (_name, path, body) => {
     const stream = await firstChunk(await post(path, body));
     expect(stream.first).toMatch(/^data: /);
     await publishRevocation(gateway.bus, alice.tokenId);
@@ -133,7 +133,7 @@ describe("a credential that ends", () => {
     expect((await post("/v1/conversations", { message: "hi" })).status).toBe(401);
   });
 
-  it("lets the call that ended it have its answer", async () => {
+  it("lets the call that ended it get its response", async () => {
     for (const path of ["/v1/auth/logout", "/turnwright.auth.v1.AuthService/Logout"]) {
       expect((await post(path, {})).status).toBe(200);
     }

@@ -12,7 +12,7 @@ let gateway: Fixture;
 afterEach(() => gateway.close());
 
 const refused = () => ({});
-/** Whose answers wait until the test lets them go. */
+/** Services whose answers wait until the test releases them. */
 function slowAccounts() {
   const gates: PromiseWithResolvers<void>[] = [];
   const accounts = mount(AuthService, {
@@ -170,7 +170,7 @@ describe("slots of requests under way", () => {
     leaving.abort();
     await Promise.all(sent);
     await expect.poll(() => held).toBe(0);
-    // These are given their slots when nobody waits for them any more.
+    // These get their slots after their clients have left.
     for (const gate of asked.slice(2)) gate.resolve();
     await gateway.logged(({ msg, aborted }) => msg === "request" && aborted === true);
     const again = ["child0", "child1", "child2", "child3"].map((name) => me(name));

@@ -15,7 +15,7 @@ const watchPath = "/v1/shelves/one/watch";
 let gateway: Fixture;
 const endings: (() => void)[] = [];
 
-/** Called with the words of the message; each test sets its own. */
+/** Called with the message's text; each test sets its own. */
 let read: (text: string) => Promise<string>;
 let watch: (signal: AbortSignal) => AsyncGenerator<string>;
 
@@ -64,17 +64,17 @@ function outcome(client: ReturnType<typeof session>, headers: Record<string, str
 
 const reading = { ":method": "POST", ":path": "/v1/readings", "content-type": "application/json" };
 const putPath = "/v1/shelves/one/books/1";
-/** What a caller with a credential may send a large body to. */
+/** Path to which an authenticated caller may send a large body. */
 const putting = {
   ":method": "PUT",
   ":path": putPath,
   "content-type": "application/json",
   authorization: `Bearer ${aliceKey}`,
 };
-/** Sixteen requests of 16 KiB on a connection, and 64 of an address. */
+/** Sixteen requests of 16 KiB on a connection, and 64 from an address. */
 const fewRequests = { SERVER_CONNECTION_BYTES: "262144", SERVER_ADDRESS_BYTES: "1048576" };
 
-/** Lets requests wait until the test lets them go. */
+/** Holds requests until the test releases them. */
 function hold(): { release: () => void; waiting: () => number } {
   const gate = Promise.withResolvers<void>();
   let waiting = 0;
@@ -95,7 +95,7 @@ describe("what one client may hold", () => {
     const code = await new Promise((resolve) => third.once("error", (error: NodeJS.ErrnoException) => resolve(error.code)));
     expect(code).toBe("ECONNRESET");
     first?.destroy();
-    // The gateway hears of the end before it hears of what comes later.
+    // The gateway sees the end before anything that arrives later.
     await expect.poll(async () => (await fetch(`${gateway.url}/health`).catch(() => undefined))?.status).toBe(200);
     expect(
       await gateway.logged(({ msg }) => msg === "connections and requests over the limits of an address refused"),
@@ -200,7 +200,7 @@ describe("what one client may hold", () => {
       const streams = Array.from({ length: 10 }, () => {
         const stream = client.request({ ...putting, ...more });
         stream.on("error", () => {});
-        // Never to its end.
+        // The body never ends.
         stream.write("x".repeat(200_000));
         return stream;
       });
@@ -215,7 +215,7 @@ describe("what one client may hold", () => {
   });
 
   it("is less while it holds much: a reader who takes nothing is cut before the limit for all", async () => {
-    // More than half of what the connection may hold.
+    // More than half of the connection's limit.
     await start({ ...fewRequests, SERVER_STALL_TIMEOUT: "1h" });
     watch = async function* (signal) {
       while (!signal.aborted) yield "x".repeat(16_384);

@@ -31,7 +31,7 @@ afterEach(async () => {
 
 const headers = { authorization: `Bearer ${aliceKey}`, "content-type": "application/json" };
 
-/** A stream whose first event is here; `rest` is all of its text. */
+/** A stream whose first event has arrived; `rest` is its whole text. */
 async function begunStream(): Promise<{ rest: Promise<string> }> {
   const response = await gateway.fetch("/v1/conversations", { method: "POST", headers, body: '{"message":"hi","stream":true}' });
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();
@@ -45,7 +45,7 @@ async function begunStream(): Promise<{ rest: Promise<string> }> {
 }
 
 describe("a gateway that closes", () => {
-  it("resets no connection of a client that keeps them: each is closed behind an answer, and new ones are refused", async () => {
+  it("resets no kept connection: each is closed after a response, and new ones are refused", async () => {
     const pool = new Pool(gateway.url, { connections: 8 });
     let [served, toldToLeave] = [0, 0];
     const failures: unknown[] = [];
@@ -72,7 +72,7 @@ describe("a gateway that closes", () => {
     expect(toldToLeave).toBe(8);
   });
 
-  it("serves a connection that was idle once more, and says that it closes it", async () => {
+  it("serves one more request on an idle connection and announces its close", async () => {
     const pool = new Pool(gateway.url, { connections: 1 });
     const ask = () => pool.request({ method: "GET", path: "/v1/agents", headers });
     await (await ask()).body.dump();
@@ -84,7 +84,7 @@ describe("a gateway that closes", () => {
     await pool.destroy();
   });
 
-  it("lets a stream come to its end", async () => {
+  it("lets a stream finish", async () => {
     const { rest } = await begunStream();
     const closed = gateway.close();
     release.resolve();
@@ -92,14 +92,14 @@ describe("a gateway that closes", () => {
     await closed;
   });
 
-  it("ends a stream that outlasts the limit with an error event, and then its connection", async () => {
+  it("ends a stream that exceeds the limit with an error event, then its connection", async () => {
     const text = (await begunStream()).rest;
     await gateway.close();
     const events = (await text).trim().split("\n\n");
     expect(JSON.parse(events.at(-1)?.slice("data: ".length) ?? "")).toMatchObject({ error: { code: "UNAVAILABLE" } });
   });
 
-  it("tells clients of HTTP/2 to go, and lets what they have under way end", async () => {
+  it("tells HTTP/2 clients to go away, and lets their requests in flight finish", async () => {
     const session = connectHttp2(gateway.url);
     const request = session.request({ ":method": "POST", ":path": "/v1/conversations", ...headers });
     request.setEncoding("utf8");

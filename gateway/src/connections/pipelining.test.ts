@@ -6,7 +6,7 @@ import { useDualProtocolServer } from "../../testing/dual-protocol-server.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 
 const atOnce = 2;
-/** What a request does; each test sets its own. */
+/** Handles a request; each test sets its own. */
 let serve: (request: IncomingMessage, response: ServerResponse) => void;
 let begun: { request: IncomingMessage; response: ServerResponse }[];
 let onBegun: () => void;
@@ -36,7 +36,7 @@ function seeded(seed: number): () => number {
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`;
 const post = (path: string, body: string) => `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 
-/** Reads until so many answers have come; gives their bodies. */
+/** Reads until `count` answers have arrived; returns their bodies. */
 async function answers(socket: Socket, count: number): Promise<string[]> {
   let text = "";
   const bodies = () => [...text.matchAll(/<([^>]*)>/g)].map((match) => match[1] ?? "");
@@ -47,7 +47,7 @@ async function answers(socket: Socket, count: number): Promise<string[]> {
   return bodies();
 }
 
-/** Answers with the path, and the length of what came with it. */
+/** Answers with the path and the length of the body. */
 const echo = (request: IncomingMessage, response: ServerResponse) => {
   let bytes = 0;
   request.on("data", (chunk: Buffer) => {
@@ -56,7 +56,7 @@ const echo = (request: IncomingMessage, response: ServerResponse) => {
   request.on("end", () => response.end(`<${request.url} ${bytes}>`));
 };
 
-/** Settles when the server has taken in what was sent: it has served another connection behind it. */
+/** Resolves when the server has processed all sent bytes: it has served another connection after them. */
 async function settled(): Promise<void> {
   const before = begun.length;
   const other = await dial();
@@ -74,7 +74,7 @@ async function settled(): Promise<void> {
   begun = begun.filter(({ request }, index) => index < before || request.url !== "/settled");
 }
 
-describe("requests that are sent ahead of their answers", () => {
+describe("pipelined requests", () => {
   it("are begun a few at a time, however many come in one read, and the rest as answers leave", async () => {
     serve = () => {};
     const socket = await dial();
@@ -92,7 +92,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(most).toBeLessThanOrEqual(atOnce);
   });
 
-  it("have bodies, small and large, without a byte lost", async () => {
+  it("carry small and large bodies without losing a byte", async () => {
     serve = echo;
     const socket = await dial();
     const sizes = [0, 1, 70_000, 3, 0, 200_000, 16_384, 2];
@@ -100,7 +100,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, sizes.length)).toEqual(sizes.map((size, i) => `/${i} ${size}`));
   });
 
-  it("come byte by byte, and in pieces that split their ends", async () => {
+  it("may arrive byte by byte, and in pieces that split their ends", async () => {
     serve = echo;
     const socket = await dial();
     const text = get("/a") + post("/b", "xy") + get("/c");
@@ -111,7 +111,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, 3)).toEqual(["/a 0", "/b 2", "/c 0"]);
   });
 
-  it("are answered alike however they are cut into pieces, whatever their bodies look like", async () => {
+  it("get the same responses for any split into pieces and any body", async () => {
     serve = echo;
     const random = seeded(7);
     const upTo = (n: number) => Math.floor(random() * n);
@@ -151,7 +151,7 @@ describe("requests that are sent ahead of their answers", () => {
     await once(socket, "close");
   });
 
-  it("hold no body back that is read slowly, nor take more of it than is read", async () => {
+  it("neither hold back a slowly read body nor take more of it than is read", async () => {
     const reading = Promise.withResolvers<IncomingMessage>();
     serve = (request, response) => {
       if (request.url !== "/slow") return echo(request, response);
@@ -173,7 +173,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, 2)).toEqual(["slow", "/next 0"]);
   });
 
-  it("are as few when each has a body, and all are answered", async () => {
+  it("are just as few when each has a body, and all are answered", async () => {
     serve = () => {};
     const socket = await dial();
     const bodies = Array.from({ length: 300 }, (_, i) => "\r\n\r\n".repeat(i).slice(0, (i * 37) % 1_000));
@@ -185,7 +185,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, bodies.length)).toEqual(bodies.map(({ length }, i) => `/${i} ${length}`));
   });
 
-  it("are as few when their bodies come in chunks", async () => {
+  it("are just as few with chunked bodies", async () => {
     serve = () => {};
     const socket = await dial();
     const chunked = "POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nx-t: 1\r\n\r\n";
@@ -197,7 +197,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(await answers(socket, 200)).toEqual(Array.from({ length: 200 }, () => "/c 3"));
   });
 
-  it("end the connection of a client that splits them so that none can be told from the next", () => {
+  it("end the connection of a client that splits them beyond recognition", () => {
     const socket = Object.assign(new EventEmitter(), { destroyed: false, pause() {}, resume() {} });
     socket.on("end", () => {});
     let parsed = 0;
@@ -212,7 +212,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(parsed).toBe(2 * atOnce);
   });
 
-  it("end with their connection, those too that stand in line behind another", async () => {
+  it("end with their connection, including those that wait behind another", async () => {
     serve = () => {};
     const socket = await dial();
     socket.write(get("/a").repeat(atOnce));
@@ -232,7 +232,7 @@ describe("requests that are sent ahead of their answers", () => {
     expect(begun.length).toBeLessThan(20);
   });
 
-  it("of one connection do not keep another waiting", async () => {
+  it("of one connection do not block another connection", async () => {
     let ahead = 0;
     serve = (request, response) => {
       if (request.url === "/ahead") ahead += 1;

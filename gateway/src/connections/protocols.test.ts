@@ -20,7 +20,7 @@ const tested = useDualProtocolServer(
 );
 const { dial } = tested;
 
-/** Reads until the text has appeared, or the connection ends. */
+/** Reads until the text has appeared or the connection ends. */
 async function received(socket: Socket, text: string): Promise<string> {
   let all = "";
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
@@ -78,7 +78,7 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
 
   it("decides byte by byte", async () => {
     const socket = await dial();
-    // POST and PRI begin alike.
+    // POST and PRI begin with the same letter.
     for (const byte of "POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nok") {
       socket.write(byte);
       await new Promise(setImmediate);
@@ -86,7 +86,7 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
     expect(await received(socket, "/slow")).toContain("1.1 /slow 2");
   });
 
-  it("survives a client that leaves before it has said anything", async () => {
+  it("survives a client that disconnects before it sends a byte", async () => {
     for (const bytes of ["", "PRI * HT", "GET"]) {
       const socket = await dial();
       if (bytes !== "") socket.write(bytes);
@@ -112,18 +112,18 @@ describe("slow clients", () => {
     expect(performance.now() - begun).toBeLessThan(requestMs * 4);
   });
 
-  it("cuts one that drips its first bytes, however often", async () => {
+  it("cuts one that drips its first bytes", async () => {
     const socket = await dial();
     const drip = [..."PRI * HTTP/2."];
     const timer = setInterval(() => socket.write(drip.shift() ?? ""), requestMs / 4);
     socket.resume();
-    // Cut while it writes, it may hear of a reset before it hears of the end.
+    // A client cut while it writes may see a reset before the end.
     await new Promise((resolve) => socket.on("error", resolve).once("close", resolve));
     clearInterval(timer);
     expect(drip.length).toBeGreaterThan(0);
   });
 
-  it("cuts an HTTP/2 stream whose body does not come, not its neighbours", async () => {
+  it("cuts an HTTP/2 stream whose body does not arrive, but not its neighbours", async () => {
     const session = connectHttp2(`http://127.0.0.1:${tested.port}`);
     const slow = session.request({ ":method": "POST", ":path": "/slow" });
     slow.on("error", () => {});

@@ -14,7 +14,7 @@ const limitMs = 500;
 const path = "/v1/shelves/one/watch";
 const megabyte = "x".repeat(1_048_576);
 
-/** What the watched shelf says; each test sets its own. */
+/** Messages of the watched shelf; each test sets its own. */
 let watch: (signal: AbortSignal) => AsyncGenerator<string>;
 let cancelled: PromiseWithResolvers<number>;
 let gateway: Fixture;
@@ -38,7 +38,7 @@ async function* endless(): AsyncGenerator<string> {
   for (;;) yield megabyte;
 }
 
-/** Opens the stream and reads no more than its beginning. */
+/** Opens the stream and reads only its beginning. */
 async function stalled(): Promise<Socket> {
   const socket = connect({ port: gateway.port, host: "127.0.0.1" });
   socket.on("error", () => {});
@@ -56,7 +56,7 @@ function openHttp2(session: ClientHttp2Session, at: string) {
 const cuts = () => gateway.log.filter(({ msg }) => msg === "stalled reader cut").length;
 
 describe("a client that does not read", () => {
-  it("is cut when it took nothing of what waits for it for the limit, and its call with it", async () => {
+  it("is cut together with its call when it reads nothing for the time limit", async () => {
     watch = endless;
     const startedAt = performance.now();
     const socket = await stalled();
@@ -68,7 +68,7 @@ describe("a client that does not read", () => {
     expect(await reset).toMatchObject([{ code: "ECONNRESET" }]);
   });
 
-  it("is cut too when all is said and only waits to be taken", async () => {
+  it("is also cut when the response is complete and only waits to be read", async () => {
     watch = async function* () {
       for (let i = 0; i < 3; i++) yield "x".repeat(4 * megabyte.length);
     };
@@ -78,7 +78,7 @@ describe("a client that does not read", () => {
     socket.destroy();
   });
 
-  it("is left alone when there is nothing to take", async () => {
+  it("is left alone when there is nothing to read", async () => {
     let opened = 0;
     watch = async function* () {
       opened += 1;
@@ -96,13 +96,13 @@ describe("a client that does not read", () => {
     expect(text).toContain("[DONE]");
   });
 
-  it("is left alone when it reads, however slowly", async () => {
+  it("is left alone while it reads, however slowly", async () => {
     watch = async function* () {
       for (let i = 0; i < 24; i++) yield megabyte;
     };
     const socket = await stalled();
     let bytes = 0;
-    // The system takes more only when a good part of its buffers is empty.
+    // The system accepts more only when a good part of its buffers is empty.
     const startedAt = performance.now();
     while (bytes < 24 * megabyte.length) {
       const chunk = socket.read() as Buffer | null;

@@ -9,12 +9,12 @@ const gateway = useLibraryGateway({ RATE_LIMIT_AUTH_PER_MINUTE: "1000" });
 const { open } = gateway;
 const service = "/fixture.v1.LibraryService";
 const large = Buffer.alloc(3_000_000, 0x61);
-/** As much as is read behind a last answer. */
+/** As many bytes as are read after a final response. */
 const medium = Buffer.alloc(400_000, 0x61);
 const small = Buffer.alloc(2_000, 0x61);
 const next = headOf("/health", {}, "GET");
 
-/** Requests that are answered without a look at their bodies: what they ask, and what status they get. */
+/** Requests that are answered without reading their bodies, and the expected status. */
 const refusals: readonly (readonly [string, string, string, Record<string, string>, number])[] = [
   ...rpcFormats.map(({ contentType, kind }) => {
     const path = `${service}/${kind === "stream" ? "WatchShelf" : "ListBooks"}`;
@@ -43,7 +43,7 @@ describe("a body that nobody reads", () => {
     async (_what, method, path, headers, status) => {
       const connection = await open();
       connection.write(headOf(path, { ...headers, "content-length": large.length }, method));
-      // Sends all of it before it reads, as many clients do.
+      // Sends the whole body before it reads, as many clients do.
       connection.socket.pause();
       await new Promise((resolve) => connection.socket.write(large, resolve));
       connection.socket.resume();
@@ -62,7 +62,7 @@ describe("a body that nobody reads", () => {
       const answer = await connection.answer();
       expect([answer?.status, answer?.headers.connection]).toEqual([status, "close"]);
       await connection.ended;
-      // Piece by piece: a reset shows with the next write.
+      // In pieces: a reset shows with the next write.
       for (let at = 0; at < medium.length; at += 20_000) {
         await new Promise((resolve) => connection.socket.write(medium.subarray(at, at + 20_000), resolve));
       }
@@ -79,13 +79,13 @@ describe("a body that nobody reads", () => {
       connection.write(headOf(path, { ...headers, "content-length": small.length }, method));
       const answer = await connection.answer();
       expect(answer?.status).toBe(status);
-      // What comes later than the answer is still in front of the next request.
+      // A body that arrives after the answer still precedes the next request.
       connection.write(small);
       connection.write(next);
       const isClosed = answer?.headers.connection === "close";
       expect((await connection.answer())?.status).toBe(isClosed ? undefined : 200);
       expect(connection.error()).toBeUndefined();
-      // A type that is not taken is the one case in which the framework closes.
+      // An unaccepted content type is the one case in which the framework itself closes.
       expect(isClosed).toBe(status === 415 && path.startsWith("/v1/") && headers["content-type"] !== ";;");
     },
   );
@@ -149,7 +149,7 @@ describe("a request behind a body that nobody reads", () => {
     const connection = await open();
     connection.write(headOf("/nothing", { "content-length": 10 }, "POST"));
     expect((await connection.answer())?.status).toBe(404);
-    // The rest does not come: the connection is closed without another word.
+    // The rest never arrives: the connection is closed without another word.
     expect(await connection.answer()).toBeUndefined();
   });
 });
@@ -208,7 +208,7 @@ describe("over HTTP/2", () => {
           stream.on("data", (chunk) => {
             body += chunk;
           });
-          // More than the windows of stream and connection take.
+          // More than the windows of stream and connection hold.
           stream.write(large.subarray(0, 200_000), () => {});
           await once(stream, "close");
           expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);

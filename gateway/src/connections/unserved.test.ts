@@ -19,7 +19,7 @@ async function ask(bytes: string): Promise<RawAnswer | undefined> {
   }
 }
 
-/** An answer that blames the client, in the common error body where it has one. */
+/** Expects a status that blames the client and, if the body is JSON, the common error body. */
 function expectRefusal(answer: RawAnswer | undefined): void {
   expect(answer?.status).toBeGreaterThanOrEqual(400);
   expect(answer?.status).toBeLessThan(500);
@@ -72,7 +72,7 @@ describe("a verb", () => {
     expect((await ask(headOf("/nothing", {}, method)))?.status).toBe(404);
   });
 
-  it("CONNECT is refused in words", async () => {
+  it("CONNECT is refused with an error body", async () => {
     const answer = await ask("CONNECT db.internal:5432 HTTP/1.1\r\nhost: db.internal\r\n\r\n");
     expect(answer?.status).toBe(405);
     expectRefusal(answer);
@@ -125,19 +125,15 @@ describe("a path", () => {
       "/v1/rules/../../x",
       "/%2e%2e",
     ],
-  ])("%s finds nothing, whatever the verb", async (path) => {
+  ])("%s is not found, whatever the verb", async (path) => {
     for (const method of ["GET", "HEAD", "POST", "QUERY", "PUT"]) expectRefusal(await ask(headOf(path, {}, method)));
   });
 });
 
-describe("a request that is none", () => {
+describe("a malformed request", () => {
   it.each([
     ["no Host", "GET /health HTTP/1.1\r\n\r\n", 400],
-    [
-      "an expectation that nobody meets",
-      "POST /v1/readings HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 2\r\n\r\n{}",
-      417,
-    ],
+    ["an unsupported expectation", "POST /v1/readings HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 2\r\n\r\n{}", 417],
     ["two lengths", "POST /v1/readings HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400],
     [
       "a length and chunks",
@@ -150,17 +146,13 @@ describe("a request that is none", () => {
       "POST /v1/readings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
       400,
     ],
-    [
-      "an encoding of the transfer that ends nowhere",
-      "POST /v1/readings HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\nxx",
-      400,
-    ],
+    ["a transfer encoding without an end", "POST /v1/readings HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\nxx", 400],
     ["a version that there is not", "GET /health HTTP/3.0\r\nhost: a\r\n\r\n", 400],
     ["no request at all", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400],
-  ])("is answered in the common error body, which can be read: %s", async (_what, bytes, status) => {
+  ])("is answered in the common error body: %s", async (_what, bytes, status) => {
     const connection = await dial(gateway.fixture.port);
     try {
-      // More than the answer waits for: closed at once, the connection would be reset.
+      // More than is read before the answer: an immediate close would reset the connection.
       connection.write(Buffer.concat([Buffer.from(bytes, "latin1"), Buffer.alloc(100_000, 0x61)]));
       const answer = await connection.answer();
       expect(answer?.status).toBe(status);
@@ -179,7 +171,7 @@ describe("a request that is none", () => {
     }
   });
 
-  it("of a Host that is none is served by its path", async () => {
+  it("with an invalid Host is served by its path", async () => {
     const headers = {
       host: "a b:c:d",
       "content-type": "application/json",

@@ -25,8 +25,8 @@ const put = (query: string, headers: Record<string, string>) =>
     body: "{}",
   });
 
-describe("an answer on REST", () => {
-  it("says that it was given before to who sent a key of idempotency", async () => {
+describe("a REST response", () => {
+  it("tells a client that sent an idempotency key that it was replayed", async () => {
     expect((await put("?force=true", { "idempotency-key": "k" })).headers.get("idempotent-replayed")).toBe("true");
     expect((await put("", { "idempotency-key": "k" })).headers.has("idempotent-replayed")).toBe(false);
     expect((await put("?force=true", {})).headers.has("idempotent-replayed")).toBe(false);

@@ -11,7 +11,7 @@ import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 
-/** What the watched shelf does next; each test sets its own. */
+/** The next steps of the watched shelf; each test sets its own. */
 let watch: (signal: AbortSignal) => AsyncGenerator<string>;
 
 const served = mount(library.service, {
@@ -30,7 +30,7 @@ afterAll(() => gateway.close());
 
 const path = "/v1/shelves/one/watch";
 
-/** Reads a response until it has what it waits for. */
+/** Reads a response until it contains the text. */
 async function until(reader: ReadableStreamDefaultReader<Uint8Array>, text: string): Promise<string> {
   const decoder = new TextDecoder();
   let all = "";
@@ -72,14 +72,14 @@ describe("server-sent events", () => {
       }
     };
     let text: string;
-    // Where the machine held still for as long as a heartbeat, messages did not flow.
+    // On a machine that paused for as long as a heartbeat, messages did not flow.
     do text = await (await gateway.fetch(path)).text();
     while (longestGapMs > 25);
     expect(text).not.toContain("ping");
     expect(text.match(/data: \{/g)).toHaveLength(12);
   });
 
-  it("cancels the call when the client goes before the first message, and logs the request as aborted", async () => {
+  it("cancels the call when the client disconnects before the first message, and logs the request as aborted", async () => {
     const cancelled = Promise.withResolvers<void>();
     const entered = Promise.withResolvers<void>();
     // biome-ignore lint/correctness/useYield: it never comes to that

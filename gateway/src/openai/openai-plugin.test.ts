@@ -62,7 +62,7 @@ const chat = (body: string, init: RequestInit & { headers?: Record<string, strin
 const question = '{ "model":"gpt-4o-mini", "messages":[{"role":"user","content":"Once?"}], "tomorrow": 1.50 ';
 
 describe("OpenAI's surface", () => {
-  it("passes bodies through byte by byte in both directions", async () => {
+  it("passes bodies through byte for byte in both directions", async () => {
     const response = await chat(`${question}}`);
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe("application/json");
@@ -197,7 +197,7 @@ describe("OpenAI's surface", () => {
   it.each([
     ["unary", "}"],
     ["streamed", ', "stream": true}'],
-  ])("cancels a %s call when the client goes before the first byte", async (_kind, end) => {
+  ])("cancels a %s call when the client disconnects before the first byte", async (_kind, end) => {
     const entered = Promise.withResolvers<AbortSignal>();
     const hang = async ({ signal }: HandlerContext) => {
       entered.resolve(signal);
@@ -218,7 +218,7 @@ describe("OpenAI's surface", () => {
     await refused;
   });
 
-  it("lists models and finds one, also with a slash in its name", async () => {
+  it("lists models and finds one, even with a slash in its name", async () => {
     expect(await (await gateway.fetch("/v1/models")).json()).toMatchObject({
       object: "list",
       data: [{ id: "gpt-4o-mini", object: "model", created: 7, owned_by: "openai" }, { id: "meta/llama-3" }],

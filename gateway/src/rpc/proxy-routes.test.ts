@@ -78,7 +78,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     throw new Error("was not refused");
   }
 
-  it("carries a call to the service, with the caller's identity and nothing of the credential", async () => {
+  it("forwards a call to the service with the caller's identity and without the credential", async () => {
     const answer = await client.listBooks({ shelfId: shelf }, { headers: { ...headers, "x-request-id": "call-1" } });
     expect(answer).toMatchObject({ total: 1, books: [{ title: "Emma" }] });
     const { header } = gateway.calls.at(-1) ?? {};
@@ -87,7 +87,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(header?.has("authorization")).toBe(false);
   });
 
-  it("carries a key of idempotency where the method takes one, and says when its answer was given before", async () => {
+  it("forwards an idempotency key where the method takes one, and marks a replayed response", async () => {
     const put = async (key: string) => {
       let replayed: string | null = null;
       const onHeader = (header: Headers) => {
@@ -108,13 +108,13 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(header?.has("idempotency-key")).toBe(false);
   });
 
-  it("carries a stream", async () => {
+  it("forwards a stream", async () => {
     const words = [];
     for await (const { word } of client.streamRead({ text: "Once upon a time" })) words.push(word);
     expect(words).toEqual(["Once", "upon", "a", "time"]);
   });
 
-  it("carries the reason of an error, and hides what nobody meant", async () => {
+  it("forwards the reason of an error, and hides unexpected errors", async () => {
     const missing = await refusal(client.listBooks({ shelfId: shelf, words: ["missing"] }, { headers }));
     expect(missing.code).toBe(Code.NotFound);
     expect(missing.rawMessage).toBe("No such shelf.");
@@ -124,7 +124,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(bug.message).not.toContain("secret");
   });
 
-  it("carries an error in the middle of a stream", async () => {
+  it("forwards an error in the middle of a stream", async () => {
     const words: unknown[] = [];
     const reading = (async () => {
       for await (const { word } of client.streamRead({ text: "Once broken" })) words.push(word);
@@ -133,13 +133,13 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(words).toEqual(["Once"]);
   });
 
-  it("asks for credentials, and refuses wrong ones", async () => {
+  it("requires credentials and refuses wrong ones", async () => {
     expect(reasonOf(await refusal(client.listBooks({ shelfId: shelf })))).toBe(ErrorReason.UNAUTHENTICATED);
     const wrong = { headers: { authorization: "Bearer sk-wrong-0123456789abcdefghij" } };
     expect(reasonOf(await refusal(client.listBooks({ shelfId: shelf }, wrong)))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  it("serves public methods without any", async () => {
+  it("serves public methods without credentials", async () => {
     await client.getRules({});
   });
 

@@ -23,14 +23,14 @@ async function ask(head: string, body: Uint8Array = Buffer.alloc(0)): Promise<Ra
 const putBook = `${service}/PutBook`;
 const watchShelf = `${service}/WatchShelf`;
 
-/** Sends a body as it is, to a method that takes the format. */
+/** Sends a raw body to a method that accepts the format. */
 function send(format: RpcFormat, body: Uint8Array, headers: Record<string, string> = {}): Promise<RawAnswer> {
   const path = format.kind === "stream" ? watchShelf : putBook;
   const all = { authorization, "content-type": format.contentType, "content-length": body.byteLength, ...headers };
   return ask(headOf(path, all), body);
 }
 
-/** Sends a message, compressed if an encoding is named. */
+/** Sends a message, compressed if an encoding is given. */
 async function codeFor(format: RpcFormat, message: Uint8Array, encoding?: "gzip" | "br"): Promise<string> {
   if (encoding === undefined) return codeOf(format, await send(format, bodyOf(message, format)));
   const packed = encoding === "gzip" ? gzipSync(message) : brotliCompressSync(message);
@@ -51,7 +51,7 @@ function valid({ isJson, kind }: RpcFormat): Uint8Array {
 
 const repeated = (bytes: readonly number[], times: number) =>
   Buffer.concat(Array.from({ length: times }, () => Buffer.from(bytes)));
-/** A field of a wire type. */
+/** The tag of a field with a wire type. */
 const tag = (field: number, wire: number) => [
   (((field << 3) | wire) & 0x7f) | (field > 15 ? 0x80 : 0),
   ...(field > 15 ? [field >> 4] : []),
@@ -63,7 +63,7 @@ function lengthOf(size: number): number[] {
     bytes.push((left % 128) | 0x80);
   }
 }
-/** A field that holds bytes. */
+/** A field with bytes. */
 const holding = (field: number, bytes: Uint8Array) =>
   Buffer.concat([Buffer.from([...tag(field, 2), ...lengthOf(bytes.length)]), bytes]);
 /** The book of a PutBookRequest. */
@@ -76,7 +76,7 @@ describe("a message of ordinary size", () => {
     }
   });
 
-  it.each(all)("is refused as %s in an encoding that nobody knows, which is told those that are", async (_type, format) => {
+  it.each(all)("is refused as %s in an unknown encoding, with a list of the known ones", async (_type, format) => {
     for (const encoding of ["zstd", "gzip, gzip", "gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip", "deflate", "GZIP"]) {
       const answer = await send(format, bodyOf(gzipSync(gzipSync(valid(format))), format, true), {
         [format.encodingHeader]: encoding,
@@ -145,7 +145,7 @@ describe("a message of too many fields", () => {
   });
 });
 
-describe("a GET request of Connect", () => {
+describe("a Connect GET request", () => {
   it.each([
     ["encoding=json&message=%7B%7D", 200],
     ["encoding=proto&message=", 200],
@@ -160,13 +160,13 @@ describe("a GET request of Connect", () => {
     ["encoding=other&message=", 415],
     ["message=", 415],
     ["", 415],
-  ])("is answered by what its query holds: %s, %i", async (query, status) => {
+  ])("is answered according to its query: %s, %i", async (query, status) => {
     const answer = await ask(headOf(`${service}/GetRules?${query}`, {}, "GET"));
     expect([answer.status, answer.body.slice(0, 200)]).toEqual([status, expect.anything()]);
   });
 });
 
-describe("a message that is unpacked to too many bytes", () => {
+describe("a message that decompresses to too many bytes", () => {
   it.each(all)("is refused as %s, in gzip and in brotli", async (_type, format) => {
     const large = format.isJson ? Buffer.from(`{"text":"${"x".repeat(3_000_000)}"}`) : holding(31, Buffer.alloc(3_000_000));
     for (const encoding of ["gzip", "br"] as const) expect(await codeFor(format, large, encoding)).toBe("resource_exhausted");
@@ -179,7 +179,7 @@ describe("a message that is unpacked to too many bytes", () => {
   });
 });
 
-describe("a message that is none", () => {
+describe("a malformed message", () => {
   const broken: readonly (readonly [string, Buffer])[] = [
     ["a number that does not end", Buffer.from([0x08, 0xff])],
     ["a number that is too long", Buffer.from([0x08, ...Array(11).fill(0xff), 0x01])],
@@ -203,7 +203,7 @@ describe("a message that is none", () => {
   it.each(binary.flatMap(([type, format]) => broken.map(([what, bytes]) => [type, what, format, bytes] as const)))(
     "is the client's fault: %s, %s",
     async (_type, what, format, bytes) => {
-      // WatchShelfRequest has strings alone: a book's fields are unknown to it.
+      // WatchShelfRequest has only strings: a book's fields are unknown to it.
       if (format.kind === "stream" && /nest too deep|packed|number is declared/.test(what)) return;
       const message = what === "messages that nest too deep" ? book(bytes) : bytes;
       expect(await codeFor(format, message)).toBe("invalid_argument");
@@ -227,7 +227,7 @@ describe("a message that is none", () => {
     }
   });
 
-  it.each(all)("is the client's fault where it is not in the encoding that it names: %s", async (_type, format) => {
+  it.each(all)("is the client's fault when it is not in its declared encoding: %s", async (_type, format) => {
     const packed = gzipSync(valid(format));
     for (const bytes of [
       Buffer.from("plain"),
@@ -245,7 +245,7 @@ describe("a message that is none", () => {
   });
 
   it.each(all.filter(([, { isEnveloped }]) => isEnveloped))(
-    "is the client's fault where its frames are not whole: %s",
+    "is the client's fault when its frames are incomplete: %s",
     async (_type, format) => {
       const whole = valid(format);
       const frames: readonly (readonly [string, Uint8Array, string])[] = [
@@ -287,7 +287,7 @@ describe("a body that comes in crumbs", () => {
 
 describe("a compressed body", () => {
   it.each(["gzip", "br", "gzip, gzip", "deflate"])(
-    "in %s is refused by REST and OpenAI, which say that they take none",
+    "in %s is refused by REST and OpenAI with an Accept-Encoding of identity",
     async (encoding) => {
       const body = gzipSync("{}");
       for (const path of ["/v1/readings", "/v1/chat/completions"]) {

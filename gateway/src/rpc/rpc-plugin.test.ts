@@ -16,7 +16,7 @@ const userCalls = [
   ...streamed.map((format) => [at("WatchShelf"), format.contentType, format] as const),
 ];
 
-/** Sends no byte of the body that its headers announce: an answer can only be one that needs none. */
+/** Sends headers that announce a body, but no byte of it: an answer can only be one that needs no body. */
 async function answerWithoutBody(path: string, headers: Record<string, string>, method = "POST") {
   const connection = await open();
   connection.write(headOf(path, { "content-length": 1_000_000, ...headers }, method));
@@ -29,13 +29,13 @@ function message(name: string, init: Record<string, unknown>, { isJson }: RpcFor
   return isJson ? Buffer.from(toJsonString(library.message(name), value)) : toBinary(library.message(name), value);
 }
 
-describe("before a byte of the body has come", () => {
+describe("before a byte of the body has arrived", () => {
   it.each(userCalls)("%s as %s is refused without a credential", async (path, contentType, format) => {
     const answer = await answerWithoutBody(path, { "content-type": contentType });
     expect(answer && codeOf(format, answer)).toBe("unauthenticated");
   });
 
-  it.each(userCalls)("%s as %s is refused with a credential that does not hold", async (path, contentType, format) => {
+  it.each(userCalls)("%s as %s is refused with an invalid credential", async (path, contentType, format) => {
     const headers = { "content-type": contentType, authorization: `Bearer ${aliceKey}x` };
     const answer = await answerWithoutBody(path, headers);
     expect(answer && codeOf(format, answer)).toBe("unauthenticated");
@@ -56,7 +56,7 @@ describe("before a byte of the body has come", () => {
     expect(JSON.parse(answer?.body ?? "")).toMatchObject({ success: false, error: { code: "UNAUTHORIZED" } });
   });
 
-  it("what checks or makes credentials is counted by address, on all protocols together", async () => {
+  it("methods that check or create credentials are counted by address, on all protocols together", async () => {
     const limited = await startFixture({ mounts: [gateway.mount], env: { RATE_LIMIT_AUTH_PER_MINUTE: "2" } });
     const calls = [
       ...unary.map((format) => [at("Read"), format] as const),
@@ -64,7 +64,7 @@ describe("before a byte of the body has come", () => {
     ];
     const sent: RawConnection[] = [];
     try {
-      // Two that are admitted wait for their bodies; nobody after them gets so far.
+      // Two admitted calls wait for their bodies; later ones are refused before that.
       for (const [path, { contentType }] of calls.slice(0, 2)) {
         const connection = await dial(limited.port);
         sent.push(connection);
@@ -89,7 +89,7 @@ describe("before a byte of the body has come", () => {
   });
 });
 
-describe("a size that a path does not take", () => {
+describe("a body larger than its path accepts", () => {
   it.each([
     ...unary.map((format) => [at("Read"), format.contentType, format] as const),
     ...streamed.map((format) => [at("StreamRead"), format.contentType, format] as const),

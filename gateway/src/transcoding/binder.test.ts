@@ -15,7 +15,7 @@ function bindingOf(method: string): Binding {
   throw new Error(`no binding of ${method}`);
 }
 
-/** Binds and gives the message as JSON. */
+/** Binds a request and returns the message as JSON. */
 function bound(method: string, request: Partial<BindableRequest>): JsonValue {
   const binding = bindingOf(method);
   const message = createBinder(binding)({ params: {}, query: {}, body: undefined, ...request });
@@ -54,12 +54,12 @@ describe("createBinder", () => {
     });
   });
 
-  it("takes a query's camelCase names too, ignores unknown ones, and the last of a repeated single one", () => {
+  it("also accepts camelCase names in a query, ignores unknown ones, and uses the last of a repeated single one", () => {
     const query = { pageSize: ["3", "5"], utm_source: "mail" };
     expect(bound("ListBooks", { params: { shelf_id: "s1" }, query })).toEqual({ shelf_id: "s1", page_size: 5 });
   });
 
-  it("tells an optional field that is not given from zero", () => {
+  it("distinguishes an absent optional field from zero", () => {
     expect(bound("ListBooks", { params: { shelf_id: "s1" }, query: { page_size: "0" } })).toEqual({
       shelf_id: "s1",
       page_size: 0,
@@ -107,7 +107,7 @@ describe("createBinder", () => {
     expect(refusal.message).not.toContain("fixture.v1");
   });
 
-  it.each([[["a list"]], ["text"], [5], [null], [true]])("refuses %j where an object must stand", (body) => {
+  it.each([[["a list"]], ["text"], [5], [null], [true]])("refuses %j in place of an object", (body) => {
     expect(refused("Read", { body: body as JsonValue }).message).toMatch(/^body: /);
   });
 
@@ -116,7 +116,7 @@ describe("createBinder", () => {
     expect(() => createBinder({ ...binding, body: "volume" })).toThrow("volume");
   });
 
-  it("is not fooled by a body with __proto__", () => {
+  it("ignores __proto__ in a body", () => {
     const body = JSON.parse('{"__proto__":{"text":"sly"},"stream":true}') as JsonValue;
     expect(bound("Read", { body })).toEqual({ stream: true });
     expect(create(bindingOf("Read").method.input)).not.toHaveProperty("polluted");

@@ -9,7 +9,7 @@ import { routesOf } from "./routes.ts";
 
 const bindings = routesOf([AgentService, RunService]).flatMap(({ unary, stream }) => [unary, stream]);
 
-/** What a REST request with this body becomes. */
+/** The message bound from a REST request with this body. */
 function bound(method: string, text: string): Message & Record<string, unknown> {
   const binding = bindings.find((one) => one?.method.name === method);
   if (binding === undefined) throw new Error(`no binding of ${method}`);
@@ -17,7 +17,7 @@ function bound(method: string, text: string): Message & Record<string, unknown> 
   return createBinder(binding)({ params, query: {}, body: JSON.parse(text), text: () => text }) as never;
 }
 
-describe("what a person gives as JSON on REST", () => {
+describe("JSON that a client sends over REST", () => {
   it.each([
     '{"id":9007199254740993}',
     '{ "id" : 9007199254740993 , "rate": 1.50 }',
@@ -32,7 +32,7 @@ describe("what a person gives as JSON on REST", () => {
     expect(message.arguments).toBeUndefined();
   });
 
-  it("in lists, too", () => {
+  it("also in lists", () => {
     const calls = `[ {"call_id":"a","outcome":"completed","output": 18446744073709551615},{"callId":"b","outcome":"not_done"},
       {"call_id":"c","outcome":"completed","output":null} ,{"call_id":"d","outcome":"completed","output":{"x":[1.0]}}]`;
     const bare = bound("ReviewRun", `{"calls":${calls}}`).calls as { output?: unknown }[];

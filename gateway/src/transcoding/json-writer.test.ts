@@ -18,7 +18,7 @@ const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
 const plainJson = fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.parse(JSON.stringify(value)) as JsonValue);
 
-/** Books as JSON of protobuf's own mapping. */
+/** Books as protobuf's own JSON. */
 const { anyBook } = fc.letrec<{ anyBook: JsonValue }>((tie) => ({
   anyBook: fc.record(
     {
@@ -50,7 +50,7 @@ const { anyBook } = fc.letrec<{ anyBook: JsonValue }>((tie) => ({
   ) as fc.Arbitrary<JsonValue>,
 }));
 
-/** Without what the two forms may write differently: unset as null, milliseconds as `.000`. */
+/** Normalises the differences between the two forms: unset as null, milliseconds as `.000`. */
 function comparable(value: JsonValue | undefined): unknown {
   if (Array.isArray(value)) return value.map(comparable);
   if (typeof value === "string") return value.replace(/^(\d{4}-\d\d-\d\dT[\d:]{8})\.000Z$/, "$1Z");
@@ -75,7 +75,7 @@ describe("JsonWriters", () => {
     );
   });
 
-  it("writes of an event the fields that protobuf's JSON writes", () => {
+  it("writes the same fields of an event as protobuf's JSON", () => {
     const fieldsOf = (value: JsonValue) => Object.keys(value as object).sort();
     fc.assert(
       fc.property(anyBook, (json) => {
@@ -87,7 +87,7 @@ describe("JsonWriters", () => {
     );
   });
 
-  it("writes what is not set as null, empty lists and zeros", () => {
+  it("writes unset fields as null, empty lists and zeros", () => {
     expect(writers.whole(book)(create(book))).toEqual({
       title: "",
       pages: 0,
@@ -112,7 +112,7 @@ describe("JsonWriters", () => {
     });
   });
 
-  it("writes only what is set in an event, and whole messages inside of it", () => {
+  it("writes only set fields of an event, and whole messages inside it", () => {
     const event = create(StreamTurnResponseSchema, { type: "finish", delta: "stop", usage: { promptTokens: 3 } });
     expect(writers.sparse(StreamTurnResponseSchema)(event)).toEqual({
       type: "finish",

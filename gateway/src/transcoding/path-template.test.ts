@@ -18,7 +18,7 @@ describe("compilePathTemplate", () => {
   });
 
   it.each(["v1/shelves", "/v1/{name=shelves/*}", "/v1/shelves:count", "/v1//books", "/v1/*", "/v1/{Shelf}"])(
-    "refuses %s, which it cannot serve",
+    "refuses the unsupported template %s",
     (template) => {
       expect(() => compilePathTemplate(template)).toThrow(template);
     },

@@ -15,7 +15,7 @@ const shelf = "0190a000-0000-7000-8000-00000000000a";
 type Fields = Record<string, unknown>;
 const book = (init: Fields) => create(library.message("Book"), init as MessageInitShape<never>);
 
-/** Failures that the service is told to have. */
+/** Failures that the service raises on demand. */
 const failures: Record<string, () => never> = {
   missing: () => {
     throw fail(ErrorReason.NOT_FOUND, "No such shelf.");
@@ -88,7 +88,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(gateway.calls.at(-1)?.message).toMatchObject({ shelfId: shelf, words: ["sea", "whale"], pageSize: 2, withLent: true });
   });
 
-  it("sends identity, request id and trace context along, and nothing else of the client's headers", async () => {
+  it("forwards identity, request id and trace context, and no other client header", async () => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     await gateway.fetch(`/v1/shelves/${shelf}/books`, {
       headers: {
@@ -120,7 +120,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(JSON.stringify(await (await post(nested(32))).json())).not.toContain("nests deeper");
   });
 
-  it("does not pass a malformed trace context on", async () => {
+  it("does not forward a malformed trace context", async () => {
     await gateway.fetch(`/v1/shelves/${shelf}/books`, { headers: { traceparent: "00-\u00e9-1", tracestate: "a=1" } });
     expect(gateway.calls.at(-1)?.header.has("traceparent")).toBe(false);
     expect(gateway.calls.at(-1)?.header.has("tracestate")).toBe(false);
@@ -137,7 +137,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(gateway.calls.at(-1)?.message).toMatchObject({ place: 3, force: true });
   });
 
-  it("answers bare where the annotation says so, structs as they are", async () => {
+  it("answers without the envelope where annotated, and writes structs as they are", async () => {
     const response = await gateway.fetch("/v1/rules");
     expect(await response.json()).toEqual({ rules: [{ maxLoans: 3, camelCase: null }], note: "quiet" });
   });
@@ -148,7 +148,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(await response.text()).toBe("");
   });
 
-  it("takes no body for an empty one", async () => {
+  it("treats a missing body as an empty one", async () => {
     for (const response of [
       await post("/v1/readings", undefined),
       await post("/v1/readings", ""),
@@ -162,7 +162,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect((await errorOf(await gateway.fetch("/v1/inventory"))).code).toBe("NOT_FOUND");
   });
 
-  it("serves a public method without credentials, and asks for them where a user must be", async () => {
+  it("serves a public method without credentials, and requires them for a user method", async () => {
     expect((await fetch(`${gateway.url}/v1/rules`)).status).toBe(200);
     const response = await fetch(`${gateway.url}/v1/shelves/${shelf}/books`);
     expect(response.status).toBe(401);
@@ -199,7 +199,7 @@ describe("errors on REST", () => {
     expect((await errorOf(response)).code).toBe("INVALID_REQUEST");
   });
 
-  it("says what was expected of which field", async () => {
+  it("reports the field and the expected value", async () => {
     const error = await errorOf(await post("/v1/readings", '{"text":5}'));
     expect(error).toMatchObject({ message: "text: expected string, got 5", param: "text" });
   });
@@ -232,13 +232,13 @@ describe("errors on REST", () => {
     expect(await errorOf(own)).toMatchObject({ message: "The ladder broke.", code: "SHELF_ERROR" });
   });
 
-  it("says when to come back, in whole seconds", async () => {
+  it("reports Retry-After in whole seconds", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=busy`);
     expect(response.status).toBe(429);
     expect(response.headers.get("retry-after")).toBe("7");
   });
 
-  it("shows nothing of an error that no one meant", async () => {
+  it("hides the message of an unexpected error", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=bug`);
     expect(response.status).toBe(500);
     const error = await errorOf(response);
@@ -266,7 +266,7 @@ describe("streams on REST", () => {
     expect(await events(response)).toEqual(['data: {"word":"Once"}', 'data: {"word":"upon","place":1}', "data: [DONE]"]);
   });
 
-  it("answers at once where nobody asks for the stream", async () => {
+  it("answers at once when the client does not ask for the stream", async () => {
     const response = await stream("Once upon", {}, { stream: false });
     expect(await response.json()).toMatchObject({ data: { word: "Once upon" } });
   });
@@ -288,13 +288,13 @@ describe("streams on REST", () => {
     expect(rest).toEqual([]);
   });
 
-  it("hides what an unexpected error says in a stream too", async () => {
+  it("also hides the message of an unexpected error in a stream", async () => {
     const text = await (await stream("Once bug", { accept: "text/event-stream" })).text();
     expect(text).toContain("INTERNAL_ERROR");
     expect(text).not.toContain("secret");
   });
 
-  it("streams over GET, and cancels the call when the client goes", async () => {
+  it("streams over GET, and cancels the call when the client disconnects", async () => {
     const client = new AbortController();
     const response = await gateway.fetch(`/v1/shelves/${shelf}/watch`, { signal: client.signal });
     const reader = response.body?.getReader();
@@ -306,7 +306,7 @@ describe("streams on REST", () => {
     await aborted;
   });
 
-  it("goes on after the event that the client names, and gives each event its id where it has one", async () => {
+  it("resumes after the event that the client names, and sends the id of each event that has one", async () => {
     const client = new AbortController();
     const read = async (query: string) => {
       const response = await gateway.fetch(`/v1/shelves/${shelf}/watch${query}`, {
@@ -332,14 +332,14 @@ describe("an idempotency key", () => {
       body: JSON.stringify({ title: "Emma" }),
     });
 
-  it("travels with the call where the method takes one", async () => {
+  it("is forwarded where the method takes one", async () => {
     expect((await put("once-and-for-all")).status).toBe(202);
     expect(gateway.calls.at(-1)?.header.get("idempotency-key")).toBe("once-and-for-all");
     await gateway.fetch("/v1/rules", { headers: { "idempotency-key": "ignored" } });
     expect(gateway.calls.at(-1)?.header.has("idempotency-key")).toBe(false);
   });
 
-  it("that is none is refused by its name", async () => {
+  it("that is malformed is refused by name", async () => {
     for (const key of ["with space", "x".repeat(256), "\u00fc"]) {
       const response = await put(key);
       expect(response.status).toBe(400);

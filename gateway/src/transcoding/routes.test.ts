@@ -13,7 +13,7 @@ const shown = (services: Parameters<typeof routesOf>[0]) =>
   ]);
 
 describe("routesOf", () => {
-  it("reads verbs and paths of a service that nobody here knows, without its methods for services", () => {
+  it("reads verbs and paths of an unknown service, without its methods for services", () => {
     expect(shown([compileLibrary().service])).toEqual([
       ["GET /v1/shelves/{shelf_id}/books", "ListBooks", ""],
       ["PUT /v1/shelves/{shelf_id}/books/{place}", "PutBook", ""],
@@ -23,14 +23,14 @@ describe("routesOf", () => {
     ]);
   });
 
-  it("puts a stream beside the unary method of its path, additional bindings included", () => {
+  it("pairs a stream with the unary method of its path, additional bindings included", () => {
     expect(shown([AgentService]).filter(([, , stream]) => stream !== "")).toEqual([
       ["POST /v1/conversations", "CreateConversation", "StreamTurn"],
       ["POST /v1/conversations/{conversation_id}/messages", "SendMessage", "StreamTurn"],
     ]);
   });
 
-  it("leaves out what OpenAI's surface serves and what only services may call", () => {
+  it("leaves out methods of the OpenAI surface and those for services only", () => {
     expect(shown([CompletionService, TokenService])).toEqual([
       ["GET /v1/models", "ListModels", ""],
       ["POST /v1/admin/signing-keys/rotate", "RotateSigningKey", ""],

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { clientNetwork, clientNetworks } from "./client-network.ts";
 
 describe("the networks of a client", () => {
-  it("are an IPv4 address for itself, in whatever form it comes", () => {
+  it("are a single IPv4 address, in any notation", () => {
     const forms = ["192.0.2.7", "::ffff:192.0.2.7", "::FFFF:c000:207", "0:0:0:0:0:ffff:c000:0207", "64:ff9b::192.0.2.7"];
     const withMore = [
       "::ffff:192.0.2.7%eth0",
@@ -28,11 +28,11 @@ describe("the networks of a client", () => {
     expect(clientNetwork("::1")).toBe("0:0:0:0::/64");
     expect(clientNetwork("fe80::1%eth0")).toBe(clientNetwork("fe80::2%eth1"));
     expect(clientNetwork("2001:db8:1:abce::1")).not.toBe("2001:db8:1:abcd::/64");
-    // An address whose lower half looks like a mapped one is none.
+    // An address whose lower half looks like a mapped one is not one.
     expect(clientNetwork("2001:db8::ffff:192.0.2.7")).toBe("2001:db8:0:0::/64");
   });
 
-  it("are one for all that is no address", () => {
+  it("are a common one for text that is not an address", () => {
     for (const text of [
       "",
       "unknown",

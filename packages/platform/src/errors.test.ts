@@ -18,7 +18,7 @@ describe("errors", () => {
     expect(mappingOf(9_999 as ErrorReason)).toMatchObject({ grpcCode: Code.Internal, httpStatus: 500 });
   });
 
-  test("keep field, wait and cause", () => {
+  test("keep field, retry delay and cause", () => {
     const cause = new Error("why");
     const error = fail(ErrorReason.RATE_LIMITED, "Slow down.", { param: "message", retryAfterSeconds: 3, cause });
     expect(detailOf(error)).toMatchObject({ param: "message", retryAfterSeconds: 3 });
@@ -26,7 +26,7 @@ describe("errors", () => {
     expect(detailOf(new Error("other"))).toBeUndefined();
   });
 
-  test("without a detail read as the reason nearest to their code", () => {
+  test("without a detail map to the closest reason for their code", () => {
     expect(reasonOf(new ConnectError("x", Code.NotFound))).toBe(ErrorReason.NOT_FOUND);
     expect(reasonOf(new ConnectError("x", Code.Unavailable))).toBe(ErrorReason.UNAVAILABLE);
     expect(reasonOf(new ConnectError("x", Code.DataLoss))).toBe(ErrorReason.INTERNAL);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createLogger } from "./logger.ts";
 
-/** What a logger writes for some fields. */
+/** The log entry written for some fields. */
 function written(fields: object): Record<string, unknown> {
   const lines: string[] = [];
   const logger = createLogger({ service: "test", destination: { write: (text) => void lines.push(text) } });
@@ -42,7 +42,7 @@ describe("the logger", () => {
     expect(fields).toEqual({ token: "t", nested: { key: "k" } });
   });
 
-  it("writes errors with their stack and cause, and nothing that hangs on them", () => {
+  it("writes errors with their stack and cause, without attached objects", () => {
     const error = Object.assign(new Error("broken", { cause: new TypeError("inner") }), {
       code: "E1",
       client: { password: "p" },

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Multimap } from "./multimap.ts";
 
-test("multimap: a key holds each value once, and goes with its last one", () => {
+test("multimap: a key holds each value once, and is removed with its last one", () => {
   const map = new Multimap<string, number>();
   map.add("a", 1);
   map.add("a", 1);
@@ -16,7 +16,7 @@ test("multimap: a key holds each value once, and goes with its last one", () => 
   expect([...map.keys()]).toEqual([]);
 });
 
-test("multimap: what was read does not change with the map", () => {
+test("multimap: returned values do not change with the map", () => {
   const map = new Multimap<string, number>();
   map.add("a", 1);
   map.add("a", 2);

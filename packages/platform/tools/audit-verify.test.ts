@@ -30,7 +30,7 @@ async function verify(...args: string[]): Promise<{ code: number; output: string
   );
 }
 
-/** Does what an intruder with the owner's rights could do. */
+/** Acts as an intruder with the owner's rights. */
 async function tamper(sql: string): Promise<void> {
   await db.query("alter table auth.audit_log disable trigger user");
   await db.query(sql);
@@ -38,7 +38,7 @@ async function tamper(sql: string): Promise<void> {
 }
 
 describe("the audit log", () => {
-  it("is whole after many wrote to it at once, in the order of its numbers", async () => {
+  it("is intact after concurrent writes, in the order of its numbers", async () => {
     const clients = await Promise.all(
       Array.from({ length: 5 }, async () => {
         const client = new pg.Client({ connectionString: database.url });
@@ -58,7 +58,7 @@ describe("the audit log", () => {
     expect(code).toBe(0);
   });
 
-  it("takes neither numbers nor hashes nor times from who writes to it", async () => {
+  it("accepts neither numbers nor hashes nor times from its writers", async () => {
     await db.query("insert into auth.audit_log (seq, at, event, previous_hash, hash) values (99, '2000-01-01', '{}', 'x', 'y')");
     expect((await verify()).code).toBe(0);
     const { rows } = await db.query("select seq::int, at > now() - interval '1 minute' as is_now from auth.audit_log");
@@ -86,7 +86,7 @@ describe("the audit log", () => {
     expect(code).toBe(1);
   });
 
-  it("shows a log that was written anew to who kept an older head", async () => {
+  it("detects a rewritten log by an older head", async () => {
     for (let i = 1; i <= 3; i++) await append({ i });
     const head = /auth: .* head ([0-9a-f]{64})/.exec((await verify()).output)?.[1] ?? "";
     await append({ i: 4 });

@@ -38,7 +38,7 @@ describe("the health check of a container", () => {
     expect(await exitCode({ HEALTHCHECK_ADDR })).toBe(1);
   });
 
-  test("shows the part's own certificate where the mesh demands one", async () => {
+  test("presents the part's own certificate where the mesh requires one", async () => {
     const directory = mkdtempSync(join(tmpdir(), "turnwright-health-"));
     cleanups.push(() => rmSync(directory, { recursive: true }));
     const authority = createTestAuthority();

@@ -23,7 +23,7 @@ async function run(args: string[], url = database.url): Promise<{ code: number; 
   return { code: code as number, out, err };
 }
 
-/** What the schemas hold beside the record of migrations. */
+/** The tables in the schemas, apart from the record of migrations. */
 async function tables(): Promise<string[]> {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
@@ -36,7 +36,7 @@ async function tables(): Promise<string[]> {
 }
 
 describe("the migrate command", () => {
-  test("brings every schema of the repository up, down to nothing and up again", async () => {
+  test("migrates every schema of the repository up, down to nothing and up again", async () => {
     expect(await run(["up"])).toMatchObject({ code: 0, err: "" });
     const full = await tables();
     expect(full.length).toBeGreaterThan(0);
@@ -47,7 +47,7 @@ describe("the migrate command", () => {
     expect(await tables()).toEqual(full);
   });
 
-  test("lets several that start at once all succeed", async () => {
+  test("lets concurrent starts all succeed", async () => {
     for (const service of ["tool", "conversation", "auth"]) await run(["down", service, "1000"]);
     const runs = await Promise.all([run(["up"]), run(["up"])]);
     expect(runs).toMatchObject([{ code: 0 }, { code: 0 }]);
@@ -67,7 +67,7 @@ describe("the migrate command", () => {
     expect(err).not.toContain("    at ");
   });
 
-  test("says that the database does not answer", async () => {
+  test("reports that the database does not answer", async () => {
     const { code, err } = await run(["up"], "postgres://u:p@127.0.0.1:1/x");
     expect(code).toBe(1);
     expect(err).toContain("does not answer");

@@ -48,7 +48,7 @@ describe("a test database", () => {
     await database.drop();
   });
 
-  test("is dropped although somebody is still connected", async () => {
+  test("is dropped even while a client is connected", async () => {
     const database = await createTestDatabase({ services: ["auth"], dir });
     const client = new pg.Client({ connectionString: database.url });
     const lost = new Promise((resolve) => client.on("error", resolve));

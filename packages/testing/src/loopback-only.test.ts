@@ -32,7 +32,7 @@ test.each(["192.0.2.1", "2001:db8::1"])(
   },
 );
 
-test("an address that a lookup of its own gives is refused as well", async () => {
+test("an address from a custom lookup is refused as well", async () => {
   const socket = connect({
     host: "elsewhere.example",
     port: 9,

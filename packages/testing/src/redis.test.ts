@@ -11,7 +11,7 @@ describe("a machine without Redis", () => {
 });
 
 describe("the run's stores", () => {
-  test("report a store that nobody knows", async () => {
+  test("report an unknown store", async () => {
     const stores = await serveStores();
     const response = await fetch(`${stores.address}/mongo`);
     expect(response.status).toBe(500);

@@ -2,11 +2,11 @@ import { appendFileSync, existsSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { openUntestedList, reportUntested, untestedLine } from "./untested.ts";
 
-test("what is not tested fails the run when everything must be", () => {
+test("skipped tests fail the run when everything must be tested", () => {
   expect(() => reportUntested("the thing", "Redis", true)).toThrow("NOT TESTED: the thing. There is no Redis");
 });
 
-test("a run closes with one list of what was not tested, each thing once", () => {
+test("a run ends with one list of skipped tests, without duplicates", () => {
   const list = openUntestedList();
   const lines = [untestedLine("the docs", "Chromium"), untestedLine("the bus", "Redis"), untestedLine("the docs", "Chromium")];
   for (const line of lines) appendFileSync(list.file, `${line}\n`);
@@ -22,7 +22,7 @@ test("a run closes with one list of what was not tested, each thing once", () =>
   expect(existsSync(list.file)).toBe(false);
 });
 
-test("a run in which all was tested says nothing", () => {
+test("a run without skipped tests prints nothing", () => {
   const list = openUntestedList();
   const write = vi.fn();
   list.close(write);

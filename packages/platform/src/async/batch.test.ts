@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Batch, type BatchOptions } from "./batch.ts";
 
-/** A batch whose flushes are recorded and end when they are told to. */
+/** A batch whose flushes are recorded and end on demand. */
 function recorded(options: Omit<BatchOptions<string, string>, "flush"> = {}) {
   const flights: { items: readonly string[]; land: PromiseWithResolvers<void> }[] = [];
   const batch = new Batch<string, string>({
@@ -18,7 +18,7 @@ function recorded(options: Omit<BatchOptions<string, string>, "flush"> = {}) {
 
 const tick = () => new Promise((done) => setImmediate(done));
 
-test("what is added in one tick leaves together, and what comes while it is under way waits for it", async () => {
+test("items added in one tick are flushed together, and later ones wait while they are in flight", async () => {
   const { batch, flights, items } = recorded({ inFlight: 1, maxItems: 3 });
   const results = ["a", "b"].map((item) => batch.add(item));
   await tick();
@@ -35,7 +35,7 @@ test("what is added in one tick leaves together, and what comes while it is unde
   await batch.idle();
 });
 
-test("items with a key in common travel one after the other and in order", async () => {
+test("items that share a key are flushed one after another and in order", async () => {
   const { batch, flights, items } = recorded({ keysOf: (item) => [...item] });
   for (const item of ["x", "xy", "y", "z"]) void batch.add(item);
   await tick();
@@ -48,7 +48,7 @@ test("items with a key in common travel one after the other and in order", async
   expect(items()).toEqual(["xz", "xy", "y"]);
 });
 
-test("a batch that is held up does not hold up the next for longer than its patience", async () => {
+test("a stuck batch does not block the next for longer than its patience", async () => {
   const { batch, flights, items } = recorded({ inFlight: 1, patienceMs: 5 });
   void batch.add("a");
   await tick();

@@ -20,13 +20,13 @@ test("retrying: work is repeated until it succeeds, and each repetition is repor
   ]);
 });
 
-test("retrying: a failure that cannot pass is thrown at once", async () => {
+test("retrying: a failure that is not transient is thrown at once", async () => {
   const work = vi.fn().mockRejectedValue(fault);
   await expect(retrying(work, { ...quick, mayPass: (_error, attempts) => attempts < 2 })).rejects.toBe(fault);
   expect(work).toHaveBeenCalledTimes(2);
 });
 
-test("retrying: no attempt begins after the patience has ended", async () => {
+test("retrying: no attempt begins after the patience has run out", async () => {
   const work = vi.fn().mockRejectedValue(fault);
   await expect(retrying(work, { ...quick, firstMs: 60_000, longestMs: 60_000 })).rejects.toBe(fault);
   expect(work).toHaveBeenCalledTimes(1);

@@ -24,13 +24,13 @@ function faultsOf(env: Record<string, string>, more?: Parameters<typeof loadConf
 }
 
 describe("the configuration", () => {
-  test("has defaults, and takes an empty variable for an unset one", () => {
+  test("has defaults, and treats an empty variable as unset", () => {
     const defaults = { NAME: "n", PORT: 8080, TIMEOUT: 30_000, ENABLED: true, WORKERS: 4, HOSTS: ["a", "b"] };
     expect(loadConfig(schema, { NAME: "n" })).toEqual(defaults);
     expect(loadConfig(schema, { NAME: "n", PORT: "", TIMEOUT: "", SECRET: "", URL: "" })).toEqual(defaults);
   });
 
-  test("lists all faults at once, those between variables too", () => {
+  test("lists all faults at once, including those between variables", () => {
     const faults = faultsOf(
       { PORT: "70000", TIMEOUT: "soon", ENABLED: "maybe", WORKERS: "9", SECRET: "short", URL: "ftp://x" },
       (values) =>

@@ -16,7 +16,7 @@ const installed = join(dirname(dirname(entry)), "native");
 let parent = "";
 let native = "";
 
-/** A package as npm leaves it when it runs no install scripts: without the links between libraries. */
+/** A package as npm installs it without install scripts: without the links between libraries. */
 beforeEach(async () => {
   parent = await mkdtemp(join(tmpdir(), "turnwright-binaries-"));
   await chmod(parent, 0o711);
@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 describe("the binaries", { timeout: 60_000 }, () => {
-  test("run from the package, whose missing library links are made", () => {
+  test("run from the package, whose missing library links are created", () => {
     const { postgres } = findBinaries(undefined, logger, { native, version: "test" });
     expect(postgres).toBe(join(native, "bin", "postgres"));
     expect(spawnSync(postgres, ["--version"], { encoding: "utf8" }).stdout).toContain("PostgreSQL");
@@ -52,7 +52,7 @@ describe("the binaries", { timeout: 60_000 }, () => {
     } finally {
       await chmod(join(native, "lib"), 0o700);
       await rm(dirname(dirname(first.postgres)), { recursive: true });
-      // Stays when others use it.
+      // Kept while others use it.
       await rmdir(systemDir).catch(() => {});
     }
   });

@@ -17,9 +17,9 @@ let dataDir = "";
 
 beforeEach(async () => {
   const parent = await mkdtemp(join(tmpdir(), "turnwright-embedded-"));
-  // Tries again while the server of a process that was killed is still ending.
+  // Retries while the server of a killed process is still shutting down.
   cleanups.push(() => rm(parent, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }));
-  // Passable for the unprivileged user that the server has when the tests run as root.
+  // Traversable for the unprivileged user that runs the server when the tests run as root.
   await chmod(parent, 0o711);
   dataDir = join(parent, "data");
 });
@@ -45,7 +45,7 @@ async function query(url: string, text: string): Promise<Record<string, unknown>
   }
 }
 
-/** A process that starts the server and holds it: until it is killed, or told to come to its end by a line on its input. */
+/** A process that starts the server and holds it until it is killed, or told to exit by a line on its input. */
 async function startHolder(): Promise<{ child: ChildProcess; url: string; pid: number }> {
   const module = JSON.stringify(new URL("./embedded-postgres.ts", import.meta.url).href);
   const logging = JSON.stringify(new URL("../logger.ts", import.meta.url).href);
@@ -115,13 +115,13 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await expect(startEmbeddedPostgres({ dataDir, logger })).rejects.toThrow(`in use by process ${holder.child.pid}`);
   });
 
-  test("takes over a mark whose process id is another process's by now", async () => {
+  test("takes over a mark whose process id now belongs to another process", async () => {
     await mkdir(join(dataDir, "postgres"), { recursive: true, mode: 0o711 });
     await writeFile(join(dataDir, "postgres", "owner.json"), JSON.stringify({ pid: process.ppid, started: "long ago" }));
     await expect(start()).resolves.toBeDefined();
   });
 
-  test("is there again on the same port after the server was killed, with all that was committed, and says that it ended", async () => {
+  test("restarts a killed server on the same port with all committed data, and logs that it ended", async () => {
     const events = new EventEmitter();
     const destination = {
       write(line: string) {
@@ -144,7 +144,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     expect(await query(postgres.url, "select value from kept order by value")).toEqual([1, 2, 3].map((value) => ({ value })));
   });
 
-  test("ends when it is stopped while a killed server comes back, and leaves the directory to the next one", async () => {
+  test("stops while a killed server is being restarted, and releases the directory", async () => {
     const killed = await startEmbeddedPostgres({ dataDir, logger });
     const { pid } = killed;
     process.kill(pid, "SIGKILL");
@@ -159,7 +159,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await expect(start()).resolves.toBeDefined();
   });
 
-  test("ends with a process that comes to its end", async () => {
+  test("ends with a process that exits", async () => {
     const holder = await startHolder();
     const shutdown = await watchShutdown(holder.url);
     holder.child.stdin?.write("\n");
@@ -168,7 +168,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await shutdown.closed;
   });
 
-  test("ends with a process that is killed, and the next one finds all that was committed", async () => {
+  test("ends with a process that is killed, and the next one finds all committed data", async () => {
     const holder = await startHolder();
     await query(holder.url, "create table kept as select 1 as value");
     const shutdown = await watchShutdown(holder.url);
@@ -197,7 +197,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     expect(await query(next.url, "select value from kept")).toEqual([{ value: 1 }]);
   });
 
-  test("clears the mark of a server whose process id is another process's by now", async () => {
+  test("clears the pid file of a server whose process id now belongs to another process", async () => {
     const first = await startEmbeddedPostgres({ dataDir, logger });
     await first.stop();
     const bystander = spawn("sleep", ["600"]);
@@ -207,7 +207,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     expect(bystander.signalCode).toBeNull();
   });
 
-  test("makes its cluster anew when the first start was cut short", async () => {
+  test("recreates its cluster when the first start was interrupted", async () => {
     const leftover = join(dataDir, "postgres", "new-cafe");
     await mkdir(leftover, { recursive: true });
     await chmod(dataDir, 0o711);
@@ -220,7 +220,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     await expect(start()).resolves.toBeDefined();
   });
 
-  test("works below a directory that its user cannot pass, and keeps the data there", async () => {
+  test("works below a directory that its user cannot traverse, and keeps the data there", async () => {
     await chmod(dirname(dataDir), 0o700);
     const first = await startEmbeddedPostgres({ dataDir, logger });
     const location = join(dataDir, "postgres.location");
@@ -237,7 +237,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     expect(await query(second.url, "select value from kept")).toEqual([{ value: 1 }]);
   });
 
-  test("never starts empty in place of data that is gone or out of reach", async () => {
+  test("never starts empty when data is missing or out of reach", async () => {
     const first = await startEmbeddedPostgres({ dataDir, logger });
     await first.stop();
     await chmod(dirname(dataDir), 0o700);
@@ -254,6 +254,6 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
 
 async function removeSystemDir(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
-  // Stays when others use it.
+  // Kept while others use it.
   await rmdir(systemDir).catch(() => {});
 }

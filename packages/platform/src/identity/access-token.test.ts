@@ -20,7 +20,7 @@ describe("access tokens", () => {
   const { verify: byKeys } = createAccessTokenVerifier({ keys: mesh.keySource });
   const { verify: bySecret } = createAccessTokenVerifier({ keys: mesh.keySource, secret });
 
-  test("say what they were signed with, by auth's keys or a shared secret, each alone", async () => {
+  test("carry their claims, signed with auth's keys or a shared secret, each alone", async () => {
     const signedByKey = await signAccessToken(mesh.keys, token);
     const signedBySecret = await signAccessToken({ secret }, token);
     expect(await byKeys(signedByKey)).toEqual(token);
@@ -29,7 +29,7 @@ describe("access tokens", () => {
     expect(await reason(bySecret(signedByKey))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  test("are refused when they have ended, beyond the tolerance of clocks", async () => {
+  test("are refused after expiry, beyond the clock tolerance", async () => {
     await expect(
       bySecret(await signAccessToken({ secret }, { ...token, expiresAt: inMilliseconds(-20_000) })),
     ).resolves.toBeDefined();

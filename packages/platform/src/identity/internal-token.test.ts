@@ -19,7 +19,7 @@ async function reason(work: Promise<unknown>): Promise<ErrorReason> {
 }
 
 describe("internal tokens", () => {
-  test("carry the whole identity, and are known once verified until they end", async () => {
+  test("carry the whole identity, and are cached from verification until expiry", async () => {
     const verifier = createInternalTokenVerifier(mesh.keySource);
     const identity = { ...alice, allowedTools: ["calculator"], rateLimitPerMinute: 7 };
     const token = await signInternalToken(mesh.keys, identity, inSeconds(300));
@@ -32,7 +32,7 @@ describe("internal tokens", () => {
     expect(await reason(verifier.verify(token))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  test("are refused when key, algorithm, type, audience, issuer or text is another's", async () => {
+  test("are refused with a foreign key, algorithm, type, audience, issuer or text", async () => {
     const { verify } = createInternalTokenVerifier(mesh.keySource);
     const good = { alg: "EdDSA", kid: mesh.keys.kid, typ: "turnwright-internal+jwt" };
     const sign = (header: Record<string, string>, audience: string, issuer: string, key = mesh.keys.privateKey) =>

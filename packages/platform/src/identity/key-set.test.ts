@@ -18,7 +18,7 @@ async function reason(work: Promise<unknown>): Promise<ErrorReason> {
 }
 
 describe("tokens under a key set", () => {
-  test("signed by a new key wait for one more look at the keys, which many share and which comes at most every second", async () => {
+  test("signed with a new key wait for another fetch of the keys, shared by all and at most one a second", async () => {
     const rotated = { ...(await generateKeyPair("EdDSA", { extractable: true })), kid: "rotated" };
     const unknown = { ...(await generateKeyPair("EdDSA", { extractable: true })), kid: "unknown" };
     let published = await mesh.keySource();
@@ -39,7 +39,7 @@ describe("tokens under a key set", () => {
     expect((fetchedAt[1] ?? 0) - (fetchedAt[0] ?? 0)).toBeGreaterThan(950);
   });
 
-  test("signed by a retired key are refused once the keys are a minute old", async () => {
+  test("signed with a retired key are refused once the keys are a minute old", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     let published = await mesh.keySource();
     const { verify } = createInternalTokenVerifier(async () => published);
@@ -51,7 +51,7 @@ describe("tokens under a key set", () => {
     expect(await reason(verify(await token()))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  test("are not refused for good when the keys could not be fetched", async () => {
+  test("are not refused permanently when the keys could not be fetched", async () => {
     let isDown = true;
     const { verify } = createInternalTokenVerifier(() => (isDown ? Promise.reject(new Error("auth is away")) : mesh.keySource()));
     const token = await signInternalToken(mesh.keys, alice, inSeconds(300));

@@ -44,7 +44,7 @@ describe("service tokens", () => {
     expect(verifier.cached(second)).toBe("gateway");
   });
 
-  test("of another secret or kind are refused", async () => {
+  test("with another secret or of another kind are refused", async () => {
     const { verify } = createServiceTokenVerifier(meshSecret);
     const other = await createServiceTokenSource("another-secret-of-32-characters-here", "gateway")();
     const grant = await signGrant(meshSecret, { ...claims, runId: "gateway" });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { TokenCache } from "./token-cache.ts";
 
 describe("the token cache", () => {
-  test("remembers a value until its token ends", () => {
+  test("keeps a value until its token expires", () => {
     const cache = new TokenCache<string>();
     cache.set("token", "value", 1_000);
     expect(cache.get("token", 999)).toBe("value");
@@ -23,13 +23,13 @@ describe("the token cache", () => {
     expect(cache.get(token, 0)).toBe("alice");
   });
 
-  test("forgets the oldest when it is full", () => {
+  test("evicts the oldest value when it is full", () => {
     const cache = new TokenCache<number>(2);
     for (const [value, token] of ["a", "b", "c"].entries()) cache.set(token, value, 1_000);
     expect(["a", "b", "c"].map((token) => cache.get(token, 0))).toEqual([undefined, 1, 2]);
   });
 
-  test("forgets what matches", () => {
+  test("removes matching values", () => {
     const cache = new TokenCache<{ user: string }>();
     cache.set("a", { user: "alice" }, 1_000);
     cache.set("b", { user: "bob" }, 1_000);

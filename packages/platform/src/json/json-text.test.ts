@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { elementTexts, inexactPart, memberTexts } from "./json-text.ts";
 
 describe("parts of JSON text", () => {
-  it("are what is written, byte for byte", () => {
+  it("are exactly the written text, byte for byte", () => {
     const json = ' {"a" : {"id":9007199254740993, "x":[1 , 2] } ,"b\\u0022": "q\\"}{,", "c":1.0e+2\n,"d":null,"e":[],"f":{}}  ';
     expect([...memberTexts(json)]).toEqual([
       ["a", '{"id":9007199254740993, "x":[1 , 2] }'],
@@ -75,7 +75,7 @@ describe("parts of JSON text", () => {
     ['{"id":1,"id":2}', "id"],
     ['{"a":{"b":1,"\\u0062":2}}', "a.b"],
     ['[{"a":1},{"a":1,"a":1}]', "1.a"],
-  ])("%s has a name twice, of which one is not read", (json, path) => {
+  ])("%s has a duplicate name, of which one is lost", (json, path) => {
     expect(inexactPart(json)).toEqual({ path, fault: "name" });
   });
 

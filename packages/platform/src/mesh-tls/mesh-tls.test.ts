@@ -55,7 +55,7 @@ async function serve(tls: MeshTls): Promise<string> {
   return `127.0.0.1:${server.port}`;
 }
 
-/** Clients that present what they are given, and send the service token of `service`. */
+/** Clients that present the given certificates and send the service token of `service`. */
 function clientsWith(address: string, service: string, channel: ChannelCredentials, peer = "auth") {
   const transport = createGrpcTransport({
     addresses: [address],
@@ -87,7 +87,7 @@ describe("mutual TLS", () => {
     await expect(plain.tokens.exchangeToken({ token: "t" }, { timeoutMs })).resolves.toBeDefined();
   });
 
-  test("takes DNS names where there is no SPIFFE identity", async () => {
+  test("accepts DNS names where there is no SPIFFE identity", async () => {
     const address = await serve(open("auth", authority.issue({ dnsNames: ["auth", "auth.mesh.internal"] })));
     const tls = open("gateway", authority.issue({ dnsNames: ["gateway"] }));
     const gateway = clientsWith(address, "gateway", tls.channelCredentials("auth"));
@@ -125,7 +125,7 @@ describe("mutual TLS", () => {
     expect(await reason(transport.checkHealth())).toBe(ErrorReason.UNAVAILABLE);
   });
 
-  test("refuses the token of another service than the certificate's, on public methods too", async () => {
+  test("refuses a token of another service than the certificate's, even on public methods", async () => {
     const address = await serve(open("auth"));
     const thief = clientsWith(address, "gateway", open("tool-executor").channelCredentials("auth"));
     expect(await reason(thief.tokens.exchangeToken({ token: "t" }, { timeoutMs }))).toBe(ErrorReason.PERMISSION_DENIED);
@@ -143,7 +143,7 @@ describe("mutual TLS", () => {
     await expect(executor.tokens.getJwks({}, { timeoutMs })).resolves.toBeDefined();
   });
 
-  test("tells services of one method apart in a service that serves two", async () => {
+  test("distinguishes callers in a process that serves two services", async () => {
     const address = await serve(open("auth"));
     const orchestrator = clientsWith(address, "agent-orchestrator", open("agent-orchestrator").channelCredentials("auth"));
     const gateway = clientsWith(address, "gateway", open("gateway").channelCredentials("auth"));
@@ -173,7 +173,7 @@ describe("mutual TLS", () => {
     expect(await reason(gateway.tokens.exchangeToken({ token: "t" }, { timeoutMs }))).toBe(ErrorReason.UNAVAILABLE);
   });
 
-  test("takes new certificates for new connections when the files change", async () => {
+  test("uses new certificates for new connections when the files change", async () => {
     const [serverDir, clientDir] = [directory(), directory()];
     const server = openMeshTls({
       paths: writeCertificates(serverDir, authority, authority.issue({ service: "auth" })),
@@ -227,7 +227,7 @@ describe("mutual TLS", () => {
   });
 });
 
-/** A server with a certificate that no part's start would accept. */
+/** A server with a certificate that no part would accept at its start. */
 function openServerTls({ cert, key }: IssuedCertificate): MeshTls {
   const real = open("auth");
   return {
@@ -265,7 +265,7 @@ describe("the configuration of TLS", () => {
     ]);
   });
 
-  test("names every file that does not hold what it should", () => {
+  test("names every file with the wrong content", () => {
     const paths = writeCertificates(
       directory(),
       { cert: "no PEM" },

@@ -7,7 +7,7 @@ import { detailOf, ErrorReason, reasonOf } from "../errors.ts";
 import { createOutbound, type Outbound, RefusedAddressError } from "./outbound.ts";
 
 const seen: string[] = [];
-/** Unpacked three times it would be 20 MB. */
+/** Decompressed three times, it would be 20 MB. */
 const bomb = gzipSync(gzipSync(gzipSync(Buffer.alloc(20_000_000))));
 const server = createServer((request: IncomingMessage, response: ServerResponse) => {
   seen.push(request.url ?? "");
@@ -84,7 +84,7 @@ test.each([
   expect(seen).toHaveLength(before);
 });
 
-/** A resolver that answers each question with the next of these addresses. */
+/** A resolver that answers each query with the next of these addresses. */
 function resolver(...answers: LookupAddress[][]) {
   const asked: string[] = [];
   const resolve = (host: string, _options: unknown, callback: (error: null, addresses: LookupAddress[]) => void) => {
@@ -106,7 +106,7 @@ test("a name is refused when any of its addresses is private", async () => {
   }
 });
 
-test("a private name and one that nobody knows are told apart by nothing", async () => {
+test("a private name and an unknown one give the same error", async () => {
   const unknown = ((_host: string, _options: unknown, callback: (error: Error, addresses: []) => void) =>
     callback(Object.assign(new Error("getaddrinfo ENOTFOUND"), { code: "ENOTFOUND" }), [])) as unknown as typeof lookup;
   const answers: unknown[] = [];
@@ -128,7 +128,7 @@ test("a name is resolved once for a connection, so a second answer has no chance
   expect(seen).toHaveLength(before);
 });
 
-test("an allowed host is reached by its port alone or by any", async () => {
+test("an allowed host is reachable on its port only, or on any", async () => {
   expect(await open.send({ ...plain, url: `http://127.0.0.1:${port}/` })).toMatchObject({
     status: 200,
     headers: { "x-many": "a, b" },
@@ -141,7 +141,7 @@ test("an allowed host is reached by its port alone or by any", async () => {
   await expect(otherPort.send({ ...plain, url: `http://127.0.0.1:${port}/` })).rejects.toThrow(/private networks/);
 });
 
-test("three redirects are followed, a fourth is not, and none unless asked for", async () => {
+test("three redirects are followed, a fourth is not, and none unless requested", async () => {
   const to = (hops: number) => `http://127.0.0.1:${port}/?hops=${hops}`;
   const followed = await open.send({ ...plain, url: to(3), maxRedirects: 3 });
   expect(followed).toMatchObject({ status: 200, url: to(0) });
@@ -166,7 +166,7 @@ test("a body is read to the limit and no further", async () => {
   expect(await open.send({ ...plain, url, maxBytes: 5_000 })).toMatchObject({ truncated: false });
 });
 
-test("a host that cannot be reached or hangs up says so without the inside of the error", async () => {
+test("an unreachable host gives an error without internal details", async () => {
   const closed = outbound({ allowedHosts: ["127.0.0.1:1"] });
   const error = await closed.send({ ...plain, url: "http://127.0.0.1:1/" }).catch((thrown: unknown) => thrown);
   expect(reasonOf(error)).toBe(ErrorReason.UNAVAILABLE);
@@ -182,7 +182,7 @@ test("the signal ends a request that hangs", async () => {
   await expect(sent).rejects.toMatchObject({ name: "AbortError" });
 });
 
-test("what an address alone shows is refused before anything is sent, and a name is not asked for", () => {
+test("an address that is refused on its own is refused before anything is sent or resolved", () => {
   const { asked, lookup } = resolver([{ address: "127.0.0.1", family: 4 }]);
   const guarded = outbound({ allowedHosts: ["10.0.0.7:8080"], lookup });
   const refusal = (url: string) => {
@@ -201,7 +201,7 @@ test("what an address alone shows is refused before anything is sent, and a name
   expect(asked).toEqual([]);
 });
 
-test("where https is demanded, plain http goes to allowed hosts alone", async () => {
+test("where https is required, plain http reaches only allowed hosts", async () => {
   const { asked, lookup } = resolver([{ address: "93.184.215.14", family: 4 }]);
   const guarded = outbound({ allowedHosts: [`127.0.0.1:${port}`], httpsOnly: true, lookup });
   expect((await guarded.send({ ...plain, url: `http://127.0.0.1:${port}/` })).status).toBe(200);
@@ -211,7 +211,7 @@ test("where https is demanded, plain http goes to allowed hosts alone", async ()
   expect(asked).toEqual([]);
 });
 
-test("a body in a chain of encodings is handed on as it came, without a link of it being unpacked (CVE-2026-22036)", async () => {
+test("a body with chained encodings is returned as received, without decompressing any of them (CVE-2026-22036)", async () => {
   const response = await open.send({ ...plain, maxBytes: 10_000, url: `http://127.0.0.1:${port}/chain` });
   expect(bomb.equals(response.body)).toBe(true);
   expect(response.truncated).toBe(false);

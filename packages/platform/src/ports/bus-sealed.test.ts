@@ -8,7 +8,7 @@ const logger = createLogger({ service: "test", level: "silent" });
 const open = createMemoryBus({ logger });
 const sealed = (secret = "the-secret-of-a-mesh-of-these-tests") => createSealedBus({ bus: open, secret, logger });
 
-/** What a listener hears of what others send, in order. */
+/** The messages that a listener receives from other senders, in order. */
 async function heard(listener: Bus, topic: string, send: () => Promise<unknown>): Promise<string[]> {
   const messages: string[] = [];
   const end = Promise.withResolvers<void>();
@@ -22,7 +22,7 @@ async function heard(listener: Bus, topic: string, send: () => Promise<unknown>)
   return messages;
 }
 
-test("processes of one system hear each other, whatever they say", async () => {
+test("processes of one system receive each other's messages, whatever their text", async () => {
   const texts = ["", "a", '{"token_id":"b"}', "ünïcode\n\0 and more"];
   expect(
     await heard(sealed(), "topic", async () => {
@@ -31,7 +31,7 @@ test("processes of one system hear each other, whatever they say", async () => {
   ).toEqual(texts);
 });
 
-test("what somebody without the secret sends is not heard", async () => {
+test("messages of a sender without the secret are dropped", async () => {
   const messages = await heard(sealed(), "revoked", async () => {
     await open.publish("revoked", '{"token_id":"a"}');
     await open.publish("revoked", "");
@@ -42,7 +42,7 @@ test("what somebody without the secret sends is not heard", async () => {
   expect(messages).toEqual([]);
 });
 
-test("a message does not pass for one of another topic, nor for another text of its own", async () => {
+test("a message is not valid for another topic or another text", async () => {
   const recorded: string[] = [];
   await open.subscribe("a", (message) => recorded.push(message));
   await sealed().publish("a", "b: cancel");

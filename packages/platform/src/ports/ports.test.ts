@@ -18,7 +18,7 @@ const busSecret = "the-secret-of-the-mesh-of-these-tests";
 describe("the ports in memory", () => {
   portsContract(async (now) => openPorts({ busSecret, logger, now }));
 
-  test("say what they are", async () => {
+  test("report their kind", async () => {
     expect((await openPorts({ busSecret, logger })).kind).toBe("memory");
   });
 
@@ -85,7 +85,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     return ports;
   });
 
-  test("say what they are", async () => {
+  test("report their kind", async () => {
     expect((await open({ redisUrl: url, logger })).kind).toBe("redis");
   });
 
@@ -121,7 +121,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     expect(received).toEqual(["hello"]);
   });
 
-  test("limit alone while Redis refuses, say so once, and share again afterwards", async () => {
+  test("limit alone while Redis refuses, log it once, and share again afterwards", async () => {
     const proxy = await proxied();
     const observed = observedLogger();
     const { limiter } = await open({ redisUrl: proxy.url, logger: observed.logger });
@@ -179,7 +179,7 @@ describe.skipIf(redisUrl === undefined)("the ports over Redis", () => {
     expect(received).toEqual(["after the gap"]);
   });
 
-  test("lose what is published without a connection, and do not reject", async () => {
+  test("lose messages published without a connection, and do not reject", async () => {
     const proxy = await proxied();
     const observed = observedLogger();
     const { bus } = await open({ redisUrl: proxy.url, logger: observed.logger });

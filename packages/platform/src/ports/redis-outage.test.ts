@@ -16,7 +16,7 @@ const available = await startRedisServer();
 await available?.stop();
 if (available === undefined) reportUntested("outages of Redis", "Redis");
 
-/** A process of the role, with connections of its own. */
+/** A process of the role, with its own connections. */
 async function openReplica(url: string) {
   const events = new EventEmitter();
   const logger = createLogger({
@@ -54,7 +54,7 @@ async function openReplica(url: string) {
 
 type Replica = Awaited<ReturnType<typeof openReplica>>;
 
-/** Sends requests, some at once, to one limiter after the other; gives how many were allowed. */
+/** Sends requests, some concurrently, to one limiter after the other; returns how many were allowed. */
 async function send(limiters: readonly RateLimiter[], key: string, limit: number, requests: number): Promise<number> {
   let allowed = 0;
   for (let sent = 0; sent < requests; sent += 24) {
@@ -78,7 +78,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
   beforeEach(async () => {
     server = (await startRedisServer()) as RedisServer;
     replicas = await Promise.all([1, 2, 3].map(() => openReplica(server.url)));
-    // In the second round everybody has come.
+    // By the second round, every process has registered.
     for (const { replicas: others } of [...replicas, ...replicas]) await others.beat();
     expect(replicas.map(({ replicas: others }) => others.share().count)).toEqual([3, 3, 3]);
     expect(replicas.map(({ replicas: others }) => others.share().rank).sort()).toEqual([0, 1, 2]);
@@ -90,7 +90,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     await server.stop();
   });
 
-  /** Sends without a pause until the promise has settled. */
+  /** Sends without a pause until the promise settles. */
   async function sendUntil(end: Promise<unknown>, targets: readonly RateLimiter[], key: string): Promise<number> {
     let isOver = false;
     let allowed = 0;
@@ -154,7 +154,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     const isBack = Promise.all(replicas.map((replica) => replica.isSharedAgain()));
     const [early, ...late] = replicas as [Replica, Replica, Replica];
     await early.redis.connect();
-    // It has told what it allowed; nobody else has.
+    // It has reported its counts; no other process has.
     while ((await early.redis.exists("turnwright:rate:early")) === 0);
     allowed += await send([early.limiter], "early", limit, 300);
     for (const { redis } of late) await redis.connect();
@@ -163,7 +163,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     expect(allowed).toBeLessThanOrEqual(most);
   });
 
-  test("leaves a client that used little before it the rest of its limit", async () => {
+  test("leaves the rest of its limit to a client that used little before it", async () => {
     await send(limiters, "little", limit, 30);
     await server.stop();
     const isBack = Promise.all(replicas.map((replica) => replica.isSharedAgain()));
@@ -199,7 +199,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     expect(allowed).toBeLessThanOrEqual(66);
   });
 
-  test("keeps the day's limit too", async () => {
+  test("also keeps the daily limit", async () => {
     const take = (limiter: RateLimiter) => limiter.take([{ key: "day", perMinute: 0, perDay: 30 }]);
     let allowed = 0;
     for (let request = 0; request < 15; request += 1) {
@@ -213,7 +213,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     expect(allowed).toBeGreaterThanOrEqual(27);
   });
 
-  test("a flush gives nobody a second window, not in the middle of requests either", async () => {
+  test("a flush gives no client a second window, not even between requests", async () => {
     const admin = new Redis(server.url);
     let allowed = 0;
     for (let round = 0; round < 5; round += 1) {
@@ -254,7 +254,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     const isBack = Promise.all(replicas.map(({ redis }) => once(redis, "ready")));
     await restart();
     await isBack;
-    // Each renews its leases on the connection that it was told of first; what follows on it comes after.
+    // Each renews its leases on the connection that became ready first; later commands follow on it.
     for (const { redis } of replicas) await redis.ping();
     const admin = new Redis(server.url);
     expect(await admin.zcard("turnwright:slots:slots")).toBe(9);
@@ -301,7 +301,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     const leftSeconds = Number(await admin.zscore("turnwright:slots:killed", lease)) / 1_000 - Number(seconds);
     expect(leftSeconds).toBeGreaterThan(25);
     expect(leftSeconds).toBeLessThanOrEqual(31);
-    // The lease's end, without waiting for it.
+    // The end of the lease, without waiting for it.
     await admin.zadd("turnwright:slots:killed", 1, lease);
     expect(releaseOf(await living.concurrency.acquire([bucket]))).toBeDefined();
     admin.disconnect();

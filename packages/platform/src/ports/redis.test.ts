@@ -27,15 +27,15 @@ describe("the address of Redis", () => {
   });
 });
 
-describe("a connection to nobody", () => {
-  test("is not ready, and fails commands at once", async () => {
+describe("a connection without a server", () => {
+  test("is not ready, and its commands fail at once", async () => {
     const redis = connectRedis("redis://127.0.0.1:1", { name: "test", logger });
     expect(await whenReady(redis, 50)).toBe(false);
     await expect(redis.ping()).rejects.toThrow();
     redis.disconnect();
   });
 
-  test("is not ready when it is given up while somebody waits", async () => {
+  test("is not ready when it is closed while a caller waits", async () => {
     const redis = connectRedis("redis://127.0.0.1:1", { name: "test", logger, lazyConnect: true });
     const ready = whenReady(redis, 1_000);
     redis.disconnect();

@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-test("the parts of a whole add up to it, and differ by one at most", () => {
+test("the parts of a whole add up to it and differ by at most one", () => {
   for (const whole of [0, 1, 2, 7, 60, 1_000]) {
     for (const count of [1, 2, 3, 7]) {
       const parts = Array.from({ length: count }, (_, rank) => partOf(whole, { count, rank }));
@@ -38,10 +38,10 @@ describe.skipIf(redisUrl === undefined)("replicas of a role", () => {
     return { redis, ...joinReplicas({ redis, bus, role }) };
   }
 
-  test("count each other and take different ranks", async () => {
+  test("count each other and have different ranks", async () => {
     const role = randomUUID();
     const members = [await join(role), await join(role), await join(role)];
-    // In the second round everybody has come.
+    // By the second round, every process has registered.
     for (const { beat } of [...members, ...members]) await beat();
     expect(members.map(({ share }) => share().count)).toEqual([3, 3, 3]);
     expect(members.map(({ share }) => share().rank).sort()).toEqual([0, 1, 2]);
@@ -50,7 +50,7 @@ describe.skipIf(redisUrl === undefined)("replicas of a role", () => {
     expect(stranger.share()).toEqual({ count: 1, rank: 0 });
   });
 
-  test("believe that there are fewer only after a while of looking, not because of an outage or a flush", async () => {
+  test("accept a lower count only after it has persisted, not because of an outage or a flush", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     const role = randomUUID();
     const key = `turnwright:replicas:${role}`;
@@ -72,7 +72,7 @@ describe.skipIf(redisUrl === undefined)("replicas of a role", () => {
     expect(await stays.redis.pttl(key)).toBeGreaterThan(10_000);
   });
 
-  test("leave no trace when they leave", async () => {
+  test("leave no trace in Redis", async () => {
     const role = randomUUID();
     const { redis, beat, leave } = await join(role);
     await beat();

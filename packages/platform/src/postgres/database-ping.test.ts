@@ -13,7 +13,7 @@ const reason = (asked: Promise<void>) =>
     (error: unknown) => reasonOf(error),
   );
 
-test("a database that holds still, and a pool without a free connection, are no answer within the time", async () => {
+test("a hanging database and a pool without a free connection both fail within the time limit", async () => {
   const database = await createTestDatabase({ services: [] });
   const proxy = await faultProxy(new URL(database.url));
   const pool = createPool({ url: proxy.url, max: 1, applicationName: "test", logger });
@@ -23,7 +23,7 @@ test("a database that holds still, and a pool without a free connection, are no 
   const began = performance.now();
   expect(await Promise.all([reason(ping()), reason(ping())])).toEqual(Array(2).fill(ErrorReason.DATABASE_UNAVAILABLE));
   expect(performance.now() - began).toBeLessThan(2_000);
-  // Those that asked share one question: none stands in line behind another.
+  // Concurrent callers share one query: none waits in line behind another.
   expect(pool.waitingCount).toBe(1);
   taken.release();
   await expect.poll(() => reason(ping())).toBeUndefined();

@@ -58,7 +58,7 @@ async function effect(tx: Tx, name: string): Promise<Response> {
   return { apiKey: { id: `effect-${rows[0]?.id}`, createdAt: { seconds: 1n, nanos: 7 } }, key: "sk-secret" };
 }
 
-/** A call of a handler that stores an effect; gives its answer in binary and whether it says that it is a replay. */
+/** A handler's call that stores an effect; returns the binary response and whether it is marked as a replay. */
 async function ask(
   { key = "k", name = "n", caller = alice, signal, rotate = false, process = here }: Ask = {},
   work: Partial<OnceWork<unknown, Response>> = {},
@@ -90,8 +90,8 @@ const refusal = (work: Promise<unknown>) =>
     (error: unknown) => reasonOf(error),
   );
 
-describe("a key of idempotency", () => {
-  it("has one effect and one answer for 100 duplicates at once, in two processes", async () => {
+describe("an idempotency key", () => {
+  it("has one effect and one response for 100 concurrent duplicates in two processes", async () => {
     const there = createIdempotency({ secret });
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask({ process: i % 2 === 0 ? here : there })));
     expect(new Set(answers.map(({ answer }) => answer)).size).toBe(1);
@@ -99,12 +99,12 @@ describe("a key of idempotency", () => {
     expect([await count("effects"), await count("idempotency_keys")]).toEqual([1, 1]);
   });
 
-  it("acts each time for calls without one", async () => {
+  it("does not apply to calls without a key", async () => {
     await Promise.all([ask({ key: "" }), ask({ key: "" })]);
     expect([await count("effects"), await count("idempotency_keys")]).toEqual([2, 0]);
   });
 
-  it("stands for one request: another under it is refused, and has no effect", async () => {
+  it("is bound to one request: a different one under it is refused without effect", async () => {
     await ask();
     const refused = await ask({ name: "other" }).catch((error: unknown) => error);
     expect(reasonOf(refused)).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
@@ -112,13 +112,13 @@ describe("a key of idempotency", () => {
     expect(await count("effects")).toBe(1);
   });
 
-  it("is its user's own, and its method's", async () => {
+  it("is scoped to its user and its method", async () => {
     const answers = await Promise.all([ask(), ask({ caller: bob }), ask({ rotate: true }), ask({ key: "l" })]);
     expect(new Set(answers.map(({ answer }) => answer)).size).toBe(4);
     expect(answers.filter(({ replayed }) => replayed)).toEqual([]);
   });
 
-  it("gives an API key nothing that another credential of its user was answered", async () => {
+  it("gives an API key no response that another credential of its user received", async () => {
     const limited = { ...alice, tokenType: TokenType.API_KEY };
     await ask({ caller: { ...alice, tokenType: TokenType.ACCESS } });
     expect(await refusal(ask({ caller: limited }))).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
@@ -129,14 +129,14 @@ describe("a key of idempotency", () => {
     );
   });
 
-  it("serves callers who are nobody yet, of whom only who sends the same is answered", async () => {
+  it("serves callers without an identity, and replays only to those who send the same request", async () => {
     const nobody = { userId: "", tokenId: "" };
     const first = await ask({ caller: nobody });
     expect(await ask({ caller: nobody })).toEqual({ answer: first.answer, replayed: true });
     expect(await refusal(ask({ caller: nobody, name: "guess" }))).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
   });
 
-  it("is free again when the request fails, for those too that waited for it", async () => {
+  it("is free again when the request fails, also for those that waited for it", async () => {
     let failures = 0;
     const flaky: Partial<OnceWork<unknown, Response>> = {
       async act(tx) {
@@ -170,7 +170,7 @@ describe("a key of idempotency", () => {
     expect((await ask()).replayed).toBe(false);
   });
 
-  it("prepares nothing for a request that was answered", async () => {
+  it("skips preparation for a request that was answered", async () => {
     let prepared = 0;
     const prepare = async () => ++prepared;
     await Promise.all(Array.from({ length: 20 }, () => ask({}, { prepare })));
@@ -180,7 +180,7 @@ describe("a key of idempotency", () => {
     expect(await count("effects")).toBe(1);
   });
 
-  it("does nothing for a caller who went while others were before it", async () => {
+  it("does nothing for a caller that disconnected while it waited", async () => {
     const [entered, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const first = ask(
       {},
@@ -202,7 +202,7 @@ describe("a key of idempotency", () => {
     expect(await count("effects")).toBe(0);
   });
 
-  it("ends after a day, whether it was swept or not", async () => {
+  it("expires after a day, whether it was pruned or not", async () => {
     await ask();
     await ask({ key: "young" });
     const age = (hours: number) =>
@@ -225,7 +225,7 @@ describe("a key of idempotency", () => {
     expect((await ask({ name: "other" })).replayed).toBe(true);
   });
 
-  it("reveals nothing in the database: neither itself nor request nor answer, nor where the same one stands twice", async () => {
+  it("reveals nothing in the database: neither itself nor request, response or repetitions", async () => {
     const [key, name] = ["an idempotency key", "hunter2hunter2"];
     await ask({ key, name });
     await ask({ key, name, caller: bob });
@@ -239,7 +239,7 @@ describe("a key of idempotency", () => {
     }
   });
 
-  it("finds nothing under another secret, and takes no answer that was moved to it", async () => {
+  it("finds nothing under another secret, and rejects a response moved to its row", async () => {
     await ask({ key: "one" });
     expect((await ask({ key: "one", process: createIdempotency({ secret: `${secret}!` }) })).replayed).toBe(false);
     await pool.query("truncate idempotency_keys");

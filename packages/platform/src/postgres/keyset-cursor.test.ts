@@ -4,7 +4,7 @@ import { decodeCursor, encodeCursor, listStart } from "./keyset-cursor.ts";
 
 const place = { createdUs: 1_764_000_000_123_456, id: "019ab3c4-0000-7000-8000-00000000abcd" };
 
-test("a cursor leads back to its place, in the alphabet of URLs", () => {
+test("a cursor decodes to its position and is URL-safe", () => {
   const cursor = encodeCursor(place);
   expect(cursor).toMatch(/^[\w-]{1,200}$/);
   expect(decodeCursor(cursor)).toEqual(place);
@@ -16,7 +16,7 @@ test("no cursor is the start of the list", () => {
 
 const forged = ["x", "%%%", "1", Buffer.from("1.2").toString("base64url"), `${encodeCursor(place)}=`, ` ${encodeCursor(place)}`];
 test.each([...forged, encodeCursor({ ...place, id: "' or 1=1" }), encodeCursor({ ...place, createdUs: -1 })])(
-  "refuses a cursor that no page has given: %s",
+  "refuses a cursor that no page returned: %s",
   (cursor) => {
     let reason: ErrorReason | undefined;
     try {

@@ -58,7 +58,7 @@ describe("migrations", () => {
     expect(await query("select id from tool.second")).toEqual([{ id: 1 }]);
   });
 
-  test("ask for nothing but a look when all have run: whoever may no more than look can start", async () => {
+  test("need read access only when all have run", async () => {
     await write("000001_first", "create table first (id int);", "drop table first;");
     await run("up");
     const name = `looker_${process.pid}`;
@@ -88,7 +88,7 @@ describe("migrations", () => {
     expect(await query("select id from tool.slow")).toEqual([{ id: 1 }]);
   });
 
-  test("leave nothing of one that failed, keep those before it, and pass once it is mended", async () => {
+  test("leave nothing of a failed one, keep those before it, and pass once it is fixed", async () => {
     await write("000001_good", "create table good (id int);", "drop table good;");
     await write("000002_bad", "create table half (id int); create table half (id int);", "drop table half;");
     await expect(run("up")).rejects.toThrow(/tool\/000002_bad .*already exists/);
@@ -98,14 +98,14 @@ describe("migrations", () => {
     expect(await run("up")).toEqual(["000002_bad"]);
   });
 
-  test("refuse one that was put in before those that ran", async () => {
+  test("refuse one inserted before those that ran", async () => {
     await write("000002_second", "select 1;", "select 1;");
     await run("up");
     await write("000001_first", "select 1;", "select 1;");
     await expect(run("up")).rejects.toThrow("000001_first");
   });
 
-  test("refuse files that would be skipped, that lack their pair, or that share a number", async () => {
+  test("refuse files that would be skipped, lack their pair or share a number", async () => {
     await writeFile(join(dir, "tool", "1_short.up.sql"), "");
     await expect(run("up")).rejects.toThrow("expected a name like");
     await rm(join(dir, "tool", "1_short.up.sql"));
@@ -117,7 +117,7 @@ describe("migrations", () => {
     await expect(migrate({ url: database.url, service: "auth", direction: "up", dir })).rejects.toThrow("cannot be read");
   });
 
-  test("say that the database is unavailable when it is", async () => {
+  test("report an unavailable database", async () => {
     const url = "postgres://u:p@127.0.0.1:1/x";
     const error = await migrate({ url, service: "tool", direction: "up", dir }).catch((caught: unknown) => caught);
     expect(reasonOf(error)).toBe(ErrorReason.DATABASE_UNAVAILABLE);

@@ -6,7 +6,7 @@ import { hedged, untilDatabaseAnswers } from "./patience.ts";
 const logger = createLogger({ service: "test", level: "silent" });
 const away = () => fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
 
-test("what the database did not answer is tried again, and gives what it gives then", async () => {
+test("a statement that the database did not answer is retried and returns its result", async () => {
   const work = vi.fn().mockRejectedValueOnce(away()).mockRejectedValueOnce(away()).mockResolvedValue("answer");
   expect(await untilDatabaseAnswers(logger, work)).toBe("answer");
   expect(work).toHaveBeenCalledTimes(3);
@@ -18,7 +18,7 @@ test("anything else is thrown at once", async () => {
   expect(work).toHaveBeenCalledTimes(1);
 });
 
-test("when patience is over it is thrown", async () => {
+test("the failure is thrown when the patience has run out", async () => {
   const work = vi.fn().mockRejectedValue(away());
   await expect(untilDatabaseAnswers(logger, work, 400)).rejects.toThrow("the database does not answer");
   expect(work).toHaveBeenCalledTimes(3);
@@ -26,7 +26,7 @@ test("when patience is over it is thrown", async () => {
 
 const never = () => new Promise<string>(() => {});
 
-test("a hedged attempt that is not answered is not waited for", async () => {
+test("a hedged attempt without an answer is not awaited", async () => {
   const work = vi.fn().mockImplementationOnce(never).mockImplementationOnce(never).mockResolvedValue("third");
   expect(await hedged(work, 10)).toBe("third");
   expect(work).toHaveBeenCalledTimes(3);
@@ -37,7 +37,7 @@ test("a hedged attempt that the database did not answer is followed by another a
   expect(await hedged(work, 60_000)).toBe("second");
 });
 
-test("a hedged attempt that is answered late counts if no other was answered before", async () => {
+test("a late hedged attempt counts if no other succeeded before", async () => {
   const first = Promise.withResolvers<string>();
   const work = vi.fn().mockReturnValueOnce(first.promise).mockRejectedValue(away());
   const answer = hedged(work, 10);
@@ -46,7 +46,7 @@ test("a hedged attempt that is answered late counts if no other was answered bef
   expect(await answer).toBe("first");
 });
 
-test("after three attempts a hedged one rejects, and at once with what is no outage", async () => {
+test("hedging rejects after three attempts, and at once when the failure is not an outage", async () => {
   const work = vi.fn().mockRejectedValue(away());
   await expect(hedged(work, 10)).rejects.toThrow("the database does not answer");
   expect(work).toHaveBeenCalledTimes(3);

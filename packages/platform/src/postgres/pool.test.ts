@@ -23,14 +23,14 @@ describe("a pool", () => {
     await database.drop();
   });
 
-  test("sees its schema and is named", async () => {
+  test("sees its schema and has a name", async () => {
     const { rows } = await pool.query(
       "select current_schema as schema, current_setting('application_name') as name, current_setting('timezone') as zone",
     );
     expect(rows).toEqual([{ schema: "auth", name: "pool-test", zone: "UTC" }]);
   });
 
-  test("sees its schema also when the URL brings options of its own", async () => {
+  test("sees its schema even when the URL has its own options", async () => {
     const url = new URL(database.url);
     url.searchParams.set("options", "-c work_mem=5MB");
     const other = createPool({ url: url.href, max: 1, schema: "auth", applicationName: "t", logger });
@@ -39,7 +39,7 @@ describe("a pool", () => {
     expect(rows).toEqual([{ schema: "auth", memory: "5MB" }]);
   });
 
-  test("reads bigint and numeric as numbers, and refuses a bigint that is none", async () => {
+  test("reads bigint and numeric as numbers, and refuses a bigint beyond 2^53", async () => {
     const { rows } = await pool.query(
       "select 9007199254740991::bigint as big, 0.0125::numeric as cost, count(*) as count from things",
     );
@@ -48,7 +48,7 @@ describe("a pool", () => {
     await expect(pool.query("select 1")).resolves.toBeDefined();
   });
 
-  test("commits what a transaction did", async () => {
+  test("commits a transaction", async () => {
     const id = await transaction(pool, async (tx) => {
       await tx.query("insert into things values (1, 'one')");
       return 1;
@@ -56,7 +56,7 @@ describe("a pool", () => {
     expect((await pool.query("select name from things where id = $1", [id])).rows).toEqual([{ name: "one" }]);
   });
 
-  test("rolls back what a transaction did that throws", async () => {
+  test("rolls back a transaction that throws", async () => {
     const broken = transaction(pool, async (tx) => {
       await tx.query("insert into things values (2, 'two')");
       throw new Error("changed my mind");
@@ -65,7 +65,7 @@ describe("a pool", () => {
     expect((await pool.query("select from things where id = 2")).rowCount).toBe(0);
   });
 
-  test("does not take a failed transaction for a committed one", async () => {
+  test("does not report a failed transaction as committed", async () => {
     const broken = transaction(pool, async (tx) => {
       await tx.query("insert into things values (3, 'three')");
       await tx.query("select 1 / 0").catch(() => {});
@@ -74,7 +74,7 @@ describe("a pool", () => {
     expect((await pool.query("select from things where id = 3")).rowCount).toBe(0);
   });
 
-  test("tells which unique constraint was violated", async () => {
+  test("reports the violated unique constraint", async () => {
     await pool.query("insert into things values (10, 'ten')");
     const byName = await pool.query("insert into things values (11, 'ten')").catch((error: unknown) => error);
     expect(isUniqueViolation(byName)).toBe(true);
@@ -90,7 +90,7 @@ describe("a pool", () => {
     expect(reasonOf(error)).toBe(ErrorReason.DEADLINE_EXCEEDED);
   });
 
-  test("says that the database is unavailable when a connection is lost inside a transaction, and goes on with a new one", async () => {
+  test("reports an unavailable database when a connection is lost inside a transaction, and continues with a new one", async () => {
     const broken = transaction(pool, async (tx) => {
       const { rows } = await tx.query<{ pid: number }>("select pg_backend_pid() as pid");
       await pool.query("select pg_terminate_backend($1)", [rows[0]?.pid]);
@@ -110,7 +110,7 @@ describe("a pool", () => {
     await idle.end();
   });
 
-  test("says that the database is unavailable when nothing listens, and when there is no such database", async () => {
+  test("reports an unavailable database when nothing listens and when the database does not exist", async () => {
     const nobody = createPool({ url: "postgres://u:p@127.0.0.1:1/x", applicationName: "t", logger });
     const other = new URL(database.url);
     other.pathname = "/absent";

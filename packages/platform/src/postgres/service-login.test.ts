@@ -10,7 +10,7 @@ import { openServiceDatabase } from "./service-database.ts";
 import { serviceLogin } from "./service-login.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
-// A server of its own: logins are of the whole server, and others use those of the shared one meanwhile.
+// A separate server: logins belong to the whole server, and other suites use those of the shared one meanwhile.
 const dataDir = mkdtempSync(join(tmpdir(), "turnwright-login-"));
 let postgres: EmbeddedPostgres;
 
@@ -35,7 +35,7 @@ async function ask<T extends pg.QueryResultRow>(url: string, text: string): Prom
 }
 const userOf = (url: string) => new URL(url).username;
 
-test("services that start at once get one login each, with which they work", async () => {
+test("services that start at the same time get one working login each", async () => {
   const starts = migratedServices.flatMap((schema) => [schema, schema, schema]);
   const urls = await Promise.all(starts.map((schema) => serviceLogin({ url: postgres.url, schema, logger })));
   expect([...new Set(urls.map(userOf))]).toEqual([
@@ -64,13 +64,13 @@ test.each([
   await expect(ask(url, text)).rejects.toThrow(/permission denied|must be/);
 });
 
-test("a login whose password is another one by now gets the right one", async () => {
+test("a login with an outdated password gets the right one", async () => {
   await ask(postgres.url, "alter role turnwright_tool_login password 'something else'");
   const url = await serviceLogin({ url: postgres.url, schema: "tool", logger });
   expect(await ask(url, "select current_user as me")).toEqual([{ me: "turnwright_tool_login" }]);
 });
 
-test("an operator's own login is used as it is, and is told when migrations are pending that it may not run", async () => {
+test("an operator's own login is used as it is, and pending migrations that it may not run are reported", async () => {
   await ask(postgres.url, "create role operator login password 'of-the-operator' noinherit");
   await ask(postgres.url, "grant turnwright_auth, turnwright_auth_user to operator");
   const url = new URL(postgres.url);

@@ -46,8 +46,8 @@ function joinAs(service: string, tls: Record<string, string> = {}) {
   return mesh;
 }
 
-describe("a service as a process of its own", () => {
-  test("serves, tells its readiness, and closes in order at SIGTERM", async () => {
+describe("a service in its own process", () => {
+  test("serves, reports its readiness, and shuts down in order at SIGTERM", async () => {
     const { child, exit, listening, lines } = launch({ MESH_SECRET: meshSecret });
     const transport = joinAs("gateway").transport("auth", [await listening]);
     await transport.checkHealth();
@@ -55,7 +55,7 @@ describe("a service as a process of its own", () => {
     expect(await remoteKeySource(transport)()).toEqual({ keys: [] });
 
     child.kill("SIGUSR2");
-    // It looks at itself each second; a health check that it answers costs nothing but a round trip.
+    // It checks itself each second; a health check is only a round trip.
     const until = Date.now() + 10_000;
     let refusal: unknown;
     while (refusal === undefined && Date.now() < until) {
@@ -66,7 +66,7 @@ describe("a service as a process of its own", () => {
     }
     expect(reasonOf(refusal)).toBe(ErrorReason.UNAVAILABLE);
 
-    // It has outlived a promise that rejected where nobody waited for it.
+    // It has survived an unhandled rejection.
     child.kill("SIGTERM");
     expect((await exit)[0]).toBe(0);
     const said = lines.map(({ msg }) => msg);
@@ -74,7 +74,7 @@ describe("a service as a process of its own", () => {
     expect(said).toContain("service closed");
   });
 
-  test("refuses another service than the method names", async () => {
+  test("refuses a service that the method does not name", async () => {
     const { listening } = launch({ MESH_SECRET: meshSecret });
     const transport = joinAs("conversation").transport("auth", [await listening]);
     const error = await testClients(transport)
@@ -83,7 +83,7 @@ describe("a service as a process of its own", () => {
     expect(reasonOf(error)).toBe(ErrorReason.PERMISSION_DENIED);
   });
 
-  test("ends with the list of all faults of its configuration, TLS among them", async () => {
+  test("exits with the list of all faults of its configuration, including TLS", async () => {
     const { exit, stderr } = launch({ MESH_SECRET: "short", GRPC_PORT: "x", MESH_TLS_CA: "/nowhere/ca.crt" });
     expect((await exit)[0]).toBe(1);
     const faults = stderr()
@@ -97,7 +97,7 @@ describe("a service as a process of its own", () => {
     ]);
   });
 
-  test("demands certificates when it has its own", async () => {
+  test("requires certificates when it has its own", async () => {
     const directory = mkdtempSync(join(tmpdir(), "turnwright-run-"));
     cleanups.push(() => rmSync(directory, { recursive: true }));
     const authority = createTestAuthority();

@@ -38,7 +38,7 @@ test.each<[JsonValue, string]>([
   expect(faultOf(ReviewRunRequestSchema, { calls: [{ callId: "c", outcome: "completed", output }] })?.path).toBe(path);
 });
 
-test("NUL is found in a Struct, in a list of them, and in one that stands alone", () => {
+test("NUL is found in a Struct, in a list of them, and in one on its own", () => {
   expect(faultOf(DecideApprovalRequestSchema, { arguments: { text: ["a\0"] } })?.path).toBe("arguments.text[0]");
   expect(faultOf(GetJwksResponseSchema, { keys: [{ kty: "a" }, { kty: "b\0" }] })?.path).toBe("keys[1].kty");
   expect(fieldFault(StructSchema, fromJson(StructSchema, { a: "b\0" }))).toBeDefined();
@@ -53,13 +53,13 @@ test.each([
   [-62_135_596_801n, 0],
   [4_000_000_000n, -5],
   [4_000_000_000n, 1_000_000_000],
-])("a time of %d s and %d ns is none", (seconds, nanos) => {
+])("a time of %d s and %d ns is invalid", (seconds, nanos) => {
   expect(faultOf(CreateApiKeyRequestSchema, { expiresAt: { seconds, nanos } })).toEqual({
     path: "expires_at",
     message: "must be a time within the years 1 to 9999",
   });
 });
 
-test.each([Number.NaN, Number.POSITIVE_INFINITY])("%d is no number that is computed with", (spendLimitUsd) => {
+test.each([Number.NaN, Number.POSITIVE_INFINITY])("%d is not a valid number", (spendLimitUsd) => {
   expect(faultOf(CreateApiKeyRequestSchema, { spendLimitUsd })?.path).toBe("spend_limit_usd");
 });

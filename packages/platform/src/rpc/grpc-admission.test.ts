@@ -35,7 +35,7 @@ afterAll(async () => {
   await server.close(0);
 });
 
-/** The code with which a call ends; its message goes as it is. */
+/** The status code of a call whose message is sent unchanged. */
 function call(method: string, bytes: Buffer, admitted: boolean, options: CallOptions = {}): Promise<number> {
   const metadata = new Metadata();
   if (admitted) metadata.set("x-admitted", "yes");
@@ -55,19 +55,19 @@ test("nothing of a message is decoded before its call is admitted", async () => 
   try {
     expect(await call("SendMessage", million, false)).toBe(status.UNAUTHENTICATED);
     expect(await call("SendMessage", Buffer.from([0xff]), false)).toBe(status.UNAUTHENTICATED);
-    // What the client's own side reads of the answer's details, at most.
+    // Upper bound of the bytes that the client itself reads of the error's details.
     expect(tag.mock.calls.length).toBeLessThan(50);
   } finally {
     tag.mockRestore();
   }
 });
 
-test("a message that is none is the caller's fault", async () => {
+test("a malformed message is the caller's fault", async () => {
   expect(await call("SendMessage", Buffer.from([0xff]), true)).toBe(status.INVALID_ARGUMENT);
   expect(await call("SendMessage", Buffer.from([0x0a, 0x7f]), true)).toBe(status.INVALID_ARGUMENT);
 });
 
-test("a message that is one is served as before", async () => {
+test("a well-formed message is served", async () => {
   const request = create(SendMessageRequestSchema, { conversationId: "0190a000-0000-7000-8000-0000000000c0", message: "hello" });
   expect(await call("SendMessage", Buffer.from(toBinary(SendMessageRequestSchema, request)), true)).toBe(status.OK);
   expect(await call("SendMessage", gzipSync("x"), true)).toBe(status.INVALID_ARGUMENT);

@@ -35,7 +35,7 @@ const codeOf = (error: unknown) => (error instanceof ConnectError ? error.code :
 const send = { conversationId, message: "hi" };
 
 describe("a service with two instances", () => {
-  test("fails no call, repeatable or not, while they are ended and started again under load", async () => {
+  test("fails no call, repeatable or not, while instances restart under load", async () => {
     let handled = 0;
     const answer = async () => {
       handled += 1;
@@ -62,7 +62,7 @@ describe("a service with two instances", () => {
       const before = handled;
       await server.close(5_000);
       servers[term % 2] = await serve(handlers, server.port);
-      // At once the other one: clients may not have found the new one yet.
+      // The other instance follows at once: clients may not have found the new one yet.
       while (handled < before + 20) await new Promise((resolve) => setImmediate(resolve));
     }
     isOver = true;
@@ -71,7 +71,7 @@ describe("a service with two instances", () => {
     expect(handled).toBe(calls);
   }, 60_000);
 
-  test("has a call that was cut repeated on the other one when its method is idempotent, and only then", async () => {
+  test("repeats a cut call on the other instance if and only if its method is idempotent", async () => {
     const began = new EventEmitter();
     const begun = { first: 0, second: 0 };
     const held = (instance: "first" | "second") => async () => {
@@ -100,13 +100,13 @@ describe("a service with two instances", () => {
     }
   });
 
-  test("is waited for when it cannot be reached at all, but not for long", async () => {
+  test("is awaited briefly when it cannot be reached at all", async () => {
     const server = await serve({ sendMessage: async () => ({ response: "there" }) });
     const { port } = server;
     await server.close(0);
     const agent = open(port);
     const waiting = agent.sendMessage(send);
-    // Refused by now: what nobody listens at is told at once.
+    // Refused by now: a connection to a closed port fails at once.
     await new Promise((resolve) => setImmediate(resolve));
     const again = await serve({ sendMessage: async () => ({ response: "there" }) }, port);
     expect((await waiting).response).toBe("there");

@@ -30,7 +30,7 @@ const reason = (check: Promise<unknown>) =>
   );
 
 describe("the health of a service", () => {
-  test("is that of its best instance, with the names of the others", async () => {
+  test("is that of its best instance, with the addresses of the failing ones", async () => {
     const [first, second] = [await instance(), await instance()];
     const probe = probeOf(first.address, second.address);
     expect(await probe.check()).toEqual({ serving: 2, failing: [] });
@@ -44,7 +44,7 @@ describe("the health of a service", () => {
     expect(await probe.check()).toEqual({ serving: 1, failing: [second.address] });
   });
 
-  test("is that of its database when no instance is answered by it", async () => {
+  test("is that of its database when no instance gets an answer from it", async () => {
     const [first, second] = [await instance(), await instance()];
     const probe = probeOf(first.address, second.address);
     first.setServing(false, ErrorReason.DATABASE_UNAVAILABLE);
@@ -55,7 +55,7 @@ describe("the health of a service", () => {
     expect(await reason(probe.check())).toBe(ErrorReason.UNAVAILABLE);
   });
 
-  test("is found by a name as well, whose further addresses are not taken for instances", async () => {
+  test("can be found by a name, whose other addresses do not count as instances", async () => {
     const { port } = await instance();
     expect(await probeOf(`dns:///localhost:${port}`).check()).toEqual({ serving: 1, failing: [] });
     expect(await reason(probeOf("dns:///no-such-host.invalid:9104").check())).toBe(ErrorReason.UNAVAILABLE);

@@ -40,7 +40,7 @@ async function caught(work: Promise<unknown>): Promise<ConnectError> {
   return error;
 }
 
-/** What a handler met, to be awaited. */
+/** Facts seen by a handler, as promises. */
 function witness() {
   const events = new EventEmitter();
   return {
@@ -131,14 +131,14 @@ describe("the gRPC plane", () => {
     }
   });
 
-  test("sends what is no ConnectError as INTERNAL without its message", async () => {
+  test("sends any other error than a ConnectError as INTERNAL without its message", async () => {
     const server = await serve([agentMount({ sendMessage: () => Promise.reject(new Error("password=hunter2")) })]);
     const error = await caught(open(server).agent.sendMessage({ conversationId, message: "hi" }, { timeoutMs }));
     expect(error.code).toBe(Code.Internal);
     expect(error.rawMessage).not.toContain("hunter2");
   });
 
-  test("ends a call at its deadline on both ends, and tells the handler how long it has", async () => {
+  test("ends a call at its deadline on both ends, and gives the handler the remaining time", async () => {
     const { saw, seen } = witness();
     const wait: Handlers[string] = (_request, context) => {
       saw("started", context.timeoutMs());
@@ -166,7 +166,7 @@ describe("the gRPC plane", () => {
       const [started, aborted] = [seen("started"), seen("aborted")];
       expect(reasonOf(await caught(call()))).toBe(ErrorReason.DEADLINE_EXCEEDED);
       expect(await started).toBeLessThanOrEqual(150);
-      // Either end may notice first: the far one's deadline, or the near one's going away.
+      // Either end may notice first: the server's deadline, or the client's cancellation.
       expect([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.CANCELLED]).toContain(await aborted);
     }
   });
@@ -225,7 +225,7 @@ describe("the gRPC plane", () => {
     const { agent, transport } = open(server);
     const messages = agent.streamTurn({ message: "hi" }, { timeoutMs: 20_000 })[Symbol.asyncIterator]();
     await messages.next();
-    // Answered on the same connection after everything that the window let through.
+    // Answered on the same connection after everything that the window admitted.
     await transport.checkHealth();
     expect(produced).toBeLessThan(total / 2);
     let received = 1;
@@ -233,7 +233,7 @@ describe("the gRPC plane", () => {
     expect(received).toBe(total);
   });
 
-  test("refuses a message beyond the limit, and a method that nobody serves", async () => {
+  test("refuses a message beyond the limit, and an unknown method", async () => {
     const server = await startGrpcServer({
       mounts: testMounts(),
       interceptors: [],
@@ -249,7 +249,7 @@ describe("the gRPC plane", () => {
     expect(reasonOf(await caught(agent.listAgents({}, { timeoutMs })))).toBe(ErrorReason.UNIMPLEMENTED);
   });
 
-  test("goes round over several servers, and round one that went away, until it is back", async () => {
+  test("distributes calls over several servers, and skips one that is down until it is back", async () => {
     const names = ["one", "two"];
     const servers = await Promise.all(names.map((name) => serve(testMounts(name))));
     const { tokens } = open(...servers);
@@ -263,7 +263,7 @@ describe("the gRPC plane", () => {
       return seen;
     };
     const hasBoth = async () => {
-      // The first answers may all be of the server that was connected first.
+      // The first answers may all come from the server that connected first.
       for (let calls = 0; calls < 2_000 && (await answers(2)).size < 2; calls += 1);
       return answers(10);
     };
@@ -286,7 +286,7 @@ describe("the gRPC plane", () => {
     expect(await back()).toBe(true);
   });
 
-  test("lets calls end when it closes, takes none after it, and says so by its health", async () => {
+  test("lets calls finish when it closes, accepts no more, and reports it by its health", async () => {
     const { saw, seen } = witness();
     let finish = () => {};
     const server = await serve([
@@ -315,7 +315,7 @@ describe("the gRPC plane", () => {
     );
   });
 
-  test("cuts calls that outlast the time given to close", async () => {
+  test("cuts calls that exceed the time limit of the close", async () => {
     const { saw, seen } = witness();
     const server = await serve([
       agentMount({

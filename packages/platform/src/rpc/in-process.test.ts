@@ -54,7 +54,7 @@ describe("the in-process plane", () => {
     expect(seen).toEqual(["to why", "done"]);
   });
 
-  test("streams, and lets the handler clean up when its caller leaves", async () => {
+  test("streams, and lets the handler clean up when its caller stops reading", async () => {
     let cleaned = () => {};
     const isCleaned = new Promise<void>((resolve) => {
       cleaned = resolve;
@@ -140,7 +140,7 @@ describe("the in-process plane", () => {
     expect(order).toEqual(["outer: mine", "inner: mine", "server: unset"]);
   });
 
-  test("says which method is not served", async () => {
+  test("names the method that is not served", async () => {
     const transport = createInProcessTransport({ mounts: [mount(AgentService, {} as never)] });
     const agent = createClient(AgentService, transport);
     for (const call of [agent.listAgents({}), createClient(TokenService, transport).getJwks({})]) {

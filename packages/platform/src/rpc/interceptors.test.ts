@@ -34,7 +34,7 @@ async function refusal(work: Promise<unknown>): Promise<{ reason: ErrorReason; m
   return { reason: reasonOf(error), message: error.rawMessage, param: detailOf(error)?.param ?? "" };
 }
 
-/** A service of one method with the given options, as no proto of ours declares it. */
+/** A service of one method with options that no proto of ours declares. */
 function serviceWith(options: { access?: Access; callers?: string[] }): DescService {
   const methodOptions = create(MethodOptionsSchema);
   if (options.access !== undefined) setExtension(methodOptions, access, options.access);
@@ -75,7 +75,7 @@ describe("access", () => {
     await expect(callProbe({ access: Access.SERVICE, callers: ["gateway"] }, "gateway")).resolves.toBeDefined();
   });
 
-  test("to public methods needs no token", async () => {
+  test("to public methods requires no token", async () => {
     await expect(clientsOf(undefined).tokens.getJwks({})).resolves.toBeDefined();
   });
 
@@ -109,7 +109,7 @@ describe("access", () => {
     await expect(transport.unary(service.methods[0] as never, undefined, undefined, headers, {} as never)).resolves.toBeDefined();
   });
 
-  test("takes no token of another kind, secret or sender for a service's", async () => {
+  test("accepts no token of another kind, secret or sender as a service token", async () => {
     const forged = await new SignJWT({})
       .setProtectedHeader({ alg: "HS256", typ: "turnwright-service+jwt" })
       .setIssuer("turnwright")
@@ -130,7 +130,7 @@ describe("access", () => {
     }
   });
 
-  test("puts the verified identity and service where handlers find them", async () => {
+  test("passes the verified identity and service to handlers", async () => {
     let seen: { identity?: Identity; service?: string } = {};
     const look: Interceptor = (next) => (request) => {
       seen = { identity: request.contextValues.get(identityKey), service: request.contextValues.get(callerServiceKey) };
@@ -158,7 +158,7 @@ describe("access", () => {
     expect(address).toBe(expected);
   });
 
-  test("reads access and callers from the protos; users' methods come from the gateway unless they say more", () => {
+  test("reads access and callers from the protos; user methods without callers are for the gateway", () => {
     expect(accessOf(TokenService.method.exchangeToken)).toBe(Access.SERVICE);
     expect(callersOf(TokenService.method.exchangeToken)).toEqual(["gateway"]);
     expect(callersOf(ApiKeyService.method.listApiKeys)).toEqual(["gateway"]);
@@ -168,7 +168,7 @@ describe("access", () => {
 });
 
 describe("validation", () => {
-  test("names the field that a unary or streamed request has wrong", async () => {
+  test("names the invalid field of a unary or streamed request", async () => {
     const headers = await mesh.userHeaders();
     const { agent } = clientsOf("gateway");
     const unary = await refusal(agent.sendMessage({ conversationId: "no-uuid", message: "hi" }, { headers }));
@@ -194,7 +194,7 @@ describe("errors", () => {
     return { call, lines };
   }
 
-  test("that nobody meant are logged once and leave without their message", async () => {
+  test("that are unexpected are logged once and leave without their message", async () => {
     const { call, lines } = failing(new Error("password=hunter2"));
     const error = await call().catch((caught: unknown) => caught);
     expect(reasonOf(error)).toBe(ErrorReason.INTERNAL);
@@ -204,7 +204,7 @@ describe("errors", () => {
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({ msg: "unexpected error", method: "GetJwks", request_id: "req-1" });
   });
 
-  test("that a handler meant leave as they are, with the request's id", async () => {
+  test("thrown by a handler leave unchanged, with the request id", async () => {
     const { call, lines } = failing(fail(ErrorReason.NOT_FOUND, "No such thing.", { param: "id" }));
     const error = await call().catch((caught: unknown) => caught);
     expect(detailOf(error)).toMatchObject({ reason: ErrorReason.NOT_FOUND, param: "id", requestId: "req-1" });

@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from "vitest";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { checkWire } from "./wire-check.ts";
 
-/** Numbers that look random and are the same each time. */
+/** Pseudo-random numbers, the same in every run. */
 function numbers(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -39,7 +39,7 @@ function someValue(random: (below: number) => number, depth: number): Value {
 
 const structJson = (fields: Record<string, Value>) => create(StructSchema, { fields }).fields;
 
-/** How many records protobuf-es itself reads of a message; of packed elements, one. */
+/** Number of records that protobuf-es itself reads of a message; packed elements count as one. */
 function recordsRead(bytes: Uint8Array): number {
   const tag = vi.spyOn(BinaryReader.prototype, "tag");
   try {
@@ -85,10 +85,10 @@ describe("checkWire", () => {
       try {
         const records = recordsRead(part);
         expect(accepts(part, records)).toBe(true);
-        // The end of a group is a record to the decoder, and part of a field to us.
+        // The end of a group is a record to the decoder, but part of a field here.
         if (records > 0) expect(accepts(part, Math.ceil(records / 2) - 1)).toBe(false);
       } catch (error) {
-        // The one thing that is not looked at is text.
+        // Text is the only thing that is not checked.
         expect(String(error)).toMatch(/UTF-8|encoded data was not valid/i);
       }
     }
@@ -108,11 +108,11 @@ describe("checkWire", () => {
     const packed = Buffer.from([0x52, 0x02, 0x01, 0x02]);
     expect(() => checkWire(FileDescriptorProtoSchema, packed, 3)).not.toThrow();
     expect(() => checkWire(FileDescriptorProtoSchema, packed, 2)).toThrow("more than 2 fields");
-    // A string that says that it is a number: the decoder would read on in what we take for its value.
+    // A string marked as a number: the decoder would read on in bytes that the check takes for its value.
     expect(() => checkWire(FileDescriptorProtoSchema, Buffer.from([0x08, 0x01]), 10)).toThrow("wire type 0");
   });
 
-  it("reads each byte once at most", () => {
+  it("reads each byte at most once", () => {
     let read = 0;
     const bytes = new Proxy(Buffer.alloc(2_000_000).fill(Buffer.from([0x7a, 0x00])), {
       get(target, key) {
