@@ -1,4 +1,4 @@
-# One image for every part; the command chooses the part. Built in stages so that npm and the caches stay behind.
+# One image for every part; the command selects the part. Built in stages, so that npm and caches are left out.
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
@@ -22,7 +22,7 @@ COPY migrations migrations
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production
-# Tools run behind all of the kernel's wall, or nothing starts; Perl, which puts it on, is part of the image.
+# Tools run in the full kernel sandbox, or nothing starts; Perl, which sets it up, is part of the image.
 ENV TOOLS_SANDBOX=require
 WORKDIR /app
 COPY --from=build --chown=root:root /app /app
