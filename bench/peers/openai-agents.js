@@ -1,4 +1,5 @@
-// The peer of row P2's first delta: @openai/agents behind fastify, streamed as server-sent events. argv: the model's base URL.
+// The peer for the first delta of row P2: @openai/agents behind fastify, streamed as server-sent events.
+// argv: the model's base URL.
 import { Agent, OpenAIProvider, Runner, setTracingDisabled } from "@openai/agents";
 import fastify from "fastify";
 

@@ -91,7 +91,7 @@ async function firstChunk(response: Response) {
 describe("a credential that ends", () => {
   it.each([
     ["a completion", "/v1/chat/completions", { messages: [{ role: "user", content: "hi" }] }],
-    ["a turn", "/v1/conversations", { message: "hi" }],
+    ["a run", "/v1/conversations", { message: "hi" }],
   ])("ends %s in progress with 401, also in the mesh", async (_name, path, body) => {
     const answer = post(path, body);
     await entered.promise;
@@ -105,7 +105,7 @@ describe("a credential that ends", () => {
 
   it.each([
     ["a completion", "/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "hi" }] }],
-    ["a turn", "/v1/conversations", { stream: true, message: "hi" }],
+    ["a run", "/v1/conversations", { stream: true, message: "hi" }],
   ])("ends %s in mid-stream with an error and without [DONE]", async (_name, path, body) => {
     const stream = await firstChunk(await post(path, body));
     expect(stream.first).toMatch(/^data: /);

@@ -139,7 +139,7 @@ describe("slots of requests under way", () => {
     await Promise.all(running);
   });
 
-  it("are given back, all of them, by clients that leave, before their turn came too", async () => {
+  it("are given back, all of them, by clients that disconnect, even while they wait", async () => {
     const { accounts, gates } = slowAccounts();
     const memory = createMemoryConcurrencyLimiter();
     let held = 0;

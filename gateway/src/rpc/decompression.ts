@@ -22,12 +22,12 @@ export function isKnownEncoding(name: string): boolean {
 let running = 0;
 const queue: (() => void)[] = [];
 
-async function turn(): Promise<void> {
+async function takeSlot(): Promise<void> {
   if (running < maxAtOnce) running += 1;
   else await new Promise<void>((resolve) => queue.push(resolve));
 }
 
-function pass(): void {
+function releaseSlot(): void {
   const next = queue.shift();
   if (next === undefined) running -= 1;
   else next();
@@ -41,7 +41,7 @@ export async function decompress(name: string, packed: Uint8Array, limit: number
   if (packed.byteLength === 0) return packed;
   const unpack = unpackers[name];
   if (unpack === undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: unknown encoding ${name}`, { param: "body" });
-  await turn();
+  await takeSlot();
   try {
     return await unpack(packed, { maxOutputLength: limit });
   } catch (error) {
@@ -50,6 +50,6 @@ export async function decompress(name: string, packed: Uint8Array, limit: number
     }
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid ${name}`, { param: "body", cause: error });
   } finally {
-    pass();
+    releaseSlot();
   }
 }

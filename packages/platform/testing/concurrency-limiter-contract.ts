@@ -11,7 +11,7 @@ export function releaseOf(slot: Release | SlotBucket | undefined): Release | und
 /** Contract tests for every implementation of the concurrency limiter. */
 export function concurrencyContract(openPorts: () => Promise<Ports>): void {
   describe("the concurrency limiter", () => {
-    test("gives a key its slots and no more, until one is given back, which counts once", async () => {
+    test("gives a key its slots and no more until one is released, which counts once", async () => {
       const { concurrency } = await openPorts();
       const bucket = { key: randomUUID(), max: 2 };
       const [first, second] = [releaseOf(await concurrency.acquire([bucket])), releaseOf(await concurrency.acquire([bucket]))];
@@ -24,7 +24,7 @@ export function concurrencyContract(openPorts: () => Promise<Ports>): void {
       expect(await concurrency.acquire([bucket])).toEqual(bucket);
     });
 
-    test("gives exactly the slots there are when requests race", async () => {
+    test("gives exactly the available slots when requests race", async () => {
       const { concurrency } = await openPorts();
       const bucket = { key: randomUUID(), max: 7 };
       const slots = await Promise.all(Array.from({ length: 50 }, () => concurrency.acquire([bucket])));
@@ -42,7 +42,7 @@ export function concurrencyContract(openPorts: () => Promise<Ports>): void {
       expect(await take(4)).toBeUndefined();
     });
 
-    test("takes a slot of every bucket or of none, and gives all of them back", async () => {
+    test("takes a slot of every bucket or of none, and releases all of them", async () => {
       const { concurrency } = await openPorts();
       const parent = { key: randomUUID(), max: 3 };
       const children = Array.from({ length: 14 }, () => ({ key: randomUUID(), max: 2 }));

@@ -46,7 +46,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
   });
 
   describe("the limiter", () => {
-    test("allows the limit and denies what is beyond, with the time to wait", async () => {
+    test("allows requests up to the limit and denies further ones, with the time to wait", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       const limits = { perMinute: 3, perDay: 100 };
@@ -67,7 +67,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       expect((await limiter.take([{ key: randomUUID(), ...limits }])).allowed).toBe(true);
     });
 
-    test("lets nobody have twice the limit around the end of a window", async () => {
+    test("does not allow twice the limit around the end of a window", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       const limits = { perMinute: 10, perDay: 0 };
@@ -96,7 +96,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       }
     });
 
-    test("holds the day's limit across minutes", async () => {
+    test("applies the daily limit across minutes", async () => {
       const { limiter } = await openPorts();
       const key = randomUUID();
       const limits = { perMinute: 2, perDay: 3 };
@@ -163,7 +163,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       expect(await limiter.take([parent])).toMatchObject({ allowed: false, limit: 3, remaining: 0 });
     });
 
-    test("says what is left of the tightest, and lets the earlier speak where they are equal", async () => {
+    test("reports the tightest bucket, and the first of equal ones", async () => {
       const { limiter } = await openPorts();
       const [own, account] = [randomUUID(), randomUUID()];
       const take = (perMinute: number, ofAccount: number, perDay = 0) =>
@@ -196,7 +196,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       expect((await limiter.take(buckets)).allowed).toBe(true);
     });
 
-    test("skips the buckets that nothing limits", async () => {
+    test("skips unlimited buckets", async () => {
       const { limiter } = await openPorts();
       const free = { key: randomUUID(), perMinute: 0, perDay: 0 };
       expect(await limiter.take([free, { key: randomUUID(), perMinute: 2, perDay: 0 }])).toMatchObject({
@@ -211,7 +211,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
   concurrencyContract(openPorts);
 
   describe("the bus", () => {
-    test("brings each message of a topic to all of its subscribers, in order", async () => {
+    test("delivers each message of a topic to all of its subscribers, in order", async () => {
       const { bus } = await openPorts();
       const topic = randomUUID();
       const [first, second] = [await collect(bus, topic), await collect(bus, topic)];
@@ -243,7 +243,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       expect(leaving.received).toEqual([]);
     });
 
-    test("takes up a topic again after its last subscriber left", async () => {
+    test("resumes a topic after its last subscriber left", async () => {
       const { bus } = await openPorts();
       const topic = randomUUID();
       const leaving = await collect(bus, topic);
@@ -255,7 +255,7 @@ export function portsContract(open: (now: () => number) => Promise<Ports>): void
       expect(staying.received).toEqual(["again"]);
     });
 
-    test("goes on after a listener threw", async () => {
+    test("continues after a listener has thrown", async () => {
       const { bus } = await openPorts();
       const topic = randomUUID();
       await bus.subscribe(topic, () => {
