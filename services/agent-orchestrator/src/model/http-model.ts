@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { growingPauses } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type buildConnector, errors, Pool } from "undici";
 import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
@@ -114,10 +115,11 @@ export function createHttpModel(options: {
         witness?.onSent();
       },
     };
+    const pauses = growingPauses({ firstMs: retryDelayMs, longestMs: Number.POSITIVE_INFINITY });
     for (let tries = 0; ; tries++) {
       isSent = false;
       const outcome = await attempt(watched, signal);
-      let delayMs = retryDelayMs * (1 + Math.random()) * 2 ** tries;
+      let delayMs = pauses.next().value * (1 + Math.random());
       if (!(outcome instanceof Error)) {
         if (outcome.status === 200) return outcome;
         if (isUntouched(outcome.status)) {
