@@ -1,6 +1,5 @@
-# Sets up the kernel's wall (Landlock, no capabilities, a seccomp filter), then becomes the given process by exec: same
-# pid, same pipes. It needs Perl without modules, which every Debian and Ubuntu has. wall.ts calls it; docs/tools.md
-# describes the wall.
+# Sets up the kernel's wall (Landlock, no capabilities, a seccomp filter), then execs a command: same pid, same pipes.
+# It needs Perl without modules, which every Debian and Ubuntu has. docs/tools.md describes the wall.
 #
 #   perl wall.pl ARCH PARENT LANDLOCK [-r PATH | -x PATH]... -- COMMAND ARGUMENT...
 #   perl wall.pl ARCH filter           prints the filter's instructions in hex, as for a process with pid 1
@@ -192,19 +191,14 @@ my ($allow, $kill, $eperm, $enotty, $enosys) = (0x7fff0000, 0x80000000, 0x000500
 # An instruction: code, jumps when true and when false, operand.
 sub op { my ($code, $operand, $true, $false) = @_; pack('SCCL', $code, $true // 0, $false // 0, $operand) }
 
-# Rules about the low half of an argument of one system call. `body` may leave any value in the accumulator, so the
-# call's number is loaded again.
+# Rules about the low half of one call's argument. `body` may change the accumulator, so the number is loaded again.
 sub about {
   my ($number, $argument, $body) = @_;
   return '' unless defined $number;
   my $rules = op($load, 16 + 8 * $argument) . $body . op($load, 0);
   return op($is, $number, 0, length($rules) / 8) . $rules;
 }
-sub unlessOne {
-  my ($answer, @values) = @_;
-  my $left = @values;
-  join('', map { op($is, $_, $left--, 0) } @values) . op($return, $answer);
-}
+sub unlessOne { my ($answer, @ok) = @_; my $left = @ok; join('', map { op($is, $_, $left--, 0) } @ok) . op($return, $answer) }
 
 sub filter {
   my ($own) = @_;
@@ -226,11 +220,9 @@ sub filter {
   $program .= about($call{clone}, 0, op($hasBits, 0x10000, 1, 0) . op($return, $eperm));
   # Signals to this process only, limits of this process only.
   $program .= about($call{tgkill}, 0, unlessOne($eperm, $own)) . about($call{prlimit64}, 0, unlessOne($eperm, 0));
-  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN and F_SETSIG would send any signal to any
-  # process.
+  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC. F_SETOWN and F_SETSIG could signal any process.
   $program .= about($call{fcntl}, 1, unlessOne($eperm, 0, 1, 2, 3, 4, 1030));
-  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. The rest is about devices, terminals and network
-  # interfaces.
+  # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX. The rest concerns devices, terminals and networks.
   $program .= about($call{ioctl}, 1, unlessOne($enotty, 0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451));
   # PR_SET_PDEATHSIG, which is set below: the process must not unset it.
   $program .= about($call{prctl}, 0, op($is, 1, 0, 1) . op($return, $eperm));
