@@ -1,14 +1,3 @@
-import { type MessageInitShape, toJson } from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { createClient, type Transport } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
-import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
-import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
-import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
-import type { ToolCallSchema } from "@turnwright/contract/tool/v1/tool";
-import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
-
 /** An error of any surface, reduced to what the suite compares. */
 export class ApiError extends Error {
   readonly unauthenticated: boolean;
@@ -23,7 +12,7 @@ export class ApiError extends Error {
   }
 }
 
-/** An answer to a message. */
+/** Answer to a message. */
 export interface Turn {
   conversationId: string;
   response: string;
@@ -31,7 +20,7 @@ export interface Turn {
   message: string | undefined;
 }
 
-/** A conversation as its owner reads it. */
+/** A conversation as its user reads it. */
 export interface Record {
   status: string;
   roles: string[];
@@ -40,7 +29,7 @@ export interface Record {
   pendingCalls: string[];
 }
 
-/** What the end-to-end suite asks of a surface. REST and Connect clients implement it, so that both run the same suite. */
+/** Client of a surface, as the end-to-end suite needs it. REST and Connect clients run the same suite. */
 export interface Api {
   register(email: string, password: string): Promise<{ id: string; email: string }>;
   login(email: string, password: string): Promise<{ accessToken: string; refreshToken: string; expiresIn: number }>;
@@ -63,7 +52,7 @@ export interface Api {
   listConversations(token: string): Promise<{ ids: string[]; total: number }>;
 }
 
-/** Data of server-sent events, in order; comments are dropped. */
+/** Data of server-sent events, in order, without comments. */
 export function eventData(text: string): string[] {
   return text
     .split(/\r?\n\r?\n/)
@@ -72,7 +61,8 @@ export function eventData(text: string): string[] {
     .map((line) => line.slice(5).trim());
 }
 
-const callOf = (name: string, args: unknown, index = 1) => ({
+/** A tool call in OpenAI's format. */
+export const callOf = (name: string, args: unknown, index = 1) => ({
   id: `call_${index}`,
   type: "function",
   function: { name, arguments: JSON.stringify(args) },
@@ -89,7 +79,7 @@ interface WireTurn {
   message: { content: string } | null;
 }
 
-/** The suite's API over REST. */
+/** The suite's client over REST. */
 export function restApi(baseUrl: string): Api {
   const send = async (method: string, path: string, token?: string, body?: unknown): Promise<Response> => {
     const response = await fetch(`${baseUrl}${path}`, {
@@ -206,7 +196,8 @@ interface ChatCompletionBody {
   usage: { total_tokens: number };
 }
 
-function readCompletion(completion: ChatCompletionBody) {
+/** A chat completion, reduced to what the suite compares. */
+export function readCompletion(completion: ChatCompletionBody) {
   const message = completion.choices[0]?.message;
   return {
     content: message?.content ?? "",
@@ -215,7 +206,8 @@ function readCompletion(completion: ChatCompletionBody) {
   };
 }
 
-function readTurn(events: { type: string; delta: string; conversationId: string }[]) {
+/** Events of a streamed run, reduced to what the suite compares. */
+export function readTurn(events: { type: string; delta: string; conversationId: string }[]) {
   return {
     types: events.map((event) => event.type),
     text: events
@@ -224,94 +216,4 @@ function readTurn(events: { type: string; delta: string; conversationId: string 
       .join(""),
     conversationId: events.find((event) => event.conversationId !== "")?.conversationId ?? "",
   };
-}
-
-const utf8 = {
-  encode: (value: object) => new TextEncoder().encode(JSON.stringify(value)),
-  decode: (b: Uint8Array) => new TextDecoder().decode(b),
-};
-
-/** The suite's API over Connect clients of the generated services. */
-export function connectApi(baseUrl: string, transport: Transport = createConnectTransport({ baseUrl, httpVersion: "1.1" })): Api {
-  const auth = createClient(AuthService, transport);
-  const agent = createClient(AgentService, transport);
-  const completions = createClient(CompletionService, transport);
-  const conversations = createClient(ConversationService, transport);
-  const tools = createClient(ToolService, transport);
-  const as = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
-  const call = async <T>(work: Promise<T>): Promise<T> => {
-    try {
-      return await work;
-    } catch (error) {
-      const { code, message } = error as { code: number; message: string };
-      throw new ApiError(message, { unauthenticated: code === 16, notFound: code === 5, invalid: code === 3 });
-    }
-  };
-  const toolCall = (name: string, args: unknown, index = 1): MessageInitShape<typeof ToolCallSchema> => callOf(name, args, index);
-  return {
-    register: async (email, password) => {
-      const { user } = await call(auth.register({ email, password, name: "E2E" }));
-      return { id: user?.id ?? "", email: user?.email ?? "" };
-    },
-    login: (email, password) => call(auth.login({ email, password })),
-    refresh: (refreshToken) => call(auth.refresh({ refreshToken })),
-    listTools: async (token) => (await call(tools.listTools({}, as(token)))).tools.map((tool) => tool.function?.name ?? ""),
-    executeTool: async (token, name, args) => {
-      const { result } = await call(tools.executeTool({ call: toolCall(name, args) }, as(token)));
-      return plainValue(result);
-    },
-    batchTools: async (token, calls) => {
-      const { results } = await call(
-        tools.batchExecuteTools({ calls: calls.map(({ name, args }, i) => toolCall(name, args, i)) }, as(token)),
-      );
-      return results.map(plainValue);
-    },
-    complete: async (token, body) => {
-      const { body: answer } = await call(completions.complete({ body: utf8.encode(body) }, as(token)));
-      return readCompletion(JSON.parse(utf8.decode(answer)));
-    },
-    streamComplete: async (token, body) => {
-      let text = "";
-      const request = { body: utf8.encode({ ...body, stream: true }), format: StreamFormat.UNSPECIFIED };
-      for await (const batch of completions.streamComplete(request, as(token))) text += utf8.decode(batch.frames);
-      const frames = eventData(text);
-      return { frames: frames.filter((frame) => frame !== "[DONE]"), done: frames.at(-1) === "[DONE]" };
-    },
-    createConversation: async (token, message, agentType) => {
-      const turn = await call(agent.createConversation({ message, agentType }, as(token)));
-      return { conversationId: turn.conversationId, response: turn.response, message: turn.message?.content };
-    },
-    sendMessage: async (token, conversationId, message) => {
-      const turn = await call(agent.sendMessage({ conversationId, message }, as(token)));
-      return { conversationId: turn.conversationId, response: turn.response, message: turn.message?.content };
-    },
-    streamTurn: async (token, message) => {
-      const events: { type: string; delta: string; conversationId: string }[] = [];
-      for await (const event of agent.streamTurn({ message }, as(token))) events.push(event);
-      return readTurn(events);
-    },
-    approve: async (token, conversationId, approved, reason) => {
-      const decided = await call(agent.approveConversation({ conversationId, approved, reason }, as(token)));
-      return { status: decided.status, response: decided.response ?? "" };
-    },
-    getConversation: async (token, conversationId) => {
-      const found = await call(conversations.getConversation({ conversationId }, as(token)));
-      return {
-        status: found.conversation?.status ?? "",
-        roles: found.messages.map((message) => message.role),
-        contents: found.messages.map((message) => message.content),
-        sequenceNumbers: found.messages.map((message) => message.sequenceNumber),
-        pendingCalls: found.pendingApprovals.map((approval) => approval.callId),
-      };
-    },
-    listConversations: async (token) => {
-      const page = await call(conversations.listConversations({}, as(token)));
-      return { ids: page.conversations.map((conversation) => conversation.id), total: page.total };
-    },
-  };
-}
-
-/** A google.protobuf.Value as plain JSON. */
-function plainValue(value: unknown): unknown {
-  return value === undefined ? undefined : JSON.parse(JSON.stringify(toJson(ValueSchema, value as never)));
 }

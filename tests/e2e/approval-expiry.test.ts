@@ -25,7 +25,7 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-it("a run on which nobody decides in time goes on by itself, without the call, and answers", async () => {
+it("a run whose approval expires continues without the call and answers", async () => {
   await api.register(account.email, account.password);
   const { accessToken } = await api.login(account.email, account.password);
   const parked = await api.createConversation(accessToken, `Send an HTTP request to ${effects.url} saying hello`);

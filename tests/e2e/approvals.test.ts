@@ -37,7 +37,7 @@ async function call(verb: string, path: string, body?: object): Promise<{ status
   return { status: response.status, body: await response.json() };
 }
 
-/** A run that waits for a person, and its approval. */
+/** Starts a run that waits for approval; returns the approval. */
 async function parked(text: string) {
   const { body } = await call("POST", "/v1/conversations", { message: `Send an HTTP request to ${effects.url} saying ${text}` });
   expect(body.data.response).toBe("pending_approval");
@@ -48,7 +48,7 @@ async function parked(text: string) {
 }
 
 describe("an approval", () => {
-  it("may be decided with other arguments, which are checked, and holds once", async () => {
+  it("may be decided once, also with other arguments, which are validated", async () => {
     const approval = await parked("hello");
     const decide = (body: object) => call("POST", `/v1/approvals/${approval.id}/decision`, body);
     const args = JSON.parse(approval.arguments);
@@ -74,7 +74,7 @@ describe("an approval", () => {
     expect((await call("GET", "/v1/approvals?status=approved")).body.data.approvals).toHaveLength(1);
   });
 
-  it("that is refused runs nothing, and the answer says so", async () => {
+  it("that is rejected runs nothing, and the answer says so", async () => {
     const approval = await parked("never");
     const before = effects.bodies.length;
     const { status, body } = await call("POST", `/v1/approvals/${approval.id}/decision`, { approved: false, reason: "no" });

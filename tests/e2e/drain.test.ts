@@ -7,7 +7,7 @@ import { startPacedModel, words } from "../durability/paced-model.ts";
 import { eventData, restApi } from "./api.ts";
 import { type System, startSystem } from "./system.ts";
 
-describe("SIGTERM to the one process with its embedded PostgreSQL, under load", () => {
+describe("SIGTERM to the all-in-one process with embedded PostgreSQL under load", () => {
   let dataDir: string;
   let model: Awaited<ReturnType<typeof startPacedModel>>;
   let system: System;
@@ -29,7 +29,7 @@ describe("SIGTERM to the one process with its embedded PostgreSQL, under load", 
   });
 
   const headers = () => ({ authorization: `Bearer ${token}`, "content-type": "application/json" });
-  /** A streamed turn in which the model says so many words; `begun` resolves with its first event. */
+  /** A streamed run in which the model writes this many words; `begun` resolves at its first event. */
   function turn(count: number) {
     const begun = Promise.withResolvers<void>();
     const events = async () => {
@@ -45,7 +45,7 @@ describe("SIGTERM to the one process with its embedded PostgreSQL, under load", 
     return { events: events(), begun: begun.promise };
   }
 
-  it("fails no call, lets streams end within the limit, tells those that outlast it, and ends PostgreSQL last, with code 0", async () => {
+  it("fails no call, lets streams end within the time limit, sends an error to the rest, and stops PostgreSQL last, with code 0", async () => {
     const pool = new Pool(system.baseUrl, { connections: 6 });
     const bodies = ["use a tool", "hello"].map((message) => JSON.stringify({ message }));
     const statuses: number[] = [];

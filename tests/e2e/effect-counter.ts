@@ -1,16 +1,16 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 
-/** A server outside of the system that remembers what tools did to it. */
+/** A server outside of the system that records the requests of tools. */
 export interface EffectCounter {
   readonly host: string;
   readonly url: string;
-  /** Bodies of the requests so far, in order. */
+  /** Bodies of the requests received so far, in order. */
   readonly bodies: readonly string[];
   close(): Promise<void>;
 }
 
-/** Starts an effect counter on loopback. What it counted it answers when `beforeAnswer` is done. */
+/** Starts an effect counter on loopback. It responds to each request when `beforeAnswer` has resolved. */
 export async function startEffectCounter(beforeAnswer?: (body: string) => Promise<unknown>): Promise<EffectCounter> {
   const bodies: string[] = [];
   const server = createServer((request, response) => {

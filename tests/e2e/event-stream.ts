@@ -1,11 +1,11 @@
-/** One event of a stream of server-sent events. */
+/** A server-sent event. */
 export interface StreamedEvent {
   readonly id: string;
   // biome-ignore lint/suspicious/noExplicitAny: events of every kind, read by their fields
   readonly data: any;
 }
 
-/** Events as they come, until the stream ends or is left. */
+/** Events as they arrive, until the stream ends or the loop is left. */
 export async function* streamedEvents(response: Response): AsyncGenerator<StreamedEvent> {
   if (response.body === null) throw new Error(`no stream: ${response.status}`);
   let text = "";

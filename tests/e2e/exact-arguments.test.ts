@@ -29,7 +29,7 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-/** The body is text: what a client writes is what is sent. */
+/** Sends a request. The body is text, so that it arrives byte for byte. */
 // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
 async function call(verb: string, path: string, body?: string): Promise<{ status: number; body: any }> {
   const response = await fetch(system.baseUrl + path, {
@@ -43,7 +43,7 @@ async function call(verb: string, path: string, body?: string): Promise<{ status
   return { status: response.status, body: await response.json() };
 }
 
-/** A call that waits for a person. */
+/** Starts a run whose call waits for approval; returns the approval's id. */
 async function parked(args: string): Promise<string> {
   model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] });
   expect((await call("POST", "/v1/conversations", '{"message":"Delete it"}')).body.data.response).toBe("pending_approval");
@@ -59,13 +59,13 @@ const decide = async (id: string, decision: string) => {
   return { status, body, result: readBy(asked) };
 };
 
-describe("what a person confirms", () => {
+describe("the arguments that a person approves", () => {
   it.each([
     '{"id":"9007199254740995"}',
     '{ "note" : "as it is",\n "id":9007199254740991 }',
     '{"id":1.50}',
     '{"id":100000000000000000000}',
-  ])("is kept and run byte for byte: %s", async (edited) => {
+  ])("are stored and run byte for byte: %s", async (edited) => {
     const id = await parked('{"id": 1}');
     const { status, result } = await decide(id, `{"approved":true, "arguments" : ${edited} }`);
     expect(status).toBe(200);
@@ -81,7 +81,7 @@ describe("what a person confirms", () => {
     ['{"id":1e400}', "id"],
     ['{"id":1,"id":2}', "id"],
     ["[1]", "arguments"],
-  ])("is refused where a tool would get something else: %s", async (edited, param) => {
+  ])("are refused if the tool would receive different ones: %s", async (edited, param) => {
     const id = await parked('{"id": 2}');
     const refused = await call("POST", `/v1/approvals/${id}/decision`, `{"approved":true,"arguments":${edited}}`);
     expect(refused).toMatchObject({ status: 400, body: { error: { param } } });
@@ -94,7 +94,7 @@ describe("what a person confirms", () => {
   });
 
   it.each(['{"id": 9007199254740993}', '{"id":1,"id":2}', "{}"])(
-    "is never a call that cannot run as it is written: %s",
+    "are never those of a call that cannot run as written: %s",
     async (args) => {
       const asked = model.requests.length;
       model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] }, { text: "I see." });
@@ -105,7 +105,7 @@ describe("what a person confirms", () => {
     },
   );
 
-  it("travels as text on the other protocols, too; a number that lost digits on the way is refused", async () => {
+  it("may be sent as text on the other protocols, which refuse numbers that lost digits", async () => {
     const id = await parked('{"id": 3}');
     const agent = createClient(AgentService, createConnectTransport({ baseUrl: system.baseUrl, httpVersion: "1.1" }));
     const options = { headers: { authorization: `Bearer ${token}` } };

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Releases, startReleases } from "./releases.ts";
 
 const old = { newest: 1, oldest: 1 };
-/** A release that gave up the old version, and one that has both. */
+/** A release without the old version, and one with both. */
 const strict = { newest: 2, oldest: 2 };
 const both = { newest: 2, oldest: 1 };
 
@@ -22,7 +22,7 @@ describe("orchestrators of two releases", () => {
   const runsOf = async (conversationId: string) => (await releases.conversations.listRuns({ conversationId })).runs;
   const reasonFor = (call: Promise<unknown>) => call.then(() => undefined, reasonOf);
 
-  it("a run that the old one parked is decided at the new one, and goes on when the old one is there again", async () => {
+  it("a run that the old release parked is decided at the new one, and continues when the old one is back", async () => {
     releases.model.reply(sending("order-1"));
     const first = await releases.start(old);
     const { conversationId, response } = await first.agent.createConversation({ message: "Order it" });
@@ -41,7 +41,7 @@ describe("orchestrators of two releases", () => {
     expect(await reasonFor(again)).toBe(ErrorReason.NOTHING_TO_APPROVE);
     const { state, epoch, attempt, graph_version } = before;
     expect(await releases.row(runId)).toMatchObject({ status: "queued", state, epoch, attempt, graph_version, error: "" });
-    // Its conversation waits for it; others do not.
+    // It blocks its own conversation only.
     releases.model.reply({ text: "Here." });
     expect((await next.agent.createConversation({ message: "Are you there?" })).response).toBe("Here.");
     const { run: behind } = await next.runs.createRun({ conversationId, message: "And then?" });
@@ -62,7 +62,7 @@ describe("orchestrators of two releases", () => {
     expect(await releases.row(behind?.id ?? "")).toMatchObject({ status: "completed", graph_version: 2 });
   }, 60_000);
 
-  it("while both are there, whoever decides at the new one gets the answer that the old one gives", async () => {
+  it("while both run, a client that decides at the new release gets the answer from the old one", async () => {
     releases.model.reply(sending("order-2"));
     const [first, next] = [await releases.start(old), await releases.start(strict)];
     const { conversationId } = await first.agent.createConversation({ message: "Order it" });
@@ -72,7 +72,7 @@ describe("orchestrators of two releases", () => {
     expect(releases.effects.bodies).toEqual(["order-2"]);
   }, 60_000);
 
-  it("the old one leaves the new one's runs alone: parked, handed over and queued ones", async () => {
+  it("the old release leaves runs of the new one alone: parked, handed over and queued ones", async () => {
     const [first, next] = [await releases.start(old), await releases.start(strict)];
     releases.model.reply(sending("order-3"));
     const { conversationId } = await next.agent.createConversation({ message: "Order it" });
@@ -84,7 +84,7 @@ describe("orchestrators of two releases", () => {
     expect(decided).toMatchObject({ status: "rejected" });
     const [parked] = await runsOf(conversationId);
     expect(await releases.row(parked?.id ?? "")).toMatchObject({ status: "queued", epoch: 1, graph_version: 2 });
-    // It has beaten meanwhile, for three seconds.
+    // It has sent heartbeats for three seconds meanwhile.
     expect(await releases.row(spoken?.id ?? "")).toMatchObject({ status: "running", epoch: 1, graph_version: 2 });
 
     releases.model.reply({ text: "Done." }, { text: "Done." });
@@ -95,7 +95,7 @@ describe("orchestrators of two releases", () => {
     expect(releases.effects.bodies).toEqual([]);
   }, 60_000);
 
-  it("a release that drives both goes on with what the old one began, and the run is its own from then on", async () => {
+  it("a release with both versions continues a run of the old one, and the run takes its version", async () => {
     const first = await releases.start(old);
     releases.model.reply({ text: "one two three", pauseAfter: { pieces: 1, gate: new Promise(() => {}) } });
     const { run } = await first.runs.createRun({ message: "Order it" });

@@ -34,7 +34,7 @@ describe("kill -9 of every process while a run waits for a person", () => {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  /** A user whose conversation waits for the approval of one HTTP request. */
+  /** Creates a user and a conversation that waits for the approval of an HTTP request. */
   async function parkedRun(api: Api) {
     const email = `kill-${randomUUID()}@example.com`;
     await api.register(email, password);
@@ -79,17 +79,17 @@ describe("kill -9 of every process while a run waits for a person", () => {
     }
   }
 
-  it("finishes it after the restart of one process, each tool executed once", async () => {
+  it("lets the run finish after a restart of the all-in-one process, each tool executed once", async () => {
     await survives("all-in-one", { DATABASE_URL: database.url });
     expect(await ledger()).toEqual([{ tool_name: "http_request", status: "success" }]);
   }, 120_000);
 
-  it("finishes it after the restart of one process and its embedded PostgreSQL", async () => {
+  it("lets the run finish after a restart of the all-in-one process and its embedded PostgreSQL", async () => {
     await survives("all-in-one", {});
   }, 120_000);
 
   it.skipIf(redis === undefined)(
-    "finishes it after the restart of the whole mesh, each tool executed once",
+    "lets the run finish after a restart of the whole mesh, each tool executed once",
     async () => {
       await survives("mesh", { DATABASE_URL: database.url, REDIS_URL: redis ?? "" });
       expect(await ledger()).toEqual([{ tool_name: "http_request", status: "success" }]);

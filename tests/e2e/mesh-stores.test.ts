@@ -10,13 +10,13 @@ import { descendants, type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("the stores of a mesh of processes that starts its own Redis");
 
-/** A process below the starter, as others on the machine see it. */
+/** A child process of the starter, as other users of the machine see it. */
 interface SeenProcess {
   readonly command: string;
   readonly environment: string;
 }
 
-describe.skipIf(redis === undefined)("a mesh whose starter brings up Redis", () => {
+describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => {
   let database: TestDatabase;
   let system: System;
   let processes: SeenProcess[];
@@ -36,7 +36,7 @@ describe.skipIf(redis === undefined)("a mesh whose starter brings up Redis", () 
 
   const only = (pattern: RegExp) => processes.filter(({ command }) => pattern.test(command));
 
-  it("has a Redis that answers nobody without the password, which stands in no argument", async () => {
+  it("has a Redis that answers no one without the password, which appears in no command line", async () => {
     const [server] = only(/redis-server/);
     const port = Number(/127\.0\.0\.1:(\d+)/.exec(server?.command ?? "")?.[1]);
     const password = /REDIS_URL=redis:\/\/:([^@]+)@/.exec(only(/gateway/)[0]?.environment ?? "")?.[1] ?? "";
@@ -52,14 +52,14 @@ describe.skipIf(redis === undefined)("a mesh whose starter brings up Redis", () 
     part.disconnect();
   });
 
-  it("tells of Redis the services that need it alone", () => {
+  it("gives the address of Redis to the services that need it only", () => {
     const told = (pattern: RegExp) => only(pattern).map(({ environment }) => environment.includes("REDIS_"));
     expect(told(/services\/tool-executor/)).toEqual([false, false]);
     expect(told(/services\/conversation/)).toEqual([false]);
     expect(told(/services\/auth/)).toEqual([true]);
   });
 
-  it("gives each service a login of its own in the database, and none the administrator's", async () => {
+  it("gives each service its own database login, and none the administrator's", async () => {
     const admin = new URL(database.url);
     const everything = processes.map(({ environment }) => environment).join("\n");
     expect(everything).not.toContain(admin.password);

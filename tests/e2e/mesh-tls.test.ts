@@ -51,7 +51,7 @@ describe.skipIf(redis === undefined)("a mesh of processes with mutual TLS", () =
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** Asks auth what only the gateway may ask, with the mesh's secret and this certificate. */
+  /** Calls a method of auth that only the gateway may call, with the mesh's secret and this certificate. */
   async function exchange(token: string, service: string, issued?: IssuedCertificate): Promise<unknown> {
     const [key, cert] = [issued?.key, issued?.cert].map((pem) => (pem === undefined ? null : Buffer.from(pem)));
     const channel = credentials.createSsl(Buffer.from(authority.cert), key, cert, { checkServerIdentity: expectService("auth") });
@@ -70,7 +70,7 @@ describe.skipIf(redis === undefined)("a mesh of processes with mutual TLS", () =
     }
   }
 
-  it("answers chats, with and without a tool, stored and not, and refuses who does not belong", async () => {
+  it("answers stored and stateless chats, with and without tools, and refuses strangers", async () => {
     const api = restApi(system.baseUrl);
     const email = `tls-${randomUUID()}@example.com`;
     await api.register(email, "correct-horse-battery");

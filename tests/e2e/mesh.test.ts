@@ -5,7 +5,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe } from "vitest";
-import { connectApi, restApi } from "./api.ts";
+import { restApi } from "./api.ts";
+import { connectApi } from "./connect-api.ts";
 import { describeSystem } from "./suite.ts";
 import { startSystem } from "./system.ts";
 

@@ -9,11 +9,11 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Api, restApi } from "./api.ts";
 import { startSystem } from "./system.ts";
 
-const redis = await testRedis("kill -9 of the mesh in the middle of a turn");
+const redis = await testRedis("kill -9 of the mesh during a run");
 const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
 const never = new Promise<never>(() => {});
 
-describe.each(shapes)("kill -9 of every process in the middle of a turn, %s", (shape) => {
+describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
   let dataDir: string;
   let database: TestDatabase;
   let model: ScriptedModel;
@@ -46,7 +46,7 @@ describe.each(shapes)("kill -9 of every process in the middle of a turn, %s", (s
     return (await api.login(email, password)).accessToken;
   }
 
-  /** Begins a turn that `until` finds in its middle, kills all, starts anew, and gives what the conversation has come to. */
+  /** Starts a run, kills all processes when `until` resolves, restarts them, and returns the conversation. */
   async function killedIn(until: () => Promise<unknown>) {
     const first = await start();
     const before = restApi(first.baseUrl);
@@ -66,7 +66,7 @@ describe.each(shapes)("kill -9 of every process in the middle of a turn, %s", (s
       await expect
         .poll(async () => (await after.getConversation(fresh, conversationId)).contents.at(-1), { timeout: 15_000, interval: 50 })
         .toBe("Here I am again.");
-      process.stdout.write(`${shape}: the turn was answered ${Math.round(performance.now() - startedAt)} ms after the restart\n`);
+      process.stdout.write(`${shape}: the run was answered ${Math.round(performance.now() - startedAt)} ms after the restart\n`);
       const record = await after.getConversation(fresh, conversationId);
       model.reply({ text: "And on." });
       const next = await after.sendMessage(fresh, conversationId, "Go on");
@@ -77,7 +77,7 @@ describe.each(shapes)("kill -9 of every process in the middle of a turn, %s", (s
     }
   }
 
-  it("answers it although the model was speaking, each message once", async () => {
+  it("lets the run finish when the model was streaming, each message stored once", async () => {
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     model.reply({ text: "Here I am again." });
     const record = await killedIn(() => model.request(0));
@@ -85,10 +85,10 @@ describe.each(shapes)("kill -9 of every process in the middle of a turn, %s", (s
     expect(record.contents).toEqual(["Answer me", "Here I am again."]);
   }, 120_000);
 
-  it("answers it although a tool had run, which does not run again", async () => {
+  it("lets the run finish when a tool had run, which does not run again", async () => {
     model.reply({ calls: [{ id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' }] });
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
-    // The crash came before the result was in the record: the ledger has it.
+    // The crash came before the result was in the journal, but the ledger has it.
     model.reply({ text: "Here I am again." });
     const record = await killedIn(() => model.request(1));
     expect(record.roles).toEqual(["user", "assistant", "tool", "assistant"]);

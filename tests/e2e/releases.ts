@@ -24,22 +24,22 @@ import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import pg from "pg";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 
-/** One process of the orchestrator, of some release. */
+/** An orchestrator of some release. */
 export interface Release {
   readonly agent: Client<typeof AgentService>;
   readonly runs: Client<typeof RunService>;
-  /** Ends it as at SIGTERM with no time left: what it drives is handed over. */
+  /** Stops it like SIGTERM with no time left: its runs are handed over. */
   stop(): Promise<void>;
 }
 
-/** What orchestrators of several releases share: the record, the executor, a model, each real but for the model. */
+/** Services that orchestrators of several releases share. All are real except for the model. */
 export interface Releases {
   readonly model: ScriptedModel;
   readonly effects: EffectCounter;
   readonly conversations: Client<typeof ConversationService>;
-  /** Starts an orchestrator that drives runs of these versions of the graph. */
+  /** Starts an orchestrator that supports these versions of the graph. */
   start(graphVersions: { newest: number; oldest: number }): Promise<Release>;
-  /** A run's row. */
+  /** Row of a run. */
   row(runId: string): Promise<Record<string, unknown>>;
   close(): Promise<void>;
 }
@@ -52,7 +52,7 @@ const user = {
   role: Role.USER,
 };
 
-/** Starts everything but orchestrators, in this process, on a database of its own. All calls are one user's. */
+/** Starts everything except orchestrators, in this process, on a new database. All calls act for one user. */
 export async function startReleases(): Promise<Releases> {
   const logger = createLogger({ service: "test", level: "silent" });
   const database = await createTestDatabase({ services: ["conversation", "tool"] });

@@ -76,7 +76,7 @@ describe.each(shapes)("runs, %s", (shape) => {
 
   const textOf = (events: readonly StreamedEvent[]) => events.map(({ data }) => data.delta ?? "").join("");
 
-  it("answer in the background, are waited for, read and listed", async () => {
+  it("finish in the background, and can be awaited, read and listed", async () => {
     model.reply({ text: "In good time." });
     const accepted = await call("POST", "/v1/runs", { message: "Take your time" });
     expect(accepted.status).toBe(202);
@@ -90,7 +90,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", "/v1/runs/0198a000-0000-7000-8000-000000000001")).status).toBe(404);
   });
 
-  it("are watched from any place in the middle of a word, live and afterwards, without a gap or a doubled word", async () => {
+  it("can be streamed from any position, live and afterwards, without gaps or duplicates", async () => {
     const gate = Promise.withResolvers<void>();
     model.reply({ text: words, pauseAfter: { pieces: 20, gate: gate.promise } });
     const { id } = (await call("POST", "/v1/runs", { message: "Many words" })).data.run;
@@ -100,7 +100,7 @@ describe.each(shapes)("runs, %s", (shape) => {
       seen.push(event.value);
       if (textOf(seen).includes("word15")) break;
     }
-    // The reader is gone; another comes with what the first one saw last, while the model is still at it.
+    // A second reader continues from the first one's last position while the model is still streaming.
     await live.return(undefined);
     const text = textOf(seen);
     const place = seen.at(-1)?.id ?? "";
@@ -113,7 +113,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(textOf(whole.filter(({ data }) => data.type === "content"))).toBe(words);
     expect(whole[0]?.data).toMatchObject({ type: expect.stringMatching(/queued|started/), run_id: id });
     expect(whole.at(-1)?.data).toMatchObject({ type: "finish", delta: "stop", message: { content: words } });
-    // Afterwards, from the record: from each place that was ever given.
+    // Afterwards, from the journal: from every position that was sent.
     for (const { id: at } of [...seen, ...whole]) {
       const rest = await watched(id, at);
       const before = whole.findIndex((event) => event.id === at);
@@ -125,7 +125,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", `/v1/runs/${id}/events?after=never`)).status).toBe(400);
   });
 
-  it("take messages of one conversation one after another, in the order in which they were accepted", async () => {
+  it("of one conversation execute one after another, in the order of acceptance", async () => {
     const gate = Promise.withResolvers<void>();
     model.reply({ text: "first", pauseAfter: { pieces: 1, gate: gate.promise } });
     const first = (await call("POST", "/v1/runs", { message: "m0" })).data.run;
@@ -143,7 +143,7 @@ describe.each(shapes)("runs, %s", (shape) => {
       status: 409,
       error: { code: "CONVERSATION_BUSY" },
     });
-    // Who waits for the answer waits for those before it as well.
+    // A client that waits for the answer also waits for the runs before it.
     model.reply({ text: "answer 4" });
     const waiting = call("POST", `${path}/messages`, { message: "m4" });
     await expect.poll(async () => (await call("GET", `${path}/runs?status=queued`)).data.runs.length).toBe(4);
@@ -158,7 +158,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     );
   });
 
-  it("are cancelled in the middle of an answer, which closes the model's connection, and set their conversation free", async () => {
+  it("can be cancelled during an answer, which closes the model's connection and frees the conversation", async () => {
     model.reply({ text: words, pauseAfter: { pieces: 5, gate: new Promise(() => {}) } });
     const before = model.requests.length;
     const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Never mind" })).data.run;
@@ -174,7 +174,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("POST", `/v1/runs/${id}/cancel`)).data.run.status).toBe("cancelled");
   });
 
-  it("that wait for an approval give a receipt for each call when they are cancelled, and it can be approved no more", async () => {
+  it("that wait for approval return a receipt for each call when cancelled, and can no longer be approved", async () => {
     model.reply({
       calls: [
         { id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' },
@@ -190,7 +190,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(effects.bodies).toEqual([]);
   });
 
-  it("are interrupted by a message that asks for it", async () => {
+  it("are cancelled by a message with concurrency interrupt", async () => {
     const gate = new Promise(() => {});
     model.reply({ text: words, pauseAfter: { pieces: 5, gate } }, { text: "Stopped." });
     const before = model.requests.length;
@@ -202,7 +202,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", `/v1/runs/${first.id}`)).data.run.status).toBe("cancelled");
   });
 
-  it("that are sent a hundred times under one key are one run, and every answer is the same to the byte", async () => {
+  it("that are requested a hundred times under one key are one run, and all responses are byte-identical", async () => {
     for (const path of ["/v1/conversations", "/v1/runs"]) {
       const before = model.requests.length;
       const key = { "idempotency-key": `once${path}` };
@@ -240,7 +240,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     }
   }, 60_000);
 
-  it("that failed say so again under their key, and that it is the answer of before", async () => {
+  it("that failed return the same error under their key, marked as replayed", async () => {
     model.reply({ status: 400, error: "no such thing" });
     const key = { "idempotency-key": "failed-once" };
     const before = model.requests.length;
@@ -257,7 +257,7 @@ describe.each(shapes)("runs, %s", (shape) => {
   it.each([
     ["/v1/conversations", "/v1/runs"],
     ["/v1/runs", "/v1/conversations"],
-  ])("that are sent to %s hold their key against the same message to %s, which is another request", async (first, second) => {
+  ])("started at %s refuse the same message under their key at %s, which is a different request", async (first, second) => {
     const key = { "idempotency-key": `one${first}` };
     const body = { message: "In which way?" };
     model.reply({ text: "In this one." });
@@ -270,7 +270,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(model.requests.length - before).toBeLessThanOrEqual(first === "/v1/runs" ? 1 : 0);
   });
 
-  it("go on where a model's endpoint comes back, after a while that is a row and not a timer", async () => {
+  it("are tried again after a failure of the model's endpoint, at a time stored in their row", async () => {
     model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });
     model.reply({ text: "Back again." });
     const { id } = (await call("POST", "/v1/runs", { message: "Are you there?" })).data.run;

@@ -21,7 +21,7 @@ beforeAll(async () => {
       ADMIN_PASSWORD: admin.password,
       LLM_BASE_URL: model.url,
       LLM_DEFAULT_MODEL: "priced",
-      // One millionth of a dollar for each token read, ten for each written.
+      // One millionth of a dollar per input token, ten per output token.
       MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
     },
   });
@@ -64,7 +64,7 @@ async function createKey(bearer: string, init: object = {}) {
   return { id: (apiKey as { id: string }).id, key: key as string };
 }
 
-/** A completion for 3,000 millionths of a dollar, whose request sets less aside. */
+/** A completion that costs 3,000 millionths of a dollar; its request reserves less. */
 async function complete(bearer: string): Promise<Answer> {
   model.reply({ text: "Hello.", usage: { prompt_tokens: 2_400, completion_tokens: 60, total_tokens: 2_460 } });
   const body = { model: "priced", messages: [{ role: "user", content: "hi" }], max_tokens: 60 };
@@ -72,7 +72,7 @@ async function complete(bearer: string): Promise<Answer> {
 }
 
 describe("a spend ceiling", () => {
-  it("of a key is that of all that descends from it together, and shows what they spent", async () => {
+  it("of a key applies to all its descendants together, and the key shows their spending", async () => {
     const { token } = await person();
     const mother = await createKey(token, { spend_limit_usd: 0.006 });
     const children = await Promise.all([1, 2, 3].map(() => createKey(mother.key)));
@@ -97,7 +97,7 @@ describe("a spend ceiling", () => {
     expect((await complete(token)).status).toBe(200);
   });
 
-  it("of an account, set by an admin, is that of all its sessions and keys together", async () => {
+  it("of an account, set by an admin, applies to all its sessions and keys together", async () => {
     const { account, userId } = await person();
     const root = await login(admin);
     const limits = { spend_limit_usd: 0.006, max_concurrent: 50 };

@@ -20,7 +20,7 @@ beforeAll(async () => {
       TURNWRIGHT_DATA_DIR: dataDir,
       LLM_BASE_URL: model.url,
       LLM_DEFAULT_MODEL: "priced",
-      // One millionth of a dollar for each token read, ten for each written.
+      // One millionth of a dollar per input token, ten per output token.
       MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
     },
   });
@@ -59,13 +59,13 @@ async function keyWith(dollars: number) {
 
 const messages = [{ role: "user" as const, content: "hi" }];
 
-describe("a key with a spend ceiling, by the OpenAI client", () => {
-  it("pays for what it uses, and is told when nothing is left", async () => {
+describe("a key with a spend ceiling, used by the OpenAI client", () => {
+  it("is charged for its usage, and refused when nothing is left", async () => {
     const { openai, spent } = await keyWith(0.005);
     model.reply({ text: "Hello.", usage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 } });
     await openai.chat.completions.create({ model: "priced", messages, max_tokens: 60 });
     await expect.poll(spent).toBe(0.0006);
-    // What comes as one piece beyond the ceiling is not passed on at all; so the rest waits until some has arrived.
+    // A single piece beyond the ceiling would not be passed on at all, so the model pauses until some text has arrived.
     const someArrived = Promise.withResolvers<void>();
     model.reply({ text: "word ".repeat(2_000), pauseAfter: { pieces: 50, gate: someArrived.promise } });
     const stream = await openai.chat.completions.create({ model: "priced", messages, stream: true });
@@ -83,13 +83,13 @@ describe("a key with a spend ceiling, by the OpenAI client", () => {
     expect(refused).toMatchObject({ status: 429, code: "INSUFFICIENT_QUOTA", type: "insufficient_quota" });
   });
 
-  it("may not use a model that has no price", async () => {
+  it("cannot use a model without a price", async () => {
     const { openai } = await keyWith(1);
     const refused = await openai.chat.completions.create({ model: "free", messages }).catch((error: unknown) => error);
     expect(refused).toMatchObject({ status: 429, param: "model" });
   });
 
-  it("and every other credential find their usage at /v1/usage, as numbers", async () => {
+  it("finds its usage at /v1/usage in numbers, like every other credential", async () => {
     model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await call("POST", "/v1/conversations", token, { message: "hi", model: "free" });
     await expect

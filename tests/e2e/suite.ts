@@ -4,7 +4,7 @@ import { type Api, ApiError } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import type { System } from "./system.ts";
 
-/** Starts the system under test; tools may reach `allowedHost` although it is a loopback address. */
+/** Starts the system under test. Tools may reach `allowedHost` although it is a loopback address. */
 export type StartSystem = (allowedHost: string) => Promise<System>;
 
 const chat = (content: string) => ({ model: "gpt-4o-mini", messages: [{ role: "user", content }] });
@@ -20,8 +20,8 @@ async function refusal(work: Promise<unknown>): Promise<ApiError> {
 }
 
 /**
- * The end-to-end suite: the same expectations for every shape of the system and every protocol. The system starts once;
- * each protocol's client is a user of its own.
+ * The end-to-end suite: the same expectations for every shape of the system and every protocol. The system starts once,
+ * and each protocol's client registers a user.
  */
 export function describeSystem(
   shape: string,
@@ -70,7 +70,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect((await refusal(api.listTools("garbage"))).unauthenticated).toBe(true);
     });
 
-    it("renews a session, and a refresh token is no access token", async () => {
+    it("refreshes a session, and refuses a refresh token as an access token", async () => {
       const session = await api.login(email, password);
       expect(session.expiresIn).toBe(900);
       expect((await refusal(api.listTools(session.refreshToken))).unauthenticated).toBe(true);
@@ -78,7 +78,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(await api.listTools(renewed.accessToken)).toContain("calculator");
     });
 
-    it("lists and executes tools, one and many", async () => {
+    it("lists tools, and executes them singly and in a batch", async () => {
       expect(await api.listTools(token)).toEqual(
         expect.arrayContaining(["calculator", "current_time", "fetch_url", "http_request", "web_search"]),
       );
@@ -111,7 +111,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(answer.toolCalls).toEqual([]);
     });
 
-    it("hands a client's own tools back as tool calls", async () => {
+    it("returns calls of the client's own tools as tool calls", async () => {
       const tools = [
         {
           type: "function",
@@ -151,7 +151,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(role.message).toMatch(/messages\[0\]\.role/);
     });
 
-    it("keeps a conversation: question, tool round, answer, next question", async () => {
+    it("stores a conversation: question, tool round, answer, next question", async () => {
       const first = await api.createConversation(token, "What is 1337 * 42?");
       expect(first.response).toMatch(/56,?154/);
       expect(first.message).toBe(first.response);
@@ -167,7 +167,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(listed.total).toBe(listed.ids.length);
     });
 
-    it("streams a stored turn and stores what it streamed", async () => {
+    it("streams a run and stores the streamed answer", async () => {
       const turn = await api.streamTurn(token, "Tell me a story");
       expect(turn.types[0]).toBe("started");
       expect(turn.types.at(-1)).toBe("finish");
@@ -175,7 +175,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(record.contents.at(-1)).toBe(turn.text);
     });
 
-    it("parks a run at a tool that needs approval and goes on when it is approved, once", async () => {
+    it("parks a run at a tool that needs approval, and continues once when it is approved", async () => {
       const body = `approved ${randomUUID()}`;
       const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
       expect(parked.response).toBe("pending_approval");
@@ -198,7 +198,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect((await api.getConversation(token, parked.conversationId)).status).toBe("active");
     });
 
-    it("does not run a rejected call and tells the model", async () => {
+    it("does not run a rejected call, and tells the model", async () => {
       const body = `rejected ${randomUUID()}`;
       const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
       const decided = await api.approve(token, parked.conversationId, false, "Not today");
@@ -219,7 +219,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(await api.listConversations(theirs)).toEqual({ ids: [], total: 0 });
     });
 
-    it("names a malformed id and an unknown agent", async () => {
+    it("refuses a malformed id and an unknown agent, and names the field", async () => {
       expect((await refusal(api.getConversation(token, "not-a-uuid"))).invalid).toBe(true);
       const unknown = await refusal(api.createConversation(token, "Hello", "wizard"));
       expect(unknown.invalid).toBe(true);

@@ -12,23 +12,23 @@ const root = join(import.meta.dirname, "../..");
 export interface System {
   readonly baseUrl: string;
   readonly port: number;
-  /** Process id of the starter. */
+  /** Process id of the starter process. */
   readonly pid: number;
-  /** What the processes wrote to their log so far. */
+  /** Log output of all processes so far. */
   log(): string;
-  /** kill -9 of every process at once, children included. */
+  /** kill -9 of all processes at once, including children. */
   killAll(): Promise<void>;
-  /** SIGTERM; gives the exit code when it has ended, null if a signal killed it. */
+  /** Sends SIGTERM. Resolves with the exit code, or null if a signal killed the process. */
   stop(): Promise<number | null>;
 }
 
-/** How a system is started. */
+/** Options of startSystem. */
 export interface SystemOptions {
   shape: "all-in-one" | "mesh";
   env: Record<string, string>;
 }
 
-/** A TCP port that is free now. */
+/** A free TCP port. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -38,7 +38,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** The processes below one, from /proc. */
+/** Descendants of a process, from /proc. */
 export function descendants(pid: number): number[] {
   const parents = new Map<number, number[]>();
   for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -46,7 +46,7 @@ export function descendants(pid: number): number[] {
       const parent = Number(readFileSync(`/proc/${entry}/stat`, "utf8").split(") ")[1]?.split(" ")[1]);
       parents.set(parent, [...(parents.get(parent) ?? []), Number(entry)]);
     } catch {
-      // Ended while we looked.
+      // The process ended in the meantime.
     }
   }
   const below = (id: number): number[] => (parents.get(id) ?? []).flatMap((child) => [child, ...below(child)]);
@@ -81,7 +81,7 @@ async function untilReady(url: string, child: ChildProcess, log: () => string): 
   }
 }
 
-/** Starts a shape as a user would, in processes of its own on loopback, and waits until /ready answers. */
+/** Starts the system as a user would, in new processes on loopback, and waits for /ready. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const port = Number(options.env.SERVER_PORT ?? (await freePort()));
   const script = options.shape === "mesh" ? "launcher/src/mesh-main.ts" : "launcher/src/main.ts";
@@ -117,7 +117,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     log,
     async killAll() {
       const pids = [...descendants(child.pid ?? 0), child.pid ?? 0];
-      // Children first; one may be gone by its own already: PostgreSQL's end with their postmaster.
+      // Children first. Some may have ended already: PostgreSQL's end with their postmaster.
       for (const pid of pids) kill(pid);
       if (!ended()) await once(child, "exit");
       while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -50,7 +50,7 @@ async function call(verb: string, path: string, body?: object): Promise<{ status
   return { status: response.status, body: await response.json() };
 }
 
-/** Checks a message as a receiver would, by an implementation that is not ours; throws when the signature is wrong. */
+/** Verifies a message with an independent implementation, as a receiver would. Throws if the signature is wrong. */
 async function verify(message: ReceivedMessage | undefined, secret: string): Promise<void> {
   const client = new OpenAI({ apiKey: "none", webhookSecret: secret });
   await client.webhooks.verifySignature(message?.body ?? "", message?.headers ?? {});
@@ -70,7 +70,7 @@ async function subscribe(events: string[]) {
 }
 
 describe("a webhook", () => {
-  it("is told of a turn that ended, and the signature holds for who knows the secret", async () => {
+  it("receives the end of a run, with a signature that its secret verifies", async () => {
     const { secret, arrived, deliveries } = await subscribe(["run.completed"]);
     const turn = await call("POST", "/v1/conversations", { message: "What is 1337 * 42?" });
     const [message] = await arrived(1);
@@ -85,7 +85,7 @@ describe("a webhook", () => {
     await expect.poll(async () => (await deliveries())[0]?.status, { timeout: 5_000 }).toBe("delivered");
   });
 
-  it("is told of a turn that waits for a person, and of its end when that has decided", async () => {
+  it("receives that a run waits for approval, and its end after the decision", async () => {
     const { secret, arrived } = await subscribe([]);
     const parked = await call("POST", "/v1/conversations", { message: `Send an HTTP request to ${effects.url} saying hello` });
     const conversationId = parked.body.data.conversation_id;
@@ -98,7 +98,7 @@ describe("a webhook", () => {
     expect(completed?.json.data.run_id).toBe(waiting?.json.data.run_id);
   });
 
-  it("that fails twice gets the event the third time, under the same id", async () => {
+  it("that fails twice receives the event at the third attempt, under the same id", async () => {
     const { secret, arrived, deliveries } = await subscribe(["run.completed"]);
     let refusals = 2;
     receiver.answer((_message, response) => {
@@ -115,7 +115,7 @@ describe("a webhook", () => {
       .toMatchObject({ id: messages[0]?.headers["webhook-id"], status: "delivered", attempts: 3, response_status: 200 });
   });
 
-  it("may not lie inside: an address is refused at once, a name when it is connected to", async () => {
+  it("cannot point to an internal host: addresses are refused at once, names on connecting", async () => {
     const port = receiver.host.split(":")[1];
     const refused = [
       "https://127.0.0.1/",
@@ -141,7 +141,7 @@ describe("a webhook", () => {
 });
 
 describe("the log", () => {
-  it("has neither addresses nor secrets of webhooks", () => {
+  it("contains neither URLs nor secrets of webhooks", () => {
     expect(system.log()).not.toMatch(/whsec_|\/hook\//);
   });
 });

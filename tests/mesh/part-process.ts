@@ -1,13 +1,13 @@
-/** Runs a service's `main.ts` (argv[2]) as a child of a mesh, and tells its starter what memory it holds. */
+/** Runs a service's `main.ts` (argv[2]) as a child process of a mesh, and reports its memory on request. */
 import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** What a process holds, in bytes. */
+/** Memory of a process, in bytes. */
 export interface ProcessMemory {
-  /** Objects, buffers and strings that are in use. */
+  /** Live objects, buffers and strings. */
   readonly held: number;
-  /** What the system counts, garbage and unused pages included. */
+  /** Resident set size, including garbage and unused pages. */
   readonly resident: number;
 }
 
@@ -16,7 +16,7 @@ const collectGarbage = runInNewContext("gc") as () => void;
 
 process.on("message", async () => {
   let least: ProcessMemory = { held: Number.POSITIVE_INFINITY, resident: Number.POSITIVE_INFINITY };
-  // Buffers are given back some time after their owners.
+  // Buffers are freed some time after their owners.
   for (let round = 0; round < 4; round += 1) {
     collectGarbage();
     await delay(100);

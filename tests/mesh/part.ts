@@ -7,33 +7,33 @@ import { setTimeout as delay } from "node:timers/promises";
 import { testedEnvironment } from "../tested-environment.ts";
 import type { ProcessMemory } from "./part-process.ts";
 
-/** How a process ended after SIGTERM. */
+/** End of a process. */
 export interface Ending {
   readonly ms: number;
-  /** The exit code, or the signal that it died of. */
+  /** Exit code, or the signal that killed it. */
   readonly code: number | NodeJS.Signals | null;
 }
 
-/** A process of a mesh that can be ended, in order or not, and started again in its place. */
+/** A process of a mesh that can be stopped or killed, and started again at the same port. */
 export interface Part {
   /** `auth`, `gateway-1`, … */
   readonly name: string;
   readonly port: number;
-  /** Starts it; resolves when it accepts connections. Throws when it ends before. */
+  /** Starts it. Resolves when it accepts connections; rejects if it ends before. */
   start(): Promise<void>;
   /**
-   * The same as a supervisor does it: what ends by itself or hangs, because a store is away while it starts, is started
-   * again, for two minutes.
+   * Starts it like a supervisor: while a store is away, a process that ends or hangs is started again, for up to two
+   * minutes.
    */
   revive(): Promise<void>;
-  /** SIGTERM; resolves when it is gone. */
+  /** Sends SIGTERM. Resolves when the process has ended. */
   terminate(): Promise<Ending>;
-  /** kill -9; resolves when it is gone. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill(): Promise<void>;
   signal(name: NodeJS.Signals): void;
-  /** Holds it still, so that others take it for dead, and lets it go on after that time. */
+  /** Suspends it for this time, so that others take it for dead. */
   freeze(ms: number): Promise<void>;
-  /** What it holds, its garbage collected. */
+  /** Its memory after garbage collection. */
   memory(): Promise<ProcessMemory>;
 }
 
@@ -41,7 +41,7 @@ function isOver(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-/** Whether something accepts connections on a port of loopback. */
+/** Whether a loopback port accepts connections. */
 export async function accepts(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
   try {
@@ -56,16 +56,16 @@ export async function accepts(port: number): Promise<boolean> {
 
 const starter = join(import.meta.dirname, "part-process.ts");
 const reviveMs = 120_000;
-/** A start that takes longer hangs. */
+/** A start that takes longer counts as hanging. */
 const startMs = 20_000;
 
-/** Makes a process that runs the program `main`; it is not started yet. */
+/** Creates a process that runs the program `main`, without starting it. */
 export function createPart(options: {
   name: string;
   main: string;
   port: number;
   env: Readonly<Record<string, string>>;
-  /** The file that its log is added to. */
+  /** File that its log is appended to. */
   log: string;
 }): Part {
   const { name, main, port, env } = options;

@@ -12,34 +12,34 @@ const kinds = [
   { kind: "gateway", main: "gateway/src/main.ts", variable: undefined },
 ] as const;
 
-/** What a process of a mesh is. */
+/** Kind of a process in a mesh. */
 export type PartKind = (typeof kinds)[number]["kind"];
 
-/** The processes of a mesh, all of them running. */
+/** The processes of a mesh, all running. */
 export interface MeshProcesses {
   readonly parts: readonly Part[];
-  /** Those of a kind. */
+  /** Processes of a kind. */
   of(kind: PartKind): readonly Part[];
-  /** Where the gateways listen. */
+  /** Base URLs of the gateways. */
   readonly gateways: readonly string[];
-  /** Kills what runs. */
+  /** Kills all processes. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts the processes of a mesh on loopback against stores that are there, each known to all, and without limits that
- * a test would meet.
+ * Starts the processes of a mesh on loopback, with running stores, every replica known to all, and limits that no test
+ * reaches.
  */
 export async function startMeshProcesses(options: {
-  /** Where their logs go. */
+  /** Folder of their log files. */
   dir: string;
   databaseUrl: string;
   redisUrl: string;
-  /** Where the model listens. */
+  /** Base URL of the model. */
   modelUrl: string;
-  /** How many of each kind; one unless given. */
+  /** Number of processes by kind. Default: one. */
   replicas: Readonly<Partial<Record<PartKind, number>>>;
-  /** Goes to each of them. */
+  /** Environment of all processes. */
   env?: Readonly<Record<string, string>>;
 }): Promise<MeshProcesses> {
   const { dir, replicas } = options;
@@ -90,7 +90,7 @@ export async function startMeshProcesses(options: {
   try {
     const startAll = (some: readonly Part[]) => Promise.all(some.map((part) => part.start()));
     const services = kinds.slice(1, -1).map(({ kind }) => of(kind));
-    // The first of each migrate and make what the others find; gateways come last, and find everything.
+    // The first of each kind migrates and creates shared state; gateways come last.
     await startAll(of("auth").slice(0, 1));
     await startAll(services.flatMap((replicated) => replicated.slice(0, 1)));
     await startAll([of("auth"), ...services].flatMap((replicated) => replicated.slice(1)));

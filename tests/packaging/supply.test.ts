@@ -7,11 +7,11 @@ const root = join(import.meta.dirname, "../..");
 const lockfiles = ["package-lock.json", "bench/peers/package-lock.json"];
 
 describe("the lockfiles", () => {
-  it.each(lockfiles)("%s names no download address", (file) => {
+  it.each(lockfiles)("%s contains no download URL", (file) => {
     expect(readFileSync(join(root, file), "utf8")).not.toMatch(/"resolved": "https?:/);
   });
 
-  it("list every package with an install script that is approved or refused by name", () => {
+  it("contain only install scripts that are approved or refused by name", () => {
     const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
       packages: Record<string, { hasInstallScript?: boolean; optional?: boolean }>;
     };
@@ -25,8 +25,8 @@ describe("the lockfiles", () => {
   });
 });
 
-describe("what is installed", () => {
-  it("is pinned: every dependency names one version", () => {
+describe("the installed packages", () => {
+  it("are pinned: every dependency names one version", () => {
     const files = execFileSync("git", ["ls-files", "*package.json"], { cwd: root, encoding: "utf8" }).trim().split("\n");
     const loose = files.flatMap((file) => {
       const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, file), "utf8"));
@@ -37,7 +37,7 @@ describe("what is installed", () => {
     expect(loose).toEqual([]);
   });
 
-  it("is listed by a software bill of materials", () => {
+  it("are listed in a software bill of materials", () => {
     const text = execFileSync("npm", ["run", "--silent", "sbom"], {
       cwd: root,
       encoding: "utf8",
@@ -54,7 +54,7 @@ describe("what is installed", () => {
 });
 
 describe("the tree", () => {
-  it("keeps what is made at run time out of git", () => {
+  it("has no generated or local files in git", () => {
     const tracked = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).split("\n");
     expect(tracked.filter((file) => /(^|\/)(node_modules|\.turnwright|\.env)(\/|$)/.test(file))).toEqual([]);
   });

@@ -7,7 +7,7 @@ import { toolConfig } from "@turnwright/tool-executor";
 import type { z } from "zod";
 import { databaseToolConfig } from "../../packages/platform/tools/configured-database.ts";
 
-/** What each part reads from the environment. */
+/** Configuration schemas by process. */
 export const configs: Readonly<Record<string, z.ZodObject>> = {
   gateway: gatewayProcessConfig,
   auth: authConfig,
