@@ -55,7 +55,8 @@ const introduction = [
     "- `code` is for programs. Reasons without a code of their own take the endpoint's, such as `LOGIN_ERROR` or " +
     "`CHAT_ERROR`.",
   "The header `x-request-id` names the request in the logs. `Retry-After` gives the seconds to wait, where they are known. " +
-    "`Idempotent-Replayed: true` marks the stored outcome of an earlier request under the same `Idempotency-Key`.",
+    "`Idempotent-Replayed: true` marks the stored outcome of an earlier request under the same `Idempotency-Key`; to try " +
+    "a failed run again, send its message under a new key.",
   "Any request may fail with `INVALID_REQUEST`, `UNAUTHENTICATED`, `INVALID_TOKEN`, `PERMISSION_DENIED`, `RATE_LIMITED`, " +
     "`TOO_LARGE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `UNAVAILABLE`, `DATABASE_UNAVAILABLE` or `INTERNAL`. The descriptions " +
     "of the endpoints name the other reasons.",
@@ -67,7 +68,8 @@ function wrapped(text: string): string {
   for (const item of text.split("\n")) {
     const indent = item.startsWith("- ") ? "  " : "";
     let line = "";
-    for (const word of item.split(" ")) {
+    // A code span is one word.
+    for (const word of item.match(/(?:`[^`]*`|\S)+/g) ?? []) {
       if (line !== "" && line.length + 1 + word.length > columns) {
         lines.push(line);
         line = indent + word;
@@ -101,7 +103,7 @@ function section(entry: ReasonEntry): string[] {
   const shown = example?.param !== undefined || mapping.code === "" ? example : undefined;
   return [
     `### ${name}`,
-    `HTTP ${httpStatus}, code ${codeOf(entry)}, type \`${type}\`, gRPC ${grpcOf(entry)} (${grpcCode}).`,
+    `HTTP ${httpStatus}; code: ${codeOf(entry)}; type: \`${type}\`; gRPC: ${grpcOf(entry)} (${grpcCode}).`,
     `**Cause.** ${cause}`,
     `**Remedy.** ${remedy}`,
     ...(shown === undefined ? [] : [fenced({ ...shown, type, code: mapping.code || endpointCode })]),

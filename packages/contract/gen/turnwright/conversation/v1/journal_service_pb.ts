@@ -1090,8 +1090,8 @@ export const JournalService: GenService<{
     output: typeof DecideApprovalsResponseSchema;
   },
   /**
-   * Record a worker's heartbeat, and claim runs of workers that have missed heartbeats for three seconds. Acts for no
-   * user: claimed runs may belong to any user.
+   * Record a worker's heartbeat, and claim runs of workers that have missed heartbeats for three seconds, not counting
+   * outages of the journal. Acts for no user: claimed runs may belong to any user.
    *
    * Caller: the orchestrator.
    *

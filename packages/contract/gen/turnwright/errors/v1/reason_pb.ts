@@ -226,8 +226,8 @@ export const ErrorReason = {
   RATE_LIMITED: 10,
 
   /**
-   * Cause: the body exceeds `SERVER_BODY_LIMIT` (default 1 MiB), the headers are too large, or a message has too many
-   * fields.
+   * Cause: the body exceeds `SERVER_BODY_LIMIT` (default 1 MiB), the headers are too large (HTTP status 431), or a
+   * message has too many fields.
    *
    * Remedy: send less. Operators can raise `SERVER_BODY_LIMIT` up to 8 MiB.
    *
@@ -247,10 +247,11 @@ export const ErrorReason = {
 
   /**
    * Cause: a time limit passed: of the call (`SERVER_CALL_TIMEOUT`), of the run (`AGENT_RUN_TIMEOUT` or
-   * `deadline_seconds`), of a database statement, or for sending the request (`SERVER_REQUEST_TIMEOUT`).
+   * `deadline_seconds`), of a database statement, or for sending the request (`SERVER_REQUEST_TIMEOUT`, HTTP status
+   * 408).
    *
-   * Remedy: repeat the request under the same `Idempotency-Key`, where the endpoint takes one: it waits for the same
-   * run. For long runs use `POST /v1/runs`, or raise the limit.
+   * Remedy: if the call timed out, repeat it under the same `Idempotency-Key`: it waits for the same run. A run that
+   * exceeded its own deadline has failed; start it again with more time (`deadline_seconds` of `POST /v1/runs`).
    *
    * @generated from enum value: ERROR_REASON_DEADLINE_EXCEEDED = 13;
    */
@@ -259,7 +260,8 @@ export const ErrorReason = {
   /**
    * Cause: the client closed the connection or cancelled the call before the response.
    *
-   * Remedy: none needed. To get the result, repeat the request under the same `Idempotency-Key`.
+   * Remedy: none needed. To get the result, repeat the request under the same `Idempotency-Key`, where the endpoint
+   * takes one.
    *
    * @generated from enum value: ERROR_REASON_CANCELLED = 14;
    */
