@@ -462,7 +462,8 @@ export const RunService: GenService<{
     output: typeof WaitRunResponseSchema;
   },
   /**
-   * Cancel a run in any state. Its tool calls are told to stop; the receipts say what became of each.
+   * Cancel a run that has not completed or failed. Its tool calls are told to stop; the receipts say what became of
+   * each.
    *
    * Caller: a login, or an API key with one of the scopes `runs` and `conversations:write`.
    *

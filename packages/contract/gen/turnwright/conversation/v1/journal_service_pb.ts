@@ -1090,8 +1090,9 @@ export const JournalService: GenService<{
     output: typeof DecideApprovalsResponseSchema;
   },
   /**
-   * Record a worker's heartbeat, and claim runs of workers that have missed heartbeats for three seconds, not counting
-   * outages of the journal. Acts for no user: claimed runs may belong to any user.
+   * Record a worker's heartbeat, then claim runs for it: those of workers that have missed heartbeats for three
+   * seconds, not counting outages of the journal, and queued ones that are due. Acts for no user: claimed runs may
+   * belong to any user.
    *
    * Caller: the orchestrator.
    *
@@ -1120,7 +1121,7 @@ export const JournalService: GenService<{
     output: typeof ClaimRunResponseSchema;
   },
   /**
-   * Cancel the caller's run in any state. Later commits of its owner are refused.
+   * Cancel the caller's run unless it has completed or failed. Later commits of its owner are refused.
    *
    * Caller: the orchestrator.
    *
