@@ -132,10 +132,19 @@ describe("a tool that does harm", () => {
   });
 
   it("is cancelled with its call", async () => {
+    const running = Promise.withResolvers<void>();
+    const hearing = createLogger({
+      service: "test",
+      level: "info",
+      destination: { write: () => running.resolve() },
+    } as never);
     const controller = new AbortController();
-    const call = run("ignores_signal", controller.signal);
-    const running = () => livingSandboxes().filter((line) => line.includes("ignores-signal.mjs")).length;
-    await expect.poll(running, { timeout: 5_000, interval: 5 }).toBe(1);
+    const known = tools.get("ignores_signal") as RegisteredTool;
+    // A time limit far beyond the bound below.
+    const registered = { ...known, tool: { ...known.tool, timeoutMs: 10_000 } };
+    const { signal } = controller;
+    const call = runTool({ slots, logger: hearing }, { registered, args: {}, userId: "u", callKey: "k", signal });
+    await running.promise;
     const started = performance.now();
     controller.abort();
     expect(await call).toMatchObject({ status: "cancelled" });
