@@ -142,8 +142,7 @@ describe("a tool that does harm", () => {
     const known = tools.get("ignores_signal") as RegisteredTool;
     // A time limit far beyond the bound below.
     const registered = { ...known, tool: { ...known.tool, timeoutMs: 10_000 } };
-    const { signal } = controller;
-    const call = runTool({ slots, logger: hearing }, { registered, args: {}, userId: "u", callKey: "k", signal });
+    const call = runTool({ slots, logger: hearing }, { registered, arguments: {} }, attempt(controller.signal));
     await running.promise;
     const started = performance.now();
     controller.abort();
