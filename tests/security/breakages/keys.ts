@@ -47,7 +47,7 @@ export const keys: SecurityBreakages = {
   },
   "method-scopes": {
     file: "packages/platform/src/rpc/interceptors.ts",
-    changes: [{ from: "if (service === frontService) admitScope(identity, scopesNamed);", to: "" }],
+    changes: [{ from: "if (service === gatewayService) admitScope(identity, scopesNamed);", to: "" }],
     suite: ["tests/security/method-access.test.ts", "tests/security/key-scopes.test.ts"],
   },
   "scopes-of-new-keys": {
