@@ -6,7 +6,7 @@ export type TestProject = "unit" | "store" | "system";
 
 /** Tests that start processes of the product, of its tools or of its build, or whole systems. */
 const systemTests = [
-  /^tests\/(?!structure\/|docs\/(?!walks))/,
+  /^tests\/(?!structure\/|docs\/)/,
   /^packages\/(?:contract|platform)\/tools\//,
   /^packages\/platform\/src\/(?:embedded-postgres|process)\//,
   /^services\/tool-executor\/src\/sandbox\//,
