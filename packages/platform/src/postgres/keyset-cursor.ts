@@ -32,7 +32,7 @@ export function createdUsOf(createdAt: string): string {
 /** `createdUsOf` for a column `created_at`. */
 export const createdUsColumn = createdUsOf(usualColumns.createdAt);
 
-/** The condition for rows after a position. `createdUs` and `id` are the statement's parameters, such as `$1` and `$2`. */
+/** The condition for rows after a position. `createdUs` and `id` are parameters of the statement, as `$1` and `$2`. */
 export function afterPosition(createdUs: string, id: string, columns: KeysetColumns = usualColumns): string {
   const position = `(timestamptz 'epoch' + ${createdUs}::bigint * interval '1 microsecond', ${id}::uuid)`;
   return `(${columns.createdAt}, ${columns.id}) < ${position}`;
