@@ -50,6 +50,8 @@ beforeAll(async () => {
 });
 
 const without = (mark: string, files: readonly string[]) => new Set(files.map((file) => file.replace(mark, "")));
+/** Pools open and close connections at any time. */
+const ofConnections = /^packages\/platform\/src\/postgres\//;
 /** The walk also names the place of a custom tool, which the traced message does not call. */
 const ofCustomTools = /^services\/tool-executor\/src\/sandbox\//;
 
@@ -58,7 +60,7 @@ test("walks: docs/architecture.md names the files that run for a message, and no
   const ran = without("~", answered);
   expect(named.length).toBeGreaterThan(20);
   const idleInWalk = named.filter((file) => !ran.has(file));
-  const missingInWalk = answered.filter((file) => !file.startsWith("~") && !named.includes(file));
+  const missingInWalk = answered.filter((file) => !file.startsWith("~") && !named.includes(file) && !ofConnections.test(file));
   expect({ idleInWalk, missingInWalk }).toEqual({ idleInWalk: [], missingInWalk: [] });
 });
 
