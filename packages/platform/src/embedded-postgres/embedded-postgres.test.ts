@@ -244,7 +244,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
     if (isRoot) {
       await expect(startEmbeddedPostgres({ dataDir, logger })).rejects.toThrow("chmod a+x");
       await writeFile(join(dataDir, "postgres.location"), `${systemDir}/gone\n`);
-      await expect(startEmbeddedPostgres({ dataDir, logger })).rejects.toThrow("is gone");
+      await expect(startEmbeddedPostgres({ dataDir, logger })).rejects.toThrow("is missing");
     } else {
       await rm(join(dataDir, "postgres", "password"));
       await expect(startEmbeddedPostgres({ dataDir, logger })).rejects.toThrow("password");
