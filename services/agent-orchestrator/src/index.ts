@@ -42,8 +42,8 @@ async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<D
 }
 
 /**
- * Starts the agent orchestrator: its worker, its dispatcher and its subscriptions. It owns no table: all durable state is
- * in the journal of the conversation service.
+ * Starts the agent orchestrator: its worker, its dispatcher and its subscriptions. It owns no table: all durable state
+ * is in the journal of the conversation service.
  */
 export async function startAgentOrchestrator(deps: {
   config: AgentConfig;

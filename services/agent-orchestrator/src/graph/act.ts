@@ -144,7 +144,8 @@ export async function act(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     ) {
       waiting.push(call);
     } else {
-      // Includes unknown tools, forbidden tools and invalid arguments: the executor refuses them and the model reads why.
+      // Includes unknown tools, forbidden tools and invalid arguments: the executor refuses them, and the model reads
+      // why.
       ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }

@@ -197,8 +197,8 @@ function loggedMessage(error: unknown): string {
 
 /**
  * Parks a background run after a failure that may pass; undefined when the failure ends the run. The pause stands in
- * the run's row, not in a timer: it doubles from 2 s, with jitter, and is never shorter than the endpoint's Retry-After.
- * A run that has streamed part of an answer is not retried, because watchers have that part already.
+ * the run's row, not in a timer: it doubles from 2 s, with jitter, and is never shorter than the endpoint's
+ * Retry-After. A run that has streamed part of an answer is not retried, because watchers have that part already.
  */
 async function parkForRetry(deps: GraphDeps, run: DrivenRun, node: NodeName, error: unknown): Promise<Outcome | undefined> {
   const { state } = run;

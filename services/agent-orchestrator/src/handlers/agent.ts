@@ -34,8 +34,8 @@ function turnFrame({
 }
 
 /**
- * A run's error for the caller: when the run's credential has ended and the caller uses the same one, the caller's token
- * is invalid too.
+ * A run's error for the caller: when the run's credential has ended and the caller uses the same one, the caller's
+ * token is invalid too.
  */
 function errorFor(ctx: HandlerContext, tokenId: string, error: unknown): unknown {
   const isOwn = reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED && requireIdentity(ctx).tokenId === tokenId;

@@ -9,12 +9,13 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
 import { parsePosition } from "../run-events/position.ts";
-import { isEnded, watchRun } from "../run-events/watch-run.ts";
+import { watchRun } from "../run-events/watch-run.ts";
 import { detached } from "../runs/caller.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
 import type { RunDeps } from "../runs/launch.ts";
 import { type SettledCalls, settleReview } from "../runs/review-run.ts";
 import { startRun } from "../runs/start-run.ts";
+import { isAtRest, waitForRun } from "../runs/wait-for-run.ts";
 import { givenJson } from "./given-json.ts";
 
 const defaultWaitSeconds = 25;
@@ -28,8 +29,8 @@ function asJson(value: Value | undefined, param: string): JsonValue | undefined 
 }
 
 /**
- * The outcomes that a reviewer gives for calls; takes each call out of `open`. Throws INVALID_REQUEST for a call that is
- * not open.
+ * The outcomes that a reviewer gives for calls; takes each call out of `open`. Throws INVALID_REQUEST for a call that
+ * is not open.
  */
 function parseSettled(calls: ReviewRunRequest["calls"], open: Set<string>): SettledCalls {
   return calls.map(({ callId, outcome, output, outputJson: text }, index) => {
@@ -61,20 +62,9 @@ export function runHandlers(
     },
 
     async waitRun({ runId, timeoutSeconds = defaultWaitSeconds }, ctx) {
-      let run = await runOf(ctx, runId);
-      const isOver = () => isEnded(run) || run.status === "waiting" || run.status === "needs_review";
-      if (isOver()) return { run };
-      const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(timeoutSeconds * 1_000)]);
-      const from = parsePosition(run.lastEventId);
-      try {
-        for await (const seen of watchRun(deps, { runId, from, options: () => forward(ctx), signal })) {
-          run = seen.run;
-          if (isOver()) break;
-        }
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
-      ctx.signal.throwIfAborted();
+      const run = await runOf(ctx, runId);
+      if (isAtRest(run)) return { run };
+      await waitForRun(deps, ctx, run, timeoutSeconds);
       return { run: await runOf(ctx, runId) };
     },
 

@@ -13,9 +13,9 @@ interface RunJob {
 }
 
 /**
- * Makes a dispatcher over all orchestrators by a queue in Redis. A job is a hint and is done once its run is claimed, by
- * whichever worker: ownership of a run stands in the journal. A job that is lost, stalled or processed twice therefore
- * does no harm, and without Redis this process claims the run itself. Connects to Redis at once.
+ * Makes a dispatcher over all orchestrators by a queue in Redis. A job is a hint and is done once its run is claimed,
+ * by whichever worker: ownership of a run stands in the journal. A job that is lost, stalled or processed twice
+ * therefore does no harm, and without Redis this process claims the run itself. Connects to Redis at once.
  */
 export function createBullDispatcher(
   deps: ClaimDeps & {

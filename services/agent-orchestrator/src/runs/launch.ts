@@ -41,8 +41,8 @@ export interface Start {
 }
 
 /**
- * Settles the agent and the model of a claimed run, once. The first known agent of these is taken: the one in the state,
- * the conversation's, the one that the router names for the user's message.
+ * Settles the agent and the model of a claimed run, once. The first known agent of these is taken: the one in the
+ * state, the conversation's, the one that the router names for the user's message.
  */
 export function settleAgent(
   deps: RunDeps,

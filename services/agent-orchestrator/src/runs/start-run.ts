@@ -36,8 +36,8 @@ export interface NewMessage {
 }
 
 /**
- * Refuses a model that the token may not use, before anything is stored. The conversation may still bring another agent,
- * which is known only after BeginRun; the think node therefore checks the model again.
+ * Refuses a model that the token may not use, before anything is stored. The conversation may still bring another
+ * agent, which is known only after BeginRun; the think node therefore checks the model again.
  */
 function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: AgentDefinition): void {
   if (!isModelName(asked)) throw fail(ErrorReason.INVALID_REQUEST, `model: ${invalidModelName}`, { param: "model" });
