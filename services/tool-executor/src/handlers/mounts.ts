@@ -9,7 +9,7 @@ import { executeCalls } from "./execute-calls.ts";
 import { batchExecuteTools, executeTool } from "./execute-tool.ts";
 import { settleCalls } from "./settle-calls.ts";
 
-/** The handlers for users. */
+/** Handlers of ToolService, which users call. */
 export function toolHandlers(deps: ExecutorDeps): ServiceImpl<typeof ToolService> {
   return {
     listTools(_request, ctx) {
@@ -27,7 +27,7 @@ export function toolHandlers(deps: ExecutorDeps): ServiceImpl<typeof ToolService
   };
 }
 
-/** The handlers for the mesh. */
+/** Handlers of ExecutionService, which other services call. */
 export function executionHandlers(deps: ExecutorDeps): ServiceImpl<typeof ExecutionService> {
   return {
     describeTools() {

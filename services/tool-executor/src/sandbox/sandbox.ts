@@ -85,7 +85,9 @@ export function startSandbox(code: ToolCode, place: SandboxPlace, timeoutMs = 0)
     env: { TZ: "UTC" },
     cwd: "/",
   });
-  return new ChildSandbox(child, place, cpuSeconds * 1_000);
+  const sandbox = new ChildSandbox(child, place, cpuSeconds * 1_000);
+  sandbox.start();
+  return sandbox;
 }
 
 interface Pending {
@@ -99,6 +101,7 @@ interface Pending {
 class ChildSandbox implements Sandbox {
   readonly tool: Promise<ToolDescription>;
   readonly #child: ChildProcess;
+  readonly #limits: SandboxLimits;
   readonly #outbound: Outbound;
   /** The launcher's own message when the kernel's wall failed. */
   #wallFault: string | undefined;
@@ -112,15 +115,22 @@ class ChildSandbox implements Sandbox {
   #isOver = false;
   #known: ToolDescription | undefined;
   readonly #lifetimeCpuMs: number;
-  readonly #usage: UsageWatch;
-  readonly #startTimer: NodeJS.Timeout;
+  #usage: UsageWatch | undefined;
+  #startTimer: NodeJS.Timeout | undefined;
 
   constructor(child: ChildProcess, { limits, outbound }: SandboxPlace, lifetimeCpuMs: number) {
     this.#child = child;
-    this.#lifetimeCpuMs = lifetimeCpuMs;
+    this.#limits = limits;
     this.#outbound = outbound;
+    this.#lifetimeCpuMs = lifetimeCpuMs;
     this.tool = this.#loading.promise;
     this.tool.catch(() => {});
+  }
+
+  /** Starts to read the process's output, and to watch its limits. */
+  start(): void {
+    const child = this.#child;
+    const limits = this.#limits;
     const reader = new FrameReader(limits.messageBytes);
     (child.stdio[3] as Readable).on("data", (piece: Buffer) => {
       if (this.#isOver) return;
@@ -159,7 +169,7 @@ class ChildSandbox implements Sandbox {
 
   get isUsable(): boolean {
     const needed = callCpuMs(this.#known?.timeoutMs ?? 0);
-    return !this.#isOver && this.#pending === undefined && this.#usage.cpuMs + needed < this.#lifetimeCpuMs;
+    return !this.#isOver && this.#pending === undefined && (this.#usage?.cpuMs ?? 0) + needed < this.#lifetimeCpuMs;
   }
 
   call(method: ToolMethod, args: Record<string, unknown>, hosts: readonly string[], context: ToolContext): Promise<unknown> {
@@ -169,7 +179,7 @@ class ChildSandbox implements Sandbox {
     this.#chatter = 0;
     this.#bytes = 0;
     this.#logs = 0;
-    this.#usage.allowCpu(callCpuMs(this.#known?.timeoutMs ?? 0));
+    this.#usage?.allowCpu(callCpuMs(this.#known?.timeoutMs ?? 0));
     let killTimer: NodeJS.Timeout | undefined;
     const onAbort = () => {
       this.#send({ type: "abort", id });
@@ -203,7 +213,7 @@ class ChildSandbox implements Sandbox {
         if (this.#known !== undefined) throw new SyntaxError("loaded twice");
         clearTimeout(this.#startTimer);
         this.#known = message.tool;
-        this.#usage.allowCpu(idleCpuMs);
+        this.#usage?.allowCpu(idleCpuMs);
         this.#loading.resolve(message.tool);
         return;
       case "fault":
@@ -236,7 +246,7 @@ class ChildSandbox implements Sandbox {
           return;
         }
         this.#pending = undefined;
-        this.#usage.allowCpu(idleCpuMs);
+        this.#usage?.allowCpu(idleCpuMs);
         if (message.type === "output") pending.resolve(message.output);
         else if (message.param === undefined) pending.reject(new Error(message.message));
         else pending.reject(fail(ErrorReason.INVALID_TOOL_ARGUMENTS, message.message, { param: message.param }));
@@ -252,7 +262,7 @@ class ChildSandbox implements Sandbox {
   #end(why: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#usage.stop();
+    this.#usage?.stop();
     clearTimeout(this.#startTimer);
     const { pid } = this.#child;
     if (pid !== undefined) {
