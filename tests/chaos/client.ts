@@ -26,7 +26,7 @@ export function isUntold({ end }: SentMessage): boolean {
   return end.startsWith("never");
 }
 
-/** A user of the system who keeps retrying. */
+/** A user of the system that keeps retrying. */
 export interface ChaosClient {
   send(message: PlannedMessage): Promise<SentMessage>;
 }

@@ -94,7 +94,8 @@ export async function checkInvariants(url: string, sent: readonly SentMessage[],
         breaches: acknowledged
           .filter((message) => byKey.get(`chaos-${message.number}`)?.length !== 1 || said.get(message.text) !== 1)
           .map(
-            ({ number, text }) => `message ${number}: ${byKey.get(`chaos-${number}`)?.length ?? 0} runs, said ${said.get(text)}`,
+            ({ number, text }) =>
+              `message ${number}: ${byKey.get(`chaos-${number}`)?.length ?? 0} runs, stored ${said.get(text)} times`,
           ),
       },
       {
@@ -104,19 +105,19 @@ export async function checkInvariants(url: string, sent: readonly SentMessage[],
       },
       onceInvariant(effects, ledger),
       {
-        name: "answers that are not what the model said, or not in their place",
+        name: "stored answers that differ from the model's, or are misplaced",
         checked: completed.length,
         breaches: conversationFaults(messages, new Map(completed.map((message) => [message.text, message]))),
       },
       {
-        name: "streams and answers that clients put together otherwise than they are stored",
+        name: "answers assembled by clients that differ from the stored ones",
         checked: sent.filter(({ seen }) => seen !== undefined).length,
         breaches: sent
           .filter(({ seen, answer }) => seen !== undefined && seen !== answer)
           .map(({ number, how, seen }) => `message ${number} (${how}): ${JSON.stringify(seen)}`),
       },
       {
-        name: "clients that were not told how their message ended",
+        name: "clients that were never told the outcome of their message",
         checked: sent.length,
         breaches: sent
           .filter((message) => isUntold(message) || (!wasTold(message.end) && runOf(message)?.status === "completed"))

@@ -68,11 +68,11 @@ export function recordFaults({ runs, messages }: ConversationRecord, texts: Read
   for (const [index, run] of byStart.entries()) {
     const next = byStart[index + 1];
     if (next !== undefined && next.started + slackMs < (run.ended ?? Number.POSITIVE_INFINITY))
-      faults.push(`runs ${run.run_id} and ${next.run_id} were under way at once`);
+      faults.push(`runs ${run.run_id} and ${next.run_id} were in progress at once`);
   }
   const said = messages.filter(({ role }) => role === "user").map(({ content }) => content);
-  if (new Set(said).size < said.length) faults.push("a message stands twice");
-  if (said.some((content) => !texts.has(content))) faults.push("a message stands that nobody sent");
+  if (new Set(said).size < said.length) faults.push("a message is stored twice");
+  if (said.some((content) => !texts.has(content))) faults.push("a stored message was never sent");
   const answers = messages.filter(({ role }) => role === "assistant").length;
   const completed = runs.filter(({ status }) => status === "completed").length;
   if (answers !== completed) faults.push(`${answers} answers of ${completed} completed runs`);

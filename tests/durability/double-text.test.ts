@@ -87,7 +87,7 @@ describe("a record of a burst", () => {
       { role: "assistant", content: `this ${answerTo("c b")}` },
     ];
     expect(faultsOf({ messages: doubled })).toContain("the answer of run 2");
-    expect(faultsOf({ messages: [...exchange("c a"), ...exchange("c a")] })).toContain("stands twice");
+    expect(faultsOf({ messages: [...exchange("c a"), ...exchange("c a")] })).toContain("stored twice");
     expect(
       faultsOf({
         runs: [

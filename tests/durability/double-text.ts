@@ -62,7 +62,7 @@ async function send({ gateways, token }: BurstStage, path: string, body: { messa
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + patienceMs; Date.now() < end; await delay(50)) if (await condition()) return;
-  throw new Error("what was waited for did not come");
+  throw new Error("the expected state was not reached");
 }
 
 const countSql = `select count(*)::integer as all, count(*) filter (where status = 'completed')::integer as completed,
@@ -138,12 +138,11 @@ export async function burst(
   if (policy === "reject" && record.runs.length !== answers.length + 1) faults.push("a refused message is stored");
   if (policy === "reject" && answers.length !== 1)
     faults.push(`${answers.length} messages were accepted while one was being answered`);
-  if (policy === "enqueue" && inversions(record) > 0)
-    faults.push(`${inversions(record)} messages were answered out of their turn`);
+  if (policy === "enqueue" && inversions(record) > 0) faults.push(`${inversions(record)} messages were answered out of order`);
   if (policy === "interrupt") {
     if (record.runs.at(-1)?.status !== "completed") faults.push("the last message was not answered");
-    if (cancelled === 0) faults.push("nothing was interrupted");
-    if (uninterrupted(record) > 0) faults.push(`${uninterrupted(record)} runs went on although a newer message had come`);
+    if (cancelled === 0) faults.push("no run was interrupted");
+    if (uninterrupted(record) > 0) faults.push(`${uninterrupted(record)} runs continued although a newer message had arrived`);
   }
   const takenOver = record.runs.filter(({ epoch }) => epoch > 1).length;
   return {

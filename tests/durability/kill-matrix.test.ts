@@ -7,7 +7,7 @@ import type { PartName } from "./killable-mesh.ts";
 
 const probe = await startRedisServer();
 await probe?.stop();
-if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a step of a turn", "Redis");
+if (probe === undefined) reportUntested("kill -9 of one process of a mesh at a step of a run", "Redis");
 
 /** The riskiest of the 56 cells of `npm run durability -- kill-matrix`. */
 const cells: readonly [PartName, StepName, readonly string[]][] = [

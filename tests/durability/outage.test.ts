@@ -15,7 +15,7 @@ const redis = await testRedis("an outage of the database that outlasts the silen
 /** Words of an answer, 50 ms each: it is still being spoken when the outage ends. */
 const length = 160;
 
-/** Whether the database has heard of no worker for 5 s: 3 s count as silence, and claims in progress must have failed. */
+/** Whether the database has heard of no worker for 5 s, well beyond the 3 s that count as silence. */
 async function workersAreSilent(url: string): Promise<boolean> {
   const db = new pg.Client({ connectionString: url });
   await db.connect();

@@ -5,7 +5,7 @@ import { type ReadinessStage, startReadinessStage } from "./readiness.ts";
 
 const probe = await startRedisServer();
 await probe?.stop();
-if (probe === undefined) reportUntested("what /ready says of a part that is dead or wedged", "Redis");
+if (probe === undefined) reportUntested("the name of a dead or hung part in /ready", "Redis");
 
 /** One cell of each kind of `npm run durability -- r16`. */
 const cells = [

@@ -49,7 +49,10 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
   it.each(["completions", "run events", "turns"] as const)(
     "cuts stalled readers of %s, harms no other reader, and lets the cut ones resume",
     async (surface) => {
-      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, gate, endGate });
+      // Only the memory of completions is asserted, and needs a measurement to compare with.
+      const warmUps = surface === "completions" ? 2 : 0;
+      const gates = { gate, endGate };
+      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, warmUps, ...gates });
       expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
       expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
       expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);

@@ -105,8 +105,6 @@ class Received {
 }
 
 const pauseMs = 2_000;
-/** Number of rounds in which as many clients read to the end before the others stall. */
-const warmUps = 2;
 /** Milliseconds between the ends of turns: the journal stores a megabyte for each. */
 const endMs = 250;
 
@@ -155,13 +153,15 @@ export async function stallReaders(
     limitMs: number;
     pieces: number;
     settleMs: number;
+    /** Rounds in which as many clients read to the end first, so that memory can be compared; default 2. */
+    warmUps?: number;
     /** After the first piece of a poured reply. */
     gate: PourGate;
     /** After its last piece. */
     endGate: PourGate;
   },
 ): Promise<SlowReaderFigures> {
-  const { surface, readers: count, limitMs, pieces, settleMs, gate, endGate } = options;
+  const { surface, readers: count, limitMs, pieces, settleMs, warmUps = 2, gate, endGate } = options;
   const baseUrl = mesh.gateways[0] ?? "";
   const api = restApi(baseUrl);
   const email = `slow-${randomUUID()}@example.com`;
@@ -170,13 +170,12 @@ export async function stallReaders(
   const account = { baseUrl, token };
   const everyone = Array.from({ length: count }, (_, index) => index);
 
-  // As many clients read to the end first, so that memory that remains allocated, such as pages that a process keeps,
-  // is in both measurements.
-  const warmUp = await pour(account, surface, pieces);
+  // Memory that remains allocated, such as pages that a process keeps, must be in both measurements.
+  const warmUp = warmUps > 0 ? await pour(account, surface, pieces) : undefined;
   // Turns are measured while in progress, so that the cost of a turn itself is in both measurements.
   const isHeld = surface === "turns";
   let before = new Map<string, ProcessMemory>();
-  for (let round = 1; round <= warmUps; round += 1) {
+  for (let round = 1; warmUp !== undefined && round <= warmUps; round += 1) {
     if (isHeld) endGate.close();
     const warmedUp = forEachOf(everyone, count, async () => {
       await (await openReader(baseUrl, token, warmUp.open(randomUUID()))).rest();

@@ -71,7 +71,7 @@ export const keys: SecurityBreakages = {
     suite: makers,
     test: "after a start",
   },
-  "webhooks-of-keys-that-ended-meanwhile": {
+  "webhooks-of-keys-ended-during-creation": {
     file: "services/conversation/src/webhooks/makers.ts",
     changes: [{ from: "if (maker === undefined) return;", to: "if (maker !== undefined) return;" }],
     suite: makers,

@@ -36,7 +36,7 @@ export const limits: SecurityBreakages = {
     suite: ["packages/platform/src/ports/ports.test.ts"],
     test: "takes a slot of every bucket",
   },
-  "slots-of-who-left": {
+  "slots-of-disconnected-clients": {
     file: "gateway/src/admission/admit.ts",
     changes: [
       {
