@@ -1,7 +1,7 @@
 /**
  * Prints the files of the product whose functions run while a message is answered, as a JSON array of paths from the
- * repository's root for each message: `node tests/walks/trace.ts <data directory> <message> …`. A leading `~` marks files
- * that also run while the system is idle.
+ * repository's root for each message: `node tests/walks/trace.ts <data directory> <message> …`. A leading `~` marks
+ * files that also run while the system is idle.
  */
 import { Session } from "node:inspector/promises";
 import { join, relative } from "node:path";
@@ -46,7 +46,7 @@ await post("/v1/auth/register", { email: "walk@example.com", password: "SecurePa
 const { access_token: token } = await post("/v1/auth/login", { email: "walk@example.com", password: "SecurePass123" });
 const { conversation_id: id } = await post("/v1/conversations", { message: "Hello" }, token);
 const say = (message: string) => post(`/v1/conversations/${id}/messages`, { message }, token);
-// What loads at its first use is no part of a walk.
+// Modules that load at their first use are no part of a walk.
 for (const message of messages) await say(message);
 // Longer than the pauses of every loop, so that none of them is taken for a part of a walk.
 const idle = await filesDuring(() => delay(6_000));

@@ -152,8 +152,8 @@ describe("server-sent events", () => {
     const socket = connect({ port: gateway.port, host: "127.0.0.1" });
     socket.write(`GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ${aliceKey}\r\n\r\n`);
     await once(socket, "readable");
-    // Unread, production stops once the kernel's buffers are full and the gateway holds one message at most. A held-back
-    // handler gives no sign: it is seen by no progress in 100 ms.
+    // While no client reads, production stops: the kernel's buffers are full and the gateway holds one message at most.
+    // A held-back handler gives no sign: the test sees that nothing was produced in 100 ms.
     let before = -1;
     while (produced !== before) {
       before = produced;

@@ -41,8 +41,8 @@ export function registerTool(tool: Tool): RegisteredTool {
 }
 
 /**
- * Registers a tool whose calls run in a process of their own. `check` decides on its arguments, but the tool gets them as
- * they came: defaults that are filled in here might not suit the tool's own schema.
+ * Registers a tool whose calls run in a process of their own. `check` decides on its arguments, but the tool gets them
+ * as they came: defaults that are filled in here might not suit the tool's own schema.
  */
 export function registerSandboxedTool(
   tool: Tool,
