@@ -36,13 +36,13 @@ async function openEnvelope(body: Buffer, encoding: string | undefined, limit: n
   if (body.length < prefixBytes) throw invalid("ends within the prefix of a message");
   const flags = body.readUInt8(0);
   const length = body.readUInt32BE(1);
-  if (flags > compressedFlag) throw invalid(`the flags ${flags} of a message are not known`);
+  if (flags > compressedFlag) throw invalid(`unknown message flags ${flags}`);
   if (length > limit) throw fail(ErrorReason.TOO_LARGE, "The message is larger than this server accepts.");
   if (body.length < prefixBytes + length) throw invalid("ends within a message");
   if (body.length > prefixBytes + length) throw new ConnectError("protocol error: extra input message", Code.Unimplemented);
   const bytes = body.subarray(prefixBytes);
   if (flags !== compressedFlag) return bytes;
-  if (encoding === undefined) throw invalid("a message is compressed, and no header says how");
+  if (encoding === undefined) throw invalid("a message is compressed without a declared encoding");
   return decompress(encoding, bytes, limit);
 }
 

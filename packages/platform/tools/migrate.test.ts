@@ -57,7 +57,7 @@ describe("the migrate command", () => {
     [[], "Usage:"],
     [["sideways"], "Usage:"],
     [["up", "nothing"], 'there is no service "nothing"'],
-    [["down", "auth", "many"], "many is no number"],
+    [["down", "auth", "many"], "many is not a number"],
     [["create", "nothing", "name"], 'there is no service "nothing"'],
     [["create", "auth"], "needs a name"],
   ])("explains what is wrong with %j", async (args, message) => {

@@ -17,7 +17,8 @@ function serviceNamed(name: string | undefined): MigratedService {
 }
 
 async function move(direction: "up" | "down", only: string | undefined, steps: string | undefined): Promise<void> {
-  if (steps !== undefined && !/^[1-9]\d*$/.test(steps)) throw new UsageError(`${steps} is no number of migrations\n\n${usage}`);
+  if (steps !== undefined && !/^[1-9]\d*$/.test(steps))
+    throw new UsageError(`${steps} is not a number of migrations\n\n${usage}`);
   const count = steps === undefined ? undefined : Number(steps);
   const inOrder = direction === "up" ? migratedServices : [...migratedServices].reverse();
   const services = only === undefined ? inOrder : [serviceNamed(only)];

@@ -154,7 +154,7 @@ export function createOutbound(options: {
 /** Names that mean this machine by definition (RFC 6761). */
 const localName = /^(?:.+\.)?localhost\.?$/i;
 
-const privateAddress = "addresses inside of private networks are not open to requests";
+const privateAddress = "addresses in private networks are not open to requests";
 
 function isRedirect(status: number): boolean {
   return [301, 302, 303, 307, 308].includes(status);

@@ -149,6 +149,6 @@ export async function createMigration(options: { service: string; name: string; 
   const stem = join(dir, `${String(last + 1).padStart(6, "0")}_${name}`);
   const [up, down] = [`${stem}.up.sql`, `${stem}.down.sql`];
   await writeFile(up, `-- ${name}\n`, { flag: "wx" });
-  await writeFile(down, `-- takes back what ${name} made\n`, { flag: "wx" });
+  await writeFile(down, `-- reverts ${name}\n`, { flag: "wx" });
   return [up, down];
 }

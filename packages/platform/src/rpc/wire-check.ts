@@ -104,7 +104,7 @@ class WireWalk {
       const wire: WireType = tag & 7;
       if (fieldNo === 0) throw malformed("a field has the number 0");
       if (wire === WireType.EndGroup) {
-        if (fieldNo !== group) throw malformed("a group ends that was not begun");
+        if (fieldNo !== group) throw malformed("a group ends that did not begin");
         return;
       }
       this.#count(1);
@@ -142,7 +142,7 @@ class WireWalk {
         this.message(field?.child ?? noPlan, end, depth + 1, fieldNo);
         return;
       default:
-        throw malformed(`there is no wire type ${wire}`);
+        throw malformed(`unknown wire type ${wire}`);
     }
   }
 
