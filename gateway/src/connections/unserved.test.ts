@@ -147,7 +147,7 @@ describe("a malformed request", () => {
       400,
     ],
     ["a transfer encoding without an end", "POST /v1/readings HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\nxx", 400],
-    ["a version that there is not", "GET /health HTTP/3.0\r\nhost: a\r\n\r\n", 400],
+    ["an unknown version", "GET /health HTTP/3.0\r\nhost: a\r\n\r\n", 400],
     ["no request at all", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400],
   ])("is answered in the common error body: %s", async (_what, bytes, status) => {
     const connection = await dial(gateway.fixture.port);

@@ -93,12 +93,12 @@ describe("createBinder", () => {
     ["an empty number", "ListBooks", { query: { min_weight: "" } }, "min_weight", '""'],
     ["a bad switch", "ListBooks", { query: { with_lent: "maybe" } }, "with_lent", '"maybe"'],
     ["a bad item of a list", "ListBooks", { query: { years: ["1851", "soon"] } }, "years", '"soon"'],
-    ["an enum that is none", "ListBooks", { query: { kind: "KIND_POEM" } }, "kind", "KIND_POEM"],
-    ["a time that is none", "ListBooks", { query: { since: "yesterday" } }, "since", "RFC 3339"],
+    ["an unknown enum name", "ListBooks", { query: { kind: "KIND_POEM" } }, "kind", "KIND_POEM"],
+    ["an invalid time", "ListBooks", { query: { since: "yesterday" } }, "since", "RFC 3339"],
     ["a number in the path", "PutBook", { params: { shelf_id: "s1", place: "top" } }, "place", '"top"'],
     ["a number for a text of the body", "Read", { body: { text: 5 } }, "text", "expected string, got 5"],
     ["a text for an enum of the body", "Read", { body: { kind: "poem" } }, "kind", "poem"],
-    ["a field inside of the body's field", "PutBook", { params: { place: "1" }, body: { pages: "x" } }, "pages", "x"],
+    ["a field inside the body's field", "PutBook", { params: { place: "1" }, body: { pages: "x" } }, "pages", "x"],
   ])("refuses %s and names the field", (_what, method, request, param, why) => {
     const refusal = refused(method, { params: { shelf_id: "s1", ...request.params }, ...request });
     expect(refusal.param).toBe(param);
