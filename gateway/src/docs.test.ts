@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../testing/gateway.ts";
 
 let gateway: Fixture;
@@ -10,7 +10,7 @@ afterAll(() => gateway.close());
 const get = (path: string) => fetch(`${gateway.url}${path}`, { redirect: "manual" });
 
 describe("API docs", () => {
-  it("serves Swagger UI and everything its page loads from this server", async () => {
+  test("serves Swagger UI and everything its page loads from this server", async () => {
     const page = await get("/swagger/index.html");
     expect(page.status).toBe(200);
     expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -24,18 +24,18 @@ describe("API docs", () => {
     }
   });
 
-  it("needs no inline script, so that a strict content policy holds", async () => {
+  test("needs no inline script, so that a strict content policy holds", async () => {
     const html = await (await get("/swagger/index.html")).text();
     expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|\son\w+=|javascript:|<style/i);
   });
 
-  it.each(["/swagger", "/swagger/", "/docs"])("redirects %s to the page", async (path) => {
+  test.each(["/swagger", "/swagger/", "/docs"])("redirects %s to the page", async (path) => {
     const response = await get(path);
     expect(response.status).toBe(302);
     expect(response.headers.get("location")).toBe("/swagger/index.html");
   });
 
-  it.each(["/swagger/doc.json", "/openapi.json"])("serves the document at %s, with bearer authorization", async (path) => {
+  test.each(["/swagger/doc.json", "/openapi.json"])("serves the document at %s, with bearer authorization", async (path) => {
     const response = await get(path);
     expect(response.headers.get("content-type")).toMatch(/^application\/json/);
     const document = (await response.json()) as {
@@ -53,7 +53,7 @@ describe("API docs", () => {
     for (const { url } of document.servers ?? []) expect(url).toMatch(/^\/$/);
   });
 
-  it("serves its files from memory, compressed where accepted, and answers 304 to clients that have them", async () => {
+  test("serves its files from memory, compressed where accepted, and answers 304 to clients that have them", async () => {
     const path = "/swagger/swagger-ui-bundle.js";
     const ask = (headers: Record<string, string>) => fetch(`${gateway.url}${path}`, { headers });
     const plain = await ask({ "accept-encoding": "identity" });
@@ -73,13 +73,13 @@ describe("API docs", () => {
     expect([head.status, head.headers.get("content-length")]).toEqual([200, plain.headers.get("content-length")]);
   });
 
-  it("lets its page run only its own files and forbids framing", async () => {
+  test("lets its page run only its own files and forbids framing", async () => {
     const policy = (await get("/swagger/index.html")).headers.get("content-security-policy")?.split("; ");
     expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"]));
     expect(policy?.join()).not.toMatch(/unsafe/);
   });
 
-  it.each(["/swagger/package.json", "/swagger/absolute-path.js", "/swagger/..%2f..%2fpackage.json"])(
+  test.each(["/swagger/package.json", "/swagger/absolute-path.js", "/swagger/..%2f..%2fpackage.json"])(
     "does not serve %s",
     async (path) => {
       expect((await get(path)).status).toBe(404);

@@ -1,5 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../testing/gateway.ts";
 import type { ReadinessChecks } from "./health.ts";
 
@@ -13,20 +13,20 @@ async function ready(checks: ReadinessChecks): Promise<{ status: number; body: u
 }
 
 describe("health", () => {
-  it("is ok while the process is up, regardless of its parts", async () => {
+  test("is ok while the process is up, regardless of its parts", async () => {
     gateway = await startFixture({ checks: { database: () => Promise.reject<void>(new Error("down")) } });
     const response = await fetch(`${gateway.url}/health`);
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ success: true, data: { status: "ok" } });
   });
 
-  it("is ready when every part is", async () => {
+  test("is ready when every part is", async () => {
     const { status, body } = await ready({ database: () => Promise.resolve(), redis: () => Promise.resolve() });
     expect(status).toBe(200);
     expect(body).toEqual({ success: true, data: { status: "ready" } });
   });
 
-  it.each([
+  test.each([
     ["redis", fail(ErrorReason.REDIS_UNAVAILABLE, "no answer"), "REDIS_ERROR"],
     ["agent", fail(ErrorReason.UNAVAILABLE, "no answer"), "UNAVAILABLE"],
     ["tools", new Error("password of the database"), "UNAVAILABLE"],
@@ -39,7 +39,7 @@ describe("health", () => {
     });
   });
 
-  it("names the database first, and the parts that get no answer from it", async () => {
+  test("names the database first, and the parts that get no answer from it", async () => {
     const away = () => Promise.reject<void>(fail(ErrorReason.DATABASE_UNAVAILABLE, "no answer"));
     const { status, body } = await ready({
       redis: () => Promise.reject<void>(fail(ErrorReason.REDIS_UNAVAILABLE, "no answer")),
@@ -52,7 +52,7 @@ describe("health", () => {
     expect(body).toEqual({ success: false, error: { message, type: "server_error", param: null, code: "DB_ERROR" } });
   });
 
-  it("names the part that others depend on, whichever failed first", async () => {
+  test("names the part that others depend on, whichever failed first", async () => {
     const late = Promise.withResolvers<void>();
     const asked = ready({
       conversation: () => late.promise,
@@ -61,7 +61,7 @@ describe("health", () => {
     expect((await asked).body).toMatchObject({ error: { message: "conversation is not ready." } });
   });
 
-  it("is ready while a replica of each part serves, and lists the parts that lack some", async () => {
+  test("is ready while a replica of each part serves, and lists the parts that lack some", async () => {
     const { status, body } = await ready({
       auth: () => Promise.resolve({ serving: 2, failing: [] }),
       "tool-executor": () => Promise.resolve({ serving: 1, failing: ["10.0.0.7:9104", "10.0.0.8:9104"] }),
@@ -71,7 +71,7 @@ describe("health", () => {
     expect(body).toEqual({ success: true, data: { status: "ready", degraded } });
   });
 
-  it("checks its parts once for all requests at the same time and within a second", async () => {
+  test("checks its parts once for all requests at the same time and within a second", async () => {
     const gate = Promise.withResolvers<void>();
     let looks = 0;
     gateway = await startFixture({
@@ -92,7 +92,7 @@ describe("health", () => {
     await expect.poll(async () => [await ask(), looks], { timeout: 3_000 }).toEqual([200, 2]);
   });
 
-  it("does not wait for a part that hangs", async () => {
+  test("does not wait for a part that hangs", async () => {
     const { status, body } = await ready({ agent: () => new Promise<void>(() => {}) });
     expect(status).toBe(503);
     expect(body).toMatchObject({ error: { message: "agent is not ready." } });

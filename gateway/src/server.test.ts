@@ -4,7 +4,7 @@ import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../testing/gateway.ts";
 
 const accounts = mount(AuthService, {
@@ -34,7 +34,7 @@ const register = (headers: Record<string, string> = {}) =>
   });
 
 describe("the public server", () => {
-  it("answers as the seed did: status, envelope, error code", async () => {
+  test("answers as the seed did: status, envelope, error code", async () => {
     const registered = await register();
     expect(registered.status).toBe(201);
     expect(await registered.json()).toMatchObject({
@@ -50,7 +50,7 @@ describe("the public server", () => {
     expect(await login.json()).toMatchObject({ success: false, error: { code: "LOGIN_ERROR", type: "authentication_error" } });
   });
 
-  it("answers an unknown path with 404 in the envelope", async () => {
+  test("answers an unknown path with 404 in the envelope", async () => {
     const response = await fetch(`${gateway.url}/v1/nothing?secret=1`);
     expect(response.status).toBe(404);
     const text = await response.text();
@@ -58,7 +58,7 @@ describe("the public server", () => {
     expect(text).not.toContain("secret");
   });
 
-  it.each([
+  test.each([
     ["/v1/auth/register", "DELETE", "POST"],
     ["/v1/auth/register/", "GET", "POST"],
     ["/v1/auth/me", "POST", "GET, HEAD"],
@@ -72,11 +72,11 @@ describe("the public server", () => {
     expect(await response.json()).toMatchObject({ success: false, error: { code: "METHOD_NOT_ALLOWED" } });
   });
 
-  it("serves paths with a slash at the end", async () => {
+  test("serves paths with a slash at the end", async () => {
     expect((await fetch(`${gateway.url}/health/`)).status).toBe(200);
   });
 
-  it("returns the given request id, creates one when absent, and ignores a malformed one", async () => {
+  test("returns the given request id, creates one when absent, and ignores a malformed one", async () => {
     const idOf = async (id?: string) =>
       (await fetch(`${gateway.url}/health`, { headers: id === undefined ? {} : { "x-request-id": id } })).headers.get(
         "x-request-id",
@@ -87,7 +87,7 @@ describe("the public server", () => {
     expect(await idOf("x".repeat(129))).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it("lets browsers of any origin call and read its headers", async () => {
+  test("lets browsers of any origin call and read its headers", async () => {
     const preflight = await fetch(`${gateway.url}/v1/chat/completions`, {
       method: "OPTIONS",
       headers: {
@@ -107,7 +107,7 @@ describe("the public server", () => {
     expect(refused.headers.get("access-control-expose-headers")).toContain("idempotent-replayed");
   });
 
-  it("lets only the configured origins read", async () => {
+  test("lets only the configured origins read", async () => {
     const strict = await startFixture({ env: { CORS_ORIGINS: "https://a.example,https://b.example" } });
     try {
       const originOf = async (origin: string) =>
@@ -119,7 +119,7 @@ describe("the public server", () => {
     }
   });
 
-  it("logs each request once, with caller, route and duration, without token or body", async () => {
+  test("logs each request once, with caller, route and duration, without token or body", async () => {
     await gateway.fetch("/v1/auth/me?key=in-the-query", { headers: { "x-request-id": "logged-1" } });
     const line = await gateway.logged((candidate) => candidate.request_id === "logged-1");
     expect(line).toMatchObject({
@@ -138,7 +138,7 @@ describe("the public server", () => {
     expect(gateway.log.filter((candidate) => candidate.request_id === "logged-1")).toHaveLength(1);
   });
 
-  it.each([
+  test.each([
     ["nonsense", "NONSENSE\r\n\r\n", 400, "INVALID_REQUEST"],
     ["headers over the limit", `GET / HTTP/1.1\r\nhost: a\r\nx: ${"y".repeat(20_000)}\r\n\r\n`, 431, "TOO_LARGE"],
     ["a bad path", "GET /%E0%A4%A HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, "INVALID_REQUEST"],
@@ -157,7 +157,7 @@ describe("the public server", () => {
 });
 
 describe("closing", () => {
-  it("lets a request in flight finish, and then stops", async () => {
+  test("lets a request in flight finish, and then stops", async () => {
     const entered = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
     const slow = mount(AuthService, {
@@ -182,7 +182,7 @@ describe("closing", () => {
     await expect(fetch(`${fixture.url}/health`)).rejects.toThrow();
   });
 
-  it("waits neither for silent connections nor for idle ones", async () => {
+  test("waits neither for silent connections nor for idle ones", async () => {
     const fixture = await startFixture({ env: { SERVER_SHUTDOWN_TIMEOUT: "1h" } });
     const silent = connect(fixture.port, "127.0.0.1");
     silent.on("error", () => {});
@@ -193,7 +193,7 @@ describe("closing", () => {
     await gone;
   });
 
-  it("ends requests that exceed the limit with an error", async () => {
+  test("ends requests that exceed the limit with an error", async () => {
     const hanging = mount(TokenService, {
       exchangeToken: () => ({}),
       mintInternalToken: () => ({}),

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { type System, startSystem } from "../e2e/system.ts";
 import { findChromium, openBrowser } from "./chromium.ts";
@@ -54,13 +54,13 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
     };
   }
 
-  it("lists every operation of the document", async () => {
+  test("lists every operation of the document", async () => {
     const document = (await (await fetch(`${system.baseUrl}/swagger/doc.json`)).json()) as { paths: Record<string, object> };
     const operations = Object.values(document.paths).flatMap((path) => Object.keys(path)).length;
     expect(await page.locator(".opblock").count()).toBe(operations);
   });
 
-  it("refuses a call without a token and executes it once a token is pasted", async () => {
+  test("refuses a call without a token and executes it once a token is pasted", async () => {
     const before = await execute("/v1/tools", "get");
     expect(before.status).toContain("401");
 
@@ -74,13 +74,13 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
     expect(await operation("/v1/tools", "get").locator(".live-responses-table").textContent()).toContain("calculator");
   }, 60_000);
 
-  it("executes the unchanged example of a call with a body", async () => {
+  test("executes the unchanged example of a call with a body", async () => {
     const { status, body } = await execute("/v1/tools/execute", "post");
     expect(status).toContain("200");
     expect(body).toContain("56154");
   }, 60_000);
 
-  it("loads without an error and sends no request to another host", () => {
+  test("loads without an error and sends no request to another host", () => {
     // The browser logs the 401 of the call without a token, tested above.
     expect(problems.filter((text) => !text.includes("401"))).toEqual([]);
   });

@@ -5,7 +5,7 @@ import * as grpc from "@grpc/grpc-js";
 import * as protoLoader from "@grpc/proto-loader";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "../e2e/system.ts";
 
 const redis = await testRedis("a foreign gRPC client against the mesh");
@@ -124,7 +124,7 @@ describe.skipIf(redis === undefined)("a foreign gRPC client that relies on refle
     throw new Error(`${service} is served nowhere in the mesh.`);
   }
 
-  it("registers, logs in and streams a turn through the gateway's only port", async () => {
+  test("registers, logs in and streams a turn through the gateway's only port", async () => {
     const gateway = `127.0.0.1:${system.port}`;
     const auth = clientOf(
       await reflect(addressOf("turnwright.auth.v1.AuthService"), "turnwright.auth.v1.AuthService"),
@@ -157,7 +157,7 @@ describe.skipIf(redis === undefined)("a foreign gRPC client that relies on refle
     agent.close();
   });
 
-  it("is refused by a service when it bypasses the gateway", async () => {
+  test("is refused by a service when it bypasses the gateway", async () => {
     const address = addressOf("turnwright.agent.v1.AgentService");
     const agent = clientOf(
       await reflect(address, "turnwright.agent.v1.AgentService"),

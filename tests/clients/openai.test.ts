@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI, { APIError, AuthenticationError, NotFoundError } from "openai";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { type System, startSystem } from "../e2e/system.ts";
 
@@ -41,7 +41,7 @@ describe("unmodified openai-node", () => {
 
   const ask = (content: string) => ({ model: "gpt-4o-mini", messages: [{ role: "user" as const, content }] });
 
-  it("completes a plain chat", async () => {
+  test("completes a plain chat", async () => {
     const completion = await openai.chat.completions.create(ask("Tell me a story"));
     expect(completion.object).toBe("chat.completion");
     expect(completion.choices[0]?.finish_reason).toBe("stop");
@@ -49,7 +49,7 @@ describe("unmodified openai-node", () => {
     expect(completion.usage?.total_tokens).toBeGreaterThan(0);
   });
 
-  it("streams a chat, with usage on request", async () => {
+  test("streams a chat, with usage on request", async () => {
     const stream = await openai.chat.completions.create({
       ...ask("Tell me a story"),
       stream: true,
@@ -68,7 +68,7 @@ describe("unmodified openai-node", () => {
     expect(ids.size).toBe(1);
   });
 
-  it("completes and streams a chat that uses the server's calculator", async () => {
+  test("completes and streams a chat that uses the server's calculator", async () => {
     const completion = await openai.chat.completions.create(ask("What is 1337 * 42?"));
     expect(completion.choices[0]?.message.content).toContain("56154");
     const final = await openai.chat.completions.stream(ask("What is 1337 * 42?")).finalChatCompletion();
@@ -76,7 +76,7 @@ describe("unmodified openai-node", () => {
     expect(final.choices[0]?.message.tool_calls ?? []).toEqual([]);
   });
 
-  it("receives calls of its own tools, streamed or not, and continues with their results", async () => {
+  test("receives calls of its own tools, streamed or not, and continues with their results", async () => {
     const request = { ...ask("What does get_weather say of Paris?"), tools: [weather] };
     const first = await openai.chat.completions.create(request);
     const call = first.choices[0]?.message.tool_calls?.[0];
@@ -102,7 +102,7 @@ describe("unmodified openai-node", () => {
     expect(answer.choices[0]?.message.content).toContain("Sunny, 24 degrees");
   });
 
-  it("maps errors to its own classes, with message, code and param", async () => {
+  test("maps errors to its own classes, with message, code and param", async () => {
     await expect(new OpenAI({ baseURL: `${system.baseUrl}/v1`, apiKey: "sk-wrong" }).models.list()).rejects.toThrow(
       AuthenticationError,
     );
@@ -116,7 +116,7 @@ describe("unmodified openai-node", () => {
     expect(streamed).toMatchObject({ status: 400, param: "messages" });
   });
 
-  it("lists models", async () => {
+  test("lists models", async () => {
     const ids: string[] = [];
     for await (const model of openai.models.list()) ids.push(model.id);
     expect(ids).toContain("gpt-4o-mini");

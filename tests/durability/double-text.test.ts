@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { answerTo, type BurstModel, startBurstModel } from "./burst-model.ts";
 import { type ConversationRecord, inversions, recordFaults, uninterrupted } from "./burst-record.ts";
@@ -42,15 +42,15 @@ describe.skipIf(redis === undefined)("many concurrent messages to one conversati
 
   const play = (policy: Policy) => bursts(stage, { name: policy, policy, conversations: 2, messages: 10 });
 
-  it("are answered one by one in order of acceptance under `enqueue`", async () => {
+  test("are answered one by one in order of acceptance under `enqueue`", async () => {
     expect(await play("enqueue")).toMatchObject({ sent: 20, answered: 20, faults: [] });
   }, 60_000);
 
-  it("are refused and not stored while one is being answered under `reject`", async () => {
+  test("are refused and not stored while one is being answered under `reject`", async () => {
     expect(await play("reject")).toMatchObject({ sent: 20, answered: 2, rejected: 18, faults: [] });
   }, 60_000);
 
-  it("stop the answer in progress under `interrupt`, and the last one is answered", async () => {
+  test("stop the answer in progress under `interrupt`, and the last one is answered", async () => {
     const figures = await play("interrupt");
     expect(figures).toMatchObject({ sent: 20, faults: [] });
     expect(figures.cancelled).toBeGreaterThan(0);
@@ -72,12 +72,12 @@ describe("a record of a burst", () => {
     messages: [...exchange("c a"), ...exchange("c b")],
   };
 
-  it("is sound when each answer follows its message", () => {
+  test("is sound when each answer follows its message", () => {
     expect(recordFaults(sound, texts)).toEqual([]);
     expect([inversions(sound), uninterrupted(sound)]).toEqual([0, 0]);
   });
 
-  it("reveals parallel runs, doubled text, repeated messages, misplaced answers and unfinished runs", () => {
+  test("reveals parallel runs, doubled text, repeated messages, misplaced answers and unfinished runs", () => {
     const [first, second] = sound.runs as [(typeof sound.runs)[0], (typeof sound.runs)[0]];
     const faultsOf = (change: Partial<ConversationRecord>) => recordFaults({ ...sound, ...change }, texts).join();
     expect(faultsOf({ runs: [{ ...first, ended: 2_000 }, second] })).toContain("at once");

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { accepts } from "../mesh/part.ts";
 import { drainUnderLoad } from "./drain.ts";
@@ -44,7 +44,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it("lets an executor's tools finish and delivers their results", async () => {
+  test("lets an executor's tools finish and delivers their results", async () => {
     const api = restApi(mesh.gateways[0] ?? "");
     await api.register("tools@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("tools@example.com", "correct-horse-battery");
@@ -67,7 +67,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
     await Promise.all(executors.map((replica) => replica.start()));
   }, 60_000);
 
-  it("hands over an orchestrator's runs within about a second when they outlast its limit", async () => {
+  test("hands over an orchestrator's runs within about a second when they outlast its limit", async () => {
     const api = restApi(mesh.gateways[0] ?? "");
     await api.register("handover@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("handover@example.com", "correct-horse-battery");
@@ -92,7 +92,7 @@ describe.skipIf(redis === undefined)("SIGTERM to a process of a mesh with two re
     await first?.start();
   }, 60_000);
 
-  it("fails no call and breaks no stream, whichever process gets it", async () => {
+  test("fails no call and breaks no stream, whichever process gets it", async () => {
     const load = { unary: 4, streams: 2, longStreams: 0, longWords: 0 };
     const { counts, badEnds, longest } = await drainUnderLoad(mesh, { terms: 5, load, seed: 1 });
     expect(counts).toMatchObject({ failures: [], broken: [], handedOver: 0, cut: 0, outlived: 0 });

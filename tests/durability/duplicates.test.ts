@@ -1,12 +1,12 @@
 import { getOption } from "@bufbuild/protobuf";
 import { surface } from "@turnwright/contract/errors/v1/surface";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { services } from "../security/contract-services.ts";
 import { creations } from "./creations.ts";
 import { type DuplicateFigures, duplicateCreations, isOnce } from "./duplicates.ts";
 
 describe("requests repeated under their Idempotency-Key", () => {
-  it("have one effect and one response, over every surface and after kill -9 of every process", async () => {
+  test("have one effect and one response, over every surface and after kill -9 of every process", async () => {
     const all = await duplicateCreations({ shape: "all-in-one", duplicates: 9 });
     expect(all.filter((figures) => !isOnce(figures))).toEqual([]);
     expect(all.map(({ name }) => name)).toContain("api key over grpc");
@@ -16,7 +16,7 @@ describe("requests repeated under their Idempotency-Key", () => {
     }
   }, 120_000);
 
-  it("are tested for every method that takes a key", () => {
+  test("are tested for every method that takes a key", () => {
     // The streamed variant of a turn shares the key of the unary one; tests/e2e covers it.
     const unary = services.flatMap(({ methods }) => methods.filter(({ methodKind }) => methodKind === "unary"));
     const takers = unary.filter((method) => getOption(method, surface).idempotencyKey);

@@ -1,6 +1,6 @@
 import { startRedisServer } from "@turnwright/testing/redis-server";
 import { reportUntested } from "@turnwright/testing/untested";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type KillMatrix, startKillMatrix } from "./kill-matrix.ts";
 import { type StepName, steps } from "./kill-steps.ts";
 import type { PartName } from "./killable-mesh.ts";
@@ -31,7 +31,7 @@ describe.skipIf(probe === undefined)("kill -9 of one process of a mesh", () => {
     await matrix?.stop();
   }, 30_000);
 
-  it.each(cells)(
+  test.each(cells)(
     "loses and repeats nothing: %s, %s",
     async (part, step, outcomes) => {
       const { faults, outcome, recoveryMs } = await matrix.play(part, step);

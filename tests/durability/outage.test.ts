@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { words } from "./paced-model.ts";
 import { createPatientClient } from "./patient-client.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
@@ -43,7 +43,7 @@ describe.skipIf(redis === undefined)("an outage of the database in a mesh with t
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it("takes no run from a live worker, and no watcher gets an answer twice", async () => {
+  test("takes no run from a live worker, and no watcher gets an answer twice", async () => {
     const client = await createPatientClient(mesh.gateways[0] ?? "");
     const begun = await Promise.all(
       Array.from({ length: 6 }, () => client.call("POST", "/v1/runs", { message: `say ${length}` })),

@@ -1,6 +1,6 @@
 import { startRedisServer } from "@turnwright/testing/redis-server";
 import { reportUntested } from "@turnwright/testing/untested";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ReadinessStage, startReadinessStage } from "./readiness.ts";
 
 const probe = await startRedisServer();
@@ -26,7 +26,7 @@ describe.skipIf(probe === undefined)("a dead or hung part", () => {
     await stage?.stop();
   }, 30_000);
 
-  it.each(cells)(
+  test.each(cells)(
     "is named by /ready within ten seconds until it is back: %s, %s",
     async (part, fault) => {
       const { complaints, seenMs, backMs } = await stage.play(part, fault, { afterwardsMs: 0 });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Left, leaveCompletions, leaveTurns, logIn, ModelWatch, moments, protocols } from "./disconnects.ts";
 import { PourGate, startPacedModel } from "./paced-model.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
@@ -46,7 +46,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it.each(["completions", "run events", "turns"] as const)(
+  test.each(["completions", "run events", "turns"] as const)(
     "cuts stalled readers of %s, harms no other reader, and lets the cut ones resume",
     async (surface) => {
       // Only the memory of completions is asserted, and needs a measurement to compare with.
@@ -62,7 +62,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     60_000,
   );
 
-  it.each(protocols.flatMap((protocol) => moments.map((moment) => ({ protocol, moment }))))(
+  test.each(protocols.flatMap((protocol) => moments.map((moment) => ({ protocol, moment }))))(
     "closes the model call of a completion whose client leaves, $moment, over $protocol",
     async (options) => {
       const took = await leaveCompletions(left, { ...options, count: 3, atOnce: 3 });
@@ -71,7 +71,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     30_000,
   );
 
-  it.each(protocols)(
+  test.each(protocols)(
     "completes stored turns whose clients leave, over %s",
     async (protocol) => {
       for (const streamed of [true, false]) {

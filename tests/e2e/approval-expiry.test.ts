@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Api, restApi } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type System, startSystem } from "./system.ts";
@@ -25,7 +25,7 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-it("a run whose approval expires continues without the call and answers", async () => {
+test("a run whose approval expires continues without the call and answers", async () => {
   await api.register(account.email, account.password);
   const { accessToken } = await api.login(account.email, account.password);
   const parked = await api.createConversation(accessToken, `Send an HTTP request to ${effects.url} saying hello`);

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type System, startSystem } from "./system.ts";
 
@@ -48,7 +48,7 @@ async function parked(text: string) {
 }
 
 describe("an approval", () => {
-  it("may be decided once, also with other arguments, which are validated", async () => {
+  test("may be decided once, also with other arguments, which are validated", async () => {
     const approval = await parked("hello");
     const decide = (body: object) => call("POST", `/v1/approvals/${approval.id}/decision`, body);
     const args = JSON.parse(approval.arguments);
@@ -74,7 +74,7 @@ describe("an approval", () => {
     expect((await call("GET", "/v1/approvals?status=approved")).body.data.approvals).toHaveLength(1);
   });
 
-  it("that is rejected runs nothing, and the answer says so", async () => {
+  test("that is rejected runs nothing, and the answer says so", async () => {
     const approval = await parked("never");
     const before = effects.bodies.length;
     const { status, body } = await call("POST", `/v1/approvals/${approval.id}/decision`, { approved: false, reason: "no" });

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startPacedModel, words } from "../durability/paced-model.ts";
 import { eventData, restApi } from "./api.ts";
 import { type System, startSystem } from "./system.ts";
@@ -45,7 +45,7 @@ describe("SIGTERM to the all-in-one process with embedded PostgreSQL under load"
     return { events: events(), begun: begun.promise };
   }
 
-  it("fails no call, lets streams end within the time limit, sends an error to the rest, and stops PostgreSQL last, with code 0", async () => {
+  test("fails no call, lets streams end within the time limit, sends an error to the rest, and stops PostgreSQL last, with code 0", async () => {
     const pool = new Pool(system.baseUrl, { connections: 6 });
     const bodies = ["use a tool", "hello"].map((message) => JSON.stringify({ message }));
     const statuses: number[] = [];

@@ -6,7 +6,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { detailOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "./system.ts";
 
 let dataDir: string;
@@ -60,7 +60,7 @@ const decide = async (id: string, decision: string) => {
 };
 
 describe("the arguments that a person approves", () => {
-  it.each([
+  test.each([
     '{"id":"9007199254740995"}',
     '{ "note" : "as it is",\n "id":9007199254740991 }',
     '{"id":1.50}',
@@ -76,7 +76,7 @@ describe("the arguments that a person approves", () => {
     });
   });
 
-  it.each([
+  test.each([
     ['{"id":9007199254740995}', "id"],
     ['{"id":1e400}', "id"],
     ['{"id":1,"id":2}', "id"],
@@ -93,7 +93,7 @@ describe("the arguments that a person approves", () => {
     expect(JSON.parse(result)).toEqual({ deleted: 2 });
   });
 
-  it.each(['{"id": 9007199254740993}', '{"id":1,"id":2}', "{}"])(
+  test.each(['{"id": 9007199254740993}', '{"id":1,"id":2}', "{}"])(
     "are never those of a call that cannot run as written: %s",
     async (args) => {
       const asked = model.requests.length;
@@ -105,7 +105,7 @@ describe("the arguments that a person approves", () => {
     },
   );
 
-  it("may be sent as text on the other protocols, which refuse numbers that lost digits", async () => {
+  test("may be sent as text on the other protocols, which refuse numbers that lost digits", async () => {
     const id = await parked('{"id": 3}');
     const agent = createClient(AgentService, createConnectTransport({ baseUrl: system.baseUrl, httpVersion: "1.1" }));
     const options = { headers: { authorization: `Bearer ${token}` } };

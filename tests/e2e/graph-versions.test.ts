@@ -1,5 +1,5 @@
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Releases, startReleases } from "./releases.ts";
 
 const old = { newest: 1, oldest: 1 };
@@ -22,7 +22,7 @@ describe("orchestrators of two releases", () => {
   const runsOf = async (conversationId: string) => (await releases.conversations.listRuns({ conversationId })).runs;
   const reasonFor = (call: Promise<unknown>) => call.then(() => undefined, reasonOf);
 
-  it("a run that the old release parked is decided at the new one, and continues when the old one is back", async () => {
+  test("a run that the old release parked is decided at the new one, and continues when the old one is back", async () => {
     releases.model.reply(sending("order-1"));
     const first = await releases.start(old);
     const { conversationId, response } = await first.agent.createConversation({ message: "Order it" });
@@ -62,7 +62,7 @@ describe("orchestrators of two releases", () => {
     expect(await releases.row(behind?.id ?? "")).toMatchObject({ status: "completed", graph_version: 2 });
   }, 60_000);
 
-  it("while both run, a client that decides at the new release gets the answer from the old one", async () => {
+  test("while both run, a client that decides at the new release gets the answer from the old one", async () => {
     releases.model.reply(sending("order-2"));
     const [first, next] = [await releases.start(old), await releases.start(strict)];
     const { conversationId } = await first.agent.createConversation({ message: "Order it" });
@@ -72,7 +72,7 @@ describe("orchestrators of two releases", () => {
     expect(releases.effects.bodies).toEqual(["order-2"]);
   }, 60_000);
 
-  it("the old release leaves runs of the new one alone: parked, handed over and queued ones", async () => {
+  test("the old release leaves runs of the new one alone: parked, handed over and queued ones", async () => {
     const [first, next] = [await releases.start(old), await releases.start(strict)];
     releases.model.reply(sending("order-3"));
     const { conversationId } = await next.agent.createConversation({ message: "Order it" });
@@ -95,7 +95,7 @@ describe("orchestrators of two releases", () => {
     expect(releases.effects.bodies).toEqual([]);
   }, 60_000);
 
-  it("a release with both versions continues a run of the old one, and the run takes its version", async () => {
+  test("a release with both versions continues a run of the old one, and the run takes its version", async () => {
     const first = await releases.start(old);
     releases.model.reply({ text: "one two three", pauseAfter: { pieces: 1, gate: new Promise(() => {}) } });
     const { run } = await first.runs.createRun({ message: "Order it" });

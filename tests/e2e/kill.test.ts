@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Api, restApi } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { startSystem } from "./system.ts";
@@ -79,16 +79,16 @@ describe("kill -9 of every process while a run waits for a person", () => {
     }
   }
 
-  it("lets the run finish after a restart of the all-in-one process, each tool executed once", async () => {
+  test("lets the run finish after a restart of the all-in-one process, each tool executed once", async () => {
     await survives("all-in-one", { DATABASE_URL: database.url });
     expect(await ledger()).toEqual([{ tool_name: "http_request", status: "success" }]);
   }, 120_000);
 
-  it("lets the run finish after a restart of the all-in-one process and its embedded PostgreSQL", async () => {
+  test("lets the run finish after a restart of the all-in-one process and its embedded PostgreSQL", async () => {
     await survives("all-in-one", {});
   }, 120_000);
 
-  it.skipIf(redis === undefined)(
+  test.skipIf(redis === undefined)(
     "lets the run finish after a restart of the whole mesh, each tool executed once",
     async () => {
       await survives("mesh", { DATABASE_URL: database.url, REDIS_URL: redis ?? "" });

@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { Redis } from "ioredis";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { descendants, type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("the stores of a mesh of processes that starts its own Redis");
@@ -36,7 +36,7 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
 
   const only = (pattern: RegExp) => processes.filter(({ command }) => pattern.test(command));
 
-  it("has a Redis that answers no one without the password, which appears in no command line", async () => {
+  test("has a Redis that answers no one without the password, which appears in no command line", async () => {
     const [server] = only(/redis-server/);
     const port = Number(/127\.0\.0\.1:(\d+)/.exec(server?.command ?? "")?.[1]);
     const password = /REDIS_URL=redis:\/\/:([^@]+)@/.exec(only(/gateway/)[0]?.environment ?? "")?.[1] ?? "";
@@ -52,14 +52,14 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
     part.disconnect();
   });
 
-  it("gives the address of Redis to the services that need it only", () => {
+  test("gives the address of Redis to the services that need it only", () => {
     const told = (pattern: RegExp) => only(pattern).map(({ environment }) => environment.includes("REDIS_"));
     expect(told(/services\/tool-executor/)).toEqual([false, false]);
     expect(told(/services\/conversation/)).toEqual([false]);
     expect(told(/services\/auth/)).toEqual([true]);
   });
 
-  it("gives each service its own database login, and none the administrator's", async () => {
+  test("gives each service its own database login, and none the administrator's", async () => {
     const admin = new URL(database.url);
     const everything = processes.map(({ environment }) => environment).join("\n");
     expect(everything).not.toContain(admin.password);

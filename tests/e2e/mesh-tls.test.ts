@@ -13,7 +13,7 @@ import { serviceCredentialsInterceptor } from "@turnwright/platform/rpc/intercep
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { createTestAuthority, type IssuedCertificate, writeCertificates } from "@turnwright/testing/test-certificates";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "./api.ts";
 import { type System, startSystem } from "./system.ts";
 
@@ -70,7 +70,7 @@ describe.skipIf(redis === undefined)("a mesh of processes with mutual TLS", () =
     }
   }
 
-  it("answers stored and stateless chats, with and without tools, and refuses strangers", async () => {
+  test("answers stored and stateless chats, with and without tools, and refuses strangers", async () => {
     const api = restApi(system.baseUrl);
     const email = `tls-${randomUUID()}@example.com`;
     await api.register(email, "correct-horse-battery");

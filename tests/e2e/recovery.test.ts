@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Api, restApi } from "./api.ts";
 import { startSystem } from "./system.ts";
 
@@ -77,7 +77,7 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
     }
   }
 
-  it("lets the run finish when the model was streaming, each message stored once", async () => {
+  test("lets the run finish when the model was streaming, each message stored once", async () => {
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     model.reply({ text: "Here I am again." });
     const record = await killedIn(() => model.request(0));
@@ -85,7 +85,7 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
     expect(record.contents).toEqual(["Answer me", "Here I am again."]);
   }, 120_000);
 
-  it("lets the run finish when a tool had run, which does not run again", async () => {
+  test("lets the run finish when a tool had run, which does not run again", async () => {
     model.reply({ calls: [{ id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' }] });
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     // The crash came before the result was in the journal, but the ledger has it.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
 import { type System, startSystem } from "./system.ts";
@@ -76,7 +76,7 @@ describe.each(shapes)("runs, %s", (shape) => {
 
   const textOf = (events: readonly StreamedEvent[]) => events.map(({ data }) => data.delta ?? "").join("");
 
-  it("finish in the background, and can be awaited, read and listed", async () => {
+  test("finish in the background, and can be awaited, read and listed", async () => {
     model.reply({ text: "In good time." });
     const accepted = await call("POST", "/v1/runs", { message: "Take your time" });
     expect(accepted.status).toBe(202);
@@ -90,7 +90,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", "/v1/runs/0198a000-0000-7000-8000-000000000001")).status).toBe(404);
   });
 
-  it("can be streamed from any position, live and afterwards, without gaps or duplicates", async () => {
+  test("can be streamed from any position, live and afterwards, without gaps or duplicates", async () => {
     const gate = Promise.withResolvers<void>();
     model.reply({ text: words, pauseAfter: { pieces: 20, gate: gate.promise } });
     const { id } = (await call("POST", "/v1/runs", { message: "Many words" })).data.run;
@@ -125,7 +125,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", `/v1/runs/${id}/events?after=never`)).status).toBe(400);
   });
 
-  it("of one conversation execute one after another, in the order of acceptance", async () => {
+  test("of one conversation execute one after another, in the order of acceptance", async () => {
     const gate = Promise.withResolvers<void>();
     model.reply({ text: "first", pauseAfter: { pieces: 1, gate: gate.promise } });
     const first = (await call("POST", "/v1/runs", { message: "m0" })).data.run;
@@ -158,7 +158,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     );
   });
 
-  it("can be cancelled during an answer, which closes the model's connection and frees the conversation", async () => {
+  test("can be cancelled during an answer, which closes the model's connection and frees the conversation", async () => {
     model.reply({ text: words, pauseAfter: { pieces: 5, gate: new Promise(() => {}) } });
     const before = model.requests.length;
     const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Never mind" })).data.run;
@@ -174,7 +174,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("POST", `/v1/runs/${id}/cancel`)).data.run.status).toBe("cancelled");
   });
 
-  it("that wait for approval return a receipt for each call when cancelled, and can no longer be approved", async () => {
+  test("that wait for approval return a receipt for each call when cancelled, and can no longer be approved", async () => {
     model.reply({
       calls: [
         { id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' },
@@ -190,7 +190,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(effects.bodies).toEqual([]);
   });
 
-  it("are cancelled by a message with concurrency interrupt", async () => {
+  test("are cancelled by a message with concurrency interrupt", async () => {
     const gate = new Promise(() => {});
     model.reply({ text: words, pauseAfter: { pieces: 5, gate } }, { text: "Stopped." });
     const before = model.requests.length;
@@ -202,7 +202,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", `/v1/runs/${first.id}`)).data.run.status).toBe("cancelled");
   });
 
-  it("that are requested a hundred times under one key are one run, and all responses are byte-identical", async () => {
+  test("that are requested a hundred times under one key are one run, and all responses are byte-identical", async () => {
     for (const path of ["/v1/conversations", "/v1/runs"]) {
       const before = model.requests.length;
       const key = { "idempotency-key": `once${path}` };
@@ -240,7 +240,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     }
   }, 60_000);
 
-  it("that failed return the same error under their key, marked as replayed", async () => {
+  test("that failed return the same error under their key, marked as replayed", async () => {
     model.reply({ status: 400, error: "no such thing" });
     const key = { "idempotency-key": "failed-once" };
     const before = model.requests.length;
@@ -254,7 +254,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(model.requests.length).toBe(before + 1);
   });
 
-  it.each([
+  test.each([
     ["/v1/conversations", "/v1/runs"],
     ["/v1/runs", "/v1/conversations"],
   ])("started at %s refuse the same message under their key at %s, which is a different request", async (first, second) => {
@@ -270,7 +270,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(model.requests.length - before).toBeLessThanOrEqual(first === "/v1/runs" ? 1 : 0);
   });
 
-  it("are tried again after a failure of the model's endpoint, at a time stored in their row", async () => {
+  test("are tried again after a failure of the model's endpoint, at a time stored in their row", async () => {
     model.reply({ status: 503, error: "overloaded" }, { status: 503, error: "overloaded" }, { status: 503, error: "overloaded" });
     model.reply({ text: "Back again." });
     const { id } = (await call("POST", "/v1/runs", { message: "Are you there?" })).data.run;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "./system.ts";
 
 let dataDir: string;
@@ -72,7 +72,7 @@ async function complete(bearer: string): Promise<Answer> {
 }
 
 describe("a spend ceiling", () => {
-  it("of a key applies to all its descendants together, and the key shows their spending", async () => {
+  test("of a key applies to all its descendants together, and the key shows their spending", async () => {
     const { token } = await person();
     const mother = await createKey(token, { spend_limit_usd: 0.006 });
     const children = await Promise.all([1, 2, 3].map(() => createKey(mother.key)));
@@ -97,7 +97,7 @@ describe("a spend ceiling", () => {
     expect((await complete(token)).status).toBe(200);
   });
 
-  it("of an account, set by an admin, applies to all its sessions and keys together", async () => {
+  test("of an account, set by an admin, applies to all its sessions and keys together", async () => {
     const { account, userId } = await person();
     const root = await login(admin);
     const limits = { spend_limit_usd: 0.006, max_concurrent: 50 };

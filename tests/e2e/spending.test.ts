@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import OpenAI from "openai";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "./system.ts";
 
 let dataDir: string;
@@ -60,7 +60,7 @@ async function keyWith(dollars: number) {
 const messages = [{ role: "user" as const, content: "hi" }];
 
 describe("a key with a spend ceiling, used by the OpenAI client", () => {
-  it("is charged for its usage, and refused when nothing is left", async () => {
+  test("is charged for its usage, and refused when nothing is left", async () => {
     const { openai, spent } = await keyWith(0.005);
     model.reply({ text: "Hello.", usage: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 } });
     await openai.chat.completions.create({ model: "priced", messages, max_tokens: 60 });
@@ -83,13 +83,13 @@ describe("a key with a spend ceiling, used by the OpenAI client", () => {
     expect(refused).toMatchObject({ status: 429, code: "INSUFFICIENT_QUOTA", type: "insufficient_quota" });
   });
 
-  it("cannot use a model without a price", async () => {
+  test("cannot use a model without a price", async () => {
     const { openai } = await keyWith(1);
     const refused = await openai.chat.completions.create({ model: "free", messages }).catch((error: unknown) => error);
     expect(refused).toMatchObject({ status: 429, param: "model" });
   });
 
-  it("finds its usage at /v1/usage in numbers, like every other credential", async () => {
+  test("finds its usage at /v1/usage in numbers, like every other credential", async () => {
     model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await call("POST", "/v1/conversations", token, { message: "hi", model: "free" });
     await expect

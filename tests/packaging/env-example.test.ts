@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadConfig } from "@turnwright/platform/config/env";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { configs } from "./variables.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -24,13 +24,13 @@ const documented = new Map(
 const required = { MESH_SECRET: "0123456789abcdef0123456789abcdef" };
 
 describe(".env.example", () => {
-  it("lists exactly the variables that are read", () => {
+  test("lists exactly the variables that are read", () => {
     const read = new Set(Object.values(configs).flatMap((config) => Object.keys(config.shape)));
     expect([...read].filter((name) => !documented.has(name))).toEqual([]);
     expect([...documented.keys()].filter((name) => !read.has(name) && !elsewhere.has(name))).toEqual([]);
   });
 
-  it.each(Object.entries(configs))("shows the actual defaults of %s", (_part, config) => {
+  test.each(Object.entries(configs))("shows the actual defaults of %s", (_part, config) => {
     const defaults = loadConfig(config, required) as Record<string, unknown>;
     for (const name of Object.keys(config.shape)) {
       const value = documented.get(name) ?? "";
@@ -41,12 +41,12 @@ describe(".env.example", () => {
     }
   });
 
-  it("sets no variable, so that a copy of it changes nothing", () => {
+  test("sets no variable, so that a copy of it changes nothing", () => {
     const lines = readFileSync(join(root, ".env.example"), "utf8").split("\n");
     expect(lines.filter((line) => line !== "" && !line.startsWith("#"))).toEqual([]);
   });
 
-  it("documents each default of the seed", () => {
+  test("documents each default of the seed", () => {
     const seed = {
       SERVER_PORT: "8080",
       SERVER_HOST: "0.0.0.0",

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "../..");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -36,12 +36,12 @@ const routes = Object.entries(contract.paths).flatMap(([path, operations]) =>
 );
 
 describe("the README's table of routes", () => {
-  it("has every route of the contract", () => {
+  test("has every route of the contract", () => {
     expect(routes.length).toBeGreaterThan(40);
     expect(routes.filter((one) => !listed.includes(one))).toEqual([]);
   });
 
-  it("has no unknown route and none twice", () => {
+  test("has no unknown route and none twice", () => {
     expect(listed.filter((one) => !routes.includes(one) && !docs.has(one))).toEqual([]);
     expect(listed.filter((one, index) => listed.indexOf(one) !== index)).toEqual([]);
   });

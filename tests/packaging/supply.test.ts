@@ -1,17 +1,17 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "../..");
 const lockfiles = ["package-lock.json", "bench/peers/package-lock.json"];
 
 describe("the lockfiles", () => {
-  it.each(lockfiles)("%s contains no download URL", (file) => {
+  test.each(lockfiles)("%s contains no download URL", (file) => {
     expect(readFileSync(join(root, file), "utf8")).not.toMatch(/"resolved": "https?:/);
   });
 
-  it("contain only install scripts that are approved or refused by name", () => {
+  test("contain only install scripts that are approved or refused by name", () => {
     const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
       packages: Record<string, { hasInstallScript?: boolean; optional?: boolean }>;
     };
@@ -26,7 +26,7 @@ describe("the lockfiles", () => {
 });
 
 describe("the installed packages", () => {
-  it("are pinned: every dependency names one version", () => {
+  test("are pinned: every dependency names one version", () => {
     const files = execFileSync("git", ["ls-files", "*package.json"], { cwd: root, encoding: "utf8" }).trim().split("\n");
     const loose = files.flatMap((file) => {
       const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, file), "utf8"));
@@ -37,7 +37,7 @@ describe("the installed packages", () => {
     expect(loose).toEqual([]);
   });
 
-  it("are listed in a software bill of materials", () => {
+  test("are listed in a software bill of materials", () => {
     const text = execFileSync("npm", ["run", "--silent", "sbom"], {
       cwd: root,
       encoding: "utf8",
@@ -54,7 +54,7 @@ describe("the installed packages", () => {
 });
 
 describe("the tree", () => {
-  it("has no generated or local files in git", () => {
+  test("has no generated or local files in git", () => {
     const tracked = execFileSync("git", ["ls-files"], { cwd: root, encoding: "utf8" }).split("\n");
     expect(tracked.filter((file) => /(^|\/)(node_modules|\.turnwright|\.env)(\/|$)/.test(file))).toEqual([]);
   });

@@ -7,7 +7,7 @@ import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { publicServices } from "@turnwright/gateway";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../gateway/testing/gateway.ts";
 import { type Entry, entriesOfServices } from "./contract-routes.ts";
 
@@ -169,13 +169,13 @@ async function faultsOfAll(asked: readonly Asked[]): Promise<{ faults: string[];
 }
 
 describe("every response has security headers and hides the software behind it", () => {
-  it("on every route, over REST, Connect, gRPC-web and gRPC, with and without a credential, in every error", async () => {
+  test("on every route, over REST, Connect, gRPC-web and gRPC, with and without a credential, in every error", async () => {
     const { faults, statuses } = await faultsOfAll(entries.flatMap(waysOf));
     expect(faults).toEqual([]);
     expect([...statuses].sort()).toEqual(expect.arrayContaining([200, 204, 400, 401, 405, 413, 415, 501]));
   }, 120_000);
 
-  it("on pages, health, missing resources and no route at all", async () => {
+  test("on pages, health, missing resources and no route at all", async () => {
     const paths = ["/swagger/index.html", "/swagger/start.js", "/swagger/swagger-ui-bundle.js", "/swagger/swagger-ui.css"];
     paths.push("/swagger/favicon-32x32.png", "/swagger/doc.json", "/openapi.json", "/swagger", "/docs", "/health", "/ready");
     paths.push(
@@ -195,7 +195,7 @@ describe("every response has security headers and hides the software behind it",
     expect([...statuses].sort()).toEqual([200, 302, 400, 404, 405]);
   }, 60_000);
 
-  it("on unexpected failures and on a successful login", async () => {
+  test("on unexpected failures and on a successful login", async () => {
     const faultsOfPost = async (path: string, body: string) => {
       const asked = { verb: "POST", path, headers: json, body };
       const answer = await overHttp1(asked);
@@ -206,7 +206,7 @@ describe("every response has security headers and hides the software behind it",
     expect(await faultsOfPost("/v1/auth/login", account)).toEqual({ status: 200, faults: [] });
   });
 
-  it.each([
+  test.each([
     ["is no request", "NONSENSE\r\n\r\n", 400],
     ["has headers over the limit", `GET / HTTP/1.1\r\nhost: a\r\nx: ${"y".repeat(20_000)}\r\n\r\n`, 431],
     ["never ends", "POST /v1/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n", 408],

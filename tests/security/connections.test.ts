@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Attack, attacks, floods } from "./connection-attacks.ts";
 import { type MeasuredGateway, startMeasuredGateway } from "./measured-gateway.ts";
 import type { Holdings } from "./measured-gateway-process.ts";
@@ -49,7 +49,7 @@ const named = (list: readonly Attack[], ...ends: readonly string[]) =>
   ends.map((end) => [end, list.find(({ name }) => name.endsWith(end)) as Attack] as const);
 
 describe("clients that never read", () => {
-  it.each(named(attacks, "answers of 64 KiB", "server-sent events", "window 0: gRPC"))(
+  test.each(named(attacks, "answers of 64 KiB", "server-sent events", "window 0: gRPC"))(
     "hold a bounded share of the gateway's memory and one descriptor each: %s",
     async (_name, attack) => {
       const { held, descriptors, left } = await costOf(attack, 2);
@@ -61,7 +61,7 @@ describe("clients that never read", () => {
     30_000,
   );
 
-  it("share one copy of a file", async () => {
+  test("share one copy of a file", async () => {
     const [connections, streams] = [15, 20];
     const before = await gateway.holdings();
     const clients = await Promise.all(Array.from({ length: connections }, () => RawHttp2.open(gateway.port, 0)));
@@ -76,7 +76,7 @@ describe("clients that never read", () => {
     expect(held - before.held).toBeLessThan(connections * streams * 64 * kib);
   });
 
-  it.each(named(attacks, "pipelined GET /openapi.json", "POST with bodies"))(
+  test.each(named(attacks, "pipelined GET /openapi.json", "POST with bodies"))(
     "hold little by requests sent ahead: %s",
     async (_name, attack) => {
       const { held, descriptors, left } = await costOf(attack, 10);
@@ -88,7 +88,7 @@ describe("clients that never read", () => {
     60_000,
   );
 
-  it("leave nothing behind, however often they connect", async () => {
+  test("leave nothing behind, however often they connect", async () => {
     const kinds = named(attacks, "window 0: openapi.json", "pipelined errors");
     const held: number[] = [];
     for (let round = 0; round < 4; round += 1) {
@@ -100,7 +100,7 @@ describe("clients that never read", () => {
 });
 
 describe("clients that send endless frames", () => {
-  it.each(named(floods, "(CVE-2023-44487)", "empty DATA frames", "CONTINUATION frames", "unpack to 16 MB"))(
+  test.each(named(floods, "(CVE-2023-44487)", "empty DATA frames", "CONTINUATION frames", "unpack to 16 MB"))(
     "hold next to nothing, and other clients are served: %s",
     async (_name, attack) => {
       const { held, left } = await costOf(attack, 1);

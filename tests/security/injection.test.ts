@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "../e2e/system.ts";
 
 let dataDir: string;
@@ -100,7 +100,7 @@ function* attacks(url: string): Generator<{ text: string; call: { name: string; 
 }
 
 describe("a model manipulated into forbidden calls", () => {
-  it("makes none of them, in 200 transcripts of completions and turns", async () => {
+  test("makes none of them, in 200 transcripts of completions and turns", async () => {
     const key = await calculatorKey();
     const url = `http://127.0.0.1:${(canary.address() as AddressInfo).port}/`;
     let transcripts = 0;
@@ -130,7 +130,7 @@ describe("a model manipulated into forbidden calls", () => {
       .toBe(1);
   }, 60_000);
 
-  it("gets no tool from fields that name tools in other systems (CVE-2026-45350)", async () => {
+  test("gets no tool from fields that name tools in other systems (CVE-2026-45350)", async () => {
     const key = await calculatorKey();
     const url = `http://127.0.0.1:${(canary.address() as AddressInfo).port}/`;
     const call = { name: "http_request", arguments: JSON.stringify({ method: "POST", url, body: "x" }) };
@@ -150,7 +150,7 @@ describe("a model manipulated into forbidden calls", () => {
     expect({ rows, hits }).toEqual({ rows: [], hits: 0 });
   });
 
-  it("does not see the tools that its token may not use", () => {
+  test("does not see the tools that its token may not use", () => {
     for (const { body } of model.requests) {
       const tools = (body.tools ?? []) as { function: { name: string } }[];
       expect(tools.map((tool) => tool.function.name)).toEqual(["calculator"]);

@@ -15,7 +15,7 @@ import { accessInterceptor, accessOf, callersOf, errorInterceptor, scopesOf } fr
 import { mount } from "@turnwright/platform/rpc/mount";
 import { once } from "@turnwright/platform/rpc/plane";
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK } from "jose";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { guardFaults, nameOf, serviceNames, services } from "./contract-services.ts";
 
 const meshSecret = "a-secret-of-32-characters-for-tests";
@@ -172,7 +172,7 @@ function mayCall(method: DescMethod, credential: string): boolean {
 }
 
 describe("every method of every service, bypassing the gateway", () => {
-  it("is in the matrix", () => {
+  test("is in the matrix", () => {
     const known = services.map((service) => service.typeName).sort();
     const inProtos = describeProtos()
       .services.map((service) => service.typeName)
@@ -181,11 +181,11 @@ describe("every method of every service, bypassing the gateway", () => {
     expect(known).toEqual(inProtos);
   });
 
-  it("declares its callers", () => {
+  test("declares its callers", () => {
     expect(guardFaults(services)).toEqual([]);
   });
 
-  it("answers the callers in its proto and refuses every other credential", async () => {
+  test("answers the callers in its proto and refuses every other credential", async () => {
     let cells = 0;
     const wrong: string[] = [];
     for (const method of services.flatMap((service) => service.methods)) {
@@ -203,7 +203,7 @@ describe("every method of every service, bypassing the gateway", () => {
     expect(cells).toBe(services.flatMap((service) => service.methods).length * Object.keys(credentials).length);
   });
 
-  it("cannot be added without an access rule", async () => {
+  test("cannot be added without an access rule", async () => {
     const { services: added } = describeProtos(`
       syntax = "proto3";
       package turnwright.fixture.v1;

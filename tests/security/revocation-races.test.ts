@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { creations, together } from "./races/creations.ts";
 import { handings, playHeldPair } from "./races/held-race.ts";
 import { type Holders, startHolders } from "./races/holders.ts";
@@ -32,7 +32,7 @@ const others = creations.map(({ name }) => name).filter((name) => name !== login
 const timeoutMs = 60_000;
 
 describe.each(revocations)("$name", (revocation) => {
-  it("leaves no credential alive that was being derived from what it ends, with two replicas of auth", {
+  test("leaves no credential alive that was being derived from what it ends, with two replicas of auth", {
     timeout: timeoutMs,
   }, async () => {
     const result = await playPair(stage, { revocation, creation: together(others) }, { rounds });
@@ -40,7 +40,7 @@ describe.each(revocations)("$name", (revocation) => {
     expect(result.made).toBeGreaterThan(0);
   });
 
-  it("ends the calls that a gateway admitted and the runs that an orchestrator drives on its behalf", {
+  test("ends the calls that a gateway admitted and the runs that an orchestrator drives on its behalf", {
     timeout: timeoutMs,
   }, async () => {
     const results = await Promise.all(
@@ -51,7 +51,7 @@ describe.each(revocations)("$name", (revocation) => {
 });
 
 describe.each(revocations.filter(({ logins }) => logins))("$name", (revocation) => {
-  it("leaves no session of a login that presented the password before", { timeout: timeoutMs }, async () => {
+  test("leaves no session of a login that presented the password before", { timeout: timeoutMs }, async () => {
     const pair = { revocation, creation: together([login]) };
     expect(await playPair(stage, pair, { rounds: rounds / 2 })).toMatchObject(clean);
   });

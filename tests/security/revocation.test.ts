@@ -9,7 +9,7 @@ import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "../e2e/system.ts";
 
 const redisUrl = await testRedis("revocation in the mesh");
@@ -138,11 +138,11 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       expect(Math.max(first, second, ms(toolEndedAt))).toBeLessThanOrEqual(5_000);
     }
 
-    it("is refused within a second, and its streams and tools end", async () => {
+    test("is refused within a second, and its streams and tools end", async () => {
       await run("by its owner", ({ token, keyId }) => send("DELETE", `/v1/api-keys/${keyId}`, token));
     });
 
-    it("is refused likewise when revoked by SQL", async () => {
+    test("is refused likewise when revoked by SQL", async () => {
       const db = new pg.Client({ connectionString: database.url });
       await db.connect();
       await run("by SQL", ({ keyId }) => db.query("update auth.user_tokens set is_revoked = true where id = $1", [keyId]));
@@ -159,6 +159,6 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       await redis?.accept();
       await expect.poll(async () => (await fetch(`${system.baseUrl}/ready`)).status, { timeout: 10_000 }).toBe(200);
     };
-    if (shape === "mesh") it("is refused likewise without Redis, with no 5xx response", withoutRedis);
+    if (shape === "mesh") test("is refused likewise without Redis, with no 5xx response", withoutRedis);
   },
 );

@@ -4,7 +4,7 @@ import { type MigratedService, migrate, migratedServices } from "@turnwright/pla
 import { openServiceDatabase, type ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 let database: TestDatabase;
 let owner: pg.Client;
@@ -101,13 +101,13 @@ const attempt = (work: Promise<{ rowCount: number | null }>) =>
   );
 
 describe("row security", () => {
-  it("is forced on every table of every service", async () => {
+  test("is forced on every table of every service", async () => {
     const all = await tables();
     expect(all.length).toBeGreaterThanOrEqual(15);
     expect(all.filter(({ secured, forced }) => !secured || !forced)).toEqual([]);
   });
 
-  it("shows users only their own rows, although statements do not filter by user", async () => {
+  test("shows users only their own rows, although statements do not filter by user", async () => {
     const cells: string[] = [];
     for (const { schema, name } of await tables()) {
       const count = (userId: string) => attempt(usersOf(schema).as(userId, (db) => db.query(`select 1 from ${name}`)));
@@ -119,7 +119,7 @@ describe("row security", () => {
     console.log(`row security: ${cells.length} tables, 0 rows of another user seen`);
   });
 
-  it("lets no user change or delete another user's rows", async () => {
+  test("lets no user change or delete another user's rows", async () => {
     for (const { schema, name } of await tables()) {
       if (shared.has(name)) continue;
       const { rows } = await owner.query<{ column: string }>(
@@ -136,7 +136,7 @@ describe("row security", () => {
     expect(rows).toEqual([{ count: 1 }]);
   });
 
-  it("lets no user give a row to another user", async () => {
+  test("lets no user give a row to another user", async () => {
     const moved = usersOf("conversation").as(alice, (db) => db.query("update conversations set user_id = $1", [bob]));
     await expect(moved).rejects.toThrow("row-level security");
     const foreign = randomUUID();
@@ -153,7 +153,7 @@ describe("row security", () => {
     await expect(forged).rejects.toThrow("row-level security");
   });
 
-  it("shows nothing when no user is set", async () => {
+  test("shows nothing when no user is set", async () => {
     const client = new pg.Client({ connectionString: database.url, options: "-c role=turnwright_conversation_user" });
     await client.connect();
     const { rowCount } = await client.query("select 1 from conversation.conversations");
@@ -161,7 +161,7 @@ describe("row security", () => {
     expect(rowCount).toBe(0);
   });
 
-  it("separates users that share a connection, in and out of transactions", async () => {
+  test("separates users that share a connection, in and out of transactions", async () => {
     const users = usersOf("conversation");
     const sees = async (userId: string) => (await users.as(userId, (db) => db.query("select 1 from conversations"))).rowCount;
     const seesInside = async (userId: string) =>
@@ -174,14 +174,14 @@ describe("row security", () => {
     expect(await Promise.all([sees(alice), sees(bob), sees(alice)])).toEqual([1, 0, 1]);
   });
 
-  it("accepts only a UUID as user", async () => {
+  test("accepts only a UUID as user", async () => {
     for (const userId of ["", "' or true --", `${alice} `]) {
       expect(() => usersOf("conversation").transaction(userId, (tx) => tx.query("select 1"))).toThrow("without a user");
       await expect(usersOf("conversation").as(userId, (db) => db.query("select 1"))).rejects.toThrow("without a user");
     }
   });
 
-  it("keeps every service out of other schemas and from actions of owners", async () => {
+  test("keeps every service out of other schemas and from actions of owners", async () => {
     for (const [schema, { pool }] of opened) {
       for (const other of await tables()) {
         if (other.schema === schema) continue;
@@ -194,7 +194,7 @@ describe("row security", () => {
     }
   });
 
-  it("lets no service change its audit log", async () => {
+  test("lets no service change its audit log", async () => {
     for (const schema of ["auth", "conversation"] as const) {
       const pool = opened.get(schema)?.pool as pg.Pool;
       await pool.query("insert into audit_log (event) values ('{}')");
@@ -206,7 +206,7 @@ describe("row security", () => {
 });
 
 describe("a database login without superuser rights", () => {
-  it("is told which roles it needs, and works with them", async () => {
+  test("is told which roles it needs, and works with them", async () => {
     const login = `turnwright_login_${randomBytes(6).toString("hex")}`;
     const own = await createTestDatabase({ services: [] });
     const name = new URL(own.url).pathname.slice(1);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "../e2e/system.ts";
 
 const canary = (name: string) => `canary-${name}-${randomBytes(12).toString("hex")}`;
@@ -89,7 +89,7 @@ async function send(
 }
 
 describe("secrets", () => {
-  it("appear in no log and in no error, whatever the requests and failures", async () => {
+  test("appear in no log and in no error, whatever the requests and failures", async () => {
     const account = { email: "a@example.com", password: c("password"), name: "A" };
     await send("POST", "/v1/auth/register", { body: account });
     await send("POST", "/v1/auth/register", { body: account });

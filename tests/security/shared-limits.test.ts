@@ -10,7 +10,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startSystem } from "../e2e/system.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
 
@@ -141,14 +141,14 @@ describe.each(names)("a key with 14 children under its limit, %s", (name) => {
     "gRPC-web": connectOver((baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })),
   };
 
-  it.each(Object.keys(surfaces))("is served 3 requests in all over %s", async (surface) => {
+  test.each(Object.keys(surfaces))("is served 3 requests in all over %s", async (surface) => {
     const keys = await family();
     const call = surfaces[surface] as (typeof surfaces)[string];
     const answers = await Promise.all([...keys, ...keys].map((key, i) => call(i, key)));
     expect(answers.filter(Boolean)).toHaveLength(served);
   });
 
-  it("is served 3 requests in all over all surfaces together, and no more after its children's secrets are rotated", async () => {
+  test("is served 3 requests in all over all surfaces together, and no more after its children's secrets are rotated", async () => {
     const keys = await family();
     const calls = Object.values(surfaces);
     const answers = await Promise.all([...keys, ...keys].map((key, i) => calls[i % calls.length]?.(i, key)));
@@ -164,7 +164,7 @@ describe.each(names)("a key with 14 children under its limit, %s", (name) => {
     expect(statuses).toEqual([200, 200, 200, 200, 429]);
   });
 
-  it("gains nothing by creating children and using them: 3 requests a day are 3, whatever they are for", async () => {
+  test("gains nothing by creating children and using them: 3 requests a day are 3, whatever they are for", async () => {
     const limit = { rate_limit_per_minute: served, rate_limit_per_day: served };
     const keys = [(await createKey(await session(), limit)) as string];
     let count = 0;
@@ -182,7 +182,7 @@ describe.each(names)("a key with 14 children under its limit, %s", (name) => {
     expect(count).toBe(served);
   });
 
-  it("has 2 concurrent requests in all, which are given back when their clients leave", async () => {
+  test("has 2 concurrent requests in all, which are given back when their clients leave", async () => {
     const mother = (await createKey(await session(), { max_concurrent: 2, rate_limit_per_minute: 10_000 })) as string;
     const made: string[] = [];
     for (let i = 0; i < 5; i += 1) made.push((await createKey(mother, {})) as string);
@@ -222,5 +222,6 @@ describe.each(names)("a key with 14 children under its limit, %s", (name) => {
     await expect.poll(readiness, { timeout: 20_000 }).toBe(200);
     expect(await send()).toBe(0);
   };
-  if (name === "two gateways") it("is served 3 requests in all while Redis is away, and none when it is back", whileRedisIsAway);
+  if (name === "two gateways")
+    test("is served 3 requests in all while Redis is away, and none when it is back", whileRedisIsAway);
 });

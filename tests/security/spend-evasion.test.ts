@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type System, startSystem } from "../e2e/system.ts";
 import { leaveCalls, leavers, spendEnvironment, spendingAccount, startEndlessModel, usageOf } from "./spend-attack.ts";
 
@@ -41,7 +41,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       rmSync(dataDir, { recursive: true, force: true });
     });
 
-    it.each(["key", "token"] as const)(
+    test.each(["key", "token"] as const)(
       "are charged for what was sent, on every surface, with and without a ceiling: %s",
       async (kind) => {
         endless.arrivals.clear();
@@ -58,7 +58,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
       },
     );
 
-    it("do not exceed a ceiling, however many there are", async () => {
+    test("do not exceed a ceiling, however many there are", async () => {
       endless.arrivals.clear();
       const { key } = await spendingAccount(system.baseUrl, "poor@example.com", 0.05);
       const caller = { baseUrl: system.baseUrl, bearer: key };

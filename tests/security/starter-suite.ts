@@ -1,7 +1,7 @@
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type StarterStage, startStarterStage } from "./starter-stage.ts";
 
 const never = new Promise<never>(() => {});
@@ -103,7 +103,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
   }
 
   describe("started by a key and decided by its owner", () => {
-    it.each(["approve", "decision", "Connect", "gRPC", "gRPC-web"])(
+    test.each(["approve", "decision", "Connect", "gRPC", "gRPC-web"])(
       "continues with the key's tools at the key's expense (%s)",
       async (how) => {
         const { asOwner, key, runOf, spent, payers, ...rest } = await team();
@@ -128,7 +128,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       },
     );
 
-    it.each([true, false])(
+    test.each([true, false])(
       "ends with the cause when the key was revoked meanwhile, and runs nothing (approved: %s)",
       async (approved) => {
         const people = await team();
@@ -149,7 +149,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       },
     );
 
-    it("ends when the key is revoked while its tool runs, and tells the decider that another credential ended", async () => {
+    test("ends when the key is revoked while its tool runs, and tells the decider that another credential ended", async () => {
       const people = await team();
       const { conversationId, runId } = await parked(people, `cut ${shape}`);
       stage.onEffect(async () => {
@@ -161,7 +161,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       await expect.poll(async () => (await people.runOf(runId)).status, { timeout: 10_000 }).toBe("failed");
     });
 
-    it.each(["logs out", "is revoked", "goes away"])("continues to its end when its decider %s", async (how) => {
+    test.each(["logs out", "is revoked", "goes away"])("continues to its end when its decider %s", async (how) => {
       const people = await team();
       const body = `left ${how} ${shape}`;
       const { conversationId, runId } = await parked(people, body);
@@ -189,7 +189,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
   });
 
   describe("started by a login", () => {
-    it("outlives its access token and continues", async () => {
+    test("outlives its access token and continues", async () => {
       const { people, token, conversationId, run } = expiring;
       const status = () => stage.send("GET", "/v1/tools", token).then((answer) => answer.status);
       await expect.poll(status, { timeout: 20_000, interval: 250 }).toBe(401);
@@ -199,7 +199,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       expect((await people.runOf(run.id)).token_id).toBe(run.token_id);
     });
 
-    it("ends once that login has logged out", async () => {
+    test("ends once that login has logged out", async () => {
       const people = await team();
       const { token, conversationId, run } = await startByLogin(people, `out ${shape}`);
       expect((await stage.send("POST", "/v1/auth/logout", token)).status).toBe(200);
@@ -212,7 +212,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
   });
 
   describe("that continues elsewhere or later", () => {
-    it("keeps its identity in the background and behind a message of another credential", async () => {
+    test("keeps its identity in the background and behind a message of another credential", async () => {
       const people = await team();
       const gate = Promise.withResolvers<void>();
       const from = stage.model.requests.length;
@@ -229,7 +229,7 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       await expect.poll(async () => (await people.runOf(second.body.data.run.id)).status, { timeout: 15_000 }).toBe("completed");
     });
 
-    it("keeps its identity after it interrupted the run of another credential, which keeps its own", async () => {
+    test("keeps its identity after it interrupted the run of another credential, which keeps its own", async () => {
       const people = await team();
       const from = stage.model.requests.length;
       stage.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: never } }, { text: "Mine." });
@@ -272,14 +272,14 @@ export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
       await stage.crash();
     }, 60_000);
 
-    it("is answered again with the key's tools, after a kill in the middle of the answer", async () => {
+    test("is answered again with the key's tools, after a kill in the middle of the answer", async () => {
       const { people, runId, from } = answering;
       await expect.poll(async () => (await people.runOf(runId)).status, { timeout: 30_000 }).toBe("completed");
       expect(offered(from)).toEqual([["http_request"], ["http_request"]]);
       expect((await people.runOf(runId)).token_id).toBe(people.key.id);
     }, 60_000);
 
-    it("continues with the key's tools once its owner has reviewed it, after a kill in an approved call", async () => {
+    test("continues with the key's tools once its owner has reviewed it, after a kill in an approved call", async () => {
       const { people, runId, decided } = acting;
       await expect.poll(async () => (await people.runOf(runId)).status, { timeout: 40_000 }).toBe("needs_review");
       await decided;

@@ -36,6 +36,7 @@ test.each([
   ["docs/runs.md", "Who holds a key is known.\n", /^no sentence/],
   ["packages/platform/src/a.ts", 'const service = "conversation";', /^platform names no service/],
   ["packages/platform/src/a.ts", 'import { x } from "@turnwright/tool-executor";', /^platform names no service/],
+  ["services/auth/src/users.test.ts", '  it("is refused", () => {});', /^a test is called test/],
   ["services/auth/src/auth-fixture.ts", "", /^test doubles/],
   ["services/auth/src/users.ts", 'import { fake } from "../testing/auth.ts";', /^test doubles/],
 ] as const)("structure: a breach in %s is found: %j", (file, text, rule) => {

@@ -142,6 +142,15 @@ export const rules: readonly Rule[] = [
     ],
   },
   {
+    name: "a test is called test, not it",
+    find: (tree) =>
+      linesOf(
+        tree,
+        (file) => file.endsWith(".ts"),
+        (line) => /^\s*it(?:\.\w+)*\(/.test(line),
+      ),
+  },
+  {
     name: "every service has main.ts, index.ts, config.ts and handlers/",
     find: (tree) =>
       services.flatMap((service) => {

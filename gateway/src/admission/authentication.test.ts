@@ -5,7 +5,7 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { accessToken, alice, aliceKey, type FakeTokens, fakeTokens, jwtSecret } from "../../testing/gateway.ts";
 import { type Authenticator, type Caller, createAuthenticator } from "./authentication.ts";
 
@@ -30,7 +30,7 @@ async function refusal(header: string | undefined): Promise<ErrorReason> {
 }
 
 describe("the bearer check", () => {
-  it("exchanges an API key once and answers synchronously afterwards", async () => {
+  test("exchanges an API key once and answers synchronously afterwards", async () => {
     const caller = await check(`Bearer ${aliceKey}`);
     expect(caller.identity).toMatchObject({ userId: alice.userId });
     expect(caller.internalToken).toBe(`internal-of-${alice.userId}`);
@@ -39,19 +39,19 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(1);
   });
 
-  it("shares one exchange among concurrent first uses", async () => {
+  test("shares one exchange among concurrent first uses", async () => {
     const callers = await Promise.all(Array.from({ length: 20 }, () => check(`Bearer ${aliceKey}`)));
     expect(new Set(callers).size).toBe(1);
     expect(tokens.exchanges).toBe(1);
   });
 
-  it("accepts an access token", async () => {
+  test("accepts an access token", async () => {
     const token = await accessToken();
     tokens.known.set(token, alice);
     expect((await check(`Bearer ${token}`)).identity).toMatchObject({ tokenId: alice.tokenId });
   });
 
-  it("distinguishes missing credentials from invalid ones", async () => {
+  test("distinguishes missing credentials from invalid ones", async () => {
     expect(await refusal(undefined)).toBe(ErrorReason.UNAUTHENTICATED);
     expect(await refusal("")).toBe(ErrorReason.UNAUTHENTICATED);
     for (const header of [
@@ -68,7 +68,7 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  it("refuses forged, expired and foreign access tokens without asking auth", async () => {
+  test("refuses forged, expired and foreign access tokens without asking auth", async () => {
     const good = await accessToken();
     const [head, claims, signature] = good.split(".");
     const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString("base64url");
@@ -86,7 +86,7 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  it("asks auth about a wrong API key only once in a while", async () => {
+  test("asks auth about a wrong API key only once in a while", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     try {
       const wrong = "Bearer sk-wrong-0123456789abcdefghij";
@@ -100,12 +100,12 @@ describe("the bearer check", () => {
     }
   });
 
-  it("does not ask auth about what cannot be an API key", async () => {
+  test("does not ask auth about what cannot be an API key", async () => {
     expect(await refusal("Bearer sk-short")).toBe(ErrorReason.INVALID_TOKEN);
     expect(tokens.exchanges).toBe(0);
   });
 
-  it("exchanges again before the internal token ends", async () => {
+  test("exchanges again before the internal token ends", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     try {
       await check(`Bearer ${aliceKey}`);
@@ -117,7 +117,7 @@ describe("the bearer check", () => {
     }
   });
 
-  it("forgets a revoked credential, and only that", async () => {
+  test("forgets a revoked credential, and only that", async () => {
     const other = "sk-other-0123456789abcdefghij";
     tokens.known.set(other, create(IdentitySchema, { ...alice, tokenId: "0190a000-0000-7000-8000-0000000000ff" }));
     await check(`Bearer ${aliceKey}`);
@@ -128,7 +128,7 @@ describe("the bearer check", () => {
     expect(authenticator.authenticate(`Bearer ${other}`)).not.toBeInstanceOf(Promise);
   });
 
-  it("lets nobody in by an exchange that a revocation overtook", async () => {
+  test("lets nobody in by an exchange that a revocation overtook", async () => {
     const reached = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
     tokens.before = () => {
@@ -146,7 +146,7 @@ describe("the bearer check", () => {
     expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  it("keeps an exchange that only the revocation of another credential overtook", async () => {
+  test("keeps an exchange that only the revocation of another credential overtook", async () => {
     const reached = Promise.withResolvers<void>();
     const answer = Promise.withResolvers<void>();
     tokens.before = () => {
@@ -163,21 +163,21 @@ describe("the bearer check", () => {
     expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBe(await caller);
   });
 
-  it("lets nobody in whose credential is revoked at each of its exchanges", async () => {
+  test("lets nobody in whose credential is revoked at each of its exchanges", async () => {
     tokens.before = async () => authenticator.revoke(alice.tokenId);
     expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.UNAVAILABLE);
     tokens.before = async () => {};
     expect(authenticator.authenticate(`Bearer ${aliceKey}`)).toBeInstanceOf(Promise);
   });
 
-  it("reports a caller whose credential ended after admission and before the request was recorded", async () => {
+  test("reports a caller whose credential ended after admission and before the request was recorded", async () => {
     const caller = await check(`Bearer ${aliceKey}`);
     expect(authenticator.hasEnded(caller)).toBe(false);
     authenticator.revoke(alice.tokenId);
     expect(authenticator.hasEnded(caller)).toBe(true);
   });
 
-  it("CVE-2026-35030: takes no token for another one that begins alike, or ends alike", async () => {
+  test("CVE-2026-35030: takes no token for another one that begins alike, or ends alike", async () => {
     const token = await accessToken();
     tokens.known.set(token, alice);
     await check(`Bearer ${token}`);
@@ -193,14 +193,14 @@ describe("the bearer check", () => {
     expect(await refusal(`Bearer ${alike}`)).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  it("asks about every credential again after a gap in revocations", async () => {
+  test("asks about every credential again after a gap in revocations", async () => {
     await check(`Bearer ${aliceKey}`);
     authenticator.forget();
     await check(`Bearer ${aliceKey}`);
     expect(tokens.exchanges).toBe(2);
   });
 
-  it("reports that auth is unavailable instead of a wrong key, and retries at once", async () => {
+  test("reports that auth is unavailable instead of a wrong key, and retries at once", async () => {
     let away = true;
     const flaky = mount(TokenService, {
       ...tokens.mount.impl,

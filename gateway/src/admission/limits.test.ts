@@ -7,7 +7,7 @@ import { detailOf } from "@turnwright/platform/errors";
 import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
 
 const accounts = mount(AuthService, {
@@ -47,7 +47,7 @@ const limitHeaders = ({ headers }: Response) => ({
 });
 
 describe("limits", () => {
-  it("counts a token's requests, reports them in headers and answers 429 at the limit", async () => {
+  test("counts a token's requests, reports them in headers and answers 429 at the limit", async () => {
     await limited(2);
     const first = await gateway.fetch("/v1/auth/me");
     expect(first.status).toBe(200);
@@ -70,7 +70,7 @@ describe("limits", () => {
     expect(gateway.calls.filter(({ method }) => method === "GetCurrentUser")).toHaveLength(2);
   });
 
-  it("also counts a failing request, with the headers on the error", async () => {
+  test("also counts a failing request, with the headers on the error", async () => {
     await limited(5);
     const response = await gateway.fetch("/v1/conversations/none/of/these");
     expect(response.status).toBe(404);
@@ -84,7 +84,7 @@ describe("limits", () => {
     expect(limitHeaders(malformed)).toMatchObject({ limit: "5", remaining: "4" });
   });
 
-  it("counts public calls that check credentials by address, but not those that read keys", async () => {
+  test("counts public calls that check credentials by address, but not those that read keys", async () => {
     await limited(60, { RATE_LIMIT_AUTH_PER_MINUTE: "3" });
     const statuses = [];
     for (let i = 0; i < 4; i++) statuses.push((await login()).status);
@@ -93,7 +93,7 @@ describe("limits", () => {
     expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
   });
 
-  it("counts nothing when disabled", async () => {
+  test("counts nothing when disabled", async () => {
     await limited(1, { RATE_LIMIT_ENABLED: "false", RATE_LIMIT_AUTH_PER_MINUTE: "1" });
     for (let i = 0; i < 3; i++) {
       const response = await gateway.fetch("/v1/auth/me");
@@ -103,7 +103,7 @@ describe("limits", () => {
     }
   });
 
-  it("is shared by REST and Connect", async () => {
+  test("is shared by REST and Connect", async () => {
     await limited(2);
     const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: "1.1" });
     const headers = { authorization: `Bearer ${aliceKey}` };
@@ -120,7 +120,7 @@ describe("limits", () => {
     expect((refused as { metadata: Headers }).metadata.get("x-ratelimit-remaining")).toBe("0");
   });
 
-  it("stops a revoked key at the next request", async () => {
+  test("stops a revoked key at the next request", async () => {
     await limited(60);
     expect((await gateway.fetch("/v1/auth/me")).status).toBe(200);
     gateway.tokens.known.delete(aliceKey);
@@ -133,7 +133,7 @@ describe("limits", () => {
 });
 
 describe("a token with a limit of concurrent requests", () => {
-  it("may have that many in flight, and another one when one has ended", async () => {
+  test("may have that many in flight, and another one when one has ended", async () => {
     const tokens = fakeTokens();
     tokens.known.set(aliceKey, create(IdentitySchema, { ...alice, maxConcurrent: 2 }));
     const gates: PromiseWithResolvers<void>[] = [];
@@ -184,13 +184,13 @@ describe("the address of a client", () => {
       body: JSON.stringify({ email: "a@example.com", password: "p" }),
     });
 
-  it("is the connection's, whatever a header says", async () => {
+  test("is the connection's, whatever a header says", async () => {
     gateway = await startFixture({ mounts: [noting] });
     await login("203.0.113.7");
     expect(seen.at(-1)).toMatch(/127\.0\.0\.1$/);
   });
 
-  it("is taken from a trusted proxy's header, and only from its trusted part", async () => {
+  test("is taken from a trusted proxy's header, and only from its trusted part", async () => {
     gateway = await startFixture({ mounts: [noting], env: { SERVER_TRUST_PROXY: "127.0.0.0/8, ::ffff:127.0.0.0/104" } });
     await login("198.51.100.1, 203.0.113.7");
     expect(seen.at(-1)).toBe("203.0.113.7");

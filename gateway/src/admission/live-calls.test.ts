@@ -6,7 +6,7 @@ import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { publishRevocation } from "@turnwright/platform/identity/revocations";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { alice, aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 
 let entered: PromiseWithResolvers<void>;
@@ -89,7 +89,7 @@ async function firstChunk(response: Response) {
 }
 
 describe("a credential that ends", () => {
-  it.each([
+  test.each([
     ["a completion", "/v1/chat/completions", { messages: [{ role: "user", content: "hi" }] }],
     ["a run", "/v1/conversations", { message: "hi" }],
   ])("ends %s in progress with 401, also in the mesh", async (_name, path, body) => {
@@ -103,7 +103,7 @@ describe("a credential that ends", () => {
     await cancelled.promise;
   });
 
-  it.each([
+  test.each([
     ["a completion", "/v1/chat/completions", { stream: true, messages: [{ role: "user", content: "hi" }] }],
     ["a run", "/v1/conversations", { stream: true, message: "hi" }],
   ])("ends %s in mid-stream with an error and without [DONE]", async (_name, path, body) => {
@@ -114,7 +114,7 @@ describe("a credential that ends", () => {
     await cancelled.promise;
   });
 
-  it("ends calls of Connect clients", async () => {
+  test("ends calls of Connect clients", async () => {
     const transport = createConnectTransport({ baseUrl: gateway.url, httpVersion: "1.1" });
     const client = createClient(AgentService, transport);
     const headers = { authorization: `Bearer ${aliceKey}` };
@@ -125,7 +125,7 @@ describe("a credential that ends", () => {
     await cancelled.promise;
   });
 
-  it("ends streams when the broadcast is lost: the gateway asks auth as well", async () => {
+  test("ends streams when the broadcast is lost: the gateway asks auth as well", async () => {
     const stream = await firstChunk(await post("/v1/conversations", { stream: true, message: "hi" }));
     gateway.tokens.known.delete(aliceKey);
     gateway.tokens.revoked.push(alice.tokenId);
@@ -133,13 +133,13 @@ describe("a credential that ends", () => {
     expect((await post("/v1/conversations", { message: "hi" })).status).toBe(401);
   });
 
-  it("lets the call that ended it get its response", async () => {
+  test("lets the call that ended it get its response", async () => {
     for (const path of ["/v1/auth/logout", "/turnwright.auth.v1.AuthService/Logout"]) {
       expect((await post(path, {})).status).toBe(200);
     }
   });
 
-  it("leaves other credentials' calls alone", async () => {
+  test("leaves other credentials' calls alone", async () => {
     const otherKey = "sk-other-0123456789abcdefghij";
     const other = { ...alice, tokenId: crypto.randomUUID() };
     gateway.tokens.known.set(otherKey, other);

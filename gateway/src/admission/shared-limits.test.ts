@@ -5,7 +5,7 @@ import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-
 import { createMemoryConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter-memory";
 import { createMemoryRateLimiter } from "@turnwright/platform/ports/rate-limiter-memory";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { alice, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
 
 let gateway: Fixture;
@@ -55,7 +55,7 @@ const me = (name: string, init: RequestInit = {}) =>
 const frozen = () => createMemoryRateLimiter({ now: () => 1_000_000 });
 
 describe("limits of a key", () => {
-  it("hold for all that descends from it, whose answers say what is left of the tightest", async () => {
+  test("hold for all that descends from it, whose answers say what is left of the tightest", async () => {
     const limits = { rateLimitPerMinute: 3, rateLimitPerDay: 3 };
     const children = Array.from({ length: 14 }, (_, i) => `child${i}`);
     const shared = [ofKey("mother", limits), ofKey("grandmother", { rateLimitPerMinute: 100 })];
@@ -72,7 +72,7 @@ describe("limits of a key", () => {
     expect(gateway.calls.filter(({ method }) => method === "GetCurrentUser")).toHaveLength(3);
   });
 
-  it("count a request of a child in nothing when one of them refuses it", async () => {
+  test("count a request of a child in nothing when one of them refuses it", async () => {
     const tokens = credentials({
       poor: {
         rateLimitPerMinute: 50,
@@ -89,7 +89,7 @@ describe("limits of a key", () => {
 });
 
 describe("limits of an account", () => {
-  it("hold for its sessions and keys together, and its sessions share one limit however often somebody logs in", async () => {
+  test("hold for its sessions and keys together, and its sessions share one limit however often somebody logs in", async () => {
     const session = { tokenType: TokenType.ACCESS, rateLimitPerMinute: 3 };
     const account = [ofAccount({ rateLimitPerMinute: 5 })];
     const tokens = credentials({
@@ -116,7 +116,7 @@ describe("slots of requests under way", () => {
     other: {},
   });
 
-  it("of a key are those of all that descends from it", async () => {
+  test("of a key are those of all that descends from it", async () => {
     const { accounts, gates } = slowAccounts();
     gateway = await startFixture({ mounts: [accounts], tokens: credentials(family(2)) });
     const running = [me("child0"), me("child1")];
@@ -139,7 +139,7 @@ describe("slots of requests under way", () => {
     await Promise.all(running);
   });
 
-  it("are given back, all of them, by clients that disconnect, even while they wait", async () => {
+  test("are given back, all of them, by clients that disconnect, even while they wait", async () => {
     const { accounts, gates } = slowAccounts();
     const memory = createMemoryConcurrencyLimiter();
     let held = 0;
@@ -201,7 +201,7 @@ describe("addresses", () => {
     return statuses.filter((status) => status === 200).length;
   };
 
-  it("of IPv6 count by the /64, and by the /56 and /48 with 4 and 16 times the limit", async () => {
+  test("of IPv6 count by the /64, and by the /56 and /48 with 4 and 16 times the limit", async () => {
     await start();
     const many = (count: number, of: (i: number) => string) => Array.from({ length: count }, (_, i) => of(i));
     expect(await served(many(10, (i) => `2001:db8:1:1:${i}::1`))).toBe(3);
@@ -210,7 +210,7 @@ describe("addresses", () => {
     expect(await served(["2001:db8:2::1"])).toBe(1);
   });
 
-  it("of IPv4 are the same in every form", async () => {
+  test("of IPv4 are the same in every form", async () => {
     await start();
     expect(await served(["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "64:ff9b::c000:201", "192.0.2.1"])).toBe(3);
     expect(await served(["192.0.2.2"])).toBe(1);

@@ -1,8 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { addressBlock } from "./address-block.ts";
 
 describe("addresses that count as one", () => {
-  it.each([
+  test.each([
     ["203.0.113.7", "203.0.113.7"],
     ["::ffff:203.0.113.7", "203.0.113.7"],
     ["::ffff:cb00:7107", "203.0.113.7"],
@@ -18,7 +18,7 @@ describe("addresses that count as one", () => {
     expect(addressBlock(address)).toBe(block);
   });
 
-  it("tells two networks apart, and no two addresses of one", () => {
+  test("tells two networks apart, and no two addresses of one", () => {
     expect(addressBlock("2001:db8:1:2::1")).toBe(addressBlock("2001:db8:1:2:ffff:ffff:ffff:ffff"));
     expect(addressBlock("2001:db8:1:3::1")).not.toBe(addressBlock("2001:db8:1:2::1"));
   });

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, type FixtureOptions, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -88,7 +88,7 @@ function hold(): { release: () => void; waiting: () => number } {
 }
 
 describe("what one client may hold", () => {
-  it("is so many connections of an address; more are reset, and one that ends makes room", async () => {
+  test("is so many connections of an address; more are reset, and one that ends makes room", async () => {
     await start({ SERVER_ADDRESS_CONNECTIONS: "2" });
     const [first] = [await dial(), await dial()];
     const third = connect({ port: gateway.port, host: "127.0.0.1" });
@@ -105,7 +105,7 @@ describe("what one client may hold", () => {
     });
   });
 
-  it("is so many requests on one connection over HTTP/2: those beyond are refused and may be sent again", async () => {
+  test("is so many requests on one connection over HTTP/2: those beyond are refused and may be sent again", async () => {
     await start(fewRequests);
     const { release, waiting } = hold();
     const client = session();
@@ -120,7 +120,7 @@ describe("what one client may hold", () => {
     expect(await outcome(client, reading, '{"text":"a"}')).toBe(200);
   });
 
-  it("is so many requests of one address over HTTP/1.1: those beyond get 429 and when to come back", async () => {
+  test("is so many requests of one address over HTTP/1.1: those beyond get 429 and when to come back", async () => {
     await start(fewRequests);
     const { release, waiting } = hold();
     const ask = () =>
@@ -141,7 +141,7 @@ describe("what one client may hold", () => {
     expect((await ask()).status).toBe(200);
   });
 
-  it("counts by the client's own address behind a trusted proxy, not by the proxy's", async () => {
+  test("counts by the client's own address behind a trusted proxy, not by the proxy's", async () => {
     await start({ ...fewRequests, SERVER_ADDRESS_CONNECTIONS: "1", SERVER_TRUST_PROXY: "127.0.0.1" });
     const { release, waiting } = hold();
     const client = session();
@@ -156,7 +156,7 @@ describe("what one client may hold", () => {
     expect(await Promise.all([...held, other])).toEqual(Array.from({ length: 65 }, () => 200));
   });
 
-  it("does not believe a client that says that it is a proxy", async () => {
+  test("does not believe a client that says that it is a proxy", async () => {
     await start(fewRequests);
     const { waiting } = hold();
     const client = session();
@@ -167,7 +167,7 @@ describe("what one client may hold", () => {
     expect(await Promise.all(outcomes.slice(16))).toEqual(Array.from({ length: 4 }, () => refusedStream));
   });
 
-  it("is an answer of any size alone, and no more large ones than fit while they are not read", async () => {
+  test("is an answer of any size alone, and no more large ones than fit while they are not read", async () => {
     await start(fewRequests);
     read = async (text) => "x".repeat(Number(text));
     const alone = session();
@@ -189,7 +189,7 @@ describe("what one client may hold", () => {
     expect(new Set(streams.filter(({ closed }) => closed).map(({ rstCode }) => rstCode))).toEqual(new Set([enhanceYourCalm]));
   });
 
-  it("is a body of any size alone, and no more of their bodies than fit when there are several, with a declared length or without", async () => {
+  test("is a body of any size alone, and no more of their bodies than fit when there are several, with a declared length or without", async () => {
     await start({ ...fewRequests, SERVER_BODY_LIMIT: "1048576", SERVER_REQUEST_TIMEOUT: "10s" });
     read = async () => "done";
     const large = JSON.stringify({ title: "x".repeat(600_000) });
@@ -214,7 +214,7 @@ describe("what one client may hold", () => {
     ).toBe(202);
   });
 
-  it("is less while it holds much: a reader who takes nothing is cut before the limit for all", async () => {
+  test("is less while it holds much: a reader who takes nothing is cut before the limit for all", async () => {
     // More than half of the connection's limit.
     await start({ ...fewRequests, SERVER_STALL_TIMEOUT: "1h" });
     watch = async function* (signal) {
@@ -232,7 +232,7 @@ describe("what one client may hold", () => {
     expect(gateway.log.filter(({ msg }) => msg === "stalled reader cut").length).toBeGreaterThan(0);
   });
 
-  it("is nothing when it has gone", async () => {
+  test("is nothing when it has gone", async () => {
     await start(fewRequests);
     for (let round = 0; round < 5; round += 1) {
       const { waiting } = hold();

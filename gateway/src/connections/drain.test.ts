@@ -3,7 +3,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { Pool } from "undici";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 
 let gateway: Fixture;
@@ -45,7 +45,7 @@ async function begunStream(): Promise<{ rest: Promise<string> }> {
 }
 
 describe("a gateway that closes", () => {
-  it("resets no kept connection: each is closed after a response, and new ones are refused", async () => {
+  test("resets no kept connection: each is closed after a response, and new ones are refused", async () => {
     const pool = new Pool(gateway.url, { connections: 8 });
     let [served, toldToLeave] = [0, 0];
     const failures: unknown[] = [];
@@ -72,7 +72,7 @@ describe("a gateway that closes", () => {
     expect(toldToLeave).toBe(8);
   });
 
-  it("serves one more request on an idle connection and announces its close", async () => {
+  test("serves one more request on an idle connection and announces its close", async () => {
     const pool = new Pool(gateway.url, { connections: 1 });
     const ask = () => pool.request({ method: "GET", path: "/v1/agents", headers });
     await (await ask()).body.dump();
@@ -84,7 +84,7 @@ describe("a gateway that closes", () => {
     await pool.destroy();
   });
 
-  it("lets a stream finish", async () => {
+  test("lets a stream finish", async () => {
     const { rest } = await begunStream();
     const closed = gateway.close();
     release.resolve();
@@ -92,14 +92,14 @@ describe("a gateway that closes", () => {
     await closed;
   });
 
-  it("ends a stream that exceeds the limit with an error event, then its connection", async () => {
+  test("ends a stream that exceeds the limit with an error event, then its connection", async () => {
     const text = (await begunStream()).rest;
     await gateway.close();
     const events = (await text).trim().split("\n\n");
     expect(JSON.parse(events.at(-1)?.slice("data: ".length) ?? "")).toMatchObject({ error: { code: "UNAVAILABLE" } });
   });
 
-  it("tells HTTP/2 clients to go away, and lets their requests in flight finish", async () => {
+  test("tells HTTP/2 clients to go away, and lets their requests in flight finish", async () => {
     const session = connectHttp2(gateway.url);
     const request = session.request({ ":method": "POST", ":path": "/v1/conversations", ...headers });
     request.setEncoding("utf8");

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { useDualProtocolServer } from "../../testing/dual-protocol-server.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 
@@ -75,7 +75,7 @@ async function settled(): Promise<void> {
 }
 
 describe("pipelined requests", () => {
-  it("are begun a few at a time, however many come in one read, and the rest as answers leave", async () => {
+  test("are begun a few at a time, however many come in one read, and the rest as answers leave", async () => {
     serve = () => {};
     const socket = await dial();
     const paths = Array.from({ length: 1_000 }, (_, i) => `/${i}`);
@@ -92,7 +92,7 @@ describe("pipelined requests", () => {
     expect(most).toBeLessThanOrEqual(atOnce);
   });
 
-  it("carry small and large bodies without losing a byte", async () => {
+  test("carry small and large bodies without losing a byte", async () => {
     serve = echo;
     const socket = await dial();
     const sizes = [0, 1, 70_000, 3, 0, 200_000, 16_384, 2];
@@ -100,7 +100,7 @@ describe("pipelined requests", () => {
     expect(await answers(socket, sizes.length)).toEqual(sizes.map((size, i) => `/${i} ${size}`));
   });
 
-  it("may arrive byte by byte, and in pieces that split their ends", async () => {
+  test("may arrive byte by byte, and in pieces that split their ends", async () => {
     serve = echo;
     const socket = await dial();
     const text = get("/a") + post("/b", "xy") + get("/c");
@@ -111,7 +111,7 @@ describe("pipelined requests", () => {
     expect(await answers(socket, 3)).toEqual(["/a 0", "/b 2", "/c 0"]);
   });
 
-  it("get the same responses for any split into pieces and any body", async () => {
+  test("get the same responses for any split into pieces and any body", async () => {
     serve = echo;
     const random = seeded(7);
     const upTo = (n: number) => Math.floor(random() * n);
@@ -143,7 +143,7 @@ describe("pipelined requests", () => {
     }
   });
 
-  it("are all answered when their client closes its side behind them", async () => {
+  test("are all answered when their client closes its side behind them", async () => {
     serve = echo;
     const socket = await dial({ allowHalfOpen: true });
     socket.end(Array.from({ length: 200 }, (_, i) => get(`/${i}`)).join(""));
@@ -151,7 +151,7 @@ describe("pipelined requests", () => {
     await once(socket, "close");
   });
 
-  it("neither hold back a slowly read body nor take more of it than is read", async () => {
+  test("neither hold back a slowly read body nor take more of it than is read", async () => {
     const reading = Promise.withResolvers<IncomingMessage>();
     serve = (request, response) => {
       if (request.url !== "/slow") return echo(request, response);
@@ -173,7 +173,7 @@ describe("pipelined requests", () => {
     expect(await answers(socket, 2)).toEqual(["slow", "/next 0"]);
   });
 
-  it("are just as few when each has a body, and all are answered", async () => {
+  test("are just as few when each has a body, and all are answered", async () => {
     serve = () => {};
     const socket = await dial();
     const bodies = Array.from({ length: 300 }, (_, i) => "\r\n\r\n".repeat(i).slice(0, (i * 37) % 1_000));
@@ -185,7 +185,7 @@ describe("pipelined requests", () => {
     expect(await answers(socket, bodies.length)).toEqual(bodies.map(({ length }, i) => `/${i} ${length}`));
   });
 
-  it("are just as few with chunked bodies", async () => {
+  test("are just as few with chunked bodies", async () => {
     serve = () => {};
     const socket = await dial();
     const chunked = "POST /c HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\nx-t: 1\r\n\r\n";
@@ -197,7 +197,7 @@ describe("pipelined requests", () => {
     expect(await answers(socket, 200)).toEqual(Array.from({ length: 200 }, () => "/c 3"));
   });
 
-  it("end the connection of a client that splits them beyond recognition", () => {
+  test("end the connection of a client that splits them beyond recognition", () => {
     const socket = Object.assign(new EventEmitter(), { destroyed: false, pause() {}, resume() {} });
     socket.on("end", () => {});
     let parsed = 0;
@@ -212,7 +212,7 @@ describe("pipelined requests", () => {
     expect(parsed).toBe(2 * atOnce);
   });
 
-  it("end with their connection, including those that wait behind another", async () => {
+  test("end with their connection, including those that wait behind another", async () => {
     serve = () => {};
     const socket = await dial();
     socket.write(get("/a").repeat(atOnce));
@@ -223,7 +223,7 @@ describe("pipelined requests", () => {
     await ended;
   });
 
-  it("stay unread while their client does not read: neither more are begun nor more is held", async () => {
+  test("stay unread while their client does not read: neither more are begun nor more is held", async () => {
     serve = (_request, response) => response.end(Buffer.alloc(1_000_000, "x"));
     const socket = await dial();
     socket.write(get("/large").repeat(2_000));
@@ -232,7 +232,7 @@ describe("pipelined requests", () => {
     expect(begun.length).toBeLessThan(20);
   });
 
-  it("of one connection do not block another connection", async () => {
+  test("of one connection do not block another connection", async () => {
     let ahead = 0;
     serve = (request, response) => {
       if (request.url === "/ahead") ahead += 1;

@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import type { Socket } from "node:net";
 import { promisify } from "node:util";
 import { Pool } from "undici";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { useDualProtocolServer } from "../../testing/dual-protocol-server.ts";
 
 const run = promisify(execFile);
@@ -45,7 +45,7 @@ async function http2Request(path: string, body: Buffer): Promise<string> {
 }
 
 describe("one port for HTTP/1.1 and HTTP/2", () => {
-  it("serves HTTP/1.1 with large bodies over kept connections", async () => {
+  test("serves HTTP/1.1 with large bodies over kept connections", async () => {
     const pool = new Pool(`http://127.0.0.1:${tested.port}`, { connections: 1 });
     for (const size of [0, 5, 700_000, 7]) {
       const { body } = await pool.request({ path: "/one", method: "POST", body: Buffer.alloc(size) });
@@ -54,14 +54,14 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
     await pool.close();
   });
 
-  it("serves pipelined HTTP/1.1 requests in order", async () => {
+  test("serves pipelined HTTP/1.1 requests in order", async () => {
     const socket = await dial();
     socket.write("GET /a HTTP/1.1\r\nhost: a\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n");
     const text = await received(socket, "/b 0");
     expect(text.indexOf("1.1 /a 0")).toBeLessThan(text.indexOf("1.1 /b 0"));
   });
 
-  it("serves HTTP/2 with prior knowledge, several streams and large bodies", async () => {
+  test("serves HTTP/2 with prior knowledge, several streams and large bodies", async () => {
     expect(await Promise.all([0, 5, 700_000].map((size) => http2Request("/two", Buffer.alloc(size))))).toEqual([
       "2.0 /two 0",
       "2.0 /two 5",
@@ -69,14 +69,14 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
     ]);
   });
 
-  it("serves curl in both protocols", async () => {
+  test("serves curl in both protocols", async () => {
     const url = `http://127.0.0.1:${tested.port}/curl`;
     expect((await run("curl", ["-sS", url])).stdout).toBe("1.1 /curl 0");
     expect((await run("curl", ["-sS", "--http2-prior-knowledge", "-d", "abc", url])).stdout).toBe("2.0 /curl 3");
     expect((await run("curl", ["-sS", "--http2", url])).stdout).toBe("1.1 /curl 0");
   });
 
-  it("decides byte by byte", async () => {
+  test("decides byte by byte", async () => {
     const socket = await dial();
     // POST and PRI begin with the same letter.
     for (const byte of "POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nok") {
@@ -86,7 +86,7 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
     expect(await received(socket, "/slow")).toContain("1.1 /slow 2");
   });
 
-  it("survives a client that disconnects before it sends a byte", async () => {
+  test("survives a client that disconnects before it sends a byte", async () => {
     for (const bytes of ["", "PRI * HT", "GET"]) {
       const socket = await dial();
       if (bytes !== "") socket.write(bytes);
@@ -97,7 +97,7 @@ describe("one port for HTTP/1.1 and HTTP/2", () => {
 });
 
 describe("slow clients", () => {
-  it.each([
+  test.each([
     ["says nothing", ""],
     ["stops in the middle of HTTP/2's preface", "PRI * HT"],
     ["stops in the middle of its headers", "GET / HTTP/1.1\r\nhost: a\r\nx-slow:"],
@@ -112,7 +112,7 @@ describe("slow clients", () => {
     expect(performance.now() - begun).toBeLessThan(requestMs * 4);
   });
 
-  it("cuts one that drips its first bytes", async () => {
+  test("cuts one that drips its first bytes", async () => {
     const socket = await dial();
     const drip = [..."PRI * HTTP/2."];
     const timer = setInterval(() => socket.write(drip.shift() ?? ""), requestMs / 4);
@@ -123,7 +123,7 @@ describe("slow clients", () => {
     expect(drip.length).toBeGreaterThan(0);
   });
 
-  it("cuts an HTTP/2 stream whose body does not arrive, but not its neighbours", async () => {
+  test("cuts an HTTP/2 stream whose body does not arrive, but not its neighbours", async () => {
     const session = connectHttp2(`http://127.0.0.1:${tested.port}`);
     const slow = session.request({ ":method": "POST", ":path": "/slow" });
     slow.on("error", () => {});

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -56,7 +56,7 @@ function openHttp2(session: ClientHttp2Session, at: string) {
 const cuts = () => gateway.log.filter(({ msg }) => msg === "stalled reader cut").length;
 
 describe("a client that does not read", () => {
-  it("is cut together with its call when it reads nothing for the time limit", async () => {
+  test("is cut together with its call when it reads nothing for the time limit", async () => {
     watch = endless;
     const startedAt = performance.now();
     const socket = await stalled();
@@ -68,7 +68,7 @@ describe("a client that does not read", () => {
     expect(await reset).toMatchObject([{ code: "ECONNRESET" }]);
   });
 
-  it("is also cut when the response is complete and only waits to be read", async () => {
+  test("is also cut when the response is complete and only waits to be read", async () => {
     watch = async function* () {
       for (let i = 0; i < 3; i++) yield "x".repeat(4 * megabyte.length);
     };
@@ -78,7 +78,7 @@ describe("a client that does not read", () => {
     socket.destroy();
   });
 
-  it("is left alone when there is nothing to read", async () => {
+  test("is left alone when there is nothing to read", async () => {
     let opened = 0;
     watch = async function* () {
       opened += 1;
@@ -96,7 +96,7 @@ describe("a client that does not read", () => {
     expect(text).toContain("[DONE]");
   });
 
-  it("is left alone while it reads, however slowly", async () => {
+  test("is left alone while it reads, however slowly", async () => {
     watch = async function* () {
       for (let i = 0; i < 24; i++) yield megabyte;
     };
@@ -117,7 +117,7 @@ describe("a client that does not read", () => {
     socket.destroy();
   });
 
-  it("loses one stream of an HTTP/2 connection and keeps those that it reads", async () => {
+  test("loses one stream of an HTTP/2 connection and keeps those that it reads", async () => {
     let opened = 0;
     watch = async function* (signal) {
       opened += 1;
@@ -144,7 +144,7 @@ describe("a client that does not read", () => {
     session.destroy();
   });
 
-  it("loses an HTTP/2 connection with its last stream", async () => {
+  test("loses an HTTP/2 connection with its last stream", async () => {
     watch = endless;
     const session = connectHttp2(gateway.url);
     session.on("error", () => {});
@@ -154,7 +154,7 @@ describe("a client that does not read", () => {
     await once(session, "close");
   });
 
-  it.each([
+  test.each([
     ["Connect", "application/connect+json", 1],
     ["gRPC-web", "application/grpc-web+json", 0],
   ])("is cut over %s as well", async (_name, type) => {

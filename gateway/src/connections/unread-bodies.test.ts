@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect as connectHttp2, constants } from "node:http2";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { aliceKey } from "../../testing/gateway.ts";
 import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { codeOf, headOf, rpcFormats } from "../../testing/rpc-requests.ts";
@@ -38,7 +38,7 @@ const refusals: readonly (readonly [string, string, string, Record<string, strin
 ];
 
 describe("a body that nobody reads", () => {
-  it.each(refusals)(
+  test.each(refusals)(
     "when it is large, closes the connection behind an answer that can be read: %s",
     async (_what, method, path, headers, status) => {
       const connection = await open();
@@ -54,7 +54,7 @@ describe("a body that nobody reads", () => {
     },
   );
 
-  it.each(refusals)(
+  test.each(refusals)(
     "when it is read behind the answer, closes the connection without a reset: %s",
     async (_what, method, path, headers, status) => {
       const connection = await open();
@@ -72,7 +72,7 @@ describe("a body that nobody reads", () => {
     },
   );
 
-  it.each(refusals)(
+  test.each(refusals)(
     "when it is small, leaves the connection to the next request, or says that it does not: %s",
     async (_what, method, path, headers, status) => {
       const connection = await open();
@@ -90,7 +90,7 @@ describe("a body that nobody reads", () => {
     },
   );
 
-  it.each(refusals)("when nobody knows its length, closes the connection: %s", async (_what, method, path, headers, status) => {
+  test.each(refusals)("when nobody knows its length, closes the connection: %s", async (_what, method, path, headers, status) => {
     const connection = await open();
     connection.write(headOf(path, { ...headers, "transfer-encoding": "chunked" }, method));
     const answer = await connection.answer();
@@ -104,7 +104,7 @@ describe("a body that nobody reads", () => {
 });
 
 describe("a request behind a body that nobody reads", () => {
-  it("is served within the same write when the body is small", async () => {
+  test("is served within the same write when the body is small", async () => {
     const connection = await open();
     const head = headOf(`${service}/ListBooks`, { "content-type": "application/json", "content-length": 2 });
     connection.write(`${head}{}${head}{}${next}`);
@@ -112,7 +112,7 @@ describe("a request behind a body that nobody reads", () => {
     expect((await connection.answer())?.status).toBe(200);
   });
 
-  it("is not begun where the connection closes, so that a client may send it again", async () => {
+  test("is not begun where the connection closes, so that a client may send it again", async () => {
     const connection = await open();
     const chunked = { "content-type": "application/json", "transfer-encoding": "chunked" };
     connection.write(headOf(`${service}/ListBooks`, chunked));
@@ -131,7 +131,7 @@ describe("a request behind a body that nobody reads", () => {
     expect(gateway.fixture.calls.length).toBe(before);
   });
 
-  it("is served after a body that was too large, on another connection, and after one that was read, on the same", async () => {
+  test("is served after a body that was too large, on another connection, and after one that was read, on the same", async () => {
     const body = Buffer.from('{"text":"read"}');
     const headers = { "content-type": "application/json" };
     const kept = await open();
@@ -145,7 +145,7 @@ describe("a request behind a body that nobody reads", () => {
     await kept.ended;
   });
 
-  it("meets no late 408 of the request before it", async () => {
+  test("meets no late 408 of the request before it", async () => {
     const connection = await open();
     connection.write(headOf("/nothing", { "content-length": 10 }, "POST"));
     expect((await connection.answer())?.status).toBe(404);
@@ -157,7 +157,7 @@ describe("a request behind a body that nobody reads", () => {
 describe("a client that waits for 100 Continue", () => {
   const expecting = { expect: "100-continue", "content-type": "application/json" };
 
-  it.each(refusals)("is refused without it, and the connection is closed: %s", async (_what, method, path, headers, status) => {
+  test.each(refusals)("is refused without it, and the connection is closed: %s", async (_what, method, path, headers, status) => {
     const connection = await open();
     connection.write(headOf(path, { ...expecting, ...headers, "content-length": small.length }, method));
     const answer = await connection.answer();
@@ -165,7 +165,7 @@ describe("a client that waits for 100 Continue", () => {
     await connection.ended;
   });
 
-  it.each([
+  test.each([
     ["Connect", `${service}/Read`],
     ["REST", "/v1/readings"],
   ])("is told to go on once it is admitted: %s", async (_what, path) => {
@@ -179,7 +179,7 @@ describe("a client that waits for 100 Continue", () => {
     expect((await connection.answer())?.status).toBe(200);
   });
 
-  it("of another expectation is told that it is not met", async () => {
+  test("of another expectation is told that it is not met", async () => {
     const connection = await open();
     connection.write(headOf("/v1/readings", { expect: "200-ok", "content-length": 2 }));
     const answer = await connection.answer();
@@ -188,7 +188,7 @@ describe("a client that waits for 100 Continue", () => {
 });
 
 describe("over HTTP/2", () => {
-  it.each(rpcFormats.map((format) => [format.contentType, format] as const))(
+  test.each(rpcFormats.map((format) => [format.contentType, format] as const))(
     "a body that nobody reads ends its stream with NO_ERROR behind the whole answer, and harms no other: %s",
     async (contentType, format) => {
       const session = connectHttp2(gateway.fixture.url);
@@ -227,7 +227,7 @@ describe("over HTTP/2", () => {
     },
   );
 
-  it("a client that waits for 100 Continue is told once it is admitted, and not before", async () => {
+  test("a client that waits for 100 Continue is told once it is admitted, and not before", async () => {
     const session = connectHttp2(gateway.fixture.url);
     try {
       const ask = async (path: string, headers: Record<string, string>, body?: string) => {

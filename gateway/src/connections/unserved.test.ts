@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { METHODS } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { aliceKey } from "../../testing/gateway.ts";
 import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { dial, type RawAnswer } from "../../testing/raw-connection.ts";
@@ -46,7 +46,7 @@ const paths = [
 ];
 
 describe("a verb", () => {
-  it.each([...METHODS, "INVENTED"])(
+  test.each([...METHODS, "INVENTED"])(
     "%s is answered on every path, with a body and without, and never blames the server",
     async (method) => {
       for (const path of paths) {
@@ -65,20 +65,20 @@ describe("a verb", () => {
     },
   );
 
-  it.each(["QUERY", "PROPFIND", "TRACE", "MKCOL"])("%s is not served, and the answer names what is", async (method) => {
+  test.each(["QUERY", "PROPFIND", "TRACE", "MKCOL"])("%s is not served, and the answer names what is", async (method) => {
     const answer = await ask(headOf("/v1/readings", {}, method));
     expect([answer?.status, answer?.headers.allow]).toEqual([405, "POST"]);
     expectRefusal(answer);
     expect((await ask(headOf("/nothing", {}, method)))?.status).toBe(404);
   });
 
-  it("CONNECT is refused with an error body", async () => {
+  test("CONNECT is refused with an error body", async () => {
     const answer = await ask("CONNECT db.internal:5432 HTTP/1.1\r\nhost: db.internal\r\n\r\n");
     expect(answer?.status).toBe(405);
     expectRefusal(answer);
   });
 
-  it.each(["QUERY", "CONNECT", "PROPFIND", "INVENTED", "get"])("%s is answered over HTTP/2 too", async (method) => {
+  test.each(["QUERY", "CONNECT", "PROPFIND", "INVENTED", "get"])("%s is answered over HTTP/2 too", async (method) => {
     const session = connectHttp2(gateway.fixture.url);
     try {
       const target = method === "CONNECT" ? { ":authority": "db.internal:5432" } : { ":path": "/v1/rules" };
@@ -95,7 +95,7 @@ describe("a verb", () => {
 });
 
 describe("a path", () => {
-  it.each([
+  test.each([
     ...[
       "/swagger/../x",
       "/swagger/..%2fx",
@@ -131,7 +131,7 @@ describe("a path", () => {
 });
 
 describe("a malformed request", () => {
-  it.each([
+  test.each([
     ["no Host", "GET /health HTTP/1.1\r\n\r\n", 400],
     ["an unsupported expectation", "POST /v1/readings HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 2\r\n\r\n{}", 417],
     ["two lengths", "POST /v1/readings HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", 400],
@@ -164,14 +164,14 @@ describe("a malformed request", () => {
     }
   });
 
-  it("of HTTP/1.0 needs no Host, on any protocol", async () => {
+  test("of HTTP/1.0 needs no Host, on any protocol", async () => {
     for (const path of ["/health", "/v1/rules", "/fixture.v1.LibraryService/GetRules?encoding=json&message=%7B%7D"]) {
       const answer = await ask(`GET ${path} HTTP/1.0\r\n\r\n`);
       expect(answer?.status, path).toBe(200);
     }
   });
 
-  it("with an invalid Host is served by its path", async () => {
+  test("with an invalid Host is served by its path", async () => {
     const headers = {
       host: "a b:c:d",
       "content-type": "application/json",

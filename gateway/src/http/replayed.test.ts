@@ -1,6 +1,6 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -26,7 +26,7 @@ const put = (query: string, headers: Record<string, string>) =>
   });
 
 describe("a REST response", () => {
-  it("tells a client that sent an idempotency key that it was replayed", async () => {
+  test("tells a client that sent an idempotency key that it was replayed", async () => {
     expect((await put("?force=true", { "idempotency-key": "k" })).headers.get("idempotent-replayed")).toBe("true");
     expect((await put("", { "idempotency-key": "k" })).headers.has("idempotent-replayed")).toBe(false);
     expect((await put("?force=true", {})).headers.has("idempotent-replayed")).toBe(false);

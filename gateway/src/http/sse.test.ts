@@ -5,7 +5,7 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -45,7 +45,7 @@ async function until(reader: ReadableStreamDefaultReader<Uint8Array>, text: stri
 const untilAborted = (signal: AbortSignal) => (signal.aborted ? Promise.resolve() : once(signal, "abort"));
 
 describe("server-sent events", () => {
-  it("sends a comment whenever the stream was silent for a while, also before the first message", async () => {
+  test("sends a comment whenever the stream was silent for a while, also before the first message", async () => {
     const go = Promise.withResolvers<void>();
     watch = async function* () {
       await go.promise;
@@ -59,7 +59,7 @@ describe("server-sent events", () => {
     expect(await until(reader, "[DONE]\n\n")).toMatch(/^(?:: ping\n\n)*data: \{"word":"late"\}\n\ndata: \[DONE\]\n\n$/);
   });
 
-  it("sends no comment where messages flow", async () => {
+  test("sends no comment where messages flow", async () => {
     let longestGapMs = 0;
     watch = async function* () {
       longestGapMs = 0;
@@ -79,7 +79,7 @@ describe("server-sent events", () => {
     expect(text.match(/data: \{/g)).toHaveLength(12);
   });
 
-  it("cancels the call when the client disconnects before the first message, and logs the request as aborted", async () => {
+  test("cancels the call when the client disconnects before the first message, and logs the request as aborted", async () => {
     const cancelled = Promise.withResolvers<void>();
     const entered = Promise.withResolvers<void>();
     // biome-ignore lint/correctness/useYield: it never comes to that
@@ -99,7 +99,7 @@ describe("server-sent events", () => {
     expect(line).toMatchObject({ aborted: true, route: "/v1/shelves/:shelf_id/watch" });
   });
 
-  it("cancels the call in the middle, and ends the handler's generator", async () => {
+  test("cancels the call in the middle, and ends the handler's generator", async () => {
     const cleanedUp = Promise.withResolvers<void>();
     const gone = Promise.withResolvers<void>();
     watch = async function* () {
@@ -122,7 +122,7 @@ describe("server-sent events", () => {
     await cleanedUp.promise;
   });
 
-  it.each([
+  test.each([
     ["resets its stream", (_session: ClientHttp2Session, stream: ClientHttp2Stream) => stream.close(constants.NGHTTP2_CANCEL)],
     ["closes its connection", (session: ClientHttp2Session) => session.destroy()],
   ])("cancels the call before the first message when an HTTP/2 client %s", async (_name, leave) => {
@@ -143,7 +143,7 @@ describe("server-sent events", () => {
     session.destroy();
   });
 
-  it("holds the call back when the client does not read", async () => {
+  test("holds the call back when the client does not read", async () => {
     let produced = 0;
     const megabyte = "x".repeat(1_048_576);
     watch = async function* () {

@@ -3,7 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../../testing/gateway.ts";
 
 type Completions = ServiceImpl<typeof CompletionService>;
@@ -62,7 +62,7 @@ const chat = (body: string, init: RequestInit & { headers?: Record<string, strin
 const question = '{ "model":"gpt-4o-mini", "messages":[{"role":"user","content":"Once?"}], "tomorrow": 1.50 ';
 
 describe("OpenAI's surface", () => {
-  it("passes bodies through byte for byte in both directions", async () => {
+  test("passes bodies through byte for byte in both directions", async () => {
     const response = await chat(`${question}}`);
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe("application/json");
@@ -70,7 +70,7 @@ describe("OpenAI's surface", () => {
     expect(received).toBe(`${question}}`);
   });
 
-  it('streams frames as they are for "stream": true', async () => {
+  test('streams frames as they are for "stream": true', async () => {
     const response = await chat(`${question}, "stream" : true}`);
     expect(response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
     expect(response.headers.get("x-accel-buffering")).toBe("no");
@@ -79,13 +79,13 @@ describe("OpenAI's surface", () => {
     expect(format).toBe(StreamFormat.UNSPECIFIED);
   });
 
-  it('does not stream for "stream": false, nor for a message that says "stream"', async () => {
+  test('does not stream for "stream": false, nor for a message that says "stream"', async () => {
     for (const end of [', "stream": false}', ', "user": "\\"stream\\": true"}', ', "metadata": {"stream": true}}']) {
       expect((await chat(question + end)).headers.get("content-type")).toBe("application/json");
     }
   });
 
-  it("lets the client choose the frames", async () => {
+  test("lets the client choose the frames", async () => {
     const formatOf = async (name: string) => {
       await (await chat(`${question}, "stream": true}`, { headers: { "x-stream-format": name } })).text();
       return format;
@@ -97,7 +97,7 @@ describe("OpenAI's surface", () => {
     expect(await refused.json()).toMatchObject({ error: { param: "X-Stream-Format", code: "INVALID_REQUEST" } });
   });
 
-  it("sends the first frame at once, while the model is still thinking", async () => {
+  test("sends the first frame at once, while the model is still thinking", async () => {
     const release = Promise.withResolvers<void>();
     streamComplete = async function* () {
       yield { frames: bytes(frame("Once")) };
@@ -111,7 +111,7 @@ describe("OpenAI's surface", () => {
     reader?.cancel();
   });
 
-  it("keeps a silent stream alive with comments", async () => {
+  test("keeps a silent stream alive with comments", async () => {
     const release = Promise.withResolvers<void>();
     streamComplete = async function* () {
       await release.promise;
@@ -124,7 +124,7 @@ describe("OpenAI's surface", () => {
     reader?.cancel();
   });
 
-  it.each([
+  test.each([
     ["unary", "}"],
     ["streamed", ', "stream": true}'],
   ])("answers a %s error in OpenAI's form, with its status", async (_kind, end) => {
@@ -149,7 +149,7 @@ describe("OpenAI's surface", () => {
     });
   });
 
-  it("uses the endpoint's code and the model's Retry-After", async () => {
+  test("uses the endpoint's code and the model's Retry-After", async () => {
     complete = () => {
       throw fail(ErrorReason.MODEL_RATE_LIMITED, "The model is busy.", { retryAfterSeconds: 3 });
     };
@@ -159,7 +159,7 @@ describe("OpenAI's surface", () => {
     expect(await response.json()).toMatchObject({ error: { code: "CHAT_ERROR", type: "rate_limit_error" } });
   });
 
-  it("ends a stream that fails in the middle with the error and without [DONE]", async () => {
+  test("ends a stream that fails in the middle with the error and without [DONE]", async () => {
     streamComplete = async function* () {
       yield { frames: bytes(frame("Once")) };
       throw fail(ErrorReason.MODEL_FAILED, "The model broke off.");
@@ -173,7 +173,7 @@ describe("OpenAI's surface", () => {
     expect(rest).toEqual([""]);
   });
 
-  it.each([
+  test.each([
     ["no body", "", 400, "INVALID_REQUEST"],
     ["broken JSON with a stream", '{"stream": tru', 400, "INVALID_REQUEST"],
   ])("refuses %s", async (_what, body, status, code) => {
@@ -182,7 +182,7 @@ describe("OpenAI's surface", () => {
     expect(await response.json()).toMatchObject({ success: false, error: { code } });
   });
 
-  it("refuses other media types, bodies over the limit and missing credentials", async () => {
+  test("refuses other media types, bodies over the limit and missing credentials", async () => {
     expect((await chat("a=b", { headers: { "content-type": "text/plain" } })).status).toBe(415);
     expect((await chat(`"${"x".repeat(1_048_576)}"`)).status).toBe(413);
     const anonymous = await fetch(`${gateway.url}/v1/chat/completions`, {
@@ -194,7 +194,7 @@ describe("OpenAI's surface", () => {
     expect(await anonymous.json()).toMatchObject({ error: { code: "UNAUTHORIZED", type: "authentication_error" } });
   });
 
-  it.each([
+  test.each([
     ["unary", "}"],
     ["streamed", ', "stream": true}'],
   ])("cancels a %s call when the client disconnects before the first byte", async (_kind, end) => {
@@ -218,7 +218,7 @@ describe("OpenAI's surface", () => {
     await refused;
   });
 
-  it("lists models and finds one, even with a slash in its name", async () => {
+  test("lists models and finds one, even with a slash in its name", async () => {
     expect(await (await gateway.fetch("/v1/models")).json()).toMatchObject({
       object: "list",
       data: [{ id: "gpt-4o-mini", object: "model", created: 7, owned_by: "openai" }, { id: "meta/llama-3" }],

@@ -7,7 +7,7 @@ import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/erro
 import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { createGrpcTransport as createGrpcJsTransport } from "@turnwright/platform/rpc/grpc-transport";
 import { mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { alice, aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -78,7 +78,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     throw new Error("was not refused");
   }
 
-  it("forwards a call to the service with the caller's identity and without the credential", async () => {
+  test("forwards a call to the service with the caller's identity and without the credential", async () => {
     const answer = await client.listBooks({ shelfId: shelf }, { headers: { ...headers, "x-request-id": "call-1" } });
     expect(answer).toMatchObject({ total: 1, books: [{ title: "Emma" }] });
     const { header } = gateway.calls.at(-1) ?? {};
@@ -87,7 +87,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(header?.has("authorization")).toBe(false);
   });
 
-  it("forwards an idempotency key where the method takes one, and marks a replayed response", async () => {
+  test("forwards an idempotency key where the method takes one, and marks a replayed response", async () => {
     const put = async (key: string) => {
       let replayed: string | null = null;
       const onHeader = (header: Headers) => {
@@ -108,13 +108,13 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(header?.has("idempotency-key")).toBe(false);
   });
 
-  it("forwards a stream", async () => {
+  test("forwards a stream", async () => {
     const words = [];
     for await (const { word } of client.streamRead({ text: "Once upon a time" })) words.push(word);
     expect(words).toEqual(["Once", "upon", "a", "time"]);
   });
 
-  it("forwards the reason of an error, and hides unexpected errors", async () => {
+  test("forwards the reason of an error, and hides unexpected errors", async () => {
     const missing = await refusal(client.listBooks({ shelfId: shelf, words: ["missing"] }, { headers }));
     expect(missing.code).toBe(Code.NotFound);
     expect(missing.rawMessage).toBe("No such shelf.");
@@ -124,7 +124,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(bug.message).not.toContain("secret");
   });
 
-  it("forwards an error in the middle of a stream", async () => {
+  test("forwards an error in the middle of a stream", async () => {
     const words: unknown[] = [];
     const reading = (async () => {
       for await (const { word } of client.streamRead({ text: "Once broken" })) words.push(word);
@@ -133,17 +133,17 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(words).toEqual(["Once"]);
   });
 
-  it("requires credentials and refuses wrong ones", async () => {
+  test("requires credentials and refuses wrong ones", async () => {
     expect(reasonOf(await refusal(client.listBooks({ shelfId: shelf })))).toBe(ErrorReason.UNAUTHENTICATED);
     const wrong = { headers: { authorization: "Bearer sk-wrong-0123456789abcdefghij" } };
     expect(reasonOf(await refusal(client.listBooks({ shelfId: shelf }, wrong)))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  it("serves public methods without credentials", async () => {
+  test("serves public methods without credentials", async () => {
     await client.getRules({});
   });
 
-  it("does not serve methods for services of the mesh", async () => {
+  test("does not serve methods for services of the mesh", async () => {
     const error = await refusal(client.inventory({}, { headers: { ...headers, "x-turnwright-service": "forged" } }));
     expect([Code.Unimplemented, Code.NotFound]).toContain(error.code);
     const tokens = createClient(TokenService, transport);
@@ -151,7 +151,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect([Code.Unimplemented, Code.NotFound]).toContain(exchange.code);
   });
 
-  it("cancels the call in the mesh when the client cancels its own", async () => {
+  test("cancels the call in the mesh when the client cancels its own", async () => {
     const controller = new AbortController();
     const before = gateway.calls.length;
     const watching = (async () => {
@@ -166,7 +166,7 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect((await refusal(watching)).code).toBe(Code.Canceled);
   });
 
-  it("logs the call with its caller", async () => {
+  test("logs the call with its caller", async () => {
     const id = crypto.randomUUID();
     await client.listBooks({ shelfId: shelf }, { headers: { ...headers, "x-request-id": id } });
     const line = await gateway.logged(({ request_id }) => request_id === id);

@@ -1,6 +1,6 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { aliceKey } from "../../testing/gateway.ts";
 import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import type { RawAnswer } from "../../testing/raw-connection.ts";
@@ -70,13 +70,13 @@ const holding = (field: number, bytes: Uint8Array) =>
 const book = (bytes: Uint8Array) => holding(3, bytes);
 
 describe("a message of ordinary size", () => {
-  it.each(all)("is served as %s, plain, in gzip and in brotli", async (_type, format) => {
+  test.each(all)("is served as %s, plain, in gzip and in brotli", async (_type, format) => {
     for (const encoding of [undefined, "gzip", "br"] as const) {
       expect(await codeFor(format, valid(format), encoding), encoding).toBe("ok");
     }
   });
 
-  it.each(all)("is refused as %s in an unknown encoding, with a list of the known ones", async (_type, format) => {
+  test.each(all)("is refused as %s in an unknown encoding, with a list of the known ones", async (_type, format) => {
     for (const encoding of ["zstd", "gzip, gzip", "gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip,gzip", "deflate", "GZIP"]) {
       const answer = await send(format, bodyOf(gzipSync(gzipSync(valid(format))), format, true), {
         [format.encodingHeader]: encoding,
@@ -105,7 +105,7 @@ describe("a message of too many fields", () => {
     ["fields within a group", Buffer.concat([Buffer.from([0x7b]), repeated([0x08, 0x01], million - 5), Buffer.from([0x7c])])],
   ];
 
-  it.each(binary.flatMap(([type, format]) => bombs.map(([what, bytes]) => [type, what, format, bytes] as const)))(
+  test.each(binary.flatMap(([type, format]) => bombs.map(([what, bytes]) => [type, what, format, bytes] as const)))(
     "is refused before it is decoded: %s, %s",
     async (_type, _what, format, bytes) => {
       const message = format.kind === "stream" ? repeated([0x7a, 0x00], million) : bytes;
@@ -113,7 +113,7 @@ describe("a message of too many fields", () => {
     },
   );
 
-  it.each(binary)("is refused plain as well, and served at the bound: %s", async (_type, format) => {
+  test.each(binary)("is refused plain as well, and served at the bound: %s", async (_type, format) => {
     const known = valid(format);
     const unknown = (fields: number) => Buffer.concat([known, repeated([0xfa, 0x01, 0x00], fields)]);
     const fieldsOfValid = format.kind === "stream" ? 1 : 3;
@@ -121,7 +121,7 @@ describe("a message of too many fields", () => {
     expect(await codeFor(format, unknown(maxMessageFields - fieldsOfValid + 1))).toBe("resource_exhausted");
   });
 
-  it.each(json)("is refused as %s: keys that nobody knows, elements, and nesting", async (_type, format) => {
+  test.each(json)("is refused as %s: keys that nobody knows, elements, and nesting", async (_type, format) => {
     const keys = Array.from({ length: 100_000 }, (_, index) => `"k${index}":1`).join(",");
     for (const text of [
       `{${keys}}`,
@@ -135,7 +135,7 @@ describe("a message of too many fields", () => {
     }
   });
 
-  it.each([
+  test.each([
     ["proto", repeated([0x7a, 0x00], 100_000)],
     ["json", Buffer.from(`{"x":[${"0,".repeat(100_000)}0]}`)],
   ])("is refused in the query of a GET request, unpacked: %s", async (encoding, message) => {
@@ -146,7 +146,7 @@ describe("a message of too many fields", () => {
 });
 
 describe("a Connect GET request", () => {
-  it.each([
+  test.each([
     ["encoding=json&message=%7B%7D", 200],
     ["encoding=proto&message=", 200],
     [`encoding=proto&base64=1&compression=gzip&message=${gzipSync("").toString("base64url")}`, 200],
@@ -167,12 +167,12 @@ describe("a Connect GET request", () => {
 });
 
 describe("a message that decompresses to too many bytes", () => {
-  it.each(all)("is refused as %s, in gzip and in brotli", async (_type, format) => {
+  test.each(all)("is refused as %s, in gzip and in brotli", async (_type, format) => {
     const large = format.isJson ? Buffer.from(`{"text":"${"x".repeat(3_000_000)}"}`) : holding(31, Buffer.alloc(3_000_000));
     for (const encoding of ["gzip", "br"] as const) expect(await codeFor(format, large, encoding)).toBe("resource_exhausted");
   });
 
-  it("is refused at 16 KiB where no credential is asked for", async () => {
+  test("is refused at 16 KiB where no credential is asked for", async () => {
     const body = gzipSync(`{"text":"${"x".repeat(16_384)}"}`);
     const headers = { "content-type": "application/json", "content-encoding": "gzip", "content-length": body.length };
     expect((await ask(headOf(`${service}/Read`, headers), body)).status).toBe(429);
@@ -200,7 +200,7 @@ describe("a malformed message", () => {
     ["packed numbers that are cut", Buffer.from([0x1a, 0x04, ...tag(15, 2), 1, 0x80])],
   ];
 
-  it.each(binary.flatMap(([type, format]) => broken.map(([what, bytes]) => [type, what, format, bytes] as const)))(
+  test.each(binary.flatMap(([type, format]) => broken.map(([what, bytes]) => [type, what, format, bytes] as const)))(
     "is the client's fault: %s, %s",
     async (_type, what, format, bytes) => {
       // WatchShelfRequest has only strings: a book's fields are unknown to it.
@@ -210,7 +210,7 @@ describe("a malformed message", () => {
     },
   );
 
-  it.each(json)("is the client's fault: %s", async (_type, format) => {
+  test.each(json)("is the client's fault: %s", async (_type, format) => {
     for (const text of [
       "{",
       "nonsense",
@@ -227,7 +227,7 @@ describe("a malformed message", () => {
     }
   });
 
-  it.each(all)("is the client's fault when it is not in its declared encoding: %s", async (_type, format) => {
+  test.each(all)("is the client's fault when it is not in its declared encoding: %s", async (_type, format) => {
     const packed = gzipSync(valid(format));
     for (const bytes of [
       Buffer.from("plain"),
@@ -244,7 +244,7 @@ describe("a malformed message", () => {
     }
   });
 
-  it.each(all.filter(([, { isEnveloped }]) => isEnveloped))(
+  test.each(all.filter(([, { isEnveloped }]) => isEnveloped))(
     "is the client's fault when its frames are incomplete: %s",
     async (_type, format) => {
       const whole = valid(format);
@@ -269,7 +269,7 @@ describe("a body that comes in crumbs", () => {
     Buffer.concat([...bytes].map((byte) => Buffer.from(`1\r\n${String.fromCharCode(byte)}\r\n`, "latin1")));
   const end = Buffer.from("0\r\n\r\n");
 
-  it.each(all)("is refused as %s when it is long, and served when it is short", async (_type, format) => {
+  test.each(all)("is refused as %s when it is long, and served when it is short", async (_type, format) => {
     const headers = { "content-type": format.contentType, authorization, "transfer-encoding": "chunked" };
     const path = format.kind === "stream" ? watchShelf : putBook;
     const short = Buffer.concat([crumbs(bodyOf(valid(format), format)), end]);
@@ -278,7 +278,7 @@ describe("a body that comes in crumbs", () => {
     expect(codeOf(format, await ask(headOf(path, headers), long))).toBe("invalid_argument");
   });
 
-  it("is refused by REST", async () => {
+  test("is refused by REST", async () => {
     const headers = { "content-type": "application/json", authorization, "transfer-encoding": "chunked" };
     const answer = await ask(headOf("/v1/chat/completions", headers), crumbs(Buffer.alloc(20_000, 0x20)));
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining("too many small pieces")]);
@@ -286,7 +286,7 @@ describe("a body that comes in crumbs", () => {
 });
 
 describe("a compressed body", () => {
-  it.each(["gzip", "br", "gzip, gzip", "deflate"])(
+  test.each(["gzip", "br", "gzip, gzip", "deflate"])(
     "in %s is refused by REST and OpenAI with an Accept-Encoding of identity",
     async (encoding) => {
       const body = gzipSync("{}");

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild/protobuf";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { aliceKey, startFixture } from "../../testing/gateway.ts";
 import { useLibraryGateway } from "../../testing/library-gateway.ts";
 import { dial, type RawConnection } from "../../testing/raw-connection.ts";
@@ -30,24 +30,24 @@ function message(name: string, init: Record<string, unknown>, { isJson }: RpcFor
 }
 
 describe("before a byte of the body has arrived", () => {
-  it.each(userCalls)("%s as %s is refused without a credential", async (path, contentType, format) => {
+  test.each(userCalls)("%s as %s is refused without a credential", async (path, contentType, format) => {
     const answer = await answerWithoutBody(path, { "content-type": contentType });
     expect(answer && codeOf(format, answer)).toBe("unauthenticated");
   });
 
-  it.each(userCalls)("%s as %s is refused with an invalid credential", async (path, contentType, format) => {
+  test.each(userCalls)("%s as %s is refused with an invalid credential", async (path, contentType, format) => {
     const headers = { "content-type": contentType, authorization: `Bearer ${aliceKey}x` };
     const answer = await answerWithoutBody(path, headers);
     expect(answer && codeOf(format, answer)).toBe("unauthenticated");
   });
 
-  it.each(userCalls)("%s as %s is refused with a body of an encoding that nobody knows", async (path, contentType, format) => {
+  test.each(userCalls)("%s as %s is refused with a body of an encoding that nobody knows", async (path, contentType, format) => {
     const headers = { "content-type": contentType, [format.encodingHeader]: "gzip, gzip" };
     const answer = await answerWithoutBody(path, headers);
     expect(answer && codeOf(format, answer)).toBe("unauthenticated");
   });
 
-  it.each([
+  test.each([
     ["PUT", `/v1/shelves/${shelf}/books/1`],
     ["POST", "/v1/chat/completions"],
   ])("REST and OpenAI refuse %s %s without a credential", async (method, path) => {
@@ -56,7 +56,7 @@ describe("before a byte of the body has arrived", () => {
     expect(JSON.parse(answer?.body ?? "")).toMatchObject({ success: false, error: { code: "UNAUTHORIZED" } });
   });
 
-  it("methods that check or create credentials are counted by address, on all protocols together", async () => {
+  test("methods that check or create credentials are counted by address, on all protocols together", async () => {
     const limited = await startFixture({ mounts: [gateway.mount], env: { RATE_LIMIT_AUTH_PER_MINUTE: "2" } });
     const calls = [
       ...unary.map((format) => [at("Read"), format] as const),
@@ -90,7 +90,7 @@ describe("before a byte of the body has arrived", () => {
 });
 
 describe("a body larger than its path accepts", () => {
-  it.each([
+  test.each([
     ...unary.map((format) => [at("Read"), format.contentType, format] as const),
     ...streamed.map((format) => [at("StreamRead"), format.contentType, format] as const),
   ])("is refused by its headers alone where no credential is asked for: %s as %s", async (path, contentType, format) => {
@@ -98,13 +98,13 @@ describe("a body larger than its path accepts", () => {
     expect(answer && codeOf(format, answer)).toBe("resource_exhausted");
   });
 
-  it("is refused by REST too", async () => {
+  test("is refused by REST too", async () => {
     const answer = await answerWithoutBody("/v1/readings", { "content-type": "application/json", "content-length": "16385" });
     expect(answer?.status).toBe(413);
   });
 });
 
-it.each(userCalls)("with a credential %s as %s waits for its body and is served", async (path, contentType, format) => {
+test.each(userCalls)("with a credential %s as %s waits for its body and is served", async (path, contentType, format) => {
   const name = path.endsWith("ListBooks") ? "ListBooksRequest" : "WatchShelfRequest";
   const body = bodyOf(message(name, { shelfId: shelf }, format), format);
   const connection = await open();

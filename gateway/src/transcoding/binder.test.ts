@@ -1,6 +1,6 @@
 import { create, type DescMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { compileLibrary } from "../../testing/library.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
 import { type Binding, routesOf } from "./routes.ts";
@@ -33,7 +33,7 @@ function refused(method: string, request: Partial<BindableRequest>): { message: 
 }
 
 describe("createBinder", () => {
-  it("reads path and query: text, lists, optional numbers, switches, enums, times", () => {
+  test("reads path and query: text, lists, optional numbers, switches, enums, times", () => {
     const query = {
       words: ["sea", "whale"],
       page_size: "20",
@@ -54,39 +54,39 @@ describe("createBinder", () => {
     });
   });
 
-  it("also accepts camelCase names in a query, ignores unknown ones, and uses the last of a repeated single one", () => {
+  test("also accepts camelCase names in a query, ignores unknown ones, and uses the last of a repeated single one", () => {
     const query = { pageSize: ["3", "5"], utm_source: "mail" };
     expect(bound("ListBooks", { params: { shelf_id: "s1" }, query })).toEqual({ shelf_id: "s1", page_size: 5 });
   });
 
-  it("distinguishes an absent optional field from zero", () => {
+  test("distinguishes an absent optional field from zero", () => {
     expect(bound("ListBooks", { params: { shelf_id: "s1" }, query: { page_size: "0" } })).toEqual({
       shelf_id: "s1",
       page_size: 0,
     });
   });
 
-  it("does not let query or body override the path", () => {
+  test("does not let query or body override the path", () => {
     expect(bound("ListBooks", { params: { shelf_id: "s1" }, query: { shelf_id: "s2", shelfId: "s3" } })).toEqual({
       shelf_id: "s1",
     });
   });
 
-  it("binds a body to its field, and the query to the others", () => {
+  test("binds a body to its field, and the query to the others", () => {
     const request = { params: { shelf_id: "s1", place: "7" }, query: { force: "1" }, body: { title: "Emma", unknown: 1 } };
     expect(bound("PutBook", request)).toEqual({ shelf_id: "s1", place: 7, force: true, book: { title: "Emma" } });
   });
 
-  it("reads a whole body with fields in either spelling, and none as an empty one", () => {
+  test("reads a whole body with fields in either spelling, and none as an empty one", () => {
     expect(bound("Read", { body: { text: "Once", kind: 1, more: {} } })).toEqual({ text: "Once", kind: "KIND_NOVEL" });
     expect(bound("Read", {})).toEqual({});
   });
 
-  it("leaves the query alone where the body is the whole message", () => {
+  test("leaves the query alone where the body is the whole message", () => {
     expect(bound("Read", { query: { text: "Twice" }, body: { text: "Once" } })).toEqual({ text: "Once" });
   });
 
-  it.each<[string, string, Partial<BindableRequest>, string, string]>([
+  test.each<[string, string, Partial<BindableRequest>, string, string]>([
     ["a text for a number of the query", "ListBooks", { query: { page_size: "many" } }, "page_size", '"many"'],
     ["a fraction for a whole number", "ListBooks", { query: { page_size: "1.5" } }, "page_size", '"1.5"'],
     ["a number out of its range", "ListBooks", { query: { page_size: "99999999999" } }, "page_size", "99999999999"],
@@ -107,16 +107,16 @@ describe("createBinder", () => {
     expect(refusal.message).not.toContain("fixture.v1");
   });
 
-  it.each([[["a list"]], ["text"], [5], [null], [true]])("refuses %j in place of an object", (body) => {
+  test.each([[["a list"]], ["text"], [5], [null], [true]])("refuses %j in place of an object", (body) => {
     expect(refused("Read", { body: body as JsonValue }).message).toMatch(/^body: /);
   });
 
-  it("throws at once when an annotation names a field that is not there", () => {
+  test("throws at once when an annotation names a field that is not there", () => {
     const binding = bindingOf("PutBook");
     expect(() => createBinder({ ...binding, body: "volume" })).toThrow("volume");
   });
 
-  it("ignores __proto__ in a body", () => {
+  test("ignores __proto__ in a body", () => {
     const body = JSON.parse('{"__proto__":{"text":"sly"},"stream":true}') as JsonValue;
     expect(bound("Read", { body })).toEqual({ stream: true });
     expect(create(bindingOf("Read").method.input)).not.toHaveProperty("polluted");

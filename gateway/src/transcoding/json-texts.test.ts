@@ -2,7 +2,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { detailOf } from "@turnwright/platform/errors";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createBinder } from "./binder.ts";
 import { compileJsonTexts } from "./json-texts.ts";
 import { routesOf } from "./routes.ts";
@@ -18,7 +18,7 @@ function bound(method: string, text: string): Message & Record<string, unknown> 
 }
 
 describe("JSON that a client sends over REST", () => {
-  it.each([
+  test.each([
     '{"id":9007199254740993}',
     '{ "id" : 9007199254740993 , "rate": 1.50 }',
     '{"id":1,"id":2}',
@@ -32,7 +32,7 @@ describe("JSON that a client sends over REST", () => {
     expect(message.arguments).toBeUndefined();
   });
 
-  it("also in lists", () => {
+  test("also in lists", () => {
     const calls = `[ {"call_id":"a","outcome":"completed","output": 18446744073709551615},{"callId":"b","outcome":"not_done"},
       {"call_id":"c","outcome":"completed","output":null} ,{"call_id":"d","outcome":"completed","output":{"x":[1.0]}}]`;
     const bare = bound("ReviewRun", `{"calls":${calls}}`).calls as { output?: unknown }[];
@@ -45,7 +45,7 @@ describe("JSON that a client sends over REST", () => {
     ]);
   });
 
-  it("may be left out, be null, or be given as text", () => {
+  test("may be left out, be null, or be given as text", () => {
     expect(bound("DecideApproval", '{"approved":true}')).toMatchObject({ argumentsJson: "" });
     expect(bound("DecideApproval", '{"approved":true,"arguments":null}')).toMatchObject({ argumentsJson: "" });
     expect(bound("DecideApproval", '{"approved":true,"arguments_json":"{\\"id\\":1}"}')).toMatchObject({
@@ -53,7 +53,7 @@ describe("JSON that a client sends over REST", () => {
     });
   });
 
-  it("is refused in both forms at once", () => {
+  test("is refused in both forms at once", () => {
     for (const name of ["arguments_json", "argumentsJson"]) {
       const body = `{"approved":true,"arguments":{},"${name}":"{}"}`;
       expect(() => bound("DecideApproval", body)).toThrow("give one of them");
@@ -65,7 +65,7 @@ describe("JSON that a client sends over REST", () => {
     }
   });
 
-  it("costs requests of other methods nothing", () => {
+  test("costs requests of other methods nothing", () => {
     const compiled = bindings.filter((binding) => binding !== undefined && compileJsonTexts(binding.method.input as DescMessage));
     expect(new Set(compiled.map((binding) => binding?.method.name))).toEqual(new Set(["DecideApproval", "ReviewRun"]));
   });

@@ -5,7 +5,7 @@ import { UsageRowSchema } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { FunctionDefinitionSchema } from "@turnwright/contract/tool/v1/tool";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { compileLibrary } from "../../testing/library.ts";
 import { JsonWriters } from "./json-writer.ts";
 
@@ -61,7 +61,7 @@ function comparable(value: JsonValue | undefined): unknown {
 const overTheWire = (value: JsonValue): JsonValue => JSON.parse(JSON.stringify(value));
 
 describe("JsonWriters", () => {
-  it("writes whole messages as protobuf's JSON with every field", () => {
+  test("writes whole messages as protobuf's JSON with every field", () => {
     fc.assert(
       fc.property(anyBook, (json) => {
         const message = fromJson(book, json);
@@ -75,7 +75,7 @@ describe("JsonWriters", () => {
     );
   });
 
-  it("writes the same fields of an event as protobuf's JSON", () => {
+  test("writes the same fields of an event as protobuf's JSON", () => {
     const fieldsOf = (value: JsonValue) => Object.keys(value as object).sort();
     fc.assert(
       fc.property(anyBook, (json) => {
@@ -87,7 +87,7 @@ describe("JsonWriters", () => {
     );
   });
 
-  it("writes unset fields as null, empty lists and zeros", () => {
+  test("writes unset fields as null, empty lists and zeros", () => {
     expect(writers.whole(book)(create(book))).toEqual({
       title: "",
       pages: 0,
@@ -112,7 +112,7 @@ describe("JsonWriters", () => {
     });
   });
 
-  it("writes only set fields of an event, and whole messages inside it", () => {
+  test("writes only set fields of an event, and whole messages inside it", () => {
     const event = create(StreamTurnResponseSchema, { type: "finish", delta: "stop", usage: { promptTokens: 3 } });
     expect(writers.sparse(StreamTurnResponseSchema)(event)).toEqual({
       type: "finish",
@@ -121,7 +121,7 @@ describe("JsonWriters", () => {
     });
   });
 
-  it("writes times in RFC 3339, to the nanosecond where there are nanoseconds", () => {
+  test("writes times in RFC 3339, to the nanosecond where there are nanoseconds", () => {
     const write = writers.whole(ConversationSchema as DescMessage);
     const times = create(ConversationSchema, {
       createdAt: timestampFromMs(Date.UTC(2026, 0, 2, 3, 4, 5, 67)),
@@ -134,7 +134,7 @@ describe("JsonWriters", () => {
     });
   });
 
-  it("passes a struct's own names and nulls on", () => {
+  test("passes a struct's own names and nulls on", () => {
     const parameters = { type: "object", camelCase: { snake_case: null } };
     const definition = create(FunctionDefinitionSchema, { name: "calculator", parameters });
     expect(writers.whole(FunctionDefinitionSchema)(definition)).toEqual({
@@ -145,7 +145,7 @@ describe("JsonWriters", () => {
     });
   });
 
-  it("writes 64-bit fields as numbers where their proto says so", () => {
+  test("writes 64-bit fields as numbers where their proto says so", () => {
     const row = create(UsageRowSchema, { day: "2026-01-31", requests: 3n, promptTokens: 5_000_000_000n });
     expect(writers.whole(UsageRowSchema)(row)).toMatchObject({ requests: 3, prompt_tokens: 5_000_000_000, completion_tokens: 0 });
   });

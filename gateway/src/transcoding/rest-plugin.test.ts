@@ -5,7 +5,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { alice, type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
@@ -73,7 +73,7 @@ async function errorOf(response: Response): Promise<{ message: string; type: str
 }
 
 describe("a service that the gateway has never seen, on REST", () => {
-  it("answers in the envelope, with proto names and every field", async () => {
+  test("answers in the envelope, with proto names and every field", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=sea&words=whale&page_size=2&with_lent=true`);
     expect(response.status).toBe(200);
     const answer = (await response.json()) as { success: boolean; data: { books: Fields[] } };
@@ -88,7 +88,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(gateway.calls.at(-1)?.message).toMatchObject({ shelfId: shelf, words: ["sea", "whale"], pageSize: 2, withLent: true });
   });
 
-  it("forwards identity, request id and trace context, and no other client header", async () => {
+  test("forwards identity, request id and trace context, and no other client header", async () => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     await gateway.fetch(`/v1/shelves/${shelf}/books`, {
       headers: {
@@ -110,7 +110,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     });
   });
 
-  it("refuses a body that nests deeper than 32 levels", async () => {
+  test("refuses a body that nests deeper than 32 levels", async () => {
     const nested = (depth: number) => `{"title":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
     const post = (body: string) =>
       gateway.fetch(`/v1/shelves/${shelf}/books/1`, { method: "PUT", headers: { "content-type": "application/json" }, body });
@@ -120,13 +120,13 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(JSON.stringify(await (await post(nested(32))).json())).not.toContain("nests deeper");
   });
 
-  it("does not forward a malformed trace context", async () => {
+  test("does not forward a malformed trace context", async () => {
     await gateway.fetch(`/v1/shelves/${shelf}/books`, { headers: { traceparent: "00-\u00e9-1", tracestate: "a=1" } });
     expect(gateway.calls.at(-1)?.header.has("traceparent")).toBe(false);
     expect(gateway.calls.at(-1)?.header.has("tracestate")).toBe(false);
   });
 
-  it("binds a body to its field, answers with a field and the annotated status", async () => {
+  test("binds a body to its field, answers with a field and the annotated status", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books/3?force=true`, {
       method: "PUT",
       headers: { "content-type": "application/json; charset=utf-8" },
@@ -137,18 +137,18 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(gateway.calls.at(-1)?.message).toMatchObject({ place: 3, force: true });
   });
 
-  it("answers without the envelope where annotated, and writes structs as they are", async () => {
+  test("answers without the envelope where annotated, and writes structs as they are", async () => {
     const response = await gateway.fetch("/v1/rules");
     expect(await response.json()).toEqual({ rules: [{ maxLoans: 3, camelCase: null }], note: "quiet" });
   });
 
-  it("serves HEAD for GET, without a body", async () => {
+  test("serves HEAD for GET, without a body", async () => {
     const response = await gateway.fetch("/v1/rules", { method: "HEAD" });
     expect(response.status).toBe(200);
     expect(await response.text()).toBe("");
   });
 
-  it("treats a missing body as an empty one", async () => {
+  test("treats a missing body as an empty one", async () => {
     for (const response of [
       await post("/v1/readings", undefined),
       await post("/v1/readings", ""),
@@ -158,11 +158,11 @@ describe("a service that the gateway has never seen, on REST", () => {
     }
   });
 
-  it("never serves a method for services of the mesh", async () => {
+  test("never serves a method for services of the mesh", async () => {
     expect((await errorOf(await gateway.fetch("/v1/inventory"))).code).toBe("NOT_FOUND");
   });
 
-  it("serves a public method without credentials, and requires them for a user method", async () => {
+  test("serves a public method without credentials, and requires them for a user method", async () => {
     expect((await fetch(`${gateway.url}/v1/rules`)).status).toBe(200);
     const response = await fetch(`${gateway.url}/v1/shelves/${shelf}/books`);
     expect(response.status).toBe(401);
@@ -170,7 +170,7 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect((await errorOf(response)).code).toBe("UNAUTHORIZED");
   });
 
-  it("checks credentials before it reads the body", async () => {
+  test("checks credentials before it reads the body", async () => {
     const response = await fetch(`${gateway.url}/v1/shelves/${shelf}/books/1`, {
       method: "PUT",
       headers: { "content-type": "application/json" },
@@ -181,30 +181,30 @@ describe("a service that the gateway has never seen, on REST", () => {
 });
 
 describe("errors on REST", () => {
-  it("names a bad id of the path INVALID_ID", async () => {
+  test("names a bad id of the path INVALID_ID", async () => {
     const response = await gateway.fetch("/v1/shelves/upstairs/books");
     expect(response.status).toBe(400);
     expect(await errorOf(response)).toMatchObject({ code: "INVALID_ID", param: "shelf_id", type: "invalid_request_error" });
   });
 
-  it("names a bad query parameter", async () => {
+  test("names a bad query parameter", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?page_size=many`);
     expect(response.status).toBe(400);
     expect(await errorOf(response)).toMatchObject({ code: "INVALID_REQUEST", param: "page_size" });
   });
 
-  it.each(["{", "[1]", '"text"', "null", '{"text":5}', '{"text":"a"'])("answers 400 to the body %s", async (body) => {
+  test.each(["{", "[1]", '"text"', "null", '{"text":5}', '{"text":"a"'])("answers 400 to the body %s", async (body) => {
     const response = await post("/v1/readings", body);
     expect(response.status).toBe(400);
     expect((await errorOf(response)).code).toBe("INVALID_REQUEST");
   });
 
-  it("reports the field and the expected value", async () => {
+  test("reports the field and the expected value", async () => {
     const error = await errorOf(await post("/v1/readings", '{"text":5}'));
     expect(error).toMatchObject({ message: "text: expected string, got 5", param: "text" });
   });
 
-  it("answers 415 to another media type, and to a body of none", async () => {
+  test("answers 415 to another media type, and to a body of none", async () => {
     expect((await errorOf(await post("/v1/readings", "a=b", { "content-type": "text/plain" }))).code).toBe(
       "UNSUPPORTED_MEDIA_TYPE",
     );
@@ -212,13 +212,13 @@ describe("errors on REST", () => {
     expect(untyped.status).toBe(415);
   });
 
-  it("answers 413 to a body over the limit", async () => {
+  test("answers 413 to a body over the limit", async () => {
     const response = await post("/v1/readings", JSON.stringify({ text: "x".repeat(1_048_576) }));
     expect(response.status).toBe(413);
     expect((await errorOf(response)).code).toBe("TOO_LARGE");
   });
 
-  it("maps a reason with a code of its own, and the endpoint's code where it has none", async () => {
+  test("maps a reason with a code of its own, and the endpoint's code where it has none", async () => {
     const missing = await gateway.fetch(`/v1/shelves/${shelf}/books?words=missing`);
     expect(missing.status).toBe(404);
     expect(await errorOf(missing)).toEqual({
@@ -232,13 +232,13 @@ describe("errors on REST", () => {
     expect(await errorOf(own)).toMatchObject({ message: "The ladder broke.", code: "SHELF_ERROR" });
   });
 
-  it("reports Retry-After in whole seconds", async () => {
+  test("reports Retry-After in whole seconds", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=busy`);
     expect(response.status).toBe(429);
     expect(response.headers.get("retry-after")).toBe("7");
   });
 
-  it("hides the message of an unexpected error", async () => {
+  test("hides the message of an unexpected error", async () => {
     const response = await gateway.fetch(`/v1/shelves/${shelf}/books?words=bug`);
     expect(response.status).toBe(500);
     const error = await errorOf(response);
@@ -252,7 +252,7 @@ describe("streams on REST", () => {
   const stream = (text: string, headers: Record<string, string> = {}, more: Fields = {}) =>
     post("/v1/readings", JSON.stringify({ text, ...more }), headers);
 
-  it.each<[string, Record<string, string>, Fields]>([
+  test.each<[string, Record<string, string>, Fields]>([
     ["Accept: text/event-stream", { accept: "application/json, text/event-stream" }, {}],
     ['"stream": true', {}, { stream: true }],
   ])("chooses the stream by %s and ends it with [DONE]", async (_how, headers, more) => {
@@ -266,18 +266,18 @@ describe("streams on REST", () => {
     expect(await events(response)).toEqual(['data: {"word":"Once"}', 'data: {"word":"upon","place":1}', "data: [DONE]"]);
   });
 
-  it("answers at once when the client does not ask for the stream", async () => {
+  test("answers at once when the client does not ask for the stream", async () => {
     const response = await stream("Once upon", {}, { stream: false });
     expect(await response.json()).toMatchObject({ data: { word: "Once upon" } });
   });
 
-  it("answers an error before the first message with its status", async () => {
+  test("answers an error before the first message with its status", async () => {
     const response = await stream("missing", { accept: "text/event-stream" });
     expect(response.status).toBe(404);
     expect((await errorOf(response)).code).toBe("NOT_FOUND");
   });
 
-  it("ends with the error and without [DONE] after the first message", async () => {
+  test("ends with the error and without [DONE] after the first message", async () => {
     const response = await stream("Once own upon", { accept: "text/event-stream" });
     expect(response.status).toBe(200);
     const [first, last, ...rest] = await events(response);
@@ -288,13 +288,13 @@ describe("streams on REST", () => {
     expect(rest).toEqual([]);
   });
 
-  it("also hides the message of an unexpected error in a stream", async () => {
+  test("also hides the message of an unexpected error in a stream", async () => {
     const text = await (await stream("Once bug", { accept: "text/event-stream" })).text();
     expect(text).toContain("INTERNAL_ERROR");
     expect(text).not.toContain("secret");
   });
 
-  it("streams over GET, and cancels the call when the client disconnects", async () => {
+  test("streams over GET, and cancels the call when the client disconnects", async () => {
     const client = new AbortController();
     const response = await gateway.fetch(`/v1/shelves/${shelf}/watch`, { signal: client.signal });
     const reader = response.body?.getReader();
@@ -306,7 +306,7 @@ describe("streams on REST", () => {
     await aborted;
   });
 
-  it("resumes after the event that the client names, and sends the id of each event that has one", async () => {
+  test("resumes after the event that the client names, and sends the id of each event that has one", async () => {
     const client = new AbortController();
     const read = async (query: string) => {
       const response = await gateway.fetch(`/v1/shelves/${shelf}/watch${query}`, {
@@ -332,14 +332,14 @@ describe("an idempotency key", () => {
       body: JSON.stringify({ title: "Emma" }),
     });
 
-  it("is forwarded where the method takes one", async () => {
+  test("is forwarded where the method takes one", async () => {
     expect((await put("once-and-for-all")).status).toBe(202);
     expect(gateway.calls.at(-1)?.header.get("idempotency-key")).toBe("once-and-for-all");
     await gateway.fetch("/v1/rules", { headers: { "idempotency-key": "ignored" } });
     expect(gateway.calls.at(-1)?.header.has("idempotency-key")).toBe(false);
   });
 
-  it("that is malformed is refused by name", async () => {
+  test("that is malformed is refused by name", async () => {
     for (const key of ["with space", "x".repeat(256), "\u00fc"]) {
       const response = await put(key);
       expect(response.status).toBe(400);

@@ -1,7 +1,7 @@
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { compileLibrary } from "../../testing/library.ts";
 import { routesOf } from "./routes.ts";
 
@@ -13,7 +13,7 @@ const shown = (services: Parameters<typeof routesOf>[0]) =>
   ]);
 
 describe("routesOf", () => {
-  it("reads verbs and paths of an unknown service, without its methods for services", () => {
+  test("reads verbs and paths of an unknown service, without its methods for services", () => {
     expect(shown([compileLibrary().service])).toEqual([
       ["GET /v1/shelves/{shelf_id}/books", "ListBooks", ""],
       ["PUT /v1/shelves/{shelf_id}/books/{place}", "PutBook", ""],
@@ -23,14 +23,14 @@ describe("routesOf", () => {
     ]);
   });
 
-  it("pairs a stream with the unary method of its path, additional bindings included", () => {
+  test("pairs a stream with the unary method of its path, additional bindings included", () => {
     expect(shown([AgentService]).filter(([, , stream]) => stream !== "")).toEqual([
       ["POST /v1/conversations", "CreateConversation", "StreamTurn"],
       ["POST /v1/conversations/{conversation_id}/messages", "SendMessage", "StreamTurn"],
     ]);
   });
 
-  it("leaves out methods of the OpenAI surface and those for services only", () => {
+  test("leaves out methods of the OpenAI surface and those for services only", () => {
     expect(shown([CompletionService, TokenService])).toEqual([
       ["GET /v1/models", "ListModels", ""],
       ["POST /v1/admin/signing-keys/rotate", "RotateSigningKey", ""],
@@ -38,7 +38,7 @@ describe("routesOf", () => {
     ]);
   });
 
-  it("throws when two methods claim a verb and path", () => {
+  test("throws when two methods claim a verb and path", () => {
     expect(() => routesOf([TokenService, TokenService])).toThrow("POST /v1/admin/signing-keys/rotate is claimed by two methods");
   });
 });

@@ -1,9 +1,9 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { clientNetwork, clientNetworks } from "./client-network.ts";
 
 describe("the networks of a client", () => {
-  it("are a single IPv4 address, in any notation", () => {
+  test("are a single IPv4 address, in any notation", () => {
     const forms = ["192.0.2.7", "::ffff:192.0.2.7", "::FFFF:c000:207", "0:0:0:0:0:ffff:c000:0207", "64:ff9b::192.0.2.7"];
     const withMore = [
       "::ffff:192.0.2.7%eth0",
@@ -16,7 +16,7 @@ describe("the networks of a client", () => {
     expect(clientNetwork("192.0.2.8")).not.toBe(clientNetwork("192.0.2.7"));
   });
 
-  it("are the /64, /56 and /48 of an IPv6 address, the larger ones with larger limits", () => {
+  test("are the /64, /56 and /48 of an IPv6 address, the larger ones with larger limits", () => {
     const expected = [
       { name: "2001:db8:1:abcd::/64", factor: 1 },
       { name: "2001:db8:1:ab00::/56", factor: 4 },
@@ -32,7 +32,7 @@ describe("the networks of a client", () => {
     expect(clientNetwork("2001:db8::ffff:192.0.2.7")).toBe("2001:db8:0:0::/64");
   });
 
-  it("are a common one for text that is not an address", () => {
+  test("are a common one for text that is not an address", () => {
     for (const text of [
       "",
       "unknown",
@@ -48,7 +48,7 @@ describe("the networks of a client", () => {
     }
   });
 
-  it("do not change with the lower half of an IPv6 address, and do with any bit above it", () => {
+  test("do not change with the lower half of an IPv6 address, and do with any bit above it", () => {
     const group = fc.integer({ min: 0, max: 0xffff });
     const groups = fc.array(group, { minLength: 8, maxLength: 8 });
     fc.assert(

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createLogger } from "./logger.ts";
 
 /** The log entry written for some fields. */
@@ -11,7 +11,7 @@ function written(fields: object): Record<string, unknown> {
 }
 
 describe("the logger", () => {
-  it("writes one JSON object a line, with level, time, service and message", () => {
+  test("writes one JSON object a line, with level, time, service and message", () => {
     expect(written({ run_id: "r1" })).toMatchObject({
       level: "info",
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
@@ -21,7 +21,7 @@ describe("the logger", () => {
     });
   });
 
-  it("hides secrets by their names, two levels deep, however they are written", () => {
+  test("hides secrets by their names, two levels deep, however they are written", () => {
     const line = written({
       password: "p",
       Authorization: "Bearer t",
@@ -36,13 +36,13 @@ describe("the logger", () => {
     });
   });
 
-  it("leaves the caller's fields as they were", () => {
+  test("leaves the caller's fields as they were", () => {
     const fields = { token: "t", nested: { key: "k" } };
     written(fields);
     expect(fields).toEqual({ token: "t", nested: { key: "k" } });
   });
 
-  it("writes errors with their stack and cause, without attached objects", () => {
+  test("writes errors with their stack and cause, without attached objects", () => {
     const error = Object.assign(new Error("broken", { cause: new TypeError("inner") }), {
       code: "E1",
       client: { password: "p" },

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 const run = promisify(execFile);
 let database: TestDatabase;
@@ -38,7 +38,7 @@ async function tamper(sql: string): Promise<void> {
 }
 
 describe("the audit log", () => {
-  it("is intact after concurrent writes, in the order of its numbers", async () => {
+  test("is intact after concurrent writes, in the order of its numbers", async () => {
     const clients = await Promise.all(
       Array.from({ length: 5 }, async () => {
         const client = new pg.Client({ connectionString: database.url });
@@ -58,14 +58,14 @@ describe("the audit log", () => {
     expect(code).toBe(0);
   });
 
-  it("accepts neither numbers nor hashes nor times from its writers", async () => {
+  test("accepts neither numbers nor hashes nor times from its writers", async () => {
     await db.query("insert into auth.audit_log (seq, at, event, previous_hash, hash) values (99, '2000-01-01', '{}', 'x', 'y')");
     expect((await verify()).code).toBe(0);
     const { rows } = await db.query("select seq::int, at > now() - interval '1 minute' as is_now from auth.audit_log");
     expect(rows).toEqual([{ seq: 1, is_now: true }]);
   });
 
-  it.each(["update auth.audit_log set event = '{}'", "delete from auth.audit_log", "truncate auth.audit_log"])(
+  test.each(["update auth.audit_log set event = '{}'", "delete from auth.audit_log", "truncate auth.audit_log"])(
     "refuses %s",
     async (sql) => {
       await append({ a: 1 });
@@ -73,7 +73,7 @@ describe("the audit log", () => {
     },
   );
 
-  it.each([
+  test.each([
     ["a changed entry", "update auth.audit_log set event = '{}' where seq = 2", "BROKEN at entry 2: was changed"],
     ["a changed time", "update auth.audit_log set at = at - interval '1 hour' where seq = 2", "BROKEN at entry 2: was changed"],
     ["an entry taken out", "delete from auth.audit_log where seq = 2", "BROKEN at entry 2: entry 2 is missing"],
@@ -86,7 +86,7 @@ describe("the audit log", () => {
     expect(code).toBe(1);
   });
 
-  it("detects a rewritten log by an older head", async () => {
+  test("detects a rewritten log by an older head", async () => {
     for (let i = 1; i <= 3; i++) await append({ i });
     const head = /auth: .* head ([0-9a-f]{64})/.exec((await verify()).output)?.[1] ?? "";
     await append({ i: 4 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { FairQueue } from "./fair-queue.ts";
 
 const never = new AbortController().signal;
@@ -28,7 +28,7 @@ function observed(size: { running: number; runningOfOne?: number; waiting: numbe
 }
 
 describe("a fair queue", () => {
-  it("rotates turns between networks first, then between addresses, then between accounts", async () => {
+  test("rotates turns between networks first, then between addresses, then between accounts", async () => {
     const { began, send, end } = observed({ running: 1, waiting: 100 });
     const paths = ["a/1/x", "a/1/x", "a/1/y", "a/2/x", "a/2/x", "b/1/x", "c/1/x", "b/1/x"];
     const all = [send("first/1/x"), ...paths.map((path) => send(path))];
@@ -37,7 +37,7 @@ describe("a fair queue", () => {
     expect(began).toEqual(["first/1/x", "a/1/x", "b/1/x", "c/1/x", "a/2/x", "b/1/x", "a/1/y", "a/2/x", "a/1/x"]);
   });
 
-  it("keeps one place free of a single network's work, so that another network's begins at once", async () => {
+  test("keeps one place free of a single network's work, so that another network's begins at once", async () => {
     const { began, send, end } = observed({ running: 3, runningOfOne: 2, waiting: 100 });
     const all = [1, 2, 3, 4].map((i) => send(`a/${i}`));
     expect(began).toEqual(["a/1", "a/2"]);
@@ -55,7 +55,7 @@ describe("a fair queue", () => {
     await Promise.all(later);
   });
 
-  it("refuses the newest item of the client that fills it, never that of a client with fewer items", async () => {
+  test("refuses the newest item of the client that fills it, never that of a client with fewer items", async () => {
     const { began, refused, send, end } = observed({ running: 1, waiting: 5 });
     const all = [
       send("first/1"),
@@ -72,7 +72,7 @@ describe("a fair queue", () => {
     expect(began.sort()).toEqual(["a/1", "a/2", "b/1", "b/2", "c/1", "first/1"]);
   });
 
-  it("drops a client that leaves before its turn, and frees its place", async () => {
+  test("drops a client that leaves before its turn, and frees its place", async () => {
     const { began, refused, send, end } = observed({ running: 1, waiting: 2 });
     const leaving = new AbortController();
     const all = [send("first"), send("a", leaving.signal), send("b")];
@@ -89,7 +89,7 @@ describe("a fair queue", () => {
     await Promise.all(later);
   });
 
-  it("continues after work that fails, and does not begin work whose signal has fired", async () => {
+  test("continues after work that fails, and does not begin work whose signal has fired", async () => {
     const queue = new FairQueue({ running: 1, runningOfOne: 1, waiting: 1 }, refusal);
     await expect(queue.run(["a"], never, () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
     await expect(queue.run(["a"], AbortSignal.abort(new Error("gone")), async () => 1)).rejects.toThrow("gone");

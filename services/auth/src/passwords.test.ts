@@ -1,5 +1,5 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createPasswords, type PasswordHasher } from "./passwords.ts";
 
 const account = "you@example.com";
@@ -7,7 +7,7 @@ const client = { address: "192.0.2.1", account };
 const hashOf = ({ hash }: PasswordHasher) => hash("SecurePass123");
 
 describe("passwords", () => {
-  it("are argon2id hashes with OWASP's parameters that match their own password only", async () => {
+  test("are argon2id hashes with OWASP's parameters that match their own password only", async () => {
     const passwords = createPasswords();
     await passwords.inTurn(client, async ({ hash, verify }) => {
       const stored = await hash("SecurePass123");
@@ -18,7 +18,7 @@ describe("passwords", () => {
     });
   });
 
-  it("do not block the event loop", async () => {
+  test("do not block the event loop", async () => {
     const passwords = createPasswords();
     let isOver = false;
     let rounds = 0;
@@ -33,7 +33,7 @@ describe("passwords", () => {
     expect(rounds).toBeGreaterThan(100);
   });
 
-  it("wait in a bounded queue, and a refused client has cost no hash", async () => {
+  test("wait in a bounded queue, and a refused client has cost no hash", async () => {
     const passwords = createPasswords();
     let hashes = 0;
     const turn = async () => {
@@ -93,11 +93,11 @@ describe("the turns", () => {
     return atTurn - running;
   }
 
-  it("of a client come at once, no matter how many requests another address has sent", async () => {
+  test("of a client come at once, no matter how many requests another address has sent", async () => {
     expect(await overtaken(() => client, { address: "192.0.2.2", account })).toBe(0);
   });
 
-  it("of a client come at once or next, no matter which addresses of one IPv6 network the others use", async () => {
+  test("of a client come at once or next, no matter which addresses of one IPv6 network the others use", async () => {
     const late = { address: "2001:db8:2::1", account };
     expect(await overtaken((i) => ({ address: `2001:db8:1:${i.toString(16)}::1`, account }), late)).toBeLessThanOrEqual(1);
     expect(await overtaken((i) => ({ address: `2001:db8:2:${i.toString(16)}::1`, account }), client)).toBeLessThanOrEqual(1);
@@ -108,11 +108,11 @@ describe("the turns", () => {
     );
   });
 
-  it("of an account come next, no matter how many requests from the same address name another", async () => {
+  test("of an account come next, no matter how many requests from the same address name another", async () => {
     expect(await overtaken(() => client, { ...client, account: "other@example.com" })).toBeLessThanOrEqual(1);
   });
 
-  it("of a client that has left are given to no one", async () => {
+  test("of a client that has left are given to no one", async () => {
     const passwords = createPasswords();
     const leaving = new AbortController();
     const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

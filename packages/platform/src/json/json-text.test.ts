@@ -1,8 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { elementTexts, inexactPart, memberTexts } from "./json-text.ts";
 
 describe("parts of JSON text", () => {
-  it("are exactly the written text, byte for byte", () => {
+  test("are exactly the written text, byte for byte", () => {
     const json = ' {"a" : {"id":9007199254740993, "x":[1 , 2] } ,"b\\u0022": "q\\"}{,", "c":1.0e+2\n,"d":null,"e":[],"f":{}}  ';
     expect([...memberTexts(json)]).toEqual([
       ["a", '{"id":9007199254740993, "x":[1 , 2] }'],
@@ -17,7 +17,7 @@ describe("parts of JSON text", () => {
     expect(memberTexts('{"a":1,"a":2}').get("a")).toBe("2");
   });
 
-  it("agree with JSON.parse, whatever is in them", () => {
+  test("agree with JSON.parse, whatever is in them", () => {
     let seed = 7;
     const random = (below: number) => {
       seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
@@ -45,7 +45,7 @@ describe("parts of JSON text", () => {
     }
   });
 
-  it.each([
+  test.each([
     ["9007199254740993", ""],
     ["-9007199254740993", ""],
     ['{"id": 9007199254740993}', "id"],
@@ -60,18 +60,18 @@ describe("parts of JSON text", () => {
     expect(inexactPart(json)).toEqual({ path, fault: "number" });
   });
 
-  it.each(["9007199254740991", "9007199254740992", "1e21", "1E+23", "100000000000000000000", "0.1", "0e400", "-0", "1.50"])(
+  test.each(["9007199254740991", "9007199254740992", "1e21", "1E+23", "100000000000000000000", "0.1", "0e400", "-0", "1.50"])(
     "%s comes through as it is",
     (json) => {
       expect(inexactPart(json)).toBeUndefined();
     },
   );
 
-  it("rounds fractions, as every double does", () => {
+  test("rounds fractions, as every double does", () => {
     expect(inexactPart("[3.14159265358979323846, 52.520006599999999999]")).toBeUndefined();
   });
 
-  it.each([
+  test.each([
     ['{"id":1,"id":2}', "id"],
     ['{"a":{"b":1,"\\u0062":2}}', "a.b"],
     ['[{"a":1},{"a":1,"a":1}]', "1.a"],
@@ -79,7 +79,7 @@ describe("parts of JSON text", () => {
     expect(inexactPart(json)).toEqual({ path, fault: "name" });
   });
 
-  it("takes a megabyte in one pass", () => {
+  test("takes a megabyte in one pass", () => {
     const deep = `${'{"a":['.repeat(16)}${"1,".repeat(500_000)}1${"]}".repeat(16)}`;
     const startedAt = performance.now();
     expect(inexactPart(deep)).toBeUndefined();

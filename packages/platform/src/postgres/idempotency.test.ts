@@ -9,7 +9,7 @@ import {
 import { IdentitySchema, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { detailOf, ErrorReason, reasonOf } from "../errors.ts";
 import { identityKey } from "../identity/identity.ts";
 import { createLogger } from "../logger.ts";
@@ -91,7 +91,7 @@ const refusal = (work: Promise<unknown>) =>
   );
 
 describe("an idempotency key", () => {
-  it("has one effect and one response for 100 concurrent duplicates in two processes", async () => {
+  test("has one effect and one response for 100 concurrent duplicates in two processes", async () => {
     const there = createIdempotency({ secret });
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask({ process: i % 2 === 0 ? here : there })));
     expect(new Set(answers.map(({ answer }) => answer)).size).toBe(1);
@@ -99,12 +99,12 @@ describe("an idempotency key", () => {
     expect([await count("effects"), await count("idempotency_keys")]).toEqual([1, 1]);
   });
 
-  it("does not apply to calls without a key", async () => {
+  test("does not apply to calls without a key", async () => {
     await Promise.all([ask({ key: "" }), ask({ key: "" })]);
     expect([await count("effects"), await count("idempotency_keys")]).toEqual([2, 0]);
   });
 
-  it("is bound to one request: a different one under it is refused without effect", async () => {
+  test("is bound to one request: a different one under it is refused without effect", async () => {
     await ask();
     const refused = await ask({ name: "other" }).catch((error: unknown) => error);
     expect(reasonOf(refused)).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
@@ -112,13 +112,13 @@ describe("an idempotency key", () => {
     expect(await count("effects")).toBe(1);
   });
 
-  it("is scoped to its user and its method", async () => {
+  test("is scoped to its user and its method", async () => {
     const answers = await Promise.all([ask(), ask({ caller: bob }), ask({ rotate: true }), ask({ key: "l" })]);
     expect(new Set(answers.map(({ answer }) => answer)).size).toBe(4);
     expect(answers.filter(({ replayed }) => replayed)).toEqual([]);
   });
 
-  it("gives an API key no response that another credential of its user received", async () => {
+  test("gives an API key no response that another credential of its user received", async () => {
     const limited = { ...alice, tokenType: TokenType.API_KEY };
     await ask({ caller: { ...alice, tokenType: TokenType.ACCESS } });
     expect(await refusal(ask({ caller: limited }))).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
@@ -129,14 +129,14 @@ describe("an idempotency key", () => {
     );
   });
 
-  it("serves callers without an identity, and replays only to those who send the same request", async () => {
+  test("serves callers without an identity, and replays only to those who send the same request", async () => {
     const nobody = { userId: "", tokenId: "" };
     const first = await ask({ caller: nobody });
     expect(await ask({ caller: nobody })).toEqual({ answer: first.answer, replayed: true });
     expect(await refusal(ask({ caller: nobody, name: "guess" }))).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
   });
 
-  it("is free again when the request fails, also for those that waited for it", async () => {
+  test("is free again when the request fails, also for those that waited for it", async () => {
     let failures = 0;
     const flaky: Partial<OnceWork<unknown, Response>> = {
       async act(tx) {
@@ -153,7 +153,7 @@ describe("an idempotency key", () => {
     expect([await count("effects"), await count("idempotency_keys")]).toEqual([1, 1]);
   });
 
-  it("leaves no trace when the connection breaks between effect and commit", async () => {
+  test("leaves no trace when the connection breaks between effect and commit", async () => {
     const broken = ask(
       {},
       {
@@ -170,7 +170,7 @@ describe("an idempotency key", () => {
     expect((await ask()).replayed).toBe(false);
   });
 
-  it("skips preparation for a request that was answered", async () => {
+  test("skips preparation for a request that was answered", async () => {
     let prepared = 0;
     const prepare = async () => ++prepared;
     await Promise.all(Array.from({ length: 20 }, () => ask({}, { prepare })));
@@ -180,7 +180,7 @@ describe("an idempotency key", () => {
     expect(await count("effects")).toBe(1);
   });
 
-  it("does nothing for a caller that disconnected while it waited", async () => {
+  test("does nothing for a caller that disconnected while it waited", async () => {
     const [entered, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const first = ask(
       {},
@@ -202,7 +202,7 @@ describe("an idempotency key", () => {
     expect(await count("effects")).toBe(0);
   });
 
-  it("expires after a day, whether it was pruned or not", async () => {
+  test("expires after a day, whether it was pruned or not", async () => {
     await ask();
     await ask({ key: "young" });
     const age = (hours: number) =>
@@ -225,7 +225,7 @@ describe("an idempotency key", () => {
     expect((await ask({ name: "other" })).replayed).toBe(true);
   });
 
-  it("reveals nothing in the database: neither itself nor request, response or repetitions", async () => {
+  test("reveals nothing in the database: neither itself nor request, response or repetitions", async () => {
     const [key, name] = ["an idempotency key", "hunter2hunter2"];
     await ask({ key, name });
     await ask({ key, name, caller: bob });
@@ -239,7 +239,7 @@ describe("an idempotency key", () => {
     }
   });
 
-  it("finds nothing under another secret, and rejects a response moved to its row", async () => {
+  test("finds nothing under another secret, and rejects a response moved to its row", async () => {
     await ask({ key: "one" });
     expect((await ask({ key: "one", process: createIdempotency({ secret: `${secret}!` }) })).replayed).toBe(false);
     await pool.query("truncate idempotency_keys");

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { FileDescriptorProtoSchema, StructSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { ErrorReason, reasonOf } from "../errors.ts";
 import { checkWire } from "./wire-check.ts";
 
@@ -61,7 +61,7 @@ function accepts(bytes: Uint8Array, maxFields: number): boolean {
 }
 
 describe("checkWire", () => {
-  it("takes what is well-formed, and counts as many fields as the decoder reads", () => {
+  test("takes what is well-formed, and counts as many fields as the decoder reads", () => {
     const random = numbers(1);
     for (let round = 0; round < 300; round++) {
       const bytes = toBinary(ValueSchema, someValue(random, 0));
@@ -71,7 +71,7 @@ describe("checkWire", () => {
     }
   });
 
-  it("lets nothing through, of 20,000 damaged messages, of which the decoder reads more fields than were counted, or which it takes for malformed", () => {
+  test("lets nothing through, of 20,000 damaged messages, of which the decoder reads more fields than were counted, or which it takes for malformed", () => {
     const random = numbers(7);
     let passed = 0;
     for (let round = 0; round < 20_000; round++) {
@@ -95,7 +95,7 @@ describe("checkWire", () => {
     expect(passed).toBeGreaterThan(1_000);
   });
 
-  it("counts packed elements one by one, and holds fields to the wire types that they are declared with", () => {
+  test("counts packed elements one by one, and holds fields to the wire types that they are declared with", () => {
     const message = create(FileDescriptorProtoSchema, {
       name: "a.proto",
       publicDependency: Array.from({ length: 50 }, (_, index) => index * 1_000),
@@ -112,7 +112,7 @@ describe("checkWire", () => {
     expect(() => checkWire(FileDescriptorProtoSchema, Buffer.from([0x08, 0x01]), 10)).toThrow("wire type 0");
   });
 
-  it("reads each byte at most once", () => {
+  test("reads each byte at most once", () => {
     let read = 0;
     const bytes = new Proxy(Buffer.alloc(2_000_000).fill(Buffer.from([0x7a, 0x00])), {
       get(target, key) {

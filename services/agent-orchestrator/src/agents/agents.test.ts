@@ -1,7 +1,7 @@
-import { expect, it } from "vitest";
+import { expect, test } from "vitest";
 import { routeMessage } from "./agents.ts";
 
-it.each([
+test.each([
   ["researcher", ["search", "find", "research", "what is", "who is", "latest", "news", "current"]],
   ["coder", ["code", "function", "program", "debug", "fix", "implement", "class", "api"]],
 ] as const)("gives %s its words, in any case", (agent, words) => {
@@ -12,7 +12,7 @@ it.each([
   }
 });
 
-it.each([
+test.each([
   ["both kinds of words", "find the bug in this function", "researcher"],
   ["words within words", "my classic apiary prefix was recoded, newsworthy and researched currently", "general"],
   ["no word of either kind", "Tell me a story", "general"],

@@ -1,7 +1,7 @@
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { isTooDeep } from "@turnwright/platform/json/json-depth";
 import fc from "fast-check";
-import { describe, expect, it, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parseBody } from "./body.ts";
 
 const user = { role: "user", content: "hi" };
@@ -16,7 +16,7 @@ function refusal(body: unknown) {
 }
 
 describe("a body is refused with the name of the invalid field", () => {
-  it.each([
+  test.each([
     ["messages", {}],
     ["messages", { messages: [] }],
     ["messages", { messages: "hi" }],
@@ -51,7 +51,7 @@ describe("a body is refused with the name of the invalid field", () => {
     expect(refused.message.startsWith(`${param}: `)).toBe(true);
   });
 
-  it.each(["", "hi", "[]", "5", "null", '{"messages":', '"\\ud800"'])("and as a whole: %s", (body) => {
+  test.each(["", "hi", "[]", "5", "null", '{"messages":', '"\\ud800"'])("and as a whole: %s", (body) => {
     expect(refusal(body)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, message: expect.stringMatching(/^body: /) });
   });
 });

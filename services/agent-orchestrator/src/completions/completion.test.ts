@@ -1,6 +1,6 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { wholeCompletion } from "@turnwright/testing/scripted-model";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { clientTool, complete, sent, stream, toolNames } from "../../testing/completion.ts";
 import { asUser } from "../../testing/orchestrator.ts";
 import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
@@ -8,14 +8,14 @@ import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.t
 useOrchestrator();
 
 describe("the request to the model", () => {
-  it("is the client's body, byte for byte, when nothing is added", async () => {
+  test("is the client's body, byte for byte, when nothing is added", async () => {
     const body = `{ "model":"gpt-x",  "messages":[{"role":"user","content":"h\\u00e9"}], "tools":[${JSON.stringify(clientTool)}], "seed":1.50 }`;
     mesh.model.reply({ text: "hello" });
     await complete(body);
     expect(mesh.model.requests[0]?.bytes.toString()).toBe(body);
   });
 
-  it("names the default model when the client names none", async () => {
+  test("names the default model when the client names none", async () => {
     for (const body of [{}, { model: "" }, { model: null }]) {
       mesh.model.reply({ text: "hello" });
       await complete(body);
@@ -23,7 +23,7 @@ describe("the request to the model", () => {
     }
   });
 
-  it("offers the server's tools that need no approval", async () => {
+  test("offers the server's tools that need no approval", async () => {
     for (const body of [{}, { tools: null }, { tools: [] }, { tool_choice: "auto" }]) {
       mesh.model.reply({ text: "hello" });
       await complete(body);
@@ -31,14 +31,14 @@ describe("the request to the model", () => {
     }
   });
 
-  it("offers no more tools than the token allows", async () => {
+  test("offers no more tools than the token allows", async () => {
     mesh.identity.allowedTools = ["web_search", "send_mail"];
     mesh.model.reply({ text: "hello" });
     await complete({});
     expect(toolNames(0)).toEqual(["web_search"]);
   });
 
-  it("offers no tools, and has no tool fields, when there are none to use", async () => {
+  test("offers no tools, and has no tool fields, when there are none to use", async () => {
     mesh.identity.allowedTools = ["unheard_of"];
     for (const body of [
       { tools: [], tool_choice: "auto", parallel_tool_calls: true },
@@ -50,14 +50,14 @@ describe("the request to the model", () => {
     }
   });
 
-  it("offers no server tools when tool_choice is none", async () => {
+  test("offers no server tools when tool_choice is none", async () => {
     mesh.model.reply({ text: "hello" });
     await complete({ tool_choice: "none" });
     expect(sent(0)).not.toHaveProperty("tools");
     expect(sent(0)).not.toHaveProperty("tool_choice");
   });
 
-  it("keeps a client's own tools and tool choice, in the older format too", async () => {
+  test("keeps a client's own tools and tool choice, in the older format too", async () => {
     const named = { type: "function", function: { name: "mine" } };
     mesh.model.reply({ text: "hello" }, { text: "hello" });
     await complete({ tools: [clientTool], tool_choice: named });
@@ -67,7 +67,7 @@ describe("the request to the model", () => {
     expect(sent(1)).not.toHaveProperty("tools");
   });
 
-  it("asks for a stream and its usage exactly when the answer is streamed", async () => {
+  test("asks for a stream and its usage exactly when the answer is streamed", async () => {
     mesh.model.reply({ text: "hello" }, { text: "hello" }, { text: "hello" });
     await stream({ stream: true, stream_options: { include_usage: false, other: 1 } });
     await stream({});
@@ -84,13 +84,13 @@ describe("a token's models", () => {
     mesh.identity.allowedModels = ["gpt-small"];
   });
 
-  it.each([{ model: "gpt-big" }, {}])("refuse others: %j", async (body) => {
+  test.each([{ model: "gpt-big" }, {}])("refuse others: %j", async (body) => {
     expect(await failureOf(complete(body))).toMatchObject({ reason: ErrorReason.MODEL_NOT_ALLOWED, param: "model" });
     expect(await failureOf(stream(body))).toMatchObject({ reason: ErrorReason.MODEL_NOT_ALLOWED, param: "model" });
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("apply to the model that is asked, not only to the one that is parsed", async () => {
+  test("apply to the model that is asked, not only to the one that is parsed", async () => {
     const twice = '{"model":"gpt-big","messages":[{"role":"user","content":"hi"}],"\\u006dodel":"gpt-small"}';
     mesh.model.reply({ text: "hello" });
     await complete(twice);
@@ -102,7 +102,7 @@ describe("a token's models", () => {
     });
   });
 
-  it.each(["Model", "MODEL", "models", "fallbacks", "context_window_fallbacks"])("refuse other models in %s", async (field) => {
+  test.each(["Model", "MODEL", "models", "fallbacks", "context_window_fallbacks"])("refuse other models in %s", async (field) => {
     const body = { model: "gpt-small", [field]: ["gpt-big"] };
     expect(await failureOf(complete(body))).toMatchObject({ reason: ErrorReason.MODEL_NOT_ALLOWED, param: field });
     mesh.identity.allowedModels = ["*"];
@@ -111,7 +111,7 @@ describe("a token's models", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it("decide which models are listed", async () => {
+  test("decide which models are listed", async () => {
     expect((await mesh.completions.listModels({}, asUser)).data).toEqual([]);
     mesh.identity.allowedModels = ["gpt-other"];
     expect((await mesh.completions.listModels({}, asUser)).data.map(({ id }) => id)).toEqual(["gpt-other"]);
@@ -121,7 +121,7 @@ describe("a token's models", () => {
 });
 
 describe("a plain completion", () => {
-  it("passes on the model's own bytes", async () => {
+  test("passes on the model's own bytes", async () => {
     mesh.model.reply({ text: "hello there" });
     const answer = await complete({});
     expect(Buffer.from(answer.body).toString()).toBe(wholeCompletion({ text: "hello there" }));
@@ -129,7 +129,7 @@ describe("a plain completion", () => {
     expect(mesh.executed).toHaveLength(0);
   });
 
-  it("returns the client's tool calls", async () => {
+  test("returns the client's tool calls", async () => {
     mesh.model.reply(callsFor("mine"), callsFor("mine"));
     const answer = await complete({ tools: [clientTool] });
     expect(answer.json.choices[0]).toMatchObject({
@@ -142,7 +142,7 @@ describe("a plain completion", () => {
     expect(mesh.executed).toHaveLength(0);
   });
 
-  it.each([
+  test.each([
     ["garbage", "<html>"],
     ["null", "null"],
     ["no choices", "{}"],
@@ -151,7 +151,7 @@ describe("a plain completion", () => {
     expect(await failureOf(complete({}))).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
   });
 
-  it("refuses several answers together with the server's tools", async () => {
+  test("refuses several answers together with the server's tools", async () => {
     expect(await failureOf(complete({ n: 2 }))).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param: "n" });
     mesh.model.reply({ text: "hello" });
     await complete({ n: 2, tool_choice: "none" });

@@ -1,5 +1,5 @@
 import { ErrorReason } from "@turnwright/platform/errors";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { clientTool, complete, expectRefused, sent, user } from "../../testing/completion.ts";
 import { failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
 import { isModelName } from "../model/model-name.ts";
@@ -54,11 +54,11 @@ describe.each([
 ])("a request of a token limited to %s", (bounds, prepare) => {
   beforeEach(() => prepare());
 
-  it.each(Object.keys(foreign))("has no field beyond OpenAI's: %s", async (name) => {
+  test.each(Object.keys(foreign))("has no field beyond OpenAI's: %s", async (name) => {
     await expectRefused({ model: "gpt-test", [name]: foreign[name] }, name);
   });
 
-  it.each([
+  test.each([
     ["messages[0].cache_control", { messages: [{ ...user, cache_control: { type: "ephemeral" } }] }],
     ["messages[0].content[0].video_url", { messages: [{ role: "user", content: [{ type: "text", text: "a", video_url: {} }] }] }],
     ["messages[0].content[0].image_url.format", { messages: [imageOf({ url: "https://a.example/b.png", format: "x" })] }],
@@ -88,7 +88,7 @@ describe.each([
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("may have all of OpenAI's fields", async () => {
+  test("may have all of OpenAI's fields", async () => {
     const body = {
       model: "gpt-test",
       messages: [
@@ -145,7 +145,7 @@ describe.each([
     expect(sent(0)).toEqual(body);
   });
 
-  it.each([
+  test.each([
     ["another tier", "service_tier", { service_tier: "priority" }],
     ["the fastest tier", "service_tier", { service_tier: "fast" }],
     ["a search", "web_search_options", { web_search_options: {} }],
@@ -169,7 +169,7 @@ describe.each([
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it.each([
+  test.each([
     "openai/gpt-test",
     "azure/gpt-test",
     " gpt-test",

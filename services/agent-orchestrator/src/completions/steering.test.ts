@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { bytesOf, clientTool, complete, expectRefused, sent, user } from "../../testing/completion.ts";
 import { startOrchestrator } from "../../testing/orchestrator.ts";
 import { mesh, useOrchestrator } from "../../testing/runs.ts";
@@ -62,7 +62,7 @@ describe.each([
 ])("a request of a token %s", (_, prepare) => {
   beforeEach(() => prepare());
 
-  it.each(names)("cannot choose its target by %s, at any place", async (name) => {
+  test.each(names)("cannot choose its target by %s, at any place", async (name) => {
     const value = steering[name];
     await expectRefused({ [name]: value }, name);
     if (["organization", "deployment_id"].includes(name)) return;
@@ -73,7 +73,7 @@ describe.each([
     await expectRefused({ fallbacks: [{ model: "gpt-test", [name]: value }] }, `fallbacks[0].${name}`);
   });
 
-  it.each([
+  test.each([
     ["another case", "API_BASE"],
     ["camel case", "apiBase"],
     ["other separators", "api-base"],
@@ -83,18 +83,18 @@ describe.each([
     await expectRefused({ [field]: "http://127.0.0.1:1" }, field);
   });
 
-  it("cannot choose its target by a name that is written with escapes", async () => {
+  test("cannot choose its target by a name that is written with escapes", async () => {
     await expectRefused('{"messages":[{"role":"user","content":"hi"}],"api\\u005fbase":"http://127.0.0.1:1"}', "api_base");
     await expectRefused('{"messages":[{"role":"user","content":"hi"}],"\\u0061pi_base":null}', "api_base");
   });
 
-  it.each(["__proto__", "metadata.__proto__"])("has no prototype: %s", async (place) => {
+  test.each(["__proto__", "metadata.__proto__"])("has no prototype: %s", async (place) => {
     const inner = '{"__proto__":{"api_base":"http://127.0.0.1:1","model":"gpt-other"}';
     const messages = '"messages":[{"role":"user","content":"hi"}]';
     await expectRefused(place === "__proto__" ? `${inner},${messages}}` : `{"metadata":${inner}},${messages}}`, place);
   });
 
-  it("may have such names in a tool's own schema and as values", async () => {
+  test("may have such names in a tool's own schema and as values", async () => {
     const parameters = {
       type: "object",
       properties: { api_key: { type: "string", default: { api_base: "x" } }, headers: { type: "object" } },
@@ -111,7 +111,7 @@ describe.each([
     expect(sent(0)).toMatchObject(body);
   });
 
-  it("is sent as it was read, even with repeated fields", async () => {
+  test("is sent as it was read, even with repeated fields", async () => {
     const twice = [
       '"metadata":{"api_base":"http://127.0.0.1:1"},"metadata":{"a":"b: c"}',
       '"metadata":{"a":"b"},"metadata":{"x":"1"},"\\u006detadata":{"a":"c"}',
@@ -153,12 +153,12 @@ test("the operator allows fields by name, for every token", async () => {
 });
 
 describe("LiteLLM's advisories, for an endpoint that still has the fault", () => {
-  it("CVE-2024-6587: api_base does not send the operator's key to a client's address", async () => {
+  test("CVE-2024-6587: api_base does not send the operator's key to a client's address", async () => {
     await expectRefused({ api_base: "http://127.0.0.1:1/v1" }, "api_base");
     await expectRefused({ base_url: "http://127.0.0.1:1/v1" }, "base_url");
   });
 
-  it("CVE-2024-6587, in fields that are merged into the request later", async () => {
+  test("CVE-2024-6587, in fields that are merged into the request later", async () => {
     await expectRefused({ extra_body: { api_base: "http://127.0.0.1:1/v1" } }, "extra_body");
     await expectRefused({ fallbacks: [{ model: "a", api_base: "http://127.0.0.1:1" }] }, "fallbacks[0].api_base");
   });

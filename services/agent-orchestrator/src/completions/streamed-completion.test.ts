@@ -1,7 +1,7 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { bytesOf, clientTool, complete, sent, stream, textIn, toolNames, user } from "../../testing/completion.ts";
 import { asUser } from "../../testing/orchestrator.ts";
 import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
@@ -9,7 +9,7 @@ import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.t
 useOrchestrator();
 
 describe("a stream", () => {
-  it("has OpenAI's chunks with the seed's fields, and ends with [DONE]", async () => {
+  test("has OpenAI's chunks with the seed's fields, and ends with [DONE]", async () => {
     mesh.model.reply({ text: "hello there" });
     const { data, frames, usage } = await stream({});
     expect(frames.map(({ type, delta }) => [type, delta])).toEqual([
@@ -23,7 +23,7 @@ describe("a stream", () => {
     expect(usage).toMatchObject({ totalTokens: 15 });
   });
 
-  it("carries the usage only for clients that ask for it", async () => {
+  test("carries the usage only for clients that ask for it", async () => {
     mesh.model.reply({ text: "hello" }, { text: "hello" }, { text: "hello" });
     expect((await stream({})).text).not.toContain("usage");
     const asked = await stream({ stream_options: { include_usage: true } });
@@ -36,7 +36,7 @@ describe("a stream", () => {
     expect((await stream({}, StreamFormat.OPENAI)).text).not.toContain("usage");
   });
 
-  it("can have the seed's frames alone", async () => {
+  test("can have the seed's frames alone", async () => {
     mesh.model.reply({ text: "hello there" });
     expect((await stream({}, StreamFormat.SEED)).data).toEqual([
       '{"type":"content","delta":"hello"}',
@@ -46,7 +46,7 @@ describe("a stream", () => {
     ]);
   });
 
-  it("can have OpenAI's chunks alone", async () => {
+  test("can have OpenAI's chunks alone", async () => {
     mesh.model.reply({ text: "hello there" });
     for (const frame of (await stream({}, StreamFormat.OPENAI)).frames) {
       expect(frame).not.toHaveProperty("type");
@@ -54,7 +54,7 @@ describe("a stream", () => {
     }
   });
 
-  it("fails when the model's stream breaks off, after the pieces that arrived", async () => {
+  test("fails when the model's stream breaks off, after the pieces that arrived", async () => {
     mesh.model.reply({ text: "one two three", cutAfter: 3 });
     const frames: string[] = [];
     const work = (async () => {
@@ -66,7 +66,7 @@ describe("a stream", () => {
     expect(frames.join("")).not.toContain("[DONE]");
   });
 
-  it("closes the model's connection when the client leaves", async () => {
+  test("closes the model's connection when the client leaves", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: gate.promise } });
     const controller = new AbortController();
@@ -89,7 +89,7 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     return { text: textIn(frames), usage: (usage as { totalTokens: number }).totalTokens, id: frames[0]?.id };
   };
 
-  it("are called until the model answers, and all its tokens are counted", async () => {
+  test("are called until the model answers, and all its tokens are counted", async () => {
     mesh.model.reply({ text: "I will look. ", ...callsFor("calculator", "web_search") }, callsFor("web_search"), {
       text: "Done.",
     });
@@ -113,7 +113,7 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     expect(toolNames(2)).toEqual(["calculator", "web_search"]);
   });
 
-  it("report to the model that they failed, were refused or are unknown", async () => {
+  test("report to the model that they failed, were refused or are unknown", async () => {
     mesh.onExecute((call) =>
       call.name === "calculator"
         ? { status: ExecutionStatus.FAILED, error: "division by zero" }
@@ -127,20 +127,20 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     ]);
   });
 
-  it("end at the iteration limit", async () => {
+  test("end at the iteration limit", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), callsFor("calculator"), { text: "never" });
     expect(await failureOf(ask())).toMatchObject({ reason: ErrorReason.ITERATION_LIMIT });
     expect(mesh.model.requests).toHaveLength(3);
   });
 
-  it("are forced in the first round only", async () => {
+  test("are forced in the first round only", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "Done." });
     await ask({ tool_choice: "required" });
     expect(sent(0).tool_choice).toBe("required");
     expect(sent(1)).not.toHaveProperty("tool_choice");
   });
 
-  it("get ids when the endpoint sends none", async () => {
+  test("get ids when the endpoint sends none", async () => {
     mesh.model.reply({ calls: [{ id: "", name: "calculator", arguments: "{}" }] }, { text: "Done." });
     await ask();
     const id = mesh.executed[0]?.calls[0]?.callId;
@@ -148,7 +148,7 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     expect(sent(1).messages.slice(1)).toMatchObject([{ tool_calls: [{ id }] }, { tool_call_id: id }]);
   });
 
-  it("are each called under a unique id, even if the endpoint reuses ids within a round, across rounds and from the client's history", async () => {
+  test("are each called under a unique id, even if the endpoint reuses ids within a round, across rounds and from the client's history", async () => {
     const call = (at: number) => ({ id: "call_0", name: "calculator", arguments: `{"at":${at}}` });
     mesh.onExecute(({ arguments: args }) => ({ status: ExecutionStatus.SUCCESS, output: args }));
     const history = [
@@ -175,7 +175,7 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     );
   });
 
-  it("are called with the caller's token", async () => {
+  test("are called with the caller's token", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "Done." });
     await ask();
     expect(new Set(mesh.seenTokens)).toEqual(new Set(["token-0"]));
@@ -183,7 +183,7 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
 });
 
 describe("a stream over several rounds", () => {
-  it("reads as one completion: one id, one finish reason at the end, whole calls for clients that read the seed's fields", async () => {
+  test("reads as one completion: one id, one finish reason at the end, whole calls for clients that read the seed's fields", async () => {
     mesh.model.reply({ id: "chatcmpl-a", ...callsFor("calculator") }, { id: "chatcmpl-b", text: "It is 2." });
     const { frames } = await stream({ stream_options: { include_usage: true } });
     expect(new Set(frames.map(({ id }) => id))).toEqual(new Set(["chatcmpl-a"]));
@@ -195,7 +195,7 @@ describe("a stream over several rounds", () => {
     expect(frames.at(-1)).toMatchObject({ usage: { total_tokens: 30 } });
   });
 
-  it("names calls by the ids that they are executed under", async () => {
+  test("names calls by the ids that they are executed under", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), { text: "It is 2." });
     const { frames } = await stream({});
     const ids = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
@@ -204,7 +204,7 @@ describe("a stream over several rounds", () => {
     expect(named).toMatchObject(ids.map((id) => ({ id })));
   });
 
-  it("hides the calls in OpenAI's format", async () => {
+  test("hides the calls in OpenAI's format", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "It is 2." });
     const { text, frames } = await stream({}, StreamFormat.OPENAI);
     expect(text).not.toContain("tool_call");

@@ -1,16 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { callsMessageId, freshState, readState } from "./state.ts";
 import { graphVersions } from "./versions.ts";
 
 describe("a stored state", () => {
-  it("is read as it was written", () => {
+  test("is read as it was written", () => {
     const state = { ...freshState, agent: "coder", model: "m", iteration: 3, messageId: "m1", waiting: ["c1"], background: true };
     expect(readState(JSON.stringify({ ...state, retries: 2 }))).toEqual({ ...state, retries: 2 });
   });
 
-  it("of an earlier release gets fresh values for later fields", () => {
+  test("of an earlier release gets fresh values for later fields", () => {
     expect(readState('{"agent":"coder","iteration":1}')).toEqual({
       ...freshState,
       agent: "coder",
@@ -20,7 +20,7 @@ describe("a stored state", () => {
     });
   });
 
-  it("of version 1, parked for an approval, reads as one of version 2: the versions differ only in the credential that the run resumes with", () => {
+  test("of version 1, parked for an approval, reads as one of version 2: the versions differ only in the credential that the run resumes with", () => {
     const messageId = "0198a000-0000-7000-8000-000000000007";
     const stored = `{"agent":"general","model":"m","iteration":1,"messageId":"${messageId}","waiting":["c1"],"background":false,"retries":0}`;
     const expected = { agent: "general", model: "m", iteration: 1, messageId, waiting: ["c1"], background: false, retries: 0 };
@@ -28,12 +28,12 @@ describe("a stored state", () => {
     expect(graphVersions).toEqual({ newest: 2, oldest: 1 });
   });
 
-  it("keeps fields that a later release added", () => {
+  test("keeps fields that a later release added", () => {
     const added = { agent: "coder", plan: { steps: [1, 2] } };
     expect(JSON.parse(JSON.stringify(readState(JSON.stringify(added))))).toMatchObject(added);
   });
 
-  it.each([
+  test.each([
     "",
     "null",
     "[]",
@@ -49,11 +49,11 @@ describe("the message whose calls are being run", () => {
   const user = create(MessageSchema, { id: "u", role: "user" });
   const asking = create(MessageSchema, { id: "a", role: "assistant", toolCalls: [{ id: "c1" }] });
 
-  it("is the one in the state", () => {
+  test("is the one in the state", () => {
     expect(callsMessageId({ ...freshState, messageId: "x" }, [user, asking])).toBe("x");
   });
 
-  it("is the newest with calls after the user's message when the state names none", () => {
+  test("is the newest with calls after the user's message when the state names none", () => {
     const answered = create(MessageSchema, { id: "t", role: "tool", toolCallId: "c1" });
     expect(callsMessageId(freshState, [user, asking, answered])).toBe("a");
     expect(callsMessageId(freshState, [user, asking, answered, user])).toBe("");

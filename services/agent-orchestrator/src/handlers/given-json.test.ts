@@ -1,5 +1,5 @@
 import { detailOf } from "@turnwright/platform/errors";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { givenJson, givenObject } from "./given-json.ts";
 
 const refused = (work: () => unknown) => {
@@ -12,13 +12,13 @@ const refused = (work: () => unknown) => {
 };
 
 describe("JSON that a client gives", () => {
-  it("as text is kept byte for byte", () => {
+  test("as text is kept byte for byte", () => {
     const text = ' { "id" : 9007199254740993, "rate": 1.50 } ';
     expect(givenObject("arguments", { text, value: undefined })).toBe(text);
     expect(givenJson("output", { text: "18446744073709551615", value: undefined })).toBe("18446744073709551615");
   });
 
-  it("as a value is serialized, unless a number in it may have lost digits", () => {
+  test("as a value is serialized, unless a number in it may have lost digits", () => {
     expect(givenObject("arguments", { text: "", value: { id: 9007199254740991, rate: 0.1 } })).toBe(
       '{"id":9007199254740991,"rate":0.1}',
     );
@@ -32,7 +32,7 @@ describe("JSON that a client gives", () => {
     }
   });
 
-  it("is refused in both forms at once, and when it is not JSON, not an object, or too deep", () => {
+  test("is refused in both forms at once, and when it is not JSON, not an object, or too deep", () => {
     const given = (text: string, value?: object) => refused(() => givenObject("arguments", { text, value: value as never }));
     expect(given("{}", {})).toMatchObject({ param: "arguments_json" });
     expect(given("{")).toMatchObject({ param: "arguments_json" });

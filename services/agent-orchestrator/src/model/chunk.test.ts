@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { addUsage, maxTokenCount, noUsage } from "./chunk.ts";
 
 const usage = (prompt_tokens: unknown, completion_tokens: unknown, total_tokens?: unknown) => ({
@@ -14,7 +14,7 @@ const counts = ({ prompt_tokens, completion_tokens, total_tokens }: ReturnType<t
 ];
 
 describe("the usage of a model call", () => {
-  it.each([
+  test.each([
     ["whole counts", usage(12, 3, 15), [12, 3, 15]],
     ["a total that is missing", usage(12, 3), [12, 3, 15]],
     ["fractions", usage(12.5, 3.25, 15.75), [0, 0, 0]],
@@ -35,7 +35,7 @@ describe("the usage of a model call", () => {
     ]);
   });
 
-  it("is made of non-negative whole numbers, whatever JSON an endpoint sends", () => {
+  test("is made of non-negative whole numbers, whatever JSON an endpoint sends", () => {
     const value = fc.oneof(fc.jsonValue(), fc.double(), fc.integer(), fc.maxSafeInteger());
     const record = fc.record({ prompt_tokens: value, completion_tokens: value, total_tokens: value }, { requiredKeys: [] });
     fc.assert(

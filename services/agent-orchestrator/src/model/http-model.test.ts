@@ -4,7 +4,7 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel, streamedFrames, wholeCompletion } from "@turnwright/testing/scripted-model";
-import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createHttpModel } from "./http-model.ts";
 import type { ModelClient } from "./model-client.ts";
 
@@ -44,7 +44,7 @@ afterEach(async () => {
 });
 
 describe("a request", () => {
-  it("carries the body unchanged and the key, and goes to /v1 whether or not the address names it", async () => {
+  test("carries the body unchanged and the key, and goes to /v1 whether or not the address names it", async () => {
     const paths = [];
     for (const suffix of ["", "/", "/v1", "/v1/"]) {
       endpoint.reply({ text: "hi" });
@@ -60,14 +60,14 @@ describe("a request", () => {
     expect(endpoint.requests[0]?.bytes.equals(ask)).toBe(true);
   });
 
-  it("keeps another path of the address, and sends no key when none is set", async () => {
+  test("keeps another path of the address, and sends no key when none is set", async () => {
     endpoint.reply({ text: "hi" });
     await modelAt(`${endpoint.url}/proxy/openai/`).complete(ask, forever);
     expect(endpoint.requests[0]?.path).toBe("/proxy/openai/chat/completions");
     expect(endpoint.requests[0]?.headers.authorization).toBeUndefined();
   });
 
-  it("streams the endpoint's bytes as they arrive", async () => {
+  test("streams the endpoint's bytes as they arrive", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const pieces = await modelAt(endpoint.url).stream(askStream, forever);
@@ -79,21 +79,21 @@ describe("a request", () => {
     expect(String(first.value) + (await all({ [Symbol.asyncIterator]: () => iterator }))).toBe(frames);
   });
 
-  it("lists models", async () => {
+  test("lists models", async () => {
     expect(await modelAt(`${endpoint.url}/v1`).listModels(forever)).toEqual(["one", "two"]);
     expect(endpoint.requests[0]).toMatchObject({ method: "GET", path: "/v1/models" });
   });
 });
 
 describe("retries", () => {
-  it.each([500, 503, 429, 408])("follow status %i", async (status) => {
+  test.each([500, 503, 429, 408])("follow status %i", async (status) => {
     endpoint.reply({ status }, { status }, { text: "at last" });
     expect(String(await modelAt(endpoint.url).complete(ask, forever))).toContain("at last");
     expect(endpoint.requests).toHaveLength(3);
     expect(endpoint.requests.every(({ bytes }) => bytes.equals(ask))).toBe(true);
   });
 
-  it("follow a connection that was refused", async () => {
+  test("follow a connection that was refused", async () => {
     const server = createTcpServer();
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -104,7 +104,7 @@ describe("retries", () => {
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_FAILED, message: expect.stringContaining("does not answer") });
   });
 
-  it("follow a connection that broke before the head", async () => {
+  test("follow a connection that broke before the head", async () => {
     let attempts = 0;
     const server = createServer((request, response) => {
       attempts++;
@@ -120,7 +120,7 @@ describe("retries", () => {
     server.close();
   });
 
-  it("end after two, with the endpoint's Retry-After for a rate limit", async () => {
+  test("end after two, with the endpoint's Retry-After for a rate limit", async () => {
     const limited = { status: 429, error: "slow down", headers: { "retry-after": "0.01" } };
     endpoint.reply(limited, limited, limited);
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
@@ -131,21 +131,21 @@ describe("retries", () => {
     expect(endpoint.requests).toHaveLength(3);
   });
 
-  it("wait for the time in Retry-After", async () => {
+  test("wait for the time in Retry-After", async () => {
     endpoint.reply({ status: 503, headers: { "retry-after": "0.05" } }, { text: "ok" });
     const started = performance.now();
     await modelAt(endpoint.url).complete(ask, forever);
     expect(performance.now() - started).toBeGreaterThanOrEqual(49);
   });
 
-  it("do not wait for a long Retry-After: it is passed on at once", async () => {
+  test("do not wait for a long Retry-After: it is passed on at once", async () => {
     endpoint.reply({ status: 429, headers: { "retry-after": "60" } });
     const failed = await failureOf(modelAt(endpoint.url).complete(ask, forever));
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_RATE_LIMITED, detail: { retryAfterSeconds: 60 } });
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("are not made once the answer has begun", async () => {
+  test("are not made once the answer has begun", async () => {
     endpoint.reply({ text: "one two three", cutAfter: 2 }, { text: "never" });
     const pieces = await modelAt(endpoint.url).stream(askStream, forever);
     expect(await failureOf(all(pieces))).toMatchObject({
@@ -155,7 +155,7 @@ describe("retries", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("are not made after an answer that broke off in the middle", async () => {
+  test("are not made after an answer that broke off in the middle", async () => {
     endpoint.reply({ raw: ['{"id":', '"x"'], cutAfter: 1 }, { text: "never" });
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
       reason: ErrorReason.MODEL_FAILED,
@@ -166,7 +166,7 @@ describe("retries", () => {
 });
 
 describe("refusals", () => {
-  it("pass on the endpoint's text about the caller's request", async () => {
+  test("pass on the endpoint's text about the caller's request", async () => {
     endpoint.reply({ status: 400, error: "'temperature' does not fit" });
     expect(await failureOf(modelAt(endpoint.url).complete(ask, forever))).toMatchObject({
       reason: ErrorReason.MODEL_REJECTED,
@@ -175,7 +175,7 @@ describe("refusals", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it.each([401, 403])("hide the endpoint's text about our credentials (%i)", async (status) => {
+  test.each([401, 403])("hide the endpoint's text about our credentials (%i)", async (status) => {
     endpoint.reply({ status, error: "Incorrect API key provided: sk-secret" });
     const failed = await failureOf(modelAt(endpoint.url, { apiKey: "sk-secret" }).complete(ask, forever));
     expect(failed.reason).toBe(ErrorReason.MODEL_FAILED);
@@ -183,13 +183,13 @@ describe("refusals", () => {
     expect(endpoint.requests).toHaveLength(1);
   });
 
-  it("hide a server's error page", async () => {
+  test("hide a server's error page", async () => {
     endpoint.reply({ status: 404, raw: ["<html>nginx</html>"], contentType: "text/html" });
     const failed = await failureOf(modelAt(endpoint.url).complete(ask, forever));
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_REJECTED, message: expect.stringContaining("answered 404") });
   });
 
-  it("are made of a stream that is not an event stream", async () => {
+  test("are made of a stream that is not an event stream", async () => {
     endpoint.reply({ contentType: "application/json", raw: ["{}"] });
     const failed = await failureOf(modelAt(endpoint.url).stream(askStream, forever));
     expect(failed).toMatchObject({
@@ -200,7 +200,7 @@ describe("refusals", () => {
 });
 
 describe("an endpoint that is silent", () => {
-  it("fails before its head, without a retry", async () => {
+  test("fails before its head, without a retry", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ beforeHeaders: gate.promise, text: "late" });
     const failed = await failureOf(modelAt(endpoint.url, { timeoutMs: 50 }).complete(ask, forever));
@@ -210,7 +210,7 @@ describe("an endpoint that is silent", () => {
     gate.resolve();
   });
 
-  it("fails in mid-stream", async () => {
+  test("fails in mid-stream", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const pieces = await modelAt(endpoint.url, { timeoutMs: 50 }).stream(askStream, forever);
@@ -220,7 +220,7 @@ describe("an endpoint that is silent", () => {
 });
 
 describe("a caller that leaves", () => {
-  it("closes the connection before the head", async () => {
+  test("closes the connection before the head", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ beforeHeaders: gate.promise });
     const controller = new AbortController();
@@ -233,7 +233,7 @@ describe("a caller that leaves", () => {
     gate.resolve();
   });
 
-  it("closes the connection in mid-stream, also when it does not read", async () => {
+  test("closes the connection in mid-stream, also when it does not read", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const controller = new AbortController();
@@ -244,7 +244,7 @@ describe("a caller that leaves", () => {
     gate.resolve();
   });
 
-  it("closes the connection by ending the iteration", async () => {
+  test("closes the connection by ending the iteration", async () => {
     const gate = Promise.withResolvers<void>();
     endpoint.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     for await (const _piece of await modelAt(endpoint.url).stream(askStream, forever)) break;
@@ -252,7 +252,7 @@ describe("a caller that leaves", () => {
     gate.resolve();
   });
 
-  it("is noticed during the pause before a retry, with its own reason", async () => {
+  test("is noticed during the pause before a retry, with its own reason", async () => {
     endpoint.reply({ status: 503, headers: { "retry-after": "4" } });
     const controller = new AbortController();
     const work = modelAt(endpoint.url).complete(ask, controller.signal);
@@ -262,7 +262,7 @@ describe("a caller that leaves", () => {
     await expect(work).rejects.toBe(gone);
   });
 
-  it("costs no request when it left before", async () => {
+  test("costs no request when it left before", async () => {
     const gone = new Error("gone");
     await expect(modelAt(endpoint.url).complete(ask, AbortSignal.abort(gone))).rejects.toBe(gone);
     expect(endpoint.requests).toHaveLength(0);

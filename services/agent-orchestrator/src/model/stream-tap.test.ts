@@ -1,7 +1,7 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import fc from "fast-check";
-import { describe, expect, it, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { cut, eventData, eventJson } from "../../testing/stream.ts";
 import { StreamTap, type TapOptions } from "./stream-tap.ts";
 
@@ -115,7 +115,7 @@ describe.each([
   ["mixed with server tools", { ...mixed, passToolCalls: false }],
   ["mixed in a later round", { ...mixed, id: "chatcmpl-first" }],
 ] as const)("in %s format", (_name, options) => {
-  it("gives the same output wherever the stream is cut", () => {
+  test("gives the same output wherever the stream is cut", () => {
     fc.assert(
       fc.property(stream, fc.array(fc.nat(), { maxLength: 40 }), ({ text }, places) => {
         const bytes = Buffer.from(text);
@@ -265,11 +265,11 @@ describe("tool calls", () => {
     { id: "b", type: "function", function: { name: "second", arguments: '{"x":1}' } },
   ];
 
-  it("are assembled by their indexes", () => {
+  test("are assembled by their indexes", () => {
     expect(run(mixed, streamed).tap.toolCalls).toEqual(whole);
   });
 
-  it("pass when they are the client's, and are sent whole to clients that read the seed's fields", () => {
+  test("pass when they are the client's, and are sent whole to clients that read the seed's fields", () => {
     const frames = eventJson(run(mixed, streamed).output);
     expect(frames.filter(({ type }) => type === undefined)).toHaveLength(calls.length);
     expect(frames.filter(({ type }) => type === "tool_call").map((value) => value.tool_call)).toEqual(whole);
@@ -278,14 +278,14 @@ describe("tool calls", () => {
     expect(eventJson(run(seed, streamed).output).map(({ type }) => type)).toEqual(["tool_call", "tool_call"]);
   });
 
-  it("are hidden with their finish reason when they are the server's", () => {
+  test("are hidden with their finish reason when they are the server's", () => {
     const { tap, output } = run({ ...mixed, passToolCalls: false }, [frame(chunk({ content: "let me see" })), ...streamed]);
     expect(eventJson(output)).toEqual([{ ...chunk({ content: "let me see" }), type: "content", delta: "let me see" }]);
     expect(tap.wantsServerTools).toBe(true);
     expect(tap.text).toBe("let me see");
   });
 
-  it("get stable ids when the endpoint sends none", () => {
+  test("get stable ids when the endpoint sends none", () => {
     const { tap } = run(mixed, [
       frame(chunk({ tool_calls: [{ index: 0, function: { name: "f", arguments: "{}" } }] })),
       frame(chunk({}, "stop")),

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { EventQueue } from "./event-queue.ts";
 
 const lengthOf = (text: string) => text.length;
@@ -10,7 +10,7 @@ async function all(queue: EventQueue<string>): Promise<string[]> {
 }
 
 describe("a queue of events", () => {
-  it("passes on items pushed before and after its reader came, in order", async () => {
+  test("passes on items pushed before and after its reader came, in order", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     queue.push("one");
     queue.push("two");
@@ -22,14 +22,14 @@ describe("a queue of events", () => {
     expect(queue.isIncomplete).toBe(false);
   });
 
-  it("drops all waiting items, and ends, when its reader is too far behind", async () => {
+  test("drops all waiting items, and ends, when its reader is too far behind", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     for (let i = 0; i < 4; i++) queue.push("four");
     expect(queue.isIncomplete).toBe(true);
     expect(await all(queue)).toEqual([]);
   });
 
-  it("counts only items that still wait", async () => {
+  test("counts only items that still wait", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     const reader = queue[Symbol.asyncIterator]();
     for (let i = 0; i < 100; i++) {
@@ -39,7 +39,7 @@ describe("a queue of events", () => {
     expect(queue.isIncomplete).toBe(false);
   });
 
-  it("takes a single item that is larger than its limit", async () => {
+  test("takes a single item that is larger than its limit", async () => {
     const queue = new EventQueue<string>(10, lengthOf);
     queue.push("more than ten characters");
     queue.end();

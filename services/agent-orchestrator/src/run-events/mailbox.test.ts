@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { LivePiece } from "./live-log.ts";
 import { Mailbox } from "./mailbox.ts";
 
@@ -6,7 +6,7 @@ const piece = (units: number, text = ""): LivePiece => ({ at: { seq: 1, units },
 const deliver = (mailbox: Mailbox, sent: LivePiece) => mailbox.deliver(JSON.stringify(sent));
 
 describe("a watcher's mailbox", () => {
-  it("gives pieces in their order, then the tick", async () => {
+  test("gives pieces in their order, then the tick", async () => {
     const mailbox = new Mailbox();
     deliver(mailbox, piece(0));
     mailbox.tick();
@@ -20,7 +20,7 @@ describe("a watcher's mailbox", () => {
     expect(await later).toEqual(piece(2));
   });
 
-  it("holds nothing for a watcher that is far behind until the watcher knows that it missed pieces", async () => {
+  test("holds nothing for a watcher that is far behind until the watcher knows that it missed pieces", async () => {
     const mailbox = new Mailbox();
     const kilobyte = "x".repeat(1_024);
     for (let i = 0; i < 1_000; i++) deliver(mailbox, piece(i, kilobyte));
@@ -29,7 +29,7 @@ describe("a watcher's mailbox", () => {
     expect(await mailbox.next()).toEqual(piece(2_000));
   });
 
-  it("ends for a waiting watcher when it is closed", async () => {
+  test("ends for a waiting watcher when it is closed", async () => {
     const mailbox = new Mailbox();
     const next = mailbox.next();
     mailbox.close();

@@ -2,7 +2,7 @@ import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
 import {
   approve,
@@ -20,7 +20,7 @@ import {
 useOrchestrator();
 
 describe("a plain run", () => {
-  it("stores the message first and the answer in one commit, and responds with the stored answer", async () => {
+  test("stores the message first and the answer in one commit, and responds with the stored answer", async () => {
     mesh.model.reply({ text: "Hello there.", model: "gpt-test-2" });
     const answer = await create();
     expect(mesh.log).toEqual(["begin", "commit COMPLETED"]);
@@ -47,7 +47,7 @@ describe("a plain run", () => {
     });
   });
 
-  it("asks the model with the agent's prompt, the context and the tools, including those that need approval", async () => {
+  test("asks the model with the agent's prompt, the context and the tools, including those that need approval", async () => {
     mesh.model.reply({ text: "First." }, { text: "Second." });
     await create("one");
     await mesh.agent.sendMessage({ conversationId: mesh.journal.conversation.id, message: "two" }, asUser);
@@ -67,7 +67,7 @@ describe("a plain run", () => {
     expect(sent(1).tools?.map((tool) => tool.function.name)).toEqual(["calculator", "send_mail", "web_search"]);
   });
 
-  it("streams the answer as it arrives, and ends with the stored answer", async () => {
+  test("streams the answer as it arrives, and ends with the stored answer", async () => {
     mesh.model.reply({ text: "Hello there." });
     const events = await streamEvents();
     expect(events.map(({ type, delta }) => [type, delta])).toEqual([
@@ -84,7 +84,7 @@ describe("a plain run", () => {
     expect(events[3]).toMatchObject({ message: { content: "Hello there.", sequenceNumber: 2 }, usage: { totalTokens: 15 } });
   });
 
-  it("does not report its end before it is stored", async () => {
+  test("does not report its end before it is stored", async () => {
     const gate = Promise.withResolvers<void>();
     const reached = Promise.withResolvers<void>();
     mesh.journal.beforeCommit = () => {
@@ -105,7 +105,7 @@ describe("a plain run", () => {
 });
 
 describe("the choice of agent and model", () => {
-  it("is the router's, the request's, or the conversation's", async () => {
+  test("is the router's, the request's, or the conversation's", async () => {
     const prompts: string[] = [];
     const ask = async (work: () => Promise<unknown>) => {
       mesh.model.reply({ text: "ok" });
@@ -125,14 +125,14 @@ describe("the choice of agent and model", () => {
     expect(sent(3).model).toBe("gpt-x");
   });
 
-  it("falls back on the router when a conversation's agent no longer exists", async () => {
+  test("falls back on the router when a conversation's agent no longer exists", async () => {
     mesh.journal.conversation.agentType = "retired";
     mesh.model.reply({ text: "ok" });
     await mesh.agent.sendMessage({ conversationId: mesh.journal.conversation.id, message: "fix it" }, asUser);
     expect(lastCommit()).toMatchObject({ status: RunStatus.COMPLETED, agent: "coder" });
   });
 
-  it("refuses an agent that does not exist before anything is stored", async () => {
+  test("refuses an agent that does not exist before anything is stored", async () => {
     expect(await failureOf(create("hi", { agentType: "pilot" }))).toMatchObject({
       reason: ErrorReason.INVALID_REQUEST,
       param: "agent_type",
@@ -141,7 +141,7 @@ describe("the choice of agent and model", () => {
     expect(mesh.log).toEqual([]);
   });
 
-  it.each([{ model: "gpt-big" }, {}, { agentType: "coder" }])(
+  test.each([{ model: "gpt-big" }, {}, { agentType: "coder" }])(
     "refuses a model that the token may not use before anything is stored: %j",
     async (rest) => {
       mesh.identity.allowedModels = ["gpt-small"];
@@ -150,7 +150,7 @@ describe("the choice of agent and model", () => {
     },
   );
 
-  it("refuses to resume with a model that the key may no longer use", async () => {
+  test("refuses to resume with a model that the key may no longer use", async () => {
     mesh.model.reply(callsFor("send_mail"));
     await create();
     mesh.identity.allowedModels = ["gpt-small"];
@@ -160,7 +160,7 @@ describe("the choice of agent and model", () => {
 });
 
 describe("tools", () => {
-  it("are committed as intents before they are executed, and their results with the next step", async () => {
+  test("are committed as intents before they are executed, and their results with the next step", async () => {
     mesh.model.reply({ text: "Let me see.", ...callsFor("calculator", "web_search") }, { text: "Done." });
     await create();
     expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator,web_search", "commit COMPLETED"]);
@@ -190,7 +190,7 @@ describe("tools", () => {
     ]);
   });
 
-  it("are shown to watchers, with the usage of all model calls", async () => {
+  test("are shown to watchers, with the usage of all model calls", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "Done." });
     const events = await streamEvents();
     expect(events.map(({ type }) => type)).toEqual(["started", "tool_call", "tool_result", "content", "finish"]);
@@ -202,14 +202,14 @@ describe("tools", () => {
     expect(events[4]?.usage?.totalTokens).toBe(30);
   });
 
-  it("report to the model that they failed or do not exist", async () => {
+  test("report to the model that they failed or do not exist", async () => {
     mesh.onExecute((call) => ({ status: ExecutionStatus.REFUSED, error: `There is no tool ${call.name}.` }));
     mesh.model.reply(callsFor("teleport"), { text: "Sorry." });
     expect((await create()).response).toBe("Sorry.");
     expect(sent(1).messages.at(-1)?.content).toBe('{"error":"There is no tool teleport."}');
   });
 
-  it("are executed again in a later round under unique ids, even if the endpoint reuses its ids", async () => {
+  test("are executed again in a later round under unique ids, even if the endpoint reuses its ids", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), { text: "Done." });
     await create();
     const ids = mesh.executed.flatMap(({ calls }) => calls.map(({ callId }) => callId));
@@ -222,7 +222,7 @@ describe("tools", () => {
     ).toEqual(ids);
   });
 
-  it.each([
+  test.each([
     ["the same id twice", "call_0", "call_0"],
     ["no ids", "", ""],
     ["ids that are too long for the ledger", `a${"x".repeat(300)}`, `b${"x".repeat(300)}`],
@@ -246,7 +246,7 @@ describe("tools", () => {
     expect(results.map(({ tool_call_id }) => tool_call_id)).toEqual(ids);
   });
 
-  it("get new ids when the run is taken over and its first rounds are no longer in the context", async () => {
+  test("get new ids when the run is taken over and its first rounds are no longer in the context", async () => {
     const run = createMessage(RunSchema, {
       ...testUser,
       id: crypto.randomUUID(),
@@ -265,7 +265,7 @@ describe("tools", () => {
     expect(mesh.journal.messages[0]?.toolCalls.map((call) => call.id)).toEqual([id]);
   });
 
-  it("end at the iteration limit, and the run fails", async () => {
+  test("end at the iteration limit, and the run fails", async () => {
     mesh.model.reply(callsFor("calculator"), callsFor("calculator"), callsFor("calculator"), { text: "never" });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.ITERATION_LIMIT });
     expect(mesh.model.requests).toHaveLength(3);
@@ -276,7 +276,7 @@ describe("tools", () => {
     expect(roles()).toEqual(["user", ...Array(3).fill(["assistant", "tool calculator"]).flat()]);
   });
 
-  it("with an unknown outcome send the run to review", async () => {
+  test("with an unknown outcome send the run to review", async () => {
     mesh.onExecute((call) =>
       call.name === "calculator" ? { status: ExecutionStatus.SUCCESS, output: "4" } : { status: ExecutionStatus.UNKNOWN },
     );
@@ -298,7 +298,7 @@ describe("an approval", () => {
     mesh.model.reply(callsFor("calculator", "send_mail"), { text: "All done." });
   });
 
-  it("parks the run after its other calls are executed", async () => {
+  test("parks the run after its other calls are executed", async () => {
     const events = await streamEvents();
     expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator", "commit WAITING"]);
     expect(lastCommit()).toMatchObject({
@@ -313,13 +313,13 @@ describe("an approval", () => {
     ]);
   });
 
-  it("is reported to the client that waits for the answer", async () => {
+  test("is reported to the client that waits for the answer", async () => {
     const answer = await create();
     expect(answer.response).toBe("pending_approval");
     expect(answer.message).toBeUndefined();
   });
 
-  it("resumes with the grant, and executes nothing twice", async () => {
+  test("resumes with the grant, and executes nothing twice", async () => {
     await create();
     const answer = await approve(true, "fine");
     expect(answer).toMatchObject({
@@ -335,14 +335,14 @@ describe("an approval", () => {
     expect(roles()).toEqual(["user", "assistant", "tool calculator", "tool send_mail", "assistant"]);
   });
 
-  it("may change the arguments", async () => {
+  test("may change the arguments", async () => {
     mesh.journal.decorate = (decision) => ({ ...decision, arguments: '{"at":"edited"}' });
     await create();
     await approve(true);
     expect(mesh.executed[1]?.calls[0]?.arguments).toBe('{"at":"edited"}');
   });
 
-  it("may be rejected: the model is told why, and nothing is executed", async () => {
+  test("may be rejected: the model is told why, and nothing is executed", async () => {
     await create();
     expect(await approve(false, "not on a Sunday")).toMatchObject({ status: "rejected", response: "All done." });
     expect(mesh.executed).toHaveLength(1);
@@ -353,7 +353,7 @@ describe("an approval", () => {
     });
   });
 
-  it("may be needed again", async () => {
+  test("may be needed again", async () => {
     await create();
     const second = await startOrchestrator();
     second.model.reply(callsFor("send_mail"), callsFor("send_mail"), { text: "Done at last." });
@@ -369,7 +369,7 @@ describe("an approval", () => {
     await second.close();
   });
 
-  it("must be given, and only while it is awaited", async () => {
+  test("must be given, and only while it is awaited", async () => {
     const { id: conversationId } = mesh.journal.conversation;
     expect(await failureOf(mesh.agent.approveConversation({ conversationId }, asUser))).toMatchObject({
       reason: ErrorReason.INVALID_REQUEST,
@@ -378,7 +378,7 @@ describe("an approval", () => {
     expect(await failureOf(approve(true))).toMatchObject({ reason: ErrorReason.NOTHING_TO_APPROVE });
   });
 
-  it("is not requested for a tool that the token may not use: the executor refuses the call", async () => {
+  test("is not requested for a tool that the token may not use: the executor refuses the call", async () => {
     mesh.identity.allowedTools = ["calculator"];
     expect((await create()).response).toBe("All done.");
     expect(mesh.log).toContain("execute calculator,send_mail");

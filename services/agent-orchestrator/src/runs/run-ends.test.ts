@@ -9,21 +9,21 @@ import {
 } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
 import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, streamEvents, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 
 describe("a failure", () => {
-  it("of the model is committed and reported", async () => {
+  test("of the model is committed and reported", async () => {
     mesh.model.reply({ status: 400, error: "context too long" });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_REJECTED, message: "context too long" });
     expect(mesh.log).toEqual(["begin", "commit FAILED"]);
     expect(lastCommit()).toMatchObject({ error: "context too long", node: "respond" });
   });
 
-  it("in mid-stream ends the stream after the pieces that arrived", async () => {
+  test("in mid-stream ends the stream after the pieces that arrived", async () => {
     mesh.model.reply({ text: "one two three", cutAfter: 3 });
     const seen: string[] = [];
     const reading = (async () => {
@@ -34,7 +34,7 @@ describe("a failure", () => {
     expect(lastCommit()?.status).toBe(RunStatus.FAILED);
   });
 
-  it("of an executor keeps the messages before it", async () => {
+  test("of an executor keeps the messages before it", async () => {
     mesh.onExecute(() => {
       throw fail(ErrorReason.TOO_LARGE, "The executor cannot hold this.");
     });
@@ -43,7 +43,7 @@ describe("a failure", () => {
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor cannot hold this." });
   });
 
-  it("by a short outage of an executor or the journal is waited out", async () => {
+  test("by a short outage of an executor or the journal is waited out", async () => {
     const away = new Set(["executor", "journal"]);
     mesh.onExecute(() => {
       if (away.delete("executor")) throw fail(ErrorReason.UNAVAILABLE, "The executor is away.");
@@ -62,14 +62,14 @@ describe("a failure", () => {
     expect(roles()).toEqual(["user", "assistant", "tool calculator", "assistant"]);
   });
 
-  it("that is unexpected is not described in the record", async () => {
+  test("that is unexpected is not described in the record", async () => {
     mesh.model.reply(callsFor("calculator"));
     mesh.onExecute(() => ({ callId: "another", status: ExecutionStatus.SUCCESS }) as never);
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL });
     expect(lastCommit()?.status).toBe(RunStatus.FAILED);
   });
 
-  it("to commit, because another worker owns the run, leaves the run alone", async () => {
+  test("to commit, because another worker owns the run, leaves the run alone", async () => {
     mesh.journal.beforeCommit = () => {
       throw fail(ErrorReason.STALE_EPOCH, "A newer epoch owns the run.");
     };
@@ -81,7 +81,7 @@ describe("a failure", () => {
     expect(mesh.log).toEqual(["begin"]);
   });
 
-  it("of the journal to store the messages ends the run without them, and the model is not asked again", async () => {
+  test("of the journal to store the messages ends the run without them, and the model is not asked again", async () => {
     mesh.journal.beforeCommit = ({ messages }) => {
       if (messages.length > 0) throw fail(ErrorReason.INVALID_REQUEST, "messages[0].content: is too long");
     };
@@ -92,7 +92,7 @@ describe("a failure", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it("of the model to name the tool that it calls ends the run", async () => {
+  test("of the model to name the tool that it calls ends the run", async () => {
     mesh.model.reply({ calls: [{ id: "call_1", name: "", arguments: "{}" }] });
     expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
     expect(lastCommit()).toMatchObject({
@@ -102,7 +102,7 @@ describe("a failure", () => {
     expect(mesh.executed).toHaveLength(0);
   });
 
-  it("of the model to count whole tokens is no failure of the run: they are estimated", async () => {
+  test("of the model to count whole tokens is no failure of the run: they are estimated", async () => {
     const usage = { prompt_tokens: 12.5, completion_tokens: -3, total_tokens: 15.75 };
     mesh.model.reply({ text: "Hello.", usage });
     expect((await create()).response).toBe("Hello.");
@@ -111,7 +111,7 @@ describe("a failure", () => {
     expect(completionTokens).toBe(2);
   });
 
-  it("of the journal executes no tool whose intent is not stored", async () => {
+  test("of the journal executes no tool whose intent is not stored", async () => {
     mesh.journal.beforeCommit = ({ status }) => {
       if (status === RunStatus.RUNNING) throw fail(ErrorReason.INTERNAL, "The journal broke.");
     };
@@ -122,7 +122,7 @@ describe("a failure", () => {
 });
 
 describe("a caller that leaves", () => {
-  it("does not stop a run that it waited for", async () => {
+  test("does not stop a run that it waited for", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     const controller = new AbortController();
@@ -137,7 +137,7 @@ describe("a caller that leaves", () => {
     expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
   });
 
-  it("does not stop a run that it watched", async () => {
+  test("does not stop a run that it watched", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
     for await (const event of mesh.agent.streamTurn({ message: "hi" }, asUser)) if (event.type === "content") break;
@@ -145,7 +145,7 @@ describe("a caller that leaves", () => {
     expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages[0]?.content).toBe("one two");
   });
 
-  it("leaves no run that no worker drives", async () => {
+  test("leaves no run that no worker drives", async () => {
     const controller = new AbortController();
     const gate = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
@@ -164,7 +164,7 @@ describe("a caller that leaves", () => {
 });
 
 describe("a long run", () => {
-  it("stops its tools for good at its deadline: no worker will ask for them again", async () => {
+  test("stops its tools for good at its deadline: no worker will ask for them again", async () => {
     const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "100ms" });
     brief.onExecute(() => new Promise(() => {}));
     brief.model.reply({ calls: [{ id: "c1", name: "calculator", arguments: "{}" }] });
@@ -174,7 +174,7 @@ describe("a long run", () => {
     await brief.close();
   });
 
-  it("ends at its deadline: the model call is aborted and the run fails", async () => {
+  test("ends at its deadline: the model call is aborted and the run fails", async () => {
     const brief = await startOrchestrator({ AGENT_RUN_TIMEOUT: "50ms" });
     const gate = Promise.withResolvers<void>();
     brief.model.reply({ text: "one two", pauseAfter: { pieces: 2, gate: gate.promise } });
@@ -188,7 +188,7 @@ describe("a long run", () => {
 
   const laterBy = (ms: number) => vi.setSystemTime(Date.now() + ms);
 
-  it("renews its credentials", async () => {
+  test("renews its credentials", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     let minted = 0;
     mesh.onMint(() => `token-${++minted}`);
@@ -204,7 +204,7 @@ describe("a long run", () => {
     expect(mesh.minted).toEqual([testUser]);
   });
 
-  it("ends when its credential was revoked", async () => {
+  test("ends when its credential was revoked", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     mesh.onMint(() => {
       throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The credential was revoked.");
@@ -219,7 +219,7 @@ describe("a long run", () => {
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, messages: [{ role: "tool" }] });
   });
 
-  it("goes on with its old token during an outage of auth", async () => {
+  test("goes on with its old token during an outage of auth", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     mesh.onMint(() => {
       throw fail(ErrorReason.UNAVAILABLE, "Auth is away.");
@@ -234,7 +234,7 @@ describe("a long run", () => {
 });
 
 describe("a credential that ends", () => {
-  it("ends its runs and their tools, and each run states the cause", async () => {
+  test("ends its runs and their tools, and each run states the cause", async () => {
     mesh.model.reply(callsFor("calculator"));
     const begun = Promise.withResolvers<void>();
     mesh.onExecute(() => {
@@ -248,7 +248,7 @@ describe("a credential that ends", () => {
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The credential that the run acted with has ended." });
   });
 
-  it("leaves other credentials' runs alone", async () => {
+  test("leaves other credentials' runs alone", async () => {
     mesh.model.reply(callsFor("calculator"), { text: "42" });
     mesh.onExecute(async (call) => {
       await mesh.revoke(crypto.randomUUID());
@@ -281,7 +281,7 @@ describe("a run whose worker has died", () => {
   };
   const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
 
-  it("resumes from the user's message, with a token minted for it and its conversation's agent", async () => {
+  test("resumes from the user's message, with a token minted for it and its conversation's agent", async () => {
     mesh.model.reply({ text: "Here I am." });
     const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
     const commit = await mesh.journal.reached(RunStatus.COMPLETED);
@@ -290,7 +290,7 @@ describe("a run whose worker has died", () => {
     expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
   });
 
-  it("resumes in the middle of a round: calls with results are not executed again", async () => {
+  test("resumes in the middle of a round: calls with results are not executed again", async () => {
     mesh.model.reply({ text: "Done." });
     const messageId = crypto.randomUUID();
     const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
@@ -304,7 +304,7 @@ describe("a run whose worker has died", () => {
     expect(mesh.executed[0]?.epoch).toBe(2);
   });
 
-  it("ends when the credential that it acted with has ended", async () => {
+  test("ends when the credential that it acted with has ended", async () => {
     mesh.onMint(() => {
       throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The API key that started this run was revoked.");
     });
@@ -313,7 +313,7 @@ describe("a run whose worker has died", () => {
     expect(mesh.model.requests).toHaveLength(0);
   });
 
-  it("is retried during an outage of auth", async () => {
+  test("is retried during an outage of auth", async () => {
     let asked = 0;
     mesh.onMint(() => {
       asked += 1;
@@ -328,7 +328,7 @@ describe("a run whose worker has died", () => {
 });
 
 describe("a run that another worker has claimed", () => {
-  it("is dropped: its tools are stopped, nothing more is committed, and a waiting client gets the other worker's answer", async () => {
+  test("is dropped: its tools are stopped, nothing more is committed, and a waiting client gets the other worker's answer", async () => {
     mesh.model.reply(callsFor("calculator"));
     const begun = Promise.withResolvers<void>();
     mesh.onExecute(() => {

@@ -2,7 +2,7 @@ import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { approver, asApprover, testUser } from "../../testing/orchestrator.ts";
 import { callsFor, create, failureOf, lastCommit, mesh, sent, useOrchestrator } from "../../testing/runs.ts";
 
@@ -24,7 +24,7 @@ describe("a run that a key started and another credential decides on", () => {
     await create();
   });
 
-  it("resumes as the key: its tools are offered, its identity acts, its account is charged", async () => {
+  test("resumes as the key: its tools are offered, its identity acts, its account is charged", async () => {
     expect(await decide()).toMatchObject({ status: "approved", response: "Sent." });
     expect(mesh.minted).toEqual([testUser]);
     expect([offered(0), offered(1)]).toEqual([["send_mail"], ["send_mail"]]);
@@ -33,26 +33,29 @@ describe("a run that a key started and another credential decides on", () => {
     expect(mesh.purse.usage.map(({ tokenId }) => tokenId)).toEqual([testUser.tokenId]);
   });
 
-  it("is charged to the key's ceiling", async () => {
+  test("is charged to the key's ceiling", async () => {
     mesh.identity.spendLimitMicros = 1_000_000n;
     expect(await failureOf(decide())).toMatchObject({ reason: ErrorReason.SPEND_LIMIT, param: "model" });
   });
 
-  it.each([true, false])("ends with the cause once the key has ended, and executes nothing (approved: %s)", async (approved) => {
-    mesh.onMint(refuse);
-    mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "9" });
-    mesh.journal.events.push({
-      seq: 9,
-      type: "failed",
-      payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}',
-    } as never);
-    expect(await failureOf(decide(approved))).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message: why });
-    expect(mesh.log.slice(-3)).toEqual(["decide", "mint", `abandon ${why}`]);
-    expect(mesh.executed).toEqual([]);
-    expect(mesh.model.requests).toHaveLength(1);
-  });
+  test.each([true, false])(
+    "ends with the cause once the key has ended, and executes nothing (approved: %s)",
+    async (approved) => {
+      mesh.onMint(refuse);
+      mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "9" });
+      mesh.journal.events.push({
+        seq: 9,
+        type: "failed",
+        payload: '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}',
+      } as never);
+      expect(await failureOf(decide(approved))).toMatchObject({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message: why });
+      expect(mesh.log.slice(-3)).toEqual(["decide", "mint", `abandon ${why}`]);
+      expect(mesh.executed).toEqual([]);
+      expect(mesh.model.requests).toHaveLength(1);
+    },
+  );
 
-  it("goes on when the decider's credential ends", async () => {
+  test("goes on when the decider's credential ends", async () => {
     mesh.onExecute(async () => {
       await mesh.revoke(approver.tokenId);
       return success as never;
@@ -60,7 +63,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(await decide()).toMatchObject({ response: "Sent." });
   });
 
-  it("goes on when the decider leaves", async () => {
+  test("goes on when the decider leaves", async () => {
     const gone = new AbortController();
     mesh.onExecute(async () => {
       gone.abort();
@@ -72,7 +75,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(await mesh.journal.reached(RunStatus.COMPLETED)).toMatchObject({ messages: [{ role: "tool" }, { content: "Sent." }] });
   });
 
-  it("ends with the key while it runs; the decider learns the cause, which is not their own credential", async () => {
+  test("ends with the key while it runs; the decider learns the cause, which is not their own credential", async () => {
     mesh.onExecute(async () => {
       await mesh.revoke(testUser.tokenId);
       return success as never;
@@ -82,7 +85,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  it("ends with a key that ends while auth mints for it", async () => {
+  test("ends with a key that ends while auth mints for it", async () => {
     let asked = 0;
     mesh.onMint(async () => {
       asked += 1;
@@ -96,7 +99,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect(mesh.executed).toEqual([]);
   });
 
-  it("waits for auth during an outage", async () => {
+  test("waits for auth during an outage", async () => {
     let asked = 0;
     mesh.onMint(() => {
       asked += 1;
@@ -126,7 +129,7 @@ describe("a run that a key started and another credential reviews", () => {
     mesh.onExecute(() => success as never);
   });
 
-  it("resumes as the key", async () => {
+  test("resumes as the key", async () => {
     await review();
     await mesh.journal.reached(RunStatus.COMPLETED);
     expect(mesh.minted).toEqual([testUser]);
@@ -134,7 +137,7 @@ describe("a run that a key started and another credential reviews", () => {
     expect(mesh.executedAs).toEqual([testUser.tokenId, testUser.tokenId]);
   });
 
-  it("ends with the cause once the key has ended", async () => {
+  test("ends with the cause once the key has ended", async () => {
     mesh.onMint(refuse);
     await review();
     expect(mesh.log.slice(-2)).toEqual(["mint", `abandon ${why}`]);
@@ -143,7 +146,7 @@ describe("a run that a key started and another credential reviews", () => {
 });
 
 describe("a run", () => {
-  it("is driven only as the credential that started it, whatever auth answers", async () => {
+  test("is driven only as the credential that started it, whatever auth answers", async () => {
     const { journal } = mesh;
     const run = { id: crypto.randomUUID(), conversationId: journal.conversation.id, ...approver, epoch: 2 };
     journal.abandoned.push(
@@ -156,7 +159,7 @@ describe("a run", () => {
 });
 
 describe("a message of a key that was revoked while the message was in flight", () => {
-  it("is not answered", async () => {
+  test("is not answered", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.onMint(refuse);
     mesh.journal.info = createMessage(RunInfoSchema, { status: "failed", error: why, lastEventId: "1" });
@@ -165,7 +168,7 @@ describe("a message of a key that was revoked while the message was in flight", 
     expect(mesh.model.requests).toEqual([]);
   });
 
-  it("is not answered when the secret that admitted it was replaced", async () => {
+  test("is not answered when the secret that admitted it was replaced", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.onMint(() => {
       mesh.identity.secretVersion = 2;
@@ -177,7 +180,7 @@ describe("a message of a key that was revoked while the message was in flight", 
     expect(mesh.model.requests).toEqual([]);
   });
 
-  it("is answered when the key only changed, within its new policy", async () => {
+  test("is answered when the key only changed, within its new policy", async () => {
     await mesh.revoke(testUser.tokenId);
     mesh.model.reply({ text: "Hello." });
     expect((await create()).response).toBe("Hello.");

@@ -2,7 +2,7 @@ import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
 
 let mesh: OrchestratorFixture;
@@ -20,7 +20,7 @@ const create = () => mesh.agent.createConversation({ message: "hi" }, asUser);
 const unlimited = new AbortController().signal;
 
 describe("an orchestrator", () => {
-  it("is not ready while the journal accepts none of its heartbeats, and ready once it accepts one", async () => {
+  test("is not ready while the journal accepts none of its heartbeats, and ready once it accepts one", async () => {
     const now = performance.now.bind(performance);
     let laterMs = 0;
     const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + laterMs);
@@ -40,7 +40,7 @@ describe("an orchestrator", () => {
 });
 
 describe("heartbeats", () => {
-  it("go on while a claiming one is unanswered, and claim nothing until it is answered", async () => {
+  test("go on while a claiming one is unanswered, and claim nothing until it is answered", async () => {
     const gate = Promise.withResolvers<void>();
     await mesh.journal.nextBeat();
     mesh.journal.beforeBeat = () => gate.promise;
@@ -52,7 +52,7 @@ describe("heartbeats", () => {
     await expect.poll(async () => (await mesh.journal.nextBeat()).claimLimit, { timeout: 5_000 }).toBeGreaterThan(0);
   });
 
-  it("stop a run only when two in a row name it as lost", async () => {
+  test("stop a run only when two in a row name it as lost", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: gate.promise } });
     // The waiting client follows the run elsewhere.
@@ -76,7 +76,7 @@ describe("heartbeats", () => {
 });
 
 describe("a run that is claimed again in the process that drives it", () => {
-  it("is driven by the new claim alone, to its end", async () => {
+  test("is driven by the new claim alone, to its end", async () => {
     mesh.model.reply({ text: "one two", pauseAfter: { pieces: 1, gate: new Promise(() => {}) } }, { text: "anew" });
     create().catch(() => {});
     const first = await mesh.model.request(0);
@@ -93,7 +93,7 @@ describe("a run that is claimed again in the process that drives it", () => {
 });
 
 describe("an orchestrator that shuts down", () => {
-  it("lets runs and their tools end, keeps sending heartbeats and claims no more runs", async () => {
+  test("lets runs and their tools end, keeps sending heartbeats and claims no more runs", async () => {
     const [began, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     mesh.model.reply({ calls: [{ id: "a", name: "calculator", arguments: "{}" }] }, { text: "42" });
     mesh.onExecute(async () => {
@@ -114,7 +114,7 @@ describe("an orchestrator that shuts down", () => {
     expect(mesh.journal.commits.at(-1)?.status).toBe(RunStatus.COMPLETED);
   });
 
-  it("hands over a run that outlasts the limit: it is stopped, its caller told, nothing committed, and the worker's leaving is its last message to the journal", async () => {
+  test("hands over a run that outlasts the limit: it is stopped, its caller told, nothing committed, and the worker's leaving is its last message to the journal", async () => {
     const gate = Promise.withResolvers<void>();
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: gate.promise } });
     const answer = create().then(
@@ -136,7 +136,7 @@ describe("an orchestrator that shuts down", () => {
     expect(mesh.journal.beats.at(-1)).toMatchObject({ leaving: true, driving: [] });
   });
 
-  it("hands over a run that began after the drain, too", async () => {
+  test("hands over a run that began after the drain, too", async () => {
     await mesh.drain(unlimited);
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: new Promise(() => {}) } });
     const answer = create().then(

@@ -1,5 +1,5 @@
 import { ErrorReason } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
 import { bodyOf, chunkOf, promptOf, spender } from "../../testing/spending.ts";
 
@@ -27,7 +27,7 @@ const saidAll = (prompt_tokens: number, completion_tokens: number) => ({
 const sent = (index: number) => mesh.model.requests[index]?.body as unknown as Record<string, number>;
 
 describe("a reservation", () => {
-  it("covers the largest size of a prompt: calls in flight and one call more do not pass the ceiling together", async () => {
+  test("covers the largest size of a prompt: calls in flight and one call more do not pass the ceiling together", async () => {
     const messages = [{ role: "user", content: promptOf(60_000) }];
     const bytes = bodyOf({ messages }).byteLength;
     mesh.purse.left = 2 * bytes + 10_000;
@@ -44,7 +44,7 @@ describe("a reservation", () => {
     expect(mesh.purse.left).toBe(10_000 - 20);
   });
 
-  it("takes all that is left when that covers the prompt's likely size, so that no other call spends meanwhile", async () => {
+  test("takes all that is left when that covers the prompt's likely size, so that no other call spends meanwhile", async () => {
     const messages = [{ role: "user", content: promptOf(60_000) }];
     mesh.purse.left = 40_000;
     const gate = gated();
@@ -59,7 +59,7 @@ describe("a reservation", () => {
     expect(mesh.purse.left).toBe(40_000 - 15_010);
   });
 
-  it("counts all answers, the wider of two bounds, and a prediction", async () => {
+  test("counts all answers, the wider of two bounds, and a prediction", async () => {
     mesh.purse.left = 1_000_000;
     mesh.model.reply({ text: "Hello." }, { text: "Hello." });
     await client.complete({ n: 3, max_tokens: 5_000, max_completion_tokens: 1 });
@@ -68,7 +68,7 @@ describe("a reservation", () => {
     expect(mesh.purse.reserved[1]).toBeGreaterThanOrEqual(3_000 * 10);
   });
 
-  it("bounds each of several answers, by every bound in the request", async () => {
+  test("bounds each of several answers, by every bound in the request", async () => {
     mesh.purse.left = 20_000;
     mesh.model.reply({ text: "Hello." }, { text: "Hello." });
     await client.complete({ n: 4, max_tokens: 9_000, max_completion_tokens: 8_000 });
@@ -79,7 +79,7 @@ describe("a reservation", () => {
     expect(sent(0).max_tokens).toBeGreaterThan(most - 20);
   });
 
-  it("bounds the stream of a model with hidden reasoning, which cannot be cut in time", async () => {
+  test("bounds the stream of a model with hidden reasoning, which cannot be cut in time", async () => {
     mesh.purse.left = 20_000;
     mesh.model.reply({ text: "Hello." }, { text: "Hello." });
     await client.stream({ model: "o9-test" });
@@ -89,7 +89,7 @@ describe("a reservation", () => {
     expect(sent(1)).not.toHaveProperty("max_tokens");
   });
 
-  it("pays for each attempt that may have been worked on", async () => {
+  test("pays for each attempt that may have been worked on", async () => {
     const messages = [{ role: "user", content: promptOf(30_000) }];
     mesh.purse.left = 45_000;
     mesh.model.reply({ status: 500 }, { status: 500 }, { text: "Hello." });
@@ -98,7 +98,7 @@ describe("a reservation", () => {
     expect(mesh.model.requests).toHaveLength(2);
   });
 
-  it("grows by the cost of a large piece, and does not cut a stream that is paid for", async () => {
+  test("grows by the cost of a large piece, and does not cut a stream that is paid for", async () => {
     mesh.purse.left = 1_000_000;
     const raw = [chunkOf({ reasoning_content: promptOf(200_000) }), chunkOf({}, { finish_reason: "stop" }), "data: [DONE]\n\n"];
     mesh.model.reply({ raw });
@@ -110,7 +110,7 @@ describe("a reservation", () => {
 describe("a prompt with more than text", () => {
   const picture = (url: string) => [{ role: "user", content: [{ type: "image_url", image_url: { url } }] }];
 
-  it("counts each image, wherever it is", async () => {
+  test("counts each image, wherever it is", async () => {
     mesh.purse.left = 1_000_000;
     mesh.model.reply({ text: "Hello.", usage: null }, { text: "Hello.", usage: null }, { text: "Hello.", usage: null });
     await client.complete({ messages: picture("https://pictures.example/a.png") });
@@ -123,7 +123,7 @@ describe("a prompt with more than text", () => {
     expect((await client.recorded(3)).prompt - prompt).toBeGreaterThan(50_000);
   });
 
-  it("may be reported as few tokens when most of its bytes are an image's", async () => {
+  test("may be reported as few tokens when most of its bytes are an image's", async () => {
     mesh.purse.left = 1_000_000;
     mesh.model.reply({ text: "Hello.", usage: saidAll(1_200, 2) });
     await client.complete({ messages: picture(`data:image/png;base64,${"A".repeat(900_000)}`) });

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
 import { chunkOf, promptOf, spender, testPrices } from "../../testing/spending.ts";
 
@@ -31,7 +31,7 @@ describe.each([
 ])("a call of a key %s", (_, prepare) => {
   beforeEach(prepare);
 
-  it("that its client leaves before the first text is charged for its prompt", async () => {
+  test("that its client leaves before the first text is charged for its prompt", async () => {
     const rounds = 20;
     for (let round = 0; round < rounds; round++) {
       const leaving = new AbortController();
@@ -47,7 +47,7 @@ describe.each([
     expect(micros).toBe(tokens);
   });
 
-  it("that its client leaves later is charged for the received text too", async () => {
+  test("that its client leaves later is charged for the received text too", async () => {
     const leaving = new AbortController();
     mesh.model.reply({ text: promptOf(5_000), pauseAfter: { pieces: 500, gate: never } });
     await client.stream({ messages }, leaving.signal, (text) => {
@@ -59,7 +59,7 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("without a stream, whose client leaves, is charged for its prompt and for the time of writing", async () => {
+  test("without a stream, whose client leaves, is charged for its prompt and for the time of writing", async () => {
     const leaving = new AbortController();
     mesh.model.reply({ text: "late", beforeHeaders: never });
     const call = client.reason(client.complete({ messages }, leaving.signal));
@@ -72,7 +72,7 @@ describe.each([
     expect(completion).toBeLessThanOrEqual(4_096);
   });
 
-  it("that breaks off is charged for the received text", async () => {
+  test("that breaks off is charged for the received text", async () => {
     mesh.model.reply({ text: promptOf(5_000), cutAfter: 300 });
     expect((await client.stream({ messages })).reason).toBe(ErrorReason.MODEL_FAILED);
     const { prompt: read, completion, estimated } = await client.recorded(1);
@@ -81,7 +81,7 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("that fails in mid-stream is charged for the received text, whatever the endpoint had counted", async () => {
+  test("that fails in mid-stream is charged for the received text, whatever the endpoint had counted", async () => {
     const counted = chunkOf({ content: "a" }).replace("}\n\n", ',"usage":{"prompt_tokens":1000000,"completion_tokens":1}}\n\n');
     const raw = [counted, chunkOf({ content: promptOf(4_000) }), 'data: {"error":{"message":"broken"}}\n\n'];
     mesh.model.reply({ raw });
@@ -92,7 +92,7 @@ describe.each([
     expect(estimated).toBe(1_001);
   });
 
-  it("that gets another content type is charged for its prompt", async () => {
+  test("that gets another content type is charged for its prompt", async () => {
     mesh.model.reply({ raw: ["<html>"], contentType: "text/html" });
     expect((await client.stream({ messages })).reason).toBe(ErrorReason.MODEL_FAILED);
     mesh.model.reply({ raw: ["<html>"] });
@@ -100,14 +100,14 @@ describe.each([
     expect((await client.recorded(2)).prompt).toBeGreaterThanOrEqual((2 * prompt.length) / 4);
   });
 
-  it("is charged for each attempt that may have been worked on", async () => {
+  test("is charged for each attempt that may have been worked on", async () => {
     mesh.model.reply({ status: 500 }, { status: 504 }, { text: "Hello.", usage: null });
     await client.complete({ messages });
     const { prompt: read } = await client.recorded(3);
     expect(read).toBeGreaterThanOrEqual((3 * prompt.length) / 4);
   });
 
-  it("that the endpoint refuses before a model works on it costs nothing", async () => {
+  test("that the endpoint refuses before a model works on it costs nothing", async () => {
     for (const status of [400, 401, 404, 413, 422]) {
       mesh.model.reply({ status });
       expect(await client.reason(client.complete({ messages })), String(status)).toBeDefined();
@@ -121,7 +121,7 @@ describe.each([
     expect(await client.recorded(1)).toMatchObject({ prompt: 90_000, completion: 2, estimated: 0 });
   });
 
-  it("that never reached the endpoint costs nothing", async () => {
+  test("that never reached the endpoint costs nothing", async () => {
     await mesh.model.close();
     expect(await client.reason(client.complete({ messages }))).toBe(ErrorReason.MODEL_FAILED);
     expect((await client.stream({ messages })).reason).toBe(ErrorReason.MODEL_FAILED);
@@ -129,7 +129,7 @@ describe.each([
     if (mesh.identity.spendLimitMicros > 0n) expect(mesh.purse.left).toBe(1_000_000_000);
   });
 
-  it.each([
+  test.each([
     ["nothing", null],
     ["zero", { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }],
     ["less than can be", { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 }],
@@ -146,13 +146,13 @@ describe.each([
     expect(estimated).toBe(read + completion);
   });
 
-  it("is charged by the endpoint's plausible counts, including reasoning that only the total has", async () => {
+  test("is charged by the endpoint's plausible counts, including reasoning that only the total has", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 80_000, completion_tokens: 2, total_tokens: 80_502 } });
     await client.complete({ messages });
     expect(await client.recorded(1)).toMatchObject({ prompt: 80_000, completion: 502, estimated: 0 });
   });
 
-  it("counts each round of the server's tools", async () => {
+  test("counts each round of the server's tools", async () => {
     const calls = [{ id: "c1", name: "calculator", arguments: "{}" }];
     mesh.model.reply(
       { calls, usage: null },
@@ -165,7 +165,7 @@ describe.each([
     expect((await client.recorded(4)).prompt).toBeGreaterThanOrEqual((4 * prompt.length) / 4);
   });
 
-  it("of a stored run that fails is charged and stands in the run's row", async () => {
+  test("of a stored run that fails is charged and stands in the run's row", async () => {
     mesh.model.reply({ text: promptOf(1_000), cutAfter: 50 });
     expect(await client.reason(converse())).toBe(ErrorReason.MODEL_FAILED);
     expect(mesh.journal.commits.at(-1)).toMatchObject({ status: RunStatus.FAILED });
@@ -177,7 +177,7 @@ describe.each([
     expect(cost).toBeCloseTo(micros / 1e6, 9);
   });
 
-  it("of a stored run that is cancelled is charged and stands in the run's row", async () => {
+  test("of a stored run that is cancelled is charged and stands in the run's row", async () => {
     mesh.model.reply({ text: promptOf(1_000), pauseAfter: { pieces: 100, gate: never } });
     const call = client.reason(converse());
     await mesh.model.request(0);
@@ -190,7 +190,7 @@ describe.each([
     expect(mesh.journal.added[0]?.cost).toBeCloseTo(micros / 1e6, 9);
   });
 
-  it("of a background run that is parked after a failure is charged and stands in the run's row", async () => {
+  test("of a background run that is parked after a failure is charged and stands in the run's row", async () => {
     mesh.model.reply({ status: 500 }, { status: 500 }, { status: 500 });
     const parked = mesh.journal.reached(RunStatus.QUEUED);
     await mesh.runs.createRun({ message: prompt, model: "gpt-test" }, asUser);

@@ -1,5 +1,5 @@
 import { ErrorReason } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
 import { chunkOf, promptOf, spender, testPrices } from "../../testing/spending.ts";
 
@@ -41,7 +41,7 @@ const chunks = (kind: string, count: number) => Array.from({ length: count }, ()
 const end = [chunkOf({}, { finish_reason: "stop" }), "data: [DONE]\n\n"];
 
 describe.each(Object.keys(kinds))("output as %s", (kind) => {
-  it("is counted when the endpoint counts nothing", async () => {
+  test("is counted when the endpoint counts nothing", async () => {
     mesh.model.reply({ raw: [...chunks(kind, 200), ...end] });
     await client.stream();
     const { completion, estimated } = await client.recorded(1);
@@ -50,7 +50,7 @@ describe.each(Object.keys(kinds))("output as %s", (kind) => {
     expect(estimated).toBeGreaterThanOrEqual(completion);
   });
 
-  it("is cut at the ceiling", async () => {
+  test("is cut at the ceiling", async () => {
     mesh.purse.left = 100_000;
     // Ten times as much as the rest pays for.
     const sent = chunks(kind, 4_000);

@@ -1,7 +1,7 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { asUser, type OrchestratorFixture, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
 import { agentConfig } from "../config.ts";
 import { costMicros } from "./prices.ts";
@@ -37,7 +37,7 @@ const settled = () => expect.poll(() => mesh.purse.open.size, { timeout: 5_000 }
 const words = (count: number) => Array.from({ length: count }, (_, i) => `w${i} `).join("");
 
 describe("a token without a ceiling", () => {
-  it("reserves nothing, and its usage is recorded in batches, with the cost", async () => {
+  test("reserves nothing, and its usage is recorded in batches, with the cost", async () => {
     for (let i = 0; i < 3; i++) {
       mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
       await complete();
@@ -50,7 +50,7 @@ describe("a token without a ceiling", () => {
     ]);
   });
 
-  it("records the rest when the process ends", async () => {
+  test("records the rest when the process ends", async () => {
     mesh.model.reply({ text: "Hello." });
     await complete();
     await mesh.close();
@@ -58,7 +58,7 @@ describe("a token without a ceiling", () => {
     mesh = await startOrchestrator();
   });
 
-  it("stores the cost of a stored run with its conversation", async () => {
+  test("stores the cost of a stored run with its conversation", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await mesh.agent.createConversation({ message: "hi", model: "gpt-test" }, asUser);
     expect(mesh.journal.commits.at(-1)?.cost).toBeCloseTo(27e-6, 9);
@@ -71,7 +71,7 @@ describe("a key with a spend ceiling", () => {
     mesh.purse.left = 1_000_000;
   });
 
-  it("pays for its usage and gets the rest of its reservation back", async () => {
+  test("pays for its usage and gets the rest of its reservation back", async () => {
     mesh.model.reply({ text: "Hello.", usage: { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 } });
     await complete();
     await settled();
@@ -82,7 +82,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(1_000_000 - 54);
   });
 
-  it("may not use a model without a price, nor name another model besides the first", async () => {
+  test("may not use a model without a price, nor name another model besides the first", async () => {
     expect(await reason(complete({ model: "gpt-other" }))).toBe(ErrorReason.SPEND_LIMIT);
     expect(await reason(complete({ fallbacks: ["gpt-other"] }))).toBe(ErrorReason.MODEL_NOT_ALLOWED);
     expect(mesh.model.requests).toHaveLength(0);
@@ -91,7 +91,7 @@ describe("a key with a spend ceiling", () => {
     );
   });
 
-  it("is refused before the model is asked when the rest does not cover the prompt", async () => {
+  test("is refused before the model is asked when the rest does not cover the prompt", async () => {
     mesh.purse.left = 5;
     expect(await reason(complete())).toBe(ErrorReason.SPEND_LIMIT);
     expect((await stream()).reason).toBe(ErrorReason.SPEND_LIMIT);
@@ -100,7 +100,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(5);
   });
 
-  it("bounds an answer without a stream to the reserved tokens", async () => {
+  test("bounds an answer without a stream to the reserved tokens", async () => {
     mesh.purse.left = 200 + 5 * 10;
     const prompt = Math.ceil(bodyOf({ model: "gpt-test" }).byteLength / 3);
     mesh.model.reply({ text: "Hello." });
@@ -113,7 +113,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.model.requests[1]?.body).toMatchObject({ max_completion_tokens: 3 });
   });
 
-  it("pays for a long stream step by step", async () => {
+  test("pays for a long stream step by step", async () => {
     mesh.model.reply({ text: words(3_000), usage: { prompt_tokens: 7, completion_tokens: 3_000, total_tokens: 3_007 } });
     const { text, reason: failure } = await stream();
     expect(failure).toBeUndefined();
@@ -122,7 +122,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.left).toBe(1_000_000 - 30_007);
   });
 
-  it("has its stream cut at the ceiling, off by no more than the piece in flight", async () => {
+  test("has its stream cut at the ceiling, off by no more than the piece in flight", async () => {
     mesh.purse.left = 12_000;
     mesh.model.reply({ text: words(5_000), usage: { prompt_tokens: 7, completion_tokens: 5_000, total_tokens: 5_007 } });
     const { text, reason: failure } = await stream();
@@ -136,7 +136,7 @@ describe("a key with a spend ceiling", () => {
     expect(mesh.purse.usage).toHaveLength(1);
   });
 
-  it("counts the text of a stream without usage, and the text sent to a client that left", async () => {
+  test("counts the text of a stream without usage, and the text sent to a client that left", async () => {
     mesh.model.reply({ text: words(50), usage: null });
     await stream();
     await settled();
@@ -145,7 +145,7 @@ describe("a key with a spend ceiling", () => {
     expect(usage?.requests).toBe(1n);
   });
 
-  it("pays nothing for a request that the model refused", async () => {
+  test("pays nothing for a request that the model refused", async () => {
     mesh.model.reply({ status: 400, error: "no" });
     expect(await reason(complete())).toBe(ErrorReason.MODEL_REJECTED);
     await settled();
@@ -157,7 +157,7 @@ describe("MODEL_PRICES", () => {
   const load = (MODEL_PRICES: string) =>
     loadConfig(agentConfig, { MESH_SECRET: "a-secret-of-the-tests-with-32-characters", MODEL_PRICES });
 
-  it.each([
+  test.each([
     ["{", "MODEL_PRICES: expected JSON"],
     ['{"m":{"input":1}}', "MODEL_PRICES: m.output"],
     ['{"m":{"input":-1,"output":1}}', "MODEL_PRICES: m.input"],
@@ -166,7 +166,7 @@ describe("MODEL_PRICES", () => {
     expect(() => load(text)).toThrow(message);
   });
 
-  it("counts in US dollars per million tokens, rounded up to a millionth", () => {
+  test("counts in US dollars per million tokens, rounded up to a millionth", () => {
     const price = load('{"m":{"input":0.15,"output":0.6}}').MODEL_PRICES.get("m");
     expect(costMicros(price, { prompt_tokens: 1_000_000, completion_tokens: 0 })).toBe(150_000);
     expect(costMicros(price, { prompt_tokens: 1, completion_tokens: 1 })).toBe(1);

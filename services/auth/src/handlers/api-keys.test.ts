@@ -1,5 +1,5 @@
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -9,7 +9,7 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 describe("an API key", () => {
-  it("appears only in the response that creates it", async () => {
+  test("appears only in the response that creates it", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     expect(key).toMatch(/^sk-[0-9A-Za-z]{49}$/);
@@ -24,7 +24,7 @@ describe("an API key", () => {
     expect(events.some(({ event }) => event.includes(key.slice(10)))).toBe(false);
   });
 
-  it("with a typing error is refused by its checksum", async () => {
+  test("with a typing error is refused by its checksum", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "ci" });
     const wrong = `${key.slice(0, 20)}${key[20] === "a" ? "b" : "a"}${key.slice(21)}`;
@@ -32,7 +32,7 @@ describe("an API key", () => {
     await expect(fixture.holder(key)).resolves.toBeDefined();
   });
 
-  it("carries its own limits", async () => {
+  test("carries its own limits", async () => {
     const person = await fixture.person();
     const end = timestampFromDate(new Date(Date.now() + 3_600_000));
     const { key } = await person.keys.createApiKey({
@@ -55,14 +55,14 @@ describe("an API key", () => {
     });
   });
 
-  it("ends when it expires", async () => {
+  test("ends when it expires", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     await fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [apiKey?.id]);
     expect(await refusalOf(fixture.holder(key))).toBe("INVALID_TOKEN");
   });
 
-  it("is invalid once revoked, and so is its old secret once rotated", async () => {
+  test("is invalid once revoked, and so is its old secret once rotated", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     const { key: next } = await person.keys.rotateApiKey({ apiKeyId: apiKey?.id });
@@ -74,7 +74,7 @@ describe("an API key", () => {
     expect(await refusalOf(person.keys.rotateApiKey({ apiKeyId: apiKey?.id }))).toBe("NOT_FOUND");
   });
 
-  it("of another user is not found", async () => {
+  test("of another user is not found", async () => {
     const [person, stranger] = [await fixture.person(), await fixture.person()];
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     expect(await refusalOf(stranger.keys.rotateApiKey({ apiKeyId: apiKey?.id }))).toBe("NOT_FOUND");
@@ -82,14 +82,14 @@ describe("an API key", () => {
     await expect(fixture.holder(key)).resolves.toBeDefined();
   });
 
-  it("of an admin is no admin", async () => {
+  test("of an admin is no admin", async () => {
     const admin = await fixture.person({ role: "admin" });
     await expect(admin.users.listUsers({})).resolves.toBeDefined();
     const { key } = await admin.keys.createApiKey({ name: "ci" });
     expect(await refusalOf((await fixture.holder(key)).users.listUsers({}))).toBe("PERMISSION_DENIED");
   });
 
-  it("cannot be made by an account with the role agent", async () => {
+  test("cannot be made by an account with the role agent", async () => {
     const agent = await fixture.person({ role: "agent" });
     expect(await refusalOf(agent.keys.createApiKey({ name: "ci" }))).toBe("PERMISSION_DENIED");
   });
@@ -110,7 +110,7 @@ describe("an API key that creates keys", () => {
     return { person, parentId: apiKey?.id ?? "", parent: await fixture.holder(key), expiresAt };
   };
 
-  it("grants no more than it has", async () => {
+  test("grants no more than it has", async () => {
     const { parent, expiresAt } = await limited();
     expect(await refusalOf(parent.keys.createApiKey({ name: "c", allowedTools: ["fetch_url"] }))).toBe("PERMISSION_DENIED");
     expect(await refusalOf(parent.keys.createApiKey({ name: "c", allowedModels: ["large"] }))).toBe("PERMISSION_DENIED");
@@ -129,7 +129,7 @@ describe("an API key that creates keys", () => {
     }
   });
 
-  it("sees, rotates and revokes only itself and what it created", async () => {
+  test("sees, rotates and revokes only itself and what it created", async () => {
     const { person, parent, parentId } = await limited();
     const { apiKey: full, key: fullKey } = await person.keys.createApiKey({ name: "full" });
     const { apiKey: child } = await parent.keys.createApiKey({ name: "child" });
@@ -142,7 +142,7 @@ describe("an API key that creates keys", () => {
     expect((await person.keys.listApiKeys({})).apiKeys).toHaveLength(3);
   });
 
-  it("ends all its descendants when it is revoked", async () => {
+  test("ends all its descendants when it is revoked", async () => {
     const { person, parent, parentId } = await limited();
     const { key: childKey } = await parent.keys.createApiKey({ name: "child" });
     const { key: grandchildKey } = await (await fixture.holder(childKey)).keys.createApiKey({ name: "grandchild" });
@@ -151,7 +151,7 @@ describe("an API key that creates keys", () => {
     expect(await refusalOf(fixture.holder(grandchildKey))).toBe("INVALID_TOKEN");
   });
 
-  it("hands on the chain of shared limits, its account's last", async () => {
+  test("hands on the chain of shared limits, its account's last", async () => {
     const { person, parent, parentId } = await limited();
     expect(parent.identity.sharedLimits).toEqual([]);
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child", rateLimitPerMinute: 2, maxConcurrent: 3 });
@@ -180,7 +180,7 @@ describe("an API key that creates keys", () => {
     expect((await fixture.holder(person.accessToken)).identity.sharedLimits).toMatchObject([account]);
   });
 
-  it("keeps the limits when a secret is replaced, and hides them where nothing is counted", async () => {
+  test("keeps the limits when a secret is replaced, and hides them where nothing is counted", async () => {
     const { parent } = await limited();
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
     const before = (await fixture.holder(key)).identity;
@@ -190,7 +190,7 @@ describe("an API key that creates keys", () => {
     expect(Buffer.from(internalToken.split(".")[1] ?? "", "base64url").toString()).not.toContain("sharedLimits");
   });
 
-  it("gives each descendant the lowest ceiling above it", async () => {
+  test("gives each descendant the lowest ceiling above it", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1, maxConcurrent: 2 });
     const parent = await fixture.holder(key);
@@ -208,7 +208,7 @@ describe("an API key that creates keys", () => {
     }
   });
 
-  it("is at most the seventh of its line", async () => {
+  test("is at most the seventh of its line", async () => {
     const person = await fixture.person();
     let { key } = await person.keys.createApiKey({ name: "1" });
     for (let place = 2; place <= 8; place += 1)
@@ -219,7 +219,7 @@ describe("an API key that creates keys", () => {
     expect(await refusalOf(last.keys.createApiKey({ name: "9" }))).toBe("PERMISSION_DENIED");
   });
 
-  it("invalidates its descendants' cached identities when an operator changes its limits", async () => {
+  test("invalidates its descendants' cached identities when an operator changes its limits", async () => {
     const { parent, parentId } = await limited();
     const { key, apiKey } = await parent.keys.createApiKey({ name: "child" });
     const { apiKey: grandchild } = await (await fixture.holder(key)).keys.createApiKey({ name: "grandchild" });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -18,7 +18,7 @@ async function announced(work: () => Promise<unknown>): Promise<string[]> {
 }
 
 describe("refresh tokens", () => {
-  it("have one child, no matter how many refreshes come at once", async () => {
+  test("have one child, no matter how many refreshes come at once", async () => {
     const { refreshToken } = await fixture.person();
     const answers = await Promise.all(Array.from({ length: 50 }, () => fixture.anonymous().auth.refresh({ refreshToken })));
     expect(new Set(answers.map((answer) => answer.refreshToken)).size).toBe(1);
@@ -31,7 +31,7 @@ describe("refresh tokens", () => {
     await expect(fixture.anonymous().auth.refresh({ refreshToken: child })).resolves.toMatchObject({ tokenType: "Bearer" });
   });
 
-  it("end the whole family when one other than the direct parent is reused", async () => {
+  test("end the whole family when one other than the direct parent is reused", async () => {
     const person = await fixture.person();
     const second = await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
     const third = await fixture.anonymous().auth.refresh({ refreshToken: second.refreshToken });
@@ -46,7 +46,7 @@ describe("refresh tokens", () => {
     expect(await refusalOf(fixture.holder(third.accessToken))).toBe("INVALID_TOKEN");
   });
 
-  it("end the whole family when the direct parent is reused after its grace period", async () => {
+  test("end the whole family when the direct parent is reused after its grace period", async () => {
     const { refreshToken } = await fixture.person();
     const { refreshToken: child } = await fixture.anonymous().auth.refresh({ refreshToken });
     await fixture.pool.query(
@@ -56,7 +56,7 @@ describe("refresh tokens", () => {
     expect(await refusalOf(fixture.anonymous().auth.refresh({ refreshToken: child }))).toBe("INVALID_REFRESH_TOKEN");
   });
 
-  it("do not become valid again by the grace period after a logout", async () => {
+  test("do not become valid again by the grace period after a logout", async () => {
     const person = await fixture.person();
     await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
     await person.auth.logout({});
@@ -65,7 +65,7 @@ describe("refresh tokens", () => {
     );
   });
 
-  it("are no access tokens, and access tokens and API keys are no refresh tokens", async () => {
+  test("are no access tokens, and access tokens and API keys are no refresh tokens", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
     expect(await refusalOf(fixture.holder(person.refreshToken))).toBe("INVALID_TOKEN");
@@ -75,7 +75,7 @@ describe("refresh tokens", () => {
 });
 
 describe("sessions", () => {
-  it("are listed, with the caller's own marked, and can be ended one by one", async () => {
+  test("are listed, with the caller's own marked, and can be ended one by one", async () => {
     const person = await fixture.person();
     const other = await fixture.anonymous().auth.login({ email: person.email, password });
     const { sessions } = await person.auth.listSessions({});
@@ -88,14 +88,14 @@ describe("sessions", () => {
     await expect(person.auth.revokeSession({ sessionId: otherId })).resolves.toBeDefined();
   });
 
-  it("of another user are not found", async () => {
+  test("of another user are not found", async () => {
     const [person, stranger] = [await fixture.person(), await fixture.person()];
     const [session] = (await person.auth.listSessions({})).sessions;
     expect(await refusalOf(stranger.auth.revokeSession({ sessionId: session?.id }))).toBe("NOT_FOUND");
     expect((await person.auth.listSessions({})).sessions).toHaveLength(1);
   });
 
-  it("cannot be managed with an API key", async () => {
+  test("cannot be managed with an API key", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
     const holder = await fixture.holder(key);
@@ -107,7 +107,7 @@ describe("sessions", () => {
 });
 
 describe("a change of password", () => {
-  it("ends all sessions and leaves API keys", async () => {
+  test("ends all sessions and leaves API keys", async () => {
     const person = await fixture.person();
     const other = await fixture.anonymous().auth.login({ email: person.email, password });
     const { key } = await person.keys.createApiKey({ name: "k" });
@@ -122,7 +122,7 @@ describe("a change of password", () => {
     await expect(fixture.anonymous().auth.login({ email: person.email, password: "another password" })).resolves.toBeDefined();
   });
 
-  it("needs the old password and a different new one", async () => {
+  test("needs the old password and a different new one", async () => {
     const person = await fixture.person();
     const wrong = person.auth.changePassword({ currentPassword: "not this one", newPassword: "another password" });
     expect(await refusalOf(wrong)).toBe("INVALID_CREDENTIALS");
@@ -137,7 +137,7 @@ describe("failed logins", () => {
   const wrong = (email: string, address: string): Promise<string> =>
     refusalOf(fixture.anonymous(address).auth.login({ email, password: "not this one" }));
 
-  it("are limited to ten per account and address, also when concurrent; then the right password fails too", async () => {
+  test("are limited to ten per account and address, also when concurrent; then the right password fails too", async () => {
     const { email } = await fixture.person();
     const answers = await Promise.all(Array.from({ length: 15 }, () => wrong(email, "198.51.100.1")));
     expect(answers.filter((answer) => answer === "INVALID_CREDENTIALS")).toHaveLength(10);
@@ -146,13 +146,13 @@ describe("failed logins", () => {
     await expect(fixture.anonymous("198.51.100.2").auth.login({ email, password })).resolves.toBeDefined();
   });
 
-  it("count alike for accounts that do not exist", async () => {
+  test("count alike for accounts that do not exist", async () => {
     const email = "nobody@example.com";
     for (let i = 0; i < 10; i++) expect(await wrong(email, "198.51.100.3")).toBe("INVALID_CREDENTIALS");
     expect(await wrong(email, "198.51.100.3")).toBe("RATE_LIMITED");
   });
 
-  it("are forgotten after 15 minutes, and after a successful login", async () => {
+  test("are forgotten after 15 minutes, and after a successful login", async () => {
     const { email } = await fixture.person();
     const login = () => fixture.anonymous("198.51.100.4").auth.login({ email, password });
     for (let i = 0; i < 9; i++) await wrong(email, "198.51.100.4");
@@ -163,7 +163,7 @@ describe("failed logins", () => {
     await expect(login()).resolves.toBeDefined();
   });
 
-  it("do not lock others out of an account, but stop a distributed attack on it", async () => {
+  test("do not lock others out of an account, but stop a distributed attack on it", async () => {
     const { email } = await fixture.person();
     const answers: string[] = [];
     for (let i = 0; i < 11; i++) {
@@ -174,7 +174,7 @@ describe("failed logins", () => {
 });
 
 describe("start-up", () => {
-  it("creates the first admin once and never changes an existing account", async () => {
+  test("creates the first admin once and never changes an existing account", async () => {
     const env = { ADMIN_EMAIL: "Root@Example.com", ADMIN_PASSWORD: "a long first password" };
     const own = await startAuthFixture(env);
     try {
@@ -186,7 +186,7 @@ describe("start-up", () => {
     }
   });
 
-  it("requires both of the admin's variables", async () => {
+  test("requires both of the admin's variables", async () => {
     await expect(startAuthFixture({ ADMIN_EMAIL: "root@example.com" })).rejects.toThrow("ADMIN_PASSWORD");
   });
 });

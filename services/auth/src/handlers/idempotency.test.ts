@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -21,7 +21,7 @@ const count = async (sql: string, ...values: unknown[]) =>
 const keysOf = (userId: string) => count("user_tokens where token_type = 'api_key' and user_id = $1", userId);
 
 describe("an API key created under an idempotency key", () => {
-  it("is one for 100 concurrent duplicates, which all get the same response, and works", async () => {
+  test("is one for 100 concurrent duplicates, which all get the same response, and works", async () => {
     const person = await fixture.person();
     const key = randomUUID();
     const answers = await times(100, () => person.keys.createApiKey({ name: "ci", allowedTools: ["calculator"] }, under(key)));
@@ -33,14 +33,14 @@ describe("an API key created under an idempotency key", () => {
     expect(identity.tokenId).toBe(id);
   });
 
-  it("is not replaced by a request with another body", async () => {
+  test("is not replaced by a request with another body", async () => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "ci" }, under("one"));
     expect(await refusalOf(person.keys.createApiKey({ name: "cd" }, under("one")))).toBe("IDEMPOTENCY_KEY_REUSED");
     expect(await keysOf(person.userId)).toBe(1);
   });
 
-  it("is not shown to a lesser credential of the same user, nor to another user", async () => {
+  test("is not shown to a lesser credential of the same user, nor to another user", async () => {
     const person = await fixture.person();
     const wide = await person.keys.createApiKey({ name: "wide" }, under("guess"));
     const narrow = await person.keys.createApiKey({ name: "narrow", allowedTools: ["calculator"] });
@@ -50,7 +50,7 @@ describe("an API key created under an idempotency key", () => {
     expect(other.key).not.toBe(wide.key);
   });
 
-  it("is not shown to a caller who may no longer create keys", async () => {
+  test("is not shown to a caller who may no longer create keys", async () => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "k" }, under("before"));
     await fixture.pool.query("update users set role = 'agent' where id = $1", [person.userId]);
@@ -59,7 +59,7 @@ describe("an API key created under an idempotency key", () => {
     expect(await refusalOf(agent.keys.createApiKey({ name: "k" }, under("before")))).toBe("PERMISSION_DENIED");
   });
 
-  it("appears in no row, and neither does its idempotency key", async () => {
+  test("appears in no row, and neither does its idempotency key", async () => {
     const person = await fixture.person();
     const idempotencyKey = randomUUID();
     const { key } = await person.keys.createApiKey({ name: "k" }, under(idempotencyKey));
@@ -75,7 +75,7 @@ describe("an API key created under an idempotency key", () => {
 });
 
 describe("an API key rotated under an idempotency key", () => {
-  it("gets one new secret from 100 duplicates, and its runs continue", async () => {
+  test("gets one new secret from 100 duplicates, and its runs continue", async () => {
     const person = await fixture.person();
     const { apiKey } = await person.keys.createApiKey({ name: "k" });
     const apiKeyId = apiKey?.id ?? "";
@@ -89,7 +89,7 @@ describe("an API key rotated under an idempotency key", () => {
     await unsubscribe();
   });
 
-  it("leaves no trace of a rotation that failed", async () => {
+  test("leaves no trace of a rotation that failed", async () => {
     const person = await fixture.person();
     const foreign = { apiKeyId: randomUUID() };
     expect(await refusalOf(person.keys.rotateApiKey(foreign, under("again")))).toBe("NOT_FOUND");
@@ -105,20 +105,20 @@ describe("an account registered under an idempotency key", () => {
     return fixture.anonymous().auth.register(request, under(key));
   };
 
-  it("is one for 100 concurrent duplicates, which all get the same response", async () => {
+  test("is one for 100 concurrent duplicates, which all get the same response", async () => {
     const answers = await times(100, () => register("hundred"));
     expect(distinct(answers)).toHaveLength(1);
     expect(await count("users where email = 'hundred@example.com'")).toBe(1);
   });
 
-  it("is not shown to a request with the same key and another body", async () => {
+  test("is not shown to a request with the same key and another body", async () => {
     await register("guessed");
     const others = [{ password: "AnotherPass123" }, { email: "mine@example.com" }, { name: "Mallory" }];
     for (const init of others) expect(await refusalOf(register("guessed", init))).toBe("IDEMPOTENCY_KEY_REUSED");
     expect(await count("users where email = 'mine@example.com'")).toBe(0);
   });
 
-  it("leaves the key free when it fails", async () => {
+  test("leaves the key free when it fails", async () => {
     await register("taken");
     const before = await count("idempotency_keys where user_id is null");
     expect(await refusalOf(register("free", { email: "taken@example.com" }))).toBe("EMAIL_TAKEN");

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { otherTransactions } from "../../testing/transactions.ts";
 
@@ -43,12 +43,12 @@ const events = async (action: string) => {
 };
 
 describe("registration by invite", () => {
-  it("is refused without an invite, and with one that does not exist", async () => {
+  test("is refused without an invite, and with one that does not exist", async () => {
     expect(await refusalOf(register())).toBe("REGISTRATION_CLOSED");
     expect(await refusalOf(register({ invite: "inv-nonsense" }))).toBe("INVALID_INVITE");
   });
 
-  it("uses an invite once, no matter how many try at once", async () => {
+  test("uses an invite once, no matter how many try at once", async () => {
     const { secret, invite } = await admin.invites.createInvite({});
     const answers = await Promise.all(Array.from({ length: 12 }, () => refusalOf(register({ invite: secret }))));
     expect(answers.toSorted()).toEqual([...Array.from({ length: 11 }, () => "INVALID_INVITE"), "no error"]);
@@ -60,7 +60,7 @@ describe("registration by invite", () => {
     expect(event).toMatchObject({ subject: used?.usedBy, details: { invite: invite?.id } });
   });
 
-  it("returns the same response to a repetition under its key, and uses the invite once", async () => {
+  test("returns the same response to a repetition under its key, and uses the invite once", async () => {
     const { secret } = await admin.invites.createInvite({});
     const request = { email: newEmail(), invite: secret };
     const under = { headers: { [idempotencyKeyHeader]: randomUUID() } };
@@ -69,20 +69,20 @@ describe("registration by invite", () => {
     expect(new Set(answers.map(({ user }) => user?.id)).size).toBe(1);
   });
 
-  it("keeps the invite when the account cannot be created", async () => {
+  test("keeps the invite when the account cannot be created", async () => {
     const { secret } = await admin.invites.createInvite({});
     expect(await refusalOf(register({ invite: secret, email: admin.email }))).toBe("EMAIL_TAKEN");
     await expect(register({ invite: secret })).resolves.toBeDefined();
   });
 
-  it("accepts an invite for an address from that address only, in upper or lower case", async () => {
+  test("accepts an invite for an address from that address only, in upper or lower case", async () => {
     const email = newEmail();
     const { secret } = await admin.invites.createInvite({ email: email.toUpperCase().replace("EXAMPLE.COM", "example.com") });
     expect(await refusalOf(register({ invite: secret }))).toBe("INVALID_INVITE");
     await expect(register({ invite: secret, email })).resolves.toMatchObject({ user: { email } });
   });
 
-  it("accepts no revoked or expired invite", async () => {
+  test("accepts no revoked or expired invite", async () => {
     const { secret, invite } = await admin.invites.createInvite({});
     await expect(admin.invites.revokeInvite({ inviteId: invite?.id })).resolves.toMatchObject({
       invite: { revokedAt: expect.anything() },
@@ -95,7 +95,7 @@ describe("registration by invite", () => {
     expect(await refusalOf(register({ invite: late }))).toBe("INVALID_INVITE");
   });
 
-  it("accepts no invite of a former admin", async () => {
+  test("accepts no invite of a former admin", async () => {
     for (const change of [{ role: "user" }, { isActive: false }, undefined] as const) {
       const maker = await anotherAdmin();
       const { secret } = await maker.invites.createInvite({});
@@ -112,7 +112,7 @@ describe("registration by invite", () => {
     expect(await refusalOf(register({ invite: secret }))).toBe("INVALID_INVITE");
   });
 
-  it("uses an invite once even when all have found it unused", async () => {
+  test("uses an invite once even when all have found it unused", async () => {
     const { secret } = await admin.invites.createInvite({});
     const holder = await others.begin("select id from users where id = $1 for no key update", [admin.userId]);
     const attempts = Array.from({ length: 3 }, () => refusalOf(register({ invite: secret })));
@@ -121,7 +121,7 @@ describe("registration by invite", () => {
     expect((await Promise.all(attempts)).toSorted()).toEqual(["INVALID_INVITE", "INVALID_INVITE", "no error"]);
   });
 
-  it("waits for an admin who is losing the power, and accepts none of their invites", async () => {
+  test("waits for an admin who is losing the power, and accepts none of their invites", async () => {
     const maker = await anotherAdmin();
     const { secret } = await maker.invites.createInvite({});
     const change = await others.begin("update users set role = 'user' where id = $1", [maker.userId]);
@@ -131,7 +131,7 @@ describe("registration by invite", () => {
     expect(await attempt).toBe("INVALID_INVITE");
   });
 
-  it("creates one account or none when the invite is revoked, or its creator loses the power, at the same time", async () => {
+  test("creates one account or none when the invite is revoked, or its creator loses the power, at the same time", async () => {
     for (let round = 0; round < 20; round++) {
       const maker = await anotherAdmin();
       const { secret, invite } = await maker.invites.createInvite({});
@@ -147,7 +147,7 @@ describe("registration by invite", () => {
 });
 
 describe("an invite", () => {
-  it("appears only in the response that creates it", async () => {
+  test("appears only in the response that creates it", async () => {
     const { secret, invite } = await admin.invites.createInvite({});
     expect(secret).toMatch(/^inv-[\w-]{43}$/);
     const { rows } = await fixture.pool.query<{ row: string }>(
@@ -158,7 +158,7 @@ describe("an invite", () => {
     expect((await events("invite.created")).at(-1)).toMatchObject({ subject: invite?.id, details: { is_bound: false } });
   });
 
-  it("expires within a year, in seven days by default", async () => {
+  test("expires within a year, in seven days by default", async () => {
     const days = (count: number) => timestampFromDate(new Date(Date.now() + count * 86_400_000));
     expect(await refusalOf(admin.invites.createInvite({ expiresAt: days(400) }))).toBe("INVALID_REQUEST");
     expect(await refusalOf(admin.invites.createInvite({ expiresAt: { seconds: 250_000_000_000n, nanos: 0 } }))).toBe(
@@ -170,7 +170,7 @@ describe("an invite", () => {
     expect(left / 86_400_000).toBeCloseTo(7, 1);
   });
 
-  it("is listed once, newest first, page by page; an unknown one is not found", async () => {
+  test("is listed once, newest first, page by page; an unknown one is not found", async () => {
     const made = [];
     for (let i = 0; i < 3; i++) made.push((await admin.invites.createInvite({})).invite?.id);
     const seen: (string | undefined)[] = [];
@@ -185,7 +185,7 @@ describe("an invite", () => {
     expect(await refusalOf(admin.invites.revokeInvite({ inviteId: randomUUID() }))).toBe("NOT_FOUND");
   });
 
-  it("can be created by an admin, but not by one who was an admin a moment ago", async () => {
+  test("can be created by an admin, but not by one who was an admin a moment ago", async () => {
     const maker = await anotherAdmin();
     const email = newEmail();
     await admin.users.createUser({ email, password });
@@ -208,7 +208,7 @@ describe("an invite", () => {
 });
 
 describe("registration that is closed", () => {
-  it("is refused even with an invite, and no invite is created; admins create accounts", async () => {
+  test("is refused even with an invite, and no invite is created; admins create accounts", async () => {
     const own = await startAuthFixture({ REGISTRATION: "closed", ...first });
     try {
       const root = await adminOf(own);
@@ -228,7 +228,7 @@ describe("registration that is closed", () => {
 });
 
 describe("registration that is open", () => {
-  it("needs no invite, but refuses an invalid one", async () => {
+  test("needs no invite, but refuses an invalid one", async () => {
     const own = await startAuthFixture({ ...first });
     try {
       await expect(register({}, own)).resolves.toBeDefined();
@@ -241,7 +241,7 @@ describe("registration that is open", () => {
     }
   });
 
-  it("is enabled by no other value of the setting", async () => {
+  test("is enabled by no other value of the setting", async () => {
     await expect(startAuthFixture({ REGISTRATION: "private" })).rejects.toThrow("REGISTRATION");
   });
 });

@@ -1,5 +1,5 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -30,7 +30,7 @@ const revocationsOf = async (ids: readonly string[]) => {
 };
 
 describe("a key's scopes", () => {
-  it("are part of its identity, survive a rotation, and are listed", async () => {
+  test("are part of its identity, survive a rotation, and are listed", async () => {
     const person = await fixture.person();
     const scopes = ["conversations:read", "keys"];
     const { id, identity, apiKey } = await keyOf(person, { scopes });
@@ -42,12 +42,12 @@ describe("a key's scopes", () => {
     expect((await person.keys.listApiKeys({})).apiKeys).toMatchObject([{ id, scopes }]);
   });
 
-  it("are all when none is listed, as for keys older than scopes", async () => {
+  test("are all when none is listed, as for keys older than scopes", async () => {
     const person = await fixture.person();
     expect((await keyOf(person)).identity).toMatchObject({ scopes: [], mayApprove: false });
   });
 
-  it("never exceed those of the key that creates it", async () => {
+  test("never exceed those of the key that creates it", async () => {
     const person = await fixture.person();
     const maker = await keyOf(person, { scopes: ["keys", "runs"] });
     for (const scopes of [["usage"], ["runs", "usage"], ["runs", "webhooks"]]) {
@@ -60,7 +60,7 @@ describe("a key's scopes", () => {
     expect(await refusalOf(child.keys.listApiKeys({}))).toBe("PERMISSION_DENIED");
   });
 
-  it.each(["", "*", "Runs", "runs ", "runs,usage", "conversations", "conversations:*", "admin"])(
+  test.each(["", "*", "Runs", "runs ", "runs,usage", "conversations", "conversations:*", "admin"])(
     "do not include %j",
     async (scope) => {
       const person = await fixture.person();
@@ -68,7 +68,7 @@ describe("a key's scopes", () => {
     },
   );
 
-  it("apply to cached identities too when an operator changes them", async () => {
+  test("apply to cached identities too when an operator changes them", async () => {
     const { id } = await keyOf(await fixture.person());
     await fixture.pool.query("update user_tokens set scopes = '{runs}' where id = $1", [id]);
     expect(await revocationsOf([id])).toEqual([id]);
@@ -76,7 +76,7 @@ describe("a key's scopes", () => {
 });
 
 describe("may_approve", () => {
-  it("can be given by a login, and handed on by a key that has it", async () => {
+  test("can be given by a login, and handed on by a key that has it", async () => {
     const person = await fixture.person();
     const maker = await keyOf(person, { mayApprove: true });
     expect(maker.identity.mayApprove).toBe(true);
@@ -90,7 +90,7 @@ describe("may_approve", () => {
 });
 
 describe("a family of keys", () => {
-  it("is named after its first key, at any depth, and differs for each key created by a login", async () => {
+  test("is named after its first key, at any depth, and differs for each key created by a login", async () => {
     const { person, keys } = await lineage(3);
     expect(keys.map(({ identity }) => identity.familyId)).toEqual(keys.map(() => keys[0]?.id));
     const other = await keyOf(person);
@@ -104,7 +104,7 @@ describe("a family of keys", () => {
     "ends earlier by a statement": (id) =>
       fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [id]),
   };
-  it.each(Object.entries(ends))("ends below a key that %s, and every process is notified", async (_what, end) => {
+  test.each(Object.entries(ends))("ends below a key that %s, and every process is notified", async (_what, end) => {
     const { person, keys } = await lineage(4);
     const [first, second, ...below] = keys as [(typeof keys)[0], (typeof keys)[0], ...typeof keys];
     await end(second.id);
@@ -118,14 +118,14 @@ describe("a family of keys", () => {
     await expect(person.auth.getCurrentUser({})).resolves.toBeDefined();
   });
 
-  it("ends with its account's keys when all of them are deleted at once", async () => {
+  test("ends with its account's keys when all of them are deleted at once", async () => {
     const { person, keys } = await lineage(3);
     await fixture.pool.query("delete from user_tokens where user_id = $1 and token_type = 'api_key'", [person.userId]);
     const ids = keys.map(({ id }) => id);
     expect(await revocationsOf(ids)).toEqual([...ids].sort());
   });
 
-  it("of a thousand, each created by the one before, ends in one statement", async () => {
+  test("of a thousand, each created by the one before, ends in one statement", async () => {
     const { keys } = await lineage(0);
     const [first] = keys as [(typeof keys)[0]];
     const ids = await fixture.pool.query<{ id: string }>(
@@ -149,7 +149,7 @@ describe("a family of keys", () => {
 });
 
 describe("the check of API keys", () => {
-  it("reports valid keys only, with their expiry, and only those of active accounts", async () => {
+  test("reports valid keys only, with their expiry, and only those of active accounts", async () => {
     const person = await fixture.person();
     const expiresAt = timestampFromDate(new Date(Date.now() + 3_600_000));
     const [lasting, ending, revoked] = [await keyOf(person), await keyOf(person, { expiresAt }), await keyOf(person)];

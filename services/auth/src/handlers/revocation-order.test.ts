@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, type Person, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { otherTransactions } from "../../testing/transactions.ts";
 import { hashToken, newApiKey } from "../opaque-tokens.ts";
@@ -47,7 +47,7 @@ describe("while another transaction ends an account's credentials", () => {
       refusal: "INVALID_TOKEN",
     },
   };
-  it.each(Object.entries(attempts))("%s waits, and creates nothing", async (_name, { make, refusal }) => {
+  test.each(Object.entries(attempts))("%s waits, and creates nothing", async (_name, { make, refusal }) => {
     const person = await fixture.person();
     await person.keys.createApiKey({ name: "early" });
     const revoker = await others.begin(alone, [person.userId]);
@@ -59,7 +59,7 @@ describe("while another transaction ends an account's credentials", () => {
     expect(await live(person.userId)).toEqual(["early"]);
   });
 
-  it("a login that has shown the old password waits, and creates no session", async () => {
+  test("a login that has shown the old password waits, and creates no session", async () => {
     const { email, userId } = await fixture.person();
     const revoker = await others.begin("update users set password_hash = password_hash || ' ' where id = $1", [userId]);
     const attempt = refusalOf(fixture.anonymous().auth.login({ email, password }));
@@ -70,7 +70,7 @@ describe("while another transaction ends an account's credentials", () => {
     expect(await live(userId)).toEqual([]);
   });
 
-  it("a holder of a key's older secret creates nothing afterwards", async () => {
+  test("a holder of a key's older secret creates nothing afterwards", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "k" });
     const thief = await fixture.holder(key);
@@ -85,7 +85,7 @@ describe("while another transaction ends an account's credentials", () => {
     expect(await live(person.userId)).toEqual(["k", "session"]);
   });
 
-  it("a key gets the rights that its creator has then, not those at admission", async () => {
+  test("a key gets the rights that its creator has then, not those at admission", async () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "wide" });
     const holder = await fixture.holder(key);
@@ -104,7 +104,7 @@ describe("a transaction that ends credentials", () => {
     "by disabling the account": ({ userId }, _keyId, admin) => admin.users.updateUser({ userId, isActive: false }),
     "by revoking all that it has": ({ userId }, _keyId, admin) => admin.users.revokeUserCredentials({ userId }),
   };
-  it.each(Object.entries(revocations))("waits for a key that is being created, and ends it too, %s", async (_name, revoke) => {
+  test.each(Object.entries(revocations))("waits for a key that is being created, and ends it too, %s", async (_name, revoke) => {
     const [person, admin] = [await fixture.person(), await fixture.person({ role: "admin" })];
     const { apiKey } = await person.keys.createApiKey({ name: "k" });
     const maker = await others.begin(shared, [person.userId]);
@@ -129,7 +129,7 @@ describe("a transaction that ends credentials", () => {
       return refusalOf(fixture.anonymous().auth.refresh({ refreshToken }));
     },
   };
-  it.each(Object.entries(ends))("waits for a session that is being refreshed, and ends it too, %s", async (_name, end) => {
+  test.each(Object.entries(ends))("waits for a session that is being refreshed, and ends it too, %s", async (_name, end) => {
     const person = await fixture.person();
     // The locks of a refresh whose child is not committed yet.
     const maker = await others.begin(shared, [person.userId]);
@@ -149,7 +149,7 @@ describe("a transaction that ends credentials", () => {
 });
 
 describe("a key that an operator's SQL statement ends", () => {
-  it.each(["update user_tokens set is_revoked = true where id = $1", "delete from user_tokens where id = $1"])(
+  test.each(["update user_tokens set is_revoked = true where id = $1", "delete from user_tokens where id = $1"])(
     "takes its descendants along: %s",
     async (sql) => {
       const person = await fixture.person();

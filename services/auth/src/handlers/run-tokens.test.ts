@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, type Person, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -19,7 +19,7 @@ const refusal = (call: Promise<unknown>) =>
 const ended = (message: string) => ({ reason: ErrorReason.RUN_CREDENTIAL_ENDED, message });
 
 describe("the token of a run", () => {
-  it("is that of the key that started it, with its tools, models and ceiling", async () => {
+  test("is that of the key that started it, with its tools, models and ceiling", async () => {
     person = await fixture.person();
     const policy = { allowedTools: ["http_request"], allowedModels: ["gpt-test"], spendLimitUsd: 0.5 };
     const { apiKey } = await person.keys.createApiKey({ name: "k", ...policy });
@@ -33,7 +33,7 @@ describe("the token of a run", () => {
     });
   });
 
-  it("outlives the access token of a login, until its session ends", async () => {
+  test("outlives the access token of a login, until its session ends", async () => {
     person = await fixture.person();
     const { tokenId } = person.identity;
     // The access token has expired long since (nothing here stores it); the session's refresh token is valid for a
@@ -49,7 +49,7 @@ describe("the token of a run", () => {
     expect(await refusal(mint(tokenId))).toEqual(ended("The login that started this run has ended: its session was ended."));
   });
 
-  it("is refused with the cause once its credential has ended", async () => {
+  test("is refused with the cause once its credential has ended", async () => {
     person = await fixture.person();
     const keyOf = async () => (await person.keys.createApiKey({ name: "k" })).apiKey?.id ?? "";
     const [revoked, expired, gone, live] = [await keyOf(), await keyOf(), await keyOf(), await keyOf()];

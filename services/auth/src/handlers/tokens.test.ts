@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -13,7 +13,7 @@ const revoked = async () => {
 };
 
 describe("a recent revocation", () => {
-  it("is listed no matter how the credential ended", async () => {
+  test("is listed no matter how the credential ended", async () => {
     const person = await fixture.person();
     const ids: string[] = [];
     for (const end of [
@@ -34,7 +34,7 @@ describe("a recent revocation", () => {
     expect(await revoked()).toEqual(expect.arrayContaining([...ids, apiKey?.id ?? "", person.identity.tokenId]));
   });
 
-  it("is not a session that was refreshed", async () => {
+  test("is not a session that was refreshed", async () => {
     const person = await fixture.person();
     await fixture.anonymous().auth.refresh({ refreshToken: person.refreshToken });
     expect(await revoked()).not.toContain(person.identity.tokenId);
@@ -44,7 +44,7 @@ describe("a recent revocation", () => {
 });
 
 describe("signing keys", () => {
-  it("rotate: tokens of the old key stay valid, and both keys are published", async () => {
+  test("rotate: tokens of the old key stay valid, and both keys are published", async () => {
     const admin = await fixture.person({ role: "admin" });
     await fixture.pool.query("update signing_keys set created_at = created_at - interval '11 seconds'");
     const before = (await fixture.anonymous().tokens.getJwks({})).keys;
@@ -65,7 +65,7 @@ describe("signing keys", () => {
     for (const key of (await fixture.anonymous().tokens.getJwks({})).keys) expect(key).not.toHaveProperty("d");
   });
 
-  it("verify nothing once retired as leaked, and their private halves are deleted", async () => {
+  test("verify nothing once retired as leaked, and their private halves are deleted", async () => {
     const admin = await fixture.person({ role: "admin" });
     const { keyIds } = await admin.tokens.rotateSigningKey({ retirePrevious: true });
     expect(keyIds).toHaveLength(1);
@@ -78,7 +78,7 @@ describe("signing keys", () => {
     expect(rows).toEqual([{ jwk: "{}" }]);
   });
 
-  it("are replaced when old, and retired once everything they signed has expired", async () => {
+  test("are replaced when old, and retired once everything they signed has expired", async () => {
     const own = await startAuthFixture({ JWT_KEY_ROTATION: "1h" });
     try {
       const ids = async () => (await own.anonymous().tokens.listRevocations({ seconds: 1 })).keyIds;
@@ -103,7 +103,7 @@ describe("signing keys", () => {
 });
 
 describe("with JWT_SECRET", () => {
-  it("access tokens are HS256, and tokens signed by auth's own keys are refused", async () => {
+  test("access tokens are HS256, and tokens signed by auth's own keys are refused", async () => {
     const own = await startAuthFixture({ JWT_SECRET: "another-secret-of-32-characters!!" });
     try {
       const { accessToken } = await own.person();
@@ -116,7 +116,7 @@ describe("with JWT_SECRET", () => {
     }
   });
 
-  it("that is too short, auth does not start", async () => {
+  test("that is too short, auth does not start", async () => {
     await expect(startAuthFixture({ JWT_SECRET: "short" })).rejects.toThrow("JWT_SECRET: must have at least 32 characters");
   });
 });

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, type Caller, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 import { lapseReservations } from "../store/spend.ts";
 
@@ -25,7 +25,7 @@ async function ceilinged(spendLimitUsd: number) {
 }
 
 describe("a spend ceiling", () => {
-  it("is never passed, no matter how many reserve at once", async () => {
+  test("is never passed, no matter how many reserve at once", async () => {
     const { reserve, spent } = await ceilinged(0.001);
     const answers = await Promise.allSettled(Array.from({ length: 40 }, () => reserve(70)));
     const granted = answers.flatMap((answer) => (answer.status === "fulfilled" ? [Number(answer.value.grantedMicros)] : []));
@@ -35,7 +35,7 @@ describe("a spend ceiling", () => {
     expect(await spent()).toBe(0.001);
   });
 
-  it("is credited once with money reserved and not spent", async () => {
+  test("is credited once with money reserved and not spent", async () => {
     const { reserve, settle, spent } = await ceilinged(0.001);
     const id = crypto.randomUUID();
     await reserve(600, id);
@@ -47,7 +47,7 @@ describe("a spend ceiling", () => {
     await expect(reserve(1000)).resolves.toMatchObject({ grantedMicros: 750n });
   });
 
-  it("counts a reservation that nobody settled as spent", async () => {
+  test("counts a reservation that nobody settled as spent", async () => {
     const { reserve, settle, spent } = await ceilinged(0.001);
     const id = crypto.randomUUID();
     await reserve(400, id);
@@ -57,7 +57,7 @@ describe("a spend ceiling", () => {
     expect(await spent()).toBe(0.0004);
   });
 
-  it("needs a valid key with a ceiling", async () => {
+  test("needs a valid key with a ceiling", async () => {
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
     const init = { reservationId: crypto.randomUUID(), amountMicros: 1n, ttlSeconds: 60 };
@@ -88,7 +88,7 @@ describe("ceilings above a key", () => {
   const reserve = ({ spend }: Caller, amount: number, reservationId: string = crypto.randomUUID()) =>
     spend.reserveSpend({ reservationId, amountMicros: BigInt(amount), ttlSeconds: 60 });
 
-  it("apply to all its descendants together, no matter how many reserve at once", async () => {
+  test("apply to all its descendants together, no matter how many reserve at once", async () => {
     const { parent, parentId, members, spentBy } = await family([undefined, 0.001, 0.001, 0.0002]);
     const answers = await Promise.allSettled(
       Array.from({ length: 60 }, (_, i) => reserve([...members, parent][i % 5] as Caller, 70)),
@@ -102,7 +102,7 @@ describe("ceilings above a key", () => {
     for (const member of [...members, parent]) expect(await refusalOf(reserve(member, 1))).toBe("SPEND_LIMIT");
   });
 
-  it("are each credited once with unspent money, and charged with overspending", async () => {
+  test("are each credited once with unspent money, and charged with overspending", async () => {
     const { person, parentId, members, spentBy } = await family([0.0005]);
     const [child] = members as [(typeof members)[0]];
     const { key } = await child.keys.createApiKey({ name: "grandchild" });
@@ -124,7 +124,7 @@ describe("ceilings above a key", () => {
     expect((await (await fixture.holder(sibling)).usage.getUsage({})).usage).toEqual([]);
   });
 
-  it("of an account apply to its sessions and keys together; admins set and see them", async () => {
+  test("of an account apply to its sessions and keys together; admins set and see them", async () => {
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k", spendLimitUsd: 1 });
@@ -153,7 +153,7 @@ describe("ceilings above a key", () => {
     }
   });
 
-  it("are locked in one order, so reservations and revocations do not deadlock", async () => {
+  test("are locked in one order, so reservations and revocations do not deadlock", async () => {
     const { person, parentId, members } = await family(new Array(6).fill(0.001), 1);
     const ids = members.map(() => crypto.randomUUID());
     const rounds = members.map(async (member, i) => {
@@ -171,7 +171,7 @@ describe("ceilings above a key", () => {
 });
 
 describe("money reserved before a migration", () => {
-  it("is settled under its key afterwards", async () => {
+  test("is settled under its key afterwards", async () => {
     const own = await startAuthFixture();
     try {
       const person = await own.person();
@@ -194,7 +194,7 @@ describe("money reserved before a migration", () => {
 });
 
 describe("usage", () => {
-  it("is summed by day, model and token; a key sees its own, another user nothing", async () => {
+  test("is summed by day, model and token; a key sees its own, another user nothing", async () => {
     const { person, holder, reserve, settle, tokenId } = await ceilinged(1);
     const id = crypto.randomUUID();
     await reserve(500, id);
@@ -240,7 +240,7 @@ describe("usage", () => {
     expect(await refusalOf(person.usage.getUsage({ start: "yesterday" }))).toBe("INVALID_REQUEST");
   });
 
-  it("is recorded by services only", async () => {
+  test("is recorded by services only", async () => {
     const { createInProcessTransport } = await import("@turnwright/platform/rpc/in-process");
     const { createClient } = await import("@connectrpc/connect");
     const { SpendService } = await import("@turnwright/contract/auth/v1/usage_service");

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AuthFixture, password, refusalOf, startAuthFixture } from "../../testing/auth.ts";
 
 let fixture: AuthFixture;
@@ -8,7 +8,7 @@ beforeAll(async () => {
 afterAll(() => fixture.stop());
 
 describe("accounts", () => {
-  it("are for admins only", async () => {
+  test("are for admins only", async () => {
     const person = await fixture.person();
     const answers = await Promise.all(
       [
@@ -22,7 +22,7 @@ describe("accounts", () => {
     expect(new Set(answers)).toEqual(new Set(["PERMISSION_DENIED"]));
   });
 
-  it("are listed newest first, page by page, each once", async () => {
+  test("are listed newest first, page by page, each once", async () => {
     const admin = await fixture.person({ role: "admin" });
     const made = [await fixture.person(), await fixture.person(), await fixture.person()].map((one) => one.userId);
     const seen: string[] = [];
@@ -37,7 +37,7 @@ describe("accounts", () => {
     expect(await refusalOf(admin.users.listUsers({ cursor: "nonsense" }))).toBe("INVALID_REQUEST");
   });
 
-  it("that are deactivated lose sessions and keys and cannot log in", async () => {
+  test("that are deactivated lose sessions and keys and cannot log in", async () => {
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();
     const { key } = await person.keys.createApiKey({ name: "k" });
@@ -52,7 +52,7 @@ describe("accounts", () => {
     expect(await refusalOf(fixture.holder(key))).toBe("INVALID_TOKEN");
   });
 
-  it("that get another role lose their sessions", async () => {
+  test("that get another role lose their sessions", async () => {
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();
     await expect(admin.users.updateUser({ userId: person.userId, role: "agent" })).resolves.toMatchObject({
@@ -62,7 +62,7 @@ describe("accounts", () => {
     expect(await refusalOf(admin.users.updateUser({ userId: person.userId, role: "root" }))).toBe("INVALID_REQUEST");
   });
 
-  it("keep one admin, even when two remove each other's role at once", async () => {
+  test("keep one admin, even when two remove each other's role at once", async () => {
     await fixture.pool.query("update users set role = 'user'");
     const [a, b] = [await fixture.person({ role: "admin" }), await fixture.person({ role: "admin" })];
     const answers = await Promise.all([
@@ -75,7 +75,7 @@ describe("accounts", () => {
     expect(await refusalOf(last.users.updateUser({ userId: last.userId, isActive: false }))).toBe("CONFLICT");
   });
 
-  it("lose all credentials by one call, which returns how many", async () => {
+  test("lose all credentials by one call, which returns how many", async () => {
     await fixture.pool.query("update users set role = 'user'");
     const admin = await fixture.person({ role: "admin" });
     const person = await fixture.person();

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createLogger } from "@turnwright/platform/logger";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type AttackGround, openAttackGround } from "../../testing/attack-targets.ts";
 import { attempt } from "../../testing/attempt.ts";
 import { loadCustomTools } from "../registry/custom-tools.ts";
@@ -52,7 +52,7 @@ export default { name: "escapes", description: "d", parameters: { type: "object"
 }
 
 describe.each(walls)("behind %s", (_name, wall) => {
-  it("CVE-2025-55130: a tool cannot make links, relative or chained", async () => {
+  test("CVE-2025-55130: a tool cannot make links, relative or chained", async () => {
     const told = await asTool(
       wall,
       `const tried = [];
@@ -73,7 +73,7 @@ describe.each(walls)("behind %s", (_name, wall) => {
     expect(ground.damage()).toEqual([]);
   });
 
-  it("CVE-2025-55130: links of the workspace lead nowhere, at any depth", async () => {
+  test("CVE-2025-55130: links of the workspace lead nowhere, at any depth", async () => {
     const told = await asTool(
       wall,
       `const names = t.checkout.split("/").filter(Boolean), tried = [];
@@ -91,7 +91,7 @@ describe.each(walls)("behind %s", (_name, wall) => {
     expect(told).not.toContain("GOT");
   });
 
-  it("CVE-2026-21877 of n8n: a tool cannot plant a file that a later start would run or read", async () => {
+  test("CVE-2026-21877 of n8n: a tool cannot plant a file that a later start would run or read", async () => {
     const planted = [
       ".env",
       ".npmrc",
@@ -164,7 +164,7 @@ describe.each(walls)("run_javascript behind %s", (_name, wall) => {
   const javascript = createRunJavascript({ limits, wall, outbound });
   afterAll(() => javascript.close());
 
-  it("gives scripts no host object, by any known escape from other sandboxes", async () => {
+  test("gives scripts no host object, by any known escape from other sandboxes", async () => {
     const { registered } = javascript;
     const code = `(async () => {
       const tried = {};

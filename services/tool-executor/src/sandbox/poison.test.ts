@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { createLogger } from "@turnwright/platform/logger";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { attempt } from "../../testing/attempt.ts";
 import { livingSandboxes } from "../../testing/living-sandboxes.ts";
 import type { CallResult } from "../calls/call-result.ts";
@@ -67,7 +67,7 @@ const forbidden: [tool: string, because: RegExp][] = [
 ];
 
 describe("a tool that does harm", () => {
-  it.each(overLimit)("%s is stopped within a second of its limit, and its neighbour is unharmed", async (name, because) => {
+  test.each(overLimit)("%s is stopped within a second of its limit, and its neighbour is unharmed", async (name, because) => {
     // A process is started first: its start does not count as time of the call.
     (await tools.get(name)?.prepare?.(new AbortController().signal))?.release();
     const started = performance.now();
@@ -88,14 +88,14 @@ describe("a tool that does harm", () => {
     expect(await run("neighbour")).toMatchObject({ status: "success" });
   });
 
-  it("cannot keep working between its calls", async () => {
+  test("cannot keep working between its calls", async () => {
     expect(await run("spins_later")).toMatchObject({ status: "success" });
     const spinning = () => livingSandboxes().filter((line) => line.includes("spins-later.mjs")).length;
     expect(spinning()).toBe(1);
     await expect.poll(spinning, { timeout: 5_000 }).toBe(0);
   });
 
-  it("leaves the outcome of a once call unknown when its process ends under it", async () => {
+  test("leaves the outcome of a once call unknown when its process ends under it", async () => {
     expect(await run("exits_once")).toMatchObject({
       status: "unknown",
       reason: ErrorReason.TOOL_FAILED,
@@ -103,12 +103,12 @@ describe("a tool that does harm", () => {
     });
   });
 
-  it.each(forbidden)("%s gets no permission", async (name, because) => {
+  test.each(forbidden)("%s gets no permission", async (name, because) => {
     expect(await run(name)).toMatchObject({ status: "failed", error: expect.stringMatching(because) });
     expect(existsSync("/tmp/turnwright-poison")).toBe(false);
   });
 
-  it("finds no secret in its environment", async () => {
+  test("finds no secret in its environment", async () => {
     process.env.MESH_SECRET_OF_THE_TEST = "canary";
     const outcome = await run("tells_environment");
     delete process.env.MESH_SECRET_OF_THE_TEST;
@@ -117,7 +117,7 @@ describe("a tool that does harm", () => {
     expect(seen.filter((name) => !["TZ", "PWD", "SHLVL", "_", "OLDPWD"].includes(name))).toEqual([]);
   });
 
-  it("does not fill the log", async () => {
+  test("does not fill the log", async () => {
     const lines: string[] = [];
     const counting = createLogger({
       service: "test",
@@ -131,7 +131,7 @@ describe("a tool that does harm", () => {
     for (const line of lines) expect(line.length).toBeLessThan(1_500);
   });
 
-  it("is cancelled with its call", async () => {
+  test("is cancelled with its call", async () => {
     const running = Promise.withResolvers<void>();
     const hearing = createLogger({
       service: "test",
@@ -150,7 +150,7 @@ describe("a tool that does harm", () => {
     expect(performance.now() - started).toBeLessThan(1_000);
   });
 
-  it("is reused after a success, and leaves no process when the executor closes", async () => {
+  test("is reused after a success, and leaves no process when the executor closes", async () => {
     await run("neighbour");
     const before = livingSandboxes().length;
     for (let i = 0; i < 5; i++) await run("neighbour");

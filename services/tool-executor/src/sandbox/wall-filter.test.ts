@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, test } from "vitest";
 import { findLauncher } from "./wall.ts";
 
 const perl = findLauncher();
@@ -60,7 +60,7 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
     const column = arch === "x64" ? 0 : 1;
     const pick = (...numbers: [number, number]) => numbers[column];
 
-    it("refuses every call of the table with any arguments", () => {
+    test("refuses every call of the table with any arguments", () => {
       expect(refused.length).toBeGreaterThan(120);
       for (const call of refused) {
         if (call[arch] === "-") continue;
@@ -70,7 +70,7 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
       }
     });
 
-    it.each([
+    test.each([
       ["read", [0, 63], [], "allow"],
       ["write", [1, 64], [], "allow"],
       ["mmap", [9, 222], [], "allow"],
@@ -107,7 +107,7 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
       expect(answer({ number: pick(...(numbers as [number, number])), args })).toBe(expected);
     });
 
-    it("kills a process that makes calls of another architecture", () => {
+    test("kills a process that makes calls of another architecture", () => {
       expect(answer({ number: pick(0, 63), audit: foreign })).toBe("kill");
       if (arch === "x64") expect(answer({ number: 0x40000000 + 41 })).toBe("kill");
     });
@@ -115,13 +115,13 @@ describe.runIf(perl !== undefined).each(Object.keys(architectures) as Architectu
 );
 
 describe.runIf(perl !== undefined)("the launcher", () => {
-  it("refuses an architecture without a table, and names the step that failed", () => {
+  test("refuses an architecture without a table, and names the step that failed", () => {
     const ended = spawnSync(perl as string, [launcherFile, "riscv64", "1", "landlock", "--", "/bin/true"], { encoding: "utf8" });
     expect(ended.status).toBe(125);
     expect(ended.stderr).toBe("wall: architecture: there is no list of system calls for 'riscv64'\n");
   });
 
-  it("starts nothing when a step fails, and names the step", () => {
+  test("starts nothing when a step fails, and names the step", () => {
     const run = (...args: string[]) => spawnSync(perl as string, [launcherFile, process.arch, ...args], { encoding: "utf8" });
     const missing = run(String(process.pid), "landlock", "-r", "/nowhere", "--", "/bin/echo", "started");
     expect([missing.status, missing.stdout]).toEqual([125, ""]);
@@ -133,7 +133,7 @@ describe.runIf(perl !== undefined)("the launcher", () => {
     expect(run(String(process.pid), "without", "--", "/nowhere/node").stderr).toContain("wall: exec /nowhere/node: No such file");
   });
 
-  it("starts nothing when its parent has ended", () => {
+  test("starts nothing when its parent has ended", () => {
     const ended = spawnSync(perl as string, [launcherFile, process.arch, "1", "without", "--", "/bin/echo", "started"]);
     expect([ended.status, ended.stdout.toString()]).toEqual([0, ""]);
   });
@@ -144,7 +144,7 @@ const headers: readonly [Architecture, string][] = [
   ["x64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"],
   ["arm64", "/usr/include/asm-generic/unistd.h"],
 ];
-it.each(headers.filter(([, file]) => existsSync(file)))("the table agrees with the kernel's headers for %s", (arch, file) => {
+test.each(headers.filter(([, file]) => existsSync(file)))("the table agrees with the kernel's headers for %s", (arch, file) => {
   const numbers = new Map(
     [...readFileSync(file, "utf8").matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)].map(([, name = "", number = ""]) => [
       name,

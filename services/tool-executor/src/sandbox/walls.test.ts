@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLogger } from "@turnwright/platform/logger";
 import { reportUntested } from "@turnwright/testing/untested";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type AttackGround, openAttackGround } from "../../testing/attack-targets.ts";
 import { loadCustomTools } from "../registry/custom-tools.ts";
 import { createToolOutbound } from "../tools/tool-outbound.ts";
@@ -71,7 +71,7 @@ function tell(where: string, results: Readonly<Record<string, string>>): void {
 }
 
 describe("a hostile tool", () => {
-  it("gets nothing past Node's permissions alone", async () => {
+  test("gets nothing past Node's permissions alone", async () => {
     const results = await asTool(noWall);
     tell("JavaScript, Node's permissions alone", results);
     expect(got(results)).toEqual([]);
@@ -80,14 +80,14 @@ describe("a hostile tool", () => {
     expect(JSON.stringify(results)).not.toContain(ground.canary);
   });
 
-  it.runIf(hasKernel)("gets nothing past both walls", async () => {
+  test.runIf(hasKernel)("gets nothing past both walls", async () => {
     const results = await asTool(whole);
     tell("JavaScript, both walls", results);
     expect(got(results)).toEqual([]);
     expect(ground.damage()).toEqual([]);
   });
 
-  it.runIf(hasKernel)("gets nothing past the kernel's wall alone", async () => {
+  test.runIf(hasKernel)("gets nothing past the kernel's wall alone", async () => {
     // Without metadata, which the kernel tells everybody, and without attempts that stay inside the process.
     const results = await alone(whole, ["read", "write", "connect", "others"]);
     tell("JavaScript, the kernel's wall alone", results);
@@ -96,14 +96,14 @@ describe("a hostile tool", () => {
     expect(JSON.stringify(results)).not.toContain(ground.canary);
   });
 
-  it.runIf(launcher !== undefined)("writes and reaches nothing past the filter of system calls alone", async () => {
+  test.runIf(launcher !== undefined)("writes and reaches nothing past the filter of system calls alone", async () => {
     const results = await alone(filterOnly, ["write", "connect", "others"]);
     tell("JavaScript, the filter alone", results);
     expect(got(results)).toEqual([]);
     expect(ground.damage()).toEqual([]);
   });
 
-  it("gets nearly everything without a wall, so the attempts are real", async () => {
+  test("gets nearly everything without a wall, so the attempts are real", async () => {
     const results = await alone(noWall, groups);
     tell("JavaScript, no wall", results);
     expect(got(results).length).toBeGreaterThan(70);
@@ -145,7 +145,7 @@ describe.runIf(compiler !== undefined && process.platform === "linux")("hostile 
     );
   }
 
-  it.runIf(hasKernel)("gets nothing past the kernel's wall", async () => {
+  test.runIf(hasKernel)("gets nothing past the kernel's wall", async () => {
     const results = await native(whole);
     tell("C, the kernel's wall", results);
     expect(got(results)).toEqual([]);
@@ -153,7 +153,7 @@ describe.runIf(compiler !== undefined && process.platform === "linux")("hostile 
     expect(Object.keys(results).length).toBeGreaterThan(75);
   });
 
-  it.runIf(launcher !== undefined)(
+  test.runIf(launcher !== undefined)(
     "reads and starts other programs, and no more, past the filter of system calls alone",
     async () => {
       const results = await native(filterOnly);
@@ -164,7 +164,7 @@ describe.runIf(compiler !== undefined && process.platform === "linux")("hostile 
     },
   );
 
-  it("gets nearly everything without a wall, so the attempts are real", async () => {
+  test("gets nearly everything without a wall, so the attempts are real", async () => {
     const results = await native(noWall);
     tell("C, no wall", results);
     expect(got(results).length).toBeGreaterThan(50);

@@ -1,5 +1,5 @@
 import { createLogger } from "@turnwright/platform/logger";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { attempt } from "../../testing/attempt.ts";
 import { runTool } from "../running/run-tool.ts";
 import { Slots } from "../running/slots.ts";
@@ -26,7 +26,7 @@ async function run(code: string, input?: unknown): Promise<unknown> {
 }
 
 describe("run_javascript", () => {
-  it.each([
+  test.each([
     ["6 * 7", 42],
     ["[1, 2, 3].map((n) => n * input.factor)", [10, 20, 30]],
     ["const o = { a: [1, { b: null }] }; o", { a: [1, { b: null }] }],
@@ -38,7 +38,7 @@ describe("run_javascript", () => {
     expect(await run(code, { factor: 10 })).toEqual({ result, logs: [] });
   });
 
-  it("returns the script's log lines, within limits", async () => {
+  test("returns the script's log lines, within limits", async () => {
     const { result, logs } = (await run(
       "console.log('a', 1, {b: 2}); for (let i = 0; i < 1e4; i++) console.error('x'.repeat(1e4)); 'done'",
     )) as {
@@ -51,7 +51,7 @@ describe("run_javascript", () => {
     for (const line of logs) expect(line.length).toBeLessThanOrEqual(1_000);
   });
 
-  it.each([
+  test.each([
     ["throw new TypeError('no such thing')", "TypeError: no such thing"],
     ["const = 1", "SyntaxError"],
     ["(async () => { throw new RangeError('later'); })()", "RangeError: later"],
@@ -67,7 +67,7 @@ describe("run_javascript", () => {
     expect(await run("1 + 1")).toEqual({ result: 2, logs: [] });
   });
 
-  it("finds nothing but the language", async () => {
+  test("finds nothing but the language", async () => {
     const names = [
       "process",
       "require",
@@ -88,7 +88,7 @@ describe("run_javascript", () => {
     expect(JSON.stringify(await run("import('node:fs')"))).toMatch(/failed|error/i);
   });
 
-  it("shares nothing between scripts", async () => {
+  test("shares nothing between scripts", async () => {
     await run("globalThis.leak = 'secret'; Object.prototype.leak = 'secret'; Array.prototype.map = () => 'broken'; 1");
     expect(await run("[typeof leak, ({}).leak === undefined, [1].map((n) => n + 1)]")).toEqual({
       result: ["undefined", true, [2]],
@@ -96,7 +96,7 @@ describe("run_javascript", () => {
     });
   });
 
-  it("refuses code beyond its limit", () => {
+  test("refuses code beyond its limit", () => {
     expect(() => registered.parse(JSON.stringify({ code: "1;".repeat(40_000) }))).toThrow("code");
   });
 });

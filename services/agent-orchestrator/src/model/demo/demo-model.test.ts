@@ -1,4 +1,4 @@
-import { describe, expect, it, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { readStream } from "../read-stream.ts";
 import { StreamTap } from "../stream-tap.ts";
 import { createDemoModel, demoModelName } from "./demo-model.ts";
@@ -26,7 +26,7 @@ async function ask(body: object) {
 const asked = (text: string, rest: object = {}) => ask({ messages: [user(text)], tools, ...rest });
 
 describe("arithmetic", () => {
-  it.each([
+  test.each([
     ["What is 1337 * 42?", "1337 * 42"],
     ["2+2", "2+2"],
     ["Compute (1 + 2) × 3, please", "(1 + 2) * 3"],
@@ -37,11 +37,14 @@ describe("arithmetic", () => {
     expect((await asked(text)).calls).toEqual([{ name: "calculator", args: { expression } }]);
   });
 
-  it.each(["I am 30 years old", "Hello - how are you?", "version 1.2.3", "(hm)", "3 *"])("is not found in: %s", async (text) => {
-    expect((await asked(text)).calls).toBeUndefined();
-  });
+  test.each(["I am 30 years old", "Hello - how are you?", "version 1.2.3", "(hm)", "3 *"])(
+    "is not found in: %s",
+    async (text) => {
+      expect((await asked(text)).calls).toBeUndefined();
+    },
+  );
 
-  it("is searched for in bounded time, whatever the text", async () => {
+  test("is searched for in bounded time, whatever the text", async () => {
     const started = performance.now();
     for (const text of ["9", "+", "1+", "(", "1)", "1 ", "((1"]) await asked(text.repeat(60_000));
     expect(performance.now() - started).toBeLessThan(2_000);
@@ -51,28 +54,28 @@ describe("arithmetic", () => {
 describe("a choice of tools", () => {
   const own = [tool("get_weather", { city: { type: "string" }, days: { type: "integer" }, unit: { enum: ["C", "F"] } })];
 
-  it("is obeyed when it is 'none'", async () => {
+  test("is obeyed when it is 'none'", async () => {
     expect((await asked("What is 1 + 1?", { tool_choice: "none" })).calls).toBeUndefined();
   });
 
-  it("is obeyed when a tool is required", async () => {
+  test("is obeyed when a tool is required", async () => {
     expect((await asked("Hello", { tools: own, tool_choice: "required" })).calls).toEqual([
       { name: "get_weather", args: { city: "Hello", days: 1, unit: "C" } },
     ]);
   });
 
-  it("is obeyed when it names a tool", async () => {
+  test("is obeyed when it names a tool", async () => {
     const choice = { type: "function", function: { name: "http_request" } };
     expect((await asked("What is 1 + 1?", { tool_choice: choice })).calls?.[0]?.name).toBe("http_request");
   });
 
-  it("is a client's tool that the user names", async () => {
+  test("is a client's tool that the user names", async () => {
     expect((await asked("Use get_weather for 3 days", { tools: own })).calls).toEqual([
       { name: "get_weather", args: { city: "Use get_weather for 3 days", days: 3, unit: "C" } },
     ]);
   });
 
-  it("is text without tools", async () => {
+  test("is text without tools", async () => {
     for (const none of [undefined, null, []]) {
       expect(await asked("What is 1 + 1?", { tools: none, tool_choice: "required" })).toMatchObject({
         finish: "stop",
