@@ -4,12 +4,12 @@ import { dirname, join, relative } from "node:path";
 /** The parts of the test suite, from the quickest to the slowest. */
 export type TestProject = "unit" | "store" | "system";
 
-/** Tests that start processes of the product, of its tools or of its build, or whole systems. */
+/** Tests that start processes: whole systems, parts of the product, tools, stores of their own, steps of the build. */
 const systemTests = [
   /^tests\/(?!structure\/|docs\/)/,
   /^packages\/(?:contract|platform)\/tools\//,
-  /^packages\/platform\/src\/(?:embedded-postgres|process)\//,
-  /^services\/tool-executor\/src\/sandbox\//,
+  /^packages\/platform\/src\/(?:embedded-postgres\/|process\/|ports\/redis-outage)/,
+  /^services\/tool-executor\/src\/(?:sandbox\/|registry\/custom-tools|tools\/run-javascript)/,
 ];
 
 const asksForStore = /["'](?:@turnwright\/testing|\.)\/(?:database|redis|redis-server|stores|store-servers)(?:\.ts)?["']/;

@@ -40,6 +40,8 @@ export interface GatewayDeps {
   readonly bus: Bus;
   readonly checks: ReadinessChecks;
   readonly logger: Logger;
+  /** Silence after which `close` closes a connection, in milliseconds; 1,000 unless given. */
+  readonly quietMs?: number;
 }
 
 /** The public plane. */
@@ -73,7 +75,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });
   const admission = { authenticator, limits, liveCalls };
-  const app = await createServer({ config, logger: deps.logger, liveCalls });
+  const app = await createServer({ config, logger: deps.logger, liveCalls, quietMs: deps.quietMs ?? 1_000 });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
   const heartbeatMs = config.SSE_HEARTBEAT;
   let isClosing = false;

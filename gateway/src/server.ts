@@ -126,8 +126,10 @@ export async function createServer(deps: {
   config: GatewayConfig;
   logger: Logger;
   liveCalls: LiveCalls;
+  /** Silence after which a connection is closed while the server drains, in milliseconds. */
+  quietMs: number;
 }): Promise<FastifyInstance> {
-  const { config, logger } = deps;
+  const { config, logger, quietMs } = deps;
   const limits = {
     accounts: new ClientAccounts({
       connectionsPerAddress: config.SERVER_ADDRESS_CONNECTIONS,
@@ -205,7 +207,8 @@ export async function createServer(deps: {
   // From here on, fastify closes each connection after its response; it closes the server when the drain is over.
   app.addHook("preClose", async () => {
     if (app.server.listening) {
-      await drainServer({ server: app.server as DualProtocolServer, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT });
+      const server = app.server as DualProtocolServer;
+      await drainServer({ server, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT, quietMs });
     }
   });
   const verbsOf = collectVerbs(app);

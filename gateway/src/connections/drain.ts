@@ -4,11 +4,6 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DualProtocolServer } from "./protocols.ts";
 
-/**
- * Silence after which a connection is closed, in milliseconds. A request sent at the moment of the close is lost; a
- * client that uses its connections sends something within this time.
- */
-const quietMs = 1_000;
 const sweepMs = 50;
 /** Time for ended requests to deliver their errors, in milliseconds. */
 const farewellMs = 2_500;
@@ -29,8 +24,18 @@ function end(requests: Iterable<FastifyRequest>): void {
  * and announces on each that it will close (`Connection: close`, which fastify sends from here on, and GOAWAY), and
  * closes those that stay silent. Streams and requests that exceed the limit end with an error.
  */
-export async function drainServer(options: { server: DualProtocolServer; open: OpenRequests; limitMs: number }): Promise<void> {
-  const { server, open, limitMs } = options;
+export async function drainServer(options: {
+  server: DualProtocolServer;
+  open: OpenRequests;
+  /** Milliseconds until requests under way are cut. */
+  limitMs: number;
+  /**
+   * Silence after which a connection is closed, in milliseconds. A request sent at the moment of the close is lost; a
+   * client that uses its connections sends something within this time.
+   */
+  quietMs: number;
+}): Promise<void> {
+  const { server, open, limitMs, quietMs } = options;
   const startedAt = performance.now();
   const lastUsed = new Map<Socket, number>();
   const first = new Set(open.keys());

@@ -57,11 +57,13 @@ export async function startAgentOrchestrator(deps: {
   logger: Logger;
   /** The graph versions to drive; unset: those of this release. */
   graphVersions?: GraphVersions;
+  /** Milliseconds after which usage is recorded; 1,000 unless given. */
+  usageFlushMs?: number;
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
   const model = createConfiguredModel(config);
   const runsByToken = new RunsByToken();
-  const recorder = new UsageRecorder({ spend: deps.spend, logger });
+  const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
   const stopWatching = await watchRevocations(
     { tokens, logger },
     // Nothing is cached here: a run's permissions are looked up again whenever its token is renewed.

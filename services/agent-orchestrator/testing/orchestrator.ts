@@ -216,6 +216,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     spend: createClient(SpendService, neighbours),
     bus: createMemoryBus({ logger }),
     logger,
+    usageFlushMs: 20,
   });
   const transport = createInProcessTransport({ mounts: service.mounts, interceptors: [errorInterceptor(logger), authenticate] });
   return {

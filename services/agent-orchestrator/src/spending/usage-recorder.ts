@@ -3,7 +3,6 @@ import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 
-const flushMs = 1_000;
 const batchSize = 1_000;
 /** The most sums that wait during an outage of auth; usage that would need another one is lost. */
 const maxWaiting = 100_000;
@@ -62,10 +61,13 @@ export class UsageRecorder {
   #sums = new Map<string, Sum>();
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
+  readonly #flushMs: number;
 
-  constructor(deps: { spend: Client<typeof SpendService>; logger: Logger }) {
+  /** `flushMs`: milliseconds from the first model call of a sum until the sum is recorded; 1,000 unless given. */
+  constructor(deps: { spend: Client<typeof SpendService>; logger: Logger; flushMs?: number }) {
     this.#spend = deps.spend;
     this.#logger = deps.logger;
+    this.#flushMs = deps.flushMs ?? 1_000;
   }
 
   /** Adds a model call, with the number of requests that it took. */
@@ -86,7 +88,7 @@ export class UsageRecorder {
       sum.costMicros += usage.costMicros;
       sum.estimatedTokens += usage.estimatedTokens;
     }
-    this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
+    this.#timer ??= setTimeout(() => void this.flush(), this.#flushMs).unref();
   }
 
   /** Records the gathered sums; a sum that cannot be recorded waits for the next flush. Never rejects. */
@@ -95,7 +97,7 @@ export class UsageRecorder {
     this.#timer = undefined;
     this.#flushing ??= this.#send().finally(() => {
       this.#flushing = undefined;
-      if (this.#sums.size > 0) this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
+      if (this.#sums.size > 0) this.#timer ??= setTimeout(() => void this.flush(), this.#flushMs).unref();
     });
     return this.#flushing;
   }
