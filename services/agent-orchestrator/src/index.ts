@@ -59,6 +59,8 @@ export async function startAgentOrchestrator(deps: {
   graphVersions?: GraphVersions;
   /** Milliseconds after which usage is recorded; 1,000 unless given. */
   usageFlushMs?: number;
+  /** Milliseconds between heartbeats; 1,000 unless given. */
+  beatMs?: number;
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
   const model = createConfiguredModel(config);
@@ -83,6 +85,7 @@ export async function startAgentOrchestrator(deps: {
     owned,
     dispatch: dispatcher.dispatch,
     maxRuns: config.AGENT_MAX_RUNS,
+    beatMs: deps.beatMs ?? 1_000,
     model,
     meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),

@@ -126,7 +126,10 @@ export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
  * Starts an orchestrator with the tools `calculator`, `web_search` and `send_mail` (which needs approval). Everything
  * runs on 127.0.0.1 or in this process.
  */
-export async function startOrchestrator(env: Record<string, string> = {}): Promise<OrchestratorFixture> {
+export async function startOrchestrator(
+  env: Record<string, string> = {},
+  times: { beatMs?: number } = {},
+): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];
   const journal = createMemoryJournal(log, testUser.userId);
@@ -217,6 +220,7 @@ export async function startOrchestrator(env: Record<string, string> = {}): Promi
     bus: createMemoryBus({ logger }),
     logger,
     usageFlushMs: 20,
+    ...times,
   });
   const transport = createInProcessTransport({ mounts: service.mounts, interceptors: [errorInterceptor(logger), authenticate] });
   return {

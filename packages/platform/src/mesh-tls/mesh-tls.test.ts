@@ -25,7 +25,7 @@ const stranger = createTestAuthority();
 const cleanups: (() => unknown)[] = [];
 const timeoutMs = 5_000;
 /** The client looks for an instance that lets it in until its call times out. */
-const refusedMs = 2_000;
+const refusedMs = 1_500;
 const run = { runId: "0190a000-0000-7000-8000-0000000000b0", status: RunStatus.RUNNING };
 
 afterEach(async () => {

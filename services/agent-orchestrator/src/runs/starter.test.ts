@@ -30,7 +30,7 @@ describe("a run that a key started and another credential decides on", () => {
     expect([offered(0), offered(1)]).toEqual([["send_mail"], ["send_mail"]]);
     expect(mesh.executedAs).toEqual([testUser.tokenId]);
     await mesh.close();
-    expect(mesh.purse.usage.map(({ tokenId }) => tokenId)).toEqual([testUser.tokenId]);
+    expect([...new Set(mesh.purse.usage.map(({ tokenId }) => tokenId))]).toEqual([testUser.tokenId]);
   });
 
   test("is charged to the key's ceiling", async () => {

@@ -9,7 +9,7 @@ let mesh: OrchestratorFixture;
 let isClosed = false;
 
 beforeEach(async () => {
-  mesh = await startOrchestrator();
+  mesh = await startOrchestrator({}, { beatMs: 100 });
   isClosed = false;
 });
 afterEach(async () => {

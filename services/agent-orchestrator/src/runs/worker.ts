@@ -5,7 +5,6 @@ import { versionFields } from "../graph/versions.ts";
 import type { RunDeps } from "./launch.ts";
 import { takeOver } from "./take-over.ts";
 
-const beatMs = 1_000;
 /** Pause after a failed heartbeat: when the journal is back, other workers must not take this one for dead. */
 const retryMs = 250;
 const beatTimeoutMs = 2_000;
@@ -41,11 +40,11 @@ export interface Worker {
 }
 
 /**
- * Makes a worker. Every second it sends the heartbeat that keeps its runs its own, and it resumes runs of dead workers
+ * Makes a worker. Every `beatMs` it sends the heartbeat that keeps its runs its own, and it resumes runs of dead workers
  * and queued runs that are due.
  */
-export function createWorker(deps: RunDeps & { maxRuns: number }): Worker {
-  const { journal, logger, workerId, owned } = deps;
+export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }): Worker {
+  const { journal, logger, workerId, owned, beatMs } = deps;
   let timer: NodeJS.Timeout | undefined;
   const inFlight = new Set<Promise<void>>();
   let isClaiming = false;
