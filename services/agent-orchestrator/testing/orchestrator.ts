@@ -128,7 +128,7 @@ export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
  */
 export async function startOrchestrator(
   env: Record<string, string> = {},
-  times: { beatMs?: number } = {},
+  times: { beatMs?: number; usageFlushMs?: number } = {},
 ): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];

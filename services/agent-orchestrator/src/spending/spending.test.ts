@@ -10,7 +10,7 @@ let mesh: OrchestratorFixture;
 
 beforeEach(async () => {
   // 1 millionth of a dollar per input token, 10 per output token.
-  mesh = await startOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' });
+  mesh = await startOrchestrator({ MODEL_PRICES: '{"gpt-test":{"input":1,"output":10}}' }, { usageFlushMs: 500 });
 });
 afterEach(() => mesh.close());
 
