@@ -40,8 +40,8 @@ export interface Worker {
 }
 
 /**
- * Makes a worker. Every `beatMs` milliseconds it sends the heartbeat that keeps its runs its own, and it resumes runs of
- * dead workers and queued runs that are due.
+ * Makes a worker. Every `beatMs` milliseconds it sends the heartbeat that keeps its runs its own, and it resumes runs
+ * of dead workers and queued runs that are due.
  */
 export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }): Worker {
   const { journal, logger, workerId, owned, beatMs } = deps;
