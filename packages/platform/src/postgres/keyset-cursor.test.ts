@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ErrorReason, reasonOf } from "../errors.ts";
-import { decodeCursor, encodeCursor, listStart } from "./keyset-cursor.ts";
+import { decodeCursor, encodeCursor, keysetPage, listStart } from "./keyset-cursor.ts";
 
 const place = { createdUs: 1_764_000_000_123_456, id: "019ab3c4-0000-7000-8000-00000000abcd" };
 
@@ -27,3 +27,11 @@ test.each([...forged, encodeCursor({ ...place, id: "' or 1=1" }), encodeCursor({
     expect(reason).toBe(ErrorReason.INVALID_REQUEST);
   },
 );
+
+test("a page ends where the next begins; the row beyond its limit only shows that there is one", () => {
+  const rows = [3, 2, 1].map((created_us) => ({ created_us, key: `row-${created_us}` }));
+  const idOf = ({ key }: { key: string }) => key;
+  expect(keysetPage(rows, 2, idOf)).toEqual({ page: rows.slice(0, 2), next: { createdUs: 2, id: "row-2" } });
+  expect(keysetPage(rows, 3, idOf)).toEqual({ page: rows, next: undefined });
+  expect(keysetPage([], 3, idOf)).toEqual({ page: [], next: undefined });
+});

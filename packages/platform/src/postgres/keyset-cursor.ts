@@ -38,6 +38,20 @@ export function afterPosition(createdUs: string, id: string, columns: KeysetColu
   return `(${columns.createdAt}, ${columns.id}) < ${position}`;
 }
 
+/**
+ * A page of a list, from rows that were read with one more than its limit: that row shows that another page follows.
+ * `next` is the position after the page; undefined on the last one.
+ */
+export function keysetPage<R extends { readonly created_us: number }>(
+  rows: readonly R[],
+  limit: number,
+  idOf: (row: R) => string,
+): { page: R[]; next?: KeysetPosition } {
+  const page = rows.slice(0, limit);
+  const last = rows.length > limit ? page.at(-1) : undefined;
+  return { page, next: last && { createdUs: last.created_us, id: idOf(last) } };
+}
+
 /** The opaque cursor of a position. */
 export function encodeCursor({ createdUs, id }: KeysetPosition): string {
   return Buffer.from(`${createdUs}.${id}`).toString("base64url");

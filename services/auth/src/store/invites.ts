@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Invite, InviteSchema } from "@turnwright/contract/auth/v1/identity";
-import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 
 interface InviteRow {
@@ -53,9 +53,8 @@ export async function listInvites(
      order by created_at desc, id desc limit $3`,
     [page.after.createdUs, page.after.id, page.limit + 1],
   );
-  const shown = rows.slice(0, page.limit);
-  const last = rows.length > page.limit ? shown.at(-1) : undefined;
-  return { invites: shown.map(inviteOf), next: last && { createdUs: last.created_us, id: last.id } };
+  const { page: shown, next } = keysetPage(rows, page.limit, ({ id }) => id);
+  return { invites: shown.map(inviteOf), next };
 }
 
 /** Revokes an unused invite. Returns the invite, and whether this call ended it; undefined: no such invite. */

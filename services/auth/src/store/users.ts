@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type AccountLimits, AccountLimitsSchema, type User, UserSchema } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import { isUniqueViolation, type Queryable } from "@turnwright/platform/postgres/pool";
 
 /** An account as it is stored. */
@@ -96,9 +96,8 @@ export async function listUsers(
      order by created_at desc, id desc limit $3`,
     [page.after.createdUs, page.after.id, page.limit + 1],
   );
-  const shown = rows.slice(0, page.limit);
-  const last = rows.length > page.limit ? shown.at(-1) : undefined;
-  return { users: shown.map(userOf), next: last && { createdUs: last.created_us, id: last.id } };
+  const { page: shown, next } = keysetPage(rows, page.limit, ({ id }) => id);
+  return { users: shown.map(userOf), next };
 }
 
 /** Changes an account; undefined fields stay. Undefined when there is no such account. */

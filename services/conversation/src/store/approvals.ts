@@ -3,7 +3,7 @@ import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import { type Run, type RunContext, RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
@@ -242,10 +242,9 @@ export async function listApprovals(
     // One row more than the page shows whether another page follows.
     values: [userId, status, after.createdUs, after.id, limit + 1],
   });
-  const page = rows.slice(0, limit);
-  const last = page.at(-1);
+  const { page, next } = keysetPage(rows, limit, ({ id }) => id);
   return {
     approvals: page.map(toApproval),
-    next: rows.length > limit && last !== undefined ? { createdUs: last.created_us, id: last.id } : undefined,
+    next,
   };
 }

@@ -1,6 +1,6 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import {
   type ApprovalRow,
@@ -46,12 +46,11 @@ export async function listConversations(
     values: [userId, after.createdUs, after.id, limit + 1],
   });
   const found = rows[0]?.conversations ?? [];
-  const page = found.slice(0, limit);
-  const last = page.at(-1);
+  const { page, next } = keysetPage(found, limit, ({ id }) => id);
   return {
     conversations: page.map(toConversation),
     total: rows[0]?.total ?? 0,
-    next: found.length > limit && last !== undefined ? { createdUs: last.created_us, id: last.id } : undefined,
+    next,
   };
 }
 

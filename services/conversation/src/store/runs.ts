@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsOf, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsOf, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
@@ -119,11 +119,10 @@ export async function listRuns(
     const { rowCount } = await db.query(conversationSql, [conversationId, userId]);
     if (rowCount === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
   }
-  const page = rows.slice(0, limit);
-  const last = page.at(-1);
+  const { page, next } = keysetPage(rows, limit, ({ run_id }) => run_id);
   return {
     runs: page.map(toRunInfo),
-    next: rows.length > limit && last !== undefined ? { createdUs: last.created_us, id: last.run_id } : undefined,
+    next,
   };
 }
 

@@ -6,7 +6,7 @@ import {
   WebhookSchema,
 } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import { toTimestamp } from "./rows.ts";
 
@@ -244,12 +244,8 @@ export async function listDeliveries(
     // One row more than the page shows whether another page follows.
     [asked.webhookId, asked.userId, asked.status, asked.after.createdUs, asked.after.id, asked.limit + 1],
   );
-  const page = rows.slice(0, asked.limit);
-  const last = page.at(-1);
-  return {
-    deliveries: page.map(toDelivery),
-    next: rows.length > asked.limit && last !== undefined ? { createdUs: last.created_us, id: last.id } : undefined,
-  };
+  const { page, next } = keysetPage(rows, asked.limit, ({ id }) => id);
+  return { deliveries: page.map(toDelivery), next };
 }
 
 /**
