@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startAllInOne } from "../e2e/all-in-one.ts";
 import { restApi } from "../e2e/api.ts";
-import { type System, startSystem } from "../e2e/system.ts";
+import type { System } from "../e2e/system.ts";
 import { findChromium, openBrowser } from "./chromium.ts";
 
 const executable = findChromium("the API docs in a real browser");
-const dataDir = mkdtempSync(join(tmpdir(), "turnwright-swagger-"));
 
 describe.skipIf(executable === undefined)("the API docs in a real browser", () => {
   let system: System;
@@ -18,7 +15,7 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
   const problems: string[] = [];
 
   beforeAll(async () => {
-    system = await startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dataDir } });
+    system = await startAllInOne();
     const api = restApi(system.baseUrl);
     await api.register("docs@example.com", "correct-horse-battery");
     token = (await api.login("docs@example.com", "correct-horse-battery")).accessToken;
@@ -35,7 +32,6 @@ describe.skipIf(executable === undefined)("the API docs in a real browser", () =
   afterAll(async () => {
     await browser?.close();
     await system?.stop();
-    rmSync(dataDir, { recursive: true, force: true });
   });
 
   const operation = (path: string, verb: string) =>

@@ -1,12 +1,9 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import OpenAI, { APIError, AuthenticationError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startAllInOne } from "../e2e/all-in-one.ts";
 import { restApi } from "../e2e/api.ts";
-import { type System, startSystem } from "../e2e/system.ts";
+import type { System } from "../e2e/system.ts";
 
-const dataDir = mkdtempSync(join(tmpdir(), "turnwright-openai-"));
 const weather = {
   type: "function" as const,
   function: {
@@ -21,7 +18,7 @@ describe("unmodified openai-node", () => {
   let openai: OpenAI;
 
   beforeAll(async () => {
-    system = await startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dataDir } });
+    system = await startAllInOne();
     const api = restApi(system.baseUrl);
     await api.register("openai@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("openai@example.com", "correct-horse-battery");
@@ -36,7 +33,6 @@ describe("unmodified openai-node", () => {
 
   afterAll(async () => {
     await system?.stop();
-    rmSync(dataDir, { recursive: true, force: true });
   });
 
   const ask = (content: string) => ({ model: "gpt-4o-mini", messages: [{ role: "user" as const, content }] });

@@ -1,28 +1,23 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startAllInOne } from "./all-in-one.ts";
 import { type Api, restApi } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
-import { type System, startSystem } from "./system.ts";
+import type { System } from "./system.ts";
 
 const account = { email: "away@example.com", password: "SecurePass123" };
-let dataDir: string;
 let effects: EffectCounter;
 let system: System;
 let api: Api;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-expiry-"));
   effects = await startEffectCounter();
-  const env = { TURNWRIGHT_DATA_DIR: dataDir, TOOLS_ALLOWED_HOSTS: effects.host, APPROVAL_EXPIRY: "1s" };
-  system = await startSystem({ shape: "all-in-one", env });
+  const env = { TOOLS_ALLOWED_HOSTS: effects.host, APPROVAL_EXPIRY: "1s" };
+  system = await startAllInOne(env);
   api = restApi(system.baseUrl);
 });
 afterAll(async () => {
   await system.stop();
   await effects.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 test("a run whose approval expires continues without the call and answers", async () => {

@@ -1,19 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startAllInOne } from "./all-in-one.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
-import { type System, startSystem } from "./system.ts";
+import type { System } from "./system.ts";
 
-let dataDir: string;
 let effects: EffectCounter;
 let system: System;
 let token: string;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-approvals-"));
   effects = await startEffectCounter();
-  system = await startSystem({ shape: "all-in-one", env: { TURNWRIGHT_DATA_DIR: dataDir, TOOLS_ALLOWED_HOSTS: effects.host } });
+  system = await startAllInOne({ TOOLS_ALLOWED_HOSTS: effects.host });
   const account = { email: "approver@example.com", password: "SecurePass123" };
   await call("POST", "/v1/auth/register", { ...account, name: "A" });
   token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
@@ -21,7 +17,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await system.stop();
   await effects.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields

@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
@@ -7,18 +5,17 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { detailOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type System, startSystem } from "./system.ts";
+import { startAllInOne } from "./all-in-one.ts";
+import type { System } from "./system.ts";
 
-let dataDir: string;
 let model: ScriptedModel;
 let system: System;
 let token: string;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-exact-"));
   model = await startScriptedModel();
-  const env = { TURNWRIGHT_DATA_DIR: dataDir, LLM_BASE_URL: model.url, TOOLS_DIR: join(import.meta.dirname, "tools") };
-  system = await startSystem({ shape: "all-in-one", env });
+  const env = { LLM_BASE_URL: model.url, TOOLS_DIR: join(import.meta.dirname, "tools") };
+  system = await startAllInOne(env);
   const account = '{"email":"exact@example.com","password":"SecurePass123"}';
   await call("POST", "/v1/auth/register", account.replace("}", ',"name":"E"}'));
   token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
@@ -26,7 +23,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await system.stop();
   await model.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 /** Sends a request. The body is text, so that it arrives byte for byte. */

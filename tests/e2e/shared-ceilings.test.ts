@@ -1,35 +1,26 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type System, startSystem } from "./system.ts";
+import { startAllInOne } from "./all-in-one.ts";
+import type { System } from "./system.ts";
 
-let dataDir: string;
 let model: ScriptedModel;
 let system: System;
 const admin = { email: "admin@example.com", password: "an-admins-password" };
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-ceilings-"));
   model = await startScriptedModel({ models: ["priced"] });
-  system = await startSystem({
-    shape: "all-in-one",
-    env: {
-      TURNWRIGHT_DATA_DIR: dataDir,
-      ADMIN_EMAIL: admin.email,
-      ADMIN_PASSWORD: admin.password,
-      LLM_BASE_URL: model.url,
-      LLM_DEFAULT_MODEL: "priced",
-      // One millionth of a dollar per input token, ten per output token.
-      MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
-    },
+  system = await startAllInOne({
+    ADMIN_EMAIL: admin.email,
+    ADMIN_PASSWORD: admin.password,
+    LLM_BASE_URL: model.url,
+    LLM_DEFAULT_MODEL: "priced",
+    // One millionth of a dollar per input token, ten per output token.
+    MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
   });
 });
 afterAll(async () => {
   await system.stop();
   await model.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 interface Answer {

@@ -1,28 +1,20 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type System, startSystem } from "./system.ts";
+import { startAllInOne } from "./all-in-one.ts";
+import type { System } from "./system.ts";
 
-let dataDir: string;
 let model: ScriptedModel;
 let system: System;
 let token: string;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-spending-"));
   model = await startScriptedModel({ models: ["priced", "free"] });
-  system = await startSystem({
-    shape: "all-in-one",
-    env: {
-      TURNWRIGHT_DATA_DIR: dataDir,
-      LLM_BASE_URL: model.url,
-      LLM_DEFAULT_MODEL: "priced",
-      // One millionth of a dollar per input token, ten per output token.
-      MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
-    },
+  system = await startAllInOne({
+    LLM_BASE_URL: model.url,
+    LLM_DEFAULT_MODEL: "priced",
+    // One millionth of a dollar per input token, ten per output token.
+    MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
   });
   const account = { email: "spender@example.com", password: "SecurePass123" };
   await call("POST", "/v1/auth/register", undefined, { ...account, name: "S" });
@@ -31,7 +23,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await system.stop();
   await model.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 async function call(verb: string, path: string, bearer: string | undefined, body?: object) {

@@ -1,13 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type ReceivedMessage, startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { startAllInOne } from "./all-in-one.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
-import { type System, startSystem } from "./system.ts";
+import type { System } from "./system.ts";
 
-let dataDir: string;
 let effects: EffectCounter;
 let receiver: WebhookReceiver;
 let system: System;
@@ -15,19 +12,14 @@ let token: string;
 let accounts = 0;
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "turnwright-webhooks-"));
   effects = await startEffectCounter();
   receiver = await startWebhookReceiver();
-  system = await startSystem({
-    shape: "all-in-one",
-    env: { TURNWRIGHT_DATA_DIR: dataDir, TOOLS_ALLOWED_HOSTS: effects.host, WEBHOOK_ALLOWED_HOSTS: receiver.host },
-  });
+  system = await startAllInOne({ TOOLS_ALLOWED_HOSTS: effects.host, WEBHOOK_ALLOWED_HOSTS: receiver.host });
 });
 afterAll(async () => {
   await system.stop();
   await receiver.close();
   await effects.close();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 beforeEach(async () => {
   receiver.answer((_message, response) => response.writeHead(204).end());
