@@ -93,7 +93,7 @@ describe("checkWire", () => {
       }
     }
     expect(passed).toBeGreaterThan(1_000);
-  });
+  }, 60_000);
 
   test("counts packed elements one by one, and holds fields to the wire types that they are declared with", () => {
     const message = create(FileDescriptorProtoSchema, {

@@ -45,7 +45,7 @@ describe("a body is refused with the name of the invalid field", () => {
     ["tools[0].function.name", { messages: [user], tools: [{ type: "function", function: { name: "" } }] }],
     ["tools[0].type", { messages: [user], tools: [{ function: { name: "f" } }] }],
     ["tool_choice", { messages: [user], tool_choice: "sometimes" }],
-  ])("%s", (param, body) => {
+  ])("case %#: %s", (param, body) => {
     const refused = refusal(body);
     expect(refused).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param });
     expect(refused.message.startsWith(`${param}: `)).toBe(true);

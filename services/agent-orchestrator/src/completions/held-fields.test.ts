@@ -81,7 +81,7 @@ describe.each([
     ["seed", { seed: [1] }],
     ["stop[0]", { stop: [{}] }],
     ["logit_bias.50256", { logit_bias: { 50256: {} } }],
-  ])("has no nested field beyond OpenAI's: %s", async (param, body) => {
+  ])("has no nested field beyond OpenAI's, case %#: %s", async (param, body) => {
     const error = await failureOf(complete({ model: "gpt-test", ...body }));
     expect(error.reason).toBe(ErrorReason.INVALID_REQUEST);
     expect(error.param).toBe(param);

@@ -224,7 +224,7 @@ test("the usage chunk is read and held back", () => {
   }
 });
 
-test("usage that an endpoint reports on every chunk is not counted twice", () => {
+test("a tapped stream: usage that an endpoint reports on every chunk is not counted twice", () => {
   const counted = (tokens: number) => ({ usage: { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens } });
   const frames = [frame(chunk({ content: "a" }, null, counted(1))), frame(chunk({ content: "b" }, "stop", counted(2)))];
   expect(run(mixed, frames).tap.usage).toEqual({ prompt_tokens: 5, completion_tokens: 2, total_tokens: 7 });

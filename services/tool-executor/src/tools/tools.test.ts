@@ -205,7 +205,7 @@ test.each([
   [{ method: "GET", url: "http://example.com", headers: { good: "a\r\nhost: b" } }, "headers"],
   [{ method: "POST", url: "http://example.com", body: { a: 1 } }, "body"],
   [{ method: "GET", url: "http://127.0.0.1/" }, "url"],
-])("http_request refuses %o", async (args, param) => {
+])("http_request refuses, case %#: %o", async (args, param) => {
   const outbound = createToolOutbound({ allowedHosts: [] });
   outbounds.push(outbound);
   await expect(call(createHttpRequest(outbound), args)).rejects.toThrow(new RegExp(`${param}`));

@@ -203,7 +203,7 @@ test.each([
   { param: "", init: { status: RunStatus.RUNNING, state: "{" } },
   { param: "", init: { status: RunStatus.RUNNING, messages: [{ role: "user" }], events: [{ type: "x", payload: "no" }] } },
   { param: "status", init: {} },
-])("a malformed step is refused as a whole: $param", async ({ param, init }) => {
+])("a malformed step is refused as a whole, case %#: $param", async ({ param, init }) => {
   const context = await person.begin();
   const before = await everything(context.conversation?.id);
   const error = await person.commit(context, init).catch((error: unknown) => error);
