@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
@@ -84,6 +84,10 @@ async function untilReady(url: string, child: ChildProcess, log: () => string): 
 /** Starts the system as a user would, in new processes on loopback, and waits for /ready. */
 export async function startSystem(options: SystemOptions): Promise<System> {
   const port = Number(options.env.SERVER_PORT ?? (await freePort()));
+  const dataDir = options.env.TURNWRIGHT_DATA_DIR;
+  // Tests that root runs have a PostgreSQL under another user. If that user could not traverse the directory, its
+  // database would be made in a place that outlives the test.
+  if (dataDir !== undefined && existsSync(dataDir)) chmodSync(dataDir, 0o711);
   const script = options.shape === "mesh" ? "launcher/src/mesh-main.ts" : "launcher/src/main.ts";
   const child = spawn(process.execPath, [join(root, script)], {
     stdio: ["ignore", "pipe", "pipe"],
