@@ -82,7 +82,7 @@ export const starter: SecurityBreakages = {
     file: "services/agent-orchestrator/src/graph/act.ts",
     changes: [{ from: "if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;", to: "return true;" }],
     suite: ["tests/e2e/exact-arguments.test.ts"],
-    test: "cannot run as it is written",
+    test: "cannot run as written",
   },
   "exact-rest": {
     file: "gateway/src/transcoding/binder.ts",
