@@ -3,7 +3,7 @@ import { type BrokenFile, brokenFile, brokenFileVariable } from "./breakages/bro
 
 const loopbackOnly = new URL("../packages/testing/src/loopback-only.ts", import.meta.url).href;
 /** Compiled modules of the product, for the processes that start after the first one. */
-const compileCache = fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
+export const compileCache = fileURLToPath(new URL("../node_modules/.cache/compiled", import.meta.url));
 
 /**
  * Environment of every Node.js process that tests start: connections to loopback only, and the broken file to load, by
