@@ -51,12 +51,14 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     async (surface) => {
       // Only the memory of completions is asserted, and needs a measurement to compare with.
       const warmUps = surface === "completions" ? 2 : 0;
+      // The process's own 3 MiB, more or less from run to run, must not decide on the share of a reader.
+      const readers = surface === "completions" ? 8 : 3;
       const gates = { gate, endGate };
-      const figures = await stallReaders(mesh, { surface, readers: 3, limitMs, pieces: 880, settleMs: 300, warmUps, ...gates });
+      const figures = await stallReaders(mesh, { surface, readers, limitMs, pieces: 880, settleMs: 300, warmUps, ...gates });
       expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
       expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
       expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);
-      // A wide bound, because traffic in progress weighs much with only three readers; the command measures many.
+      // A wide bound, because traffic in progress weighs much with so few readers; the command measures many.
       if (surface === "completions") for (const { held } of figures.kib.values()) expect(held).toBeLessThan(1_000);
     },
     60_000,
