@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { createTestDatabase, openTestPool, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { restApi } from "../e2e/api.ts";
 import { answerTo, type BurstModel, startBurstModel } from "./burst-model.ts";
@@ -26,7 +26,7 @@ describe.skipIf(redis === undefined)("many concurrent messages to one conversati
     model = await startBurstModel();
     const stores = { databaseUrl: database.url, redisUrl: redis ?? "" };
     mesh = await startReplicatedMesh({ dir, ...stores, limit: "2s", model });
-    db = new pg.Pool({ connectionString: database.url, max: 2 });
+    db = openTestPool(database.url, 2);
     const api = restApi(mesh.gateways[0] ?? "");
     await api.register("texts@example.com", "correct-horse-battery");
     const { accessToken } = await api.login("texts@example.com", "correct-horse-battery");

@@ -1,7 +1,7 @@
 /** Row R12: concurrent messages to one conversation, per policy, over two gateways: `npm run durability -- r12`. */
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import pg from "pg";
+import { openTestPool } from "@turnwright/testing/database";
 import { restApi } from "../e2e/api.ts";
 import { report } from "../security/long/stage.ts";
 import { startBurstModel } from "./burst-model.ts";
@@ -23,7 +23,7 @@ const [messages, conversations, rounds] = [values.messages, values.conversations
 ];
 await onStores("double-text", async (stores) => {
   const model = await startBurstModel();
-  const db = new pg.Pool({ connectionString: stores.databaseUrl, max: 4 });
+  const db = openTestPool(stores.databaseUrl, 4);
   const mesh = await startReplicatedMesh({
     ...stores,
     limit: "10s",

@@ -18,10 +18,9 @@ import { openServiceDatabase } from "@turnwright/platform/postgres/service-datab
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { errorInterceptor, validationInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
-import { createTestDatabase } from "@turnwright/testing/database";
+import { createTestDatabase, openTestPool } from "@turnwright/testing/database";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
-import pg from "pg";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 
 /** An orchestrator of some release. */
@@ -61,7 +60,7 @@ export async function startReleases(): Promise<Releases> {
     openServiceDatabase({ url: database.url, schema, max: 8, logger }),
   );
   const [record, ledger] = databases as [(typeof databases)[0], (typeof databases)[0]];
-  const rows = new pg.Pool({ connectionString: database.url, max: 1 });
+  const rows = openTestPool(database.url, 1);
   const conversation = startConversation({
     config: { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: 0, WEBHOOK_ALLOWED_HOSTS: [] },
     database: record,

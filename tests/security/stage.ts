@@ -2,8 +2,8 @@ import { createPrivateKey, createPublicKey, type KeyObject, randomUUID } from "n
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTestDatabase } from "@turnwright/testing/database";
-import pg from "pg";
+import { createTestDatabase, openTestPool } from "@turnwright/testing/database";
+import type pg from "pg";
 import { type SystemOptions, startSystem } from "../e2e/system.ts";
 import { claimsOf } from "./forge.ts";
 import { type Answer, send } from "./requests.ts";
@@ -80,7 +80,7 @@ export async function startStage({
     },
   });
   const { baseUrl } = system;
-  const pool = new pg.Pool({ connectionString: database.url, max: 2 });
+  const pool = openTestPool(database.url, 2);
   const post = async <T>(path: string, body: unknown): Promise<T> =>
     dataOf(path, await send(baseUrl, { method: "POST", path, body: JSON.stringify(body) }));
 

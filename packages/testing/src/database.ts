@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type MigratedService, migrate, migratedServices, migrationsDir } from "@turnwright/platform/postgres/migrations";
 import pg from "pg";
 import { requestStore, testEnvironment } from "./stores.ts";
@@ -8,7 +9,7 @@ import { requestStore, testEnvironment } from "./stores.ts";
 /** The database of one test suite. */
 export interface TestDatabase {
   readonly url: string;
-  /** Drops the database and its connections. */
+  /** Drops the database, and the connections that are not closed within a second. */
   drop(): Promise<void>;
 }
 
@@ -34,9 +35,33 @@ export async function createTestDatabase(options: {
     url: withDatabase(server, name),
     drop: () =>
       withClient(server, async (client) => {
+        await unused(client, name);
         await client.query(`drop database if exists ${name} with (force)`);
       }),
   };
+}
+
+/** A pool on a test's database whose connections may be ended from outside without ending the test's process. */
+export function openTestPool(url: string, max: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max });
+  pool.on("error", ignore);
+  // The pool stops listening to a connection that it closes.
+  pool.on("connect", (client) => client.on("error", ignore));
+  return pool;
+}
+
+function ignore(): void {}
+
+const unusedWithinMs = 1_000;
+
+/** Waits up to a second until nobody is connected to a database: pools resolve before their connections close. */
+async function unused(client: pg.Client, name: string): Promise<void> {
+  const until = Date.now() + unusedWithinMs;
+  while (Date.now() < until) {
+    const { rowCount } = await client.query("select from pg_stat_activity where datname = $1 limit 1", [name]);
+    if (rowCount === 0) return;
+    await delay(20);
+  }
 }
 
 async function ensureTemplate(

@@ -48,6 +48,17 @@ describe("a pool", () => {
     await expect(pool.query("select 1")).resolves.toBeDefined();
   });
 
+  test("survives a connection that the server ends while it is being closed", async () => {
+    const own = createPool({ url: database.url, max: 1, schema: "auth", applicationName: "closing", logger });
+    let client: pg.PoolClient | undefined;
+    own.on("connect", (connected) => {
+      client = connected;
+    });
+    await own.query("select 1");
+    await own.end();
+    expect(client?.emit("error", new Error("terminating connection due to administrator command"))).toBe(true);
+  });
+
   test("commits a transaction", async () => {
     const id = await transaction(pool, async (tx) => {
       await tx.query("insert into things values (1, 'one')");

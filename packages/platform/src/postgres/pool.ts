@@ -54,10 +54,14 @@ export function createPool(options: {
   });
   // Without this listener, a connection that dies while idle would end the process.
   pool.on("error", (error) => options.logger.warn({ err: error }, "idle database connection lost"));
+  // The pool stops listening to a connection that it closes; one that the server ends at that moment would do the same.
+  pool.on("connect", (client) => client.on("error", ignore));
   pool.query = translating(pool.query.bind(pool)) as typeof pool.query;
   pool.connect = translating(pool.connect.bind(pool)) as typeof pool.connect;
   return pool;
 }
+
+function ignore(): void {}
 
 /**
  * Puts the pool's settings into the URL: the driver lets the URL's own `options` (hosted databases route by them)

@@ -3,8 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { migrate, migrationsDir } from "@turnwright/platform/postgres/migrations";
-import { createTestDatabase } from "@turnwright/testing/database";
-import pg from "pg";
+import { createTestDatabase, openTestPool } from "@turnwright/testing/database";
 import { expect, test } from "vitest";
 
 /** A folder with auth's migrations up to a given one. */
@@ -19,7 +18,7 @@ function migrationsUpTo(last: number): string {
 test("older keys keep their rights, each in the family of its first key; keys that outlived their creator end", async () => {
   const dir = migrationsUpTo(4);
   const database = await createTestDatabase({ services: ["auth"], dir });
-  const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+  const pool = openTestPool(database.url, 1);
   try {
     const userId = randomUUID();
     await pool.query("insert into auth.users (id, email, password_hash) values ($1, 'a@example.com', '')", [userId]);
