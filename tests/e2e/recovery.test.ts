@@ -5,9 +5,9 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Api, restApi } from "./api.ts";
-import { startSystem } from "./system.ts";
+import { type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("kill -9 of the mesh during a run");
 const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
@@ -17,17 +17,12 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
   let dataDir: string;
   let database: TestDatabase;
   let model: ScriptedModel;
-
-  beforeEach(async () => {
-    dataDir = mkdtempSync(join(tmpdir(), "turnwright-recovery-"));
-    database = await createTestDatabase({ services: [] });
-    model = await startScriptedModel();
-  });
-  afterEach(async () => {
-    await model.close();
-    await database.drop();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
+  let second: System;
+  let token: string;
+  let restartedAt: number;
+  /** Ids of the conversations whose runs were cut off. */
+  let streaming: string;
+  let calling: string;
 
   const start = () =>
     startSystem({
@@ -46,58 +41,77 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
     return (await api.login(email, password)).accessToken;
   }
 
-  /** Starts a run, kills all processes when `until` resolves, restarts them, and returns the conversation. */
-  async function killedIn(until: () => Promise<unknown>) {
+  /** Starts a run and returns its conversation when the model has got its request `number`. */
+  async function startRun(api: Api, owner: string, number: number): Promise<string> {
+    const before = (await api.listConversations(owner)).ids;
+    void api.createConversation(owner, "Answer me").catch(() => undefined);
+    await model.request(number);
+    return (await api.listConversations(owner)).ids.find((id) => !before.includes(id)) ?? "";
+  }
+
+  // All processes are killed once, while one run reads the model's stream and another has the result of its tool.
+  beforeAll(async () => {
+    dataDir = mkdtempSync(join(tmpdir(), "turnwright-recovery-"));
+    database = await createTestDatabase({ services: [] });
+    model = await startScriptedModel();
+    model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
+    model.reply({ calls: [{ id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' }] });
+    model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     const first = await start();
     const before = restApi(first.baseUrl);
-    const token = await session(before, true);
-    const turn = before.createConversation(token, "Answer me").catch(() => undefined);
-    await until();
-    const { ids } = await before.listConversations(token);
-    const conversationId = ids[0] ?? "";
+    const owner = await session(before, true);
+    streaming = await startRun(before, owner, 0);
+    calling = await startRun(before, owner, 2);
     await first.killAll();
-    await turn;
+    // The crash came before the result was in the journal, but the ledger has it.
+    for (const text of ["Here I am again.", "Here I am again."]) model.reply({ text });
+    second = await start();
+    restartedAt = performance.now();
+    token = await session(restApi(second.baseUrl), false);
+  }, 120_000);
+  afterAll(async () => {
+    await second?.stop();
+    await model?.close();
+    await database?.drop();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
 
-    const second = await start();
-    const startedAt = performance.now();
-    try {
-      const after = restApi(second.baseUrl);
-      const fresh = await session(after, false);
-      await expect
-        .poll(async () => (await after.getConversation(fresh, conversationId)).contents.at(-1), { timeout: 15_000, interval: 50 })
-        .toBe("Here I am again.");
-      process.stdout.write(`${shape}: the run was answered ${Math.round(performance.now() - startedAt)} ms after the restart\n`);
-      const record = await after.getConversation(fresh, conversationId);
-      model.reply({ text: "And on." });
-      const next = await after.sendMessage(fresh, conversationId, "Go on");
-      expect(next.response).toBe("And on.");
-      return record;
-    } finally {
-      await second.stop();
-    }
+  /** Waits for the answer of a run that was cut off, and has its conversation go on. */
+  async function recovered(conversationId: string) {
+    const api = restApi(second.baseUrl);
+    await expect
+      .poll(async () => (await api.getConversation(token, conversationId)).contents.at(-1), { timeout: 15_000, interval: 50 })
+      .toBe("Here I am again.");
+    process.stdout.write(`${shape}: the run was answered ${Math.round(performance.now() - restartedAt)} ms after the restart\n`);
+    return await api.getConversation(token, conversationId);
+  }
+
+  async function goesOn(conversationId: string) {
+    model.reply({ text: "And on." });
+    const next = await restApi(second.baseUrl).sendMessage(token, conversationId, "Go on");
+    expect(next.response).toBe("And on.");
   }
 
   test("lets the run finish when the model was streaming, each message stored once", async () => {
-    model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
-    model.reply({ text: "Here I am again." });
-    const record = await killedIn(() => model.request(0));
+    const record = await recovered(streaming);
     expect(record.roles).toEqual(["user", "assistant"]);
     expect(record.contents).toEqual(["Answer me", "Here I am again."]);
   }, 120_000);
 
   test("lets the run finish when a tool had run, which does not run again", async () => {
-    model.reply({ calls: [{ id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' }] });
-    model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
-    // The crash came before the result was in the journal, but the ledger has it.
-    model.reply({ text: "Here I am again." });
-    const record = await killedIn(() => model.request(1));
+    const record = await recovered(calling);
     expect(record.roles).toEqual(["user", "assistant", "tool", "assistant"]);
     const db = new pg.Client({ connectionString: database.url });
     await db.connect();
     const { rows } = await db.query("select tool_name, status, claim from tool.tool_executions");
-    const { rows: runs } = await db.query("select status, epoch from conversation.runs order by created_at");
+    const { rows: runs } = await db.query(
+      "select status, epoch from conversation.runs where conversation_id = $1 order by created_at",
+      [calling],
+    );
     await db.end();
     expect(rows).toEqual([{ tool_name: "calculator", status: "success", claim: 1 }]);
     expect(runs[0]).toEqual({ status: "completed", epoch: 2 });
+    await goesOn(calling);
+    await goesOn(streaming);
   }, 120_000);
 });
