@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/agent/v1/completion_service.proto.
  */
 export const file_turnwright_agent_v1_completion_service: GenFile = /*@__PURE__*/
-  fileDesc("Cix0dXJud3JpZ2h0L2FnZW50L3YxL2NvbXBsZXRpb25fc2VydmljZS5wcm90bxITdHVybndyaWdodC5hZ2VudC52MSIsCg9Db21wbGV0ZVJlcXVlc3QSGQoEYm9keRgBIAEoDEILukgIegYQARiAgEAiYQoQQ29tcGxldGVSZXNwb25zZRIMCgRib2R5GAEgASgMEjAKBXVzYWdlGAIgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDQoFbW9kZWwYAyABKAkibwoVU3RyZWFtQ29tcGxldGVSZXF1ZXN0EhkKBGJvZHkYASABKAxCC7pICHoGEAEYgIBAEjsKBmZvcm1hdBgCIAEoDjIhLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtRm9ybWF0Qgi6SAWCAQIQASJaChZTdHJlYW1Db21wbGV0ZVJlc3BvbnNlEg4KBmZyYW1lcxgBIAEoDBIwCgV1c2FnZRgCIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlIhMKEUxpc3RNb2RlbHNSZXF1ZXN0Ik4KEkxpc3RNb2RlbHNSZXNwb25zZRIOCgZvYmplY3QYASABKAkSKAoEZGF0YRgCIAMoCzIaLnR1cm53cmlnaHQuYWdlbnQudjEuTW9kZWwiRgoFTW9kZWwSCgoCaWQYASABKAkSDgoGb2JqZWN0GAIgASgJEg8KB2NyZWF0ZWQYAyABKAUSEAoIb3duZWRfYnkYBCABKAkqXwoMU3RyZWFtRm9ybWF0Eh0KGVNUUkVBTV9GT1JNQVRfVU5TUEVDSUZJRUQQABIYChRTVFJFQU1fRk9STUFUX09QRU5BSRABEhYKElNUUkVBTV9GT1JNQVRfU0VFRBACMtILChFDb21wbGV0aW9uU2VydmljZRLhBAoIQ29tcGxldGUSJC50dXJud3JpZ2h0LmFnZW50LnYxLkNvbXBsZXRlUmVxdWVzdBolLnR1cm53cmlnaHQuYWdlbnQudjEuQ29tcGxldGVSZXNwb25zZSKHBKq7GNADEgpDSEFUX0VSUk9SGAEgASopdHVybndyaWdodC5hZ2VudC52MS5DaGF0Q29tcGxldGlvblJlcXVlc3QyInR1cm53cmlnaHQuYWdlbnQudjEuQ2hhdENvbXBsZXRpb25CBGNoYXRKU3sibW9kZWwiOiJncHQtNG8tbWluaSIsIm1lc3NhZ2VzIjpbeyJyb2xlIjoidXNlciIsImNvbnRlbnQiOiJXaGF0IGlzIDEzMzcgKiA0Mj8ifV19UpMCeyJpZCI6ImNoYXRjbXBsLTAxOTg1ZjNjIiwib2JqZWN0IjoiY2hhdC5jb21wbGV0aW9uIiwiY3JlYXRlZCI6MTc2ODQ2OTQwMCwibW9kZWwiOiJncHQtNG8tbWluaSIsImNob2ljZXMiOlt7ImluZGV4IjowLCJtZXNzYWdlIjp7InJvbGUiOiJhc3Npc3RhbnQiLCJjb250ZW50IjoiMTMzNyAqIDQyID0gNTYxNTQuIn0sImZpbmlzaF9yZWFzb24iOiJzdG9wIn1dLCJ1c2FnZSI6eyJwcm9tcHRfdG9rZW5zIjoyNCwiY29tcGxldGlvbl90b2tlbnMiOjE4LCJ0b3RhbF90b2tlbnMiOjQyfX2wuxgCwrsYC2NvbXBsZXRpb25zgtPkkwIZOgEqIhQvdjEvY2hhdC9jb21wbGV0aW9ucxLABAoOU3RyZWFtQ29tcGxldGUSKi50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbUNvbXBsZXRlUmVxdWVzdBorLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtQ29tcGxldGVSZXNwb25zZSLSA6q7GJsDEgpDSEFUX0VSUk9SGAEgASopdHVybndyaWdodC5hZ2VudC52MS5DaGF0Q29tcGxldGlvblJlcXVlc3Q6J3R1cm53cmlnaHQuYWdlbnQudjEuQ2hhdENvbXBsZXRpb25DaHVua0IEY2hhdEpeeyJtb2RlbCI6ImdwdC00by1taW5pIiwibWVzc2FnZXMiOlt7InJvbGUiOiJ1c2VyIiwiY29udGVudCI6IlRlbGwgbWUgYSBzdG9yeSJ9XSwic3RyZWFtIjp0cnVlfVLOAXsiaWQiOiJjaGF0Y21wbC0wMTk4NWYzYyIsIm9iamVjdCI6ImNoYXQuY29tcGxldGlvbi5jaHVuayIsImNyZWF0ZWQiOjE3Njg0Njk0MDAsIm1vZGVsIjoiZ3B0LTRvLW1pbmkiLCJjaG9pY2VzIjpbeyJpbmRleCI6MCwiZGVsdGEiOnsiY29udGVudCI6Ik9uY2UifSwiZmluaXNoX3JlYXNvbiI6bnVsbH1dLCJ0eXBlIjoiY29udGVudCIsImRlbHRhIjoiT25jZSJ9sLsYAsK7GAtjb21wbGV0aW9uc4LT5JMCGToBKiIUL3YxL2NoYXQvY29tcGxldGlvbnMwARKVAgoKTGlzdE1vZGVscxImLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdE1vZGVsc1JlcXVlc3QaJy50dXJud3JpZ2h0LmFnZW50LnYxLkxpc3RNb2RlbHNSZXNwb25zZSK1AZACAaq7GH8SCkNIQVRfRVJST1IYAUIEY2hhdFJpeyJvYmplY3QiOiJsaXN0IiwiZGF0YSI6W3siaWQiOiJncHQtNG8tbWluaSIsIm9iamVjdCI6Im1vZGVsIiwiY3JlYXRlZCI6MTc2ODQ2OTQwMCwib3duZWRfYnkiOiJvcGVuYWkifV19sLsYAsK7GAZtb2RlbHPCuxgLY29tcGxldGlvbnOC0+STAgwSCi92MS9tb2RlbHNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface]);
+  fileDesc("Cix0dXJud3JpZ2h0L2FnZW50L3YxL2NvbXBsZXRpb25fc2VydmljZS5wcm90bxITdHVybndyaWdodC5hZ2VudC52MSJuCg9Db21wbGV0ZVJlcXVlc3QSGQoEYm9keRgBIAEoDEILukgIegYQARiAgEASQAoMc2VydmVyX3Rvb2xzGAIgASgOMiAudHVybndyaWdodC5hZ2VudC52MS5TZXJ2ZXJUb29sc0IIukgFggECEAEiYQoQQ29tcGxldGVSZXNwb25zZRIMCgRib2R5GAEgASgMEjAKBXVzYWdlGAIgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDQoFbW9kZWwYAyABKAkisQEKFVN0cmVhbUNvbXBsZXRlUmVxdWVzdBIZCgRib2R5GAEgASgMQgu6SAh6BhABGICAQBI7CgZmb3JtYXQYAiABKA4yIS50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbUZvcm1hdEIIukgFggECEAESQAoMc2VydmVyX3Rvb2xzGAMgASgOMiAudHVybndyaWdodC5hZ2VudC52MS5TZXJ2ZXJUb29sc0IIukgFggECEAEiWgoWU3RyZWFtQ29tcGxldGVSZXNwb25zZRIOCgZmcmFtZXMYASABKAwSMAoFdXNhZ2UYAiABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZSITChFMaXN0TW9kZWxzUmVxdWVzdCJOChJMaXN0TW9kZWxzUmVzcG9uc2USDgoGb2JqZWN0GAEgASgJEigKBGRhdGEYAiADKAsyGi50dXJud3JpZ2h0LmFnZW50LnYxLk1vZGVsIkYKBU1vZGVsEgoKAmlkGAEgASgJEg4KBm9iamVjdBgCIAEoCRIPCgdjcmVhdGVkGAMgASgFEhAKCG93bmVkX2J5GAQgASgJKl8KDFN0cmVhbUZvcm1hdBIdChlTVFJFQU1fRk9STUFUX1VOU1BFQ0lGSUVEEAASGAoUU1RSRUFNX0ZPUk1BVF9PUEVOQUkQARIWChJTVFJFQU1fRk9STUFUX1NFRUQQAipWCgtTZXJ2ZXJUb29scxIcChhTRVJWRVJfVE9PTFNfVU5TUEVDSUZJRUQQABITCg9TRVJWRVJfVE9PTFNfT04QARIUChBTRVJWRVJfVE9PTFNfT0ZGEAIy0gsKEUNvbXBsZXRpb25TZXJ2aWNlEuEECghDb21wbGV0ZRIkLnR1cm53cmlnaHQuYWdlbnQudjEuQ29tcGxldGVSZXF1ZXN0GiUudHVybndyaWdodC5hZ2VudC52MS5Db21wbGV0ZVJlc3BvbnNlIocEqrsY0AMSCkNIQVRfRVJST1IYASABKil0dXJud3JpZ2h0LmFnZW50LnYxLkNoYXRDb21wbGV0aW9uUmVxdWVzdDIidHVybndyaWdodC5hZ2VudC52MS5DaGF0Q29tcGxldGlvbkIEY2hhdEpTeyJtb2RlbCI6ImdwdC00by1taW5pIiwibWVzc2FnZXMiOlt7InJvbGUiOiJ1c2VyIiwiY29udGVudCI6IldoYXQgaXMgMTMzNyAqIDQyPyJ9XX1SkwJ7ImlkIjoiY2hhdGNtcGwtMDE5ODVmM2MiLCJvYmplY3QiOiJjaGF0LmNvbXBsZXRpb24iLCJjcmVhdGVkIjoxNzY4NDY5NDAwLCJtb2RlbCI6ImdwdC00by1taW5pIiwiY2hvaWNlcyI6W3siaW5kZXgiOjAsIm1lc3NhZ2UiOnsicm9sZSI6ImFzc2lzdGFudCIsImNvbnRlbnQiOiIxMzM3ICogNDIgPSA1NjE1NC4ifSwiZmluaXNoX3JlYXNvbiI6InN0b3AifV0sInVzYWdlIjp7InByb21wdF90b2tlbnMiOjI0LCJjb21wbGV0aW9uX3Rva2VucyI6MTgsInRvdGFsX3Rva2VucyI6NDJ9fbC7GALCuxgLY29tcGxldGlvbnOC0+STAhk6ASoiFC92MS9jaGF0L2NvbXBsZXRpb25zEsAECg5TdHJlYW1Db21wbGV0ZRIqLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtQ29tcGxldGVSZXF1ZXN0GisudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1Db21wbGV0ZVJlc3BvbnNlItIDqrsYmwMSCkNIQVRfRVJST1IYASABKil0dXJud3JpZ2h0LmFnZW50LnYxLkNoYXRDb21wbGV0aW9uUmVxdWVzdDondHVybndyaWdodC5hZ2VudC52MS5DaGF0Q29tcGxldGlvbkNodW5rQgRjaGF0Sl57Im1vZGVsIjoiZ3B0LTRvLW1pbmkiLCJtZXNzYWdlcyI6W3sicm9sZSI6InVzZXIiLCJjb250ZW50IjoiVGVsbCBtZSBhIHN0b3J5In1dLCJzdHJlYW0iOnRydWV9Us4BeyJpZCI6ImNoYXRjbXBsLTAxOTg1ZjNjIiwib2JqZWN0IjoiY2hhdC5jb21wbGV0aW9uLmNodW5rIiwiY3JlYXRlZCI6MTc2ODQ2OTQwMCwibW9kZWwiOiJncHQtNG8tbWluaSIsImNob2ljZXMiOlt7ImluZGV4IjowLCJkZWx0YSI6eyJjb250ZW50IjoiT25jZSJ9LCJmaW5pc2hfcmVhc29uIjpudWxsfV0sInR5cGUiOiJjb250ZW50IiwiZGVsdGEiOiJPbmNlIn2wuxgCwrsYC2NvbXBsZXRpb25zgtPkkwIZOgEqIhQvdjEvY2hhdC9jb21wbGV0aW9uczABEpUCCgpMaXN0TW9kZWxzEiYudHVybndyaWdodC5hZ2VudC52MS5MaXN0TW9kZWxzUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIrUBkAIBqrsYfxIKQ0hBVF9FUlJPUhgBQgRjaGF0Uml7Im9iamVjdCI6Imxpc3QiLCJkYXRhIjpbeyJpZCI6ImdwdC00by1taW5pIiwib2JqZWN0IjoibW9kZWwiLCJjcmVhdGVkIjoxNzY4NDY5NDAwLCJvd25lZF9ieSI6Im9wZW5haSJ9XX2wuxgCwrsYBm1vZGVsc8K7GAtjb21wbGV0aW9uc4LT5JMCDBIKL3YxL21vZGVsc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface]);
 
 /**
  * A chat to complete.
@@ -30,6 +30,14 @@ export type CompleteRequest = Message<"turnwright.agent.v1.CompleteRequest"> & {
    * @generated from field: bytes body = 1;
    */
   body: Uint8Array;
+
+  /**
+   * Whether the model is offered the server's tools; takes precedence over the body. On REST: the header
+   * `X-Server-Tools`, `on` or `off`.
+   *
+   * @generated from field: turnwright.agent.v1.ServerTools server_tools = 2;
+   */
+  serverTools: ServerTools;
 };
 
 /**
@@ -93,6 +101,13 @@ export type StreamCompleteRequest = Message<"turnwright.agent.v1.StreamCompleteR
    * @generated from field: turnwright.agent.v1.StreamFormat format = 2;
    */
   format: StreamFormat;
+
+  /**
+   * As of CompleteRequest.
+   *
+   * @generated from field: turnwright.agent.v1.ServerTools server_tools = 3;
+   */
+  serverTools: ServerTools;
 };
 
 /**
@@ -257,6 +272,48 @@ export const StreamFormatSchema: GenEnum<StreamFormat> = /*@__PURE__*/
   enumDesc(file_turnwright_agent_v1_completion_service, 0);
 
 /**
+ * Whether the model is offered the server's tools.
+ *
+ * @generated from enum turnwright.agent.v1.ServerTools
+ */
+export const ServerTools = {
+  /**
+   * By the body: its field `server_tools`, else unless it has `tools` (also an empty list), `functions` or a JSON
+   * `response_format`.
+   *
+   * @generated from enum value: SERVER_TOOLS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Offered. The client's own tools are refused beside them.
+   *
+   * @generated from enum value: SERVER_TOOLS_ON = 1;
+   */
+  ON: 1,
+
+  /**
+   * Not offered.
+   *
+   * @generated from enum value: SERVER_TOOLS_OFF = 2;
+   */
+  OFF: 2,
+} as const;
+
+/**
+ * Whether the model is offered the server's tools.
+ *
+ * @generated from enum turnwright.agent.v1.ServerTools
+ */
+export type ServerTools = (typeof ServerTools)[keyof typeof ServerTools] | UnknownEnum;
+
+/**
+ * Describes the enum turnwright.agent.v1.ServerTools.
+ */
+export const ServerToolsSchema: GenEnum<ServerTools> = /*@__PURE__*/
+  enumDesc(file_turnwright_agent_v1_completion_service, 1);
+
+/**
  * Stateless chat completions in OpenAI's format. Bodies cross the mesh as bytes, because they follow OpenAI's contract:
  * fields unknown to Turnwright pass through, unless the credential is limited to certain models or by a spend ceiling.
  * Fields that would redirect a request or choose its key are refused. `chat_completion.proto` documents the bodies.
@@ -265,8 +322,9 @@ export const StreamFormatSchema: GenEnum<StreamFormat> = /*@__PURE__*/
  */
 export const CompletionService: GenService<{
   /**
-   * Complete a chat. Without `tools`, the agent may use every server tool that the credential allows. With `tools`, the
-   * client runs them: the model's calls come back as `tool_calls`.
+   * Complete a chat. Without `tools` and without a JSON `response_format`, the model may use every server tool that the
+   * credential allows; the header `X-Server-Tools` or the field `server_tools` (`on` or `off`) decides otherwise. With
+   * `tools`, the client runs them: the model's calls come back as `tool_calls`.
    *
    * Caller: a login, or an API key with the scope `completions`.
    *

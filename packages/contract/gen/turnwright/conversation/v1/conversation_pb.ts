@@ -15,7 +15,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation.proto.
  */
 export const file_turnwright_conversation_v1_conversation: GenFile = /*@__PURE__*/
-  fileDesc("Ci10dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb24ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIoADCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCRINCgVtb2RlbBgGIAEoCRIUCgxjdXJyZW50X25vZGUYByABKAkSFQoNbWVzc2FnZV9jb3VudBgIIAEoBRIXCg90b29sX2NhbGxfY291bnQYCSABKAUSFAoMdG90YWxfdG9rZW5zGAogASgFEhIKCnRvdGFsX2Nvc3QYCyABKAESDAoEdGFncxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X21lc3NhZ2VfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugCCgdNZXNzYWdlEgoKAmlkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIfCgRyb2xlGAMgASgJQhG6SA5yDJICCWFzc2lzdGFudBIPCgdjb250ZW50GAQgASgJEhYKBG5hbWUYBSABKAlCCLpIBXIDkgIAEjAKCnRvb2xfY2FsbHMYBiADKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbENhbGwSHgoMdG9vbF9jYWxsX2lkGAcgASgJQgi6SAVyA5ICABINCgVtb2RlbBgIIAEoCRIVCg1wcm9tcHRfdG9rZW5zGAkgASgFEhkKEWNvbXBsZXRpb25fdG9rZW5zGAogASgFEhIKCmxhdGVuY3lfbXMYCyABKAUSFwoPc2VxdWVuY2VfbnVtYmVyGAwgASgFEi4KCmNyZWF0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYDCghBcHByb3ZhbBIKCgJpZBgBIAEoCRIXCg9jb252ZXJzYXRpb25faWQYAiABKAkSDgoGcnVuX2lkGAMgASgJEg8KB2NhbGxfaWQYBCABKAkSEQoJdG9vbF9uYW1lGAUgASgJEhQKDHRvb2xfdmVyc2lvbhgGIAEoCRIRCglhcmd1bWVudHMYByABKAkSDgoGc3RhdHVzGAggASgJEg4KBnJlYXNvbhgJIAEoCRISCgpkZWNpZGVkX2J5GAogASgJEi4KCmNyZWF0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmRlY2lkZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGVkaXRlZF9hcmd1bWVudHMYDSABKAkSLgoKZXhwaXJlc19hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTZGVjaWRlZF9ieV90b2tlbl9pZBgPIAEoCRIdChVkZWNpZGVkX2J5X3Rva2VuX3R5cGUYECABKAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_turnwright_tool_v1_tool]);
+  fileDesc("Ci10dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb24ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIpcDCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCRINCgVtb2RlbBgGIAEoCRIUCgxjdXJyZW50X25vZGUYByABKAkSFQoNbWVzc2FnZV9jb3VudBgIIAEoBRIXCg90b29sX2NhbGxfY291bnQYCSABKAUSFAoMdG90YWxfdG9rZW5zGAogASgFEhIKCnRvdGFsX2Nvc3QYCyABKAESDAoEdGFncxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X21lc3NhZ2VfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZpbmlzaF9yZWFzb24YECABKAkizQMKB01lc3NhZ2USCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEh8KBHJvbGUYAyABKAlCEbpIDnIMkgIJYXNzaXN0YW50Eg8KB2NvbnRlbnQYBCABKAkSFgoEbmFtZRgFIAEoCUIIukgFcgOSAgASMAoKdG9vbF9jYWxscxgGIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIeCgx0b29sX2NhbGxfaWQYByABKAlCCLpIBXIDkgIAEg0KBW1vZGVsGAggASgJEhUKDXByb21wdF90b2tlbnMYCSABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYCiABKAUSEgoKbGF0ZW5jeV9tcxgLIAEoBRIXCg9zZXF1ZW5jZV9udW1iZXIYDCABKAUSLgoKY3JlYXRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoNZmluaXNoX3JlYXNvbhgOIAEoCUIMukgJcgeSAgRzdG9wEhsKCXJlYXNvbmluZxgPIAEoCUIIukgFcgOSAgASIQoPcHJvdmlkZXJfZmllbGRzGBAgASgJQgi6SAVyA5ICACKmAwoIQXBwcm92YWwSCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRIPCgdjYWxsX2lkGAQgASgJEhEKCXRvb2xfbmFtZRgFIAEoCRIUCgx0b29sX3ZlcnNpb24YBiABKAkSEQoJYXJndW1lbnRzGAcgASgJEg4KBnN0YXR1cxgIIAEoCRIOCgZyZWFzb24YCSABKAkSEgoKZGVjaWRlZF9ieRgKIAEoCRIuCgpjcmVhdGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpkZWNpZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBlZGl0ZWRfYXJndW1lbnRzGA0gASgJEi4KCmV4cGlyZXNfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE2RlY2lkZWRfYnlfdG9rZW5faWQYDyABKAkSHQoVZGVjaWRlZF9ieV90b2tlbl90eXBlGBAgASgJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_turnwright_tool_v1_tool]);
 
 /**
  * Tokens used by model calls.
@@ -162,6 +162,13 @@ export type Conversation = Message$1<"turnwright.conversation.v1.Conversation"> 
    * @generated from field: google.protobuf.Timestamp last_message_at = 15;
    */
   lastMessageAt?: Timestamp | undefined;
+
+  /**
+   * Why the model stopped in the last completed run, as in Message. Empty: none.
+   *
+   * @generated from field: string finish_reason = 16;
+   */
+  finishReason: string;
 };
 
 /**
@@ -267,6 +274,29 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 13;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Why the model stopped: `stop`, `length` (the text is cut), `tool_calls` or `content_filter`; on assistant messages.
+   * Empty on those of earlier releases.
+   *
+   * @generated from field: string finish_reason = 14;
+   */
+  finishReason: string;
+
+  /**
+   * Text of the model's reasoning, where its endpoint gives one; on assistant messages.
+   *
+   * @generated from field: string reasoning = 15;
+   */
+  reasoning: string;
+
+  /**
+   * Fields that the model's endpoint wants back with this message, as JSON text. Only between the journal and the
+   * orchestrator; empty elsewhere.
+   *
+   * @generated from field: string provider_fields = 16;
+   */
+  providerFields: string;
 };
 
 /**
