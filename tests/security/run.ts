@@ -155,7 +155,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "packages/platform/src/json/json-depth.test.ts",
       "packages/platform/src/rpc/grpc-admission.test.ts",
       "packages/platform/src/outbound/outbound.test.ts",
-      "services/agent-orchestrator/src/model/http-model.test.ts",
+      "services/agent-orchestrator/src/model/endpoint/http-model.test.ts",
     ),
   ],
   s27: [suite("gateway/src/connections/unread-bodies.test.ts")],

@@ -15,6 +15,7 @@ import { type GraphVersions, graphVersions as ownVersions } from "./graph/versio
 import { createMounts } from "./handlers/mounts.ts";
 import { createConfiguredModel } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
+import { createModelCalls } from "./model-calls/model-calls.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
 import { listenForCancels } from "./runs/cancel-run.ts";
 import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./runs/dispatch.ts";
@@ -86,8 +87,10 @@ export async function startAgentOrchestrator(deps: {
     dispatch: dispatcher.dispatch,
     maxRuns: config.AGENT_MAX_RUNS,
     beatMs: deps.beatMs ?? 1_000,
-    model,
-    meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
+    modelCalls: createModelCalls({
+      model,
+      meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
+    }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
     defaultModel: config.LLM_DEFAULT_MODEL,

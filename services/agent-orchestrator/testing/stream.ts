@@ -1,4 +1,4 @@
-import type { CompletionChunk } from "../src/model/chunk.ts";
+import type { CompletionChunk } from "../src/model/edge/chunk.ts";
 
 /** The data of every frame of server-sent events, as text. */
 export function eventData(bytes: Uint8Array | string): string[] {

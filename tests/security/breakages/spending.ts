@@ -17,7 +17,7 @@ export const spendingGuards: SecurityBreakages = {
     test: "leaves before the first text",
   },
   "spend-refused-call": {
-    file: "services/agent-orchestrator/src/model/http-model.ts",
+    file: "services/agent-orchestrator/src/model/endpoint/http-model.ts",
     changes: [{ from: "witness?.onRefused();", to: "" }],
     suite: charged,
     test: "refuses before a model works on it",
@@ -47,13 +47,13 @@ export const spendingGuards: SecurityBreakages = {
     test: "is cancelled is charged and stands in",
   },
   "spend-unknown-fields": {
-    file: "services/agent-orchestrator/src/model/output-count.ts",
+    file: "services/agent-orchestrator/src/model/edge/output-count.ts",
     changes: [{ from: "if (!labels.has(key)) this", to: 'if (key === "delta" || key === "content") this' }],
     suite: kinds,
     test: "output as .* is counted",
   },
   "spend-beside-content": {
-    file: "services/agent-orchestrator/src/model/content-frame.ts",
+    file: "services/agent-orchestrator/src/model/edge/content-frame.ts",
     changes: [{ from: "if (!emptyAfter.test(frame)) return undefined;", to: "" }],
     suite: kinds,
     test: "reasoning_content beside content",
@@ -76,7 +76,7 @@ export const spendingGuards: SecurityBreakages = {
     test: "one call more",
   },
   "spend-paid-retry": {
-    file: "services/agent-orchestrator/src/model/http-model.ts",
+    file: "services/agent-orchestrator/src/model/endpoint/http-model.ts",
     changes: [{ from: "if (isSent) await witness?.mayRepeat();", to: "" }],
     suite: ceiling,
     test: "pays for each attempt",

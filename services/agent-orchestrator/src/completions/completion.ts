@@ -5,11 +5,12 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
-import { distinctCalls } from "../model/call-ids.ts";
-import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/chunk.ts";
-import type { ModelClient } from "../model/model-client.ts";
-import { StreamTap } from "../model/stream-tap.ts";
-import type { ModelMeter } from "../spending/model-meter.ts";
+import { distinctCalls } from "../model/edge/call-ids.ts";
+import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/edge/chunk.ts";
+import type { OpenAiMessage } from "../model/edge/completion.ts";
+import type { OutputCount } from "../model/edge/output-count.ts";
+import { StreamTap } from "../model/edge/stream-tap.ts";
+import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { resultText } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
@@ -19,8 +20,7 @@ import { upstreamBody } from "./upstream-body.ts";
 
 /** Dependencies of completions. */
 export interface CompletionDeps {
-  readonly model: ModelClient;
-  readonly meter: ModelMeter;
+  readonly modelCalls: ModelCalls;
   readonly catalogue: ToolCatalogue;
   readonly executions: Client<typeof ExecutionService>;
   readonly defaultModel: string;
@@ -45,19 +45,6 @@ interface PendingCompletion {
   /** The model may call the server's tools. */
   readonly serverTools: boolean;
   request: Uint8Array;
-}
-
-interface OpenAiMessage {
-  role: string;
-  content?: unknown;
-  tool_calls?: ModelToolCall[];
-  tool_call_id?: string;
-}
-
-interface OpenAiCompletion {
-  model?: string;
-  choices?: { message?: OpenAiMessage; finish_reason?: string }[];
-  usage?: ModelUsage;
 }
 
 function isFilled(list: unknown): boolean {
@@ -163,39 +150,6 @@ function iterationLimit(limit: number) {
   return fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${limit} times without an answer.`);
 }
 
-/** Opens the metered call for the completion's next request. */
-function openCall(deps: CompletionDeps, call: CompletionCall, pending: PendingCompletion, streamed: boolean) {
-  return deps.meter.open({ ...call, model: pending.model, body: pending.request, streamed });
-}
-
-/** One model call that is not streamed. */
-async function askOnce(
-  deps: CompletionDeps,
-  call: CompletionCall,
-  pending: PendingCompletion,
-): Promise<{ answer: Buffer; completion: OpenAiCompletion }> {
-  const opened = openCall(deps, call, pending, false);
-  const metered = opened instanceof Promise ? await opened : opened;
-  let usage: ModelUsage | undefined;
-  let isWhole = false;
-  try {
-    const answer = await deps.model.complete(metered.body, metered.signal, metered.witness);
-    let completion: OpenAiCompletion | null;
-    try {
-      completion = JSON.parse(answer.toString("utf8")) as OpenAiCompletion | null;
-    } catch (error) {
-      throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent text that is not JSON.", { cause: error });
-    }
-    if (!completion) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a completion.");
-    usage = addUsage(noUsage, completion.usage);
-    metered.output.choices(completion.choices);
-    isWhole = true;
-    return { answer, completion };
-  } finally {
-    metered.end(usage, isWhole);
-  }
-}
-
 /** Completes a chat. The model's own bytes are passed on where possible; the usage covers all model calls. */
 export async function complete(
   deps: CompletionDeps,
@@ -205,15 +159,14 @@ export async function complete(
   const pending = await open(deps, call, bytes, false);
   let usage = noUsage;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const { answer, completion } = await askOnce(deps, call, pending);
-    const message = completion.choices?.[0]?.message;
-    if (!message) throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a completion.");
-    usage = addUsage(usage, completion.usage);
-    const model = completion.model ?? pending.model;
+    const completion = await deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request });
+    const { message, json } = completion;
+    usage = addUsage(usage, json.usage);
+    const model = json.model ?? pending.model;
     const calls = message.tool_calls ?? [];
     if (!pending.serverTools || calls.length === 0) {
-      if (iteration === 0) return { body: answer, usage, model };
-      return { body: Buffer.from(JSON.stringify({ ...completion, usage })), usage, model };
+      if (iteration === 0) return { body: completion.bytes, usage, model };
+      return { body: Buffer.from(JSON.stringify({ ...json, usage })), usage, model };
     }
     await runTools(deps, call, pending, { ...message, tool_calls: callsOf(pending, calls) });
   }
@@ -239,23 +192,13 @@ export async function* streamComplete(
   let usage = noUsage;
   let id: string | undefined;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const opened = openCall(deps, call, pending, true);
-    const metered = opened instanceof Promise ? await opened : opened;
-    const tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id, output: metered.output });
-    let isWhole = false;
-    try {
-      for await (const piece of await deps.model.stream(metered.body, metered.signal, metered.witness)) {
-        const frames = tap.push(piece);
-        const paying = metered.pay();
-        if (paying !== undefined) await paying;
-        if (frames !== undefined) yield* batches(frames);
-      }
-      const frames = tap.end();
-      isWhole = true;
-      if (frames !== undefined) yield { frames };
-    } finally {
-      metered.end(tap.usage, isWhole);
-    }
+    let tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id });
+    const makeSink = (output: OutputCount) => {
+      tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id, output });
+      return tap;
+    };
+    const modelCall = { ...call, model: pending.model, body: pending.request };
+    for await (const frames of deps.modelCalls.stream(modelCall, makeSink)) yield* batches(frames);
     usage = addUsage(usage, tap.usage);
     id ??= tap.envelope.id ?? "";
     if (!tap.wantsServerTools) {

@@ -4,7 +4,7 @@ import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import type { ModelToolCall } from "../model/chunk.ts";
+import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { resultText } from "../tool-access/tool-results.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 

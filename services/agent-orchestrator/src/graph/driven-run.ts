@@ -6,10 +6,9 @@ import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { AgentDefinition } from "../agents/agents.ts";
-import type { ModelToolCall, ModelUsage } from "../model/chunk.ts";
-import type { ModelClient } from "../model/model-client.ts";
+import type { ModelToolCall, ModelUsage } from "../model/edge/chunk.ts";
+import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
-import type { ModelMeter } from "../spending/model-meter.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import type { RunState } from "./state.ts";
 import type { GraphVersions } from "./versions.ts";
@@ -21,8 +20,7 @@ export type NodeName = "think" | "act" | "respond";
 export interface GraphDeps {
   /** The versions that this process drives. */
   readonly graphVersions: GraphVersions;
-  readonly model: ModelClient;
-  readonly meter: ModelMeter;
+  readonly modelCalls: ModelCalls;
   readonly journal: Client<typeof JournalService>;
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;

@@ -7,7 +7,7 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { detailOf, ErrorReason, fail, reasonName, reasonOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type ModelToolCall, noUsage, usageMessage } from "../model/chunk.ts";
+import { type ModelToolCall, noUsage, usageMessage } from "../model/edge/chunk.ts";
 import { isOutage, isOutageOrTimeout } from "../outage.ts";
 import { act } from "./act.ts";
 import type { DrivenRun, GraphDeps, NodeName, Step } from "./driven-run.ts";

@@ -3,9 +3,11 @@ import { type Message, MessageSchema } from "@turnwright/contract/conversation/v
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { distinctCalls } from "../model/call-ids.ts";
-import { addUsage } from "../model/chunk.ts";
-import { emptyAnswer, readStream } from "../model/read-stream.ts";
+import { AnswerReader } from "../model/edge/answer-reader.ts";
+import { distinctCalls } from "../model/edge/call-ids.ts";
+import { addUsage } from "../model/edge/chunk.ts";
+import type { OutputCount } from "../model/edge/output-count.ts";
+import type { EndedCall } from "../model-calls/model-calls.ts";
 import { noCharge } from "../spending/charge.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 
@@ -65,30 +67,30 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     ...(toolsJson === undefined ? {} : { tools: JSON.parse(toolsJson) }),
   };
   const started = performance.now();
-  const metered = await deps.meter.open({
+  let reader = new AnswerReader();
+  let charge = noCharge;
+  const call = {
     identity: run.identity,
     options: await run.options(),
     signal: run.signal,
     model: state.model,
     body: Buffer.from(JSON.stringify(body)),
-    streamed: true,
-  });
-  const answer = emptyAnswer();
-  const { output } = metered;
-  let charge = noCharge;
-  try {
-    const pieces = await deps.model.stream(metered.body, metered.signal, metered.witness);
-    await readStream(pieces, (delta) => run.log.emit({ type: "content", delta }), { output, answer, pay: () => metered.pay() });
-    charge = metered.end(answer.usage, true);
-  } catch (error) {
-    charge = metered.end(answer.usage, false);
-    throw error;
-  } finally {
-    // A call that failed is charged to the run as well.
-    run.costUsd += deps.meter.costUsd(state.model, charge);
+  };
+  const makeSink = (output: OutputCount) => {
+    reader = new AnswerReader(output);
+    return reader;
+  };
+  // A call that failed is charged to the run as well.
+  const onEnd = (ended: EndedCall) => {
+    ({ charge } = ended);
+    run.costUsd += ended.costUsd;
     run.usage = addUsage(run.usage, charge);
     run.totalUsage = addUsage(run.totalUsage, charge);
+  };
+  for await (const deltas of deps.modelCalls.stream(call, makeSink, onEnd)) {
+    for (const delta of deltas) run.log.emit(delta);
   }
+  const { answer } = reader;
   const toolCalls = answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run));
 
   const message = create(MessageSchema, {

@@ -3,7 +3,7 @@ import type { CompletionService } from "@turnwright/contract/agent/v1/completion
 import { allows, requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
 import { type CompletionCall, type CompletionDeps, complete, streamComplete } from "../completions/completion.ts";
-import { usageMessage } from "../model/chunk.ts";
+import { usageMessage } from "../model/edge/chunk.ts";
 import type { ModelList } from "../model/model-list.ts";
 
 function callOf(ctx: HandlerContext): CompletionCall {

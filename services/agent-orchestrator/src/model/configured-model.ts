@@ -1,5 +1,5 @@
 import { createDemoModel } from "./demo/demo-model.ts";
-import { createHttpModel } from "./http-model.ts";
+import { createHttpModel } from "./endpoint/http-model.ts";
 import type { ModelClient } from "./model-client.ts";
 
 /** The variables that choose the model and its endpoint. */

@@ -41,6 +41,7 @@ export function contentFrames(text: string): RunFrame[] {
 /** An event as frames. */
 export function framesOf(event: RunEvent): RunFrame[] {
   switch (event.type) {
+    case "reasoning":
     case "content":
       return event.delta.length <= maxFrameUnits ? [{ type: "content", delta: event.delta }] : contentFrames(event.delta);
     case "tool_call":

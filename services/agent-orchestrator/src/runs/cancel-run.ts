@@ -7,7 +7,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { openCalls } from "../graph/act.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
-import type { ModelToolCall } from "../model/chunk.ts";
+import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { pokeWatchers } from "../run-events/live-log.ts";
 
 /** Bus topic that tells drivers of cancelled runs; the payload is the run's UUID. */

@@ -3,7 +3,7 @@ import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { forward } from "@turnwright/platform/rpc/forward";
 import type { Outcome } from "../graph/driver.ts";
-import { usageMessage } from "../model/chunk.ts";
+import { usageMessage } from "../model/edge/chunk.ts";
 import type { EventQueue } from "../run-events/event-queue.ts";
 import type { RunFrame } from "../run-events/frame.ts";
 import { formatPosition, type Position, parsePosition } from "../run-events/position.ts";

@@ -7,7 +7,7 @@ import { type AgentDefinition, findAgent } from "../agents/agents.ts";
 import type { DrivenRun, GraphDeps, NodeName } from "../graph/driven-run.ts";
 import { drive } from "../graph/driver.ts";
 import type { RunState } from "../graph/state.ts";
-import { noUsage } from "../model/chunk.ts";
+import { noUsage } from "../model/edge/chunk.ts";
 import type { RunFrame } from "../run-events/frame.ts";
 import { type LiveLogs, pokeWatchers } from "../run-events/live-log.ts";
 import type { Starter } from "./caller.ts";

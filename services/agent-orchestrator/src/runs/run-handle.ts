@@ -1,6 +1,6 @@
 import type { Run } from "@turnwright/contract/conversation/v1/run";
 import type { Outcome } from "../graph/driver.ts";
-import type { ModelUsage } from "../model/chunk.ts";
+import type { ModelUsage } from "../model/edge/chunk.ts";
 import type { Position } from "../run-events/position.ts";
 
 /** A run as the call that began, resumed or repeated it sees it. It goes on whether or not the caller waits. */

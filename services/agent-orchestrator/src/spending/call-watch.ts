@@ -1,6 +1,6 @@
-import type { ModelUsage } from "../model/chunk.ts";
+import type { ModelUsage } from "../model/edge/chunk.ts";
+import { OutputCount } from "../model/edge/output-count.ts";
 import type { CallWitness } from "../model/model-client.ts";
-import { OutputCount } from "../model/output-count.ts";
 import { type Charge, chargeOf } from "./charge.ts";
 import { type PromptSize, promptSize, type SizedBody } from "./prompt-size.ts";
 

@@ -1,5 +1,5 @@
-import { type ModelUsage, noUsage } from "../model/chunk.ts";
-import type { OutputCount } from "../model/output-count.ts";
+import { type ModelUsage, noUsage } from "../model/edge/chunk.ts";
+import type { OutputCount } from "../model/edge/output-count.ts";
 import type { PromptSize } from "./prompt-size.ts";
 
 /** The usage that a model call is charged for. */

@@ -1,8 +1,8 @@
 import type { CallOptions } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import type { ModelUsage } from "../model/chunk.ts";
+import type { ModelUsage } from "../model/edge/chunk.ts";
+import type { OutputCount } from "../model/edge/output-count.ts";
 import type { CallWitness } from "../model/model-client.ts";
-import type { OutputCount } from "../model/output-count.ts";
 import type { Charge } from "./charge.ts";
 
 /** A model call that is about to be made. */

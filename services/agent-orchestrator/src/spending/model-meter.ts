@@ -2,7 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { ModelUsage } from "../model/chunk.ts";
+import type { ModelUsage } from "../model/edge/chunk.ts";
 import { wholeAnswer } from "./answer-bound.ts";
 import { CallWatch, sizeOfBody } from "./call-watch.ts";
 import { openGuardedCall } from "./guarded-call.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import type { ModelUsage } from "../model/chunk.ts";
+import type { ModelUsage } from "../model/edge/chunk.ts";
 
 /** A model's price in US dollars per million tokens, which equals millionths of a dollar per token. */
 export interface ModelPrice {

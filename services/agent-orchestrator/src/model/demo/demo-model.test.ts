@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { readStream } from "../read-stream.ts";
-import { StreamTap } from "../stream-tap.ts";
+import { AnswerReader } from "../edge/answer-reader.ts";
+import { StreamTap } from "../edge/stream-tap.ts";
 import { createDemoModel, demoModelName } from "./demo-model.ts";
 
 const model = createDemoModel("gpt-test");
@@ -121,10 +121,15 @@ test("a stream has the text of the whole answer, word by word", async () => {
     const body = { messages: [user(text)], tools };
     const whole = await ask(body);
     const deltas: string[] = [];
-    const answer = await readStream(await model.stream(bytesOf(body), forever), (delta) => deltas.push(delta));
+    const reader = new AnswerReader();
+    for await (const piece of await model.stream(bytesOf(body), forever)) {
+      deltas.push(...(reader.push(piece).out ?? []).map(({ delta }) => delta));
+    }
+    reader.end();
+    const { answer, usage } = reader;
     expect(answer.content).toBe(whole.text ?? "");
     expect(answer.finishReason).toBe(whole.finish);
-    expect(answer.usage).toEqual(whole.completion.usage);
+    expect(usage).toEqual(whole.completion.usage);
     expect(answer.toolCalls).toEqual(whole.completion.choices[0].message.tool_calls ?? []);
     if (text === "Hello") expect(deltas.length).toBeGreaterThan(10);
   }

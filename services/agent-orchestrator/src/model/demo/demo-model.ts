@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ModelToolCall } from "../chunk.ts";
+import type { ModelToolCall } from "../edge/chunk.ts";
 import type { ModelClient } from "../model-client.ts";
 import { answerDemo, type DemoRequest } from "./demo-answer.ts";
 

@@ -1,13 +1,17 @@
 import { streamedFrames } from "@turnwright/testing/scripted-model";
 import { expect, test } from "vitest";
-import { readStream } from "./read-stream.ts";
+import { AnswerReader } from "./answer-reader.ts";
 
 async function read(frames: readonly string[]) {
   const deltas: string[] = [];
-  const pieces = (async function* () {
-    for (const frame of frames) yield Buffer.from(frame);
-  })();
-  return { answer: await readStream(pieces, (delta) => deltas.push(delta)), deltas };
+  const reader = new AnswerReader();
+  for (const frame of frames) {
+    const { out = [], failure } = reader.push(Buffer.from(frame));
+    deltas.push(...out.map(({ delta }) => delta));
+    if (failure !== undefined) throw failure;
+  }
+  reader.end();
+  return { answer: reader.answer, usage: reader.usage, deltas };
 }
 
 test("an answer is read with its text, calls, usage and model", async () => {
@@ -16,15 +20,17 @@ test("an answer is read with its text, calls, usage and model", async () => {
     calls: [{ id: "a", name: "calculator", arguments: '{"expression":"1+1"}' }],
     model: "gpt-x",
   };
-  const { answer, deltas } = await read(streamedFrames(reply));
+  const { answer, usage, deltas } = await read(streamedFrames(reply));
   expect(deltas).toEqual(["Let", " me", " see"]);
   expect(answer).toEqual({
     content: "Let me see",
     toolCalls: [{ id: "a", type: "function", function: { name: "calculator", arguments: '{"expression":"1+1"}' } }],
     finishReason: "tool_calls",
-    usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
     model: "gpt-x",
+    reasoning: "",
+    providerFields: "",
   });
+  expect(usage).toEqual({ prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 });
 });
 
 test("usage that an endpoint reports on every chunk is not counted twice", async () => {
@@ -33,7 +39,7 @@ test("usage that an endpoint reports on every chunk is not counted twice", async
     { choices: [{ delta: { content: "a" } }], ...usage(2) },
     { choices: [{ delta: { content: "b" }, finish_reason: "stop" }], ...usage(3) },
   ].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`);
-  expect((await read(frames)).answer.usage.total_tokens).toBe(3);
+  expect((await read(frames)).usage?.total_tokens).toBe(3);
 });
 
 test("a cut answer is not taken for a whole one", async () => {

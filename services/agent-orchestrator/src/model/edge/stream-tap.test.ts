@@ -2,7 +2,7 @@ import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { cut, eventData, eventJson } from "../../testing/stream.ts";
+import { cut, eventData, eventJson } from "../../../testing/stream.ts";
 import { StreamTap, type TapOptions } from "./stream-tap.ts";
 
 const mixed = { format: StreamFormat.UNSPECIFIED, passToolCalls: true };
@@ -20,7 +20,11 @@ const finished = frame(chunk({}, "stop"));
 
 function run(options: TapOptions, pieces: readonly (string | Buffer)[]) {
   const tap = new StreamTap(options);
-  const parts = pieces.map((piece) => tap.push(Buffer.from(piece)));
+  const parts = pieces.map((piece) => {
+    const { out, failure: thrown } = tap.push(Buffer.from(piece));
+    if (thrown !== undefined) throw thrown;
+    return out;
+  });
   parts.push(tap.end());
   return { tap, output: Buffer.concat(parts.filter((part) => part !== undefined)) };
 }

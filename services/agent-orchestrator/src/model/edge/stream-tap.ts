@@ -60,11 +60,16 @@ export class StreamTap {
     return this.#literals.map((literal) => JSON.parse(decoded(literal)) as string).join("");
   }
 
-  /** The client's bytes for a piece; undefined when there are none. */
-  push(piece: Buffer): Buffer | undefined {
+  /** The client's bytes for a piece, up to a failure in it; no bytes: undefined. */
+  push(piece: Buffer): { out?: Buffer; failure?: unknown } {
     let output = "";
-    for (const frame of this.#splitter.push(piece)) output += this.#take(frame);
-    return output === "" ? undefined : Buffer.from(output, "latin1");
+    let failure: unknown;
+    try {
+      for (const frame of this.#splitter.push(piece)) output += this.#take(frame);
+    } catch (error) {
+      failure = error;
+    }
+    return { out: output === "" ? undefined : Buffer.from(output, "latin1"), failure };
   }
 
   /** The client's bytes at the end of the model's stream. Throws MODEL_FAILED when the stream ended too early. */

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { growingPauses } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type buildConnector, errors, Pool } from "undici";
+import type { CallWitness, ModelClient } from "../model-client.ts";
 import { type ExchangeRequest, type ExchangeResponse, exchange } from "./exchange.ts";
-import type { CallWitness, ModelClient } from "./model-client.ts";
 
 const maxRetries = 2;
 const maxRetryAfterMs = 5_000;

@@ -5,8 +5,8 @@ import { gzipSync } from "node:zlib";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel, streamedFrames, wholeCompletion } from "@turnwright/testing/scripted-model";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ModelClient } from "../model-client.ts";
 import { createHttpModel } from "./http-model.ts";
-import type { ModelClient } from "./model-client.ts";
 
 let endpoint: ScriptedModel;
 const clients: ModelClient[] = [];
