@@ -52,7 +52,8 @@ export async function startMeshProcesses(options: {
   );
   const portsOf = (kind: PartKind) => ports.get(kind) ?? [];
   const shared: Record<string, string> = {
-    MESH_SECRET: "the-secret-of-a-mesh-of-the-tests",
+    // Of the database: meshes of other suites share the Redis, and a mesh that starts again is the same one.
+    MESH_SECRET: `the-secret-of-the-mesh-on-${new URL(options.databaseUrl).pathname}`,
     GRPC_HOST: "127.0.0.1",
     SERVER_HOST: "127.0.0.1",
     LOG_LEVEL: "info",

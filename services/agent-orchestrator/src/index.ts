@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { Client } from "@connectrpc/connect";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
@@ -9,6 +8,7 @@ import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
+import { systemId } from "@turnwright/platform/ports/system-id";
 import type { RunningService } from "@turnwright/platform/rpc/mount";
 import type { AgentConfig } from "./config.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
@@ -38,8 +38,7 @@ async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<D
   const url = redisUrl(config);
   if (url === undefined) return createLocalDispatcher(deps);
   const { createBullDispatcher } = await import("./runs/dispatch-bullmq.ts");
-  const system = createHash("sha256").update(config.MESH_SECRET).digest("hex").slice(0, 12);
-  return createBullDispatcher({ ...deps, redisUrl: url, system });
+  return createBullDispatcher({ ...deps, redisUrl: url, system: systemId(config.MESH_SECRET) });
 }
 
 /**

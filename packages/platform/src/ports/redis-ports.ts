@@ -7,6 +7,7 @@ import type { Ports } from "./ports.ts";
 import { startRedisRateLimiter } from "./rate-limiter-redis.ts";
 import { connectRedis, whenReady } from "./redis.ts";
 import { joinReplicas, onlyReplica } from "./replicas.ts";
+import { systemId } from "./system-id.ts";
 
 /** Opens the ports over Redis, on two connections. */
 export function openRedisPorts(options: {
@@ -21,7 +22,9 @@ export function openRedisPorts(options: {
   const listening = connectRedis(redisUrl, { name: "turnwright-bus", logger, lazyConnect: true, autoResubscribe: false });
   const open = createRedisBus({ sending: redis, listening, logger });
   const bus = createSealedBus({ bus: open, secret: options.busSecret, logger });
-  const replicas = role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role });
+  // Another system on the same Redis does not share this one's limits.
+  const replicas =
+    role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role: `${systemId(options.busSecret)}:${role}` });
   // Unsealed: its messages are published by scripts inside Redis, next to the counts they report.
   const limiter = startRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
   const concurrency = startRedisConcurrencyLimiter({ redis, replicas, logger });

@@ -4,7 +4,9 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { createLogger } from "../logger.ts";
 import { createRedisBus } from "./bus-redis.ts";
 import { connectRedis, whenReady } from "./redis.ts";
+import { openRedisPorts } from "./redis-ports.ts";
 import { joinReplicas, partOf } from "./replicas.ts";
+import { systemId } from "./system-id.ts";
 
 const redisUrl = await testRedis("counting replicas");
 const logger = createLogger({ service: "test", level: "silent" });
@@ -80,5 +82,15 @@ describe.skipIf(redisUrl === undefined)("replicas of a role", () => {
     await leave();
     await beat();
     expect(await redis.zcard(`turnwright:replicas:${role}`)).toBe(0);
+  });
+
+  test("of another system on the same Redis are not counted", async () => {
+    const secrets = [randomUUID(), randomUUID()];
+    const ports = secrets.map((busSecret) => openRedisPorts({ redisUrl: redisUrl ?? "", busSecret, logger, role: "gateway" }));
+    cleanups.push(() => Promise.all(ports.map((open) => open.close())));
+    const redis = connectRedis(redisUrl ?? "", { name: "test", logger });
+    cleanups.push(() => redis.disconnect());
+    for (const secret of secrets)
+      await expect.poll(() => redis.zcard(`turnwright:replicas:${systemId(secret)}:gateway`), { timeout: 5_000 }).toBe(1);
   });
 });

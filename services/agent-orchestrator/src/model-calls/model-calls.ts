@@ -5,7 +5,7 @@ import type { CheckedCompletion } from "../model/edge/completion.ts";
 import { readCompletion } from "../model/edge/completion.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import type { ModelClient } from "../model/model-client.ts";
-import { type Charge, noCharge } from "../spending/charge.ts";
+import type { Charge } from "../spending/charge.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 
 /** A model call, as completions and the graph make it. */
@@ -73,7 +73,8 @@ export function createModelCalls(deps: { readonly model: ModelClient; readonly m
         isWhole = true;
         return completion;
       } finally {
-        onEnd?.(ended(model, metered.end(usage, isWhole)));
+        const charge = metered.end(usage, isWhole);
+        onEnd?.(ended(model, charge));
       }
     },
 
@@ -82,7 +83,6 @@ export function createModelCalls(deps: { readonly model: ModelClient; readonly m
       const opened = meter.open({ ...call, streamed: true });
       const metered = opened instanceof Promise ? await opened : opened;
       const sink = makeSink(metered.output);
-      let charge = noCharge;
       let isWhole = false;
       try {
         for await (const piece of await client.stream(metered.body, metered.signal, metered.witness)) {
@@ -97,7 +97,7 @@ export function createModelCalls(deps: { readonly model: ModelClient; readonly m
         if (rest !== undefined) yield rest;
         isWhole = true;
       } finally {
-        charge = metered.end(sink.usage, isWhole);
+        const charge = metered.end(sink.usage, isWhole);
         onEnd?.(ended(model, charge));
       }
     },
