@@ -20,12 +20,14 @@ export interface ReasonMapping {
   readonly type: string;
   /** `code` of the error body; empty means the endpoint's own code. */
   readonly code: string;
+  /** `code` of the error body on the OpenAI surface; empty means `code`. */
+  readonly openaiCode: string;
 }
 
 const mappings: ReadonlyMap<ErrorReason, ReasonMapping> = new Map(
   ErrorReasonSchema.values.map((value) => {
-    const { grpcCode, httpStatus, type, code } = getOption(value, mapping);
-    return [value.number as ErrorReason, { grpcCode, httpStatus, type, code }];
+    const { grpcCode, httpStatus, type, code, openaiCode } = getOption(value, mapping);
+    return [value.number as ErrorReason, { grpcCode, httpStatus, type, code, openaiCode }];
   }),
 );
 
@@ -34,6 +36,7 @@ const internalMapping: ReasonMapping = {
   httpStatus: 500,
   type: "server_error",
   code: "INTERNAL_ERROR",
+  openaiCode: "",
 };
 
 /** The surface mapping of a reason; a reason unknown to this build maps to INTERNAL. */
@@ -41,16 +44,21 @@ export function mappingOf(reason: ErrorReason): ReasonMapping {
   return mappings.get(reason) ?? internalMapping;
 }
 
-/** Creates the error that handlers throw: a ConnectError with the reason's code and an ErrorDetail. */
+/**
+ * Creates the error that handlers throw: a ConnectError with the reason's code and an ErrorDetail. `code` and `type` are
+ * those of a model's endpoint, for the OpenAI surface.
+ */
 export function fail(
   reason: ErrorReason,
   message: string,
-  init: { param?: string; retryAfterSeconds?: number; cause?: unknown } = {},
+  init: { param?: string; retryAfterSeconds?: number; code?: string; type?: string; cause?: unknown } = {},
 ): ConnectError {
   const value: ErrorDetail = create(ErrorDetailSchema, {
     reason,
     param: init.param ?? "",
     retryAfterSeconds: init.retryAfterSeconds ?? 0,
+    code: init.code ?? "",
+    type: init.type ?? "",
   });
   const error = new ConnectError(message, mappingOf(reason).grpcCode, undefined, undefined, init.cause);
   error.details.push({ desc: ErrorDetailSchema, value });
