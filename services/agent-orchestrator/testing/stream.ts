@@ -1,4 +1,4 @@
-import type { CompletionChunk } from "../src/model/edge/chunk.ts";
+import type { ClientChunk } from "../src/model/edge/client-chunk.ts";
 
 /** The data of every frame of server-sent events, as text. */
 export function eventData(bytes: Uint8Array | string): string[] {
@@ -9,7 +9,7 @@ export function eventData(bytes: Uint8Array | string): string[] {
 }
 
 /** A frame as a client reads it. */
-export type ClientFrame = CompletionChunk & { type?: string; tool_call?: { function: { name: string; arguments: string } } } & {
+export type ClientFrame = ClientChunk & { type?: string; tool_call?: { function: { name: string; arguments: string } } } & {
   delta?: string;
 };
 

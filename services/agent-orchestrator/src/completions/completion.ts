@@ -7,10 +7,11 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/edge/chunk.ts";
-import type { OpenAiMessage } from "../model/edge/completion.ts";
+import { type OpenAiMessage, withoutCalls } from "../model/edge/completion.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import { StreamTap } from "../model/edge/stream-tap.ts";
-import type { ModelCalls } from "../model-calls/model-calls.ts";
+import type { EndedCall, ModelCalls } from "../model-calls/model-calls.ts";
+import { type Charge, noCharge } from "../spending/charge.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { resultText } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
@@ -116,34 +117,76 @@ async function open(
   return { body, model, serverTools: toolsJson !== undefined, request };
 }
 
+/** Ids of the calls in a request's messages, which are the client's and of any form. */
+function idsIn(messages: readonly OpenAiMessage[]): string[] {
+  return messages.flatMap((message) => {
+    const calls: unknown = message?.tool_calls;
+    return Array.isArray(calls) ? calls.flatMap((call) => (typeof call?.id === "string" ? [call.id] : [])) : [];
+  });
+}
+
 /**
  * The calls of a round, with ids that occur neither in the client's messages nor in an earlier round of this
  * completion.
  */
 function callsOf(pending: PendingCompletion, calls: readonly ModelToolCall[]): ModelToolCall[] {
   const { messages } = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: OpenAiMessage[] };
-  const taken = messages.flatMap(({ tool_calls }) => tool_calls?.map(({ id }) => id) ?? []);
-  return distinctCalls(calls, taken);
+  return distinctCalls(calls, idsIn(messages));
 }
 
-/** Executes the calls of a round and builds the request of the next one. */
+/** The answer of a round: its text, its calls, and what the endpoint wants back with them. */
+interface RoundAnswer {
+  readonly content: string;
+  readonly calls: readonly ModelToolCall[];
+  readonly extraFields: {
+    readonly message: Readonly<Record<string, unknown>>;
+    readonly calls: readonly (Readonly<Record<string, unknown>> | undefined)[];
+  };
+}
+
+/** The answer as a message of the next request. */
+function assistantMessage({ content, calls, extraFields }: RoundAnswer): object {
+  return {
+    ...extraFields.message,
+    role: "assistant",
+    content: content === "" ? null : content,
+    tool_calls: calls.map(({ id, type, function: called }, at) => ({ ...extraFields.calls[at], id, type, function: called })),
+  };
+}
+
+/** Executes the calls of a round and builds the request of the next one. A call with a problem is not executed. */
 async function runTools(
   deps: CompletionDeps,
   call: CompletionCall,
   pending: PendingCompletion,
-  assistant: OpenAiMessage & { tool_calls: ModelToolCall[] },
+  answer: RoundAnswer,
 ): Promise<void> {
-  const calls = assistant.tool_calls;
-  const { results } = await deps.executions.executeCalls(
-    { calls: calls.map(({ id, function: { name, arguments: args } }) => ({ callId: id, name, arguments: args })) },
-    call.options,
-  );
-  const answers = results.map((result) => ({ role: "tool", tool_call_id: result.callId, content: resultText(result) }));
+  const sound = answer.calls.filter(({ problem }) => problem === undefined);
+  const { results } =
+    sound.length === 0
+      ? { results: [] }
+      : await deps.executions.executeCalls(
+          { calls: sound.map(({ id, function: { name, arguments: args } }) => ({ callId: id, name, arguments: args })) },
+          call.options,
+        );
+  const texts = new Map(results.map((result) => [result.callId, resultText(result)]));
+  const answers = answer.calls.map(({ id, problem }) => ({
+    role: "tool",
+    tool_call_id: id,
+    content: problem === undefined ? (texts.get(id) ?? "") : JSON.stringify({ error: problem }),
+  }));
   const previous = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
-  previous.messages.push(assistant, ...answers);
+  previous.messages.push(assistantMessage(answer), ...answers);
   // A forced choice has been obeyed; if kept, it would never let the model answer.
   if (previous.tool_choice !== undefined && previous.tool_choice !== "auto") delete previous.tool_choice;
   pending.request = Buffer.from(JSON.stringify(previous));
+}
+
+/** The usage of a call: the endpoint's own or, when it tells none, what the call was charged for. */
+function usageOf(told: ModelUsage | undefined, charge: Charge): ModelUsage & { estimated_tokens?: number } {
+  if (told !== undefined) return told;
+  const { prompt_tokens, completion_tokens, total_tokens, estimated_tokens } = charge;
+  return { prompt_tokens, completion_tokens, total_tokens, ...(estimated_tokens === 0 ? {} : { estimated_tokens }) };
 }
 
 function iterationLimit(limit: number) {
@@ -158,17 +201,19 @@ export async function complete(
 ): Promise<{ body: Uint8Array; usage: ModelUsage; model: string }> {
   const pending = await open(deps, call, bytes, false);
   let usage = noUsage;
+  let charge = noCharge;
+  const onEnd = (ended: EndedCall) => {
+    ({ charge } = ended);
+  };
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const completion = await deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request });
-    const { message, json } = completion;
-    usage = addUsage(usage, json.usage);
-    const model = json.model ?? pending.model;
-    const calls = message.tool_calls ?? [];
-    if (!pending.serverTools || calls.length === 0) {
-      if (iteration === 0) return { body: completion.bytes, usage, model };
-      return { body: Buffer.from(JSON.stringify({ ...json, usage })), usage, model };
+    const completion = await deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request }, onEnd);
+    usage = addUsage(usage, usageOf(completion.isUsageTold ? completion.usage : undefined, charge));
+    const model = completion.model || pending.model;
+    if (!pending.serverTools || (iteration === 0 && !completion.hasCalls)) return { body: completion.bytes, usage, model };
+    if (completion.calls.length === 0) {
+      return { body: Buffer.from(JSON.stringify({ ...withoutCalls(completion), usage })), usage, model };
     }
-    await runTools(deps, call, pending, { ...message, tool_calls: callsOf(pending, calls) });
+    await runTools(deps, call, pending, { ...completion, calls: callsOf(pending, completion.calls) });
   }
   throw iterationLimit(deps.maxIterations);
 }
@@ -189,18 +234,26 @@ export async function* streamComplete(
   format: StreamFormat,
 ): AsyncGenerator<MessageInitShape<typeof StreamCompleteResponseSchema>> {
   const pending = await open(deps, call, bytes, true);
+  const passToolCalls = !pending.serverTools;
   let usage = noUsage;
+  let charge = noCharge;
+  const onEnd = (ended: EndedCall) => {
+    ({ charge } = ended);
+  };
   let id: string | undefined;
+  let hasRole = false;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    let tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id });
+    const options = { format, passToolCalls, id, hasRole };
+    let tap = new StreamTap(options);
     const makeSink = (output: OutputCount) => {
-      tap = new StreamTap({ format, passToolCalls: !pending.serverTools, id, output });
+      tap = new StreamTap({ ...options, output });
       return tap;
     };
     const modelCall = { ...call, model: pending.model, body: pending.request };
-    for await (const frames of deps.modelCalls.stream(modelCall, makeSink)) yield* batches(frames);
-    usage = addUsage(usage, tap.usage);
+    for await (const frames of deps.modelCalls.stream(modelCall, makeSink, onEnd)) yield* batches(frames);
+    usage = addUsage(usage, usageOf(tap.usage, charge));
     id ??= tap.envelope.id ?? "";
+    ({ hasRole } = tap);
     if (!tap.wantsServerTools) {
       yield { frames: closing(format, pending.body, tap, usage), usage: usageMessage(usage) };
       return;
@@ -208,7 +261,7 @@ export async function* streamComplete(
     const calls = callsOf(pending, tap.toolCalls);
     const announced = tap.announce(calls);
     if (announced.length > 0) yield { frames: announced };
-    await runTools(deps, call, pending, { role: "assistant", content: tap.text || null, tool_calls: calls });
+    await runTools(deps, call, pending, { content: tap.text, calls, extraFields: tap.extraFields });
   }
   throw iterationLimit(deps.maxIterations);
 }

@@ -43,16 +43,17 @@ test("usage that an endpoint reports on every chunk is not counted twice", async
 });
 
 test("a cut answer is not taken for a whole one", async () => {
-  await expect(read(streamedFrames({ text: "half an answer", finishReason: null }))).rejects.toThrow(
-    "ended before its answer did",
-  );
+  const cut = { text: "half an answer", finishReason: null, withoutDone: true };
+  await expect(read(streamedFrames(cut))).rejects.toThrow("ended before its answer did");
 });
 
-test.each(["", undefined, null])("a tool call whose name is %j is a failure of the model", async (name) => {
+test.each(["", undefined, null])("a tool call whose name is %j is told as a problem and no exception", async (name) => {
   const call = { index: 0, id: "call_1", function: { name, arguments: "{}" } };
   const frames = [
     { choices: [{ delta: { tool_calls: [call] } }] },
     { choices: [{ delta: {}, finish_reason: "tool_calls" }] },
   ].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`);
-  await expect(read(frames)).rejects.toThrow("called a tool without naming it");
+  expect((await read(frames)).answer.toolCalls).toEqual([
+    { id: "call_1", type: "function", function: { name: "", arguments: "{}" }, problem: "The call names no tool." },
+  ]);
 });

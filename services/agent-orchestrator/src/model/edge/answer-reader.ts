@@ -1,7 +1,16 @@
-import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { addUsage, type ModelToolCall, type ModelUsage, noUsage, parseChunk, ToolCallAssembler } from "./chunk.ts";
-import { FrameSplitter, frameData } from "./frame-splitter.ts";
-import type { OutputCount } from "./output-count.ts";
+import { asModelFailure } from "./answer-error.ts";
+import type { CheckedChoice } from "./checked-chunk.ts";
+import type { ModelToolCall, ModelUsage } from "./chunk.ts";
+import { ChunkReader } from "./chunk-reader.ts";
+import { CleanText } from "./clean-text.ts";
+import { ContentFrames } from "./content-frame.ts";
+import { ExtraFields } from "./extra-fields.ts";
+import { finishReason, isCut } from "./finish-reason.ts";
+import { answerTooLarge, decoded } from "./frame-splitter.ts";
+import { OutputCount } from "./output-count.ts";
+import { messageFields, providerFields } from "./provider-fields.ts";
+import { ThinkTag } from "./think-tag.ts";
+import { ToolCallAssembler } from "./tool-call-assembler.ts";
 
 /** A piece of text of an answer. */
 export interface AnswerDelta {
@@ -9,88 +18,152 @@ export interface AnswerDelta {
   readonly delta: string;
 }
 
-/** A model's answer. */
+/** A model's answer. Its texts are well-formed and have no NUL; a refusal is content. */
 export interface ModelAnswer {
   readonly content: string;
   /** The model's reasoning; empty when the endpoint gives none. */
   readonly reasoning: string;
+  /** Calls to run or, with a `problem`, to refuse; none when the answer was cut, because they may be cut too. */
   readonly toolCalls: readonly ModelToolCall[];
   /** `stop`, `length`, `tool_calls` or `content_filter`. */
   readonly finishReason: string;
   /** The model that answered, as it names itself; empty when it does not. */
   readonly model: string;
-  /** Fields that the endpoint wants back with this message, as JSON text; empty: none. */
+  /**
+   * Fields that the endpoint wants back with this message, as JSON text: `{"message":{…},"calls":[{…}|null,…]}`, the
+   * calls as in `toolCalls`. Empty: none, or more than 262,144 characters.
+   */
   readonly providerFields: string;
 }
 
 /**
- * Reads a streamed completion into an answer. Its end throws MODEL_FAILED when the stream ends without a finish reason,
- * so that a cut answer never passes for a whole one, or with a tool call that has no name.
+ * Reads an answer, streamed or not, of whichever form. Its end throws MODEL_FAILED when the answer has neither a finish
+ * reason nor `[DONE]` nor whole calls, so that a cut answer never passes for a whole one.
  */
 export class AnswerReader {
   /** The endpoint's counts so far. */
   usage: ModelUsage | undefined;
-  readonly #splitter = new FrameSplitter();
+  readonly #chunks: ChunkReader;
+  readonly #contents = new ContentFrames();
   readonly #assembler = new ToolCallAssembler();
-  readonly #output: OutputCount | undefined;
+  readonly #output: OutputCount;
+  readonly #thinkTag: ThinkTag | undefined;
+  readonly #cleanContent = new CleanText();
+  readonly #cleanReasoning = new CleanText();
+  readonly #fields = new ExtraFields(messageFields);
   #content = "";
-  #finishReason = "";
+  #reasoning = "";
+  #told = "";
   #model = "";
+  #id = "";
+  #created: number | undefined;
+  /** The index of the first choice, which is the answer. */
+  #index: number | undefined;
 
-  constructor(output?: OutputCount) {
+  /** `readsThinkTag`: reasoning between `<think>` tags at the beginning is told from the answer. */
+  constructor(output = new OutputCount(), readsThinkTag = true) {
     this.#output = output;
+    this.#chunks = new ChunkReader(output.maxBytes);
+    this.#thinkTag = readsThinkTag ? new ThinkTag() : undefined;
   }
 
   /** The deltas of a piece. */
-  push(piece: Buffer): { out?: AnswerDelta[]; failure?: unknown } {
+  push(piece: Buffer): { out?: AnswerDelta[]; failure?: unknown; isDone?: boolean } {
     const out: AnswerDelta[] = [];
     try {
-      for (const frame of this.#splitter.push(piece)) this.#take(frame, out);
+      for (const frame of this.#chunks.push(piece)) {
+        if (this.#chunks.isDone) break;
+        this.#take(frame, out);
+      }
+      if (this.#chunks.failure !== undefined) throw this.#chunks.failure;
+      if (this.#output.bytes > this.#output.maxBytes) throw answerTooLarge(this.#output.maxBytes);
     } catch (failure) {
-      return { out, failure };
+      return { out, failure: asModelFailure(failure) };
     }
-    return { out };
+    return { out, isDone: this.#chunks.isDone };
   }
 
   /** The deltas of the rest. */
   end(): AnswerDelta[] | undefined {
     const out: AnswerDelta[] = [];
-    const last = this.#splitter.end();
-    if (last !== undefined) this.#take(last, out);
-    if (this.#finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
-    if (this.#assembler.calls.some((call) => call.function.name === ""))
-      throw fail(ErrorReason.MODEL_FAILED, "The model called a tool without naming it.");
+    for (const frame of this.#chunks.end()) if (!this.#chunks.isDone) this.#take(frame, out);
+    if (!this.#isComplete) throw this.#chunks.cutOff();
+    const { text, reasoning, isText } = this.#thinkTag?.end(isCut(this.#told)) ?? { text: "", reasoning: "", isText: false };
+    if (isText) this.#reasoning = "";
+    this.#add("content", this.#cleanContent.push(text) + this.#cleanContent.end(), out);
+    this.#add("reasoning", this.#cleanReasoning.push(reasoning) + this.#cleanReasoning.end(), out);
     return out;
   }
 
   /** The answer; whole after `end`. */
   get answer(): ModelAnswer {
+    const toolCalls = isCut(this.#told) ? [] : this.#assembler.calls;
     return {
       content: this.#content,
-      reasoning: "",
-      toolCalls: this.#assembler.calls,
-      finishReason: this.#finishReason,
+      reasoning: this.#reasoning,
+      toolCalls,
+      finishReason: finishReason(this.#told, toolCalls.length > 0),
       model: this.#model,
-      providerFields: "",
+      providerFields: providerFields(this.#fields, toolCalls.length === 0 ? [] : this.#assembler.fields),
     };
   }
 
+  /** Id and time of the answer, as its endpoint told them. */
+  get envelope(): { id: string; created: number | undefined } {
+    return { id: this.#id, created: this.#created };
+  }
+
+  get #isComplete(): boolean {
+    if (this.#told !== "") return true;
+    const hasCalls = !this.#assembler.isEmpty;
+    if (this.#chunks.isDone) return hasCalls || this.#content !== "" || this.#reasoning !== "";
+    return hasCalls && this.#assembler.isWhole;
+  }
+
   #take(frame: string, out: AnswerDelta[]): void {
-    const data = frameData(frame);
-    if (data === undefined || data === "[DONE]" || data === "") return;
-    const chunk = parseChunk(data);
-    this.#output?.choices(chunk.choices);
-    if (chunk.model) this.#model = chunk.model;
-    // Some endpoints report usage on every chunk: the last report holds.
-    if (chunk.usage) this.usage = addUsage(noUsage, chunk.usage);
-    const choice = chunk.choices?.[0];
-    if (choice === undefined) return;
-    const content = choice.delta?.content;
-    if (content) {
-      this.#content += content;
-      out.push({ type: "content", delta: content });
+    // The first chunk tells the model's name.
+    const literal = this.#model === "" ? undefined : this.#contents.literal(frame);
+    if (literal !== undefined) {
+      this.#output.text(literal.length - 2);
+      this.#chunks.hasDelta = true;
+      this.#addContent(JSON.parse(decoded(literal)) as string, out);
+      return;
     }
-    if (choice.delta?.tool_calls) this.#assembler.add(choice.delta.tool_calls);
-    if (choice.finish_reason) this.#finishReason = choice.finish_reason;
+    const { chunk, failure } = this.#chunks.read(frame);
+    if (chunk !== undefined) {
+      this.#output.choices(chunk.fields.choices);
+      if (chunk.model !== "") this.#model = chunk.model;
+      if (chunk.id !== "") this.#id ||= chunk.id;
+      this.#created ??= chunk.created;
+      // Some endpoints report usage on every chunk: the last report holds.
+      this.usage = chunk.usage ?? this.usage;
+      this.#index ??= chunk.choices[0]?.index;
+      const choice = chunk.choices.find(({ index }) => index === this.#index);
+      if (choice !== undefined) this.#read(choice, out);
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  #read(choice: CheckedChoice, out: AnswerDelta[]): void {
+    this.#fields.add(choice.message);
+    this.#add("reasoning", this.#cleanReasoning.push(choice.reasoning), out);
+    this.#addContent(choice.text, out);
+    this.#addContent(choice.refusal, out);
+    if (choice.calls.length > 0) this.#assembler.add(choice.calls);
+    if (choice.finishReason !== "") this.#told = choice.finishReason;
+  }
+
+  #addContent(given: string, out: AnswerDelta[]): void {
+    if (given === "") return;
+    const { text, reasoning } = this.#thinkTag?.push(given) ?? { text: given, reasoning: "" };
+    this.#add("reasoning", this.#cleanReasoning.push(reasoning), out);
+    this.#add("content", this.#cleanContent.push(text), out);
+  }
+
+  #add(type: AnswerDelta["type"], delta: string, out: AnswerDelta[]): void {
+    if (delta === "") return;
+    if (type === "content") this.#content += delta;
+    else this.#reasoning += delta;
+    out.push({ type, delta });
   }
 }

@@ -1,59 +1,18 @@
-import { ErrorReason, fail } from "@turnwright/platform/errors";
-
 /** A tool call in OpenAI's format. */
 export interface ModelToolCall {
   id: string;
   type: "function";
+  /** `arguments` is the model's text, which need not be JSON. */
   function: { name: string; arguments: string };
+  /** The fault for which the call must not run, in words for the model; undefined: none was found. */
+  problem?: string;
 }
 
-/** Token counts in OpenAI's format. */
+/** Token counts in OpenAI's format: whole numbers from 0 to `maxTokenCount`. */
 export interface ModelUsage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
-}
-
-/** A piece of a tool call. */
-interface ToolCallDelta {
-  index?: number;
-  id?: string;
-  function?: { name?: string; arguments?: string };
-}
-
-/** The fields of a streamed chunk that are read. */
-export interface CompletionChunk {
-  id?: string;
-  object?: string;
-  created?: number;
-  model?: string;
-  choices?: {
-    index?: number;
-    delta?: { content?: string | null; tool_calls?: ToolCallDelta[] | null };
-    finish_reason?: string | null;
-  }[];
-  usage?: ModelUsage | null;
-  error?: { message?: unknown } | string;
-}
-
-/** Reads a chunk. Throws MODEL_FAILED for invalid JSON and for error chunks. */
-export function parseChunk(data: string): CompletionChunk {
-  let chunk: CompletionChunk;
-  try {
-    chunk = JSON.parse(data) as CompletionChunk;
-  } catch (error) {
-    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent text that is not JSON.", { cause: error });
-  }
-  if (typeof chunk !== "object" || chunk === null)
-    throw fail(ErrorReason.MODEL_FAILED, "The model's endpoint sent JSON that is not a chunk.");
-  if (chunk.error !== undefined && chunk.error !== null) {
-    const message = typeof chunk.error === "string" ? chunk.error : chunk.error.message;
-    throw fail(
-      ErrorReason.MODEL_FAILED,
-      typeof message === "string" ? message.slice(0, 1_000) : "The model failed in mid-stream.",
-    );
-  }
-  return chunk;
 }
 
 /** No tokens. */
@@ -67,54 +26,63 @@ export function tokenCount(value: unknown): number | undefined {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= maxTokenCount ? (value as number) : undefined;
 }
 
+type Fields = Readonly<Record<string, unknown>>;
+
+const maxDetailDepth = 2;
+const maxDetailFields = 32;
+const maxDetailText = 100;
+
+/** Whether a value may stand in the details of a usage: counts are whole, other numbers not negative, texts short. */
+function isDetail(key: string, value: unknown): boolean {
+  if (typeof value === "number") return key.includes("tokens") ? tokenCount(value) !== undefined : value >= 0 && value <= 1e12;
+  return typeof value === "boolean" || (typeof value === "string" && value.length <= maxDetailText);
+}
+
+/** An endpoint's details of a usage (cached tokens, …) without what may not stand there. */
+function usageDetails(given: Fields, depth = 0): Record<string, unknown> {
+  const kept: [string, unknown][] = [];
+  for (const [key, value] of Object.entries(given).slice(0, maxDetailFields)) {
+    if (isDetail(key, value)) kept.push([key, value]);
+    else if (depth < maxDetailDepth && typeof value === "object" && value !== null && !Array.isArray(value)) {
+      kept.push([key, usageDetails(value as Fields, depth + 1)]);
+    }
+  }
+  return Object.fromEntries(kept);
+}
+
 /**
- * Adds up the usage of model calls. The endpoint's counts are not trusted: an invalid count is 0, and an invalid total
- * is the sum of the other two. The endpoint's own details (cached tokens, …) are kept while there is one call only,
- * because their sum would mean nothing.
+ * Reads an endpoint's usage. Undefined when it tells no count at all, so that the charge is estimated; one count that
+ * is none is 0, which the charge estimates too. A total below the sum of its parts is that sum.
  */
-export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
-  if (typeof b !== "object" || b === null || Array.isArray(b)) return a;
-  const given = b as Partial<Record<keyof ModelUsage, unknown>>;
-  const prompt = tokenCount(given.prompt_tokens) ?? 0;
-  const completion = tokenCount(given.completion_tokens) ?? 0;
-  const total = tokenCount(given.total_tokens) ?? prompt + completion;
-  if (a === noUsage) return { ...b, prompt_tokens: prompt, completion_tokens: completion, total_tokens: total };
+export function readUsage(value: unknown): ModelUsage | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const given = value as Fields;
+  const prompt = tokenCount(given.prompt_tokens) ?? tokenCount(given.input_tokens);
+  const told = tokenCount(given.completion_tokens) ?? tokenCount(given.output_tokens);
+  const total = tokenCount(given.total_tokens);
+  if (prompt === undefined && told === undefined && total === undefined) return undefined;
+  const completion = told ?? (prompt === undefined || total === undefined ? 0 : Math.max(0, total - prompt));
   return {
-    prompt_tokens: a.prompt_tokens + prompt,
-    completion_tokens: a.completion_tokens + completion,
-    total_tokens: a.total_tokens + total,
+    ...usageDetails(given),
+    prompt_tokens: prompt ?? 0,
+    completion_tokens: completion,
+    total_tokens: Math.max(total ?? 0, (prompt ?? 0) + completion),
   };
 }
 
-/** Assembles tool calls from their pieces. */
-export class ToolCallAssembler {
-  readonly #calls = new Map<number, ModelToolCall>();
-
-  /** Whether no call has begun. */
-  get isEmpty(): boolean {
-    return this.#calls.size === 0;
-  }
-
-  /** Adds the pieces of one chunk. */
-  add(deltas: readonly ToolCallDelta[]): void {
-    for (const delta of deltas) {
-      // Without an index, a piece with an id begins a call and a piece without an id continues the last one.
-      const index = delta.index ?? Math.max(0, this.#calls.size - (delta.id ? 0 : 1));
-      let call = this.#calls.get(index);
-      if (call === undefined) {
-        call = { id: delta.id ?? "", type: "function", function: { name: "", arguments: "" } };
-        this.#calls.set(index, call);
-      }
-      if (delta.id) call.id = delta.id;
-      if (delta.function?.name) call.function.name += delta.function.name;
-      if (delta.function?.arguments) call.function.arguments += delta.function.arguments;
-    }
-  }
-
-  /** The calls so far. A missing id is made up once. */
-  get calls(): ModelToolCall[] {
-    return nameCalls([...this.#calls.entries()].sort(([a], [b]) => a - b).map(([, call]) => call));
-  }
+/**
+ * Adds up the usage of model calls. The endpoint's own details (cached tokens, …) are kept while there is one call
+ * only, because their sum would mean nothing.
+ */
+export function addUsage(a: ModelUsage, b: unknown): ModelUsage {
+  const given = readUsage(b);
+  if (given === undefined) return a;
+  if (a === noUsage) return given;
+  return {
+    prompt_tokens: a.prompt_tokens + given.prompt_tokens,
+    completion_tokens: a.completion_tokens + given.completion_tokens,
+    total_tokens: a.total_tokens + given.total_tokens,
+  };
 }
 
 /** Gives an id of our own to each call without one. */

@@ -10,6 +10,7 @@ const others = ['"tool_calls"', '"usage":{', '"error"', "\n"];
 /** The only fields that may stand beside the content in a delta: any other may be output too, which must be counted. */
 const emptyBefore = /^(?:"\w+":(?:null|"assistant"),)*$/;
 const emptyAfter = /(?:,"\w+":null)*\}/y;
+const choiceIndex = /"index": ?(\d{1,3})\b/;
 /** The most characters around the content. */
 const maxEnvelope = 1_024;
 
@@ -59,6 +60,18 @@ function contentLiteral(frame: string): { from: number; to: number } | undefined
 export class ContentFrames {
   #before = "";
   #after = "";
+  #index = 0;
+  #hasRole = false;
+
+  /** The index of the answer in the last frame that was found. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** Whether that frame tells a role. */
+  get hasRole(): boolean {
+    return this.#hasRole;
+  }
 
   /** The JSON string of a frame's content, quotes included; undefined when the frame must be parsed. */
   literal(frame: string): string | undefined {
@@ -79,6 +92,8 @@ export class ContentFrames {
     if (found === undefined) return undefined;
     this.#before = frame.slice(0, found.from + 1);
     this.#after = frame.slice(found.to - 1);
+    this.#hasRole = this.#before.includes('"role"');
+    this.#index = Number((choiceIndex.exec(this.#before) ?? choiceIndex.exec(this.#after))?.[1] ?? 0);
     return frame.slice(found.from, found.to);
   }
 }

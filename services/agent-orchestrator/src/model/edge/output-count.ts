@@ -1,3 +1,5 @@
+import { defaultMaxAnswer } from "./frame-splitter.ts";
+
 /** Bytes of text that count as one token: fewer than one has in English, so that an estimate is not below the truth. */
 const bytesPerToken = 4;
 /** Bytes of encoded audio or images that count as one token. */
@@ -25,6 +27,8 @@ const blobs = new Set(["b64_json", "data"]);
  * reasoning in many ways, and all of it is billed.
  */
 export class OutputCount {
+  /** The most bytes of an answer; its reader ends it with ANSWER_TOO_LARGE beyond them. */
+  maxBytes = defaultMaxAnswer;
   #pieces = 0;
   #textBytes = 0;
   #blobBytes = 0;
@@ -37,6 +41,11 @@ export class OutputCount {
   /** Bytes of text so far. */
   get textBytes(): number {
     return this.#textBytes;
+  }
+
+  /** Bytes of texts and of encoded audio and images so far. */
+  get bytes(): number {
+    return this.#textBytes + this.#blobBytes;
   }
 
   /** Adds a piece of text. */

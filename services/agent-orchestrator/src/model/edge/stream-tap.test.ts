@@ -16,6 +16,7 @@ const chunk = (delta: object, finish: string | null = null, rest: object = {}) =
   ...rest,
 });
 const frame = (value: unknown) => `data: ${JSON.stringify(value)}\n\n`;
+const opening = frame(chunk({ role: "assistant", content: "" }));
 const finished = frame(chunk({}, "stop"));
 
 function run(options: TapOptions, pieces: readonly (string | Buffer)[]) {
@@ -101,15 +102,27 @@ const stream = fc.array(written, { maxLength: 12 }).map((events) => {
     const comment = before === ": ping" ? `: ping${end}${end}` : before === "" ? "" : `${before}${end}`;
     return `${comment}data:${space ? " " : ""}${text}${end}${end}${end.repeat(gap)}`;
   });
-  return { events, text: `${frames.join("")}${finished}data: [DONE]\n\n` };
+  return { events, text: `${opening}${frames.join("")}${finished}data: [DONE]\n\n` };
 });
 
 interface Sent {
   value: { choices: readonly { delta: object }[] };
 }
 
+const plain = (value: object): unknown => JSON.parse(JSON.stringify(value));
 const contentOf = ({ value }: Sent): string | null | undefined =>
   (value.choices[0] as { delta: { content?: string | null } }).delta.content;
+const isCall = ({ value }: Sent): boolean => "tool_calls" in (value.choices[0] as { delta: object }).delta;
+/**
+ * The event for a client that has the role: without a second role and without `usage`; undefined when nothing is left.
+ */
+const said = ({ value }: Sent): object | undefined => {
+  const { usage: _usage, ...rest } = value as { usage?: null } & Sent["value"];
+  const [choice] = rest.choices as [{ delta: Record<string, unknown> }];
+  const { role: _role, ...delta } = choice.delta;
+  if (Object.values(delta).every((field) => field === null || field === "") && !("logprobs" in choice)) return undefined;
+  return { ...rest, choices: [{ ...choice, delta }] };
+};
 const textOf = (events: readonly Sent[]) => events.map((sent) => contentOf(sent) ?? "").join("");
 
 describe.each([
@@ -126,26 +139,29 @@ describe.each([
         const whole = run(options, [bytes]);
         const pieces = run(options, cut(bytes, places));
         expect(pieces.output.toString()).toBe(whole.output.toString());
-        expect(pieces.tap.finishReason).toBe("stop");
+        expect(pieces.tap.finishReason).toBe(whole.tap.finishReason);
+        expect(pieces.tap.toolCalls).toEqual(whole.tap.toolCalls);
       }),
       { numRuns: 300 },
     );
   });
 });
 
-test("mixed frames are the original chunks with the text added", () => {
+test("mixed frames are the original chunks with the text added, without those that say nothing", () => {
   fc.assert(
     fc.property(stream, ({ events, text }) => {
       const frames = eventJson(run(mixed, [text]).output).filter((value) => value.type !== "tool_call");
-      expect(frames).toHaveLength(events.length + 1);
-      for (const [index, sent] of events.entries()) {
-        const { value } = sent;
+      const expected = events.flatMap((sent) => {
+        if (isCall(sent)) return [];
+        const value = said(sent);
         const content = contentOf(sent);
-        const { usage: _usage, ...rest } = value as typeof value & { usage?: null };
-        const { usage: _null, ...read } = frames[index] ?? {};
-        expect(read).toEqual(content ? { ...rest, type: "content", delta: content } : rest);
-      }
-      expect(frames.at(-1)).toEqual({ ...chunk({}, "stop"), type: "finish", delta: "stop" });
+        return value === undefined ? [] : [content ? { ...value, type: "content", delta: content } : value];
+      });
+      const texts = frames.slice(1, -1).filter(({ choices }) => choices?.[0]?.delta?.tool_calls === undefined);
+      expect(texts.map(({ usage: _usage, ...value }) => plain(value))).toEqual(expected.map(plain));
+      const { finish_reason } = frames.at(-1)?.choices?.[0] ?? {};
+      expect(finish_reason).toBe(events.some(isCall) ? "tool_calls" : "stop");
+      expect(frames.at(-1)).toEqual({ ...chunk({}, finish_reason), type: "finish", delta: finish_reason });
     }),
     { numRuns: 300 },
   );
@@ -170,8 +186,11 @@ test("the text is kept for the next model call when the tools are the server's",
 });
 
 test("OpenAI's format passes the endpoint's own bytes", () => {
+  const passing = stream.filter(({ events }) =>
+    events.every((sent) => said(sent) !== undefined && !/"(?:role|tool_calls)"/.test(JSON.stringify(sent.value))),
+  );
   fc.assert(
-    fc.property(stream, fc.array(fc.nat(), { maxLength: 10 }), ({ text }, places) => {
+    fc.property(passing, fc.array(fc.nat(), { maxLength: 10 }), ({ text }, places) => {
       const sent = text
         .replaceAll("\r\n", "\n")
         .replace(/\n{3,}/g, "\n\n")
@@ -184,12 +203,12 @@ test("OpenAI's format passes the endpoint's own bytes", () => {
 
 test("text and finish in one frame become two frames for clients that read the seed's fields", () => {
   const both = frame(chunk({ content: "bye" }, "length"));
-  expect(eventJson(run(mixed, [both]).output)).toEqual([
+  expect(eventJson(run(mixed, [opening, both]).output).slice(1)).toEqual([
     { ...chunk({ content: "bye" }), type: "content", delta: "bye" },
     { ...chunk({}, "length"), type: "finish", delta: "length" },
   ]);
   expect(eventData(run(seed, [both]).output)).toEqual(['{"type":"content","delta":"bye"}']);
-  expect(run(openai, [both]).output.toString()).toBe(both);
+  expect(eventJson(run(openai, [opening, both]).output).slice(1)).toEqual([chunk({ content: "bye" }), chunk({}, "length")]);
 });
 
 test("a finish reason before the delta is recognized", () => {
@@ -204,14 +223,24 @@ test("several answers in one chunk are kept apart, and the finish of any of them
     finish_reason,
   });
   const two = { ...head, choices: [choice(0, "a"), choice(1, "b", "stop")] };
-  const { tap, output } = run(mixed, [frame(two)]);
-  expect(eventJson(output)).toEqual([{ ...two, type: "content", delta: "a" }]);
-  expect(tap.finishReason).toBe("stop");
+  const { output } = run(mixed, [frame({ ...head, choices: [choice(0, ""), choice(1, "")] }), frame(two)]);
+  const frames = eventJson(output);
+  const texts = frames.flatMap(({ choices }) => choices?.map(({ index, delta }) => [index, delta?.content ?? ""]) ?? []);
+  expect(texts.filter(([, text]) => text !== "")).toEqual([
+    [0, "a"],
+    [1, "b"],
+  ]);
+  expect(frames.at(-1)).toEqual({
+    ...chunk({}, "stop"),
+    choices: [{ ...choice(1, ""), delta: {}, finish_reason: "stop" }],
+    type: "finish",
+    delta: "stop",
+  });
 });
 
 test("data over several lines is one chunk", () => {
   const [left, right] = JSON.stringify(chunk({ content: "x" })).split(',"choices"');
-  expect(eventJson(run(mixed, [`data: ${left}\ndata: ,"choices"${right}\n\n`, finished]).output)[0]).toEqual({
+  expect(eventJson(run(mixed, [opening, `data: ${left}\ndata: ,"choices"${right}\n\n`, finished]).output)[1]).toEqual({
     ...chunk({ content: "x" }),
     type: "content",
     delta: "x",
@@ -234,9 +263,10 @@ test("a tapped stream: usage that an endpoint reports on every chunk is not coun
   expect(run(mixed, frames).tap.usage).toEqual({ prompt_tokens: 5, completion_tokens: 2, total_tokens: 7 });
 });
 
-test("a stream without a finish reason fails, even with [DONE]", () => {
+test("a stream without a finish reason and without [DONE] fails", () => {
   for (const options of [mixed, openai, seed]) {
-    expect(failure(options, `${frame(chunk({ content: "half" }))}data: [DONE]\n\n`).reason).toBe(ErrorReason.MODEL_FAILED);
+    expect(failure(options, frame(chunk({ content: "half" }))).reason).toBe(ErrorReason.MODEL_FAILED);
+    expect(failure(options, "data: [DONE]\n\n").reason).toBe(ErrorReason.MODEL_FAILED);
     expect(failure(options, "").reason).toBe(ErrorReason.MODEL_FAILED);
   }
 });
@@ -278,13 +308,17 @@ describe("tool calls", () => {
     expect(frames.filter(({ type }) => type === undefined)).toHaveLength(calls.length);
     expect(frames.filter(({ type }) => type === "tool_call").map((value) => value.tool_call)).toEqual(whole);
     expect(frames.at(-1)).toMatchObject({ type: "finish", delta: "tool_calls" });
-    expect(run(openai, streamed).output.toString()).toBe(streamed.join(""));
+    expect(run(openai, [opening, ...streamed]).output.toString()).toBe([opening, ...streamed].join(""));
     expect(eventJson(run(seed, streamed).output).map(({ type }) => type)).toEqual(["tool_call", "tool_call"]);
   });
 
   test("are hidden with their finish reason when they are the server's", () => {
-    const { tap, output } = run({ ...mixed, passToolCalls: false }, [frame(chunk({ content: "let me see" })), ...streamed]);
-    expect(eventJson(output)).toEqual([{ ...chunk({ content: "let me see" }), type: "content", delta: "let me see" }]);
+    const { tap, output } = run({ ...mixed, passToolCalls: false }, [
+      opening,
+      frame(chunk({ content: "let me see" })),
+      ...streamed,
+    ]);
+    expect(eventJson(output).slice(1)).toEqual([{ ...chunk({ content: "let me see" }), type: "content", delta: "let me see" }]);
     expect(tap.wantsServerTools).toBe(true);
     expect(tap.text).toBe("let me see");
   });

@@ -1,17 +1,15 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
-import {
-  addUsage,
-  type CompletionChunk,
-  type ModelToolCall,
-  type ModelUsage,
-  noUsage,
-  parseChunk,
-  ToolCallAssembler,
-} from "./chunk.ts";
+import { asModelFailure } from "./answer-error.ts";
+import type { CheckedChoice, CheckedChunk } from "./checked-chunk.ts";
+import type { ModelToolCall, ModelUsage } from "./chunk.ts";
+import { ChunkReader } from "./chunk-reader.ts";
 import { ContentFrames, frameStart } from "./content-frame.ts";
-import { decoded, encoded, FrameSplitter, frameData } from "./frame-splitter.ts";
+import { ExtraFields } from "./extra-fields.ts";
+import { answerTooLarge, decoded, encoded } from "./frame-splitter.ts";
 import { OutputCount } from "./output-count.ts";
+import { messageFields } from "./provider-fields.ts";
+import { TapChoice } from "./tap-choice.ts";
+import { type TapEnvelope, TapFrames } from "./tap-frames.ts";
 
 const contentStart = 'data: {"type":"content","delta":';
 
@@ -22,37 +20,48 @@ export interface TapOptions {
   readonly passToolCalls: boolean;
   /** The id of the stream's first model call, for the later ones. */
   readonly id?: string;
+  /** The client has the role already, from an earlier model call. */
+  readonly hasRole?: boolean;
   /** Counts the model's output. */
   readonly output?: OutputCount;
 }
 
 /**
  * Transforms one streamed model call: takes its pieces as they arrive and returns the client's bytes, whole frames in
- * one buffer. Frames of content are spliced, not parsed; tool calls, finish reasons and usage are read and collected.
+ * one buffer. Frames of content are spliced, not parsed; everything else is read, collected and, where it is not in
+ * OpenAI's format, written again. Finish reasons follow at the end, when the calls are known.
  */
 export class StreamTap {
-  /** Usage so far. */
-  usage: ModelUsage = noUsage;
-  /** The finish reason; empty until the model has stopped. */
-  finishReason = "";
-  /** Id, model and time of the last chunk, for chunks of our own. */
-  envelope: Pick<CompletionChunk, "id" | "created" | "model"> = {};
-  readonly #splitter = new FrameSplitter();
+  /** Usage so far; undefined until the endpoint tells one. */
+  usage: ModelUsage | undefined;
+  /** Of the last chunk. */
+  envelope: TapEnvelope = {};
+  readonly #chunks: ChunkReader;
   readonly #contents = new ContentFrames();
-  readonly #assembler = new ToolCallAssembler();
   readonly #options: TapOptions;
   readonly #output: OutputCount;
+  readonly #frames: TapFrames;
+  /** By index, in the order of their beginning; the first one is the answer where there is one answer. */
+  readonly #choices = new Map<number, TapChoice>();
+  readonly #fields = new ExtraFields(messageFields);
   /** JSON strings of the content, kept when a further model call needs it. */
   readonly #literals: string[] = [];
 
   constructor(options: TapOptions) {
     this.#options = options;
     this.#output = options.output ?? new OutputCount();
+    this.#chunks = new ChunkReader(this.#output.maxBytes);
+    this.#frames = new TapFrames(options.format, options.id);
   }
 
-  /** The model's tool calls. */
+  /** The model's tool calls; none when the answer was cut. */
   get toolCalls(): ModelToolCall[] {
-    return this.#assembler.calls;
+    return this.#first?.calls ?? [];
+  }
+
+  /** Fields of the message and of its calls, in the order of `toolCalls`, that the endpoint wants back. */
+  get extraFields(): { message: Record<string, unknown>; calls: readonly (Record<string, unknown> | undefined)[] } {
+    return { message: this.#fields.value ?? {}, calls: this.#first?.callFields ?? [] };
   }
 
   /** The model's content before its calls of the server's tools. */
@@ -60,51 +69,96 @@ export class StreamTap {
     return this.#literals.map((literal) => JSON.parse(decoded(literal)) as string).join("");
   }
 
-  /** The client's bytes for a piece, up to a failure in it; no bytes: undefined. */
-  push(piece: Buffer): { out?: Buffer; failure?: unknown } {
-    let output = "";
-    let failure: unknown;
-    try {
-      for (const frame of this.#splitter.push(piece)) output += this.#take(frame);
-    } catch (error) {
-      failure = error;
-    }
-    return { out: output === "" ? undefined : Buffer.from(output, "latin1"), failure };
+  /** The finish reason as the client gets it; empty until the model has stopped. */
+  get finishReason(): string {
+    return this.#first?.reason(this.#options.passToolCalls) ?? "";
   }
 
-  /** The client's bytes at the end of the model's stream. Throws MODEL_FAILED when the stream ended too early. */
-  end(): Buffer | undefined {
-    const last = this.#splitter.end();
-    const output = last === undefined ? "" : this.#take(last);
-    if (this.finishReason === "") throw fail(ErrorReason.MODEL_FAILED, "The model's stream ended before its answer did.");
-    return output === "" ? undefined : Buffer.from(output, "latin1");
+  /** Whether the client has got the role. */
+  get hasRole(): boolean {
+    return this.#options.hasRole === true || this.#first?.hasRole === true;
   }
 
   /** Whether the model called the server's tools. */
   get wantsServerTools(): boolean {
-    return !this.#options.passToolCalls && !this.#assembler.isEmpty;
+    return !this.#options.passToolCalls && this.toolCalls.length > 0;
   }
 
-  #take(frame: string): string {
-    if (this.#options.id === undefined) {
-      const literal = this.#contents.literal(frame);
-      if (literal !== undefined) {
-        this.#output.text(literal.length - 2);
-        if (!this.#options.passToolCalls) this.#literals.push(literal);
-        return this.#spliceContent(frame, literal);
+  /** The client's bytes for a piece, up to a failure in it; no bytes: undefined. */
+  push(piece: Buffer): { out?: Buffer; failure?: unknown; isDone?: boolean } {
+    let output = "";
+    let failure: unknown;
+    try {
+      for (const frame of this.#chunks.push(piece)) {
+        if (this.#chunks.isDone) break;
+        const taken = this.#take(frame);
+        output += taken.output;
+        if (taken.failure !== undefined) throw taken.failure;
       }
+      if (this.#chunks.failure !== undefined) throw this.#chunks.failure;
+      if (this.#output.bytes > this.#output.maxBytes) throw answerTooLarge(this.#output.maxBytes);
+    } catch (error) {
+      failure = asModelFailure(error);
     }
-    const data = frameData(frame);
-    if (data === undefined || data === "" || data === "[DONE]") return "";
-    const chunk = parseChunk(data);
-    this.#output.choices(chunk.choices);
-    if (this.#options.id !== undefined) chunk.id = this.#options.id;
+    return { out: bytesOf(output), failure, isDone: this.#chunks.isDone };
+  }
+
+  /** The client's bytes at the end of the model's stream. Throws MODEL_FAILED when the stream ended too early. */
+  end(): Buffer | undefined {
+    let output = "";
+    for (const frame of this.#chunks.end()) {
+      if (this.#chunks.isDone) break;
+      const taken = this.#take(frame);
+      output += taken.output;
+      if (taken.failure !== undefined) throw taken.failure;
+    }
+    const choices = [...this.#choices.values()];
+    const isComplete =
+      choices.some((choice) => choice.finish !== undefined) ||
+      (this.#chunks.isDone && choices.some(({ hasOutput }) => hasOutput));
+    if (!isComplete && !this.#first?.hasWholeCalls) throw this.#chunks.cutOff();
+    if (!this.wantsServerTools) output += this.#finish();
+    return bytesOf(output);
+  }
+
+  /** The frames with whole tool calls, in the formats that have such frames. */
+  announce(calls: readonly ModelToolCall[]): Buffer {
+    return Buffer.from(calls.map((call) => this.#frames.toolCall(call, this.envelope)).join(""), "latin1");
+  }
+
+  get #first(): TapChoice | undefined {
+    for (const choice of this.#choices.values()) return choice;
+    return undefined;
+  }
+
+  #take(frame: string): { output: string; failure?: unknown } {
+    const literal = this.#options.id === undefined ? this.#contents.literal(frame) : undefined;
+    if (literal !== undefined && this.#passes()) {
+      this.#chunks.hasDelta = true;
+      this.#output.text(literal.length - 2);
+      if (!this.#options.passToolCalls) this.#literals.push(literal);
+      return { output: this.#spliceContent(frame, literal) };
+    }
+    const { chunk, failure } = this.#chunks.read(frame);
+    if (chunk === undefined) return { output: "", failure };
+    this.#output.choices(chunk.fields.choices);
     this.envelope = {
-      id: chunk.id ?? this.envelope.id,
+      id: this.#options.id ?? (chunk.id || this.envelope.id),
       created: chunk.created ?? this.envelope.created,
-      model: chunk.model ?? this.envelope.model,
+      model: chunk.model || this.envelope.model,
     };
-    return this.#read(frame, chunk);
+    // Some endpoints report usage on every chunk: the last report holds.
+    this.usage = chunk.usage ?? this.usage;
+    return { output: this.#read(frame, chunk), failure };
+  }
+
+  /** Whether a frame of content alone is the client's as it is: the role is told once, in the first chunk. */
+  #passes(): boolean {
+    const { index, hasRole } = this.#contents;
+    const choice = hasRole ? undefined : this.#choices.get(index);
+    if (choice?.hasRole !== true) return false;
+    choice.hasOutput = true;
+    return true;
   }
 
   #spliceContent(frame: string, literal: string): string {
@@ -118,71 +172,41 @@ export class StreamTap {
     }
   }
 
-  #read(frame: string, chunk: CompletionChunk): string {
-    // Some endpoints report usage on every chunk: the last report holds.
-    if (chunk.usage) this.usage = addUsage(noUsage, chunk.usage);
-    const choice = chunk.choices?.[0];
-    if (choice === undefined) return "";
-    const { format, passToolCalls, id } = this.#options;
-    const { delta } = choice;
-    const changed = id !== undefined || Boolean(chunk.usage);
-    // Usage is sent in a chunk of its own, and only to clients that asked for it.
-    chunk.usage = undefined;
-    // Only calls of the first answer are collected; those of further answers pass unchanged.
-    if (delta?.tool_calls && !choice.index) this.#assembler.add(delta.tool_calls);
-    for (const { finish_reason } of chunk.choices ?? []) if (finish_reason) this.finishReason = finish_reason;
-    if (this.wantsServerTools) {
-      if (!delta?.content) return "";
-      delta.tool_calls = undefined;
-      choice.finish_reason = null;
+  #read(frame: string, chunk: CheckedChunk): string {
+    const { passToolCalls } = this.#options;
+    const read = chunk.choices.map((choice) => this.#choiceOf(choice).read(chunk, choice, frame, passToolCalls));
+    const said = read.filter(({ delta }) => delta !== undefined);
+    if (said.length === 0) return "";
+    const isPlain = chunk.isPlain && chunk.usage === undefined && !chunk.fields.usage && read.every((choice) => choice.isPlain);
+    return this.#frames.said(chunk, said, isPlain ? frame : undefined);
+  }
+
+  #choiceOf(choice: CheckedChoice): TapChoice {
+    let known = this.#choices.get(choice.index);
+    if (known === undefined) {
+      known = new TapChoice(choice.index, this.#options.hasRole === true);
+      this.#choices.set(choice.index, known);
     }
-    if (delta?.content && !passToolCalls) this.#literals.push(encoded(JSON.stringify(delta.content)));
-    if (format === StreamFormat.OPENAI && !changed && !this.wantsServerTools) return `${frame}\n\n`;
-    if (choice.finish_reason) return this.#finish(chunk, choice.finish_reason);
-    if (delta?.content) return this.#frame({ type: "content", delta: delta.content }, chunk);
-    return format === StreamFormat.SEED ? "" : event(chunk);
-  }
-
-  #finish(chunk: CompletionChunk, reason: string): string {
-    const { format } = this.#options;
-    const choice = chunk.choices?.[0];
-    const content = choice?.delta?.content;
-    let output = "";
-    if (choice?.delta && content && format !== StreamFormat.OPENAI) {
-      // A client that reads the seed's fields gets the text first and the reason after it.
-      const text = { ...chunk, choices: [{ ...choice, delta: { ...choice.delta, tool_calls: undefined }, finish_reason: null }] };
-      output += this.#frame({ type: "content", delta: content }, text);
-      choice.delta.content = undefined;
+    if (known === this.#first) {
+      this.#fields.add(choice.message);
+      if (choice.text !== "" && !this.#options.passToolCalls) this.#literals.push(encoded(JSON.stringify(choice.text)));
     }
-    if (!choice?.index) output += this.toolCalls.map((call) => this.#toolCallFrame(call)).join("");
-    // The seed's finish frame carries the usage, which arrives later: it is written at the end of the completion.
-    return format === StreamFormat.SEED ? output : output + this.#frame({ type: "finish", delta: reason }, chunk);
+    return known;
   }
 
-  #frame(seed: { type: string; delta: string }, chunk: CompletionChunk): string {
-    const { format } = this.#options;
-    return event(format === StreamFormat.OPENAI ? chunk : format === StreamFormat.SEED ? seed : { ...seed, ...chunk });
-  }
-
-  #toolCallFrame(call: ModelToolCall): string {
-    const seed = { type: "tool_call", tool_call: call };
-    switch (this.#options.format) {
-      case StreamFormat.OPENAI:
-        return "";
-      case StreamFormat.SEED:
-        return event(seed);
-      default:
-        return event({ ...seed, ...this.envelope, object: "chat.completion.chunk", choices: [] });
-    }
-  }
-
-  /** The frames with whole tool calls, in the formats that have such frames. */
-  announce(calls: readonly ModelToolCall[]): Buffer {
-    return Buffer.from(calls.map((call) => this.#toolCallFrame(call)).join(""), "latin1");
+  /** The calls in the formats that have such frames, and the finish reasons. */
+  #finish(): string {
+    const { passToolCalls } = this.#options;
+    const calls = passToolCalls ? this.toolCalls.map((call) => this.#frames.toolCall(call, this.envelope)) : [];
+    // Of several answers, one whose end nothing tells has none.
+    const ended = [...this.#choices.values()].filter(
+      ({ finish, hasWholeCalls }) => finish !== undefined || hasWholeCalls || this.#chunks.isDone,
+    );
+    const finishes = ended.map((choice) => this.#frames.finish(choice, passToolCalls, this.envelope));
+    return calls.join("") + finishes.join("");
   }
 }
 
-/** A frame as a binary string. */
-function event(value: object): string {
-  return encoded(`data: ${JSON.stringify(value)}\n\n`);
+function bytesOf(output: string): Buffer | undefined {
+  return output === "" ? undefined : Buffer.from(output, "latin1");
 }
