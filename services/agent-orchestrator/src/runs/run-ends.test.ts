@@ -92,16 +92,6 @@ describe("a failure", () => {
     expect(mesh.model.requests).toHaveLength(1);
   });
 
-  test("of the model to name the tool that it calls ends the run", async () => {
-    mesh.model.reply({ calls: [{ id: "call_1", name: "", arguments: "{}" }] });
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
-    expect(lastCommit()).toMatchObject({
-      status: RunStatus.FAILED,
-      error: "The model called a tool without naming it.",
-    });
-    expect(mesh.executed).toHaveLength(0);
-  });
-
   test("of the model to count whole tokens is no failure of the run: they are estimated", async () => {
     const usage = { prompt_tokens: 12.5, completion_tokens: -3, total_tokens: 15.75 };
     mesh.model.reply({ text: "Hello.", usage });
