@@ -45,8 +45,8 @@ export function mappingOf(reason: ErrorReason): ReasonMapping {
 }
 
 /**
- * Creates the error that handlers throw: a ConnectError with the reason's code and an ErrorDetail. `code` and `type` are
- * those of a model's endpoint, for the OpenAI surface.
+ * Creates the error that handlers throw: a ConnectError with the reason's code and an ErrorDetail. `code` and `type`
+ * are those of a model's endpoint, for the OpenAI surface.
  */
 export function fail(
   reason: ErrorReason,

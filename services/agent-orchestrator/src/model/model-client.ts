@@ -13,16 +13,23 @@ export interface CallWitness {
   mayRepeat(): Promise<void>;
 }
 
-/** A model that serves chat completions in OpenAI's format. Bodies are JSON text in UTF-8. */
+/**
+ * A model that serves chat completions in OpenAI's format. Bodies are JSON text in UTF-8.
+ *
+ * Reasons of its errors: MODEL_FAILED (unreachable, silent, broken off, 5xx), MODEL_RATE_LIMITED, MODEL_QUOTA,
+ * MODEL_NOT_FOUND, CONTEXT_TOO_LONG, MODEL_UNPROCESSABLE, MODEL_REJECTED (other 4xx) and ANSWER_TOO_LARGE. The detail's
+ * `code`, `type` and `param` are the endpoint's, as far as it names them.
+ */
 export interface ModelClient {
-  /** Resolves with `{"object":"chat.completion",…}`. Throws MODEL_FAILED, MODEL_RATE_LIMITED or MODEL_REJECTED. */
+  /** Resolves with the bytes of an answer, at least one, as the endpoint sent them; they are not checked. */
   complete(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<Buffer>;
   /**
-   * Resolves with the server-sent events, in pieces as they arrive, once the model has accepted the request. Throws
-   * like `complete`; the iteration throws MODEL_FAILED when the stream breaks off.
+   * Resolves with the body of the answer, in pieces as they arrive, once its first byte is there: server-sent events,
+   * or whatever else the endpoint sends. Throws like `complete`. The iteration throws MODEL_FAILED when the stream breaks
+   * off, after the pieces that arrived before.
    */
   stream(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<AsyncIterable<Buffer>>;
-  /** Names of the models that it serves. */
+  /** Names of the models that it serves; none when its list has another form. */
   listModels(signal: AbortSignal): Promise<string[]>;
   /** Closes the connections. */
   close(): Promise<void>;

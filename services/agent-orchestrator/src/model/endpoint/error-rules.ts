@@ -1,7 +1,7 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { overflowIn } from "./overflow-words.ts";
 
-/** What a rule looks at. */
+/** The facts that a rule looks at. */
 export interface ErrorFacts {
   /** HTTP status: of the answer, or told inside a body with status 200; undefined when neither says one. */
   readonly status: number | undefined;

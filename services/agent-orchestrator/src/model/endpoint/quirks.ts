@@ -1,0 +1,93 @@
+import { type FieldChanges, fieldText, hasField, withFields } from "./body-fields.ts";
+import { toldError } from "./told-error.ts";
+
+/** How long a lesson holds, in milliseconds: an endpoint may be replaced by a newer release. */
+const freshMs = 3_600_000;
+const maxModels = 1_000;
+
+const refused =
+  /\bextra\b|extra_forbidden|not (?:permitted|allowed|supported|recognized)|un(?:supported|known|recognized|expected)|does(?: not|n't) support|only .{0,40}(?:allowed|supported)/i;
+
+/** A peculiarity of endpoints: a field that they refuse, and the name to use instead, or null for none. */
+interface Quirk {
+  readonly field: string;
+  readonly instead: string | null;
+  /** Names under which a refusal blames it. */
+  readonly blamed: RegExp;
+  /** Words that the refusal must hold. */
+  readonly words: RegExp;
+}
+
+/**
+ * The known peculiarities. A field is left out only when nothing of the answer depends on it; one is renamed only when
+ * the other name means the same. All else that an endpoint refuses is the client's to change.
+ */
+const quirks: readonly Quirk[] = [
+  { field: "stream_options", blamed: /^stream_options(?:\.include_usage)?$/, instead: null, words: refused },
+  {
+    field: "max_tokens",
+    blamed: /^max_tokens$/,
+    instead: "max_completion_tokens",
+    words: /(?:un|not )supported.{0,200}max_completion_tokens|max_completion_tokens\W{0,3} instead/i,
+  },
+  { field: "max_completion_tokens", blamed: /^max_completion_tokens$/, instead: "max_tokens", words: refused },
+];
+
+const knownNames = /\b(?:stream_options(?:\.\w+)?|max_completion_tokens|max_tokens)\b/;
+
+/** Whether a refusal is about a field: names it as its parameter, or as the first of the known ones. */
+function blames(status: number, answer: string, quirk: Quirk): boolean {
+  if (status !== 400 && status !== 422) return false;
+  let json: unknown = answer;
+  try {
+    json = JSON.parse(answer);
+  } catch {
+    // Plain text is read as words.
+  }
+  const { words, param, code, type } = toldError(json);
+  if (!quirk.words.test(`${words} ${code} ${type}`)) return false;
+  return quirk.blamed.test(param === "" ? (knownNames.exec(words.slice(0, 1_000))?.[0] ?? "") : param);
+}
+
+interface Lesson {
+  readonly changes: FieldChanges;
+  readonly until: number;
+}
+
+/** Learns which fields an endpoint refuses, for each of its models, and keeps to it. */
+export class Quirks {
+  readonly #lessons = new Map<string, Lesson>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** The body as this endpoint accepts it; unchanged as long as nothing was learned. */
+  applied(body: Uint8Array): Uint8Array {
+    if (this.#lessons.size === 0) return body;
+    const model = fieldText(body, "model");
+    const lesson = this.#lessons.get(model);
+    if (lesson === undefined) return body;
+    if (lesson.until > this.#now()) return withFields(body, lesson.changes);
+    this.#lessons.delete(model);
+    return body;
+  }
+
+  /**
+   * Learns from a refusal of a body as it was sent. Returns the body to send instead; undefined when the refusal is of
+   * another kind.
+   */
+  learn(body: Uint8Array, status: number, answer: string): Uint8Array | undefined {
+    const quirk = quirks.find((known) => blames(status, answer, known) && hasField(body, known.field));
+    if (quirk === undefined) return undefined;
+    const model = fieldText(body, "model");
+    const known = this.#lessons.get(model)?.changes ?? {};
+    // An endpoint that refuses either name would be asked for ever.
+    if (quirk.instead !== null && known[quirk.instead] === quirk.field) return undefined;
+    if (this.#lessons.size >= maxModels) this.#lessons.clear();
+    const changes = { ...known, [quirk.field]: quirk.instead };
+    this.#lessons.set(model, { changes, until: this.#now() + freshMs });
+    return withFields(body, changes);
+  }
+}
