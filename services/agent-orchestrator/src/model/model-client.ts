@@ -25,8 +25,8 @@ export interface ModelClient {
   complete(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<Buffer>;
   /**
    * Resolves with the body of the answer, in pieces as they arrive, once its first byte is there: server-sent events,
-   * or whatever else the endpoint sends. Throws like `complete`. The iteration throws MODEL_FAILED when the stream breaks
-   * off, after the pieces that arrived before.
+   * or whatever else the endpoint sends. Throws like `complete`. The iteration throws MODEL_FAILED when the stream
+   * breaks off, after the pieces that arrived before.
    */
   stream(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<AsyncIterable<Buffer>>;
   /** Names of the models that it serves; none when its list has another form. */

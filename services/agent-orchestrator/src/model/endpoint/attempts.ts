@@ -52,7 +52,7 @@ type Fate = Pick<CallWitness, "onSent" | "onRefused">;
 /** The outcome of one attempt. */
 type Outcome =
   | { readonly answer: ArrivingBody }
-  /** An error, and whether the same request may succeed later; `again`: the request that the endpoint asks for instead. */
+  /** `mayPass`: the same request may succeed later. `again`: the request that the endpoint wants instead. */
   | { readonly error: Error; readonly mayPass: boolean; readonly afterMs: number; readonly again?: SentRequest };
 
 const reasonsThatPass: ReadonlySet<ErrorReason> = new Set([ErrorReason.MODEL_FAILED, ErrorReason.MODEL_RATE_LIMITED]);

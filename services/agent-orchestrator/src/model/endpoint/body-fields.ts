@@ -18,7 +18,9 @@ export function fieldText(body: Uint8Array, field: string): string {
   return text?.startsWith('"') ? (JSON.parse(text) as string) : "";
 }
 
-/** A body with other fields at its top. Values stay byte for byte; a field is renamed only when the new name is free. */
+/**
+ * A body with other fields at its top. Values stay byte for byte. A field is left out when its new name is taken.
+ */
 export function withFields(body: Uint8Array, changes: FieldChanges): Uint8Array {
   const members = memberTexts(textOf(body));
   if (!Object.keys(changes).some((field) => members.has(field))) return body;

@@ -38,7 +38,8 @@ function toldMs(headers: Headers, now: number): number | undefined {
 
 /**
  * Milliseconds after which an endpoint asks to come back, a day at most: from `retry-after-ms`, `retry-after` (seconds,
- * also fractions, or a date) or OpenAI's reset times of limits that are used up. 0: none told, in the past, or nonsense.
+ * also fractions, or a date) or OpenAI's reset times of limits that are used up. 0: none told, in the past, or
+ * nonsense.
  */
 export function retryAfterMs(headers: Headers, now = Date.now()): number {
   return Math.min(Math.max(toldMs(headers, now) ?? 0, 0), longestMs);
