@@ -4,6 +4,7 @@ import { Code, ConnectError, type StreamResponse, type UnaryResponse } from "@co
 import type { Client, ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
 import { repeatOverConnections } from "./grpc-repeat.ts";
+import { lateErrorKey, lateErrorOf } from "./late-error.ts";
 import { abortError, deadlineError, neverAborts, nothing, type PlaneRequest } from "./plane.ts";
 
 export type Serialize = (message: unknown) => Buffer;
@@ -113,6 +114,13 @@ export function ownBytes(bytes: Buffer): Buffer {
   return own;
 }
 
+/** Metadata of a streaming call. */
+function streamMetadata(request: PlaneRequest): Metadata {
+  const metadata = metadataOf(request.header);
+  metadata.set(lateErrorKey, "1");
+  return metadata;
+}
+
 export async function callStream(
   client: Client,
   path: string,
@@ -123,14 +131,17 @@ export async function callStream(
 ): Promise<StreamResponse> {
   if (request.signal.aborted) throw abortError(request.signal.reason);
   const call = readingLittleAhead(() =>
-    client.makeServerStreamRequest(path, serialize, deserialize, input, metadataOf(request.header), callOptions(request)),
+    client.makeServerStreamRequest(path, serialize, deserialize, input, streamMetadata(request), callOptions(request)),
   );
   const onAbort = () => call.cancel();
   if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
   const trailer = new Headers();
+  const messages = messagesOf(call, request);
   call.on("status", (status) => {
     request.signal.removeEventListener("abort", onAbort);
-    headersOf(status.metadata).forEach((value, key) => {
+    const error = lateErrorOf(status);
+    if (error !== undefined) messages.fail(error);
+    headersOf(error?.metadata ?? status.metadata).forEach((value, key) => {
       trailer.append(key, value);
     });
   });
@@ -138,28 +149,51 @@ export async function callStream(
     call.once("metadata", resolve);
     call.once("error", reject);
   });
-  call.on("error", nothing);
   return {
     stream: true,
     service: request.service,
     method: request.method as never,
     header: headersOf(header),
     trailer,
-    message: messagesOf(call, request) as AsyncIterable<MessageShape<DescMessage>>,
+    message: messages as AsyncIterable<MessageShape<DescMessage>>,
   };
 }
 
-/** The messages of a call, on demand: unread messages stay on the server's side of the flow-control window. */
-function messagesOf(call: ClientReadableStream<unknown>, request: PlaneRequest): AsyncIterable<unknown> {
+/**
+ * The messages of a call, on demand: unread messages stay on the server's side of the flow-control window. Every
+ * message that has arrived is read before an error; `fail` sets the error of a call that ended with the status OK.
+ */
+function messagesOf(
+  call: ClientReadableStream<unknown>,
+  request: PlaneRequest,
+): AsyncIterable<unknown> & { fail(error: unknown): void } {
+  let failure: unknown;
+  let isOver = false;
+  let wake = nothing;
+  const fail = (error: unknown) => {
+    failure ??= error;
+    wake();
+  };
+  call.on("error", fail);
+  call.on("end", () => {
+    isOver = true;
+    wake();
+  });
   return {
+    fail,
     [Symbol.asyncIterator]() {
-      const iterator = call[Symbol.asyncIterator]();
+      call.on("readable", () => wake());
       return {
         async next() {
-          try {
-            return await iterator.next();
-          } catch (error) {
-            throw callError(error, request);
+          for (;;) {
+            if (request.signal.aborted) throw abortError(request.signal.reason);
+            const value: unknown = call.read();
+            if (value !== null) return { done: false as const, value };
+            if (failure !== undefined) throw callError(failure, request);
+            if (isOver) return { done: true as const, value: undefined };
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
           }
         },
         async return(value?: unknown) {

@@ -24,6 +24,7 @@ import type { Logger } from "../logger.ts";
 import { servicesOf } from "../mesh-tls/service-certificate.ts";
 import { databaseHealth } from "./grpc-health.ts";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
+import { beforeError, lateErrorKey, lateTrailers } from "./late-error.ts";
 import type { Mount } from "./mount.ts";
 import { asMessage, chain, deadlineError, type Handler, handlerStep, type PlaneNext, requestBase } from "./plane.ts";
 import { decodeMessage } from "./wire-check.ts";
@@ -135,6 +136,7 @@ function unaryHandler(route: Route) {
 function streamHandler(route: Route) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     const { request, settle } = openCall(call, route);
+    let hasWritten = false;
     try {
       const response = (await route.next(
         Object.assign(request, { stream: true as const, message: decoded(route.method.input, call.request as Uint8Array) }),
@@ -143,6 +145,7 @@ function streamHandler(route: Route) {
       for await (const message of response.message) {
         if (call.cancelled) return;
         const bytes = toBinary(route.method.output, asMessage(route.method.output as DescMessage, message as never));
+        hasWritten = true;
         // The stream's buffer counts messages, not bytes: large messages wait one by one.
         if (bytes.length > aheadBytes) await sent(call, bytes, request.signal);
         else if (!call.write(bytes)) await drained(call, request.signal);
@@ -150,8 +153,12 @@ function streamHandler(route: Route) {
       settle();
       call.end(metadataOf(response.trailer));
     } catch (error) {
+      const status = statusOfError(error);
+      const isLate = hasWritten && call.metadata.get(lateErrorKey).length > 0;
+      if (hasWritten && !isLate) await beforeError(request.signal);
       settle();
-      call.emit("error", statusOfError(error));
+      if (isLate) call.end(lateTrailers(status));
+      else call.emit("error", status);
     }
   };
 }
