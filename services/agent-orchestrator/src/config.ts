@@ -27,8 +27,10 @@ export const agentConfig = z.object({
   LLM_EXTRA_FIELDS: list(""),
   /** How long the model's endpoint may be silent. */
   LLM_TIMEOUT: duration("120s"),
-  /** The most connections to the model's endpoint. */
+  /** The most model calls at a time, over all users. One user alone gets three quarters of them. */
   LLM_CONNECTIONS: integer(256, { min: 1, max: 10_000 }),
+  /** How long a model call may wait for a connection. */
+  LLM_QUEUE_TIMEOUT: duration("10s"),
   /** The most model calls in one run. */
   AGENT_MAX_ITERATIONS: integer(10, { min: 1, max: 100 }),
   /** How long a run may take. */

@@ -13,9 +13,11 @@ import type { RunningService } from "@turnwright/platform/rpc/mount";
 import type { AgentConfig } from "./config.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
-import { createConfiguredModel } from "./model/configured-model.ts";
+import { createConfiguredModel, mostCalls } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
+import { createSharedMeter } from "./model-calls/shared-meter.ts";
+import { Shares } from "./model-calls/shares.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
 import { listenForCancels } from "./runs/cancel-run.ts";
 import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./runs/dispatch.ts";
@@ -64,6 +66,7 @@ export async function startAgentOrchestrator(deps: {
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
   const model = createConfiguredModel(config);
+  const shares = new Shares({ limitOf: () => mostCalls(config), waitMs: config.LLM_QUEUE_TIMEOUT });
   const runsByToken = new RunsByToken();
   const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
   const stopWatching = await watchRevocations(
@@ -88,7 +91,7 @@ export async function startAgentOrchestrator(deps: {
     beatMs: deps.beatMs ?? 1_000,
     modelCalls: createModelCalls({
       model,
-      meter: createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }),
+      meter: createSharedMeter(createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }), shares),
     }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
@@ -103,7 +106,10 @@ export async function startAgentOrchestrator(deps: {
   const stopListening = await Promise.all([liveLogs.listen(), listenForCancels(shared)]);
   return {
     mounts: createMounts(shared),
-    ready: () => worker.ready(),
+    async ready() {
+      shares.check();
+      await worker.ready();
+    },
     async drain(limit) {
       await dispatcher.close();
       await worker.drain(limit);
@@ -114,6 +120,7 @@ export async function startAgentOrchestrator(deps: {
       await Promise.all(stopListening.map((stop) => stop()));
       await stopWatching();
       await recorder.close();
+      shares.close();
       await model.close();
     },
   };

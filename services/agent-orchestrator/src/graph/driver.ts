@@ -188,7 +188,13 @@ async function walk(deps: GraphDeps, run: DrivenRun, from: NodeName): Promise<Ou
 }
 
 const maxRetries = 5;
-const modelFailures: ReadonlySet<ErrorReason> = new Set([ErrorReason.MODEL_FAILED, ErrorReason.MODEL_RATE_LIMITED]);
+const modelFailures: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.MODEL_FAILED,
+  ErrorReason.MODEL_RATE_LIMITED,
+  // The wait for a connection took too long.
+  ErrorReason.MODEL_BUSY,
+  ErrorReason.RATE_LIMITED,
+]);
 
 /** An error's text as the run's log and its owner may read it. */
 function loggedMessage(error: unknown): string {

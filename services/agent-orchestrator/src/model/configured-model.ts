@@ -13,14 +13,26 @@ export interface ModelConfig {
   readonly LLM_CONNECTIONS: number;
 }
 
+/** Connections beyond those of model calls: for lists of models, and for calls whose last connection is closing. */
+const spareConnections = 32;
+
+function isDemo(config: ModelConfig): boolean {
+  return config.LLM_BASE_URL === undefined && config.LLM_API_KEY === undefined && config.OPENAI_API_KEY === undefined;
+}
+
+/** The most model calls at a time; Infinity for the demo model, which needs no connection. */
+export function mostCalls(config: ModelConfig): number {
+  return isDemo(config) ? Number.POSITIVE_INFINITY : config.LLM_CONNECTIONS;
+}
+
 /** The configured model; the demo model when neither an address nor a key is set. */
 export function createConfiguredModel(config: ModelConfig): ModelClient {
-  const apiKey = config.LLM_API_KEY ?? config.OPENAI_API_KEY;
-  if (config.LLM_BASE_URL === undefined && apiKey === undefined) return createDemoModel(config.LLM_DEFAULT_MODEL);
+  if (isDemo(config)) return createDemoModel(config.LLM_DEFAULT_MODEL);
   return createHttpModel({
     baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
-    apiKey,
+    apiKey: config.LLM_API_KEY ?? config.OPENAI_API_KEY,
     timeoutMs: config.LLM_TIMEOUT,
-    connections: config.LLM_CONNECTIONS,
+    // Calls wait for their share, never for the pool.
+    connections: config.LLM_CONNECTIONS + spareConnections,
   });
 }

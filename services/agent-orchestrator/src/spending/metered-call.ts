@@ -16,6 +16,8 @@ export interface MeteredRequest {
   /** The request body. */
   readonly body: Uint8Array;
   readonly streamed: boolean;
+  /** The provider whose connection it takes; unset: the only one. */
+  readonly provider?: string;
 }
 
 /** A model call whose usage is metered. */
