@@ -1,6 +1,6 @@
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
-import { rejectExpiredApprovals } from "./store/expired-approvals.ts";
+import { rejectExpiredApprovals, type Unsweepable } from "./store/expired-approvals.ts";
 
 const longestPauseMs = 5_000;
 const shortestPauseMs = 250;
@@ -12,10 +12,14 @@ const shortestPauseMs = 250;
 export function startExpirySweeper(deps: { pool: pg.Pool; logger: Logger; expiryMs: number }): { stop(): Promise<void> } {
   const { pool, logger, expiryMs } = deps;
   const pauseMs = expiryMs === 0 ? longestPauseMs : Math.min(longestPauseMs, Math.max(shortestPauseMs, expiryMs / 4));
+  const unsweepable: Unsweepable = {
+    runIds: new Set(),
+    onAdded: (runId, error) => logger.error({ err: error, run_id: runId }, "expired tool calls of a run cannot be rejected"),
+  };
   let sweeping: Promise<void> | undefined;
   const sweep = async () => {
     try {
-      const calls = await rejectExpiredApprovals(pool);
+      const calls = await rejectExpiredApprovals(pool, unsweepable);
       if (calls > 0) logger.info({ calls }, "expired tool calls rejected");
     } catch (error) {
       logger.warn({ err: error }, "expired tool calls could not be rejected");

@@ -60,3 +60,52 @@ test("a stuck batch does not block the next for longer than its patience", async
   flights[0]?.land.resolve();
   await batch.idle();
 });
+
+test("a bad item is rejected alone; the others land, in order", async () => {
+  const refused = new Error("refused");
+  const landed: string[] = [];
+  const batch = new Batch<string, string>({
+    flush(items) {
+      if (items.some((item) => item.startsWith("bad"))) throw refused;
+      landed.push(...items);
+      return Promise.resolve(items.map((item) => `${item}!`));
+    },
+    blamesItem: (error) => error === refused,
+  });
+  const items = ["a", "bad 1", "b", "c", "d", "bad 2", "e"];
+  const results = await Promise.allSettled(items.map((item) => batch.add(item)));
+  expect(landed).toEqual(["a", "b", "c", "d", "e"]);
+  expect(results.map(({ status }) => status)).toEqual([
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+    "fulfilled",
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+});
+
+test("a failure that no item caused is not tried again item by item", async () => {
+  let flushes = 0;
+  const batch = new Batch<string, string>({
+    flush() {
+      flushes += 1;
+      return Promise.reject(new Error("away"));
+    },
+    blamesItem: () => false,
+  });
+  const results = await Promise.allSettled(["a", "b", "c"].map((item) => batch.add(item)));
+  expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  expect(flushes).toBe(1);
+});
+
+test("an item whose keys cannot be determined is rejected alone", async () => {
+  const batch = new Batch<string | null, string>({
+    keysOf: (item) => [(item as string).slice(0, 1)],
+    flush: (items) => Promise.resolve(items.map((item) => `${item}!`)),
+  });
+  const [bad, good] = await Promise.allSettled([batch.add(null), batch.add("a")]);
+  expect(bad).toMatchObject({ status: "rejected" });
+  expect(good).toMatchObject({ status: "fulfilled", value: "a!" });
+});

@@ -21,10 +21,17 @@ export interface BatchOptions<Item, Result> {
    * Items that share a key are never in flight at the same time and are flushed in the order in which they were added.
    */
   keysOf?(item: Item): readonly string[];
+  /**
+   * Whether a flush failed because of an item in it, and had no effect. Such a batch is halved until the bad items stand
+   * alone and only they are rejected; unless given, a failure rejects the whole batch.
+   */
+  blamesItem?(error: unknown): boolean;
 }
 
 interface Waiting<Item, Result> {
   readonly item: Item;
+  readonly keys: readonly string[];
+  readonly size: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -47,10 +54,11 @@ export class Batch<Item, Result> {
     this.#options = options;
   }
 
-  /** Resolves to the item's result; rejects when its flush does. */
+  /** Resolves to the item's result; rejects when its flush does, and when its keys or size cannot be determined. */
   add(item: Item): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ item, resolve, reject });
+      const { keysOf, sizeOf } = this.#options;
+      this.#waiting.push({ item, keys: keysOf?.(item) ?? [], size: sizeOf?.(item) ?? 0, resolve, reject });
       this.#departSoon();
     });
   }
@@ -96,23 +104,22 @@ export class Batch<Item, Result> {
 
   /** Takes the next batch from the waiting items. */
   #take(): Waiting<Item, Result>[] {
-    const { maxItems = Number.POSITIVE_INFINITY, maxSize = Number.POSITIVE_INFINITY, sizeOf, keysOf } = this.#options;
+    const { maxItems = Number.POSITIVE_INFINITY, maxSize = Number.POSITIVE_INFINITY } = this.#options;
     const batch: Waiting<Item, Result>[] = [];
     const left: Waiting<Item, Result>[] = [];
     /** Keys of items left waiting: later items with the same key must not overtake them. */
     const passed = new Set<string>();
-    let size = 0;
+    let total = 0;
     for (const [index, waiting] of this.#waiting.entries()) {
       if (batch.length === maxItems) {
         left.push(...this.#waiting.slice(index));
         break;
       }
-      const keys = keysOf?.(waiting.item) ?? [];
-      const itemSize = sizeOf?.(waiting.item) ?? 0;
+      const { keys, size } = waiting;
       const stays =
-        (batch.length > 0 && size + itemSize > maxSize) || keys.some((key) => this.#busyKeys.has(key) || passed.has(key));
+        (batch.length > 0 && total + size > maxSize) || keys.some((key) => this.#busyKeys.has(key) || passed.has(key));
       for (const key of keys) (stays ? passed : this.#busyKeys).add(key);
-      if (!stays) size += itemSize;
+      if (!stays) total += size;
       (stays ? left : batch).push(waiting);
     }
     this.#waiting = left;
@@ -120,14 +127,23 @@ export class Batch<Item, Result> {
   }
 
   async #fly(batch: readonly Waiting<Item, Result>[]): Promise<void> {
-    const { flush, keysOf } = this.#options;
+    await this.#flush(batch);
+    for (const { keys } of batch) for (const key of keys) this.#busyKeys.delete(key);
+  }
+
+  /** Flushes items and settles their promises. Never rejects. */
+  async #flush(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
-      const results = await flush(batch.map(({ item }) => item));
+      const results = await this.#options.flush(batch.map(({ item }) => item));
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
-      for (const { reject } of batch) reject(error);
-    } finally {
-      for (const { item } of batch) for (const key of keysOf?.(item) ?? []) this.#busyKeys.delete(key);
+      if (batch.length === 1 || this.#options.blamesItem?.(error) !== true) {
+        for (const { reject } of batch) reject(error);
+        return;
+      }
+      const half = Math.ceil(batch.length / 2);
+      await this.#flush(batch.slice(0, half));
+      await this.#flush(batch.slice(half));
     }
   }
 }

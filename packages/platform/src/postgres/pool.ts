@@ -129,6 +129,17 @@ export function databaseError(error: unknown): unknown {
   return error;
 }
 
+/** Classes of SQLSTATE by which the server refuses the data of a statement, whenever and however often it is sent. */
+const dataClasses: ReadonlySet<string> = new Set(["22", "23", "54"]);
+
+/**
+ * Whether the database refused a statement for good because of a value in it: bad text, a number out of range, a broken
+ * constraint, too much of something. The statement had no effect.
+ */
+export function isDataRefused(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && dataClasses.has(error.code?.slice(0, 2) ?? "");
+}
+
 /**
  * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement
  * inside must use `tx`; taking a second connection from the pool inside can deadlock.

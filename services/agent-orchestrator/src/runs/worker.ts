@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { versionFields } from "../graph/versions.ts";
 import type { RunDeps } from "./launch.ts";
 import { takeOver } from "./take-over.ts";
@@ -48,6 +48,8 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
   let timer: NodeJS.Timeout | undefined;
   const inFlight = new Set<Promise<void>>();
   let isClaiming = false;
+  /** Fewer after contexts that are too large to travel together. */
+  let atOnce = claimLimit;
   let isFailing = false;
   let acceptedAt = performance.now();
   /** Runs that the last response named as lost. */
@@ -72,15 +74,17 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
   const tick = (): void => {
     timer = setTimeout(tick, isFailing ? retryMs : beatMs).unref();
     if (inFlight.size >= maxInFlight) return;
-    const limit = owned.isDraining || isClaiming ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - owned.size));
+    const limit = owned.isDraining || isClaiming ? 0 : Math.max(0, Math.min(atOnce, deps.maxRuns - owned.size));
     if (limit > 0) isClaiming = true;
     const beating = beat(limit)
       .then(
         () => {
           isFailing = false;
+          if (limit > 0) atOnce = Math.min(claimLimit, atOnce * 2);
           acceptedAt = performance.now();
         },
         (error: unknown) => {
+          if (reasonOf(error) === ErrorReason.TOO_LARGE) atOnce = Math.max(1, Math.floor(atOnce / 2));
           if (!isFailing) logger.warn({ err: error }, "the journal did not accept the worker's heartbeat");
           isFailing = true;
         },

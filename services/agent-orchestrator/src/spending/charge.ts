@@ -1,4 +1,4 @@
-import { type ModelUsage, noUsage } from "../model/edge/chunk.ts";
+import { type ModelUsage, noUsage, tokenCount } from "../model/edge/chunk.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import type { PromptSize } from "./prompt-size.ts";
 
@@ -46,13 +46,23 @@ function toldCompletion({ prompt_tokens, completion_tokens, total_tokens }: Mode
   return prompt_tokens > 0 ? Math.max(completion_tokens, total_tokens - prompt_tokens) : completion_tokens;
 }
 
+/** The counts of a usage, each one 0 unless it is a possible count, whoever has read them. */
+function checked({ prompt_tokens, completion_tokens, total_tokens }: ModelUsage = noUsage): ModelUsage {
+  return {
+    prompt_tokens: tokenCount(prompt_tokens) ?? 0,
+    completion_tokens: tokenCount(completion_tokens) ?? 0,
+    total_tokens: tokenCount(total_tokens) ?? 0,
+  };
+}
+
 /**
  * The charge of a call: the endpoint's counts where they are plausible, else an estimate from the bytes sent and
  * received. `sizeOf` is called only when the size of the body alone does not show that the count is plausible.
  */
 export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => PromptSize): Charge {
-  const { output, isWhole, usage = noUsage } = call;
-  const counted = output.tokens;
+  const { output, isWhole } = call;
+  const usage = checked(call.usage);
+  const counted = tokenCount(Math.ceil(output.tokens)) ?? 0;
   const tries = Math.max(call.tries, counted > 0 || usage.prompt_tokens > 0 ? 1 : 0);
   if (tries === 0) return noCharge;
   let estimated = 0;

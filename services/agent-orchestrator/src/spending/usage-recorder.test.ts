@@ -6,22 +6,33 @@ import { expect, test } from "vitest";
 import { UsageRecorder } from "./usage-recorder.ts";
 
 /** A recorder whose auth accepts every sum, unless `refuse` returns an error for its token. */
-function recorderOf(refuse: (tokenId: string) => unknown) {
+function recorderOf(refuse: (tokenId: string) => unknown, check: () => void = () => {}) {
   const recorded: string[] = [];
+  const records: { promptTokens: bigint }[] = [];
   const calls: number[] = [];
   const spend = {
-    async recordUsage({ records }: { records: { tokenId: string; requests: bigint }[] }) {
-      calls.push(records.length);
-      for (const { tokenId } of records) {
-        const error = refuse(tokenId);
-        if (error !== undefined) throw error;
-      }
-      recorded.push(...records.map(({ tokenId, requests }) => `${tokenId} ${requests}`));
-      return {};
+    recordUsage({ records: given }: { records: { tokenId: string; requests: bigint; promptTokens: bigint }[] }) {
+      check();
+      return record(given);
     },
   };
+  const record = async (given: { tokenId: string; requests: bigint; promptTokens: bigint }[]) => {
+    calls.push(given.length);
+    for (const { tokenId } of given) {
+      const error = refuse(tokenId);
+      if (error !== undefined) throw error;
+    }
+    recorded.push(...given.map(({ tokenId, requests }) => `${tokenId} ${requests}`));
+    records.push(...given);
+    return {};
+  };
   const logger = createLogger({ service: "test", level: "silent" });
-  return { recorder: new UsageRecorder({ spend: spend as unknown as Client<typeof SpendService>, logger }), recorded, calls };
+  return {
+    recorder: new UsageRecorder({ spend: spend as unknown as Client<typeof SpendService>, logger }),
+    recorded,
+    records,
+    calls,
+  };
 }
 
 const call = (tokenId: string, promptTokens = 10) => ({
@@ -45,12 +56,40 @@ test("a sum that auth refuses does not hold up others", async () => {
   expect(recorded).toContain("d 1");
 });
 
-test("counts that do not fit the message cause no rejection", async () => {
-  const { recorder, recorded } = recorderOf(() => undefined);
-  recorder.add(call("fraction", 12.5));
-  recorder.add(call("nothing", Number.NaN));
+test.each([
+  ["a fraction", 12.5, 13n],
+  ["no number", Number.NaN, 0n],
+  ["a negative number", -100, 0n],
+  ["no end", Number.POSITIVE_INFINITY, 1_000_000_000_000n],
+  ["more than any sum holds", 1e300, 1_000_000_000_000n],
+])("a count that is %s is corrected, and the call and those of others are recorded", async (_what, count, recordedAs) => {
+  const { recorder, recorded, records } = recorderOf(() => undefined);
+  recorder.add(call("odd", count));
   recorder.add(call("a"));
   await recorder.flush();
+  await recorder.close();
+  expect(recorded).toEqual(["odd 1", "a 1"]);
+  expect(records[0]?.promptTokens).toBe(recordedAs);
+});
+
+test("sums stay within what a number holds exactly", async () => {
+  const { recorder, records } = recorderOf(() => undefined);
+  for (let calls = 0; calls < 10_000; calls += 1) recorder.add(call("a", 1e12));
+  await recorder.close();
+  expect(records[0]?.promptTokens).toBe(BigInt(Number.MAX_SAFE_INTEGER));
+});
+
+test("a spend service that throws instead of rejecting ends nothing", async () => {
+  let isBroken = true;
+  const { recorder, recorded } = recorderOf(
+    () => undefined,
+    () => {
+      if (isBroken) throw new TypeError("broken");
+    },
+  );
+  recorder.add(call("a"));
+  await recorder.flush();
+  isBroken = false;
   await recorder.close();
   expect(recorded).toEqual(["a 1"]);
 });

@@ -21,6 +21,8 @@ interface Sum {
   tries?: number;
 }
 
+const countNames = ["requests", "promptTokens", "completionTokens", "costMicros", "estimatedTokens"] as const;
+
 /** The key of a sum. */
 function keyOf({ userId, tokenId, model }: Pick<Sum, "userId" | "tokenId" | "model">): string {
   return JSON.stringify([userId, tokenId, model]);
@@ -38,6 +40,14 @@ function recordOf({ userId, tokenId, model, ...counts }: Sum) {
     costMicros: BigInt(counts.costMicros),
     estimatedTokens: BigInt(counts.estimatedTokens),
   };
+}
+
+/** The largest count of one call that is believed. */
+const maxCount = 1e12;
+
+/** A count as it may be added: whole, not negative, bounded. */
+function bounded(count: number): number {
+  return Math.min(maxCount, Math.max(0, Math.ceil(count) || 0));
 }
 
 /** Failures of auth or of the connection to it, which do not depend on the records. */
@@ -70,9 +80,28 @@ export class UsageRecorder {
     this.#flushMs = deps.flushMs ?? 1_000;
   }
 
-  /** Adds a model call, with the number of requests that it took. */
+  /**
+   * Adds a model call, with the number of requests that it took. A count that cannot be one, such as a fraction, is
+   * changed to the nearest that can, and logged.
+   */
   add(call: Omit<Sum, "requests" | "tries" | "estimatedTokens"> & Partial<Pick<Sum, "requests" | "estimatedTokens">>): void {
-    const usage = { requests: 1, estimatedTokens: 0, ...call };
+    const given = { requests: 1, estimatedTokens: 0, ...call };
+    const usage = {
+      ...given,
+      requests: bounded(given.requests),
+      promptTokens: bounded(given.promptTokens),
+      completionTokens: bounded(given.completionTokens),
+      costMicros: bounded(given.costMicros),
+      estimatedTokens: bounded(given.estimatedTokens),
+    };
+    if (countNames.some((name) => usage[name] !== given[name])) {
+      const { userId: user_id, tokenId: token_id, model, ...counts } = given;
+      this.#logger.error({ user_id, token_id, model, counts }, "impossible usage of a model call was corrected");
+    }
+    this.#add(usage);
+  }
+
+  #add(usage: Sum): void {
     const key = keyOf(usage);
     const sum = this.#sums.get(key);
     if (sum === undefined) {
@@ -82,11 +111,11 @@ export class UsageRecorder {
       }
       this.#sums.set(key, usage);
     } else {
-      sum.requests += usage.requests;
-      sum.promptTokens += usage.promptTokens;
-      sum.completionTokens += usage.completionTokens;
-      sum.costMicros += usage.costMicros;
-      sum.estimatedTokens += usage.estimatedTokens;
+      sum.requests = Math.min(Number.MAX_SAFE_INTEGER, sum.requests + usage.requests);
+      sum.promptTokens = Math.min(Number.MAX_SAFE_INTEGER, sum.promptTokens + usage.promptTokens);
+      sum.completionTokens = Math.min(Number.MAX_SAFE_INTEGER, sum.completionTokens + usage.completionTokens);
+      sum.costMicros = Math.min(Number.MAX_SAFE_INTEGER, sum.costMicros + usage.costMicros);
+      sum.estimatedTokens = Math.min(Number.MAX_SAFE_INTEGER, sum.estimatedTokens + usage.estimatedTokens);
     }
     this.#timer ??= setTimeout(() => void this.flush(), this.#flushMs).unref();
   }
@@ -153,7 +182,7 @@ export class UsageRecorder {
   }
 
   #restore(sum: Sum, tries: number): void {
-    this.add(sum);
+    this.#add(sum);
     const added = this.#sums.get(keyOf(sum));
     if (added !== undefined) added.tries = tries;
   }

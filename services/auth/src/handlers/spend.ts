@@ -8,16 +8,24 @@ import { reserveSpend, settleReservation } from "../store/spend.ts";
 import { recordUsage, type Usage } from "../store/usage.ts";
 import type { AuthDeps } from "./deps.ts";
 
+/** The largest count of one record. A larger one is a mistake, and thousands of them still fit the column. */
+const maxCount = 1e15;
+
+/** A count of a record, within what the sums can hold. */
+function countOf(count: bigint | number): number {
+  return Math.min(maxCount, Math.max(0, Math.trunc(Number(count)) || 0));
+}
+
 function usageOf(record: UsageRecord): Usage {
   return {
     userId: record.userId,
     tokenId: record.tokenId,
     model: record.model.replaceAll("\0", ""),
-    requests: Number(record.requests),
-    promptTokens: Number(record.promptTokens),
-    completionTokens: Number(record.completionTokens),
-    costMicros: Number(record.costMicros),
-    estimatedTokens: Number(record.estimatedTokens),
+    requests: countOf(record.requests),
+    promptTokens: countOf(record.promptTokens),
+    completionTokens: countOf(record.completionTokens),
+    costMicros: countOf(record.costMicros),
+    estimatedTokens: countOf(record.estimatedTokens),
   };
 }
 

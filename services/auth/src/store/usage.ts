@@ -13,19 +13,24 @@ export interface Usage {
   readonly estimatedTokens: number;
 }
 
+/** Sums stay at 2^53 - 1, the largest that is read back as a number: one more would make the account unreadable. */
+const most = "9007199254740991";
+
 const recordUsageText = `insert into usage as u
     (user_id, token_id, day, model, requests, prompt_tokens, completion_tokens, cost_micros, estimated_tokens)
-  select r.user_id, r.token_id, (now() at time zone 'UTC')::date, r.model, sum(r.requests), sum(r.prompt), sum(r.completion), sum(r.cost),
-    sum(r.estimated)
+  select r.user_id, r.token_id, (now() at time zone 'UTC')::date, r.model, least(${most}, sum(r.requests)),
+    least(${most}, sum(r.prompt)), least(${most}, sum(r.completion)), least(${most}, sum(r.cost)), least(${most}, sum(r.estimated))
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
     as r (user_id, token_id, model, requests, prompt, completion, cost, estimated)
   join users on users.id = r.user_id
   group by r.user_id, r.token_id, r.model
   order by r.user_id, r.token_id, r.model
   on conflict (user_id, day, token_id, model) do update set
-    requests = u.requests + excluded.requests, prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = u.completion_tokens + excluded.completion_tokens, cost_micros = u.cost_micros + excluded.cost_micros,
-    estimated_tokens = u.estimated_tokens + excluded.estimated_tokens`;
+    requests = least(${most}, u.requests + excluded.requests),
+    prompt_tokens = least(${most}, u.prompt_tokens + excluded.prompt_tokens),
+    completion_tokens = least(${most}, u.completion_tokens + excluded.completion_tokens),
+    cost_micros = least(${most}, u.cost_micros + excluded.cost_micros),
+    estimated_tokens = least(${most}, u.estimated_tokens + excluded.estimated_tokens)`;
 
 function columns(records: readonly Usage[]): unknown[] {
   return [

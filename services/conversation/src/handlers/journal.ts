@@ -90,7 +90,12 @@ export function journalHandlers({
         return { claimed: [], lost: [] };
       }
       const { claimed, lost } = await recordHeartbeat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
-      return { claimed: await Promise.all(claimed.map(granted)), lost };
+      const contexts = await Promise.allSettled(claimed.map(granted));
+      for (const [index, one] of contexts.entries()) {
+        if (one.status === "fulfilled") continue;
+        logger.error({ err: one.reason, run_id: claimed[index]?.context.run?.id }, "claimed run cannot be handed out");
+      }
+      return { claimed: contexts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : [])), lost };
     },
     async claimRun(request) {
       const { runId, workerId } = request;

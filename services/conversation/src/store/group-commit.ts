@@ -87,8 +87,14 @@ export function createGroupWriter<Item extends GroupItem, Answer>(
     async flush(group) {
       const [first] = group;
       if (first !== undefined && group.length === 1) return [{ answer: await alone(first) }];
+      let values: string[];
       try {
-        const values = [JSON.stringify(group.map(({ row }) => row))];
+        values = [JSON.stringify(group.map(({ row }) => row))];
+      } catch {
+        // Each alone: only the row that cannot be written as JSON fails.
+        return group.map(() => undefined);
+      }
+      try {
         const { rows } = await pool.query<Answer & { run_id: string }>({ ...together(group), values });
         const taken = new Map(rows.map((answer) => [answer.run_id, { answer }]));
         return group.map(({ runId }) => taken.get(runId));

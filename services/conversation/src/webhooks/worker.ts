@@ -1,12 +1,14 @@
 import type { Logger } from "@turnwright/platform/logger";
 import { Multimap } from "@turnwright/platform/multimap";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
+import { isDataRefused } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import {
   type ClaimedDelivery,
   claimDeliveries,
   pruneDeliveries,
   releaseDelivery,
+  type Settlement,
   settleDelivery,
 } from "../store/webhook-deliveries.ts";
 import { endOverdueWebhooks } from "../store/webhook-makers.ts";
@@ -101,14 +103,19 @@ export function startWebhookWorker(deps: {
     try {
       ties.signal.throwIfAborted();
       attempt = await attemptDelivery(outbound, delivery, { timeoutMs: pace.timeoutMs, signal: ties.signal });
-    } catch {
-      await releaseDelivery(pool, delivery);
-      return;
+    } catch (error) {
+      if (ties.signal.aborted) {
+        await releaseDelivery(pool, delivery);
+        return;
+      }
+      // Released, it would be claimed at once and fail again.
+      logger.error({ err: error, ...context }, "webhook delivery could not be attempted");
+      attempt = { delivered: false, responseStatus: 0, error: "The request could not be made.", gone: false };
     } finally {
       ties.untie();
     }
     const retryMs = attempt.gone ? undefined : retryDelayMs(pace.retries, delivery.attempts, attempt.retryAfterMs);
-    await settleDelivery(pool, delivery, {
+    await settle(delivery, {
       ...attempt,
       retryMs,
       restMs: attempt.delivered ? 0 : restAfter(attempt, retryMs),
@@ -116,6 +123,20 @@ export function startWebhookWorker(deps: {
     });
     if (attempt.delivered) logger.debug(context, "webhook delivered");
     else logger.info({ ...context, status: attempt.responseStatus, given_up: retryMs === undefined }, "webhook not delivered");
+  };
+
+  /** Stores an outcome. One that the database refuses for good ends the delivery, which would be sent for ever. */
+  const settle = async (delivery: ClaimedDelivery, outcome: Settlement): Promise<void> => {
+    try {
+      await settleDelivery(pool, delivery, outcome);
+    } catch (error) {
+      if (!isDataRefused(error)) throw error;
+      const ids = { webhook_id: delivery.webhookId, delivery_id: delivery.id, run_id: delivery.runId };
+      logger.error({ err: error, ...ids }, "outcome of a webhook delivery cannot be stored; it is not sent again");
+      const words = "The outcome of the last attempt cannot be stored.";
+      const { delivered } = outcome;
+      await settleDelivery(pool, delivery, { delivered, responseStatus: 0, error: words, restMs: 0, disable: "" });
+    }
   };
 
   const restAfter = ({ retryAfterMs }: Attempt, retryMs: number | undefined): number =>

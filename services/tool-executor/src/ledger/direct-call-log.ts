@@ -1,5 +1,6 @@
 import { Batch } from "@turnwright/platform/async/batch";
 import type { Logger } from "@turnwright/platform/logger";
+import { isDataRefused } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { type DirectCall, insertDirectCalls } from "../store/direct-calls.ts";
 
@@ -15,12 +16,15 @@ export class DirectCallLog {
         await insertDirectCalls(deps.pool, calls);
         return calls.map(() => true as const);
       },
+      blamesItem: isDataRefused,
     });
   }
 
   add(direct: DirectCall): void {
     this.#calls.add(direct).catch((error: unknown) => {
-      this.#logger.warn({ err: error, tool: direct.call.toolName }, "tool call not recorded");
+      const { call, userId } = direct;
+      const ids = { call_id: call.callId, tool: call.toolName, user_id: userId };
+      this.#logger.error({ err: error, ...ids }, "tool call not recorded");
     });
   }
 

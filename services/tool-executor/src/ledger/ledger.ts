@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { growingPauses } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { isDataRefused } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import {
   type CallResult,
@@ -141,10 +142,15 @@ export class Ledger {
     };
     try {
       const calls = inFlight.map(({ call }) => call);
-      const claims = await claimCalls(this.#pool, scope, calls, this.#leases.leaseMs);
-      const others = calls.filter(({ callId }) => !claims.has(callId));
+      const { claims, refused } = await this.#claim(scope, calls);
+      const others = calls.filter(({ callId }) => !claims.has(callId) && !refused.has(callId));
       const known = others.length === 0 ? new Map<string, KnownCall>() : this.#revisit(scope, others);
       for (const one of inFlight) {
+        if (refused.has(one.call.callId)) {
+          this.#inFlight.delete(one.key);
+          one.succeed(refusedMessage(one.call.callId, "The call cannot be recorded."));
+          continue;
+        }
         const claim = claims.get(one.call.callId);
         // A claimed call must not wait for, or fail with, the look at the others: only its own run can end it.
         const ending = claim === undefined ? this.#finishKnown(one, known) : this.#finish(one, claim);
@@ -159,6 +165,29 @@ export class Ledger {
     } catch (error) {
       for (const one of inFlight) giveUp(one, error);
     }
+  }
+
+  /** Claims calls together. When the ledger refuses one of them for good, each is claimed alone, and only it is refused. */
+  async #claim(scope: RunScope, calls: readonly CheckedCall[]) {
+    const claims = new Map<string, Claim>();
+    const refused = new Set<string>();
+    const claim = async (some: readonly CheckedCall[]): Promise<void> => {
+      try {
+        for (const [callId, one] of await claimCalls(this.#pool, scope, some, this.#leases.leaseMs)) claims.set(callId, one);
+      } catch (error) {
+        if (!isDataRefused(error)) throw error;
+        const [only, another] = some;
+        if (another !== undefined) {
+          for (const call of some) await claim([call]);
+        } else if (only !== undefined) {
+          const ids = { run_id: scope.runId, call_id: only.callId, tool: only.toolName };
+          this.#running.logger.error({ err: error, ...ids }, "tool call cannot be recorded");
+          refused.add(only.callId);
+        }
+      }
+    };
+    await claim(calls);
+    return { claims, refused };
   }
 
   async #finishKnown(
@@ -237,7 +266,8 @@ export class Ledger {
     const release = this.#leases.hold(held, () => inFlight.cancel(stopped()));
     try {
       const result = await runTool(this.#running, inFlight.call, attemptOf(inFlight));
-      return (await this.#results.store({ claim: held, result })) ? result : undefined;
+      const stored = await this.#results.store({ claim: held, result });
+      return stored.isStored ? stored.result : undefined;
     } finally {
       release();
     }
