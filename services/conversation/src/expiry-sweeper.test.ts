@@ -150,3 +150,31 @@ describe("a run that waited too long", () => {
     expect(context.run?.status).toBe(RunStatus.RUNNING);
   });
 });
+
+test("a run that cannot be swept holds up no other, and is left out from then on", async () => {
+  const before = await parked("c1");
+  const bad = await parked("c1");
+  const after = await parked("c1");
+  for (const { runId } of [before, bad, after]) await waited(runId, "25 hours");
+  const { pool } = fixture;
+  await pool.query(`
+    create function refuse_bad_run() returns trigger language plpgsql as $$ begin
+      if new.run_id = '${bad.runId}' then raise exception 'bad run' using errcode = '22023'; end if;
+      return new;
+    end $$;
+    create trigger refuse_bad_run before update on approvals for each row execute function refuse_bad_run()`);
+  const added: string[] = [];
+  const unsweepable = { runIds: new Set<string>(), onAdded: (runId: string) => void added.push(runId) };
+  try {
+    expect(await rejectExpiredApprovals(fixture.database.pool, unsweepable)).toBe(2);
+    expect(added).toEqual([bad.runId]);
+    for (const { runId } of [before, after]) {
+      expect((await person.conversations.getRun({ runId })).run).toMatchObject({ status: "queued" });
+    }
+    expect(await rejectExpiredApprovals(fixture.database.pool, unsweepable)).toBe(0);
+    expect(added).toHaveLength(1);
+  } finally {
+    await pool.query("drop trigger refuse_bad_run on approvals; drop function refuse_bad_run");
+  }
+  expect(await rejectExpiredApprovals(fixture.database.pool)).toBe(1);
+});

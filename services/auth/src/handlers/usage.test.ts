@@ -257,3 +257,22 @@ describe("usage", () => {
     expect(await refusalOf(outside.recordUsage({ records: [] }))).toBe("PERMISSION_DENIED");
   });
 });
+
+test("a count that no sum can hold makes neither the account nor its batch unreadable", async () => {
+  const [person, other] = [await fixture.person(), await fixture.person()];
+  const [odd, fine] = [await fixture.holder(person.accessToken), await fixture.holder(other.accessToken)];
+  const record = ({ identity: { userId, tokenId } }: typeof odd, promptTokens: bigint) => ({
+    ...used,
+    userId,
+    tokenId,
+    promptTokens,
+    costMicros: 0n,
+  });
+  const most = 9_223_372_036_854_775_807n;
+  for (let times = 0; times < 12; times += 1) {
+    await odd.spend.recordUsage({ records: [...Array.from({ length: 900 }, () => record(odd, most)), record(fine, 10n)] });
+  }
+  expect((await odd.usage.getUsage({})).usage).toMatchObject([{ promptTokens: 9_007_199_254_740_991n, requests: 10_800n }]);
+  expect((await fine.usage.getUsage({})).usage).toMatchObject([{ promptTokens: 120n }]);
+  expect(await refusalOf(odd.spend.recordUsage({ records: [record(odd, -1n)] }))).toBe("INVALID_REQUEST");
+});

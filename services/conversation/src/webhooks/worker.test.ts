@@ -250,3 +250,41 @@ describe("workers", () => {
     }
   });
 });
+
+describe("a delivery that is broken", () => {
+  test.each([
+    ["cannot be made into a message", "update webhook_deliveries set created_at = 'infinity' where webhook_id = $1", 4],
+    ["has an outcome that cannot be stored", "select $1::uuid", 1],
+  ])("because it %s ends, and holds up no other", async (what, spoil, attempts) => {
+    const gate = Promise.withResolvers<void>();
+    const bad = await subscriber();
+    const good = await subscriber();
+    receiver.answer(async (message, response) => {
+      if (message.path === bad.path) await gate.promise;
+      response.writeHead(message.path === bad.path ? 500 : 204).end();
+    });
+    const refusing = what.startsWith("has");
+    if (refusing) {
+      await fixture.pool.query(`
+        create function refuse_outcome() returns trigger language plpgsql as $$ begin
+          if new.response_status = 500 then raise exception 'bad outcome' using errcode = '22021'; end if;
+          return new;
+        end $$;
+        create trigger refuse_outcome before update on webhook_deliveries for each row execute function refuse_outcome()`);
+    }
+    try {
+      await turn(bad.person);
+      await bad.arrived(1);
+      await fixture.pool.query(spoil, [bad.webhookId]);
+      gate.resolve();
+      await turn(good.person);
+      await good.settled("delivered");
+      const stored = "select status, attempts from webhook_deliveries where webhook_id = $1";
+      await expect
+        .poll(async () => (await fixture.pool.query(stored, [bad.webhookId])).rows, { timeout: 10_000 })
+        .toEqual([{ status: "failed", attempts }]);
+    } finally {
+      if (refusing) await fixture.pool.query("drop trigger refuse_outcome on webhook_deliveries; drop function refuse_outcome");
+    }
+  });
+});
