@@ -71,6 +71,7 @@ function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verd
     if (latest !== undefined && performance.now() < latest.until) return latest.verdict;
     const look = { verdict: ask(checks), until: Number.POSITIVE_INFINITY };
     latest = look;
+    // Never rejects: a check that fails is a verdict.
     void look.verdict.then(({ fault, degraded }) => {
       look.until = performance.now() + freshMs;
       const state = JSON.stringify([fault?.message, degraded]);

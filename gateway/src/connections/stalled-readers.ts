@@ -64,26 +64,32 @@ export function watchStalledReaders({
   const look = () => {
     const now = performance.now();
     for (const [request, { raw }] of open) {
-      // Without a socket, the response waits behind another one of its connection.
-      if (raw.writableLength === 0 || raw.socket === null) {
-        behind.delete(request);
-        continue;
-      }
-      const known = behind.get(request);
-      const before = known?.taken ?? Number.NEGATIVE_INFINITY;
-      const current = taken(raw);
-      if (known === undefined || current > before) behind.set(request, { taken: current, since: now });
-      else if (now - known.since < (isPressed(raw) ? Math.min(limitMs, pressedMs) : limitMs)) known.taken = current;
-      else {
-        logger.info(
-          { request_id: request.id, route: request.routeOptions.url, waiting: raw.writableLength },
-          "stalled reader cut",
-        );
+      try {
+        lookAt(request, raw, now);
+      } catch (error) {
+        // One broken connection must hide none of the others.
+        logger.error({ err: error, request_id: request.id }, "response cannot be checked");
         open.delete(request);
-        cut(raw, (session) => ![...open.values()].some((reply) => streamOf(reply.raw)?.session === session));
       }
     }
     for (const request of behind.keys()) if (!open.has(request)) behind.delete(request);
+  };
+  const lookAt = (request: FastifyRequest, raw: Raw, now: number) => {
+    // Without a socket, the response waits behind another one of its connection.
+    if (raw.writableLength === 0 || raw.socket === null) {
+      behind.delete(request);
+      return;
+    }
+    const known = behind.get(request);
+    const before = known?.taken ?? Number.NEGATIVE_INFINITY;
+    const current = taken(raw);
+    if (known === undefined || current > before) behind.set(request, { taken: current, since: now });
+    else if (now - known.since < (isPressed(raw) ? Math.min(limitMs, pressedMs) : limitMs)) known.taken = current;
+    else {
+      logger.info({ request_id: request.id, route: request.routeOptions.url, waiting: raw.writableLength }, "stalled reader cut");
+      open.delete(request);
+      cut(raw, (session) => ![...open.values()].some((reply) => streamOf(reply.raw)?.session === session));
+    }
   };
   const timer = setInterval(look, Math.min(lookMs, limitMs / 10)).unref();
   return () => clearInterval(timer);

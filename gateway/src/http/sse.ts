@@ -72,10 +72,15 @@ export async function sendEventStream<T>(
   };
   const timer = setTimeout(() => {
     if (signal.aborted) return;
-    begin();
-    // A client that is behind has enough to read; the ping would only wait in the buffer.
-    if (raw.writableLength === 0) raw.write(heartbeat);
-    timer.refresh();
+    try {
+      begin();
+      // A client that is behind has enough to read; the ping would only wait in the buffer.
+      if (raw.writableLength === 0) raw.write(heartbeat);
+      timer.refresh();
+    } catch {
+      // A throw in the timer would end the process. Closing the response cancels the call.
+      raw.destroy();
+    }
   }, options.heartbeatMs);
   try {
     for await (const message of messages) {

@@ -76,7 +76,7 @@ export async function startAgentOrchestrator(deps: {
   );
   const workerId = crypto.randomUUID();
   const owned = new OwnedRuns();
-  const liveLogs = new LiveLogs(deps.bus);
+  const liveLogs = new LiveLogs(deps);
   const hasRoom = () => owned.size < config.AGENT_MAX_RUNS;
   const dispatcher = await createDispatcher(config, { journal: deps.journal, workerId, graphVersions, hasRoom, logger });
   const shared = {

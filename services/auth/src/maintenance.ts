@@ -1,3 +1,4 @@
+import { guarded } from "@turnwright/platform/async/guarded";
 import type { Logger } from "@turnwright/platform/logger";
 import { pruneIdempotencyKeys } from "@turnwright/platform/postgres/idempotency";
 import type pg from "pg";
@@ -16,28 +17,25 @@ const pruneMs = 60_000;
  */
 export function startMaintenance(deps: { pool: pg.Pool; keys: SigningKeys; logger: Logger }): () => void {
   const { pool, keys, logger } = deps;
-  const guarded = (name: string, work: () => Promise<void>) => () => {
-    work().catch((error: unknown) => logger.warn({ err: error, step: name }, "maintenance failed"));
-  };
   const timers = [
     setInterval(
-      guarded("signing keys", () => keys.refresh()),
+      guarded(logger, "signing keys", () => keys.refresh()),
       keysMs,
     ),
     setInterval(
-      guarded("reservations", () => lapseReservations(pool)),
+      guarded(logger, "reservations", () => lapseReservations(pool)),
       pruneMs,
     ),
     setInterval(
-      guarded("revocations", () => pruneRevocations(pool)),
+      guarded(logger, "revocations", () => pruneRevocations(pool)),
       pruneMs,
     ),
     setInterval(
-      guarded("login attempts", () => pruneAttempts(pool)),
+      guarded(logger, "login attempts", () => pruneAttempts(pool)),
       pruneMs,
     ),
     setInterval(
-      guarded("idempotency keys", () => pruneIdempotencyKeys(pool)),
+      guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
       pruneMs,
     ),
   ];

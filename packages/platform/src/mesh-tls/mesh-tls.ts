@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { type ChannelCredentials, experimental, type ServerCredentials } from "@grpc/grpc-js";
+import { guarded } from "../async/guarded.ts";
 import { ConfigError } from "../config/env.ts";
 import type { Logger } from "../logger.ts";
 import { type MeshTlsMaterial, type MeshTlsPaths, readMeshTls } from "./certificate-files.ts";
@@ -103,7 +104,7 @@ export function openMeshTls(options: { paths: MeshTlsPaths; service: string; log
     return true;
   }
 
-  const timer = setInterval(() => void refresh(), refreshIntervalMs).unref();
+  const timer = setInterval(guarded(logger, "reading mesh certificates", refresh), refreshIntervalMs).unref();
   return {
     serverCredentials: () => experimental.createCertificateProviderServerCredentials(certificates, certificates, true),
     channelCredentials: (peer) =>

@@ -37,7 +37,8 @@ export function hedged<T>(work: () => Promise<T>, afterMs = hedgeMs): Promise<T>
     begun += 1;
     underWay += 1;
     if (begun < hedgeTries) timer = setTimeout(attempt, afterMs);
-    work().then(
+    // A throw in the timer would end the process.
+    new Promise<T>((begin) => begin(work())).then(
       (answer) => settle(() => resolve(answer)),
       (error: unknown) => {
         underWay -= 1;

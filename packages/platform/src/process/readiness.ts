@@ -19,7 +19,11 @@ export function watchReadiness(options: {
   let isOver = false;
   let timer: NodeJS.Timeout | undefined;
   const say = (fault: unknown) => {
-    if (!isOver) tell(fault);
+    try {
+      if (!isOver) tell(fault);
+    } catch {
+      // The next result is told all the same; a throw in the timer would end the process.
+    }
   };
   const look = async (): Promise<void> => {
     const late = setTimeout(() => say(fail(ErrorReason.UNAVAILABLE, "no answer in time")), patienceMs).unref();

@@ -1,3 +1,5 @@
+import { guarded } from "@turnwright/platform/async/guarded";
+import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { formatPosition, type Position, parsePosition } from "./position.ts";
@@ -57,6 +59,7 @@ export class LiveLog {
   readonly #bus: Bus;
   readonly #runId: string;
   readonly #onFrame: (frame: RunFrame) => void;
+  readonly #sendLater: () => void;
   #seq: number;
   #units = 0;
   #frames: RunFrame[] = [];
@@ -68,9 +71,10 @@ export class LiveLog {
   #timer: NodeJS.Timeout | undefined;
 
   /** `onFrame` is called in this process with each frame, as it happens. */
-  constructor(run: { id: string; seq: number }, bus: Bus, onFrame: (frame: RunFrame) => void) {
+  constructor(run: { id: string; seq: number }, deps: { bus: Bus; logger: Logger }, onFrame: (frame: RunFrame) => void) {
     this.#seq = run.seq;
-    this.#bus = bus;
+    this.#bus = deps.bus;
+    this.#sendLater = guarded(deps.logger, "sending frames of a run", () => this.#send());
     this.#runId = run.id;
     this.#onFrame = onFrame;
   }
@@ -93,7 +97,7 @@ export class LiveLog {
       this.#ends.push(this.#units);
       this.#onFrame(frame);
     }
-    if (this.#watchedUntil > Date.now()) this.#timer ??= setTimeout(() => this.#send(), gatherMs);
+    if (this.#watchedUntil > Date.now()) this.#timer ??= setTimeout(this.#sendLater, gatherMs);
   }
 
   /** Starts over behind entry `seq`, which stores all frames so far. */
@@ -194,22 +198,22 @@ export function pokeWatchers(bus: Bus, runId: string): void {
 /** The live logs of the runs that this process drives. */
 export class LiveLogs {
   readonly #logs = new Map<string, LiveLog>();
-  readonly #bus: Bus;
+  readonly #deps: { readonly bus: Bus; readonly logger: Logger };
 
-  constructor(bus: Bus) {
-    this.#bus = bus;
+  constructor(deps: { readonly bus: Bus; readonly logger: Logger }) {
+    this.#deps = deps;
   }
 
   /** Answers watchers from now on; resolves with the function that ends the subscription. */
   async listen(): Promise<() => Promise<void>> {
-    return await this.#bus.subscribe(watchTopic, (payload) => {
+    return await this.#deps.bus.subscribe(watchTopic, (payload) => {
       const request = JSON.parse(payload) as WatchRequest;
       this.#logs.get(request.runId)?.watched(request);
     });
   }
 
   open(run: { id: string; seq: number }, onFrame: (frame: RunFrame) => void): LiveLog {
-    const log = new LiveLog(run, this.#bus, onFrame);
+    const log = new LiveLog(run, this.#deps, onFrame);
     this.#logs.set(run.id, log);
     return log;
   }

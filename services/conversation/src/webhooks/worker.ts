@@ -1,3 +1,4 @@
+import { guarded } from "@turnwright/platform/async/guarded";
 import type { Logger } from "@turnwright/platform/logger";
 import { Multimap } from "@turnwright/platform/multimap";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
@@ -173,10 +174,11 @@ export function startWebhookWorker(deps: {
       });
   };
 
-  const poll = (): void => {
+  const poll = (): Promise<void> => {
     start();
     for (const [id, until] of endedKeys) if (until < Date.now()) endedKeys.delete(id);
-    endOverdueWebhooks(pool).then(
+    // An outage is reported by the claim.
+    return endOverdueWebhooks(pool).then(
       (any) => {
         isNeeded = any;
       },
@@ -184,10 +186,11 @@ export function startWebhookWorker(deps: {
     );
   };
   const timers = [
-    setInterval(poll, pace.pollMs),
-    setInterval(() => {
-      pruneDeliveries(pool).catch((error: unknown) => logger.warn({ err: error }, "webhook deliveries could not be pruned"));
-    }, pruneMs),
+    setInterval(guarded(logger, "reading the outbox", poll), pace.pollMs),
+    setInterval(
+      guarded(logger, "pruning webhook deliveries", () => pruneDeliveries(pool)),
+      pruneMs,
+    ),
   ];
   for (const timer of timers) timer.unref();
   start();
@@ -212,11 +215,12 @@ export function startWebhookWorker(deps: {
       clearTimeout(woken);
       for (const timer of timers) clearInterval(timer);
       await claiming;
-      const grace = setTimeout(() => {
+      const cut = guarded(logger, "ending webhook deliveries", () => {
         ended.abort();
         // A connection being opened does not react to the signal.
-        void outbound.close();
-      }, pace.graceMs);
+        return outbound.close();
+      });
+      const grace = setTimeout(cut, pace.graceMs);
       await Promise.all(underWay);
       clearTimeout(grace);
       await outbound.close();
