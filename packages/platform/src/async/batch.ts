@@ -22,8 +22,8 @@ export interface BatchOptions<Item, Result> {
    */
   keysOf?(item: Item): readonly string[];
   /**
-   * Whether a flush failed because of an item in it, and had no effect. Such a batch is halved until the bad items stand
-   * alone and only they are rejected; unless given, a failure rejects the whole batch.
+   * Whether a flush failed because of an item in it, and had no effect. Such a batch is halved until the bad items
+   * stand alone and only they are rejected; unless given, a failure rejects the whole batch.
    */
   blamesItem?(error: unknown): boolean;
 }

@@ -54,3 +54,13 @@ test("hedging rejects after three attempts, and at once when the failure is not 
   await expect(hedged(odd, 10)).rejects.toThrow("no");
   expect(odd).toHaveBeenCalledTimes(1);
 });
+
+test("a hedged attempt that throws instead of rejecting is a failed attempt, in the timer too", async () => {
+  const throws = () => {
+    throw new TypeError("broken");
+  };
+  await expect(hedged(throws, 10)).rejects.toThrow("broken");
+  const first = Promise.withResolvers<string>();
+  const work = vi.fn<() => Promise<string>>().mockReturnValueOnce(first.promise).mockImplementation(throws);
+  await expect(hedged(work, 10)).rejects.toThrow("broken");
+});

@@ -167,7 +167,9 @@ export class Ledger {
     }
   }
 
-  /** Claims calls together. When the ledger refuses one of them for good, each is claimed alone, and only it is refused. */
+  /**
+   * Claims calls together. When the ledger refuses one of them for good, each is claimed alone, and only it is refused.
+   */
   async #claim(scope: RunScope, calls: readonly CheckedCall[]) {
     const claims = new Map<string, Claim>();
     const refused = new Set<string>();

@@ -30,8 +30,9 @@ export class ResultStore {
 
   /**
    * Stores a result; not when its claim is not valid any more, as after a person settled the call. While the database
-   * is away the result waits, and everybody who asks for the call waits with it: this process holds the only copy. For a
-   * result that the database refuses for good, the call's end is stored without it; otherwise the call would run again.
+   * is away the result waits, and everybody who asks for the call waits with it: this process holds the only copy. For
+   * a result that the database refuses for good, the call's end is stored without it; otherwise the call would run
+   * again.
    */
   async store(finished: FinishedCall): Promise<{ readonly isStored: boolean; readonly result: CallResult }> {
     try {
