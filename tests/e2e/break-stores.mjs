@@ -1,6 +1,7 @@
 /**
  * Loaded into a process before its own code: while the file named by BROKEN_STORES has a word in it, every statement
- * and every new connection fails in that way. Intervals are at most 200 ms long, so that each of them meets the failure.
+ * and every new connection fails in that way. Intervals are at most 200 ms long, so that each of them meets the
+ * failure.
  */
 import { readFileSync } from "node:fs";
 import pg from "pg";
