@@ -6,7 +6,8 @@ const roles = new Set(["system", "user", "assistant", "tool"]);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 /** Checks the rules of a step that the contract's annotations cannot express. Throws INVALID_REQUEST. */
-export function checkCommit({ status, messages, events, approvals, error, wakeInMs }: CommitRunRequest): void {
+export function checkCommit(request: CommitRunRequest): void {
+  const { status, messages, events, approvals, error, wakeInMs, finishReason } = request;
   for (const [index, { id, role }] of messages.entries()) {
     if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");
     if (id !== "" && !uuid.test(id)) throw invalid(`messages[${index}].id`, "must be a UUID");
@@ -20,6 +21,8 @@ export function checkCommit({ status, messages, events, approvals, error, wakeIn
   }
   if (wakeInMs > 0 && status !== RunStatus.QUEUED) throw invalid("wake_in_ms", "allowed only with the status QUEUED");
   if (error !== "" && status !== RunStatus.FAILED) throw invalid("error", "allowed only with the status FAILED");
+  if (finishReason !== "" && status !== RunStatus.COMPLETED)
+    throw invalid("finish_reason", "allowed only with the status COMPLETED");
   if (status !== RunStatus.WAITING && approvals.length > 0) throw invalid("approvals", "allowed only with the status WAITING");
   if (status === RunStatus.WAITING && approvals.length === 0)
     throw invalid("approvals", "must not be empty: the run would wait forever");

@@ -20,6 +20,7 @@ export interface ConversationRow {
   readonly agent_type: string;
   readonly model: string;
   readonly current_node: string;
+  readonly finish_reason: string;
   readonly message_count: number;
   readonly tool_call_count: number;
   readonly total_tokens: number;
@@ -31,7 +32,7 @@ export interface ConversationRow {
 }
 
 /** The columns of a `ConversationRow`; takes no parameters. */
-export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, message_count, tool_call_count,
+export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, finish_reason, message_count, tool_call_count,
   total_tokens, total_cost, tags, created_at, updated_at, last_message_at`;
 
 const maxInt32 = 2_147_483_647;
@@ -45,6 +46,7 @@ export function toConversation(row: ConversationRow): Conversation {
     agentType: row.agent_type,
     model: row.model,
     currentNode: row.current_node,
+    finishReason: row.finish_reason,
     messageCount: row.message_count,
     toolCallCount: row.tool_call_count,
     // The contract's field has 32 bits, the column 64.
@@ -78,11 +80,18 @@ export interface MessageRow {
   readonly latency_ms: number;
   readonly sequence_number: number;
   readonly created_at: string;
+  readonly finish_reason: string;
+  readonly reasoning: string;
+  /** Only in the context of a run. */
+  readonly provider_fields?: string;
 }
 
-/** The columns of a `MessageRow`. Callers know the conversation's id, so rows do not repeat it. */
+/**
+ * The columns of a `MessageRow` for the user's eyes: without the provider's fields. Callers know the conversation's id,
+ * so rows do not repeat it.
+ */
 export const messageColumns = `id, role, content, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens,
-  latency_ms, sequence_number, created_at`;
+  latency_ms, sequence_number, created_at, finish_reason, reasoning`;
 
 export function toMessage(conversationId: string, row: MessageRow): Message {
   return create(MessageSchema, {
@@ -99,6 +108,9 @@ export function toMessage(conversationId: string, row: MessageRow): Message {
     latencyMs: row.latency_ms,
     sequenceNumber: row.sequence_number,
     createdAt: toTimestamp(row.created_at),
+    finishReason: row.finish_reason,
+    reasoning: row.reasoning,
+    providerFields: row.provider_fields ?? "",
   });
 }
 
@@ -117,6 +129,9 @@ export function toStorable(message: Message): Message {
     ),
     toolCallId: storable(message.toolCallId),
     model: storable(message.model),
+    finishReason: storable(message.finishReason),
+    reasoning: storable(message.reasoning),
+    providerFields: storable(message.providerFields),
   };
 }
 
@@ -134,6 +149,9 @@ export function messageRows(messages: readonly Message[]) {
     prompt_tokens: message.promptTokens,
     completion_tokens: message.completionTokens,
     latency_ms: message.latencyMs,
+    finish_reason: message.finishReason,
+    reasoning: message.reasoning,
+    provider_fields: message.providerFields,
   }));
 }
 

@@ -21,6 +21,8 @@ import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 export const defaultContextLimit = 100;
 /** More messages than any round has; read when a round begins before the context does. */
 const longestRound = 1_000;
+/** More bytes than a round should have, and fewer than a mesh message may have. */
+const largestRound = 6 * 1024 * 1024;
 
 const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
 // Endpoints reuse call ids: an earlier decision does not belong to a later call with the same id.
@@ -36,23 +38,24 @@ export interface ReadContext {
 }
 
 /**
- * The newest messages of a conversation, in whole rounds. The last round is kept even if incomplete, because a run is
- * about to answer it.
+ * The newest messages of a conversation, in whole rounds, `limit` messages and `maxContextBytes` at most. The last
+ * round is kept even if incomplete or larger, because a run is about to answer it.
  */
 export async function readContextMessages(
   db: Queryable,
   conversation: { id: string; messageCount: number },
   limit: number,
 ): Promise<Message[]> {
-  const read = (count: number) =>
+  const read = (count: number, mostBytes?: number) =>
     readMessages(db, {
       conversationId: conversation.id,
       after: Math.max(0, conversation.messageCount - count),
       upTo: conversation.messageCount,
+      mostBytes,
     });
   const messages = wholeRounds(await read(limit), limit, true);
   // The last round alone exceeds the limit.
-  return messages.length > 0 ? messages : wholeRounds(await read(longestRound), limit, true);
+  return messages.length > 0 ? messages : wholeRounds(await read(longestRound, largestRound), limit, true);
 }
 
 /** Reads the context of a claimed run. The caller has checked access. */

@@ -15,6 +15,7 @@ interface InfoRow {
   readonly input: string | null;
   readonly response: string | null;
   readonly error: string;
+  readonly finish_reason: string;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
@@ -31,7 +32,7 @@ interface InfoRow {
 }
 
 /** The columns of an `InfoRow`, of an alias `r`. `response` is the last message that the run's end reports. */
-const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent, r.model, r.input, r.error, r.prompt_tokens, r.completion_tokens,
+const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent, r.model, r.input, r.error, r.finish_reason, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
     select m.content
@@ -54,6 +55,7 @@ function toRunInfo(row: InfoRow): RunInfo {
     message: row.input ?? "",
     response: row.response ?? "",
     error: row.error,
+    finishReason: row.finish_reason,
     usage: { promptTokens: row.prompt_tokens, completionTokens: row.completion_tokens, totalTokens: row.total_tokens },
     cost: row.cost,
     toolCalls: row.tool_call_count,

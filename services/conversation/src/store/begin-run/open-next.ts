@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { createGroupWriter, type GroupLimits, rowsSource } from "../group-commit.ts";
-import { conversationColumns, messageColumns } from "../rows.ts";
+import { contextRows } from "../messages.ts";
+import { conversationColumns } from "../rows.ts";
 import {
   type FullOpening,
   isNew,
@@ -72,10 +73,8 @@ select row_to_json(opened) as conversation, live.status as live, live.run_id as 
     or exists (select from conversations where id = $1 and user_id = $2 and deleted_at is null) as known,
   (
     select json_agg(m order by m.sequence_number)
-    from (
-      select ${messageColumns} from messages
-      where conversation_id = opened.id
-        and sequence_number > opened.message_count - $10::integer and sequence_number < opened.message_count
+    from (${contextRows(`conversation_id = opened.id
+      and sequence_number > opened.message_count - $10::integer and sequence_number < opened.message_count`)}
     ) m
   ) as messages
 from (select) as always left join opened on true left join live on true`;
@@ -115,9 +114,8 @@ select o.run_id, (select row_to_json(c) from (select ${conversationColumns}) c) 
   false as queued, true as known, now() as at,
   (
     select json_agg(m order by m.sequence_number)
-    from (
-      select ${messageColumns} from messages
-      where conversation_id = o.id and sequence_number > o.message_count - o.context_limit and sequence_number < o.message_count
+    from (${contextRows(`conversation_id = o.id
+      and sequence_number > o.message_count - o.context_limit and sequence_number < o.message_count`)}
     ) m
   ) as messages
 from opened o`;

@@ -32,6 +32,7 @@ export function commitItem(userId: string, request: CommitRunRequest, stored: re
     cost: String(request.cost),
     tool_calls: request.toolCalls,
     error: storable(request.error),
+    finish_reason: storable(request.finishReason),
     model: storable(request.model),
     agent: storable(request.agent),
     standing: parks ? "pending_approval" : "active",
@@ -43,7 +44,11 @@ export function commitItem(userId: string, request: CommitRunRequest, stored: re
     graph_version: request.graphVersion,
     approvals: approvalRows(approvals),
   };
-  const texts = [request.state, ...stored.map(({ content }) => content), ...events.map(({ payload }) => payload)];
+  const texts = [
+    request.state,
+    ...stored.flatMap(({ content, reasoning, providerFields }) => [content, reasoning, providerFields]),
+    ...events.map(({ payload }) => payload),
+  ];
   return { runId, row, size: texts.reduce((size, text) => size + text.length, 0), keys: [], parks };
 }
 

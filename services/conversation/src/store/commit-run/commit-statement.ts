@@ -23,6 +23,7 @@ export const commitColumns: RowColumns = {
   cost: "double precision",
   tool_calls: "integer",
   error: "text",
+  finish_reason: "text",
   model: "text",
   agent: "text",
   standing: "text",
@@ -71,7 +72,7 @@ with ${rows === "many" ? heldSql : ""}fenced as (
     prompt_tokens = least(r.prompt_tokens::bigint + i.prompt_tokens, ${maxInteger}),
     completion_tokens = least(r.completion_tokens::bigint + i.completion_tokens, ${maxInteger}),
     total_tokens = least(r.total_tokens::bigint + i.total_tokens, ${maxInteger}), cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
-    error = i.error, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),
+    error = i.error, finish_reason = i.finish_reason, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),
     model = case when i.model = '' then r.model else i.model end,
     agent = case when i.agent = '' then r.agent else i.agent end,
     deadline_at = case when i.status = 'running' then r.deadline_at end,
@@ -86,18 +87,20 @@ with ${rows === "many" ? heldSql : ""}fenced as (
     total_tokens = c.total_tokens + i.total_tokens, total_cost = c.total_cost + i.cost, status = i.standing, current_node = i.node,
     active_run_id = case when i.status in ('queued', 'running', 'waiting', 'needs_review') then c.active_run_id end,
     model = case when i.model = '' then c.model else i.model end, updated_at = now(),
+    finish_reason = case when i.status = 'completed' then i.finish_reason else c.finish_reason end,
     last_message_at = case when i.message_count > 0 then now() else c.last_message_at end
   from fenced i
   where c.id = any (array[i.conversation_id])
   returning c.message_count - i.message_count as before, i.*
 ), stored as (
   insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
-    prompt_tokens, completion_tokens, latency_ms)
+    prompt_tokens, completion_tokens, latency_ms, finish_reason, reasoning, provider_fields)
   select i.conversation_id, m.id, i.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
-    m.prompt_tokens, m.completion_tokens, m.latency_ms
+    m.prompt_tokens, m.completion_tokens, m.latency_ms, m.finish_reason, m.reasoning, m.provider_fields
   from moved i, json_to_recordset(i.messages)
     as m(n integer, id uuid, role text, content text, name text, tool_calls json, tool_call_id text, model text,
-      prompt_tokens integer, completion_tokens integer, latency_ms integer)
+      prompt_tokens integer, completion_tokens integer, latency_ms integer, finish_reason text, reasoning text,
+      provider_fields text)
 ), logged as (
   insert into run_events (run_id, seq, type, payload, first_message, messages)
   select i.run_id, i.last_seq - i.event_count + e.n, e.type, e.payload::json,

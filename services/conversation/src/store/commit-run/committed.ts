@@ -11,10 +11,19 @@ export interface Committed {
   readonly nextRunId: string;
 }
 
-/** Messages as stored in a conversation that had `before` messages. */
+/**
+ * Messages as stored in a conversation that had `before` messages, as users may see them: without the provider's
+ * fields.
+ */
 export function numbered(
   messages: readonly Message[],
   { conversationId, before, createdAt }: { conversationId: string; before: number; createdAt: Timestamp },
 ): Message[] {
-  return messages.map((message, index) => ({ ...message, conversationId, sequenceNumber: before + index + 1, createdAt }));
+  return messages.map((message, index) => ({
+    ...message,
+    conversationId,
+    sequenceNumber: before + index + 1,
+    createdAt,
+    providerFields: "",
+  }));
 }
