@@ -27,6 +27,8 @@ export const agentConfig = z.object({
   LLM_EXTRA_FIELDS: list(""),
   /** How long the model's endpoint may be silent. */
   LLM_TIMEOUT: duration("120s"),
+  /** Tokens that a model's context window holds, where neither its endpoint nor a models file tells. */
+  LLM_CONTEXT_WINDOW: integer(128_000, { min: 1_024, max: 100_000_000 }),
   /** The most model calls at a time, over all users. One user alone gets three quarters of them. */
   LLM_CONNECTIONS: integer(256, { min: 1, max: 10_000 }),
   /** How long a model call may wait for a connection. */

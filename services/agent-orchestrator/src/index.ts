@@ -13,6 +13,7 @@ import type { RunningService } from "@turnwright/platform/rpc/mount";
 import type { AgentConfig } from "./config.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
+import { createHistory } from "./history/history.ts";
 import { createConfiguredModel, mostCalls } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
@@ -93,6 +94,7 @@ export async function startAgentOrchestrator(deps: {
       model,
       meter: createSharedMeter(createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }), shares),
     }),
+    history: createHistory({ defaultWindow: config.LLM_CONTEXT_WINDOW }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
     defaultModel: config.LLM_DEFAULT_MODEL,

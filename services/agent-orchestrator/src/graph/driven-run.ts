@@ -6,9 +6,11 @@ import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import type { Logger } from "@turnwright/platform/logger";
 import type { AgentDefinition } from "../agents/agents.ts";
+import type { History } from "../history/history.ts";
 import type { ModelToolCall, ModelUsage } from "../model/edge/chunk.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
+import type { StreamOrder } from "../run-events/stream-order.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import type { RunState } from "./state.ts";
 import type { GraphVersions } from "./versions.ts";
@@ -21,6 +23,7 @@ export interface GraphDeps {
   /** The versions that this process drives. */
   readonly graphVersions: GraphVersions;
   readonly modelCalls: ModelCalls;
+  readonly history: History;
   readonly journal: Client<typeof JournalService>;
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;
@@ -61,7 +64,7 @@ export interface DrivenRun {
 
 /** The result of a node: the next node, or how the run leaves the driver. */
 export type Step =
-  | { next: NodeName; patch?: Partial<RunState>; commit?: "intent" }
+  | { next: NodeName; patch?: Partial<RunState>; commit?: "intent"; order?: StreamOrder }
   | { park: readonly ModelToolCall[] }
   | { review: readonly ModelToolCall[] }
-  | { end: Message; finishReason: string };
+  | { end: Message; finishReason: string; order?: StreamOrder };

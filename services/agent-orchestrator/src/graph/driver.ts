@@ -33,7 +33,7 @@ const commitPatienceMs = 60_000;
 /** The fields of a commit that say where it leaves the run. */
 type Position = Pick<
   Exclude<MessageInitShape<typeof CommitRunRequestSchema>, { $typeName: string }>,
-  "status" | "node" | "approvals" | "error" | "wakeInMs"
+  "status" | "node" | "approvals" | "error" | "wakeInMs" | "finishReason"
 > & { readonly event: { type: string; payload: object } };
 
 /**
@@ -123,7 +123,8 @@ async function complete(deps: GraphDeps, run: DrivenRun, step: Extract<Step, { e
   const stored = await commit(deps, run, {
     status: RunStatus.COMPLETED,
     node: "respond",
-    event: { type: "completed", payload: { finish_reason: step.finishReason } },
+    finishReason: step.finishReason,
+    event: { type: "completed", payload: { finish_reason: step.finishReason, order: step.order } },
   });
   const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
   return { status: "completed", message, finishReason: step.finishReason };
@@ -180,7 +181,7 @@ async function walk(deps: GraphDeps, run: DrivenRun, from: NodeName): Promise<Ou
       await commit(deps, run, {
         status: RunStatus.RUNNING,
         node: step.next,
-        event: { type: "tool_intent", payload: { message_id: run.state.messageId } },
+        event: { type: "tool_intent", payload: { message_id: run.state.messageId, order: step.order } },
       });
     }
     node = step.next;

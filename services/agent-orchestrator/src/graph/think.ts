@@ -1,37 +1,18 @@
 import { create } from "@bufbuild/protobuf";
-import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { AnswerReader } from "../model/edge/answer-reader.ts";
+import type { SentHistory } from "../history/history.ts";
+import { storedFields } from "../history/provider-fields.ts";
+import { AnswerReader, type ModelAnswer } from "../model/edge/answer-reader.ts";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage } from "../model/edge/chunk.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
-import type { EndedCall } from "../model-calls/model-calls.ts";
-import { noCharge } from "../spending/charge.ts";
+import type { CallTarget, EndedCall } from "../model-calls/model-calls.ts";
+import { OrderedStream } from "../run-events/stream-order.ts";
+import { type Charge, noCharge } from "../spending/charge.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
-
-/** A stored message in the format of the model's request. */
-function modelMessage(message: Message): object {
-  switch (message.role) {
-    case "assistant":
-      return message.toolCalls.length === 0
-        ? { role: "assistant", content: message.content }
-        : {
-            role: "assistant",
-            content: message.content === "" ? null : message.content,
-            tool_calls: message.toolCalls.map(({ id, function: call }) => ({
-              id,
-              type: "function",
-              function: { name: call?.name ?? "", arguments: call?.arguments ?? "" },
-            })),
-          };
-    case "tool":
-      return { role: "tool", tool_call_id: message.toolCallId, content: message.content };
-    default:
-      return { role: message.role, content: message.content };
-  }
-}
 
 /**
  * Ids of all earlier calls in the context, not of this run alone, because the model reads the context as a whole.
@@ -43,9 +24,132 @@ function takenIds({ messages }: DrivenRun): string[] | undefined {
   return messages.flatMap((message) => message.toolCalls.map((call) => call.id));
 }
 
+/** The requests of one model call: one for each endpoint that it may be sent to. */
+interface Requests {
+  /** The request for an endpoint, as JSON text in UTF-8. */
+  bodyFor(target: CallTarget): Buffer;
+  /** The history in the request that was asked for last. */
+  readonly sent: SentHistory;
+}
+
+function requestBody({ agent, state }: DrivenRun, { messages, maxTokens }: SentHistory, toolsJson: string | undefined): Buffer {
+  const body = JSON.stringify({
+    model: state.model,
+    messages,
+    // Undefined fields are not sent.
+    temperature: agent.temperature,
+    max_tokens: maxTokens,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  return Buffer.from(toolsJson === undefined ? body : `${body.slice(0, -1)},"tools":${toolsJson}}`);
+}
+
+function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefined, most?: number): Requests {
+  const { agent, state } = run;
+  const made = new Map<string, { readonly sent: SentHistory; readonly body: Buffer }>();
+  const requestFor = (target: CallTarget) => {
+    const key = JSON.stringify([target.provider, target.window]);
+    const earlier = made.get(key);
+    if (earlier !== undefined) return earlier;
+    const { provider, window } = target;
+    const { prompt: system, maxTokens } = agent;
+    const facts = { provider, window, model: state.model, system, messages: run.messages, toolsJson, maxTokens };
+    const sent = deps.history.make(facts, most);
+    const request = { sent, body: requestBody(run, sent, toolsJson) };
+    made.set(key, request);
+    return request;
+  };
+  let latest = requestFor(deps.modelCalls.firstTarget(state.model));
+  return {
+    bodyFor(target) {
+      latest = requestFor(target);
+      return latest.body;
+    },
+    get sent() {
+      return latest.sent;
+    },
+  };
+}
+
+/** The answer to a model call. */
+interface Answered {
+  readonly answer: ModelAnswer;
+  /** Its text as it was streamed. */
+  readonly text: OrderedStream;
+  readonly charge: Charge;
+  /** The provider that answered. */
+  readonly provider: string;
+}
+
+async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { requests: Requests; body: Buffer }): Promise<Answered> {
+  let reader = new AnswerReader();
+  let text = new OrderedStream();
+  let ended: Pick<EndedCall, "charge" | "provider"> = { charge: noCharge };
+  const call = {
+    identity: run.identity,
+    options: await run.options(),
+    signal: run.signal,
+    model: run.state.model,
+    body,
+    bodyFor: requests.bodyFor,
+  };
+  const makeSink = (output: OutputCount) => {
+    reader = new AnswerReader(output);
+    text = new OrderedStream();
+    return reader;
+  };
+  // A call that failed is charged to the run as well.
+  const onEnd = (call: EndedCall) => {
+    ended = call;
+    run.costUsd += call.costUsd;
+    run.usage = addUsage(run.usage, call.charge);
+    run.totalUsage = addUsage(run.totalUsage, call.charge);
+  };
+  for await (const deltas of deps.modelCalls.stream(call, makeSink, onEnd)) {
+    for (const delta of deltas) {
+      const shown = text.take(delta);
+      if (shown !== undefined) run.log.emit(shown);
+    }
+  }
+  const held = text.end();
+  if (held !== undefined) run.log.emit(held);
+  const { charge, provider = requests.sent.provider } = ended;
+  deps.history.answered(requests.sent, charge);
+  return { answer: reader.answer, text, charge, provider };
+}
+
+/** The most calls for one answer: the first, one with less history, and one that meets a demand just learned. */
+const maxCalls = 3;
+
+/**
+ * Makes a model call. One that the endpoint refused because of its history is repeated: once with half of it when it
+ * was too long, else in the form that the refusal asks for. Throws the reasons of `ModelCalls`.
+ */
+async function answerOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefined): Promise<Answered> {
+  const unitsBefore = run.log.units;
+  let requests = requestsOf(deps, run, toolsJson);
+  let most: number | undefined;
+  for (let calls = 1; ; calls += 1) {
+    try {
+      return await ask(deps, run, { requests, body: requests.bodyFor(deps.modelCalls.firstTarget(run.state.model)) });
+    } catch (error) {
+      if (calls === maxCalls || run.signal.aborted || run.log.units !== unitsBefore) throw error;
+      const { sent } = requests;
+      const retry = deps.history.retryOf(sent, error);
+      const isShorter = retry?.most !== undefined;
+      if (retry === undefined || (isShorter && most !== undefined)) throw error;
+      most ??= retry.most;
+      requests = requestsOf(deps, run, toolsJson, most);
+      // The rest of the history is the newest message alone.
+      if (isShorter && requests.sent.bytes >= sent.bytes) throw error;
+    }
+  }
+}
+
 /** Calls the model. Its answer ends the run; its tool calls are committed as intents before any of them is executed. */
 export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
-  const { agent, state } = run;
+  const { state } = run;
   if (state.iteration >= deps.maxIterations) {
     throw fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${deps.maxIterations} times without an answer.`);
   }
@@ -57,40 +161,8 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     });
   }
   const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
-  const body = {
-    model: state.model,
-    messages: [{ role: "system", content: agent.prompt }, ...run.messages.map(modelMessage)],
-    temperature: agent.temperature,
-    max_tokens: agent.maxTokens,
-    stream: true,
-    stream_options: { include_usage: true },
-    ...(toolsJson === undefined ? {} : { tools: JSON.parse(toolsJson) }),
-  };
   const started = performance.now();
-  let reader = new AnswerReader();
-  let charge = noCharge;
-  const call = {
-    identity: run.identity,
-    options: await run.options(),
-    signal: run.signal,
-    model: state.model,
-    body: Buffer.from(JSON.stringify(body)),
-  };
-  const makeSink = (output: OutputCount) => {
-    reader = new AnswerReader(output);
-    return reader;
-  };
-  // A call that failed is charged to the run as well.
-  const onEnd = (ended: EndedCall) => {
-    ({ charge } = ended);
-    run.costUsd += ended.costUsd;
-    run.usage = addUsage(run.usage, charge);
-    run.totalUsage = addUsage(run.totalUsage, charge);
-  };
-  for await (const deltas of deps.modelCalls.stream(call, makeSink, onEnd)) {
-    for (const delta of deltas) run.log.emit(delta);
-  }
-  const { answer } = reader;
+  const { answer, text, charge, provider } = await answerOf(deps, run, toolsJson);
   const toolCalls = answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run));
 
   const message = create(MessageSchema, {
@@ -103,10 +175,14 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     promptTokens: charge.prompt_tokens,
     completionTokens: charge.completion_tokens,
     latencyMs: Math.round(performance.now() - started),
+    finishReason: answer.finishReason,
+    reasoning: text.reasoning,
+    providerFields: storedFields(provider, answer.providerFields),
   });
   run.messages.push(message);
   run.uncommitted.push(message);
-  if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason };
+  const { order } = text;
+  if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason, order };
   for (const call of toolCalls) run.log.emit({ type: "tool_call", call });
-  return { next: "act", commit: "intent", patch: { messageId: message.id, iteration: state.iteration + 1 } };
+  return { next: "act", commit: "intent", order, patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

@@ -8,6 +8,14 @@ import type { ModelClient } from "../model/model-client.ts";
 import type { Charge } from "../spending/charge.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 
+/** An endpoint that a call may be sent to, as far as requests depend on it. */
+export interface CallTarget {
+  /** Name of the provider. */
+  readonly provider: string;
+  /** Tokens of the model's window, where they are configured. */
+  readonly window?: number;
+}
+
 /** A model call, as completions and the graph make it. */
 export interface ModelCall {
   readonly identity: Identity;
@@ -18,6 +26,8 @@ export interface ModelCall {
   readonly model: string;
   /** The request in OpenAI's format, as JSON text in UTF-8. */
   readonly body: Uint8Array;
+  /** The request for an endpoint in place of `body`; called for each one before the request is sent to it. */
+  readonly bodyFor?: (target: CallTarget) => Uint8Array;
 }
 
 /** Reads a streamed answer. `Out` is the result of a piece for the caller. */
@@ -40,10 +50,14 @@ export interface EndedCall {
   readonly charge: Charge;
   /** US dollars; 0 for a model without a price. */
   readonly costUsd: number;
+  /** Name of the provider that was called. */
+  readonly provider?: string;
 }
 
 /** Makes model calls: routed, metered and within the caller's limits. */
 export interface ModelCalls {
+  /** The endpoint that calls of a model are sent to first. */
+  firstTarget(model: string): CallTarget;
   /** An answer in one piece. Throws the reasons of `ModelClient`. */
   complete(call: ModelCall, onEnd?: (ended: EndedCall) => void): Promise<CheckedCompletion>;
   /** A streamed answer: yields the outputs of a sink. Throws the reasons of `ModelClient`. */
@@ -60,6 +74,8 @@ export function createModelCalls(deps: { readonly model: ModelClient; readonly m
   const ended = (model: string, charge: Charge): EndedCall => ({ model, charge, costUsd: meter.costUsd(model, charge) });
 
   return {
+    firstTarget: () => ({ provider: "default" }),
+
     async complete(call, onEnd) {
       const { model } = call;
       const opened = meter.open({ ...call, streamed: false });

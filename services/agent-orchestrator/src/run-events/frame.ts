@@ -8,9 +8,17 @@ export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSc
 /** The most text in one frame, in units. It bounds the memory that a frame takes while it waits for a reader. */
 export const maxFrameUnits = 4_096;
 
+/** The types of frames that carry a piece of text. */
+export type TextType = "content" | "reasoning";
+
+/** Whether frames of this type carry a piece of text. */
+export function isText(type: string | undefined): type is TextType {
+  return type === "content" || type === "reasoning";
+}
+
 /** The units by which a frame advances its reader: characters of text, or one for any other event. */
 export function unitsOf(frame: RunFrame): number {
-  return frame.type === "content" ? (frame.delta?.length ?? 0) : 1;
+  return isText(frame.type) ? (frame.delta?.length ?? 0) : 1;
 }
 
 /** The part of a frame behind its first `units`, which the reader has already; undefined when it has all of it. */
@@ -26,13 +34,13 @@ function ownText(slice: string): string {
 }
 
 /** Splits text into frames of at most `maxFrameUnits` units; no character is split. */
-export function contentFrames(text: string): RunFrame[] {
+export function textFrames(type: TextType, text: string): RunFrame[] {
   const frames: RunFrame[] = [];
   for (let from = 0; from < text.length; ) {
     let to = Math.min(from + maxFrameUnits, text.length);
     const last = text.charCodeAt(to - 1);
     if (to < text.length && last >= 0xd800 && last < 0xdc00) to -= 1;
-    frames.push({ type: "content", delta: text.length <= maxFrameUnits ? text : ownText(text.slice(from, to)) });
+    frames.push({ type, delta: text.length <= maxFrameUnits ? text : ownText(text.slice(from, to)) });
     from = to;
   }
   return frames;
@@ -43,7 +51,9 @@ export function framesOf(event: RunEvent): RunFrame[] {
   switch (event.type) {
     case "reasoning":
     case "content":
-      return event.delta.length <= maxFrameUnits ? [{ type: "content", delta: event.delta }] : contentFrames(event.delta);
+      return event.delta.length <= maxFrameUnits
+        ? [{ type: event.type, delta: event.delta }]
+        : textFrames(event.type, event.delta);
     case "tool_call":
       return [{ type: "tool_call", toolCall: event.call }];
     case "tool_result":

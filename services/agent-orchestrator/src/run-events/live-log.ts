@@ -1,7 +1,7 @@
 import { guarded } from "@turnwright/platform/async/guarded";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
-import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { framesOf, isText, type RunFrame, restOf, type TextType, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position, parsePosition } from "./position.ts";
 import type { RunEvent } from "./run-event.ts";
 
@@ -47,7 +47,7 @@ const maxPieceWeight = 32_768;
 /** Approximate size of a frame on the bus, in characters. */
 export function weightOf(frame: RunFrame): number {
   const { result = "", toolCall, message } = frame;
-  const texts = [result, toolCall?.function?.arguments ?? "", message?.content ?? ""];
+  const texts = [result, toolCall?.function?.arguments ?? "", message?.content ?? "", message?.reasoning ?? ""];
   return texts.reduce((weight, { length }) => weight + length, unitsOf(frame) + 64);
 }
 
@@ -129,18 +129,23 @@ export class LiveLog {
     const end = this.#pieceEnd(first);
     const frames: RunFrame[] = [];
     let text = "";
+    let type: TextType = "content";
     for (let index = first; index < end; index += 1) {
       const frame = this.#frames[index] as RunFrame;
       const rest = index === first ? restOf(frame, at.units - this.#startOf(first)) : frame;
       if (rest === undefined) continue;
-      if (rest.type === "content") {
-        text += rest.delta ?? "";
-        continue;
+      if (rest.type !== type) {
+        frames.push(...textFrames(type, text));
+        text = "";
       }
-      frames.push(...contentFrames(text), rest);
-      text = "";
+      if (isText(rest.type)) {
+        ({ type } = rest);
+        text += rest.delta ?? "";
+      } else {
+        frames.push(rest);
+      }
     }
-    frames.push(...contentFrames(text));
+    frames.push(...textFrames(type, text));
     const piece: LivePiece = { at, frames, hasMore: end < this.#frames.length };
     void this.#bus.publish(replyTopic(this.#runId, replyTo), JSON.stringify(piece));
   }

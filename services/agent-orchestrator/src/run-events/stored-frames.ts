@@ -1,7 +1,8 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { contentFrames, framesOf, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { framesOf, type RunFrame, restOf, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position } from "./position.ts";
+import { orderedTexts } from "./stream-order.ts";
 
 interface Call {
   readonly id: string;
@@ -15,27 +16,30 @@ function callFrame(type: string, { id, name, arguments: args }: Call): RunFrame 
 
 /**
  * The frames of a stored message: the same and in the same order as when it was live, with its text in larger pieces.
+ * `order` is that of the entry's payload.
  */
-function messageFrames(message: Message): RunFrame[] {
+function messageFrames(message: Message, order: unknown): RunFrame[] {
   if (message.role === "tool") {
     return framesOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content });
   }
   return [
-    ...contentFrames(message.content),
+    ...orderedTexts(message, order).flatMap(({ type, delta }) => textFrames(type, delta)),
     ...message.toolCalls.map(({ id, function: call }) =>
       callFrame("tool_call", { id, name: call?.name ?? "", arguments: call?.arguments ?? "" }),
     ),
   ];
 }
 
+interface Payload {
+  readonly finish_reason?: string;
+  readonly calls?: Call[];
+  readonly error?: string;
+  readonly reason?: string;
+  readonly order?: unknown;
+}
+
 /** The frames of a log entry itself, without those of its messages. */
-function entryFrames(event: LoggedEvent, run: RunInfo): RunFrame[] {
-  const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as {
-    finish_reason?: string;
-    calls?: Call[];
-    error?: string;
-    reason?: string;
-  };
+function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo): RunFrame[] {
   switch (event.type) {
     case "started":
       return [{ type: "started", runId: run.id, conversationId: run.conversationId, agent: run.agent }];
@@ -67,14 +71,15 @@ function entryFrames(event: LoggedEvent, run: RunInfo): RunFrame[] {
 export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): RunFrame[] {
   const frames: RunFrame[] = [];
   let units = 0;
-  for (const frame of event.messages.flatMap(messageFrames)) {
+  const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as Payload;
+  for (const frame of event.messages.flatMap((message) => messageFrames(message, payload.order))) {
     const rest = restOf(frame, at.units - units);
     units += unitsOf(frame);
     if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });
   }
   // Live watchers of a failed step may have seen more than was stored.
   units = Math.max(units, at.units);
-  const entries = entryFrames(event, run);
+  const entries = entryFrames(event, payload, run);
   for (const [index, frame] of entries.entries()) {
     units += 1;
     const isLast = index === entries.length - 1;

@@ -1,0 +1,125 @@
+import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import type { Demands } from "./message-form.ts";
+
+/** Bytes of text for a token, until an endpoint's counts show better: few texts have fewer. */
+const firstBytesPerToken = 3;
+const leastBytesPerToken = 1;
+const mostBytesPerToken = 8;
+/** Requests below this size say little about the relation, because of templates and tools. */
+const leastSample = 4_096;
+/** Weight of a new sample that shows more bytes for a token; one that shows fewer counts in full. */
+const sampleWeight = 0.2;
+/** The least that is believed of a window that an endpoint told, and the least that is concluded. */
+const smallestTold = 1_024;
+const smallestConcluded = 4_096;
+const largestWindow = 100_000_000;
+/** How long a learned window holds, in milliseconds: one that the endpoint told, and one that was concluded. */
+const toldMs = 60 * 60_000;
+const concludedMs = 10 * 60_000;
+/** Factor by which an estimate is raised after a refusal that it did not foresee. */
+const correction = 1.5;
+/** The most endpoints that are remembered. */
+const maxEndpoints = 1_000;
+
+interface Known {
+  bytesPerToken: number;
+  demands: Demands;
+  window?: LearnedWindow & { readonly until: number };
+}
+
+/** A window that was learned from a refusal. */
+export interface LearnedWindow {
+  readonly tokens: number;
+  /** The endpoint told it; otherwise it was concluded. */
+  readonly isTold: boolean;
+}
+
+/** A model of a provider. */
+export interface Endpoint {
+  readonly provider: string;
+  readonly model: string;
+}
+
+/** The lessons of this process from the answers and refusals of endpoints. */
+export class EndpointKnowledge {
+  readonly #known = new Map<string, Known>();
+  readonly #now: () => number;
+
+  /** `now`: milliseconds. */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  #of({ provider, model }: Endpoint): Known {
+    const key = JSON.stringify([provider, model]);
+    const known = this.#known.get(key) ?? {
+      bytesPerToken: firstBytesPerToken,
+      demands: { reasoning: false, text: false, shortIds: false },
+    };
+    this.#known.delete(key);
+    this.#known.set(key, known);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > maxEndpoints && oldest !== undefined) this.#known.delete(oldest);
+    return known;
+  }
+
+  bytesPerToken(endpoint: Endpoint): number {
+    return this.#of(endpoint).bytesPerToken;
+  }
+
+  demands(endpoint: Endpoint): Demands {
+    return this.#of(endpoint).demands;
+  }
+
+  /** Undefined when nothing was learned. */
+  window(endpoint: Endpoint): LearnedWindow | undefined {
+    const { window } = this.#of(endpoint);
+    return window !== undefined && window.until > this.#now() ? window : undefined;
+  }
+
+  /** Takes the endpoint's count of a prompt of so many bytes. Counts that no tokenizer gives are ignored. */
+  counted(endpoint: Endpoint, bytes: number, tokens: number): void {
+    const sample = bytes / tokens;
+    if (bytes < leastSample || !(sample >= leastBytesPerToken && sample <= mostBytesPerToken)) return;
+    const known = this.#of(endpoint);
+    const weight = sample < known.bytesPerToken ? 1 : sampleWeight;
+    known.bytesPerToken += weight * (sample - known.bytesPerToken);
+  }
+
+  /**
+   * Takes a refusal of a prompt that was too long, of about so many tokens. Without a window that the endpoint told, it
+   * is taken for half of that. Either holds for a while only: a window may grow, and a refusal be a mistake.
+   */
+  overflowed(endpoint: Endpoint, sentTokens: number, told: number | undefined): void {
+    const isTold = told !== undefined && told >= smallestTold && told <= largestWindow;
+    const tokens = isTold ? told : Math.max(smallestConcluded, Math.floor(sentTokens / 2));
+    const known = this.#of(endpoint);
+    known.window = { tokens, isTold, until: this.#now() + (isTold ? toldMs : concludedMs) };
+    // The estimate was too low.
+    if (isTold && sentTokens < tokens) known.bytesPerToken = Math.max(leastBytesPerToken, known.bytesPerToken / correction);
+  }
+
+  /** Learns a demand from a refusal's words. Returns whether it is a new one, so that the call may be repeated. */
+  refused(endpoint: Endpoint, error: unknown): boolean {
+    const reason = reasonOf(error);
+    if (reason !== ErrorReason.MODEL_REJECTED && reason !== ErrorReason.MODEL_UNPROCESSABLE) return false;
+    const words = error instanceof Error ? error.message : "";
+    const known = this.#of(endpoint);
+    const { demands } = known;
+    const demanded = {
+      reasoning: demands.reasoning || /reasoning_content/.test(words),
+      text:
+        demands.text ||
+        (/content/i.test(words) && /\b(?:null|none|nil|empty|must be a string|valid string|required)\b/i.test(words)),
+      shortIds: demands.shortIds || (/tool call id/i.test(words) && /length of 9/.test(words)),
+    };
+    known.demands = demanded;
+    return (Object.keys(demanded) as (keyof Demands)[]).some((name) => demanded[name] && !demands[name]);
+  }
+
+  /** Learns that an endpoint has given reasoning that it may demand back. */
+  gaveReasoning(endpoint: Endpoint): void {
+    const known = this.#of(endpoint);
+    known.demands = { ...known.demands, reasoning: true };
+  }
+}

@@ -1,0 +1,115 @@
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import { type Exchange, isUnanswered, type Round } from "./exchanges.ts";
+import { shortened, shortenedBytes } from "./left-out.ts";
+
+/** Bytes of each message beyond its texts: role, punctuation and field names. */
+const frameBytes = 24;
+/** The least that is left of a shortened text, in bytes. */
+const leastTextBytes = 256;
+
+/** Exchanges that fit. */
+export interface Fitted {
+  readonly exchanges: readonly Exchange[];
+  /** Their size in bytes; larger than the room when even the newest round does not fit. */
+  readonly bytes: number;
+}
+
+/** The most bytes of each text of a message. */
+interface Limits {
+  /** Of the result of a tool. */
+  readonly result: number;
+  /** Of what the user or the assistant said. */
+  readonly text: number;
+}
+
+function messageBytes(message: Message | undefined, limit: number): number {
+  if (message === undefined) return frameBytes;
+  let bytes = frameBytes + shortenedBytes(Buffer.byteLength(message.content), limit) + message.providerFields.length;
+  for (const { id, function: call } of message.toolCalls) {
+    bytes += frameBytes + 2 * id.length + (call?.name.length ?? 0) + Buffer.byteLength(call?.arguments ?? "");
+  }
+  return bytes;
+}
+
+function roundBytes({ answer, results }: Round, limits: Limits): number {
+  return results.reduce((bytes, result) => bytes + messageBytes(result, limits.result), messageBytes(answer, limits.text));
+}
+
+function exchangeBytes({ said, rounds }: Exchange, limits: Limits): number {
+  return rounds.reduce((bytes, round) => bytes + roundBytes(round, limits), messageBytes(said, limits.text));
+}
+
+function cutMessage<T extends Message | undefined>(message: T, limit: number): T {
+  if (message === undefined) return message;
+  const content = shortened(message.content, limit);
+  return content === message.content ? message : { ...message, content };
+}
+
+function cutRound({ answer, results }: Round, limits: Limits): Round {
+  return { answer: cutMessage(answer, limits.text), results: results.map((result) => cutMessage(result, limits.result)) };
+}
+
+function cutExchange({ said, rounds }: Exchange, limits: Limits): Exchange {
+  return { said: cutMessage(said, limits.text), rounds: rounds.map((round) => cutRound(round, limits)) };
+}
+
+/**
+ * The exchange that is being answered. The user's message is whole. The newest results get half of the room each,
+ * earlier ones an eighth; while that is too much, first the earlier and then the newest are halved. Then the oldest
+ * rounds go.
+ */
+function fitCurrent({ said, rounds }: Exchange, room: number): Fitted {
+  const saidBytes = messageBytes(said, Number.POSITIVE_INFINITY);
+  const newest = rounds.at(-1);
+  let kept = rounds.slice(0, -1);
+  let last = Math.floor(room / 2);
+  let earlier = Math.floor(room / 8);
+  const lastLimits = () => ({ result: last, text: room });
+  const earlierLimits = () => ({ result: earlier, text: earlier });
+  const newestBytes = () => (newest === undefined ? 0 : roundBytes(newest, lastLimits()));
+  const size = () => kept.reduce((bytes, round) => bytes + roundBytes(round, earlierLimits()), saidBytes + newestBytes());
+  while (size() > room && (earlier > leastTextBytes || last > leastTextBytes)) {
+    if (earlier > leastTextBytes) earlier = Math.floor(earlier / 2);
+    else last = Math.floor(last / 2);
+  }
+  let bytes = size();
+  let dropped = 0;
+  for (const round of kept) {
+    if (bytes <= room) break;
+    bytes -= roundBytes(round, earlierLimits());
+    dropped += 1;
+  }
+  kept = kept.slice(dropped);
+  const cut = [
+    ...kept.map((round) => cutRound(round, earlierLimits())),
+    ...(newest === undefined ? [] : [cutRound(newest, lastLimits())]),
+  ];
+  return { exchanges: [{ said, rounds: cut }], bytes };
+}
+
+/**
+ * The newest exchanges that fit in so many bytes; the last one, which is being answered, in any case. In those before,
+ * a result gets a sixteenth of the room at most and any other text a quarter. An unanswered message that is too large
+ * is skipped, because it may be the reason why its run failed.
+ */
+export function fit(exchanges: readonly Exchange[], room: number): Fitted {
+  const current = exchanges.at(-1);
+  if (current === undefined) return { exchanges: [], bytes: 0 };
+  const fitted = fitCurrent(current, room);
+  const kept = [...fitted.exchanges];
+  let { bytes } = fitted;
+  const limits = {
+    result: Math.max(leastTextBytes, Math.floor(room / 16)),
+    text: Math.max(leastTextBytes, Math.floor(room / 4)),
+  };
+  for (const exchange of exchanges.slice(0, -1).reverse()) {
+    const more = exchangeBytes(exchange, limits);
+    if (bytes + more > room) {
+      if (isUnanswered(exchange)) continue;
+      break;
+    }
+    bytes += more;
+    kept.unshift(cutExchange(exchange, limits));
+  }
+  return { exchanges: kept, bytes };
+}

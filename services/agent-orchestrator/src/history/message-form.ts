@@ -1,0 +1,122 @@
+import { createHash } from "node:crypto";
+import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import type { Exchange, Round } from "./exchanges.ts";
+import { readFields } from "./provider-fields.ts";
+
+/** Demands of an endpoint beyond OpenAI's format, as learned from its answers. */
+export interface Demands {
+  /** Assistant messages with calls must have `reasoning_content`. */
+  readonly reasoning: boolean;
+  /** `content` must be text, also next to calls. */
+  readonly text: boolean;
+  /** Ids of calls must have nine letters or digits. */
+  readonly shortIds: boolean;
+}
+
+/** The endpoint that a request is made for. */
+export interface Receiver {
+  /** Name of the provider. */
+  readonly provider: string;
+  readonly demands: Demands;
+}
+
+/** A message in the format of the model's request. */
+export type ModelMessage = Readonly<Record<string, unknown>> & { readonly role: string };
+
+const unansweredNote = "[This message was not answered.]";
+const emptyAnswerNote = "[The answer was empty.]";
+const blankMessageNote = "[The message is blank.]";
+const missingMessageNote = "[Earlier messages of this conversation are left out.]";
+const noResult = JSON.stringify({ error: "This call has no result: its run ended before it." });
+const emptyResult = JSON.stringify({ result: "" });
+
+/** Names that all endpoints accept. */
+const plainName = /^[A-Za-z0-9_-]{1,64}$/;
+/** Ids that all endpoints accept, but those that demand short ones. */
+const plainId = /^[A-Za-z0-9_.:-]{1,64}$/;
+const shortId = /^[A-Za-z0-9]{9}$/;
+
+function plain(name: string): string {
+  return plainName.test(name) ? name : name.replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 64) || "unnamed";
+}
+
+/** An id made of another one: the same each time. */
+function madeId(id: string, length: number): string {
+  return createHash("sha256").update(id).digest("hex").slice(0, length);
+}
+
+/** Ids that the receiver gave go back as they came. */
+function idFor(id: string, isOwn: boolean, { demands }: Receiver): string {
+  if (demands.shortIds) return shortId.test(id) ? id : madeId(id, 9);
+  return isOwn || plainId.test(id) ? id : `call_${madeId(id, 24)}`;
+}
+
+/** Arguments as JSON text of an object: many endpoints read them, and refuse a request for those of one old call. */
+function argumentsText(text: string): string {
+  if (text.trim() === "") return "{}";
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return text;
+  } catch {
+    // Told below.
+  }
+  return JSON.stringify({ invalid_arguments: text.slice(0, 1_000) });
+}
+
+function textOr(text: string, note: string): string {
+  return text.trim() === "" ? note : text;
+}
+
+function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMessage[] {
+  const { content, toolCalls } = answer;
+  const stored = readFields(answer.providerFields);
+  const isOwn = stored?.provider === receiver.provider;
+  const extra = isOwn ? stored.message : {};
+  if (toolCalls.length === 0) return [{ ...extra, role: "assistant", content: textOr(content, emptyAnswerNote) }];
+  const { demands } = receiver;
+  const ids = toolCalls.map(({ id }) => idFor(id, isOwn, receiver));
+  const message = {
+    ...(demands.reasoning ? { reasoning_content: "" } : {}),
+    ...extra,
+    role: "assistant",
+    content: content !== "" || demands.text ? content : null,
+    tool_calls: toolCalls.map(({ function: call }, index) => ({
+      ...(isOwn ? stored.calls[index] : undefined),
+      id: ids[index],
+      type: "function",
+      function: { name: plain(call?.name ?? ""), arguments: argumentsText(call?.arguments ?? "") },
+    })),
+  };
+  const answers = results.map((result, index) => ({
+    role: "tool",
+    tool_call_id: ids[index],
+    content: result === undefined ? noResult : textOr(result.content, emptyResult),
+  }));
+  return [message, ...answers];
+}
+
+/** Whether an answer of this provider came with reasoning that it may demand back. */
+export function gaveReasoning(message: Message, provider: string): boolean {
+  // Most messages have no such text, and parsing is spared.
+  if (!message.providerFields.includes('"reasoning_content"')) return false;
+  const stored = readFields(message.providerFields);
+  return stored?.provider === provider && "reasoning_content" in stored.message;
+}
+
+/**
+ * Exchanges as messages of a request that strict endpoints accept: the system's first, then the user's and the
+ * assistant's in turn, each call with its result, no text empty, and no name or id that they refuse.
+ */
+export function modelMessages(system: string, exchanges: readonly Exchange[], receiver: Receiver): ModelMessage[] {
+  const messages: ModelMessage[] = [{ role: "system", content: system }];
+  for (const [index, { said, rounds }] of exchanges.entries()) {
+    messages.push({ role: "user", content: said === undefined ? missingMessageNote : textOr(said.content, blankMessageNote) });
+    for (const round of rounds) messages.push(...answerMessages(round, receiver));
+    const isLast = index === exchanges.length - 1;
+    // An exchange that ended with results was broken off before the model read them.
+    if (!isLast && (rounds.at(-1)?.answer.toolCalls.length ?? 1) > 0) {
+      messages.push({ role: "assistant", content: unansweredNote });
+    }
+  }
+  return messages;
+}
