@@ -64,7 +64,7 @@ function fitCurrent({ said, rounds }: Exchange, room: number): Fitted {
   let kept = rounds.slice(0, -1);
   let last = Math.floor(room / 2);
   let earlier = Math.floor(room / 8);
-  const lastLimits = () => ({ result: last, text: room });
+  const lastLimits = () => ({ result: last, text: Math.floor(room / 4) });
   const earlierLimits = () => ({ result: earlier, text: earlier });
   const newestBytes = () => (newest === undefined ? 0 : roundBytes(newest, lastLimits()));
   const size = () => kept.reduce((bytes, round) => bytes + roundBytes(round, earlierLimits()), saidBytes + newestBytes());

@@ -111,7 +111,11 @@ export function modelMessages(system: string, exchanges: readonly Exchange[], re
   const messages: ModelMessage[] = [{ role: "system", content: system }];
   for (const [index, { said, rounds }] of exchanges.entries()) {
     messages.push({ role: "user", content: said === undefined ? missingMessageNote : textOr(said.content, blankMessageNote) });
-    for (const round of rounds) messages.push(...answerMessages(round, receiver));
+    for (const [at, round] of rounds.entries()) {
+      // Two answers in a row: a message of the user between them is missing.
+      if (rounds[at - 1]?.results.length === 0) messages.push({ role: "user", content: missingMessageNote });
+      messages.push(...answerMessages(round, receiver));
+    }
     const isLast = index === exchanges.length - 1;
     // An exchange that ended with results was broken off before the model read them.
     if (!isLast && (rounds.at(-1)?.answer.toolCalls.length ?? 1) > 0) {

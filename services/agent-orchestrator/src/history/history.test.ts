@@ -1,0 +1,125 @@
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { describe, expect, test } from "vitest";
+import { conversation, expectStrict } from "../../testing/history.ts";
+import { noCharge } from "../spending/charge.ts";
+import { createHistory, type History, type HistoryFacts } from "./history.ts";
+
+const facts = (words: string, rest: Partial<HistoryFacts> = {}, init: Parameters<typeof conversation>[1] = {}): HistoryFacts => ({
+  provider: "p",
+  model: "m",
+  system: "You help.",
+  messages: conversation(words, init),
+  toolsJson: undefined,
+  maxTokens: undefined,
+  window: undefined,
+  ...rest,
+});
+
+const overflow = () => fail(ErrorReason.CONTEXT_TOO_LONG, "This model's maximum context length is exceeded.");
+const long = { content: "word ".repeat(20_000) };
+const charge = (tokens: number) => ({ ...noCharge, requests: 1, prompt_tokens: tokens });
+
+function thrown(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+describe("a history", () => {
+  test("leaves room for the answer, and tells the model how many messages it does not get", () => {
+    const history = createHistory({ defaultWindow: 8_000 });
+    const words = Array.from({ length: 30 }, () => "u a").join(" ");
+    const sent = history.make(facts(`${words} u`, { maxTokens: 6_000 }, { a: { content: "word ".repeat(200) } }));
+    expect(sent.tokens).toBeLessThanOrEqual(4_000);
+    expect(sent.maxTokens).toBe(4_000);
+    expectStrict(sent.messages);
+    const count = 61 - sent.messages.slice(1).length;
+    expect(sent.messages[0]?.content).toContain(`${count} earlier messages of this conversation left out`);
+  });
+
+  test("sends no limit of the answer that nobody set", () => {
+    expect(createHistory({ defaultWindow: 8_000 }).make(facts("u")).maxTokens).toBeUndefined();
+  });
+
+  test("counts messages that the journal did not hand out", () => {
+    const messages = conversation("u a u");
+    for (const message of messages) message.sequenceNumber += 20_000;
+    const sent = createHistory({ defaultWindow: 8_000 }).make({ ...facts("u"), messages });
+    expect(sent.messages[0]?.content).toContain("20000 earlier messages");
+  });
+
+  test("is half as large after an overflow, once a window was concluded, for this endpoint alone and for a while", () => {
+    let now = 0;
+    const history = createHistory({ defaultWindow: 128_000, now: () => now });
+    const words = Array.from({ length: 100 }, () => "u a").join(" ");
+    const asked = facts(`${words} u`, {}, { a: { content: "word ".repeat(400) } });
+    const first = history.make(asked);
+    const retry = history.retryOf(first, overflow());
+    const second = history.make(asked, retry?.most);
+    expect(second.bytes).toBeLessThanOrEqual(first.bytes / 2);
+    expect(second.bytes).toBeGreaterThan(first.bytes / 8);
+    expect(history.make(asked).tokens).toBeLessThanOrEqual(first.tokens / 2);
+    expect(history.make({ ...asked, model: "other" }).bytes).toBe(first.bytes);
+    now += 11 * 60_000;
+    expect(history.make(asked).bytes).toBe(first.bytes);
+  });
+
+  test("refuses a newest message that cannot fit in a known window, and tries it where the window is unknown", () => {
+    const history = createHistory({ defaultWindow: 1_024 });
+    const asked = facts("u1 a u", {}, { u: long });
+    expect(reasonOf(thrown(() => history.make({ ...asked, window: 2_000 })))).toBe(ErrorReason.CONTEXT_TOO_LONG);
+    expect(history.make(asked).messages).toHaveLength(2);
+    history.retryOf(history.make(asked), overflow());
+    expect(history.make(asked).messages).toHaveLength(2);
+    expect(history.make({ ...asked, messages: conversation("u a u") }).messages).toHaveLength(4);
+  });
+
+  test("learns how many bytes a token has from plausible counts alone", () => {
+    const history = createHistory({ defaultWindow: 100_000 });
+    const asked = facts("u", {}, { u: { content: "x".repeat(90_000) } });
+    const estimate = () => history.make(asked).tokens;
+    const first = estimate();
+    const count = (tokens: number) => history.answered(history.make(asked), charge(tokens));
+    for (const tokens of [10, 0, 90_000_000, Number.NaN]) count(tokens);
+    history.answered(history.make(asked), { ...charge(60_000), estimated_tokens: 60_000 });
+    expect(estimate()).toBe(first);
+    count(60_000);
+    expect(Math.abs(estimate() - 60_000)).toBeLessThan(10);
+    for (let calls = 0; calls < 30; calls += 1) count(20_000);
+    expect(Math.abs(estimate() - 20_000)).toBeLessThan(200);
+  });
+});
+
+describe("a demand that an endpoint makes by a refusal", () => {
+  const refused = (words: string) => fail(ErrorReason.MODEL_REJECTED, words);
+  const call = (history: History) => history.make(facts("u c1 t1 a u")).messages[2];
+
+  test.each([
+    {
+      words: "The `reasoning_content` in the thinking mode must be passed back to the API.",
+      sent: { reasoning_content: "", content: null },
+    },
+    { words: "messages[1].content must be a string, not null", sent: { content: "" } },
+    {
+      words: "Tool call id was 1 but must be a-z, A-Z, 0-9, with a length of 9.",
+      sent: { tool_calls: [{ id: expect.stringMatching(/^[a-zA-Z0-9]{9}$/) }] },
+    },
+  ])("is met in the repeated call and from then on, and the call is repeated once: $words", ({ words, sent }) => {
+    const history = createHistory({ defaultWindow: 8_000 });
+    const first = history.make(facts("u c1 t1 a u"));
+    expect(history.retryOf(first, refused(words))).toEqual({});
+    expect(call(history)).toMatchObject(sent);
+    expect(history.retryOf(first, refused(words))).toBeUndefined();
+  });
+
+  test("is not seen in other errors", () => {
+    const history = createHistory({ defaultWindow: 8_000 });
+    const first = history.make(facts("u"));
+    expect(history.retryOf(first, refused("boom"))).toBeUndefined();
+    expect(history.retryOf(first, fail(ErrorReason.MODEL_FAILED, "reasoning_content"))).toBeUndefined();
+    expect(history.retryOf(first, new Error("content must not be null"))).toBeUndefined();
+  });
+});
