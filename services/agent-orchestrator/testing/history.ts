@@ -12,8 +12,8 @@ interface Init {
 }
 
 /**
- * Stored messages from words: `u` a user's message, `a` an answer, `c12` calls 1 and 2, `t1` the result of 1. `init` has
- * fields of the message with that word.
+ * Stored messages from words: `u` a user's message, `a` an answer, `c12` calls 1 and 2, `t1` the result of 1. `init`
+ * has fields of the message with that word.
  */
 export function conversation(words: string, init: Readonly<Record<string, Init>> = {}): Message[] {
   const roles: Readonly<Record<string, string>> = { u: "user", t: "tool" };
