@@ -54,7 +54,8 @@ function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefin
     if (earlier !== undefined) return earlier;
     const { provider, window } = target;
     const { prompt: system, maxTokens } = agent;
-    const facts = { provider, window, model: state.model, system, messages: run.messages, toolsJson, maxTokens };
+    const { conversationId, messages } = run;
+    const facts = { provider, window, model: state.model, conversationId, system, messages, toolsJson, maxTokens };
     const sent = deps.history.make(facts, most);
     const request = { sent, body: requestBody(run, sent, toolsJson) };
     made.set(key, request);

@@ -7,8 +7,10 @@ const leastBytesPerToken = 1;
 const mostBytesPerToken = 8;
 /** Requests below this size say little about the relation, because of templates and tools. */
 const leastSample = 4_096;
-/** Weight of a new sample that shows more bytes for a token; one that shows fewer counts in full. */
-const sampleWeight = 0.2;
+/** Weight of a sample in its conversation when it shows more bytes for a token; one that shows fewer counts in full. */
+const ownWeight = 0.5;
+/** Weight of a sample in the estimate for other conversations with the model. */
+const modelWeight = 0.1;
 /** The least that is believed of a window that an endpoint told, and the least that is concluded. */
 const smallestTold = 1_024;
 const smallestConcluded = 4_096;
@@ -18,8 +20,9 @@ const toldMs = 60 * 60_000;
 const concludedMs = 10 * 60_000;
 /** Factor by which an estimate is raised after a refusal that it did not foresee. */
 const correction = 1.5;
-/** The most endpoints that are remembered. */
+/** The most endpoints and the most conversations that are remembered. */
 const maxEndpoints = 1_000;
+const maxConversations = 10_000;
 
 interface Known {
   bytesPerToken: number;
@@ -40,9 +43,23 @@ export interface Endpoint {
   readonly model: string;
 }
 
+function ratioKey({ provider, model }: Endpoint, conversationId: string): string {
+  return JSON.stringify([provider, model, conversationId]);
+}
+
+/** Sets the newest entry of a map that forgets its oldest. */
+function remember<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > most && oldest !== undefined) map.delete(oldest);
+}
+
 /** The lessons of this process from the answers and refusals of endpoints. */
 export class EndpointKnowledge {
   readonly #known = new Map<string, Known>();
+  /** Bytes for a token by endpoint and conversation. */
+  readonly #ratios = new Map<string, number>();
   readonly #now: () => number;
 
   /** `now`: milliseconds. */
@@ -56,15 +73,13 @@ export class EndpointKnowledge {
       bytesPerToken: firstBytesPerToken,
       demands: { reasoning: false, text: false, shortIds: false },
     };
-    this.#known.delete(key);
-    this.#known.set(key, known);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > maxEndpoints && oldest !== undefined) this.#known.delete(oldest);
+    remember(this.#known, key, known, maxEndpoints);
     return known;
   }
 
-  bytesPerToken(endpoint: Endpoint): number {
-    return this.#of(endpoint).bytesPerToken;
+  /** Bytes for a token in a conversation: texts differ in it more than models do. */
+  bytesPerToken(endpoint: Endpoint, conversationId: string): number {
+    return this.#ratios.get(ratioKey(endpoint, conversationId)) ?? this.#of(endpoint).bytesPerToken;
   }
 
   demands(endpoint: Endpoint): Demands {
@@ -78,25 +93,30 @@ export class EndpointKnowledge {
   }
 
   /** Takes the endpoint's count of a prompt of so many bytes. Counts that no tokenizer gives are ignored. */
-  counted(endpoint: Endpoint, bytes: number, tokens: number): void {
-    const sample = bytes / tokens;
-    if (bytes < leastSample || !(sample >= leastBytesPerToken && sample <= mostBytesPerToken)) return;
+  counted(endpoint: Endpoint, conversationId: string, prompt: { readonly bytes: number; readonly tokens: number }): void {
+    const sample = prompt.bytes / prompt.tokens;
+    if (prompt.bytes < leastSample || !(sample >= leastBytesPerToken && sample <= mostBytesPerToken)) return;
     const known = this.#of(endpoint);
-    const weight = sample < known.bytesPerToken ? 1 : sampleWeight;
-    known.bytesPerToken += weight * (sample - known.bytesPerToken);
+    const own = this.bytesPerToken(endpoint, conversationId);
+    const ratio = own + (sample < own ? 1 : ownWeight) * (sample - own);
+    remember(this.#ratios, ratioKey(endpoint, conversationId), ratio, maxConversations);
+    known.bytesPerToken += modelWeight * (sample - known.bytesPerToken);
   }
 
   /**
    * Takes a refusal of a prompt that was too long, of about so many tokens. Without a window that the endpoint told, it
    * is taken for half of that. Either holds for a while only: a window may grow, and a refusal be a mistake.
    */
-  overflowed(endpoint: Endpoint, sentTokens: number, told: number | undefined): void {
+  overflowed(endpoint: Endpoint, conversationId: string, sentTokens: number, told: number | undefined): void {
     const isTold = told !== undefined && told >= smallestTold && told <= largestWindow;
     const tokens = isTold ? told : Math.max(smallestConcluded, Math.floor(sentTokens / 2));
     const known = this.#of(endpoint);
     known.window = { tokens, isTold, until: this.#now() + (isTold ? toldMs : concludedMs) };
     // The estimate was too low.
-    if (isTold && sentTokens < tokens) known.bytesPerToken = Math.max(leastBytesPerToken, known.bytesPerToken / correction);
+    if (isTold && sentTokens < tokens) {
+      const ratio = Math.max(leastBytesPerToken, this.bytesPerToken(endpoint, conversationId) / correction);
+      remember(this.#ratios, ratioKey(endpoint, conversationId), ratio, maxConversations);
+    }
   }
 
   /** Learns a demand from a refusal's words. Returns whether it is a new one, so that the call may be repeated. */

@@ -7,6 +7,7 @@ import { createHistory, type History, type HistoryFacts } from "./history.ts";
 const facts = (words: string, rest: Partial<HistoryFacts> = {}, init: Parameters<typeof conversation>[1] = {}): HistoryFacts => ({
   provider: "p",
   model: "m",
+  conversationId: "c",
   system: "You help.",
   messages: conversation(words, init),
   toolsJson: undefined,
@@ -90,6 +91,17 @@ describe("a history", () => {
     expect(Math.abs(estimate() - 60_000)).toBeLessThan(10);
     for (let calls = 0; calls < 30; calls += 1) count(20_000);
     expect(Math.abs(estimate() - 20_000)).toBeLessThan(200);
+  });
+
+  test("learns it from each conversation first for that conversation, and little by little for others", () => {
+    const history = createHistory({ defaultWindow: 100_000 });
+    const asked = (conversationId: string) => facts("u", { conversationId }, { u: { content: "x".repeat(90_000) } });
+    const before = history.make(asked("b")).tokens;
+    history.answered(history.make(asked("a")), charge(60_000));
+    expect(Math.abs(history.make(asked("a")).tokens - 60_000)).toBeLessThan(10);
+    const after = history.make(asked("b")).tokens;
+    expect(after).toBeGreaterThan(before);
+    expect(after).toBeLessThan(before * 1.1);
   });
 });
 

@@ -18,6 +18,7 @@ const mostBytesPerToken = 16;
 
 /** The facts of a run that its next model call depends on. */
 export interface HistoryFacts extends Endpoint {
+  readonly conversationId: string;
   /** The agent's prompt. */
   readonly system: string;
   /** The run's context, oldest message first. */
@@ -32,6 +33,7 @@ export interface HistoryFacts extends Endpoint {
 
 /** The history of one model call. */
 export interface SentHistory extends Endpoint {
+  readonly conversationId: string;
   readonly messages: readonly ModelMessage[];
   /** The limit of the answer; undefined: none is sent. */
   readonly maxTokens: number | undefined;
@@ -80,11 +82,11 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
   const knowledge = new EndpointKnowledge(options.now);
   return {
     make(facts, most = Number.POSITIVE_INFINITY) {
-      const { provider, model, system, messages } = facts;
+      const { provider, model, conversationId, system, messages } = facts;
       const endpoint = { provider, model };
       const learned = knowledge.window(endpoint);
       const window = learned?.tokens ?? facts.window ?? options.defaultWindow;
-      const bytesPerToken = knowledge.bytesPerToken(endpoint);
+      const bytesPerToken = knowledge.bytesPerToken(endpoint, conversationId);
       const limit = facts.maxTokens ?? Math.min(answerTokens, Math.floor(window * answerShare));
       const reserved = Math.min(limit, Math.floor(window * largestAnswerShare));
       const fixed = Buffer.byteLength(system) + Buffer.byteLength(facts.toolsJson ?? "");
@@ -100,6 +102,7 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
       return {
         provider,
         model,
+        conversationId,
         messages: modelMessages(prompt, fitted.exchanges, receiver),
         maxTokens: facts.maxTokens === undefined ? undefined : reserved,
         bytes,
@@ -107,11 +110,12 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
       };
     },
     answered(sent, charge) {
-      if (charge.requests === 1 && charge.estimated_tokens === 0) knowledge.counted(sent, sent.bytes, charge.prompt_tokens);
+      if (charge.requests !== 1 || charge.estimated_tokens !== 0) return;
+      knowledge.counted(sent, sent.conversationId, { bytes: sent.bytes, tokens: charge.prompt_tokens });
     },
     retryOf(sent, error) {
       if (reasonOf(error) === ErrorReason.CONTEXT_TOO_LONG) {
-        knowledge.overflowed(sent, sent.tokens, undefined);
+        knowledge.overflowed(sent, sent.conversationId, sent.tokens, undefined);
         return { most: Math.floor(sent.bytes / 2) };
       }
       return knowledge.refused(sent, error) ? {} : undefined;
