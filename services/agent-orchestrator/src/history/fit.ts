@@ -22,13 +22,31 @@ interface Limits {
   readonly text: number;
 }
 
+interface Sizes {
+  readonly content: number;
+  /** Of all the rest. */
+  readonly rest: number;
+}
+
+/** Sizes are asked for often, and to measure a long text takes time. Messages do not change. */
+const measured = new WeakMap<Message, Sizes>();
+
+function sizesOf(message: Message): Sizes {
+  const known = measured.get(message);
+  if (known !== undefined) return known;
+  let rest = frameBytes + message.providerFields.length;
+  for (const { id, function: call } of message.toolCalls) {
+    rest += frameBytes + 2 * id.length + (call?.name.length ?? 0) + Buffer.byteLength(call?.arguments ?? "");
+  }
+  const sizes = { content: Buffer.byteLength(message.content), rest };
+  measured.set(message, sizes);
+  return sizes;
+}
+
 function messageBytes(message: Message | undefined, limit: number): number {
   if (message === undefined) return frameBytes;
-  let bytes = frameBytes + shortenedBytes(Buffer.byteLength(message.content), limit) + message.providerFields.length;
-  for (const { id, function: call } of message.toolCalls) {
-    bytes += frameBytes + 2 * id.length + (call?.name.length ?? 0) + Buffer.byteLength(call?.arguments ?? "");
-  }
-  return bytes;
+  const { content, rest } = sizesOf(message);
+  return shortenedBytes(content, limit) + rest;
 }
 
 function roundBytes({ answer, results }: Round, limits: Limits): number {
@@ -41,8 +59,7 @@ function exchangeBytes({ said, rounds }: Exchange, limits: Limits): number {
 
 function cutMessage<T extends Message | undefined>(message: T, limit: number): T {
   if (message === undefined) return message;
-  const content = shortened(message.content, limit);
-  return content === message.content ? message : { ...message, content };
+  return sizesOf(message).content <= limit ? message : { ...message, content: shortened(message.content, limit) };
 }
 
 function cutRound({ answer, results }: Round, limits: Limits): Round {
