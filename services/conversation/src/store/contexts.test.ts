@@ -71,6 +71,18 @@ describe("an answer", () => {
     expect(events[0]?.messages[0]).toMatchObject({ reasoning: "Hm.", providerFields: "" });
   });
 
+  test("is read from the log in as many pieces as its size takes", async () => {
+    const context = await person.begin();
+    const content = "x".repeat(1_900_000);
+    for (let seq = 0; seq < 5; seq += 1) {
+      const messages = [{ id: uuidv7(), role: "tool", content }];
+      await person.commit(context, { status: RunStatus.RUNNING, messages, events: [{ type: "tool_intent", messages: 1 }] });
+    }
+    const read = async (after: number) => (await person.journal.readRunLog({ runId: context.run?.id, after })).events;
+    expect((await read(0)).map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect((await read(3)).map(({ seq }) => seq)).toEqual([4, 5]);
+  });
+
   test("has a finish reason only at the end of its run", async () => {
     const context = await person.begin();
     const early = person.commit(context, { status: RunStatus.RUNNING, finishReason: "stop" });
@@ -121,6 +133,24 @@ describe("the context of a run", () => {
     const conversationId = context.conversation?.id;
     const { context: resumed } = await person.journal.decideApprovals({ conversationId, approved: true });
     expect(resumed?.messages.at(-1)?.toolCalls).toHaveLength(12);
+  });
+
+  test("comes with others in one response only as far as a mesh message takes them; the next heartbeats bring the rest", async () => {
+    const workerId = uuidv7();
+    const rows = Array.from({ length: 10 }, () => ({ role: "assistant", content: "x".repeat(190_000) }));
+    for (let count = 0; count < 5; count += 1) {
+      const conversationId = await conversationWith(rows);
+      await person.journal.beginRun({ runId: uuidv7(), conversationId, message: "next", workerId });
+    }
+    const driving: string[] = [];
+    const claimedAtOnce: number[] = [];
+    while (driving.length < 5 && claimedAtOnce.length < 5) {
+      await fixture.pool.query("update runs set updated_at = updated_at - interval '5 seconds' where owner = $1", [workerId]);
+      const { claimed } = await person.journal.beat({ workerId, claimLimit: 8, graphVersion: 9, driving });
+      driving.push(...claimed.map(({ run }) => run?.id ?? ""));
+      claimedAtOnce.push(claimed.length);
+    }
+    expect(claimedAtOnce).toEqual([3, 2]);
   });
 
   test("of user messages is whole: the newest is never shortened", async () => {

@@ -3,6 +3,7 @@ import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { afterPosition, createdUsOf, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
+import { fitting } from "./response-size.ts";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
 interface InfoRow {
@@ -150,7 +151,8 @@ limit $5`;
 
 /**
  * The log of a user's run after a position: every entry up to the run's `lastEventId`, and none beyond, so a reader of
- * the last entry knows that `run` is as of that entry. Throws NOT_FOUND.
+ * the last entry knows that `run` is as of that entry. Fewer entries than asked for when they are large. Throws
+ * NOT_FOUND.
  */
 export async function readRunLog(
   db: Queryable,
@@ -171,5 +173,5 @@ export async function readRunLog(
       messages: (told ?? []).map((message) => toMessage(run.conversationId, message)),
     }),
   );
-  return { run, events };
+  return { run, events: fitting(events, ({ messages }) => messages) };
 }

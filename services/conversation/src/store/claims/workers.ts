@@ -2,6 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
+import { fitting } from "../response-size.ts";
 import { type RunRow, runColumns } from "../rows.ts";
 import { type ReadContext, readClaimedContext } from "../run-context.ts";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
@@ -116,7 +117,7 @@ export async function recordDeparture(pool: pg.Pool, workerId: string): Promise<
 
 /**
  * Claims runs and reads their contexts. A failed claim does not affect the others. A run whose context could not be
- * read stays under the worker's name, and one of its next heartbeats finds it.
+ * read, or does not fit in the response, stays under the worker's name, and one of its next heartbeats finds it.
  */
 async function claim(
   pool: pg.Pool,
@@ -138,7 +139,7 @@ async function claim(
   const claimed = outcomes.flatMap((one) => (one.status === "fulfilled" && one.value !== undefined ? [one.value] : []));
   const failure = outcomes.find((one) => one.status === "rejected");
   if (claimed.length === 0 && failure !== undefined) throw failure.reason;
-  return claimed;
+  return fitting(claimed, ({ context }) => context.messages);
 }
 
 const abandonSql = `
