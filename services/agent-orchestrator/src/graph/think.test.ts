@@ -25,6 +25,7 @@ interface Request {
 
 type Answer = (request: Request) => string | Error;
 
+const logger = createLogger({ service: "test", level: "silent" });
 const chunkOf = (delta: object, finish: string | null = null) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
 const textOf = (content: string) => chunkOf({ content }) + chunkOf({}, "stop");
@@ -64,11 +65,7 @@ async function thinking(words: string, answer: Answer, init: Parameters<typeof c
     totalUsage: noUsage,
     signal: new AbortController().signal,
     options: async () => ({}),
-    log: new LiveLog(
-      { id: "run", seq: 0 },
-      createMemoryBus({ logger: createLogger({ service: "t", level: "silent" }) }),
-      () => {},
-    ),
+    log: new LiveLog({ id: "run", seq: 0 }, { bus: createMemoryBus({ logger }), logger }, () => {}),
   } as unknown as DrivenRun;
   const deps = {
     modelCalls,

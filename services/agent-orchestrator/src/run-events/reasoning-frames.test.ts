@@ -32,8 +32,10 @@ function lineOf(frames: readonly RunFrame[]): string {
 /** Streams deltas as the driver does: the live frames, and the log's entry about them. */
 function streamed(deltas: readonly Delta[]) {
   const frames: RunFrame[] = [];
-  const bus = createMemoryBus({ logger: createLogger({ service: "test", level: "silent" }) });
-  const log = new LiveLog({ id: "run", seq: 0 }, bus, (frame) => frames.push({ ...frame }));
+  const logger = createLogger({ service: "test", level: "silent" });
+  const log = new LiveLog({ id: "run", seq: 0 }, { bus: createMemoryBus({ logger }), logger }, (frame) =>
+    frames.push({ ...frame }),
+  );
   const text = new OrderedStream();
   for (const delta of deltas) {
     const shown = text.take(delta);
