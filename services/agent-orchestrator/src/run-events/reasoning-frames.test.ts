@@ -33,9 +33,8 @@ function lineOf(frames: readonly RunFrame[]): string {
 function streamed(deltas: readonly Delta[]) {
   const frames: RunFrame[] = [];
   const logger = createLogger({ service: "test", level: "silent" });
-  const log = new LiveLog({ id: "run", seq: 0 }, { bus: createMemoryBus({ logger }), logger }, (frame) =>
-    frames.push({ ...frame }),
-  );
+  const bus = createMemoryBus({ logger });
+  const log = new LiveLog({ id: "run", seq: 0 }, { bus, logger }, (frame) => frames.push({ ...frame }));
   const text = new OrderedStream();
   for (const delta of deltas) {
     const shown = text.take(delta);
