@@ -28,6 +28,8 @@ class OpenCall {
   readonly position: number;
   readonly fields = new ExtraFields(ownFields);
   #isLong = false;
+  /** Told without a look at the arguments, which are joined only when they are read. */
+  #endsInBrace = false;
   #readings = 0;
 
   constructor(piece: CallPiece, id: string, slot: number, chunk: number, position: number) {
@@ -41,7 +43,7 @@ class OpenCall {
 
   /** Whether the arguments are a whole object, after which nothing can follow. */
   get isWhole(): boolean {
-    if (!this.arguments.endsWith("}") || this.#readings >= maxReadings) return false;
+    if (!this.#endsInBrace || this.#readings >= maxReadings) return false;
     this.#readings += 1;
     try {
       JSON.parse(this.arguments);
@@ -63,13 +65,14 @@ class OpenCall {
     if (this.name.length <= maxName) this.name = (this.name + name).slice(0, maxName + 1);
     this.fields.add(piece.fields);
     let added = piece.arguments;
-    if (this.arguments === "{}" && added.startsWith("{")) this.arguments = "";
+    if (isEqual("{}", this.arguments) && added.startsWith("{")) this.arguments = "";
     const room = maxArguments - this.arguments.length;
     if (added.length > room) {
       this.#isLong = true;
       added = added.slice(0, Math.max(0, room));
     }
     this.arguments += added;
+    if (added !== "") this.#endsInBrace = added.endsWith("}");
     return { name, arguments: piece.arguments };
   }
 }
@@ -186,7 +189,7 @@ export class ToolCallAssembler {
       return isElsewhere ? (placed?.toldId === id ? placed : undefined) : named;
     }
     // An id that comes late, or one that changes from piece to piece.
-    const isLate = placed !== undefined && (placed.toldId === "" || (name === "" && !placed.isWhole));
+    const isLate = placed !== undefined && (placed.toldId === "" || (name === "" && (piece.arguments === "" || !placed.isWhole)));
     return isLate ? placed : undefined;
   }
 
@@ -200,16 +203,21 @@ export class ToolCallAssembler {
 function isRepeated(call: OpenCall, piece: CallPiece): boolean {
   if (piece.name === "" || !piece.arguments.startsWith("{")) return false;
   // Some endpoints begin with an empty object and send the arguments after it.
-  return call.arguments === "{}" ? piece.name !== call.name : call.isWhole;
+  return isEqual("{}", call.arguments) ? piece.name !== call.name : call.isWhole;
 }
 
 /** Whether a piece is the whole of a call that is known: some endpoints end a stream with it. */
 function isResent(call: OpenCall, piece: CallPiece): boolean {
   const isSame = piece.id !== "" && piece.id === call.toldId && piece.name === call.name;
-  return isSame && piece.arguments !== "" && piece.arguments === call.arguments && call.isWhole;
+  return isSame && piece.arguments !== "" && isEqual(piece.arguments, call.arguments) && call.isWhole;
 }
 
 /** Whether a piece without an id or an index names another tool than the call at its place. */
 function isOther(call: OpenCall, piece: CallPiece): boolean {
   return piece.index === undefined && piece.name !== "" && piece.name !== call.name && call.arguments !== "";
+}
+
+/** Whether texts are equal, without a look at those whose lengths differ: the second one may be in pieces. */
+function isEqual(a: string, b: string): boolean {
+  return a.length === b.length && a === b;
 }
