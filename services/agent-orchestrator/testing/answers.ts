@@ -49,8 +49,10 @@ export function read(pieces: string | readonly Buffer[], maxBytes?: number) {
     calls: answer.toolCalls.map(briefly),
     usage,
     isDone,
+    failure,
     error,
-    content: said("content"),
+    deltas,
+    said: said("content"),
     thought: said("reasoning"),
   };
 }

@@ -174,11 +174,11 @@ export class StreamTap {
 
   #read(frame: string, chunk: CheckedChunk): string {
     const { passToolCalls } = this.#options;
-    const read = chunk.choices.map((choice) => this.#choiceOf(choice).read(chunk, choice, frame, passToolCalls));
+    const whole = isDataLine(frame) && chunk.isPlain && !chunk.fields.usage ? frame : undefined;
+    const read = chunk.choices.map((choice) => this.#choiceOf(choice).read(chunk, choice, whole, passToolCalls));
     const said = read.filter(({ delta }) => delta !== undefined);
     if (said.length === 0) return "";
-    const isPlain = chunk.isPlain && chunk.usage === undefined && !chunk.fields.usage && read.every((choice) => choice.isPlain);
-    return this.#frames.said(chunk, said, isPlain ? frame : undefined);
+    return this.#frames.said(chunk, said, read.every(({ isPlain }) => isPlain) ? whole : undefined);
   }
 
   #choiceOf(choice: CheckedChoice): TapChoice {
@@ -205,6 +205,11 @@ export class StreamTap {
     const finishes = ended.map((choice) => this.#frames.finish(choice, passToolCalls, this.envelope));
     return calls.join("") + finishes.join("");
   }
+}
+
+/** Whether a frame is nothing but one line of data. */
+function isDataLine(frame: string): boolean {
+  return frame.startsWith("data:") && !frame.includes("\n");
 }
 
 function bytesOf(output: string): Buffer | undefined {

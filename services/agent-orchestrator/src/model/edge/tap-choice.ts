@@ -17,7 +17,8 @@ export interface SaidChoice {
 export interface ToldFinish {
   readonly chunk: CheckedChunk;
   readonly choice: CheckedChoice;
-  readonly frame: string;
+  /** Its frame, when that is the client's as it is. */
+  readonly frame: string | undefined;
   /** The client got other parts of the chunk before. */
   readonly isSaid: boolean;
 }
@@ -66,19 +67,22 @@ export class TapChoice {
     return clientReason(this.#finish?.choice.finishReason ?? "", withCalls && !this.#assembler.isEmpty);
   }
 
-  /** Reads a choice of a chunk. */
-  read(chunk: CheckedChunk, choice: CheckedChoice, frame: string, withCalls: boolean): SaidChoice {
+  /** Reads a choice of a chunk. `frame`: the chunk's frame, when a client may get it as it is. */
+  read(chunk: CheckedChunk, choice: CheckedChoice, frame: string | undefined, withCalls: boolean): SaidChoice {
     const placed = choice.calls.length === 0 ? [] : this.#assembler.add(choice.calls);
     const shown = withCalls ? placed : [];
     const says = saysAnything(choice) || shown.length > 0;
     if (says || placed.length > 0) this.hasOutput = true;
     const withRole = !this.hasRole && (says || choice.message.role !== undefined);
     const isSaid = says || withRole;
-    if (choice.finishReason !== "") this.#finish = { chunk, choice, frame, isSaid };
+    if (choice.finishReason !== "") {
+      const isAlone = chunk.choices.length === 1 && !isSaid && !choice.isMessage && choice.calls.length === 0;
+      this.#finish = { chunk, choice, frame: isAlone && choice.message.role === undefined ? frame : undefined, isSaid };
+    }
     if (!isSaid) return { choice, delta: undefined, isPlain: false };
     this.hasRole = true;
     const isPlain =
-      choice.isPlain &&
+      frame !== undefined &&
       !choice.isMessage &&
       choice.finishReason === "" &&
       choice.message.role === (withRole ? "assistant" : undefined) &&

@@ -3,7 +3,7 @@ import type { CheckedChunk } from "./checked-chunk.ts";
 import type { ModelToolCall } from "./chunk.ts";
 import { clientChoice, clientChunk } from "./client-chunk.ts";
 import { encoded } from "./frame-splitter.ts";
-import type { SaidChoice, TapChoice } from "./tap-choice.ts";
+import type { SaidChoice, TapChoice, ToldFinish } from "./tap-choice.ts";
 
 /** Id, model and time of a stream, for chunks of our own. */
 export interface TapEnvelope {
@@ -61,24 +61,12 @@ export class TapFrames {
     choice.hasRole = true;
     const seed = this.#format === StreamFormat.OPENAI ? {} : { type: "finish", delta: reason };
     if (finish === undefined) return event({ ...seed, ...ownChunk(envelope, index, delta, reason) });
-    const { chunk, choice: told, frame, isSaid } = finish;
-    const isPlain = chunk.isPlain && chunk.choices.length === 1 && !chunk.fields.usage && this.#id === undefined;
-    if (
-      this.#format === StreamFormat.OPENAI &&
-      isPlain &&
-      hasRole &&
-      !isSaid &&
-      !told.isMessage &&
-      reason === told.finishReason
-    ) {
-      return told.message.role === undefined && told.calls.length === 0
-        ? `${frame}\n\n`
-        : event(this.#rewritten(finish, delta, reason));
-    }
+    const isOwn = finish.frame === undefined || !hasRole || reason !== finish.choice.finishReason || this.#id !== undefined;
+    if (this.#format === StreamFormat.OPENAI && !isOwn) return `${finish.frame}\n\n`;
     return event({ ...seed, ...this.#rewritten(finish, delta, reason) });
   }
 
-  #rewritten({ chunk, choice, isSaid }: NonNullable<TapChoice["finish"]>, delta: object, reason: string): object {
+  #rewritten({ chunk, choice, isSaid }: ToldFinish, delta: object, reason: string): object {
     const written = clientChoice(choice, delta as Record<string, unknown>, reason);
     return clientChunk(chunk, this.#id, [isSaid && choice.fields.logprobs ? { ...written, logprobs: null } : written]);
   }
