@@ -176,14 +176,15 @@ function jsonOf(text: string): unknown {
 export function readCompletion(bytes: Buffer, maxBytes = defaultMaxAnswer): CheckedCompletion {
   if (bytes.length > maxBytes) throw answerTooLarge(maxBytes);
   try {
-    const text = bytes.toString("utf8").replace(/^\ufeff/, "");
+    const told = bytes.toString("utf8");
+    const text = told.startsWith("\ufeff") ? told.slice(1) : told;
     const value = jsonOf(text);
     if (value === undefined) return readStreamed(bytes, maxBytes);
     const failure = errorIn(value);
     if (failure !== undefined) throw failure;
     const chunk = checkChunk(value, text);
     if (chunk === undefined) throw notACompletion();
-    return checked(bytes, chunk);
+    return checked(text === told ? bytes : Buffer.from(text), chunk);
   } catch (error) {
     throw asModelFailure(error);
   }
