@@ -21,7 +21,17 @@ const mostBytes = 65_536;
 /** The largest piece, in bytes. */
 const maxPieceBytes = 8_192;
 
+/** Milliseconds in which a body whose reader has its last event may end by itself, which keeps the connection. */
+const lingerMs = 1_000;
+/** Bytes at the end of a piece in which the last event is looked for. */
+const terminatorReach = 32;
+
 function nothing(): void {}
+
+/** Whether a piece ends in the last event of a stream. */
+function endsInDone(piece: Buffer): boolean {
+  return piece.subarray(-terminatorReach).includes("[DONE]");
+}
 
 /** Holds the arrived part of a body until the reader takes it. */
 export class ArrivingBody {
@@ -29,6 +39,7 @@ export class ArrivingBody {
   #held = 0;
   #isPausing = false;
   #ended = false;
+  #isDropped = false;
   #error: Error | undefined;
   #wake: () => void = nothing;
   readonly #controller: BodySource;
@@ -39,6 +50,7 @@ export class ArrivingBody {
 
   /** Adds a piece. */
   push(piece: Buffer): void {
+    if (this.#isDropped) return;
     this.#pieces.push(piece);
     this.#held += piece.length;
     if (this.#held > mostBytes) this.#controller.pause();
@@ -151,15 +163,35 @@ export class ArrivingBody {
     return Buffer.concat(all).subarray(0, limit);
   }
 
-  /** The body as it arrives; errors are thrown as `explain` returns them. */
+  /**
+   * The body as it arrives; errors are thrown as `explain` returns them. A reader that leaves closes the connection;
+   * one that leaves with the last event of a stream gives it a second to end by itself.
+   */
   async *pieces(explain: (error: Error) => unknown): AsyncGenerator<Buffer> {
+    let isDone = false;
     try {
-      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) yield taken;
+      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
+        isDone = endsInDone(taken);
+        yield taken;
+      }
     } catch (error) {
       throw explain(error as Error);
     } finally {
-      this.discard();
+      if (isDone) this.#linger();
+      else this.discard();
     }
+  }
+
+  /** Drops the rest as it arrives, and closes the connection when it does not end soon. */
+  #linger(): void {
+    if (this.#ended) return;
+    this.#isDropped = true;
+    this.#pieces = [];
+    this.#held = 0;
+    const timer = setTimeout(() => this.discard(), lingerMs);
+    timer.unref();
+    this.#wake = () => clearTimeout(timer);
+    if (this.#controller.paused) this.#controller.resume();
   }
 
   /** Drops the rest and closes the connection. */

@@ -10,6 +10,8 @@ import { RetryBudget } from "./retry-budget.ts";
 
 /** The largest answer unless another size is given, in bytes. */
 const usualAnswerBytes = 16 * 1024 * 1024;
+/** How many times the bytes of an answer its stream may have: each event repeats the envelope around a few letters. */
+const streamFactor = 16;
 const maxListBytes = 16 * 1024 * 1024;
 /** Times of silence after which an answer without content ends, however many signs of life come with it. */
 const patience = 10;
@@ -36,7 +38,7 @@ export interface HttpModelOptions {
   /** Milliseconds to the first byte of an answer, and between its pieces. */
   readonly timeoutMs: number;
   readonly connections: number;
-  /** The largest answer, decoded, in bytes; 16 MiB unless given. */
+  /** The largest answer, decoded, in bytes; 16 MiB unless given. A stream may have 16 times as many. */
   readonly maxAnswerBytes?: number;
   /** Milliseconds before the first retry, doubled for the second; default 100. */
   readonly retryDelayMs?: number;
@@ -88,7 +90,7 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
     const explain = (error: Error) => (signal.aborted ? signal.reason : brokenError(error, "stream", timeoutMs));
     for await (const piece of body.pieces(explain)) {
       length += piece.length;
-      if (length > limits.bytes) throw tooLargeError();
+      if (length > limits.bytes * streamFactor) throw tooLargeError();
       if (!watch.isAlive(piece)) throw endlessError(limits.ms);
       yield piece;
     }
