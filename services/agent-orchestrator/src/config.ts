@@ -27,6 +27,8 @@ export const agentConfig = z.object({
   LLM_EXTRA_FIELDS: list(""),
   /** How long the model's endpoint may be silent. */
   LLM_TIMEOUT: duration("120s"),
+  /** The largest answer of a model in bytes: of a stream the texts, calls and other contents of its events. */
+  LLM_MAX_ANSWER: integer(16 * 1024 * 1024, { min: 65_536, max: 256 * 1024 * 1024 }),
   /** Tokens that a model's context window holds, where neither its endpoint nor a models file tells. */
   LLM_CONTEXT_WINDOW: integer(128_000, { min: 1_024, max: 100_000_000 }),
   /** The most model calls at a time, over all users. One user alone gets three quarters of them. */

@@ -16,6 +16,7 @@ import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
 import { createConfiguredModel, mostCalls } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
+import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
 import { createSharedMeter } from "./model-calls/shared-meter.ts";
 import { Shares } from "./model-calls/shares.ts";
@@ -80,6 +81,7 @@ export async function startAgentOrchestrator(deps: {
   const liveLogs = new LiveLogs(deps);
   const hasRoom = () => owned.size < config.AGENT_MAX_RUNS;
   const dispatcher = await createDispatcher(config, { journal: deps.journal, workerId, graphVersions, hasRoom, logger });
+  const ownMeter = createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger });
   const shared = {
     ...deps,
     runsByToken,
@@ -92,7 +94,7 @@ export async function startAgentOrchestrator(deps: {
     beatMs: deps.beatMs ?? 1_000,
     modelCalls: createModelCalls({
       model,
-      meter: createSharedMeter(createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger }), shares),
+      meter: createBoundedMeter(createSharedMeter(ownMeter, shares), config.LLM_MAX_ANSWER),
     }),
     history: createHistory({ defaultWindow: config.LLM_CONTEXT_WINDOW }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),

@@ -11,6 +11,8 @@ export interface ModelConfig {
   /** Milliseconds that the endpoint may be silent. */
   readonly LLM_TIMEOUT: number;
   readonly LLM_CONNECTIONS: number;
+  /** Bytes of an answer. */
+  readonly LLM_MAX_ANSWER: number;
 }
 
 /** Connections beyond those of model calls: for lists of models, and for calls whose last connection is closing. */
@@ -32,6 +34,7 @@ export function createConfiguredModel(config: ModelConfig): ModelClient {
     baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
     apiKey: config.LLM_API_KEY ?? config.OPENAI_API_KEY,
     timeoutMs: config.LLM_TIMEOUT,
+    maxAnswerBytes: config.LLM_MAX_ANSWER,
     // Calls wait for their share, never for the pool.
     connections: config.LLM_CONNECTIONS + spareConnections,
   });

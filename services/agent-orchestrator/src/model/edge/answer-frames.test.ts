@@ -1,9 +1,8 @@
-import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { ErrorReason } from "@turnwright/platform/errors";
 import { describe, expect, test } from "vitest";
 import { chunk, done, openai, read, sse, stop, tapped } from "../../../testing/answers.ts";
 import { cut } from "../../../testing/stream.ts";
 import { AnswerFrames } from "./answer-frames.ts";
-import { readCompletion } from "./completion.ts";
 import { OutputCount } from "./output-count.ts";
 
 const mebibyte = 1024 * 1024;
@@ -65,18 +64,6 @@ describe("an answer that is too large", () => {
     const { output, error } = tapped({ ...openai, output: bounded() }, piecesOf(Buffer.from(sse(...words, stop)), 8_192));
     expect(error?.reason).toBe(ErrorReason.ANSWER_TOO_LARGE);
     expect(output.split("word ").length).toBeGreaterThan(limit / 5 - 2_000);
-  });
-
-  test("is refused in one piece", () => {
-    const bytes = Buffer.from(JSON.stringify({ choices: [{ message: { content: "x".repeat(limit) }, finish_reason: "stop" }] }));
-    let error: unknown;
-    try {
-      readCompletion(bytes, limit);
-    } catch (caught) {
-      error = caught;
-    }
-    expect(reasonOf(error)).toBe(ErrorReason.ANSWER_TOO_LARGE);
-    expect(readCompletion(bytes, bytes.length).content).toHaveLength(limit);
   });
 
   test("is one by its words and not by its envelopes", () => {

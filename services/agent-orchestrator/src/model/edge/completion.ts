@@ -6,7 +6,6 @@ import { type ModelToolCall, type ModelUsage, noUsage } from "./chunk.ts";
 import { clientChoice, clientChunk, clientDelta } from "./client-chunk.ts";
 import { ExtraFields } from "./extra-fields.ts";
 import { clientReason, isCut } from "./finish-reason.ts";
-import { answerTooLarge, defaultMaxAnswer } from "./frame-splitter.ts";
 import { OutputCount } from "./output-count.ts";
 import { messageFields } from "./provider-fields.ts";
 import { type PlacedPiece, ToolCallAssembler } from "./tool-call-assembler.ts";
@@ -123,9 +122,9 @@ function checked(bytes: Buffer, chunk: CheckedChunk): CheckedCompletion {
 }
 
 /** Reads an answer that came in the form of a stream, or of JSON with something around it. */
-function readStreamed(bytes: Buffer, maxBytes: number): CheckedCompletion {
+function readStreamed(bytes: Buffer): CheckedCompletion {
   const output = new OutputCount();
-  output.maxBytes = maxBytes;
+  output.maxBytes = Math.max(bytes.length, 1);
   const reader = new AnswerReader(output, false);
   const { failure } = reader.push(bytes);
   if (failure !== undefined) throw failure;
@@ -170,16 +169,15 @@ function jsonOf(text: string): unknown {
 }
 
 /**
- * Reads an answer that was asked for in one piece, in whichever form it came. Throws MODEL_FAILED, ANSWER_TOO_LARGE,
- * and the endpoint's error when the answer is one.
+ * Reads an answer that was asked for in one piece, in whichever form it came. Throws MODEL_FAILED, and the endpoint's
+ * error when the answer is one. The client that received it has bounded its size.
  */
-export function readCompletion(bytes: Buffer, maxBytes = defaultMaxAnswer): CheckedCompletion {
-  if (bytes.length > maxBytes) throw answerTooLarge(maxBytes);
+export function readCompletion(bytes: Buffer): CheckedCompletion {
   try {
     const told = bytes.toString("utf8");
     const text = told.startsWith("\ufeff") ? told.slice(1) : told;
     const value = jsonOf(text);
-    if (value === undefined) return readStreamed(bytes, maxBytes);
+    if (value === undefined) return readStreamed(bytes);
     const failure = errorIn(value);
     if (failure !== undefined) throw failure;
     const chunk = checkChunk(value, text);
