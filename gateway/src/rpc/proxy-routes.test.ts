@@ -124,13 +124,18 @@ describe.each<[string, (url: string) => Transport & { close?: () => void }]>([
     expect(bug.message).not.toContain("secret");
   });
 
-  test("forwards an error in the middle of a stream", async () => {
+  test("forwards an error in the middle of a stream, after all that came before it", async () => {
+    const text = "Once upon a time there was a long sentence of thirty words".split(" ");
     const words: unknown[] = [];
     const reading = (async () => {
-      for await (const { word } of client.streamRead({ text: "Once broken" })) words.push(word);
+      for await (const { word } of client.streamRead({ text: `${text.join(" ")} broken` })) {
+        words.push(word);
+        // A reader with work to do is behind the wire.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     })();
     expect(reasonOf(await refusal(reading))).toBe(ErrorReason.TOOL_FAILED);
-    expect(words).toEqual(["Once"]);
+    expect(words).toEqual(text);
   });
 
   test("requires credentials and refuses wrong ones", async () => {

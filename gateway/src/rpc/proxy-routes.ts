@@ -1,6 +1,7 @@
 import type { DescMethodServerStreaming, DescMethodStreaming, DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext, Transport } from "@connectrpc/connect";
 import { Access } from "@turnwright/contract/auth/v1/access";
+import { beforeError, lateErrorKey, lateTrailersOf } from "@turnwright/platform/rpc/late-error";
 import { once } from "@turnwright/platform/rpc/plane";
 import { type AdmissionRule, admissionRule } from "../admission/admit.ts";
 import { callHeaders } from "../admission/call-headers.ts";
@@ -10,6 +11,30 @@ import { type AdmittedRpc, admittedRpc } from "./rpc-plugin.ts";
 /** The headers of an admitted call into the mesh. */
 function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): Headers {
   return new Headers(callHeaders(request, caller, rule));
+}
+
+/** Passes messages on. Their error arrives after all of them, also at clients that read gRPC with grpc-js. */
+async function* errorLast(
+  messages: AsyncIterable<Message>,
+  { request }: AdmittedRpc,
+  { protocolName, responseTrailer, signal }: HandlerContext,
+): AsyncGenerator<Message> {
+  let hasMessage = false;
+  try {
+    for await (const message of messages) {
+      hasMessage = true;
+      yield message;
+    }
+  } catch (error) {
+    if (!hasMessage || protocolName !== "grpc") throw error;
+    if (request.headers[lateErrorKey] === undefined) {
+      await beforeError(signal);
+      throw error;
+    }
+    lateTrailersOf(error).forEach((value, key) => {
+      responseTrailer.set(key, value);
+    });
+  }
 }
 
 /**
@@ -43,7 +68,7 @@ export function proxyRoutes(deps: {
             const call = admittedRpc(context);
             const headers = forwardHeaders(call, rule);
             const response = await transport.stream(streaming, context.signal, context.timeoutMs(), headers, once(call.message));
-            yield* response.message;
+            yield* errorLast(response.message, call, context);
           });
         }
       }

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
+import { headersOf, statusOfError } from "./grpc-metadata.ts";
 
 /**
  * Request metadata of a client that reads the error of a stream from its trailers. grpc-js drops the messages that its
@@ -27,6 +28,11 @@ export function lateTrailers({ code, details, metadata }: Partial<StatusObject>)
   trailers.set(codeKey, String(code));
   trailers.set(detailsKey, encodeURIComponent((details ?? "").toWellFormed()));
   return trailers;
+}
+
+/** The same trailers for an error, as headers. */
+export function lateTrailersOf(error: unknown): Headers {
+  return headersOf(lateTrailers(statusOfError(error)));
 }
 
 /** The error in the trailers of a stream whose status is OK; undefined when there is none. */

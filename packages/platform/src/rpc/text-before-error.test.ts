@@ -99,23 +99,31 @@ test("a bug of a handler shows no text of its own over gRPC", async () => {
   expect(error.rawMessage).not.toContain("secret");
 });
 
-test("a client of grpc-js that reads as it arrives gets every message and the status", async () => {
+test.each([
+  [5, 10],
+  [300, 10],
+])("a client of grpc-js that reads as it arrives gets %i messages of %i bytes and the status", async (count, size) => {
   const client = new Client(await serve(), credentials.createInsecure());
   cleanups.push(() => client.close());
-  const call = client.makeServerStreamRequest(
-    "/turnwright.agent.v1.AgentService/StreamTurn",
-    (text: string) => Buffer.concat([Buffer.from([0x12, text.length]), Buffer.from(text)]),
-    (bytes: Buffer) => bytes.length,
-    "5 10",
-  );
-  let messages = 0;
-  call.on("data", () => {
-    messages += 1;
-  });
-  const error = await new Promise<{ code?: number; details?: string }>((resolve) => call.once("error", resolve));
-  expect({ messages, code: error.code, details: error.details }).toEqual({
-    messages: 5,
-    code: 14,
-    details: "The model broke off: ünïcode.",
-  });
+  const ask = () =>
+    client.makeServerStreamRequest(
+      "/turnwright.agent.v1.AgentService/StreamTurn",
+      (text: string) => Buffer.concat([Buffer.from([0x12, text.length]), Buffer.from(text)]),
+      (bytes: Buffer) => bytes.length,
+      `${count} ${size}`,
+    );
+  for (let round = 0; round < 10; round++) {
+    let messages = 0;
+    let error: { code?: number; details?: string } = {};
+    try {
+      for await (const _message of ask()) messages += 1;
+    } catch (thrown) {
+      error = thrown as typeof error;
+    }
+    expect({ messages, code: error.code, details: error.details }).toEqual({
+      messages: count,
+      code: 14,
+      details: "The model broke off: ünïcode.",
+    });
+  }
 });
