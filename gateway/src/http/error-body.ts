@@ -18,6 +18,8 @@ export interface ErrorContext {
   readonly errorCode?: string;
   /** Fields in the path; an invalid one becomes INVALID_ID. */
   readonly pathFields?: readonly string[];
+  /** The route is of OpenAI's API: names of errors are those of the model's endpoint, else OpenAI's, else ours. */
+  readonly isOpenAi?: boolean;
 }
 
 const bearerChallenge = { "www-authenticate": "Bearer" };
@@ -33,6 +35,8 @@ export function restError(error: unknown, context: ErrorContext = {}): RestError
   if (detail !== undefined && detail.retryAfterSeconds > 0) headers["retry-after"] = String(Math.ceil(detail.retryAfterSeconds));
   if (detail?.replayed) headers[idempotentReplayedHeader] = "true";
   if (mapping.httpStatus === 401) Object.assign(headers, bearerChallenge);
+  const ownType = context.isOpenAi ? detail?.type : undefined;
+  const openAiCode = context.isOpenAi ? detail?.code || mapping.openaiCode : undefined;
   const message =
     reason !== ErrorReason.INTERNAL && error instanceof ConnectError ? error.rawMessage : "Something went wrong on our side.";
   return {
@@ -42,9 +46,9 @@ export function restError(error: unknown, context: ErrorContext = {}): RestError
       success: false,
       error: {
         message,
-        type: mapping.type,
+        type: ownType || mapping.type,
         param: param === "" ? null : param,
-        code: mapping.code || context.errorCode || "INTERNAL_ERROR",
+        code: openAiCode || mapping.code || context.errorCode || "INTERNAL_ERROR",
       },
     },
   };

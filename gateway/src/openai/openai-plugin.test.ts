@@ -149,14 +149,52 @@ describe("OpenAI's surface", () => {
     });
   });
 
-  test("uses the endpoint's code and the model's Retry-After", async () => {
+  test.each<[string, ErrorReason, Parameters<typeof fail>[2], number, object]>([
+    ["an unknown model", ErrorReason.MODEL_NOT_FOUND, { param: "model" }, 404, { code: "model_not_found", param: "model" }],
+    [
+      "a long input",
+      ErrorReason.CONTEXT_TOO_LONG,
+      { param: "messages" },
+      400,
+      { code: "context_length_exceeded", param: "messages", type: "invalid_request_error" },
+    ],
+    ["no quota", ErrorReason.MODEL_QUOTA, {}, 429, { code: "insufficient_quota", type: "insufficient_quota", param: null }],
+    ["a rate limit", ErrorReason.MODEL_RATE_LIMITED, { type: "tokens" }, 429, { code: "rate_limit_exceeded", type: "tokens" }],
+    ["a wrong value", ErrorReason.MODEL_UNPROCESSABLE, { param: "top_k", code: "extra" }, 422, { code: "extra", param: "top_k" }],
+    ["a refusal", ErrorReason.MODEL_REJECTED, { code: "content_filter" }, 400, { code: "content_filter" }],
+    ["an overloaded model", ErrorReason.MODEL_FAILED, { type: "overloaded_error" }, 502, { type: "overloaded_error" }],
+    ["a large answer", ErrorReason.ANSWER_TOO_LARGE, {}, 502, { code: "answer_too_large" }],
+  ])("names %s as the endpoint or OpenAI does, unary and streamed", async (_name, reason, init, status, named) => {
+    const refuse = () => {
+      throw fail(reason, "The endpoint's words.", init);
+    };
+    complete = refuse;
+    // biome-ignore lint/correctness/useYield: it fails before its first message
+    streamComplete = async function* () {
+      refuse();
+    };
+    for (const end of ["}", ', "stream": true}']) {
+      const response = await chat(question + end);
+      expect(response.status).toBe(status);
+      expect(await response.json()).toMatchObject({ error: { message: "The endpoint's words.", ...named } });
+    }
+    streamComplete = async function* () {
+      yield { frames: bytes(frame("Once")) };
+      refuse();
+    };
+    const [first, last] = (await (await chat(`${question}, "stream": true}`)).text()).split("\n\n");
+    expect(`${first}\n\n`).toBe(frame("Once"));
+    expect(JSON.parse((last ?? "").slice("data: ".length))).toMatchObject({ error: named });
+  });
+
+  test("uses OpenAI's code and the model's Retry-After", async () => {
     complete = () => {
       throw fail(ErrorReason.MODEL_RATE_LIMITED, "The model is busy.", { retryAfterSeconds: 3 });
     };
     const response = await chat(`${question}}`);
     expect(response.status).toBe(429);
     expect(response.headers.get("retry-after")).toBe("3");
-    expect(await response.json()).toMatchObject({ error: { code: "CHAT_ERROR", type: "rate_limit_error" } });
+    expect(await response.json()).toMatchObject({ error: { code: "rate_limit_exceeded", type: "rate_limit_error" } });
   });
 
   test("ends a stream that fails in the middle with the error and without [DONE]", async () => {
@@ -228,6 +266,6 @@ describe("OpenAI's surface", () => {
     expect(await (await gateway.fetch("/v1/models/meta%2Fllama-3")).json()).toEqual(llama);
     const missing = await gateway.fetch("/v1/models/gpt-9");
     expect(missing.status).toBe(404);
-    expect(await missing.json()).toMatchObject({ error: { code: "NOT_FOUND", param: "model" } });
+    expect(await missing.json()).toMatchObject({ error: { code: "model_not_found", param: "model" } });
   });
 });

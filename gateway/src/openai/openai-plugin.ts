@@ -26,7 +26,7 @@ export interface OpenAiDeps {
   readonly heartbeatMs: number;
 }
 
-const errorContext = { errorCode: "CHAT_ERROR" };
+const errorContext = { errorCode: "CHAT_ERROR", isOpenAi: true };
 
 const formats: Readonly<Record<string, StreamFormat>> = {
   openai: StreamFormat.OPENAI,
@@ -107,7 +107,7 @@ export function openAiPlugin(deps: OpenAiDeps) {
         const id = request.params["*"];
         const model = data.find((candidate) => candidate.id === id);
         if (model === undefined)
-          throw fail(ErrorReason.NOT_FOUND, `The model ${JSON.stringify(id)} does not exist.`, { param: "model" });
+          throw fail(ErrorReason.MODEL_NOT_FOUND, `The model ${JSON.stringify(id)} does not exist.`, { param: "model" });
         return reply.send({ id: model.id, object: model.object, created: model.created, owned_by: model.ownedBy });
       },
     );

@@ -53,7 +53,9 @@ const introduction = [
     "- `type` is OpenAI's class of errors.\n" +
     "- `param` is the field at fault, or null.\n" +
     "- `code` is for programs. Reasons without a code of their own take the endpoint's, such as `LOGIN_ERROR` or " +
-    "`CHAT_ERROR`.",
+    "`CHAT_ERROR`.\n" +
+    "- Errors of a model's endpoint keep its `type`, `param` and words. On OpenAI's surface they have the endpoint's " +
+    "`code`, or OpenAI's, such as `context_length_exceeded`.",
   "The header `x-request-id` names the request in the logs. `Retry-After` gives the seconds to wait, where they are known. " +
     "`Idempotent-Replayed: true` marks the stored outcome of an earlier request under the same `Idempotency-Key`; to try " +
     "a failed run again, send its message under a new key.",
@@ -97,13 +99,13 @@ function table(entries: readonly ReasonEntry[]): string {
 
 function section(entry: ReasonEntry): string[] {
   const { name, number, mapping, cause, remedy } = entry;
-  const { httpStatus, type, grpcCode } = mapping;
+  const { httpStatus, type, grpcCode, openaiCode } = mapping;
   const example = exampleFor(number);
   // Other bodies differ in code and message only.
   const shown = example?.param !== undefined || mapping.code === "" ? example : undefined;
   return [
     `### ${name}`,
-    `HTTP ${httpStatus}; code: ${codeOf(entry)}; type: \`${type}\`; gRPC: ${grpcOf(entry)} (${grpcCode}).`,
+    `HTTP ${httpStatus}; code: ${codeOf(entry)}${openaiCode && `, for OpenAI's clients \`${openaiCode}\``}; type: \`${type}\`; gRPC: ${grpcOf(entry)} (${grpcCode}).`,
     `**Cause.** ${cause}`,
     `**Remedy.** ${remedy}`,
     ...(shown === undefined ? [] : [fenced({ ...shown, type, code: mapping.code || endpointCode })]),

@@ -7,7 +7,7 @@ export interface ReasonEntry {
   /** Name without the prefix of the enum: `NOT_FOUND`. */
   readonly name: string;
   readonly number: number;
-  readonly mapping: Pick<ReasonMapping, "grpcCode" | "httpStatus" | "type" | "code">;
+  readonly mapping: Pick<ReasonMapping, "grpcCode" | "httpStatus" | "type" | "code" | "openaiCode">;
   readonly cause: string;
   readonly remedy: string;
 }
