@@ -162,6 +162,7 @@ describe("the endpoint's words", () => {
 
   test("of a failing server come with its status", () => {
     expect(seen(errorFromBody({ error: "no GPU" }, 500)).message).toBe("The model's endpoint answered 500: no GPU");
+    expect(seen(errorFromBody({ error: { message: "no GPU", code: 503 } }, 200)).message).toBe("no GPU");
     expect(seen(errorFromAnswer("<html><body><h1>502 Bad Gateway</h1></body>", { status: 502 })).message).toBe(
       "The model's endpoint answered 502: 502 Bad Gateway",
     );

@@ -32,14 +32,15 @@ function messageOf(words: string, status: number | undefined, reason: ErrorReaso
 
 function modelError(told: ToldError, { status: answered, retryAfterSeconds, secrets }: ErrorCircumstances): ConnectError {
   // An error inside a 200 tells its status in the body.
-  const status = answered === undefined || answered < 300 ? told.status : answered;
+  const http = answered === undefined || answered < 300 ? undefined : answered;
+  const status = http ?? told.status;
   const text = `${told.code} ${told.type} ${told.words.slice(0, 4_096)}`;
   const delay = retryAfterSeconds ?? told.retryAfterSeconds;
   const facts: ErrorFacts = { status, text, hasDelay: told.retryAfterSeconds !== undefined };
   const { reason, instead, isPrivate, param } = errorRules.find((rule) => rule.holds(facts)) ?? fallback;
   // A reason with a name of its own in OpenAI's API has that name, however the endpoint calls it.
   const isNamed = mappingOf(reason).openaiCode !== "";
-  const error = fail(reason, messageOf(isPrivate ? "" : errorWords(told.words, secrets), status, reason, instead), {
+  const error = fail(reason, messageOf(isPrivate ? "" : errorWords(told.words, secrets), http, reason, instead), {
     param: param ?? (isPrivate ? "" : told.param),
     retryAfterSeconds: delay,
     code: isNamed || isPrivate ? "" : told.code,
