@@ -2,6 +2,7 @@ import { duration, httpUrl, integer, list, port } from "@turnwright/platform/con
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
 import { redisEnv } from "@turnwright/platform/config/redis-env";
 import { z } from "zod";
+import { modelsFile } from "./model/routes/models-file.ts";
 import { priceTable } from "./spending/prices.ts";
 
 /** The environment of the agent orchestrator. */
@@ -11,6 +12,11 @@ export const agentConfig = z.object({
   GRPC_PORT: port(9103),
   CONVERSATION_ADDR: list("localhost:9102"),
   TOOL_ADDR: list("localhost:9104"),
+  /**
+   * Path of a YAML or JSON file with providers and models; docs/models.md describes it. With it, LLM_BASE_URL,
+   * LLM_API_KEY and OPENAI_API_KEY are not used, except where the file names them.
+   */
+  MODELS_FILE: modelsFile(process.env),
   /**
    * Any OpenAI-compatible endpoint, with or without `/v1`. With neither an address nor a key, the demo model answers.
    */

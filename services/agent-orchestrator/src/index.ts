@@ -14,7 +14,7 @@ import type { AgentConfig } from "./config.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
-import { createConfiguredModel, mostCalls } from "./model/configured-model.ts";
+import { openModelRoutes } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
@@ -67,8 +67,8 @@ export async function startAgentOrchestrator(deps: {
   beatMs?: number;
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
-  const model = createConfiguredModel(config);
-  const shares = new Shares({ limitOf: () => mostCalls(config), waitMs: config.LLM_QUEUE_TIMEOUT });
+  const routes = openModelRoutes(config, logger);
+  const shares = new Shares({ limitOf: (provider) => routes.connectionsOf(provider), waitMs: config.LLM_QUEUE_TIMEOUT });
   const runsByToken = new RunsByToken();
   const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
   const stopWatching = await watchRevocations(
@@ -81,7 +81,6 @@ export async function startAgentOrchestrator(deps: {
   const liveLogs = new LiveLogs(deps);
   const hasRoom = () => owned.size < config.AGENT_MAX_RUNS;
   const dispatcher = await createDispatcher(config, { journal: deps.journal, workerId, graphVersions, hasRoom, logger });
-  const ownMeter = createModelMeter({ prices: config.MODEL_PRICES, spend: deps.spend, recorder, logger });
   const shared = {
     ...deps,
     runsByToken,
@@ -93,13 +92,20 @@ export async function startAgentOrchestrator(deps: {
     maxRuns: config.AGENT_MAX_RUNS,
     beatMs: deps.beatMs ?? 1_000,
     modelCalls: createModelCalls({
-      model,
-      meter: createBoundedMeter(createSharedMeter(ownMeter, shares), config.LLM_MAX_ANSWER),
+      routes,
+      meter: createBoundedMeter(
+        createSharedMeter(createModelMeter({ spend: deps.spend, recorder, logger }), shares),
+        config.LLM_MAX_ANSWER,
+      ),
+      logger,
     }),
     history: createHistory({ defaultWindow: config.LLM_CONTEXT_WINDOW }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
-    models: createModelList({ model, defaultModel: config.LLM_DEFAULT_MODEL, logger }),
-    defaultModel: config.LLM_DEFAULT_MODEL,
+    models: createModelList({ routes, logger }),
+    // Read anew by each call: the models file may name another one.
+    get defaultModel() {
+      return routes.defaultModel;
+    },
     maxIterations: config.AGENT_MAX_ITERATIONS,
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
@@ -125,7 +131,7 @@ export async function startAgentOrchestrator(deps: {
       await stopWatching();
       await recorder.close();
       shares.close();
-      await model.close();
+      await routes.close();
     },
   };
 }

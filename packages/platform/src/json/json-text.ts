@@ -38,22 +38,37 @@ function endOfValue(json: string, start: number): number {
   return json.length;
 }
 
+/** A member of an object, as offsets in its text. */
+interface Member {
+  readonly name: string;
+  /** Of the quote before the name. */
+  readonly start: number;
+  readonly valueStart: number;
+  /** Behind the value. */
+  readonly end: number;
+}
+
+/** The members of an object in the order of its text, duplicate names included. */
+export function* members(json: string): Generator<Member> {
+  let at = afterSpace(json, afterSpace(json, 0) + 1);
+  while (json.charCodeAt(at) === quote) {
+    const nameEnd = endOfString(json, at);
+    const name = JSON.parse(json.slice(at, nameEnd)) as string;
+    const valueStart = afterSpace(json, afterSpace(json, nameEnd) + 1);
+    const end = endOfValue(json, valueStart);
+    yield { name, start: at, valueStart, end };
+    at = afterSpace(json, afterSpace(json, end) + 1);
+  }
+}
+
 /**
  * The members of an object with the text of their values, byte for byte; the last one wins for a duplicate name, as in
  * JSON.parse.
  */
 export function memberTexts(json: string): Map<string, string> {
-  const members = new Map<string, string>();
-  let at = afterSpace(json, afterSpace(json, 0) + 1);
-  while (json.charCodeAt(at) === quote) {
-    const end = endOfString(json, at);
-    const name = JSON.parse(json.slice(at, end)) as string;
-    const start = afterSpace(json, afterSpace(json, end) + 1);
-    const valueEnd = endOfValue(json, start);
-    members.set(name, json.slice(start, valueEnd));
-    at = afterSpace(json, afterSpace(json, valueEnd) + 1);
-  }
-  return members;
+  const texts = new Map<string, string>();
+  for (const { name, valueStart, end } of members(json)) texts.set(name, json.slice(valueStart, end));
+  return texts;
 }
 
 /** The texts of an array's elements, byte for byte. */

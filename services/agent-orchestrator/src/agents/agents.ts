@@ -10,11 +10,13 @@ export interface AgentDefinition {
   readonly model?: string;
   /** Names of its tools; empty: all tools that the token may use. */
   readonly tools: readonly string[];
-  readonly temperature: number;
-  readonly maxTokens: number;
+  /** Unset: the model's own default. */
+  readonly temperature?: number;
+  /** The most tokens of one answer; unset: the model's own default. */
+  readonly maxTokens?: number;
 }
 
-const defaults = { tools: [], temperature: 0.7, maxTokens: 4096 } as const;
+const defaults = { tools: [] } as const;
 
 /** The agents of every installation. A new one needs words for the router below, or is reached by its name only. */
 export const builtInAgents: readonly AgentDefinition[] = [

@@ -8,6 +8,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { AgentDefinition } from "../agents/agents.ts";
 import type { History } from "../history/history.ts";
 import type { ModelToolCall, ModelUsage } from "../model/edge/chunk.ts";
+import type { FailedAttempt } from "../model-calls/failed-attempt.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { StreamOrder } from "../run-events/stream-order.ts";
@@ -60,6 +61,8 @@ export interface DrivenRun {
   options(): Promise<CallOptions>;
   /** Tells watchers what happens. */
   readonly log: LiveLog;
+  /** Stores a failed attempt of a model call, by which watchers drop what they have got of it. */
+  storeAttempt?: (failed: FailedAttempt) => Promise<void>;
 }
 
 /** The result of a node: the next node, or how the run leaves the driver. */

@@ -11,6 +11,7 @@ import { type ModelToolCall, noUsage, usageMessage } from "../model/edge/chunk.t
 import { isOutage, isOutageOrTimeout } from "../outage.ts";
 import { act } from "./act.ts";
 import type { DrivenRun, GraphDeps, NodeName, Step } from "./driven-run.ts";
+import { storeAttempt } from "./store-attempt.ts";
 import { think } from "./think.ts";
 
 /** How a run left its driver. */
@@ -283,6 +284,7 @@ async function commitFailure(deps: GraphDeps, run: DrivenRun, error: unknown): P
  */
 export async function drive(deps: GraphDeps, run: DrivenRun, from: NodeName): Promise<Outcome> {
   let outcome: Outcome | Error;
+  run.storeAttempt = (failed) => storeAttempt(run, (position) => commit(deps, run, position), failed);
   try {
     outcome = await walk(deps, run, from);
   } catch (thrown) {

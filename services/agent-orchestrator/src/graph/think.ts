@@ -94,6 +94,7 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
     model: run.state.model,
     body,
     bodyFor: requests.bodyFor,
+    onFailedAttempt: run.storeAttempt,
   };
   const makeSink = (output: OutputCount) => {
     reader = new AnswerReader(output);

@@ -1,6 +1,5 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import type { AgentService, StreamTurnResponseSchema } from "@turnwright/contract/agent/v1/agent_service";
+import type { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
@@ -23,15 +22,6 @@ export interface AgentDeps extends RunDeps {
 
 /** The most that is held for a client that reads a stream slowly, in characters. */
 const maxHeld = 65_536;
-
-/** A run's frame without the fields that only StreamRunEvents has. */
-function turnFrame({
-  error: _error,
-  errorReason: _reason,
-  ...frame
-}: RunFrame): MessageInitShape<typeof StreamTurnResponseSchema> {
-  return frame;
-}
 
 /**
  * A run's error for the caller: when the run's credential has ended and the caller uses the same one, the caller's
@@ -93,7 +83,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const events = new EventQueue<RunFrame>(maxHeld, weightOf);
       const run = await startRun(deps, ctx, request, (frame) => events.push(frame));
       try {
-        for await (const frame of framesOf(deps, ctx, run, events)) yield turnFrame(frame);
+        for await (const frame of framesOf(deps, ctx, run, events)) yield frame;
       } catch (error) {
         throw errorFor(ctx, run.tokenId, error);
       }

@@ -24,12 +24,12 @@ export function completionHandlers(deps: CompletionDeps & { readonly models: Mod
 
     async listModels(_request, ctx) {
       const { allowedModels } = requireIdentity(ctx);
-      const names = await deps.models.names();
+      const models = await deps.models.models();
       return {
         object: "list",
-        data: names
-          .filter((name) => allows(allowedModels, name))
-          .map((id) => ({ id, object: "model", created: deps.models.since, ownedBy: "turnwright" })),
+        data: models
+          .filter(({ id }) => allows(allowedModels, id))
+          .map(({ id, ownedBy }) => ({ id, object: "model", created: deps.models.since, ownedBy })),
       };
     },
   };

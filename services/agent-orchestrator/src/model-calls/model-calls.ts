@@ -1,12 +1,17 @@
 import type { CallOptions } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { Logger } from "@turnwright/platform/logger";
 import type { ModelUsage } from "../model/edge/chunk.ts";
 import type { CheckedCompletion } from "../model/edge/completion.ts";
 import { readCompletion } from "../model/edge/completion.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
-import type { ModelClient } from "../model/model-client.ts";
+import { rewriteBody } from "../model/routes/rewrite-body.ts";
+import type { ModelRoutes, Target } from "../model/routes/route.ts";
 import type { Charge } from "../spending/charge.ts";
+import type { MeteredCall } from "../spending/metered-call.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
+import { Attempts } from "./attempts.ts";
+import type { FailedAttempt } from "./failed-attempt.ts";
 
 /** An endpoint that a call may be sent to, as far as requests depend on it. */
 export interface CallTarget {
@@ -22,12 +27,17 @@ export interface ModelCall {
   /** For calls to other services in the identity's name. */
   readonly options: CallOptions;
   readonly signal: AbortSignal;
-  /** Public name of the model. */
+  /** Public name of the model. The caller has checked that the identity may use it. */
   readonly model: string;
   /** The request in OpenAI's format, as JSON text in UTF-8. */
   readonly body: Uint8Array;
   /** The request for an endpoint in place of `body`; called for each one before the request is sent to it. */
   readonly bodyFor?: (target: CallTarget) => Uint8Array;
+  /**
+   * Told about each failed attempt that another one follows, before that one begins. Given by callers that can take
+   * back the outputs of a failed attempt; without it, a call that has yielded an output is not made again.
+   */
+  readonly onFailedAttempt?: (failed: FailedAttempt) => Promise<void>;
 }
 
 /** Reads a streamed answer. `Out` is the result of a piece for the caller. */
@@ -43,78 +53,168 @@ export interface AnswerSink<Out> {
   readonly usage: ModelUsage | undefined;
 }
 
-/** A model call that has ended, however it ended. */
+/** An attempt of a model call that has ended, however it ended. */
 export interface EndedCall {
-  /** Public name of the model that was called. */
+  /** Public name of the model that was called: the named one, or one of its fallbacks. */
   readonly model: string;
+  /** Name of the provider. Its own fields of an answer may be sent back to it, and to no other provider. */
+  readonly provider: string;
   readonly charge: Charge;
   /** US dollars; 0 for a model without a price. */
   readonly costUsd: number;
-  /** Name of the provider that was called. */
-  readonly provider?: string;
 }
 
 /** Makes model calls: routed, metered and within the caller's limits. */
 export interface ModelCalls {
-  /** The endpoint that calls of a model are sent to first. */
+  /** An endpoint that calls of a model are sent to first. Throws MODEL_NOT_FOUND. */
   firstTarget(model: string): CallTarget;
-  /** An answer in one piece. Throws the reasons of `ModelClient`. */
+  /**
+   * An answer in one piece. Throws the reasons of `ModelClient`, and MODEL_NOT_FOUND for a name without a route.
+   * `onEnd` is called for each attempt.
+   */
   complete(call: ModelCall, onEnd?: (ended: EndedCall) => void): Promise<CheckedCompletion>;
-  /** A streamed answer: yields the outputs of a sink. Throws the reasons of `ModelClient`. */
-  stream<Out>(
+  /**
+   * A streamed answer: yields the outputs of a sink; an output without length tells the caller nothing. Each attempt
+   * has a sink of its own. Throws as `complete` does.
+   */
+  stream<Out extends { readonly length: number }>(
     call: ModelCall,
     makeSink: (output: OutputCount) => AnswerSink<Out>,
     onEnd?: (ended: EndedCall) => void,
   ): AsyncGenerator<Out>;
 }
 
+/** The most outputs without text that are held back while another target could still take over. */
+const maxHeld = 64;
+
 /** Makes the calls of a process. */
-export function createModelCalls(deps: { readonly model: ModelClient; readonly meter: ModelMeter }): ModelCalls {
-  const { model: client, meter } = deps;
-  const ended = (model: string, charge: Charge): EndedCall => ({ model, charge, costUsd: meter.costUsd(model, charge) });
+export function createModelCalls(deps: {
+  readonly routes: ModelRoutes;
+  readonly meter: ModelMeter;
+  readonly logger: Logger;
+}): ModelCalls {
+  const { meter } = deps;
+
+  /** Opens an attempt at a target; synchronous where the meter is. */
+  const open = (call: ModelCall, target: Target, streamed: boolean): MeteredCall | Promise<MeteredCall> => {
+    const { provider, model, upstream, price, maxOutput } = target;
+    const { identity, options, signal } = call;
+    const body = call.bodyFor?.(target) ?? call.body;
+    return meter.open({ identity, options, signal, body, provider, model, upstream, price, maxOutput, streamed });
+  };
+  const wireBody = ({ rewrite }: Target, { body }: MeteredCall) => (rewrite === undefined ? body : rewriteBody(body, rewrite));
+  /** Charges an attempt and tells the caller. */
+  const end = (
+    { model, provider, price }: Target,
+    metered: MeteredCall,
+    got: { readonly usage: ModelUsage | undefined; readonly isWhole: boolean },
+    onEnd?: (ended: EndedCall) => void,
+  ): void => {
+    const charge = metered.end(got.usage, got.isWhole);
+    onEnd?.({ model, provider, charge, costUsd: meter.costUsd(price, charge) });
+  };
 
   return {
-    firstTarget: () => ({ provider: "default" }),
+    // A model has at least one target.
+    firstTarget: (model) => deps.routes.resolve(model)[0] as Target,
 
     async complete(call, onEnd) {
-      const { model } = call;
-      const opened = meter.open({ ...call, streamed: false });
-      const metered = opened instanceof Promise ? await opened : opened;
-      let usage: ModelUsage | undefined;
-      let isWhole = false;
+      const attempts = new Attempts(call, deps);
       try {
-        const completion = readCompletion(await client.complete(metered.body, metered.signal, metered.witness));
-        usage = completion.usage;
-        metered.output.choices(completion.json.choices);
-        isWhole = true;
-        return completion;
+        for (let attempt = attempts.next(); ; ) {
+          const { target, admission } = attempt;
+          let metered: MeteredCall | undefined;
+          let usage: ModelUsage | undefined;
+          let failed: { readonly error: unknown };
+          let isWhole = false;
+          try {
+            const opened = open(call, target, false);
+            metered = opened instanceof Promise ? await opened : opened;
+            const { signal, witness, output } = metered;
+            const completion = readCompletion(await target.client.complete(wireBody(target, metered), signal, witness));
+            usage = completion.usage;
+            output.choices(completion.json.choices);
+            isWhole = true;
+            admission.succeeded();
+            return completion;
+          } catch (error) {
+            failed = { error };
+            // Nothing was sent.
+            if (metered === undefined) admission.dropped();
+          } finally {
+            if (metered !== undefined) end(target, metered, { usage, isWhole }, onEnd);
+          }
+          attempt = await attempts.failed(attempt, failed.error, false);
+        }
       } finally {
-        const charge = metered.end(usage, isWhole);
-        onEnd?.(ended(model, charge));
+        attempts.close();
       }
     },
 
-    async *stream(call, makeSink, onEnd) {
-      const { model } = call;
-      const opened = meter.open({ ...call, streamed: true });
-      const metered = opened instanceof Promise ? await opened : opened;
-      const sink = makeSink(metered.output);
-      let isWhole = false;
+    async *stream<Out extends { readonly length: number }>(
+      call: ModelCall,
+      makeSink: (output: OutputCount) => AnswerSink<Out>,
+      onEnd?: (ended: EndedCall) => void,
+    ) {
+      const attempts = new Attempts(call, deps);
+      const canTakeBack = call.onFailedAttempt !== undefined;
       try {
-        for await (const piece of await client.stream(metered.body, metered.signal, metered.witness)) {
-          const { out, failure, isDone } = sink.push(piece);
-          const paying = metered.pay();
-          if (paying !== undefined) await paying;
-          if (out !== undefined) yield out;
-          if (failure !== undefined) throw failure;
-          if (isDone) break;
+        for (let attempt = attempts.next(); ; ) {
+          const { target, admission } = attempt;
+          let metered: MeteredCall | undefined;
+          let failed: { readonly error: unknown } | undefined;
+          let usage = (): ModelUsage | undefined => undefined;
+          let isWhole = false;
+          let isShown = false;
+          try {
+            const opened = open(call, target, true);
+            metered = opened instanceof Promise ? await opened : opened;
+            const { signal, witness, output } = metered;
+            const sink = makeSink(output);
+            usage = () => sink.usage;
+            // Outputs before the first text, such as the role of the answer: another target would send them again.
+            let held: Out[] | undefined = !canTakeBack && attempts.mayFollow() ? [] : undefined;
+            let hasBegun = false;
+            for await (const piece of await target.client.stream(wireBody(target, metered), signal, witness)) {
+              const { out, failure, isDone } = sink.push(piece);
+              if (!hasBegun) {
+                hasBegun = true;
+                admission.began();
+              }
+              const paying = metered.pay();
+              if (paying !== undefined) await paying;
+              if (failure !== undefined && !isShown && attempts.mayFollow(failure)) throw failure;
+              if (out !== undefined && out.length > 0) {
+                if (held !== undefined && output.tokens === 0 && held.length < maxHeld) held.push(out);
+                else {
+                  for (const earlier of held ?? []) yield earlier;
+                  held = undefined;
+                  isShown = true;
+                  yield out;
+                }
+              }
+              if (failure !== undefined) throw failure;
+              if (isDone) break;
+            }
+            const rest = sink.end();
+            for (const earlier of held ?? []) yield earlier;
+            if (rest !== undefined && rest.length > 0) yield rest;
+            isWhole = true;
+            admission.succeeded();
+            return;
+          } catch (error) {
+            failed = { error };
+            // Nothing was sent.
+            if (metered === undefined) admission.dropped();
+          } finally {
+            if (metered !== undefined) end(target, metered, { usage: usage(), isWhole }, onEnd);
+            // The reader has left.
+            if (failed === undefined) admission.dropped();
+          }
+          attempt = await attempts.failed(attempt, failed.error, isShown);
         }
-        const rest = sink.end();
-        if (rest !== undefined) yield rest;
-        isWhole = true;
       } finally {
-        const charge = metered.end(sink.usage, isWhole);
-        onEnd?.(ended(model, charge));
+        attempts.close();
       }
     },
   };

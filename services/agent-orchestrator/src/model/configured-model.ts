@@ -1,9 +1,16 @@
+import type { Logger } from "@turnwright/platform/logger";
 import { createDemoModel } from "./demo/demo-model.ts";
 import { createHttpModel } from "./endpoint/http-model.ts";
 import type { ModelClient } from "./model-client.ts";
+import type { PriceTable } from "./price.ts";
+import { createPlainRoutes, createReloadableRoutes } from "./routes/model-routes.ts";
+import type { Models, ModelsSource } from "./routes/models-file.ts";
+import type { ModelRoutes } from "./routes/route.ts";
+import { watchModels } from "./routes/watch-models.ts";
 
-/** The variables that choose the model and its endpoint. */
+/** The variables that choose the models and their endpoints. */
 export interface ModelConfig {
+  readonly MODELS_FILE?: ModelsSource;
   readonly LLM_BASE_URL?: string;
   readonly LLM_API_KEY?: string;
   readonly OPENAI_API_KEY?: string;
@@ -13,29 +20,68 @@ export interface ModelConfig {
   readonly LLM_CONNECTIONS: number;
   /** Bytes of an answer. */
   readonly LLM_MAX_ANSWER: number;
+  readonly MODEL_PRICES: PriceTable;
 }
 
-/** Connections beyond those of model calls: for lists of models, and for calls whose last connection is closing. */
+/** Name of the provider that LLM_BASE_URL stands for. */
+export const onlyProvider = "default";
+/** Name of the provider of the demo model. */
+const demoProvider = "demo";
+/**
+ * Connections beyond those of model calls: for lists of models, and for calls whose last connection is closing. Calls
+ * wait for their share, never for the pool.
+ */
 const spareConnections = 32;
 
-function isDemo(config: ModelConfig): boolean {
-  return config.LLM_BASE_URL === undefined && config.LLM_API_KEY === undefined && config.OPENAI_API_KEY === undefined;
-}
-
-/** The most model calls at a time; Infinity for the demo model, which needs no connection. */
-export function mostCalls(config: ModelConfig): number {
-  return isDemo(config) ? Number.POSITIVE_INFINITY : config.LLM_CONNECTIONS;
-}
-
-/** The configured model; the demo model when neither an address nor a key is set. */
-export function createConfiguredModel(config: ModelConfig): ModelClient {
-  if (isDemo(config)) return createDemoModel(config.LLM_DEFAULT_MODEL);
-  return createHttpModel({
-    baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
-    apiKey: config.LLM_API_KEY ?? config.OPENAI_API_KEY,
-    timeoutMs: config.LLM_TIMEOUT,
-    maxAnswerBytes: config.LLM_MAX_ANSWER,
-    // Calls wait for their share, never for the pool.
-    connections: config.LLM_CONNECTIONS + spareConnections,
+/** The configured routes: by the models file, else to the one endpoint, else to the demo model. */
+export function openModelRoutes(config: ModelConfig, logger: Logger): ModelRoutes {
+  const { MODELS_FILE: source, LLM_DEFAULT_MODEL: defaultModel, MODEL_PRICES: prices } = config;
+  if (source === undefined) {
+    const apiKey = config.LLM_API_KEY ?? config.OPENAI_API_KEY;
+    const isDemo = config.LLM_BASE_URL === undefined && apiKey === undefined;
+    const client = isDemo
+      ? createDemoModel(defaultModel)
+      : createHttpModel({
+          baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
+          apiKey,
+          timeoutMs: config.LLM_TIMEOUT,
+          maxAnswerBytes: config.LLM_MAX_ANSWER,
+          connections: config.LLM_CONNECTIONS + spareConnections,
+        });
+    const name = isDemo ? demoProvider : onlyProvider;
+    // The demo model needs no connection.
+    const connections = isDemo ? Number.POSITIVE_INFINITY : config.LLM_CONNECTIONS;
+    return createPlainRoutes({ name, client, connections, defaultModel }, prices);
+  }
+  if (config.LLM_BASE_URL !== undefined) logger.warn("LLM_BASE_URL is not used: MODELS_FILE names the providers");
+  const makeClient = (name: string, models: Models): ModelClient => {
+    const entry = models.providers[name];
+    if (entry === undefined) throw new Error(`The provider ${name} is not in the models file.`);
+    return createHttpModel({
+      baseUrl: entry.base_url,
+      apiKey: models.keys.get(name),
+      headers: models.headers.get(name),
+      timeoutMs: entry.timeout ?? config.LLM_TIMEOUT,
+      maxAnswerBytes: config.LLM_MAX_ANSWER,
+      connections: (entry.connections ?? config.LLM_CONNECTIONS) + spareConnections,
+    });
+  };
+  const routes = createReloadableRoutes(source.models, {
+    defaultModel,
+    connections: config.LLM_CONNECTIONS,
+    prices,
+    makeClient,
+    logger,
   });
+  const stop = watchModels({ source, take: (read) => routes.take(read), logger });
+  return {
+    ...routes,
+    get defaultModel() {
+      return routes.defaultModel;
+    },
+    async close() {
+      stop();
+      await routes.close();
+    },
+  };
 }

@@ -112,6 +112,11 @@ export class LiveLog {
     this.#sent = 0;
   }
 
+  /** Tells this process the frames of a log entry that has just been committed; other watchers read the entry. */
+  tell(frames: readonly RunFrame[]): void {
+    for (const frame of frames) this.#onFrame(frame);
+  }
+
   /** Publishes frames for a watcher for the time of its lease, and sends it the missing frames that it asks for. */
   watched({ after, replyTo }: WatchRequest): void {
     const now = Date.now();

@@ -30,19 +30,37 @@ function messageFrames(message: Message, order: unknown): RunFrame[] {
   ];
 }
 
-interface Payload {
+/** The payload of an entry that says that an attempt of a model call failed and another one follows. */
+export interface AttemptPayload {
+  readonly provider?: string;
+  readonly model?: string;
+  readonly error?: string;
+  /** Name of the reason, as `ERROR_REASON_MODEL_FAILED`. */
+  readonly reason?: string;
+  /** Watchers have got text of the attempt, which is void. */
+  readonly is_shown?: boolean;
+}
+
+/** The frames of a failed attempt in entry `seq`: those of its messages, `valid` units, stay valid. */
+export function attemptFrames(payload: AttemptPayload, seq: number, valid: number): RunFrame[] {
+  const { provider, model, error, reason, is_shown: isShown } = payload;
+  const failed = { type: "model_attempt", provider, model, error, errorReason: reason?.replace(/^ERROR_REASON_/, "") };
+  return isShown === true ? [{ type: "reset", since: formatPosition({ seq: seq - 1, units: valid }) }, failed] : [failed];
+}
+
+interface Payload extends AttemptPayload {
   readonly finish_reason?: string;
   readonly calls?: Call[];
-  readonly error?: string;
-  readonly reason?: string;
   readonly order?: unknown;
 }
 
-/** The frames of a log entry itself, without those of its messages. */
-function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo): RunFrame[] {
+/** The frames of a log entry itself, without those of its messages, which take `units`. */
+function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo, units: number): RunFrame[] {
   switch (event.type) {
     case "started":
       return [{ type: "started", runId: run.id, conversationId: run.conversationId, agent: run.agent }];
+    case "model_attempt":
+      return attemptFrames(payload, event.seq, units);
     case "recovered":
       return [{ type: "reset", since: String(event.seq - 1) }];
     case "parked":
@@ -77,9 +95,9 @@ export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): Ru
     units += unitsOf(frame);
     if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });
   }
+  const entries = entryFrames(event, payload, run, units);
   // Live watchers of a failed step may have seen more than was stored.
   units = Math.max(units, at.units);
-  const entries = entryFrames(event, payload, run);
   for (const [index, frame] of entries.entries()) {
     units += 1;
     const isLast = index === entries.length - 1;

@@ -6,12 +6,16 @@ import type { PromptSize } from "./prompt-size.ts";
 export interface Charge extends ModelUsage {
   /** Attempts that a model may have worked on; 0: nothing is charged. */
   readonly requests: number;
+  /** Tokens of the prompt that the endpoint read from its cache, where it tells them; 0 in an estimated prompt. */
+  readonly cached_tokens: number;
+  /** Tokens of the answer that are reasoning, where the endpoint tells them; 0 in an estimated answer. */
+  readonly reasoning_tokens: number;
   /** How many of its tokens were estimated, because the endpoint reported no count or an impossible one. */
   readonly estimated_tokens: number;
 }
 
 /** The charge of a call that no model has worked on. */
-export const noCharge: Charge = { ...noUsage, requests: 0, estimated_tokens: 0 };
+export const noCharge: Charge = { ...noUsage, requests: 0, cached_tokens: 0, reasoning_tokens: 0, estimated_tokens: 0 };
 
 /** The facts about a finished model call that its charge depends on. */
 export interface CallFacts {
@@ -55,6 +59,17 @@ function checked({ prompt_tokens, completion_tokens, total_tokens }: ModelUsage 
   };
 }
 
+/** The endpoint's counts of cached and reasoning tokens, under the names that endpoints give them; else 0. */
+function toldDetails(usage: object): { cached: number; reasoning: number } {
+  const { prompt_tokens_details, completion_tokens_details, prompt_cache_hit_tokens } = usage as Record<string, unknown>;
+  const detail = (details: unknown, field: string) =>
+    typeof details === "object" && details !== null ? tokenCount((details as Record<string, unknown>)[field]) : undefined;
+  return {
+    cached: detail(prompt_tokens_details, "cached_tokens") ?? tokenCount(prompt_cache_hit_tokens) ?? 0,
+    reasoning: detail(completion_tokens_details, "reasoning_tokens") ?? 0,
+  };
+}
+
 /**
  * The charge of a call: the endpoint's counts where they are plausible, else an estimate from the bytes sent and
  * received. `sizeOf` is called only when the size of the body alone does not show that the count is plausible.
@@ -67,6 +82,7 @@ export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => Promp
   if (tries === 0) return noCharge;
   let estimated = 0;
   let prompt = usage.prompt_tokens;
+  const details = toldDetails(usage);
   const isTold = isPlausible(prompt, bodyBytes) || isPlausible(prompt, sizeOf().textBytes);
   if (!isTold) estimated += prompt = sizeOf().likely;
   if (tries > 1) {
@@ -76,11 +92,14 @@ export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => Promp
   }
   const told = toldCompletion(usage);
   let completion = told;
+  let reasoning = Math.min(details.reasoning, told);
   if (counted > 0 ? !isPlausible(told, output.textBytes) : !isWhole && told === 0) {
     completion = Math.max(told, counted, call.unseenTokens);
+    reasoning = 0;
     estimated += completion;
   } else if (!isWhole && counted > told) {
     completion = counted;
+    reasoning = 0;
     estimated += completion;
   }
   return {
@@ -88,6 +107,8 @@ export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => Promp
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion,
+    cached_tokens: isTold ? Math.min(details.cached, usage.prompt_tokens) : 0,
+    reasoning_tokens: reasoning,
     estimated_tokens: estimated,
   };
 }

@@ -3,11 +3,12 @@ import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import type { ModelPrice } from "../model/price.ts";
 import { answersOf, type BoundedBody, boundBody, mostTokensOf } from "./answer-bound.ts";
 import { CallWatch, thinksUnseen } from "./call-watch.ts";
 import type { Charge } from "./charge.ts";
 import type { MeteredCall, MeteredRequest } from "./metered-call.ts";
-import { costMicros, type ModelPrice } from "./prices.ts";
+import { costMicros } from "./prices.ts";
 import { promptSize } from "./prompt-size.ts";
 
 /** Tokens of a streamed answer that are reserved at a time. */
@@ -109,11 +110,11 @@ function spent() {
  */
 export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest): Promise<MeteredCall> {
   const { price } = deps;
-  const { model, streamed } = request;
+  const { streamed, upstream: model = request.model, maxOutput = Number.POSITIVE_INFINITY } = request;
   const body = JSON.parse(Buffer.from(request.body).toString("utf8")) as BoundedBody;
   const size = promptSize(request.body.byteLength, body, price.image_tokens);
   const answers = answersOf(body);
-  const mostTokens = mostTokensOf(body, model) * answers;
+  const mostTokens = Math.min(mostTokensOf(body, model), maxOutput) * answers;
   // The wrong parts of a prediction are billed like output.
   const predicted = body.prediction == null ? 0 : Buffer.byteLength(JSON.stringify(body.prediction)) * price.output;
   const isBound = !streamed || thinksUnseen(model);
@@ -124,7 +125,7 @@ export async function openGuardedCall(deps: GuardDeps, request: MeteredRequest):
   const likely = size.likely * price.input + predicted;
   await reservation.reserve(most + tokens * price.output);
   if (reservation.granted < likely + price.output) {
-    reservation.settle(new CallWatch({ ...request, bytes: 0, mostTokens, size: () => size }).charge(undefined, false));
+    reservation.settle(new CallWatch({ streamed, model, bytes: 0, mostTokens, size: () => size }).charge(undefined, false));
     throw fail(ErrorReason.SPEND_LIMIT, "The rest of this key's spend ceiling does not cover this request.");
   }
   let held = reservation.granted < most + tokens * price.output ? likely : most;

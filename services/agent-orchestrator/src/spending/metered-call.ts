@@ -3,6 +3,7 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ModelUsage } from "../model/edge/chunk.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import type { CallWitness } from "../model/model-client.ts";
+import type { ModelPrice } from "../model/price.ts";
 import type { Charge } from "./charge.ts";
 
 /** A model call that is about to be made. */
@@ -11,13 +12,19 @@ export interface MeteredRequest {
   /** For calls to auth in the identity's name. */
   readonly options: CallOptions;
   readonly signal: AbortSignal;
-  /** Name of the model. */
+  /** Public name of the model. */
   readonly model: string;
+  /** The provider whose connection it takes; unset: the only one. */
+  readonly provider?: string;
+  /** The endpoint's name of the model; unset: the public name. */
+  readonly upstream?: string;
+  /** Unset: without a price. */
+  readonly price?: ModelPrice;
+  /** The most tokens of an answer; unset: unknown. */
+  readonly maxOutput?: number;
   /** The request body. */
   readonly body: Uint8Array;
   readonly streamed: boolean;
-  /** The provider whose connection it takes; unset: the only one. */
-  readonly provider?: string;
 }
 
 /** A model call whose usage is metered. */

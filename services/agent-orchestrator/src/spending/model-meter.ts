@@ -2,12 +2,13 @@ import type { Client } from "@connectrpc/connect";
 import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { ModelUsage } from "../model/edge/chunk.ts";
+import type { ModelPrice } from "../model/price.ts";
 import { wholeAnswer } from "./answer-bound.ts";
 import { CallWatch, sizeOfBody } from "./call-watch.ts";
+import type { Charge } from "./charge.ts";
 import { openGuardedCall } from "./guarded-call.ts";
 import type { MeteredCall, MeteredRequest } from "./metered-call.ts";
-import { costMicros, type PriceTable } from "./prices.ts";
+import { costMicros } from "./prices.ts";
 import type { UsageRecorder } from "./usage-recorder.ts";
 
 /** Records the usage of model calls and keeps keys below their spend ceilings. */
@@ -17,22 +18,20 @@ export interface ModelMeter {
    * model has no price.
    */
   open(request: MeteredRequest): MeteredCall | Promise<MeteredCall>;
-  /** US dollars; 0 for a model without a price. */
-  costUsd(model: string, usage: ModelUsage): number;
+  /** US dollars; 0 without a price. */
+  costUsd(price: ModelPrice | undefined, charge: Charge): number;
 }
 
 /** Makes the meter. */
 export function createModelMeter(deps: {
-  prices: PriceTable;
   spend: Client<typeof SpendService>;
   recorder: UsageRecorder;
   logger: Logger;
 }): ModelMeter {
-  const { prices, spend, recorder, logger } = deps;
+  const { spend, recorder, logger } = deps;
   return {
     open(request) {
-      const { identity, model, body, signal } = request;
-      const price = prices.get(model);
+      const { identity, model, body, signal, price } = request;
       if (identity.spendLimitMicros > 0n) {
         if (price === undefined) {
           throw fail(
@@ -48,7 +47,7 @@ export function createModelMeter(deps: {
       const watch = new CallWatch({
         bytes,
         streamed,
-        model,
+        model: request.upstream ?? model,
         mostTokens: wholeAnswer,
         size: sizeOfBody(body, price?.image_tokens),
       });
@@ -75,6 +74,6 @@ export function createModelMeter(deps: {
         },
       };
     },
-    costUsd: (model, usage) => costMicros(prices.get(model), usage) / 1e6,
+    costUsd: (price, charge) => costMicros(price, charge) / 1e6,
   };
 }

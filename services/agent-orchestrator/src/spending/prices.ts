@@ -1,28 +1,21 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import type { ModelUsage } from "../model/edge/chunk.ts";
-
-/** A model's price in US dollars per million tokens, which equals millionths of a dollar per token. */
-export interface ModelPrice {
-  readonly input: number;
-  readonly output: number;
-  /** Tokens of the largest image; unset: 4,096. */
-  readonly image_tokens?: number;
-}
-
-/** Prices by model name. */
-export type PriceTable = ReadonlyMap<string, ModelPrice>;
+import type { ModelPrice, PriceTable } from "../model/price.ts";
+import type { Charge } from "./charge.ts";
 
 const price = z.strictObject({
   input: z.number().min(0).max(1e6),
   output: z.number().min(0).max(1e6),
+  cached: z.number().min(0).max(1e6).optional(),
+  reasoning: z.number().min(0).max(1e6).optional(),
   image_tokens: z.int().min(1).max(1e6).optional(),
 });
 const table = z.record(z.string(), price);
 
 /**
  * MODEL_PRICES: JSON text, or the path of a JSON file: `{"gpt-4o-mini":{"input":0.15,"output":0.6}}`, US dollars per
- * million tokens.
+ * million tokens; `cached` and `reasoning` price those parts of the prompt and of the answer, where the endpoint tells
+ * them. A price in the models file takes precedence.
  */
 export function priceTable() {
   return z
@@ -49,8 +42,11 @@ export function priceTable() {
 /** The cost in millionths of a US dollar, rounded up; 0 without a price. */
 export function costMicros(
   price: ModelPrice | undefined,
-  usage: Pick<ModelUsage, "prompt_tokens" | "completion_tokens">,
+  charge: Pick<Charge, "prompt_tokens" | "completion_tokens"> & Partial<Pick<Charge, "cached_tokens" | "reasoning_tokens">>,
 ): number {
   if (price === undefined) return 0;
-  return Math.ceil(usage.prompt_tokens * price.input + usage.completion_tokens * price.output);
+  const { prompt_tokens: prompt, completion_tokens: completion, cached_tokens = 0, reasoning_tokens = 0 } = charge;
+  const { input, output, cached = input, reasoning = output } = price;
+  const [read, thought] = [Math.min(cached_tokens, prompt), Math.min(reasoning_tokens, completion)];
+  return Math.ceil((prompt - read) * input + read * cached + (completion - thought) * output + thought * reasoning);
 }

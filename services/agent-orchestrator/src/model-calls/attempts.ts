@@ -1,0 +1,119 @@
+import { ConnectError } from "@connectrpc/connect";
+import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { allows } from "@turnwright/platform/identity/identity";
+import type { Logger } from "@turnwright/platform/logger";
+import type { Admission } from "../model/routes/breaker.ts";
+import type { ModelRoutes, OpenRoute, Target } from "../model/routes/route.ts";
+import { type FailedAttempt, failedAttempt, fallsBack, verdictOf } from "./failed-attempt.ts";
+
+/** The call whose attempts are made. */
+interface AttemptedCall {
+  readonly identity: Identity;
+  readonly signal: AbortSignal;
+  /** Public name of the model. */
+  readonly model: string;
+  readonly onFailedAttempt?: (failed: FailedAttempt) => Promise<void>;
+}
+
+/** An attempt that may be made now. */
+interface Attempt {
+  readonly target: Target;
+  readonly admission: Admission;
+}
+
+/**
+ * The attempts of one call, at one target after the other. A target of another public model is passed over when the
+ * caller's token may not use that model, and one whose breaker is open at all times.
+ */
+export class Attempts {
+  readonly #call: AttemptedCall;
+  readonly #route: OpenRoute;
+  readonly #targets: readonly Target[];
+  readonly #logger: Logger;
+  #index = -1;
+  #first: { readonly error: unknown } | undefined;
+
+  /** Throws MODEL_NOT_FOUND. */
+  constructor(call: AttemptedCall, deps: { readonly routes: ModelRoutes; readonly logger: Logger }) {
+    this.#call = call;
+    this.#logger = deps.logger;
+    this.#route = deps.routes.open(call.model);
+    const { targets } = this.#route;
+    const own = targets[0]?.model;
+    // The called name itself was checked by the caller, who knows it by its own name or by an alias.
+    const mayUse = ({ model }: Target) => model === own || allows(call.identity.allowedModels, model);
+    this.#targets = targets.length === 1 ? targets : targets.filter(mayUse);
+  }
+
+  /** The next attempt. Throws the first failure, or that of an open breaker, when no target is left. */
+  next(error?: unknown): Attempt {
+    const from = this.#targets[this.#index];
+    for (this.#index += 1; this.#index < this.#targets.length; this.#index += 1) {
+      const target = this.#targets[this.#index] as Target;
+      if (from !== undefined && !fallsBack(error, from, target, this.#call.signal)) continue;
+      const admission = target.breaker.admit();
+      if (admission !== undefined) return { target, admission };
+    }
+    throw this.#first === undefined ? this.#allOpen() : this.#first.error;
+  }
+
+  /** Whether another target may take over after this failure, or after one that lets it, when none is given. */
+  mayFollow(error?: unknown): boolean {
+    const from = this.#targets[this.#index];
+    if (from === undefined) return false;
+    const isOpen = (target: Target) => target.breaker.retryInMs === 0;
+    return this.#targets
+      .slice(this.#index + 1)
+      .some((target) => isOpen(target) && (error === undefined || fallsBack(error, from, target, this.#call.signal)));
+  }
+
+  /**
+   * Takes the failure of an attempt. Resolves with the next attempt once the caller has been told. Throws the first
+   * failure when none follows. `isShown`: outputs were yielded, which only a caller with `onFailedAttempt` can take
+   * back.
+   */
+  async failed({ target, admission }: Attempt, error: unknown, isShown: boolean): Promise<Attempt> {
+    this.report(target, admission, error);
+    this.#first ??= { error };
+    const { onFailedAttempt } = this.#call;
+    if (isShown && onFailedAttempt === undefined) throw error;
+    const next = this.next(error);
+    try {
+      const cause = { err: error, provider: target.provider, model: target.upstream };
+      this.#logger.warn({ ...cause, next: next.target.provider, next_model: next.target.upstream }, "a model call falls back");
+      await onFailedAttempt?.(failedAttempt(target, error, isShown));
+    } catch (refusal) {
+      next.admission.dropped();
+      throw refusal;
+    }
+    return next;
+  }
+
+  /** Tells the breaker about a failure. */
+  report({ breaker, provider, upstream }: Target, admission: Admission, error: unknown): void {
+    const before = breaker.state;
+    const verdict = verdictOf(error, this.#call.signal);
+    if (verdict === "failed") admission.failed(error);
+    else admission[verdict]();
+    if (breaker.state !== "open" || before === "open") return;
+    const facts = { provider, model: upstream, failures: breaker.failures, retry_in_ms: Math.round(breaker.retryInMs) };
+    this.#logger.warn({ err: error, ...facts }, "the breaker of a model is open");
+  }
+
+  /** Must be called once, when the call has ended. */
+  close(): void {
+    this.#route.release();
+  }
+
+  /** The failure of a call without a single attempt: the last failure of its first target, and when to come back. */
+  #allOpen(): Error {
+    const waits = this.#targets.map(({ breaker }) => breaker.retryInMs);
+    const retryAfterSeconds = Math.max(1, Math.ceil(Math.min(...waits) / 1_000));
+    const last = this.#targets[0]?.breaker.lastFailure;
+    const words = last instanceof ConnectError ? ` Its last failure: ${last.rawMessage}` : "";
+    const reason = last instanceof ConnectError ? reasonOf(last) : ErrorReason.MODEL_FAILED;
+    const text = `The model has failed several times in a row and is tried again in ${retryAfterSeconds} s.${words}`;
+    return fail(reason, text, { retryAfterSeconds, cause: last });
+  }
+}

@@ -1,0 +1,73 @@
+import { ConnectError } from "@connectrpc/connect";
+import { detailOf, ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
+
+/** An attempt that failed and that another one follows. */
+export interface FailedAttempt {
+  /** Name of the provider. */
+  readonly provider: string;
+  /** Public name of the model. */
+  readonly model: string;
+  /** For people. */
+  readonly error: string;
+  /** Name of the reason, as `ERROR_REASON_MODEL_FAILED`. */
+  readonly reason: string;
+  /** Some of its outputs were yielded: they are void. */
+  readonly isShown: boolean;
+}
+
+/** Failures of an endpoint, of its connection or of our account there: another endpoint may do better. */
+const endpointFailures: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.MODEL_FAILED,
+  ErrorReason.MODEL_RATE_LIMITED,
+  ErrorReason.MODEL_QUOTA,
+]);
+/** Reasons for which another endpoint is tried, although this one works. */
+const otherReasons: ReadonlySet<ErrorReason> = new Set([ErrorReason.MODEL_NOT_FOUND, ErrorReason.MODEL_BUSY]);
+/** The endpoint works: it has read the request and refused it, or answered more than is allowed. */
+const refusals: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.MODEL_NOT_FOUND,
+  ErrorReason.MODEL_REJECTED,
+  ErrorReason.MODEL_UNPROCESSABLE,
+  ErrorReason.CONTEXT_TOO_LONG,
+  ErrorReason.ANSWER_TOO_LARGE,
+]);
+
+/**
+ * Whether a failed call is made again at another target. A request that is refused for its own faults is not, nor is
+ * one that a limit of ours or its caller has ended. One that is too long fits only a larger window.
+ */
+export function fallsBack(
+  error: unknown,
+  from: { readonly window?: number },
+  to: { readonly window?: number },
+  signal: AbortSignal,
+): boolean {
+  if (signal.aborted) return false;
+  const reason = reasonOf(error);
+  if (reason === ErrorReason.CONTEXT_TOO_LONG) return (to.window ?? 0) > (from.window ?? Number.POSITIVE_INFINITY);
+  return endpointFailures.has(reason) || otherReasons.has(reason);
+}
+
+/** The meaning of a failure for the breaker: the endpoint failed, works, or is not known to do either. */
+export function verdictOf(error: unknown, signal: AbortSignal): "failed" | "succeeded" | "dropped" {
+  if (signal.aborted) return "dropped";
+  const reason = reasonOf(error);
+  if (endpointFailures.has(reason)) return "failed";
+  return refusals.has(reason) ? "succeeded" : "dropped";
+}
+
+/** A failed attempt for watchers: only texts that were made for callers are told. */
+export function failedAttempt(
+  target: { readonly provider: string; readonly model: string },
+  error: unknown,
+  isShown: boolean,
+): FailedAttempt {
+  const isTold = error instanceof ConnectError && detailOf(error) !== undefined;
+  return {
+    provider: target.provider,
+    model: target.model,
+    error: isTold ? error.rawMessage : "unexpected error",
+    reason: reasonName(reasonOf(error)),
+    isShown,
+  };
+}
