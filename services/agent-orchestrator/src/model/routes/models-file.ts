@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
-import { type ModelsFile, modelsSchema } from "./models-schema.ts";
+import { type ModelsFile, modelNameFault, modelsSchema, providerNameFault } from "./models-schema.ts";
 
 /** The environment, by variable. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -88,6 +88,16 @@ function linkFaults(value: unknown): string[] {
   const [providers, models, aliases] = [loose(file.providers), loose(file.models), loose(file.aliases)];
   const faults: string[] = [];
   const isKnown = (name: unknown) => typeof name !== "string" || has(models, name) || has(aliases, name);
+  for (const [part, names, faultOf] of [
+    ["providers", providers, providerNameFault],
+    ["models", models, modelNameFault],
+    ["aliases", aliases, modelNameFault],
+  ] as const) {
+    for (const name of Object.keys(names)) {
+      const fault = faultOf(name);
+      if (fault !== undefined) faults.push(`${placeOf([part, name])}: ${fault}`);
+    }
+  }
   if (has(file, "models") && Object.keys(models).length === 0) faults.push("models: expected at least one model");
   for (const [name, entry] of Object.entries(models)) {
     faults.push(...targetFaults(name, loose(entry), providers));

@@ -1,14 +1,18 @@
 import { duration, httpUrl } from "@turnwright/platform/config/env";
 import { z } from "zod";
-import { isModelName } from "../model-name.ts";
+import { invalidModelName, isModelName } from "../model-name.ts";
 import { capabilities } from "./route.ts";
 
-const providerName = z.string().regex(/^[A-Za-z0-9][\w.-]{0,62}$/, "expected a name of letters, digits, dots and dashes");
-const publicName = z
-  .string()
-  .min(1)
-  .max(200)
-  .refine(isModelName, "expected a model's name: no control characters, single spaces between words");
+/** A fault of a provider's name; undefined: none. Names are checked apart from values, so that both show their faults. */
+export function providerNameFault(name: string): string | undefined {
+  return /^[A-Za-z0-9][\w.-]{0,62}$/.test(name) ? undefined : "expected a name of letters, digits, dots and dashes";
+}
+
+/** A fault of a model's name; undefined: none. */
+export function modelNameFault(name: string): string | undefined {
+  return name.length > 0 && name.length <= 200 && isModelName(name) ? undefined : invalidModelName;
+}
+
 const variableName = z.string().regex(/^[A-Za-z_]\w*$/, "expected the name of an environment variable, not its value");
 /** Fields of requests have ASCII names; those by which a request is understood stay. */
 const fieldName = z
@@ -98,10 +102,10 @@ const model = z.strictObject({
 
 /** The models file. */
 export const modelsSchema = z.strictObject({
-  providers: z.record(providerName, provider),
-  models: z.record(publicName, model),
+  providers: z.record(z.string(), provider),
+  models: z.record(z.string(), model),
   /** Further names of models. */
-  aliases: z.record(publicName, z.string()).default({}),
+  aliases: z.record(z.string(), z.string()).default({}),
   /** The model of calls that name none; unset: LLM_DEFAULT_MODEL if the file has it, else its first model. */
   default_model: z.string().optional(),
 });
