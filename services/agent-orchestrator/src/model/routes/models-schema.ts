@@ -3,7 +3,7 @@ import { z } from "zod";
 import { invalidModelName, isModelName } from "../model-name.ts";
 import { capabilities } from "./route.ts";
 
-/** A fault of a provider's name; undefined: none. Names are checked apart from values, so that both show their faults. */
+/** A fault of a provider's name; undefined: none. Names are checked apart from values, so that both show faults. */
 export function providerNameFault(name: string): string | undefined {
   return /^[A-Za-z0-9][\w.-]{0,62}$/.test(name) ? undefined : "expected a name of letters, digits, dots and dashes";
 }

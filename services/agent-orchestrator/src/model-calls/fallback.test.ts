@@ -1,0 +1,268 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { ErrorReason } from "@turnwright/platform/errors";
+import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
+import { callsFor, failureOf } from "../../testing/runs.ts";
+import { eventJson } from "../../testing/stream.ts";
+
+let folder: string;
+let first: ScriptedModel;
+let second: ScriptedModel;
+let mesh: OrchestratorFixture;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "turnwright-fallback-"));
+  first = await startScriptedModel();
+  second = await startScriptedModel();
+  const path = join(folder, "models.yaml");
+  writeFileSync(
+    path,
+    `providers:
+  one: { base_url: "${first.url}", params: { rename: { max_tokens: max_completion_tokens } } }
+  two: { base_url: "${second.url}", params: { deny: [seed] }, stream_options: false }
+models:
+  smart: { provider: one, upstream: one-large, price: { input: 1, output: 1 }, window: 8000, fallbacks: [cheap] }
+  cheap: { provider: two, upstream: two-small, price: { input: 10, output: 10 }, window: 32000 }
+  alone: { provider: one }
+aliases: { best: smart }
+default_model: smart
+`,
+  );
+  mesh = await startOrchestrator({ MODELS_FILE: path, LLM_BASE_URL: "" });
+});
+afterEach(async () => {
+  await mesh.close();
+  await Promise.all([first.close(), second.close()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const bytes = (body: object) => Buffer.from(JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...body }));
+const complete = (body: object) => mesh.completions.complete({ body: bytes(body) }, asUser);
+
+/** The text of a streamed completion, and the failure that ended it. */
+async function stream(body: object) {
+  const pieces: Buffer[] = [];
+  const read = async () => {
+    const request = { body: bytes({ ...body, stream: true }), format: StreamFormat.OPENAI };
+    for await (const { frames } of mesh.completions.streamComplete(request, asUser)) pieces.push(Buffer.from(frames));
+  };
+  const failure = await read().then(
+    () => undefined,
+    (error: unknown) => failureOf(Promise.reject(error)),
+  );
+  const frames = eventJson(Buffer.concat(pieces));
+  const text = frames.map(({ choices }) => choices?.[0]?.delta?.content ?? "").join("");
+  return { frames, text, failure: await failure };
+}
+
+async function turn(message = "hi") {
+  const events = [];
+  for await (const event of mesh.agent.streamTurn({ message }, asUser)) events.push(event);
+  return events;
+}
+
+/** Text of the valid events: a reset drops those behind its position. */
+function textOf(events: Awaited<ReturnType<typeof turn>>): string {
+  let valid: typeof events = [];
+  const place = (id: string) => id.split(".").map(Number) as [number, number?];
+  for (const event of events) {
+    if (event.type === "reset") {
+      const [seq, units = 0] = place(event.since);
+      valid = valid.filter(({ eventId }) => {
+        const [at, behind = 0] = place(eventId);
+        return at < seq || (at === seq && behind <= units);
+      });
+    } else valid.push(event);
+  }
+  return valid.map(({ type, delta }) => (type === "content" ? delta : "")).join("");
+}
+
+const failures: [string, ScriptedReply[]][] = [
+  ["5xx", [{ status: 500 }, { status: 502 }, { status: 503 }]],
+  ["429 after its retries", [{ status: 429 }, { status: 429 }, { status: 429 }]],
+  ["a key that is refused", [{ status: 401 }]],
+  ["no quota", [{ status: 429, headers: { "retry-after": "3600" } }]],
+  ["garbage", [{ raw: ["<html>"] }]],
+  ["a cut answer", [{ text: "half of it", cutAfter: 0 }]],
+];
+
+describe("a call whose first target fails before any output", () => {
+  test.each(failures)("is made again at the next one: %s", async (_name, replies) => {
+    first.reply(...replies);
+    second.reply({ text: "From two." });
+    const { body } = await complete({ model: "smart" });
+    expect(JSON.parse(Buffer.from(body).toString()).choices[0].message.content).toBe("From two.");
+    expect(first.requests).toHaveLength(replies.length);
+    expect(second.requests).toHaveLength(1);
+  });
+
+  test("is told as one answer when it is streamed, although the first one had begun without text", async () => {
+    first.reply({ text: "one two", cutAfter: 1 });
+    second.reply({ text: "From two." });
+    const { frames, text, failure } = await stream({ model: "best" });
+    expect([text, failure]).toEqual(["From two.", undefined]);
+    expect(frames.filter(({ choices }) => (choices?.[0]?.delta as { role?: string })?.role === "assistant")).toHaveLength(1);
+  });
+
+  test("gets the next provider's own name of the model, and each provider's own fields", async () => {
+    first.reply({ status: 401 });
+    second.reply({ text: "Yes." });
+    await stream({ model: "best", seed: 9, max_tokens: 5 });
+    expect(first.requests[0]?.body).toMatchObject({ model: "one-large", seed: 9, max_completion_tokens: 5 });
+    expect(first.requests[0]?.body).not.toHaveProperty("max_tokens");
+    expect(second.requests[0]?.body).toMatchObject({ model: "two-small", max_tokens: 5 });
+    expect(Object.keys(second.requests[0]?.body ?? {})).not.toContain("seed");
+    expect(Object.keys(second.requests[0]?.body ?? {})).not.toContain("stream_options");
+  });
+
+  test("is charged to the models that worked on it, each at its own price", async () => {
+    first.reply({ text: "half of it all", cutAfter: 3 });
+    second.reply({ text: "From two." });
+    await turn();
+    await expect.poll(() => mesh.purse.usage.length, { timeout: 5_000 }).toBe(2);
+    expect(mesh.purse.usage.map(({ model }) => model)).toEqual(["smart", "cheap"]);
+    expect(mesh.purse.usage[1]).toMatchObject({ promptTokens: 10n, completionTokens: 5n, costMicros: 150n });
+    expect(mesh.purse.usage[0]?.estimatedTokens).toBeGreaterThan(0n);
+  });
+
+  test("stays with its models when the token may not use the fallback", async () => {
+    mesh.identity.allowedModels = ["best", "smart"];
+    first.reply({ status: 401 }, { status: 401 });
+    expect(await failureOf(complete({ model: "smart" }))).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
+    expect(await failureOf(complete({ model: "best" }))).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
+    expect(second.requests).toHaveLength(0);
+  });
+
+  test("fails as its first target did when all fail", async () => {
+    first.reply({ status: 429, headers: { "retry-after": "77" }, error: "slow down" });
+    second.reply({ status: 401 });
+    expect(await failureOf(complete({ model: "smart" }))).toMatchObject({ reason: ErrorReason.MODEL_RATE_LIMITED });
+    expect(second.requests).toHaveLength(1);
+  });
+});
+
+describe("a call is not made again", () => {
+  test("when the request itself is refused", async () => {
+    first.reply({ status: 400, error: "bad value" });
+    expect(await failureOf(complete({ model: "smart" }))).toMatchObject({ reason: ErrorReason.MODEL_REJECTED });
+    expect(second.requests).toHaveLength(0);
+  });
+
+  test("when a streamed completion has shown text, which then ends with the error", async () => {
+    first.reply({ text: "one two three", cutAfter: 3 });
+    const { text, failure } = await stream({ model: "smart" });
+    expect(text).toBe("one two");
+    expect(failure).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
+    expect(second.requests).toHaveLength(0);
+  });
+
+  test("when its caller has left", async () => {
+    const gate = Promise.withResolvers<void>();
+    first.reply({ text: "late", beforeHeaders: gate.promise });
+    const leaving = new AbortController();
+    const call = mesh.completions.complete({ body: bytes({ model: "smart" }) }, { ...asUser, signal: leaving.signal });
+    const request = await first.request(0);
+    leaving.abort();
+    await call.catch(() => undefined);
+    expect(await request.aborted).toBe(true);
+    gate.resolve();
+    expect(second.requests).toHaveLength(0);
+  });
+
+  test("when its model is not in the models file, which is told as MODEL_NOT_FOUND", async () => {
+    expect(await failureOf(complete({ model: "gpt-4o" }))).toMatchObject({ reason: ErrorReason.MODEL_NOT_FOUND, param: "model" });
+    expect(first.requests).toHaveLength(0);
+  });
+});
+
+describe("a run whose model breaks off in the middle of its answer", () => {
+  test("goes on with the next model: a reset, the attempt, and one text", async () => {
+    first.reply({ text: "one two three", cutAfter: 3 });
+    second.reply({ text: "From two." });
+    const events = await turn();
+    expect(events.map(({ type, eventId }) => [type, eventId])).toEqual([
+      ["started", "0"],
+      ["content", "0.3"],
+      ["content", "0.7"],
+      ["reset", "0.8"],
+      ["model_attempt", "1"],
+      ["content", "1.4"],
+      ["content", "1.9"],
+      ["finish", "2"],
+    ]);
+    expect(events[3]?.since).toBe("0");
+    expect(events[4]).toMatchObject({ provider: "one", model: "smart", errorReason: "MODEL_FAILED", error: expect.any(String) });
+    expect(textOf(events)).toBe("From two.");
+    expect(mesh.journal.messages.map(({ content }) => content)).toEqual(["hi", "From two."]);
+  });
+
+  test("does not run its tools again, and keeps their results valid", async () => {
+    first.reply(callsFor("calculator"), { text: "one two three", cutAfter: 3 });
+    second.reply({ text: "From two." });
+    const events = await turn();
+    expect(mesh.executed).toHaveLength(1);
+    expect(events.map(({ type }) => type)).toEqual([
+      "started",
+      "tool_call",
+      "tool_result",
+      "content",
+      "content",
+      "reset",
+      "model_attempt",
+      "content",
+      "content",
+      "finish",
+    ]);
+    expect(events.find(({ type }) => type === "reset")?.since).toBe(events.find(({ type }) => type === "tool_result")?.eventId);
+    expect(second.requests[0]?.body.messages.map(({ role }) => role)).toEqual(["system", "user", "assistant", "tool"]);
+    expect(mesh.journal.messages.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "assistant"]);
+    expect(textOf(events)).toBe("From two.");
+  });
+
+  test("has an event without a reset for an attempt that showed nothing", async () => {
+    first.reply({ status: 401 });
+    second.reply({ text: "From two." });
+    expect((await turn()).map(({ type }) => type)).toEqual(["started", "model_attempt", "content", "content", "finish"]);
+    const stored = mesh.journal.commits.filter(({ events }) => events[0]?.type === "model_attempt");
+    expect(stored).toMatchObject([{ status: RunStatus.RUNNING, node: "think" }]);
+  });
+});
+
+describe("a breaker", () => {
+  test("opens after five failed calls, spares the provider, and tells at once when to come back", async () => {
+    first.reply(...Array.from({ length: 5 }, () => ({ status: 401 })));
+    for (let i = 0; i < 5; i++) await failureOf(complete({ model: "alone" }));
+    const started = performance.now();
+    const { reason, message } = await failureOf(complete({ model: "alone" }));
+    expect(reason).toBe(ErrorReason.MODEL_FAILED);
+    expect(message).toMatch(/tried again in [1-3] s/);
+    expect(performance.now() - started).toBeLessThan(500);
+    expect(first.requests).toHaveLength(5);
+  });
+
+  test("of another model of the same provider stays closed, and refused requests open none", async () => {
+    first.reply(...Array.from({ length: 5 }, () => ({ status: 401 })));
+    for (let i = 0; i < 5; i++) await failureOf(complete({ model: "alone" }));
+    first.reply(...Array.from({ length: 8 }, () => ({ status: 400 })), { text: "Fine." });
+    for (let i = 0; i < 8; i++) await failureOf(complete({ model: "smart" }));
+    const { body } = await complete({ model: "smart" });
+    expect(Buffer.from(body).toString()).toContain("Fine.");
+  });
+});
+
+test("the list of models has the file's models and aliases that the token may use, owned by their providers", async () => {
+  const list = async () => (await mesh.completions.listModels({}, asUser)).data.map(({ id, ownedBy }) => [id, ownedBy]);
+  expect(await list()).toEqual([
+    ["smart", "one"],
+    ["cheap", "two"],
+    ["alone", "one"],
+    ["best", "one"],
+  ]);
+  mesh.identity.allowedModels = ["best"];
+  expect(await list()).toEqual([["best", "one"]]);
+});
