@@ -1,5 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import { detailOf, ErrorReason, reasonName, reasonOf } from "@turnwright/platform/errors";
+import { contextWindowOf } from "../model/endpoint/model-error.ts";
 
 /** An attempt that failed and that another one follows. */
 export interface FailedAttempt {
@@ -44,7 +45,10 @@ export function fallsBack(
 ): boolean {
   if (signal.aborted) return false;
   const reason = reasonOf(error);
-  if (reason === ErrorReason.CONTEXT_TOO_LONG) return (to.window ?? 0) > (from.window ?? Number.POSITIVE_INFINITY);
+  if (reason === ErrorReason.CONTEXT_TOO_LONG) {
+    const tooSmall = contextWindowOf(error) ?? from.window ?? Number.POSITIVE_INFINITY;
+    return (to.window ?? 0) > tooSmall;
+  }
   return endpointFailures.has(reason) || otherReasons.has(reason);
 }
 

@@ -88,7 +88,7 @@ const failures: [string, ScriptedReply[]][] = [
   ["a key that is refused", [{ status: 401 }]],
   ["no quota", [{ status: 429, headers: { "retry-after": "3600" } }]],
   ["garbage", [{ raw: ["<html>"] }]],
-  ["a cut answer", [{ text: "half of it", cutAfter: 0 }]],
+  ["a cut answer", [{ raw: ['{"id":"x","choices":[', "{}]}"], cutAfter: 1 }]],
 ];
 
 describe("a call whose first target fails before any output", () => {
@@ -144,6 +144,16 @@ describe("a call whose first target fails before any output", () => {
     expect(await failureOf(complete({ model: "smart" }))).toMatchObject({ reason: ErrorReason.MODEL_RATE_LIMITED });
     expect(second.requests).toHaveLength(1);
   });
+});
+
+test("a request that is too long for the first model's window is made again at a larger one only", async () => {
+  const tooLong = { status: 400, raw: ['{"error":{"message":"too long","code":"context_length_exceeded"}}'] };
+  first.reply(tooLong);
+  second.reply({ text: "Fits." });
+  expect(Buffer.from((await complete({ model: "smart" })).body).toString()).toContain("Fits.");
+  second.reply(tooLong);
+  expect(await failureOf(complete({ model: "cheap" }))).toMatchObject({ reason: ErrorReason.CONTEXT_TOO_LONG });
+  expect(first.requests).toHaveLength(1);
 });
 
 describe("a call is not made again", () => {

@@ -12,7 +12,7 @@ function listOver(listModels: () => Promise<string[]>) {
   const listed = vi.fn(listModels);
   const logger = createLogger({ service: "test", level: "silent" });
   const client = { listModels: listed } as Partial<ModelClient> as ModelClient;
-  const routes = createPlainRoutes({ name: "default", client, defaultModel: "gpt-test" }, new Map());
+  const routes = createPlainRoutes({ name: "default", client, connections: 1, defaultModel: "gpt-test" }, new Map());
   const list = createModelList({ routes, logger });
   return { listed, names: async () => (await list.models()).map(({ id }) => id) };
 }

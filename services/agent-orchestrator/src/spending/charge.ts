@@ -82,7 +82,7 @@ export function chargeOf(call: CallFacts, bodyBytes: number, sizeOf: () => Promp
   if (tries === 0) return noCharge;
   let estimated = 0;
   let prompt = usage.prompt_tokens;
-  const details = toldDetails(usage);
+  const details = toldDetails(call.usage ?? noUsage);
   const isTold = isPlausible(prompt, bodyBytes) || isPlausible(prompt, sizeOf().textBytes);
   if (!isTold) estimated += prompt = sizeOf().likely;
   if (tries > 1) {

@@ -29,7 +29,7 @@ function routesOver(text: string, options: { defaultModel?: string; random?: () 
   };
   const { defaultModel = "gpt-4o-mini", random } = options;
   const prices = new Map([["one", { input: 1, output: 2 }]]);
-  const routes = createReloadableRoutes(modelsIn(text), { defaultModel, prices, makeClient, logger, random });
+  const routes = createReloadableRoutes(modelsIn(text), { defaultModel, connections: 9, prices, makeClient, logger, random });
   return { routes, closed, made };
 }
 
