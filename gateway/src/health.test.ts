@@ -71,6 +71,16 @@ describe("health", () => {
     expect(body).toEqual({ success: true, data: { status: "ready", degraded } });
   });
 
+  test("is ready with what a part says about itself", async () => {
+    const details = { breakers: [{ provider: "one", model: "m", state: "open", failures: 5, retry_in_ms: 1_200 }] };
+    const { status, body } = await ready({
+      auth: () => Promise.resolve({ serving: 1, failing: [] }),
+      "agent-orchestrator": () => Promise.resolve({ serving: 1, failing: [], details }),
+    });
+    expect(status).toBe(200);
+    expect(body).toEqual({ success: true, data: { status: "ready", details: { "agent-orchestrator": details } } });
+  });
+
   test("checks its parts once for all requests at the same time and within a second", async () => {
     const gate = Promise.withResolvers<void>();
     let looks = 0;

@@ -18,6 +18,8 @@ interface Verdict {
   readonly fault?: { readonly message: string; readonly mapping: ReasonMapping };
   /** Serving parts, some of whose instances do not serve. */
   readonly degraded: readonly { part: string; serving: number; replicas: number }[];
+  /** States of interest of serving parts, by part. */
+  readonly details: Readonly<Record<string, object>>;
 }
 
 async function withinTimeout<T>(check: () => Promise<T>): Promise<T> {
@@ -46,11 +48,13 @@ function faultOf(failures: readonly { part: string; reason: ErrorReason }[]): Ve
 async function ask(checks: ReadinessChecks): Promise<Verdict> {
   const failures: { part: string; reason: ErrorReason }[] = [];
   const degraded: Verdict["degraded"][number][] = [];
+  const details: Record<string, object> = {};
   const names = Object.keys(checks);
   await Promise.all(
     Object.entries(checks).map(async ([part, check]) => {
       try {
         const health = await withinTimeout<ServiceHealth | undefined>(async () => (await check()) ?? undefined);
+        if (health?.details !== undefined) details[part] = health.details;
         if (health === undefined || health.failing.length === 0) return;
         degraded.push({ part, serving: health.serving, replicas: health.serving + health.failing.length });
       } catch (error) {
@@ -60,7 +64,7 @@ async function ask(checks: ReadinessChecks): Promise<Verdict> {
     }),
   );
   const inOrder = (a: { part: string }, b: { part: string }) => names.indexOf(a.part) - names.indexOf(b.part);
-  return { fault: faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder) };
+  return { fault: faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder), details };
 }
 
 /** Shares one round of checks among all requests at the same time and within the next second. */
@@ -85,7 +89,7 @@ function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verd
 
 /**
  * Serves /health (200 while the process is up) and /ready: 503 with the part that cannot serve, or 200 with the parts
- * that lack instances.
+ * that lack instances and states of interest.
  */
 export function healthPlugin(options: { checks: ReadinessChecks; self: () => Promise<void>; logger: Logger }) {
   const look = sharedLook(options.checks, options.logger);
@@ -97,9 +101,11 @@ export function healthPlugin(options: { checks: ReadinessChecks; self: () => Pro
         () => undefined,
         (error: unknown) => faultOf([{ part: "gateway", reason: reasonOf(error) }]),
       );
-      const { fault, degraded } = own === undefined ? await look() : { fault: own, degraded: [] };
+      const { fault, degraded, details } = own === undefined ? await look() : { fault: own, degraded: [], details: {} };
       if (fault === undefined) {
-        return { success: true, data: degraded.length === 0 ? { status: "ready" } : { status: "ready", degraded } };
+        const lacking = degraded.length === 0 ? {} : { degraded };
+        const told = Object.keys(details).length === 0 ? {} : { details };
+        return { success: true, data: { status: "ready", ...lacking, ...told } };
       }
       const { message, mapping } = fault;
       const error = { message, type: mapping.type, param: null, code: mapping.code || "UNAVAILABLE" };

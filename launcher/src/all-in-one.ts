@@ -149,7 +149,10 @@ export async function startAllInOne(
         auth: () => auth.ready(),
         conversation: () => conversation.ready(),
         "tool-executor": () => executor.ready(),
-        "agent-orchestrator": () => agent.ready(),
+        "agent-orchestrator": async () => {
+          await agent.ready();
+          return { serving: 1, failing: [], details: agent.details?.() };
+        },
       },
       logger: logger.child({ part: "gateway" }),
     });
@@ -164,7 +167,7 @@ export async function startAllInOne(
       stores: {
         database: externalUrl === undefined ? "embedded" : "external",
         redis: ports.kind,
-        model: config.LLM_BASE_URL || config.LLM_API_KEY || config.OPENAI_API_KEY ? "real" : "demo",
+        model: config.MODELS_FILE || config.LLM_BASE_URL || config.LLM_API_KEY || config.OPENAI_API_KEY ? "real" : "demo",
       },
       logger,
       close,

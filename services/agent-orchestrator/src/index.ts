@@ -18,6 +18,7 @@ import { openModelRoutes } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
+import { readinessDetails } from "./model-calls/readiness-details.ts";
 import { createSharedMeter } from "./model-calls/shared-meter.ts";
 import { Shares } from "./model-calls/shares.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
@@ -120,6 +121,7 @@ export async function startAgentOrchestrator(deps: {
       shares.check();
       await worker.ready();
     },
+    details: () => readinessDetails(routes, shares),
     async drain(limit) {
       await dispatcher.close();
       await worker.drain(limit);

@@ -71,6 +71,8 @@ export interface OrchestratorFixture {
   drain(limit: AbortSignal): Promise<void>;
   /** Rejects when the orchestrator cannot serve. */
   ready(): Promise<void>;
+  /** States of interest, for `/ready`. */
+  details(): Readonly<Record<string, unknown>> | undefined;
   close(): Promise<void>;
 }
 
@@ -249,6 +251,7 @@ export async function startOrchestrator(
       await nextPoll();
     },
     ready: () => service.ready(),
+    details: () => service.details?.(),
     async drain(limit) {
       await service.drain?.(limit);
     },

@@ -15,6 +15,8 @@ export interface ServiceHealth {
   readonly serving: number;
   /** `host:port` of instances that do not serve. */
   readonly failing: readonly string[];
+  /** States of interest while it serves, as JSON; undefined: none, or it runs in another process. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /** Probes each instance of a service separately: round-robin would hit a hanging one only now and then. */

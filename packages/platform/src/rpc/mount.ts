@@ -18,6 +18,8 @@ export interface RunningService {
   readonly mounts: readonly Mount[];
   /** Resolves when it can serve; rejects with the part that cannot (database, Redis, …). */
   ready(): Promise<void>;
+  /** States of interest while it serves, such as an endpoint that fails, as JSON; undefined: none. For `/ready`. */
+  details?(): Readonly<Record<string, unknown>> | undefined;
   /**
    * Accepts no new work of its own and resolves when its background work has finished; when the limit fires, it stops
    * that work, so that it continues elsewhere. Calls in flight are drained by the plane. Absent when a service has no

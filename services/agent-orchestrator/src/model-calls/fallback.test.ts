@@ -251,6 +251,9 @@ describe("a breaker", () => {
     const { reason, message } = await failureOf(complete({ model: "alone" }));
     expect(reason).toBe(ErrorReason.MODEL_FAILED);
     expect(message).toMatch(/tried again in [1-3] s/);
+    const breakers = [{ provider: "one", model: "alone", state: "open", failures: 5, retry_in_ms: expect.any(Number) }];
+    expect(mesh.details()).toEqual({ breakers });
+    await mesh.ready();
     expect(performance.now() - started).toBeLessThan(500);
     expect(first.requests).toHaveLength(5);
   });

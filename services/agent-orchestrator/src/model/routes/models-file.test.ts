@@ -45,6 +45,14 @@ describe("a models file", () => {
     expect(parseModels('{"providers":{"p":{"base_url":"http://h"}},"models":{"m":{"provider":"p"}}}', {}).models).toBeDefined();
   });
 
+  test("of the examples is sound", () => {
+    const example = join(import.meta.dirname, "../../../../../examples/models.yaml");
+    const read = readModels(example, { OPENAI_API_KEY: "k1", AZURE_OPENAI_KEY: "k2" });
+    expect(read.faults).toBeUndefined();
+    expect(Object.keys(read.models?.models ?? {})).toEqual(["gpt-4o", "qwen3-32b"]);
+    expect(readModels(example, {}).faults).toHaveLength(2);
+  });
+
   test("is refused with all its faults, each with its place", () => {
     const faults = faultsOf(`
 providers:
