@@ -71,7 +71,7 @@ async function complete(streamed: boolean): Promise<{ text: string; isWhole: boo
   return { text, isWhole: data.at(-1) === "[DONE]" && chunks.every(({ error }) => error === undefined) };
 }
 
-/** What a client shows after the events: a reset drops those behind its position. */
+/** The text that a client shows after the events: a reset drops those behind its position. */
 function shownText(events: readonly StreamedEvent[]): string {
   const place = (id: string) => id.split(".").map(Number) as [number, number?];
   let valid: StreamedEvent[] = [];

@@ -16,6 +16,7 @@ import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
 import { openModelRoutes } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
+import { withDefaultModel } from "./model/routes/model-routes.ts";
 import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
 import { readinessDetails } from "./model-calls/readiness-details.ts";
@@ -69,7 +70,7 @@ export async function startAgentOrchestrator(deps: {
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
   const routes = openModelRoutes(config, logger);
-  const shares = new Shares({ limitOf: (provider) => routes.connectionsOf(provider), waitMs: config.LLM_QUEUE_TIMEOUT });
+  const shares = new Shares({ limitOf: routes.connectionsOf, waitMs: config.LLM_QUEUE_TIMEOUT });
   const runsByToken = new RunsByToken();
   const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
   const stopWatching = await watchRevocations(
@@ -82,7 +83,7 @@ export async function startAgentOrchestrator(deps: {
   const liveLogs = new LiveLogs(deps);
   const hasRoom = () => owned.size < config.AGENT_MAX_RUNS;
   const dispatcher = await createDispatcher(config, { journal: deps.journal, workerId, graphVersions, hasRoom, logger });
-  const shared = {
+  const shared = withDefaultModel(routes, {
     ...deps,
     runsByToken,
     liveLogs,
@@ -103,14 +104,10 @@ export async function startAgentOrchestrator(deps: {
     history: createHistory({ defaultWindow: config.LLM_CONTEXT_WINDOW }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ routes, logger }),
-    // Read anew by each call: the models file may name another one.
-    get defaultModel() {
-      return routes.defaultModel;
-    },
     maxIterations: config.AGENT_MAX_ITERATIONS,
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
-  };
+  });
   const worker = createWorker(shared);
   dispatcher.start((context) => void worker.takeOver(context));
   worker.start();

@@ -86,7 +86,7 @@ interface Answered {
 async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { requests: Requests; body: Buffer }): Promise<Answered> {
   let reader = new AnswerReader();
   let text = new OrderedStream();
-  let ended: Pick<EndedCall, "charge" | "provider"> = { charge: noCharge };
+  let ended: Pick<EndedCall, "charge"> & Partial<EndedCall> = { charge: noCharge };
   const call = {
     identity: run.identity,
     options: await run.options(),

@@ -148,3 +148,9 @@ export function createReloadableRoutes(
     },
   };
 }
+
+/** Adds the default model to dependencies; it is read anew each time, because the models file may name another one. */
+export function withDefaultModel<T extends object>(routes: ModelRoutes, deps: T): T & { readonly defaultModel: string } {
+  const get = () => routes.defaultModel;
+  return Object.defineProperty(deps, "defaultModel", { get, enumerable: true }) as T & { readonly defaultModel: string };
+}
