@@ -11,6 +11,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { systemId } from "@turnwright/platform/ports/system-id";
 import type { RunningService } from "@turnwright/platform/rpc/mount";
 import type { AgentConfig } from "./config.ts";
+import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
@@ -90,6 +91,7 @@ export async function startAgentOrchestrator(deps: {
     workerId,
     graphVersions,
     owned,
+    unended: new UnendedRuns(),
     dispatch: dispatcher.dispatch,
     maxRuns: config.AGENT_MAX_RUNS,
     beatMs: deps.beatMs ?? 1_000,

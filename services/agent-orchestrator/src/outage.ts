@@ -11,3 +11,15 @@ export function isOutage(error: unknown): boolean {
 export function isOutageOrTimeout(error: unknown): boolean {
   return isOutage(error) || reasonOf(error) === ErrorReason.DEADLINE_EXCEEDED;
 }
+
+const refusals: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.INVALID_REQUEST,
+  ErrorReason.INVALID_ID,
+  ErrorReason.INVALID_TOOL_ARGUMENTS,
+  ErrorReason.TOO_LARGE,
+]);
+
+/** Whether a service or the transport to it refused a call for its content: the same call would be refused again. */
+export function isRefusedForGood(error: unknown): boolean {
+  return refusals.has(reasonOf(error));
+}

@@ -164,6 +164,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
       },
       async abandonRun(request) {
         log.push(`abandon ${request.error}`);
+        if (journal.run !== undefined) journal.run = { ...journal.run, status: RunStatus.FAILED };
         return {};
       },
       async decideApprovals(request) {

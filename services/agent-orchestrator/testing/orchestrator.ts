@@ -65,6 +65,8 @@ export interface OrchestratorFixture {
   revoke(tokenId: string): Promise<void>;
   /** Sets how calls are answered; default: success with `{"ran":"<name>"}`. */
   onExecute(answer: (call: ExecutionCall) => Omit<Result, "$typeName"> | Promise<Omit<Result, "$typeName">>): void;
+  /** Called before each call to another service with the name of its method; throws to refuse it. */
+  onCall(hook: (method: string, request: unknown) => void | Promise<void>): void;
   /** Sets how tokens are minted. */
   onMint(answer: () => string | Promise<string>): void;
   /** Shuts down as after SIGTERM. */
@@ -147,6 +149,11 @@ export async function startOrchestrator(
     output: JSON.stringify({ ran: call.name }),
   });
   let mint: Parameters<OrchestratorFixture["onMint"]>[0] = () => "token-1";
+  let onCall: Parameters<OrchestratorFixture["onCall"]>[0] = () => {};
+  const refuse: Interceptor = (next) => async (request) => {
+    await onCall(request.method.name, request.message);
+    return await next(request);
+  };
   const pollers: (() => void)[] = [];
   const nextPoll = () => new Promise<void>((resolve) => pollers.push(resolve));
 
@@ -159,7 +166,7 @@ export async function startOrchestrator(
   };
   const logger = createLogger({ service: "test", level: "silent" });
   const neighbours = createInProcessTransport({
-    interceptors: [errorInterceptor(logger), authenticate],
+    interceptors: [errorInterceptor(logger), authenticate, refuse],
     mounts: [
       mount(JournalService, journal.handlers),
       mount(ConversationService, {
@@ -240,6 +247,9 @@ export async function startOrchestrator(
     purse,
     onExecute(next) {
       answer = next;
+    },
+    onCall(next) {
+      onCall = next;
     },
     onMint(next) {
       mint = next;

@@ -41,7 +41,7 @@ export const spendingGuards: SecurityBreakages = {
     test: "fails in mid-stream",
   },
   "spend-cancelled-run": {
-    file: "services/agent-orchestrator/src/graph/driver.ts",
+    file: "services/agent-orchestrator/src/graph/fail-run.ts",
     changes: [{ from: "await addUncommittedUsage(deps, run);\n    return;", to: "return;" }],
     suite: charged,
     test: "is cancelled is charged and stands in",

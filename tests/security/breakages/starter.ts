@@ -80,7 +80,7 @@ export const starter: SecurityBreakages = {
   },
   "exact-asked": {
     file: "services/agent-orchestrator/src/graph/act.ts",
-    changes: [{ from: "if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;", to: "return true;" }],
+    changes: [{ from: "if (isRefusedForGood(error) || unexecutable.has(reasonOf(error))) return false;", to: "return true;" }],
     suite: ["tests/e2e/exact-arguments.test.ts"],
     test: "cannot run as written",
   },

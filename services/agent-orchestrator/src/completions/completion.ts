@@ -12,6 +12,7 @@ import type { OutputCount } from "../model/edge/output-count.ts";
 import { StreamTap } from "../model/edge/stream-tap.ts";
 import type { EndedCall, ModelCalls } from "../model-calls/model-calls.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
+import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { resultText } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
@@ -129,9 +130,9 @@ function idsIn(messages: readonly OpenAiMessage[]): string[] {
  * The calls of a round, with ids that occur neither in the client's messages nor in an earlier round of this
  * completion.
  */
-function callsOf(pending: PendingCompletion, calls: readonly ModelToolCall[]): ModelToolCall[] {
+function callsOf(pending: PendingCompletion, calls: readonly ModelToolCall[]): StorableCalls {
   const { messages } = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: OpenAiMessage[] };
-  return distinctCalls(calls, idsIn(messages));
+  return storableCalls(distinctCalls(calls, idsIn(messages)));
 }
 
 /** The answer of a round: its text, its calls, and what the endpoint wants back with them. */
@@ -154,14 +155,15 @@ function assistantMessage({ content, calls, extraFields }: RoundAnswer): object 
   };
 }
 
-/** Executes the calls of a round and builds the request of the next one. A call with a problem is not executed. */
+/** Executes the calls of a round that may run and builds the request of the next one. */
 async function runTools(
   deps: CompletionDeps,
   call: CompletionCall,
   pending: PendingCompletion,
   answer: RoundAnswer,
+  refusals: StorableCalls["refusals"],
 ): Promise<void> {
-  const sound = answer.calls.filter(({ problem }) => problem === undefined);
+  const sound = answer.calls.filter(({ id }) => !refusals.has(id));
   const { results } =
     sound.length === 0
       ? { results: [] }
@@ -170,10 +172,10 @@ async function runTools(
           call.options,
         );
   const texts = new Map(results.map((result) => [result.callId, resultText(result)]));
-  const answers = answer.calls.map(({ id, problem }) => ({
+  const answers = answer.calls.map(({ id }) => ({
     role: "tool",
     tool_call_id: id,
-    content: problem === undefined ? (texts.get(id) ?? "") : JSON.stringify({ error: problem }),
+    content: refusals.get(id) ?? texts.get(id) ?? "",
   }));
   const previous = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
   previous.messages.push(assistantMessage(answer), ...answers);
@@ -213,7 +215,8 @@ export async function complete(
     if (completion.calls.length === 0) {
       return { body: Buffer.from(JSON.stringify({ ...withoutCalls(completion), usage })), usage, model };
     }
-    await runTools(deps, call, pending, { ...completion, calls: callsOf(pending, completion.calls) });
+    const { calls, refusals } = callsOf(pending, completion.calls);
+    await runTools(deps, call, pending, { ...completion, calls }, refusals);
   }
   throw iterationLimit(deps.maxIterations);
 }
@@ -258,10 +261,10 @@ export async function* streamComplete(
       yield { frames: closing(format, pending.body, tap, usage), usage: usageMessage(usage) };
       return;
     }
-    const calls = callsOf(pending, tap.toolCalls);
+    const { calls, refusals } = callsOf(pending, tap.toolCalls);
     const announced = tap.announce(calls);
     if (announced.length > 0) yield { frames: announced };
-    await runTools(deps, call, pending, { content: tap.text, calls, extraFields: tap.extraFields });
+    await runTools(deps, call, pending, { content: tap.text, calls, extraFields: tap.extraFields }, refusals);
   }
   throw iterationLimit(deps.maxIterations);
 }

@@ -1,12 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { type ExecutionResult, ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/edge/chunk.ts";
-import { resultText } from "../tool-access/tool-results.ts";
+import { isRefusedForGood } from "../outage.ts";
+import type { StorableCalls } from "../tool-access/storable-calls.ts";
+import { errorText, resultText } from "../tool-access/tool-results.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
+import { failureText } from "./failure.ts";
 
 function callsOf(message: Message): ModelToolCall[] {
   return message.toolCalls.map((call) => ({
@@ -29,6 +33,15 @@ function addResult(run: DrivenRun, call: ModelToolCall, content: string): void {
   run.messages.push(message);
   run.uncommitted.push(message);
   run.log.emit({ type: "tool_result", callId: call.id, name: call.function.name, result: content });
+}
+
+/** Tells watchers of a new round of calls, and answers those that must not run, so that they are never executed. */
+export function tellCalls(run: DrivenRun, { calls, refusals }: StorableCalls): void {
+  for (const call of calls) run.log.emit({ type: "tool_call", call });
+  for (const call of calls) {
+    const refusal = refusals.get(call.id);
+    if (refusal !== undefined) addResult(run, call, refusal);
+  }
 }
 
 /** The calls of a message that have no result yet. Ids are compared within their round: some endpoints reuse them. */
@@ -66,11 +79,8 @@ async function stopCalls(deps: GraphDeps, run: DrivenRun, callIds: string[]): Pr
   }
 }
 
-/**
- * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
- * effect.
- */
-async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
+/** Has the executor run calls of a round; gives their results in order. */
+async function request(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ExecutionResult[]> {
   const options = await run.options();
   const callIds = ready.map(({ call }) => call.id);
   const onAbort = () => {
@@ -94,15 +104,68 @@ async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCal
   );
   const { results } = await answer.finally(() => run.signal.removeEventListener("abort", onAbort));
   const byId = new Map(results.map((result) => [result.callId, result]));
-  const unknown: ModelToolCall[] = [];
-  for (const { call } of ready) {
+  return ready.map(({ call }) => {
     const result = byId.get(call.id);
     if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
-    if (result.status === ExecutionStatus.UNKNOWN) unknown.push(call);
-    else addResult(run, call, resultText(result));
+    return result;
+  });
+}
+
+/**
+ * The results of a round's calls. When the executor refuses the round as it is, or its results are together larger than
+ * a response may be, each call is asked for by itself: those that ran have their result in the ledger. A call that is
+ * refused alone has the refusal as its result, as a call of an unknown tool has.
+ */
+async function resultsOf(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ExecutionResult[]> {
+  try {
+    return await request(deps, run, ready);
+  } catch (error) {
+    if (!isRefusedForGood(error)) throw error;
+    const [only] = ready;
+    if (only !== undefined && ready.length === 1) {
+      const refusal = `The executor did not take this call, or could not return its result: ${failureText(error)}`;
+      return [create(ExecutionResultSchema, { callId: only.call.id, status: ExecutionStatus.REFUSED, error: refusal })];
+    }
+    const results: ExecutionResult[] = [];
+    for (const one of ready) results.push(...(await resultsOf(deps, run, [one])));
+    return results;
+  }
+}
+
+/** The most bytes of a round's results: with the next answer they are stored in one commit. */
+const maxResultBytes = 4_194_304;
+
+/**
+ * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
+ * effect.
+ */
+async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
+  const results = await resultsOf(deps, run, ready);
+  const unknown: ModelToolCall[] = [];
+  let left = maxResultBytes;
+  for (const [index, { call }] of ready.entries()) {
+    const result = results[index];
+    if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
+    if (result.status === ExecutionStatus.UNKNOWN) {
+      unknown.push(call);
+      continue;
+    }
+    const text = resultText(result);
+    const size = Buffer.byteLength(text);
+    if (size <= left) addResult(run, call, text);
+    else
+      addResult(
+        run,
+        call,
+        errorText(`The call ran. Its result of ${size} bytes is left out: the results are too large together.`),
+      );
+    left = Math.max(0, left - size);
   }
   return unknown;
 }
+
+/** Reasons for which a call is left to the executor, whose refusal the model reads. */
+const unexecutable: ReadonlySet<ErrorReason> = new Set([ErrorReason.UNKNOWN_TOOL, ErrorReason.TOOL_NOT_ALLOWED]);
 
 /** Whether the executor would accept a call's arguments: a person is not asked to approve a call that cannot run. */
 async function isExecutable(
@@ -114,7 +177,7 @@ async function isExecutable(
     await deps.executions.checkCall({ name, arguments: json }, { ...(await run.options()), timeoutMs: checkTimeoutMs });
     return true;
   } catch (error) {
-    if (reasonOf(error) === ErrorReason.INVALID_TOOL_ARGUMENTS) return false;
+    if (isRefusedForGood(error) || unexecutable.has(reasonOf(error))) return false;
     throw error;
   }
 }
@@ -134,7 +197,7 @@ export async function act(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     const decision = decisions.get(call.id);
     if (decision !== undefined && !decision.approved) {
       const reason = decision.reason === "" ? "no reason was given" : decision.reason;
-      addResult(run, call, JSON.stringify({ error: `The user rejected this call: ${reason}` }));
+      addResult(run, call, errorText(`The user rejected this call: ${reason}`));
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
     } else if (

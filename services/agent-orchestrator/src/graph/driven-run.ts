@@ -13,6 +13,7 @@ import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { StreamOrder } from "../run-events/stream-order.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
+import type { UnendedRuns } from "./failure.ts";
 import type { RunState } from "./state.ts";
 import type { GraphVersions } from "./versions.ts";
 
@@ -34,6 +35,8 @@ export interface GraphDeps {
   /** Has some worker claim a queued run, now or after `delayMs` milliseconds. */
   readonly dispatch: (runId: string, delayMs?: number) => void;
   readonly logger: Logger;
+  /** Runs that have failed in this process without their end being stored. */
+  readonly unended: UnendedRuns;
 }
 
 /** A run that this process drives: its row's key, its context, the changes since its last commit, and its live log. */

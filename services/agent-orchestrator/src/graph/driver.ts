@@ -1,16 +1,16 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
-import type { ConnectError } from "@connectrpc/connect";
 import { ApprovalSchema, type Message } from "@turnwright/contract/conversation/v1/conversation";
-import type { CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
-import { detailOf, ErrorReason, fail, reasonName, reasonOf } from "@turnwright/platform/errors";
+import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type ModelToolCall, noUsage, usageMessage } from "../model/edge/chunk.ts";
+import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { isOutage, isOutageOrTimeout } from "../outage.ts";
 import { act } from "./act.ts";
+import { commit } from "./commit.ts";
 import type { DrivenRun, GraphDeps, NodeName, Step } from "./driven-run.ts";
+import { failRun } from "./fail-run.ts";
+import { failureText } from "./failure.ts";
 import { storeAttempt } from "./store-attempt.ts";
 import { think } from "./think.ts";
 
@@ -26,61 +26,6 @@ const nodes: Readonly<Record<Exclude<NodeName, "respond">, (deps: GraphDeps, run
   think,
   act,
 };
-
-const commitTimeoutMs = 15_000;
-/** How long a commit is retried, in milliseconds: long enough for a database to restart. */
-const commitPatienceMs = 60_000;
-
-/** The fields of a commit that say where it leaves the run. */
-type Position = Pick<
-  Exclude<MessageInitShape<typeof CommitRunRequestSchema>, { $typeName: string }>,
-  "status" | "node" | "approvals" | "error" | "wakeInMs" | "finishReason"
-> & { readonly event: { type: string; payload: object } };
-
-/**
- * Commits the changes since the last commit together with the run's new position, and returns the messages as stored.
- * Safe to repeat while the journal is away: the journal recognizes a commit by the sequence number of its log entry.
- */
-async function commit(deps: GraphDeps, run: DrivenRun, { event, ...change }: Position): Promise<Message[]> {
-  const messages = run.uncommitted;
-  const { usage, state } = run;
-  const toolCalls = messages.filter((message) => message.role === "tool").length;
-  const request = {
-    runId: run.runId,
-    epoch: run.epoch,
-    seq: run.log.seq,
-    state: JSON.stringify(state),
-    graphVersion: deps.graphVersions.newest,
-    model: state.model,
-    agent: state.agent,
-    messages,
-    toolCalls,
-    cost: run.costUsd,
-    usage: { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, totalTokens: usage.total_tokens },
-    events: [{ type: event.type, payload: JSON.stringify(event.payload), messages: messages.length }],
-    ...change,
-  };
-  const send = async () => {
-    // Without the run's signal: a run that was told to stop still commits its position.
-    const options = { ...(await run.options()), signal: undefined, timeoutMs: commitTimeoutMs };
-    return await deps.journal.commitRun(request, options);
-  };
-  const {
-    messages: stored,
-    seq,
-    nextRunId,
-  } = await retrying(send, {
-    mayPass: isOutageOrTimeout,
-    patienceMs: commitPatienceMs,
-    longestMs: 2_000,
-  });
-  run.uncommitted = [];
-  run.usage = noUsage;
-  run.costUsd = 0;
-  run.log.committed(seq);
-  if (nextRunId !== "") deps.dispatch(nextRunId);
-  return stored;
-}
 
 /** Parks a run until a person decides. Its open calls become approvals in the commit that stores the other results. */
 async function park(deps: GraphDeps, run: DrivenRun, calls: readonly ModelToolCall[]): Promise<Outcome> {
@@ -190,6 +135,8 @@ async function walk(deps: GraphDeps, run: DrivenRun, from: NodeName): Promise<Ou
 }
 
 const maxRetries = 5;
+/** Reasons of a commit that is refused for good: the run then ends with the failure that it was to wait out. */
+const ownRefusals: ReadonlySet<ErrorReason> = new Set([ErrorReason.INTERNAL, ErrorReason.ANSWER_TOO_LARGE]);
 const modelFailures: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.MODEL_FAILED,
   ErrorReason.MODEL_RATE_LIMITED,
@@ -197,11 +144,6 @@ const modelFailures: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.MODEL_BUSY,
   ErrorReason.RATE_LIMITED,
 ]);
-
-/** An error's text as the run's log and its owner may read it. */
-function loggedMessage(error: unknown): string {
-  return detailOf(error) === undefined ? "unexpected error" : (error as ConnectError).rawMessage;
-}
 
 /**
  * Parks a background run after a failure that may pass; undefined when the failure ends the run. The pause stands in
@@ -216,66 +158,15 @@ async function parkForRetry(deps: GraphDeps, run: DrivenRun, node: NodeName, err
   const backoffMs = 1_000 * 2 ** retries * (0.5 + Math.random());
   const wakeInMs = Math.round(Math.max(backoffMs, (detailOf(error)?.retryAfterSeconds ?? 0) * 1_000));
   run.state = { ...state, retries };
-  await commit(deps, run, {
-    status: RunStatus.QUEUED,
-    node,
-    wakeInMs,
-    event: { type: "retrying", payload: { in_ms: wakeInMs, error: loggedMessage(error) } },
-  });
+  const event = { type: "retrying", payload: { in_ms: wakeInMs, error: failureText(error) } };
+  try {
+    await commit(deps, run, { status: RunStatus.QUEUED, node, wakeInMs, event });
+  } catch (refusal) {
+    if (ownRefusals.has(reasonOf(refusal))) return undefined;
+    throw refusal;
+  }
   deps.dispatch(run.runId, wakeInMs);
   return { status: "parked" };
-}
-
-/** Reasons for which this process no longer owns the run. */
-const isLost: ReadonlySet<ErrorReason> = new Set([
-  ErrorReason.STALE_EPOCH,
-  ErrorReason.RUN_CANCELLED,
-  ErrorReason.RUN_HANDED_OVER,
-]);
-
-/** Adds the uncommitted usage of a lost run to its row. Tried once, because a repeated call might count it twice. */
-async function addUncommittedUsage(deps: GraphDeps, run: DrivenRun): Promise<void> {
-  const { usage, costUsd: cost } = run;
-  if (usage.total_tokens === 0) return;
-  run.usage = noUsage;
-  run.costUsd = 0;
-  try {
-    const options = { ...(await run.options()), signal: undefined, timeoutMs: commitTimeoutMs };
-    await deps.journal.addRunUsage({ runId: run.runId, usage: usageMessage(usage), cost }, options);
-  } catch (error) {
-    deps.logger.warn({ err: error, run_id: run.runId }, "the usage of a lost run was not recorded");
-  }
-}
-
-/**
- * Ends a failed run and stores its uncommitted messages with it. If the journal refuses those for good, the run ends
- * without them: a run left `running` would be claimed again and again, and the model paid each time. A lost run is left
- * to its new owner.
- */
-async function commitFailure(deps: GraphDeps, run: DrivenRun, error: unknown): Promise<void> {
-  if (isLost.has(reasonOf(error))) {
-    await addUncommittedUsage(deps, run);
-    return;
-  }
-  const message = loggedMessage(error);
-  const position = {
-    status: RunStatus.FAILED,
-    node: "respond",
-    error: message,
-    event: { type: "failed", payload: { reason: reasonName(reasonOf(error)), error: message } },
-  };
-  try {
-    await commit(deps, run, position);
-  } catch (refusal) {
-    const wasLost = isLost.has(reasonOf(refusal));
-    if (wasLost) await addUncommittedUsage(deps, run);
-    // During an outage the run keeps its status; a worker claims it when the journal is back.
-    if (wasLost || isOutageOrTimeout(refusal)) return;
-    run.uncommitted = [];
-    await commit(deps, run, position).catch((again: unknown) => {
-      deps.logger.error({ err: again, run_id: run.runId }, "the end of a run was not committed; its next worker tries again");
-    });
-  }
 }
 
 /**
@@ -290,7 +181,7 @@ export async function drive(deps: GraphDeps, run: DrivenRun, from: NodeName): Pr
   } catch (thrown) {
     // The reason for the abort is the cause, whatever error the interrupted step threw.
     const error = run.signal.aborted ? run.signal.reason : thrown;
-    await commitFailure(deps, run, error);
+    await failRun(deps, run, error);
     throw error;
   }
   if (outcome instanceof Error) throw outcome;

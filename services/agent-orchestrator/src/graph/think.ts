@@ -12,6 +12,8 @@ import type { OutputCount } from "../model/edge/output-count.ts";
 import type { CallTarget, EndedCall } from "../model-calls/model-calls.ts";
 import { OrderedStream } from "../run-events/stream-order.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
+import { storableCalls } from "../tool-access/storable-calls.ts";
+import { tellCalls } from "./act.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 
 /**
@@ -165,14 +167,14 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
   const started = performance.now();
   const { answer, text, charge, provider } = await answerOf(deps, run, toolsJson);
-  const toolCalls = answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run));
+  const round = storableCalls(answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run)));
 
   const message = create(MessageSchema, {
     id: uuidv7(),
     conversationId: run.conversationId,
     role: "assistant",
     content: answer.content,
-    toolCalls,
+    toolCalls: [...round.calls],
     model: answer.model || state.model,
     promptTokens: charge.prompt_tokens,
     completionTokens: charge.completion_tokens,
@@ -184,7 +186,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   run.messages.push(message);
   run.uncommitted.push(message);
   const { order } = text;
-  if (toolCalls.length === 0) return { end: message, finishReason: answer.finishReason, order };
-  for (const call of toolCalls) run.log.emit({ type: "tool_call", call });
+  if (round.calls.length === 0) return { end: message, finishReason: answer.finishReason, order };
+  tellCalls(run, round);
   return { next: "act", commit: "intent", order, patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

@@ -36,10 +36,10 @@ describe("a failure", () => {
 
   test("of an executor keeps the messages before it", async () => {
     mesh.onExecute(() => {
-      throw fail(ErrorReason.TOO_LARGE, "The executor cannot hold this.");
+      throw fail(ErrorReason.CONFLICT, "The executor cannot hold this.");
     });
     mesh.model.reply(callsFor("calculator"));
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.TOO_LARGE });
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.CONFLICT });
     expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "The executor cannot hold this." });
   });
 
@@ -86,9 +86,10 @@ describe("a failure", () => {
       if (messages.length > 0) throw fail(ErrorReason.INVALID_REQUEST, "messages[0].content: is too long");
     };
     mesh.model.reply({ text: "An answer that no record takes." });
-    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INVALID_REQUEST });
+    const error = "A step of the run could not be stored: messages[0].content: is too long";
+    expect(await failureOf(create())).toMatchObject({ reason: ErrorReason.INTERNAL, message: error });
     expect(mesh.log).toEqual(["begin", "commit FAILED"]);
-    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error: "messages[0].content: is too long", messages: [] });
+    expect(lastCommit()).toMatchObject({ status: RunStatus.FAILED, error, messages: [] });
     expect(mesh.model.requests).toHaveLength(1);
   });
 

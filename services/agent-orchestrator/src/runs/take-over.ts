@@ -1,17 +1,21 @@
-import { ConnectError, type HandlerContext } from "@connectrpc/connect";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { Run, RunContext } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { internalTokenHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { routedAgent } from "../agents/agents.ts";
+import { abandonRun } from "../graph/fail-run.ts";
+import { type Failure, failureOf } from "../graph/failure.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
+import { isOutageOrTimeout } from "../outage.ts";
 import { type Starter, traceOf } from "./caller.ts";
 import { launch, type RunDeps, type Start, settleAgent } from "./launch.ts";
 import { followedHandle, type RunHandle } from "./run-handle.ts";
 
 const retryMs = 1_000;
 const mintTimeoutMs = 5_000;
-const abandonTimeoutMs = 5_000;
+/** How often a claimed run is tried whose start fails for another reason than an outage. */
+const maxAttempts = 3;
 
 type MintDeps = Pick<RunDeps, "runsByToken" | "tokens">;
 type StartedBy = Pick<Run, "userId" | "tokenId">;
@@ -60,19 +64,20 @@ function resumePoint(deps: RunDeps, context: RunContext): Start {
   return { node: "act", agent, state: { ...state, messageId: callsMessageId(state, context.messages) } };
 }
 
-/** Ends a run for good. If the journal is away, a later heartbeat claims the run and tries again. */
-async function abandon(deps: RunDeps, run: Run, error: unknown): Promise<void> {
-  const why = error instanceof ConnectError ? error.rawMessage : "The credential that started this run has ended.";
-  const ended = { runId: run.id, epoch: run.epoch, error: why };
-  await deps.journal.abandonRun(ended, { timeoutMs: abandonTimeoutMs }).catch((cause: unknown) => {
-    deps.logger.warn({ err: cause, run_id: run.id }, "a run whose credential has ended was not ended; it will be tried again");
+/** Ends a run for good. If the journal is away, a later heartbeat claims the run, and this process ends it then. */
+async function abandon(deps: RunDeps, { id, epoch }: Run, failure: Failure): Promise<void> {
+  deps.unended.forget(id);
+  await abandonRun(deps, { runId: id, epoch }, failure).catch((cause: unknown) => {
+    if (reasonOf(cause) !== ErrorReason.STALE_EPOCH) deps.unended.add(id, failure);
+    deps.logger.warn({ err: cause, run_id: id }, "a run that cannot go on was not ended");
   });
 }
 
 /**
  * Resumes a claimed run as its starter, once auth mints a token for it, whatever made it claimable: a decision, a
  * review, the death of its worker, the end of the run before it, the end of its pause. A run whose credential has ended
- * is ended with that reason. Undefined when this process does not drive the run after all.
+ * is ended with that reason, and so is one that cannot be started or has failed in this process before. Undefined when
+ * this process does not drive the run after all.
  */
 export async function takeOver(
   deps: RunDeps,
@@ -107,9 +112,15 @@ export async function takeOver(
     });
   };
   const hasEnded = (error: unknown) => reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED;
+  const mayPass = (error: unknown, attempts: number) => isOutageOrTimeout(error) || attempts < maxAttempts;
   try {
+    const known = deps.unended.failureOf(run.id);
+    if (known !== undefined) {
+      await abandon(deps, run, known);
+      return undefined;
+    }
     const handle = await retrying(attempt, {
-      mayPass: (error) => !claim.signal.aborted && !hasEnded(error),
+      mayPass: (error, attempts) => !claim.signal.aborted && !hasEnded(error) && mayPass(error, attempts),
       patienceMs: Number.POSITIVE_INFINITY,
       firstMs: retryMs,
       longestMs: retryMs,
@@ -119,9 +130,11 @@ export async function takeOver(
     });
     if (handle !== undefined) return handle;
   } catch (error) {
-    if (!claim.signal.aborted && hasEnded(error)) await abandon(deps, run, error);
+    if (!claim.signal.aborted) await abandon(deps, run, failureOf(error));
+  } finally {
+    // Nothing after a launch, which owns the run under a controller of its own.
+    deps.owned.end(run.id, claim);
   }
-  deps.owned.end(run.id, claim);
   return undefined;
 }
 

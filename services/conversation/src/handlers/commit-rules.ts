@@ -5,9 +5,32 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 const roles = new Set(["system", "user", "assistant", "tool"]);
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
+const maxCount = 2_147_483_647;
+
+/** The counts of a step by path. A message that did not cross a wire may hold any number in an integer field. */
+function countsOf({ usage, messages, toolCalls, wakeInMs }: CommitRunRequest): [path: string, count: number][] {
+  return [
+    ["usage.prompt_tokens", usage?.promptTokens ?? 0],
+    ["usage.completion_tokens", usage?.completionTokens ?? 0],
+    ["usage.total_tokens", usage?.totalTokens ?? 0],
+    ["tool_calls", toolCalls],
+    ["wake_in_ms", wakeInMs],
+    ...messages.flatMap(({ promptTokens, completionTokens, latencyMs }, index): [string, number][] => [
+      [`messages[${index}].prompt_tokens`, promptTokens],
+      [`messages[${index}].completion_tokens`, completionTokens],
+      [`messages[${index}].latency_ms`, latencyMs],
+    ]),
+  ];
+}
+
 /** Checks the rules of a step that the contract's annotations cannot express. Throws INVALID_REQUEST. */
 export function checkCommit(request: CommitRunRequest): void {
-  const { status, messages, events, approvals, error, wakeInMs, finishReason } = request;
+  const { status, messages, events, approvals, error, wakeInMs, finishReason, cost } = request;
+  for (const [path, count] of countsOf(request)) {
+    if (!Number.isInteger(count) || count < 0 || count > maxCount)
+      throw invalid(path, `must be a whole number up to ${maxCount}`);
+  }
+  if (!(cost >= 0 && cost < Number.POSITIVE_INFINITY)) throw invalid("cost", "must be a finite number of at least 0");
   for (const [index, { id, role }] of messages.entries()) {
     if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");
     if (id !== "" && !uuid.test(id)) throw invalid(`messages[${index}].id`, "must be a UUID");

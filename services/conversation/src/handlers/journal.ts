@@ -13,9 +13,10 @@ import { checkRole } from "../deciders.ts";
 import { type DecidedApproval, decideApprovals } from "../store/approvals.ts";
 import type { BeginRun } from "../store/begin-run/begin-run.ts";
 import { addRunUsage, cancelRun, recordReceipts } from "../store/cancel-run.ts";
+import { abandonRun } from "../store/claims/abandon-run.ts";
 import { claimRun } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
-import { abandonRun, recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
+import { recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
@@ -47,6 +48,10 @@ export function journalHandlers({
   const granted = async ({ context, calls }: ReadContext) => {
     context.decisions = await withGrants(meshSecret, context.run, calls);
     return context;
+  };
+  const onUnreadable = (runId: string, cause: unknown) => {
+    logger.error({ err: cause, run_id: runId }, "the context of a claimed run cannot be read; the run has ended");
+    webhooks.wake();
   };
   return {
     async beginRun(request, ctx) {
@@ -89,7 +94,8 @@ export function journalHandlers({
         await recordDeparture(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const { claimed, lost } = await recordHeartbeat(pool, { id: workerId, claimLimit, versions: versionsOf(request), driving });
+      const worker = { id: workerId, claimLimit, versions: versionsOf(request), driving, onUnreadable };
+      const { claimed, lost } = await recordHeartbeat(pool, worker);
       const contexts = await Promise.allSettled(claimed.map(granted));
       for (const [index, one] of contexts.entries()) {
         if (one.status === "fulfilled") continue;
@@ -99,7 +105,7 @@ export function journalHandlers({
     },
     async claimRun(request) {
       const { runId, workerId } = request;
-      const claimed = await claimRun(pool, { runId, workerId, versions: versionsOf(request) });
+      const claimed = await claimRun(pool, { runId, workerId, versions: versionsOf(request), onUnreadable });
       return claimed === undefined ? {} : { context: await granted(claimed) };
     },
     async cancelRun({ runId, reason }, ctx) {
@@ -142,8 +148,9 @@ export function journalHandlers({
       const { userId } = requireIdentity(ctx);
       return await users.as(userId, (db) => readRunLog(db, { userId, runId, after, limit: limit || 100 }));
     },
-    async abandonRun({ runId, epoch, error }) {
-      await abandonRun(pool, { id: runId, epoch, error });
+    async abandonRun({ runId, epoch, error, reason }) {
+      await abandonRun(pool, { id: runId, epoch, error, reason });
+      webhooks.wake();
       return {};
     },
   };

@@ -3,7 +3,8 @@ import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
 import { type RunRow, runColumns } from "../rows.ts";
-import { type ReadContext, readClaimedContext } from "../run-context.ts";
+import type { ReadContext } from "../run-context.ts";
+import { claimedContext } from "./abandon-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 
 /**
@@ -85,11 +86,17 @@ select ${runColumns} from claimed r`;
  */
 export async function claimRun(
   pool: pg.Pool,
-  asked: { runId: string; workerId: string; versions: GraphVersions },
+  asked: {
+    runId: string;
+    workerId: string;
+    versions: GraphVersions;
+    /** Called when the run ends because its context cannot be read. */
+    onUnreadable(runId: string, cause: unknown): void;
+  },
 ): Promise<ReadContext | undefined> {
   const { oldest, newest } = asked.versions;
   const values = [asked.runId, asked.workerId, oldest, uuidv7(), newest];
   const statement = answeredWithin(claimTimeoutMs, { name: "run-claim", text: claimSql, values });
   const { rows } = await pool.query<RunRow>(statement);
-  return rows[0] === undefined ? undefined : await readClaimedContext(pool, rows[0]);
+  return rows[0] === undefined ? undefined : await claimedContext(pool, rows[0], asked.onUnreadable);
 }

@@ -210,7 +210,7 @@ describe("runs", () => {
     await later(4);
     expect((await beat(randomUUID())).map((one) => one.run?.id)).not.toContain(runId);
     const { rows } = await fixture.pool.query("select status, error from runs where run_id = $1", [runId]);
-    expect(rows).toEqual([{ status: "failed", error: "The run ended its worker too often." }]);
+    expect(rows).toEqual([{ status: "failed", error: "The run was taken over 5 times without making a step, and is given up." }]);
     const { rows: log } = await fixture.pool.query(
       "select payload ->> 'reason' as reason from run_events where run_id = $1 and type = 'failed'",
       [runId],
@@ -219,14 +219,50 @@ describe("runs", () => {
     await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
   });
 
-  test("that a worker claims again after a lost response do not count as its end", async () => {
-    const { runId } = await begun(randomUUID());
+  test("that a worker claims again and again wait twice as long each time, and end after a minute and a half", async () => {
+    const { context, runId } = await begun(randomUUID());
     const worker = randomUUID();
+    const claimed = async () => (await beat(worker)).map((one) => one.run?.id).includes(runId);
+    await later(4);
+    expect(await claimed()).toBe(true);
+    // Neither driven nor committed: the response was lost, or the run fails in a way that the worker cannot store.
+    for (const waits of [6, 12, 24, 48]) {
+      await later(waits - 2);
+      expect(await claimed()).toBe(false);
+      await later(3);
+      expect(await claimed()).toBe(true);
+    }
+    await later(100);
+    expect(await claimed()).toBe(false);
+    const { rows } = await fixture.pool.query("select status, attempt from runs where run_id = $1", [runId]);
+    expect(rows).toEqual([{ status: "failed", attempt: 6 }]);
+    await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
+  });
+
+  test("that a worker claims again after a step start anew", async () => {
+    const { context, runId } = await begun(randomUUID());
+    const worker = randomUUID();
+    let [claim] = [context];
     for (let claims = 1; claims <= 7; claims++) {
       await later(4);
-      // Simulates a lost response: the worker does not drive the run.
-      expect((await beat(worker)).map((one) => one.run?.id)).toContain(runId);
+      claim = (await beat(worker)).find((one) => one.run?.id === runId) ?? context;
+      await person.commit(claim, { status: RunStatus.RUNNING, node: "act" });
     }
+    expect(claim.run?.epoch).toBe(8);
+  });
+
+  test("whose context cannot be read end with that cause, and do not hold up the others", async () => {
+    const other = await begun(randomUUID());
+    const { context, runId } = await begun(randomUUID());
+    const conversationId = context.conversation?.id;
+    const odd = "update messages set tool_calls = '5' where conversation_id = $1";
+    await fixture.pool.query(odd, [conversationId]);
+    await later(4);
+    const claimed = (await beat(randomUUID())).map((one) => one.run?.id);
+    expect(claimed).toContain(other.runId);
+    expect(claimed).not.toContain(runId);
+    const { rows } = await fixture.pool.query("select status, error from runs where run_id = $1", [runId]);
+    expect(rows).toEqual([{ status: "failed", error: "The messages of the run's conversation cannot be read." }]);
   });
 
   test("that make progress between the ends of their workers are not given up", async () => {
@@ -241,9 +277,16 @@ describe("runs", () => {
 
   test("whose credential has ended fail under their epoch, and free their conversation", async () => {
     const { context, runId } = await begun(randomUUID());
-    const abandon = (epoch: number) => person.journal.abandonRun({ runId, epoch, error: "The credential has ended." });
+    const error = "The credential has\0 ended.";
+    const abandon = (epoch: number) => person.journal.abandonRun({ runId, epoch, error });
     expect(await reasonFor(abandon(9))).toBe(ErrorReason.STALE_EPOCH);
     await abandon(1);
+    const reasonSql = "select payload ->> 'reason' as reason from run_events where run_id = $1 and type = 'failed'";
+    expect((await fixture.pool.query(reasonSql, [runId])).rows).toEqual([{ reason: "ERROR_REASON_RUN_CREDENTIAL_ENDED" }]);
+    const second = await begun(randomUUID());
+    const failed = { runId: second.runId, epoch: 1, error: "No.", reason: "ERROR_REASON_MODEL_FAILED" };
+    await person.journal.abandonRun(failed);
+    expect((await fixture.pool.query(reasonSql, [second.runId])).rows).toEqual([{ reason: "ERROR_REASON_MODEL_FAILED" }]);
     await expect(person.begin({ conversationId: context.conversation?.id, message: "Again" })).resolves.toBeDefined();
   });
 });

@@ -1,23 +1,25 @@
-import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { fitting } from "../response-size.ts";
 import { type RunRow, runColumns } from "../rows.ts";
-import { type ReadContext, readClaimedContext } from "../run-context.ts";
+import type { ReadContext } from "../run-context.ts";
+import { claimedContext } from "./abandon-run.ts";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
 
 /** Seconds without a heartbeat after which a worker loses its runs. */
 const silenceSeconds = 3;
-/** Claims without a commit in between after which a run counts as the cause of its workers' ends. */
+/** Claims without a commit in between after which a run is given up. */
 const maxAttempts = 5;
 
 /** Milliseconds for the statements with which a heartbeat begins. */
 const heartbeatTimeoutMs = 2_000;
 
 const silence = `${silenceSeconds} * interval '1 second'`;
+
+const abandonedText = `The run was taken over ${maxAttempts} times without making a step, and is given up.`;
 
 const heartbeatSql = `
 insert into workers (owner) values ($1)
@@ -30,9 +32,11 @@ set seen_at = now(), has_left = false,
 
 /**
  * Locks runs only, and skips those that another claim holds. A run claimed too often fails, and its conversation
- * becomes free. The silence of a worker that never sent a heartbeat counts from the run's last commit. A run that the
- * worker owns but does not drive was claimed by a response that it did not receive; that claim does not count as an
- * attempt.
+ * becomes free. The silence of a worker that never sent a heartbeat counts from the run's last commit.
+ *
+ * A run that the worker owns but does not drive was claimed by a response that it did not receive, or it failed in a
+ * way that the worker could not store. Such claims are attempts too, so that nothing fails forever. Each waits twice as
+ * long as the one before: only after a minute and a half of lost responses is a run given up.
  *
  * Silence counts only while the journal could receive heartbeats and the asking worker could send them. After an outage
  * of either, the other workers have as much time to come back.
@@ -43,7 +47,7 @@ with abandoned as (
   from runs r left join workers w on w.owner = r.owner
   where r.status = 'running' and r.graph_version between $5 and $2
     and case
-      when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silence}
+      when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silence} * power(2, greatest(r.attempt, 0))
       when w.has_left then true
       else coalesce(w.seen_at, r.updated_at) < now() - ${silence}
         and (select since < now() - ${silence} and seen_at > now() - ${longestGapSeconds} * interval '1 second' from journal_pulse)
@@ -54,9 +58,9 @@ with abandoned as (
   for no key update of r skip locked
 ), claimed as (
   update runs r
-  set epoch = r.epoch + 1, attempt = r.attempt + (r.owner <> $1)::integer, owner = $1, seq = r.seq + 1, updated_at = now(),
-    status = case when r.attempt + (r.owner <> $1)::integer > ${maxAttempts} then 'failed' else 'running' end,
-    error = case when r.attempt + (r.owner <> $1)::integer > ${maxAttempts} then 'The run ended its worker too often.' else r.error end,
+  set epoch = r.epoch + 1, attempt = r.attempt + 1, owner = $1, seq = r.seq + 1, updated_at = now(),
+    status = case when r.attempt >= ${maxAttempts} then 'failed' else 'running' end,
+    error = case when r.attempt >= ${maxAttempts} then '${abandonedText}' else r.error end,
     deadline_at = now() + r.deadline_seconds * interval '1 second'
   from abandoned
   where r.run_id = abandoned.run_id
@@ -80,13 +84,25 @@ select d.run_id
 from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
 
+/** A worker that sends a heartbeat. */
+interface ClaimingWorker {
+  /** UUID. */
+  readonly id: string;
+  readonly claimLimit: number;
+  readonly versions: GraphVersions;
+  /** UUIDs of the runs that it drives. */
+  readonly driving: readonly string[];
+  /** Called for each claimed run that ends because its context cannot be read. */
+  onUnreadable(runId: string, cause: unknown): void;
+}
+
 /**
  * Records a worker's heartbeat, claims for it runs of dead workers and queued runs that may begin, and returns which of
  * its runs it has lost. The next heartbeat repeats any part that failed after the first statement.
  */
 export async function recordHeartbeat(
   pool: pg.Pool,
-  worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
+  worker: ClaimingWorker,
 ): Promise<{ claimed: ReadContext[]; lost: string[] }> {
   const { id, driving } = worker;
   await hedged(() => pool.query(answeredWithin(heartbeatTimeoutMs, { name: "worker-beat", text: heartbeatSql, values: [id] })));
@@ -119,20 +135,17 @@ export async function recordDeparture(pool: pg.Pool, workerId: string): Promise<
  * Claims runs and reads their contexts. A failed claim does not affect the others. A run whose context could not be
  * read, or does not fit in the response, stays under the worker's name, and one of its next heartbeats finds it.
  */
-async function claim(
-  pool: pg.Pool,
-  worker: { id: string; claimLimit: number; versions: GraphVersions; driving: readonly string[] },
-): Promise<ReadContext[]> {
+async function claim(pool: pg.Pool, worker: ClaimingWorker): Promise<ReadContext[]> {
   if (worker.claimLimit === 0) return [];
-  const { id: workerId, versions, claimLimit, driving } = worker;
+  const { id: workerId, versions, claimLimit, driving, onUnreadable } = worker;
   const values = [workerId, versions.newest, claimLimit, driving, versions.oldest];
   const statement = answeredWithin(claimTimeoutMs, { name: "worker-claim", text: claimSql, values });
   const { rows } = await pool.query<{ run: RunRow }>(statement);
   if (rows.length > 0) pool.query(forgetSql).catch(() => {});
-  const reading = rows.map(({ run }) => readClaimedContext(pool, run));
+  const reading = rows.map(({ run }) => claimedContext(pool, run, onUnreadable));
   const claimable = claimableRuns(pool, { versions, limit: claimLimit - rows.length });
   const claiming = claimable.then((runIds) =>
-    Promise.allSettled(runIds.map((runId) => claimRun(pool, { runId, workerId, versions }))),
+    Promise.allSettled(runIds.map((runId) => claimRun(pool, { runId, workerId, versions, onUnreadable }))),
   );
   const [recovered, begun] = await Promise.allSettled([Promise.allSettled(reading), claiming]);
   const outcomes = [recovered, begun].flatMap((one) => (one.status === "fulfilled" ? one.value : [one]));
@@ -140,24 +153,4 @@ async function claim(
   const failure = outcomes.find((one) => one.status === "rejected");
   if (claimed.length === 0 && failure !== undefined) throw failure.reason;
   return fitting(claimed, ({ context }) => context.messages);
-}
-
-const abandonSql = `
-with ended as (
-  update runs
-  set status = 'failed', error = $3, seq = seq + 1, updated_at = now()
-  where run_id = $1 and epoch = $2 and status = 'running'
-  returning run_id, conversation_id, seq
-), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', '{"reason":"ERROR_REASON_RUN_CREDENTIAL_ENDED"}'::json from ended
-), freed as (
-  update conversations c set active_run_id = null, status = 'active', updated_at = now()
-  from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
-)
-select from ended`;
-
-/** Fails a claimed run whose credential has ended. Throws STALE_EPOCH when another worker owns it. */
-export async function abandonRun(pool: pg.Pool, run: { id: string; epoch: number; error: string }): Promise<void> {
-  const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, run.error]);
-  if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });
 }

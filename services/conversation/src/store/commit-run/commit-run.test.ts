@@ -203,6 +203,17 @@ test.each([
   { param: "", init: { status: RunStatus.RUNNING, state: "{" } },
   { param: "", init: { status: RunStatus.RUNNING, messages: [{ role: "user" }], events: [{ type: "x", payload: "no" }] } },
   { param: "status", init: {} },
+  { param: "usage.total_tokens", init: { status: RunStatus.RUNNING, usage: { totalTokens: 12.5 } } },
+  { param: "usage.prompt_tokens", init: { status: RunStatus.RUNNING, usage: { promptTokens: -1 } } },
+  { param: "usage.completion_tokens", init: { status: RunStatus.RUNNING, usage: { completionTokens: 2 ** 31 } } },
+  {
+    param: "messages[0].prompt_tokens",
+    init: { status: RunStatus.RUNNING, messages: [{ role: "user", promptTokens: Number.NaN }] },
+  },
+  { param: "messages[0].latency_ms", init: { status: RunStatus.RUNNING, messages: [{ role: "user", latencyMs: 1.5 }] } },
+  { param: "tool_calls", init: { status: RunStatus.RUNNING, toolCalls: 2 ** 40 } },
+  { param: "cost", init: { status: RunStatus.RUNNING, cost: Number.POSITIVE_INFINITY } },
+  { param: "cost", init: { status: RunStatus.RUNNING, cost: -1 } },
 ])("a malformed step is refused as a whole, case %#: $param", async ({ param, init }) => {
   const context = await person.begin();
   const before = await everything(context.conversation?.id);

@@ -1,7 +1,7 @@
 import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import type pg from "pg";
+import pg from "pg";
 import { createGroupWriter, type GroupLimits, groupLimits, rowValues } from "../group-commit.ts";
 import { toStorable, toTimestamp } from "../rows.ts";
 import { type CommitItem, commitItem } from "./commit-row.ts";
@@ -55,11 +55,18 @@ async function commitAlone(pool: pg.Pool, { row, parks }: CommitItem): Promise<C
   return rows[0];
 }
 
+/** Names refusals by PostgreSQL that the same step would get again. Throws INVALID_REQUEST, TOO_LARGE, or the error. */
 function rethrow(error: unknown): never {
+  const code = error instanceof pg.DatabaseError ? (error.code ?? "") : "";
   // invalid_text_representation and untranslatable_character. Ids were validated before, so the fault is in a JSON
   // text.
-  if (error instanceof Error && "code" in error && (error.code === "22P02" || error.code === "22P05")) {
+  if (code === "22P02" || code === "22P05") {
     throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
   }
+  // Other data exceptions, such as numbers out of range, and integrity violations.
+  if (code.startsWith("22") || code.startsWith("23")) {
+    throw fail(ErrorReason.INVALID_REQUEST, "a value of the step cannot be stored", { cause: error });
+  }
+  if (code.startsWith("54")) throw fail(ErrorReason.TOO_LARGE, "the step is larger than the database holds", { cause: error });
   throw error;
 }

@@ -214,7 +214,8 @@ export type RunInfo = Message<"turnwright.conversation.v1.RunInfo"> & {
   toolCalls: number;
 
   /**
-   * Number of times that another worker took the run over because its worker had died.
+   * Number of times that a worker took the run over since its last step: because its worker had died, or because the
+   * claim of the same worker had come to nothing.
    *
    * @generated from field: int32 attempt = 12;
    */

@@ -638,9 +638,10 @@ export const ErrorReason = {
   APPROVAL_EXPIRED: 410,
 
   /**
-   * Cause: more than five workers in a row died while they executed the run, without a commit in between.
+   * Cause: the run was taken over more than five times without a step in between: its workers died, or could not drive
+   * it.
    *
-   * Remedy: send the message again once the operators have found in the logs why the workers died.
+   * Remedy: send the message again once the operators have found in the logs why the workers failed.
    *
    * @generated from enum value: ERROR_REASON_RUN_ABANDONED = 411;
    */

@@ -1,0 +1,53 @@
+import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import type pg from "pg";
+import { type RunRow, storable } from "../rows.ts";
+import { type ReadContext, readClaimedContext } from "../run-context.ts";
+
+const abandonSql = `
+with ended as (
+  update runs
+  set status = 'failed', error = $3, seq = seq + 1, updated_at = now()
+  where run_id = $1 and epoch = $2 and status = 'running'
+  returning run_id, conversation_id, seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', json_build_object('reason', $4::text) from ended
+), freed as (
+  update conversations c set active_run_id = null, status = 'active', updated_at = now()
+  from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
+)
+select from ended`;
+
+/**
+ * Fails a claimed run that cannot go on; `reason` is empty when its credential has ended. Throws STALE_EPOCH when
+ * another worker owns it.
+ */
+export async function abandonRun(
+  pool: pg.Pool,
+  run: { id: string; epoch: number; error: string; reason: string },
+): Promise<void> {
+  const reason = run.reason || "ERROR_REASON_RUN_CREDENTIAL_ENDED";
+  const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, storable(run.error), reason]);
+  if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });
+}
+
+const passing: ReadonlySet<ErrorReason> = new Set([ErrorReason.DATABASE_UNAVAILABLE, ErrorReason.DEADLINE_EXCEEDED]);
+
+/**
+ * The context of a run just claimed. A run whose context cannot be read for good ends, and `onUnreadable` learns the
+ * cause; it would be claimed in vain again and again. Rejects while the database is away.
+ */
+export async function claimedContext(
+  pool: pg.Pool,
+  row: RunRow,
+  onUnreadable: (runId: string, cause: unknown) => void,
+): Promise<ReadContext | undefined> {
+  try {
+    return await readClaimedContext(pool, row);
+  } catch (error) {
+    if (passing.has(reasonOf(error))) throw error;
+    onUnreadable(row.run_id, error);
+    const ended = { id: row.run_id, epoch: row.epoch, error: "The messages of the run's conversation cannot be read." };
+    await abandonRun(pool, { ...ended, reason: "ERROR_REASON_INTERNAL" });
+    return undefined;
+  }
+}
