@@ -151,7 +151,8 @@ export async function startOrchestrator(
   let mint: Parameters<OrchestratorFixture["onMint"]>[0] = () => "token-1";
   let onCall: Parameters<OrchestratorFixture["onCall"]>[0] = () => {};
   const refuse: Interceptor = (next) => async (request) => {
-    await onCall(request.method.name, request.message);
+    const refusal = onCall(request.method.name, request.message);
+    if (refusal !== undefined) await refusal;
     return await next(request);
   };
   const pollers: (() => void)[] = [];

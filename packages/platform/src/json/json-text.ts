@@ -89,7 +89,7 @@ const safeDigits = 15;
 
 /** A number's digits and its power of ten, independent of notation. */
 function canonical(number: string): string {
-  const [mantissa = "", power = "0"] = number.replace("-", "").toLowerCase().split("e");
+  const [mantissa = "", power = "0"] = number.replace(/^-/, "").toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.split(".");
   const digits = (whole + fraction).replace(/^0+/, "");
   const significant = digits.replace(/0+$/, "");
@@ -97,14 +97,14 @@ function canonical(number: string): string {
 }
 
 /**
- * Whether JavaScript reads a number exactly. Below 2^53 a fraction may be rounded to the nearest double; beyond it, a
- * different integer would replace the written one.
+ * Whether JavaScript reads a number as it is meant. A fraction below 2^53 may be rounded to another fraction, as in every
+ * double. It must not become an integer, which would pass a schema that demands one, and no integer another integer.
  */
 function isExact(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return true;
   const value = Number(number);
   if (!Number.isFinite(value)) return false;
-  if (value !== 0 && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return true;
+  if (!Number.isInteger(value)) return true;
   return canonical(number) === canonical(String(value));
 }
 
