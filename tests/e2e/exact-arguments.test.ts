@@ -61,6 +61,9 @@ describe("the arguments that a person approves", () => {
     '{ "note" : "as it is",\n "id":9007199254740991 }',
     '{"id":1.50}',
     '{"id":100000000000000000000}',
+    '{"id":1.0}',
+    '{"id":12.34500e-1}',
+    '{"id":"9007199254740993.00","note":"[9007199254740993]"}',
   ])("are stored and run byte for byte: %s", async (edited) => {
     const id = await parked('{"id": 1}');
     const { status, result } = await decide(id, `{"approved":true, "arguments" : ${edited} }`);
@@ -75,6 +78,8 @@ describe("the arguments that a person approves", () => {
   test.each([
     ['{"id":9007199254740995}', "id"],
     ['{"id":1e400}', "id"],
+    ['{"id":9007199254740990.7}', "id"],
+    ['{"id":1,"note":[1,{"deep":18446744073709551615}]}', "note.1.deep"],
     ['{"id":1,"id":2}', "id"],
     ["[1]", "arguments"],
   ])("are refused if the tool would receive different ones: %s", async (edited, param) => {
@@ -89,17 +94,25 @@ describe("the arguments that a person approves", () => {
     expect(JSON.parse(result)).toEqual({ deleted: 2 });
   });
 
-  test.each(['{"id": 9007199254740993}', '{"id":1,"id":2}', "{}"])(
-    "are never those of a call that cannot run as written: %s",
-    async (args) => {
-      const asked = model.requests.length;
-      model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] }, { text: "I see." });
-      const { data } = (await call("POST", "/v1/conversations", '{"message":"Delete it"}')).body;
-      expect(data.response).toBe("I see.");
-      expect(JSON.parse(readBy(asked + 1))).toEqual({ error: expect.stringMatching(/^id: /) });
-      expect((await call("GET", "/v1/approvals")).body.data.approvals).toEqual([]);
-    },
-  );
+  test.each([
+    '{"id": 9007199254740993}',
+    '{"id":-9007199254740993}',
+    '{"id":9007199254740993e0}',
+    '{"id":9007199254740990.7}',
+    '{"id":1.00000000000000000001}',
+    '{"id":1e400}',
+    '{"id":1e-400}',
+    '{"id":1,"id":2}',
+    '{"id":1,"\\u0069d":2}',
+    "{}",
+  ])("are never those of a call that cannot run as written: %s", async (args) => {
+    const asked = model.requests.length;
+    model.reply({ calls: [{ id: "call_1", name: "delete_record", arguments: args }] }, { text: "I see." });
+    const { data } = (await call("POST", "/v1/conversations", '{"message":"Delete it"}')).body;
+    expect(data.response).toBe("I see.");
+    expect(JSON.parse(readBy(asked + 1))).toEqual({ error: expect.stringMatching(/^id: /) });
+    expect((await call("GET", "/v1/approvals")).body.data.approvals).toEqual([]);
+  });
 
   test("may be sent as text on the other protocols, which refuse numbers that lost digits", async () => {
     const id = await parked('{"id": 3}');

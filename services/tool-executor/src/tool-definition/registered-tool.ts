@@ -94,6 +94,10 @@ function checked(check: z.ZodType, value: unknown): Record<string, unknown> {
   throw invalid(param, issue?.message ?? "is not valid");
 }
 
+const inexactNumber =
+  "the tool would get another number than this one; integers are exact up to 9007199254740991, larger ones only as a string, " +
+  "where the tool takes one";
+
 function parseJson(json: string): unknown {
   // For a tool without required arguments models may write nothing at all.
   if (json.trim() === "") return {};
@@ -108,7 +112,7 @@ function parseJson(json: string): unknown {
   // refused.
   const inexact = inexactPart(json);
   if (inexact === undefined) return parsed;
-  const what = inexact.fault === "name" ? "is named twice" : "is a number that is not held exactly; write it as a string";
+  const what = inexact.fault === "name" ? "is named twice" : inexactNumber;
   throw invalid(inexact.path || "function.arguments", what);
 }
 
