@@ -90,8 +90,9 @@ describe("bad input", () => {
           cells.push(async () => {
             const { status, body } = await tryOut(entry, request, token);
             const isFault = status >= 500 || status < 200;
-            const isPassedNul = name === "NUL" && status < 300;
-            return isFault || isPassedNul
+            // Text with NUL is a mistake of the client, who learns in which field.
+            const isUnnamedNul = name.startsWith("NUL") && !(status === 400 && body.includes(field.path.at(-1) ?? ""));
+            return isFault || isUnnamedNul
               ? `${entry.name}, ${name} in ${field.path.join(".")}: ${status} ${body.slice(0, 200)}`
               : undefined;
           });

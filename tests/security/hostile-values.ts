@@ -41,11 +41,15 @@ function valuesOf(field: DescField): HostileValue[] {
     case "enum":
       return [{ name: "an unknown name", value: "a\0b" }, { name: "an unknown number", value: 999_999 }, ...anything];
     case "list":
-      return [{ name: "NUL in a list", value: ["a\0b"] }, { name: "nothing in a list", value: [null] }, ...anything];
+      return [
+        { name: field.listKind === "scalar" ? "NUL in a list" : "text in a list", value: ["a\0b"] },
+        { name: "nothing in a list", value: [null] },
+        ...anything,
+      ];
     case "map":
       return [{ name: "NUL in a key", value: { "a\0b": "c" } }, ...anything];
     case "message":
-      if (field.message.typeName !== TimestampSchema.typeName) return [...text.slice(0, 2), ...anything];
+      if (field.message.typeName !== TimestampSchema.typeName) return [{ name: "text", value: "a\0b" }, ...anything];
       return [
         { name: "the year 0", value: "0000-01-01T00:00:00Z" },
         { name: "the year 10000", value: "10000-01-01T00:00:00Z" },

@@ -97,8 +97,8 @@ function canonical(number: string): string {
 }
 
 /**
- * Whether JavaScript reads a number as it is meant. A fraction below 2^53 may be rounded to another fraction, as in every
- * double. It must not become an integer, which would pass a schema that demands one, and no integer another integer.
+ * Whether JavaScript reads a number as it is meant. A fraction below 2^53 may be rounded to another fraction, as in
+ * every double. It must not become an integer, which would pass a schema that demands one, and no integer another one.
  */
 function isExact(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return true;

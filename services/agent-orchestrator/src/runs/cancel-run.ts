@@ -8,6 +8,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { openCalls } from "../graph/act.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
 import type { ModelToolCall } from "../model/edge/chunk.ts";
+import { isRefusedForGood } from "../outage.ts";
 import { pokeWatchers } from "../run-events/live-log.ts";
 
 /** Bus topic that tells drivers of cancelled runs; the payload is the run's UUID. */
@@ -44,6 +45,31 @@ function callsWithoutResult({ run, messages }: RunContext): ModelToolCall[] {
   return messages.some((message) => message.id === messageId) ? openCalls(messages, messageId) : [];
 }
 
+/** The most calls in one request to the executor, and the most receipts of a run. */
+const [maxStopped, maxReceipts] = [128, 1_000];
+
+/**
+ * Has the executor stop calls; gives their outcomes. A call that the executor refuses to look at has the outcome
+ * `unknown`: it does not keep the run from being cancelled.
+ */
+async function stopCalls(
+  deps: CancelDeps,
+  { runId, callIds, options }: { runId: string; callIds: readonly string[]; options: CallOptions },
+): Promise<ReadonlyMap<string, string>> {
+  const stopped = new Map<string, string>();
+  for (let from = 0; from < callIds.length; from += maxStopped) {
+    const some = callIds.slice(from, from + maxStopped);
+    try {
+      const { receipts } = await deps.executions.cancelCalls({ runId, callIds: some }, options);
+      for (const { callId, outcome } of receipts) stopped.set(callId, outcomes[outcome] ?? "unknown");
+    } catch (error) {
+      if (!isRefusedForGood(error)) throw error;
+      deps.logger.warn({ err: error, run_id: runId }, "the executor refused to stop calls of a cancelled run");
+    }
+  }
+  return stopped;
+}
+
 /**
  * Cancels a run: first in the journal, which refuses its driver's commits from then on, then in its driver, then in the
  * executors, whose receipts are stored. Throws NOT_FOUND, RUN_ENDED.
@@ -60,16 +86,9 @@ export async function cancelRun(
   const calls = context === undefined ? [] : callsWithoutResult(context);
   if (calls.length === 0) return;
   const names = new Map(calls.map((call) => [call.id, call.function.name]));
-  const { receipts } = await deps.executions.cancelCalls({ runId, callIds: [...names.keys()] }, options);
-  await deps.journal.recordReceipts(
-    {
-      runId,
-      receipts: receipts.map(({ callId, outcome }) => ({
-        callId,
-        toolName: names.get(callId) ?? "",
-        outcome: outcomes[outcome] ?? "unknown",
-      })),
-    },
-    options,
-  );
+  const stopped = await stopCalls(deps, { runId, callIds: [...names.keys()], options });
+  const receipts = [...names].slice(0, maxReceipts).map(([callId, toolName]) => {
+    return { callId, toolName, outcome: stopped.get(callId) ?? "unknown" };
+  });
+  await deps.journal.recordReceipts({ runId, receipts }, options);
 }

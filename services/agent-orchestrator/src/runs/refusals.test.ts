@@ -1,6 +1,7 @@
+import { create as createMessage } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
-import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { ScriptedReply } from "@turnwright/testing/scripted-model";
@@ -188,5 +189,73 @@ describe("a bad tool call", () => {
     mesh.model.reply(calls(""), calls(""), calls(""), { text: "never" });
     await expect(create()).rejects.toThrow("3 times without an answer");
     expect(mesh.model.requests).toHaveLength(3);
+  });
+});
+
+describe("cancelling", () => {
+  test.each(kinds.slice(0, 2))("is not held up by an executor that refuses to look at the calls: %s", async (kind) => {
+    mesh.model.reply(callsFor("send_mail", "calculator"));
+    await create();
+    mesh.onCall((method) => {
+      if (method === "CancelCalls") throw refusals[kind]();
+    });
+    await mesh.runs.cancelRun({ runId: mesh.journal.run?.id }, asUser);
+    expect(mesh.log.slice(-2)).toEqual(["cancel", "receipt call_send_mail_0 unknown"]);
+  });
+
+  test("asks for the calls of an older release in portions that the executor takes", async () => {
+    mesh.model.reply(callsFor("send_mail"));
+    await create();
+    const [asked] = mesh.journal.messages.filter(({ toolCalls }) => toolCalls.length > 0);
+    const [call] = asked?.toolCalls ?? [];
+    if (asked === undefined || call === undefined) throw new Error("no call was stored");
+    asked.toolCalls = Array.from({ length: 200 }, (_, at) => ({ ...call, id: `c${at}` }));
+    const portions: number[] = [];
+    mesh.onCall((method, request) => {
+      if (method === "CancelCalls") portions.push((request as { callIds: string[] }).callIds.length);
+    });
+    await mesh.runs.cancelRun({ runId: mesh.journal.run?.id }, asUser);
+    expect(portions).toEqual([128, 72]);
+    expect(mesh.log.filter((entry) => entry.endsWith("not_started"))).toHaveLength(200);
+  });
+});
+
+describe("a claimed run that fails in the same way", () => {
+  const claimAgain = () => {
+    const { run, conversation, messages } = mesh.journal;
+    if (run === undefined) throw new Error("no run has begun");
+    mesh.journal.run = { ...run, epoch: run.epoch + 1, status: RunStatus.RUNNING };
+    mesh.journal.abandoned.push(createMessage(RunContextSchema, { run: mesh.journal.run, conversation, messages }));
+  };
+
+  test("is ended with the failure that could not be stored, and the model is not asked again", async () => {
+    mesh.onCall((method) => {
+      if (method === "CommitRun" || method === "AbandonRun") throw refusals.validation();
+    });
+    mesh.model.reply({ text: "Hello." });
+    await expect(create()).rejects.toThrow("could not be stored");
+    expect(mesh.journal.run?.status).toBe(RunStatus.RUNNING);
+    mesh.onCall(() => {});
+    claimAgain();
+    await expect.poll(() => mesh.journal.run?.status, { timeout: 5_000 }).toBe(RunStatus.FAILED);
+    const error = "A step of the run could not be stored: calls[0].name: value length must be at most 200 characters";
+    expect(mesh.log.at(-1)).toBe(`abandon ${error}`);
+    expect(mesh.model.requests).toHaveLength(1);
+  });
+
+  test.each([
+    ["auth refuses its token", () => fail(ErrorReason.PERMISSION_DENIED, "agent-orchestrator may not call this.")],
+    ["auth has a defect", () => fail(ErrorReason.INTERNAL, "Something went wrong on our side.")],
+  ])("is ended after three tries when %s", async (_, refusal) => {
+    let tries = 0;
+    mesh.onMint(() => {
+      tries += 1;
+      throw refusal();
+    });
+    mesh.model.reply(callsFor("send_mail"));
+    await create();
+    claimAgain();
+    await expect.poll(() => mesh.log.at(-1), { timeout: 8_000 }).toBe(`abandon ${refusal().rawMessage}`);
+    expect(tries).toBe(3);
   });
 });

@@ -1,3 +1,4 @@
+import type { Usage } from "@turnwright/contract/conversation/v1/conversation";
 import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -7,15 +8,31 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 const maxCount = 2_147_483_647;
 
-/** The counts of a step by path. A message that did not cross a wire may hold any number in an integer field. */
-function countsOf({ usage, messages, toolCalls, wakeInMs }: CommitRunRequest): [path: string, count: number][] {
-  return [
+type Count = [path: string, count: number];
+
+/** A message that did not cross a wire may hold any number in an integer field. Throws INVALID_REQUEST. */
+function checkCounts(counts: readonly Count[]): void {
+  for (const [path, count] of counts) {
+    if (Number.isInteger(count) && count >= 0 && count <= maxCount) continue;
+    throw invalid(path, `must be a whole number up to ${maxCount}`);
+  }
+}
+
+/** Checks that a usage has counts that can be stored. Throws INVALID_REQUEST. */
+export function checkUsage(usage: Usage | undefined): void {
+  checkCounts([
     ["usage.prompt_tokens", usage?.promptTokens ?? 0],
     ["usage.completion_tokens", usage?.completionTokens ?? 0],
     ["usage.total_tokens", usage?.totalTokens ?? 0],
+  ]);
+}
+
+/** The counts of a step besides its usage, by path. */
+function countsOf({ messages, toolCalls, wakeInMs }: CommitRunRequest): Count[] {
+  return [
     ["tool_calls", toolCalls],
     ["wake_in_ms", wakeInMs],
-    ...messages.flatMap(({ promptTokens, completionTokens, latencyMs }, index): [string, number][] => [
+    ...messages.flatMap(({ promptTokens, completionTokens, latencyMs }, index): Count[] => [
       [`messages[${index}].prompt_tokens`, promptTokens],
       [`messages[${index}].completion_tokens`, completionTokens],
       [`messages[${index}].latency_ms`, latencyMs],
@@ -26,10 +43,8 @@ function countsOf({ usage, messages, toolCalls, wakeInMs }: CommitRunRequest): [
 /** Checks the rules of a step that the contract's annotations cannot express. Throws INVALID_REQUEST. */
 export function checkCommit(request: CommitRunRequest): void {
   const { status, messages, events, approvals, error, wakeInMs, finishReason, cost } = request;
-  for (const [path, count] of countsOf(request)) {
-    if (!Number.isInteger(count) || count < 0 || count > maxCount)
-      throw invalid(path, `must be a whole number up to ${maxCount}`);
-  }
+  checkUsage(request.usage);
+  checkCounts(countsOf(request));
   if (!(cost >= 0 && cost < Number.POSITIVE_INFINITY)) throw invalid("cost", "must be a finite number of at least 0");
   for (const [index, { id, role }] of messages.entries()) {
     if (!roles.has(role)) throw invalid(`messages[${index}].role`, "must be system, user, assistant or tool");

@@ -22,7 +22,7 @@ import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
 import { readRunLog } from "../store/runs.ts";
 import type { WebhookWorker } from "../webhooks/worker.ts";
-import { checkCommit } from "./commit-rules.ts";
+import { checkCommit, checkUsage } from "./commit-rules.ts";
 import { withGrants } from "./grants.ts";
 
 /** Handlers of the journal. A run always belongs to the user whose identity the call carries. */
@@ -121,6 +121,7 @@ export function journalHandlers({
     },
     async addRunUsage({ runId, usage, cost }, ctx) {
       const { userId } = requireIdentity(ctx);
+      checkUsage(usage);
       const { promptTokens = 0, completionTokens = 0, totalTokens = 0 } = usage ?? {};
       await users.as(userId, (db) => addRunUsage(db, { runId, userId, promptTokens, completionTokens, totalTokens, cost }));
       return {};

@@ -1,7 +1,10 @@
-import type { CallReceipt } from "@turnwright/contract/conversation/v1/run";
+import { create } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
+import { type CallReceipt, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { type RunRow, runColumns, storable } from "./rows.ts";
+import pg from "pg";
+import { type RunRow, runColumns, storable, toRun } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
 /**
@@ -65,8 +68,14 @@ export async function cancelRun(db: Queryable, asked: { runId: string; userId: s
   const row = rows[0];
   if (row === undefined) throw notFound();
   if (!row.cancelled && row.status !== "cancelled") throw fail(ErrorReason.RUN_ENDED, "This run has ended.", { param: "run_id" });
-  const read = await readRunContext(db, row);
+  const read = await readRunContext(db, row).catch((error: unknown) => withoutMessages(row, error));
   return { ...read, cancelled: row.cancelled, owner: row.owner, nextRunId: row.next_run_id ?? "" };
+}
+
+/** The context of a run whose messages cannot be read: it is cancelled all the same. Rethrows database errors. */
+function withoutMessages(row: RunRow, error: unknown): ReadContext {
+  if (error instanceof ConnectError || error instanceof pg.DatabaseError) throw error;
+  return { context: create(RunContextSchema, { run: toRun(row) }), calls: [] };
 }
 
 const receiptsSql = "update runs set receipts = $3::json where run_id = $1 and user_id = $2 and status = 'cancelled'";
@@ -81,11 +90,16 @@ export async function recordReceipts(
   if (rowCount === 0) throw notFound();
 }
 
+/** The limit of a run's counters: a sum beyond its column would refuse the rest of the usage. */
+const maxInteger = 2_147_483_647;
+
 /** Locks in the order of commits: the run, then its conversation. */
 const addUsageSql = `
 with counted as (
   update runs r
-  set prompt_tokens = r.prompt_tokens + $3, completion_tokens = r.completion_tokens + $4, total_tokens = r.total_tokens + $5,
+  set prompt_tokens = least(r.prompt_tokens::bigint + $3::integer, ${maxInteger}),
+    completion_tokens = least(r.completion_tokens::bigint + $4::integer, ${maxInteger}),
+    total_tokens = least(r.total_tokens::bigint + $5::integer, ${maxInteger}),
     cost = r.cost + $6, updated_at = now()
   where r.run_id = $1 and r.user_id = $2
   returning r.conversation_id

@@ -322,6 +322,29 @@ describe("cancelling", () => {
     expect(conversation).toMatchObject({ totalTokens: 90_020, totalCost: 0.5 });
   });
 
+  test("takes usage up to what a counter holds, and refuses counts that are none", async () => {
+    const person = fixture.person();
+    const runId = (await person.begin()).run?.id ?? "";
+    await person.journal.cancelRun({ runId });
+    const most = 2_147_483_647;
+    for (const promptTokens of [-1, 12.5, Number.NaN, most + 1]) {
+      expect(await reasonFor(person.journal.addRunUsage({ runId, usage: { promptTokens } }))).toBe(ErrorReason.INVALID_REQUEST);
+    }
+    const usage = { promptTokens: most, completionTokens: most, totalTokens: most };
+    for (let time = 0; time < 2; time++) await person.journal.addRunUsage({ runId, usage });
+    expect((await person.conversations.getRun({ runId })).run).toMatchObject({ usage });
+  });
+
+  test("ends a run whose messages cannot be read", async () => {
+    const person = fixture.person();
+    const { run, conversation } = await person.begin();
+    await fixture.pool.query("update messages set tool_calls = '5' where conversation_id = $1", [conversation?.id]);
+    const { cancelled, context } = await person.journal.cancelRun({ runId: run?.id });
+    expect([cancelled, context?.messages]).toEqual([true, []]);
+    const { rows } = await fixture.pool.query("select status from runs where run_id = $1", [run?.id]);
+    expect(rows).toEqual([{ status: "cancelled" }]);
+  });
+
   test("a run in review holds its conversation until it is resumed by its owner", async () => {
     const person = fixture.person();
     const context = await person.begin();
