@@ -11,7 +11,7 @@ let before: number;
 
 beforeAll(async () => {
   model = await startScriptedModel();
-  system = await startAllInOne({ LLM_BASE_URL: model.url });
+  system = await startAllInOne({ LLM_BASE_URL: model.url, LLM_CONTEXT_WINDOW: "4000000" });
   const account = { email: "refused@example.com", password: "SecurePass123" };
   await call("POST", "/v1/auth/register", { ...account, name: "R" });
   token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;

@@ -1,9 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import { ConnectError } from "@connectrpc/connect";
 import { type CallReceipt, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import pg from "pg";
+import { errorClass, isDataFault } from "./data-faults.ts";
 import { type RunRow, runColumns, storable, toRun } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
 
@@ -72,9 +71,10 @@ export async function cancelRun(db: Queryable, asked: { runId: string; userId: s
   return { ...read, cancelled: row.cancelled, owner: row.owner, nextRunId: row.next_run_id ?? "" };
 }
 
-/** The context of a run whose messages cannot be read: it is cancelled all the same. Rethrows database errors. */
+/** The context of a run whose messages cannot be read: it is cancelled all the same. Rethrows any other error. */
 function withoutMessages(row: RunRow, error: unknown): ReadContext {
-  if (error instanceof ConnectError || error instanceof pg.DatabaseError) throw error;
+  // A statement that failed has ended the transaction.
+  if (errorClass(error) !== "" || !isDataFault(error)) throw error;
   return { context: create(RunContextSchema, { run: toRun(row) }), calls: [] };
 }
 

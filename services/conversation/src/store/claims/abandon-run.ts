@@ -1,5 +1,6 @@
-import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
+import { isDataFault } from "../data-faults.ts";
 import { type RunRow, storable } from "../rows.ts";
 import { type ReadContext, readClaimedContext } from "../run-context.ts";
 
@@ -30,11 +31,26 @@ export async function abandonRun(
   if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });
 }
 
-const passing: ReadonlySet<ErrorReason> = new Set([ErrorReason.DATABASE_UNAVAILABLE, ErrorReason.DEADLINE_EXCEEDED]);
+const abandonQueuedSql = `
+with ended as (
+  update runs
+  set status = 'failed', error = $2, seq = seq + 1, updated_at = now(), wake_at = null
+  where run_id = $1 and status = 'queued'
+  returning run_id, conversation_id, seq
+), logged as (
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', json_build_object('reason', $3::text) from ended
+)
+update conversations c set active_run_id = null, status = 'active', updated_at = now()
+from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id`;
+
+/** Fails a queued run that no worker can claim. */
+export async function abandonQueued(pool: pg.Pool, run: { id: string; error: string }): Promise<void> {
+  await pool.query(abandonQueuedSql, [run.id, run.error, "ERROR_REASON_INTERNAL"]);
+}
 
 /**
  * The context of a run just claimed. A run whose context cannot be read for good ends, and `onUnreadable` learns the
- * cause; it would be claimed in vain again and again. Rejects while the database is away.
+ * cause; it would be claimed in vain again and again. Rejects with any other error.
  */
 export async function claimedContext(
   pool: pg.Pool,
@@ -44,7 +60,7 @@ export async function claimedContext(
   try {
     return await readClaimedContext(pool, row);
   } catch (error) {
-    if (passing.has(reasonOf(error))) throw error;
+    if (!isDataFault(error)) throw error;
     onUnreadable(row.run_id, error);
     const ended = { id: row.run_id, epoch: row.epoch, error: "The messages of the run's conversation cannot be read." };
     await abandonRun(pool, { ...ended, reason: "ERROR_REASON_INTERNAL" });

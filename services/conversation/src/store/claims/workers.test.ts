@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
+import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type ConversationFixture,
@@ -249,6 +250,17 @@ describe("runs", () => {
       await person.commit(claim, { status: RunStatus.RUNNING, node: "act" });
     }
     expect(claim.run?.epoch).toBe(8);
+  });
+
+  test("that cannot begin end with that cause, and do not hold up the heartbeat", async () => {
+    const { conversation, run } = await begun(randomUUID()).then(({ context }) => context);
+    const queued = await person.journal.beginRun({ runId: uuidv7(), conversationId: conversation?.id, message: "Next" });
+    // The number of the next message is taken, which no worker can change.
+    await fixture.pool.query("update conversations set message_count = 0 where id = $1", [conversation?.id]);
+    await person.journal.cancelRun({ runId: run?.id });
+    await person.journal.beat({ workerId: randomUUID(), claimLimit: 100, graphVersion: 9 });
+    const ended = await person.conversations.getRun({ runId: queued.run?.id });
+    expect(ended.run).toMatchObject({ status: "failed", error: expect.stringContaining("cannot begin") });
   });
 
   test("whose context cannot be read end with that cause, and do not hold up the others", async () => {

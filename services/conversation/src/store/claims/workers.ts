@@ -1,10 +1,11 @@
 import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
+import { isDataFault } from "../data-faults.ts";
 import { fitting } from "../response-size.ts";
 import { type RunRow, runColumns } from "../rows.ts";
 import type { ReadContext } from "../run-context.ts";
-import { claimedContext } from "./abandon-run.ts";
+import { abandonQueued, claimedContext } from "./abandon-run.ts";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
@@ -131,6 +132,9 @@ export async function recordDeparture(pool: pg.Pool, workerId: string): Promise<
   await pool.query(leaveSql, [workerId]);
 }
 
+/** Runs that did not fit in the response were not tried. */
+const leftSql = "update runs set attempt = greatest(attempt - 1, 0) where owner = $1 and run_id = any ($2::uuid[])";
+
 /**
  * Claims runs and reads their contexts. A failed claim does not affect the others. A run whose context could not be
  * read, or does not fit in the response, stays under the worker's name, and one of its next heartbeats finds it.
@@ -144,13 +148,24 @@ async function claim(pool: pg.Pool, worker: ClaimingWorker): Promise<ReadContext
   if (rows.length > 0) pool.query(forgetSql).catch(() => {});
   const reading = rows.map(({ run }) => claimedContext(pool, run, onUnreadable));
   const claimable = claimableRuns(pool, { versions, limit: claimLimit - rows.length });
-  const claiming = claimable.then((runIds) =>
-    Promise.allSettled(runIds.map((runId) => claimRun(pool, { runId, workerId, versions, onUnreadable }))),
-  );
+  const begin = async (runId: string): Promise<ReadContext | undefined> => {
+    try {
+      return await claimRun(pool, { runId, workerId, versions, onUnreadable });
+    } catch (error) {
+      if (!isDataFault(error)) throw error;
+      onUnreadable(runId, error);
+      await abandonQueued(pool, { id: runId, error: "The run cannot begin: its message or its conversation is damaged." });
+      return undefined;
+    }
+  };
+  const claiming = claimable.then((runIds) => Promise.allSettled(runIds.map(begin)));
   const [recovered, begun] = await Promise.allSettled([Promise.allSettled(reading), claiming]);
   const outcomes = [recovered, begun].flatMap((one) => (one.status === "fulfilled" ? one.value : [one]));
   const claimed = outcomes.flatMap((one) => (one.status === "fulfilled" && one.value !== undefined ? [one.value] : []));
   const failure = outcomes.find((one) => one.status === "rejected");
   if (claimed.length === 0 && failure !== undefined) throw failure.reason;
-  return fitting(claimed, ({ context }) => context.messages);
+  const given = fitting(claimed, ({ context }) => context.messages);
+  const left = claimed.slice(given.length).map(({ context }) => context.run?.id ?? "");
+  if (left.length > 0) await pool.query(leftSql, [workerId, left]);
+  return given;
 }

@@ -2,6 +2,7 @@ import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/jour
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
+import { errorClass, isDataFault } from "../data-faults.ts";
 import { createGroupWriter, type GroupLimits, groupLimits, rowValues } from "../group-commit.ts";
 import { toStorable, toTimestamp } from "../rows.ts";
 import { type CommitItem, commitItem } from "./commit-row.ts";
@@ -63,10 +64,8 @@ function rethrow(error: unknown): never {
   if (code === "22P02" || code === "22P05") {
     throw fail(ErrorReason.INVALID_REQUEST, "state or an event's payload is not JSON", { cause: error });
   }
-  // Other data exceptions, such as numbers out of range, and integrity violations.
-  if (code.startsWith("22") || code.startsWith("23")) {
-    throw fail(ErrorReason.INVALID_REQUEST, "a value of the step cannot be stored", { cause: error });
-  }
-  if (code.startsWith("54")) throw fail(ErrorReason.TOO_LARGE, "the step is larger than the database holds", { cause: error });
+  if (errorClass(error) === "54")
+    throw fail(ErrorReason.TOO_LARGE, "the step is larger than the database holds", { cause: error });
+  if (isDataFault(error)) throw fail(ErrorReason.INVALID_REQUEST, "a value of the step cannot be stored", { cause: error });
   throw error;
 }
