@@ -1,0 +1,82 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { testRedis } from "@turnwright/testing/redis";
+import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type System, startSystem } from "./system.ts";
+
+const redis = await testRedis("the largest messages between the processes of a mesh");
+
+describe.skipIf(redis === undefined)("a run whose messages are larger than the mesh carries", () => {
+  let database: TestDatabase;
+  let model: ScriptedModel;
+  let system: System;
+  let token: string | undefined;
+  const dataDir = mkdtempSync(join(tmpdir(), "turnwright-e2e-"));
+
+  beforeAll(async () => {
+    database = await createTestDatabase({ services: [] });
+    model = await startScriptedModel();
+    const tools = join(import.meta.dirname, "large-tools");
+    const stores = { DATABASE_URL: database.url, REDIS_URL: redis ?? "", TURNWRIGHT_DATA_DIR: dataDir };
+    system = await startSystem({ shape: "mesh", env: { ...stores, LLM_BASE_URL: `${model.url}/v1`, TOOLS_DIR: tools } });
+    const account = { email: "large@example.com", password: "SecurePass123" };
+    await call("POST", "/v1/auth/register", { ...account, name: "L" });
+    token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
+  }, 120_000);
+  afterAll(async () => {
+    await system?.stop();
+    await model?.close();
+    await database?.drop();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
+  async function call(verb: string, path: string, body?: object): Promise<{ status: number; body: any }> {
+    const response = await fetch(system.baseUrl + path, {
+      method: verb,
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    return { status: response.status, body: await response.json() };
+  }
+  const runOf = async (conversationId: string) =>
+    (await call("GET", `/v1/conversations/${conversationId}/runs`)).body.data.runs[0];
+
+  test("by its answer ends with that cause, and the next message is answered", async () => {
+    const before = model.requests.length;
+    model.reply({ text: "Begin." }, { text: "x".repeat(9_000_000) });
+    const id = (await call("POST", "/v1/conversations", { message: "Hello" })).body.data.conversation_id;
+    const { status, body } = await call("POST", `/v1/conversations/${id}/messages`, { message: "Write a book" });
+    expect(status, JSON.stringify(body).slice(0, 500)).toBe(502);
+    expect(body.error.code).toBe("ANSWER_TOO_LARGE");
+    expect(body.error.message).toMatch(/could not be stored.*larger/);
+    const run = await runOf(id);
+    expect(run).toMatchObject({ status: "failed", error: body.error.message });
+    expect(model.requests.length - before).toBe(2);
+    model.reply({ text: "Yes." });
+    const next = await call("POST", `/v1/conversations/${id}/messages`, { message: "Still there?" });
+    expect(next.body.data?.response).toBe("Yes.");
+  });
+
+  test("by the results of a round goes on with those that fit", async () => {
+    const calls = Array.from({ length: 6 }, (_, at) => ({ id: `c${at}`, name: "read_file", arguments: '{"bytes":1900000}' }));
+    model.reply({ calls }, { text: "I have read them." });
+    const { body } = await call("POST", "/v1/conversations", { message: "Read all files" });
+    expect(body.data?.response, JSON.stringify(body).slice(0, 500)).toBe("I have read them.");
+    const id = body.data.conversation_id;
+    const { messages } = (await call("GET", `/v1/conversations/${id}`)).body.data;
+    const results = messages.filter(({ role }: { role: string }) => role === "tool");
+    expect(results.map(({ content }: { content: string }) => content.length > 1_000_000)).toEqual([
+      ...[true, true],
+      ...[false, false, false, false],
+    ]);
+    expect(results[2].content).toContain("is left out");
+    expect(await runOf(id)).toMatchObject({ status: "completed" });
+  });
+});
