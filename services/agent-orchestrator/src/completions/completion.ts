@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import type { ExecutionResult, ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { distinctCalls } from "../model/edge/call-ids.ts";
@@ -11,10 +11,11 @@ import { type OpenAiMessage, withoutCalls } from "../model/edge/completion.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import { StreamTap } from "../model/edge/stream-tap.ts";
 import type { EndedCall, ModelCalls } from "../model-calls/model-calls.ts";
+import { isRefusedForGood } from "../outage.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
-import { resultText } from "../tool-access/tool-results.ts";
+import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
 import { checkHeldFields } from "./held-fields.ts";
 import { refuseSteering } from "./steering-fields.ts";
@@ -155,6 +156,25 @@ function assistantMessage({ content, calls, extraFields }: RoundAnswer): object 
   };
 }
 
+/**
+ * Has the executor run a call. Each is a request of its own, because the results of a round may be larger together than
+ * a message of the mesh.
+ */
+async function execute(
+  { executions }: CompletionDeps,
+  { options }: CompletionCall,
+  { id, function: { name, arguments: args } }: ModelToolCall,
+): Promise<ExecutionResult> {
+  try {
+    const { results } = await executions.executeCalls({ calls: [{ callId: id, name, arguments: args }] }, options);
+    if (results[0] !== undefined) return results[0];
+  } catch (error) {
+    if (!isRefusedForGood(error)) throw error;
+    return refusedResult(id, error);
+  }
+  throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
+}
+
 /** Executes the calls of a round that may run and builds the request of the next one. */
 async function runTools(
   deps: CompletionDeps,
@@ -164,19 +184,10 @@ async function runTools(
   refusals: StorableCalls["refusals"],
 ): Promise<void> {
   const sound = answer.calls.filter(({ id }) => !refusals.has(id));
-  const { results } =
-    sound.length === 0
-      ? { results: [] }
-      : await deps.executions.executeCalls(
-          { calls: sound.map(({ id, function: { name, arguments: args } }) => ({ callId: id, name, arguments: args })) },
-          call.options,
-        );
-  const texts = new Map(results.map((result) => [result.callId, resultText(result)]));
-  const answers = answer.calls.map(({ id }) => ({
-    role: "tool",
-    tool_call_id: id,
-    content: refusals.get(id) ?? texts.get(id) ?? "",
-  }));
+  const results = await Promise.all(sound.map((one) => execute(deps, call, one)));
+  const texts = new Map(refusals);
+  for (const [index, text] of resultTexts(results).entries()) texts.set(sound[index]?.id ?? "", text);
+  const answers = answer.calls.map(({ id }) => ({ role: "tool", tool_call_id: id, content: texts.get(id) ?? "" }));
   const previous = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
   previous.messages.push(assistantMessage(answer), ...answers);
   // A forced choice has been obeyed; if kept, it would never let the model answer.

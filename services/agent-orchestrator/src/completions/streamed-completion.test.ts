@@ -1,6 +1,6 @@
 import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
-import { ErrorReason } from "@turnwright/platform/errors";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, test } from "vitest";
 import { bytesOf, clientTool, complete, sent, stream, textIn, toolNames, user } from "../../testing/completion.ts";
 import { asUser } from "../../testing/orchestrator.ts";
@@ -96,14 +96,11 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
     const answer = await ask();
     expect(answer.text).toBe(form === "whole" ? "Done." : "I will look. Done.");
     expect(answer.usage).toBe(45);
-    expect(mesh.log).toEqual(["execute calculator,web_search", "execute web_search"]);
-    expect(mesh.executed[0]).toMatchObject({
-      runId: "",
-      calls: [
-        { callId: "call_calculator_0", name: "calculator", arguments: '{"at":0}' },
-        { callId: "call_web_search_1", name: "web_search", arguments: '{"at":1}' },
-      ],
-    });
+    expect(mesh.log).toEqual(["execute calculator", "execute web_search", "execute web_search"]);
+    expect(mesh.executed.slice(0, 2)).toMatchObject([
+      { runId: "", calls: [{ callId: "call_calculator_0", name: "calculator", arguments: '{"at":0}' }] },
+      { runId: "", calls: [{ callId: "call_web_search_1", name: "web_search", arguments: '{"at":1}' }] },
+    ]);
     expect(sent(1).messages).toEqual([
       user,
       { role: "assistant", content: "I will look. ", tool_calls: [expect.anything(), expect.anything()] },
@@ -111,6 +108,23 @@ describe.each(["whole", "streamed"] as const)("the server's tools, %s", (form) =
       { role: "tool", tool_call_id: "call_web_search_1", content: '{"ran":"web_search"}' },
     ]);
     expect(toolNames(2)).toEqual(["calculator", "web_search"]);
+  });
+
+  test("that the executor refuses, or whose results are too large, are answered to the model with an error", async () => {
+    mesh.onCall((method, request) => {
+      const [call] = (request as { calls?: { name: string }[] }).calls ?? [];
+      if (method === "ExecuteCalls" && call?.name === "calculator") {
+        throw fail(ErrorReason.TOO_LARGE, "The message is too large.");
+      }
+    });
+    const output = JSON.stringify("x".repeat(2_000_000));
+    mesh.onExecute(() => ({ status: ExecutionStatus.SUCCESS, output }));
+    mesh.model.reply(callsFor("calculator", "web_search", "web_search", "web_search"), { text: "Done." });
+    expect((await ask()).text).toBe("Done.");
+    const results = sent(1).messages.slice(-4) as { content: string }[];
+    expect(results.map(({ content }) => content.length > 1_000)).toEqual([false, true, true, false]);
+    expect(results[0]?.content).toContain("The message is too large.");
+    expect(results[3]?.content).toContain("2000002 bytes is left out");
   });
 
   test("report to the model that they failed, were refused or are unknown", async () => {

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
-import { type ExecutionResult, ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
+import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
@@ -8,9 +8,8 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { isRefusedForGood } from "../outage.ts";
 import type { StorableCalls } from "../tool-access/storable-calls.ts";
-import { errorText, resultText } from "../tool-access/tool-results.ts";
+import { errorText, refusedResult, resultTexts } from "../tool-access/tool-results.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
-import { failureText } from "./failure.ts";
 
 function callsOf(message: Message): ModelToolCall[] {
   return message.toolCalls.map((call) => ({
@@ -122,18 +121,12 @@ async function resultsOf(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyC
   } catch (error) {
     if (!isRefusedForGood(error)) throw error;
     const [only] = ready;
-    if (only !== undefined && ready.length === 1) {
-      const refusal = `The executor did not take this call, or could not return its result: ${failureText(error)}`;
-      return [create(ExecutionResultSchema, { callId: only.call.id, status: ExecutionStatus.REFUSED, error: refusal })];
-    }
+    if (only !== undefined && ready.length === 1) return [refusedResult(only.call.id, error)];
     const results: ExecutionResult[] = [];
     for (const one of ready) results.push(...(await resultsOf(deps, run, [one])));
     return results;
   }
 }
-
-/** The most bytes of a round's results: with the next answer they are stored in one commit. */
-const maxResultBytes = 4_194_304;
 
 /**
  * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
@@ -141,25 +134,11 @@ const maxResultBytes = 4_194_304;
  */
 async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
   const results = await resultsOf(deps, run, ready);
+  const texts = resultTexts(results);
   const unknown: ModelToolCall[] = [];
-  let left = maxResultBytes;
   for (const [index, { call }] of ready.entries()) {
-    const result = results[index];
-    if (result === undefined) throw fail(ErrorReason.INTERNAL, "the executor left a call without a result");
-    if (result.status === ExecutionStatus.UNKNOWN) {
-      unknown.push(call);
-      continue;
-    }
-    const text = resultText(result);
-    const size = Buffer.byteLength(text);
-    if (size <= left) addResult(run, call, text);
-    else
-      addResult(
-        run,
-        call,
-        errorText(`The call ran. Its result of ${size} bytes is left out: the results are too large together.`),
-      );
-    left = Math.max(0, left - size);
+    if (results[index]?.status === ExecutionStatus.UNKNOWN) unknown.push(call);
+    else addResult(run, call, texts[index] ?? "");
   }
   return unknown;
 }
