@@ -33,6 +33,7 @@ interface Refusal {
 const refusals: Refusal[] = [];
 const variants: { known: string; env: Record<string, string>; mostRefusals: number }[] = [
   { known: "configured", env: { LLM_CONTEXT_WINDOW: String(window) }, mostRefusals: 0 },
+  { known: "unknown", env: {}, mostRefusals: 2 },
 ];
 
 /** A strict model with a small window: it refuses what does not fit, and roles that do not alternate. */

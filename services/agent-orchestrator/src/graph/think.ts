@@ -32,6 +32,8 @@ interface Requests {
   bodyFor(target: CallTarget): Buffer;
   /** The history in the request that was asked for last. */
   readonly sent: SentHistory;
+  /** Whether watchers have got a part of the answer. */
+  isShown: boolean;
 }
 
 function requestBody({ agent, state }: DrivenRun, { messages, maxTokens }: SentHistory, toolsJson: string | undefined): Buffer {
@@ -72,6 +74,7 @@ function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefin
     get sent() {
       return latest.sent;
     },
+    isShown: false,
   };
 }
 
@@ -101,6 +104,7 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
   const makeSink = (output: OutputCount) => {
     reader = new AnswerReader(output);
     text = new OrderedStream();
+    requests.isShown = false;
     return reader;
   };
   // A call that failed is charged to the run as well.
@@ -113,7 +117,9 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
   for await (const deltas of deps.modelCalls.stream(call, makeSink, onEnd)) {
     for (const delta of deltas) {
       const shown = text.take(delta);
-      if (shown !== undefined) run.log.emit(shown);
+      if (shown === undefined) continue;
+      requests.isShown = true;
+      run.log.emit(shown);
     }
   }
   const held = text.end();
@@ -131,14 +137,13 @@ const maxCalls = 3;
  * was too long, else in the form that the refusal asks for. Throws the reasons of `ModelCalls`.
  */
 async function answerOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefined): Promise<Answered> {
-  const unitsBefore = run.log.units;
   let requests = requestsOf(deps, run, toolsJson);
   let most: number | undefined;
   for (let calls = 1; ; calls += 1) {
     try {
       return await ask(deps, run, { requests, body: requests.bodyFor(deps.modelCalls.firstTarget(run.state.model)) });
     } catch (error) {
-      if (calls === maxCalls || run.signal.aborted || run.log.units !== unitsBefore) throw error;
+      if (calls === maxCalls || run.signal.aborted || requests.isShown) throw error;
       const { sent } = requests;
       const retry = deps.history.retryOf(sent, error);
       const isShorter = retry?.most !== undefined;

@@ -1,5 +1,6 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { contextWindowOf } from "../model/endpoint/model-error.ts";
 import type { Charge } from "../spending/charge.ts";
 import { type Endpoint, EndpointKnowledge } from "./endpoint-knowledge.ts";
 import { type Exchange, exchangesOf } from "./exchanges.ts";
@@ -115,7 +116,7 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
     },
     retryOf(sent, error) {
       if (reasonOf(error) === ErrorReason.CONTEXT_TOO_LONG) {
-        knowledge.overflowed(sent, sent.conversationId, sent.tokens, undefined);
+        knowledge.overflowed(sent, sent.conversationId, sent.tokens, contextWindowOf(error));
         return { most: Math.floor(sent.bytes / 2) };
       }
       return knowledge.refused(sent, error) ? {} : undefined;
