@@ -73,7 +73,7 @@ async function complete(deps: GraphDeps, run: DrivenRun, step: Extract<Step, { e
     event: { type: "completed", payload: { finish_reason: step.finishReason, order: step.order } },
   });
   const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
-  return { status: "completed", message, finishReason: step.finishReason };
+  return { status: "completed", message: { ...message, providerFields: "" }, finishReason: step.finishReason };
 }
 
 /** How long a step is repeated during an outage, in milliseconds from its first failure. */

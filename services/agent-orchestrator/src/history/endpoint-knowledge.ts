@@ -1,5 +1,5 @@
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
-import type { Demands } from "./message-form.ts";
+import { type Demands, noDemands } from "./message-form.ts";
 
 /** Bytes of text for a token, until an endpoint's counts show better: few texts have fewer. */
 const firstBytesPerToken = 3;
@@ -43,6 +43,25 @@ export interface Endpoint {
   readonly model: string;
 }
 
+/** Words that refuse a field of a message, and words that say which. */
+const refusesField =
+  /\b(?:unsupported|not supported|not permitted|not allowed|unknown|unrecogni[sz]ed|unexpected|extra inputs|additional propert)/i;
+const foreignField = /reasoning|extra_content|thought_signature|messages?\b/i;
+const refusesNull = /\b(?:null|none|nil|empty|must be a string|valid string|required)\b/i;
+const refusesEmpty = /non-?empty|(?:not|cannot) be empty/i;
+
+/**
+ * The demands of an endpoint after a refusal in these words. The newest refusal holds: an older one may mislead.
+ */
+function demandsAfter(demands: Demands, words: string): Demands {
+  if (refusesField.test(words) && foreignField.test(words)) return { ...demands, bare: true };
+  if (/reasoning_content/.test(words)) return { ...demands, reasoning: true, bare: false };
+  if (/tool call id/i.test(words) && /length of 9/.test(words)) return { ...demands, shortIds: true };
+  if (!/content/i.test(words)) return demands;
+  if (refusesEmpty.test(words)) return { ...demands, text: false };
+  return refusesNull.test(words) ? { ...demands, text: true } : demands;
+}
+
 function ratioKey({ provider, model }: Endpoint, conversationId: string): string {
   return JSON.stringify([provider, model, conversationId]);
 }
@@ -71,7 +90,7 @@ export class EndpointKnowledge {
     const key = JSON.stringify([provider, model]);
     const known = this.#known.get(key) ?? {
       bytesPerToken: firstBytesPerToken,
-      demands: { reasoning: false, text: false, shortIds: false },
+      demands: noDemands,
     };
     remember(this.#known, key, known, maxEndpoints);
     return known;
@@ -123,18 +142,10 @@ export class EndpointKnowledge {
   refused(endpoint: Endpoint, error: unknown): boolean {
     const reason = reasonOf(error);
     if (reason !== ErrorReason.MODEL_REJECTED && reason !== ErrorReason.MODEL_UNPROCESSABLE) return false;
-    const words = error instanceof Error ? error.message : "";
     const known = this.#of(endpoint);
     const { demands } = known;
-    const demanded = {
-      reasoning: demands.reasoning || /reasoning_content/.test(words),
-      text:
-        demands.text ||
-        (/content/i.test(words) && /\b(?:null|none|nil|empty|must be a string|valid string|required)\b/i.test(words)),
-      shortIds: demands.shortIds || (/tool call id/i.test(words) && /length of 9/.test(words)),
-    };
-    known.demands = demanded;
-    return (Object.keys(demanded) as (keyof Demands)[]).some((name) => demanded[name] && !demands[name]);
+    known.demands = demandsAfter(demands, error instanceof Error ? error.message : "");
+    return (Object.keys(demands) as (keyof Demands)[]).some((name) => known.demands[name] !== demands[name]);
   }
 
   /** Learns that an endpoint has given reasoning that it may demand back. */

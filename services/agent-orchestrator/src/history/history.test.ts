@@ -127,6 +127,33 @@ describe("a demand that an endpoint makes by a refusal", () => {
     expect(history.retryOf(first, refused(words))).toBeUndefined();
   });
 
+  test.each([
+    "'messages.2' : for 'role:assistant' the following must be satisfied[('messages.2' : property 'reasoning' is unsupported)]",
+    "body.messages.1.assistant.reasoning_content: Extra inputs are not permitted",
+    "Unknown name \"extra_content\" at 'messages[1].tool_calls[0]'",
+  ])("is met where it concerns fields that the provider gave itself, until it wants them after all: %s", (words) => {
+    const history = createHistory({ defaultWindow: 8_000 });
+    const fields = { message: { reasoning_content: "Hm." }, calls: [{ extra_content: {} }] };
+    const init = { c1: { providerFields: JSON.stringify({ provider: "p", ...fields }) } };
+    const sentCall = () => history.make(facts("u c1 t1 a u", {}, init)).messages[2];
+    expect(sentCall()).toMatchObject({ reasoning_content: "Hm.", tool_calls: [{ extra_content: {} }] });
+    const sent = history.make(facts("u"));
+    expect(history.retryOf(sent, refused(words))).toEqual({});
+    expect(JSON.stringify(sentCall())).not.toMatch(/reasoning_content|extra_content/);
+    expect(history.retryOf(sent, refused("The reasoning_content must be passed back."))).toEqual({});
+    expect(sentCall()).toMatchObject({ reasoning_content: "Hm." });
+  });
+
+  test("for text holds until it refuses empty text", () => {
+    const history = createHistory({ defaultWindow: 8_000 });
+    const first = history.make(facts("u c1 t1 a u"));
+    expect(history.retryOf(first, refused("content must be a string"))).toEqual({});
+    expect(call(history)).toMatchObject({ content: "" });
+    expect(history.retryOf(first, refused("text content blocks must be non-empty"))).toEqual({});
+    expect(call(history)).toMatchObject({ content: null });
+    expect(history.retryOf(first, refused("text content blocks must be non-empty"))).toBeUndefined();
+  });
+
   test("is not seen in other errors", () => {
     const history = createHistory({ defaultWindow: 8_000 });
     const first = history.make(facts("u"));

@@ -2,10 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { conversation, expectStrict } from "../../testing/history.ts";
 import { exchangesOf } from "./exchanges.ts";
-import { type Demands, modelMessages } from "./message-form.ts";
+import { modelMessages, noDemands as none } from "./message-form.ts";
 import { storedFields } from "./provider-fields.ts";
-
-const none: Demands = { reasoning: false, text: false, shortIds: false };
 
 function sentFor(words: string, init: Parameters<typeof conversation>[1] = {}, provider = "deepseek", demands = none) {
   return modelMessages("system", exchangesOf(conversation(words, init)), { provider, demands });
@@ -40,7 +38,7 @@ describe("the messages of a request", () => {
       name: fc.constantFrom("", "a.b", "x".repeat(100), "ok"),
       arguments: fc.constantFrom("", "{", "[]", "null", '{"a":1}', '"{}"'),
     });
-    const demands = fc.record({ reasoning: fc.boolean(), text: fc.boolean(), shortIds: fc.boolean() });
+    const demands = fc.record({ reasoning: fc.boolean(), text: fc.boolean(), shortIds: fc.boolean(), bare: fc.boolean() });
     fc.assert(
       fc.property(fc.array(word, { maxLength: 12 }), fc.dictionary(word, odd), demands, (words, init, demanded) => {
         expectStrict(sentFor([...words, "u"].join(" "), init, "p", demanded));

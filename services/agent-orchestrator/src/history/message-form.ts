@@ -11,7 +11,12 @@ export interface Demands {
   readonly text: boolean;
   /** Ids of calls must have nine letters or digits. */
   readonly shortIds: boolean;
+  /** No fields beyond OpenAI's, not even those that it gave. */
+  readonly bare: boolean;
 }
+
+/** The demands of an endpoint that has made none. */
+export const noDemands: Demands = { reasoning: false, text: false, shortIds: false, bare: false };
 
 /** The endpoint that a request is made for. */
 export interface Receiver {
@@ -71,17 +76,18 @@ function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMe
   const { content, toolCalls } = answer;
   const stored = readFields(answer.providerFields);
   const isOwn = stored?.provider === receiver.provider;
-  const extra = isOwn ? stored.message : {};
-  if (toolCalls.length === 0) return [{ ...extra, role: "assistant", content: textOr(content, emptyAnswerNote) }];
   const { demands } = receiver;
+  const sentBack = isOwn && !demands.bare ? stored : undefined;
+  const extra = sentBack?.message;
+  if (toolCalls.length === 0) return [{ ...extra, role: "assistant", content: textOr(content, emptyAnswerNote) }];
   const ids = toolCalls.map(({ id }) => idFor(id, isOwn, receiver));
   const message = {
-    ...(demands.reasoning ? { reasoning_content: "" } : {}),
+    ...(demands.reasoning && !demands.bare ? { reasoning_content: "" } : {}),
     ...extra,
     role: "assistant",
     content: content !== "" || demands.text ? content : null,
     tool_calls: toolCalls.map(({ function: call }, index) => ({
-      ...(isOwn ? stored.calls[index] : undefined),
+      ...sentBack?.calls[index],
       id: ids[index],
       type: "function",
       function: { name: plain(call?.name ?? ""), arguments: argumentsText(call?.arguments ?? "") },

@@ -81,6 +81,55 @@ describe("the history of a run", () => {
   });
 });
 
+const chunk = (delta: object, finish: string | null = null) =>
+  `data: ${JSON.stringify({ model: "thinker", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+const signed = {
+  index: 0,
+  id: "c1",
+  type: "function",
+  extra_content: { google: { thought_signature: "c2ln" } },
+  function: { name: "calculator", arguments: "{}" },
+};
+const reasoned = {
+  contentType: "text/event-stream",
+  raw: [
+    chunk({ role: "assistant", content: null, reasoning_content: "I should " }),
+    chunk({ reasoning_content: "calculate." }),
+    chunk({ tool_calls: [signed] }),
+    chunk({}, "tool_calls"),
+    "data: [DONE]\n\n",
+  ],
+};
+
+describe("the reasoning of a model", () => {
+  test("and the signatures of its calls go back to it, in this run and in the next", async () => {
+    mesh.model.reply(reasoned, { text: "It is 5." }, { text: "Yes." });
+    await create("What is 2 + 3?");
+    await say("Sure?");
+    const { index: _index, ...call } = signed;
+    const expected = { role: "assistant", content: null, reasoning_content: "I should calculate.", tool_calls: [call] };
+    for (const request of [1, 2]) expect(sent(request).messages[2]).toEqual(expected);
+    expect(mesh.journal.messages[1]).toMatchObject({ reasoning: "I should calculate.", content: "", finishReason: "tool_calls" });
+  });
+
+  test("is told apart from the answer in the run's events", async () => {
+    mesh.model.reply(reasoned, { text: "It is 5." });
+    const events = await streamEvents();
+    expect(events.map(({ type, delta }) => (delta === "" ? type : `${type} ${delta}`))).toEqual([
+      "started",
+      "reasoning I should ",
+      "reasoning calculate.",
+      "tool_call",
+      "tool_result",
+      "content It",
+      "content  is",
+      "content  5.",
+      "finish stop",
+    ]);
+    expect(events.at(-1)?.message).toMatchObject({ content: "It is 5.", reasoning: "", providerFields: "" });
+  });
+});
+
 describe("an answer that was cut at its limit", () => {
   test("says so in its message, its run and its stream", async () => {
     mesh.model.reply(
