@@ -120,7 +120,7 @@ describe("a model call whose history is too long", () => {
 
 describe("a model that demands something of its history", () => {
   test("gets its reasoning back with the calls", async () => {
-    const providerFields = JSON.stringify({ provider: "p", message: { reasoning_content: "Hm." }, calls: [null] });
+    const providerFields = JSON.stringify({ provider: "p", family: "m", message: { reasoning_content: "Hm." }, calls: [null] });
     const { requests } = await thinking("u c1 t1", () => textOf("5"), { c1: { providerFields } });
     expect(requests[0]?.messages[2]).toMatchObject({ reasoning_content: "Hm." });
   });
@@ -145,6 +145,6 @@ describe("the answer of a model", () => {
 
   test("is stored with the provider that gave it", async () => {
     const { run } = await thinking("u", () => textOf("hi"));
-    expect(JSON.parse(run.uncommitted[0]?.providerFields ?? "")).toEqual({ provider: "p" });
+    expect(JSON.parse(run.uncommitted[0]?.providerFields ?? "")).toEqual({ provider: "p", family: "m" });
   });
 });

@@ -4,7 +4,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { SentHistory } from "../history/history.ts";
-import { storedFields } from "../history/provider-fields.ts";
+import { familyOf, type Giver, storedFields } from "../history/provider-fields.ts";
 import { AnswerReader, type ModelAnswer } from "../model/edge/answer-reader.ts";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage } from "../model/edge/chunk.ts";
@@ -53,14 +53,14 @@ function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefin
   const { agent, state } = run;
   const made = new Map<string, { readonly sent: SentHistory; readonly body: Buffer }>();
   const requestFor = (target: CallTarget) => {
-    const key = JSON.stringify([target.provider, target.window]);
+    const { provider, upstream, window } = target;
+    const key = JSON.stringify([provider, upstream, window]);
     const earlier = made.get(key);
     if (earlier !== undefined) return earlier;
-    const { provider, window } = target;
     const { prompt: system, maxTokens } = agent;
     const { conversationId, messages } = run;
-    const facts = { provider, window, model: state.model, conversationId, system, messages, toolsJson, maxTokens };
-    const sent = deps.history.make(facts, most);
+    const endpoint = { provider, upstream, window, model: state.model };
+    const sent = deps.history.make({ ...endpoint, conversationId, system, messages, toolsJson, maxTokens }, most);
     const request = { sent, body: requestBody(run, sent, toolsJson) };
     made.set(key, request);
     return request;
@@ -84,14 +84,14 @@ interface Answered {
   /** Its text as it was streamed. */
   readonly text: OrderedStream;
   readonly charge: Charge;
-  /** The provider that answered. */
-  readonly provider: string;
+  /** The side that answered. */
+  readonly giver: Giver;
 }
 
 async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { requests: Requests; body: Buffer }): Promise<Answered> {
   let reader = new AnswerReader();
   let text = new OrderedStream();
-  let ended: Pick<EndedCall, "charge"> & Partial<EndedCall> = { charge: noCharge };
+  let ended: Pick<EndedCall, "charge" | "model"> & Partial<EndedCall> = { charge: noCharge, model: run.state.model };
   const call = {
     identity: run.identity,
     options: await run.options(),
@@ -124,9 +124,11 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
   }
   const held = text.end();
   if (held !== undefined) run.log.emit(held);
-  const { charge, provider = requests.sent.provider } = ended;
-  deps.history.answered(requests.sent, charge);
-  return { answer: reader.answer, text, charge, provider };
+  const { sent } = requests;
+  const { charge, model, provider = sent.provider } = ended;
+  deps.history.answered(sent, charge);
+  const giver = { provider, family: provider === sent.provider ? sent.family : familyOf(model) };
+  return { answer: reader.answer, text, charge, giver };
 }
 
 /** The most calls for one answer: the first, one with less history, and one that meets a demand just learned. */
@@ -171,7 +173,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   }
   const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
   const started = performance.now();
-  const { answer, text, charge, provider } = await answerOf(deps, run, toolsJson);
+  const { answer, text, charge, giver } = await answerOf(deps, run, toolsJson);
   const round = storableCalls(answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run)));
 
   const message = create(MessageSchema, {
@@ -186,7 +188,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     latencyMs: Math.round(performance.now() - started),
     finishReason: answer.finishReason,
     reasoning: text.reasoning,
-    providerFields: storedFields(provider, answer.providerFields),
+    providerFields: storedFields(giver, answer.providerFields),
   });
   run.messages.push(message);
   run.uncommitted.push(message);

@@ -7,6 +7,7 @@ import { createHistory, type History, type HistoryFacts } from "./history.ts";
 const facts = (words: string, rest: Partial<HistoryFacts> = {}, init: Parameters<typeof conversation>[1] = {}): HistoryFacts => ({
   provider: "p",
   model: "m",
+  upstream: undefined,
   conversationId: "c",
   system: "You help.",
   messages: conversation(words, init),
@@ -134,7 +135,7 @@ describe("a demand that an endpoint makes by a refusal", () => {
   ])("is met where it concerns fields that the provider gave itself, until it wants them after all: %s", (words) => {
     const history = createHistory({ defaultWindow: 8_000 });
     const fields = { message: { reasoning_content: "Hm." }, calls: [{ extra_content: {} }] };
-    const init = { c1: { providerFields: JSON.stringify({ provider: "p", ...fields }) } };
+    const init = { c1: { providerFields: JSON.stringify({ provider: "p", family: "m", ...fields }) } };
     const sentCall = () => history.make(facts("u c1 t1 a u", {}, init)).messages[2];
     expect(sentCall()).toMatchObject({ reasoning_content: "Hm.", tool_calls: [{ extra_content: {} }] });
     const sent = history.make(facts("u"));

@@ -6,6 +6,7 @@ import { type Endpoint, EndpointKnowledge } from "./endpoint-knowledge.ts";
 import { type Exchange, exchangesOf } from "./exchanges.ts";
 import { fit } from "./fit.ts";
 import { gaveReasoning, type ModelMessage, modelMessages } from "./message-form.ts";
+import { familyOf } from "./provider-fields.ts";
 
 /** Share of a window that is kept for the answer without a limit of the agent's, and the most tokens of it. */
 const answerShare = 1 / 4;
@@ -20,6 +21,8 @@ const mostBytesPerToken = 16;
 /** The facts of a run that its next model call depends on. */
 export interface HistoryFacts extends Endpoint {
   readonly conversationId: string;
+  /** The provider's name of the model; undefined: the same. */
+  readonly upstream: string | undefined;
   /** The agent's prompt. */
   readonly system: string;
   /** The run's context, oldest message first. */
@@ -35,6 +38,8 @@ export interface HistoryFacts extends Endpoint {
 /** The history of one model call. */
 export interface SentHistory extends Endpoint {
   readonly conversationId: string;
+  /** Family of the model. */
+  readonly family: string;
   readonly messages: readonly ModelMessage[];
   /** The limit of the answer; undefined: none is sent. */
   readonly maxTokens: number | undefined;
@@ -97,13 +102,15 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
       const isCertain = learned === undefined ? facts.window !== undefined : learned.isTold;
       if (isCertain && bytes > window * mostBytesPerToken) throw tooLong(window);
       const leftOut = countLeftOut(messages, fitted.exchanges);
-      if (messages.some((message) => gaveReasoning(message, provider))) knowledge.gaveReasoning(endpoint);
-      const receiver = { provider, demands: knowledge.demands(endpoint) };
+      const family = familyOf(facts.upstream ?? model);
+      if (messages.some((message) => gaveReasoning(message, { provider, family }))) knowledge.gaveReasoning(endpoint);
+      const receiver = { provider, family, demands: knowledge.demands(endpoint) };
       const prompt = leftOut === 0 ? system : system + leftOutNote(leftOut);
       return {
         provider,
         model,
         conversationId,
+        family,
         messages: modelMessages(prompt, fitted.exchanges, receiver),
         maxTokens: facts.maxTokens === undefined ? undefined : reserved,
         bytes,

@@ -2,11 +2,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { conversation, expectStrict } from "../../testing/history.ts";
 import { exchangesOf } from "./exchanges.ts";
-import { modelMessages, noDemands as none } from "./message-form.ts";
-import { storedFields } from "./provider-fields.ts";
+import { modelMessages, noDemands as none, type Receiver } from "./message-form.ts";
+import { familyOf, storedFields } from "./provider-fields.ts";
 
-function sentFor(words: string, init: Parameters<typeof conversation>[1] = {}, provider = "deepseek", demands = none) {
-  return modelMessages("system", exchangesOf(conversation(words, init)), { provider, demands });
+const giver = { provider: "p", family: "deepseek" };
+
+function sentFor(words: string, init: Parameters<typeof conversation>[1] = {}, receiver: Partial<Receiver> = {}) {
+  return modelMessages("system", exchangesOf(conversation(words, init)), { ...giver, demands: none, ...receiver });
 }
 
 const brief = (messages: ReturnType<typeof sentFor>) =>
@@ -41,7 +43,7 @@ describe("the messages of a request", () => {
     const demands = fc.record({ reasoning: fc.boolean(), text: fc.boolean(), shortIds: fc.boolean(), bare: fc.boolean() });
     fc.assert(
       fc.property(fc.array(word, { maxLength: 12 }), fc.dictionary(word, odd), demands, (words, init, demanded) => {
-        expectStrict(sentFor([...words, "u"].join(" "), init, "p", demanded));
+        expectStrict(sentFor([...words, "u"].join(" "), init, { demands: demanded }));
       }),
       { numRuns: 500 },
     );
@@ -54,7 +56,7 @@ describe("the messages of a request", () => {
       for (const call of message.toolCalls) call.id = id;
       if (message.role === "tool") message.toolCallId = id;
     }
-    const [, , call, result] = modelMessages("system", exchangesOf(stored), { provider: "p", demands: none });
+    const [, , call, result] = modelMessages("system", exchangesOf(stored), { ...giver, demands: none });
     const sentId = String(result?.tool_call_id);
     expect(sentId).toMatch(/^call_[0-9a-f]{24}$/);
     expect(call?.tool_calls).toEqual([
@@ -69,12 +71,23 @@ describe("the messages of a request", () => {
   });
 });
 
+test.each([
+  ["deepseek/deepseek-r1", "deepseek"],
+  ["accounts/x/models/Qwen3-32B", "qwen"],
+  ["gpt-4o-mini", "gpt"],
+  ["o3", "o"],
+  ["4711", "4711"],
+  ["", ""],
+])("the family of the model %s is %s", (model, family) => {
+  expect(familyOf(model)).toBe(family);
+});
+
 describe("fields that a provider wants back", () => {
   const fields = JSON.stringify({
     message: { reasoning_content: "I should calculate.", role: "user", content: "not this" },
     calls: [{ extra_content: { google: { thought_signature: "c2ln" } }, id: "not this" }],
   });
-  const init = { c1: { providerFields: storedFields("deepseek", fields) } };
+  const init = { c1: { providerFields: storedFields(giver, fields) } };
 
   test("go back to it with the message and its calls, and replace nothing of ours", () => {
     const [, , call] = sentFor("u c1 t1 a u", init);
@@ -86,14 +99,14 @@ describe("fields that a provider wants back", () => {
     });
   });
 
-  test("go to no other", () => {
-    const text = JSON.stringify(sentFor("u c1 t1 a u", init, "another"));
+  test.each([{ provider: "another" }, { family: "gpt" }])("go to no other: %j", (receiver) => {
+    const text = JSON.stringify(sentFor("u c1 t1 a u", init, receiver));
     expect(text).not.toContain("reasoning_content");
     expect(text).not.toContain("thought_signature");
   });
 
   test("are empty for a message that has none, where the endpoint demands them", () => {
-    const [, , call, , answer] = sentFor("u c1 t1 a u", {}, "deepseek", { ...none, reasoning: true });
+    const [, , call, , answer] = sentFor("u c1 t1 a u", {}, { demands: { ...none, reasoning: true } });
     expect(call).toMatchObject({ reasoning_content: "" });
     expect(answer).not.toHaveProperty("reasoning_content");
   });

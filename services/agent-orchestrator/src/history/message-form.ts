@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { Exchange, Round } from "./exchanges.ts";
-import { readFields } from "./provider-fields.ts";
+import { type Giver, isFrom, readFields } from "./provider-fields.ts";
 
 /** Demands of an endpoint beyond OpenAI's format, as learned from its answers. */
 export interface Demands {
@@ -19,9 +19,7 @@ export interface Demands {
 export const noDemands: Demands = { reasoning: false, text: false, shortIds: false, bare: false };
 
 /** The endpoint that a request is made for. */
-export interface Receiver {
-  /** Name of the provider. */
-  readonly provider: string;
+export interface Receiver extends Giver {
   readonly demands: Demands;
 }
 
@@ -75,7 +73,7 @@ function textOr(text: string, note: string): string {
 function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMessage[] {
   const { content, toolCalls } = answer;
   const stored = readFields(answer.providerFields);
-  const isOwn = stored?.provider === receiver.provider;
+  const isOwn = isFrom(stored, receiver);
   const { demands } = receiver;
   const sentBack = isOwn && !demands.bare ? stored : undefined;
   const extra = sentBack?.message;
@@ -101,12 +99,12 @@ function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMe
   return [message, ...answers];
 }
 
-/** Whether an answer of this provider came with reasoning that it may demand back. */
-export function gaveReasoning(message: Message, provider: string): boolean {
+/** Whether an answer of this side came with reasoning that it may demand back. */
+export function gaveReasoning(message: Message, giver: Giver): boolean {
   // Most messages have no such text, and parsing is spared.
   if (!message.providerFields.includes('"reasoning_content"')) return false;
   const stored = readFields(message.providerFields);
-  return stored?.provider === provider && "reasoning_content" in stored.message;
+  return isFrom(stored, giver) && "reasoning_content" in stored.message;
 }
 
 /**

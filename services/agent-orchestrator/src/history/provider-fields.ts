@@ -1,9 +1,21 @@
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Fields of an assistant's message that its endpoint wants back, as stored with it. */
-export interface StoredFields {
-  /** Name of the provider that gave them; no other gets them. */
+/** The side that gave fields. No other gets them back. */
+export interface Giver {
+  /** Name of the provider. */
   readonly provider: string;
+  /** Family of the model: a provider may pass calls on to models of several makers. */
+  readonly family: string;
+}
+
+/** The family of a model: the first word of its name, as `deepseek` of `deepseek/deepseek-r1`. */
+export function familyOf(model: string): string {
+  const name = model.toLowerCase().slice(model.lastIndexOf("/") + 1);
+  return /^[a-z]+/.exec(name)?.[0] ?? name;
+}
+
+/** Fields of an assistant's message that its endpoint wants back, as stored with it. */
+export interface StoredFields extends Giver {
   /** Fields of the message. */
   readonly message: Fields;
   /** Fields of its calls, by position. */
@@ -41,14 +53,19 @@ function parsed(json: string): Fields {
   }
 }
 
-/** The text to store for an answer's fields and the provider that gave them. */
-export function storedFields(provider: string, fieldsJson: string): string {
-  return JSON.stringify({ ...parsed(fieldsJson), provider });
+/** The text to store for an answer's fields and the side that gave them. */
+export function storedFields({ provider, family }: Giver, fieldsJson: string): string {
+  return JSON.stringify({ ...parsed(fieldsJson), provider, family });
+}
+
+/** Whether stored fields may be sent to a side. */
+export function isFrom(stored: Giver | undefined, { provider, family }: Giver): stored is StoredFields {
+  return stored?.provider === provider && stored.family === family;
 }
 
 /** Reads stored fields. Undefined for messages of earlier releases, and for text that is none of ours. */
 export function readFields(json: string): StoredFields | undefined {
-  const { provider, message, calls } = parsed(json);
-  if (typeof provider !== "string") return undefined;
-  return { provider, message: foreign(message) ?? {}, calls: Array.isArray(calls) ? calls.map(foreign) : [] };
+  const { provider, family, message, calls } = parsed(json);
+  if (typeof provider !== "string" || typeof family !== "string") return undefined;
+  return { provider, family, message: foreign(message) ?? {}, calls: Array.isArray(calls) ? calls.map(foreign) : [] };
 }

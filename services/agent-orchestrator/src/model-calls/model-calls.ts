@@ -17,6 +17,8 @@ import type { FailedAttempt } from "./failed-attempt.ts";
 export interface CallTarget {
   /** Name of the provider. */
   readonly provider: string;
+  /** The provider's name of the model; unset: its public name. */
+  readonly upstream?: string;
   /** Tokens of the model's window, where they are configured. */
   readonly window?: number;
 }

@@ -53,6 +53,7 @@ describe("the history of a run", () => {
   test("has the fields that the provider of an earlier answer wants back", async () => {
     const providerFields = JSON.stringify({
       provider: "default",
+      family: "gpt",
       message: { reasoning_content: "I should calculate." },
       calls: [{ extra_content: { google: { thought_signature: "c2ln" } } }],
     });
@@ -128,6 +129,15 @@ describe("the reasoning of a model", () => {
     ]);
     expect(events.at(-1)?.message).toMatchObject({ content: "It is 5.", reasoning: "", providerFields: "" });
   });
+});
+
+test("the fields of one family of models are not sent to a model of another at the same provider", async () => {
+  mesh.model.reply(reasoned, { text: "It is 5." }, { text: "Yes." });
+  await create("What is 2 + 3?");
+  const { id: conversationId } = mesh.journal.conversation;
+  await mesh.agent.sendMessage({ conversationId, message: "Sure?", model: "another-1" }, asUser);
+  expect(sent(2).model).toBe("another-1");
+  expect(JSON.stringify(sent(2).messages)).not.toMatch(/reasoning_content|thought_signature/);
 });
 
 describe("an answer that was cut at its limit", () => {
