@@ -72,6 +72,7 @@ async function thinking(words: string, answer: Answer, init: Parameters<typeof c
     history: createHistory({ defaultWindow: window }),
     catalogue: { definitionsJson: async () => undefined },
     maxIterations: 10,
+    logger,
   } as unknown as GraphDeps;
   const outcome = await think(deps, run).catch((error: unknown) => error);
   return { requests, outcome, run, deps };

@@ -154,6 +154,11 @@ async function answerOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | und
       requests = requestsOf(deps, run, toolsJson, most);
       // The rest of the history is the newest message alone.
       if (isShorter && requests.sent.bytes >= sent.bytes) throw error;
+      const { bytes } = requests.sent;
+      deps.logger.warn(
+        { err: error, run_id: run.runId, bytes_before: sent.bytes, bytes },
+        "a refused history is sent in another form",
+      );
     }
   }
 }
