@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { Exchange, Round } from "./exchanges.ts";
-import { type Giver, isFrom, readFields } from "./provider-fields.ts";
+import { type Giver, isFrom, readFields, type StoredFields } from "./provider-fields.ts";
 
 /** Demands of an endpoint beyond OpenAI's format, as learned from its answers. */
 export interface Demands {
@@ -70,9 +70,29 @@ function textOr(text: string, note: string): string {
   return text.trim() === "" ? note : text;
 }
 
+interface ParsedAnswer {
+  readonly stored: StoredFields | undefined;
+  /** Of its calls, as they are sent. */
+  readonly arguments: readonly string[];
+}
+
+/** Each call of a run sends its messages again. They do not change, and parsing a large one takes time. */
+const parsed = new WeakMap<Message, ParsedAnswer>();
+
+function parsedAnswer(answer: Message): ParsedAnswer {
+  const known = parsed.get(answer);
+  if (known !== undefined) return known;
+  const made = {
+    stored: readFields(answer.providerFields),
+    arguments: answer.toolCalls.map((call) => argumentsText(call.function?.arguments ?? "")),
+  };
+  parsed.set(answer, made);
+  return made;
+}
+
 function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMessage[] {
   const { content, toolCalls } = answer;
-  const stored = readFields(answer.providerFields);
+  const { stored, arguments: args } = parsedAnswer(answer);
   const isOwn = isFrom(stored, receiver);
   const { demands } = receiver;
   const sentBack = isOwn && !demands.bare ? stored : undefined;
@@ -88,7 +108,7 @@ function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMe
       ...sentBack?.calls[index],
       id: ids[index],
       type: "function",
-      function: { name: plain(call?.name ?? ""), arguments: argumentsText(call?.arguments ?? "") },
+      function: { name: plain(call?.name ?? ""), arguments: args[index] },
     })),
   };
   const answers = results.map((result, index) => ({
@@ -103,7 +123,7 @@ function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMe
 export function gaveReasoning(message: Message, giver: Giver): boolean {
   // Most messages have no such text, and parsing is spared.
   if (!message.providerFields.includes('"reasoning_content"')) return false;
-  const stored = readFields(message.providerFields);
+  const { stored } = parsedAnswer(message);
   return isFrom(stored, giver) && "reasoning_content" in stored.message;
 }
 
