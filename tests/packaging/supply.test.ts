@@ -31,7 +31,7 @@ describe("the installed packages", () => {
     const loose = files.flatMap((file) => {
       const { dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync(join(root, file), "utf8"));
       return Object.entries<string>({ ...dependencies, ...devDependencies })
-        .filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
+        .filter(([, version]) => !/^(?:npm:[\w@/-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))
         .map(([name, version]) => `${file}: ${name} ${version}`);
     });
     expect(loose).toEqual([]);

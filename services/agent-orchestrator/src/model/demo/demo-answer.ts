@@ -1,15 +1,12 @@
+import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { instanceOf, type JsonSchema } from "./schema-instance.ts";
+
 /** The fields of a request that the demo model reads. */
 export interface DemoRequest {
   messages: { role: string; content?: unknown; name?: string }[];
   tools?: { function?: { name: string; parameters?: JsonSchema } }[] | null;
   tool_choice?: unknown;
-}
-
-interface JsonSchema {
-  type?: string | string[];
-  properties?: Record<string, JsonSchema>;
-  required?: string[];
-  enum?: unknown[];
+  response_format?: { type?: unknown; json_schema?: { schema?: unknown } } | null;
 }
 
 /** The demo model's answer: a text, or tool calls. */
@@ -53,23 +50,25 @@ function expressionIn(words: string): string | undefined {
 
 /** Makes arguments that fit a schema out of the user's words. */
 function inventArguments(schema: JsonSchema | undefined, words: string): unknown {
-  const entries = Object.entries(schema?.properties ?? {}).map(([name, property]) => {
-    if (property.enum !== undefined) return [name, property.enum[0]];
-    switch (Array.isArray(property.type) ? property.type[0] : property.type) {
-      case "number":
-      case "integer":
-        return [name, Number(/\d+/.exec(words)?.[0] ?? 1)];
-      case "boolean":
-        return [name, true];
-      case "array":
-        return [name, []];
-      case "object":
-        return [name, {}];
-      default:
-        return [name, words.slice(0, 200)];
+  const made = instanceOf(schema ?? { type: "object" }, words);
+  return typeof made === "object" && made !== null ? made : {};
+}
+
+/** Puts an answer into the form that a request demands. Throws MODEL_REJECTED for a schema without a known instance. */
+function shaped({ response_format: format }: DemoRequest, text: string, words: string): DemoAnswer {
+  switch (format?.type) {
+    case "json_object":
+      return { text: JSON.stringify({ answer: text }) };
+    case "json_schema": {
+      const made = instanceOf(format.json_schema?.schema ?? { type: "object" }, words);
+      if (made !== undefined) return { text: JSON.stringify(made) };
+      throw fail(ErrorReason.MODEL_REJECTED, "response_format: the demo model finds no value that this schema allows", {
+        param: "response_format",
+      });
     }
-  });
-  return Object.fromEntries(entries);
+    default:
+      return { text };
+  }
 }
 
 /** The name of the tool that a request forces, if any. */
@@ -100,13 +99,13 @@ function reportResults(results: { name?: string; content?: unknown }[], question
 /**
  * Answers deterministically. Tool results are reported; a forced tool is called; arithmetic goes to the calculator and
  * "Send an HTTP request to URL saying TEXT" to http_request; a client's tool is called when the user names it;
- * everything else gets a friendly text.
+ * everything else gets a friendly text. Answers without calls obey `response_format`.
  */
 export function answerDemo(request: DemoRequest): DemoAnswer {
   const lastUser = request.messages.findLastIndex((message) => message.role === "user");
   const words = textOf(request.messages[lastUser]?.content).trim();
   const results = request.messages.slice(lastUser + 1).filter((message) => message.role === "tool");
-  if (results.length > 0) return { text: reportResults(results, words) };
+  if (results.length > 0) return shaped(request, reportResults(results, words), words);
 
   const tools =
     request.tool_choice === "none" ? [] : (request.tools ?? []).flatMap((tool) => (tool.function ? [tool.function] : []));
@@ -126,9 +125,8 @@ export function answerDemo(request: DemoRequest): DemoAnswer {
   if (expression !== undefined && names.includes("calculator")) return call("calculator", { expression });
   const named = names.find((name) => words.toLowerCase().includes(name.toLowerCase()));
   if (named !== undefined) return call(named, argumentsFor(named));
-  return {
-    text:
-      `You said: "${words.slice(0, 200)}". I am Turnwright's built-in demo model: I stream, call tools and wait for approvals, but I know nothing. ` +
-      "Ask me for a calculation, or set OPENAI_API_KEY or LLM_BASE_URL to talk to a real model.",
-  };
+  const text =
+    `You said: "${words.slice(0, 200)}". I am Turnwright's built-in demo model: I stream, call tools and wait for approvals, but I know nothing. ` +
+    "Ask me for a calculation, or set OPENAI_API_KEY or LLM_BASE_URL to talk to a real model.";
+  return shaped(request, text, words);
 }

@@ -85,6 +85,44 @@ describe("a choice of tools", () => {
   });
 });
 
+describe("response_format", () => {
+  const person = {
+    type: "object",
+    properties: { name: { type: "string" }, age: { type: "integer", minimum: 18 } },
+    required: ["name", "age"],
+    additionalProperties: false,
+  };
+  const inForm = (response_format: object, rest: object = {}) => asked("Ann, 7", { response_format, tools: undefined, ...rest });
+
+  test("of a JSON object is obeyed", async () => {
+    const { text } = await inForm({ type: "json_object" });
+    expect(JSON.parse(text ?? "")).toEqual({ answer: expect.stringContaining("Ann, 7") });
+  });
+
+  test("with a schema is obeyed, also when results are reported", async () => {
+    const format = { type: "json_schema", json_schema: { name: "person", strict: true, schema: person } };
+    expect(JSON.parse((await inForm(format)).text ?? "")).toEqual({ name: "Ann, 7", age: 18 });
+    const messages = [
+      user("What is 1 + 1?"),
+      { role: "assistant" },
+      { role: "tool", content: '{"expression":"1 + 1","result":2}' },
+    ];
+    const { text } = await ask({ messages, tools, response_format: format });
+    expect(JSON.parse(text ?? "")).toEqual({ name: "What is 1 + 1?", age: 18 });
+  });
+
+  test("of text changes nothing, and calls of tools come first", async () => {
+    expect((await inForm({ type: "text" })).text).toContain("demo model");
+    const call = await asked("What is 1 + 1?", { response_format: { type: "json_object" } });
+    expect(call.calls).toEqual([{ name: "calculator", args: { expression: "1 + 1" } }]);
+  });
+
+  test("with a schema that allows nothing is refused, as endpoints refuse it", async () => {
+    const impossible = { type: "json_schema", json_schema: { name: "none", schema: false } };
+    await expect(inForm(impossible)).rejects.toThrow(/response_format/);
+  });
+});
+
 test("a request to send something asks for http_request", async () => {
   expect((await asked("Send an HTTP request to http://localhost:9/hook saying hello world")).calls).toEqual([
     { name: "http_request", args: { method: "POST", url: "http://localhost:9/hook", body: "hello world" } },
