@@ -11,8 +11,6 @@ export const gatewayConfig = z.object({
   JWT_SECRET: secret(),
   SERVER_HOST: z.string().default("0.0.0.0"),
   SERVER_PORT: port(8080),
-  /** Largest request body, in bytes. */
-  SERVER_BODY_LIMIT: integer(1_048_576, { min: 1024, max: 8_388_608 }),
   /** Time within which a client must send a request. */
   SERVER_REQUEST_TIMEOUT: duration("15s"),
   /** Deadline of a call that is not streamed. */

@@ -93,13 +93,13 @@ describe("the public server", () => {
       headers: {
         origin: "https://app.example",
         "access-control-request-method": "POST",
-        "access-control-request-headers": "authorization,content-type,x-stream-format,idempotency-key",
+        "access-control-request-headers": "authorization,content-type,x-stream-format,x-server-tools,idempotency-key",
       },
     });
     expect(preflight.status).toBe(204);
     expect(preflight.headers.get("access-control-allow-origin")).toBe("*");
     expect(preflight.headers.get("access-control-allow-methods")).toContain("DELETE");
-    expect(preflight.headers.get("access-control-allow-headers")).toContain("x-stream-format,idempotency-key");
+    expect(preflight.headers.get("access-control-allow-headers")).toContain("x-stream-format,x-server-tools,idempotency-key");
     const refused = await fetch(`${gateway.url}/v1/auth/me`, { headers: { origin: "https://app.example" } });
     expect(refused.status).toBe(401);
     expect(refused.headers.get("access-control-allow-origin")).toBe("*");

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { CompletionService, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { CompletionService, ServerTools, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -16,15 +16,18 @@ let streamComplete: Completions["streamComplete"];
 /** The body that the service received. */
 let received: string;
 let format: StreamFormat | undefined;
+let serverTools: ServerTools | undefined;
 
 const served = mount(CompletionService, {
   complete(request, context) {
     received = Buffer.from(request.body).toString();
+    serverTools = request.serverTools;
     return complete(request, context);
   },
   streamComplete(request, context) {
     received = Buffer.from(request.body).toString();
     format = request.format;
+    serverTools = request.serverTools;
     return streamComplete(request, context);
   },
   listModels: () => ({
@@ -95,6 +98,24 @@ describe("OpenAI's surface", () => {
     const refused = await chat(`${question}, "stream": true}`, { headers: { "x-stream-format": "xml" } });
     expect(refused.status).toBe(400);
     expect(await refused.json()).toMatchObject({ error: { param: "X-Stream-Format", code: "INVALID_REQUEST" } });
+  });
+
+  test("lets the client choose the server's tools by a header, streamed or not", async () => {
+    const { UNSPECIFIED, ON, OFF } = ServerTools;
+    for (const end of ["}", ', "stream": true}']) {
+      for (const [value, choice] of Object.entries({ on: ON, OFF, On: ON, "": UNSPECIFIED })) {
+        await (await chat(question + end, { headers: { "x-server-tools": value } })).text();
+        expect(serverTools).toBe(choice);
+      }
+      await (await chat(question + end)).text();
+      expect(serverTools).toBe(UNSPECIFIED);
+      for (const value of ["yes", "true", "1", "on, off", "toString", "__proto__"]) {
+        const refused = await chat(question + end, { headers: { "x-server-tools": value } });
+        expect(refused.status).toBe(400);
+        const { error } = (await refused.json()) as { error: object };
+        expect(error).toMatchObject({ param: "X-Server-Tools", message: "X-Server-Tools: expected on or off" });
+      }
+    }
   });
 
   test("sends the first frame at once, while the model is still thinking", async () => {

@@ -1,6 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client, Transport } from "@connectrpc/connect";
-import { CompletionService, StreamCompleteRequestSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import {
+  CompletionService,
+  ServerTools,
+  StreamCompleteRequestSchema,
+  StreamFormat,
+} from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json/json-depth";
 import { once } from "@turnwright/platform/rpc/plane";
@@ -33,13 +38,23 @@ const formats: Readonly<Record<string, StreamFormat>> = {
   seed: StreamFormat.SEED,
 };
 
-function formatOf(request: FastifyRequest): StreamFormat {
-  const name = request.headers["x-stream-format"];
-  if (name === undefined || name === "") return StreamFormat.UNSPECIFIED;
-  const format = typeof name === "string" ? formats[name.toLowerCase()] : undefined;
-  if (format === undefined)
-    throw fail(ErrorReason.INVALID_REQUEST, "X-Stream-Format: expected openai or seed", { param: "X-Stream-Format" });
-  return format;
+const serverToolsChoices: Readonly<Record<string, ServerTools>> = {
+  on: ServerTools.ON,
+  off: ServerTools.OFF,
+};
+
+/** The choice that a header names, in any case; 0, the unspecified one, without the header. Throws INVALID_REQUEST. */
+function chosenBy<Choice extends number>(
+  request: FastifyRequest,
+  header: string,
+  choices: Readonly<Record<string, Choice>>,
+): Choice | 0 {
+  const name = request.headers[header.toLowerCase()];
+  if (name === undefined || name === "") return 0;
+  const chosen = typeof name === "string" ? name.toLowerCase() : "";
+  const choice = Object.hasOwn(choices, chosen) ? choices[chosen] : undefined;
+  if (choice !== undefined) return choice;
+  throw fail(ErrorReason.INVALID_REQUEST, `${header}: expected ${Object.keys(choices).join(" or ")}`, { param: header });
 }
 
 /** Whether the body asks for a stream. The orchestrator validates the body; here it only has to be JSON. */
@@ -71,13 +86,21 @@ export function openAiPlugin(deps: OpenAiDeps) {
       const { caller } = request;
       const body = request.body as Buffer | undefined;
       if (body === undefined || body.length === 0) throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
+      const serverTools = chosenBy(request, "X-Server-Tools", serverToolsChoices);
       if (!asksForStream(body)) {
-        const answer = await deps.completions.complete({ body }, callOptions(request, caller, signal, deps.callTimeoutMs));
+        const answer = await deps.completions.complete(
+          { body, serverTools },
+          callOptions(request, caller, signal, deps.callTimeoutMs),
+        );
         reply.header("content-type", "application/json");
         const { buffer, byteOffset, byteLength } = answer.body;
         return reply.send(Buffer.from(buffer, byteOffset, byteLength));
       }
-      const input = create(StreamCompleteRequestSchema, { body, format: formatOf(request) });
+      const input = create(StreamCompleteRequestSchema, {
+        body,
+        serverTools,
+        format: chosenBy(request, "X-Stream-Format", formats),
+      });
       const headers = callHeaders(request, caller);
       // Bypasses the client: its generators would cost as much per delta as everything else together.
       const batches = await deps.transport.stream(

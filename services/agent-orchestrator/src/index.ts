@@ -108,6 +108,7 @@ export async function startAgentOrchestrator(deps: {
     models: createModelList({ routes, logger }),
     maxIterations: config.AGENT_MAX_ITERATIONS,
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
+    bodyLimit: config.SERVER_BODY_LIMIT,
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   });
   const worker = createWorker(shared);

@@ -1,4 +1,4 @@
-import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import { ServerTools, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason } from "@turnwright/platform/errors";
 import { expect } from "vitest";
 import { asUser } from "./orchestrator.ts";
@@ -9,15 +9,19 @@ export const user = { role: "user", content: "hi" };
 export const bytesOf = (body: object | string) =>
   Buffer.from(typeof body === "string" ? body : JSON.stringify({ messages: [user], ...body }));
 
-export async function complete(body: object | string) {
-  const answer = await mesh.completions.complete({ body: bytesOf(body) }, asUser);
+export async function complete(body: object | string, serverTools: ServerTools = ServerTools.UNSPECIFIED) {
+  const answer = await mesh.completions.complete({ body: bytesOf(body), serverTools }, asUser);
   return { ...answer, json: JSON.parse(Buffer.from(answer.body).toString()) };
 }
 
-export async function stream(body: object | string, format: StreamFormat = StreamFormat.UNSPECIFIED) {
+export async function stream(
+  body: object | string,
+  format: StreamFormat = StreamFormat.UNSPECIFIED,
+  serverTools: ServerTools = ServerTools.UNSPECIFIED,
+) {
   const batches: Buffer[] = [];
   let usage: unknown;
-  for await (const batch of mesh.completions.streamComplete({ body: bytesOf(body), format }, asUser)) {
+  for await (const batch of mesh.completions.streamComplete({ body: bytesOf(body), format, serverTools }, asUser)) {
     batches.push(Buffer.from(batch.frames));
     usage = batch.usage;
   }

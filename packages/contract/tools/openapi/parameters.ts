@@ -32,7 +32,7 @@ function queryFields(message: DescMessage, prefix: string, open: readonly string
 }
 
 /** Header parameters of an endpoint, from its surface option. */
-export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface): Parameter[] {
+export function headerParametersOf({ idempotencyKey, lastEventIdField, headers }: Surface): Parameter[] {
   const header = (name: string, description: string, example: string): Parameter => ({
     name,
     in: "header",
@@ -54,6 +54,10 @@ export function headerParametersOf({ idempotencyKey, lastEventIdField }: Surface
     ...(lastEventIdField === ""
       ? []
       : [header("Last-Event-ID", `Id of the last event received; the same as \`${lastEventIdField}\`.`, "0.18")]),
+    ...headers.map(({ name, values, description }) => ({
+      ...header(name, description, values[0] ?? ""),
+      schema: { type: "string", enum: values },
+    })),
   ];
 }
 

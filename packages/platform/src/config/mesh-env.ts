@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { logLevels } from "../logger.ts";
-import { duration, list } from "./env.ts";
+import { duration, integer, list } from "./env.ts";
 
 /** Environment variables of every part of the mesh, to spread into its schema. */
 export const meshEnv = {
@@ -17,6 +17,8 @@ export const meshEnv = {
   MESH_TLS_CA: z.string().optional(),
   MESH_TLS_CERT: z.string().optional(),
   MESH_TLS_KEY: z.string().optional(),
+  /** Largest request body, in bytes; the same for every part. Messages between the parts are limited accordingly. */
+  SERVER_BODY_LIMIT: integer(1_048_576, { min: 1024, max: 67_108_864 }),
   /** How long requests in flight may continue after SIGTERM. */
   SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
   LOG_LEVEL: z.enum(logLevels).default("info"),

@@ -26,6 +26,16 @@ import { useSmallBuffers } from "./small-buffers.ts";
 
 type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
 
+/** The least limit on a message between parts: results and histories grow independently of requests. */
+const leastMessageBytes = 8_388_608;
+/** Room for what a message holds beside a request body. */
+const messageOverheadBytes = 65_536;
+
+/** Largest message between parts, in bytes: every body that the gateway accepts fits. */
+function messageBytesOf({ SERVER_BODY_LIMIT }: MeshConfig): number {
+  return Math.max(leastMessageBytes, SERVER_BODY_LIMIT + messageOverheadBytes);
+}
+
 /** This part as a member of the mesh. */
 export interface MeshMember {
   /** Its certificates; undefined when the mesh uses plain text. */
@@ -46,12 +56,13 @@ export function joinMesh(options: { service: string; config: MeshConfig; logger:
   const paths = meshTlsPaths(config);
   const tls = paths === undefined ? undefined : openMeshTls({ paths, service, logger });
   const interceptors = [serviceCredentialsInterceptor(createServiceTokenSource(config.MESH_SECRET, service))];
+  const maxMessageBytes = messageBytesOf(config);
   const opened: GrpcTransport[] = [];
   return {
     tls,
     transport(peer, addresses, { windowBytes } = {}) {
       const secured = tls && { credentials: tls.channelCredentials(peer), peer };
-      const transport = createGrpcTransport({ addresses, interceptors, tls: secured, windowBytes });
+      const transport = createGrpcTransport({ addresses, interceptors, tls: secured, windowBytes, maxMessageBytes });
       opened.push(transport);
       return transport;
     },
@@ -137,6 +148,7 @@ async function start<C extends GrpcConfig>(
     host: config.GRPC_HOST,
     port: config.GRPC_PORT,
     credentials: mesh.tls?.serverCredentials(),
+    maxMessageBytes: messageBytesOf(config),
     logger,
   });
   let isReady = true;

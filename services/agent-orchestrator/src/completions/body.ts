@@ -28,6 +28,8 @@ const completionBody = z.looseObject({
   n: z.int().min(1).max(128).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+  /** Not OpenAI's: never sent to the endpoint. */
+  server_tools: z.union([z.boolean(), z.enum(["on", "off"])], { error: 'expected "on" or "off"' }).nullish(),
 });
 
 /** A validated request. */

@@ -1,6 +1,10 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import {
+  type ServerTools,
+  type StreamCompleteResponseSchema,
+  StreamFormat,
+} from "@turnwright/contract/agent/v1/completion_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionResult, ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -18,6 +22,7 @@ import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
 import { checkHeldFields } from "./held-fields.ts";
+import { hasClientTools, offersServerTools } from "./server-tools.ts";
 import { refuseSteering } from "./steering-fields.ts";
 import { upstreamBody } from "./upstream-body.ts";
 
@@ -31,6 +36,16 @@ export interface CompletionDeps {
   readonly maxIterations: number;
   /** Additional fields that the operator allows in requests to the endpoint. */
   readonly extraFields: ReadonlySet<string>;
+  /** The largest body, in bytes. */
+  readonly bodyLimit: number;
+}
+
+/** A client's request. */
+export interface CompletionRequest {
+  /** OpenAI's request as JSON text in UTF-8. */
+  readonly body: Uint8Array;
+  /** Whether the server's tools are offered; takes precedence over the body. */
+  readonly serverTools: ServerTools;
 }
 
 /** The caller of a completion. */
@@ -48,10 +63,6 @@ interface PendingCompletion {
   /** The model may call the server's tools. */
   readonly serverTools: boolean;
   request: Uint8Array;
-}
-
-function isFilled(list: unknown): boolean {
-  return Array.isArray(list) && list.length > 0;
 }
 
 /** Fields by which some endpoints let a request name models besides `model`, in any case. */
@@ -78,6 +89,11 @@ function checkModel({ allowedModels }: Identity, body: CompletionBody, model: st
 
 /** Reads a request and refuses fields that its credential may not send. */
 function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: Uint8Array) {
+  if (bytes.byteLength > deps.bodyLimit) {
+    throw fail(ErrorReason.TOO_LARGE, `body: is larger than the ${deps.bodyLimit} bytes that this server accepts`, {
+      param: "body",
+    });
+  }
   const text = textOf(bytes);
   const json = readJson(bytes, text);
   const members = refuseSteering(json, deps.extraFields);
@@ -93,26 +109,24 @@ function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: 
 async function open(
   deps: CompletionDeps,
   call: CompletionCall,
-  bytes: Uint8Array,
+  { body: bytes, serverTools }: CompletionRequest,
   streamed: boolean,
 ): Promise<PendingCompletion> {
   const { body, model, rewrite } = readRequest(deps, call, bytes);
-  const clientTools = isFilled(body.tools) || isFilled(body.functions);
-  const toolsJson =
-    clientTools || body.tool_choice === "none"
-      ? undefined
-      : await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true });
+  const toolsJson = offersServerTools(serverTools, body)
+    ? await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true })
+    : undefined;
   if (toolsJson !== undefined && (body.n ?? 1) > 1) {
     throw fail(
       ErrorReason.INVALID_REQUEST,
-      "n: more than one answer is possible only without the server's tools (tool_choice none)",
+      "n: more than one answer is possible only without the server's tools; send X-Server-Tools: off",
       { param: "n" },
     );
   }
   const request = upstreamBody(bytes, body, {
     model: body.model ? undefined : model,
     toolsJson,
-    withoutTools: !clientTools && toolsJson === undefined,
+    withoutTools: toolsJson === undefined && !hasClientTools(body),
     streamed,
     rewrite,
   });
@@ -210,9 +224,9 @@ function iterationLimit(limit: number) {
 export async function complete(
   deps: CompletionDeps,
   call: CompletionCall,
-  bytes: Uint8Array,
+  request: CompletionRequest,
 ): Promise<{ body: Uint8Array; usage: ModelUsage; model: string }> {
-  const pending = await open(deps, call, bytes, false);
+  const pending = await open(deps, call, request, false);
   let usage = noUsage;
   let charge = noCharge;
   const onEnd = (ended: EndedCall) => {
@@ -244,10 +258,10 @@ function* batches(frames: Buffer): Generator<{ frames: Buffer }> {
 export async function* streamComplete(
   deps: CompletionDeps,
   call: CompletionCall,
-  bytes: Uint8Array,
+  request: CompletionRequest,
   format: StreamFormat,
 ): AsyncGenerator<MessageInitShape<typeof StreamCompleteResponseSchema>> {
-  const pending = await open(deps, call, bytes, true);
+  const pending = await open(deps, call, request, true);
   const passToolCalls = !pending.serverTools;
   let usage = noUsage;
   let charge = noCharge;

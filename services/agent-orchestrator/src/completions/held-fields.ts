@@ -58,7 +58,7 @@ const chosenTool: Fields = { type: plain, function: named, custom: named };
 
 /**
  * The fields of OpenAI's chat completion request, as its reference lists them (openai 7.57.0), without `moderation`,
- * which names another model.
+ * which names another model; and `server_tools`, which stays here.
  */
 const requestOf = (parts: Fields): Fields => ({
   ...plainFields(
@@ -75,6 +75,7 @@ const requestOf = (parts: Fields): Fields => ({
     "reasoning_effort",
     "safety_identifier",
     "seed",
+    "server_tools",
     "service_tier",
     "store",
     "stream",

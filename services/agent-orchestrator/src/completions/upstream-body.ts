@@ -16,12 +16,23 @@ export interface BodyChanges {
 
 const closingBrace = 0x7d;
 
-/** Fields to leave out when there are no tools. A choice that demands a tool stays, so that the endpoint refuses it. */
-function idleToolFields(body: CompletionBody): string[] {
-  const idle = ["tools", "functions", "parallel_tool_calls"].filter((field) => field in body);
-  const choice = body.tool_choice;
-  if ("tool_choice" in body && (choice === "none" || choice === "auto" || choice === null)) idle.push("tool_choice");
-  return idle;
+/** Whether a choice of tools demands one. Without tools such a choice stays, so that the endpoint refuses it. */
+function demandsTool(choice: unknown): boolean {
+  return choice !== "none" && choice !== "auto" && choice !== null;
+}
+
+/** Fields that are not for the endpoint, and those without a meaning beside the tools that it gets. */
+function idleFields(body: CompletionBody, { withoutTools, toolsJson }: BodyChanges): string[] {
+  const idle = ["server_tools"];
+  if (withoutTools || toolsJson !== undefined) {
+    idle.push("functions");
+    if (!demandsTool(body.function_call)) idle.push("function_call");
+  }
+  if (withoutTools) {
+    idle.push("tools", "parallel_tool_calls");
+    if (!demandsTool(body.tool_choice)) idle.push("tool_choice");
+  }
+  return idle.filter((field) => field in body);
 }
 
 /**
@@ -30,7 +41,7 @@ function idleToolFields(body: CompletionBody): string[] {
  */
 export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: BodyChanges): Uint8Array {
   const { model, toolsJson, streamed } = changes;
-  const left = changes.withoutTools ? idleToolFields(body) : [];
+  const left = idleFields(body, changes);
   const collides =
     left.length > 0 ||
     (body.stream === true) !== streamed ||

@@ -13,13 +13,13 @@ function callOf(ctx: HandlerContext): CompletionCall {
 /** Handlers of CompletionService: stateless completions. */
 export function completionHandlers(deps: CompletionDeps & { readonly models: ModelList }): ServiceImpl<typeof CompletionService> {
   return {
-    async complete({ body }, ctx) {
-      const answer = await complete(deps, callOf(ctx), body);
+    async complete(request, ctx) {
+      const answer = await complete(deps, callOf(ctx), request);
       return { body: answer.body, usage: usageMessage(answer.usage), model: answer.model };
     },
 
-    streamComplete({ body, format }, ctx) {
-      return streamComplete(deps, callOf(ctx), body, format);
+    streamComplete(request, ctx) {
+      return streamComplete(deps, callOf(ctx), request, request.format);
     },
 
     async listModels(_request, ctx) {

@@ -251,7 +251,7 @@ export const ErrorReason = {
    * Cause: the body exceeds `SERVER_BODY_LIMIT` (default 1 MiB), the headers are too large (HTTP status 431), or a
    * message has too many fields.
    *
-   * Remedy: send less. Operators can raise `SERVER_BODY_LIMIT` up to 8 MiB.
+   * Remedy: send less. Operators can raise `SERVER_BODY_LIMIT` up to 64 MiB.
    *
    * @generated from enum value: ERROR_REASON_TOO_LARGE = 11;
    */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/errors/v1/surface.proto.
  */
 export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKoAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJOkEKDGpzb25fdGV4dF9vZhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYtocDIAEoCVIKanNvblRleHRPZjpZCgdzdXJmYWNlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtYcDIAEoCzIdLnR1cm53cmlnaHQuZXJyb3JzLnYxLlN1cmZhY2VSB3N1cmZhY2ViBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSLeAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJEjQKB2hlYWRlcnMYDiADKAsyIy50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlSGVhZGVyIkIKDVN1cmZhY2VIZWFkZXISDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSEwoLZGVzY3JpcHRpb24YAyABKAk6QQoManNvbl90ZXh0X29mEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi2hwMgASgJUgpqc29uVGV4dE9mOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * How a method appears on REST, beyond what google.api.http expresses.
@@ -111,6 +111,13 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
    * @generated from field: string last_event_id_field = 13;
    */
   lastEventIdField: string;
+
+  /**
+   * Further headers that the endpoint reads, for the API documentation.
+   *
+   * @generated from field: repeated turnwright.errors.v1.SurfaceHeader headers = 14;
+   */
+  headers: SurfaceHeader[];
 };
 
 /**
@@ -119,6 +126,41 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
  */
 export const SurfaceSchema: GenMessage<Surface> = /*@__PURE__*/
   messageDesc(file_turnwright_errors_v1_surface, 0);
+
+/**
+ * A request header that chooses one of several values.
+ *
+ * @generated from message turnwright.errors.v1.SurfaceHeader
+ */
+export type SurfaceHeader = Message<"turnwright.errors.v1.SurfaceHeader"> & {
+  /**
+   * Such as `X-Server-Tools`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The values that it takes; the first is the example.
+   *
+   * @generated from field: repeated string values = 2;
+   */
+  values: string[];
+
+  /**
+   * Its meaning.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message turnwright.errors.v1.SurfaceHeader.
+ * Use `create(SurfaceHeaderSchema)` to create a new message.
+ */
+export const SurfaceHeaderSchema: GenMessage<SurfaceHeader> = /*@__PURE__*/
+  messageDesc(file_turnwright_errors_v1_surface, 1);
 
 /**
  * For a string field. On REST, it receives the JSON text of the body's member with this name, byte for byte, and the
