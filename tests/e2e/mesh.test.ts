@@ -7,7 +7,7 @@ import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe } from "vitest";
 import { restApi } from "./api.ts";
 import { connectApi } from "./connect-api.ts";
-import { describeSystem } from "./suite.ts";
+import { bodyLimit, describeSystem } from "./suite.ts";
 import { startSystem } from "./system.ts";
 
 const redis = await testRedis("the mesh of processes");
@@ -30,6 +30,7 @@ const start = (allowedHost: string) =>
       REDIS_URL: redis ?? "",
       TURNWRIGHT_DATA_DIR: dataDir,
       TOOLS_ALLOWED_HOSTS: allowedHost,
+      SERVER_BODY_LIMIT: String(bodyLimit),
     },
   });
 

@@ -19,6 +19,26 @@ async function refusal(work: Promise<unknown>): Promise<ApiError> {
   throw new Error("The call was not refused.");
 }
 
+/** The limit on bodies in the suite's systems: above the default, and above what messages between parts may have then. */
+export const bodyLimit = 16_777_216;
+
+/** A chat with a picture, of `bytes` bytes in all. */
+function chatWithPicture(bytes: number): object {
+  const chatOf = (data: string) => ({
+    model: "gpt-4o-mini",
+    messages: [
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "What is this?" },
+          { type: "image_url", image_url: { url: `data:image/png;base64,${data}` } },
+        ],
+      },
+    ],
+  });
+  return chatOf("A".repeat(bytes - JSON.stringify(chatOf("")).length));
+}
+
 /**
  * The end-to-end suite: the same expectations for every shape of the system and every protocol. The system starts once,
  * and each protocol's client registers a user.
@@ -141,6 +161,14 @@ function describeClient(protocol: string, running: () => { effects: EffectCounte
       expect(done).toBe(true);
       const text = frames.map((frame) => JSON.parse(frame).choices?.[0]?.delta?.content ?? "").join("");
       expect(text).toMatch(/56,?154/);
+    });
+
+    test("takes bodies up to the configured limit, and none beyond it", async () => {
+      const { content } = await api.complete(token, chatWithPicture(bodyLimit));
+      expect(content).toContain("What is this?");
+      const { done } = await api.streamComplete(token, chatWithPicture(10_000_000));
+      expect(done).toBe(true);
+      expect((await refusal(api.complete(token, chatWithPicture(bodyLimit + 1)))).message).toMatch(/larger than/);
     });
 
     test("names the field of a bad completion", async () => {

@@ -6,7 +6,9 @@ import { invalidModelName, isModelName } from "../model/model-name.ts";
 
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
-  content: z.union([z.string(), z.array(z.looseObject({ type: z.string() })), z.null()]).optional(),
+  content: z
+    .union([z.string(), z.array(z.looseObject({ type: z.string() })), z.null()], { error: "expected a text or a list of parts" })
+    .optional(),
   name: z.string().nullish(),
   tool_calls: z
     .array(z.looseObject({ id: z.string(), function: z.looseObject({ name: z.string(), arguments: z.string() }).optional() }))
@@ -21,7 +23,12 @@ const completionBody = z.looseObject({
   model: z.string().max(200).refine(isModelName, invalidModelName).nullish(),
   messages: z.array(message).min(1, "must have at least one message"),
   tools: z.array(tool).max(128).nullish(),
-  tool_choice: z.union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })]).nullish(),
+  // `any` is Mistral's word for `required`.
+  tool_choice: z
+    .union([z.enum(["none", "auto", "required", "any"]), z.looseObject({ type: z.string() })], {
+      error: "expected none, auto, required, or an object with a type",
+    })
+    .nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
