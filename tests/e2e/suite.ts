@@ -19,7 +19,7 @@ async function refusal(work: Promise<unknown>): Promise<ApiError> {
   throw new Error("The call was not refused.");
 }
 
-/** The limit on bodies in the suite's systems: above the default, and above what messages between parts may have then. */
+/** The limit on bodies in the tested systems, above that on messages between parts with the default. */
 export const bodyLimit = 16_777_216;
 
 /** A chat with a picture, of `bytes` bytes in all. */
