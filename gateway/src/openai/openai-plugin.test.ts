@@ -241,6 +241,25 @@ describe("OpenAI's surface", () => {
     expect(await response.json()).toMatchObject({ success: false, error: { code } });
   });
 
+  test("takes paths and media types as clients write them", async () => {
+    const ask = (path: string, type: string, headers: Record<string, string> = {}) =>
+      gateway.fetch(path, { method: "POST", body: `${question}}`, headers: { "content-type": type, ...headers } });
+    const path = "/v1/chat/completions";
+    for (const type of ["application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON"]) {
+      expect((await ask(path, type)).status).toBe(200);
+    }
+    for (const spelling of [`${path}/`, `${path}?api-version=2024-06-01`]) {
+      expect((await ask(spelling, "application/json")).status).toBe(200);
+    }
+    for (const type of ["application/vnd.api+json", "application/x-www-form-urlencoded", "application/jsonp"]) {
+      expect((await ask(path, type)).status).toBe(415);
+    }
+    const packed = await ask(path, "application/json", { "content-encoding": "gzip" });
+    expect(packed.status).toBe(415);
+    expect(await packed.json()).toMatchObject({ error: { param: "Content-Encoding" } });
+    expect((await ask("/v1//chat/completions", "application/json")).status).toBe(404);
+  });
+
   test("refuses other media types, bodies over the limit and missing credentials", async () => {
     expect((await chat("a=b", { headers: { "content-type": "text/plain" } })).status).toBe(415);
     expect((await chat(`"${"x".repeat(1_048_576)}"`)).status).toBe(413);

@@ -1,9 +1,17 @@
 import { appendFileSync, existsSync } from "node:fs";
 import { expect, test, vi } from "vitest";
-import { openUntestedList, reportUntested, untestedLine } from "./untested.ts";
+import { isRequired, openUntestedList, reportUntested, untestedLine } from "./untested.ts";
 
 test("skipped tests fail the run when everything must be tested", () => {
   expect(() => reportUntested("the thing", "Redis", true)).toThrow("NOT TESTED: the thing. There is no Redis");
+});
+
+test("CI demands every program except those that other tests stand in for", () => {
+  expect([isRequired("Redis", true), isRequired("openai for Python", true), isRequired("Redis", false)]).toEqual([
+    true,
+    false,
+    false,
+  ]);
 });
 
 test("a run ends with one list of skipped tests, without duplicates", () => {
