@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeAiSdk } from "./ai-sdk.ts";
 import { describeLangChain } from "./langchain.ts";
 import { describeOpenAiNode, type OpenAiNode } from "./openai-node.ts";
+import { describePlainLoop } from "./plain-loop.ts";
 import { describePython } from "./python.ts";
 import { type ClientStage, startClientStage } from "./stage.ts";
 
@@ -23,6 +24,12 @@ describeOpenAiNode("openai-node 7", seven, () => stage);
 describeOpenAiNode("openai-node 6", six, () => stage);
 describeLangChain("LangChain", () => stage);
 describeAiSdk("the AI SDK", () => stage);
+for (const [name, release] of [
+  ["openai-node 7", seven],
+  ["openai-node 6", six],
+] as const) {
+  describePlainLoop(name, release, () => stage);
+}
 describePython("Python", () => stage);
 
 test("the endpoint got no request that OpenAI would refuse as malformed", () => {

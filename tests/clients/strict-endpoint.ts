@@ -40,6 +40,13 @@ const refusals: Readonly<Record<string, Refusal>> = {
     type: "insufficient_quota",
     code: "insufficient_quota",
   },
+  crowded: {
+    status: 429,
+    message: "Rate limit reached for requests. Please try again in 1h.",
+    type: "requests",
+    code: "rate_limit_exceeded",
+    headers: { "retry-after": "3600" },
+  },
   unprocessable: { status: 422, message: "The image could not be read.", type: "invalid_request_error", param: "messages" },
 };
 const busy: Refusal = {
