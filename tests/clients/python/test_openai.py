@@ -49,6 +49,12 @@ class OpenAiPython(unittest.TestCase):
         self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in chunks), "You said: hello")
         self.assertEqual((last.choices, last.usage.total_tokens), ([], 29))
 
+    def test_reads_a_stream_in_which_the_server_runs_tools_by_the_plain_loop(self):
+        text = ""
+        for chunk in client().chat.completions.create(**ask("calculate 1337 * 42"), stream=True):
+            text += chunk.choices[0].delta.content or ""
+        self.assertRegex(text, "^One moment. The tool says: .*56154")
+
     def test_gets_calls_of_its_own_tools_and_goes_on_with_their_results(self):
         request = ask("get_weather of Paris")
         message = client().chat.completions.create(**request, tools=[WEATHER]).choices[0].message
