@@ -8,6 +8,7 @@ import { describeLangChain } from "./langchain.ts";
 import { describeOpenAiNode, type OpenAiNode } from "./openai-node.ts";
 import { describePlainLoop } from "./plain-loop.ts";
 import { describePython } from "./python.ts";
+import { describeOpenAiErrors, describeOtherErrors } from "./sdk-errors.ts";
 import { type ClientStage, startClientStage } from "./stage.ts";
 
 let stage: ClientStage;
@@ -29,7 +30,9 @@ for (const [name, release] of [
   ["openai-node 6", six],
 ] as const) {
   describePlainLoop(name, release, () => stage);
+  describeOpenAiErrors(name, release, () => stage);
 }
+describeOtherErrors(() => stage);
 describePython("Python", () => stage);
 
 test("the endpoint got no request that OpenAI would refuse as malformed", () => {

@@ -98,6 +98,20 @@ class OpenAiPython(unittest.TestCase):
             client(LIMITED_KEY).chat.completions.create(**ask("hello", "gpt-other"))
         self.assertEqual(caught.exception.param, "model")
 
+    def test_gets_an_error_of_its_own_class_for_failures_of_the_endpoint(self):
+        for model, kind, code in (
+            ("no-such-model", openai.NotFoundError, "model_not_found"),
+            ("overflowing", openai.BadRequestError, "context_length_exceeded"),
+            ("unpaid", openai.RateLimitError, "insufficient_quota"),
+            ("crowded", openai.RateLimitError, "rate_limit_exceeded"),
+            ("unprocessable", openai.UnprocessableEntityError, None),
+        ):
+            for stream in (False, True):
+                with self.subTest(model=model, stream=stream), self.assertRaises(kind) as caught:
+                    client().chat.completions.create(**ask("hello", model), stream=stream)
+                if code is not None:
+                    self.assertEqual(caught.exception.code, code)
+
     def test_lists_the_models(self):
         self.assertIn(MODEL, [model.id for model in client().models.list()])
 
