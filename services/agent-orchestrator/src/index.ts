@@ -10,6 +10,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { systemId } from "@turnwright/platform/ports/system-id";
 import type { RunningService } from "@turnwright/platform/rpc/mount";
+import { ToolRefusals } from "./completions/tool-refusals.ts";
 import type { AgentConfig } from "./config.ts";
 import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
@@ -109,6 +110,7 @@ export async function startAgentOrchestrator(deps: {
     maxIterations: config.AGENT_MAX_ITERATIONS,
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     bodyLimit: config.SERVER_BODY_LIMIT,
+    toolRefusals: new ToolRefusals(),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   });
   const worker = createWorker(shared);

@@ -112,7 +112,7 @@ export const spendingGuards: SecurityBreakages = {
     test: "without limits.*is sent as it was read",
   },
   "held-fields": {
-    file: `${completions}/completion.ts`,
+    file: `${completions}/open-completion.ts`,
     changes: [{ from: "checkHeldFields(json, bounds, deps.extraFields);", to: "" }],
     suite: held,
     test: "has no field beyond OpenAI's|has no nested field beyond OpenAI's",

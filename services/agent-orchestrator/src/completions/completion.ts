@@ -1,137 +1,26 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { CallOptions, Client } from "@connectrpc/connect";
-import {
-  type ServerTools,
-  type StreamCompleteResponseSchema,
-  StreamFormat,
-} from "@turnwright/contract/agent/v1/completion_service";
-import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import type { ExecutionResult, ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
+import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { allows } from "@turnwright/platform/identity/identity";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/edge/chunk.ts";
 import { type OpenAiMessage, withoutCalls } from "../model/edge/completion.ts";
 import type { OutputCount } from "../model/edge/output-count.ts";
 import { StreamTap } from "../model/edge/stream-tap.ts";
-import type { EndedCall, ModelCalls } from "../model-calls/model-calls.ts";
+import type { EndedCall } from "../model-calls/model-calls.ts";
 import { isRefusedForGood } from "../outage.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
-import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
-import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
-import { checkHeldFields } from "./held-fields.ts";
-import { hasClientTools, offersServerTools } from "./server-tools.ts";
-import { refuseSteering } from "./steering-fields.ts";
-import { upstreamBody } from "./upstream-body.ts";
-
-/** Dependencies of completions. */
-export interface CompletionDeps {
-  readonly modelCalls: ModelCalls;
-  readonly catalogue: ToolCatalogue;
-  readonly executions: Client<typeof ExecutionService>;
-  readonly defaultModel: string;
-  /** The most model calls in one completion. */
-  readonly maxIterations: number;
-  /** Additional fields that the operator allows in requests to the endpoint. */
-  readonly extraFields: ReadonlySet<string>;
-  /** The largest body, in bytes. */
-  readonly bodyLimit: number;
-}
-
-/** A client's request. */
-export interface CompletionRequest {
-  /** OpenAI's request as JSON text in UTF-8. */
-  readonly body: Uint8Array;
-  /** Whether the server's tools are offered; takes precedence over the body. */
-  readonly serverTools: ServerTools;
-}
-
-/** The caller of a completion. */
-export interface CompletionCall {
-  readonly identity: Identity;
-  /** For calls to other services in the caller's name. */
-  readonly options: CallOptions;
-  readonly signal: AbortSignal;
-}
-
-/** A completion in progress: the client's request, and the body of the next model call. */
-interface PendingCompletion {
-  readonly body: CompletionBody;
-  readonly model: string;
-  /** The model may call the server's tools. */
-  readonly serverTools: boolean;
-  request: Uint8Array;
-}
-
-/** Fields by which some endpoints let a request name models besides `model`, in any case. */
-const otherModelFields = /^(?:model|models|fallbacks|\w+_fallbacks)$/i;
-
-/**
- * A credential's limits: `money` when it has a spend ceiling, which is computed with one model's price, or `models`.
- */
-function boundsOf({ allowedModels, spendLimitMicros }: Identity): "models" | "money" | undefined {
-  if (spendLimitMicros > 0n) return "money";
-  return allowedModels.length > 0 && !allowedModels.includes("*") ? "models" : undefined;
-}
-
-/** Refuses a request for models that its token may not use. */
-function checkModel({ allowedModels }: Identity, body: CompletionBody, model: string): void {
-  if (!allows(allowedModels, model)) {
-    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
-  }
-  const field = Object.keys(body).find((key) => key !== "model" && otherModelFields.test(key));
-  if (field !== undefined) {
-    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `${field}: this token may name its model in "model" only`, { param: field });
-  }
-}
-
-/** Reads a request and refuses fields that its credential may not send. */
-function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: Uint8Array) {
-  if (bytes.byteLength > deps.bodyLimit) {
-    throw fail(ErrorReason.TOO_LARGE, `body: is larger than the ${deps.bodyLimit} bytes that this server accepts`, {
-      param: "body",
-    });
-  }
-  const text = textOf(bytes);
-  const json = readJson(bytes, text);
-  const members = refuseSteering(json, deps.extraFields);
-  const body = checkBody(json);
-  const model = body.model || deps.defaultModel;
-  const bounds = boundsOf(identity);
-  if (bounds === undefined) return { body, model, rewrite: isAmbiguous(bytes, text, members) };
-  checkModel(identity, body, model);
-  checkHeldFields(json, bounds, deps.extraFields);
-  return { body, model, rewrite: true };
-}
-
-async function open(
-  deps: CompletionDeps,
-  call: CompletionCall,
-  { body: bytes, serverTools }: CompletionRequest,
-  streamed: boolean,
-): Promise<PendingCompletion> {
-  const { body, model, rewrite } = readRequest(deps, call, bytes);
-  const toolsJson = offersServerTools(serverTools, body)
-    ? await deps.catalogue.definitionsJson(call.identity, { ...call.options, unattended: true })
-    : undefined;
-  if (toolsJson !== undefined && (body.n ?? 1) > 1) {
-    throw fail(
-      ErrorReason.INVALID_REQUEST,
-      "n: more than one answer is possible only without the server's tools; send X-Server-Tools: off",
-      { param: "n" },
-    );
-  }
-  const request = upstreamBody(bytes, body, {
-    model: body.model ? undefined : model,
-    toolsJson,
-    withoutTools: toolsJson === undefined && !hasClientTools(body),
-    streamed,
-    rewrite,
-  });
-  return { body, model, serverTools: toolsJson !== undefined, request };
-}
+import type { CompletionBody } from "./body.ts";
+import {
+  type CompletionCall,
+  type CompletionDeps,
+  type CompletionRequest,
+  openCompletion,
+  type PendingCompletion,
+} from "./open-completion.ts";
+import { blamesTools } from "./tool-refusals.ts";
 
 /** Ids of the calls in a request's messages, which are the client's and of any form. */
 function idsIn(messages: readonly OpenAiMessage[]): string[] {
@@ -216,6 +105,18 @@ function usageOf(told: ModelUsage | undefined, charge: Charge): ModelUsage & { e
   return { prompt_tokens, completion_tokens, total_tokens, ...(estimated_tokens === 0 ? {} : { estimated_tokens }) };
 }
 
+/**
+ * Takes tools that the client did not ask for out of a request that the endpoint refused because of its tools; false
+ * when the refusal is for the client.
+ */
+function dropTools(pending: PendingCompletion, refusal: unknown): boolean {
+  if (pending.plainRequest === undefined || !blamesTools(refusal)) return false;
+  pending.request = pending.plainRequest();
+  pending.plainRequest = undefined;
+  pending.serverTools = false;
+  return true;
+}
+
 function iterationLimit(limit: number) {
   return fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${limit} times without an answer.`);
 }
@@ -226,14 +127,20 @@ export async function complete(
   call: CompletionCall,
   request: CompletionRequest,
 ): Promise<{ body: Uint8Array; usage: ModelUsage; model: string }> {
-  const pending = await open(deps, call, request, false);
+  const pending = await openCompletion(deps, call, request, false);
   let usage = noUsage;
   let charge = noCharge;
   const onEnd = (ended: EndedCall) => {
     ({ charge } = ended);
   };
+  const ask = () => deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request }, onEnd);
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const completion = await deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request }, onEnd);
+    const completion = await ask().catch(async (refusal: unknown) => {
+      if (iteration > 0 || !dropTools(pending, refusal)) throw refusal;
+      const plain = await ask();
+      deps.toolRefusals.add(pending.model);
+      return plain;
+    });
     usage = addUsage(usage, usageOf(completion.isUsageTold ? completion.usage : undefined, charge));
     const model = completion.model || pending.model;
     if (!pending.serverTools || (iteration === 0 && !completion.hasCalls)) return { body: completion.bytes, usage, model };
@@ -261,8 +168,7 @@ export async function* streamComplete(
   request: CompletionRequest,
   format: StreamFormat,
 ): AsyncGenerator<MessageInitShape<typeof StreamCompleteResponseSchema>> {
-  const pending = await open(deps, call, request, true);
-  const passToolCalls = !pending.serverTools;
+  const pending = await openCompletion(deps, call, request, true);
   let usage = noUsage;
   let charge = noCharge;
   const onEnd = (ended: EndedCall) => {
@@ -270,15 +176,28 @@ export async function* streamComplete(
   };
   let id: string | undefined;
   let hasRole = false;
+  let hasDropped = false;
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
-    const options = { format, passToolCalls, id, hasRole };
+    const options = { format, passToolCalls: !pending.serverTools, id, hasRole };
     let tap = new StreamTap(options);
     const makeSink = (output: OutputCount) => {
       tap = new StreamTap({ ...options, output });
       return tap;
     };
     const modelCall = { ...call, model: pending.model, body: pending.request };
-    for await (const frames of deps.modelCalls.stream(modelCall, makeSink, onEnd)) yield* batches(frames);
+    let hasBegun = iteration > 0;
+    try {
+      for await (const frames of deps.modelCalls.stream(modelCall, makeSink, onEnd)) {
+        hasBegun = true;
+        yield* batches(frames);
+      }
+    } catch (refusal) {
+      if (hasBegun || !dropTools(pending, refusal)) throw refusal;
+      hasDropped = true;
+      iteration -= 1;
+      continue;
+    }
+    if (hasDropped) deps.toolRefusals.add(pending.model);
     usage = addUsage(usage, usageOf(tap.usage, charge));
     id ??= tap.envelope.id ?? "";
     ({ hasRole } = tap);

@@ -32,6 +32,7 @@ const shapes: readonly object[] = [
   { grammar: "root ::= [0-9]" },
   { json_schema: { type: "object" } },
   { prediction: { type: "content", content: "x" } },
+  { web_search_options: {} },
   { n: 2 },
   { tools: [] },
   { functions: [] },

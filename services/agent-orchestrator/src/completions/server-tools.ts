@@ -27,11 +27,11 @@ function isShaped(body: CompletionBody): boolean {
 
 /**
  * Whether a request leaves room for tools that it does not mention. Endpoints refuse tools beside an answer of fixed
- * form and beside predicted output, and a call of a tool is one answer, not several.
+ * form, predicted output and a search of their own, and a call of a tool is one answer, not several.
  */
 function hasRoom(body: CompletionBody): boolean {
-  const mentionsTools = isSet(body.tools) || isSet(body.functions);
-  return !mentionsTools && !isShaped(body) && !isSet(body.prediction) && (body.n ?? 1) === 1;
+  const others = [body.tools, body.functions, body.prediction, body.web_search_options];
+  return !others.some(isSet) && !isShaped(body) && (body.n ?? 1) === 1;
 }
 
 /** The choice in the body; UNSPECIFIED when there is none. */
@@ -40,14 +40,17 @@ function choiceIn({ server_tools: given }: CompletionBody): ServerTools {
   return given === true || given === "on" ? ServerTools.ON : ServerTools.OFF;
 }
 
+/** `offered`: if the model takes tools. `demanded`: by the client, so that an endpoint's refusal is for the client. */
+export type ServerToolsOffer = "none" | "offered" | "demanded";
+
 /**
  * Whether the model is offered the server's tools. `asked` is the request's choice beside its body and takes precedence
  * over the body's. Nothing is offered where nothing may be called (`tool_choice` none). Throws INVALID_REQUEST when the
  * server's tools are asked for beside the client's own.
  */
-export function offersServerTools(asked: ServerTools, body: CompletionBody): boolean {
+export function serverToolsFor(asked: ServerTools, body: CompletionBody): ServerToolsOffer {
   const choice = asked === ServerTools.UNSPECIFIED ? choiceIn(body) : asked;
-  if (choice === ServerTools.OFF) return false;
+  if (choice === ServerTools.OFF) return "none";
   if (choice === ServerTools.ON && hasClientTools(body)) {
     throw fail(
       ErrorReason.INVALID_REQUEST,
@@ -55,6 +58,8 @@ export function offersServerTools(asked: ServerTools, body: CompletionBody): boo
       { param: "server_tools" },
     );
   }
-  if (body.tool_choice === "none" || body.function_call === "none") return false;
-  return choice === ServerTools.ON || hasRoom(body);
+  if (body.tool_choice === "none" || body.function_call === "none") return "none";
+  if (choice === ServerTools.ON) return "demanded";
+  if (!hasRoom(body)) return "none";
+  return isSet(body.tool_choice) && body.tool_choice !== "auto" ? "demanded" : "offered";
 }

@@ -2,7 +2,8 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { allows, requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
-import { type CompletionCall, type CompletionDeps, complete, streamComplete } from "../completions/completion.ts";
+import { complete, streamComplete } from "../completions/completion.ts";
+import type { CompletionCall, CompletionDeps } from "../completions/open-completion.ts";
 import { usageMessage } from "../model/edge/chunk.ts";
 import type { ModelList } from "../model/model-list.ts";
 

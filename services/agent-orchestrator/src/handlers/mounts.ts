@@ -2,7 +2,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
-import type { CompletionDeps } from "../completions/completion.ts";
+import type { CompletionDeps } from "../completions/open-completion.ts";
 import type { ModelList } from "../model/model-list.ts";
 import { type AgentDeps, agentHandlers } from "./agent.ts";
 import { completionHandlers } from "./completions.ts";

@@ -92,7 +92,8 @@ export type ChatCompletionRequest = Message<"turnwright.agent.v1.ChatCompletionR
   /**
    * Whether the model is offered the server's tools; not sent to the model's endpoint. Without it and without the
    * header `X-Server-Tools`: unless the request has `tools` (also an empty list), `functions`, a JSON
-   * `response_format` or another schema or grammar of the answer, `prediction`, `n` above 1, or `tool_choice` none.
+   * `response_format` or another schema or grammar of the answer, `prediction`, `web_search_options`, `n` above 1, or
+   * `tool_choice` none.
    *
    * @generated from field: optional string server_tools = 10;
    */

@@ -279,7 +279,7 @@ export const StreamFormatSchema: GenEnum<StreamFormat> = /*@__PURE__*/
 export const ServerTools = {
   /**
    * By the body: its field `server_tools`, else unless it has `tools` (also an empty list), `functions`, a JSON
-   * `response_format` or another schema or grammar of the answer, `prediction`, or `n` above 1.
+   * `response_format` or another schema or grammar of the answer, `prediction`, `web_search_options`, or `n` above 1.
    *
    * @generated from enum value: SERVER_TOOLS_UNSPECIFIED = 0;
    */
