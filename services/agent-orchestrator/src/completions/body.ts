@@ -3,6 +3,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess, maxCompletionValues } from "@turnwright/platform/json/json-depth";
 import { z } from "zod";
 import { invalidModelName, isModelName } from "../model/model-name.ts";
+import { type ExactJson, readExactly } from "./exact-json.ts";
 
 const message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
@@ -56,11 +57,11 @@ export function textOf(bytes: Uint8Array): string {
 }
 
 /** A body as JSON. Throws INVALID_REQUEST. */
-export function readJson(bytes: Uint8Array, text = textOf(bytes)): unknown {
+export function readJson(bytes: Uint8Array, text = textOf(bytes)): ExactJson {
   const excess = jsonExcess(bytes, maxCompletionValues);
   if (excess !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `body: ${excess}`);
   try {
-    return JSON.parse(text);
+    return readExactly(text);
   } catch (error) {
     throw fail(ErrorReason.INVALID_REQUEST, `body: not valid JSON (${(error as Error).message})`, { cause: error });
   }
@@ -77,7 +78,7 @@ export function checkBody(json: unknown): CompletionBody {
 
 /** Reads and validates a request body. Throws INVALID_REQUEST with the field. */
 export function parseBody(bytes: Uint8Array): CompletionBody {
-  return checkBody(readJson(bytes));
+  return checkBody(readJson(bytes).value);
 }
 
 /** Index of the quote that ends a JSON string which begins at `from`. */

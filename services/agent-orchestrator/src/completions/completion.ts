@@ -12,7 +12,8 @@ import { isRefusedForGood } from "../outage.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
 import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
-import type { CompletionBody } from "./body.ts";
+import { type CompletionBody, textOf } from "./body.ts";
+import { readExactly } from "./exact-json.ts";
 import {
   type CompletionCall,
   type CompletionDeps,
@@ -91,11 +92,12 @@ async function runTools(
   const texts = new Map(refusals);
   for (const [index, text] of resultTexts(results).entries()) texts.set(sound[index]?.id ?? "", text);
   const answers = answer.calls.map(({ id }) => ({ role: "tool", tool_call_id: id, content: texts.get(id) ?? "" }));
-  const previous = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: unknown[]; tool_choice?: unknown };
+  const { value, write } = readExactly(textOf(pending.request));
+  const previous = value as { messages: unknown[]; tool_choice?: unknown };
   previous.messages.push(assistantMessage(answer), ...answers);
   // A forced choice has been obeyed; if kept, it would never let the model answer.
   if (previous.tool_choice !== undefined && previous.tool_choice !== "auto") delete previous.tool_choice;
-  pending.request = Buffer.from(JSON.stringify(previous));
+  pending.request = Buffer.from(write(previous));
 }
 
 /** The usage of a call: the endpoint's own or, when it tells none, what the call was charged for. */

@@ -86,14 +86,14 @@ function readRequest(deps: CompletionDeps, { identity }: CompletionCall, bytes: 
   }
   const text = textOf(bytes);
   const json = readJson(bytes, text);
-  const members = refuseSteering(json, deps.extraFields);
-  const body = checkBody(json);
+  const members = refuseSteering(json.value, deps.extraFields);
+  const body = checkBody(json.value);
   const model = body.model || deps.defaultModel;
   const bounds = boundsOf(identity);
-  if (bounds === undefined) return { body, model, rewrite: isAmbiguous(bytes, text, members) };
+  if (bounds === undefined) return { body, json, model, rewrite: isAmbiguous(bytes, text, members) };
   checkModel(identity, body, model);
-  checkHeldFields(json, bounds, deps.extraFields);
-  return { body, model, rewrite: true };
+  checkHeldFields(json.value, bounds, deps.extraFields);
+  return { body, json, model, rewrite: true };
 }
 
 /** Validates a request and prepares its first model call. Throws INVALID_REQUEST, TOO_LARGE and MODEL_NOT_ALLOWED. */
@@ -103,7 +103,7 @@ export async function openCompletion(
   { body: bytes, serverTools }: CompletionRequest,
   streamed: boolean,
 ): Promise<PendingCompletion> {
-  const { body, model, rewrite } = readRequest(deps, call, bytes);
+  const { body, json, model, rewrite } = readRequest(deps, call, bytes);
   const offer = serverToolsFor(serverTools, body);
   const isOffered = offer === "demanded" || (offer === "offered" && !deps.toolRefusals.has(model));
   const toolsJson = isOffered
@@ -117,13 +117,16 @@ export async function openCompletion(
     );
   }
   const requestWith = (tools: string | undefined) =>
-    upstreamBody(bytes, body, {
-      model: body.model ? undefined : model,
-      toolsJson: tools,
-      withoutTools: tools === undefined && !hasClientTools(body),
-      streamed,
-      rewrite,
-    });
+    upstreamBody(
+      { bytes, json, body },
+      {
+        model: body.model ? undefined : model,
+        toolsJson: tools,
+        withoutTools: tools === undefined && !hasClientTools(body),
+        streamed,
+        rewrite,
+      },
+    );
   return {
     body,
     model,

@@ -1,4 +1,12 @@
 import type { CompletionBody } from "./body.ts";
+import type { ExactJson } from "./exact-json.ts";
+
+/** A client's body: as it came, as it was read, and as it was checked. */
+export interface ClientBody {
+  readonly bytes: Uint8Array;
+  readonly json: ExactJson;
+  readonly body: CompletionBody;
+}
 
 /** The changes to a client's body on its way to the model. */
 export interface BodyChanges {
@@ -39,7 +47,7 @@ function idleFields(body: CompletionBody, { withoutTools, toolsJson }: BodyChang
  * The body for the model: the client's own bytes with fields spliced in before the last brace, or written again where
  * necessary.
  */
-export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: BodyChanges): Uint8Array {
+export function upstreamBody({ bytes, json, body }: ClientBody, changes: BodyChanges): Uint8Array {
   const { model, toolsJson, streamed } = changes;
   const left = idleFields(body, changes);
   const collides =
@@ -49,7 +57,7 @@ export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: B
     (toolsJson !== undefined && "tools" in body) ||
     (streamed && "stream_options" in body);
   if (changes.rewrite || collides) {
-    const kept: Record<string, unknown> = { ...body };
+    const kept: Record<string, unknown> = { ...(json.value as object) };
     for (const field of left) delete kept[field];
     if (model !== undefined) kept.model = model;
     if (toolsJson !== undefined) kept.tools = JSON.parse(toolsJson);
@@ -60,7 +68,7 @@ export function upstreamBody(bytes: Uint8Array, body: CompletionBody, changes: B
       delete kept.stream;
       delete kept.stream_options;
     }
-    return Buffer.from(JSON.stringify(kept));
+    return Buffer.from(json.write(kept));
   }
   let fragment = "";
   if (model !== undefined) fragment += `,"model":${JSON.stringify(model)}`;
