@@ -121,7 +121,9 @@ export async function runCell(
     fault.text === undefined ? [] : sent.flatMap(({ message }) => stage.requests.about(message).slice(0, fault.calls ?? 1));
   const told = answers.map(({ body }) => draftOf(body, planOf(body.model) ?? {}).usage.total_tokens);
   const toldTokens = told.reduce((sum, tokens) => sum + tokens, 0);
-  const isCounted = (usage: Cell["usage"]) => usage.prompt_tokens + usage.completion_tokens >= toldTokens;
+  // An answer that broke off has cost something.
+  const leastTokens = fault.isLate ? 1 : toldTokens;
+  const isCounted = (usage: Cell["usage"]) => usage.prompt_tokens + usage.completion_tokens >= leastTokens;
   // Usage is recorded in batches, also of calls that failed.
   await delay(options.settleMs);
   const usage = await eventually(() => user.usage(), isCounted, 8_000);

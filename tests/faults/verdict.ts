@@ -87,6 +87,7 @@ export function judge(stage: FaultStage, cell: Cell, isFallenBack: boolean): Ver
   );
   must(Math.max(0, ...tries) <= (fault.calls ?? maxTries), `${Math.max(...tries)} tries`);
   if (fault.isLate) must(Math.max(0, ...tries) <= 1, "tried again after the first byte");
+  if (fault.isLate && !isFallenBack) must(tokens > 0, "answers that broke off are not accounted");
   if (fault.retryAfterMs !== undefined) must(pause >= fault.retryAfterMs - 10, `tried again after ${pause.toFixed(0)} ms`);
   if (fault.name === "bad tool JSON") must(fedBackOtherwise(stage, cell) === 0, "not fed back exactly once");
   if (fault.name === "hang")
