@@ -4,7 +4,7 @@ import { CompletionService, ServerTools, StreamFormat } from "@turnwright/contra
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Fixture, startFixture } from "../../testing/gateway.ts";
+import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
 
 type Completions = ServiceImpl<typeof CompletionService>;
 
@@ -41,7 +41,10 @@ const served = mount(CompletionService, {
 
 let gateway: Fixture;
 beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served], env: { SSE_HEARTBEAT: "40ms" } });
+  const tokens = fakeTokens();
+  // These tests send more requests than Alice may.
+  tokens.known.set(aliceKey, { ...alice, rateLimitPerMinute: 10_000 });
+  gateway = await startFixture({ mounts: [served], tokens, env: { SSE_HEARTBEAT: "40ms" } });
 });
 afterAll(() => gateway.close());
 
