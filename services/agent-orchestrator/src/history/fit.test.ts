@@ -57,6 +57,19 @@ describe("a history in a limited room", () => {
     expect(sizes("u1 a1 u2 u3", 300)).toEqual([2, 2, 2]);
   });
 
+  test("begins with the same message for many calls, once the oldest have to go", () => {
+    const messages = conversation(Array.from({ length: 400 }, () => "u a").join(" "), { u: long(100), a: long(300) });
+    const starts: (string | undefined)[] = [];
+    for (let count = 401; count < 800; count += 2) {
+      const { exchanges, bytes } = fit(exchangesOf(messages.slice(Math.max(0, count - 200), count)), 20_000);
+      starts.push(exchanges[0]?.said?.id);
+      expect(bytes).toBeLessThanOrEqual(20_000);
+      expect(bytes).toBeGreaterThan(14_000);
+    }
+    expect(starts).toHaveLength(200);
+    expect(new Set(starts).size).toBeLessThan(30);
+  });
+
   test("drops the oldest rounds of the current exchange before its newest", () => {
     const words = Array.from({ length: 60 }, () => "c1 t1").join(" ");
     const { messages, bytes } = fitted(`u ${words}`, 6_000, { c1: { arguments: JSON.stringify("y".repeat(500)) } });

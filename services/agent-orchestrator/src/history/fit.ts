@@ -6,6 +6,8 @@ import { shortened, shortenedBytes } from "./left-out.ts";
 const frameBytes = 24;
 /** The least that is left of a shortened text, in bytes. */
 const leastTextBytes = 256;
+/** The largest part of the messages that fit which may be cut to keep the beginning the same. */
+const largestCut = 1 / 4;
 
 /** Exchanges that fit. */
 export interface Fitted {
@@ -104,10 +106,28 @@ function fitCurrent({ said, rounds }: Exchange, room: number): Fitted {
   return { exchanges: [{ said, rounds: cut }], bytes };
 }
 
+function numberOf({ said, rounds }: Exchange): number {
+  return (said ?? rounds[0]?.answer)?.sequenceNumber ?? 0;
+}
+
+/** Index of the exchange with which a history begins that does not reach back to the first message. */
+function stableStart(exchanges: readonly Exchange[]): number {
+  const first = exchanges[0] === undefined ? 0 : numberOf(exchanges[0]);
+  if (first <= 1) return 0;
+  const messages = exchanges.reduce((sum, { rounds }) => sum + 1 + rounds.length, 0);
+  const step = 2 ** Math.floor(Math.log2(Math.max(1, messages * largestCut)));
+  const start = Math.ceil(first / step) * step;
+  const index = exchanges.findIndex((exchange, at) => numberOf(exchange) >= start || at === exchanges.length - 1);
+  return Math.max(0, index);
+}
+
 /**
  * The newest exchanges that fit in so many bytes; the last one, which is being answered, in any case. In those before,
  * a result gets a sixteenth of the room at most and any other text a quarter. An unanswered message that is too large
  * is skipped, because it may be the reason why its run failed.
+ *
+ * Once the oldest have to go, they go in steps of up to a quarter: the beginning then stays the same for many calls,
+ * and endpoints that keep the beginning of a prompt in a cache find it there.
  */
 export function fit(exchanges: readonly Exchange[], room: number): Fitted {
   const current = exchanges.at(-1);
@@ -128,5 +148,7 @@ export function fit(exchanges: readonly Exchange[], room: number): Fitted {
     bytes += more;
     kept.unshift(cutExchange(exchange, limits));
   }
-  return { exchanges: kept, bytes };
+  const start = stableStart(kept);
+  for (const exchange of kept.slice(0, start)) bytes -= exchangeBytes(exchange, limits);
+  return { exchanges: kept.slice(start), bytes };
 }

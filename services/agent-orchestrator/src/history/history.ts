@@ -13,6 +13,8 @@ const answerShare = 1 / 4;
 const answerTokens = 4_096;
 /** The largest share of a window that an agent's limit of the answer may take. */
 const largestAnswerShare = 1 / 2;
+/** Step in which bytes for a token change the size of a history. */
+const ratioStep = 1 / 8;
 /** Bytes of messages that are sent however small the window seems. */
 const leastRoom = 1_024;
 /** No text has more bytes for a token than this: what is larger does not fit for certain. */
@@ -96,7 +98,9 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
       const limit = facts.maxTokens ?? Math.min(answerTokens, Math.floor(window * answerShare));
       const reserved = Math.min(limit, Math.floor(window * largestAnswerShare));
       const fixed = Buffer.byteLength(system) + Buffer.byteLength(facts.toolsJson ?? "");
-      const room = Math.min(most, Math.floor((window - reserved) * bytesPerToken)) - fixed;
+      // Rounded down, so that the cut does not move with each count.
+      const steadyRatio = Math.floor(bytesPerToken / ratioStep) * ratioStep;
+      const room = Math.min(most, Math.floor((window - reserved) * steadyRatio)) - fixed;
       const fitted = fit(exchangesOf(messages), Math.max(leastRoom, room));
       const bytes = fixed + fitted.bytes;
       const isCertain = learned === undefined ? facts.window !== undefined : learned.isTold;
