@@ -113,7 +113,7 @@ export const spendingGuards: SecurityBreakages = {
   },
   "held-fields": {
     file: `${completions}/open-completion.ts`,
-    changes: [{ from: "checkHeldFields(json, bounds, deps.extraFields);", to: "" }],
+    changes: [{ from: "checkHeldFields(json.value, bounds, deps.extraFields);", to: "" }],
     suite: held,
     test: "has no field beyond OpenAI's|has no nested field beyond OpenAI's",
   },
