@@ -76,7 +76,7 @@ export function describeOpenAiErrors(name: string, release: OpenAiNode, stageOf:
     test.each(failures)("of $model is a $name of its own, streamed or not", async (failure) => {
       const { completions } = clientOf(release, stageOf()).chat;
       const refusals = [false, true].map((stream) =>
-        completions.create({ ...ask("hello", failure.model), stream }).then(
+        completions.create({ ...ask("hello", `${failure.model} of ${name}`), stream }).then(
           () => expect.unreachable(),
           (error: unknown) => error,
         ),
@@ -94,7 +94,7 @@ export function describeOpenAiErrors(name: string, release: OpenAiNode, stageOf:
 export function describeOtherErrors(stageOf: () => ClientStage): void {
   describe("an endpoint's failure at LangChain", () => {
     test.each(failures)("of $model keeps its identity", async ({ model, ...failure }) => {
-      const error = await chatOf(stageOf(), { model })
+      const error = await chatOf(stageOf(), { model: `${model} of LangChain` })
         .invoke("hello")
         .then(
           () => expect.unreachable(),
@@ -110,7 +110,9 @@ export function describeOtherErrors(stageOf: () => ClientStage): void {
 
   describe("an endpoint's failure at the AI SDK", () => {
     test.each(failures)("of $model keeps its identity", async ({ model, status, code, type, words }) => {
-      const error = await callError(generateText({ model: providerOf(stageOf()).chat(model), prompt: "hello", maxRetries: 0 }));
+      const error = await callError(
+        generateText({ model: providerOf(stageOf()).chat(`${model} of the AI SDK`), prompt: "hello", maxRetries: 0 }),
+      );
       expect(error).toMatchObject({ statusCode: status, isRetryable: status === 429 });
       expect(error.message).toContain(words);
       const known = code === null ? { type } : { type, code };

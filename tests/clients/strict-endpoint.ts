@@ -19,7 +19,7 @@ const usage = {
   },
 };
 
-/** Models that refuse, in OpenAI's words. */
+/** Models that refuse, in OpenAI's words: `name`, or `name of client`, so that each client has a breaker of its own. */
 const refusals: Readonly<Record<string, Refusal>> = {
   "no-such-model": {
     status: 404,
@@ -156,8 +156,11 @@ export async function startStrictEndpoint(models: readonly string[]): Promise<St
     return known;
   };
 
-  const refusalOf = ({ model }: StrictRequest): Refusal | undefined =>
-    Object.hasOwn(refusals, model) ? refusals[model] : model.startsWith("busy") && !free.has(model) ? busy : undefined;
+  const refusalOf = ({ model }: StrictRequest): Refusal | undefined => {
+    const [name = ""] = model.split(" of ", 1);
+    if (Object.hasOwn(refusals, name)) return refusals[name];
+    return model.startsWith("busy") && !free.has(model) ? busy : undefined;
+  };
 
   const complete = async (incoming: IncomingMessage, response: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];

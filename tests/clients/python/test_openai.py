@@ -108,7 +108,7 @@ class OpenAiPython(unittest.TestCase):
         ):
             for stream in (False, True):
                 with self.subTest(model=model, stream=stream), self.assertRaises(kind) as caught:
-                    client().chat.completions.create(**ask("hello", model), stream=stream)
+                    client().chat.completions.create(**ask("hello", f"{model} of Python"), stream=stream)
                 if code is not None:
                     self.assertEqual(caught.exception.code, code)
 
