@@ -86,7 +86,7 @@ test("blame of the tools is in the error's field, too", () => {
 
 test("a model's refusal of tools is remembered for an hour, for a bounded number of models", () => {
   let now = 0;
-  const known = new ToolRefusals(() => now);
+  const known = new ToolRefusals(undefined, () => now);
   known.add("a");
   now += 3_599_999;
   expect([known.has("a"), known.has("b")]).toEqual([true, false]);
@@ -94,4 +94,10 @@ test("a model's refusal of tools is remembered for an hour, for a bounded number
   expect(known.has("a")).toBe(false);
   for (let i = 0; i < 1_001; i++) known.add(`m${i}`);
   expect([known.has("m0"), known.has("m1000")]).toEqual([false, true]);
+});
+
+test("the operator's statement about a model comes before what its endpoint has shown", () => {
+  const known = new ToolRefusals((model) => ({ with: true, without: false })[model]);
+  for (const model of ["with", "other"]) known.add(model);
+  expect(["with", "without", "other", "unknown"].map((model) => known.has(model))).toEqual([false, true, true, false]);
 });

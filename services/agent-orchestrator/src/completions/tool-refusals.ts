@@ -4,17 +4,22 @@ import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 const freshMs = 3_600_000;
 const maxModels = 1_000;
 
-/** Models whose endpoint refused tools and answered without them. */
+/** The models that take no tools: as the operator states, else as their endpoints have shown. */
 export class ToolRefusals {
   readonly #models = new Map<string, number>();
+  readonly #takesTools: (model: string) => boolean | undefined;
   readonly #now: () => number;
 
-  constructor(now: () => number = () => performance.now()) {
+  /** `takesTools`: the operator's statement about a model; undefined when there is none. */
+  constructor(takesTools: (model: string) => boolean | undefined = () => undefined, now = () => performance.now()) {
+    this.#takesTools = takesTools;
     this.#now = now;
   }
 
   /** Whether this model takes no tools, as far as is known. */
   has(model: string): boolean {
+    const stated = this.#takesTools(model);
+    if (stated !== undefined) return !stated;
     const until = this.#models.get(model);
     if (until === undefined) return false;
     if (until > this.#now()) return true;
@@ -22,6 +27,7 @@ export class ToolRefusals {
     return false;
   }
 
+  /** Records that a model's endpoint refused a request with tools and served it without them. */
   add(model: string): void {
     if (this.#models.size >= maxModels) this.#models.clear();
     this.#models.set(model, this.#now() + freshMs);
