@@ -9,6 +9,13 @@ export interface BodySource {
 /** A body is larger than allowed. */
 export class TooLarge extends Error {
   override readonly name = "TooLarge";
+  /** The most bytes. */
+  readonly limit: number;
+
+  constructor(limit: number) {
+    super(`The body is larger than ${limit} bytes.`);
+    this.limit = limit;
+  }
 }
 
 /** Bytes that may wait for the reader before the connection is paused, besides the data of one read: some 64 KiB. */
@@ -21,17 +28,7 @@ const mostBytes = 65_536;
 /** The largest piece, in bytes. */
 const maxPieceBytes = 8_192;
 
-/** Milliseconds in which a body whose reader has its last event may end by itself, which keeps the connection. */
-const lingerMs = 1_000;
-/** Bytes at the end of a piece in which the last event is looked for. */
-const terminatorReach = 32;
-
 function nothing(): void {}
-
-/** Whether a piece ends in the last event of a stream. */
-function endsInDone(piece: Buffer): boolean {
-  return piece.subarray(-terminatorReach).includes("[DONE]");
-}
 
 /** Holds the arrived part of a body until the reader takes it. */
 export class ArrivingBody {
@@ -39,9 +36,9 @@ export class ArrivingBody {
   #held = 0;
   #isPausing = false;
   #ended = false;
-  #isDropped = false;
   #error: Error | undefined;
   #wake: () => void = nothing;
+  #leaving: NodeJS.Timeout | undefined;
   readonly #controller: BodySource;
 
   constructor(controller: BodySource) {
@@ -50,7 +47,7 @@ export class ArrivingBody {
 
   /** Adds a piece. */
   push(piece: Buffer): void {
-    if (this.#isDropped) return;
+    if (this.#leaving !== undefined) return;
     this.#pieces.push(piece);
     this.#held += piece.length;
     if (this.#held > mostBytes) this.#controller.pause();
@@ -73,6 +70,7 @@ export class ArrivingBody {
   /** Ends the body; an error is thrown to the reader after everything that has arrived. */
   end(error?: Error): void {
     if (this.#ended) return;
+    clearTimeout(this.#leaving);
     this.#ended = true;
     this.#error = error;
     this.#wake();
@@ -141,7 +139,7 @@ export class ArrivingBody {
       length += taken.length;
       onBytes?.(taken.length);
       if (length > limit) this.discard();
-      if (length > limit) throw new TooLarge();
+      if (length > limit) throw new TooLarge(limit);
     }
     return all.length === 1 ? (all[0] as Buffer) : Buffer.concat(all);
   }
@@ -163,34 +161,11 @@ export class ArrivingBody {
     return Buffer.concat(all).subarray(0, limit);
   }
 
-  /**
-   * The body as it arrives; errors are thrown as `explain` returns them. A reader that leaves closes the connection;
-   * one that leaves with the last event of a stream gives it a second to end by itself.
-   */
-  async *pieces(explain: (error: Error) => unknown): AsyncGenerator<Buffer> {
-    let isDone = false;
-    try {
-      for (let taken = await this.take(); taken !== undefined; taken = await this.take()) {
-        isDone = endsInDone(taken);
-        yield taken;
-      }
-    } catch (error) {
-      throw explain(error as Error);
-    } finally {
-      if (isDone) this.#linger();
-      else this.discard();
-    }
-  }
-
-  /** Drops the rest as it arrives, and closes the connection when it does not end soon. */
-  #linger(): void {
-    if (this.#ended) return;
-    this.#isDropped = true;
+  /** Drops the rest. The connection can be used again when the body ends within so many milliseconds. */
+  leave(ms: number): void {
+    if (this.#ended || this.#leaving !== undefined) return;
+    this.#leaving = setTimeout(() => this.discard(), ms);
     this.#pieces = [];
-    this.#held = 0;
-    const timer = setTimeout(() => this.discard(), lingerMs);
-    timer.unref();
-    this.#wake = () => clearTimeout(timer);
     if (this.#controller.paused) this.#controller.resume();
   }
 

@@ -1,5 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { answerTooLarge } from "../edge/frame-splitter.ts";
 import { TooLarge } from "./arriving-body.ts";
 import { UnknownEncoding } from "./content-decoding.ts";
 import { isSilence, isTimeout } from "./exchange.ts";
@@ -25,16 +26,11 @@ export function unansweredError(error: Error, timeoutMs: number): Error {
 /** The error of an answer that does not come to its end. `part` names it: answer or stream. */
 export function brokenError(error: unknown, part: "answer" | "stream", timeoutMs: number): Error {
   if (error instanceof ConnectError) return error;
-  if (error instanceof TooLarge) return tooLargeError(error);
+  if (error instanceof TooLarge) return answerTooLarge(error.limit);
   const words = isSilence(error)
     ? `fell silent in the middle of its ${part} and did not go on ${inTime(timeoutMs)}`
     : `broke off its ${part}`;
   return fail(ErrorReason.MODEL_FAILED, `The model's endpoint ${words}.`, { cause: error });
-}
-
-/** The error of an answer that is larger than allowed. */
-export function tooLargeError(cause?: unknown): Error {
-  return fail(ErrorReason.ANSWER_TOO_LARGE, "The model's answer is larger than allowed (LLM_MAX_ANSWER).", { cause });
 }
 
 /** The error of an answer that does not end. */

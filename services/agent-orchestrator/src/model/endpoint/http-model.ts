@@ -1,17 +1,23 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type buildConnector, Pool } from "undici";
+import { answerTooLarge, defaultMaxAnswer } from "../edge/frame-splitter.ts";
 import type { ModelClient } from "../model-client.ts";
 import type { ArrivingBody } from "./arriving-body.ts";
 import { createAttempts } from "./attempts.ts";
-import { brokenError, endlessError, tooLargeError } from "./failures.ts";
+import { brokenError, endlessError } from "./failures.ts";
 import { KeepAliveWatch } from "./keep-alive.ts";
 import { modelNames } from "./model-names.ts";
 import { RetryBudget } from "./retry-budget.ts";
 
-/** The largest answer unless another size is given, in bytes. */
-const usualAnswerBytes = 16 * 1024 * 1024;
-/** How many times the bytes of an answer its stream may have: each event repeats the envelope around a few letters. */
-const streamFactor = 16;
+/**
+ * Bytes of a stream for a byte of its answer. Each piece of text comes in a frame of its own, and the edge counts the
+ * text; here, what is no text has an end too.
+ */
+const streamBytes = 16;
+/** Milliseconds in which a stream whose reader has its last event may end by itself, which keeps the connection. */
+const endMs = 1_000;
+/** Bytes at the end of a piece in which the last event is looked for. */
+const markReach = 32;
 const maxListBytes = 16 * 1024 * 1024;
 /** Times of silence after which an answer without content ends, however many signs of life come with it. */
 const patience = 10;
@@ -59,7 +65,7 @@ async function wholeAnswer(body: ArrivingBody, limits: { bytes: number; ms: numb
 
 /** A model behind an OpenAI-compatible HTTP endpoint, on a pool of kept connections. */
 export function createHttpModel(options: HttpModelOptions): ModelClient {
-  const { timeoutMs, maxAnswerBytes = usualAnswerBytes } = options;
+  const { timeoutMs, maxAnswerBytes = defaultMaxAnswer } = options;
   const limits = { bytes: maxAnswerBytes, ms: patience * timeoutMs };
   const base = new URL(options.baseUrl);
   const pathOf = (name: string) => `${apiPath(base)}/${name}${base.search}`;
@@ -87,12 +93,21 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
   async function* pieces(body: ArrivingBody, signal: AbortSignal): AsyncGenerator<Buffer> {
     const watch = new KeepAliveWatch(limits.ms);
     let length = 0;
-    const explain = (error: Error) => (signal.aborted ? signal.reason : brokenError(error, "stream", timeoutMs));
-    for await (const piece of body.pieces(explain)) {
-      length += piece.length;
-      if (length > limits.bytes * streamFactor) throw tooLargeError();
-      if (!watch.isAlive(piece)) throw endlessError(limits.ms);
-      yield piece;
+    let last: Buffer | undefined;
+    try {
+      for (let piece = await body.take(); piece !== undefined; piece = await body.take()) {
+        length += piece.length;
+        if (length > limits.bytes * streamBytes) throw answerTooLarge(limits.bytes);
+        if (!watch.isAlive(piece)) throw endlessError(limits.ms);
+        last = piece;
+        yield piece;
+      }
+    } catch (error) {
+      throw signal.aborted ? signal.reason : brokenError(error, "stream", timeoutMs);
+    } finally {
+      // A reader stops at this mark; the end of the body is on its way.
+      if (last?.subarray(-markReach).includes("[DONE]") && !signal.aborted) body.leave(endMs);
+      else body.discard();
     }
   }
 
