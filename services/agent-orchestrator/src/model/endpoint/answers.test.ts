@@ -229,6 +229,12 @@ describe("an address", () => {
   });
 });
 
+test("a name and a password in an address are sent as such", async () => {
+  answer = reply(200, {}, whole);
+  await model({ baseUrl: origin().replace("//", "//me:p%40ss@") }).complete(ask, forever);
+  expect(requests[0]?.headers.authorization).toBe(`Basic ${Buffer.from("me:p@ss").toString("base64")}`);
+});
+
 describe("an error", () => {
   test("has the words, names and time of the endpoint", async () => {
     answer = reply(429, { "retry-after-ms": "61500" }, '{"error":{"message":"slow down","type":"tokens"}}');
@@ -240,6 +246,8 @@ describe("an error", () => {
   test("shows no key of ours", async () => {
     answer = (request, response) => response.writeHead(400).end(`{"error":"no ${request.headers.authorization}"}`);
     expect((await failureOf(model({ apiKey: "plainkey" }).complete(ask, forever))).message).not.toContain("plainkey");
+    answer = (request, response) => response.writeHead(400).end(`{"error":"no ${request.headers["api-key"]}"}`);
+    expect((await failureOf(model({ headers: { "Api-Key": "other" } }).complete(ask, forever))).message).not.toContain("other");
   });
 
   test.each([

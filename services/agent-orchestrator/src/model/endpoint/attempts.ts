@@ -15,7 +15,7 @@ import type { RetryBudget } from "./retry-budget.ts";
 const maxRetries = 2;
 /** The longest wait that a caller does not learn of, in milliseconds. */
 const maxRetryAfterMs = 5_000;
-const maxErrorBytes = 65_536;
+const maxErrorBytes = 1_048_576;
 /** Milliseconds for the body of an error. */
 const errorBodyMs = 5_000;
 const maxRedirects = 3;

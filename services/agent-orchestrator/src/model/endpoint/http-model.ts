@@ -34,6 +34,20 @@ function apiPath(baseUrl: URL): string {
   return path === "" ? "/v1" : path;
 }
 
+/** The header that proves who asks: the key, else the name and password in the address. */
+function authorizationOf({ username, password }: URL, apiKey: string | undefined): Record<string, string> {
+  if (apiKey !== undefined) return { authorization: `Bearer ${apiKey}` };
+  if (username === "" && password === "") return {};
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { authorization: `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+/** Values of headers that no error may show, with and without the scheme before them. */
+function secretsIn(headers: Readonly<Record<string, string>>): string[] {
+  const values = Object.entries(headers).filter(([name]) => /key|auth|token|secret/.test(name));
+  return values.flatMap(([, value]) => [value, value.replace(/^\S+ /, "")]);
+}
+
 /** An endpoint, and how it is used. */
 export interface HttpModelOptions {
   /** With or without `/v1`; its query goes with every request. */
@@ -72,7 +86,7 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
   // The time to the first byte is counted with the body's, in `exchange`.
   const pool = new Pool(base.origin, { connections: options.connections, headersTimeout: 0, bodyTimeout: timeoutMs, connect });
   const { apiKey } = options;
-  const authorization: Record<string, string> = apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+  const authorization = authorizationOf(base, apiKey);
   // An answer is small beside the time that it takes, and an encoded stream may be held back by whoever encodes it.
   const further = Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]);
   const common: Record<string, string> = { "accept-encoding": "identity", ...authorization, ...Object.fromEntries(further) };
@@ -82,7 +96,7 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
     timeoutMs,
     retryDelayMs: options.retryDelayMs ?? 100,
     retryBudget: options.retryBudget ?? new RetryBudget(),
-    secrets: apiKey === undefined ? [] : [apiKey],
+    secrets: secretsIn(common),
   });
   const posted = {
     path: pathOf("chat/completions"),

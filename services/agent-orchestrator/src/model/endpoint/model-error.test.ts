@@ -224,6 +224,22 @@ test("the time to wait comes from the headers, else from Google's details", () =
   expect(seen(errorFromAnswer(body, { status: 429, retryAfterSeconds: 7 })).retryAfterSeconds).toBe(7);
 });
 
+test("the time in which a model is loaded is the time to wait", () => {
+  const error = errorFromAnswer('{"error":"Model x is currently loading","estimated_time":20.5}', { status: 503 });
+  expect(seen(error)).toMatchObject({ reason: ErrorReason.MODEL_FAILED, retryAfterSeconds: 20.5 });
+});
+
+test.each([
+  ["with a byte order mark", '\ufeff{"error":{"message":"WORDS"}}', "WORDS"],
+  ["as an event", 'event: error\ndata: {"error":{"message":"WORDS"}}\n\n', "WORDS"],
+  ["as an event without a name", 'data: {"error":{"message":"WORDS"}}\n\n', "WORDS"],
+  ["that is cut off", `{"detail":[{"loc":["body"],"msg":"WORDS of \\"x\\"","input":"${"x".repeat(100_000)}`, "WORDS of x"],
+  ["as text", "WORDS\n", "WORDS"],
+  ["as JSON text", '"WORDS"', "WORDS"],
+])("a body %s is read", (_name, body, words) => {
+  expect(seen(errorFromAnswer(body, { status: 400 })).message).toBe(words);
+});
+
 test.each<[unknown, boolean]>([
   [{ error: { message: "x" } }, true],
   [{ error: "x" }, true],

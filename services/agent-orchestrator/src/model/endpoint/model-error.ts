@@ -3,7 +3,7 @@ import { ErrorReason, fail, mappingOf, reasonOf } from "@turnwright/platform/err
 import { type ErrorFacts, errorRules, isPassing } from "./error-rules.ts";
 import { errorWords } from "./error-words.ts";
 import { knownWindow, overflowIn } from "./overflow-words.ts";
-import { type ToldError, toldError } from "./told-error.ts";
+import { type ToldError, toldError, toldErrorIn } from "./told-error.ts";
 
 export { holdsError } from "./told-error.ts";
 
@@ -63,13 +63,7 @@ export function errorFromBody(json: unknown, status?: number): ConnectError {
 
 /** The error of an answer with another status than 2xx. `body` is its text: JSON, HTML or plain. */
 export function errorFromAnswer(body: string, circumstances: ErrorCircumstances): ConnectError {
-  let json: unknown = body;
-  try {
-    json = JSON.parse(body);
-  } catch {
-    // Not JSON: the text itself is read.
-  }
-  return modelError(toldError(json), circumstances);
+  return modelError(toldErrorIn(body), circumstances);
 }
 
 /** Tokens of the model's window that an error of the reason CONTEXT_TOO_LONG tells; undefined when it does not. */

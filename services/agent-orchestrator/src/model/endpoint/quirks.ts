@@ -1,12 +1,12 @@
 import { type FieldChanges, fieldText, hasField, withFields } from "./body-fields.ts";
-import { toldError } from "./told-error.ts";
+import { toldErrorIn } from "./told-error.ts";
 
 /** How long a lesson holds, in milliseconds: an endpoint may be replaced by a newer release. */
 const freshMs = 3_600_000;
 const maxModels = 1_000;
 
 const refused =
-  /\bextra\b|extra_forbidden|not (?:permitted|allowed|supported|recognized)|un(?:supported|known|recognized|expected)|does(?: not|n't) support|only .{0,40}(?:allowed|supported)/i;
+  /invalid (?:parameter|argument|field)|\bextra\b|extra_forbidden|not (?:permitted|allowed|supported|recognized)|un(?:supported|known|recognized|expected)|does(?: not|n't) support|only .{0,40}(?:allowed|supported)/i;
 
 /** A peculiarity of endpoints: a field that they refuse, and the name to use instead, or null for none. */
 interface Quirk {
@@ -38,13 +38,7 @@ const knownNames = /\b(?:stream_options(?:\.\w+)?|max_completion_tokens|max_toke
 /** Whether a refusal is about a field: names it as its parameter, or as the first of the known ones. */
 function blames(status: number, answer: string, quirk: Quirk): boolean {
   if (status !== 400 && status !== 422) return false;
-  let json: unknown = answer;
-  try {
-    json = JSON.parse(answer);
-  } catch {
-    // Plain text is read as words.
-  }
-  const { words, param, code, type } = toldError(json);
+  const { words, param, code, type } = toldErrorIn(answer);
   if (!quirk.words.test(`${words} ${code} ${type}`)) return false;
   return quirk.blamed.test(param === "" ? (knownNames.exec(words.slice(0, 1_000))?.[0] ?? "") : param);
 }

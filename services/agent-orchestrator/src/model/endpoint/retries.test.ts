@@ -14,6 +14,7 @@ test.each<[Record<string, string | string[]>, number]>([
   [{ "retry-after": "Mon, 01 Jun 2026 12:00:30 GMT" }, 30_000],
   [{ "retry-after": "Monday, 01-Jun-26 12:00:30 GMT" }, 30_000],
   [{ "retry-after": "Mon Jun  1 12:00:30 2026 GMT" }, 30_000],
+  [{ "retry-after": "2026-06-01T12:00:30Z" }, 30_000],
   [{ "retry-after": "Mon, 01 Jun 2026 11:00:00 GMT" }, 0],
   [{ "retry-after-ms": "1500", "retry-after": "60" }, 1_500],
   [{ "retry-after-ms": "soon", "retry-after": "1" }, 1_000],

@@ -2,7 +2,7 @@ type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
 /** The longest time that is passed on, in milliseconds: a day. */
 const longestMs = 86_400_000;
-const dateForm = /^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i;
+const dateForm = /^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? |\d{4}-\d\d-\d\dT)/i;
 const decimalForm = /^\d{1,12}(?:\.\d{1,9})?$/;
 const durationForm = /^(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?$/;
 

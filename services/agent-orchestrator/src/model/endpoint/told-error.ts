@@ -21,6 +21,7 @@ const none: ToldError = { words: "", code: "", type: "", param: "" };
 /** Errors inside errors are followed so far. */
 const maxDepth = 4;
 const maxFaults = 5;
+const maxEventChars = 65_536;
 const nameForm = /^(?=.*[A-Za-z])[\w.:/-]{1,64}$/;
 const paramForm = /^[\w.:[\]-]{1,128}$/;
 /** Fields with words, the better ones first. */
@@ -86,6 +87,12 @@ function merged(outer: ToldError, inner: ToldError): ToldError {
   };
 }
 
+/** Seconds to wait: Google's details, or the time in which a model of Hugging Face is loaded. */
+function delayOf({ details, estimated_time: loading }: Fields): number | undefined {
+  const isTime = typeof loading === "number" && loading > 0 && loading < 86_400;
+  return retryDelay(details) ?? (isTime ? loading : undefined);
+}
+
 function ownFields(fields: Fields, depth: number): ToldError {
   const text = wordFields.map((field) => fields[field]).find((value) => typeof value === "string" && value !== "");
   const upstream = upstreamWords(fields.metadata, depth);
@@ -99,7 +106,7 @@ function ownFields(fields: Fields, depth: number): ToldError {
     param: typeof param === "string" && paramForm.test(param) ? param : "",
     status: statusOf(code, fields.status, fields.status_code, fields.statusCode, fields.http_code),
     window: window as number | undefined,
-    retryAfterSeconds: retryDelay(fields.details),
+    retryAfterSeconds: delayOf(fields),
   };
 }
 
@@ -135,6 +142,31 @@ function readTold(value: unknown, depth: number): ToldError {
  */
 export function toldError(json: unknown): ToldError {
   return readTold(json, 0);
+}
+
+/** A text in JSON that was cut off, so that it cannot be parsed. */
+const cutMessage = /"(?:message|msg|detail|error)"\s*:\s*"((?:[^"\\]|\\.){1,4000})/;
+
+/** JSON in an error's body; also inside a server-sent event. Undefined when there is none. */
+function jsonIn(text: string): unknown {
+  const data = /^(?:event:[^\n]*\n)?data:(.*)$/m.exec(text.slice(0, maxEventChars))?.[1];
+  for (const candidate of [text, data]) {
+    try {
+      if (candidate !== undefined) return JSON.parse(candidate);
+    } catch {
+      // The next form is tried.
+    }
+  }
+  return undefined;
+}
+
+/** Reads the error in a body: JSON in the forms of `toldError`, also as an event or cut off, or text. */
+export function toldErrorIn(body: string): ToldError {
+  const text = body.replace(/^\ufeff/, "").trim();
+  const json = jsonIn(text);
+  if (json !== undefined) return toldError(json);
+  const cut = /^[[{]/.test(text) ? cutMessage.exec(text.slice(0, maxEventChars))?.[1] : undefined;
+  return { ...none, words: cut === undefined ? text : cut.replace(/\\(?:u[0-9a-fA-F]{4}|.)/g, " ") };
 }
 
 /** Whether JSON in the place of an answer, or of a chunk of one, is an error. */
