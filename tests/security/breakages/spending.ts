@@ -17,7 +17,7 @@ export const spendingGuards: SecurityBreakages = {
     test: "leaves before the first text",
   },
   "spend-refused-call": {
-    file: "services/agent-orchestrator/src/model/endpoint/http-model.ts",
+    file: "services/agent-orchestrator/src/model/endpoint/attempts.ts",
     changes: [{ from: "witness?.onRefused();", to: "" }],
     suite: charged,
     test: "refuses before a model works on it",
@@ -76,8 +76,8 @@ export const spendingGuards: SecurityBreakages = {
     test: "one call more",
   },
   "spend-paid-retry": {
-    file: "services/agent-orchestrator/src/model/endpoint/http-model.ts",
-    changes: [{ from: "if (isSent) await witness?.mayRepeat();", to: "" }],
+    file: "services/agent-orchestrator/src/model/endpoint/attempts.ts",
+    changes: [{ from: "if (wasTouched) await witness?.mayRepeat();", to: "" }],
     suite: ceiling,
     test: "pays for each attempt",
   },
