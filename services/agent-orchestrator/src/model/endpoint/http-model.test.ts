@@ -11,7 +11,7 @@ import { createHttpModel } from "./http-model.ts";
 let endpoint: ScriptedModel;
 const clients: ModelClient[] = [];
 
-function modelAt(baseUrl: string, options: { apiKey?: string; timeoutMs?: number; connections?: number } = {}): ModelClient {
+function modelAt(baseUrl: string, options: { apiKey?: string; timeoutMs?: number } = {}): ModelClient {
   const model = createHttpModel({ baseUrl, timeoutMs: 5_000, connections: 4, retryDelayMs: 1, ...options });
   clients.push(model);
   return model;
@@ -259,30 +259,6 @@ describe("a caller that leaves", () => {
     await expect(modelAt(endpoint.url).complete(ask, AbortSignal.abort(gone))).rejects.toBe(gone);
     expect(endpoint.requests).toHaveLength(0);
   });
-});
-
-test("a reader that stops at [DONE] leaves the connection for the next call, unless it stays open", async () => {
-  const sockets = new Set<unknown>();
-  const closed = Promise.withResolvers<void>();
-  const server = createServer((request, response) => {
-    sockets.add(request.socket);
-    request.socket.once("close", () => closed.resolve());
-    response.writeHead(200, { "content-type": "text/event-stream" }).write("data: [DONE]\n\n");
-    if (request.url !== "/open/chat/completions") setImmediate(() => response.end());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const readToMark = async (model: ModelClient) => {
-    for await (const piece of await model.stream(askStream, forever)) if (piece.includes("[DONE]")) break;
-  };
-  const model = modelAt(url, { connections: 1 });
-  for (let call = 0; call < 3; call++) await readToMark(model);
-  expect(sockets.size).toBe(1);
-  await readToMark(modelAt(`${url}/open`));
-  await closed.promise;
-  server.closeAllConnections();
-  server.close();
 });
 
 test("a slow reader holds the endpoint back and gets every byte", async () => {
