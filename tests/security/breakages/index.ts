@@ -1,6 +1,7 @@
 import { admission } from "./admission.ts";
 import type { SecurityBreakages } from "./breakage.ts";
 import { connections } from "./connections.ts";
+import { endpoints } from "./endpoints.ts";
 import { inputs } from "./inputs.ts";
 import { keys } from "./keys.ts";
 import { limits } from "./limits.ts";
@@ -14,6 +15,7 @@ import { starter } from "./starter.ts";
 export const securityBreakages: SecurityBreakages = {
   ...admission,
   ...connections,
+  ...endpoints,
   ...inputs,
   ...keys,
   ...limits,
