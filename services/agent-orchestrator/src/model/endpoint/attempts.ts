@@ -4,6 +4,7 @@ import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/erro
 import type { Pool } from "undici";
 import type { CallWitness } from "../model-client.ts";
 import type { ArrivingBody } from "./arriving-body.ts";
+import { type FieldChanges, withFields } from "./body-fields.ts";
 import { UnknownEncoding } from "./content-decoding.ts";
 import { type ExchangeRequest, type ExchangeResponse, exchange, isTimeout } from "./exchange.ts";
 import { EmptyAnswer, unansweredError } from "./failures.ts";
@@ -46,14 +47,20 @@ interface AttemptsDeps {
   readonly secrets: readonly string[];
 }
 
-/** Is told what becomes of an attempt. */
-type Fate = Pick<CallWitness, "onSent" | "onRefused">;
+/** A call's attempt: is told what becomes of it, and knows the changes that earlier ones have led to. */
+type Fate = Pick<CallWitness, "onSent" | "onRefused"> & { readonly changes?: FieldChanges };
 
 /** The outcome of one attempt. */
 type Outcome =
   | { readonly answer: ArrivingBody }
   /** `mayPass`: the same request may succeed later. `again`: the request that the endpoint wants instead. */
-  | { readonly error: Error; readonly mayPass: boolean; readonly afterMs: number; readonly again?: SentRequest };
+  | {
+      readonly error: Error;
+      readonly mayPass: boolean;
+      readonly afterMs: number;
+      readonly again?: SentRequest;
+      readonly changes?: FieldChanges;
+    };
 
 const reasonsThatPass: ReadonlySet<ErrorReason> = new Set([ErrorReason.MODEL_FAILED, ErrorReason.MODEL_RATE_LIMITED]);
 
@@ -117,12 +124,13 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       return { error, mayPass: false, afterMs: 0, again };
     }
     const text = await errorText(body);
-    const adapted = request.body === undefined ? undefined : quirks.learn(request.body, status, text);
+    const { body: sent } = request;
+    const changes = sent === undefined ? undefined : quirks.changesFor(sent, status, text, fate.changes);
     const toldMs = retryAfterMs(headers);
     const error = errorFromAnswer(text, { status, secrets, retryAfterSeconds: toldMs > 0 ? toldMs / 1_000 : undefined });
-    const again = adapted === undefined ? undefined : { ...request, body: adapted };
+    const again = sent === undefined || changes === undefined ? undefined : { ...request, body: withFields(sent, changes) };
     const mayPass = isRetryable(status) && reasonsThatPass.has(reasonOf(error));
-    return { error, mayPass, afterMs: (detailOf(error)?.retryAfterSeconds ?? 0) * 1_000, again };
+    return { error, mayPass, afterMs: (detailOf(error)?.retryAfterSeconds ?? 0) * 1_000, again, changes };
   };
 
   const attempt = async (request: SentRequest, fate: Fate, signal: AbortSignal): Promise<Outcome> => {
@@ -154,15 +162,20 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       };
       const pauses = growingPauses({ firstMs: deps.retryDelayMs, longestMs: Number.POSITIVE_INFINITY });
       let detours = 0;
+      let changes: FieldChanges | undefined;
       deps.retryBudget.onCall();
       for (let tries = 0; ; ) {
         wasTouched = false;
-        const outcome = await attempt(request, { onSent, onRefused }, signal);
+        const outcome = await attempt(request, { onSent, onRefused, changes }, signal);
         if (signal.aborted) throw signal.reason;
-        if ("answer" in outcome) return outcome.answer;
+        if ("answer" in outcome) {
+          if (changes !== undefined && request.body !== undefined) quirks.keep(request.body, changes);
+          return outcome.answer;
+        }
         const { error, mayPass, afterMs, again } = outcome;
         if (again !== undefined && detours < maxRedirects + maxLessons) {
           detours += 1;
+          changes = outcome.changes ?? changes;
           request = again;
           continue;
         }

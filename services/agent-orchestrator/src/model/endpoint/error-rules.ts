@@ -7,6 +7,11 @@ export interface ErrorFacts {
   readonly status: number | undefined;
   /** Code, type and words in one text. */
   readonly text: string;
+  /**
+   * The same as far as it is certainly the endpoint's: where the request is blamed, words in quotes and late ones may be
+   * the client's. They must not decide about our account, which ends the calls of others too.
+   */
+  readonly ownText: string;
   /** Whether the endpoint says when to come back. */
   readonly hasDelay: boolean;
 }
@@ -37,9 +42,18 @@ const noModel =
 const overloaded = /overloaded|over capacity|server[_ ]is[_ ]busy|engine.{0,20}unavailable|service[_ ]unavailable/i;
 const ownFault = /invalid_?request|bad_?request|invalid_?argument|validation|extra_forbidden|unsupported_(?:parameter|value)/i;
 
-const isClients = (status: number | undefined) => status === undefined || (status >= 400 && status < 500);
 const isOneOf = (status: number | undefined, ...statuses: number[]) => status === undefined || statuses.includes(status);
 const isServers = (status: number | undefined) => status !== undefined && (status >= 500 || status < 400);
+
+const quoted = /(?<!\w)(["'`]).{0,2000}?\1(?!\w)/g;
+/** Characters of a refusal's words that are the endpoint's own, as a rule. */
+const ownChars = 160;
+
+/** The part of words that is certainly the endpoint's own, by the status with which they come. */
+export function ownWords(words: string, status: number | undefined): string {
+  const blamesRequest = isOneOf(status, 400, 404, 413, 422);
+  return blamesRequest ? words.replace(quoted, " ").slice(0, ownChars) : words;
+}
 
 /** The reasons of what endpoints answer instead of a completion, in the order in which they are tried. */
 export const errorRules: readonly ErrorRule[] = [
@@ -57,14 +71,14 @@ export const errorRules: readonly ErrorRule[] = [
   },
   {
     name: "money",
-    holds: ({ status, text, hasDelay }) =>
-      status === 402 || ((isClients(status) || isServers(status)) && noMoney.test(text) && !hasDelay && !untilLater.test(text)),
+    holds: ({ status, ownText, text, hasDelay }) =>
+      status === 402 || (noMoney.test(ownText) && !hasDelay && !untilLater.test(text)),
     reason: ErrorReason.MODEL_QUOTA,
     instead: "The account there has no quota left.",
   },
   {
     name: "too many requests",
-    holds: ({ status, text }) => status === 429 || (status !== 401 && status !== 404 && tooOften.test(text)),
+    holds: ({ status, ownText }) => status === 429 || (status !== 401 && status !== 404 && tooOften.test(ownText)),
     reason: ErrorReason.MODEL_RATE_LIMITED,
     instead: "It limits the rate of requests.",
   },
@@ -78,15 +92,15 @@ export const errorRules: readonly ErrorRule[] = [
   },
   {
     name: "our credentials",
-    holds: ({ status, text }) =>
-      status === 401 || status === 403 || status === 407 || (isOneOf(status, 400, 404, 500) && badKey.test(text)),
+    holds: ({ status, ownText }) =>
+      status === 401 || status === 403 || status === 407 || (isOneOf(status, 400, 404, 500) && badKey.test(ownText)),
     reason: ErrorReason.MODEL_FAILED,
     instead: "It does not accept our credentials.",
     isPrivate: true,
   },
   {
     name: "input too long",
-    holds: ({ status, text }) => status === 413 || (isOneOf(status, 400, 404, 422, 500, 502) && overflowIn(text) !== undefined),
+    holds: ({ status, text }) => status === 413 || (isOneOf(status, 400, 422, 500, 502) && overflowIn(text) !== undefined),
     reason: ErrorReason.CONTEXT_TOO_LONG,
     instead: "The input is longer than it accepts.",
     param: "messages",

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail, mappingOf, reasonOf } from "@turnwright/platform/errors";
-import { type ErrorFacts, errorRules, isPassing } from "./error-rules.ts";
+import { type ErrorFacts, errorRules, isPassing, ownWords } from "./error-rules.ts";
 import { errorWords } from "./error-words.ts";
 import { knownWindow, overflowIn } from "./overflow-words.ts";
 import { type ToldError, toldError, toldErrorIn } from "./told-error.ts";
@@ -34,9 +34,16 @@ function modelError(told: ToldError, { status: answered, retryAfterSeconds, secr
   // An error inside a 200 tells its status in the body.
   const http = answered === undefined || answered < 300 ? undefined : answered;
   const status = http ?? told.status;
-  const text = `${told.code} ${told.type} ${told.words.slice(0, 4_096)}`;
+  const words = told.words.slice(0, 4_096);
+  const names = `${told.code} ${told.type}`;
+  const text = `${names} ${words}`;
   const delay = retryAfterSeconds ?? told.retryAfterSeconds;
-  const facts: ErrorFacts = { status, text, hasDelay: told.retryAfterSeconds !== undefined };
+  const facts: ErrorFacts = {
+    status,
+    text,
+    ownText: `${names} ${ownWords(words, status)}`,
+    hasDelay: told.retryAfterSeconds !== undefined,
+  };
   const { reason, instead, isPrivate, param } = errorRules.find((rule) => rule.holds(facts)) ?? fallback;
   // A reason with a name of its own in OpenAI's API has that name, however the endpoint calls it.
   const isNamed = mappingOf(reason).openaiCode !== "";

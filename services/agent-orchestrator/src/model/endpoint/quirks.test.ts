@@ -108,11 +108,32 @@ test("an endpoint that refuses either name is asked twice", async () => {
   expect(endpoint.requests).toHaveLength(2);
 });
 
+test("a refusal that was the client's fault teaches nothing", async () => {
+  refuse = () => ({ status: 400, body: { error: { message: "'stream_options' is no supported colour" } } });
+  const text = '{"model":"m","stream_options":{},"colour":"stream_options"}';
+  expect(await ask(text).catch(reasonOf)).toBe(ErrorReason.MODEL_REJECTED);
+  refuse = () => undefined;
+  await ask(text);
+  expect(sent().at(-1)).toBe(text);
+});
+
+test("an endpoint that has changed its mind is believed", async () => {
+  refuse = (body) =>
+    "max_tokens" in body ? { status: 400, body: unsupported("max_tokens", "max_completion_tokens") } : undefined;
+  const text = '{"model":"m","max_tokens":7}';
+  await ask(text);
+  refuse = (body) => ("max_completion_tokens" in body ? { status: 422, body: extra("max_completion_tokens") } : undefined);
+  for (let call = 0; call < 3; call++) await ask(text);
+  expect(sent().slice(-2)).toEqual([text, text]);
+});
+
 test("a lesson is forgotten after an hour", () => {
   let now = 0;
   const quirks = new Quirks(() => now);
   const body = Buffer.from('{"model":"m","stream_options":{}}');
-  expect(String(quirks.learn(body, 422, JSON.stringify(extra("stream_options"))))).toBe('{"model":"m"}');
+  const changes = quirks.changesFor(body, 422, JSON.stringify(extra("stream_options"))) ?? {};
+  expect(quirks.applied(body)).toBe(body);
+  quirks.keep(body, changes);
   expect(String(quirks.applied(body))).toBe('{"model":"m"}');
   now = 3_600_001;
   expect(quirks.applied(body)).toBe(body);

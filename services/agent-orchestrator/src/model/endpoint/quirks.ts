@@ -69,19 +69,24 @@ export class Quirks {
   }
 
   /**
-   * Learns from a refusal of a body as it was sent. Returns the body to send instead; undefined when the refusal is of
-   * another kind.
+   * Reads a refusal of a body as it was sent. Returns the changes with which the call may succeed, those of its earlier
+   * refusals included; undefined when the refusal is of another kind.
    */
-  learn(body: Uint8Array, status: number, answer: string): Uint8Array | undefined {
+  changesFor(body: Uint8Array, status: number, answer: string, earlier: FieldChanges = {}): FieldChanges | undefined {
     const quirk = quirks.find((known) => blames(status, answer, known) && hasField(body, known.field));
     if (quirk === undefined) return undefined;
-    const model = fieldText(body, "model");
-    const known = this.#lessons.get(model)?.changes ?? {};
     // An endpoint that refuses either name would be asked for ever.
-    if (quirk.instead !== null && known[quirk.instead] === quirk.field) return undefined;
+    if (quirk.instead !== null && earlier[quirk.instead] === quirk.field) return undefined;
+    return { ...earlier, [quirk.field]: quirk.instead };
+  }
+
+  /** Remembers changes with which a call has succeeded: until then, the refusal may have been the client's fault. */
+  keep(body: Uint8Array, changes: FieldChanges): void {
+    const model = fieldText(body, "model");
+    const known = Object.entries(this.#lessons.get(model)?.changes ?? {});
+    // A lesson to the contrary is out of date.
+    const valid = known.filter(([field, instead]) => instead === null || changes[instead] !== field);
     if (this.#lessons.size >= maxModels) this.#lessons.clear();
-    const changes = { ...known, [quirk.field]: quirk.instead };
-    this.#lessons.set(model, { changes, until: this.#now() + freshMs });
-    return withFields(body, changes);
+    this.#lessons.set(model, { changes: { ...Object.fromEntries(valid), ...changes }, until: this.#now() + freshMs });
   }
 }
