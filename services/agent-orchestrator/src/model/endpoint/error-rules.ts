@@ -8,8 +8,8 @@ export interface ErrorFacts {
   /** Code, type and words in one text. */
   readonly text: string;
   /**
-   * The same as far as it is certainly the endpoint's: where the request is blamed, words in quotes and late ones may be
-   * the client's. They must not decide about our account, which ends the calls of others too.
+   * The same as far as it is certainly the endpoint's: where the request is blamed, words in quotes and late ones may
+   * be the client's. They must not decide about our account, which ends the calls of others too.
    */
   readonly ownText: string;
   /** Whether the endpoint says when to come back. */
