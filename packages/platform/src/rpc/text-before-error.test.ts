@@ -99,10 +99,8 @@ test("a bug of a handler shows no text of its own over gRPC", async () => {
   expect(error.rawMessage).not.toContain("secret");
 });
 
-test.each([
-  [5, 10],
-  [300, 10],
-])("a client of grpc-js that reads as it arrives gets %i messages of %i bytes and the status", async (count, size) => {
+test("a client of grpc-js with work to do gets the messages and the status", async () => {
+  const count = 60;
   const client = new Client(await serve(), credentials.createInsecure());
   cleanups.push(() => client.close());
   const ask = () =>
@@ -110,13 +108,16 @@ test.each([
       "/turnwright.agent.v1.AgentService/StreamTurn",
       (text: string) => Buffer.concat([Buffer.from([0x12, text.length]), Buffer.from(text)]),
       (bytes: Buffer) => bytes.length,
-      `${count} ${size}`,
+      `${count} 10`,
     );
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < 3; round++) {
     let messages = 0;
     let error: { code?: number; details?: string } = {};
     try {
-      for await (const _message of ask()) messages += 1;
+      for await (const _message of ask()) {
+        messages += 1;
+        await turn();
+      }
     } catch (thrown) {
       error = thrown as typeof error;
     }
