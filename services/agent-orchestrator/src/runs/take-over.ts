@@ -14,8 +14,8 @@ import { followedHandle, type RunHandle } from "./run-handle.ts";
 
 const retryMs = 1_000;
 const mintTimeoutMs = 5_000;
-/** How often a claimed run is tried whose start fails for another reason than an outage. */
-const maxAttempts = 3;
+/** How often in a row the start of a claimed run may fail for another reason than an outage. */
+const maxRefusals = 3;
 
 type MintDeps = Pick<RunDeps, "runsByToken" | "tokens">;
 type StartedBy = Pick<Run, "userId" | "tokenId">;
@@ -112,7 +112,11 @@ export async function takeOver(
     });
   };
   const hasEnded = (error: unknown) => reasonOf(error) === ErrorReason.RUN_CREDENTIAL_ENDED;
-  const mayPass = (error: unknown, attempts: number) => isOutageOrTimeout(error) || attempts < maxAttempts;
+  let refusals = 0;
+  const mayPass = (error: unknown) => {
+    refusals = isOutageOrTimeout(error) ? 0 : refusals + 1;
+    return !claim.signal.aborted && !hasEnded(error) && refusals < maxRefusals;
+  };
   try {
     const known = deps.unended.failureOf(run.id);
     if (known !== undefined) {
@@ -120,7 +124,7 @@ export async function takeOver(
       return undefined;
     }
     const handle = await retrying(attempt, {
-      mayPass: (error, attempts) => !claim.signal.aborted && !hasEnded(error) && mayPass(error, attempts),
+      mayPass,
       patienceMs: Number.POSITIVE_INFINITY,
       firstMs: retryMs,
       longestMs: retryMs,
