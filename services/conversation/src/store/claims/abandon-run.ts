@@ -11,7 +11,7 @@ with ended as (
   where run_id = $1 and epoch = $2 and status = 'running'
   returning run_id, conversation_id, seq
 ), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', json_build_object('reason', $4::text) from ended
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', $4::json from ended
 ), freed as (
   update conversations c set active_run_id = null, status = 'active', updated_at = now()
   from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id
@@ -26,8 +26,8 @@ export async function abandonRun(
   pool: pg.Pool,
   run: { id: string; epoch: number; error: string; reason: string },
 ): Promise<void> {
-  const reason = run.reason || "ERROR_REASON_RUN_CREDENTIAL_ENDED";
-  const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, storable(run.error), reason]);
+  const payload = JSON.stringify({ reason: run.reason || "ERROR_REASON_RUN_CREDENTIAL_ENDED" });
+  const { rowCount } = await pool.query(abandonSql, [run.id, run.epoch, storable(run.error), payload]);
   if (rowCount === 0) throw fail(ErrorReason.STALE_EPOCH, "This run has ended or belongs to a newer owner.", { param: "epoch" });
 }
 
@@ -38,14 +38,14 @@ with ended as (
   where run_id = $1 and status = 'queued'
   returning run_id, conversation_id, seq
 ), logged as (
-  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', json_build_object('reason', $3::text) from ended
+  insert into run_events (run_id, seq, type, payload) select run_id, seq, 'failed', $3::json from ended
 )
 update conversations c set active_run_id = null, status = 'active', updated_at = now()
 from ended where c.id = ended.conversation_id and c.active_run_id = ended.run_id`;
 
 /** Fails a queued run that no worker can claim. */
 export async function abandonQueued(pool: pg.Pool, run: { id: string; error: string }): Promise<void> {
-  await pool.query(abandonQueuedSql, [run.id, run.error, "ERROR_REASON_INTERNAL"]);
+  await pool.query(abandonQueuedSql, [run.id, run.error, JSON.stringify({ reason: "ERROR_REASON_INTERNAL" })]);
 }
 
 /**
