@@ -78,6 +78,14 @@ export const starter: SecurityBreakages = {
     changes: [{ from: "const inexact = inexactPart(json);", to: "const inexact = undefined as ReturnType<typeof inexactPart>;" }],
     suite: ["services/tool-executor/src/tool-definition/registered-tool.test.ts", "tests/e2e/exact-arguments.test.ts"],
   },
+  /** A decimal reaches the tool as the integer next to it. */
+  "exact-decimals": {
+    file: "packages/platform/src/json/json-text.ts",
+    changes: [
+      { from: "if (!Number.isInteger(value)) return true;", to: "if (value !== 0 && Math.abs(value) < 2 ** 53) return true;" },
+    ],
+    suite: ["packages/platform/src/json/json-text.test.ts", "tests/e2e/exact-arguments.test.ts"],
+  },
   "exact-asked": {
     file: "services/agent-orchestrator/src/graph/act.ts",
     changes: [{ from: "if (isRefusedForGood(error) || unexecutable.has(reasonOf(error))) return false;", to: "return true;" }],

@@ -3,7 +3,7 @@ import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { isOutageOrTimeout } from "../outage.ts";
 import { addUncommittedUsage, commit } from "./commit.ts";
 import type { DrivenRun, GraphDeps } from "./driven-run.ts";
-import { type Failure, failureOf } from "./failure.ts";
+import { type ClaimedRun, type Failure, failureOf } from "./failure.ts";
 
 /** Reasons for which this process no longer owns the run. */
 const isLost: ReadonlySet<ErrorReason> = new Set([
@@ -17,7 +17,7 @@ const abandonTimeoutMs = 5_000;
 /** Ends a claimed run as failed, without a message of it and in no user's name. Throws STALE_EPOCH. */
 export async function abandonRun(
   deps: Pick<GraphDeps, "journal">,
-  { runId, epoch }: { runId: string; epoch: number },
+  { id: runId, epoch }: ClaimedRun,
   { reason, error }: Failure,
 ): Promise<void> {
   await deps.journal.abandonRun({ runId, epoch, reason, error }, { timeoutMs: abandonTimeoutMs });
@@ -33,7 +33,7 @@ function waysToEnd(deps: GraphDeps, run: DrivenRun, failure: Failure): (() => Pr
       run.uncommitted = [];
       return commit(deps, run, position);
     },
-    () => abandonRun(deps, run, failure).then(() => addUncommittedUsage(deps, run)),
+    () => abandonRun(deps, { id: run.runId, epoch: run.epoch }, failure).then(() => addUncommittedUsage(deps, run)),
   ];
 }
 
@@ -63,5 +63,5 @@ export async function failRun(deps: GraphDeps, run: DrivenRun, error: unknown): 
     }
   }
   // The reason of an abort is final, also where it is a deadline.
-  if (run.signal.aborted || !isOutageOrTimeout(error)) deps.unended.add(run.runId, failure);
+  if (run.signal.aborted || !isOutageOrTimeout(error)) deps.unended.add({ id: run.runId, epoch: run.epoch }, failure);
 }

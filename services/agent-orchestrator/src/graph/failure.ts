@@ -32,25 +32,30 @@ export function failureOf(error: unknown): Failure {
 /** The most failures that are remembered; the oldest is forgotten first. */
 const maxRemembered = 10_000;
 
+/** A run under the epoch of one claim. */
+export interface ClaimedRun {
+  /** UUID. */
+  readonly id: string;
+  readonly epoch: number;
+}
+
 /**
- * Failures of runs whose end could not be stored, by the run's UUID. When this process claims such a run again, it ends
- * with its failure instead of failing once more at the model's price.
+ * Failures of runs whose end could not be stored. When this process claims such a run again, it ends with its failure
+ * instead of failing once more at the model's price.
  */
 export class UnendedRuns {
-  readonly #failures = new Map<string, Failure>();
+  readonly #failures = new Map<string, { readonly epoch: number; readonly failure: Failure }>();
 
-  add(runId: string, failure: Failure): void {
+  add({ id, epoch }: ClaimedRun, failure: Failure): void {
     const [oldest] = this.#failures.keys();
     if (oldest !== undefined && this.#failures.size >= maxRemembered) this.#failures.delete(oldest);
-    this.#failures.set(runId, failure);
+    this.#failures.set(id, { epoch, failure });
   }
 
-  failureOf(runId: string): Failure | undefined {
-    return this.#failures.get(runId);
-  }
-
-  /** Forgets a run that has ended or belongs to another worker. */
-  forget(runId: string): void {
-    this.#failures.delete(runId);
+  /** The failure of the claim right before this one, which it takes out. A run that others drove meanwhile has none. */
+  take({ id, epoch }: ClaimedRun): Failure | undefined {
+    const known = this.#failures.get(id);
+    this.#failures.delete(id);
+    return known?.epoch === epoch - 1 ? known.failure : undefined;
   }
 }

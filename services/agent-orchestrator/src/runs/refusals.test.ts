@@ -221,10 +221,10 @@ describe("cancelling", () => {
 });
 
 describe("a claimed run that fails in the same way", () => {
-  const claimAgain = () => {
+  const claimAgain = (claims = 1) => {
     const { run, conversation, messages } = mesh.journal;
     if (run === undefined) throw new Error("no run has begun");
-    mesh.journal.run = { ...run, epoch: run.epoch + 1, status: RunStatus.RUNNING };
+    mesh.journal.run = { ...run, epoch: run.epoch + claims, status: RunStatus.RUNNING };
     mesh.journal.abandoned.push(createMessage(RunContextSchema, { run: mesh.journal.run, conversation, messages }));
   };
 
@@ -241,6 +241,17 @@ describe("a claimed run that fails in the same way", () => {
     const error = "A step of the run could not be stored: calls[0].name: value length must be at most 200 characters";
     expect(mesh.log.at(-1)).toBe(`abandon ${error}`);
     expect(mesh.model.requests).toHaveLength(1);
+  });
+
+  test("goes on when another worker has driven it meanwhile", async () => {
+    mesh.onCall((method) => {
+      if (method === "CommitRun" || method === "AbandonRun") throw refusals.validation();
+    });
+    mesh.model.reply({ text: "Hello." }, { text: "Hello again." });
+    await expect(create()).rejects.toThrow("could not be stored");
+    mesh.onCall(() => {});
+    claimAgain(2);
+    expect((await mesh.journal.reached(RunStatus.COMPLETED)).messages.at(-1)?.content).toBe("Hello again.");
   });
 
   test.each([

@@ -65,11 +65,10 @@ function resumePoint(deps: RunDeps, context: RunContext): Start {
 }
 
 /** Ends a run for good. If the journal is away, a later heartbeat claims the run, and this process ends it then. */
-async function abandon(deps: RunDeps, { id, epoch }: Run, failure: Failure): Promise<void> {
-  deps.unended.forget(id);
-  await abandonRun(deps, { runId: id, epoch }, failure).catch((cause: unknown) => {
-    if (reasonOf(cause) !== ErrorReason.STALE_EPOCH) deps.unended.add(id, failure);
-    deps.logger.warn({ err: cause, run_id: id }, "a run that cannot go on was not ended");
+async function abandon(deps: RunDeps, run: Run, failure: Failure): Promise<void> {
+  await abandonRun(deps, run, failure).catch((cause: unknown) => {
+    if (reasonOf(cause) !== ErrorReason.STALE_EPOCH) deps.unended.add(run, failure);
+    deps.logger.warn({ err: cause, run_id: run.id }, "a run that cannot go on was not ended");
   });
 }
 
@@ -118,7 +117,7 @@ export async function takeOver(
     return !claim.signal.aborted && !hasEnded(error) && refusals < maxRefusals;
   };
   try {
-    const known = deps.unended.failureOf(run.id);
+    const known = deps.unended.take(run);
     if (known !== undefined) {
       await abandon(deps, run, known);
       return undefined;
