@@ -51,6 +51,7 @@ const badCalls: Record<string, ScriptedCall[]> = {
   "NUL in its name": one("calc\0ulator"),
   "half a surrogate pair in its name": one("calc\ud800"),
   "an unknown name": one("no_such_tool"),
+  "an unknown name that strict endpoints refuse": one('functions.get "weather" 🌦'),
   "arguments that are no JSON": one("calculator", '{"expression":"2+'),
   "arguments with NUL": one("calculator", '{"expression":"\0"}'),
   "arguments with half a surrogate pair": one("calculator", '{"expression":"\ud800"}'),
@@ -72,11 +73,24 @@ const badCalls: Record<string, ScriptedCall[]> = {
   })),
 };
 
+interface SentCall {
+  readonly id: string;
+  readonly function: { readonly name: string; readonly arguments: string };
+}
+
 /** The messages that the model got with its second call, after the user's. */
 const sentBack = () => (model.requests[before + 1]?.body.messages ?? []).slice(-1_000);
 
 describe.each(Object.keys(badCalls))("a tool call with %s", (name) => {
   const calls = badCalls[name] ?? [];
+  /** Expects calls that the strictest endpoints take back. */
+  const expectSendable = (sent: readonly SentCall[]) => {
+    for (const { id, function: called } of sent) {
+      expect(id).toMatch(/^[!-~]{1,200}$/);
+      expect(called.name).toMatch(/^[\w-]{1,64}$/);
+      expect(JSON.parse(called.arguments)).toBeTypeOf("object");
+    }
+  };
 
   test("of a stored turn is answered with an error, and the conversation goes on", async () => {
     model.reply({ calls }, { text: "Sorry." });
@@ -88,14 +102,10 @@ describe.each(Object.keys(badCalls))("a tool call with %s", (name) => {
     expect(run).toMatchObject({ status: "completed", error: "", attempt: 0 });
 
     const [asked, ...results] = sentBack().slice(-1 - Math.min(calls.length, 128));
-    const askedCalls = asked?.tool_calls as { id: string; function: { name: string; arguments: string } }[];
+    const askedCalls = asked?.tool_calls as SentCall[];
     expect(results.map((message) => message.tool_call_id).sort()).toEqual(askedCalls.map((item) => item.id).sort());
     for (const result of results) expect(JSON.parse(String(result.content))).toEqual({ error: expect.any(String) });
-    for (const { id: callId, function: called } of askedCalls) {
-      expect(callId).toMatch(/^[!-~]{1,200}$/);
-      expect(called.name).toMatch(/^[\w-]{1,64}$/);
-      expect(JSON.parse(called.arguments)).toBeTypeOf("object");
-    }
+    expectSendable(askedCalls);
 
     model.reply({ text: "Yes." });
     const next = await call("POST", `/v1/conversations/${id}/messages`, { message: "Still there?" });
@@ -109,6 +119,7 @@ describe.each(Object.keys(badCalls))("a tool call with %s", (name) => {
     expect(status, JSON.stringify(body)).toBe(200);
     expect(JSON.stringify(body)).toContain("Sorry.");
     expect(model.requests.length - before).toBe(2);
+    expectSendable(sentBack().find(({ role }) => role === "assistant")?.tool_calls as SentCall[]);
     const results = sentBack().filter(({ role }) => role === "tool");
     expect(results).toHaveLength(Math.min(calls.length, 128));
     for (const result of results) expect(JSON.parse(String(result.content))).toEqual({ error: expect.any(String) });

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { plainToolName } from "../history/message-form.ts";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/edge/chunk.ts";
 import { type OpenAiMessage, withoutCalls } from "../model/edge/completion.ts";
@@ -56,7 +57,9 @@ function assistantMessage({ content, calls, extraFields }: RoundAnswer): object 
     ...extraFields.message,
     role: "assistant",
     content: content === "" ? null : content,
-    tool_calls: calls.map(({ id, type, function: called }, at) => ({ ...extraFields.calls[at], id, type, function: called })),
+    tool_calls: calls.map(({ id, type, function: { name, arguments: args } }, at) => {
+      return { ...extraFields.calls[at], id, type, function: { name: plainToolName(name), arguments: args } };
+    }),
   };
 }
 

@@ -39,7 +39,8 @@ const plainName = /^[A-Za-z0-9_-]{1,64}$/;
 const plainId = /^[A-Za-z0-9_.:-]{1,64}$/;
 const shortId = /^[A-Za-z0-9]{9}$/;
 
-function plain(name: string): string {
+/** A tool's name as every endpoint accepts it: characters that some refuse become underscores. */
+export function plainToolName(name: string): string {
   return plainName.test(name) ? name : name.replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 64) || "unnamed";
 }
 
@@ -108,7 +109,7 @@ function answerMessages({ answer, results }: Round, receiver: Receiver): ModelMe
       ...sentBack?.calls[index],
       id: ids[index],
       type: "function",
-      function: { name: plain(call?.name ?? ""), arguments: args[index] },
+      function: { name: plainToolName(call?.name ?? ""), arguments: args[index] },
     })),
   };
   const answers = results.map((result, index) => ({
