@@ -12,6 +12,7 @@ export interface AnswerTexts {
   readonly refusal: string;
 }
 
+const noTexts: AnswerTexts = { text: "", reasoning: "", refusal: "" };
 /** Parts inside parts are read so far. */
 const maxDepth = 4;
 const thinkingTypes = new Set(["thinking", "reasoning", "reasoning_content", "reasoning.text", "reasoning.summary"]);
@@ -65,11 +66,13 @@ const reasoningFields = ["reasoning_content", "reasoning", "thinking", "reasonin
 
 /** Reads the texts of a message or of a delta. */
 export function answerTexts(message: Fields): AnswerTexts {
-  const { text, reasoning, refusal } = contentTexts(message.content);
-  const field = reasoningFields.find((name) => plainText(message[name]) !== "");
-  return {
-    text,
-    reasoning: field === undefined ? reasoning : plainText(message[field]),
-    refusal: typeof message.refusal === "string" ? message.refusal : refusal,
-  };
+  const { content, refusal: refused } = message;
+  const texts = content === null || content === undefined ? noTexts : contentTexts(content);
+  const refusal = typeof refused === "string" ? refused : texts.refusal;
+  for (const field of reasoningFields) {
+    const value = message[field];
+    const reasoning = value === null || value === undefined ? "" : plainText(value);
+    if (reasoning !== "") return { text: texts.text, reasoning, refusal };
+  }
+  return { text: texts.text, reasoning: texts.reasoning, refusal };
 }

@@ -42,7 +42,9 @@ const maxLabel = 200;
 const maxChoices = 128;
 
 function label(value: unknown): string {
-  return typeof value === "string" ? value.slice(0, maxLabel).toWellFormed().replaceAll("\0", "") : "";
+  if (typeof value !== "string") return "";
+  const isSound = value.length <= maxLabel && value.isWellFormed() && !value.includes("\0");
+  return isSound ? value : value.slice(0, maxLabel).toWellFormed().replaceAll("\0", "");
 }
 
 function choiceIndex(value: unknown, at: number): number {

@@ -39,8 +39,10 @@ function isFilled(value: unknown): boolean {
 const unsaid = new Set(["function_call", "role", "tool_calls"]);
 
 /** Whether a delta of the endpoint says anything besides its role and its calls. */
-export function saysAnything({ message, fields }: CheckedChoice): boolean {
-  return Object.entries(message).some(([key, value]) => !unsaid.has(key) && isFilled(value)) || isFilled(fields.logprobs);
+export function saysAnything({ text, reasoning, message, fields }: CheckedChoice): boolean {
+  if (text !== "" || reasoning !== "") return true;
+  for (const key in message) if (!unsaid.has(key) && isFilled(message[key])) return true;
+  return isFilled(fields.logprobs);
 }
 
 /** A delta in the types of OpenAI's format. Fields that only the endpoint knows stay as they are. */

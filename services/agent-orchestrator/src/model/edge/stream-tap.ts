@@ -176,7 +176,7 @@ export class StreamTap {
     const { passToolCalls } = this.#options;
     const whole = isDataLine(frame) && chunk.isPlain && !chunk.fields.usage ? frame : undefined;
     const read = chunk.choices.map((choice) => this.#choiceOf(choice).read(chunk, choice, whole, passToolCalls));
-    const said = read.filter(({ delta }) => delta !== undefined);
+    const said = read.filter(({ isSaid }) => isSaid);
     if (said.length === 0) return "";
     return this.#frames.said(chunk, said, read.every(({ isPlain }) => isPlain) ? whole : undefined);
   }
@@ -187,9 +187,9 @@ export class StreamTap {
       known = new TapChoice(choice.index, this.#options.hasRole === true);
       this.#choices.set(choice.index, known);
     }
-    if (known === this.#first) {
+    if (!this.#options.passToolCalls && known === this.#first) {
       this.#fields.add(choice.message);
-      if (choice.text !== "" && !this.#options.passToolCalls) this.#literals.push(encoded(JSON.stringify(choice.text)));
+      if (choice.text !== "") this.#literals.push(encoded(JSON.stringify(choice.text)));
     }
     return known;
   }

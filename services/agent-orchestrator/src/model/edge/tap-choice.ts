@@ -7,8 +7,10 @@ import { ToolCallAssembler } from "./tool-call-assembler.ts";
 /** The part of a chunk's choice that is the client's. */
 export interface SaidChoice {
   readonly choice: CheckedChoice;
-  /** Undefined: nothing. */
-  readonly delta: Readonly<Record<string, unknown>> | undefined;
+  /** It says something. */
+  readonly isSaid: boolean;
+  /** The delta in the types of OpenAI's format. */
+  readonly delta: () => Readonly<Record<string, unknown>>;
   /** The choice is the client's as the endpoint sent it. */
   readonly isPlain: boolean;
 }
@@ -79,16 +81,16 @@ export class TapChoice {
       const isAlone = chunk.choices.length === 1 && !isSaid && !choice.isMessage && choice.calls.length === 0;
       this.#finish = { chunk, choice, frame: isAlone && choice.message.role === undefined ? frame : undefined, isSaid };
     }
-    if (!isSaid) return { choice, delta: undefined, isPlain: false };
-    this.hasRole = true;
+    if (isSaid) this.hasRole = true;
     const isPlain =
+      isSaid &&
       frame !== undefined &&
       !choice.isMessage &&
       choice.finishReason === "" &&
       choice.message.role === (withRole ? "assistant" : undefined) &&
       shown.length === choice.calls.length &&
       shown.every((piece) => piece.isPlain);
-    return { choice, delta: clientDelta(choice, withRole, shown), isPlain };
+    return { choice, isSaid, delta: () => clientDelta(choice, withRole, shown), isPlain };
   }
 
   get #isCut(): boolean {

@@ -40,8 +40,8 @@ export class TapFrames {
     const text = said.map(({ choice }) => choice.text + choice.refusal).find((words) => words !== "");
     const seed = text === undefined ? undefined : { type: "content", delta: text };
     if (this.#format === StreamFormat.SEED) return seed === undefined ? "" : event(seed);
-    const choices = said.map(({ choice, delta }) => clientChoice(choice, delta ?? {}, null));
-    const value = isOwn ? clientChunk(chunk, this.#id, choices) : { ...chunk.fields, usage: undefined };
+    const choices = () => said.map(({ choice, delta }) => clientChoice(choice, delta(), null));
+    const value = isOwn ? clientChunk(chunk, this.#id, choices()) : { ...chunk.fields, usage: undefined };
     return event(this.#format === StreamFormat.OPENAI ? value : { ...seed, ...value });
   }
 
