@@ -2,7 +2,6 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type StreamCompleteResponseSchema, StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { plainToolName } from "../history/message-form.ts";
 import { distinctCalls } from "../model/edge/call-ids.ts";
 import { addUsage, type ModelToolCall, type ModelUsage, noUsage, usageMessage } from "../model/edge/chunk.ts";
 import { type OpenAiMessage, withoutCalls } from "../model/edge/completion.ts";
@@ -13,8 +12,7 @@ import { isRefusedForGood } from "../outage.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
 import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
-import { type CompletionBody, textOf } from "./body.ts";
-import { readExactly } from "./exact-json.ts";
+import type { CompletionBody } from "./body.ts";
 import {
   type CompletionCall,
   type CompletionDeps,
@@ -22,6 +20,7 @@ import {
   openCompletion,
   type PendingCompletion,
 } from "./open-completion.ts";
+import { modelCallOf, nextRequest, type RoundAnswer } from "./round-requests.ts";
 import { blamesTools } from "./tool-refusals.ts";
 
 /** Ids of the calls in a request's messages, which are the client's and of any form. */
@@ -39,28 +38,6 @@ function idsIn(messages: readonly OpenAiMessage[]): string[] {
 function callsOf(pending: PendingCompletion, calls: readonly ModelToolCall[]): StorableCalls {
   const { messages } = JSON.parse(Buffer.from(pending.request).toString("utf8")) as { messages: OpenAiMessage[] };
   return storableCalls(distinctCalls(calls, idsIn(messages)));
-}
-
-/** The answer of a round: its text, its calls, and what the endpoint wants back with them. */
-interface RoundAnswer {
-  readonly content: string;
-  readonly calls: readonly ModelToolCall[];
-  readonly extraFields: {
-    readonly message: Readonly<Record<string, unknown>>;
-    readonly calls: readonly (Readonly<Record<string, unknown>> | undefined)[];
-  };
-}
-
-/** The answer as a message of the next request. */
-function assistantMessage({ content, calls, extraFields }: RoundAnswer): object {
-  return {
-    ...extraFields.message,
-    role: "assistant",
-    content: content === "" ? null : content,
-    tool_calls: calls.map(({ id, type, function: { name, arguments: args } }, at) => {
-      return { ...extraFields.calls[at], id, type, function: { name: plainToolName(name), arguments: args } };
-    }),
-  };
 }
 
 /**
@@ -95,12 +72,7 @@ async function runTools(
   const texts = new Map(refusals);
   for (const [index, text] of resultTexts(results).entries()) texts.set(sound[index]?.id ?? "", text);
   const answers = answer.calls.map(({ id }) => ({ role: "tool", tool_call_id: id, content: texts.get(id) ?? "" }));
-  const { value, write } = readExactly(textOf(pending.request));
-  const previous = value as { messages: unknown[]; tool_choice?: unknown };
-  previous.messages.push(assistantMessage(answer), ...answers);
-  // A forced choice has been obeyed; if kept, it would never let the model answer.
-  if (previous.tool_choice !== undefined && previous.tool_choice !== "auto") delete previous.tool_choice;
-  pending.request = Buffer.from(write(previous));
+  nextRequest(pending, answer, (message) => [message, ...answers]);
 }
 
 /** The usage of a call: the endpoint's own or, when it tells none, what the call was charged for. */
@@ -138,7 +110,7 @@ export async function complete(
   const onEnd = (ended: EndedCall) => {
     ({ charge } = ended);
   };
-  const ask = () => deps.modelCalls.complete({ ...call, model: pending.model, body: pending.request }, onEnd);
+  const ask = () => deps.modelCalls.complete(modelCallOf(call, pending), onEnd);
   for (let iteration = 0; iteration < deps.maxIterations; iteration++) {
     const completion = await ask().catch(async (refusal: unknown) => {
       if (iteration > 0 || !dropTools(pending, refusal)) throw refusal;
@@ -189,7 +161,7 @@ export async function* streamComplete(
       tap = new StreamTap({ ...options, output });
       return tap;
     };
-    const modelCall = { ...call, model: pending.model, body: pending.request };
+    const modelCall = modelCallOf(call, pending);
     let hasBegun = iteration > 0;
     try {
       for await (const frames of deps.modelCalls.stream(modelCall, makeSink, onEnd)) {

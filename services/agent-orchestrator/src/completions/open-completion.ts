@@ -4,6 +4,7 @@ import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
+import type { Giver } from "../history/provider-fields.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
@@ -51,6 +52,12 @@ export interface PendingCompletion {
   /** The model may call the server's tools. */
   serverTools: boolean;
   request: Uint8Array;
+  /** The request without fields of earlier rounds that their endpoint wants back; undefined: there are none. */
+  bareRequest?: Uint8Array;
+  /** The side that gave those fields. */
+  giver?: Giver;
+  /** The side that the last call was made to. */
+  receiver?: Giver;
   /** The request without the server's tools, as long as it may take the place of one with them. */
   plainRequest?: () => Uint8Array;
 }
