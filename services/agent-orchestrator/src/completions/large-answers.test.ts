@@ -33,3 +33,16 @@ describe("an answer beyond LLM_MAX_ANSWER ends with ANSWER_TOO_LARGE", () => {
     expect(Buffer.from((await complete({})).body).toString()).toBe(wholeCompletion({ text: "x".repeat(60_000) }));
   });
 });
+
+test("an answer that is nested beyond all reason ends with MODEL_FAILED, in one piece and streamed", async () => {
+  const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
+  const choices = `"choices":[{"index":0,"KIND":{"content":"x"},"finish_reason":"stop"},{"index":1,"KIND":{"vendor":${deep}}}]`;
+  mesh.model.reply(
+    { raw: [`{${choices.replaceAll("KIND", "message")}}`] },
+    { raw: [`data: {${choices.replaceAll("KIND", "delta")}}\n\n`] },
+    { raw: [`data: {${choices.replaceAll("KIND", "delta")}}\n\n`] },
+  );
+  for (const work of [complete, stream, () => create()]) {
+    expect((await failureOf(work({}))).reason).toBe(ErrorReason.MODEL_FAILED);
+  }
+});

@@ -179,6 +179,8 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
   const started = performance.now();
   const { answer, text, charge, giver } = await answerOf(deps, run, toolsJson);
+  if (answer.lostFields)
+    deps.logger.warn({ run_id: run.runId, model: state.model }, "the provider's own fields of an answer are too large to keep");
   const round = storableCalls(answer.toolCalls.length === 0 ? [] : distinctCalls(answer.toolCalls, takenIds(run)));
 
   const message = create(MessageSchema, {

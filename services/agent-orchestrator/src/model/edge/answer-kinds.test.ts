@@ -286,6 +286,7 @@ describe("fields that the endpoint wants back", () => {
     expect(read(sse(...big, chunk({ content: "hello" }), stop))).toMatchObject({
       content: "hello",
       providerFields: "",
+      lostFields: true,
       error: undefined,
     });
   });

@@ -34,6 +34,8 @@ export interface ModelAnswer {
    * calls as in `toolCalls`. Empty: none, or more than 262,144 characters.
    */
   readonly providerFields: string;
+  /** There were too many of them. */
+  readonly lostFields?: boolean;
 }
 
 /**
@@ -98,13 +100,15 @@ export class AnswerReader {
   /** The answer; whole after `end`. */
   get answer(): ModelAnswer {
     const toolCalls = isCut(this.#told) ? [] : this.#assembler.calls;
+    const fields = providerFields(this.#fields, toolCalls.length === 0 ? [] : this.#assembler.fields);
     return {
       content: this.#content,
       reasoning: this.#reasoning,
       toolCalls,
       finishReason: finishReason(this.#told, toolCalls.length > 0),
       model: this.#model,
-      providerFields: providerFields(this.#fields, toolCalls.length === 0 ? [] : this.#assembler.fields),
+      providerFields: fields.text,
+      ...(fields.isTooLarge ? { lostFields: true } : {}),
     };
   }
 

@@ -1,9 +1,13 @@
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { defaultMaxAnswer } from "./frame-splitter.ts";
 
 /** Bytes of text that count as one token: fewer than one has in English, so that an estimate is not below the truth. */
 const bytesPerToken = 4;
 /** Bytes of encoded audio or images that count as one token. */
 const blobBytesPerToken = 64;
+
+/** The most levels of an answer's JSON. */
+const maxDepth = 500;
 
 /** Fields that are not output of the model. */
 const labels = new Set([
@@ -69,14 +73,15 @@ export class OutputCount {
     }
   }
 
-  #add(field: string, value: unknown): void {
+  #add(field: string, value: unknown, depth = 0): void {
+    if (depth > maxDepth) throw fail(ErrorReason.MODEL_FAILED, "The model's answer is nested too deeply.");
     if (typeof value === "string") {
       if (blobs.has(field)) this.#blobBytes += value.length;
       else this.#textBytes += Buffer.byteLength(value);
     } else if (Array.isArray(value)) {
-      for (const item of value) this.#add(field, item);
+      for (const item of value) this.#add(field, item, depth + 1);
     } else if (typeof value === "object" && value !== null) {
-      for (const key in value) if (!labels.has(key)) this.#add(key, (value as Record<string, unknown>)[key]);
+      for (const key in value) if (!labels.has(key)) this.#add(key, (value as Record<string, unknown>)[key], depth + 1);
     }
   }
 }

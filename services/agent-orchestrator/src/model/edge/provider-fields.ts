@@ -12,10 +12,17 @@ export const messageFields: ReadonlySet<string> = new Set([
   "tool_calls",
 ]);
 
-/** The extra fields of a message and of its calls as JSON text; empty when there are none, or too many of them. */
-export function providerFields(message: ExtraFields, calls: readonly (Record<string, unknown> | undefined)[]): string {
-  const { value } = message;
-  if (value === undefined && calls.every((fields) => fields === undefined)) return "";
+/**
+ * The extra fields of a message and of its calls as JSON text. `text` is empty when there are none, and when there are
+ * too many of them: `isTooLarge`.
+ */
+export function providerFields(
+  message: ExtraFields,
+  calls: readonly (Record<string, unknown> | undefined)[],
+): { text: string; isTooLarge: boolean } {
+  const { value, isTooLarge } = message;
+  if (isTooLarge) return { text: "", isTooLarge };
+  if (value === undefined && calls.every((fields) => fields === undefined)) return { text: "", isTooLarge: false };
   const text = JSON.stringify({ message: value ?? {}, calls: calls.map((fields) => fields ?? null) });
-  return text.length > maxExtraFields ? "" : text;
+  return text.length > maxExtraFields ? { text: "", isTooLarge: true } : { text, isTooLarge: false };
 }
