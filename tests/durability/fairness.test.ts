@@ -14,7 +14,7 @@ test("one user's hung calls make no other user wait or fail, on any surface", as
   await expect
     .poll(() => stage.readiness(), { timeout: 10_000 })
     .toMatchObject({
-      data: { status: "ready", details: { "agent-orchestrator": { providers: [{ limit: 16, in_progress: 12 }] } } },
+      data: { status: "ready", details: { "agent-orchestrator": { queues: [{ provider: "default", in_progress: 12 }] } } },
     });
   for (const surface of surfaces) {
     const { p99, failed } = await stage.measure(surface, 10, 1);

@@ -4,11 +4,11 @@ import { type ModelReply, type ModelServer, startModelServer } from "@turnwright
 import type { System } from "../e2e/system.ts";
 import { logIn } from "./disconnects.ts";
 
-/** What one user floods the system with. */
+/** The kinds of calls with which one user floods the system. */
 export const floods = ["hung", "huge"] as const;
 export type Flood = (typeof floods)[number];
 
-/** How the other user asks. */
+/** The ways in which the other user asks. */
 export const surfaces = ["completion", "stream", "stored run"] as const;
 export type Surface = (typeof surfaces)[number];
 
@@ -32,8 +32,8 @@ async function answer(said: string, isStreamed: boolean, reply: ModelReply): Pro
   reply.end();
 }
 
-/** A request of a surface that says this; resolves with its status once the whole answer has arrived. */
-async function ask(baseUrl: string, token: string, surface: Surface, said: string, signal?: AbortSignal): Promise<number> {
+/** A request of a surface that says this; resolves once the whole answer has arrived. */
+async function ask(baseUrl: string, token: string, surface: Surface, said: string, signal?: AbortSignal): Promise<Asked> {
   const messages = [{ role: "user", content: said }];
   const [path, body] =
     surface === "stored run"
@@ -46,8 +46,16 @@ async function ask(baseUrl: string, token: string, surface: Surface, said: strin
     signal,
   });
   for await (const _piece of response.body ?? []);
-  return response.status;
+  return { status: response.status, retryAfterMs: Number(response.headers.get("retry-after") ?? 0) * 1_000 };
 }
+
+/** How a request ended; status 0: it broke off. */
+interface Asked {
+  readonly status: number;
+  readonly retryAfterMs: number;
+}
+
+const brokenOff: Asked = { status: 0, retryAfterMs: 0 };
 
 /** Latencies of the quiet user on one surface. */
 export interface Quiet {
@@ -92,7 +100,8 @@ export class FairnessStage {
       while (begun < count) {
         begun += 1;
         const startedAt = performance.now();
-        const status = await ask(this.#system.baseUrl, this.#quiet, surface, `quiet ${randomUUID()}`).catch(() => 0);
+        const said = `quiet ${randomUUID()}`;
+        const { status } = await ask(this.#system.baseUrl, this.#quiet, surface, said).catch(() => brokenOff);
         if (status !== 200 && status !== 201) failed += 1;
         took.push(performance.now() - startedAt);
       }
@@ -114,9 +123,12 @@ export class FairnessStage {
       const surface = surfaces[index % surfaces.length] as Surface;
       while (!ended.signal.aborted) {
         const said = `${kind} ${randomUUID()}`;
-        const status = await ask(this.#system.baseUrl, this.#flooding, surface, said, ended.signal).catch(() => 0);
+        const asked = await ask(this.#system.baseUrl, this.#flooding, surface, said, ended.signal).catch(() => brokenOff);
+        const { status, retryAfterMs } = asked;
         if (!ended.signal.aborted) statuses.set(status, (statuses.get(status) ?? 0) + 1);
-        await delay(500, undefined, { signal: ended.signal }).catch(() => {});
+        // As clients repeat: not earlier than told, and not all at once.
+        const pauseMs = Math.max(500, retryAfterMs) * (1 + Math.random());
+        await delay(pauseMs, undefined, { signal: ended.signal }).catch(() => {});
       }
     };
     const callers = Array.from({ length: count }, (_, index) => caller(index));

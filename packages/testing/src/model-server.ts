@@ -52,7 +52,14 @@ export class ModelReply {
     this.begin();
     const chunk = { ...this.#head, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: finishReason }] };
     if (this.#response.write(`data: ${JSON.stringify(chunk)}\n\n`)) return undefined;
-    return Promise.race([once(this.#response, "drain"), once(this.#response, "close")]);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const done = () => {
+      this.#response.off("drain", done);
+      this.#response.off("close", done);
+      resolve();
+    };
+    this.#response.once("drain", done).once("close", done);
+    return promise;
   }
 
   /** Sends the head of a stream, once. */

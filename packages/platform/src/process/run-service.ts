@@ -149,6 +149,7 @@ async function start<C extends GrpcConfig>(
     port: config.GRPC_PORT,
     credentials: mesh.tls?.serverCredentials(),
     maxMessageBytes: messageBytesOf(config),
+    details: () => service.details?.(),
     logger,
   });
   let isReady = true;

@@ -11,8 +11,9 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function instance(): Promise<GrpcServer & { address: string }> {
-  const server = await startGrpcServer({ mounts: testMounts("one"), interceptors: [], host: "127.0.0.1", port: 0, logger });
+async function instance(details?: () => unknown): Promise<GrpcServer & { address: string }> {
+  const place = { host: "127.0.0.1", port: 0 };
+  const server = await startGrpcServer({ mounts: testMounts("one"), interceptors: [], ...place, logger, details });
   closers.push(() => server.close(0));
   return { ...server, address: `127.0.0.1:${server.port}` };
 }
@@ -42,6 +43,15 @@ describe("the health of a service", () => {
     expect(await reason(probe.check())).toBe(ErrorReason.UNAVAILABLE);
     first.setServing(true);
     expect(await probe.check()).toEqual({ serving: 1, failing: [second.address] });
+  });
+
+  test("comes with the details of each instance that has some, and with none of those that fail to tell them", async () => {
+    const broken = () => {
+      throw new Error("no details");
+    };
+    const instances = [await instance(() => ({ waiting: 3 })), await instance(), await instance(broken)];
+    const health = await probeOf(...instances.map(({ address }) => address)).check();
+    expect(health).toEqual({ serving: 3, failing: [], details: { [instances[0]?.address ?? ""]: { waiting: 3 } } });
   });
 
   test("is that of its database when no instance gets an answer from it", async () => {

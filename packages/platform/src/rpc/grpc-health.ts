@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
+import { detailsOf } from "./grpc-details.ts";
 
 /**
  * Service name under which the health service reports the database, so that a probe can tell it from the service
@@ -15,7 +16,10 @@ export interface ServiceHealth {
   readonly serving: number;
   /** `host:port` of instances that do not serve. */
   readonly failing: readonly string[];
-  /** States of interest while it serves, as JSON; undefined: none, or it runs in another process. */
+  /**
+   * States of interest while it serves, as JSON; undefined: none. Of a service in processes of its own, by the
+   * `host:port` of each instance that has some.
+   */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
@@ -101,7 +105,9 @@ export function createHealthProbe(options: {
       if (serving.length > 0) {
         const isInstance = (target: string) => areListed || haveServed.has(target);
         const failing = targets.filter((target, index) => faults[index] !== undefined && isInstance(target));
-        return { serving: serving.length, failing };
+        const told = await Promise.all(serving.map(async (target) => [target, await detailsOf(clientOf(target))] as const));
+        const details = Object.fromEntries(told.filter(([, one]) => one !== undefined));
+        return { serving: serving.length, failing, ...(Object.keys(details).length === 0 ? {} : { details }) };
       }
       throw faults.find((fault) => reasonOf(fault) === ErrorReason.DATABASE_UNAVAILABLE) ?? faults[0];
     },

@@ -22,6 +22,7 @@ import { ErrorReason } from "../errors.ts";
 import { peerServicesKey } from "../identity/identity.ts";
 import type { Logger } from "../logger.ts";
 import { servicesOf } from "../mesh-tls/service-certificate.ts";
+import { addDetails } from "./grpc-details.ts";
 import { databaseHealth } from "./grpc-health.ts";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
 import { beforeError, lateErrorKey, lateTrailers } from "./late-error.ts";
@@ -58,6 +59,8 @@ export interface GrpcServerOptions {
   credentials?: ServerCredentials;
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
+  /** Details for `/ready`; see `RunningService`. */
+  details?: () => unknown;
 }
 
 /** A served method. */
@@ -261,6 +264,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     Object.fromEntries(["", databaseHealth, ...names].map((name) => [name, "SERVING" as const])),
   );
   health.addToServer(server);
+  addDetails(server, options);
   new ReflectionService({ all: { fileDescriptorProtos: fileDescriptors(options.mounts) } } as never, {
     services: names,
   }).addToServer(server);
