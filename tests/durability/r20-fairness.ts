@@ -15,6 +15,8 @@ const { values } = parseArgs({
   options: {
     /** Calls that the flooding user keeps in flight. */
     calls: { type: "string", default: "500" },
+    /** Only this kind of flood. */
+    flood: { type: "string" },
     /** Requests of the other user for each figure. */
     requests: { type: "string", default: "400" },
   },
@@ -36,6 +38,7 @@ try {
   let worst = 0;
   let failed = 0;
   for (const flood of floods) {
+    if (values.flood !== undefined && values.flood !== flood) continue;
     const quiet = new Map<string, Quiet>();
     for (const surface of surfaces) quiet.set(surface, await stage.measure(surface, count));
     const end = stage.flood(flood, Number(values.calls));

@@ -1,14 +1,21 @@
 import type { MeteredCall, MeteredRequest } from "../spending/metered-call.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { Release, Shares } from "./shares.ts";
+import { StreamTurns } from "./stream-turns.ts";
 
 /** The provider of models that are not configured one by one. */
 export const onlyProvider = "default";
 
-/** The call, which gives its connection back when it ends. */
-function holding(call: MeteredCall, release: Release): MeteredCall {
+/** Waits for both, without a promise where there is nothing to wait for. */
+function both(first: Promise<void> | undefined, second: Promise<void> | undefined): Promise<void> | undefined {
+  return first === undefined || second === undefined ? (first ?? second) : first.then(() => second);
+}
+
+/** The call, which gives its connection back when it ends, and whose pieces take turns with those of other users. */
+function holding(call: MeteredCall, release: Release, turn: () => Promise<void> | undefined): MeteredCall {
   return {
     ...call,
+    pay: () => both(call.pay(), turn()),
     end(usage, isWhole) {
       try {
         return call.end(usage, isWhole);
@@ -24,6 +31,7 @@ function holding(call: MeteredCall, release: Release): MeteredCall {
  * before any money is reserved for it; `open` then also rejects as `Shares.take` does.
  */
 export function createSharedMeter(meter: ModelMeter, shares: Shares): ModelMeter {
+  const turns = new StreamTurns();
   const openWith = (release: Release, request: MeteredRequest): MeteredCall | Promise<MeteredCall> => {
     let opened: MeteredCall | Promise<MeteredCall>;
     try {
@@ -32,9 +40,11 @@ export function createSharedMeter(meter: ModelMeter, shares: Shares): ModelMeter
       release();
       throw error;
     }
-    if (!(opened instanceof Promise)) return holding(opened, release);
+    const { userId } = request.identity;
+    const turn = () => turns.take(userId);
+    if (!(opened instanceof Promise)) return holding(opened, release, turn);
     return opened.then(
-      (call) => holding(call, release),
+      (call) => holding(call, release, turn),
       (error: unknown) => {
         release();
         throw error;

@@ -37,6 +37,8 @@ const leastForModels = 8;
 const overheadBytes = 16_384;
 /** The most memory of all calls that wait for a provider, in bytes. */
 const defaultQueueBytes = 64 * 1024 * 1024;
+/** Calls that are refused in one turn of the event loop. */
+const refusedAtOnce = 4;
 /** Milliseconds beyond the longest wait after which a queue counts as stuck. */
 const stuckAfterMs = 5_000;
 
@@ -169,7 +171,12 @@ class Provider {
     // The limit may have been raised meanwhile.
     this.#startWaiting();
     const due = performance.now() - this.#options.waitMs;
-    for (let { first } = this.waiting; first !== undefined && first.since <= due; { first } = this.waiting) first.refuse("late");
+    // Calls that came together are refused one turn of the event loop after the other, so that nobody waits for all.
+    for (let refused = 0; refused < refusedAtOnce; refused += 1) {
+      const { first } = this.waiting;
+      if (first === undefined || first.since > due) break;
+      first.refuse("late");
+    }
     this.#watch();
   }
 
