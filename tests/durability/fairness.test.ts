@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startAllInOne } from "../e2e/all-in-one.ts";
-import { FairnessStage, surfaces } from "./fairness.ts";
+import { FairnessStage } from "./fairness.ts";
+import { surfaces } from "./fairness-calls.ts";
 
 /** A slice of `npm run durability -- r20`: with 16 connections, one user keeps 60 calls in flight that hang. */
 let stage: FairnessStage;

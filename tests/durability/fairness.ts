@@ -1,16 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import { type ModelReply, type ModelServer, startModelServer } from "@turnwright/testing/model-server";
 import type { System } from "../e2e/system.ts";
 import { logIn } from "./disconnects.ts";
-
-/** The kinds of calls with which one user floods the system. */
-export const floods = ["hung", "huge"] as const;
-export type Flood = (typeof floods)[number];
-
-/** The ways in which the other user asks. */
-export const surfaces = ["completion", "stream", "stored run"] as const;
-export type Surface = (typeof surfaces)[number];
+import { ask, brokenOff, type Flood, type FloodData, type Surface } from "./fairness-calls.ts";
 
 /** The model's time for a quiet answer, in milliseconds. */
 const answerMs = 100;
@@ -31,31 +26,6 @@ async function answer(said: string, isStreamed: boolean, reply: ModelReply): Pro
   for (const word of ["a", " quiet", " answer"]) await reply.send({ content: word });
   reply.end();
 }
-
-/** A request of a surface that says this; resolves once the whole answer has arrived. */
-async function ask(baseUrl: string, token: string, surface: Surface, said: string, signal?: AbortSignal): Promise<Asked> {
-  const messages = [{ role: "user", content: said }];
-  const [path, body] =
-    surface === "stored run"
-      ? ["/v1/conversations", { message: said }]
-      : ["/v1/chat/completions", { model: "fair", messages, stream: surface === "stream" }];
-  const response = await fetch(baseUrl + path, {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify(body),
-    signal,
-  });
-  for await (const _piece of response.body ?? []);
-  return { status: response.status, retryAfterMs: Number(response.headers.get("retry-after") ?? 0) * 1_000 };
-}
-
-/** How a request ended; status 0: it broke off. */
-interface Asked {
-  readonly status: number;
-  readonly retryAfterMs: number;
-}
-
-const brokenOff: Asked = { status: 0, retryAfterMs: 0 };
 
 /** Latencies of the quiet user on one surface. */
 export interface Quiet {
@@ -117,25 +87,15 @@ export class FairnessStage {
    * resolves with the statuses that they got.
    */
   flood(kind: Flood, count: number): () => Promise<Map<number, number>> {
-    const ended = new AbortController();
-    const statuses = new Map<number, number>();
-    const caller = async (index: number) => {
-      const surface = surfaces[index % surfaces.length] as Surface;
-      while (!ended.signal.aborted) {
-        const said = `${kind} ${randomUUID()}`;
-        const asked = await ask(this.#system.baseUrl, this.#flooding, surface, said, ended.signal).catch(() => brokenOff);
-        const { status, retryAfterMs } = asked;
-        if (!ended.signal.aborted) statuses.set(status, (statuses.get(status) ?? 0) + 1);
-        // As clients repeat: not earlier than told, and not all at once.
-        const pauseMs = Math.max(500, retryAfterMs) * (1 + Math.random());
-        await delay(pauseMs, undefined, { signal: ended.signal }).catch(() => {});
-      }
-    };
-    const callers = Array.from({ length: count }, (_, index) => caller(index));
+    const data: FloodData = { baseUrl: this.#system.baseUrl, token: this.#flooding, kind, count };
+    // A thread of its own, so that its work does not count as the quiet user's wait.
+    const worker = new Worker(new URL("./fairness-flood.ts", import.meta.url), { workerData: data });
+    const statuses = once(worker, "message") as Promise<[Map<number, number>]>;
     return async () => {
-      ended.abort();
-      await Promise.all(callers);
-      return statuses;
+      worker.postMessage("end");
+      const [got] = await statuses;
+      await worker.terminate();
+      return got;
     };
   }
 

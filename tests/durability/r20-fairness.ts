@@ -9,7 +9,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { startSystem } from "../e2e/system.ts";
 import { report } from "../security/long/stage.ts";
-import { FairnessStage, floods, type Quiet, surfaces } from "./fairness.ts";
+import { FairnessStage, type Quiet } from "./fairness.ts";
+import { floods, surfaces } from "./fairness-calls.ts";
 
 const { values } = parseArgs({
   options: {
