@@ -26,7 +26,7 @@ import { addDetails } from "./grpc-details.ts";
 import { databaseHealth } from "./grpc-health.ts";
 import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
 import { beforeError, lateErrorKey, lateTrailers } from "./late-error.ts";
-import type { Mount } from "./mount.ts";
+import type { Mount, RunningService } from "./mount.ts";
 import { asMessage, chain, deadlineError, type Handler, handlerStep, type PlaneNext, requestBase } from "./plane.ts";
 import { decodeMessage } from "./wire-check.ts";
 
@@ -59,8 +59,7 @@ export interface GrpcServerOptions {
   credentials?: ServerCredentials;
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
-  /** Details for `/ready`; see `RunningService`. */
-  details?: () => unknown;
+  details?: RunningService["details"];
 }
 
 /** A served method. */

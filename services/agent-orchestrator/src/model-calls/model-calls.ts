@@ -133,7 +133,10 @@ export function createModelCalls(deps: {
             const opened = open(call, target, false);
             metered = opened instanceof Promise ? await opened : opened;
             const { signal, witness, output } = metered;
-            const completion = readCompletion(await target.client.complete(wireBody(target, metered), signal, witness));
+            const bytes = await target.client.complete(wireBody(target, metered), signal, witness);
+            const turn = metered.turn?.(bytes.length);
+            if (turn !== undefined) await turn;
+            const completion = readCompletion(bytes);
             usage = completion.usage;
             output.choices(completion.json.choices);
             isWhole = true;

@@ -1,7 +1,7 @@
 import type { MeteredCall, MeteredRequest } from "../spending/metered-call.ts";
 import type { ModelMeter } from "../spending/model-meter.ts";
 import type { Release, Shares } from "./shares.ts";
-import { StreamTurns } from "./stream-turns.ts";
+import { pieceBytes, StreamTurns } from "./stream-turns.ts";
 
 /** The provider of models that are not configured one by one. */
 export const onlyProvider = "default";
@@ -12,10 +12,11 @@ function both(first: Promise<void> | undefined, second: Promise<void> | undefine
 }
 
 /** The call, which gives its connection back when it ends, and whose pieces take turns with those of other users. */
-function holding(call: MeteredCall, release: Release, turn: () => Promise<void> | undefined): MeteredCall {
+function holding(call: MeteredCall, release: Release, turn: (bytes: number) => Promise<void> | undefined): MeteredCall {
   return {
     ...call,
-    pay: () => both(call.pay(), turn()),
+    pay: () => both(call.pay(), turn(pieceBytes)),
+    turn,
     end(usage, isWhole) {
       try {
         return call.end(usage, isWhole);
@@ -41,7 +42,7 @@ export function createSharedMeter(meter: ModelMeter, shares: Shares): ModelMeter
       throw error;
     }
     const { userId } = request.identity;
-    const turn = () => turns.take(userId);
+    const turn = (bytes: number) => turns.take(userId, bytes);
     if (!(opened instanceof Promise)) return holding(opened, release, turn);
     return opened.then(
       (call) => holding(call, release, turn),

@@ -1,28 +1,38 @@
-/** Pieces of one user's streams that are passed on in one turn of the event loop; each has up to 8 KiB. */
-const piecesPerTurn = 16;
+/** Bytes of one user's answers that are read in one turn of the event loop. */
+const bytesPerTurn = 131_072;
+/** The most bytes of a piece of a stream. */
+export const pieceBytes = 8_192;
+
+interface Waiting {
+  readonly bytes: number;
+  readonly pass: () => void;
+}
 
 /**
- * Shares the event loop among users: streams of one user that are read as fast as they come take a bounded part of each
- * turn, so that the work of others is never behind all of them. Costs one callback for each turn with a piece.
+ * Shares the event loop among users: the answers of one user that are read as fast as they come take a bounded part of
+ * each turn, so that the work of others is never behind all of them. Costs one callback for each turn with an answer.
  */
 export class StreamTurns {
   readonly #taken = new Map<string, number>();
-  /** Pieces for later turns, by user. */
-  readonly #waiting = new Map<string, (() => void)[]>();
+  /** Pieces and answers for later turns, by user. */
+  readonly #waiting = new Map<string, Waiting[]>();
   #isSet = false;
 
-  /** Undefined when a piece of this user may be passed on now; otherwise resolves when it may. */
-  take(userId: string): Promise<void> | undefined {
+  /**
+   * Undefined when so many bytes of this user may be read now; otherwise resolves when they may. An answer of any size
+   * fits a turn that nothing else has filled.
+   */
+  take(userId: string, bytes: number): Promise<void> | undefined {
     const taken = this.#taken.get(userId) ?? 0;
-    if (taken < piecesPerTurn) {
-      this.#taken.set(userId, taken + 1);
+    if (taken < bytesPerTurn) {
+      this.#taken.set(userId, taken + bytes);
       this.#setNext();
       return undefined;
     }
-    return new Promise((resolve) => {
+    return new Promise((pass) => {
       const waiting = this.#waiting.get(userId);
-      if (waiting === undefined) this.#waiting.set(userId, [resolve]);
-      else waiting.push(resolve);
+      if (waiting === undefined) this.#waiting.set(userId, [{ bytes, pass }]);
+      else waiting.push({ bytes, pass });
     });
   }
 
@@ -36,10 +46,13 @@ export class StreamTurns {
     this.#isSet = false;
     this.#taken.clear();
     for (const [userId, waiting] of this.#waiting) {
-      const now = waiting.splice(0, piecesPerTurn);
+      let taken = 0;
+      let count = 0;
+      for (; count < waiting.length && taken < bytesPerTurn; count += 1) taken += (waiting[count] as Waiting).bytes;
+      const now = waiting.splice(0, count);
       if (waiting.length === 0) this.#waiting.delete(userId);
-      this.#taken.set(userId, now.length);
-      for (const pass of now) pass();
+      this.#taken.set(userId, taken);
+      for (const { pass } of now) pass();
     }
     if (this.#taken.size > 0) this.#setNext();
   };

@@ -42,6 +42,11 @@ export interface MeteredCall {
    */
   pay(): Promise<void> | undefined;
   /**
+   * Must be called with the size of an answer that came in one piece, before it is read. Undefined: it may be read now;
+   * else resolves when it may. Absent: it always may.
+   */
+  turn?(bytes: number): Promise<void> | undefined;
+  /**
    * Must be called once when the call has ended, however it ended, with the endpoint's counts and whether the answer
    * came to its end. Returns the charge.
    */
