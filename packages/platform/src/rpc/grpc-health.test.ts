@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-async function instance(details?: () => unknown): Promise<GrpcServer & { address: string }> {
+async function instance(details?: () => Record<string, unknown>): Promise<GrpcServer & { address: string }> {
   const place = { host: "127.0.0.1", port: 0 };
   const server = await startGrpcServer({ mounts: testMounts("one"), interceptors: [], ...place, logger, details });
   closers.push(() => server.close(0));
@@ -46,7 +46,7 @@ describe("the health of a service", () => {
   });
 
   test("comes with the details of each instance that has some, and with none of those that fail to tell them", async () => {
-    const broken = () => {
+    const broken = (): Record<string, unknown> => {
       throw new Error("no details");
     };
     const instances = [await instance(() => ({ waiting: 3 })), await instance(), await instance(broken)];
