@@ -172,4 +172,35 @@ describe("MODEL_PRICES", () => {
     expect(costMicros(price, { prompt_tokens: 1, completion_tokens: 1 })).toBe(1);
     expect(costMicros(undefined, { prompt_tokens: 1, completion_tokens: 1 })).toBe(0);
   });
+
+  test("count cached and reasoning tokens at their own price, where there is one, and never more of them than there are", () => {
+    const used = { prompt_tokens: 100, completion_tokens: 10, cached_tokens: 80, reasoning_tokens: 4 };
+    const price = { input: 10, output: 100, cached: 1, reasoning: 50 };
+    expect(costMicros(price, used)).toBe(20 * 10 + 80 * 1 + 6 * 100 + 4 * 50);
+    expect(costMicros({ input: 10, output: 100 }, used)).toBe(2_000);
+    expect(costMicros(price, { ...used, cached_tokens: 1_000, reasoning_tokens: 1_000 })).toBe(100 + 500);
+  });
+
+  test.each([
+    [
+      "OpenAI",
+      { prompt_tokens_details: { cached_tokens: 6 }, completion_tokens_details: { reasoning_tokens: 1 } },
+      1 + 6 + 10 + 20,
+    ],
+    ["DeepSeek", { prompt_cache_hit_tokens: 6 }, 10 + 6 + 20],
+    ["nobody", {}, 70 + 20],
+    [
+      "an endpoint with impossible counts",
+      { prompt_tokens_details: { cached_tokens: -5 }, prompt_cache_hit_tokens: 1e9 },
+      7 + 20,
+    ],
+  ])("count the cached and reasoning tokens that %s tells", async (_who, details, cost) => {
+    const MODEL_PRICES = '{"gpt-test":{"input":10,"output":10,"cached":1,"reasoning":50}}';
+    const other = await startOrchestrator({ MODEL_PRICES }, { usageFlushMs: 20 });
+    const usage = { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9, ...details };
+    other.model.reply({ text: "Hello.", usage });
+    await other.completions.complete({ body: bodyOf() }, asUser);
+    await other.close();
+    expect(other.purse.usage.map(({ costMicros: micros }) => Number(micros))).toEqual([cost]);
+  });
 });
