@@ -185,14 +185,14 @@ describe("MODEL_PRICES", () => {
     [
       "OpenAI",
       { prompt_tokens_details: { cached_tokens: 6 }, completion_tokens_details: { reasoning_tokens: 1 } },
-      1 + 6 + 10 + 20,
+      10 + 6 + 10 + 50,
     ],
     ["DeepSeek", { prompt_cache_hit_tokens: 6 }, 10 + 6 + 20],
     ["nobody", {}, 70 + 20],
     [
       "an endpoint with impossible counts",
       { prompt_tokens_details: { cached_tokens: -5 }, prompt_cache_hit_tokens: 1e9 },
-      7 + 20,
+      70 + 20,
     ],
   ])("count the cached and reasoning tokens that %s tells", async (_who, details, cost) => {
     const MODEL_PRICES = '{"gpt-test":{"input":10,"output":10,"cached":1,"reasoning":50}}';
