@@ -24,7 +24,7 @@ beforeEach(async () => {
     path,
     `providers:
   one: { base_url: "${first.url}", params: { rename: { max_tokens: max_completion_tokens } } }
-  two: { base_url: "${second.url}", params: { deny: [seed] }, stream_options: false }
+  two: { base_url: "${second.url}", headers: { x-team: "\${PATH}" }, params: { deny: [seed] }, stream_options: false }
 models:
   smart: { provider: one, upstream: one-large, price: { input: 1, output: 1 }, window: 8000, fallbacks: [cheap] }
   cheap: { provider: two, upstream: two-small, price: { input: 10, output: 10 }, window: 32000 }
@@ -156,6 +156,14 @@ test("a request that is too long for the first model's window is made again at a
   expect(first.requests).toHaveLength(1);
 });
 
+test("a provider's headers have the values of variables, which no error shows", async () => {
+  const secret = process.env.PATH ?? "";
+  second.reply({ status: 400, error: `no team ${secret} here` });
+  const { message } = await failureOf(complete({ model: "cheap" }));
+  expect(second.requests[0]?.headers["x-team"]).toBe(secret);
+  expect(message).toBe("no team [hidden] here");
+});
+
 describe("a call is not made again", () => {
   test("when the request itself is refused", async () => {
     first.reply({ status: 400, error: "bad value" });
@@ -186,7 +194,10 @@ describe("a call is not made again", () => {
 
   test("when its model is not in the models file, which is told as MODEL_NOT_FOUND", async () => {
     expect(await failureOf(complete({ model: "gpt-4o" }))).toMatchObject({ reason: ErrorReason.MODEL_NOT_FOUND, param: "model" });
+    const run = mesh.agent.createConversation({ message: "hi", model: "gpt-4o" }, asUser);
+    expect(await failureOf(run)).toMatchObject({ reason: ErrorReason.MODEL_NOT_FOUND, param: "model" });
     expect(first.requests).toHaveLength(0);
+    expect(mesh.journal.messages).toHaveLength(0);
   });
 });
 

@@ -61,6 +61,7 @@ export function openModelRoutes(config: ModelConfig, logger: Logger): ModelRoute
       baseUrl: entry.base_url,
       apiKey: models.keys.get(name),
       headers: models.headers.get(name),
+      secrets: models.secrets.get(name),
       timeoutMs: entry.timeout ?? config.LLM_TIMEOUT,
       maxAnswerBytes: config.LLM_MAX_ANSWER,
       connections: (entry.connections ?? config.LLM_CONNECTIONS) + spareConnections,

@@ -36,14 +36,16 @@ export interface NewMessage {
 }
 
 /**
- * Refuses a model that the token may not use, before anything is stored. The conversation may still bring another
- * agent, which is known only after BeginRun; the think node therefore checks the model again.
+ * Refuses a model that the token may not use or that there is not, before anything is stored. The conversation may
+ * still bring another agent, which is known only after BeginRun; the think node therefore checks the model again.
  */
 function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: AgentDefinition): void {
   if (!isModelName(asked)) throw fail(ErrorReason.INVALID_REQUEST, `model: ${invalidModelName}`, { param: "model" });
   const model = asked || agent.model || deps.defaultModel;
-  if (allows(identity.allowedModels, model)) return;
-  throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+  if (!allows(identity.allowedModels, model)) {
+    throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
+  }
+  deps.modelCalls.firstTarget(model);
 }
 
 /**

@@ -55,6 +55,8 @@ export interface HttpModelOptions {
   readonly apiKey?: string;
   /** Further headers of every request; they replace ours of the same name. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Texts in them that no error may show, besides the key. */
+  readonly secrets?: readonly string[];
   /** Milliseconds to the first byte of an answer, and between its pieces. */
   readonly timeoutMs: number;
   readonly connections: number;
@@ -96,7 +98,7 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
     timeoutMs,
     retryDelayMs: options.retryDelayMs ?? 100,
     retryBudget: options.retryBudget ?? new RetryBudget(),
-    secrets: secretsIn(common),
+    secrets: [...secretsIn(common), ...(options.secrets ?? [])],
   });
   const posted = {
     path: pathOf("chat/completions"),

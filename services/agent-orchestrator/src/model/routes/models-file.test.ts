@@ -39,7 +39,8 @@ describe("a models file", () => {
     expect(models?.keys.get("one")).toBe("secret-key");
     expect(models?.headers.get("one")).toEqual({ "x-title": "team blue" });
     expect(models?.providers.one).toMatchObject({ timeout: 30_000, stream_options: false });
-    const { keys: _keys, headers: _headers, ...file } = models ?? {};
+    const { keys: _keys, headers: _headers, secrets, ...file } = models ?? {};
+    expect(secrets?.get("one")).toEqual(["blue"]);
     const again = parseModels(JSON.stringify({ ...file, providers: { two: { base_url: "http://127.0.0.1:1" } } }), env);
     expect(again.faults?.every((fault) => fault.includes("no provider"))).toBe(true);
     expect(parseModels('{"providers":{"p":{"base_url":"http://h"}},"models":{"m":{"provider":"p"}}}', {}).models).toBeDefined();

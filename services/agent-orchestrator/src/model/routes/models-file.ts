@@ -12,6 +12,8 @@ export interface Models extends ModelsFile {
   readonly keys: ReadonlyMap<string, string>;
   /** Headers by provider, with the values of variables. */
   readonly headers: ReadonlyMap<string, Readonly<Record<string, string>>>;
+  /** Values of variables in a provider's headers, which must not be shown. */
+  readonly secrets: ReadonlyMap<string, readonly string[]>;
 }
 
 /** The result of reading a models file: the models, or every fault as `path: what is expected`. */
@@ -131,6 +133,7 @@ function fromEnvironment(value: unknown, env: Environment) {
   const faults: string[] = [];
   const keys = new Map<string, string>();
   const headers = new Map<string, Record<string, string>>();
+  const secrets = new Map<string, string[]>();
   const valueFor = (name: string, place: string): string => {
     const found = env[name] ?? "";
     if (found === "") faults.push(`${place}: the environment variable ${name} is not set`);
@@ -143,15 +146,22 @@ function fromEnvironment(value: unknown, env: Environment) {
       keys.set(name, valueFor(keyName, placeOf(["providers", name, "api_key_env"])));
     }
     const filled: Record<string, string> = {};
+    const hidden: string[] = [];
+    const hiddenFor = (variableName: string, place: string) => {
+      const value = valueFor(variableName, place);
+      hidden.push(value);
+      return value;
+    };
     for (const [header, text] of Object.entries(loose(given))) {
       if (typeof text !== "string") continue;
       const place = placeOf(["providers", name, "headers", header]);
-      filled[header.toLowerCase()] = text.replaceAll(variable, (_all, inner: string) => valueFor(inner, place));
+      filled[header.toLowerCase()] = text.replaceAll(variable, (_all, inner: string) => hiddenFor(inner, place));
       if (/[^\t\x20-\x7e\x80-\xff]/.test(text)) faults.push(`${place}: has characters that cannot stand in a header`);
     }
     headers.set(name, filled);
+    secrets.set(name, hidden);
   }
-  return { faults, keys, headers };
+  return { faults, keys, headers, secrets };
 }
 
 /** Reads a models file's text. */
@@ -160,10 +170,10 @@ export function parseModels(text: string, env: Environment): ReadModels {
   if (syntax.length > 0) return { faults: syntax };
   const parsed = modelsSchema.safeParse(value);
   const form = (parsed.error?.issues ?? []).map(({ path, message }) => `${placeOf(path)}: ${message}`);
-  const { faults: unset, keys, headers } = fromEnvironment(value, env);
+  const { faults: unset, ...values } = fromEnvironment(value, env);
   const faults = [...form, ...linkFaults(value), ...unset];
   if (!parsed.success || faults.length > 0) return { faults };
-  return { models: { ...parsed.data, keys, headers } };
+  return { models: { ...parsed.data, ...values } };
 }
 
 /**

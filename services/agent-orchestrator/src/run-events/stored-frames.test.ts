@@ -1,0 +1,50 @@
+import { create } from "@bufbuild/protobuf";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { LoggedEventSchema, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
+import { expect, test } from "vitest";
+import { storedFrames } from "./stored-frames.ts";
+
+const run = create(RunInfoSchema, { id: "r" });
+const told = { provider: "one", model: "smart", error: "It broke off.", reason: "ERROR_REASON_MODEL_FAILED" };
+const result = create(MessageSchema, { role: "tool", toolCallId: "c", name: "calculator", content: "5" });
+const attempt = (isShown: boolean) =>
+  create(LoggedEventSchema, {
+    seq: 8,
+    type: "model_attempt",
+    payload: JSON.stringify({ ...told, is_shown: isShown }),
+    messages: [result],
+  });
+const seen = (units: number, isShown = true) =>
+  storedFrames(attempt(isShown), run, { seq: 7, units }).map(({ type, eventId, since }) => [type, eventId, since]);
+
+test("a failed attempt that was shown is stored as a reset to the results before it, and the attempt", () => {
+  expect(seen(0)).toEqual([
+    ["tool_result", "7.1", undefined],
+    ["reset", "7.2", "7.1"],
+    ["model_attempt", "8", undefined],
+  ]);
+  expect(storedFrames(attempt(true), run, { seq: 7, units: 0 })[2]).toMatchObject({
+    provider: "one",
+    model: "smart",
+    error: "It broke off.",
+    errorReason: "MODEL_FAILED",
+  });
+});
+
+test("a reader within the void text gets the same reset, behind everything that it has seen", () => {
+  expect(seen(1)).toEqual([
+    ["reset", "7.2", "7.1"],
+    ["model_attempt", "8", undefined],
+  ]);
+  expect(seen(40)).toEqual([
+    ["reset", "7.41", "7.1"],
+    ["model_attempt", "8", undefined],
+  ]);
+});
+
+test("a failed attempt that showed nothing takes nothing back", () => {
+  expect(seen(0, false)).toEqual([
+    ["tool_result", "7.1", undefined],
+    ["model_attempt", "8", undefined],
+  ]);
+});
