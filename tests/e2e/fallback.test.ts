@@ -1,15 +1,20 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
+import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startAllInOne } from "./all-in-one.ts";
 import { eventData } from "./api.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
-import type { System } from "./system.ts";
+import { type System, startSystem } from "./system.ts";
+
+const redis = await testRedis("two providers in a mesh of processes");
+const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
 
 let folder: string;
+let database: TestDatabase;
 let first: ScriptedModel;
 let second: ScriptedModel;
 /** Stands before the first model, so that it can be killed and come back at its address. */
@@ -17,7 +22,7 @@ let proxy: FaultProxy;
 let system: System;
 let token: string;
 
-beforeAll(async () => {
+async function start(shape: (typeof shapes)[number]): Promise<void> {
   folder = mkdtempSync(join(tmpdir(), "turnwright-fallback-e2e-"));
   first = await startScriptedModel({ answer: () => ({ text: "From the first one." }) });
   second = await startScriptedModel({ answer: () => ({ text: "From the second one." }) });
@@ -33,17 +38,27 @@ models:
   spare: { provider: two, price: { input: 10, output: 10 } }
 `,
   );
-  system = await startAllInOne({ MODELS_FILE: path, RATE_LIMIT_ENABLED: "false" });
+  database = await createTestDatabase({ services: [] });
+  system = await startSystem({
+    shape,
+    env: {
+      TURNWRIGHT_DATA_DIR: folder,
+      DATABASE_URL: database.url,
+      REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
+      MODELS_FILE: path,
+      RATE_LIMIT_ENABLED: "false",
+    },
+  });
   const account = { email: "fallback@example.com", password: "SecurePass123" };
   await call("POST", "/v1/auth/register", { ...account, name: "F" });
   token = (await call("POST", "/v1/auth/login", account)).access_token;
-}, 120_000);
-afterAll(async () => {
+}
+async function stop(): Promise<void> {
   await system?.stop();
   proxy?.close();
-  await Promise.all([first?.close(), second?.close()]);
+  await Promise.all([first?.close(), second?.close(), database?.drop()]);
   rmSync(folder, { recursive: true, force: true });
-});
+}
 
 async function send(verb: string, path: string, body?: object, headers: Record<string, string> = {}): Promise<Response> {
   return await fetch(system.baseUrl + path, {
@@ -88,7 +103,10 @@ function shownText(events: readonly StreamedEvent[]): string {
   return valid.map(({ data }) => (data.type === "content" ? data.delta : "")).join("");
 }
 
-describe("two providers", () => {
+describe.each(shapes)("two providers, %s", (shape) => {
+  beforeAll(() => start(shape), 120_000);
+  afterAll(stop);
+
   test("of which one is killed under load and comes back: no call fails before its first byte", async () => {
     const started = performance.now();
     const seconds = () => ((performance.now() - started) / 1_000).toFixed(1);
@@ -124,7 +142,7 @@ describe("two providers", () => {
     await expect.poll(() => counts.first, { timeout: 20_000 }).toBeGreaterThan(whileDead + 20);
     isOver = true;
     await Promise.all(clients);
-    process.stdout.write(`breaker: ${curve.join("; ")}\nanswers: ${JSON.stringify(counts)}\n`);
+    process.stdout.write(`${shape}: breaker: ${curve.join("; ")}\nanswers: ${JSON.stringify(counts)}\n`);
     expect(counts.failedBefore).toBe(0);
     // The usage stands under the model that answered, at its price: each answer has 15 tokens.
     const usage = async () => {
