@@ -106,14 +106,16 @@ export class Attempts {
     this.#route.release();
   }
 
-  /** The failure of a call without a single attempt: the last failure of its first target, and when to come back. */
+  /**
+   * The failure of a call without a single attempt: the reason of its first target's last failure, and when to come
+   * back. The words of that failure may be about another user's request.
+   */
   #allOpen(): Error {
     const waits = this.#targets.map(({ breaker }) => breaker.retryInMs);
     const retryAfterSeconds = Math.max(1, Math.ceil(Math.min(...waits) / 1_000));
     const last = this.#targets[0]?.breaker.lastFailure;
-    const words = last instanceof ConnectError ? ` Its last failure: ${last.rawMessage}` : "";
     const reason = last instanceof ConnectError ? reasonOf(last) : ErrorReason.MODEL_FAILED;
-    const text = `The model has failed several times in a row and is tried again in ${retryAfterSeconds} s.${words}`;
+    const text = `The model has failed several times in a row and is tried again in ${retryAfterSeconds} s.`;
     return fail(reason, text, { retryAfterSeconds, cause: last });
   }
 }
