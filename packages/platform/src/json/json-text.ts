@@ -12,13 +12,13 @@ function afterSpace(json: string, from: number): number {
 }
 
 function endOfString(json: string, start: number): number {
-  let at = start + 1;
-  for (; at < json.length; at++) {
-    const code = json.charCodeAt(at);
-    if (code === backslash) at++;
-    else if (code === quote) return at + 1;
+  for (let end = json.indexOf('"', start + 1); end >= 0; end = json.indexOf('"', end + 1)) {
+    let first = end;
+    while (json.charCodeAt(first - 1) === backslash) first--;
+    // A quote behind an odd number of backslashes is escaped.
+    if ((end - first) % 2 === 0) return end + 1;
   }
-  return at;
+  return json.length;
 }
 
 function endOfValue(json: string, start: number): number {
