@@ -300,6 +300,24 @@ describe("a breaker", () => {
   });
 });
 
+test("a changed models file is used by the next call, while calls in flight end where they began", async () => {
+  const gate = Promise.withResolvers<void>();
+  first.reply({ text: "By the old file.", beforeHeaders: gate.promise });
+  const inFlight = complete({ model: "smart" });
+  await first.request(0);
+  const path = join(folder, "models.yaml");
+  writeFileSync(path, "models: {");
+  writeFileSync(path, `providers: { new: { base_url: "${second.url}" } }\nmodels: { fresh: { provider: new } }\n`);
+  const names = async () => (await mesh.completions.listModels({}, asUser)).data.map(({ id }) => id);
+  await expect.poll(names, { timeout: 10_000 }).toEqual(["fresh"]);
+  expect(await failureOf(complete({ model: "smart" }))).toMatchObject({ reason: ErrorReason.MODEL_NOT_FOUND });
+  second.reply({ text: "By the new file." });
+  // The default model is the new file's.
+  expect(Buffer.from((await complete({})).body).toString()).toContain("By the new file.");
+  gate.resolve();
+  expect(Buffer.from((await inFlight).body).toString()).toContain("By the old file.");
+});
+
 test("the list of models has the file's models and aliases that the token may use, owned by their providers", async () => {
   const list = async () => (await mesh.completions.listModels({}, asUser)).data.map(({ id, ownedBy }) => [id, ownedBy]);
   expect(await list()).toEqual([
