@@ -7,6 +7,7 @@ import { keys } from "./keys.ts";
 import { limits } from "./limits.ts";
 import { mesh } from "./mesh.ts";
 import { races } from "./races.ts";
+import { routeGuards } from "./routes.ts";
 import { sandboxes } from "./sandbox.ts";
 import { spendingGuards } from "./spending.ts";
 import { starter } from "./starter.ts";
@@ -21,6 +22,7 @@ export const securityBreakages: SecurityBreakages = {
   ...limits,
   ...mesh,
   ...races,
+  ...routeGuards,
   ...sandboxes,
   ...spendingGuards,
   ...starter,
