@@ -22,8 +22,13 @@ const endpointFailures: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.MODEL_RATE_LIMITED,
   ErrorReason.MODEL_QUOTA,
 ]);
-/** Reasons for which another endpoint is tried, although this one works. */
-const otherReasons: ReadonlySet<ErrorReason> = new Set([ErrorReason.MODEL_NOT_FOUND, ErrorReason.MODEL_BUSY]);
+/** Reasons for which another endpoint is tried, although this one works: it lacks the model or a free connection. */
+const otherReasons: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.MODEL_NOT_FOUND,
+  ErrorReason.MODEL_BUSY,
+  // The user has its share of this endpoint's connections, and may have some of another one's.
+  ErrorReason.RATE_LIMITED,
+]);
 /** The endpoint works: it has read the request and refused it, or answered more than is allowed. */
 const refusals: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.MODEL_NOT_FOUND,

@@ -300,6 +300,23 @@ describe("a breaker", () => {
   });
 });
 
+test("a call that finds no free connection is made at the next target", async () => {
+  const path = join(folder, "narrow.yaml");
+  const providers = `{ one: { base_url: "${first.url}", connections: 1 }, two: { base_url: "${second.url}" } }`;
+  writeFileSync(path, `providers: ${providers}\nmodels: { m: { provider: one, fallbacks: [n] }, n: { provider: two } }\n`);
+  const narrow = await startOrchestrator({ MODELS_FILE: path, LLM_BASE_URL: "", LLM_QUEUE_TIMEOUT: "50ms" });
+  const gate = Promise.withResolvers<void>();
+  first.reply({ text: "Late.", beforeHeaders: gate.promise });
+  const hung = narrow.completions.complete({ body: bytes({ model: "m" }) }, asUser);
+  await first.request(0);
+  second.reply({ text: "From two." });
+  const { body } = await narrow.completions.complete({ body: bytes({ model: "m" }) }, asUser);
+  expect(Buffer.from(body).toString()).toContain("From two.");
+  gate.resolve();
+  await hung;
+  await narrow.close();
+});
+
 test("a changed models file is used by the next call, while calls in flight end where they began", async () => {
   const gate = Promise.withResolvers<void>();
   first.reply({ text: "By the old file.", beforeHeaders: gate.promise });
