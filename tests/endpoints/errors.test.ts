@@ -34,15 +34,15 @@ beforeEach(() => {
   model = `mock-${++made}`;
 });
 
-/** Asks on each surface; each message is one of its own. */
-async function onEach(): Promise<(Outcome & { tries: number })[]> {
-  const outcomes = [];
-  for (const surface of surfaces) {
-    const message = `question ${++made}`;
-    const outcome = await user.ask(surface, message, model, { timeoutMs: 15_000 });
-    outcomes.push({ ...outcome, tries: endpoint.about(message).length });
-  }
-  return outcomes;
+/** Asks on all surfaces at once; each message is one of its own. */
+function onEach(): Promise<(Outcome & { tries: number })[]> {
+  return Promise.all(
+    surfaces.map(async (surface) => {
+      const message = `question ${++made}`;
+      const outcome = await user.ask(surface, message, model, { timeoutMs: 15_000 });
+      return { ...outcome, tries: endpoint.about(message).length };
+    }),
+  );
 }
 const words = "WORDS of the endpoint";
 

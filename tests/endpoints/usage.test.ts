@@ -6,9 +6,9 @@ import { chunksOf, eventually, newUser, surfaces, type User } from "./user.ts";
 
 let endpoint: ScriptedEndpoint;
 let system: System;
-let usage: unknown;
 beforeAll(async () => {
   endpoint = await startScriptedEndpoint();
+  endpoint.script = answers;
   system = await startAt(endpoint.url);
 });
 afterAll(async () => {
@@ -22,11 +22,16 @@ const counted = (user: User, requests: number) =>
     (total) => total.requests >= requests,
   );
 
-/** Answers "hello" with the counts of the test. */
-const answers: ScriptedEndpoint["script"] = (body) =>
-  body.stream
+const tells = (usage: unknown) => `counts ${JSON.stringify(usage)}`;
+
+/** Answers "hello" with the counts that a message of the conversation names. */
+const answers: ScriptedEndpoint["script"] = (body) => {
+  const named = body.messages.map(({ content }) => String(content)).find((content) => content.startsWith("counts "));
+  const usage: unknown = JSON.parse(named?.slice("counts ".length) ?? "null");
+  return body.stream
     ? { events: [chunk({ role: "assistant", content: "hello" }), chunk({}, "stop"), { ...chunk({}), choices: [], usage }] }
     : { json: completion({ content: "hello" }, "stop", { usage }) };
+};
 
 describe("counts", () => {
   const odd: readonly unknown[] = [
@@ -43,17 +48,17 @@ describe("counts", () => {
     { total_tokens: 9 },
     { input_tokens: 5, output_tokens: 6 },
   ];
-  test.each(odd.map((one) => [JSON.stringify(one), one]))(
+  test.concurrent.each(odd.map((one) => [JSON.stringify(one), one]))(
     "of an endpoint that tells %s are whole and estimated",
     async (_text, given) => {
-      usage = given;
-      endpoint.script = answers;
       const user = await newUser(system.baseUrl);
-      for (const surface of surfaces) expect(await user.ask(surface, "go")).toMatchObject({ text: "hello", isWhole: true });
+      for (const surface of surfaces)
+        expect(await user.ask(surface, tells(given))).toMatchObject({ text: "hello", isWhole: true });
       const conversation = await user.newestConversation();
       expect((await user.runs(conversation))[0]).toMatchObject({ status: "completed" });
       expect((await user.say("again", { conversation })).status).toBe(200);
-      const options = { stream: true, stream_options: { include_usage: true } };
+      const messages = [{ role: "user", content: tells(given) }];
+      const options = { messages, stream: true, stream_options: { include_usage: true } };
       const told = chunksOf((await user.chat(options, { headers: { "x-stream-format": "openai" } })).text).findLast(
         (one) => one.usage,
       )?.usage;
@@ -72,17 +77,15 @@ describe("counts", () => {
   );
 
   test("of one user that are odd hold up no other user's", async () => {
-    endpoint.script = answers;
     const [odd, good] = [await newUser(system.baseUrl), await newUser(system.baseUrl)];
     for (const given of [
       { prompt_tokens: -100, completion_tokens: -5 },
       { prompt_tokens: 12.5, completion_tokens: 3.25 },
     ]) {
-      usage = given;
-      await odd.ask("completion", "go");
-      usage = { prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 };
-      await good.ask("completion", "go");
-      await good.ask("stored", "go");
+      await odd.ask("completion", tells(given));
+      const whole = tells({ prompt_tokens: 10, completion_tokens: 2, total_tokens: 12 });
+      await good.ask("completion", whole);
+      await good.ask("stored", whole);
     }
     expect(await counted(good, 4)).toMatchObject({ requests: 4, prompt_tokens: 40, completion_tokens: 8 });
     expect((await counted(odd, 2)).requests).toBe(2);
