@@ -100,7 +100,7 @@ describe("a body for a completion", () => {
     ["messages", { messages: [] }],
     ["messages[0].content", { messages: [{ role: "user", content: 5 }] }],
     ["messages[0].role", { messages: [{ role: "User", content: "x" }] }],
-    ["tool_choice", { tool_choice: "any" }],
+    ["tool_choice", { tool_choice: "sometimes" }],
   ])("with an odd %s is refused and named", async (param, more) => {
     const { status, error, body } = await sent({ messages: hi, ...more });
     expect([status, error?.param, body]).toEqual([400, param, undefined]);
