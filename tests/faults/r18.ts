@@ -22,7 +22,6 @@ const plainText = "word0 word1 word2 word3 word4 word5";
 
 /** A kind of endpoint: its quirk, with text or with calls. */
 export interface Kind {
-  readonly name: string;
   readonly modes: string;
   /** Whether a text may be the whole answer, in spite of a fault. */
   readonly isWhole: (text: string, fault: string) => boolean;
@@ -35,23 +34,26 @@ export interface Kind {
 const resultsOf = (fault: string) =>
   fault.startsWith("-end") ? /^The tools said: / : /^The tools said: .*"result":5.*"result":5/;
 
-/** Kinds of endpoint: each quirk of the mock model, once with text and once with calls. */
-export const kinds: readonly Kind[] = Object.keys(quirks).flatMap((name) => {
-  const isNever = withoutAnswer.test(name);
-  const isAny = withoutText.has(name);
+/** An endpoint with these quirks, once with text and once with calls. */
+function kindsWith(...names: string[]): Kind[] {
+  const isNever = names.some((name) => withoutAnswer.test(name));
+  const isAny = names.some((name) => withoutText.has(name));
+  const modes = names.map((name) => `quirk-${name}`).join("-");
   return [
-    {
-      name: `${name}, text`,
-      modes: `words-6-quirk-${name}`,
-      isWhole: (text: string) => !isNever && (isAny || text === plainText),
-    },
-    {
-      name: `${name}, calls`,
-      modes: `tool-calculator-calls-2-quirk-${name}`,
-      isWhole: (text: string, fault: string) => !isNever && (isAny || resultsOf(fault).test(text)),
-    },
+    { modes: `words-6-${modes}`, isWhole: (text) => !isNever && (isAny || text === plainText) },
+    { modes: `tool-calculator-calls-2-${modes}`, isWhole: (text, fault) => !isNever && (isAny || resultsOf(fault).test(text)) },
   ];
-});
+}
+
+/** Kinds of endpoint: each quirk of the mock model. */
+export const kinds: readonly Kind[] = Object.keys(quirks).flatMap((name) => kindsWith(name));
+
+/** Endpoints with two quirks that leave the answer's text alone. */
+function pairs(count: number, random: () => number): Kind[] {
+  const names = Object.keys(quirks).filter((name) => !withoutText.has(name) && name !== "refusal");
+  const any = () => names[Math.floor(random() * names.length)] ?? "gzip";
+  return Array.from({ length: count }, () => kindsWith(any(), any())).flat();
+}
 
 const ownFields = ["reasoning_content", "reasoning", "reasoning_details", "extra_content"];
 
@@ -68,11 +70,13 @@ function faultOf(at: number): string {
   return "";
 }
 
-/** Row R18: `count` answers of each kind of endpoint, cut anywhere, the surfaces in turn. */
+/** Row R18: `count` answers of each kind of endpoint, and half as many of pairs, cut anywhere, the surfaces in turn. */
 export async function oddModels(stage: FaultStage, options: { count: number; atOnce: number; seed: number }): Promise<Verdict> {
   const user = await newUser(stage.system.baseUrl);
   const random = seeded(options.seed);
-  const requests = kinds.flatMap((kind) => Array.from({ length: options.count }, () => ({ kind, fault: faultOf(random()) })));
+  const single = kinds.flatMap((kind) => Array.from({ length: options.count }, () => kind));
+  const double = pairs(Math.ceil(single.length / 4), random);
+  const requests = [...single, ...double].map((kind) => ({ kind, fault: faultOf(random()) }));
   const breaches: string[] = [];
   const broken = (what: string, model: string, surface: Surface) => breaches.push(`${what}: ${surface}, model ${model}`);
   const ends = await inParallel(requests.length, options.atOnce, async (index) => {
@@ -117,7 +121,7 @@ export async function oddModels(stage: FaultStage, options: { count: number; atO
   if (isServing && usage?.requests !== 1) breaches.push("the usage of another user is held up");
   const count = (what: RegExp) => breaches.filter((breach) => what.test(breach)).length;
   const figures = [
-    `${kinds.length} kinds of endpoint × ${options.count}`,
+    `${kinds.length} kinds of endpoint × ${options.count} and ${double.length} pairs of quirks`,
     tally(ends),
     `silent truncations or wrong answers ${count(/^silent/)}`,
     `runs left running ${open.length}`,
