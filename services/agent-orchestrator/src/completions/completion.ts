@@ -75,9 +75,10 @@ async function runTools(
   nextRequest(pending, answer, (message) => [message, ...answers]);
 }
 
-/** The usage of a call: the endpoint's own or, when it tells none, what the call was charged for. */
+/** The usage of a call: the endpoint's own or, when it leaves a count out, what the call was charged for. */
 function usageOf(told: ModelUsage | undefined, charge: Charge): ModelUsage & { estimated_tokens?: number } {
-  if (told !== undefined) return told;
+  const isTold = (count: keyof ModelUsage & keyof Charge) => told !== undefined && (told[count] > 0 || charge[count] === 0);
+  if (told !== undefined && isTold("prompt_tokens") && isTold("completion_tokens")) return told;
   const { prompt_tokens, completion_tokens, total_tokens, estimated_tokens } = charge;
   return { prompt_tokens, completion_tokens, total_tokens, ...(estimated_tokens === 0 ? {} : { estimated_tokens }) };
 }
