@@ -126,7 +126,10 @@ describe.each(shapes)("two providers, %s", (shape) => {
     let shown = "";
     const breaker = async () => {
       const { details } = await call("GET", "/ready");
-      const [open] = details?.["agent-orchestrator"]?.breakers ?? [];
+      const told = details?.["agent-orchestrator"] ?? {};
+      // In a mesh the details of each instance stand below its address.
+      const [open] =
+        told.breakers ?? Object.values<{ breakers?: { state: string; failures: number }[] }>(told)[0]?.breakers ?? [];
       const state = open === undefined ? "closed" : `${open.state}, ${open.failures} failures`;
       if (state !== shown) curve.push(`${seconds()} s: ${state}`);
       shown = state;

@@ -26,8 +26,8 @@ export const routeGuards: SecurityBreakages = {
     test: "has shown text",
   },
   "route-own-fields": {
-    file: "services/agent-orchestrator/src/completions/given-messages.ts",
-    changes: [{ from: "(given) => given.provider === provider", to: "() => provider !== undefined" }],
+    file: "services/agent-orchestrator/src/completions/round-requests.ts",
+    changes: [{ from: "isFrom(giver, receiver) ? request", to: "receiver !== giver ? request" }],
     suite: fallback,
     test: "own fields back to that provider alone",
   },

@@ -146,6 +146,25 @@ describe("a call whose first target fails before any output", () => {
   });
 });
 
+test("a completion's later rounds give a provider's own fields back to that provider alone", async () => {
+  const signed = {
+    id: "c1",
+    function: { name: "calculator", arguments: "{}" },
+    extra_content: { google: { thought_signature: "s" } },
+  };
+  const message = { role: "assistant", reasoning_content: "hm", tool_calls: [{ type: "function", ...signed }] };
+  const round = { raw: [JSON.stringify({ choices: [{ index: 0, message, finish_reason: "tool_calls" }] })] };
+  first.reply(round, round, { status: 401 });
+  second.reply({ text: "From two." });
+  await complete({ model: "smart" });
+  const own = (model: ScriptedModel, index: number) => JSON.stringify(model.requests[index]?.body.messages);
+  expect(own(first, 1)).toContain("thought_signature");
+  expect(own(first, 2).match(/thought_signature/g)).toHaveLength(2);
+  expect(own(first, 2).match(/reasoning_content/g)).toHaveLength(2);
+  expect(own(second, 0)).not.toMatch(/thought_signature|reasoning_content/);
+  expect(second.requests[0]?.body.messages.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "assistant", "tool"]);
+});
+
 test("a request that is too long for the first model's window is made again at a larger one only", async () => {
   const tooLong = { status: 400, raw: ['{"error":{"message":"too long","code":"context_length_exceeded"}}'] };
   first.reply(tooLong);
