@@ -71,10 +71,14 @@ export class Attempts {
   /**
    * Takes the failure of an attempt. Resolves with the next attempt once the caller has been told. Throws the first
    * failure when none follows. `isShown`: outputs were yielded, which only a caller with `onFailedAttempt` can take
-   * back.
+   * back. `hasAnswered`: an answer of status 2xx had begun.
    */
-  async failed({ target, admission }: Attempt, error: unknown, isShown: boolean): Promise<Attempt> {
-    this.report(target, admission, error);
+  async failed(
+    { target, admission }: Attempt,
+    error: unknown,
+    { isShown, hasAnswered }: { readonly isShown: boolean; readonly hasAnswered: boolean },
+  ): Promise<Attempt> {
+    this.#report(target, admission, error, hasAnswered);
     this.#first ??= { error };
     const { onFailedAttempt } = this.#call;
     if (isShown && onFailedAttempt === undefined) throw error;
@@ -91,9 +95,9 @@ export class Attempts {
   }
 
   /** Tells the breaker about a failure. */
-  report({ breaker, provider, upstream }: Target, admission: Admission, error: unknown): void {
+  #report({ breaker, provider, upstream }: Target, admission: Admission, error: unknown, hasAnswered: boolean): void {
     const before = breaker.state;
-    const verdict = verdictOf(error, this.#call.signal);
+    const verdict = verdictOf(error, { signal: this.#call.signal, hasAnswered, isAlone: this.#targets.length === 1 });
     if (verdict === "failed") admission.failed(error);
     else admission[verdict]();
     if (breaker.state !== "open" || before === "open") return;

@@ -57,10 +57,24 @@ export function fallsBack(
   return endpointFailures.has(reason) || otherReasons.has(reason);
 }
 
-/** The meaning of a failure for the breaker: the endpoint failed, works, or is not known to do either. */
-export function verdictOf(error: unknown, signal: AbortSignal): "failed" | "succeeded" | "dropped" {
+/** The facts about a failed attempt, besides its error. */
+export interface AttemptFacts {
+  readonly signal: AbortSignal;
+  /** The endpoint had begun an answer of status 2xx. */
+  readonly hasAnswered: boolean;
+  /** The call has no other target. */
+  readonly isAlone: boolean;
+}
+
+/**
+ * The meaning of a failure for the breaker: the endpoint failed, works, or is not known to do either. Without another
+ * target, only failures of an endpoint that looks dead count: to refuse all callers because of bad answers or of a rate
+ * limit would help none of them.
+ */
+export function verdictOf(error: unknown, { signal, hasAnswered, isAlone }: AttemptFacts): "failed" | "succeeded" | "dropped" {
   if (signal.aborted) return "dropped";
   const reason = reasonOf(error);
+  if (isAlone && (hasAnswered || reason !== ErrorReason.MODEL_FAILED) && endpointFailures.has(reason)) return "dropped";
   if (endpointFailures.has(reason)) return "failed";
   return refusals.has(reason) ? "succeeded" : "dropped";
 }

@@ -295,7 +295,7 @@ describe("a run whose model breaks off in the middle of its answer", () => {
 
 describe("a breaker", () => {
   test("opens after five failed calls, spares the provider, and tells at once when to come back", async () => {
-    first.reply(...Array.from({ length: 5 }, () => ({ raw: ['{"error":{"message":"words about a user"}}'] })));
+    first.reply(...Array.from({ length: 5 }, () => ({ status: 401, error: "words about a user" })));
     for (let i = 0; i < 5; i++) await failureOf(complete({ model: "alone" }));
     const started = performance.now();
     const { reason, message } = await failureOf(complete({ model: "alone" }));
@@ -307,6 +307,15 @@ describe("a breaker", () => {
     await mesh.ready();
     expect(performance.now() - started).toBeLessThan(500);
     expect(first.requests).toHaveLength(5);
+  });
+
+  test("is not opened by bad answers and rate limits of a model without another target", async () => {
+    const bad = { raw: ['{"error":{"message":"in a 200"}}'] };
+    first.reply(...Array.from({ length: 4 }, () => [bad, { status: 429, headers: { "retry-after": "60" } }]).flat());
+    for (let i = 0; i < 8; i++) await failureOf(complete({ model: "alone" }));
+    first.reply({ text: "Fine." });
+    expect(Buffer.from((await complete({ model: "alone" })).body).toString()).toContain("Fine.");
+    expect(mesh.details()).toBeUndefined();
   });
 
   test("of another model of the same provider stays closed, and refused requests open none", async () => {

@@ -129,11 +129,13 @@ export function createModelCalls(deps: {
           let usage: ModelUsage | undefined;
           let failed: { readonly error: unknown };
           let isWhole = false;
+          let hasAnswered = false;
           try {
             const opened = open(call, target, false);
             metered = opened instanceof Promise ? await opened : opened;
             const { signal, witness, output } = metered;
             const bytes = await target.client.complete(wireBody(target, metered), signal, witness);
+            hasAnswered = true;
             const turn = metered.turn?.(bytes.length);
             if (turn !== undefined) await turn;
             const completion = readCompletion(bytes);
@@ -149,7 +151,7 @@ export function createModelCalls(deps: {
           } finally {
             if (metered !== undefined) end(target, metered, { usage, isWhole }, onEnd);
           }
-          attempt = await attempts.failed(attempt, failed.error, false);
+          attempt = await attempts.failed(attempt, failed.error, { isShown: false, hasAnswered });
         }
       } finally {
         attempts.close();
@@ -171,6 +173,7 @@ export function createModelCalls(deps: {
           let usage = (): ModelUsage | undefined => undefined;
           let isWhole = false;
           let isShown = false;
+          let hasAnswered = false;
           try {
             const opened = open(call, target, true);
             metered = opened instanceof Promise ? await opened : opened;
@@ -179,11 +182,10 @@ export function createModelCalls(deps: {
             usage = () => sink.usage;
             // Outputs before the first text, such as the role of the answer: another target would send them again.
             let held: Out[] | undefined = !canTakeBack && attempts.mayFollow() ? [] : undefined;
-            let hasBegun = false;
             for await (const piece of await target.client.stream(wireBody(target, metered), signal, witness)) {
               const { out, failure, isDone } = sink.push(piece);
-              if (!hasBegun) {
-                hasBegun = true;
+              if (!hasAnswered) {
+                hasAnswered = true;
                 admission.began();
               }
               const paying = metered.pay();
@@ -216,7 +218,7 @@ export function createModelCalls(deps: {
             // The reader has left.
             if (failed === undefined) admission.dropped();
           }
-          attempt = await attempts.failed(attempt, failed.error, isShown);
+          attempt = await attempts.failed(attempt, failed.error, { isShown, hasAnswered });
         }
       } finally {
         attempts.close();
