@@ -10,7 +10,6 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { systemId } from "@turnwright/platform/ports/system-id";
 import type { RunningService } from "@turnwright/platform/rpc/mount";
-import { ToolRefusals } from "./completions/tool-refusals.ts";
 import type { AgentConfig } from "./config.ts";
 import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
@@ -33,6 +32,7 @@ import { createWorker } from "./runs/worker.ts";
 import { createModelMeter } from "./spending/model-meter.ts";
 import { UsageRecorder } from "./spending/usage-recorder.ts";
 import { createToolCatalogue } from "./tool-access/tool-catalogue.ts";
+import { ToolRefusals } from "./tool-access/tool-refusals.ts";
 
 export { type AgentConfig, agentConfig } from "./config.ts";
 export { RunsByToken } from "./runs/runs-by-token.ts";

@@ -11,6 +11,7 @@ import type { EndedCall } from "../model-calls/model-calls.ts";
 import { isRefusedForGood } from "../outage.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { type StorableCalls, storableCalls } from "../tool-access/storable-calls.ts";
+import { blamesTools } from "../tool-access/tool-refusals.ts";
 import { refusedResult, resultTexts } from "../tool-access/tool-results.ts";
 import type { CompletionBody } from "./body.ts";
 import {
@@ -21,7 +22,6 @@ import {
   type PendingCompletion,
 } from "./open-completion.ts";
 import { modelCallOf, nextRequest, type RoundAnswer } from "./round-requests.ts";
-import { blamesTools } from "./tool-refusals.ts";
 
 /** Ids of the calls in a request's messages, which are the client's and of any form. */
 function idsIn(messages: readonly OpenAiMessage[]): string[] {

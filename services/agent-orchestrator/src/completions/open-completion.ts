@@ -7,11 +7,11 @@ import { allows } from "@turnwright/platform/identity/identity";
 import type { Giver } from "../history/provider-fields.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
+import type { ToolRefusals } from "../tool-access/tool-refusals.ts";
 import { type CompletionBody, checkBody, isAmbiguous, readJson, textOf } from "./body.ts";
 import { checkHeldFields } from "./held-fields.ts";
 import { hasClientTools, serverToolsFor } from "./server-tools.ts";
 import { refuseSteering } from "./steering-fields.ts";
-import type { ToolRefusals } from "./tool-refusals.ts";
 import { upstreamBody } from "./upstream-body.ts";
 
 /** Dependencies of completions. */

@@ -13,6 +13,7 @@ import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
 import type { StreamOrder } from "../run-events/stream-order.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
+import type { ToolRefusals } from "../tool-access/tool-refusals.ts";
 import type { UnendedRuns } from "./failure.ts";
 import type { RunState } from "./state.ts";
 import type { GraphVersions } from "./versions.ts";
@@ -29,6 +30,7 @@ export interface GraphDeps {
   readonly journal: Client<typeof JournalService>;
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;
+  readonly toolRefusals: ToolRefusals;
   readonly defaultModel: string;
   /** The most model calls in one run. */
   readonly maxIterations: number;

@@ -13,6 +13,7 @@ import { OutputCount } from "../model/edge/output-count.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import { LiveLog } from "../run-events/live-log.ts";
 import { noCharge } from "../spending/charge.ts";
+import { ToolRefusals } from "../tool-access/tool-refusals.ts";
 import type { DrivenRun, GraphDeps } from "./driven-run.ts";
 import { freshState } from "./state.ts";
 import { think } from "./think.ts";
@@ -69,6 +70,7 @@ async function thinking(words: string, answer: Answer, init: Parameters<typeof c
   } as unknown as DrivenRun;
   const deps = {
     modelCalls,
+    toolRefusals: new ToolRefusals(),
     history: createHistory({ defaultWindow: window }),
     catalogue: { definitionsJson: async () => undefined },
     maxIterations: 10,

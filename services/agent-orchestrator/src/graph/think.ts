@@ -13,6 +13,7 @@ import type { CallTarget, EndedCall } from "../model-calls/model-calls.ts";
 import { OrderedStream } from "../run-events/stream-order.ts";
 import { type Charge, noCharge } from "../spending/charge.ts";
 import { storableCalls } from "../tool-access/storable-calls.ts";
+import { blamesTools } from "../tool-access/tool-refusals.ts";
 import { tellCalls } from "./act.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
 
@@ -136,16 +137,28 @@ const maxCalls = 3;
 
 /**
  * Makes a model call. One that the endpoint refused because of its history is repeated: once with half of it when it
- * was too long, else in the form that the refusal asks for. Throws the reasons of `ModelCalls`.
+ * was too long, else in the form that the refusal asks for; one that it refused because of the tools, without them.
+ * Throws the reasons of `ModelCalls`.
  */
-async function answerOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefined): Promise<Answered> {
+async function answerOf(deps: GraphDeps, run: DrivenRun, offered: string | undefined): Promise<Answered> {
+  const { model } = run.state;
+  let toolsJson = deps.toolRefusals.has(model) ? undefined : offered;
+  let hasDropped = false;
   let requests = requestsOf(deps, run, toolsJson);
   let most: number | undefined;
   for (let calls = 1; ; calls += 1) {
     try {
-      return await ask(deps, run, { requests, body: requests.bodyFor(deps.modelCalls.firstTarget(run.state.model)) });
+      const answered = await ask(deps, run, { requests, body: requests.bodyFor(deps.modelCalls.firstTarget(model)) });
+      if (hasDropped) deps.toolRefusals.add(model);
+      return answered;
     } catch (error) {
       if (calls === maxCalls || run.signal.aborted || requests.isShown) throw error;
+      if (toolsJson !== undefined && run.state.iteration === 0 && blamesTools(error)) {
+        toolsJson = undefined;
+        hasDropped = true;
+        requests = requestsOf(deps, run, toolsJson, most);
+        continue;
+      }
       const { sent } = requests;
       const retry = deps.history.retryOf(sent, error);
       const isShorter = retry?.most !== undefined;

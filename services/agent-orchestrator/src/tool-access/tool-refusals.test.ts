@@ -2,7 +2,8 @@ import { ServerTools } from "@turnwright/contract/agent/v1/completion_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, test } from "vitest";
 import { clientTool, complete, sent, stream, textIn, toolNames } from "../../testing/completion.ts";
-import { callsFor, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
+import { asUser } from "../../testing/orchestrator.ts";
+import { callsFor, create, failureOf, mesh, useOrchestrator } from "../../testing/runs.ts";
 import { blamesTools, ToolRefusals } from "./tool-refusals.ts";
 
 useOrchestrator();
@@ -52,6 +53,29 @@ describe.each(Object.entries(ways))("a model without tools, asked for a %s answe
     mesh.model.reply(callsFor("calculator"), refusal);
     await failureOf(ask({}));
     expect(mesh.model.requests).toHaveLength(3);
+  });
+});
+
+describe("a model without tools, in a stored run", () => {
+  const say = (message: string) => mesh.agent.sendMessage({ conversationId: mesh.journal.conversation.id, message }, asUser);
+
+  test("answers without the server's tools, and is not asked with them again", async () => {
+    mesh.model.reply(refusal, { text: "hello" }, { text: "again" });
+    expect(await create("one", { model: "gemma3" })).toMatchObject({ response: "hello" });
+    await say("two");
+    expect([0, 1].map(toolNames)).toEqual([expect.arrayContaining(["calculator", "web_search"]), undefined]);
+    mesh.model.reply({ text: "third" });
+    await create("one", { model: "gemma3" });
+    expect(toolNames(mesh.model.requests.length - 1)).toBeUndefined();
+  });
+
+  test("fails with the refusal when that comes without tools as well, or after a round of tools", async () => {
+    mesh.model.reply(refusal, refusal);
+    expect(await failureOf(create("one"))).toMatchObject({ reason: ErrorReason.MODEL_REJECTED });
+    expect(mesh.model.requests).toHaveLength(2);
+    mesh.model.reply(callsFor("calculator"), refusal);
+    expect(await failureOf(create("one"))).toMatchObject({ reason: ErrorReason.MODEL_REJECTED });
+    expect(mesh.model.requests).toHaveLength(4);
   });
 });
 
