@@ -37,7 +37,9 @@ export function read(pieces: string | readonly Buffer[], maxBytes?: number) {
       if (pushed.failure !== undefined) throw pushed.failure;
       if (isDone) break;
     }
-    deltas.push(...(reader.end() ?? []));
+    const end = reader.end();
+    deltas.push(...end.out);
+    if (end.failure !== undefined) throw end.failure;
   } catch (error) {
     failure = error;
   }
@@ -73,8 +75,9 @@ export function tapped(options: TapOptions, pieces: string | readonly Buffer[]) 
       if (thrown !== undefined) throw thrown;
       if (isDone) break;
     }
-    const rest = tap.end();
+    const { out: rest, failure: cut } = tap.end();
     if (rest !== undefined) parts.push(rest);
+    if (cut !== undefined) throw cut;
   } catch (error) {
     failure = error;
   }

@@ -49,8 +49,8 @@ export interface AnswerSink<Out> {
    * endpoint may send.
    */
   push(piece: Buffer): { readonly out?: Out; readonly failure?: unknown; readonly isDone?: boolean };
-  /** The rest at the end of the stream. Throws MODEL_FAILED when the stream ended before its answer did. */
-  end(): Out | undefined;
+  /** The rest at the end of the stream. `failure`: MODEL_FAILED, when the stream ended before its answer did. */
+  end(): { readonly out?: Out; readonly failure?: unknown };
   /** The endpoint's counts so far. */
   readonly usage: ModelUsage | undefined;
 }
@@ -203,9 +203,14 @@ export function createModelCalls(deps: {
               if (failure !== undefined) throw failure;
               if (isDone) break;
             }
-            const rest = sink.end();
+            const { out: rest, failure } = sink.end();
+            if (failure !== undefined && !isShown && attempts.mayFollow(failure)) throw failure;
             for (const earlier of held ?? []) yield earlier;
-            if (rest !== undefined && rest.length > 0) yield rest;
+            if (rest !== undefined && rest.length > 0) {
+              isShown = true;
+              yield rest;
+            }
+            if (failure !== undefined) throw failure;
             isWhole = true;
             admission.succeeded();
             return;

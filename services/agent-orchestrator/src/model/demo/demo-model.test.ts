@@ -163,7 +163,7 @@ test("a stream has the text of the whole answer, word by word", async () => {
     for await (const piece of await model.stream(bytesOf(body), forever)) {
       deltas.push(...(reader.push(piece).out ?? []).map(({ delta }) => delta));
     }
-    reader.end();
+    expect(reader.end().failure).toBeUndefined();
     const { answer, usage } = reader;
     expect(answer.content).toBe(whole.text ?? "");
     expect(answer.finishReason).toBe(whole.finish);

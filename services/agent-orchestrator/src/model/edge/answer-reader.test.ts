@@ -10,7 +10,8 @@ async function read(frames: readonly string[]) {
     deltas.push(...out.map(({ delta }) => delta));
     if (failure !== undefined) throw failure;
   }
-  reader.end();
+  const { failure } = reader.end();
+  if (failure !== undefined) throw failure;
   return { answer: reader.answer, usage: reader.usage, deltas };
 }
 

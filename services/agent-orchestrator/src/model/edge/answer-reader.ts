@@ -85,16 +85,22 @@ export class AnswerReader {
     return { out, isDone: this.#chunks.isDone };
   }
 
-  /** The deltas of the rest. */
-  end(): AnswerDelta[] | undefined {
+  /** The deltas of the rest. `failure`: MODEL_FAILED, when the stream has ended before its answer. */
+  end(): { out: AnswerDelta[]; failure?: unknown } {
     const out: AnswerDelta[] = [];
-    for (const frame of this.#chunks.end()) if (!this.#chunks.isDone) this.#take(frame, out);
-    if (!this.#isComplete) throw this.#chunks.cutOff();
-    const { text, reasoning, isText } = this.#thinkTag?.end(isCut(this.#told)) ?? { text: "", reasoning: "", isText: false };
+    let failure: unknown;
+    try {
+      for (const frame of this.#chunks.end()) if (!this.#chunks.isDone) this.#take(frame, out);
+      if (!this.#isComplete) failure = this.#chunks.cutOff();
+    } catch (error) {
+      failure = asModelFailure(error);
+    }
+    const hasNoEnd = failure !== undefined || isCut(this.#told);
+    const { text, reasoning, isText } = this.#thinkTag?.end(hasNoEnd) ?? { text: "", reasoning: "", isText: false };
     if (isText) this.#reasoning = "";
     this.#add("content", this.#cleanContent.push(text) + this.#cleanContent.end(), out);
     this.#add("reasoning", this.#cleanReasoning.push(reasoning) + this.#cleanReasoning.end(), out);
-    return out;
+    return { out, failure };
   }
 
   /** The answer; whole after `end`. */

@@ -1,6 +1,6 @@
 import { ErrorReason } from "@turnwright/platform/errors";
 import { describe, expect, test } from "vitest";
-import { chunk, done, mixed, openai, seed, sse, stop, tapped } from "../../../testing/answers.ts";
+import { chunk, done, mixed, openai, read, seed, sse, stop, tapped } from "../../../testing/answers.ts";
 import type { ClientFrame } from "../../../testing/stream.ts";
 
 const server = { ...openai, passToolCalls: false };
@@ -214,4 +214,13 @@ test("[DONE] ends a stream whose connection stays open", () => {
     Buffer.from("data: {broken\n\n"),
   ]);
   expect([tap.finishReason, loop(frames)]).toEqual(["stop", "hello"]);
+});
+
+test("the text of a last event that is not ended comes before the failure of a cut stream, for runs and for clients", () => {
+  const cut = 'data: {"choices":[{"delta":{"content":"one"}}]}\n\ndata: {"choices":[{"delta":{"content":" two"}}]}';
+  const run = read(cut);
+  expect(run).toMatchObject({ said: "one two", error: { reason: ErrorReason.MODEL_FAILED } });
+  const client = tapped(openai, cut);
+  expect(client.output).toContain('"content":" two"');
+  expect(client.error).toMatchObject({ reason: ErrorReason.MODEL_FAILED });
 });

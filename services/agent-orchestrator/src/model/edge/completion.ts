@@ -128,7 +128,8 @@ function readStreamed(bytes: Buffer): CheckedCompletion {
   const reader = new AnswerReader(output, false);
   const { failure } = reader.push(bytes);
   if (failure !== undefined) throw failure;
-  reader.end();
+  const end = reader.end();
+  if (end.failure !== undefined) throw end.failure;
   const { content, toolCalls, finishReason, model, providerFields } = reader.answer;
   const extraFields = providerFields === "" ? { message: {}, calls: [] } : JSON.parse(providerFields);
   const message = {

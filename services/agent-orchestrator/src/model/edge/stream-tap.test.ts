@@ -26,7 +26,9 @@ function run(options: TapOptions, pieces: readonly (string | Buffer)[]) {
     if (thrown !== undefined) throw thrown;
     return out;
   });
-  parts.push(tap.end());
+  const end = tap.end();
+  parts.push(end.out);
+  if (end.failure !== undefined) throw end.failure;
   return { tap, output: Buffer.concat(parts.filter((part) => part !== undefined)) };
 }
 

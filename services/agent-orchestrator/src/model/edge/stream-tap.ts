@@ -103,22 +103,22 @@ export class StreamTap {
     return { out: bytesOf(output), failure, isDone: this.#chunks.isDone };
   }
 
-  /** The client's bytes at the end of the model's stream. Throws MODEL_FAILED when the stream ended too early. */
-  end(): Buffer | undefined {
+  /** The client's bytes of the rest. `failure`: MODEL_FAILED, when the stream has ended before its answer. */
+  end(): { out?: Buffer; failure?: unknown } {
     let output = "";
     for (const frame of this.#chunks.end()) {
       if (this.#chunks.isDone) break;
       const taken = this.#take(frame);
       output += taken.output;
-      if (taken.failure !== undefined) throw taken.failure;
+      if (taken.failure !== undefined) return { out: bytesOf(output), failure: taken.failure };
     }
     const choices = [...this.#choices.values()];
     const isComplete =
       choices.some((choice) => choice.finish !== undefined) ||
       (this.#chunks.isDone && choices.some(({ hasOutput }) => hasOutput));
-    if (!isComplete && !this.#first?.hasWholeCalls) throw this.#chunks.cutOff();
+    if (!isComplete && !this.#first?.hasWholeCalls) return { out: bytesOf(output), failure: this.#chunks.cutOff() };
     if (!this.wantsServerTools) output += this.#finish();
-    return bytesOf(output);
+    return { out: bytesOf(output) };
   }
 
   /** The frames with whole tool calls, in the formats that have such frames. */

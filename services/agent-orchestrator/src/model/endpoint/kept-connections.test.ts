@@ -46,7 +46,7 @@ async function read(): Promise<string> {
   for await (const piece of await model.stream(Buffer.from('{"messages":[]}'), new AbortController().signal)) {
     if (reader.push(piece).isDone) break;
   }
-  reader.end();
+  expect(reader.end().failure).toBeUndefined();
   return reader.answer.content;
 }
 
