@@ -22,6 +22,7 @@ const canaries: Record<string, string> = Object.fromEntries(
     "system prompt",
     "tool argument",
     "model answer",
+    "endpoint words",
     "query of a URL",
     "bearer",
     "cookie",
@@ -107,9 +108,9 @@ describe("secrets", () => {
     };
     model.reply({ text: c("model answer") });
     await send("POST", "/v1/chat/completions", { bearer: key, body });
-    model.reply({ status: 500, error: c("model answer") });
-    model.reply({ status: 500, error: c("model answer") });
-    model.reply({ status: 500, error: c("model answer") });
+    // The endpoint's words are told to the client whose request failed, but not our key in them.
+    const failing = { status: 500, error: `${c("endpoint words")}: bad key ${c("model key")}` };
+    model.reply(failing, failing, failing);
     await send("POST", "/v1/chat/completions", { bearer: key, body });
     model.reply({ raw: ["data: {not json"], contentType: "text/event-stream" });
     await send("POST", "/v1/conversations", { bearer, body: { message: c("prompt") } });
@@ -166,7 +167,7 @@ describe("secrets", () => {
     expect(errors.length).toBeGreaterThanOrEqual(10);
     const secrets = { ...canaries, ...Object.fromEntries(issued.map((token, i) => [`issued token ${i}`, token])) };
     // An error may repeat to a client what that same client sent in its URL or body.
-    const echoed = new Set(["query of a URL", "invalid JSON body", "field name", "tool argument"]);
+    const echoed = new Set(["query of a URL", "invalid JSON body", "field name", "tool argument", "endpoint words"]);
     const inLog = Object.entries(secrets).flatMap(([name, secret]) => (log.includes(secret) ? [name] : []));
     const inErrors = Object.entries(secrets).flatMap(([name, secret]) =>
       errors.some((text) => text.includes(secret)) && !echoed.has(name) ? [name] : [],

@@ -110,7 +110,7 @@ export async function startAgentOrchestrator(deps: {
     maxIterations: config.AGENT_MAX_ITERATIONS,
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     bodyLimit: config.SERVER_BODY_LIMIT,
-    toolRefusals: new ToolRefusals((model) => routes.capabilitiesOf(model)?.has("tools")),
+    toolRefusals: new ToolRefusals(routes),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   });
   const worker = createWorker(shared);

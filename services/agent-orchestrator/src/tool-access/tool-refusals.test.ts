@@ -121,7 +121,11 @@ test("a model's refusal of tools is remembered for an hour, for a bounded number
 });
 
 test("the operator's statement about a model comes before what its endpoint has shown", () => {
-  const known = new ToolRefusals((model) => ({ with: true, without: false })[model]);
+  const stated = new Map([
+    ["with", new Set(["tools"])],
+    ["without", new Set(["vision"])],
+  ]);
+  const known = new ToolRefusals({ capabilitiesOf: (model) => stated.get(model) });
   for (const model of ["with", "other"]) known.add(model);
   expect(["with", "without", "other", "unknown"].map((model) => known.has(model))).toEqual([false, true, true, false]);
 });

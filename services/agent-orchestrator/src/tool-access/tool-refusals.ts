@@ -4,22 +4,26 @@ import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 const freshMs = 3_600_000;
 const maxModels = 1_000;
 
+/** The operator's statements about models; undefined when there is none about a model. */
+interface StatedCapabilities {
+  capabilitiesOf(model: string): ReadonlySet<string> | undefined;
+}
+
 /** The models that take no tools: as the operator states, else as their endpoints have shown. */
 export class ToolRefusals {
   readonly #models = new Map<string, number>();
-  readonly #takesTools: (model: string) => boolean | undefined;
+  readonly #stated: StatedCapabilities;
   readonly #now: () => number;
 
-  /** `takesTools`: the operator's statement about a model; undefined when there is none. */
-  constructor(takesTools: (model: string) => boolean | undefined = () => undefined, now = () => performance.now()) {
-    this.#takesTools = takesTools;
+  constructor(stated: StatedCapabilities = { capabilitiesOf: () => undefined }, now = () => performance.now()) {
+    this.#stated = stated;
     this.#now = now;
   }
 
   /** Whether this model takes no tools, as far as is known. */
   has(model: string): boolean {
-    const stated = this.#takesTools(model);
-    if (stated !== undefined) return !stated;
+    const stated = this.#stated.capabilitiesOf(model);
+    if (stated !== undefined) return !stated.has("tools");
     const until = this.#models.get(model);
     if (until === undefined) return false;
     if (until > this.#now()) return true;
