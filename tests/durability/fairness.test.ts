@@ -6,7 +6,9 @@ import { surfaces } from "./fairness-calls.ts";
 /** A slice of `npm run durability -- r20`: with 16 connections, one user keeps 60 calls in flight that hang. */
 let stage: FairnessStage;
 beforeAll(async () => {
-  stage = await FairnessStage.open((env) => startAllInOne({ LLM_CONNECTIONS: "16", LLM_QUEUE_TIMEOUT: "1s", ...env }));
+  stage = await FairnessStage.open((env) =>
+    startAllInOne({ LLM_CONNECTIONS: "16", LLM_QUEUE_TIMEOUT: "1s", SERVER_SHUTDOWN_TIMEOUT: "1s", ...env }),
+  );
 });
 afterAll(() => stage.close());
 

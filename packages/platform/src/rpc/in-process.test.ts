@@ -110,7 +110,8 @@ describe("the in-process plane", () => {
       ErrorReason.DEADLINE_EXCEEDED,
     );
     expect(context?.signal.aborted).toBe(true);
-    expect(context?.timeoutMs()).toBe(0);
+    // A timer may fire up to a millisecond early.
+    expect(context?.timeoutMs()).toBeLessThanOrEqual(1);
 
     const controller = new AbortController();
     const stream = async () => {
