@@ -12,7 +12,7 @@ const workers: Readonly<Record<TestProject, object>> = {
   // Files share a worker and its modules, which halves the time that they take; they go first.
   unit: { isolate: false, maxWorkers: cores + 2, sequence: { groupOrder: 0 } },
   store: { isolate: false, maxWorkers: cores + 2, sequence: { groupOrder: 0 } },
-  system: { maxWorkers: cores + 2, sequence: { groupOrder: 1 } },
+  system: { maxWorkers: cores + 1, sequence: { groupOrder: 1 } },
 };
 
 export default defineConfig({
