@@ -63,8 +63,10 @@ function processesOf(dir: string): number {
 
 test("the time limit of a call does not include the start of its process", async () => {
   const body = "await delay(5, undefined, { signal }); return 1;";
-  const before = 'import { setTimeout as delay } from "node:timers/promises";';
-  const { run } = await open([toolText({ name: "quick", timeoutMs: 100, before, body })]);
+  const before = `import { setTimeout as delay } from "node:timers/promises";
+    const started = Date.now() + 1_000;
+    while (Date.now() < started);`;
+  const { run } = await open([toolText({ name: "quick", timeoutMs: 800, before, body })]);
   const outcomes = await Promise.all([run(), run(), run()]);
   expect(outcomes.map(({ status }) => status)).toEqual(["success", "success", "success"]);
 });
@@ -79,15 +81,16 @@ test("the crowd limits the idle processes of all files together", async () => {
 
 test("a process near its limit of processor time is replaced between calls, not killed during one", async () => {
   const body = "const end = Date.now() + 700; while (Date.now() < end); return process.pid;";
-  const { run } = await open([toolText({ name: "spins", timeoutMs: 1_000, body })], { limits: { ...limits, cpuSeconds: 4 } });
-  const pids = new Set<string>();
-  for (let i = 0; i < 8; i += 1) {
+  const { run } = await open([toolText({ name: "spins", timeoutMs: 5_000, body })], { limits: { ...limits, cpuSeconds: 4 } });
+  const pids: string[] = [];
+  // On a busy machine a call takes less of the processor's time, and more calls fit.
+  while (new Set(pids).size < 2 && pids.length < 20) {
     const outcome = await run();
     expect(outcome).toMatchObject({ status: "success" });
-    pids.add(String(outcome.output));
+    pids.push(String(outcome.output));
   }
-  expect(pids.size).toBeGreaterThan(1);
-  expect(pids.size).toBeLessThan(8);
+  expect(new Set(pids).size).toBe(2);
+  expect(pids[1]).toBe(pids[0]);
 });
 
 test("a tool's regular expressions run in its process only, under its time limit", async () => {
