@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { testedEnvironment } from "../tested-environment.ts";
@@ -28,14 +29,47 @@ export interface SystemOptions {
   env: Record<string, string>;
 }
 
-/** A free TCP port. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
+/** Ports that tests of this run have taken, each an empty folder. */
+const takenPorts = join(tmpdir(), `turnwright-test-ports-${process.getuid?.() ?? 0}`);
+/** A port that a test took so long ago is free again: no run takes longer. */
+const takenMs = 30 * 60_000;
+const [lowestPort, ports] = [10_000, 20_000];
+
+/** Takes a port for this process, unless another test has it. */
+function takePort(port: number): boolean {
+  const mark = join(takenPorts, String(port));
+  try {
+    mkdirSync(mark);
+  } catch {
+    if (Date.now() - statSync(mark).mtimeMs < takenMs) return false;
+    utimesSync(mark, new Date(), new Date());
+  }
+  return true;
+}
+
+async function listens(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
   server.close();
   await once(server, "close");
-  return port;
+  return true;
+}
+
+/**
+ * A free TCP port that no other test gets: below the ports that the system gives to outgoing connections, which would
+ * take it before its server listens. A test would then talk to a server of another test.
+ */
+export async function freePort(): Promise<number> {
+  mkdirSync(takenPorts, { recursive: true });
+  for (let attempt = 0; attempt < 1_000; attempt++) {
+    const port = lowestPort + Math.floor(Math.random() * ports);
+    if (takePort(port) && (await listens(port))) return port;
+  }
+  throw new Error(`no port is free; ${takenPorts} has those that tests have taken`);
 }
 
 /** Descendants of a process, from /proc. */
