@@ -20,7 +20,7 @@ import { errorInterceptor, validationInterceptor } from "@turnwright/platform/rp
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { createTestDatabase, openTestPool } from "@turnwright/testing/database";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
+import { startToolExecutor, type Tool, toolConfig } from "@turnwright/tool-executor";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 
 /** An orchestrator of some release. */
@@ -38,6 +38,8 @@ export interface Releases {
   readonly conversations: Client<typeof ConversationService>;
   /** Starts an orchestrator that supports these versions of the graph. */
   start(graphVersions: { newest: number; oldest: number }): Promise<Release>;
+  /** Puts an executor with these tools, besides the built-in ones, in the place of the one before. */
+  upgradeExecutor(tools: readonly Tool[]): Promise<void>;
   /** Row of a run. */
   row(runId: string): Promise<Record<string, unknown>>;
   close(): Promise<void>;
@@ -52,7 +54,7 @@ const user = {
 };
 
 /** Starts everything except orchestrators, in this process, on a new database. All calls act for one user. */
-export async function startReleases(): Promise<Releases> {
+export async function startReleases(tools: readonly Tool[] = []): Promise<Releases> {
   const logger = createLogger({ service: "test", level: "silent" });
   const database = await createTestDatabase({ services: ["conversation", "tool"] });
   const [model, effects] = [await startScriptedModel(), await startEffectCounter()];
@@ -74,7 +76,9 @@ export async function startReleases(): Promise<Releases> {
     logger,
   });
   const environment = { MESH_SECRET: meshSecret, TOOLS_ALLOWED_HOSTS: effects.host, LLM_BASE_URL: model.url };
-  const executor = await startToolExecutor({ config: loadConfig(toolConfig, environment), pool: ledger.pool, logger });
+  const startExecutor = (tools: readonly Tool[]) =>
+    startToolExecutor({ config: loadConfig(toolConfig, environment), pool: ledger.pool, logger, tools });
+  let executor = await startExecutor(tools);
   const authenticate: Interceptor = (next) => (request) => {
     request.contextValues.set(identityKey, create(IdentitySchema, user));
     request.contextValues.set(callerServiceKey, "agent-orchestrator");
@@ -89,7 +93,12 @@ export async function startReleases(): Promise<Releases> {
   ];
   const transportOf = (mounts: readonly Mount[]) =>
     createInProcessTransport({ mounts, interceptors: [errorInterceptor(logger), authenticate, validationInterceptor()] });
-  const neighbours = transportOf([...conversation.mounts, ...executor.mounts, ...auth]);
+  const neighbours = transportOf([...conversation.mounts, ...auth]);
+  let toExecutor = transportOf(executor.mounts);
+  const executions = createClient(ExecutionService, {
+    unary: (...call) => toExecutor.unary(...call),
+    stream: (...call) => toExecutor.stream(...call),
+  });
   const bus = createMemoryBus({ logger });
   const running = new Set<Release>();
 
@@ -102,7 +111,7 @@ export async function startReleases(): Promise<Releases> {
         config: loadConfig(agentConfig, environment),
         journal: createClient(JournalService, neighbours),
         conversations: createClient(ConversationService, neighbours),
-        executions: createClient(ExecutionService, neighbours),
+        executions,
         tokens: createClient(TokenService, neighbours),
         spend: createClient(SpendService, neighbours),
         bus,
@@ -119,6 +128,12 @@ export async function startReleases(): Promise<Releases> {
       };
       running.add(release);
       return release;
+    },
+    async upgradeExecutor(upgraded) {
+      const old = executor;
+      executor = await startExecutor(upgraded);
+      toExecutor = transportOf(executor.mounts);
+      await old.close();
     },
     async row(runId) {
       const { rows: found } = await rows.query("select * from conversation.runs where run_id = $1", [runId]);

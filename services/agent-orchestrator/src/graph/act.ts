@@ -9,7 +9,7 @@ import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { isRefusedForGood } from "../outage.ts";
 import type { StorableCalls } from "../tool-access/storable-calls.ts";
 import { errorText, refusedResult, resultTexts } from "../tool-access/tool-results.ts";
-import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
+import type { DrivenRun, GraphDeps, Step, UnapprovedCall } from "./driven-run.ts";
 
 function callsOf(message: Message): ModelToolCall[] {
   return message.toolCalls.map((call) => ({
@@ -130,17 +130,25 @@ async function resultsOf(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyC
 
 /**
  * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
- * effect.
+ * effect, and those that did not run because a person has to approve them for the executor's version of their tool.
  */
-async function execute(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyCall[]): Promise<ModelToolCall[]> {
+async function execute(
+  deps: GraphDeps,
+  run: DrivenRun,
+  ready: readonly ReadyCall[],
+): Promise<{ unknown: ModelToolCall[]; unapproved: UnapprovedCall[] }> {
   const results = await resultsOf(deps, run, ready);
   const texts = resultTexts(results);
   const unknown: ModelToolCall[] = [];
+  const unapproved: UnapprovedCall[] = [];
   for (const [index, { call }] of ready.entries()) {
-    if (results[index]?.status === ExecutionStatus.UNKNOWN) unknown.push(call);
+    const { status, unapprovedVersion = "" } = results[index] ?? {};
+    if (status === ExecutionStatus.UNKNOWN) unknown.push(call);
+    else if (status === ExecutionStatus.REFUSED && unapprovedVersion !== "")
+      unapproved.push({ call, toolVersion: unapprovedVersion });
     else addResult(run, call, texts[index] ?? "");
   }
-  return unknown;
+  return { unknown, unapproved };
 }
 
 /** Reasons for which a call is left to the executor, whose refusal the model reads. */
@@ -163,36 +171,36 @@ async function isExecutable(
 
 /**
  * Executes the open calls of the assistant's last message, in parallel. Calls that need approval are left open and park
- * the run; once it is resumed, only those are executed, or answered with the rejection. A call whose outcome is unknown
- * sends the run to review.
+ * the run; once it is resumed, only those are executed, or answered with the rejection. They park it again when their
+ * tool has changed since. A call whose outcome is unknown sends the run to review.
  */
 export async function act(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   const { decisions, identity } = run;
   const specs = await deps.catalogue.specs(await run.options());
   const ready: ReadyCall[] = [];
-  const waiting: ModelToolCall[] = [];
+  const waiting: UnapprovedCall[] = [];
   for (const call of openCalls(run.messages, run.state.messageId)) {
     const { name } = call.function;
     const decision = decisions.get(call.id);
+    const spec = specs.get(name);
     if (decision !== undefined && !decision.approved) {
       const reason = decision.reason === "" ? "no reason was given" : decision.reason;
       addResult(run, call, errorText(`The user rejected this call: ${reason}`));
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
-    } else if (
-      specs.get(name)?.requiresApproval &&
-      allows(identity.allowedTools, name) &&
-      (await isExecutable(deps, run, call))
-    ) {
-      waiting.push(call);
+    } else if (spec?.requiresApproval && allows(identity.allowedTools, name) && (await isExecutable(deps, run, call))) {
+      waiting.push({ call, toolVersion: spec.version });
     } else {
       // Includes unknown tools, forbidden tools and invalid arguments: the executor refuses them, and the model reads
       // why.
       ready.push({ call, arguments: call.function.arguments, grant: "" });
     }
   }
-  const unknown = ready.length === 0 ? [] : await execute(deps, run, ready);
-  if (unknown.length > 0) return { review: unknown };
+  if (ready.length > 0) {
+    const { unknown, unapproved } = await execute(deps, run, ready);
+    if (unknown.length > 0) return { review: unknown };
+    waiting.push(...unapproved);
+  }
   if (waiting.length > 0) return { park: waiting };
   return { next: "think", patch: { messageId: "", waiting: [] } };
 }

@@ -70,9 +70,15 @@ export interface DrivenRun {
   storeAttempt?: (failed: FailedAttempt) => Promise<void>;
 }
 
+/** A call that needs a person's approval of a version of its tool. */
+export interface UnapprovedCall {
+  readonly call: ModelToolCall;
+  readonly toolVersion: string;
+}
+
 /** The result of a node: the next node, or how the run leaves the driver. */
 export type Step =
   | { next: NodeName; patch?: Partial<RunState>; commit?: "intent"; order?: StreamOrder }
-  | { park: readonly ModelToolCall[] }
+  | { park: readonly UnapprovedCall[] }
   | { review: readonly ModelToolCall[] }
   | { end: Message; finishReason: string; order?: StreamOrder };

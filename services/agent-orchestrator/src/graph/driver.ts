@@ -8,7 +8,7 @@ import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { isOutage, isOutageOrTimeout } from "../outage.ts";
 import { act } from "./act.ts";
 import { commit } from "./commit.ts";
-import type { DrivenRun, GraphDeps, NodeName, Step } from "./driven-run.ts";
+import type { DrivenRun, GraphDeps, NodeName, Step, UnapprovedCall } from "./driven-run.ts";
 import { failRun } from "./fail-run.ts";
 import { failureText } from "./failure.ts";
 import { storeAttempt } from "./store-attempt.ts";
@@ -28,21 +28,21 @@ const nodes: Readonly<Record<Exclude<NodeName, "respond">, (deps: GraphDeps, run
 };
 
 /** Parks a run until a person decides. Its open calls become approvals in the commit that stores the other results. */
-async function park(deps: GraphDeps, run: DrivenRun, calls: readonly ModelToolCall[]): Promise<Outcome> {
+async function park(deps: GraphDeps, run: DrivenRun, unapproved: readonly UnapprovedCall[]): Promise<Outcome> {
+  const calls = unapproved.map(({ call }) => call);
   run.state = { ...run.state, waiting: calls.map((call) => call.id) };
-  const specs = await deps.catalogue.specs(await run.options());
   await commit(deps, run, {
     status: RunStatus.WAITING,
     node: "act",
     event: { type: "parked", payload: { calls: calls.map(loggedCall) } },
-    approvals: calls.map((call) =>
+    approvals: unapproved.map(({ call, toolVersion }) =>
       create(ApprovalSchema, {
         id: uuidv7(),
         conversationId: run.conversationId,
         runId: run.runId,
         callId: call.id,
         toolName: call.function.name,
-        toolVersion: specs.get(call.function.name)?.version ?? "",
+        toolVersion,
         arguments: call.function.arguments,
       }),
     ),

@@ -24,10 +24,27 @@ export async function decide(
   ctx: HandlerContext,
   decision: Decision,
 ): Promise<{ conversation: Conversation | undefined; run: RunHandle | undefined }> {
-  const request = { ...decision, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
+  const toolVersions = await currentVersions(deps, ctx, decision);
+  const request = { ...decision, toolVersions, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
   const { conversation, context, run } = await deps.journal.decideApprovals(request, detached(ctx));
   if (run !== undefined) return { conversation, run: followedHandle(run, { from: { seq: run.seq, units: 0 } }) };
   return { conversation, run: context === undefined ? undefined : await resumeClaimed(deps, ctx, context) };
+}
+
+/**
+ * The executors' versions of all tools, so that nobody approves a call that can no longer run. Empty for rejections,
+ * and while the executors are away: the run then waits for them, and the executor refuses a version that was not
+ * approved.
+ */
+async function currentVersions(deps: RunDeps, ctx: HandlerContext, decision: Decision): Promise<Record<string, string>> {
+  if (!decision.approved && !decision.calls?.some(({ approved }) => approved)) return {};
+  try {
+    const specs = await deps.catalogue.specs(forward(ctx, { timeoutMs: 5_000 }));
+    return Object.fromEntries([...specs].map(([name, { version }]) => [name, version]));
+  } catch (error) {
+    deps.logger.warn({ err: error }, "a decision was made without the tools' current versions");
+    return {};
+  }
 }
 
 /** How long a decision waits for a worker that drives the run's graph version, in milliseconds. */

@@ -21,6 +21,7 @@ import type { CommitRun } from "../store/commit-run/commit-run.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
 import { readRunLog } from "../store/runs.ts";
+import { OutdatedApprovals, supersedeApprovals } from "../store/superseded-approvals.ts";
 import type { WebhookWorker } from "../webhooks/worker.ts";
 import { checkCommit, checkUsage } from "./commit-rules.ts";
 import { withGrants } from "./grants.ts";
@@ -82,8 +83,11 @@ export function journalHandlers({
       const owner = workerId || callerOf(ctx);
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const versions = versionsOf(request);
-      const asked = { conversationId, decider, owner, versions, contextLimit, decisions, audit };
-      const settlement = await decideApprovals(users, asked);
+      const toolVersions = new Map(Object.entries(request.toolVersions));
+      const asked = { conversationId, decider, owner, versions, contextLimit, decisions, toolVersions, audit };
+      const settlement = await decideApprovals(users, asked).catch(async (error: unknown) => {
+        throw error instanceof OutdatedApprovals ? await supersedeApprovals(pool, error) : error;
+      });
       const { conversation, context, queued: run } = settlement;
       if (context !== undefined) context.decisions = await withGrants(meshSecret, context.run, settlement.calls);
       return create(DecideApprovalsResponseSchema, { conversation, context, run });

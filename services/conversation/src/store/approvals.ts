@@ -22,6 +22,7 @@ import {
 } from "./rows.ts";
 import { defaultContextLimit, readContextMessages } from "./run-context.ts";
 import { type SettledCall, settledCallOf } from "./settled-calls.ts";
+import { OutdatedApprovals, outdatedApprovals, supersededEarlier } from "./superseded-approvals.ts";
 
 /** The outcome of decisions. `calls` are all decided calls of the round, in the order of the calls. */
 export interface Settlement {
@@ -58,6 +59,7 @@ interface ParkedRow extends StartedRun {
   readonly token_id: string | null;
 }
 
+/** Superseded approvals are of calls that have a fresh one. */
 const roundSql = `
 select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired from approvals
 where run_id = $1 and epoch = $2 and user_id = $3
@@ -93,7 +95,8 @@ where id = $1 and user_id = $2 and deleted_at is null`;
  * Decides calls for which a conversation's run is parked. The statement locks the run's row first, so decisions are
  * serial and the first one wins. When the last call is decided, the run continues: claimed for `owner`, or queued for a
  * worker that drives its graph version. Throws NOT_FOUND, NOTHING_TO_APPROVE, INVALID_REQUEST for a call that is not
- * parked, APPROVAL_EXPIRED; PERMISSION_DENIED and TOOL_NOT_ALLOWED for a caller who may not decide.
+ * parked, APPROVAL_EXPIRED, APPROVAL_SUPERSEDED; PERMISSION_DENIED and TOOL_NOT_ALLOWED for a caller who may not
+ * decide; OutdatedApprovals, without any effect, when tools of approved calls have changed.
  */
 export function decideApprovals(
   users: UserPool,
@@ -105,6 +108,8 @@ export function decideApprovals(
     versions: GraphVersions;
     contextLimit: number;
     decisions: Decisions;
+    /** The executors' versions of tools by name; empty: unknown. */
+    toolVersions: ReadonlyMap<string, string>;
     /** Records the decisions in the audit log, in the same transaction. */
     audit(tx: Tx, decided: readonly DecidedApproval[]): Promise<void>;
   },
@@ -116,9 +121,13 @@ export function decideApprovals(
     const conversation = await findConversation(tx, conversationId, userId);
     if (parked === undefined) throw await nothingWaits(tx, { userId, decisions: asked.decisions });
     checkKinship(decider, parked);
-    const { rows: round } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
+    const { rows } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
+    refuseSuperseded(rows, asked.decisions);
+    const round = rows.filter(({ status }) => status !== "superseded");
     const made = decide(round, asked.decisions);
     checkTools(decider, toolsOf(round, made));
+    const outdated = outdatedApprovals(round, made, asked.toolVersions);
+    if (outdated.length > 0) throw new OutdatedApprovals({ runId: parked.run_id, epoch: parked.epoch }, outdated);
     await tx.query(decideSql, [
       parked.run_id,
       userId,
@@ -135,6 +144,13 @@ export function decideApprovals(
     const gone = await goOn(tx, { ...asked, userId, runId: parked.run_id, calls });
     return { ...gone, calls };
   });
+}
+
+function refuseSuperseded(rows: readonly ApprovalRow[], { calls }: Decisions): void {
+  for (const [index, { approvalId }] of calls.entries()) {
+    const row = rows.find(({ id, status }) => id === approvalId && status === "superseded");
+    if (row !== undefined) throw supersededEarlier(row, `calls[${index}].approval_id`);
+  }
 }
 
 const expiredSql = `

@@ -34,7 +34,7 @@ with resumed as (
   insert into run_events (run_id, seq, type, payload)
   select resumed.run_id, resumed.seq, 'resumed', json_build_object('expired', true, 'calls', (
     select json_agg(json_build_object('call_id', a.call_id, 'approved', a.status = 'approved') order by a.position)
-    from approvals a where a.run_id = resumed.run_id and a.epoch = resumed.epoch
+    from approvals a where a.run_id = resumed.run_id and a.epoch = resumed.epoch and a.status <> 'superseded'
   ))
   from resumed
 )

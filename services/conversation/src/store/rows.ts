@@ -177,11 +177,12 @@ export interface ApprovalRow {
   readonly created_at: string;
   readonly decided_at: string | null;
   readonly expires_at: string | null;
+  readonly superseded_by: string | null;
 }
 
 /** The columns of an `ApprovalRow`. */
 export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
-  decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at`;
+  decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at, superseded_by`;
 
 export function toApproval(row: ApprovalRow): Approval {
   return create(ApprovalSchema, {
@@ -199,6 +200,7 @@ export function toApproval(row: ApprovalRow): Approval {
     decidedByTokenType: row.decided_token_type ?? "",
     createdAt: toTimestamp(row.created_at),
     editedArguments: row.edited_arguments ?? "",
+    supersededBy: row.superseded_by ?? "",
     decidedAt: row.decided_at === null ? undefined : toTimestamp(row.decided_at),
     expiresAt: row.expires_at === null ? undefined : toTimestamp(row.expires_at),
   });

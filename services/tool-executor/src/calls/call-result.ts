@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExecutionResultSchema } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { RefusedCall } from "./checked-call.ts";
 
 /** How a call ended. A timeout is a failure like any other: the tool had its chance. */
 export interface CallResult {
@@ -51,6 +52,11 @@ export function resultMessage(
 /** The message of a call that did not run. */
 export function refusedMessage(callId: string, error: string): ResultMessage {
   return { callId, status: ExecutionStatus.REFUSED, error };
+}
+
+/** The message of a call that may not run. */
+export function refusal({ callId, refusal: error, unapprovedVersion }: RefusedCall): ResultMessage {
+  return { ...refusedMessage(callId, error), unapprovedVersion: unapprovedVersion ?? "" };
 }
 
 /** The message of a call whose id belongs to another call of the run. */

@@ -22,6 +22,8 @@ export interface CheckedCall extends CallIdentity {
 export interface RefusedCall extends CallIdentity {
   /** The reason, in words for the model. */
   readonly refusal: string;
+  /** The tool's version, when the call is refused only because no person has approved it for that version. */
+  readonly unapprovedVersion?: string;
 }
 
 /** Checks a call's arguments against its tool's schema. Throws INVALID_TOOL_ARGUMENTS. */

@@ -2,7 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/tool/v1/execution_service";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
-import { type ResultMessage, refusedMessage, resultMessage } from "../calls/call-result.ts";
+import { type ResultMessage, refusal, resultMessage } from "../calls/call-result.ts";
 import { type CheckedCall, checkArguments, type RefusedCall } from "../calls/checked-call.ts";
 import { runTool } from "../running/run-tool.ts";
 import { refuseNul } from "./call-ids.ts";
@@ -42,7 +42,8 @@ async function checkCall(
     const { argumentsHash } = checked;
     const expected = { runId, epoch, callId, tool, toolVersion, argumentsHash, tokenId: identity.tokenId };
     if (requiresApproval && (runId === "" || !(await verifyGrant(deps.meshSecret, call.grant, expected)))) {
-      return refuse(`The tool ${tool} needs a person's approval of exactly this call.`);
+      const refused = refuse(`The tool ${tool} needs a person's approval of exactly this call.`);
+      return { ...refused, unapprovedVersion: toolVersion };
     }
     return checked;
   } catch (error) {
@@ -57,7 +58,7 @@ async function executeWithoutRun(
   { userId, tokenId }: Identity,
   signal: AbortSignal,
 ): Promise<ResultMessage> {
-  if ("refusal" in call) return refusedMessage(call.callId, call.refusal);
+  if ("refusal" in call) return refusal(call);
   const result = await runTool(deps, call, { userId, callKey: crypto.randomUUID(), signal });
   deps.directCalls.add({ call, result, userId, tokenId });
   return resultMessage(call.callId, result);

@@ -8,6 +8,7 @@ import {
   type CallResult,
   cancelledMessage,
   type ResultMessage,
+  refusal,
   refusedMessage,
   resultMessage,
   reusedMessage,
@@ -110,7 +111,7 @@ export class Ledger {
     signal: AbortSignal,
   ): Promise<ResultMessage> {
     const { callId } = call;
-    if (!inFlight.isSame(scope, call)) return "refusal" in call ? refusedMessage(callId, call.refusal) : reusedMessage(callId);
+    if (!inFlight.isSame(scope, call)) return "refusal" in call ? refusal(call) : reusedMessage(callId);
     if (!inFlight.signal.aborted) return inFlight.join(signal);
     // Its callers have gone. The result of a call that was cut off for them is not the one this caller asked for.
     await inFlight.result.catch(() => {});
@@ -120,15 +121,15 @@ export class Ledger {
 
   /** A refused call may have run before, under a grant that has expired since. Then its stored result stands. */
   async #recall(scope: RunScope, call: RefusedCall, signal: AbortSignal): Promise<ResultMessage> {
-    const { callId, refusal } = call;
+    const { callId } = call;
     for (const pauses = growingPauses(lookPauses); ; ) {
       const growingMs = pauses.next().value;
       const { isSettled } = this.#outageWatch;
       const options = { takeOver: false, leaseMs: this.#leases.leaseMs, isSettled };
       const known = (await revisitCalls(this.#pool, scope, [call], options)).get(callId);
-      if (known === undefined || !known.matches || known.status === "cancelled") return refusedMessage(callId, refusal);
+      if (known === undefined || !known.matches || known.status === "cancelled") return refusal(call);
       if (known.status !== "running") return resultMessage(callId, known);
-      if (known.leaseLeftMs <= 0 && isSettled) return refusedMessage(callId, refusal);
+      if (known.leaseLeftMs <= 0 && isSettled) return refusal(call);
       const pauseMs = known.leaseLeftMs > 0 ? Math.min(growingMs, known.leaseLeftMs) : growingMs;
       if (!(await hasPassed(pauseMs, signal))) return cancelledMessage(callId);
     }

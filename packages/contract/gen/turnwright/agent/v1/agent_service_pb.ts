@@ -662,9 +662,10 @@ export const AgentService: GenService<{
    *
    * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
    *
-   * Errors: `NOT_FOUND`; `NOTHING_TO_APPROVE`; `APPROVAL_EXPIRED`; `TOOL_NOT_ALLOWED` when an API key may not use a
-   * tool of the calls; `PERMISSION_DENIED` when an API key decides on calls of its own family without `may_approve`;
-   * `RUN_CREDENTIAL_ENDED`; then as of CreateConversation, once the run continues.
+   * Errors: `NOT_FOUND`; `NOTHING_TO_APPROVE`; `APPROVAL_EXPIRED`; `APPROVAL_SUPERSEDED` when a tool has changed since
+   * its approval was requested; `TOOL_NOT_ALLOWED` when an API key may not use a tool of the calls; `PERMISSION_DENIED`
+   * when an API key decides on calls of its own family without `may_approve`; `RUN_CREDENTIAL_ENDED`; then as of
+   * CreateConversation, once the run continues.
    *
    * Idempotency: none; the first decision counts, a repeated one fails with `NOTHING_TO_APPROVE`.
    *
