@@ -105,6 +105,19 @@ describe("migrations", () => {
     await expect(run("up")).rejects.toThrow("000001_first");
   });
 
+  test("refuse a schema of a later release, change nothing of it, and name what they do not know", async () => {
+    await write("000001_first", "create table first (id int);", "drop table first;");
+    await write("000002_second", "create table second (id int);", "drop table second;");
+    await run("up");
+    await rm(join(dir, "tool", "000002_second.up.sql"));
+    await rm(join(dir, "tool", "000002_second.down.sql"));
+    const refused = /schema tool .*another release: it has 000002_second, .*after 000001_first/;
+    await expect(run("up")).rejects.toThrow(refused);
+    await write("000003_third", "create table third (id int);", "drop table third;");
+    await expect(run("up")).rejects.toThrow(/it has 000002_second/);
+    expect(await tables()).toEqual(["first", "migrations", "second"]);
+  });
+
   test("refuse files that would be skipped, lack their pair or share a number", async () => {
     await writeFile(join(dir, "tool", "1_short.up.sql"), "");
     await expect(run("up")).rejects.toThrow("expected a name like");

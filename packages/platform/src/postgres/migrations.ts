@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
 import { schemaLocks } from "../../../../migrations/schemas.ts";
+import { ConfigError } from "../config/env.ts";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
@@ -48,9 +49,13 @@ export async function migrate(options: {
   await client.connect().catch((cause: unknown) => {
     throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
   });
-  if (options.direction === "up" && (await hasRun(client, options.service, known))) {
-    await client.end();
-    return [];
+  if (options.direction === "up") {
+    const applied = await appliedMigrations(client, options.service);
+    const isNewer = applied.some((name) => !known.includes(name));
+    const isCurrent = applied.length === known.length && applied.every((name, index) => name === known[index]);
+    if (isNewer || isCurrent) await client.end();
+    if (isNewer) throw newerSchema(options.service, applied, known);
+    if (isCurrent) return [];
   }
   let current: string | undefined;
   const log = (detail: string) => {
@@ -94,19 +99,28 @@ export async function migrate(options: {
 /** Timeout of the query for applied migrations, in milliseconds. */
 const answerMs = 5_000;
 
-/** Whether exactly the known migrations have been applied. Most starts need only this one statement. */
-async function hasRun(client: pg.Client, service: MigratedService, known: readonly string[]): Promise<boolean> {
+/** The applied migrations in order; empty before the first. Most starts need only this one statement. */
+async function appliedMigrations(client: pg.Client, service: MigratedService): Promise<string[]> {
   try {
     const query = answeredWithin(answerMs, { text: `select name from ${service}.migrations order by run_on, id` });
-    const { rows } = await client.query<{ name: string }>(query);
-    return rows.length === known.length && rows.every(({ name }, index) => name === known[index]);
+    return (await client.query<{ name: string }>(query)).rows.map(({ name }) => name);
   } catch (cause) {
     const error = databaseError(cause);
-    if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) return false;
+    if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) return [];
     // A connection that does not answer would not close in order either.
     client.connection.stream.destroy();
     throw error;
   }
+}
+
+/** This release would misread what a later one has written. */
+function newerSchema(service: MigratedService, applied: readonly string[], known: readonly string[]): ConfigError {
+  const unknown = applied.filter((name) => !known.includes(name));
+  return new ConfigError([
+    `The schema ${service} of this database is of another release: it has ${unknown.join(", ")}, and this release ` +
+      `knows nothing after ${known.at(-1) ?? "an empty schema"}. Start the release that made it, or restore a backup ` +
+      "of this release (docs/upgrading.md).",
+  ]);
 }
 
 /** The names of the migrations in a folder, in order. Throws on a file that the runner would skip or pair wrongly. */

@@ -59,9 +59,16 @@ interface ParkedRow extends StartedRun {
   readonly token_id: string | null;
 }
 
+/** How long a fresh approval is taken for one that its decider cannot have seen, unless they name it. */
+const unseenSeconds = 2;
+
+type RoundRow = ApprovalRow & { readonly expired: boolean; readonly unseen: boolean };
+
 /** Superseded approvals are of calls that have a fresh one. */
 const roundSql = `
-select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired from approvals
+select ${approvalColumns}, coalesce(expires_at <= now(), false) as expired,
+  created_at > now() - ${unseenSeconds} * interval '1 second' as unseen
+from approvals
 where run_id = $1 and epoch = $2 and user_id = $3
 order by position`;
 
@@ -121,11 +128,12 @@ export function decideApprovals(
     const conversation = await findConversation(tx, conversationId, userId);
     if (parked === undefined) throw await nothingWaits(tx, { userId, decisions: asked.decisions });
     checkKinship(decider, parked);
-    const { rows } = await tx.query<ApprovalRow & { expired: boolean }>(roundSql, [parked.run_id, parked.epoch, userId]);
+    const { rows } = await tx.query<RoundRow>(roundSql, [parked.run_id, parked.epoch, userId]);
     refuseSuperseded(rows, asked.decisions);
     const round = rows.filter(({ status }) => status !== "superseded");
     const made = decide(round, asked.decisions);
     checkTools(decider, toolsOf(round, made));
+    refuseUnseen(rows, asked.decisions, made);
     const outdated = outdatedApprovals(round, made, asked.toolVersions);
     if (outdated.length > 0) throw new OutdatedApprovals({ runId: parked.run_id, epoch: parked.epoch }, outdated);
     await tx.query(decideSql, [
@@ -151,6 +159,15 @@ function refuseSuperseded(rows: readonly ApprovalRow[], { calls }: Decisions): v
     const row = rows.find(({ id, status }) => id === approvalId && status === "superseded");
     if (row !== undefined) throw supersededEarlier(row, `calls[${index}].approval_id`);
   }
+}
+
+/** A decision on all calls, on its way while a tool changed, must not approve a call that nobody was shown. */
+function refuseUnseen(rows: readonly RoundRow[], { calls }: Decisions, made: readonly Decision[]): void {
+  const named = new Set(calls.map(({ approvalId }) => approvalId));
+  const approved = new Set(made.flatMap(({ id, approved: given }) => (given && !named.has(id) ? [id] : [])));
+  const unseen = rows.find((row) => row.unseen && approved.has(row.id));
+  const before = rows.find(({ superseded_by: fresh }) => fresh !== null && fresh === unseen?.id);
+  if (before !== undefined) throw supersededEarlier(before, "approved");
 }
 
 const expiredSql = `

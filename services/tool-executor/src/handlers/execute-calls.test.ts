@@ -60,7 +60,13 @@ test("a grant that is missing, forged, expired, or for another run, epoch, call,
   for (const [fault, grant] of Object.entries(grants)) {
     const result = await executor.execute({ ...call, name: "gated", grant });
     expect(result, fault).toMatchObject({ status: ExecutionStatus.REFUSED, error: expect.stringContaining("approval") });
+    expect(result.unapprovedVersion, fault).toBe("1");
   }
+  const misfit = await executor.execute({ ...call, name: "gated", args: { what: 1 } });
+  expect(misfit, "a call that no approval would let run").toMatchObject({
+    status: ExecutionStatus.REFUSED,
+    unapprovedVersion: "",
+  });
   expect(runs).toHaveLength(0);
   expect(await fixture.rows(call.runId)).toEqual([]);
 });
