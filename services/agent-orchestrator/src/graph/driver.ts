@@ -10,7 +10,7 @@ import { act } from "./act.ts";
 import { commit } from "./commit.ts";
 import type { DrivenRun, GraphDeps, NodeName, Step, UnapprovedCall } from "./driven-run.ts";
 import { failRun } from "./fail-run.ts";
-import { failureText } from "./failure.ts";
+import { failureOf } from "./failure.ts";
 import { storeAttempt } from "./store-attempt.ts";
 import { think } from "./think.ts";
 
@@ -158,7 +158,7 @@ async function parkForRetry(deps: GraphDeps, run: DrivenRun, node: NodeName, err
   const backoffMs = 1_000 * 2 ** retries * (0.5 + Math.random());
   const wakeInMs = Math.round(Math.max(backoffMs, (detailOf(error)?.retryAfterSeconds ?? 0) * 1_000));
   run.state = { ...state, retries };
-  const event = { type: "retrying", payload: { in_ms: wakeInMs, error: failureText(error) } };
+  const event = { type: "retrying", payload: { in_ms: wakeInMs, ...failureOf(error) } };
   try {
     await commit(deps, run, { status: RunStatus.QUEUED, node, wakeInMs, event });
   } catch (refusal) {

@@ -95,7 +95,7 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       const result = await decisionResult(deps, ctx, approved, run);
       if (run === undefined) return { conversation, ...result };
       const { conversation: after } = await deps.conversations.getConversation(
-        { conversationId },
+        { conversationId, limit: 0 },
         forward(ctx, { timeoutMs: 15_000 }),
       );
       return { conversation: after, ...result };

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
@@ -16,13 +17,15 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
       const { next, ...page } = await users.as(userId, (db) => listConversations(db, { userId, after, limit }));
       return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
-    async getConversation({ conversationId }, ctx) {
+    async getConversation({ conversationId, limit = 500 }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return users.as(userId, (db) => getConversation(db, { userId, conversationId }));
+      return users.as(userId, (db) => getConversation(db, { userId, conversationId, limit }));
     },
-    async listMessages({ conversationId, limit = 100, after = 0 }, ctx) {
+    async listMessages({ conversationId, limit = 100, after, before }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return users.as(userId, (db) => listMessages(db, { userId, conversationId, after, limit }));
+      if (after !== undefined && before !== undefined)
+        throw fail(ErrorReason.INVALID_REQUEST, "before: cannot be combined with after", { param: "before" });
+      return users.as(userId, (db) => listMessages(db, { userId, conversationId, after: after ?? 0, before, limit }));
     },
     async listApprovals({ status, limit = 50, cursor }, ctx) {
       const { userId } = requireIdentity(ctx);

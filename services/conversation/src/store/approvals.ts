@@ -3,12 +3,13 @@ import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import type { Approval, Conversation } from "@turnwright/contract/conversation/v1/conversation";
 import { type Run, type RunContext, RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
 import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
 import { claimedOrQueued, type GraphVersions } from "./claims/graph-versions.ts";
+import { type SizedRow, sizedPage, sizedRows } from "./response-size.ts";
 import {
   type ApprovalRow,
   approvalColumns,
@@ -252,13 +253,18 @@ export async function getApproval(db: Queryable, asked: { userId: string; approv
   return toApproval(rows[0]);
 }
 
-const listSql = `
-select ${approvalColumns}, ${createdUsColumn}
-from approvals
-where user_id = $1 and status = $2
-  and ${afterPosition("$3", "$4")}
-order by created_at desc, id desc
-limit $5`;
+const newestFirst = "created_at desc, id desc";
+const listSql = `${sizedRows(
+  `select ${approvalColumns}, ${createdUsColumn}
+  from approvals
+  where user_id = $1 and status = $2
+    and ${afterPosition("$3", "$4")}
+  order by ${newestFirst}
+  limit $5`,
+  newestFirst,
+  "octet_length(arguments) + coalesce(octet_length(edited_arguments), 0)",
+)}
+order by ${newestFirst}`;
 
 /**
  * A page of a user's approvals of one status, newest first. `next` is the start of the following page; unset on the
@@ -269,13 +275,18 @@ export async function listApprovals(
   asked: { userId: string; status: string; after: KeysetPosition; limit: number },
 ): Promise<{ approvals: Approval[]; next?: KeysetPosition }> {
   const { userId, status, after, limit } = asked;
-  const { rows } = await db.query<ApprovalRow & { readonly created_us: number }>({
+  const { rows } = await db.query<ApprovalRow & SizedRow>({
     name: "approvals-list",
     text: listSql,
     // One row more than the page shows whether another page follows.
     values: [userId, status, after.createdUs, after.id, limit + 1],
   });
-  const { page, next } = keysetPage(rows, limit, ({ id }) => id);
+  const { page, next } = sizedPage(
+    rows,
+    limit,
+    ({ id }) => id,
+    (row) => [row.arguments, row.edited_arguments ?? ""],
+  );
   return {
     approvals: page.map(toApproval),
     next,

@@ -1,9 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsOf, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
+import { afterPosition, createdUsOf, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { fitting } from "./response-size.ts";
+import { fitting, type SizedRow, sizedPage, sizedRows, textsOf } from "./response-size.ts";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
 interface InfoRow {
@@ -25,6 +25,7 @@ interface InfoRow {
   readonly attempt: number;
   readonly seq: number;
   readonly unsettled: { calls?: { id: string; name: string; arguments: string }[] } | null;
+  readonly failure: { reason?: string; error?: string } | null;
   readonly receipts: { call_id: string; tool_name: string; outcome: string }[] | null;
   readonly created_at: Date;
   readonly updated_at: Date;
@@ -32,7 +33,10 @@ interface InfoRow {
   readonly wake_at: Date | null;
 }
 
-/** The columns of an `InfoRow`, of an alias `r`. `response` is the last message that the run's end reports. */
+/**
+ * The columns of an `InfoRow`, of an alias `r`. `response` is the last message that the run's end reports; `failure` is
+ * the newest log entry of a run that has failed or waits for its next attempt.
+ */
 const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent, r.model, r.input, r.error, r.finish_reason, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
@@ -41,6 +45,9 @@ const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.agent,
       on m.conversation_id = r.conversation_id and m.sequence_number = e.first_message + e.messages - 1
     where e.run_id = r.run_id and e.seq = r.seq
   ) end as response,
+  case when r.status = 'failed' or r.status = 'queued' and r.wake_at is not null then (
+    select e.payload from run_events e where e.run_id = r.run_id and e.seq = r.seq and e.type in ('failed', 'retrying')
+  ) end as failure,
   case when r.status = 'needs_review' then (
     select e.payload from run_events e where e.run_id = r.run_id and e.type = 'needs_review' order by e.seq desc limit 1
   ) end as unsettled`;
@@ -56,6 +63,8 @@ function toRunInfo(row: InfoRow): RunInfo {
     message: row.input ?? "",
     response: row.response ?? "",
     error: row.error,
+    lastError: row.status === "queued" ? (row.failure?.error ?? "") : "",
+    errorReason: (row.failure?.reason ?? "").replace(/^ERROR_REASON_/, ""),
     finishReason: row.finish_reason,
     usage: { promptTokens: row.prompt_tokens, completionTokens: row.completion_tokens, totalTokens: row.total_tokens },
     cost: row.cost,
@@ -91,16 +100,27 @@ export async function getRun(db: Queryable, asked: { userId: string; runId: stri
   return toRunInfo(rows[0]);
 }
 
+const runBytes =
+  "coalesce(octet_length(input), 0) + coalesce(octet_length(response), 0) + coalesce(octet_length(unsettled::text), 0)";
+
 /** One statement per index: by user, or by conversation. */
-const listSql = (scope: string) => `
-select ${infoColumns}, ${createdUsOf("r.created_at")}
-from runs r join conversations c on c.id = r.conversation_id
-where r.user_id = $1 and ${scope} and ($3 = '' or r.status = $3) and c.deleted_at is null
-  and ${afterPosition("$4", "$5", { createdAt: "r.created_at", id: "r.run_id" })}
-order by r.created_at desc, r.run_id desc
-limit $6`;
+const listSql = (scope: string) => `${sizedRows(
+  `select ${infoColumns}, ${createdUsOf("r.created_at")}
+  from runs r join conversations c on c.id = r.conversation_id
+  where r.user_id = $1 and ${scope} and ($3 = '' or r.status = $3) and c.deleted_at is null
+    and ${afterPosition("$4", "$5", { createdAt: "r.created_at", id: "r.run_id" })}
+  order by r.created_at desc, r.run_id desc
+  limit $6`,
+  "created_at desc, run_id desc",
+  runBytes,
+)}
+order by created_at desc, run_id desc`;
 const ofUser = { name: "runs-list", text: listSql("$2::uuid is null") };
 const ofConversation = { name: "runs-list-conversation", text: listSql("r.conversation_id = $2::uuid") };
+
+function textsOfRun({ input, response, unsettled }: InfoRow): string[] {
+  return [input ?? "", response ?? "", ...(unsettled?.calls ?? []).map((call) => call.arguments)];
+}
 
 const conversationSql = "select from conversations where id = $1 and user_id = $2 and deleted_at is null";
 
@@ -113,7 +133,7 @@ export async function listRuns(
   asked: { userId: string; conversationId: string; status: string; after: KeysetPosition; limit: number },
 ): Promise<{ runs: RunInfo[]; next?: KeysetPosition }> {
   const { userId, conversationId, status, after, limit } = asked;
-  const { rows } = await db.query<InfoRow & { readonly created_us: number }>({
+  const { rows } = await db.query<InfoRow & SizedRow>({
     ...(conversationId === "" ? ofUser : ofConversation),
     // One row more than the page shows whether another page follows.
     values: [userId, conversationId || null, status, after.createdUs, after.id, limit + 1],
@@ -122,7 +142,7 @@ export async function listRuns(
     const { rowCount } = await db.query(conversationSql, [conversationId, userId]);
     if (rowCount === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
   }
-  const { page, next } = keysetPage(rows, limit, ({ run_id }) => run_id);
+  const { page, next } = sizedPage(rows, limit, ({ run_id }) => run_id, textsOfRun);
   return {
     runs: page.map(toRunInfo),
     next,
@@ -136,18 +156,23 @@ interface LogRow {
   readonly told: MessageRow[] | null;
 }
 
+const toldBy = "conversation_id = $2 and sequence_number >= e.first_message and sequence_number < e.first_message + e.messages";
 const logSql = `
-select e.seq, e.type, e.payload::text as payload, case when e.messages > 0 then (
-    select json_agg(m order by m.sequence_number)
-    from (
-      select ${messageColumns} from messages
-      where conversation_id = $2 and sequence_number >= e.first_message and sequence_number < e.first_message + e.messages
-    ) m
+select e.seq, e.type, e.payload, case when e.messages > 0 then (
+    select json_agg(m order by m.sequence_number) from (select ${messageColumns} from messages where ${toldBy}) m
   ) end as told
-from run_events e
-where e.run_id = $1 and e.seq > $3 and e.seq <= $4
-order by e.seq
-limit $5`;
+from (${sizedRows(
+  `select e.seq, e.type, e.payload::text as payload, e.first_message, e.messages, case when e.messages > 0 then (
+      select sum(octet_length(content) + octet_length(reasoning)) from messages where ${toldBy}
+    ) end as told_bytes
+  from run_events e
+  where e.run_id = $1 and e.seq > $3 and e.seq <= $4
+  order by e.seq
+  limit $5`,
+  "seq",
+  "coalesce(told_bytes, 0) + coalesce(octet_length(payload), 0)",
+)}) e
+order by e.seq`;
 
 /**
  * The log of a user's run after a position: every entry up to the run's `lastEventId`, and none beyond, so a reader of
@@ -173,5 +198,5 @@ export async function readRunLog(
       messages: (told ?? []).map((message) => toMessage(run.conversationId, message)),
     }),
   );
-  return { run, events: fitting(events, ({ messages }) => messages) };
+  return { run, events: fitting(events, ({ payload, messages }) => [payload, ...messages.flatMap(textsOf)]) };
 }

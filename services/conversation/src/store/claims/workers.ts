@@ -2,7 +2,7 @@ import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { isDataFault } from "../data-faults.ts";
-import { fitting } from "../response-size.ts";
+import { fitting, textsOf } from "../response-size.ts";
 import { type RunRow, runColumns } from "../rows.ts";
 import type { ReadContext } from "../run-context.ts";
 import { abandonQueued, claimedContext } from "./abandon-run.ts";
@@ -164,7 +164,7 @@ async function claim(pool: pg.Pool, worker: ClaimingWorker): Promise<ReadContext
   const claimed = outcomes.flatMap((one) => (one.status === "fulfilled" && one.value !== undefined ? [one.value] : []));
   const failure = outcomes.find((one) => one.status === "rejected");
   if (claimed.length === 0 && failure !== undefined) throw failure.reason;
-  const given = fitting(claimed, ({ context }) => context.messages);
+  const given = fitting(claimed, ({ context }) => context.messages.flatMap(textsOf));
   const left = claimed.slice(given.length).map(({ context }) => context.run?.id ?? "");
   if (left.length > 0) await pool.query(leftSql, [workerId, left]);
   return given;

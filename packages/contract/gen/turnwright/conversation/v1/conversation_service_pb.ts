@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation_service.proto.
  */
 export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJIjsKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASLRAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsIokBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBQggKBl9saW1pdEIICgZfYWZ0ZXIiXwoUTGlzdE1lc3NhZ2VzUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEhAKCGhhc19tb3JlGAIgASgIIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKcAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSQQoGc3RhdHVzGAEgASgJQjG6SC7YAQFyKVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkUgpzdXBlcnNlZGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMuoOChNDb252ZXJzYXRpb25TZXJ2aWNlEtcBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiVZACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSjQIKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSKQAZACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLjAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlInCQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEvUBChJEZWxldGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVzcG9uc2UicJACAqq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCJSojL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0S3gEKCExpc3RSdW5zEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXNwb25zZSJ3kAIBqrsYEhIKTElTVF9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAjZaKhIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucxIIL3YxL3J1bnMS1QEKBkdldFJ1bhIpLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlcXVlc3QaKi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRSdW5SZXNwb25zZSJ0kAIBqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL3J1bnMve3J1bl9pZH0S0AEKDUxpc3RBcHByb3ZhbHMSMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBoxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSJakAIBqrsYFxIKTElTVF9FUlJPUkIJYXBwcm92YWxzsLsYAsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIPEg0vdjEvYXBwcm92YWxzEv4BCgtHZXRBcHByb3ZhbBIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UijQGQAgGquxgbEg5BUFBST1ZBTF9FUlJPUkIJYXBwcm92YWxzsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIdEhsvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
+  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJImUKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAEgAiAEBQggKBl9saW1pdCLjAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEhAKCGhhc19tb3JlGAQgASgIIrIBChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIbCgVhZnRlchgDIAEoBUIHukgEGgIoAEgBiAEBEhwKBmJlZm9yZRgEIAEoBUIHukgEGgIoAUgCiAEBQggKBl9saW1pdEIICgZfYWZ0ZXJCCQoHX2JlZm9yZSJfChRMaXN0TWVzc2FnZXNSZXNwb25zZRI1CghtZXNzYWdlcxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIaGFzX21vcmUYAiABKAgiPgoZRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBIhwKGkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlIpwBChRMaXN0QXBwcm92YWxzUmVxdWVzdBJBCgZzdGF0dXMYASABKAlCMbpILtgBAXIpUgdwZW5kaW5nUghhcHByb3ZlZFIIcmVqZWN0ZWRSCnN1cGVyc2VkZWQSHQoFbGltaXQYAiABKAVCCbpIBhoEGGQoAUgAiAEBEhgKBmN1cnNvchgDIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0ImUKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRI3CglhcHByb3ZhbHMYASADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBITCgtuZXh0X2N1cnNvchgCIAEoCSIzChJHZXRBcHByb3ZhbFJlcXVlc3QSHQoLYXBwcm92YWxfaWQYASABKAlCCLpIBXIDsAEBIk0KE0dldEFwcHJvdmFsUmVzcG9uc2USNgoIYXBwcm92YWwYASABKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbCLaAQoPTGlzdFJ1bnNSZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESXgoGc3RhdHVzGAIgASgJQk66SEvYAQFyRlIGcXVldWVkUgdydW5uaW5nUgd3YWl0aW5nUgljb21wbGV0ZWRSBmZhaWxlZFIJY2FuY2VsbGVkUgxuZWVkc19yZXZpZXcSHQoFbGltaXQYAyABKAVCCbpIBhoEGGQoAUgAiAEBEhgKBmN1cnNvchgEIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0IloKEExpc3RSdW5zUmVzcG9uc2USMQoEcnVucxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8SEwoLbmV4dF9jdXJzb3IYAiABKAkiKQoNR2V0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBIkIKDkdldFJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8y6g4KE0NvbnZlcnNhdGlvblNlcnZpY2US1wEKEUxpc3RDb252ZXJzYXRpb25zEjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSJVkAIBqrsYGxIKTElTVF9FUlJPUkINY29udmVyc2F0aW9uc7C7GALCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKNAgoPR2V0Q29udmVyc2F0aW9uEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlc3BvbnNlIpABkAIBqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAiUSIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9EuMBCgxMaXN0TWVzc2FnZXMSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UicJACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCLhIsL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vbWVzc2FnZXMS9QEKEkRlbGV0ZUNvbnZlcnNhdGlvbhI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSJwkAICqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIlKiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLeAQoITGlzdFJ1bnMSKy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1JlcXVlc3QaLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1Jlc3BvbnNlIneQAgGquxgSEgpMSVNUX0VSUk9SQgRydW5zsLsYAsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCNloqEigvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9ydW5zEggvdjEvcnVucxLVAQoGR2V0UnVuEikudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0UnVuUmVxdWVzdBoqLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlc3BvbnNlInSQAgGquxgREglSVU5fRVJST1JCBHJ1bnOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwITEhEvdjEvcnVucy97cnVuX2lkfRLQAQoNTGlzdEFwcHJvdmFscxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlIlqQAgGquxgXEgpMSVNUX0VSUk9SQglhcHByb3ZhbHOwuxgCwrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAg8SDS92MS9hcHByb3ZhbHMS/gEKC0dldEFwcHJvdmFsEi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXF1ZXN0Gi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXNwb25zZSKNAZACAaq7GBsSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAh0SGy92MS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
  * The page to read.
@@ -95,6 +95,13 @@ export type GetConversationRequest = Message<"turnwright.conversation.v1.GetConv
    * @generated from field: string conversation_id = 1;
    */
   conversationId: string;
+
+  /**
+   * Most messages to return, 0 to 500: the newest. Unset: 500.
+   *
+   * @generated from field: optional int32 limit = 2;
+   */
+  limit?: number | undefined;
 };
 
 /**
@@ -118,7 +125,7 @@ export type GetConversationResponse = Message<"turnwright.conversation.v1.GetCon
   conversation?: Conversation | undefined;
 
   /**
-   * All messages, oldest first.
+   * The newest messages, oldest first; fewer than `limit` when they are long.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 2;
    */
@@ -130,6 +137,14 @@ export type GetConversationResponse = Message<"turnwright.conversation.v1.GetCon
    * @generated from field: repeated turnwright.conversation.v1.Approval pending_approvals = 3;
    */
   pendingApprovals: Approval[];
+
+  /**
+   * Whether the conversation has earlier messages. ListMessages returns them, with the first `sequence_number` here as
+   * `before`.
+   *
+   * @generated from field: bool has_more = 4;
+   */
+  hasMore: boolean;
 };
 
 /**
@@ -160,11 +175,18 @@ export type ListMessagesRequest = Message<"turnwright.conversation.v1.ListMessag
   limit?: number | undefined;
 
   /**
-   * Return only messages with a greater `sequence_number`. Unset: from the first.
+   * Return the messages that follow this `sequence_number`. Unset, and `before` too: from the first.
    *
    * @generated from field: optional int32 after = 3;
    */
   after?: number | undefined;
+
+  /**
+   * Return the messages that precede this `sequence_number`, the newest of them. Excludes `after`.
+   *
+   * @generated from field: optional int32 before = 4;
+   */
+  before?: number | undefined;
 };
 
 /**
@@ -188,7 +210,7 @@ export type ListMessagesResponse = Message<"turnwright.conversation.v1.ListMessa
   messages: Message$1[];
 
   /**
-   * Whether more messages follow the last one.
+   * Whether more messages follow the last one; with `before`, whether more precede the first one.
    *
    * @generated from field: bool has_more = 2;
    */
@@ -474,7 +496,7 @@ export const ConversationService: GenService<{
     output: typeof ListConversationsResponseSchema;
   },
   /**
-   * Get a conversation with all its messages.
+   * Get a conversation with its newest messages, up to 500 and some 4 MiB of text. ListMessages reads the others.
    *
    * Caller: a login, or an API key with the scope `conversations:read`; the orchestrator on behalf of a user.
    *
@@ -488,11 +510,12 @@ export const ConversationService: GenService<{
     output: typeof GetConversationResponseSchema;
   },
   /**
-   * List a page of a conversation's messages, oldest first.
+   * List a page of a conversation's messages, oldest first: forwards with `after`, backwards with `before`. A page with
+   * long messages has fewer of them than `limit`, one at least.
    *
    * Caller: a login, or an API key with the scope `conversations:read`.
    *
-   * Errors: `NOT_FOUND`.
+   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when both `after` and `before` are given.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListMessages
    */
@@ -516,7 +539,7 @@ export const ConversationService: GenService<{
     output: typeof DeleteConversationResponseSchema;
   },
   /**
-   * List the caller's runs, newest first.
+   * List the caller's runs, newest first. A page with long texts has fewer runs than `limit`, one at least.
    *
    * Caller: a login, or an API key with one of the scopes `runs` and `conversations:read`.
    *
@@ -543,7 +566,8 @@ export const ConversationService: GenService<{
     output: typeof GetRunResponseSchema;
   },
   /**
-   * List tool calls that wait, or waited, for a decision, newest first.
+   * List tool calls that wait, or waited, for a decision, newest first. A page with long arguments has fewer calls than
+   * `limit`, one at least.
    *
    * Caller: a login, or an API key with one of the scopes `approvals` and `conversations:read`.
    *
