@@ -2,6 +2,7 @@ import { duration, httpUrl, integer, list, port } from "@turnwright/platform/con
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
 import { redisEnv } from "@turnwright/platform/config/redis-env";
 import { z } from "zod";
+import { defaultMaxAnswer } from "./model/edge/frame-splitter.ts";
 import { modelsFile } from "./model/routes/models-file.ts";
 import { priceTable } from "./spending/prices.ts";
 
@@ -34,7 +35,7 @@ export const agentConfig = z.object({
   /** How long the model's endpoint may be silent. */
   LLM_TIMEOUT: duration("120s"),
   /** The largest answer of a model in bytes: of a stream the texts, calls and other contents of its events. */
-  LLM_MAX_ANSWER: integer(16 * 1024 * 1024, { min: 65_536, max: 256 * 1024 * 1024 }),
+  LLM_MAX_ANSWER: integer(defaultMaxAnswer, { min: 65_536, max: 64 * 1024 * 1024 }),
   /** Tokens that a model's context window holds, where neither its endpoint nor a models file tells. */
   LLM_CONTEXT_WINDOW: integer(128_000, { min: 1_024, max: 100_000_000 }),
   /** The most model calls at a time, over all users. One user alone gets three quarters of them. */
@@ -48,6 +49,14 @@ export const agentConfig = z.object({
   /** The most runs that one process drives at a time; queued runs beyond that are left to other processes. */
   AGENT_MAX_RUNS: integer(1_000, { min: 1, max: 100_000 }),
 });
+
+/**
+ * Bytes of a model's answer: LLM_MAX_ANSWER, and no more than one message between parts carries, which is 7 MiB or a
+ * whole request body.
+ */
+export function answerLimit({ LLM_MAX_ANSWER, SERVER_BODY_LIMIT }: AgentConfig): number {
+  return Math.min(LLM_MAX_ANSWER, Math.max(defaultMaxAnswer, SERVER_BODY_LIMIT));
+}
 
 /** The parsed environment. */
 export type AgentConfig = z.output<typeof agentConfig>;

@@ -10,7 +10,7 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import { systemId } from "@turnwright/platform/ports/system-id";
 import type { RunningService } from "@turnwright/platform/rpc/mount";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, answerLimit } from "./config.ts";
 import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
@@ -71,7 +71,7 @@ export async function startAgentOrchestrator(deps: {
   beatMs?: number;
 }): Promise<RunningService> {
   const { config, logger, tokens, graphVersions = ownVersions } = deps;
-  const routes = openModelRoutes(config, logger);
+  const routes = openModelRoutes({ ...config, LLM_MAX_ANSWER: answerLimit(config) }, logger);
   const shares = new Shares({ limitOf: routes.connectionsOf, waitMs: config.LLM_QUEUE_TIMEOUT });
   const runsByToken = new RunsByToken();
   const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
@@ -100,7 +100,7 @@ export async function startAgentOrchestrator(deps: {
       routes,
       meter: createBoundedMeter(
         createSharedMeter(createModelMeter({ spend: deps.spend, recorder, logger }), shares),
-        config.LLM_MAX_ANSWER,
+        answerLimit(config),
       ),
       logger,
     }),

@@ -27,6 +27,12 @@ function takenIds({ messages }: DrivenRun): string[] | undefined {
   return messages.flatMap((message) => message.toolCalls.map((call) => call.id));
 }
 
+/**
+ * The most bytes of an answer's content and reasoning together, as JSON. A response has the answer twice, and one commit
+ * has it beside the results of the round before.
+ */
+export const maxStoredText = 2 * 1024 * 1024;
+
 /** The requests of one model call: one for each endpoint that it may be sent to. */
 interface Requests {
   /** The request for an endpoint, as JSON text in UTF-8. */
@@ -103,7 +109,7 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
     onFailedAttempt: run.storeAttempt,
   };
   const makeSink = (output: OutputCount) => {
-    reader = new AnswerReader(output);
+    reader = new AnswerReader(output, { maxTextBytes: maxStoredText });
     text = new OrderedStream();
     requests.isShown = false;
     return reader;

@@ -98,7 +98,13 @@ describe("the calls of an answer", () => {
     const { calls, refusals } = storableCalls(many(6, large));
     expect(calls.map((one) => one.function.arguments.length)).toEqual([250_008, 250_008, 250_008, 250_008, 2, 2]);
     expect([...refusals.keys()]).toEqual(["c4", "c5"]);
-    expect(refusals.get("c4")).toContain("together are longer than 1048576 characters");
+    expect(refusals.get("c4")).toContain("together are larger than 1048576 bytes");
+  });
+
+  test("count the bytes of their arguments, not the characters", () => {
+    const { calls, refusals } = storableCalls(many(3, `{"a":"${"\u20ac".repeat(150_000)}"}`));
+    expect([...refusals.keys()]).toEqual(["c2"]);
+    expect(calls[2]?.function.arguments).toBe("{}");
   });
 
   test("do not affect each other", () => {

@@ -8,8 +8,8 @@ export const invalidCallName = "invalid_tool_call";
 const [maxName, maxArguments] = [100, 262_144];
 /** The most calls in one answer: those that the executor takes in one round. */
 const maxCalls = 128;
-/** The most characters in the arguments of one answer's calls together. */
-const maxRound = 1_048_576;
+/** The most bytes of the arguments of one answer's calls together. */
+export const maxRoundArguments = 1_048_576;
 /** How much of refused arguments the model reads again, in characters. */
 const excerptLength = 200;
 
@@ -67,21 +67,23 @@ export function storableCalls(answered: readonly ModelToolCall[]): StorableCalls
     answered.length > maxCalls
       ? `The answer has ${answered.length} calls; at most ${maxCalls} are allowed, and none of them was run.`
       : undefined;
-  let left = maxRound;
+  let left = maxRoundArguments;
   const calls = answered.slice(0, maxCalls).map(({ problem, ...call }): ModelToolCall => {
     const { name } = call.function;
     const json = call.function.arguments.trim() === "" ? "{}" : call.function.arguments;
     const badName = nameProblem(name);
     const badArguments =
       argumentsProblem(json) ??
-      (json.length > left ? `The arguments of all calls together are longer than ${maxRound} characters.` : undefined);
+      (Buffer.byteLength(json) > left
+        ? `The arguments of all calls together are larger than ${maxRoundArguments} bytes.`
+        : undefined);
     const refusal = excess ?? problem ?? badName ?? badArguments;
     if (refusal !== undefined) {
       const excerpt = badArguments === undefined ? "" : excerptOf(json);
       refusals.set(call.id, errorText(`${refusal}${excerpt}`));
     }
     const args = badArguments === undefined ? json : "{}";
-    left -= args.length;
+    left -= Buffer.byteLength(args);
     const stored = { name: badName === undefined ? name : invalidCallName, arguments: args };
     return { ...call, type: "function", function: { ...call.function, ...stored } };
   });

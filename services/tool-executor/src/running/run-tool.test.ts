@@ -46,7 +46,9 @@ test("the error that a tool throws is the call's error, at most 2,000 characters
 });
 
 test("a result that is too long, too deep or not JSON is a failure", async () => {
-  expect(await run({ execute: () => "x".repeat(3_000_000) })).toMatchObject({ error: expect.stringContaining("longer") });
+  expect(await run({ execute: () => "\u20ac".repeat(700_000) })).toMatchObject({
+    error: expect.stringContaining("larger than 2097152 bytes"),
+  });
   const deep = JSON.parse(`${"[".repeat(33)}${"]".repeat(33)}`);
   expect(await run({ execute: () => deep })).toMatchObject({ error: expect.stringContaining("deeper") });
   expect(await run({ execute: () => 1n })).toMatchObject({ status: "failed", error: expect.stringContaining("BigInt") });

@@ -11,7 +11,7 @@ import type { ProbeResult } from "../tool-definition/define-tool.ts";
 import type { PreparedCall, RegisteredTool } from "../tool-definition/registered-tool.ts";
 import type { Slots } from "./slots.ts";
 
-const maxOutputLength = 2_097_152;
+const maxOutputBytes = 2_097_152;
 const maxErrorLength = 2_000;
 /** Time for a tool to end by itself once its signal has fired. */
 const graceMs = 1_000;
@@ -159,8 +159,8 @@ async function resultOf(work: () => unknown, durationMs: () => number): Promise<
   try {
     const output = JSON.stringify((await work()) ?? null) ?? "null";
     const excess =
-      output.length > maxOutputLength
-        ? `longer than ${maxOutputLength} characters`
+      Buffer.byteLength(output) > maxOutputBytes
+        ? `larger than ${maxOutputBytes} bytes`
         : isTooDeep(output) && `nested deeper than ${maxJsonDepth}`;
     if (excess) return { ...failed(`The tool's result is ${excess}.`, durationMs()), cause: undefined };
     return { status: "success", output, error: null, durationMs: durationMs(), began: true };

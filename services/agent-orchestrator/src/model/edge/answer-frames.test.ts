@@ -16,17 +16,17 @@ const timed = (work: () => void) => {
 
 describe("splitting is linear", () => {
   test.each([
-    ["an event of 15 MiB in pieces of 8 KiB", sse(chunk({ content: "x".repeat(15 * mebibyte) }), stop), 8_192],
+    ["an event of 6 MiB in pieces of 8 KiB", sse(chunk({ content: "x".repeat(6 * mebibyte) }), stop), 8_192],
     ["an event of 256 KiB in pieces of one byte", sse(chunk({ content: "x".repeat(mebibyte / 4) }), stop), 1],
-    ["JSON of 15 MiB", JSON.stringify({ choices: [{ message: { content: "x".repeat(15 * mebibyte) } }] }), 8_192],
+    ["JSON of 6 MiB", JSON.stringify({ choices: [{ message: { content: "x".repeat(6 * mebibyte) } }] }), 8_192],
     [
       "JSON that says [DONE] at the end of each piece",
-      JSON.stringify({ choices: [{ message: { content: "data: [DONE]".repeat(mebibyte) } }] }),
+      JSON.stringify({ choices: [{ message: { content: "data: [DONE]".repeat(mebibyte / 2) } }] }),
       12 * 700,
     ],
-    ["blank lines of 15 MiB", `${"\n".repeat(15 * mebibyte)}${sse(chunk({ content: "x" }), stop)}`, 8_192],
-    ["carriage returns of 15 MiB", `${"\r".repeat(15 * mebibyte)}${sse(chunk({ content: "x" }), stop)}`, 8_192],
-    ["a comment of 15 MiB", `: ${"x".repeat(15 * mebibyte)}\n\n${sse(chunk({ content: "x" }), stop)}`, 8_192],
+    ["blank lines of 6 MiB", `${"\n".repeat(6 * mebibyte)}${sse(chunk({ content: "x" }), stop)}`, 8_192],
+    ["carriage returns of 6 MiB", `${"\r".repeat(6 * mebibyte)}${sse(chunk({ content: "x" }), stop)}`, 8_192],
+    ["a comment of 6 MiB", `: ${"x".repeat(6 * mebibyte)}\n\n${sse(chunk({ content: "x" }), stop)}`, 8_192],
   ])("for %s", (_name, stream, size) => {
     const pieces = piecesOf(Buffer.from(stream), size);
     let error: unknown;

@@ -1,3 +1,4 @@
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { asModelFailure } from "./answer-error.ts";
 import type { CheckedChoice } from "./checked-chunk.ts";
 import type { ModelToolCall, ModelUsage } from "./chunk.ts";
@@ -11,6 +12,14 @@ import { OutputCount } from "./output-count.ts";
 import { messageFields, providerFields } from "./provider-fields.ts";
 import { ThinkTag } from "./think-tag.ts";
 import { ToolCallAssembler } from "./tool-call-assembler.ts";
+
+/** How an answer is read. */
+interface ReaderOptions {
+  /** Reasoning between `<think>` tags at the beginning is told from the answer. Unset: yes. */
+  readonly readsThinkTag?: boolean;
+  /** The most bytes of its content and its reasoning together, as JSON. Unset: as many as the output may have. */
+  readonly maxTextBytes?: number;
+}
 
 /** A piece of text of an answer. */
 export interface AnswerDelta {
@@ -38,6 +47,16 @@ export interface ModelAnswer {
   readonly lostFields?: boolean;
 }
 
+/** The most bytes of a UTF-16 code unit in JSON: `\u0001`. */
+const longestEscape = 6;
+
+function textTooLarge(maxBytes: number) {
+  return fail(
+    ErrorReason.ANSWER_TOO_LARGE,
+    `The model's answer is larger than the ${maxBytes} bytes that a conversation stores.`,
+  );
+}
+
 /**
  * Reads an answer, streamed or not, of whichever form. Its end throws MODEL_FAILED when the answer has neither a finish
  * reason nor `[DONE]` nor whole calls, so that a cut answer never passes for a whole one.
@@ -49,6 +68,7 @@ export class AnswerReader {
   readonly #contents = new ContentFrames();
   readonly #assembler = new ToolCallAssembler();
   readonly #output: OutputCount;
+  readonly #maxTextBytes: number | undefined;
   readonly #thinkTag: ThinkTag | undefined;
   readonly #cleanContent = new CleanText();
   readonly #cleanReasoning = new CleanText();
@@ -62,9 +82,9 @@ export class AnswerReader {
   /** The index of the first choice, which is the answer. */
   #index: number | undefined;
 
-  /** `readsThinkTag`: reasoning between `<think>` tags at the beginning is told from the answer. */
-  constructor(output = new OutputCount(), readsThinkTag = true) {
+  constructor(output = new OutputCount(), { readsThinkTag = true, maxTextBytes }: ReaderOptions = {}) {
     this.#output = output;
+    this.#maxTextBytes = maxTextBytes;
     this.#chunks = new ChunkReader(output.maxBytes);
     this.#thinkTag = readsThinkTag ? new ThinkTag() : undefined;
   }
@@ -79,6 +99,8 @@ export class AnswerReader {
       }
       if (this.#chunks.failure !== undefined) throw this.#chunks.failure;
       if (this.#output.bytes > this.#output.maxBytes) throw answerTooLarge(this.#output.maxBytes);
+      const fault = this.#textFault(this.#content.length + this.#reasoning.length);
+      if (fault !== undefined) throw fault;
     } catch (failure) {
       return { out, failure: asModelFailure(failure) };
     }
@@ -100,7 +122,7 @@ export class AnswerReader {
     if (isText) this.#reasoning = "";
     this.#add("content", this.#cleanContent.push(text) + this.#cleanContent.end(), out);
     this.#add("reasoning", this.#cleanReasoning.push(reasoning) + this.#cleanReasoning.end(), out);
-    return { out, failure };
+    return { out, failure: failure ?? this.#textFault(this.#jsonBytes) };
   }
 
   /** The answer; whole after `end`. */
@@ -121,6 +143,18 @@ export class AnswerReader {
   /** Id and time of the answer, as its endpoint told them. */
   get envelope(): { id: string; created: number | undefined } {
     return { id: this.#id, created: this.#created };
+  }
+
+  /** Bytes of the texts as JSON; their characters where these are few enough in any case. */
+  get #jsonBytes(): number {
+    const characters = this.#content.length + this.#reasoning.length;
+    if (characters * longestEscape <= (this.#maxTextBytes ?? Number.POSITIVE_INFINITY)) return characters;
+    return Buffer.byteLength(JSON.stringify(this.#content)) + Buffer.byteLength(JSON.stringify(this.#reasoning));
+  }
+
+  #textFault(bytes: number): Error | undefined {
+    const most = this.#maxTextBytes;
+    return most !== undefined && bytes > most ? textTooLarge(most) : undefined;
   }
 
   get #isComplete(): boolean {

@@ -125,7 +125,7 @@ function checked(bytes: Buffer, chunk: CheckedChunk): CheckedCompletion {
 function readStreamed(bytes: Buffer): CheckedCompletion {
   const output = new OutputCount();
   output.maxBytes = Math.max(bytes.length, 1);
-  const reader = new AnswerReader(output, false);
+  const reader = new AnswerReader(output, { readsThinkTag: false });
   const { failure } = reader.push(bytes);
   if (failure !== undefined) throw failure;
   const end = reader.end();

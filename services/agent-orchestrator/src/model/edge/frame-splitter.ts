@@ -2,7 +2,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { HeldText } from "./held-text.ts";
 
 /** The most bytes of an answer unless the operator sets another number. */
-export const defaultMaxAnswer = 16 * 1024 * 1024;
+export const defaultMaxAnswer = 7 * 1024 * 1024;
 
 /** An answer is larger than the operator allows. */
 export function answerTooLarge(maxBytes: number) {

@@ -60,7 +60,7 @@ export interface HttpModelOptions {
   /** Milliseconds to the first byte of an answer, and between its pieces. */
   readonly timeoutMs: number;
   readonly connections: number;
-  /** The largest answer, decoded, in bytes; 16 MiB unless given. A stream may have 16 times as many. */
+  /** The largest answer, decoded, in bytes; 7 MiB unless given. A stream may have 16 times as many. */
   readonly maxAnswerBytes?: number;
   /** Milliseconds before the first retry, doubled for the second; default 100. */
   readonly retryDelayMs?: number;

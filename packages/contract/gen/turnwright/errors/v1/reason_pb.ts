@@ -499,7 +499,8 @@ export const ErrorReason = {
   MODEL_BUSY: 208,
 
   /**
-   * Cause: the model's answer, or one event of its stream, is larger than allowed (`LLM_MAX_ANSWER`).
+   * Cause: the model's answer, or one event of its stream, is larger than allowed (`LLM_MAX_ANSWER`; in a conversation
+   * 2 MiB).
    *
    * Remedy: ask for less, or limit the answer with `max_tokens`. Operators can raise `LLM_MAX_ANSWER`.
    *
