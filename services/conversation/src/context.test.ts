@@ -40,6 +40,6 @@ test.each([
   { given: "u c1 u2 c12", limit: 10, kept: "u u2 c12" },
   { given: "t1 t2", limit: 2, kept: "" },
 ])("keeps the round that a resumed run is about to answer: $given at $limit", ({ given, limit, kept }) => {
-  const names = wholeRounds(messages(given), limit, true).map(({ name }) => name);
+  const names = wholeRounds(messages(given), limit, { keepLast: true }).map(({ name }) => name);
   expect(names.join(" ")).toBe(kept);
 });

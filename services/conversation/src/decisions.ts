@@ -14,6 +14,8 @@ interface ParkedCall {
   readonly id: string;
   readonly call_id: string;
   readonly status: string;
+  /** JSON text that an earlier decision put in place of the model's arguments. */
+  readonly edited_arguments?: string | null;
   /** Whether its time for a decision is over. */
   readonly expired: boolean;
 }
@@ -29,9 +31,15 @@ export interface Decision {
 }
 
 /**
+ * The most bytes of the arguments that people put in place of the model's in one round, as many as the model's may have:
+ * its worker gets all of them at once.
+ */
+export const maxEditedBytes = 1_048_576;
+
+/**
  * Matches decisions with the calls of a parked round. The first decision on a call wins: a second one throws
- * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or is named twice, APPROVAL_EXPIRED
- * for a pending call whose time is over.
+ * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or is named twice and for new arguments
+ * that are too large together, APPROVAL_EXPIRED for a pending call whose time is over.
  */
 export function decide(round: readonly ParkedCall[], { calls, approved, reason }: Decisions): Decision[] {
   const pending = new Map(round.filter(({ status }) => status === "pending").map((call) => [call.call_id, call.id]));
@@ -50,6 +58,11 @@ export function decide(round: readonly ParkedCall[], { calls, approved, reason }
     }
     const editedArguments = call.arguments === "" ? undefined : call.arguments;
     made.push({ id, approved: call.approved, reason: call.reason, editedArguments });
+  }
+  const edited = [...round.map((call) => call.edited_arguments ?? ""), ...calls.map((call) => call.arguments)];
+  if (edited.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0) > maxEditedBytes) {
+    const words = `arguments: the new arguments of this round's calls are together larger than ${maxEditedBytes} bytes`;
+    throw fail(ErrorReason.INVALID_REQUEST, words, { param: "arguments" });
   }
   if (approved !== undefined) made.push(...[...pending.values()].map((id) => ({ id, approved, reason })));
   if (made.length === 0) throw fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");

@@ -28,7 +28,7 @@ function takenIds({ messages }: DrivenRun): string[] | undefined {
 }
 
 /**
- * The most bytes of an answer's content and reasoning together, as JSON. A response has the answer twice, and one commit
+ * The most bytes of an answer's content and reasoning together, as JSON: a response has the answer twice, and a commit
  * has it beside the results of the round before.
  */
 export const maxStoredText = 2 * 1024 * 1024;

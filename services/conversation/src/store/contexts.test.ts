@@ -1,4 +1,6 @@
-import { RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { toBinary } from "@bufbuild/protobuf";
+import { RunContextSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
@@ -134,6 +136,44 @@ describe("the context of a run", () => {
     const conversationId = context.conversation?.id;
     const { context: resumed } = await person.journal.decideApprovals({ conversationId, approved: true });
     expect(resumed?.messages.at(-1)?.toolCalls).toHaveLength(12);
+  });
+
+  test("that is claimed again has its last round with its results, whose arguments are all quotes", async () => {
+    const context = await person.begin({ message: "m".repeat(190_000) });
+    const args = JSON.stringify({ text: '"'.repeat(125_000) });
+    const calls = ["a", "b", "c", "d"].map((id) => ({ id, type: "function", function: { name: "t", arguments: args } }));
+    const content = "r".repeat(250_000);
+    const results = Array.from({ length: 16 }, (_, at) => ({
+      id: uuidv7(),
+      role: "tool",
+      toolCallId: "abc"[at] ?? "x",
+      content,
+    }));
+    await person.commit(context, {
+      status: RunStatus.WAITING,
+      messages: [{ id: uuidv7(), role: "assistant", toolCalls: calls, content }, ...results],
+      approvals: [{ callId: "d", toolName: "t", arguments: args }],
+    });
+    const conversationId = context.conversation?.id;
+    const { context: resumed } = await person.journal.decideApprovals({ conversationId, approved: true });
+    expect(resumed?.messages.map(({ role }) => role)).toEqual(["user", "assistant", "tool", "tool", "tool"]);
+    expect(resumed === undefined ? 0 : toBinary(RunContextSchema, resumed).length).toBeLessThan(8 * 1024 * 1024);
+  });
+
+  test("has new arguments of its calls up to 1 MiB together; beyond it the decision is refused by name", async () => {
+    const context = await person.begin();
+    await person.park(context, ["a", "b", "c"]);
+    const conversationId = context.conversation?.id;
+    const edit = (callId: string, length: number) => {
+      const calls = [{ callId, approved: true, arguments: JSON.stringify({ text: "€".repeat(length / 3) }) }];
+      return person.journal.decideApprovals({ conversationId, calls });
+    };
+    await edit("a", 600_000);
+    const error = await edit("b", 600_000).catch((thrown: unknown) => thrown);
+    expect(detailOf(error)).toMatchObject({ reason: ErrorReason.INVALID_REQUEST, param: "arguments" });
+    await edit("b", 300_000);
+    const { context: resumed } = await edit("c", 90_000);
+    expect(resumed?.decisions.map(({ arguments: text }) => Buffer.byteLength(text) > 90_000)).toEqual([true, true, true]);
   });
 
   test("comes with others in one response only as far as a mesh message takes them; the next heartbeats bring the rest", async () => {

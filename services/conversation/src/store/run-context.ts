@@ -21,8 +21,10 @@ import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 export const defaultContextLimit = 100;
 /** More messages than any round has; read when a round begins before the context does. */
 const longestRound = 1_000;
-/** More bytes than a round should have, and fewer than a mesh message may have. */
-const largestRound = 6 * 1024 * 1024;
+/** The most bytes of messages when the last round alone exceeds the limit: what remains of a mesh message is the run's. */
+const maxLargeBytes = 6 * 1024 * 1024;
+/** The same as the database counts them, where quotes and backslashes of arguments count twice. */
+const largestRound = maxLargeBytes + 2 * 1024 * 1024;
 
 const conversationSql = `select ${conversationColumns} from conversations where id = $1`;
 // Endpoints reuse call ids: an earlier decision does not belong to a later call with the same id.
@@ -53,9 +55,9 @@ export async function readContextMessages(
       upTo: conversation.messageCount,
       mostBytes,
     });
-  const messages = wholeRounds(await read(limit), limit, true);
-  // The last round alone exceeds the limit.
-  return messages.length > 0 ? messages : wholeRounds(await read(longestRound, largestRound), limit, true);
+  const messages = wholeRounds(await read(limit), limit, { keepLast: true });
+  if (messages.length > 0) return messages;
+  return wholeRounds(await read(longestRound, largestRound), limit, { keepLast: true, maxBytes: maxLargeBytes });
 }
 
 /** Reads the context of a claimed run. The caller has checked access. */
