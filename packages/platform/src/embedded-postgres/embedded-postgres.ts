@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -11,7 +10,9 @@ import { retrying } from "../async/retrying.ts";
 import type { Logger } from "../logger.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
 import { setHold, startChildWatchdog } from "./child-watchdog.ts";
-import { claim, endOrphan } from "./owner.ts";
+import { type ClaimTimes, claim } from "./claim.ts";
+import { environment, makeCluster, superuser } from "./cluster.ts";
+import { endOrphan } from "./orphan.ts";
 import { findPlace, type Place } from "./place.ts";
 
 /** A PostgreSQL server with the lifetime of this process. */
@@ -26,34 +27,50 @@ export interface EmbeddedPostgres {
 
 /** Name of the database in the embedded server. */
 const databaseName = "turnwright";
-const superuser = "postgres";
-
-/** The server inherits nothing of this process's environment: PG* variables and locales would change its behaviour. */
-const environment = { PATH: "/usr/local/bin:/usr/bin:/bin", LC_ALL: "C" };
 
 /**
  * Starts the PostgreSQL server of a data directory on a free port of 127.0.0.1; creates its cluster first if there is
  * none. A server that ends by itself is restarted on the same port. The server ends with this process, in whatever way
- * that ends; committed data is kept. Throws when another process uses the directory.
+ * that ends; committed data is kept. Throws ConfigError when another process uses the directory, in this container or
+ * another, and the signal's reason when that fires before the server is ready.
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string;
   logger: Logger;
   /** Server settings on top of the defaults, such as `{ fsync: "off" }` for disposable data. */
   settings?: Readonly<Record<string, string>>;
+  /** Ends a start that is under way, with whatever it has started. */
+  signal?: AbortSignal;
+  /**
+   * Called when another machine has taken the directory over, after the server was killed; ends this process unless
+   * given.
+   */
+  onLost?: () => void;
+  /** For tests; see `ClaimTimes`. */
+  claimTimes?: Partial<ClaimTimes>;
 }): Promise<EmbeddedPostgres> {
-  const { logger } = options;
+  const { logger, signal, onLost = () => process.exit(1) } = options;
   const place = findPlace(options.dataDir, logger);
-  const release = claim(place);
+  let supervised: { abandon(): void } | undefined;
+  const { lock, release } = await claim(place, {
+    logger,
+    signal,
+    times: options.claimTimes,
+    onLost() {
+      logger.fatal({ directory: place.root }, "another process has taken the data directory over; the database is ended");
+      supervised?.abandon();
+      onLost();
+    },
+  });
   try {
     const binaries = findBinaries(place.user, logger);
-    await endOrphan(place, logger);
-    if (!existsSync(place.data)) await makeCluster(binaries, place, logger);
+    if (!existsSync(place.data)) await makeCluster({ binaries, place, lock, logger, signal });
     const password = readFileSync(join(place.root, "password"), "utf8").trim();
-    const start = { binaries, place, settings: options.settings ?? {}, logger };
-    const { server, port } = await startServer(start);
+    const start = { binaries, place, lock, settings: options.settings ?? {}, logger };
+    const { server, port } = await startServer({ ...start, signal });
     const url = `postgres://${superuser}:${password}@127.0.0.1:${port}`;
     const kept = superviseServer(server, { ...start, port, release });
+    supervised = kept;
     try {
       await ensureDatabase(`${url}/postgres`);
     } catch (error) {
@@ -73,58 +90,17 @@ export async function startEmbeddedPostgres(options: {
   }
 }
 
-/**
- * Creates the cluster in a temporary directory and moves it into place when complete, so that an interrupted start
- * leaves no partial cluster.
- */
-async function makeCluster(binaries: Binaries, place: Place, logger: Logger): Promise<void> {
-  for (const name of readdirSync(place.root)) {
-    if (name.startsWith("new-")) rmSync(join(place.root, name), { recursive: true, force: true });
-  }
-  const fresh = join(place.root, `new-${randomBytes(4).toString("hex")}`);
-  const password = randomBytes(24).toString("base64url");
-  const passwordFile = `${fresh}-password`;
-  mkdirSync(fresh, { mode: 0o700 });
-  writeFileSync(passwordFile, `${password}\n`, { mode: 0o600, flag: "wx" });
-  if (place.user !== undefined) {
-    for (const path of [fresh, passwordFile]) chownSync(path, place.user.uid, place.user.gid);
-  }
-  const child = spawn(
-    binaries.initdb,
-    [
-      `--pgdata=${fresh}`,
-      `--username=${superuser}`,
-      `--pwfile=${passwordFile}`,
-      "--auth=scram-sha-256",
-      "--encoding=UTF8",
-      // Built into PostgreSQL: sorts and folds the same on every machine, regardless of its locales.
-      "--locale-provider=builtin",
-      "--builtin-locale=C.UTF-8",
-      "--locale=C",
-      "--no-instructions",
-    ],
-    { ...place.user, cwd: "/", env: environment, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  let complaints = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaints += text;
-  });
-  const [code] = (await once(child, "close")) as [number | null];
-  if (code !== 0) throw new Error(`PostgreSQL's cluster could not be created: ${complaints.trim()}`);
-  writeFileSync(join(place.root, "password"), `${password}\n`, { mode: 0o600 });
-  rmSync(passwordFile);
-  renameSync(fresh, place.data);
-  logger.info({ directory: place.data }, "embedded PostgreSQL initialised");
-}
-
 /** Options of a server start. */
 interface Start {
   readonly binaries: Binaries;
   readonly place: Place;
+  /** The locked file that the server inherits: the place stays locked while any of its processes lives. */
+  readonly lock: number;
   readonly settings: Readonly<Record<string, string>>;
   readonly logger: Logger;
   /** A free port unless given. */
   readonly port?: number;
+  readonly signal?: AbortSignal;
 }
 
 /** The server ended before it accepted connections. */
@@ -148,13 +124,17 @@ function startServer(start: Start): Promise<{ server: ChildProcess; port: number
     patienceMs: 15_000,
     firstMs: 100,
     longestMs: 100,
+    signal: start.signal,
   });
 }
 
 async function tryStart(start: Start): Promise<{ server: ChildProcess; port: number }> {
+  start.signal?.throwIfAborted();
   const port = start.port ?? (await freePort());
   const server = launch(start, port);
   const lines: string[] = [];
+  const interrupt = () => server.kill("SIGINT");
+  start.signal?.addEventListener("abort", interrupt);
   const ready = await new Promise<boolean>((resolve, reject) => {
     server.once("error", reject);
     server.once("close", () => resolve(false));
@@ -165,6 +145,8 @@ async function tryStart(start: Start): Promise<{ server: ChildProcess; port: num
       if (line.includes("database system is ready to accept connections")) resolve(true);
     });
   });
+  start.signal?.removeEventListener("abort", interrupt);
+  if (!ready) start.signal?.throwIfAborted();
   if (!ready) throw new FailedStart(lines.join("\n"));
   return { server, port };
 }
@@ -192,7 +174,7 @@ function launch(start: Start, port: number): ChildProcess {
     ...start.place.user,
     cwd: "/",
     env: environment,
-    stdio: ["ignore", "ignore", "pipe"],
+    stdio: ["ignore", "ignore", "pipe", start.lock],
     // A process group of its own: Ctrl-C in the terminal must reach the server through this process, after the work in
     // flight is done.
     detached: true,
@@ -216,7 +198,7 @@ const revivalPauseMs = 1_000;
 function superviseServer(
   first: ChildProcess,
   start: Start & { port: number; release: () => void },
-): { readonly server: ChildProcess; stop(): Promise<void> } {
+): { readonly server: ChildProcess; stop(): Promise<void>; abandon(): void } {
   const { place, logger, release } = start;
   const over = Promise.withResolvers<void>();
   let server = first;
@@ -270,6 +252,11 @@ function superviseServer(
     stop() {
       stopping ??= end();
       return stopping;
+    },
+    /** Kills the server without a last write to disk. */
+    abandon() {
+      stopping ??= over.promise;
+      if (isThere) server.kill("SIGQUIT");
     },
   };
 }
