@@ -5,8 +5,9 @@ import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
-import { logUnhandledRejections, onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
+import { logUnhandledRejections, reportStartFailure } from "@turnwright/platform/process/lifecycle";
 import { joinMesh } from "@turnwright/platform/process/run-service";
+import { onTermination } from "@turnwright/platform/process/termination";
 import { gatewayProcessConfig } from "./config.ts";
 import { createGateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";
@@ -22,8 +23,15 @@ async function start(): Promise<void> {
   const logger = createLogger({ service: "gateway", level: config.LOG_LEVEL });
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
+  const closers: (() => Promise<void> | void)[] = [];
+  // During the start-up it closes what is there by then.
+  onTermination(async () => {
+    for (const close of closers.reverse()) await close();
+  });
   const ports = await openPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
+  closers.push(() => ports.close());
   const mesh = joinMesh({ service: "gateway", config, logger });
+  closers.push(() => mesh.close());
   // Each after the parts it depends on: /ready reports the first that fails.
   const parts = {
     auth: { transport: mesh.transport("auth", config.AUTH_ADDR), services: publicServices.auth },
@@ -51,12 +59,7 @@ async function start(): Promise<void> {
     logger,
   });
   logUnhandledRejections(logger);
-  // Before the server is reachable.
-  onTermination(async () => {
-    await gateway.close();
-    mesh.close();
-    await ports.close();
-  });
+  closers.push(() => gateway.close());
   await gateway.listen();
 }
 

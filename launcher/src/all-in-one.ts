@@ -26,6 +26,7 @@ import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/p
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
 import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
+import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
 
 const allInOneConfig = z.object({
@@ -53,10 +54,11 @@ export interface RunningSystem {
 /**
  * Starts the whole system in this process: the gateway and four services over the in-process plane, with embedded
  * PostgreSQL unless one is configured, and in-memory ports unless Redis is. Throws ConfigError with all faults of the
- * environment.
+ * environment. The signal ends a start that is under way.
  */
 export async function startAllInOne(
   environment: Readonly<Record<string, string | undefined>> = process.env,
+  signal?: AbortSignal,
 ): Promise<RunningSystem> {
   const dataDir = environment.TURNWRIGHT_DATA_DIR || ".turnwright";
   const config = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: meshSecret(environment, dataDir) });
@@ -65,13 +67,13 @@ export async function startAllInOne(
   const close = async () => {
     for (const step of closers.splice(0).reverse()) await step();
   };
-  try {
+  return await interruptible(signal, close, async () => {
     const externalUrl = databaseUrl(config);
     let url = externalUrl;
     if (url === undefined) {
-      const postgres = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
-      closers.push(() => postgres.stop());
-      url = postgres.url;
+      const starting = startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger, signal });
+      closers.push(async () => (await starting.catch(() => undefined))?.stop());
+      url = (await starting).url;
     }
     const databaseAddress = url;
     for (const service of migratedServices) {
@@ -172,8 +174,5 @@ export async function startAllInOne(
       logger,
       close,
     };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
 }

@@ -1,13 +1,16 @@
-import { onTermination, reportStartFailure } from "@turnwright/platform/process/lifecycle";
-import { startMesh } from "./mesh.ts";
+import { onTermination } from "@turnwright/platform/process/termination";
+import type { RunningMesh } from "./mesh.ts";
 
-async function start(): Promise<void> {
-  const mesh = await startMesh();
-  onTermination(() => mesh.close());
-  const lines = mesh.processes.map(
+const signal = onTermination(async () => (await starting.catch(() => undefined))?.close());
+// Loaded under the handler: process 1 of a container ignores signals that have none.
+const loading = Promise.all([import("./mesh.ts"), import("@turnwright/platform/process/lifecycle")]);
+const starting = loading.then(([{ startMesh }]) => startMesh(process.env, signal));
+const [, { reportStartFailure }] = await loading;
+await starting.then(announce, reportStartFailure);
+
+function announce({ port, processes }: RunningMesh): void {
+  const lines = processes.map(
     ({ name, port, child }) => `  ${name.padEnd(20)} 127.0.0.1:${String(port).padEnd(6)} pid ${child.pid}`,
   );
-  process.stderr.write(`\nTurnwright's mesh is ready at http://127.0.0.1:${mesh.port}\n\n${lines.join("\n")}\n\n`);
+  process.stderr.write(`\nTurnwright's mesh is ready at http://127.0.0.1:${port}\n\n${lines.join("\n")}\n\n`);
 }
-
-await start().catch(reportStartFailure);

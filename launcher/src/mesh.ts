@@ -1,19 +1,21 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
-import { retrying } from "@turnwright/platform/async/retrying";
 import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { databaseUrl, postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { redisEnv, redisUrl } from "@turnwright/platform/config/redis-env";
+import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger, logLevels } from "@turnwright/platform/logger";
 import { type MigratedService, migrate } from "@turnwright/platform/postgres/migrations";
 import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
 import { serviceLogin } from "@turnwright/platform/postgres/service-login";
 import { z } from "zod";
+import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
+import { type Supervision, startSupervised } from "./supervised-process.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -46,6 +48,7 @@ export interface MeshProcess {
   readonly name: string;
   /** Port on which it listens. */
   readonly port: number;
+  /** The process as it runs now: another one after it was started again. */
   readonly child: ChildProcess;
 }
 
@@ -82,73 +85,50 @@ function withoutRedis(service: string, environment: Readonly<Record<string, stri
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !(name in redisEnv)));
 }
 
-/** Resolves when a process accepts connections on a loopback port; rejects when it ends first. */
-async function accepting(name: string, port: number, child: ChildProcess): Promise<void> {
-  const ended = new Error(`${name} ended before it was ready.`);
-  const tryConnect = async () => {
-    if (hasEnded(child)) throw ended;
-    const socket = connect(port, "127.0.0.1");
-    try {
-      await once(socket, "connect");
-    } finally {
-      socket.destroy();
-    }
-  };
-  await retrying(tryConnect, {
-    mayPass: (error) => error !== ended,
-    patienceMs: Number.POSITIVE_INFINITY,
-    firstMs: 25,
-    longestMs: 25,
-  });
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null;
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (hasEnded(child)) return;
-  const gone = once(child, "exit");
-  child.kill("SIGTERM");
-  await gone;
-}
-
 /**
- * Starts a Redis server on loopback without persistence: durable data is in PostgreSQL. The password is passed on
+ * Launches a Redis server on loopback without persistence: durable data is in PostgreSQL. The password is passed on
  * standard input, because any user of the machine can read arguments.
  */
-async function startRedis(port: number, password: string): Promise<ChildProcess> {
-  const child = spawn("redis-server", ["-"], { stdio: ["pipe", "ignore", "ignore"] });
-  // A missing program, or one that ends at once, is reported below.
+function launchRedis(port: number, password: string): ChildProcess {
+  // A process group of its own, as for the parts.
+  const child = spawn("redis-server", ["-"], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  if (child.pid !== undefined) startChildWatchdog(child, { signal: "TERM" });
+  setHold(child, true);
+  // Errors of a program that ends at once are reported by its supervision.
   child.stdin.on("error", () => {});
   child.stdin.end(
     [`port ${port}`, "bind 127.0.0.1", 'save ""', "appendonly no", `requirepass ${password}`].map((line) => `${line}\n`).join(""),
   );
-  const missing = once(child, "error").then(() => {
-    throw new ConfigError(["REDIS_URL: separate processes need Redis; set REDIS_URL, or install redis-server for a local one"]);
-  });
-  await Promise.race([accepting("redis-server", port, child), missing]);
   return child;
 }
 
 /**
  * Starts gateway, auth, conversation, agent-orchestrator and two tool executors, each as its own process on loopback,
  * over gRPC. PostgreSQL is embedded unless one is configured; Redis is the configured one, or a `redis-server` from the
- * PATH, started here.
+ * PATH, started here. A process that ends by itself is started again. The signal ends a start that is under way.
  */
-export async function startMesh(environment: Readonly<Record<string, string | undefined>> = process.env): Promise<RunningMesh> {
+export async function startMesh(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+  signal?: AbortSignal,
+): Promise<RunningMesh> {
   const config = loadConfig(meshConfig, environment);
   const logger = createLogger({ service: "mesh", level: config.LOG_LEVEL });
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const step of closers.splice(0).reverse()) await step();
   };
-  try {
+  const supervise = async (process: Pick<Supervision, "name" | "port" | "launch">) => {
+    signal?.throwIfAborted();
+    const starting = startSupervised({ ...process, logger, signal });
+    closers.push(async () => (await starting.catch(() => undefined))?.stop());
+    return await starting;
+  };
+  return await interruptible(signal, close, async () => {
     let url = databaseUrl(config);
     if (url === undefined) {
-      const postgres = await startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger });
-      closers.push(() => postgres.stop());
-      url = postgres.url;
+      const starting = startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger, signal });
+      closers.push(async () => (await starting.catch(() => undefined))?.stop());
+      url = (await starting).url;
     }
     const address = url;
     const loginFor = async (schema: MigratedService) => {
@@ -165,8 +145,12 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     if (redis === undefined) {
       const port = await freePort();
       const password = randomBytes(32).toString("hex");
-      const child = await startRedis(port, password);
-      closers.push(() => end(child));
+      await supervise({ name: "redis-server", port, launch: () => launchRedis(port, password) }).catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        throw new ConfigError([
+          "REDIS_URL: separate processes need Redis; set REDIS_URL, or install redis-server for a local one",
+        ]);
+      });
       redis = `redis://:${password}@127.0.0.1:${port}`;
     }
     const portFor = (standard: number) => (config.MESH_PORTS === "free" ? freePort() : Promise.resolve(standard));
@@ -186,21 +170,27 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     const start = async (name: string, main: string, port: number, variable: string) => {
       const service = name.replace(/-\d+$/, "");
       const certificates = certificatesOf(service, config);
-      const child = fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
-        env: {
-          ...withoutRedis(service, shared),
-          ...certificates,
-          ...(logins[service] === undefined ? {} : { DATABASE_URL: logins[service] }),
-          [variable]: String(port),
+      const launch = () =>
+        fork(join(import.meta.dirname, "mesh-process.ts"), [join(root, main)], {
+          env: {
+            ...withoutRedis(service, shared),
+            ...certificates,
+            ...(logins[service] === undefined ? {} : { DATABASE_URL: logins[service] }),
+            [variable]: String(port),
+          },
+          stdio: ["ignore", "inherit", "inherit", "ipc"],
+          // A process group of its own: Ctrl-C in the terminal must reach the children through this process, in order,
+          // when no call needs them any more.
+          detached: true,
+        });
+      const supervised = await supervise({ name, port, launch });
+      processes.push({
+        name,
+        port,
+        get child() {
+          return supervised.child;
         },
-        stdio: ["ignore", "inherit", "inherit", "ipc"],
-        // A process group of its own: Ctrl-C in the terminal must reach the children through this process, in order,
-        // when no call needs them any more.
-        detached: true,
       });
-      closers.push(() => end(child));
-      processes.push({ name, port, child });
-      await accepting(name, port, child);
     };
     await start("auth", "services/auth/src/main.ts", auth ?? 0, "GRPC_PORT");
     await Promise.all([
@@ -211,8 +201,5 @@ export async function startMesh(environment: Readonly<Record<string, string | un
     await start("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agent ?? 0, "GRPC_PORT");
     await start("gateway", "gateway/src/main.ts", serverPort, "SERVER_PORT");
     return { port: serverPort, processes, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  });
 }

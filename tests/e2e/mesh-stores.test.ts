@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { Redis } from "ioredis";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { descendants, type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("the stores of a mesh of processes that starts its own Redis");
@@ -81,4 +81,26 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
       "turnwright_tool_login",
     ]);
   });
+
+  test("starts a part and a Redis again that ended, and says so in its log", async () => {
+    const running = () =>
+      descendants(system.pid).map((pid) => ({
+        pid,
+        command: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "),
+      }));
+    const find = (pattern: RegExp) => running().filter(({ command }) => pattern.test(command) && !command.startsWith("/bin/sh"));
+    for (const pattern of [/services\/conversation/, /redis-server/]) {
+      const [before] = find(pattern);
+      process.kill(before?.pid ?? 0, "SIGKILL");
+      await vi.waitUntil(() => find(pattern).some(({ pid }) => pid !== before?.pid), { timeout: 15_000, interval: 100 });
+    }
+    const isReady = async () => (await fetch(`${system.baseUrl}/ready`).catch(() => undefined))?.ok;
+    await vi.waitUntil(async () => (system.log().match(/the process runs again/g)?.length ?? 0) === 2 && (await isReady()), {
+      timeout: 30_000,
+      interval: 100,
+    });
+    expect(system.log().match(/"process":"(?:conversation|redis-server)","code":null,"signal":"SIGKILL"/g)).toHaveLength(2);
+    expect(await system.stop()).toBe(0);
+    expect(running()).toEqual([]);
+  }, 60_000);
 });

@@ -1,8 +1,13 @@
 import { ConfigError } from "../config/env.ts";
 import type { Logger } from "../logger.ts";
+import { isTerminating } from "./termination.ts";
 
-/** Reports a failed start: faults of the environment as a list, any other error as it is. */
+/**
+ * Reports a failed start: faults of the environment as a list, any other error as it is. A start that a signal ended
+ * has not failed.
+ */
 export function reportStartFailure(error: unknown): void {
+  if (isTerminating()) return;
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
@@ -27,22 +32,4 @@ export async function drainWithin(limitMs: number, drain: (limit: AbortSignal) =
  */
 export function logUnhandledRejections(logger: Logger): void {
   process.on("unhandledRejection", (error) => logger.error({ err: error }, "unhandled promise rejection"));
-}
-
-/** Runs `close` at the first SIGTERM or SIGINT and ends the process. */
-export function onTermination(close: () => Promise<void>): void {
-  let closing = false;
-  const end = (signal: NodeJS.Signals) => {
-    if (closing) process.exit(signal === "SIGINT" ? 130 : 143);
-    closing = true;
-    close().then(
-      () => process.exit(0),
-      (error) => {
-        process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on("SIGTERM", end);
-  process.on("SIGINT", end);
 }

@@ -20,9 +20,10 @@ import { type GrpcServer, startGrpcServer } from "../rpc/grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "../rpc/grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "../rpc/interceptors.ts";
 import type { RunningService } from "../rpc/mount.ts";
-import { drainWithin, logUnhandledRejections, onTermination, reportStartFailure } from "./lifecycle.ts";
+import { drainWithin, logUnhandledRejections, reportStartFailure } from "./lifecycle.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import { useSmallBuffers } from "./small-buffers.ts";
+import { onTermination } from "./termination.ts";
 
 type MeshConfig = z.output<z.ZodObject<typeof meshEnv>>;
 
@@ -105,6 +106,17 @@ async function start<C extends GrpcConfig>(
   const config = loadConfig(options.config, process.env, meshTlsFaults(options.name)) as C;
   const logger = createLogger({ service: options.name, level: config.LOG_LEVEL });
   const closers: (() => Promise<void> | void)[] = [];
+  let service: RunningService | undefined;
+  let server: GrpcServer | undefined;
+  let watch: ReadinessWatch | undefined;
+  // During the start-up it closes what is there by then.
+  onTermination(async () => {
+    watch?.stop();
+    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
+    if (service !== undefined) logger.info({ limit_ms: limitMs }, "draining");
+    await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service?.drain?.(limit)]));
+    for (const close of closers.reverse()) await close();
+  });
   const mesh = joinMesh({ service: options.name, config, logger });
   closers.push(() => mesh.close());
   let database: ServiceDatabase | undefined;
@@ -124,22 +136,13 @@ async function start<C extends GrpcConfig>(
     database = opened;
     closers.push(() => opened.end());
   }
-  const service = await create({ config, logger, transport: mesh.transport }, database);
-  closers.push(() => service.close());
-  const keys = service.keySource ?? remoteKeySource(mesh.transport(authService, config.AUTH_ADDR));
-  let server: GrpcServer | undefined;
-  let watch: ReadinessWatch | undefined;
+  const created = await create({ config, logger, transport: mesh.transport }, database);
+  service = created;
+  closers.push(() => created.close());
+  const keys = created.keySource ?? remoteKeySource(mesh.transport(authService, config.AUTH_ADDR));
   logUnhandledRejections(logger);
-  // Before the server is reachable.
-  onTermination(async () => {
-    watch?.stop();
-    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
-    logger.info({ limit_ms: limitMs }, "draining");
-    await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service.drain?.(limit)]));
-    for (const close of closers.reverse()) await close();
-  });
-  server = await startGrpcServer({
-    mounts: service.mounts,
+  const serving = await startGrpcServer({
+    mounts: created.mounts,
     interceptors: serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(keys),
@@ -149,14 +152,15 @@ async function start<C extends GrpcConfig>(
     port: config.GRPC_PORT,
     credentials: mesh.tls?.serverCredentials(),
     maxMessageBytes: messageBytesOf(config),
-    details: () => service.details?.(),
+    details: () => created.details?.(),
     logger,
   });
+  server = serving;
   let isReady = true;
   watch = watchReadiness({
-    ready: () => service.ready(),
+    ready: () => created.ready(),
     tell(fault) {
-      server.setServing(fault === undefined, fault === undefined ? undefined : reasonOf(fault));
+      serving.setServing(fault === undefined, fault === undefined ? undefined : reasonOf(fault));
       if (fault !== undefined && isReady) logger.warn({ err: fault }, "not ready");
       if (fault === undefined && !isReady) logger.info("ready again");
       isReady = fault === undefined;
