@@ -68,13 +68,12 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  test("refuses forged, expired and foreign access tokens without asking auth", async () => {
+  test("refuses forged and foreign access tokens without asking auth", async () => {
     const good = await accessToken();
     const [head, claims, signature] = good.split(".");
     const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString("base64url");
     const forged = [
       await accessToken({ secret: "another secret of more than thirty-two characters" }),
-      await accessToken({ expiresInMs: -60_000 }),
       // The last character of a signature has bits that decoders ignore.
       `${head}.${claims}.${signature?.startsWith("A") ? "B" : "A"}${signature?.slice(1)}`,
       `${head}.${claims}.`,
@@ -86,13 +85,16 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  test("asks auth about a wrong API key only once in a while", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
+  test.each([
+    ["a wrong API key", async () => "sk-wrong-0123456789abcdefghij"],
+    ["an access token that has expired by this clock", () => accessToken({ expiresInMs: -60_000 })],
+  ])("asks auth about %s only once in a while", async (_, makeToken) => {
+    vi.useFakeTimers({ toFake: ["Date", "performance"] });
     try {
-      const wrong = "Bearer sk-wrong-0123456789abcdefghij";
+      const wrong = `Bearer ${await makeToken()}`;
       for (let i = 0; i < 5; i++) expect(await refusal(wrong)).toBe(ErrorReason.INVALID_TOKEN);
       expect(tokens.exchanges).toBe(1);
-      vi.setSystemTime(Date.now() + 2_001);
+      vi.advanceTimersByTime(2_001);
       expect(await refusal(wrong)).toBe(ErrorReason.INVALID_TOKEN);
       expect(tokens.exchanges).toBe(2);
     } finally {
@@ -106,16 +108,43 @@ describe("the bearer check", () => {
   });
 
   test("exchanges again before the internal token ends", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
+    vi.useFakeTimers({ toFake: ["Date", "performance"] });
     try {
       await check(`Bearer ${aliceKey}`);
-      vi.setSystemTime(Date.now() + tokens.ttlMs - 59_000);
+      vi.advanceTimersByTime(tokens.ttlMs - 61_000);
+      await check(`Bearer ${aliceKey}`);
+      expect(tokens.exchanges).toBe(1);
+      vi.advanceTimersByTime(2_000);
       await check(`Bearer ${aliceKey}`);
       expect(tokens.exchanges).toBe(2);
     } finally {
       vi.useRealTimers();
     }
   });
+
+  test.each([300_000, -300_000, 3_600_000, -3_600_000])(
+    "takes a login and keeps a token as long with a clock that is %i ms off",
+    async (offMs) => {
+      vi.useFakeTimers({ toFake: ["Date", "performance"] });
+      try {
+        tokens.clockMs = -offMs;
+        const login = await accessToken({ expiresInMs: 900_000 - offMs });
+        tokens.known.set(login, alice);
+        const caller = await check(`Bearer ${login}`);
+        expect(caller.identity).toMatchObject({ userId: alice.userId });
+        await check(`Bearer ${aliceKey}`);
+        expect(tokens.exchanges).toBe(2);
+        vi.advanceTimersByTime(tokens.ttlMs - 61_000);
+        await check(`Bearer ${aliceKey}`);
+        expect(tokens.exchanges).toBe(2);
+        vi.advanceTimersByTime(2_000);
+        await check(`Bearer ${aliceKey}`);
+        expect(tokens.exchanges).toBe(3);
+      } finally {
+        vi.useRealTimers();
+      }
+    },
+  );
 
   test("forgets a revoked credential, and only that", async () => {
     const other = "sk-other-0123456789abcdefghij";

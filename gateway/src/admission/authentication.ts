@@ -41,8 +41,9 @@ function bearerOf(authorization: string | undefined): string {
 }
 
 /**
- * Creates the bearer check. An access token is verified locally, without an RPC. A valid credential is exchanged once
- * for an internal token, which is cached until it expires or is revoked. Concurrent first uses share one exchange.
+ * Creates the bearer check. The signature of an access token is verified locally, without an RPC. A genuine credential
+ * is exchanged once for an internal token, which is cached until it expires or is revoked; auth judges whether the
+ * credential has expired. Concurrent first uses share one exchange.
  */
 export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
   const callers = new TokenCache<Caller>();
@@ -61,16 +62,20 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   const accessTokens = createAccessTokenVerifier({
     keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
     secret: deps.jwtSecret,
+    // This clock may be wrong; the exchange that follows ends with an expired token.
+    expiry: "issuer",
   });
 
   const exchange = async (token: string, attempts = 3): Promise<Caller> => {
-    if (rejected.get(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     const isApiKey = token.startsWith("sk-");
+    if (rejected.get(token)) {
+      throw fail(ErrorReason.INVALID_TOKEN, isApiKey ? "The API key is not valid." : "The access token is not valid.");
+    }
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     if (!isApiKey) await accessTokens.verify(token);
     const begun = count;
     try {
-      const { internalToken, identity, expiresAt } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
+      const { internalToken, identity, expiresAt, expiresIn } = await deps.tokens.exchangeToken({ token }, { timeoutMs: 5_000 });
       if (identity === undefined || expiresAt === undefined)
         throw fail(ErrorReason.INTERNAL, "auth answered without an identity");
       const caller = { internalToken, identity };
@@ -80,10 +85,11 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
         throw fail(ErrorReason.UNAVAILABLE, "The credential keeps changing; try again.");
       }
       // One minute early, so that it does not expire while a run is on its way through the mesh.
-      callers.set(token, caller, timestampMs(expiresAt) - 60_000);
+      const lifetimeMs = expiresIn > 0 ? expiresIn * 1000 : timestampMs(expiresAt) - Date.now();
+      callers.set(token, caller, lifetimeMs - 60_000);
       return caller;
     } catch (error) {
-      if (isApiKey && reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, Date.now() + rejectedMs);
+      if (reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, rejectedMs);
       throw error;
     }
   };

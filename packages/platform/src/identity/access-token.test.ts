@@ -37,6 +37,14 @@ describe("access tokens", () => {
     expect(await reason(bySecret(ended))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
+  test("are judged by their issuer alone where a verifier leaves the time to it", async () => {
+    const { verify } = createAccessTokenVerifier({ keys: mesh.keySource, secret, expiry: "issuer" });
+    const ended = { ...token, expiresAt: inMilliseconds(-3_600_000) };
+    expect(await verify(await signAccessToken({ secret }, ended))).toEqual(ended);
+    const forged = await signAccessToken({ secret: "another-secret-of-32-characters-here" }, token);
+    expect(await reason(verify(forged))).toBe(ErrorReason.INVALID_TOKEN);
+  });
+
   test("are refused without a session or role, of another audience, and of another kind", async () => {
     const base = () => new SignJWT({ sid: "s", role: "user" }).setIssuer("turnwright").setExpirationTime("5m");
     const key = new TextEncoder().encode(secret);

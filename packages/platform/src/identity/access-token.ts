@@ -1,6 +1,6 @@
 import { type CryptoKey, errors, type JWTPayload, SignJWT } from "jose";
 import { ErrorReason, fail } from "../errors.ts";
-import { issuer } from "./issuer.ts";
+import { clockToleranceSeconds, issuer } from "./issuer.ts";
 import { createKeySetVerifier, type KeySource } from "./key-set.ts";
 import { verifyWithSecret } from "./secret-token.ts";
 
@@ -57,19 +57,25 @@ function isCanonical(token: string): boolean {
 /**
  * Creates the verifier of access tokens, which needs no RPC: it checks signature, issuer, audience, type and time. With
  * a secret only HS256 is accepted; without one, only EdDSA by auth's keys, which are fetched again every `maxAgeMs`
- * (one minute unless given).
+ * (one minute unless given). With `expiry: "issuer"`, an expired token passes: auth, which issued it, judges its time.
  */
-export function createAccessTokenVerifier(trust: { keys: KeySource; secret?: string; maxAgeMs?: number }): AccessTokenVerifier {
+export function createAccessTokenVerifier(trust: {
+  keys: KeySource;
+  secret?: string;
+  maxAgeMs?: number;
+  expiry?: "issuer";
+}): AccessTokenVerifier {
   const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });
   const { secret } = trust;
+  const clockTolerance = trust.expiry === "issuer" ? Number.MAX_SAFE_INTEGER : clockToleranceSeconds;
   const verify = async (token: string): Promise<AccessToken> => {
     if (!isCanonical(token)) throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.");
     let payload: JWTPayload;
     try {
       payload =
         secret === undefined
-          ? await keySet.verify(token, { typ, audience })
-          : await verifyWithSecret(secret, token, { typ, audience });
+          ? await keySet.verify(token, { typ, audience, clockTolerance })
+          : await verifyWithSecret(secret, token, { typ, audience, clockTolerance });
     } catch (error) {
       if (error instanceof errors.JOSEError)
         throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.", { cause: error });

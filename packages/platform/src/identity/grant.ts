@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { meshClockToleranceSeconds } from "./issuer.ts";
 import { signWithSecret, verifyWithSecret } from "./secret-token.ts";
 
 const audience = "turnwright.grant";
@@ -45,7 +46,7 @@ export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900)
 /** Whether a grant is genuine, unexpired and issued for exactly this call. */
 export async function verifyGrant(secret: string, grant: string, expected: GrantClaims): Promise<boolean> {
   try {
-    const payload = await verifyWithSecret(secret, grant, { audience, typ });
+    const payload = await verifyWithSecret(secret, grant, { audience, typ, clockTolerance: meshClockToleranceSeconds });
     return (
       payload.sub === expected.runId &&
       payload.epoch === expected.epoch &&

@@ -19,17 +19,40 @@ async function reason(work: Promise<unknown>): Promise<ErrorReason> {
 }
 
 describe("internal tokens", () => {
-  test("carry the whole identity, and are cached from verification until expiry", async () => {
+  test("carry the whole identity, and are cached from verification", async () => {
     const verifier = createInternalTokenVerifier(mesh.keySource);
     const identity = { ...alice, allowedTools: ["calculator"], rateLimitPerMinute: 7 };
     const token = await signInternalToken(mesh.keys, identity, inSeconds(300));
     expect(verifier.cached(token)).toBeUndefined();
     expect(await verifier.verify(token)).toEqual(identity);
     expect(verifier.cached(token)).toEqual(identity);
-    vi.useFakeTimers({ now: Date.now() + 301_000, toFake: ["Date"] });
+  });
+
+  test.each([
+    ["ahead of", 300_000],
+    ["behind", -300_000],
+  ])("are accepted to their end by a clock that is five minutes %s auth's", async (_, skewMs) => {
+    const token = await signInternalToken(mesh.keys, alice, inSeconds(300));
+    vi.useFakeTimers({ toFake: ["Date", "performance"] });
+    // The gateway forwards a token for four minutes.
+    vi.setSystemTime(Date.now() + skewMs + 240_000);
+    const verifier = createInternalTokenVerifier(mesh.keySource);
+    if (skewMs < 0) expect(await verifier.verify(token)).toEqual(alice);
+    vi.setSystemTime(Date.now() + (skewMs < 0 ? 0 : 89_000));
+    expect(await verifier.verify(token)).toEqual(alice);
+    expect(verifier.cached(token)).toEqual(alice);
+  });
+
+  test("are refused as expired by the clock, not as bad credentials, and are not cached longer", async () => {
+    vi.useFakeTimers({ toFake: ["Date", "performance"] });
+    const verifier = createInternalTokenVerifier(mesh.keySource);
+    const token = await signInternalToken(mesh.keys, alice, inSeconds(300));
+    await verifier.verify(token);
+    vi.advanceTimersByTime(629_000);
+    expect(verifier.cached(token)).toEqual(alice);
+    vi.advanceTimersByTime(2_000);
     expect(verifier.cached(token)).toBeUndefined();
-    vi.setSystemTime(Date.now() + 60_000);
-    expect(await reason(verifier.verify(token))).toBe(ErrorReason.INVALID_TOKEN);
+    expect(await reason(verifier.verify(token))).toBe(ErrorReason.CLOCK_SKEW);
   });
 
   test("are refused with a foreign key, algorithm, type, audience, issuer or text", async () => {

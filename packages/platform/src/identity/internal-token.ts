@@ -2,7 +2,9 @@ import { fromJson, toJson } from "@bufbuild/protobuf";
 import { type Identity, IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { type CryptoKey, errors, type JWTPayload, SignJWT } from "jose";
 import { ErrorReason, fail } from "../errors.ts";
-import { issuer } from "./issuer.ts";
+import { expiredError, validMs } from "./expiry.ts";
+import { authService } from "./identity.ts";
+import { issuer, meshClockToleranceSeconds } from "./issuer.ts";
 import { createKeySetVerifier, type KeySource } from "./key-set.ts";
 import { TokenCache } from "./token-cache.ts";
 
@@ -29,7 +31,10 @@ export async function signInternalToken(
 export interface InternalTokenVerifier {
   /** The identity of a token that was verified before and has not expired. */
   cached(token: string): Identity | undefined;
-  /** Verifies signature, audience, type and time. Throws INVALID_TOKEN. */
+  /**
+   * Verifies signature, audience, type and time. Throws INVALID_TOKEN, and CLOCK_SKEW for a genuine token that has
+   * expired by this clock.
+   */
   verify(token: string): Promise<Identity>;
 }
 
@@ -42,14 +47,15 @@ export function createInternalTokenVerifier(source: KeySource): InternalTokenVer
     async verify(token) {
       let payload: JWTPayload;
       try {
-        payload = await keySet.verify(token, { typ, audience });
+        payload = await keySet.verify(token, { typ, audience, clockTolerance: meshClockToleranceSeconds });
       } catch (error) {
+        if (error instanceof errors.JWTExpired) throw expiredError(authService, error.payload, error);
         if (error instanceof errors.JOSEError)
           throw fail(ErrorReason.INVALID_TOKEN, "The internal token is not valid.", { cause: error });
         throw error;
       }
       const identity = fromJson(IdentitySchema, payload.identity as never);
-      cache.set(token, identity, (payload.exp ?? 0) * 1000);
+      cache.set(token, identity, validMs(payload));
       return identity;
     },
   };

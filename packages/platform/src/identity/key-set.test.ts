@@ -40,14 +40,14 @@ describe("tokens under a key set", () => {
   });
 
   test("signed with a retired key are refused once the keys are a minute old", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
+    vi.useFakeTimers({ toFake: ["performance"] });
     let published = await mesh.keySource();
     const { verify } = createInternalTokenVerifier(async () => published);
     const token = () => signInternalToken(mesh.keys, alice, inSeconds(300 + Math.random() * 100));
     await verify(await token());
     published = { keys: [] };
     await expect(verify(await token())).resolves.toEqual(alice);
-    vi.setSystemTime(Date.now() + 60_001);
+    vi.advanceTimersByTime(60_001);
     expect(await reason(verify(await token()))).toBe(ErrorReason.INVALID_TOKEN);
   });
 

@@ -1,14 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
-import { clockToleranceSeconds, issuer } from "./issuer.ts";
+import { issuer } from "./issuer.ts";
 
 /** Source of auth's public keys: resolves to a fresh JSON Web Key Set at each call. */
 export type KeySource = () => Promise<JSONWebKeySet>;
 
 /** Verifies tokens against auth's keys. */
 export interface KeySetVerifier {
-  /** The payload of a token signed with one of the keys. Throws jose's errors, and those of the key source. */
-  verify(token: string, options: { typ: string; audience: string }): Promise<JWTPayload>;
+  /**
+   * The payload of a token signed with one of the keys, which has not been expired for longer than `clockTolerance`
+   * seconds. Throws jose's errors, and those of the key source.
+   */
+  verify(token: string, options: { typ: string; audience: string; clockTolerance: number }): Promise<JWTPayload>;
   /** Drops the cached keys: the next token is verified against the keys valid then. */
   forget(): void;
 }
@@ -24,7 +27,7 @@ export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: {
   type Keys = ReturnType<typeof createLocalJWKSet>;
   let keys: Keys | undefined;
   let published: JSONWebKeySet | undefined;
-  let fetchedAt = 0;
+  let fetchedAt = Number.NEGATIVE_INFINITY;
   let fetching: Promise<Keys> | undefined;
   let refetching: Promise<Keys> | undefined;
 
@@ -33,7 +36,7 @@ export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: {
       .then((keySet) => {
         if (keys === undefined || keySet !== published) keys = createLocalJWKSet(keySet);
         published = keySet;
-        fetchedAt = Date.now();
+        fetchedAt = performance.now();
         return keys;
       })
       .finally(() => {
@@ -44,14 +47,14 @@ export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: {
 
   const current = async (): Promise<Keys> => {
     if (keys === undefined) return fetch();
-    if (Date.now() - fetchedAt < maxAgeMs) return keys;
+    if (performance.now() - fetchedAt < maxAgeMs) return keys;
     const stale = keys;
     return fetch().catch(() => stale);
   };
 
   /** Shared by all tokens with unknown keys: forged key ids cost at most one fetch a second. */
   const refetch = (): Promise<Keys> => {
-    refetching ??= delay(Math.max(0, fetchedAt + Math.min(unknownKeyMs, maxAgeMs) - Date.now()))
+    refetching ??= delay(Math.max(0, fetchedAt + Math.min(unknownKeyMs, maxAgeMs) - performance.now()))
       .then(fetch)
       .finally(() => {
         refetching = undefined;
@@ -62,8 +65,7 @@ export function createKeySetVerifier(source: KeySource, { maxAgeMs = 60_000 }: {
   return {
     async verify(token, options) {
       const check = async (keySet: Keys) =>
-        (await jwtVerify(token, keySet, { ...options, issuer, algorithms: ["EdDSA"], clockTolerance: clockToleranceSeconds }))
-          .payload;
+        (await jwtVerify(token, keySet, { ...options, issuer, algorithms: ["EdDSA"] })).payload;
       try {
         return await check(await current());
       } catch (error) {

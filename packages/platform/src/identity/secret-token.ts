@@ -1,5 +1,5 @@
 import { type JWTPayload, jwtVerify, SignJWT } from "jose";
-import { clockToleranceSeconds, issuer } from "./issuer.ts";
+import { issuer } from "./issuer.ts";
 
 const textEncoder = new TextEncoder();
 
@@ -18,17 +18,19 @@ export async function signWithSecret(
     .sign(textEncoder.encode(secret));
 }
 
-/** The payload of a token signed with the secret, for this audience and type. Throws jose's errors. */
+/**
+ * The payload of a token signed with the secret, for this audience and type, which has not been expired for longer than
+ * `clockTolerance` seconds. Throws jose's errors.
+ */
 export async function verifyWithSecret(
   secret: string,
   token: string,
-  options: { audience: string; typ: string },
+  options: { audience: string; typ: string; clockTolerance: number },
 ): Promise<JWTPayload> {
   const { payload } = await jwtVerify(token, textEncoder.encode(secret), {
     ...options,
     issuer,
     algorithms: ["HS256"],
-    clockTolerance: clockToleranceSeconds,
   });
   return payload;
 }

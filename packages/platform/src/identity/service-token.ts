@@ -1,18 +1,34 @@
+import { errors } from "jose";
 import { ErrorReason, fail } from "../errors.ts";
+import { expiredError, validMs } from "./expiry.ts";
+import { meshClockToleranceSeconds } from "./issuer.ts";
 import { signWithSecret, verifyWithSecret } from "./secret-token.ts";
 import { TokenCache } from "./token-cache.ts";
 
 const audience = "turnwright.mesh";
 const typ = "turnwright-service+jwt";
-const lifetimeSeconds = 300;
+/**
+ * With the tolerance of the verifier, the least time that a token still has when it is replaced outlasts two clocks
+ * that are five minutes off in opposite directions.
+ */
+const lifetimeSeconds = 600;
+const renewalMs = 300_000;
 
-/** Returns a source of this process's service token (HS256 by MESH_SECRET), renewed one minute before it expires. */
+/**
+ * Returns a source of this process's service token (HS256 by MESH_SECRET), valid for ten minutes and renewed after
+ * five, or as soon as the clock has been set to another time.
+ */
 export function createServiceTokenSource(secret: string, service: string): () => string | Promise<string> {
   let current = "";
-  let renewAt = 0;
+  let signedAt = { clock: Number.NEGATIVE_INFINITY, monotonic: Number.NEGATIVE_INFINITY };
   let renewing: Promise<string> | undefined;
+  const isFresh = () => {
+    const ageMs = Date.now() - signedAt.clock;
+    return ageMs >= 0 && ageMs < renewalMs && performance.now() - signedAt.monotonic < renewalMs;
+  };
   return () => {
-    if (Date.now() < renewAt) return current;
+    if (isFresh()) return current;
+    const now = { clock: Date.now(), monotonic: performance.now() };
     renewing ??= signWithSecret(secret, {
       claims: {},
       subject: service,
@@ -22,7 +38,7 @@ export function createServiceTokenSource(secret: string, service: string): () =>
     })
       .then((token) => {
         current = token;
-        renewAt = Date.now() + (lifetimeSeconds - 60) * 1000;
+        signedAt = now;
         return token;
       })
       .finally(() => {
@@ -36,7 +52,7 @@ export function createServiceTokenSource(secret: string, service: string): () =>
 export interface ServiceTokenVerifier {
   /** The service of a token that was verified before and has not expired. */
   cached(token: string): string | undefined;
-  /** Verifies the token. Throws INVALID_TOKEN. */
+  /** Verifies the token. Throws INVALID_TOKEN, and CLOCK_SKEW for a genuine token that has expired by this clock. */
   verify(token: string): Promise<string>;
 }
 
@@ -44,17 +60,19 @@ export interface ServiceTokenVerifier {
 export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier {
   const cache = new TokenCache<string>(1_000);
   // Most servers are called by one service: its token stays the same for minutes and is recognised without a hash.
-  let last = { token: "", service: "", expiresAt: 0 };
+  let last = { token: "", service: "", until: 0 };
   return {
-    cached: (token) => (token === last.token && Date.now() < last.expiresAt ? last.service : cache.get(token)),
+    cached: (token) => (token === last.token && performance.now() < last.until ? last.service : cache.get(token)),
     async verify(token) {
       try {
-        const payload = await verifyWithSecret(secret, token, { audience, typ });
+        const payload = await verifyWithSecret(secret, token, { audience, typ, clockTolerance: meshClockToleranceSeconds });
         const service = payload.sub ?? "";
-        last = { token, service, expiresAt: (payload.exp ?? 0) * 1000 };
-        cache.set(token, service, last.expiresAt);
+        const lifetimeMs = validMs(payload);
+        last = { token, service, until: performance.now() + lifetimeMs };
+        cache.set(token, service, lifetimeMs);
         return service;
       } catch (error) {
+        if (error instanceof errors.JWTExpired) throw expiredError(error.payload.sub ?? "a service", error.payload, error);
         throw fail(ErrorReason.INVALID_TOKEN, "The service token is not valid.", { cause: error });
       }
     },

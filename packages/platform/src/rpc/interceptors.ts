@@ -59,13 +59,21 @@ function guardStream(response: StreamResponse, onError: (error: unknown) => neve
 
 /**
  * Outermost on every server. An unexpected error is logged once under its request id and leaves as INTERNAL without its
- * message; any other error leaves with the request id in its detail.
+ * message; any other error leaves with the request id in its detail. Wrong clocks are logged every ten seconds at most:
+ * they fail every call.
  */
 export function errorInterceptor(logger: Logger): Interceptor {
+  let skewLoggedAt = Number.NEGATIVE_INFINITY;
+  const logSkew = (error: unknown) => {
+    if (performance.now() - skewLoggedAt < skewLogMs) return;
+    skewLoggedAt = performance.now();
+    logger.error({ err: error }, "the clocks of the mesh differ");
+  };
   const normalize = (request: AnyRequest, error: unknown): never => {
     const requestId = request.header.get(requestIdHeader) ?? "";
     const detail = detailOf(error);
     if (detail !== undefined) {
+      if (detail.reason === ErrorReason.CLOCK_SKEW) logSkew(error);
       if (detail.requestId === "") detail.requestId = requestId;
       throw error;
     }
@@ -86,6 +94,8 @@ export function errorInterceptor(logger: Logger): Interceptor {
     }
   };
 }
+
+const skewLogMs = 10_000;
 
 interface Rule {
   readonly access: Access;

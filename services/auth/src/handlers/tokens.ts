@@ -26,11 +26,17 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
   const defaults = accountDefaults(deps.config);
   const mint = async (identity: Identity) => {
     const end = identity.expiresAt === undefined ? Number.POSITIVE_INFINITY : timestampMs(identity.expiresAt);
-    const expiresAt = Math.floor(Math.min(Date.now() + internalTokenMs, end) / 1000);
+    const now = Date.now();
+    const expiresAt = Math.floor(Math.min(now + internalTokenMs, end) / 1000);
     // The gateway, which counts requests, reads the limits in the response; other services need only the lowest
     // ceiling.
     const internalToken = await signInternalToken(keys.current(), { ...identity, sharedLimits: [] }, expiresAt);
-    return { internalToken, identity, expiresAt: timestampFromMs(expiresAt * 1000) };
+    return {
+      internalToken,
+      identity,
+      expiresAt: timestampFromMs(expiresAt * 1000),
+      expiresIn: Math.max(0, Math.floor(expiresAt - now / 1000)),
+    };
   };
   const keyIds = () => keys.publicKeys().keys.map((key) => key.kid ?? "");
 
