@@ -24,6 +24,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r20: [["tests/durability/r20-fairness.ts", ...count("calls", 500), ...count("requests", 400)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
+  r13: [["tests/durability/r13-clocks.ts", ...count("seconds", 120)]],
   r16: [["tests/durability/r16-readiness.ts"]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
 };

@@ -41,6 +41,8 @@ export async function startMeshProcesses(options: {
   replicas: Readonly<Partial<Record<PartKind, number>>>;
   /** Environment of all processes. */
   env?: Readonly<Record<string, string>>;
+  /** Further environment of the processes of a kind. */
+  envOf?: Readonly<Partial<Record<PartKind, Readonly<Record<string, string>>>>>;
 }): Promise<MeshProcesses> {
   const { dir, replicas } = options;
   const ports = new Map(
@@ -78,7 +80,7 @@ export async function startMeshProcesses(options: {
       kind,
       portsOf(kind).map((port, index, all) => {
         const name = all.length === 1 ? kind : `${kind}-${index + 1}`;
-        const env = { ...shared, [kind === "gateway" ? "SERVER_PORT" : "GRPC_PORT"]: String(port) };
+        const env = { ...shared, [kind === "gateway" ? "SERVER_PORT" : "GRPC_PORT"]: String(port), ...options.envOf?.[kind] };
         return createPart({ name, main: join(root, main), port, env, log: join(dir, `${name}.log`) });
       }),
     ]),
