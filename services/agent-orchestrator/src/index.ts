@@ -24,9 +24,11 @@ import { readinessDetails } from "./model-calls/readiness-details.ts";
 import { createSharedMeter } from "./model-calls/shared-meter.ts";
 import { Shares } from "./model-calls/shares.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
+import { RunWatches } from "./run-events/run-watches.ts";
 import { listenForCancels } from "./runs/cancel-run.ts";
 import { type ClaimDeps, createLocalDispatcher, type Dispatcher } from "./runs/dispatch.ts";
 import { OwnedRuns } from "./runs/owned-runs.ts";
+import { ReaderCredentials } from "./runs/reader-credentials.ts";
 import { RunsByToken } from "./runs/runs-by-token.ts";
 import { createWorker } from "./runs/worker.ts";
 import { createModelMeter } from "./spending/model-meter.ts";
@@ -83,12 +85,15 @@ export async function startAgentOrchestrator(deps: {
   const workerId = crypto.randomUUID();
   const owned = new OwnedRuns();
   const liveLogs = new LiveLogs(deps);
+  const watches = new RunWatches(deps);
   const hasRoom = () => owned.size < config.AGENT_MAX_RUNS;
   const dispatcher = await createDispatcher(config, { journal: deps.journal, workerId, graphVersions, hasRoom, logger });
   const shared = withDefaultModel(routes, {
     ...deps,
     runsByToken,
     liveLogs,
+    watches,
+    readers: new ReaderCredentials(deps),
     workerId,
     graphVersions,
     owned,
@@ -116,7 +121,7 @@ export async function startAgentOrchestrator(deps: {
   const worker = createWorker(shared);
   dispatcher.start((context) => void worker.takeOver(context));
   worker.start();
-  const stopListening = await Promise.all([liveLogs.listen(), listenForCancels(shared)]);
+  const stopListening = await Promise.all([liveLogs.listen(), watches.listen(), listenForCancels(shared)]);
   return {
     mounts: createMounts(shared),
     async ready() {

@@ -155,6 +155,9 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         run: journal.info,
         events: journal.events.filter((event) => event.seq > after),
       }),
+      listChangedRuns: ({ seqs }) => ({
+        changed: seqs.flatMap((seq, place) => (seq === Number(journal.info.lastEventId) ? [] : [place])),
+      }),
       async beat(request) {
         journal.beats.push(request);
         for (const resolve of beatWatchers.splice(0)) resolve(request);

@@ -88,7 +88,7 @@ export function runHandlers(
 
     async *streamRunEvents({ runId, after }, ctx) {
       const from = after === "" ? undefined : parsePosition(after);
-      const watch = { runId, from, options: () => forward(ctx), signal: ctx.signal };
+      const watch = { ...deps.readers.of(ctx), runId, from, signal: ctx.signal };
       for await (const { frame } of watchRun(deps, watch)) yield frame;
     },
   };

@@ -17,7 +17,7 @@ test("frames that cannot be sent end nothing: later ones are sent", async () => 
   const logger = createLogger({ service: "test", level: "silent" });
   const log = new LiveLog({ id: "run", seq: 0 }, { bus: bus as Bus, logger }, () => {});
   try {
-    log.watched({ runId: "run" });
+    log.watched();
     log.emit({ type: "content", delta: "lost" });
     await vi.advanceTimersByTimeAsync(100);
     isBroken = false;

@@ -5,26 +5,33 @@ import { framesOf, isText, type RunFrame, restOf, type TextType, textFrames, uni
 import { formatPosition, type Position, parsePosition } from "./position.ts";
 import type { RunEvent } from "./run-event.ts";
 
-/** Bus topic on which watchers announce themselves to a run's driver; the payload is a `WatchRequest`. */
+/** Bus topic on which processes with watchers announce them to the runs' drivers; the payload is a `WatchRequest`. */
 export const watchTopic = "run-watch";
 
-/** A watcher's announcement. It may ask for frames that the watcher lacks. */
-export interface WatchRequest {
+/** A watcher's question for the frames that it lacks. */
+interface FrameRequest {
   readonly runId: string;
   /** The position behind which frames are missing, as `formatPosition` writes it. */
-  readonly after?: string;
-  /** The watcher's id, which names the topic for the missing frames. */
-  readonly replyTo?: string;
+  readonly after: string;
+  /** The watcher's process, which names the topic for the missing frames, and the watcher's number in it. */
+  readonly replyTo: string;
+  readonly watcher: number;
 }
+
+/** The announcement of a process that has watchers: the runs that they watch, or a question of one of them. */
+export type WatchRequest = { readonly runIds: readonly string[] } | FrameRequest;
 
 /** Bus topic on which a run's driver sends frames to all watchers. */
 export function liveTopic(runId: string): string {
   return `run-live:${runId}`;
 }
 
-/** Bus topic on which the driver sends one watcher the frames that it lacks. */
-export function replyTopic(runId: string, watcher: string): string {
-  return `run-live:${runId}:${watcher}`;
+/**
+ * Bus topic on which drivers send the watchers of one process the frames that they lack: the watcher's number, a space,
+ * a `LivePiece`.
+ */
+export function replyTopic(replyTo: string): string {
+  return `run-replies:${replyTo}`;
 }
 
 /** A piece of the frames that are not stored yet, beginning at `at`. */
@@ -37,7 +44,7 @@ export interface LivePiece {
   readonly hasMore?: boolean;
 }
 
-/** How long a driver publishes after a watcher's announcement, in milliseconds. Watchers renew it in time. */
+/** How long a driver publishes after an announcement, in milliseconds. Processes with watchers renew it in time. */
 export const watchLeaseMs = 15_000;
 /** How long frames are gathered before they are published, in milliseconds. */
 const gatherMs = 5;
@@ -118,16 +125,16 @@ export class LiveLog {
   }
 
   /** Publishes frames for a watcher for the time of its lease, and sends it the missing frames that it asks for. */
-  watched({ after, replyTo }: WatchRequest): void {
+  watched(asked?: FrameRequest): void {
     const now = Date.now();
     // Earlier frames go only to watchers that ask for them.
     if (this.#watchedUntil <= now) this.#sent = this.#frames.length;
     this.#watchedUntil = now + watchLeaseMs;
-    if (after !== undefined && replyTo !== undefined) this.#reply(parsePosition(after), replyTo);
+    if (asked !== undefined) this.#reply(parsePosition(asked.after), asked);
   }
 
   /** Sends one watcher a piece of the frames behind its position. It asks again when it has taken them. */
-  #reply(at: Position, replyTo: string): void {
+  #reply(at: Position, { replyTo, watcher }: FrameRequest): void {
     // The watcher is ahead of this driver, or must read the journal first, which it does by itself.
     if (at.seq !== this.#seq || at.units > this.#units) return;
     const first = this.#indexBehind(at.units);
@@ -152,7 +159,7 @@ export class LiveLog {
     }
     frames.push(...textFrames(type, text));
     const piece: LivePiece = { at, frames, hasMore: end < this.#frames.length };
-    void this.#bus.publish(replyTopic(this.#runId, replyTo), JSON.stringify(piece));
+    void this.#bus.publish(replyTopic(replyTo), `${watcher} ${JSON.stringify(piece)}`);
   }
 
   #startOf(index: number): number {
@@ -218,7 +225,8 @@ export class LiveLogs {
   async listen(): Promise<() => Promise<void>> {
     return await this.#deps.bus.subscribe(watchTopic, (payload) => {
       const request = JSON.parse(payload) as WatchRequest;
-      this.#logs.get(request.runId)?.watched(request);
+      if ("runIds" in request) for (const runId of request.runIds) this.#logs.get(runId)?.watched();
+      else this.#logs.get(request.runId)?.watched(request);
     });
   }
 

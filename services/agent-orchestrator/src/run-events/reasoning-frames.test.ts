@@ -102,10 +102,12 @@ describe("reasoning in a run's events", () => {
       { type: "reasoning", delta: "d" },
       { type: "content", delta: "e" },
     ]);
-    const got = Promise.withResolvers<LivePiece>();
-    const unsubscribe = await bus.subscribe(replyTopic("run", "w"), (payload) => got.resolve(JSON.parse(payload)));
-    log.watched({ runId: "run", after: "0.1", replyTo: "w" });
-    const piece = await got.promise;
+    const got = Promise.withResolvers<string>();
+    const unsubscribe = await bus.subscribe(replyTopic("w"), (payload) => got.resolve(payload));
+    log.watched({ runId: "run", after: "0.1", replyTo: "w", watcher: 7 });
+    const reply = await got.promise;
+    expect(reply.slice(0, 2)).toBe("7 ");
+    const piece = JSON.parse(reply.slice(2)) as LivePiece;
     expect(lineOf(piece.frames)).toBe("|R:b|C:c|R:d|C:e");
     expect(lineOf(frames)).toBe("|R:ab|C:c|R:d|C:e");
     await unsubscribe();

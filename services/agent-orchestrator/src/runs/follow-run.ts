@@ -1,7 +1,5 @@
 import type { HandlerContext } from "@connectrpc/connect";
-import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
-import { forward } from "@turnwright/platform/rpc/forward";
 import type { Outcome } from "../graph/driver.ts";
 import { usageMessage } from "../model/edge/chunk.ts";
 import type { EventQueue } from "../run-events/event-queue.ts";
@@ -30,11 +28,10 @@ async function* followedFrames(
   ctx: HandlerContext,
   run: { runId: string; from: Position | undefined },
 ): AsyncGenerator<RunFrame, RunEnd> {
-  const options = forward(ctx);
-  let last: RunInfo | undefined;
+  let last: string | undefined;
   let isWaiting = false;
-  for await (const { frame, run: info } of watchRun(deps, { ...run, options: () => options, signal: ctx.signal })) {
-    last = info;
+  for await (const { frame, status } of watchRun(deps, { ...deps.readers.of(ctx), ...run, signal: ctx.signal })) {
+    last = status;
     // The last of the waiting calls has the position of the log entry itself.
     if (frame.type === pendingApproval && !frame.eventId?.includes(".")) isWaiting = true;
     if (frame.type === "finish") return { status: "completed", finish: frame };
@@ -47,7 +44,7 @@ async function* followedFrames(
     if (isWaiting) return { status: "waiting" };
   }
   ctx.signal.throwIfAborted();
-  throw fail(ErrorReason.INTERNAL, `the run ended as ${last?.status} without a frame that says so`);
+  throw fail(ErrorReason.INTERNAL, `the run ended as ${last} without a frame that says so`);
 }
 
 /** Whether a driver stopped because another worker owns the run now: its waiting client follows the run there. */

@@ -10,8 +10,10 @@ import type { RunState } from "../graph/state.ts";
 import { noUsage } from "../model/edge/chunk.ts";
 import type { RunFrame } from "../run-events/frame.ts";
 import { type LiveLogs, pokeWatchers } from "../run-events/live-log.ts";
+import type { RunWatches } from "../run-events/run-watches.ts";
 import type { Starter } from "./caller.ts";
 import type { OwnedRuns } from "./owned-runs.ts";
+import type { ReaderCredentials } from "./reader-credentials.ts";
 import { runCredentials } from "./run-credentials.ts";
 import type { RunHandle } from "./run-handle.ts";
 import type { RunsByToken } from "./runs-by-token.ts";
@@ -27,6 +29,9 @@ export interface RunDeps extends GraphDeps {
   readonly runTimeoutMs: number;
   /** The live logs of the runs that this process drives. */
   readonly liveLogs: LiveLogs;
+  /** The runs that this process watches for clients. */
+  readonly watches: RunWatches;
+  readonly readers: ReaderCredentials;
   readonly bus: Bus;
 }
 

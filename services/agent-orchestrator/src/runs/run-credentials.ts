@@ -5,9 +5,9 @@ import { internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { isOutageOrTimeout } from "../outage.ts";
 
 /** The gateway forwards tokens that are valid for at least a minute; a run may take longer. */
-const firstRenewalMs = 30_000;
-const renewalMs = 240_000;
-const retryMs = 10_000;
+export const firstRenewalMs = 30_000;
+/** Age at which a minted token is replaced, and the pause after a failed renewal, in milliseconds. */
+export const [renewalMs, retryMs] = [240_000, 10_000];
 
 /**
  * Options for the calls of a run. They carry the headers of the call that began it and an internal token that is

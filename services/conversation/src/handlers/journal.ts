@@ -13,6 +13,7 @@ import { checkRole } from "../deciders.ts";
 import { type DecidedApproval, decideApprovals } from "../store/approvals.ts";
 import type { BeginRun } from "../store/begin-run/begin-run.ts";
 import { addRunUsage, cancelRun, recordReceipts } from "../store/cancel-run.ts";
+import { listChangedRuns } from "../store/changed-runs.ts";
 import { abandonRun } from "../store/claims/abandon-run.ts";
 import { claimRun } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
@@ -152,6 +153,9 @@ export function journalHandlers({
     async readRunLog({ runId, after, limit }, ctx) {
       const { userId } = requireIdentity(ctx);
       return await users.as(userId, (db) => readRunLog(db, { userId, runId, after, limit: limit || 100 }));
+    },
+    async listChangedRuns(request) {
+      return { changed: await listChangedRuns(pool, request) };
     },
     async abandonRun({ runId, epoch, error, reason }) {
       await abandonRun(pool, { id: runId, epoch, error, reason });

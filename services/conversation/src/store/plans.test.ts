@@ -12,6 +12,7 @@ import {
 } from "../../testing/conversation.ts";
 import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
+import { changedSql } from "./changed-runs.ts";
 import { commitSql } from "./commit-run/commit-statement.ts";
 import { listSql } from "./conversations.ts";
 
@@ -199,4 +200,26 @@ test("begins, ends, overdue runs, decisions and deletions of the same conversati
     [contexts.map(({ conversation }) => conversation?.id)],
   );
   expect(rows).toEqual([]);
+});
+
+test("watched runs are compared by primary keys alone, and named when they have grown or are gone", async () => {
+  const contexts = [await person.begin(), await person.begin(), await person.begin()];
+  const ids = contexts.map(({ run }) => run?.id ?? "");
+  const seqs = contexts.map(({ run }) => run?.seq ?? -1);
+  await person.answer(contexts[1] as (typeof contexts)[number]);
+  await fixture.pool.query("update conversations set deleted_at = now() where id = $1", [contexts[2]?.conversation?.id]);
+  const bytes = (runIds: readonly string[]) => Buffer.from(runIds.join("").replaceAll("-", ""), "hex");
+  const asked = { runIds: bytes([...ids, uuidv7()]), seqs: [...seqs, 0] };
+  expect((await person.journal.listChangedRuns(asked)).changed).toEqual([1, 2, 3]);
+  expect((await person.journal.listChangedRuns({})).changed).toEqual([]);
+  expect(await reasonFor(person.journal.listChangedRuns({ ...asked, seqs }))).toBe(ErrorReason.INVALID_REQUEST);
+
+  const plan = await transaction(fixture.database.pool, async (tx) => {
+    await tx.query("set local plan_cache_mode = force_generic_plan");
+    await tx.query(`prepare changed_runs as ${changedSql}`);
+    const values = [`{${ids.join(",")}}`, `{${seqs.join(",")}}`].map(pg.escapeLiteral);
+    const { rows } = await tx.query(`explain (format json) execute changed_runs(${values.join(", ")})`);
+    return rows[0]["QUERY PLAN"][0].Plan as PlanNode;
+  });
+  expect(nodeTypes(plan).filter((type) => /Seq Scan/.test(type))).toEqual([]);
 });
