@@ -234,6 +234,7 @@ describe.each(shapes)("runs, %s", (shape) => {
         { ...body, stream: true },
         { "idempotency-key": "once/v1/conversations" },
       );
+      expect(streamed.headers.get("idempotent-replayed")).toBe("true");
       const events: StreamedEvent[] = [];
       for await (const event of streamedEvents(streamed)) events.push(event);
       expect(textOf(events.filter(({ data }) => data.type === "content"))).toBe("Only once.");

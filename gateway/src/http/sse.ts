@@ -25,6 +25,8 @@ export interface EventStreamOptions<T> {
   heartbeatMs: number;
   /** Fires when the client has disconnected, or, with an error as its reason, when the gateway ends the stream. */
   signal: AbortSignal;
+  /** Sets headers that depend on the first message; called when it has arrived, unless a heartbeat came before it. */
+  onFirst?: () => void;
 }
 
 /**
@@ -52,13 +54,13 @@ function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSign
 }
 
 /**
- * Sends an RPC's messages as server-sent events. Nothing is written before the first message or heartbeat, so that an
- * earlier error is thrown and becomes an ordinary response. A later error becomes the last event. A client that does
- * not read slows the RPC down instead of filling memory.
+ * Sends the messages of an RPC, which `opening` has called, as server-sent events. Nothing is written before the first
+ * message or heartbeat, so that an earlier error is thrown and becomes an ordinary response. A later error becomes the
+ * last event. A client that does not read slows the RPC down instead of filling memory.
  */
 export async function sendEventStream<T>(
   reply: FastifyReply,
-  messages: AsyncIterable<T>,
+  opening: Promise<AsyncIterable<T>>,
   options: EventStreamOptions<T>,
 ): Promise<void> {
   const { raw } = reply;
@@ -83,8 +85,11 @@ export async function sendEventStream<T>(
     }
   }, options.heartbeatMs);
   try {
-    for await (const message of messages) {
-      begin();
+    for await (const message of await opening) {
+      if (!open) {
+        options.onFirst?.();
+        begin();
+      }
       timer.refresh();
       const taken = send(raw, options.write(message), signal);
       if (taken !== undefined) await taken;

@@ -103,14 +103,9 @@ export function openAiPlugin(deps: OpenAiDeps) {
       });
       const headers = callHeaders(request, caller);
       // Bypasses the client: its generators would cost as much per delta as everything else together.
-      const batches = await deps.transport.stream(
-        CompletionService.method.streamComplete,
-        signal,
-        undefined,
-        headers,
-        once(input),
-      );
-      await sendEventStream(reply, batches.message, {
+      const call = deps.transport.stream(CompletionService.method.streamComplete, signal, undefined, headers, once(input));
+      const batches = call.then(({ message }) => message);
+      await sendEventStream(reply, batches, {
         write: (batch) => batch.frames,
         end: "",
         error: (error) => `data: ${JSON.stringify({ error: restError(error, errorContext).body.error })}\n\n`,

@@ -5,6 +5,7 @@ import { beforeError, lateErrorKey, lateTrailersOf } from "@turnwright/platform/
 import { once } from "@turnwright/platform/rpc/plane";
 import { type AdmissionRule, admissionRule } from "../admission/admit.ts";
 import { callHeaders } from "../admission/call-headers.ts";
+import type { HeaderSink } from "../http/answer-headers.ts";
 import { passReplayed } from "../http/replayed.ts";
 import { type AdmittedRpc, admittedRpc } from "./rpc-plugin.ts";
 
@@ -13,15 +14,24 @@ function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): 
   return new Headers(callHeaders(request, caller, rule));
 }
 
-/** Passes messages on. Their error arrives after all of them, also at clients that read gRPC with grpc-js. */
+function sinkOf(context: HandlerContext): HeaderSink {
+  return { header: (name, value) => context.responseHeader.set(name, value) };
+}
+
+/**
+ * Passes messages on; `onFirst` is called before the first one. Their error arrives after all of them, also at clients
+ * that read gRPC with grpc-js.
+ */
 async function* errorLast(
   messages: AsyncIterable<Message>,
+  onFirst: () => void,
   { request }: AdmittedRpc,
   { protocolName, responseTrailer, signal }: HandlerContext,
 ): AsyncGenerator<Message> {
   let hasMessage = false;
   try {
     for await (const message of messages) {
+      if (!hasMessage) onFirst();
       hasMessage = true;
       yield message;
     }
@@ -59,7 +69,7 @@ export function proxyRoutes(deps: {
             const headers = forwardHeaders(call, rule);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
             const answer = await transport.unary(unary, context.signal, timeoutMs, headers, call.message);
-            passReplayed(headers, answer, { header: (name, value) => context.responseHeader.set(name, value) });
+            passReplayed(headers, answer, sinkOf(context));
             return answer.message;
           });
         } else if (method.methodKind === "server_streaming") {
@@ -68,7 +78,8 @@ export function proxyRoutes(deps: {
             const call = admittedRpc(context);
             const headers = forwardHeaders(call, rule);
             const response = await transport.stream(streaming, context.signal, context.timeoutMs(), headers, once(call.message));
-            yield* errorLast(response.message, call, context);
+            const onFirst = () => passReplayed(headers, response, sinkOf(context));
+            yield* errorLast(response.message, onFirst, call, context);
           });
         }
       }

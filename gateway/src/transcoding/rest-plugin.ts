@@ -9,7 +9,7 @@ import { callHeaders } from "../admission/call-headers.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
 import { restError } from "../http/error-body.ts";
 import { takeJsonBodies } from "../http/json-bodies.ts";
-import { passReplayed } from "../http/replayed.ts";
+import { type AnswerHead, passReplayed } from "../http/replayed.ts";
 import { sendEventStream } from "../http/sse.ts";
 import { type BindableRequest, createBinder } from "./binder.ts";
 import { type JsonWriter, JsonWriters } from "./json-writer.ts";
@@ -129,8 +129,14 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Se
     const messages = async function* () {
       yield input;
     };
-    const response = await transport.stream(method, signal, undefined, callHeaders(request, caller, rule), messages());
-    await sendEventStream(reply, response.message, {
+    const headers = callHeaders(request, caller, rule);
+    let answer: AnswerHead | undefined;
+    const opening = transport.stream(method, signal, undefined, headers, messages()).then((response) => {
+      answer = response;
+      return response.message;
+    });
+    await sendEventStream(reply, opening, {
+      onFirst: () => passReplayed(headers, answer, reply),
       write: (message) => `${idOf(message as Message)}data: ${JSON.stringify(write(message as Message))}\n\n`,
       end: "data: [DONE]\n\n",
       error: (error) => `data: ${JSON.stringify({ error: restError(error, context).body.error })}\n\n`,

@@ -143,9 +143,10 @@ function streamHandler(route: Route) {
       const response = (await route.next(
         Object.assign(request, { stream: true as const, message: decoded(route.method.input, call.request as Uint8Array) }),
       )) as StreamResponse;
-      call.sendMetadata(metadataOf(response.header));
       for await (const message of response.message) {
         if (call.cancelled) return;
+        // After the first message: the handler may set headers until then.
+        if (!hasWritten) call.sendMetadata(metadataOf(response.header));
         const bytes = toBinary(route.method.output, asMessage(route.method.output as DescMessage, message as never));
         hasWritten = true;
         // The stream's buffer counts messages, not bytes: large messages wait one by one.
@@ -153,6 +154,7 @@ function streamHandler(route: Route) {
         else if (!call.write(bytes)) await drained(call, request.signal);
       }
       settle();
+      if (!hasWritten) call.sendMetadata(metadataOf(response.header));
       call.end(metadataOf(response.trailer));
     } catch (error) {
       const status = statusOfError(error);
@@ -168,10 +170,7 @@ function streamHandler(route: Route) {
 /** Messages larger than this, in bytes, are sent before the handler is asked for the next one. */
 const aheadBytes = 4_096;
 
-/**
- * Resolves when the awaited event has happened or the call is cancelled. `wait` returns the function that stops
- * waiting.
- */
+/** Resolves when the event has happened or the call is cancelled. `wait` returns the function that stops waiting. */
 function orCancelled(signal: AbortSignal, wait: (done: () => void) => () => void): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) {
