@@ -16,10 +16,9 @@ import { createInternalTokenVerifier } from "@turnwright/platform/identity/inter
 import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
-import { type MigratedService, migrate, migratedServices } from "@turnwright/platform/postgres/migrations";
-import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
+import type { MigratedService } from "@turnwright/platform/postgres/migrations";
+import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
-import { serviceLogin } from "@turnwright/platform/postgres/service-login";
 import { drainWithin } from "@turnwright/platform/process/lifecycle";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
@@ -76,12 +75,9 @@ export async function startAllInOne(
       url = (await starting).url;
     }
     const databaseAddress = url;
-    for (const service of migratedServices) {
-      await untilDatabaseAnswers(logger, () => migrate({ url: databaseAddress, service, direction: "up", logger }));
-    }
     const databaseOf = async (schema: MigratedService) => {
       const database = openServiceDatabase({
-        url: await serviceLogin({ url: databaseAddress, schema, logger }),
+        ...(await openSchema({ config, url: databaseAddress, schema, logger })),
         schema,
         max: config.DB_MAX_OPEN_CONNS,
         statementTimeoutMs: config.DB_STATEMENT_TIMEOUT,

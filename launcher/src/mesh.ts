@@ -9,9 +9,8 @@ import { redisEnv, redisUrl } from "@turnwright/platform/config/redis-env";
 import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
 import { createLogger, logLevels } from "@turnwright/platform/logger";
-import { type MigratedService, migrate } from "@turnwright/platform/postgres/migrations";
-import { untilDatabaseAnswers } from "@turnwright/platform/postgres/patience";
-import { serviceLogin } from "@turnwright/platform/postgres/service-login";
+import type { MigratedService } from "@turnwright/platform/postgres/migrations";
+import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { z } from "zod";
 import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
@@ -132,8 +131,8 @@ export async function startMesh(
     }
     const address = url;
     const loginFor = async (schema: MigratedService) => {
-      await untilDatabaseAnswers(logger, () => migrate({ url: address, service: schema, direction: "up", logger }));
-      return await serviceLogin({ url: address, schema, logger });
+      const { url } = await openSchema({ config, url: address, schema, logger });
+      return url;
     };
     // Each service gets its own login, and none gets the administrator's.
     const logins: Readonly<Record<string, string>> = {

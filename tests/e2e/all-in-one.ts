@@ -16,7 +16,8 @@ export async function startAllInOne(env: Record<string, string> = {}): Promise<S
     rmSync(dataDir, { recursive: true, force: true });
   };
   try {
-    const stores = { DATABASE_URL: database.url, TURNWRIGHT_DATA_DIR: dataDir };
+    // The roles of the template that the database is a copy of.
+    const stores = { DATABASE_URL: database.url, DB_ROLE_PREFIX: "turnwright", TURNWRIGHT_DATA_DIR: dataDir };
     const system = await startSystem({ shape: "all-in-one", env: { ...stores, ...env } });
     return {
       ...system,

@@ -105,7 +105,7 @@ describe.each(variants)("a conversation with a model of 8,192 tokens whose windo
     chmodSync(dataDir, 0o711);
     database = await createTestDatabase({ services: ["auth", "conversation", "tool"] });
     model = await startScriptedModel({ models: ["small"], answer: strictAnswer });
-    const stores = { DATABASE_URL: database.url, TURNWRIGHT_DATA_DIR: dataDir };
+    const stores = { DATABASE_URL: database.url, DB_ROLE_PREFIX: "turnwright", TURNWRIGHT_DATA_DIR: dataDir };
     const tools = { TOOLS_DIR: join(import.meta.dirname, "large-tools") };
     const endpoint = { LLM_BASE_URL: model.url, LLM_DEFAULT_MODEL: "small" };
     system = await startSystem({ shape: "all-in-one", env: { ...stores, ...tools, ...endpoint, ...env } });

@@ -24,7 +24,10 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
 
   beforeAll(async () => {
     database = await createTestDatabase({ services: [] });
-    system = await startSystem({ shape: "mesh", env: { DATABASE_URL: database.url, TURNWRIGHT_DATA_DIR: dataDir } });
+    system = await startSystem({
+      shape: "mesh",
+      env: { DATABASE_URL: database.url, DB_ROLE_PREFIX: "mesh_stores", TURNWRIGHT_DATA_DIR: dataDir },
+    });
     const read = (pid: number, file: string) => readFileSync(`/proc/${pid}/${file}`, "utf8").replaceAll("\0", " ");
     processes = descendants(system.pid).map((pid) => ({ command: read(pid, "cmdline"), environment: read(pid, "environ") }));
   }, 120_000);
@@ -64,9 +67,9 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
     const everything = processes.map(({ environment }) => environment).join("\n");
     expect(everything).not.toContain(admin.password);
     const userOf = (pattern: RegExp) => /DATABASE_URL=postgres:\/\/([^:]+):/.exec(only(pattern)[0]?.environment ?? "")?.[1];
-    expect(userOf(/services\/tool-executor/)).toBe("turnwright_tool_login");
-    expect(userOf(/services\/conversation/)).toBe("turnwright_conversation_login");
-    expect(userOf(/services\/auth/)).toBe("turnwright_auth_login");
+    expect(userOf(/services\/tool-executor/)).toBe("mesh_stores_tool_login");
+    expect(userOf(/services\/conversation/)).toBe("mesh_stores_conversation_login");
+    expect(userOf(/services\/auth/)).toBe("mesh_stores_auth_login");
     expect(userOf(/gateway/)).toBeUndefined();
     expect(userOf(/services\/agent-orchestrator/)).toBeUndefined();
     const client = new pg.Client({ connectionString: database.url });
@@ -76,9 +79,9 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
     );
     await client.end();
     expect(rows.map(({ usename }) => usename).sort()).toEqual([
-      "turnwright_auth_login",
-      "turnwright_conversation_login",
-      "turnwright_tool_login",
+      "mesh_stores_auth_login",
+      "mesh_stores_conversation_login",
+      "mesh_stores_tool_login",
     ]);
   });
 

@@ -33,7 +33,7 @@ const never = new Promise<never>(() => {});
 
 const shapes: Readonly<Record<string, (stores: Stores) => Promise<Shape>>> = {
   async "all-in-one"({ dir, database, model }) {
-    const env = { TURNWRIGHT_DATA_DIR: dir, DATABASE_URL: database.url, LLM_BASE_URL: model.url };
+    const env = { TURNWRIGHT_DATA_DIR: dir, DATABASE_URL: database.url, DB_ROLE_PREFIX: "turnwright", LLM_BASE_URL: model.url };
     const system = await startSystem({ shape: "all-in-one", env });
     return { gateways: [system.baseUrl], stop: async () => void (await system.stop()) };
   },

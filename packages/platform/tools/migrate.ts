@@ -1,4 +1,4 @@
-import { createMigration, type MigratedService, migrate, migratedServices } from "../src/postgres/migrations.ts";
+import { createMigration, type MigratedService, migratedServices, migrateSchema } from "../src/postgres/migrations.ts";
 import { makeServiceLogin } from "../src/postgres/service-login.ts";
 import { withConfiguredDatabase } from "./configured-database.ts";
 
@@ -29,9 +29,15 @@ async function move(direction: "up" | "down", only: string | undefined, steps: s
       tool: config.DB_TOOL_PASSWORD,
     };
     for (const service of services) {
-      const names = await migrate({ url, service, direction, count });
+      const { names, rolePrefix } = await migrateSchema({
+        url,
+        service,
+        direction,
+        count,
+        rolePrefix: config.DB_ROLE_PREFIX,
+      });
       const password = passwords[service];
-      if (direction === "up" && password !== undefined) await makeServiceLogin(url, service, password);
+      if (direction === "up" && password !== undefined) await makeServiceLogin({ url, schema: service, password, rolePrefix });
       console.log(`${service}: ${names.length === 0 ? "nothing to do" : `${direction} ${names.join(", ")}`}`);
     }
   });

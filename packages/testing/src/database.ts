@@ -81,7 +81,8 @@ async function ensureTemplate(
     await client.query(`drop database if exists ${name} with (force)`);
     await client.query(`create database ${name}`);
     for (const service of source.services) {
-      await migrate({ url: withDatabase(source.server, name), service, direction: "up", dir: source.dir });
+      const url = withDatabase(source.server, name);
+      await migrate({ url, service, direction: "up", dir: source.dir, rolePrefix: "turnwright", sharesRoles: true });
     }
     await client.query(`alter database ${name} with is_template true allow_connections false`);
     return name;

@@ -31,15 +31,15 @@ export interface Decision {
 }
 
 /**
- * The most bytes of the arguments that people put in place of the model's in one round, as many as the model's may have:
- * its worker gets all of them at once.
+ * The most bytes of the arguments that people put in place of the model's in one round, as many as the model's may
+ * have: its worker gets all of them at once.
  */
 export const maxEditedBytes = 1_048_576;
 
 /**
  * Matches decisions with the calls of a parked round. The first decision on a call wins: a second one throws
- * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or is named twice and for new arguments
- * that are too large together, APPROVAL_EXPIRED for a pending call whose time is over.
+ * NOTHING_TO_APPROVE. Throws INVALID_REQUEST for a call that is not in the round or is named twice and for new
+ * arguments that are too large together, APPROVAL_EXPIRED for a pending call whose time is over.
  */
 export function decide(round: readonly ParkedCall[], { calls, approved, reason }: Decisions): Decision[] {
   const pending = new Map(round.filter(({ status }) => status === "pending").map((call) => [call.call_id, call.id]));

@@ -16,6 +16,13 @@ export const postgresEnv = {
   DB_PASSWORD: z.string().default("postgres"),
   DB_NAME: z.string().default("aiagent"),
   DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
+  /** PEM file of the certificate authorities that `verify-ca` and `verify-full` trust; unset: those of Node.js. */
+  DB_SSL_ROOT_CERT: z.string().optional(),
+  /** Prefix of the names of PostgreSQL roles, for each installation on a server its own. */
+  DB_ROLE_PREFIX: z
+    .string()
+    .regex(/^[a-z][a-z0-9_]{0,42}$/, "expected a lower-case letter, then up to 42 lower-case letters, digits and underscores")
+    .optional(),
   DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
   /** Milliseconds after which the server aborts a statement; 0: never. */
   DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),

@@ -1,13 +1,15 @@
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { runner } from "node-pg-migrate";
+import { type MigrationBuilder, runner } from "node-pg-migrate";
 import pg from "pg";
 import { schemaLocks } from "../../../../migrations/schemas.ts";
 import { ConfigError } from "../config/env.ts";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
+import { ensureRoles, MissingRightError, moveRoles, planRoles } from "./role-setup.ts";
+import { withRolePrefix } from "./service-roles.ts";
 
 /** Name of a migrated schema. */
 export type MigratedService = keyof typeof schemaLocks;
@@ -20,26 +22,39 @@ export const migrationsDir = fileURLToPath(new URL("../../../../migrations", imp
 
 const fileName = /^(\d{6}_[a-z0-9_]+)\.(up|down)\.sql$/;
 
-/**
- * Migrates one service's schema up (all pending migrations, or `count`) or down (one, or `count`). Each migration is
- * one transaction, so a failed one leaves nothing behind; a process that starts at the same time waits and finds the
- * work done. Creates the schema if it is absent; the schema keeps its own table of applied migrations. Returns the
- * names that ran, in order.
- */
-export async function migrate(options: {
+/** The options of a migration. */
+export interface Migration {
   url: string;
   service: MigratedService;
   direction: "up" | "down";
   count?: number;
   /** Contains one folder per service; the repository's own unless given. */
   dir?: string;
+  /** Prefix of the role names; unless given, that of the schema's present roles, or one made of the database's name. */
+  rolePrefix?: string;
+  /** Whether other databases may use the same roles; their services can then read this one. */
+  sharesRoles?: boolean;
   logger?: Logger;
-}): Promise<string[]> {
-  const dir = join(options.dir ?? migrationsDir, options.service);
+}
+
+/**
+ * Migrates one service's schema up (all pending migrations, or `count`) or down (one, or `count`). Each migration is
+ * one transaction, so a failed one leaves nothing behind; a process that starts at the same time waits and finds the
+ * work done. Creates the schema if it is absent; the schema keeps its own table of applied migrations. Returns the
+ * names that ran, in order. Throws DATABASE_UNAVAILABLE and MissingRightError.
+ */
+export async function migrate(options: Migration): Promise<string[]> {
+  return (await migrateSchema(options)).names;
+}
+
+/** As `migrate`; also returns the prefix of the schema's roles, which change when they have another prefix. */
+export async function migrateSchema(options: Migration): Promise<{ names: string[]; rolePrefix: string }> {
+  const { service, direction, logger } = options;
+  const dir = join(options.dir ?? migrationsDir, service);
   const known = await checkFiles(dir);
   const client = new pg.Client({
     connectionString: options.url,
-    application_name: `turnwright-migrate-${options.service}`,
+    application_name: `turnwright-migrate-${service}`,
     connectionTimeoutMillis: 5_000,
     // A migration may take any time; only a lost peer must be noticed.
     keepAlive: true,
@@ -49,51 +64,87 @@ export async function migrate(options: {
   await client.connect().catch((cause: unknown) => {
     throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
   });
-  if (options.direction === "up") {
-    const applied = await appliedMigrations(client, options.service);
-    const isNewer = applied.some((name) => !known.includes(name));
-    const isCurrent = applied.length === known.length && applied.every((name, index) => name === known[index]);
-    if (isNewer || isCurrent) await client.end();
-    if (isNewer) throw newerSchema(options.service, applied, known);
-    if (isCurrent) return [];
-  }
   let current: string | undefined;
   const log = (detail: string) => {
     // The runner names the current migration only here.
     current = /### MIGRATION (\S+) /.exec(detail)?.[1] ?? current;
-    options.logger?.debug({ detail }, "migration runner");
+    logger?.debug({ detail }, "migration runner");
   };
   try {
+    const applied = direction === "up" ? await appliedMigrations(client, service) : [];
+    if (applied.some((name) => !known.includes(name))) throw newerSchema(service, applied, known);
+    const isDone = direction === "up" && applied.length === known.length && applied.every((name, at) => name === known[at]);
+    const plan = await planRoles({ client, schema: service, configured: options.rolePrefix, logger });
+    const { prefix } = plan;
+    if (isDone && (plan.current ?? prefix) === prefix) return { names: [], rolePrefix: prefix };
+    if (plan.current !== prefix && migratesRoles(known)) {
+      await ensureRoles(client, service, prefix, options.sharesRoles === true);
+      if (plan.current !== undefined) {
+        await moveRoles(client, service, { current: plan.current, prefix });
+        logger?.warn({ schema: service, from: plan.current, to: prefix }, "the schema has roles of its own now");
+      }
+    }
     const ran = await runner({
       dbClient: client,
       dir,
-      direction: options.direction,
+      direction,
       count: options.count,
-      schema: options.service,
+      schema: service,
       createSchema: true,
       migrationsTable: "migrations",
       singleTransaction: false,
       advisoryLockMode: "wait",
-      lockValue: schemaLocks[options.service],
-      migrationLoaderStrategies: [{ extensions: [".sql"], loader: "sql" }],
+      lockValue: schemaLocks[service],
+      migrationLoaderStrategies: [{ extensions: [".sql"], loader: loaderFor(prefix) }],
       logger: { debug: log, info: log, warn: log, error: log },
     });
     const names = ran.map(({ name }) => name);
-    if (names.length > 0) {
-      options.logger?.info({ schema: options.service, direction: options.direction, migrations: names }, "schema migrated");
-    }
-    return names;
+    if (names.length > 0) logger?.info({ schema: service, direction, migrations: names }, "schema migrated");
+    return { names, rolePrefix: prefix };
   } catch (cause) {
+    if (
+      cause instanceof MissingRightError ||
+      cause instanceof ConfigError ||
+      reasonOf(cause) === ErrorReason.DATABASE_UNAVAILABLE
+    )
+      throw cause;
     if (cause instanceof Error && "code" in cause && cause.code === "42501") {
-      const message = `migrations of ${options.service} are pending, and this login may not run them: ${cause.message}`;
-      throw new Error(`${message}; run npm run migrate:up with an administrator's DATABASE_URL`, { cause });
+      const message = `migrations of ${service} are pending, and this login may not run them: ${cause.message}`;
+      throw new MissingRightError(`${message}; run npm run migrate:up with an administrator's DATABASE_URL`, { cause });
     }
     if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
-    throw new Error(`migration ${options.service}/${current} failed: ${cause.message}`, { cause });
+    throw new Error(`migration ${service}/${current} failed: ${cause.message}`, { cause });
   } finally {
     // Also rolls back a migration that failed half-way: the runner leaves its transaction open.
     await client.end();
   }
+}
+
+/** Whether the migrations give rights to roles. */
+function migratesRoles(known: readonly string[]): boolean {
+  return known.some((name) => name.endsWith("_row_security"));
+}
+
+/** Loads pairs of SQL files, with the role names of an installation. */
+function loaderFor(prefix: string) {
+  return async (paths: string[]) => {
+    const ups = paths.filter((path) => path.endsWith(".up.sql"));
+    return await Promise.all(
+      ups.map(async (path) => {
+        const down = path.replace(/\.up\.sql$/, ".down.sql");
+        const [upSql, downSql] = await Promise.all([path, down].map((file) => readFile(file, "utf8")));
+        return {
+          // The name under which the runner's own loader tracks a pair.
+          id: path.replace(/\.up\.sql$/, ".sql"),
+          filePaths: [path, down],
+          actions: {
+            up: (builder: MigrationBuilder) => builder.sql(withRolePrefix(upSql ?? "", prefix)),
+            down: (builder: MigrationBuilder) => builder.sql(withRolePrefix(downSql ?? "", prefix)),
+          },
+        };
+      }),
+    );
+  };
 }
 
 /** Timeout of the query for applied migrations, in milliseconds. */

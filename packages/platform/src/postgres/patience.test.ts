@@ -20,7 +20,7 @@ test("anything else is thrown at once", async () => {
 
 test("the failure is thrown when the patience has run out", async () => {
   const work = vi.fn().mockRejectedValue(away());
-  await expect(untilDatabaseAnswers(logger, work, 400)).rejects.toThrow("the database does not answer");
+  await expect(untilDatabaseAnswers(logger, work, { patienceMs: 400 })).rejects.toThrow("the database does not answer");
   expect(work).toHaveBeenCalledTimes(3);
 });
 

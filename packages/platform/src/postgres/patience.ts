@@ -4,13 +4,35 @@ import type { Logger } from "../logger.ts";
 
 /**
  * Runs `work`, and again for `patienceMs` (10,000) while the database does not answer. `work` must be safe to repeat.
+ * The first failure is logged, in one line without a stack. `isLasting` recognises failures that a wait cannot mend.
  */
-export function untilDatabaseAnswers<T>(logger: Logger, work: () => Promise<T>, patienceMs = 10_000): Promise<T> {
+export function untilDatabaseAnswers<T>(
+  logger: Logger,
+  work: () => Promise<T>,
+  options: {
+    patienceMs?: number;
+    isLasting?: (error: unknown) => boolean;
+    /** The cause for the log; unless given, the message of the innermost error. */
+    explain?: (error: unknown) => string | undefined;
+  } = {},
+): Promise<T> {
+  const { patienceMs = 10_000, isLasting = () => false, explain = () => undefined } = options;
   return retrying(work, {
     patienceMs,
-    mayPass: (error) => reasonOf(error) === ErrorReason.DATABASE_UNAVAILABLE,
-    onRetry: (error) => logger.warn({ err: error }, "the database does not answer; trying again"),
+    mayPass: (error) => reasonOf(error) === ErrorReason.DATABASE_UNAVAILABLE && !isLasting(error),
+    onRetry: (error, attempts) => {
+      const cause = explain(error) ?? causeOf(error);
+      if (attempts === 1) logger.warn({ cause, patience_ms: patienceMs }, "the database does not answer; trying again");
+      else logger.debug({ cause, attempts }, "the database does not answer yet");
+    },
   });
+}
+
+/** The words of the innermost error. */
+function causeOf(error: unknown): string {
+  let cause = error;
+  for (let depth = 0; depth < 8 && cause instanceof Error && cause.cause instanceof Error; depth++) cause = cause.cause;
+  return cause instanceof Error ? cause.message || String((cause as { code?: unknown }).code) : String(cause);
 }
 
 const hedgeMs = 600;

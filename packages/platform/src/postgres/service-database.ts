@@ -3,6 +3,7 @@ import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
 import { createPool, databaseError, type Tx, transaction } from "./pool.ts";
+import { serviceRoles, standardPrefix } from "./service-roles.ts";
 
 /** Connections that show one user's rows at a time; the database's policies hide all others. */
 export interface UserPool {
@@ -44,13 +45,16 @@ export function openServiceDatabase(options: {
   logger: Logger;
   /** As for `createPool`. */
   statementTimeoutMs?: number;
+  /** Prefix of the role names; `turnwright` unless given. */
+  rolePrefix?: string;
 }): ServiceDatabase {
-  const { url, schema, max, logger, statementTimeoutMs } = options;
+  const { url, schema, max, logger, statementTimeoutMs, rolePrefix = standardPrefix } = options;
+  const roles = serviceRoles(rolePrefix, schema);
   const common = { url, schema, logger, statementTimeoutMs, applicationName: `turnwright-${schema}` };
   const opened: pg.Pool[] = [];
   const openPools = (statements: readonly string[]): ServicePools => {
-    const pool = createPool({ ...common, max, role: `turnwright_${schema}` });
-    const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: `turnwright_${schema}_user` });
+    const pool = createPool({ ...common, max, role: roles.service });
+    const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: roles.user });
     opened.push(pool, userPool);
     if (statements.length > 0) {
       const sql = statements.join("; ");

@@ -12,6 +12,7 @@ import { serviceLogin } from "./service-login.ts";
 const logger = createLogger({ service: "test", level: "silent" });
 // A separate server: logins belong to the whole server, and other suites use those of the shared one meanwhile.
 const dataDir = mkdtempSync(join(tmpdir(), "turnwright-login-"));
+const rolePrefix = "turnwright";
 let postgres: EmbeddedPostgres;
 
 beforeAll(async () => {
@@ -37,7 +38,7 @@ const userOf = (url: string) => new URL(url).username;
 
 test("services that start at the same time get one working login each", async () => {
   const starts = migratedServices.flatMap((schema) => [schema, schema, schema]);
-  const urls = await Promise.all(starts.map((schema) => serviceLogin({ url: postgres.url, schema, logger })));
+  const urls = await Promise.all(starts.map((schema) => serviceLogin({ url: postgres.url, schema, rolePrefix, logger })));
   expect([...new Set(urls.map(userOf))]).toEqual([
     "turnwright_auth_login",
     "turnwright_conversation_login",
@@ -60,13 +61,13 @@ test.each([
   ["read files", "select pg_read_file('/etc/hostname')"],
   ["run programs", "copy (select 1) to program 'true'"],
 ])("a service's login cannot %s", async (_what, text) => {
-  const url = await serviceLogin({ url: postgres.url, schema: "auth", logger });
+  const url = await serviceLogin({ url: postgres.url, schema: "auth", rolePrefix, logger });
   await expect(ask(url, text)).rejects.toThrow(/permission denied|must be/);
 });
 
 test("a login with an outdated password gets the right one", async () => {
   await ask(postgres.url, "alter role turnwright_tool_login password 'something else'");
-  const url = await serviceLogin({ url: postgres.url, schema: "tool", logger });
+  const url = await serviceLogin({ url: postgres.url, schema: "tool", rolePrefix, logger });
   expect(await ask(url, "select current_user as me")).toEqual([{ me: "turnwright_tool_login" }]);
 });
 
@@ -76,14 +77,14 @@ test("an operator's own login is used as it is, and pending migrations that it m
   const url = new URL(postgres.url);
   url.username = "operator";
   url.password = "of-the-operator";
-  expect(await serviceLogin({ url: url.href, schema: "auth", logger })).toBe(url.href);
+  expect(await serviceLogin({ url: url.href, schema: "auth", rolePrefix, logger })).toBe(url.href);
   await expect(migrate({ url: url.href, service: "auth", direction: "up" })).rejects.toThrow(
     /may not run them: .*run npm run migrate:up with an administrator's DATABASE_URL/,
   );
 });
 
 test("a service's own login finds its schema up to date without changing it", async () => {
-  const url = await serviceLogin({ url: postgres.url, schema: "conversation", logger });
+  const url = await serviceLogin({ url: postgres.url, schema: "conversation", rolePrefix, logger });
   expect(await migrate({ url, service: "conversation", direction: "up" })).toEqual([]);
-  expect(await serviceLogin({ url, schema: "conversation", logger })).toBe(url);
+  expect(await serviceLogin({ url, schema: "conversation", rolePrefix, logger })).toBe(url);
 });

@@ -2,17 +2,13 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import pg from "pg";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
-
-/** Name of a service's login, which may take the roles of its own schema and has no rights of its own. */
-export function loginOf(schema: MigratedService): string {
-  return `turnwright_${schema}_login`;
-}
+import { serviceRoles, standardPrefix } from "./service-roles.ts";
 
 /**
  * A password in the form in which PostgreSQL stores it (SCRAM-SHA-256, RFC 5803), so that the password itself appears
  * in no statement and no log. For ASCII passwords only; others would have to be normalised first.
  */
-function scramVerifier(password: string): string {
+export function scramVerifier(password: string): string {
   const iterations = 4_096;
   const salt = randomBytes(16);
   const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");
@@ -34,11 +30,11 @@ async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>
 }
 
 /** Whether a login can connect and has the rights it needs. */
-async function serves(url: string, schema: MigratedService): Promise<boolean> {
+async function serves(url: string, schema: MigratedService, role: string): Promise<boolean> {
   try {
     return await connected(url, async (client) => {
       await client.query(`select name from ${schema}.migrations limit 1`);
-      await client.query(`set role turnwright_${schema}`);
+      await client.query(`set role ${role}`);
       return true;
     });
   } catch {
@@ -48,53 +44,87 @@ async function serves(url: string, schema: MigratedService): Promise<boolean> {
 
 const alreadyThere: ReadonlySet<unknown> = new Set(["42710", "23505"]);
 
+/** The attributes of a service's login in SQL. */
+export function loginAttributes(password: string): string {
+  return `login nosuperuser nocreatedb nocreaterole noinherit nobypassrls password '${scramVerifier(password)}'`;
+}
+
 /**
  * Creates the login with this password, or changes its password. The login in `url` must be allowed to create roles.
  */
-export async function makeServiceLogin(url: string, schema: MigratedService, password: string): Promise<void> {
-  const login = loginOf(schema);
-  const attributes = `login nosuperuser nocreatedb nocreaterole noinherit nobypassrls password '${scramVerifier(password)}'`;
+export async function makeServiceLogin(options: {
+  url: string;
+  schema: MigratedService;
+  password: string;
+  rolePrefix: string;
+}): Promise<void> {
+  const { url, schema, password } = options;
+  const { service, user, login } = serviceRoles(options.rolePrefix, schema);
+  const attributes = loginAttributes(password);
   await connected(url, async (client) => {
     await client.query(`create role ${login} ${attributes}`).catch(async (error: unknown) => {
       if (!(error instanceof Error && "code" in error && alreadyThere.has(error.code))) throw error;
       await client.query(`alter role ${login} ${attributes}`);
     });
-    await client.query(`grant turnwright_${schema}, turnwright_${schema}_user to ${login}`);
-    // The service checks whether its schema is up to date, and does not change it.
-    await client.query(`grant usage on schema ${schema} to ${login}`);
-    await client.query(`grant select on ${schema}.migrations to ${login}`);
+    await client.query(`grant ${service}, ${user} to ${login}`);
+    await admit(client, schema, login);
   });
+}
+
+/** Lets a login check whether its schema is up to date; it may not change the schema. */
+async function admit(client: pg.Client, schema: MigratedService, login: string): Promise<void> {
+  await client.query(`grant usage on schema ${schema} to ${login}`);
+  await client.query(`grant select on ${schema}.migrations to ${login}`);
+}
+
+/**
+ * The password of a service's login, derived from that of the installation's login: replicas agree on it, and services
+ * and installations cannot know each other's.
+ */
+export function loginPassword(password: string, schema: MigratedService, rolePrefix: string): string {
+  const name = rolePrefix === standardPrefix ? schema : serviceRoles(rolePrefix, schema).login;
+  return createHmac("sha256", password).update(`turnwright login ${name}`).digest("hex");
 }
 
 /** Attempts to create a login: other processes that start at the same time may be creating it too. */
 const tries = 5;
 
 /**
- * Returns the URL of the database under the service's own login, and creates the login if it is missing. Its password
- * is derived from that of the given login, so replicas agree on it and services cannot know each other's. Returns the
- * given URL when it has no password to derive from, when its login may not create roles (an operator's own login for
- * this service), or when something in between (a pooler) knows no other logins. Call it after the schema is migrated.
+ * Returns the URL of the database under the service's own login. Creates the login if it is missing and the given login
+ * may create roles. Returns the given URL when it has no password to derive from, when the service's login is missing
+ * and cannot be created (an operator's own login for this service), or when something in between (a pooler) knows no
+ * other logins. Call it after the schema is migrated.
  */
-export async function serviceLogin(options: { url: string; schema: MigratedService; logger: Logger }): Promise<string> {
-  const { url, schema, logger } = options;
+export async function serviceLogin(options: {
+  url: string;
+  schema: MigratedService;
+  rolePrefix: string;
+  logger: Logger;
+}): Promise<string> {
+  const { url, schema, rolePrefix, logger } = options;
   if (!URL.canParse(url)) return url;
   const own = new URL(url);
-  if (own.password === "" || own.username === loginOf(schema)) return url;
-  const password = createHmac("sha256", decodeURIComponent(own.password)).update(`turnwright login ${schema}`).digest("hex");
-  own.username = loginOf(schema);
+  const roles = serviceRoles(rolePrefix, schema);
+  if (own.password === "" || own.username === roles.login) return url;
+  const password = loginPassword(decodeURIComponent(own.password), schema, rolePrefix);
+  own.username = roles.login;
   own.password = password;
   let failure: unknown;
   for (let attempt = 0; attempt < tries; attempt++) {
-    if (await serves(own.href, schema)) return own.href;
+    if (await serves(own.href, schema, roles.service)) return own.href;
     try {
-      const mayCreate = await connected(url, async (client) => {
-        const { rows } = await client.query<{ may: boolean }>(
-          "select rolsuper or rolcreaterole as may from pg_roles where rolname = current_user",
+      const { may, isThere } = await connected(url, async (client) => {
+        const { rows } = await client.query<{ may: boolean; isThere: boolean }>(
+          `select rolsuper or rolcreaterole as may, exists (select from pg_roles where rolname = $1) as "isThere"
+           from pg_roles where rolname = current_user`,
+          [roles.login],
         );
-        return rows[0]?.may === true;
+        return rows[0] ?? { may: false, isThere: false };
       });
-      if (!mayCreate) return url;
-      await makeServiceLogin(url, schema, password);
+      if (may) await makeServiceLogin({ url, schema, password, rolePrefix });
+      else if (!isThere || attempt > 0) return url;
+      // An administrator has made the login; the tables belong to the given one.
+      else await connected(url, (client) => admit(client, schema, roles.login));
     } catch (error) {
       failure = error;
     }

@@ -12,10 +12,9 @@ import { createServiceTokenSource, createServiceTokenVerifier } from "../identit
 import { createLogger, type Logger } from "../logger.ts";
 import { meshTlsFaults, meshTlsPaths } from "../mesh-tls/certificate-files.ts";
 import { type MeshTls, openMeshTls } from "../mesh-tls/mesh-tls.ts";
-import { type MigratedService, migrate } from "../postgres/migrations.ts";
-import { untilDatabaseAnswers } from "../postgres/patience.ts";
+import type { MigratedService } from "../postgres/migrations.ts";
+import { openSchema } from "../postgres/open-schema.ts";
 import { openServiceDatabase, type ServiceDatabase } from "../postgres/service-database.ts";
-import { serviceLogin } from "../postgres/service-login.ts";
 import { type GrpcServer, startGrpcServer } from "../rpc/grpc-server.ts";
 import { createGrpcTransport, type GrpcTransport } from "../rpc/grpc-transport.ts";
 import { serverInterceptors, serviceCredentialsInterceptor } from "../rpc/interceptors.ts";
@@ -125,9 +124,8 @@ async function start<C extends GrpcConfig>(
     const url = databaseUrl(postgres);
     if (url === undefined)
       throw new ConfigError(["DATABASE_URL: a service in its own process needs PostgreSQL; set DATABASE_URL or DB_HOST"]);
-    await untilDatabaseAnswers(logger, () => migrate({ url, service: schema, direction: "up", logger }));
     const opened = openServiceDatabase({
-      url: await serviceLogin({ url, schema, logger }),
+      ...(await openSchema({ config: postgres, url, schema, logger })),
       schema,
       max: postgres.DB_MAX_OPEN_CONNS,
       statementTimeoutMs: postgres.DB_STATEMENT_TIMEOUT,

@@ -21,7 +21,7 @@ import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 export const defaultContextLimit = 100;
 /** More messages than any round has; read when a round begins before the context does. */
 const longestRound = 1_000;
-/** The most bytes of messages when the last round alone exceeds the limit: what remains of a mesh message is the run's. */
+/** The most bytes of messages when the last round alone exceeds the limit; the rest of a mesh message is the run's. */
 const maxLargeBytes = 6 * 1024 * 1024;
 /** The same as the database counts them, where quotes and backslashes of arguments count twice. */
 const largestRound = maxLargeBytes + 2 * 1024 * 1024;

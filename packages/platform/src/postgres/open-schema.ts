@@ -1,0 +1,40 @@
+import { databaseUrl, type PostgresConfig } from "../config/postgres-env.ts";
+import type { Logger } from "../logger.ts";
+import { explainDatabaseFault, isLastingFault } from "./database-fault.ts";
+import { type MigratedService, migrateSchema } from "./migrations.ts";
+import { untilDatabaseAnswers } from "./patience.ts";
+import { serviceLogin } from "./service-login.ts";
+
+/** A service's way into its migrated schema. */
+export interface SchemaAccess {
+  /** Under the service's own login, or under the given one when there is no other. */
+  readonly url: string;
+  /** Prefix of the names of its roles. */
+  readonly rolePrefix: string;
+}
+
+/**
+ * Migrates a service's schema and finds or creates the service's login. Waits for a database that does not answer yet;
+ * throws ConfigError, which names the variable to change, for any other fault of the configured database.
+ */
+export async function openSchema(options: {
+  config: PostgresConfig;
+  /** The configured database's, or that of the embedded one. */
+  url: string;
+  schema: MigratedService;
+  logger: Logger;
+}): Promise<SchemaAccess> {
+  const { config, url, schema, logger } = options;
+  const configured = databaseUrl(config) !== undefined;
+  const explain = (error: unknown) => (configured ? explainDatabaseFault(error, config) : undefined);
+  try {
+    const { rolePrefix } = await untilDatabaseAnswers(
+      logger,
+      () => migrateSchema({ url, service: schema, direction: "up", rolePrefix: config.DB_ROLE_PREFIX, logger }),
+      { isLasting: isLastingFault, explain: (error) => explain(error)?.faults[0] },
+    );
+    return { url: await serviceLogin({ url, schema, rolePrefix, logger }), rolePrefix };
+  } catch (error) {
+    throw explain(error) ?? error;
+  }
+}
