@@ -1,12 +1,15 @@
+import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { migratedServices, migrationsDir } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, openTestPool, type TestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
 import { type System, startSystem } from "../e2e/system.ts";
+import { testedEnvironment } from "../tested-environment.ts";
 
 /** The key that a user of the first release made; usable for the calculator and gpt-4o-mini only. */
 const apiKey = "sk-lzx9m8mejBIMl3pKTOjQxJRgDucsyhECtLHI25lWQvzYGF0hA";
@@ -22,8 +25,8 @@ describe("a database of the first release, under this one", () => {
   let system: System;
   let token = "";
 
-  const call = async (method: string, path: string, body?: unknown, credential = token) => {
-    const response = await fetch(`${system.baseUrl}${path}`, {
+  const call = async (method: string, path: string, body?: unknown, credential = token, at = system) => {
+    const response = await fetch(`${at.baseUrl}${path}`, {
       method,
       headers: { "Content-Type": "application/json", ...(credential && { Authorization: `Bearer ${credential}` }) },
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -111,4 +114,38 @@ describe("a database of the first release, under this one", () => {
     expect(decided).toMatchObject({ status: 200, body: { data: { status: "approved" } } });
     expect(effects.bodies).toHaveLength(1);
   });
+
+  test("comes back from a backup that was taken while it ran, with keys, conversations and runs", async () => {
+    const file = join(dataDir, "backup.sql.gz");
+    await databaseTool("backup", file, database.url);
+    const copy = await createTestDatabase({ services: [] });
+    const copyDir = mkdtempSync(join(tmpdir(), "turnwright-restored-"));
+    let restored: System | undefined;
+    try {
+      await databaseTool("restore", file, copy.url);
+      restored = await startSystem({
+        shape: "all-in-one",
+        env: { DATABASE_URL: copy.url, TURNWRIGHT_DATA_DIR: copyDir, RATE_LIMIT_ENABLED: "false" },
+      });
+      const at = restored;
+      for (const path of ["/v1/conversations", "/v1/runs", "/v1/api-keys", "/v1/approvals?status=superseded"]) {
+        const [here, there] = [await call("GET", path), await call("GET", path, undefined, token, at)];
+        expect(there.status, path).toBe(200);
+        expect(there.body, path).toEqual(here.body);
+      }
+      const body = { model: "gpt-4o-mini", messages: [{ role: "user", content: "What is 1337 * 42?" }] };
+      expect((await call("POST", "/v1/chat/completions", body, apiKey, at)).status).toBe(200);
+    } finally {
+      await restored?.stop();
+      await copy.drop();
+      rmSync(copyDir, { recursive: true, force: true });
+    }
+  });
 });
+
+/** Runs `npm run backup` or `npm run restore`, without npm. */
+async function databaseTool(command: "backup" | "restore", file: string, url: string): Promise<void> {
+  const script = join(import.meta.dirname, "../../packages/platform/tools/backup.ts");
+  const env = { ...testedEnvironment(), PATH: process.env.PATH ?? "", DATABASE_URL: url };
+  await promisify(execFile)(process.execPath, [script, command, file], { env });
+}

@@ -174,6 +174,11 @@ function newerSchema(service: MigratedService, applied: readonly string[], known
   ]);
 }
 
+/** The names of a service's migrations in this release, in order. */
+export function knownMigrations(service: MigratedService, dir = migrationsDir): Promise<string[]> {
+  return checkFiles(join(dir, service));
+}
+
 /** The names of the migrations in a folder, in order. Throws on a file that the runner would skip or pair wrongly. */
 async function checkFiles(dir: string): Promise<string[]> {
   const directions = new Map<string, string[]>();
