@@ -46,8 +46,12 @@ export interface MemoryJournal {
   readonly events: LoggedEvent[];
   /** Contexts that the next claims of queued runs return. */
   readonly claimable: RunContext[];
-  /** Contexts that the next heartbeat hands to its worker. */
+  /** Contexts of runs that the next heartbeat claims for its worker. */
   readonly abandoned: RunContext[];
+  /** Claimed runs whose context was asked for, in order. */
+  readonly contextsRead: string[];
+  /** Called before the context of a claimed run is read. */
+  beforeContext: () => void | Promise<void>;
   /** Runs that heartbeats name as lost. */
   readonly lost: Set<string>;
   /** All heartbeats, in order. */
@@ -75,6 +79,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     for (const message of messages) journal.messages.push({ ...message, sequenceNumber: journal.messages.length + 1 });
     return journal.messages.slice(journal.messages.length - messages.length);
   };
+  const handedOut = new Map<string, RunContext>();
   const claimed = () => {
     if (journal.run === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no run.");
     journal.run = { ...journal.run, epoch: journal.run.epoch + 1, status: RunStatus.RUNNING };
@@ -92,6 +97,8 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
     events: [],
     claimable: [],
     abandoned: [],
+    contextsRead: [],
+    beforeContext: () => {},
     lost: new Set(),
     beats: [],
     nextBeat: () => new Promise((resolve) => beatWatchers.push(resolve)),
@@ -133,7 +140,12 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         for (const { status, resolve } of watchers) if (status === request.status) resolve(request);
         return { messages, seq };
       },
-      claimRun: () => ({ context: journal.claimable.shift() }),
+      claimRun: async ({ runId, epoch }) => {
+        if (epoch === 0) return { context: journal.claimable.shift() };
+        journal.contextsRead.push(runId);
+        await journal.beforeContext();
+        return { context: handedOut.get(runId) };
+      },
       async cancelRun() {
         log.push("cancel");
         const run = journal.run;
@@ -163,7 +175,10 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         for (const resolve of beatWatchers.splice(0)) resolve(request);
         await journal.beforeBeat();
         const claimed = request.claimLimit === 0 ? [] : journal.abandoned.splice(0);
-        return { claimed, lost: request.driving.filter((runId) => journal.lost.has(runId)) };
+        for (const context of claimed) handedOut.set(context.run?.id ?? "", context);
+        const claimedRuns = claimed.map(({ run }) => ({ runId: run?.id ?? "", epoch: run?.epoch || 1 }));
+        const lost = request.driving.filter((runId) => journal.lost.has(runId));
+        return request.idsOnly ? { claimedRuns, lost } : { claimed, lost };
       },
       async abandonRun(request) {
         log.push(`abandon ${request.error}`);

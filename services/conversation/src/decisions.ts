@@ -31,8 +31,8 @@ export interface Decision {
 }
 
 /**
- * The most bytes of the arguments that people put in place of the model's in one round, as many as the model's may
- * have: its worker gets all of them at once.
+ * The most bytes of the arguments that people put in place of the model's in one round. The model's own may have as
+ * many, and the run's worker gets all of them at once.
  */
 export const maxEditedBytes = 1_048_576;
 

@@ -92,6 +92,27 @@ describe("a run that is claimed again in the process that drives it", () => {
   });
 });
 
+test("the context of a claimed run is read again while the journal is away, and its run is named as driven meanwhile", async () => {
+  mesh.model.reply({ text: "first" }, { text: "second" });
+  await create();
+  const { journal } = mesh;
+  const { run, conversation, messages } = journal;
+  if (run === undefined) throw new Error("no run");
+  let isAway = true;
+  journal.beforeContext = () => {
+    if (isAway) throw fail(ErrorReason.UNAVAILABLE, "away");
+  };
+  const id = crypto.randomUUID();
+  journal.run = { ...run, id, epoch: 2, status: RunStatus.RUNNING };
+  journal.abandoned.push(createMessage(RunContextSchema, { run: journal.run, conversation, messages }));
+  await expect.poll(() => journal.contextsRead.length, { timeout: 5_000 }).toBeGreaterThan(1);
+  expect((await journal.nextBeat()).driving).toEqual([id]);
+  isAway = false;
+  await expect
+    .poll(() => journal.commits.at(-1), { timeout: 5_000 })
+    .toMatchObject({ runId: id, messages: [{ content: "second" }] });
+});
+
 describe("an orchestrator that shuts down", () => {
   test("lets runs and their tools end, keeps sending heartbeats and claims no more runs", async () => {
     const [began, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

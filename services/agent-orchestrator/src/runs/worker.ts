@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { RunContext } from "@turnwright/contract/conversation/v1/run";
-import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import { retrying } from "@turnwright/platform/async/retrying";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { versionFields } from "../graph/versions.ts";
+import { isOutage } from "../outage.ts";
 import type { RunDeps } from "./launch.ts";
 import { takeOver } from "./take-over.ts";
 
@@ -17,8 +19,12 @@ const claimTimeoutMs = 8_000;
  * detect that the journal or its database is away.
  */
 const longestSilenceMs = 6_000;
-/** Runs that one heartbeat claims at most. */
+/** Runs that are claimed and read at a time. */
 const claimLimit = 8;
+/** Timeout of the claim or the context of one run. */
+const contextTimeoutMs = 8_000;
+/** How long the reading of a claimed run's context is repeated during an outage, in milliseconds. */
+const retryContextMs = 10_000;
 /** How long stopped runs may take to end, in milliseconds, so that other workers claim them only afterwards. */
 const stopMs = 2_000;
 
@@ -48,8 +54,8 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
   let timer: NodeJS.Timeout | undefined;
   const inFlight = new Set<Promise<void>>();
   let isClaiming = false;
-  /** Fewer after contexts that are too large to travel together. */
-  let atOnce = claimLimit;
+  /** Runs that a heartbeat named and whose contexts are being read. */
+  const arriving = new Set<string>();
   let isFailing = false;
   let acceptedAt = performance.now();
   /** Runs that the last response named as lost. */
@@ -58,10 +64,29 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
   const resume = async (context: RunContext): Promise<void> => {
     await takeOver(deps, context).catch((error: unknown) => logger.error({ err: error }, "run was not taken over"));
   };
+  const versions = versionFields(deps.graphVersions);
+  /** Claims a due run, or reads the context of a run claimed under `epoch`, and resumes it. Never rejects. */
+  const arrive = async (runId: string, epoch = 0): Promise<void> => {
+    if (owned.isDraining || arriving.has(runId)) return;
+    arriving.add(runId);
+    const read = () => journal.claimRun({ runId, workerId, ...versions, epoch }, { timeoutMs: contextTimeoutMs });
+    try {
+      // A claim is not repeated: the next heartbeat names a run again that is still due.
+      const mayPass = (error: unknown) => epoch > 0 && isOutage(error) && !owned.isDraining;
+      const { context } = await retrying(read, { mayPass, patienceMs: retryContextMs });
+      if (context !== undefined) void resume(context);
+    } catch (error) {
+      logger.warn({ err: error, run_id: runId }, "the context of a claimed run was not read; a later heartbeat claims it again");
+    } finally {
+      arriving.delete(runId);
+    }
+  };
   const beat = async (limit: number): Promise<void> => {
-    const request = { workerId, claimLimit: limit, ...versionFields(deps.graphVersions), driving: [...owned.keys()] };
+    const driving = [...new Set([...owned.keys(), ...arriving])];
+    const request = { workerId, claimLimit: limit, ...versions, driving, idsOnly: true };
     const askedAt = performance.now();
-    const { claimed, lost } = await journal.beat(request, { timeoutMs: limit > 0 ? claimTimeoutMs : beatTimeoutMs });
+    const answer = await journal.beat(request, { timeoutMs: limit > 0 ? claimTimeoutMs : beatTimeoutMs });
+    const { claimed, claimedRuns, dueRunIds, lost } = answer;
     for (const runId of lost) {
       // A run that began or ended during the request may be named by mistake: only one named twice is stopped.
       if (askedAt < lastLost.toldAt || !lastLost.runIds.has(runId)) continue;
@@ -69,22 +94,24 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
     }
     lastLost = { runIds: new Set(lost), toldAt: performance.now() };
     // Not awaited: the next heartbeat must not be late.
+    for (const { runId, epoch } of claimedRuns) void arrive(runId, epoch);
+    for (const runId of dueRunIds) void arrive(runId);
+    // From a journal of an earlier release.
     for (const context of claimed) void resume(context);
   };
   const tick = (): void => {
     timer = setTimeout(tick, isFailing ? retryMs : beatMs).unref();
     if (inFlight.size >= maxInFlight) return;
-    const limit = owned.isDraining || isClaiming ? 0 : Math.max(0, Math.min(atOnce, deps.maxRuns - owned.size));
+    const limit =
+      owned.isDraining || isClaiming ? 0 : Math.max(0, Math.min(claimLimit, deps.maxRuns - owned.size) - arriving.size);
     if (limit > 0) isClaiming = true;
     const beating = beat(limit)
       .then(
         () => {
           isFailing = false;
-          if (limit > 0) atOnce = Math.min(claimLimit, atOnce * 2);
           acceptedAt = performance.now();
         },
         (error: unknown) => {
-          if (reasonOf(error) === ErrorReason.TOO_LARGE) atOnce = Math.max(1, Math.floor(atOnce / 2));
           if (!isFailing) logger.warn({ err: error }, "the journal did not accept the worker's heartbeat");
           isFailing = true;
         },

@@ -15,7 +15,7 @@ import type { BeginRun } from "../store/begin-run/begin-run.ts";
 import { addRunUsage, cancelRun, recordReceipts } from "../store/cancel-run.ts";
 import { listChangedRuns } from "../store/changed-runs.ts";
 import { abandonRun } from "../store/claims/abandon-run.ts";
-import { claimRun } from "../store/claims/claim-run.ts";
+import { claimRun, readClaim } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
 import { recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
@@ -94,23 +94,26 @@ export function journalHandlers({
       return create(DecideApprovalsResponseSchema, { conversation, context, run });
     },
     async beat(request) {
-      const { workerId, claimLimit, driving, leaving } = request;
+      const { workerId, claimLimit, driving, leaving, idsOnly } = request;
       if (leaving) {
         await recordDeparture(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const worker = { id: workerId, claimLimit, versions: versionsOf(request), driving, onUnreadable };
-      const { claimed, lost } = await recordHeartbeat(pool, worker);
+      const worker = { id: workerId, claimLimit, versions: versionsOf(request), driving, idsOnly, onUnreadable };
+      const { claimed, ...named } = await recordHeartbeat(pool, worker);
       const contexts = await Promise.allSettled(claimed.map(granted));
       for (const [index, one] of contexts.entries()) {
         if (one.status === "fulfilled") continue;
         logger.error({ err: one.reason, run_id: claimed[index]?.context.run?.id }, "claimed run cannot be handed out");
       }
-      return { claimed: contexts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : [])), lost };
+      return { claimed: contexts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : [])), ...named };
     },
     async claimRun(request) {
-      const { runId, workerId } = request;
-      const claimed = await claimRun(pool, { runId, workerId, versions: versionsOf(request), onUnreadable });
+      const { runId, workerId, epoch } = request;
+      const claimed =
+        epoch > 0
+          ? await readClaim(pool, { runId, workerId, epoch, onUnreadable })
+          : await claimRun(pool, { runId, workerId, versions: versionsOf(request), onUnreadable });
       return claimed === undefined ? {} : { context: await granted(claimed) };
     },
     async cancelRun({ runId, reason }, ctx) {

@@ -21,7 +21,7 @@ import { type SettledCall, settledCallOf } from "./settled-calls.ts";
 export const defaultContextLimit = 100;
 /** More messages than any round has; read when a round begins before the context does. */
 const longestRound = 1_000;
-/** The most bytes of messages when the last round alone exceeds the limit; the rest of a mesh message is the run's. */
+/** The most bytes of messages when the last round alone exceeds the limit; the run has the rest of a mesh message. */
 const maxLargeBytes = 6 * 1024 * 1024;
 /** The same as the database counts them, where quotes and backslashes of arguments count twice. */
 const largestRound = maxLargeBytes + 2 * 1024 * 1024;
@@ -30,7 +30,7 @@ const conversationSql = `select ${conversationColumns} from conversations where 
 // Endpoints reuse call ids: an earlier decision does not belong to a later call with the same id.
 const decidedSql = `
 select ${approvalColumns} from approvals
-where run_id = $1 and status in ('approved', 'rejected') and created_at >= to_timestamp($2::double precision / 1000)
+where run_id = $1 and status <> 'pending' and created_at >= to_timestamp($2::double precision / 1000)
 order by epoch, position`;
 
 /** A run to continue, with the decisions made on its calls; the caller fills in their grants. */

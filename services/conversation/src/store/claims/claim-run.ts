@@ -2,9 +2,10 @@ import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type pg from "pg";
+import { isDataFault } from "../data-faults.ts";
 import { type RunRow, runColumns } from "../rows.ts";
 import type { ReadContext } from "../run-context.ts";
-import { claimedContext } from "./abandon-run.ts";
+import { abandonQueued, claimedContext } from "./abandon-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 
 /**
@@ -82,7 +83,7 @@ select ${runColumns} from claimed r`;
 
 /**
  * Claims a queued run for a worker. Undefined when the run may not begin yet, or when the worker does not drive its
- * graph version.
+ * graph version. A run that can never begin or be read ends; it would be claimed in vain again and again.
  */
 export async function claimRun(
   pool: pg.Pool,
@@ -90,13 +91,34 @@ export async function claimRun(
     runId: string;
     workerId: string;
     versions: GraphVersions;
-    /** Called when the run ends because its context cannot be read. */
+    /** Called when the run ends because it cannot begin or its context cannot be read. */
     onUnreadable(runId: string, cause: unknown): void;
   },
 ): Promise<ReadContext | undefined> {
   const { oldest, newest } = asked.versions;
   const values = [asked.runId, asked.workerId, oldest, uuidv7(), newest];
   const statement = answeredWithin(claimTimeoutMs, { name: "run-claim", text: claimSql, values });
-  const { rows } = await pool.query<RunRow>(statement);
-  return rows[0] === undefined ? undefined : await claimedContext(pool, rows[0], asked.onUnreadable);
+  try {
+    const { rows } = await pool.query<RunRow>(statement);
+    return rows[0] === undefined ? undefined : await claimedContext(pool, rows[0], asked.onUnreadable);
+  } catch (error) {
+    if (!isDataFault(error)) throw error;
+    asked.onUnreadable(asked.runId, error);
+    await abandonQueued(pool, { id: asked.runId, error: "The run cannot begin: its message or its conversation is damaged." });
+    return undefined;
+  }
+}
+
+const claimedSql = `
+select ${runColumns} from runs r where r.run_id = $1 and r.owner = $2 and r.epoch = $3 and r.status = 'running'`;
+
+/** The context of a run that a heartbeat claimed under an epoch; undefined when that claim is no longer valid. */
+export async function readClaim(
+  pool: pg.Pool,
+  claim: { runId: string; workerId: string; epoch: number; onUnreadable(runId: string, cause: unknown): void },
+): Promise<ReadContext | undefined> {
+  const values = [claim.runId, claim.workerId, claim.epoch];
+  const statement = answeredWithin(claimTimeoutMs, { name: "run-claimed", text: claimedSql, values });
+  const { rows } = await hedged(() => pool.query<RunRow>(statement));
+  return rows[0] === undefined ? undefined : await claimedContext(pool, rows[0], claim.onUnreadable);
 }

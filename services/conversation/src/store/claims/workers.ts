@@ -1,11 +1,10 @@
 import { hedged } from "@turnwright/platform/postgres/patience";
 import { answeredWithin } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
-import { isDataFault } from "../data-faults.ts";
 import { fitting, textsOf } from "../response-size.ts";
 import { type RunRow, runColumns } from "../rows.ts";
 import type { ReadContext } from "../run-context.ts";
-import { abandonQueued, claimedContext } from "./abandon-run.ts";
+import { claimedContext } from "./abandon-run.ts";
 import { claimableRuns, claimRun, claimTimeoutMs } from "./claim-run.ts";
 import type { GraphVersions } from "./graph-versions.ts";
 import { longestGapSeconds, shortestSeriesSeconds } from "./journal-pulse.ts";
@@ -36,8 +35,9 @@ set seen_at = now(), has_left = false,
  * becomes free. The silence of a worker that never sent a heartbeat counts from the run's last commit.
  *
  * A run that the worker owns but does not drive was claimed by a response that it did not receive, or it failed in a
- * way that the worker could not store. Such claims are attempts too, so that nothing fails forever. Each waits twice as
- * long as the one before: only after a minute and a half of lost responses is a run given up.
+ * way that the worker could not store. Such claims are attempts too, so that nothing fails forever, and leave the
+ * run's deadline as it is. Each waits twice as long as the one before: only after a minute and a half of lost responses
+ * is a run given up.
  *
  * Silence counts only while the journal could receive heartbeats and the asking worker could send them. After an outage
  * of either, the other workers have as much time to come back.
@@ -62,7 +62,7 @@ with abandoned as (
   set epoch = r.epoch + 1, attempt = r.attempt + 1, owner = $1, seq = r.seq + 1, updated_at = now(),
     status = case when r.attempt >= ${maxAttempts} then 'failed' else 'running' end,
     error = case when r.attempt >= ${maxAttempts} then '${abandonedText}' else r.error end,
-    deadline_at = now() + r.deadline_seconds * interval '1 second'
+    deadline_at = case when r.owner = $1 then r.deadline_at else now() + r.deadline_seconds * interval '1 second' end
   from abandoned
   where r.run_id = abandoned.run_id
   returning ${runColumns}
@@ -93,23 +93,29 @@ interface ClaimingWorker {
   readonly versions: GraphVersions;
   /** UUIDs of the runs that it drives. */
   readonly driving: readonly string[];
+  /** It reads the contexts of its runs by themselves, and claims queued runs itself. */
+  readonly idsOnly: boolean;
   /** Called for each claimed run that ends because its context cannot be read. */
   onUnreadable(runId: string, cause: unknown): void;
 }
 
+/** Runs that a heartbeat gained: with their contexts, or by name. */
+interface Gained {
+  readonly claimed: ReadContext[];
+  readonly claimedRuns: { readonly runId: string; readonly epoch: number }[];
+  readonly dueRunIds: string[];
+}
+
 /**
- * Records a worker's heartbeat, claims for it runs of dead workers and queued runs that may begin, and returns which of
- * its runs it has lost. The next heartbeat repeats any part that failed after the first statement.
+ * Records a worker's heartbeat, claims for it runs of dead workers, names or claims queued runs that may begin, and
+ * returns which of its runs it has lost. The next heartbeat repeats any part that failed after the first statement.
  */
-export async function recordHeartbeat(
-  pool: pg.Pool,
-  worker: ClaimingWorker,
-): Promise<{ claimed: ReadContext[]; lost: string[] }> {
+export async function recordHeartbeat(pool: pg.Pool, worker: ClaimingWorker): Promise<Gained & { lost: string[] }> {
   const { id, driving } = worker;
   await hedged(() => pool.query(answeredWithin(heartbeatTimeoutMs, { name: "worker-beat", text: heartbeatSql, values: [id] })));
-  const [lost, claimed] = await Promise.allSettled([findLost(pool, id, driving), claim(pool, worker)]);
-  if (claimed.status === "rejected") throw claimed.reason;
-  return { claimed: claimed.value, lost: lost.status === "fulfilled" ? lost.value : [] };
+  const [lost, gained] = await Promise.allSettled([findLost(pool, id, driving), gain(pool, worker)]);
+  if (gained.status === "rejected") throw gained.reason;
+  return { ...gained.value, lost: lost.status === "fulfilled" ? lost.value : [] };
 }
 
 async function findLost(pool: pg.Pool, workerId: string, driving: readonly string[]): Promise<string[]> {
@@ -135,30 +141,42 @@ export async function recordDeparture(pool: pg.Pool, workerId: string): Promise<
 /** Runs that did not fit in the response were not tried. */
 const leftSql = "update runs set attempt = greatest(attempt - 1, 0) where owner = $1 and run_id = any ($2::uuid[])";
 
-/**
- * Claims runs and reads their contexts. A failed claim does not affect the others. A run whose context could not be
- * read, or does not fit in the response, stays under the worker's name, and one of its next heartbeats finds it.
- */
-async function claim(pool: pg.Pool, worker: ClaimingWorker): Promise<ReadContext[]> {
-  if (worker.claimLimit === 0) return [];
-  const { id: workerId, versions, claimLimit, driving, onUnreadable } = worker;
-  const values = [workerId, versions.newest, claimLimit, driving, versions.oldest];
+async function gain(pool: pg.Pool, worker: ClaimingWorker): Promise<Gained> {
+  const { versions, claimLimit, idsOnly } = worker;
+  if (claimLimit === 0) return { claimed: [], claimedRuns: [], dueRunIds: [] };
+  const rows = await claimAbandoned(pool, worker);
+  const limit = claimLimit - rows.length;
+  const due = claimableRuns(pool, { versions, limit });
+  if (!idsOnly) return { claimed: await readAll(pool, worker, { rows, due }), claimedRuns: [], dueRunIds: [] };
+  const claimedRuns = rows.map(({ run_id, epoch }) => ({ runId: run_id, epoch }));
+  // Claims stand, so a failed search for due runs does not fail the heartbeat.
+  const dueRunIds = claimedRuns.length > 0 ? await due.catch(() => []) : await due;
+  return { claimed: [], claimedRuns, dueRunIds };
+}
+
+/** Claims runs of dead workers, and those of the worker that it does not drive. */
+async function claimAbandoned(pool: pg.Pool, worker: ClaimingWorker): Promise<RunRow[]> {
+  const { id, versions, claimLimit, driving } = worker;
+  const values = [id, versions.newest, claimLimit, driving, versions.oldest];
   const statement = answeredWithin(claimTimeoutMs, { name: "worker-claim", text: claimSql, values });
   const { rows } = await pool.query<{ run: RunRow }>(statement);
   if (rows.length > 0) pool.query(forgetSql).catch(() => {});
-  const reading = rows.map(({ run }) => claimedContext(pool, run, onUnreadable));
-  const claimable = claimableRuns(pool, { versions, limit: claimLimit - rows.length });
-  const begin = async (runId: string): Promise<ReadContext | undefined> => {
-    try {
-      return await claimRun(pool, { runId, workerId, versions, onUnreadable });
-    } catch (error) {
-      if (!isDataFault(error)) throw error;
-      onUnreadable(runId, error);
-      await abandonQueued(pool, { id: runId, error: "The run cannot begin: its message or its conversation is damaged." });
-      return undefined;
-    }
-  };
-  const claiming = claimable.then((runIds) => Promise.allSettled(runIds.map(begin)));
+  return rows.map(({ run }) => run);
+}
+
+/**
+ * For workers of earlier releases: claims due runs as well, and reads all contexts. A failed claim does not affect the
+ * others. A run whose context could not be read, or does not fit in the response, stays under the worker's name, and one
+ * of its next heartbeats finds it.
+ */
+async function readAll(
+  pool: pg.Pool,
+  { id: workerId, versions, onUnreadable }: ClaimingWorker,
+  { rows, due }: { rows: readonly RunRow[]; due: Promise<string[]> },
+): Promise<ReadContext[]> {
+  const reading = rows.map((run) => claimedContext(pool, run, onUnreadable));
+  const begin = (runId: string) => claimRun(pool, { runId, workerId, versions, onUnreadable });
+  const claiming = due.then((runIds) => Promise.allSettled(runIds.map(begin)));
   const [recovered, begun] = await Promise.allSettled([Promise.allSettled(reading), claiming]);
   const outcomes = [recovered, begun].flatMap((one) => (one.status === "fulfilled" ? one.value : [one]));
   const claimed = outcomes.flatMap((one) => (one.status === "fulfilled" && one.value !== undefined ? [one.value] : []));

@@ -116,7 +116,7 @@ export type Run = Message<"turnwright.conversation.v1.Run"> & {
   seq: number;
 
   /**
-   * Seconds that it may execute; counted anew after each claim.
+   * Seconds that it may execute; counted anew when another worker claims it.
    *
    * @generated from field: int32 deadline_seconds = 14;
    */
