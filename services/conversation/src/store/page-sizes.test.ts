@@ -64,7 +64,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 describe("a conversation of 100,000 messages", () => {
   let conversationId: string;
   beforeAll(async () => {
-    conversationId = await conversationOf(100_000, "word ".repeat(120));
+    conversationId = await conversationOf(100_000, "word ".repeat(20));
   });
 
   test("is got with its newest 500, in one piece that a mesh carries", async () => {
@@ -72,6 +72,21 @@ describe("a conversation of 100,000 messages", () => {
     expect(got.messages.map(({ sequenceNumber }) => sequenceNumber)).toEqual(upTo(100_000).slice(-500));
     expect(got.hasMore).toBe(true);
     expect(toJsonString(GetConversationResponseSchema, got).length).toBeLessThan(piece);
+  });
+
+  test("takes no further message, background runs included, and says that it is full", async () => {
+    for (const background of [false, true]) {
+      const refused = person.journal.beginRun({ runId: uuidv7(), conversationId, message: "One more", background });
+      expect(await reasonFor(refused)).toBe(ErrorReason.CONVERSATION_FULL);
+    }
+    await fixture.pool.query("update conversations set message_count = 99999 where id = $1", [conversationId]);
+    await fixture.pool.query("delete from messages where conversation_id = $1 and sequence_number = 100000", [conversationId]);
+    await person.answer(await person.begin({ conversationId }));
+    const got = await person.conversations.getConversation({ conversationId, limit: 1 });
+    expect(got.conversation?.messageCount).toBe(100_001);
+    expect(await reasonFor(person.begin({ conversationId }))).toBe(ErrorReason.CONVERSATION_FULL);
+    await fixture.pool.query("update conversations set message_count = 100000 where id = $1", [conversationId]);
+    await fixture.pool.query("delete from messages where conversation_id = $1 and sequence_number > 100000", [conversationId]);
   });
 
   test("is got without messages when none are asked for", async () => {

@@ -11,7 +11,7 @@ import { type MessageRow, type RunRow, runColumns, toConversation, toMessage, to
 import { readRunContext } from "../run-context.ts";
 import { createOpenNew } from "./open-new.ts";
 import { createOpenNext } from "./open-next.ts";
-import type { FullOpening, OpenedRow, Opening } from "./opening.ts";
+import { type FullOpening, maxMessages, type OpenedRow, type Opening } from "./opening.ts";
 
 const defaultContextLimit = 100;
 const defaultDeadlineSeconds = 600;
@@ -34,8 +34,9 @@ export type BeginRun = (opening: Opening) => Promise<Opened>;
 /**
  * Makes the function that stores a user's message and begins a run in one statement, grouped with others that arrive at
  * the same time. The run is claimed for the caller unless it has to wait or is a background run. The context ends with
- * the user's message and has whole rounds only. Throws NOT_FOUND, CONVERSATION_BUSY, PENDING_APPROVAL, PENDING_REVIEW;
- * CONFLICT when the run exists; IDEMPOTENCY_KEY_REUSED when the key belongs to another request.
+ * the user's message and has whole rounds only. Throws NOT_FOUND, CONVERSATION_BUSY, CONVERSATION_FULL,
+ * PENDING_APPROVAL, PENDING_REVIEW; CONFLICT when the run exists; IDEMPOTENCY_KEY_REUSED when the key belongs to
+ * another request.
  */
 export function createBeginRun(pool: pg.Pool, limits: GroupLimits = groupLimits): BeginRun {
   const openNew = createOpenNew(pool, limits);
@@ -149,8 +150,13 @@ async function replay(pool: pg.Pool, { request, userId }: Opening): Promise<Pick
   return isOwn ? { context: (await readRunContext(pool, row)).context } : { run: toRun(row) };
 }
 
-function refusal({ known, live }: OpenedRow) {
-  if (!known) return fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
+function refusal({ known, full, live }: OpenedRow) {
+  const param = "conversation_id";
+  if (!known) return fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param });
+  if (full) {
+    const words = `This conversation has ${maxMessages} messages, the most that one may have; start a new one.`;
+    return fail(ErrorReason.CONVERSATION_FULL, words, { param });
+  }
   if (live === "waiting") {
     return fail(ErrorReason.PENDING_APPROVAL, "This conversation waits for an approval; decide it first.");
   }

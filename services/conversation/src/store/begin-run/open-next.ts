@@ -5,6 +5,7 @@ import { conversationColumns } from "../rows.ts";
 import {
   type FullOpening,
   isNew,
+  maxMessages,
   type OpenedRow,
   type OpeningItem,
   openingColumns,
@@ -41,7 +42,7 @@ with live as (
 ), opened as (
   update conversations
   set message_count = message_count + 1, active_run_id = $5, updated_at = now(), last_message_at = now()
-  where id = $1 and user_id = $2 and deleted_at is null and not $13::boolean
+  where id = $1 and user_id = $2 and deleted_at is null and not $13::boolean and message_count < ${maxMessages}
     and not exists (select from live where run_id not in (select run_id from superseded))
     and not exists (select from ahead)
     and active_run_id is not distinct from (select run_id from superseded)
@@ -59,7 +60,7 @@ with live as (
     priority, idempotency_key, request_hash)
   select $5, c.id, c.user_id, $6, $17, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
   from conversations c
-  where c.id = $1 and c.user_id = $2 and c.deleted_at is null and not exists (select from opened)
+  where c.id = $1 and c.user_id = $2 and c.deleted_at is null and c.message_count < ${maxMessages} and not exists (select from opened)
     and case $12
       when 'interrupt' then true
       when 'reject' then $13::boolean and not exists (select from live) and not exists (select from ahead)
@@ -71,6 +72,9 @@ select row_to_json(opened) as conversation, live.status as live, live.run_id as 
   exists (select from queued) as queued,
   opened.id is not null
     or exists (select from conversations where id = $1 and user_id = $2 and deleted_at is null) as known,
+  opened.id is null and exists (
+    select from conversations where id = $1 and user_id = $2 and deleted_at is null and message_count >= ${maxMessages}
+  ) as full,
   (
     select json_agg(m order by m.sequence_number)
     from (${contextRows(`conversation_id = opened.id
@@ -89,7 +93,7 @@ with free as (
   select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.family_id, i.owner, i.graph_version, i.deadline_seconds,
     i.context_limit, i.state, i.idempotency_key, i.request_hash
   from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
-  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
+  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id and c.message_count < ${maxMessages}
     and not exists (select from runs q where q.conversation_id = any (array[i.conversation_id]) and q.status = 'queued')
     and ${isNew}
   for no key update of c skip locked

@@ -4,6 +4,9 @@ import { titleOf } from "../../title.ts";
 import type { GroupItem, RowColumns } from "../group-commit.ts";
 import { type ConversationRow, type MessageRow, storable } from "../rows.ts";
 
+/** The most messages of a conversation when a user's message is accepted; the runs of accepted ones add theirs. */
+export const maxMessages = 100_000;
+
 /** A run to begin, and the caller who begins it. */
 export interface Opening {
   readonly request: BeginRunRequest;
@@ -37,6 +40,8 @@ export interface OpenedRow {
   readonly queued: boolean;
   /** Whether the user has this conversation. */
   readonly known: boolean;
+  /** Whether it has as many messages as one may have. */
+  readonly full?: boolean;
   readonly messages: MessageRow[] | null;
   readonly at: Date;
 }

@@ -166,8 +166,8 @@ async function claimAbandoned(pool: pg.Pool, worker: ClaimingWorker): Promise<Ru
 
 /**
  * For workers of earlier releases: claims due runs as well, and reads all contexts. A failed claim does not affect the
- * others. A run whose context could not be read, or does not fit in the response, stays under the worker's name, and one
- * of its next heartbeats finds it.
+ * others. A run whose context could not be read, or does not fit in the response, stays under the worker's name until
+ * one of its next heartbeats finds it.
  */
 async function readAll(
   pool: pg.Pool,

@@ -622,8 +622,8 @@ export const AgentService: GenService<{
    *
    * Caller: a login, or an API key with the scope `conversations:write`.
    *
-   * Errors: as of CreateConversation; also `NOT_FOUND`, `PENDING_APPROVAL`, `PENDING_REVIEW`, and `CONVERSATION_BUSY`
-   * when another run is in progress and `concurrency` is `reject`.
+   * Errors: as of CreateConversation; also `NOT_FOUND`, `PENDING_APPROVAL`, `PENDING_REVIEW`, `CONVERSATION_FULL`, and
+   * `CONVERSATION_BUSY` when another run is in progress and `concurrency` is `reject`.
    *
    * Idempotency: a repeated request under the same `Idempotency-Key`, streamed or not, waits for the same run and
    * returns its answer or error; `IDEMPOTENCY_KEY_REUSED` when the request differs.

@@ -450,8 +450,8 @@ export const RunService: GenService<{
    *
    * Caller: a login, or an API key with the scope `runs`.
    *
-   * Errors: `MODEL_NOT_ALLOWED`; `NOT_FOUND`; `PENDING_APPROVAL`; `PENDING_REVIEW`; `CONVERSATION_BUSY` when another
-   * run is in progress and `concurrency` is `reject`.
+   * Errors: `MODEL_NOT_ALLOWED`; `NOT_FOUND`; `PENDING_APPROVAL`; `PENDING_REVIEW`; `CONVERSATION_FULL`;
+   * `CONVERSATION_BUSY` when another run is in progress and `concurrency` is `reject`.
    *
    * Idempotency: a repeated request under the same `Idempotency-Key` returns the same run; `IDEMPOTENCY_KEY_REUSED`
    * when the request differs.

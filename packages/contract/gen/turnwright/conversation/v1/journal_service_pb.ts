@@ -1170,7 +1170,7 @@ export const JournalService: GenService<{
    * Caller: the orchestrator.
    *
    * Errors: `NOT_FOUND`; `PENDING_APPROVAL`; `PENDING_REVIEW`; `CONVERSATION_BUSY` with `concurrency` `reject`;
-   * `IDEMPOTENCY_KEY_REUSED`; `CONFLICT` when the run exists and cannot be given to this caller.
+   * `CONVERSATION_FULL`; `IDEMPOTENCY_KEY_REUSED`; `CONFLICT` when the run exists and cannot be given to this caller.
    *
    * Idempotency: a repeated request under the same `run_id` or idempotency key returns the existing run.
    *
