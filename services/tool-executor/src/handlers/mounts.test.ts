@@ -116,6 +116,25 @@ test("a batch keeps the order and has failures in their places", async () => {
   ]);
 });
 
+test("outputs that are too large together are left out of a batch, and so is one that is too large by itself", async () => {
+  const sized = (name: string, effect: () => unknown) => defineTool({ ...base, name, effect: "read", execute: effect });
+  const tools = [sized("text", () => "x".repeat(2_000_000)), sized("numbers", () => Array(900_000).fill(0))];
+  const process = await fixture.start({ tools });
+  const calls = ["text", "text", "text", "text", "calculator"].map((name) => calling(name, { expression: "1+1" }));
+  const { results } = await process.tools.batchExecuteTools({ calls });
+  const left = { error: expect.stringContaining("The call ran. Its output is left out") };
+  expect(results.map((value) => toJson(ValueSchema, value))).toEqual([
+    expect.stringMatching(/^x+$/),
+    expect.stringMatching(/^x+$/),
+    expect.stringMatching(/^x+$/),
+    left,
+    { expression: "1+1", result: 2 },
+  ]);
+  const alone = await process.tools.executeTool({ call: calling("numbers") }).catch((thrown: unknown) => thrown);
+  expect(detailOf(alone)).toMatchObject({ reason: ErrorReason.TOOL_FAILED });
+  expect(String(alone)).toContain("The call ran");
+});
+
 test("TOOLS_MAX_CONCURRENT limits the tools that run at once, over all calls", async () => {
   let running = 0;
   let most = 0;
