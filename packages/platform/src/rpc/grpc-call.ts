@@ -1,9 +1,10 @@
 import { getDefaultHighWaterMark, setDefaultHighWaterMark } from "node:stream";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
-import type { Client, ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import type { Instance } from "./grpc-instance.ts";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
-import { repeatOverConnections } from "./grpc-repeat.ts";
+import { isRepeatable, repeatOverConnections } from "./grpc-repeat.ts";
 import { lateErrorKey, lateErrorOf } from "./late-error.ts";
 import { abortError, deadlineError, neverAborts, nothing, type PlaneRequest } from "./plane.ts";
 
@@ -34,7 +35,13 @@ export async function completed<T>(request: PlaneRequest, attempt: () => Promise
   }
 }
 
-export function callUnary(client: Client, path: string, serialize: Serialize, deserialize: Deserialize, request: PlaneRequest) {
+export function callUnary(
+  instance: Instance,
+  path: string,
+  serialize: Serialize,
+  deserialize: Deserialize,
+  request: PlaneRequest,
+) {
   return new Promise<UnaryResponse>((resolve, reject) => {
     if (request.signal.aborted) {
       reject(abortError(request.signal.reason));
@@ -43,7 +50,7 @@ export function callUnary(client: Client, path: string, serialize: Serialize, de
     let header: Metadata | undefined;
     let message: unknown;
     const onAbort = () => call.cancel();
-    const call = client.makeUnaryRequest(
+    const call = instance.client.makeUnaryRequest(
       path,
       serialize,
       deserialize,
@@ -56,15 +63,17 @@ export function callUnary(client: Client, path: string, serialize: Serialize, de
           return;
         }
         request.signal.removeEventListener("abort", onAbort);
-        reject(error);
+        reject(instance.errorOf(call, error));
       },
     );
+    instance.opened(call, isRepeatable(request));
     if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
     call.on("metadata", (metadata) => {
       header = metadata;
     });
     // The status follows right after the callback and carries the trailers.
     call.on("status", (status) => {
+      instance.ended(call, status.code);
       if (status.code !== 0) return;
       request.signal.removeEventListener("abort", onAbort);
       resolve({
@@ -122,7 +131,7 @@ function streamMetadata(request: PlaneRequest): Metadata {
 }
 
 export async function callStream(
-  client: Client,
+  instance: Instance,
   path: string,
   serialize: Serialize,
   deserialize: Deserialize,
@@ -131,13 +140,15 @@ export async function callStream(
 ): Promise<StreamResponse> {
   if (request.signal.aborted) throw abortError(request.signal.reason);
   const call = readingLittleAhead(() =>
-    client.makeServerStreamRequest(path, serialize, deserialize, input, streamMetadata(request), callOptions(request)),
+    instance.client.makeServerStreamRequest(path, serialize, deserialize, input, streamMetadata(request), callOptions(request)),
   );
+  instance.opened(call, isRepeatable(request));
   const onAbort = () => call.cancel();
   if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
   const trailer = new Headers();
-  const messages = messagesOf(call, request);
+  const messages = messagesOf(call, instance, request);
   call.on("status", (status) => {
+    instance.ended(call, status.code);
     request.signal.removeEventListener("abort", onAbort);
     const error = lateErrorOf(status);
     if (error !== undefined) messages.fail(error);
@@ -147,8 +158,9 @@ export async function callStream(
   });
   const header = await new Promise<Metadata>((resolve, reject) => {
     call.once("metadata", resolve);
-    call.once("error", reject);
+    call.once("error", (error) => reject(instance.errorOf(call, error)));
   });
+  instance.answered(call);
   return {
     stream: true,
     service: request.service,
@@ -165,6 +177,7 @@ export async function callStream(
  */
 function messagesOf(
   call: ClientReadableStream<unknown>,
+  instance: Instance,
   request: PlaneRequest,
 ): AsyncIterable<unknown> & { fail(error: unknown): void } {
   let failure: unknown;
@@ -174,7 +187,7 @@ function messagesOf(
     failure ??= error;
     wake();
   };
-  call.on("error", fail);
+  call.on("error", (error) => fail(instance.errorOf(call, error)));
   call.on("end", () => {
     isOver = true;
     wake();
@@ -188,6 +201,7 @@ function messagesOf(
           for (;;) {
             if (request.signal.aborted) throw abortError(request.signal.reason);
             const value: unknown = call.read();
+            if (value !== null) instance.heard();
             if (value !== null) return { done: false as const, value };
             if (failure !== undefined) throw callError(failure, request);
             if (isOver) return { done: true as const, value: undefined };

@@ -1,8 +1,8 @@
-import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
+import { findInstances, type Lookup } from "./grpc-addresses.ts";
 import { detailsOf } from "./grpc-details.ts";
+import { askServing } from "./grpc-serving.ts";
 
 /**
  * Service name under which the health service reports the database, so that a probe can tell it from the service
@@ -35,35 +35,10 @@ export interface HealthProbe {
 
 const timeoutMs = 2_000;
 
-/** Instances found by a name. One that has never served may be just another address of the same host. */
-interface Instances {
-  readonly targets: readonly string[];
-  readonly areListed: boolean;
-}
-
-function splitAddress(address: string): { host: string; port: string } {
-  const at = address.lastIndexOf(":");
-  return { host: address.slice(0, at).replace(/^\[|\]$/g, ""), port: address.slice(at + 1) };
-}
-
-async function instancesOf(addresses: readonly string[]): Promise<Instances> {
-  const [first = ""] = addresses;
-  const name = first.replace(/^dns:\/\/\//, "");
-  if (addresses.length > 1) return { targets: addresses, areListed: true };
-  const { host, port } = splitAddress(name);
-  if (!/^\d+$/.test(port) || name.includes("/") || isIP(host) !== 0 || host === "localhost") {
-    return { targets: [name], areListed: true };
-  }
-  const found = await lookup(host, { all: true }).catch((cause: unknown) => {
-    throw fail(ErrorReason.UNAVAILABLE, "The service has no address.", { cause });
-  });
-  const targets = found.map(({ address, family }) => `${family === 6 ? `[${address}]` : address}:${port}`);
-  return { targets, areListed: targets.length === 1 };
-}
-
 /** Creates a probe of the instances at `addresses`, in the form that a transport takes. */
 export function createHealthProbe(options: {
   addresses: readonly string[];
+  lookup?: Lookup;
   tls?: { readonly credentials: ChannelCredentials; readonly peer: string };
 }): HealthProbe {
   const { tls } = options;
@@ -97,7 +72,9 @@ export function createHealthProbe(options: {
 
   return {
     async check() {
-      const { targets, areListed } = await instancesOf(options.addresses);
+      const { targets, areListed } = await findInstances(options.addresses, options.lookup).catch((cause: unknown) => {
+        throw fail(ErrorReason.UNAVAILABLE, "The service has no address.", { cause });
+      });
       forgetOthers(targets);
       const faults = await Promise.all(targets.map((target) => faultOf(clientOf(target))));
       const serving = targets.filter((_target, index) => faults[index] === undefined);
@@ -121,28 +98,12 @@ export function createHealthProbe(options: {
 async function faultOf(client: Client): Promise<Error | undefined> {
   const deadline = Date.now() + timeoutMs;
   try {
-    if (await isServing(client, "", deadline)) return undefined;
+    if (await askServing(client, "", deadline)) return undefined;
     // An instance without a database does not know the name; the fault is its own.
-    const hasDatabase = await isServing(client, databaseHealth, deadline).catch(() => true);
+    const hasDatabase = await askServing(client, databaseHealth, deadline).catch(() => true);
     if (!hasDatabase) return fail(ErrorReason.DATABASE_UNAVAILABLE, "The service's database does not answer.");
     return fail(ErrorReason.UNAVAILABLE, "The service is not ready.");
   } catch (cause) {
     return fail(ErrorReason.UNAVAILABLE, "The service does not answer.", { cause });
   }
-}
-
-function isServing(client: Client, name: string, deadline: number): Promise<boolean> {
-  const bytes = Buffer.from(name);
-  return new Promise((resolve, reject) => {
-    client.makeUnaryRequest(
-      "/grpc.health.v1.Health/Check",
-      // HealthCheckRequest { service = 1 }.
-      () => (bytes.length === 0 ? bytes : Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes])),
-      // HealthCheckResponse { status = 1 }; 1 is SERVING.
-      (answer: Buffer) => answer[0] === 0x08 && answer[1] === 1,
-      undefined,
-      { deadline },
-      (error, serving) => (error === null ? resolve(serving === true) : reject(error)),
-    );
-  });
 }

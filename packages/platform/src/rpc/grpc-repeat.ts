@@ -1,8 +1,10 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { status as codes, type ServiceError } from "@grpc/grpc-js";
+import { surface } from "@turnwright/contract/errors/v1/surface";
 import { retrying } from "../async/retrying.ts";
 import { detailsKey } from "./grpc-metadata.ts";
+import { idempotencyKeyHeader } from "./idempotency-key.ts";
 import type { PlaneRequest } from "./plane.ts";
 
 /**
@@ -22,8 +24,28 @@ const maxRepeats = 3;
  */
 const neverBegun = /^(?:\S+: )?No connection established|^Stream refused by server$|^Failed to start HTTP\/2 stream/;
 
-function isRepeatable(method: DescMethod): boolean {
-  return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+type Repeatability = "always" | "keyed" | "never";
+
+const repeatabilityByMethod = new Map<DescMethod, Repeatability>();
+
+function repeatabilityOf(method: DescMethod): Repeatability {
+  let known = repeatabilityByMethod.get(method);
+  if (known === undefined) {
+    const isKeyed = getOption(method, surface).idempotencyKey;
+    const isRepeatable = method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+    known = isRepeatable ? "always" : isKeyed ? "keyed" : "never";
+    repeatabilityByMethod.set(method, known);
+  }
+  return known;
+}
+
+/**
+ * Whether a call may be processed twice: the contract declares its method free of side effects or idempotent, or the
+ * client has sent an idempotency key to a method that takes one.
+ */
+export function isRepeatable({ method, header }: PlaneRequest): boolean {
+  const known = repeatabilityOf(method);
+  return known === "always" || (known === "keyed" && header.has(idempotencyKeyHeader));
 }
 
 /** Whether the connection failed the call, not a handler. */
@@ -33,16 +55,16 @@ function isOfConnection({ code, details, metadata }: ServiceError): boolean {
   return code === codes.UNAVAILABLE || (code === codes.CANCELLED && details === "Call cancelled");
 }
 
-function mayRepeat(method: DescMethod, error: unknown, attempts: number): boolean {
+function mayRepeat(request: PlaneRequest, error: unknown, attempts: number): boolean {
   const known = error as ServiceError;
   if (typeof known.code !== "number" || !isOfConnection(known)) return false;
-  return neverBegun.test(known.details) || (isRepeatable(method) && attempts <= maxRepeats);
+  return neverBegun.test(known.details) || (isRepeatable(request) && attempts <= maxRepeats);
 }
 
 /**
- * Makes a call and repeats it when a connection failed it: always for a method that the contract declares free of side
- * effects or idempotent, otherwise only when certainly no server has begun it. An instance that shuts down therefore
- * fails no call while another one serves. Rejects with the error of the last attempt.
+ * Makes a call and repeats it when a connection failed it: always when it may be processed twice, otherwise only when
+ * certainly no server has begun it. An instance that shuts down therefore fails no call while another one serves.
+ * Rejects with the error of the last attempt.
  */
 export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
   let until: number | undefined;
@@ -51,7 +73,7 @@ export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => P
     longestMs: longestPauseMs,
     jitter: true,
     signal: request.signal,
-    mayPass: (error, attempts) => !request.signal.aborted && mayRepeat(request.method, error, attempts),
+    mayPass: (error, attempts) => !request.signal.aborted && mayRepeat(request, error, attempts),
     // Patience begins with the first failure: a call may run long before it fails, and still be repeated.
     patienceMs: () => {
       until ??= Math.min(Date.now() + patienceMs, request.deadline ?? Number.POSITIVE_INFINITY);

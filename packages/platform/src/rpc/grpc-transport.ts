@@ -1,12 +1,24 @@
 import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ContextValues, Interceptor, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
+import { type ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { ErrorReason, fail } from "../errors.ts";
+import type { Lookup } from "./grpc-addresses.ts";
+import { createBalancer } from "./grpc-balancer.ts";
 import { callStream, callUnary, completed, ownBytes } from "./grpc-call.ts";
 import { createHealthProbe, type ServiceHealth } from "./grpc-health.ts";
-import { targetOf } from "./grpc-resolver.ts";
-import { asMessage, chain, type HeadersLike, neverAborts, once, type PlaneNext, requestBase, single } from "./plane.ts";
+import { Instance } from "./grpc-instance.ts";
+import {
+  asMessage,
+  chain,
+  type HeadersLike,
+  neverAborts,
+  once,
+  type PlaneNext,
+  type PlaneRequest,
+  requestBase,
+  single,
+} from "./plane.ts";
 
 /** A Transport with connections of its own. */
 export interface GrpcTransport extends Transport {
@@ -18,8 +30,15 @@ export interface GrpcTransport extends Transport {
 
 /** Options for reaching a service of the mesh. */
 export interface GrpcTransportOptions {
-  /** `host:port` of each instance, or one `dns:///name:port` for all of them; calls are distributed round-robin. */
+  /**
+   * `host:port` of each instance, or one name for all of them (`name:port`, `dns:///name:port`). A name is resolved
+   * again every ten seconds.
+   */
   addresses: readonly string[];
+  /** Resolves names; the system's resolver unless given. */
+  lookup?: Lookup;
+  /** Milliseconds between two resolutions of a name; 10,000 unless given. */
+  resolveEveryMs?: number;
   /** Client side, outermost first. */
   interceptors?: readonly Interceptor[];
   /** Credentials, and the service that the peer's certificate must name; plain text unless given. */
@@ -38,17 +57,15 @@ interface Codec {
   readonly next: PlaneNext;
 }
 
-const serviceConfig = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
-
 /**
- * Creates a Connect Transport over a grpc-js channel: protobuf-es codecs, round-robin over all addresses, keepalive,
- * and calls repeated on another connection where that is safe. Supports unary and server-streaming methods. Errors are
+ * Creates a Connect Transport over grpc-js: protobuf-es codecs, round-robin over the instances that answer, and calls
+ * repeated on another instance where that is safe. Supports unary and server-streaming methods. Errors are
  * ConnectErrors with the server's typed details; deadline and abort signal cancel the call.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
-  const client = new Client(targetOf(options.addresses), options.tls?.credentials ?? credentials.createInsecure(), {
-    "grpc.service_config": serviceConfig,
+  const channelCredentials = options.tls?.credentials ?? credentials.createInsecure();
+  const channelOptions = {
     "grpc.keepalive_time_ms": 20_000,
     "grpc.keepalive_timeout_ms": 5_000,
     "grpc.initial_reconnect_backoff_ms": 100,
@@ -59,9 +76,14 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.use_local_subchannel_pool": 1,
     ...(options.windowBytes === undefined ? {} : { "grpc-node.flow_control_window": options.windowBytes }),
     ...(options.tls === undefined ? {} : { "grpc.ssl_target_name_override": options.tls.peer }),
-  });
+  };
+  const balancer = createBalancer({ ...options, connect: (target) => new Instance(target, channelCredentials, channelOptions) });
   const probe = createHealthProbe(options);
   const codecs = new Map<DescMethod, Codec>();
+  const on = <T>(request: PlaneRequest, call: (instance: Instance) => Promise<T>): Promise<T> => {
+    const picked = balancer.pick(request);
+    return picked instanceof Promise ? picked.then(call) : call(picked);
+  };
 
   const codecOf = (method: DescMethod): Codec => {
     let codec = codecs.get(method);
@@ -74,11 +96,14 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       const deserialize = (bytes: Buffer) => fromBinary(method.output, bytes);
       const last: PlaneNext =
         method.methodKind === "unary"
-          ? (request) => completed(request, () => callUnary(client, path, serialize, deserialize, request))
+          ? (request) =>
+              completed(request, () => on(request, (instance) => callUnary(instance, path, serialize, deserialize, request)))
           : async (request) => {
               const input = await single(request.message as AsyncIterable<unknown>);
               const read = (bytes: Buffer) => deserialize(ownBytes(bytes));
-              return completed(request, () => callStream(client, path, serialize, read, request, input));
+              return completed(request, () =>
+                on(request, (instance) => callStream(instance, path, serialize, read, request, input)),
+              );
             };
       codec = { path, next: chain(last, options.interceptors ?? []) };
       codecs.set(method, codec);
@@ -136,7 +161,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     checkHealth: () => probe.check(),
 
     close() {
-      client.close();
+      balancer.close();
       probe.close();
     },
   };
