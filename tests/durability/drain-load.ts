@@ -150,8 +150,15 @@ export interface LoadShape {
   readonly longWords: number;
 }
 
-/** Loads a mesh until `stop` is called, which waits for the calls in progress. */
-export async function startLoad(gateways: readonly string[], shape: LoadShape) {
+/**
+ * Loads a mesh until `stop` is called, which waits for the calls in progress. `onUnary` is told the begin and the end of
+ * each unary call, in milliseconds of `performance.now()`.
+ */
+export async function startLoad(
+  gateways: readonly string[],
+  shape: LoadShape,
+  onUnary: (begunAt: number, endedAt: number) => void = () => {},
+) {
   const client = createClient(gateways);
   const account = { email: `drain-${randomUUID()}@example.com`, password: "correct-horse-battery" };
   await client.call("POST", "/v1/auth/register", { body: { ...account, name: "Drain" } });
@@ -172,7 +179,9 @@ export async function startLoad(gateways: readonly string[], shape: LoadShape) {
   const callOn = async (from: number) => {
     for (let at = from; !isOver; at += 1) {
       counts.unary += 1;
+      const begunAt = performance.now();
       await calls[at % calls.length]?.().catch((error) => counts.failures.push(`call ${at % calls.length}: ${reasonOf(error)}`));
+      onUnary(begunAt, performance.now());
       await delay(10);
     }
   };

@@ -26,6 +26,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
   r13: [["tests/durability/r13-clocks.ts", ...count("seconds", 120)]],
   r16: [["tests/durability/r16-readiness.ts"]],
+  r17: [["tests/durability/r17-frozen.ts", ...count("seconds", 60)]],
   r10: [["tests/durability/r10-drain.ts", ...count("terms", 100)]],
 };
 

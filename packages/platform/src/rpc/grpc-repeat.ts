@@ -1,7 +1,7 @@
 import { type DescMethod, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { status as codes, type ServiceError } from "@grpc/grpc-js";
-import { surface } from "@turnwright/contract/errors/v1/surface";
+import { repeatable, surface } from "@turnwright/contract/errors/v1/surface";
 import { retrying } from "../async/retrying.ts";
 import { detailsKey } from "./grpc-metadata.ts";
 import { idempotencyKeyHeader } from "./idempotency-key.ts";
@@ -32,8 +32,8 @@ function repeatabilityOf(method: DescMethod): Repeatability {
   let known = repeatabilityByMethod.get(method);
   if (known === undefined) {
     const isKeyed = getOption(method, surface).idempotencyKey;
-    const isRepeatable = method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
-    known = isRepeatable ? "always" : isKeyed ? "keyed" : "never";
+    const isDeclared = method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+    known = isDeclared || getOption(method, repeatable) ? "always" : isKeyed ? "keyed" : "never";
     repeatabilityByMethod.set(method, known);
   }
   return known;

@@ -1,0 +1,63 @@
+/**
+ * Row R17: SIGSTOP of one of two replicas of each part behind the gateway, under load. Prints a Markdown table:
+ * `npm run durability -- r17`.
+ *
+ *   node tests/durability/r17-frozen.ts --seconds 60      time of each freeze
+ *   node tests/durability/r17-frozen.ts --part conversation
+ */
+import { parseArgs } from "node:util";
+import { report } from "../security/long/stage.ts";
+import { type FrozenReport, freezeUnderLoad, noticedMs } from "./frozen.ts";
+import { onStores } from "./on-stores.ts";
+import { startReplicatedMesh } from "./replicated-mesh.ts";
+
+const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" }, part: { type: "string" } } });
+const all = ["auth", "conversation", "tool-executor", "agent-orchestrator"];
+const parts = all.filter((part) => values.part === undefined || values.part === part);
+/** A call that goes to a frozen replica waits at least this long, in milliseconds. */
+const stalledMs = 900;
+
+const reports: FrozenReport[] = [];
+await onStores("frozen", async (stores) => {
+  const mesh = await startReplicatedMesh({ ...stores, limit: "4s" });
+  try {
+    for (const part of parts) {
+      const load = { unary: 6, streams: 2, longStreams: 0, longWords: 0 };
+      reports.push(await freezeUnderLoad(mesh, { part, load, frozenMs: Number(values.seconds) * 1_000 }));
+    }
+  } finally {
+    await mesh.stop();
+  }
+});
+
+const row = (cells: readonly unknown[]) => console.log(`| ${cells.join(" | ")} |`);
+row([
+  "Part",
+  "Calls",
+  "Failed",
+  "Streams ended",
+  "Streams with an error, answered",
+  "Lost",
+  `Longest call after ${noticedMs} ms`,
+]);
+row(["---", "---", "---", "---", "---", "---", "---"]);
+for (const { part, counts, longestLateMs, lateCalls } of reports) {
+  const { unary, failures, ended, handedOver, outlived, cut, broken } = counts;
+  const longest = `${Math.round(longestLateMs)} ms of ${lateCalls}`;
+  row([part, unary, failures.length, ended, `${handedOver + outlived} (+ ${cut} completions)`, broken.length, longest]);
+  for (const text of new Set([...failures, ...broken])) console.log(`      ${text}`);
+}
+const callsOf = ({ counts }: FrozenReport) =>
+  counts.unary + counts.ended + counts.handedOver + counts.outlived + counts.cut + counts.broken.length;
+const failedOf = ({ counts }: FrozenReport) =>
+  counts.failures.length + counts.handedOver + counts.outlived + counts.cut + counts.broken.length;
+const worst = Math.max(...reports.map((one) => failedOf(one) / callsOf(one)));
+const lost = reports.reduce((sum, { counts }) => sum + counts.broken.length, 0);
+const late = Math.max(...reports.map(({ longestLateMs }) => longestLateMs));
+report("R17", worst <= 0.01, `${(worst * 100).toFixed(2)} % of the calls failed at most, limit 1 %`);
+report("R17", lost === 0, `${lost} lost`);
+report(
+  "R17",
+  late < stalledMs,
+  `longest call begun ${noticedMs} ms after a freeze: ${Math.round(late)} ms, limit ${stalledMs} ms`,
+);
