@@ -71,7 +71,9 @@ async function freePort(): Promise<number> {
 
 /** The environment without database logins; other database settings stay. */
 function withoutDatabase(environment: Readonly<Record<string, string | undefined>>) {
-  const logins = ["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_MODE"];
+  const ofServer = ["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_MODE", "DB_SSL_ROOT_CERT"];
+  const ofOthers = ["DB_ADMIN_USER", "DB_ADMIN_PASSWORD", "DB_AUTH_PASSWORD", "DB_CONVERSATION_PASSWORD", "DB_TOOL_PASSWORD"];
+  const logins = [...ofServer, ...ofOthers];
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !logins.includes(name)));
 }
 

@@ -112,6 +112,10 @@ describe("docker-compose.yml", () => {
       migrate: "postgres",
     });
     for (const name of parts) expect(JSON.stringify(part(name).environment)).not.toContain(given.DB_PASSWORD);
+    // The logins are made with the prefix with which the services log in.
+    for (const name of ["auth", "conversation", "tool-executor", "migrate"]) {
+      expect({ name, prefix: part(name).environment?.DB_ROLE_PREFIX }).toEqual({ name, prefix: "turnwright" });
+    }
   });
 
   test("lets executors reach neither Redis nor the model's endpoint", () => {

@@ -12,6 +12,9 @@ export const databaseToolConfig = z.object({
   DB_AUTH_PASSWORD: z.string().min(16).optional(),
   DB_CONVERSATION_PASSWORD: z.string().min(16).optional(),
   DB_TOOL_PASSWORD: z.string().min(16).optional(),
+  /** The administrator's login with which `db:prepare` prepares the server. */
+  DB_ADMIN_USER: z.string().optional(),
+  DB_ADMIN_PASSWORD: z.string().optional(),
 });
 
 /** The parsed environment of a tool. */

@@ -18,7 +18,11 @@ describe("the database's address", () => {
       { DB_HOST: "db", DB_SSL_MODE: "require" },
       "postgres://postgres:postgres@db:5432/aiagent?uselibpqcompat=true&sslmode=require",
     ],
-    [{ DB_HOST: "db", DB_SSL_MODE: "verify-ca" }, "postgres://postgres:postgres@db:5432/aiagent?sslmode=verify-full"],
+    [
+      { DB_HOST: "db", DB_SSL_MODE: "verify-ca" },
+      "postgres://postgres:postgres@db:5432/aiagent?uselibpqcompat=true&sslmode=verify-full",
+    ],
+    [{ DATABASE_URL: "postgres://u:a/b#c?d@e:f%g@db/x" }, "postgres://u:a%2Fb%23c%3Fd%40e%3Af%25g@db/x"],
   ])("reads %j as %s", (env, url) => {
     expect(databaseUrl(loadConfig(schema, env))).toBe(url);
   });
@@ -27,5 +31,8 @@ describe("the database's address", () => {
     const load = () => loadConfig(schema, { DATABASE_URL: "mysql://x", DB_SSL_MODE: "sometimes", DB_PORT: "99999" });
     expect(load).toThrow(ConfigError);
     expect(load).toThrow(/DATABASE_URL[\s\S]*DB_PORT[\s\S]*DB_SSL_MODE/);
+    const files = () =>
+      loadConfig(schema, { DATABASE_URL: "postgres://u:p@[h/x", DB_SSL_ROOT_CERT: "/nowhere", DB_ROLE_PREFIX: "A" });
+    expect(files).toThrow(/DATABASE_URL: expected postgres:[\s\S]*DB_SSL_ROOT_CERT: expected a readable[\s\S]*DB_ROLE_PREFIX: /);
   });
 });

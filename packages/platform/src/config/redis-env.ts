@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { integer, port } from "./env.ts";
+import { encodedStoreUrl } from "./store-url.ts";
 
 /**
  * Environment variables of a process that may use Redis, to spread into its config schema. REDIS_URL takes precedence;
@@ -21,7 +22,7 @@ export type RedisConfig = z.output<z.ZodObject<typeof redisEnv>>;
 
 /** The URL of the configured Redis; undefined when none is configured. */
 export function redisUrl(config: RedisConfig): string | undefined {
-  if (config.REDIS_URL !== undefined) return config.REDIS_URL;
+  if (config.REDIS_URL !== undefined) return encodedStoreUrl(config.REDIS_URL);
   if (config.REDIS_HOST === undefined) return undefined;
   const password = config.REDIS_PASSWORD === undefined ? "" : `:${encodeURIComponent(config.REDIS_PASSWORD)}@`;
   const host = config.REDIS_HOST.includes(":") ? `[${config.REDIS_HOST}]` : config.REDIS_HOST;

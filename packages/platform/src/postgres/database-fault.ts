@@ -38,6 +38,7 @@ export function explainDatabaseFault(error: unknown, config: PostgresConfig): Co
   const root = rootOf(error);
   const words = root.message;
   const code = String(root.code);
+  if ((root as { syscall?: unknown }).syscall === "open") return fault(named("DB_SSL_ROOT_CERT"), words);
   if (certificateCode.test(code)) {
     return fault(named("DB_SSL_MODE", "DB_SSL_ROOT_CERT"), `TLS to PostgreSQL at ${server} failed: ${words}`);
   }

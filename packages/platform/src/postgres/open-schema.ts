@@ -23,15 +23,17 @@ export async function openSchema(options: {
   url: string;
   schema: MigratedService;
   logger: Logger;
+  /** Milliseconds for which the database may be silent; 10,000 unless given. */
+  patienceMs?: number;
 }): Promise<SchemaAccess> {
-  const { config, url, schema, logger } = options;
+  const { config, url, schema, logger, patienceMs } = options;
   const configured = databaseUrl(config) !== undefined;
   const explain = (error: unknown) => (configured ? explainDatabaseFault(error, config) : undefined);
   try {
     const { rolePrefix } = await untilDatabaseAnswers(
       logger,
       () => migrateSchema({ url, service: schema, direction: "up", rolePrefix: config.DB_ROLE_PREFIX, logger }),
-      { isLasting: isLastingFault, explain: (error) => explain(error)?.faults[0] },
+      { patienceMs, isLasting: isLastingFault, explain: (error) => explain(error)?.faults[0] },
     );
     return { url: await serviceLogin({ url, schema, rolePrefix, logger }), rolePrefix };
   } catch (error) {

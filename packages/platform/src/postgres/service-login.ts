@@ -1,21 +1,9 @@
-import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import pg from "pg";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
+import { scramVerifier } from "./scram.ts";
 import { serviceRoles, standardPrefix } from "./service-roles.ts";
-
-/**
- * A password in the form in which PostgreSQL stores it (SCRAM-SHA-256, RFC 5803), so that the password itself appears
- * in no statement and no log. For ASCII passwords only; others would have to be normalised first.
- */
-export function scramVerifier(password: string): string {
-  const iterations = 4_096;
-  const salt = randomBytes(16);
-  const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");
-  const keyOf = (name: string) => createHmac("sha256", salted).update(name).digest();
-  const stored = createHash("sha256").update(keyOf("Client Key")).digest("base64");
-  return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${stored}:${keyOf("Server Key").toString("base64")}`;
-}
 
 async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, application_name: "turnwright-login" });
@@ -44,11 +32,6 @@ async function serves(url: string, schema: MigratedService, role: string): Promi
 
 const alreadyThere: ReadonlySet<unknown> = new Set(["42710", "23505"]);
 
-/** The attributes of a service's login in SQL. */
-export function loginAttributes(password: string): string {
-  return `login nosuperuser nocreatedb nocreaterole noinherit nobypassrls password '${scramVerifier(password)}'`;
-}
-
 /**
  * Creates the login with this password, or changes its password. The login in `url` must be allowed to create roles.
  */
@@ -60,11 +43,14 @@ export async function makeServiceLogin(options: {
 }): Promise<void> {
   const { url, schema, password } = options;
   const { service, user, login } = serviceRoles(options.rolePrefix, schema);
-  const attributes = loginAttributes(password);
+  const attributes = `login noinherit password '${scramVerifier(password)}'`;
   await connected(url, async (client) => {
     await client.query(`create role ${login} ${attributes}`).catch(async (error: unknown) => {
       if (!(error instanceof Error && "code" in error && alreadyThere.has(error.code))) throw error;
       await client.query(`alter role ${login} ${attributes}`);
+      // Rights that somebody has given it. Only a superuser may take these, or may have given them.
+      const { rows } = await client.query("select from pg_roles where rolname = current_user and rolsuper");
+      if (rows.length > 0) await client.query(`alter role ${login} nosuperuser nocreatedb nocreaterole nobypassrls`);
     });
     await client.query(`grant ${service}, ${user} to ${login}`);
     await admit(client, schema, login);

@@ -30,7 +30,7 @@ const conversationSql = `select ${conversationColumns} from conversations where 
 // Endpoints reuse call ids: an earlier decision does not belong to a later call with the same id.
 const decidedSql = `
 select ${approvalColumns} from approvals
-where run_id = $1 and status <> 'pending' and created_at >= to_timestamp($2::double precision / 1000)
+where run_id = $1 and status in ('approved', 'rejected') and created_at >= to_timestamp($2::double precision / 1000)
 order by epoch, position`;
 
 /** A run to continue, with the decisions made on its calls; the caller fills in their grants. */
