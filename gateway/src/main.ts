@@ -6,6 +6,7 @@ import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { logUnhandledRejections, reportStartFailure } from "@turnwright/platform/process/lifecycle";
+import { checkListenAddress } from "@turnwright/platform/process/listening";
 import { joinMesh } from "@turnwright/platform/process/run-service";
 import { onTermination } from "@turnwright/platform/process/termination";
 import { gatewayProcessConfig } from "./config.ts";
@@ -28,6 +29,8 @@ async function start(): Promise<void> {
   onTermination(async () => {
     for (const close of closers.reverse()) await close();
   });
+  const { SERVER_PORT: port, SERVER_HOST: host } = config;
+  await checkListenAddress({ port, host, portVariable: "SERVER_PORT", hostVariable: "SERVER_HOST" });
   const ports = await openPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
   closers.push(() => ports.close());
   const mesh = joinMesh({ service: "gateway", config, logger });

@@ -20,6 +20,7 @@ import type { MigratedService } from "@turnwright/platform/postgres/migrations";
 import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { drainWithin } from "@turnwright/platform/process/lifecycle";
+import { checkListenAddress } from "@turnwright/platform/process/listening";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
@@ -67,6 +68,12 @@ export async function startAllInOne(
     for (const step of closers.splice(0).reverse()) await step();
   };
   return await interruptible(signal, close, async () => {
+    await checkListenAddress({
+      port: config.SERVER_PORT,
+      host: config.SERVER_HOST,
+      portVariable: "SERVER_PORT",
+      hostVariable: "SERVER_HOST",
+    });
     const externalUrl = databaseUrl(config);
     let url = externalUrl;
     if (url === undefined) {
@@ -95,6 +102,7 @@ export async function startAllInOne(
       bus: ports.bus,
       logger: logger.child({ part: "auth" }),
     });
+    closers.push(() => auth.close());
     const interceptors = serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(auth.keySource),
@@ -113,11 +121,13 @@ export async function startAllInOne(
       logger: logger.child({ part: "conversation" }),
       hasOwnWorkers: true,
     });
+    closers.push(() => conversation.close());
     const executor = await startToolExecutor({
       config,
       pool: (await databaseOf("tool")).pool,
       logger: logger.child({ part: "tool-executor" }),
     });
+    closers.push(() => executor.close());
     const agent = await startAgentOrchestrator({
       config,
       journal: createClient(JournalService, transportOf(conversation.mounts, "agent-orchestrator")),
@@ -128,8 +138,8 @@ export async function startAllInOne(
       bus: ports.bus,
       logger: logger.child({ part: "agent-orchestrator" }),
     });
+    closers.push(() => agent.close());
     const services: RunningService[] = [auth, conversation, executor, agent];
-    for (const service of services) closers.push(() => service.close());
 
     const transport = transportOf(
       services.flatMap((service) => service.mounts),

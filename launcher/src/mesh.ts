@@ -11,9 +11,11 @@ import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/em
 import { createLogger, logLevels } from "@turnwright/platform/logger";
 import type { MigratedService } from "@turnwright/platform/postgres/migrations";
 import { openSchema } from "@turnwright/platform/postgres/open-schema";
+import { checkListenAddress } from "@turnwright/platform/process/listening";
 import { z } from "zod";
 import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
+import { checkPartConfigs } from "./part-faults.ts";
 import { type Supervision, startSupervised } from "./supervised-process.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -69,6 +71,17 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
+/** Ports of auth, conversation, the orchestrator and two executors. */
+const standardPorts = [9101, 9102, 9103, 9104, 9105];
+
+/** Throws ConfigError when another process has a port of the mesh. */
+async function checkPorts(serverPort: number, serverHost: string, ports: readonly number[]): Promise<void> {
+  const variables = { portVariable: "SERVER_PORT", hostVariable: "SERVER_HOST" };
+  await checkListenAddress({ port: serverPort, host: serverHost, ...variables });
+  const inside = { host: "127.0.0.1", portVariable: "MESH_PORTS", hostVariable: "MESH_PORTS", remedy: "set MESH_PORTS=free" };
+  for (const port of ports) await checkListenAddress({ port, ...inside });
+}
+
 /** The environment without database logins; other database settings stay. */
 function withoutDatabase(environment: Readonly<Record<string, string | undefined>>) {
   const ofServer = ["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_SSL_MODE", "DB_SSL_ROOT_CERT"];
@@ -112,6 +125,7 @@ export async function startMesh(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   signal?: AbortSignal,
 ): Promise<RunningMesh> {
+  checkPartConfigs(meshConfig, environment);
   const config = loadConfig(meshConfig, environment);
   const logger = createLogger({ service: "mesh", level: config.LOG_LEVEL });
   const closers: (() => Promise<void>)[] = [];
@@ -125,6 +139,8 @@ export async function startMesh(
     return await starting;
   };
   return await interruptible(signal, close, async () => {
+    const serverPort = Number(environment.SERVER_PORT || 8080);
+    await checkPorts(serverPort, environment.SERVER_HOST || "0.0.0.0", config.MESH_PORTS === "default" ? standardPorts : []);
     let url = databaseUrl(config);
     if (url === undefined) {
       const starting = startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger, signal });
@@ -155,8 +171,7 @@ export async function startMesh(
       redis = `redis://:${password}@127.0.0.1:${port}`;
     }
     const portFor = (standard: number) => (config.MESH_PORTS === "free" ? freePort() : Promise.resolve(standard));
-    const [auth, conversation, agent, executor1, executor2] = await Promise.all([9101, 9102, 9103, 9104, 9105].map(portFor));
-    const serverPort = Number(environment.SERVER_PORT || 8080);
+    const [auth, conversation, agent, executor1, executor2] = await Promise.all(standardPorts.map(portFor));
     const shared = {
       ...withoutDatabase(environment),
       REDIS_URL: redis,

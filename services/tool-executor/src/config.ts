@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { httpUrl, integer, list, port } from "@turnwright/platform/config/env";
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
 import { postgresEnv } from "@turnwright/platform/config/postgres-env";
@@ -9,7 +10,7 @@ export const toolConfig = z.object({
   ...postgresEnv,
   GRPC_PORT: port(9104),
   /** Folder with custom tools, one file each. */
-  TOOLS_DIR: z.string().optional(),
+  TOOLS_DIR: z.string().refine(isFolder, "expected a folder that can be read").optional(),
   /** Memory of one custom tool's process, in megabytes. */
   TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
   /**
@@ -25,6 +26,15 @@ export const toolConfig = z.object({
   WEB_SEARCH_API_KEY: z.string().optional(),
   WEB_SEARCH_BASE_URL: httpUrl().default("https://api.search.brave.com"),
 });
+
+function isFolder(path: string): boolean {
+  try {
+    readdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** The parsed environment. */
 export type ToolConfig = z.output<typeof toolConfig>;

@@ -3,14 +3,14 @@ import type { Logger } from "../logger.ts";
 import { isTerminating } from "./termination.ts";
 
 /**
- * Reports a failed start: faults of the environment as a list, any other error as it is. A start that a signal ended
- * has not failed.
+ * Reports a failed start and ends the process: faults of the environment as a list, any other error as it is. A start
+ * that a signal ended has not failed.
  */
 export function reportStartFailure(error: unknown): void {
   if (isTerminating()) return;
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
+  process.exit(1);
 }
 
 /**

@@ -20,6 +20,7 @@ import { createGrpcTransport, type GrpcTransport } from "../rpc/grpc-transport.t
 import { serverInterceptors, serviceCredentialsInterceptor } from "../rpc/interceptors.ts";
 import type { RunningService } from "../rpc/mount.ts";
 import { drainWithin, logUnhandledRejections, reportStartFailure } from "./lifecycle.ts";
+import { checkListenAddress } from "./listening.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
 import { useSmallBuffers } from "./small-buffers.ts";
 import { onTermination } from "./termination.ts";
@@ -116,6 +117,8 @@ async function start<C extends GrpcConfig>(
     await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service?.drain?.(limit)]));
     for (const close of closers.reverse()) await close();
   });
+  const listenAddress = { port: config.GRPC_PORT, host: config.GRPC_HOST, portVariable: "GRPC_PORT", hostVariable: "GRPC_HOST" };
+  await checkListenAddress(listenAddress);
   const mesh = joinMesh({ service: options.name, config, logger });
   closers.push(() => mesh.close());
   let database: ServiceDatabase | undefined;
