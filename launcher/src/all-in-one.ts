@@ -8,7 +8,7 @@ import { JournalService } from "@turnwright/contract/conversation/v1/journal_ser
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { conversationConfig, startConversation } from "@turnwright/conversation";
 import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
-import { loadConfig } from "@turnwright/platform/config/env";
+import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { databaseUrl } from "@turnwright/platform/config/postgres-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
@@ -38,6 +38,22 @@ const allInOneConfig = z.object({
   TURNWRIGHT_DATA_DIR: z.string().default(".turnwright"),
 });
 
+/**
+ * The fewest database connections of the process: taking one while holding another of the same pool never happens, but
+ * a pool of one makes everything wait in line.
+ */
+const leastConnections = 8;
+
+/** Divides the process's database connections among the services, so that no service can take all of them. */
+function connectionShares(total: number): Readonly<Record<MigratedService, number>> {
+  if (total < leastConnections) {
+    throw new ConfigError([`DB_MAX_OPEN_CONNS: all services in one process need at least ${leastConnections}, got ${total}`]);
+  }
+  const auth = Math.max(3, Math.round(total / 5));
+  const tool = Math.max(2, Math.round(total / 5));
+  return { auth, tool, conversation: total - auth - tool };
+}
+
 /** A running system. */
 export interface RunningSystem {
   /** Port of the public API. */
@@ -62,6 +78,7 @@ export async function startAllInOne(
 ): Promise<RunningSystem> {
   const dataDir = environment.TURNWRIGHT_DATA_DIR || ".turnwright";
   const config = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: meshSecret(environment, dataDir) });
+  const shares = connectionShares(config.DB_MAX_OPEN_CONNS);
   const logger = createLogger({ service: "turnwright", level: config.LOG_LEVEL });
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
@@ -86,8 +103,9 @@ export async function startAllInOne(
       const database = openServiceDatabase({
         ...(await openSchema({ config, url: databaseAddress, schema, logger })),
         schema,
-        max: config.DB_MAX_OPEN_CONNS,
+        max: shares[schema],
         statementTimeoutMs: config.DB_STATEMENT_TIMEOUT,
+        isPrepared: config.DB_PREPARED_STATEMENTS,
         logger,
       });
       closers.push(() => database.end());

@@ -1,5 +1,6 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { recentRefusal } from "@turnwright/platform/postgres/database-health";
 import { hedged } from "@turnwright/platform/postgres/patience";
 import type pg from "pg";
 import { recordPulse } from "./store/claims/journal-pulse.ts";
@@ -12,7 +13,10 @@ const freshMs = 3_000;
 
 /** This process's pulse: proof that the journal can receive heartbeats. */
 interface JournalPulse {
-  /** Rejects when the last pulse failed, or when there has been none so far or for 3 s. */
+  /**
+   * Rejects when the last pulse failed, when there has been none so far or for 3 s, and while the database refuses
+   * other statements because it lacks something.
+   */
   ready(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -33,7 +37,7 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
   const pulse = async (): Promise<void> => {
     askedAt = performance.now();
     try {
-      await hedged(() => recordPulse(pool, { goesOn, timeoutMs }));
+      await hedged((signal) => recordPulse(pool, { goesOn, timeoutMs, signal }));
       goesOn = false;
       takenAt = performance.now();
       fault = undefined;
@@ -52,6 +56,8 @@ export function startJournalPulse(deps: { pool: pg.Pool; logger: Logger; endsWit
     async ready() {
       if (takenAt === Number.NEGATIVE_INFINITY) await pulsing;
       if (fault !== undefined) throw fault;
+      const refusal = recentRefusal(pool);
+      if (refusal !== undefined) throw refusal;
       const now = performance.now();
       if (now - askedAt > freshMs) throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer");
       // No pulse is in flight: this process itself stood still.

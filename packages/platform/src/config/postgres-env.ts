@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { duration, integer, port } from "./env.ts";
+import { duration, flag, integer, port } from "./env.ts";
 import { encodedStoreUrl } from "./store-url.ts";
 
 /**
@@ -25,7 +25,10 @@ export const postgresEnv = {
     .string()
     .regex(/^[a-z][a-z0-9_]{0,42}$/, "expected a lower-case letter, then up to 42 lower-case letters, digits and underscores")
     .optional(),
-  DB_MAX_OPEN_CONNS: integer(25, { min: 1, max: 10_000 }),
+  /** Connections of one process. */
+  DB_MAX_OPEN_CONNS: integer(25, { min: 2, max: 10_000 }),
+  /** Whether statements are prepared; a pooler that loses them (PgBouncer before 1.21) needs `off`. */
+  DB_PREPARED_STATEMENTS: flag(true),
   /** Milliseconds after which the server aborts a statement; 0: never. */
   DB_STATEMENT_TIMEOUT: duration("30s", { never: true }),
 };

@@ -1,9 +1,11 @@
 import { ErrorReason, fail } from "../errors.ts";
+import { recentRefusal } from "./database-health.ts";
 import { answeredWithin, type Queryable } from "./pool.ts";
 
 /**
  * Creates a cheap check of the database. It rejects with DATABASE_UNAVAILABLE without an answer within `timeoutMs` (2
- * s), whether the server hangs or no connection of the pool comes free. Concurrent callers share one query.
+ * s), whether the server hangs or no connection of the pool comes free, and while the database refuses statements
+ * because it lacks something (a full disk, a free connection). Concurrent callers share one query.
  */
 export function databasePing(pool: Queryable, timeoutMs = 2_000): () => Promise<void> {
   let asking: Promise<unknown> | undefined;
@@ -20,5 +22,7 @@ export function databasePing(pool: Queryable, timeoutMs = 2_000): () => Promise<
     } finally {
       clearTimeout(timer);
     }
+    const refusal = recentRefusal(pool);
+    if (refusal !== undefined) throw refusal;
   };
 }

@@ -37,15 +37,23 @@ function causeOf(error: unknown): string {
 
 const hedgeMs = 600;
 const hedgeTries = 3;
+/**
+ * Overlapping attempts of a process: each holds a connection, and a statement that waits for a lock gains nothing from
+ * a second one.
+ */
+const mostExtras = 4;
+let extras = 0;
 
 /**
  * Runs `work` with up to three overlapping attempts and resolves to the first success; `work` must be safe to run twice
  * concurrently. Another attempt begins when one fails because the database does not answer, or after `afterMs` (600)
- * without a result: the network may have lost it, and its own timeout fires much later. Rejects with the failure of the
- * last attempt, or at once with any other failure.
+ * without a result: the network may have lost it, and its own timeout fires much later. At most four attempts of the
+ * process overlap an earlier one. The signal of an attempt aborts when another has answered, so that its statement can
+ * be cancelled. Rejects with the failure of the last attempt, or at once with any other failure.
  */
-export function hedged<T>(work: () => Promise<T>, afterMs = hedgeMs): Promise<T> {
+export function hedged<T>(work: (signal: AbortSignal) => Promise<T>, afterMs = hedgeMs): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const isSettled = new AbortController();
   let begun = 0;
   let underWay = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -53,20 +61,37 @@ export function hedged<T>(work: () => Promise<T>, afterMs = hedgeMs): Promise<T>
     clearTimeout(timer);
     begun = hedgeTries;
     end();
+    if (underWay > 0) isSettled.abort();
+  };
+  const hedge = (): void => {
+    if (extras < mostExtras) attempt();
+    else timer = setTimeout(hedge, afterMs);
   };
   const attempt = (): void => {
     clearTimeout(timer);
+    const isExtra = underWay > 0;
     begun += 1;
     underWay += 1;
-    if (begun < hedgeTries) timer = setTimeout(attempt, afterMs);
+    if (isExtra) extras += 1;
+    if (begun < hedgeTries) timer = setTimeout(hedge, afterMs);
+    const ended = () => {
+      underWay -= 1;
+      if (isExtra) extras -= 1;
+    };
     // A throw in the timer would end the process.
-    new Promise<T>((begin) => begin(work())).then(
-      (answer) => settle(() => resolve(answer)),
+    new Promise<T>((begin) => begin(work(isSettled.signal))).then(
+      (answer) => {
+        ended();
+        settle(() => resolve(answer));
+      },
       (error: unknown) => {
-        underWay -= 1;
+        ended();
         if (reasonOf(error) !== ErrorReason.DATABASE_UNAVAILABLE) settle(() => reject(error));
         else if (begun < hedgeTries) attempt();
-        else if (underWay === 0) reject(error);
+        else if (underWay === 0) {
+          clearTimeout(timer);
+          reject(error);
+        }
       },
     );
   };

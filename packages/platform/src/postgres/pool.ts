@@ -1,6 +1,11 @@
 import pg from "pg";
 import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { DatabaseClient } from "./database-client.ts";
+import { databaseError, isConnectionError, isRefusedByState } from "./database-errors.ts";
+import { noteRefusal } from "./database-health.ts";
+
+export { databaseError, isDataRefused, isDeadlock, isUniqueViolation } from "./database-errors.ts";
 
 /** Runs statements: a pool, or the client of a transaction. */
 export type Queryable = Pick<pg.Pool, "query">;
@@ -16,11 +21,15 @@ types.setTypeParser(pg.types.builtins.INT8, (text) => {
 });
 types.setTypeParser(pg.types.builtins.NUMERIC, Number);
 
+/** Settings of a pool's connections by name, as for `set`. */
+export type PoolSettings = Readonly<Record<string, string>>;
+
 /**
- * Creates a pool whose connections see one schema. `bigint` and `numeric` are read as numbers (a bigint beyond 2^53
- * rejects the query). Errors that mean "no database" (refused, lost, shutting down, unknown user) become
- * DATABASE_UNAVAILABLE; a statement that times out becomes DEADLINE_EXCEEDED; any other error keeps its SQLSTATE in
- * `code`.
+ * Creates a pool whose connections see one schema, directly or through a pooler. `bigint` and `numeric` are read as
+ * numbers (a bigint beyond 2^53 rejects the query). Errors that mean "no database" (refused, lost, shutting down, full
+ * disk, unknown user) become DATABASE_UNAVAILABLE; a statement that times out becomes DEADLINE_EXCEEDED; any other
+ * error keeps its SQLSTATE in `code`. A statement that its caller no longer awaits is cancelled and keeps its place in
+ * the pool until the server has stopped it, so there are never more than `max` backends.
  */
 export function createPool(options: {
   /** `postgres://…` */
@@ -35,154 +44,172 @@ export function createPool(options: {
   logger: Logger;
   /** Milliseconds after which the server aborts a statement; 30 s unless given, 0 for never. */
   statementTimeoutMs?: number;
+  /** Further settings of the connections. */
+  settings?: PoolSettings;
+  /** Whether named statements are prepared; true unless given. */
+  isPrepared?: boolean;
 }): pg.Pool {
-  const schema = options.schema === undefined ? "" : ` -c search_path=${options.schema}`;
-  const role = options.role === undefined ? "" : ` -c role=${options.role}`;
-  const { statementTimeoutMs = 30_000 } = options;
-  const settings = `-c statement_timeout=${statementTimeoutMs} -c timezone=UTC${schema}${role}`;
+  const { schema, role, statementTimeoutMs = 30_000, isPrepared = true } = options;
+  const settings: [string, string][] = [
+    ...(role === undefined ? [] : [["role", role] satisfies [string, string]]),
+    ...(schema === undefined ? [] : [["search_path", schema] satisfies [string, string]]),
+    ["statement_timeout", String(statementTimeoutMs)],
+    ["timezone", "UTC"],
+    ...Object.entries(options.settings ?? {}),
+  ];
+  class PoolClient extends DatabaseClient {
+    constructor(config?: pg.ClientConfig) {
+      super(config, { settings, isPrepared });
+    }
+  }
   const pool = new pg.Pool({
-    connectionString: withOptions(options.url, settings),
+    connectionString: options.url,
     max: options.max ?? 25,
     application_name: options.applicationName,
-    options: settings,
     connectionTimeoutMillis: 5_000,
     // When the network swallows the answer, the server's own limit does not reach this process.
     query_timeout: statementTimeoutMs === 0 ? undefined : statementTimeoutMs + Math.min(statementTimeoutMs, 5_000),
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     types,
+    Client: PoolClient,
+    onConnect: (client) => (client as unknown as DatabaseClient).enter(),
   });
   // Without this listener, a connection that dies while idle would end the process.
   pool.on("error", (error) => options.logger.warn({ err: error }, "idle database connection lost"));
   // The pool stops listening to a connection that it closes; one that the server ends at that moment would do the same.
   pool.on("connect", (client) => client.on("error", ignore));
-  pool.query = translating(pool.query.bind(pool)) as typeof pool.query;
-  pool.connect = translating(pool.connect.bind(pool)) as typeof pool.connect;
+  const connect = pool.connect.bind(pool);
+  pool.connect = (() =>
+    connect().catch((error: unknown) => {
+      throw failureOf(pool, error);
+    })) as typeof pool.connect;
+  pool.query = ((query: Statement, values?: unknown[]) => queryOnce(pool, connect, query, values)) as typeof pool.query;
   return pool;
 }
 
 function ignore(): void {}
 
-/**
- * Puts the pool's settings into the URL: the driver lets the URL's own `options` (hosted databases route by them)
- * replace those of the pool.
- */
-function withOptions(url: string, settings: string): string {
-  if (!URL.canParse(url)) return url;
-  const parsed = new URL(url);
-  const given = parsed.searchParams.get("options");
-  if (given === null) return url;
-  parsed.searchParams.set("options", `${given} ${settings}`);
-  // URLSearchParams writes a space as a plus sign, which libpq does not decode.
-  parsed.search = parsed.search.replaceAll("+", "%20");
-  return parsed.href;
+type Statement = string | (pg.QueryConfig & { signal?: AbortSignal });
+
+function queryOnce(pool: pg.Pool, connect: pg.Pool["connect"], statement: Statement, values?: unknown[]): Promise<unknown> {
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  const signal = typeof statement === "string" ? undefined : statement.signal;
+  connect((connectError, client) => {
+    if (connectError !== undefined && connectError !== null) return reject(failureOf(pool, connectError));
+    if (client === undefined) return reject(new Error("the pool gave no connection"));
+    if (signal?.aborted) {
+      client.release();
+      return reject(abandoned());
+    }
+    const onAbort = () => {
+      reject(abandoned());
+      stopAndGiveBack(client);
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    client.query(statement as string, values as never, (error: Error | null, result: unknown) => {
+      signal?.removeEventListener("abort", onAbort);
+      if (signal?.aborted) return;
+      if (error === null || error === undefined) {
+        client.release();
+        return resolve(result);
+      }
+      giveBack(client, error);
+      reject(failureOf(pool, error));
+    });
+  });
+  return promise;
 }
 
-/** Wraps a call so that the errors of its promise are translated. Callback calls pass through. */
-function translating(call: (...args: never[]) => unknown): (...args: never[]) => unknown {
-  return (...args) => {
-    const result = call(...args);
-    return result instanceof Promise ? result.catch(rethrow) : result;
-  };
+function abandoned(): Error {
+  return fail(ErrorReason.DATABASE_UNAVAILABLE, "the statement was abandoned: another attempt has answered");
 }
-
-function rethrow(error: unknown): never {
-  throw databaseError(error);
-}
-
-const lostCodes = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "ETIMEDOUT",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ENOENT",
-  "57P01", // admin_shutdown
-  "57P02", // crash_shutdown
-  "57P03", // cannot_connect_now
-  "53300", // too_many_connections
-  "3D000", // invalid_catalog_name
-  "28000", // invalid_authorization_specification
-  "28P01", // invalid_password
-]);
-
-const lostMessages =
-  /^(Query read timeout|Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
-
-function isConnectionError(error: Error & { code?: unknown }): boolean {
-  if (typeof error.code === "string") return lostCodes.has(error.code) || error.code.startsWith("08");
-  return lostMessages.test(error.message);
-}
-
-/** Translates a statement's error: DATABASE_UNAVAILABLE, DEADLINE_EXCEEDED, or the driver's own error. */
-export function databaseError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  if (isConnectionError(error)) {
-    return fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause: error });
-  }
-  if ("code" in error && error.code === "57014") {
-    return fail(ErrorReason.DEADLINE_EXCEEDED, "the database took too long", { cause: error });
-  }
-  return error;
-}
-
-/** Classes of SQLSTATE by which the server refuses the data of a statement, whenever and however often it is sent. */
-const dataClasses: ReadonlySet<string> = new Set(["22", "23", "54"]);
 
 /**
- * Whether the database refused a statement for good because of a value in it: bad text, a number out of range, a broken
- * constraint, too much of something. The statement had no effect.
+ * Returns a connection after a failed statement. One whose statement goes on in the server comes back when it has been
+ * stopped; a lost one is closed.
  */
-export function isDataRefused(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && dataClasses.has(error.code?.slice(0, 2) ?? "");
+export function giveBack(client: pg.PoolClient, error: unknown): void {
+  if (hasTimedOut(error)) stopAndGiveBack(client);
+  else client.release(error instanceof Error && isConnectionError(error) ? error : undefined);
+}
+
+function stopAndGiveBack(client: pg.PoolClient): void {
+  void databaseClient(client)
+    .abandon()
+    .then(() => client.release());
+}
+
+/** The driver's client of a pool of `createPool`. */
+export function databaseClient(client: pg.PoolClient): DatabaseClient {
+  return client as unknown as DatabaseClient;
+}
+
+function hasTimedOut(error: unknown): boolean {
+  return error instanceof Error && error.message === "Query read timeout";
+}
+
+/** As `databaseError`, and notes what the pool's database lacks, for `databasePing`. */
+export function failureOf(pool: object, error: unknown): unknown {
+  const translated = databaseError(error);
+  if (isRefusedByState(error) && translated instanceof Error) noteRefusal(pool, translated);
+  return translated;
 }
 
 /**
  * Runs `work` in one transaction: commits when it resolves, rolls back and rethrows when it rejects. Every statement
  * inside must use `tx`; taking a second connection from the pool inside can deadlock.
  */
-export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function transaction<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>, userId = ""): Promise<T> {
   const client = await pool.connect();
+  const driver = databaseClient(client);
   let broken: Error | undefined;
   // A connection that dies between two statements reports it here; the next statement then rejects.
   const onError = (error: Error) => {
     broken = error;
   };
   client.on("error", onError);
+  const end = () => {
+    driver.shownUser = "";
+    client.off("error", onError);
+    client.release(broken);
+  };
   try {
-    await client.query("begin");
+    driver.shownUser = userId;
+    await driver.begin();
     const result = await work(client);
     const { command } = await client.query("commit");
     // PostgreSQL answers a commit with ROLLBACK when a statement failed and its error was swallowed.
     if (command !== "COMMIT") throw new Error("the transaction was rolled back because a statement in it failed");
+    end();
     return result;
   } catch (error) {
-    await client.query("rollback").catch((rollbackError: Error) => {
-      broken = rollbackError;
-    });
-    throw databaseError(error);
-  } finally {
-    client.off("error", onError);
-    client.release(broken);
+    // The rollback waits for the statement in flight, the caller does not.
+    const stopped = hasTimedOut(error) ? driver.abandon() : undefined;
+    const rolledBack = Promise.all([client.query("rollback"), stopped])
+      .catch(onError)
+      .then(end);
+    if (stopped === undefined) await rolledBack;
+    throw failureOf(pool, error);
   }
 }
 
-/** A query that rejects with DATABASE_UNAVAILABLE after `timeoutMs`; its connection, which may hang, is discarded. */
-export function answeredWithin(timeoutMs: number, query: pg.QueryConfig): pg.QueryConfig {
-  const limited: pg.QueryConfig & { query_timeout: number } = { ...query, query_timeout: timeoutMs };
+/**
+ * A query that rejects with DATABASE_UNAVAILABLE after `timeoutMs`, or when `signal` aborts. The server is then told to
+ * stop it.
+ */
+export function answeredWithin(timeoutMs: number, query: pg.QueryConfig, signal?: AbortSignal): pg.QueryConfig {
+  const limited: pg.QueryConfig & { query_timeout: number; signal?: AbortSignal } = {
+    ...query,
+    query_timeout: timeoutMs,
+    signal,
+  };
   return limited;
 }
 
-/** Whether a statement violated a unique index or primary key, optionally the named one. */
-export function isUniqueViolation(error: unknown, constraint?: string): boolean {
-  if (!(error instanceof Error) || !("code" in error) || error.code !== "23505") return false;
-  return constraint === undefined || ("constraint" in error && error.constraint === constraint);
-}
-
-/** Whether PostgreSQL aborted a transaction because of a deadlock. */
-export function isDeadlock(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "40P01";
+/** Runs the statements of a pool until `signal` aborts: those in flight are then cancelled, and reject. */
+export function abortable(pool: pg.Pool, signal: AbortSignal): Queryable {
+  const query = (statement: string | pg.QueryConfig, values?: unknown[]) =>
+    pool.query({ ...(typeof statement === "string" ? { text: statement } : statement), signal } as pg.QueryConfig, values);
+  return { query: query as pg.Pool["query"] };
 }

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => testDatabase.drop());
 
-const open = () => openServiceDatabase({ url: testDatabase.url, schema: "auth", max: 3, logger });
+const open = () => openServiceDatabase({ url: testDatabase.url, schema: "auth", max: 5, logger });
 const shown = "select current_setting('turnwright.test', true) as value, pg_backend_pid() as pid";
 
 interface Shown {
@@ -24,8 +24,8 @@ interface Shown {
 async function settingsOf({ pool, users }: ServicePools): Promise<(string | null)[]> {
   const slow = `${shown} from pg_sleep(0.2)`;
   const [all, single] = await Promise.all([
-    Promise.all([1, 2, 3].map(() => pool.query<Shown>(slow))),
-    Promise.all([1, 2].map(() => users.as(userId, (db) => db.query<Shown>(slow)))),
+    Promise.all([1, 2, 3, 4].map(() => pool.query<Shown>(slow))),
+    Promise.all([1].map(() => users.as(userId, (db) => db.query<Shown>(slow)))),
   ]);
   const rows = [...all, ...single].flatMap((result) => result.rows);
   expect(new Set(rows.map(({ pid }) => pid)).size).toBe(5);
@@ -36,7 +36,7 @@ test("each connection begins with the settings, also where the database has been
   const database = open();
   await database.pool.query("select 1");
   await database.users.as(userId, (db) => db.query("select 1"));
-  const pools = database.withSettings(["set turnwright.test = 'one'", "set jit = off"]);
+  const pools = database.withSettings({ "turnwright.test": "one", jit: "off" });
   expect(await settingsOf(pools)).toEqual(Array.from({ length: 5 }, () => "one"));
   expect((await pools.pool.query("show jit")).rows).toEqual([{ jit: "off" }]);
   await database.end();
@@ -44,7 +44,7 @@ test("each connection begins with the settings, also where the database has been
 
 test("settings hold for their own pools only", async () => {
   const database = open();
-  const [one, other] = ["one", "other"].map((value) => database.withSettings([`set turnwright.test = '${value}'`]));
+  const [one, other] = ["one", "other"].map((value) => database.withSettings({ "turnwright.test": value }));
   expect(await settingsOf(one as ServicePools)).toEqual(Array.from({ length: 5 }, () => "one"));
   expect(await settingsOf(other as ServicePools)).toEqual(Array.from({ length: 5 }, () => "other"));
   expect((await database.pool.query<Shown>(shown)).rows[0]?.value ?? "").toBe("");
@@ -53,7 +53,7 @@ test("settings hold for their own pools only", async () => {
 
 test("end closes the pools with settings too", async () => {
   const database = open();
-  const { pool } = database.withSettings(["set turnwright.test = 'one'"]);
+  const { pool } = database.withSettings({ "turnwright.test": "one" });
   await pool.query("select 1");
   await database.end();
   await expect(pool.query("select 1")).rejects.toThrow("after calling end");

@@ -1,8 +1,8 @@
 import type pg from "pg";
-import { ErrorReason, fail, reasonOf } from "../errors.ts";
+import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
-import { createPool, databaseError, type Tx, transaction } from "./pool.ts";
+import { createPool, databaseClient, failureOf, giveBack, type PoolSettings, type Tx, transaction } from "./pool.ts";
 import { serviceRoles, standardPrefix } from "./service-roles.ts";
 
 /** Connections that show one user's rows at a time; the database's policies hide all others. */
@@ -24,46 +24,49 @@ export interface ServicePools {
 /** A service's database. */
 export interface ServiceDatabase extends ServicePools {
   /**
-   * Opens further pools, of the same sizes, whose connections run these statements before any other. The pools are new,
-   * so no connection can have been opened without the statements. `end` ends them too.
+   * Opens further pools, of the same sizes, whose connections have these settings. The pools are new, so no connection
+   * can have been opened without the settings. `end` ends them too. A service uses these pools or the others, not both.
    */
-  withSettings(statements: readonly string[]): ServicePools;
+  withSettings(settings: PoolSettings): ServicePools;
   /** Ends the connections of all pools. */
   end(): Promise<void>;
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** The fewest connections of a service's database: one for all users together, one for single users. */
+export const leastConnections = 2;
+
 /**
- * Opens a service's database: `max` connections for all users together, a quarter as many again for single users. Pools
- * connect on first use. The schema must be migrated.
+ * Opens a service's database with at most `max` connections: two thirds for all users together, the rest for single
+ * users. Pools connect on first use. The schema must be migrated.
  */
 export function openServiceDatabase(options: {
   url: string;
   schema: MigratedService;
+  /** At least 2. */
   max: number;
   logger: Logger;
   /** As for `createPool`. */
   statementTimeoutMs?: number;
+  /** As for `createPool`. */
+  isPrepared?: boolean;
   /** Prefix of the role names; `turnwright` unless given. */
   rolePrefix?: string;
 }): ServiceDatabase {
-  const { url, schema, max, logger, statementTimeoutMs, rolePrefix = standardPrefix } = options;
+  const { url, schema, max, logger, statementTimeoutMs, isPrepared, rolePrefix = standardPrefix } = options;
   const roles = serviceRoles(rolePrefix, schema);
-  const common = { url, schema, logger, statementTimeoutMs, applicationName: `turnwright-${schema}` };
+  const common = { url, schema, logger, statementTimeoutMs, isPrepared, applicationName: `turnwright-${schema}` };
+  const forUsers = Math.max(1, Math.floor(max / 3));
   const opened: pg.Pool[] = [];
-  const openPools = (statements: readonly string[]): ServicePools => {
-    const pool = createPool({ ...common, max, role: roles.service });
-    const userPool = createPool({ ...common, max: Math.max(2, Math.ceil(max / 4)), role: roles.user });
+  const openPools = (settings?: PoolSettings): ServicePools => {
+    const pool = createPool({ ...common, settings, max: max - forUsers, role: roles.service });
+    const userPool = createPool({ ...common, settings, max: forUsers, role: roles.user });
     opened.push(pool, userPool);
-    if (statements.length > 0) {
-      const sql = statements.join("; ");
-      for (const one of [pool, userPool]) one.options.onConnect = (client) => client.query(sql);
-    }
     return { pool, users: createUserPool(userPool) };
   };
   return {
-    ...openPools([]),
+    ...openPools(),
     withSettings: openPools,
     async end() {
       await Promise.all(opened.map((pool) => pool.end()));
@@ -75,6 +78,11 @@ function createUserPool(pool: pg.Pool): UserPool {
   /** The user whose rows a connection shows. */
   const shown = new WeakMap<object, string>();
   const show = async (db: Tx, userId: string): Promise<void> => {
+    const client = databaseClient(db);
+    if (client.isPooled) {
+      client.shownUser = userId;
+      return;
+    }
     if (shown.get(db) === userId) return;
     // Unknown until the statement has succeeded.
     shown.delete(db);
@@ -90,32 +98,42 @@ function createUserPool(pool: pg.Pool): UserPool {
     async as(userId, work) {
       const owner = checked(userId);
       const db = await pool.connect();
-      let broken: Error | undefined;
+      let lost: Error | undefined;
       const onError = (error: Error) => {
-        broken = error;
+        lost = error;
       };
       db.on("error", onError);
+      const leave = () => {
+        databaseClient(db).shownUser = "";
+        db.off("error", onError);
+      };
       try {
         await show(db, owner);
-        return await work(db);
-      } catch (thrown) {
-        const error = databaseError(thrown);
-        // The connection may still be running the statement, so it is not reused.
-        if (reasonOf(error) === ErrorReason.DATABASE_UNAVAILABLE) broken ??= thrown as Error;
-        throw error;
-      } finally {
-        db.off("error", onError);
-        db.release(broken);
+        const result = await work(db);
+        leave();
+        db.release(lost);
+        return result;
+      } catch (error) {
+        leave();
+        giveBack(db, lost ?? causeOf(error));
+        throw failureOf(pool, error);
       }
     },
     transaction(userId, work) {
       const owner = checked(userId);
-      return transaction(pool, async (tx) => {
+      const begun = async (tx: Tx): Promise<Awaited<ReturnType<typeof work>>> => {
+        if (databaseClient(tx).isPooled) return await work(tx);
         // Set before the first row is read. A rollback takes the setting back, so it is not remembered.
         shown.delete(tx);
         await tx.query({ name: "show-user-now", text: "select set_config('turnwright.user_id', $1, true)", values: [owner] });
         return await work(tx);
-      });
+      };
+      return transaction(pool, begun, owner);
     },
   };
+}
+
+/** The driver's own error of a statement, which tells whether its connection can be used again. */
+function causeOf(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof Error ? error.cause : error;
 }

@@ -132,6 +132,7 @@ async function start<C extends GrpcConfig>(
       schema,
       max: postgres.DB_MAX_OPEN_CONNS,
       statementTimeoutMs: postgres.DB_STATEMENT_TIMEOUT,
+      isPrepared: postgres.DB_PREPARED_STATEMENTS,
       logger,
     });
     database = opened;

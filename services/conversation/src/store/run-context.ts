@@ -3,7 +3,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { type RunContext, RunContextSchema } from "@turnwright/contract/conversation/v1/run";
 import { hedged } from "@turnwright/platform/postgres/patience";
-import type { Queryable } from "@turnwright/platform/postgres/pool";
+import { abortable, type Queryable } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import { wholeRounds } from "../context.ts";
 import { readMessages } from "./messages.ts";
@@ -78,5 +78,5 @@ export async function readRunContext(db: Queryable, row: RunRow): Promise<ReadCo
 
 /** The same for a run just claimed. A lost read is repeated, so that it does not cost the claim. */
 export function readClaimedContext(pool: pg.Pool, row: RunRow): Promise<ReadContext> {
-  return hedged(() => readRunContext(pool, row));
+  return hedged((signal) => readRunContext(abortable(pool, signal), row));
 }

@@ -35,8 +35,8 @@ export const claimTimeoutMs = 2_000;
 export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersions; limit: number }): Promise<string[]> {
   if (asked.limit <= 0) return [];
   const values = [asked.versions.oldest, asked.versions.newest, asked.limit];
-  const statement = answeredWithin(claimTimeoutMs, { name: "runs-claimable", text: claimableSql, values });
-  const { rows } = await hedged(() => pool.query<{ run_id: string }>(statement));
+  const query = { name: "runs-claimable", text: claimableSql, values };
+  const { rows } = await hedged((signal) => pool.query<{ run_id: string }>(answeredWithin(claimTimeoutMs, query, signal)));
   return rows.map((row) => row.run_id);
 }
 

@@ -21,8 +21,12 @@ set seen_at = greatest(journal_pulse.seen_at, now()),
 
 /**
  * Records that the journal can receive heartbeats now. `goesOn`: the time since the last pulse counts as no gap.
- * Rejects with DATABASE_UNAVAILABLE when it is not written within `timeoutMs`.
+ * Rejects with DATABASE_UNAVAILABLE when it is not written within `timeoutMs` or before `signal` aborts.
  */
-export async function recordPulse(db: Queryable, pulse: { goesOn: boolean; timeoutMs: number }): Promise<void> {
-  await db.query(answeredWithin(pulse.timeoutMs, { name: "journal-pulse", text: pulseSql, values: [pulse.goesOn] }));
+export async function recordPulse(
+  db: Queryable,
+  pulse: { goesOn: boolean; timeoutMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const query = { name: "journal-pulse", text: pulseSql, values: [pulse.goesOn] };
+  await db.query(answeredWithin(pulse.timeoutMs, query, pulse.signal));
 }

@@ -112,7 +112,8 @@ interface Gained {
  */
 export async function recordHeartbeat(pool: pg.Pool, worker: ClaimingWorker): Promise<Gained & { lost: string[] }> {
   const { id, driving } = worker;
-  await hedged(() => pool.query(answeredWithin(heartbeatTimeoutMs, { name: "worker-beat", text: heartbeatSql, values: [id] })));
+  const beat = { name: "worker-beat", text: heartbeatSql, values: [id] };
+  await hedged((signal) => pool.query(answeredWithin(heartbeatTimeoutMs, beat, signal)));
   const [lost, gained] = await Promise.allSettled([findLost(pool, id, driving), gain(pool, worker)]);
   if (gained.status === "rejected") throw gained.reason;
   return { ...gained.value, lost: lost.status === "fulfilled" ? lost.value : [] };
@@ -120,8 +121,8 @@ export async function recordHeartbeat(pool: pg.Pool, worker: ClaimingWorker): Pr
 
 async function findLost(pool: pg.Pool, workerId: string, driving: readonly string[]): Promise<string[]> {
   if (driving.length === 0) return [];
-  const statement = answeredWithin(heartbeatTimeoutMs, { name: "worker-lost", text: lostSql, values: [workerId, driving] });
-  const { rows } = await hedged(() => pool.query<{ run_id: string }>(statement));
+  const query = { name: "worker-lost", text: lostSql, values: [workerId, driving] };
+  const { rows } = await hedged((signal) => pool.query<{ run_id: string }>(answeredWithin(heartbeatTimeoutMs, query, signal)));
   return rows.map((row) => row.run_id);
 }
 
