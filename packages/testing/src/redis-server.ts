@@ -67,7 +67,8 @@ async function launch(program: string, dir: string, wanted: number): Promise<{ c
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port on 127.0.0.1 that was free a moment ago. */
+export async function freePort(): Promise<number> {
   const probe = createServer();
   probe.listen(0, "127.0.0.1");
   await once(probe, "listening");

@@ -19,6 +19,8 @@ export const testEnvironment = loadConfig(
     TEST_DATABASE_URL: z.string().optional(),
     /** A Redis for tests, instead of one started for the run. */
     REDIS_URL: z.string().optional(),
+    /** A PgBouncer for tests, instead of that of the PATH. */
+    PGBOUNCER_PATH: z.string().optional(),
     /** Set by CI systems: tests that cannot run fail instead of being skipped. */
     CI: flag(false),
   }),

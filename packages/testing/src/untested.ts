@@ -8,6 +8,7 @@ import { testEnvironment } from "./stores.ts";
 const remedies = {
   Redis: "set REDIS_URL, or install redis-server",
   Chromium: "set CHROMIUM_PATH, or install chromium",
+  PgBouncer: "set PGBOUNCER_PATH, or install pgbouncer",
   "C compiler": "install gcc and the headers of the C library",
   "openai for Python": "python3 -m pip install openai",
   "langchain-openai for Python": "python3 -m pip install langchain-openai",

@@ -12,15 +12,20 @@ export interface SessionSettings {
 
 /** A query of the driver, which exports it without these types. */
 interface DriverQuery {
+  readonly name?: string;
   callback?: Callback;
   query_timeout?: number;
   prepare(connection: Wire): void;
   requiresPreparation(): boolean;
   handleDataRow(message: unknown): void;
   handleCommandComplete(message: unknown, connection: Wire): void;
+  handleError(error: Error, connection: Wire): void;
 }
 
 interface Wire {
+  /** Texts of the statements that the server has, by name. */
+  readonly parsedStatements: Readonly<Record<string, string>>;
+  close(message: { type: "S"; name: string }): void;
   parse(message: { text: string; name?: string }): void;
   bind(message: { statement?: string; values: readonly string[] }): void;
   execute(message: object): void;
@@ -97,7 +102,17 @@ class LocalQuery extends DriverQuery {
       connection.bind({ statement: name, values: [...values, this.#client.shownUser] });
       connection.execute({});
     }
+    if (this.name !== undefined && this.#client.refusedNames.delete(this.name)) {
+      connection.close({ type: "S", name: this.name });
+    }
     super.prepare(connection);
+  }
+
+  override handleError(error: Error, connection: Wire): void {
+    if (this.name !== undefined && connection.parsedStatements[this.name] === undefined) {
+      this.#client.refusedNames.add(this.name);
+    }
+    super.handleError(error, connection);
   }
 
   override handleDataRow(message: unknown): void {
@@ -120,6 +135,8 @@ export class DatabaseClient extends pg.Client {
   #stopping: Promise<void> | undefined;
   /** UUID of the user whose rows the statements behind a pooler see; empty for none. */
   shownUser = "";
+  /** Names whose statements the server refused to parse: PgBouncer ends a connection that uses one again unclosed. */
+  readonly refusedNames = new Set<string>();
 
   constructor(config: pg.ClientConfig | undefined, session: SessionSettings) {
     super(config);

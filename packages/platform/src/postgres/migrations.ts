@@ -1,15 +1,14 @@
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type MigrationBuilder, runner } from "node-pg-migrate";
 import pg from "pg";
 import { schemaLocks } from "../../../../migrations/schemas.ts";
 import { ConfigError } from "../config/env.ts";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { runMigrations } from "./migration-steps.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
 import { ensureRoles, MissingRightError, moveRoles, planRoles } from "./role-setup.ts";
-import { withRolePrefix } from "./service-roles.ts";
 
 /** Name of a migrated schema. */
 export type MigratedService = keyof typeof schemaLocks;
@@ -84,21 +83,8 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
         logger?.warn({ schema: service, from: plan.current, to: prefix }, "the schema has roles of its own now");
       }
     }
-    const ran = await runner({
-      dbClient: client,
-      dir,
-      direction,
-      count: options.count,
-      schema: service,
-      createSchema: true,
-      migrationsTable: "migrations",
-      singleTransaction: false,
-      advisoryLockMode: "wait",
-      lockValue: schemaLocks[service],
-      migrationLoaderStrategies: [{ extensions: [".sql"], loader: loaderFor(prefix) }],
-      logger: { debug: log, info: log, warn: log, error: log },
-    });
-    const names = ran.map(({ name }) => name);
+    const count = options.count ?? (direction === "up" ? known.length : 1);
+    const names = await runMigrations({ client, schema: service, direction, count, dir, rolePrefix: prefix, log });
     if (names.length > 0) logger?.info({ schema: service, direction, migrations: names }, "schema migrated");
     return { names, rolePrefix: prefix };
   } catch (cause) {
@@ -115,7 +101,6 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
     if (current === undefined || !(cause instanceof Error)) throw databaseError(cause);
     throw new Error(`migration ${service}/${current} failed: ${cause.message}`, { cause });
   } finally {
-    // Also rolls back a migration that failed half-way: the runner leaves its transaction open.
     await client.end();
   }
 }
@@ -123,28 +108,6 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
 /** Whether the migrations give rights to roles. */
 function migratesRoles(known: readonly string[]): boolean {
   return known.some((name) => name.endsWith("_row_security"));
-}
-
-/** Loads pairs of SQL files, with the role names of an installation. */
-function loaderFor(prefix: string) {
-  return async (paths: string[]) => {
-    const ups = paths.filter((path) => path.endsWith(".up.sql"));
-    return await Promise.all(
-      ups.map(async (path) => {
-        const down = path.replace(/\.up\.sql$/, ".down.sql");
-        const [upSql, downSql] = await Promise.all([path, down].map((file) => readFile(file, "utf8")));
-        return {
-          // The name under which the runner's own loader tracks a pair.
-          id: path.replace(/\.up\.sql$/, ".sql"),
-          filePaths: [path, down],
-          actions: {
-            up: (builder: MigrationBuilder) => builder.sql(withRolePrefix(upSql ?? "", prefix)),
-            down: (builder: MigrationBuilder) => builder.sql(withRolePrefix(downSql ?? "", prefix)),
-          },
-        };
-      }),
-    );
-  };
 }
 
 /** Timeout of the query for applied migrations, in milliseconds. */

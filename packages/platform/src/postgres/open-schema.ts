@@ -3,6 +3,7 @@ import type { Logger } from "../logger.ts";
 import { explainDatabaseFault, isLastingFault } from "./database-fault.ts";
 import { type MigratedService, migrateSchema } from "./migrations.ts";
 import { untilDatabaseAnswers } from "./patience.ts";
+import { checkPreparedStatements } from "./pooler-check.ts";
 import { serviceLogin } from "./service-login.ts";
 
 /** A service's way into its migrated schema. */
@@ -35,7 +36,9 @@ export async function openSchema(options: {
       () => migrateSchema({ url, service: schema, direction: "up", rolePrefix: config.DB_ROLE_PREFIX, logger }),
       { patienceMs, isLasting: isLastingFault, explain: (error) => explain(error)?.faults[0] },
     );
-    return { url: await serviceLogin({ url, schema, rolePrefix, logger }), rolePrefix };
+    const login = await serviceLogin({ url, schema, rolePrefix, logger });
+    if (config.DB_PREPARED_STATEMENTS) await untilDatabaseAnswers(logger, () => checkPreparedStatements(login));
+    return { url: login, rolePrefix };
   } catch (error) {
     throw explain(error) ?? error;
   }

@@ -22,7 +22,8 @@ async function serves(url: string, schema: MigratedService, role: string): Promi
   try {
     return await connected(url, async (client) => {
       await client.query(`select name from ${schema}.migrations limit 1`);
-      await client.query(`set role ${role}`);
+      // For this statement alone: a pooler hands the backend to others.
+      await client.query("select set_config('role', $1, true)", [role]);
       return true;
     });
   } catch {
