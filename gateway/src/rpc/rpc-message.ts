@@ -1,4 +1,4 @@
-import { type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
+import { type DescMessage, fromJson, type JsonValue, type Message, type Registry } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -42,7 +42,9 @@ async function openEnvelope(body: Buffer, encoding: string | undefined, limit: n
   if (body.length > prefixBytes + length) throw new ConnectError("protocol error: extra input message", Code.Unimplemented);
   const bytes = body.subarray(prefixBytes);
   if (flags !== compressedFlag) return bytes;
-  if (encoding === undefined) throw invalid("a message is compressed without a declared encoding");
+  if (encoding === undefined) {
+    throw new ConnectError("protocol error: a message is compressed without a declared encoding", Code.Internal);
+  }
   return decompress(encoding, bytes, limit);
 }
 
@@ -64,12 +66,19 @@ async function messageBytes(request: FastifyRequest, format: MessageFormat, limi
   return encoding === undefined ? bytes : decompress(encoding, bytes, limit);
 }
 
-function parseJson(input: DescMessage, bytes: Uint8Array): Message {
+/** The type of a message. */
+export interface MessageType {
+  readonly input: DescMessage;
+  /** The types that `google.protobuf.Any` may hold in JSON. */
+  readonly registry?: Registry;
+}
+
+function parseJson({ input, registry }: MessageType, bytes: Uint8Array): Message {
   const excess = jsonExcess(bytes, maxMessageFields);
   if (excess !== undefined) throw invalid(excess);
   try {
     const json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as JsonValue;
-    return fromJson(input, json, { ignoreUnknownFields: true });
+    return fromJson(input, json, { ignoreUnknownFields: true, registry });
   } catch (error) {
     throw invalid((error as Error).message, error);
   }
@@ -86,10 +95,10 @@ function parseBinary(input: DescMessage, bytes: Uint8Array): Message {
  */
 export async function readMessage(
   request: FastifyRequest,
-  input: DescMessage,
+  type: MessageType,
   format: MessageFormat,
   limit: number,
 ): Promise<Message> {
   const bytes = await messageBytes(request, format, limit);
-  return format.isJson ? parseJson(input, bytes) : parseBinary(input, bytes);
+  return format.isJson ? parseJson(type, bytes) : parseBinary(type.input, bytes);
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, Registry } from "@bufbuild/protobuf";
 import {
   ConnectError,
   type ConnectRouter,
@@ -25,6 +25,8 @@ export interface RpcDeps {
   readonly admission: Admission;
   /** Largest body, in bytes, by a method's rule. */
   readonly bodyLimit: (rule: AdmissionRule) => number;
+  /** The types that `google.protobuf.Any` may hold in JSON messages; none unless given. */
+  readonly registry?: Registry;
   readonly logger: Logger;
 }
 
@@ -154,15 +156,19 @@ function asConnectError(error: unknown): ConnectError {
  * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before any of its body is
  * read; its message is then read, decompressed and decoded here, within limits. Connect frames the responses.
  */
-export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
+export function rpcPlugin({ routes, admission, bodyLimit, registry, logger }: RpcDeps) {
   return async (app: FastifyInstance): Promise<void> => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));
-    const router = createConnectRouter({ acceptCompression: compressions, requestGate: passOutcome });
+    const router = createConnectRouter({
+      acceptCompression: compressions,
+      requestGate: passOutcome,
+      jsonOptions: { registry },
+    });
     routes(router);
 
     const mount = (handler: UniversalHandler) => {
-      const { input } = handler.method;
+      const decoding = { input: handler.method.input, registry };
       const rule = admissionRule(handler.method);
       const limit = bodyLimit(rule);
 
@@ -177,7 +183,7 @@ export function rpcPlugin({ routes, admission, bodyLimit, logger }: RpcDeps) {
             sink.header(acceptHeaders[protocol], compressions.map(({ name }) => name).join(","));
             return { headers };
           }
-          return { headers, call: { request, caller, message: await readMessage(request, input, format, limit) } };
+          return { headers, call: { request, caller, message: await readMessage(request, decoding, format, limit) } };
         } catch (error) {
           const refusal = asConnectError(error);
           if (refusal !== error) logger.error({ err: error, request_id: request.id }, "request failed");

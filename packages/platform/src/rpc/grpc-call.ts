@@ -11,6 +11,11 @@ import { abortError, deadlineError, neverAborts, nothing, type PlaneRequest } fr
 export type Serialize = (message: unknown) => Buffer;
 export type Deserialize = (bytes: Buffer) => unknown;
 
+/** The error of a unary call, with the headers that came before it. */
+interface FailedCall extends ServiceError {
+  header?: Metadata;
+}
+
 function callOptions(request: PlaneRequest) {
   return request.deadline === undefined ? {} : { deadline: request.deadline };
 }
@@ -18,12 +23,13 @@ function callOptions(request: PlaneRequest) {
 /** The error of a call that ended with a status; reports the caller's own abort or deadline as such. */
 function callError(error: unknown, request: PlaneRequest): ConnectError {
   if (request.signal.aborted) return abortError(request.signal.reason);
-  const status = error as ServiceError;
-  if (typeof status.code !== "number") return ConnectError.from(error);
+  const status = error as FailedCall;
+  // The status that grpc-js gives a message that it cannot unpack has no code.
+  if (typeof status.code !== "number") return new ConnectError("The server's message cannot be read.", Code.Internal);
   if ((status.code as number) === Code.DeadlineExceeded && request.deadline !== undefined && Date.now() >= request.deadline) {
     return deadlineError();
   }
-  return errorOfStatus(status);
+  return errorOfStatus(status, status.header);
 }
 
 /** Makes a call and repeats it where that is safe; rejects with the error for the caller. */
@@ -63,7 +69,7 @@ export function callUnary(
           return;
         }
         request.signal.removeEventListener("abort", onAbort);
-        reject(instance.errorOf(call, error));
+        reject(Object.assign(instance.errorOf(call, error) as FailedCall, { header }));
       },
     );
     instance.opened(call, isRepeatable(request));

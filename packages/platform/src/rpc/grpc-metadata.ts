@@ -17,9 +17,43 @@ export function headersOf(metadata: Metadata): Headers {
   return headers;
 }
 
+/** Metadata whose binary values are sent without padding, as gRPC asks of senders. */
+class SentMetadata extends Metadata {
+  override clone(): SentMetadata {
+    const copy = new SentMetadata(this.getOptions());
+    copy.merge(this);
+    return copy;
+  }
+
+  override toHttp2Headers(): ReturnType<Metadata["toHttp2Headers"]> {
+    const fields = super.toHttp2Headers();
+    for (const key in fields) {
+      if (!key.endsWith("-bin")) continue;
+      const value = fields[key];
+      if (typeof value === "string") fields[key] = withoutPadding(value);
+      else if (Array.isArray(value)) fields[key] = value.map(withoutPadding);
+    }
+    return fields;
+  }
+}
+
+const withoutPadding = (base64: string) => base64.replace(/=+$/, "");
+
+/** Adds fields to the metadata of a response. */
+export function addTo(metadata: Metadata | null | undefined, fields: Headers): void {
+  metadata?.merge(metadataOf(fields));
+}
+
+/** The trailers of a call that succeeded: without grpc-js's own status message `OK`, which only errors may have. */
+export function okTrailers(trailer: Headers): Metadata {
+  const metadata = metadataOf(trailer);
+  metadata.set("grpc-message", "");
+  return metadata;
+}
+
 /** Converts Headers to grpc-js metadata, without the fields that gRPC sets itself (`grpc-*`, content type). */
 export function metadataOf(headers: HeadersLike): Metadata {
-  const metadata = new Metadata();
+  const metadata = new SentMetadata();
   const entries = headers instanceof Headers ? headers : new Headers(headers);
   entries.forEach((value, key) => {
     if (key === "content-type" || key === "te" || key === "user-agent") return;
@@ -30,16 +64,34 @@ export function metadataOf(headers: HeadersLike): Metadata {
   return metadata;
 }
 
-/** Converts an error of grpc-js to a ConnectError with the server's typed details. */
-export function errorOfStatus(status: Pick<StatusObject, "code" | "details" | "metadata">): ConnectError {
-  const headers = status.metadata === undefined ? new Headers() : headersOf(status.metadata);
-  const detailed = headers.has(detailsKey) ? findTrailerError(headers) : undefined;
-  if (detailed !== undefined) return detailed;
-  return new ConnectError(status.details, status.code in Code ? (status.code as number) : Code.Unknown, headers);
+/**
+ * Converts an error of grpc-js to a ConnectError with the server's typed details; its metadata has the trailers and the
+ * headers of the call.
+ */
+export function errorOfStatus(status: Pick<StatusObject, "code" | "details" | "metadata">, header?: Metadata): ConnectError {
+  const fields = status.metadata === undefined ? new Headers() : headersOf(status.metadata);
+  const detailed = fields.has(detailsKey) ? findTrailerError(fields) : undefined;
+  const error =
+    detailed ?? new ConnectError(status.details, status.code in Code ? (status.code as number) : Code.Unknown, fields);
+  if (header !== undefined) {
+    headersOf(header).forEach((value, key) => {
+      if (!error.metadata.has(key)) error.metadata.set(key, value);
+    });
+  }
+  return error;
+}
+
+/** The same error with a message that can be percent-encoded: a lone surrogate cannot. */
+function wellFormed(error: ConnectError): ConnectError {
+  if (error.rawMessage.isWellFormed()) return error;
+  const known = new ConnectError(error.rawMessage.toWellFormed(), error.code, error.metadata);
+  known.details = error.details;
+  return known;
 }
 
 /** Converts an error to the status of a gRPC call. Anything but a ConnectError becomes INTERNAL without its message. */
 export function statusOfError(error: unknown): Partial<StatusObject> {
-  const known = error instanceof ConnectError ? error : new ConnectError("Something went wrong on our side.", Code.Internal);
+  const known =
+    error instanceof ConnectError ? wellFormed(error) : new ConnectError("Something went wrong on our side.", Code.Internal);
   return { code: known.code as number, details: known.rawMessage, metadata: metadataOf(setTrailerStatus(new Headers(), known)) };
 }

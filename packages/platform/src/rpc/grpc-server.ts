@@ -1,34 +1,16 @@
-import { type DescFile, type DescMessage, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { type DescFile, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import {
-  createContextValues,
-  type Interceptor,
-  type StreamResponse,
-  type UnaryRequest,
-  type UnaryResponse,
-} from "@connectrpc/connect";
-import {
-  type MethodDefinition,
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-  type UntypedHandleCall,
-} from "@grpc/grpc-js";
+import type { Interceptor } from "@connectrpc/connect";
+import { type MethodDefinition, Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
 import { ErrorReason } from "../errors.ts";
-import { peerServicesKey } from "../identity/identity.ts";
 import type { Logger } from "../logger.ts";
-import { servicesOf } from "../mesh-tls/service-certificate.ts";
 import { addDetails } from "./grpc-details.ts";
+import { streamHandler, unaryHandler } from "./grpc-handlers.ts";
 import { databaseHealth } from "./grpc-health.ts";
-import { headersOf, metadataOf, statusOfError } from "./grpc-metadata.ts";
-import { beforeError, lateErrorKey, lateTrailers } from "./late-error.ts";
 import type { Mount, RunningService } from "./mount.ts";
-import { asMessage, chain, deadlineError, type Handler, handlerStep, type PlaneNext, requestBase } from "./plane.ts";
-import { decodeMessage } from "./wire-check.ts";
+import { chain, type Handler, handlerStep } from "./plane.ts";
 
 /** A listening gRPC server. */
 export interface GrpcServer {
@@ -60,147 +42,6 @@ export interface GrpcServerOptions {
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
   details?: RunningService["details"];
-}
-
-/** A served method. */
-interface Route {
-  readonly method: DescMethod;
-  readonly url: string;
-  readonly next: PlaneNext;
-  /** Whether every client presents a certificate. */
-  readonly hasPeers: boolean;
-}
-
-type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
-
-/** Wraps a grpc-js call for the plane: signal, deadline, headers. `settle` marks that its response is being sent. */
-function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
-  const controller = new AbortController();
-  const given = call.getDeadline();
-  const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
-  let settled = false;
-  // grpc-js emits this at the end of every call; an unneeded abort would cost an exception with a stack trace each
-  // time.
-  call.on("cancelled", () => {
-    if (!settled) controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
-  });
-  const settle = () => {
-    settled = true;
-  };
-  const contextValues = createContextValues();
-  if (hasPeers) contextValues.set(peerServicesKey, servicesOf(call.getAuthContext().sslPeerCertificate?.subjectaltname));
-  const init = { signal: controller.signal, header: headersOf(call.metadata), contextValues, deadline };
-  return { request: requestBase(method, url, init), settle };
-}
-
-/** A unary request whose message is decoded on first access: after the call is admitted. */
-class UnaryCall {
-  readonly stream = false;
-  readonly #input: DescMessage;
-  readonly #bytes: Uint8Array;
-  #message: Message | undefined;
-
-  constructor(input: DescMessage, bytes: Uint8Array) {
-    this.#input = input;
-    this.#bytes = bytes;
-  }
-
-  get message(): Message {
-    this.#message ??= decodeMessage(this.#input, this.#bytes);
-    return this.#message;
-  }
-}
-
-/** The one message of a stream, decoded on demand. */
-async function* decoded(input: DescMessage, bytes: Uint8Array): AsyncGenerator<Message> {
-  yield decodeMessage(input, bytes);
-}
-
-function unaryHandler(route: Route) {
-  return (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
-    const { request, settle } = openCall(call, route);
-    route.next(Object.assign(new UnaryCall(route.method.input, call.request as Uint8Array), request) as UnaryRequest).then(
-      (response) => {
-        if (call.cancelled) return;
-        settle();
-        const { header, trailer, message } = response as UnaryResponse;
-        call.sendMetadata(metadataOf(header));
-        callback(null, message, metadataOf(trailer));
-      },
-      (error) => {
-        settle();
-        callback(statusOfError(error));
-      },
-    );
-  };
-}
-
-function streamHandler(route: Route) {
-  return async (call: ServerWritableStream<unknown, unknown>) => {
-    const { request, settle } = openCall(call, route);
-    let hasWritten = false;
-    try {
-      const response = (await route.next(
-        Object.assign(request, { stream: true as const, message: decoded(route.method.input, call.request as Uint8Array) }),
-      )) as StreamResponse;
-      for await (const message of response.message) {
-        if (call.cancelled) return;
-        // After the first message: the handler may set headers until then.
-        if (!hasWritten) call.sendMetadata(metadataOf(response.header));
-        const bytes = toBinary(route.method.output, asMessage(route.method.output as DescMessage, message as never));
-        hasWritten = true;
-        // The stream's buffer counts messages, not bytes: large messages wait one by one.
-        if (bytes.length > aheadBytes) await sent(call, bytes, request.signal);
-        else if (!call.write(bytes)) await drained(call, request.signal);
-      }
-      settle();
-      if (!hasWritten) call.sendMetadata(metadataOf(response.header));
-      call.end(metadataOf(response.trailer));
-    } catch (error) {
-      const status = statusOfError(error);
-      const isLate = hasWritten && call.metadata.get(lateErrorKey).length > 0;
-      if (hasWritten && !isLate) await beforeError(request.signal);
-      settle();
-      if (isLate) call.end(lateTrailers(status));
-      else call.emit("error", status);
-    }
-  };
-}
-
-/** Messages larger than this, in bytes, are sent before the handler is asked for the next one. */
-const aheadBytes = 4_096;
-
-/** Resolves when the event has happened or the call is cancelled. `wait` returns the function that stops waiting. */
-function orCancelled(signal: AbortSignal, wait: (done: () => void) => () => void): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const done = () => {
-      stop();
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    signal.addEventListener("abort", done, { once: true });
-    const stop = wait(done);
-  });
-}
-
-/** Resolves when the call accepts more data or is cancelled. */
-function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSignal): Promise<void> {
-  return orCancelled(signal, (done) => {
-    call.once("drain", done);
-    return () => call.off("drain", done);
-  });
-}
-
-/** Sends a message; resolves when the connection has accepted it or the call is cancelled. */
-function sent(call: ServerWritableStream<unknown, unknown>, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-  return orCancelled(signal, (done) => {
-    call.write(bytes, done);
-    return () => {};
-  });
 }
 
 function addMount(server: Server, { service, impl }: Mount, interceptors: readonly Interceptor[], hasPeers: boolean): void {
@@ -250,8 +91,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
   const hasPeers = options.credentials !== undefined;
   const server = new Server({
+    // The receiver bounds what is sent.
     "grpc.max_receive_message_length": maxMessageBytes,
-    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": -1,
     "grpc.keepalive_time_ms": 60_000,
     // Connections made under replaced certificates end eventually; calls in flight on them may finish.
     ...(hasPeers ? { "grpc.max_connection_age_ms": 3_600_000 } : {}),

@@ -70,8 +70,9 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     "grpc.keepalive_timeout_ms": 5_000,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
+    // The receiver bounds what is sent.
     "grpc.max_receive_message_length": maxMessageBytes,
-    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": -1,
     "grpc.enable_http_proxy": 0,
     "grpc.use_local_subchannel_pool": 1,
     ...(options.windowBytes === undefined ? {} : { "grpc-node.flow_control_window": options.windowBytes }),

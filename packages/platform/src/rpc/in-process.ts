@@ -15,6 +15,7 @@ import {
   asMessage,
   callSignal,
   chain,
+  errorFieldsOf,
   type Handler,
   type HeadersLike,
   handlerStep,
@@ -49,6 +50,17 @@ function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
       },
     );
   });
+}
+
+/** The error for the caller: its metadata has the headers and trailers that the handler had set, as on the wire. */
+function withFields(error: unknown): ConnectError {
+  const known = ConnectError.from(error);
+  for (const fields of Object.values(errorFieldsOf(error))) {
+    fields?.forEach((value: string, key: string) => {
+      known.metadata.set(key, value);
+    });
+  }
+  return known;
 }
 
 /**
@@ -171,7 +183,7 @@ export function createInProcessTransport(options: {
         const work = route.next(Object.assign(request, { stream: false as const, message: asMessage(method.input, input) }));
         return (await orAborted(work, call.signal)) as UnaryResponse<I, O>;
       } catch (error) {
-        throw ConnectError.from(error);
+        throw withFields(error);
       } finally {
         call.done();
       }

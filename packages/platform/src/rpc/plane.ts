@@ -36,6 +36,20 @@ export const neverAborts: AbortSignal = new AbortController().signal;
 /** Does nothing. */
 export function nothing(): void {}
 
+/** Response headers and trailers that a unary handler set before it threw. */
+interface ErrorFields {
+  readonly header?: Headers;
+  readonly trailer?: Headers;
+}
+
+const errorFields = new WeakMap<Error, ErrorFields>();
+const noFields: ErrorFields = {};
+
+/** The headers and trailers that a unary handler had set when it threw this error. */
+export function errorFieldsOf(error: unknown): ErrorFields {
+  return (error instanceof Error ? errorFields.get(error) : undefined) ?? noFields;
+}
+
 /** The context of a handler. Response headers are created on first access: most handlers set none. */
 export class PlaneContext implements HandlerContext {
   readonly protocolName: string;
@@ -73,6 +87,12 @@ export class PlaneContext implements HandlerContext {
     return this.#responseTrailer;
   }
 
+  /** Notes what the handler set before it threw an error, for the planes that send it with the error. */
+  noteOn(error: unknown): void {
+    if (this.#responseHeader === undefined && this.#responseTrailer === undefined) return;
+    if (error instanceof Error) errorFields.set(error, { header: this.#responseHeader, trailer: this.#responseTrailer });
+  }
+
   timeoutMs(): number | undefined {
     return this.#deadline === undefined ? undefined : Math.max(0, this.#deadline - Date.now());
   }
@@ -98,7 +118,13 @@ export function handlerStep(method: DescMethod, handler: Handler, protocolName: 
       },
     };
     if (!request.stream) {
-      const output = await handler(request.message, context);
+      let output: unknown;
+      try {
+        output = await handler(request.message, context);
+      } catch (error) {
+        context.noteOn(error);
+        throw error;
+      }
       return Object.assign(common, {
         stream: false as const,
         message: asMessage(method.output, output as never),

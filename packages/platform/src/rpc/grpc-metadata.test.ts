@@ -1,0 +1,20 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { metadataOf, okTrailers, statusOfError } from "./grpc-metadata.ts";
+
+test("an error whose message no encoding can hold has a status all the same", () => {
+  const { code, details, metadata } = statusOfError(new ConnectError("half of \ud83d", Code.Aborted, { "x-kept": "yes" }));
+  expect([code, details, metadata?.get("x-kept")]).toEqual([Code.Aborted, "half of \ufffd", ["yes"]]);
+  expect(() => encodeURI(details ?? "")).not.toThrow();
+});
+
+test("binary metadata is sent without padding, also from a copy", () => {
+  const metadata = metadataOf({ "x-one-bin": "AA==", "x-two-bin": "AA==, AAA=", "x-text": "a=" });
+  const sent = { "x-one-bin": "AA", "x-two-bin": ["AA", "AAA"], "x-text": "a=" };
+  expect(metadata.toHttp2Headers()).toEqual(sent);
+  expect(metadata.clone().toHttp2Headers()).toEqual(sent);
+});
+
+test("the trailers of a success have an empty status message", () => {
+  expect(okTrailers(new Headers({ "x-done": "yes" })).toHttp2Headers()).toEqual({ "x-done": "yes", "grpc-message": "" });
+});
