@@ -16,11 +16,14 @@ import { answerUnparsable } from "./connections/unserved.ts";
 import { answerHeaders } from "./http/answer-headers.ts";
 import { endedBecause } from "./http/disconnect.ts";
 import { type ErrorContext, restError } from "./http/error-body.ts";
+import { refuseGrpc } from "./http/grpc-refusal.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
     /** Shape of the route's errors. */
     errorContext?: ErrorContext;
+    /** The verbs served, of a route that answers the others with 405 itself. */
+    verbs?: readonly string[];
   }
 }
 
@@ -107,13 +110,13 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
 /** Collects the verbs served at each path, for 405. */
 function collectVerbs(app: FastifyInstance): (path: string) => string[] {
   const routes: { pattern: RegExp; verbs: readonly string[] }[] = [];
-  app.addHook("onRoute", ({ method, url }) => {
+  app.addHook("onRoute", ({ method, url, config }) => {
     if (url === "*") return;
     const parts = url.split("/").map((part) => {
       if (part === "*") return ".*";
       return part.startsWith(":") ? "[^/]+" : part.replaceAll(/[.+?^$()[\]{}|\\]/g, "\\$&");
     });
-    routes.push({ pattern: new RegExp(`^${parts.join("/")}/?$`), verbs: [method].flat() });
+    routes.push({ pattern: new RegExp(`^${parts.join("/")}/?$`), verbs: config?.verbs ?? [method].flat() });
   });
   return (path) => [...new Set(routes.flatMap(({ pattern, verbs }) => (pattern.test(path) ? verbs : [])))].sort();
 }
@@ -168,6 +171,7 @@ export async function createServer(deps: {
       logger.error({ err: error, request_id: request.id }, "request failed");
     }
     const { status, headers, body } = restError(known, request.routeOptions.config.errorContext);
+    if (refuseGrpc(request, reply)) return reply;
     // RFC 9110, section 15.5.16: names the encoding as the cause, and that none is accepted.
     if (status === 415 && body.error.param === "Content-Encoding") reply.header("accept-encoding", "identity");
     // Hooks do not run for requests that fastify refuses itself.
@@ -215,6 +219,7 @@ export async function createServer(deps: {
 
   app.setErrorHandler((error, request, reply) => sendError(error as FastifyError, request, reply));
   const sendNotServed = (request: FastifyRequest, reply: FastifyReply) => {
+    if (refuseGrpc(request, reply)) return reply;
     const path = request.url.split("?", 1)[0] ?? "";
     const served = verbsOf(path);
     // When a route served this verb, it returned not-found itself.

@@ -46,6 +46,28 @@ const paths = [
 ];
 
 describe("a verb", () => {
+  test("that nobody knows gets 405 over HTTP/1.1 as well, with the verbs that are served; bytes that are none get 400", async () => {
+    const cases = [
+      ["INVENTED /health HTTP/1.1\r\nhost: x\r\n\r\n", 405],
+      ["get /health HTTP/1.1\r\nhost: x\r\n\r\n", 405],
+      ["X /nothing HTTP/1.1\r\nhost: x\r\n\r\n", 405],
+      ["\x16\x03\x01\x02\x00\x01", 400],
+      ["{} /health HTTP/1.1\r\n\r\n", 400],
+      [`${"A".repeat(4_000)} / HTTP/1.1\r\n\r\n`, 400],
+    ] as const;
+    for (const [bytes, status] of cases) {
+      const answer = await ask(bytes);
+      expect([answer?.status, answer?.headers.allow !== undefined], bytes.slice(0, 20)).toEqual([status, status === 405]);
+    }
+  });
+
+  test("that an RPC does not serve gets 405 with those it serves, over both protocols", async () => {
+    for (const method of ["PUT", "TRACE", "QUERY", "PROPFIND"]) {
+      const answer = await ask(headOf(connectPath, { connection: "close" }, method));
+      expect([method, answer?.status, answer?.headers.allow]).toEqual([method, 405, "POST"]);
+    }
+  });
+
   test.each([...METHODS, "INVENTED"])(
     "%s is answered on every path, with a body and without, and never blames the server",
     async (method) => {

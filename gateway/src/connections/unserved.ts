@@ -11,8 +11,21 @@ const commonHeaders = Object.entries(answerHeaders)
   .map(([name, value]) => `${name}: ${value}\r\n`)
   .join("");
 
-function answerOf(code: string): { status: string; error: Error } {
-  switch (code) {
+const servedMethods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
+const noRequest = { status: "400 Bad Request", error: fail(ErrorReason.INVALID_REQUEST, "This is not an HTTP request.") };
+/** The start of a request line whose method Node's parser does not know. */
+const methodShape = /^[A-Za-z][\w!#$%&'*+.^`|~-]{0,31}(?: |$)/;
+
+/** Whether the bytes at which the parser stopped begin a request, if of an unknown method. */
+function isRequestLine({ rawPacket, bytesParsed }: ConnectionError): boolean {
+  const packet = rawPacket as unknown as Buffer | undefined;
+  if (packet === undefined) return false;
+  const lineStart = bytesParsed === 0 ? 0 : packet.lastIndexOf(10, bytesParsed - 1) + 1;
+  return methodShape.test(packet.toString("latin1", lineStart, lineStart + 40));
+}
+
+function answerOf(failure: ConnectionError): { status: string; error: Error; allow?: string } {
+  switch (failure.code) {
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return {
         status: "408 Request Timeout",
@@ -20,8 +33,15 @@ function answerOf(code: string): { status: string; error: Error } {
       };
     case "HPE_HEADER_OVERFLOW":
       return { status: "431 Request Header Fields Too Large", error: fail(ErrorReason.TOO_LARGE, "The headers are too large.") };
+    case "HPE_INVALID_METHOD":
+      if (!isRequestLine(failure)) return noRequest;
+      return {
+        status: "405 Method Not Allowed",
+        error: fail(ErrorReason.METHOD_NOT_ALLOWED, "No path serves this method."),
+        allow: servedMethods,
+      };
     default:
-      return { status: "400 Bad Request", error: fail(ErrorReason.INVALID_REQUEST, "This is not an HTTP request.") };
+      return noRequest;
   }
 }
 
@@ -47,14 +67,14 @@ export function refuseTunnel(_request: unknown, stream: Duplex): void {
   const socket = stream as Socket;
   const body = JSON.stringify(restError(fail(ErrorReason.METHOD_NOT_ALLOWED, "CONNECT is not served here.")).body);
   socket.on("error", () => {});
-  socket.write(rawAnswer("405 Method Not Allowed", body));
+  socket.write(rawAnswer("405 Method Not Allowed", body, servedMethods));
   linger(socket);
 }
 
-function rawAnswer(status: string, body: string): string {
+function rawAnswer(status: string, body: string, allow?: string): string {
   return (
     `HTTP/1.1 ${status}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-    `${commonHeaders}connection: close\r\n\r\n${body}`
+    `${commonHeaders}${allow === undefined ? "" : `allow: ${allow}\r\n`}connection: close\r\n\r\n${body}`
   );
 }
 
@@ -71,8 +91,8 @@ export function answerUnparsable(error: ConnectionError, socket: Socket): void {
     return;
   }
   if (!isBegun && !hasAnswer(socket)) {
-    const answer = answerOf(error.code);
-    socket.write(rawAnswer(answer.status, JSON.stringify(restError(answer.error).body)));
+    const { status, error: refusal, allow } = answerOf(error);
+    socket.write(rawAnswer(status, JSON.stringify(restError(refusal).body), allow));
   }
   linger(socket);
 }

@@ -191,8 +191,10 @@ export function rpcPlugin({ routes, admission, bodyLimit, registry, logger }: Rp
         }
       };
 
-      app.all(handler.requestPath, async (request, reply) => {
+      const verbs = handler.allowedMethods;
+      app.all(handler.requestPath, { config: { verbs } }, async (request, reply) => {
         const { raw } = request;
+        if (!verbs.includes(raw.method ?? "")) reply.header("allow", verbs.join(", "));
         const signal = disconnectSignal(request, reply);
         const format = formatOf(handler, raw);
         const outcome = format === undefined ? undefined : await settle(request, format);

@@ -1,3 +1,4 @@
+import { Client, credentials } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "vitest";
 import { testMounts } from "../../testing/plane.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
@@ -70,4 +71,21 @@ describe("the health of a service", () => {
     expect(await probeOf(`dns:///localhost:${port}`).check()).toEqual({ serving: 1, failing: [] });
     expect(await reason(probeOf("dns:///no-such-host.invalid:9104").check())).toBe(ErrorReason.UNAVAILABLE);
   });
+});
+
+test("reflection names the health service and has its files", async () => {
+  const { address } = await instance();
+  const client = new Client(address, credentials.createInsecure());
+  closers.push(() => client.close());
+  const same = (bytes: Buffer) => bytes;
+  const ask = (field: number, text: string) =>
+    new Promise<string>((resolve, reject) => {
+      const path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+      const call = client.makeBidiStreamRequest(path, same, same);
+      call.on("data", (bytes: Buffer) => resolve(bytes.toString("latin1")));
+      call.on("error", reject);
+      call.end(Buffer.from([field * 8 + 2, text.length, ...Buffer.from(text)]));
+    });
+  expect(await ask(7, "")).toContain("grpc.health.v1.Health");
+  expect(await ask(4, "grpc.health.v1.Health")).toContain("HealthCheckRequest");
 });

@@ -3,7 +3,7 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Interceptor } from "@connectrpc/connect";
 import { type MethodDefinition, Server, ServerCredentials, type UntypedHandleCall } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation } from "grpc-health-check";
+import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { ErrorReason } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { addDetails } from "./grpc-details.ts";
@@ -83,7 +83,10 @@ function fileDescriptors(mounts: readonly Mount[]): Buffer[] {
     file.dependencies.forEach(add);
   };
   for (const { service } of mounts) add(service.file);
-  return [...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+  return [
+    ...[...files.values()].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto))),
+    ...(healthService.Check?.requestType.fileDescriptorProtos ?? []),
+  ];
 }
 
 /** Starts to serve handlers over gRPC, with the standard health and reflection services. */
@@ -106,7 +109,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   health.addToServer(server);
   addDetails(server, options);
   new ReflectionService({ all: { fileDescriptorProtos: fileDescriptors(options.mounts) } } as never, {
-    services: names,
+    services: [...names, "grpc.health.v1.Health"],
   }).addToServer(server);
 
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
