@@ -3,18 +3,12 @@ import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { constants } from "node:http2";
 import { Socket } from "node:net";
 import { awaitsContinue } from "../http/request-body.ts";
+import { discard } from "./discarding.ts";
 
 /** Maximum bytes read after a response so that its connection can be reused. */
 const drainBytes = 65_536;
 /** Time limit for reading such a rest, in milliseconds. */
 const drainMs = 2_000;
-/**
- * Maximum bytes read after a final response, so that a client that sends its whole body first still gets to read it;
- * reading costs a little. Further bytes stay with the operating system, whose flow control slows the client.
- */
-const lingerBytes = 524_288;
-/** Time a connection is kept open for its client to read the final response, in milliseconds. */
-const lingerMs = 5_000;
 
 /** Connections being closed, on which nothing is served any more. */
 const closing = new WeakSet<Socket>();
@@ -37,21 +31,12 @@ export function hasAnswer(socket: Socket): boolean {
  * has not read.
  */
 export function linger(socket: Socket): void {
-  if (socket.destroyed) return;
+  if (socket.destroyed || closing.has(socket)) return;
   closing.add(socket);
-  let left = lingerBytes;
-  const cut = () => socket.destroy();
-  const timer = setTimeout(cut, lingerMs).unref();
-  socket.once("close", () => clearTimeout(timer));
   // Bypasses the parser: a piece of a body costs it as much as a request.
   for (const event of ["data", "end", "timeout", "pause", "resume"]) socket.removeAllListeners(event);
-  socket.on("data", (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) socket.pause();
-  });
-  socket.once("end", cut);
   socket.end();
-  socket.resume();
+  discard(socket);
 }
 
 /** Reads the rest of a short body after its response, within `drainMs`. */

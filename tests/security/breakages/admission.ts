@@ -63,6 +63,12 @@ export const admission: SecurityBreakages = {
     suite: [unread],
     test: "without a reset: REST without a credential",
   },
+  "large-rest-is-read": {
+    file: "gateway/src/connections/discarding.ts",
+    changes: [{ from: "mostBytes: 67_108_864", to: "mostBytes: 524_288" }],
+    suite: ["gateway/src/connections/discarding.test.ts"],
+    test: "reads the refusal, and no reset: REST",
+  },
   "continue-after-admission": {
     file: "gateway/src/connections/protocols.ts",
     changes: [{ from: 'server.on("checkContinue", ', to: 'server.on("never", ' }],
