@@ -126,7 +126,7 @@ describe("the public server", () => {
       msg: "request",
       method: "GET",
       route: "/v1/auth/me",
-      status: 200,
+      status: 400,
       user_id: alice.userId,
       token_id: alice.tokenId,
       ms: expect.any(Number),

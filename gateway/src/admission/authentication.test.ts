@@ -51,6 +51,15 @@ describe("the bearer check", () => {
     expect((await check(`Bearer ${token}`)).identity).toMatchObject({ tokenId: alice.tokenId });
   });
 
+  test("understands a token that was pasted together with its scheme, once", async () => {
+    const token = await accessToken();
+    tokens.known.set(token, alice);
+    expect((await check(`Bearer Bearer ${token}`)).identity).toMatchObject({ tokenId: alice.tokenId });
+    expect((await check(`bearer bearer ${aliceKey}`)).identity).toMatchObject({ tokenId: alice.tokenId });
+    expect(await refusal(`Bearer Bearer Bearer ${token}`)).toBe(ErrorReason.INVALID_TOKEN);
+    expect(await refusal("Bearer Bearer")).toBe(ErrorReason.INVALID_TOKEN);
+  });
+
   test("distinguishes missing credentials from invalid ones", async () => {
     expect(await refusal(undefined)).toBe(ErrorReason.UNAUTHENTICATED);
     expect(await refusal("")).toBe(ErrorReason.UNAUTHENTICATED);
@@ -68,7 +77,7 @@ describe("the bearer check", () => {
     expect(tokens.exchanges).toBe(0);
   });
 
-  test("refuses forged and foreign access tokens without asking auth", async () => {
+  test("refuses forged and foreign access tokens without asking auth, and says so of expired ones", async () => {
     const good = await accessToken();
     const [head, claims, signature] = good.split(".");
     const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString("base64url");
@@ -82,6 +91,9 @@ describe("the bearer check", () => {
       "a.b.c",
     ];
     for (const token of forged) expect([token, await refusal(`Bearer ${token}`)]).toEqual([token, ErrorReason.INVALID_TOKEN]);
+    const expired = await accessToken({ expiresInMs: -60_000 });
+    expect(await refusal(`Bearer ${expired}`)).toBe(ErrorReason.TOKEN_EXPIRED);
+    expect(await refusal(`Bearer ${expired.slice(0, -8)}AAAAAAAA`)).toBe(ErrorReason.INVALID_TOKEN);
     expect(tokens.exchanges).toBe(0);
   });
 

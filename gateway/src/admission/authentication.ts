@@ -1,5 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Client } from "@connectrpc/connect";
+import type { Client, ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
@@ -15,7 +15,7 @@ export interface Caller {
 
 /** Authenticates public requests by their Authorization header. */
 export interface Authenticator {
-  /** The caller; synchronous for a credential seen before. Throws UNAUTHENTICATED or INVALID_TOKEN. */
+  /** The caller; synchronous for a credential seen before. Throws UNAUTHENTICATED, INVALID_TOKEN or TOKEN_EXPIRED. */
   authenticate(authorization: string | undefined): Caller | Promise<Caller>;
   /** Whether the caller's credential has ended since it was checked. */
   hasEnded(caller: Caller): boolean;
@@ -34,7 +34,8 @@ function bearerOf(authorization: string | undefined): string {
   if (authorization === undefined || authorization === "") {
     throw fail(ErrorReason.UNAUTHENTICATED, "The Authorization header is missing; send `Authorization: Bearer <token>`.");
   }
-  const token = /^Bearer ([^\s]+)$/i.exec(authorization)?.[1];
+  // Twice where a form adds the word to a token that was pasted with it.
+  const token = /^Bearer (?:Bearer )?([^\s]+)$/i.exec(authorization)?.[1];
   if (token === undefined || token.length > 8192)
     throw fail(ErrorReason.INVALID_TOKEN, "The Authorization header is not `Bearer <token>`.");
   return token;
@@ -47,7 +48,8 @@ function bearerOf(authorization: string | undefined): string {
  */
 export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
   const callers = new TokenCache<Caller>();
-  const rejected = new TokenCache<true>(1_000);
+  /** The refusals of API keys by auth. */
+  const rejected = new TokenCache<{ reason: ErrorReason; message: string }>(1_000);
   const pending = new Map<string, Promise<Caller>>();
   /** Callers whose credential ended while their request was arriving. */
   const ended = new WeakSet<Caller>();
@@ -67,10 +69,9 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   });
 
   const exchange = async (token: string, attempts = 3): Promise<Caller> => {
+    const refusal = rejected.get(token);
+    if (refusal !== undefined) throw fail(refusal.reason, refusal.message);
     const isApiKey = token.startsWith("sk-");
-    if (rejected.get(token)) {
-      throw fail(ErrorReason.INVALID_TOKEN, isApiKey ? "The API key is not valid." : "The access token is not valid.");
-    }
     if (isApiKey && !apiKeyShape.test(token)) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
     if (!isApiKey) await accessTokens.verify(token);
     const begun = count;
@@ -89,7 +90,10 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
       callers.set(token, caller, lifetimeMs - 60_000);
       return caller;
     } catch (error) {
-      if (reasonOf(error) === ErrorReason.INVALID_TOKEN) rejected.set(token, true, rejectedMs);
+      const reason = reasonOf(error);
+      if (reason === ErrorReason.INVALID_TOKEN || reason === ErrorReason.TOKEN_EXPIRED) {
+        rejected.set(token, { reason, message: (error as ConnectError).rawMessage }, rejectedMs);
+      }
       throw error;
     }
   };

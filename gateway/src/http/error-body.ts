@@ -8,9 +8,18 @@ export interface RestError {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: {
     readonly success: false;
-    readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string };
+    readonly error: {
+      readonly message: string;
+      readonly type: string;
+      readonly param: string | null;
+      readonly code: string;
+      /** All faulty fields of the request, `param` first; absent when the error is of another kind. */
+      readonly faults?: readonly { readonly param: string | null; readonly message: string }[];
+    };
   };
 }
+
+const paramOf = (param: string): string | null => (param === "" ? null : param);
 
 /** Details of the failing route. */
 export interface ErrorContext {
@@ -23,18 +32,25 @@ export interface ErrorContext {
 }
 
 const bearerChallenge = { "www-authenticate": "Bearer" };
+/** Tells standard clients to refresh (RFC 6750, section 3). */
+const expiredChallenge = {
+  "www-authenticate": 'Bearer error="invalid_token", error_description="The access token expired"',
+};
 
 /** Converts an error to status, headers and body. The message of an unexpected error is not shown. */
 export function restError(error: unknown, context: ErrorContext = {}): RestError {
   const detail = detailOf(error);
   const param = detail?.param ?? "";
+  const faults = (detail?.faults ?? []).map((fault) => ({ param: fault.param, message: fault.message }));
   let reason = reasonOf(error);
   if (reason === ErrorReason.INVALID_REQUEST && context.pathFields?.includes(param)) reason = ErrorReason.INVALID_ID;
   const mapping = mappingOf(reason);
   const headers: Record<string, string> = {};
   if (detail !== undefined && detail.retryAfterSeconds > 0) headers["retry-after"] = String(Math.ceil(detail.retryAfterSeconds));
   if (detail?.replayed) headers[idempotentReplayedHeader] = "true";
-  if (mapping.httpStatus === 401) Object.assign(headers, bearerChallenge);
+  if (mapping.httpStatus === 401) {
+    Object.assign(headers, reason === ErrorReason.TOKEN_EXPIRED ? expiredChallenge : bearerChallenge);
+  }
   const ownType = context.isOpenAi ? detail?.type : undefined;
   const openAiCode = context.isOpenAi ? detail?.code || mapping.openaiCode : undefined;
   const message =
@@ -47,8 +63,9 @@ export function restError(error: unknown, context: ErrorContext = {}): RestError
       error: {
         message,
         type: ownType || mapping.type,
-        param: param === "" ? null : param,
+        param: paramOf(param),
         code: openAiCode || mapping.code || context.errorCode || "INTERNAL_ERROR",
+        ...(faults.length === 0 ? {} : { faults: faults.map((fault) => ({ ...fault, param: paramOf(fault.param) })) }),
       },
     },
   };

@@ -227,6 +227,14 @@ describe("a malformed message", () => {
     }
   });
 
+  test.each(json)("is refused when it has a name that nobody knows, with the name: %s", async (_type, format) => {
+    const known = JSON.parse(Buffer.from(valid(format)).toString()) as object;
+    const bytes = Buffer.from(JSON.stringify({ ...known, boook: {} }));
+    const answer = await send(format, bodyOf(bytes, format));
+    expect(codeOf(format, answer)).toBe("invalid_argument");
+    expect(JSON.stringify([answer.headers, answer.trailers, answer.body])).toContain("boook: unknown field");
+  });
+
   test.each(all)("is the client's fault when it is not in its declared encoding: %s", async (_type, format) => {
     const packed = gzipSync(valid(format));
     for (const bytes of [

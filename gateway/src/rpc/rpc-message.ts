@@ -3,9 +3,11 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json/json-depth";
+import { invalidRequest } from "@turnwright/platform/rpc/request-faults";
 import { checkWire, decodeMessage } from "@turnwright/platform/rpc/wire-check";
 import type { FastifyRequest } from "fastify";
 import { readBody } from "../http/request-body.ts";
+import { decoding, jsonFaults } from "../transcoding/json-faults.ts";
 import { decompress } from "./decompression.ts";
 
 /** Maximum number of fields of a binary message, nested messages included, and of values in a JSON one. */
@@ -76,11 +78,17 @@ export interface MessageType {
 function parseJson({ input, registry }: MessageType, bytes: Uint8Array): Message {
   const excess = jsonExcess(bytes, maxMessageFields);
   if (excess !== undefined) throw invalid(excess);
+  let json: JsonValue;
   try {
-    const json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as JsonValue;
-    return fromJson(input, json, { ignoreUnknownFields: true, registry });
+    json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as JsonValue;
   } catch (error) {
-    throw invalid((error as Error).message, error);
+    throw invalid(`not valid JSON (${(error as Error).message})`, error);
+  }
+  try {
+    return fromJson(input, json, { ...decoding, registry });
+  } catch (error) {
+    const faults = jsonFaults(input, json);
+    throw faults.length === 0 ? invalid((error as Error).message, error) : invalidRequest(faults, error);
   }
 }
 

@@ -8,7 +8,9 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { compileEnumCheck } from "./enum-names.ts";
+import type { FieldFault } from "@turnwright/platform/rpc/field-faults";
+import { invalidRequest } from "@turnwright/platform/rpc/request-faults";
+import { decoding, jsonFaults, unknownName } from "./json-faults.ts";
 import { compileJsonTexts } from "./json-texts.ts";
 import type { Binding } from "./routes.ts";
 
@@ -22,10 +24,8 @@ export interface BindableRequest {
   readonly text?: () => string;
 }
 
-/** Creates the request message of a binding. Throws INVALID_REQUEST with the field. */
+/** Creates the request message of a binding. Throws INVALID_REQUEST with all faulty fields. */
 export type Binder = (request: BindableRequest) => Message;
-
-const decoding = { ignoreUnknownFields: true };
 
 const integers: ReadonlySet<ScalarType> = new Set([
   ScalarType.INT32,
@@ -35,70 +35,58 @@ const integers: ReadonlySet<ScalarType> = new Set([
   ScalarType.SFIXED32,
 ]);
 
-function invalid(param: string, message: string) {
-  return fail(ErrorReason.INVALID_REQUEST, `${param}: ${message}`, { param });
+/** A path or query value that is not one of its field. */
+class TextFault {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
 }
 
 /** Converts a path or query value to the JSON of its field. */
-function textAsJson(field: DescField, scalar: ScalarType | undefined, text: string): JsonValue {
+function textAsJson(scalar: ScalarType | undefined, text: string): JsonValue | TextFault {
+  const expected = (what: string) => new TextFault(`expected ${what}, got ${JSON.stringify(text)}`);
   if (scalar === ScalarType.BOOL) {
     if (text === "true" || text === "1") return true;
     if (text === "false" || text === "0") return false;
-    throw invalid(field.name, `expected true or false, got ${JSON.stringify(text)}`);
+    return expected("true or false");
   }
-  if (scalar !== undefined && integers.has(scalar)) {
-    if (!/^[+-]?\d+$/.test(text)) throw invalid(field.name, `expected a whole number, got ${JSON.stringify(text)}`);
-    return Number(text);
-  }
+  if (scalar !== undefined && integers.has(scalar)) return /^[+-]?\d+$/.test(text) ? Number(text) : expected("a whole number");
   if (scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) {
     const value = Number(text);
-    if (text.trim() === "" || Number.isNaN(value)) throw invalid(field.name, `expected a number, got ${JSON.stringify(text)}`);
-    return value;
+    return text.trim() === "" || Number.isNaN(value) ? expected("a number") : value;
   }
   return text;
 }
 
-function queryValue(field: DescField, value: string | string[]): JsonValue {
+function queryValue(field: DescField, value: string | string[]): JsonValue | TextFault {
   const values = Array.isArray(value) ? value : [value];
-  switch (field.fieldKind) {
-    case "list": {
-      const { scalar } = field;
-      return values.map((text) => textAsJson(field, scalar, text));
-    }
-    case "scalar":
-      return textAsJson(field, field.scalar, values.at(-1) ?? "");
-    default:
-      return values.at(-1) ?? "";
+  if (field.fieldKind !== "list") return textAsJson(field.scalar, values.at(-1) ?? "");
+  const items: JsonValue[] = [];
+  for (const text of values) {
+    const item = textAsJson(field.scalar, text);
+    if (item instanceof TextFault) return item;
+    items.push(item);
   }
+  return items;
 }
 
-/** The field that protobuf-es rejects, when its error names only the field's type. */
-function culprit(input: DescMessage, json: JsonObject): string {
-  for (const field of input.fields) {
-    for (const key of [field.name, field.jsonName]) {
-      const value = json[key];
-      if (value === undefined) continue;
-      try {
-        fromJson(input, { [key]: value }, decoding);
-      } catch {
-        return field.name;
-      }
-    }
+/** The switch of a path that answers at once or as a stream; see `createBinder`. */
+function takeSwitch(json: JsonObject, name: string, faults: FieldFault[]): void {
+  const value = json[name];
+  if (value !== undefined && value !== null && typeof value !== "boolean") {
+    faults.push({ path: name, message: `expected true or false, got ${JSON.stringify(value)}` });
   }
-  return "";
+  delete json[name];
 }
 
-/** Rewrites protobuf-es's `cannot decode field pkg.Message.field from JSON: why` to `field: why` for clients. */
-function decodeError(error: unknown, input: DescMessage, json: JsonObject): Error {
-  const message = error instanceof Error ? error.message : String(error);
-  const match = /^cannot decode (field|message|enum) (\S+?)(?: from JSON)?: (.*)$/s.exec(message);
-  const param = match?.[1] === "field" ? (match[2]?.split(".").at(-1) ?? "") : culprit(input, json);
-  const why = match?.[3] ?? "does not fit";
-  return fail(ErrorReason.INVALID_REQUEST, `${param || "body"}: ${why}`, { param, cause: error });
-}
-
-/** Compiles a binding: body, then query, then path; path values cannot be overridden. */
-export function createBinder(binding: Binding): Binder {
+/**
+ * Compiles a binding: body, then query, then path; path values cannot be overridden. A name that the contract does not
+ * know is refused, in the body and in the query. `otherSwitch` names a field of the path's other form, which this form
+ * also takes, as false.
+ */
+export function createBinder(binding: Binding, otherSwitch?: string): Binder {
   const input: DescMessage = binding.method.input;
   const byName = new Map(input.fields.map((field) => [field.name, field]));
   const inPath = new Set(binding.path.fields);
@@ -107,34 +95,71 @@ export function createBinder(binding: Binding): Binder {
   }
   // With body "*", every field outside the path is in the body.
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
-  const checkEnums = compileEnumCheck(input);
+  const inQuery = new Map(queryFields.flatMap((field) => [field.name, field.jsonName].map((name) => [name, field])));
   const putTexts = binding.body === "*" ? compileJsonTexts(input) : undefined;
+  const isSwitched = otherSwitch !== undefined && !byName.has(otherSwitch);
+
+  /** All faults: those found so far, and those of the message, named as the client names them. */
+  const refuse = (json: JsonObject, found: readonly FieldFault[], cause?: unknown): Error => {
+    const known = new Set(found.map(({ path }) => path));
+    const inBody = binding.body === "" || binding.body === "*" ? "" : `${binding.body}.`;
+    const faults = jsonFaults(input, json).filter(({ path }) => !known.has(path));
+    const renamed = faults.map((fault) =>
+      inBody !== "" && fault.path.startsWith(inBody) ? { ...fault, path: fault.path.slice(inBody.length) } : fault,
+    );
+    const all = [...found, ...renamed];
+    return invalidRequest(all.length > 0 ? all : [{ path: "", message: "does not fit" }], cause);
+  };
 
   return ({ params, query, body, text }) => {
     let json: JsonObject;
+    const faults: FieldFault[] = [];
     if (binding.body === "*") {
       if (body !== undefined && (typeof body !== "object" || body === null || Array.isArray(body))) {
         throw fail(ErrorReason.INVALID_REQUEST, "body: expected a JSON object");
       }
       json = body === undefined ? {} : { ...(body as JsonObject) };
       if (body !== undefined && text !== undefined) putTexts?.(json, text());
-    } else if (binding.body !== "") json = body === undefined ? {} : { [binding.body]: body };
-    else json = {};
-    for (const field of queryFields) {
-      const value = query[field.name] ?? query[field.jsonName];
-      if (value !== undefined) json[field.name] = queryValue(field, value);
+      if (isSwitched && otherSwitch in json) takeSwitch(json, otherSwitch, faults);
+    } else if (binding.body !== "") {
+      json = body === undefined ? {} : { [binding.body]: body };
+    } else {
+      json = {};
+      if (typeof body === "object") for (const name in body) faults.push({ path: name, message: "this request takes no body" });
+    }
+    for (const name in query) {
+      const field = inQuery.get(name);
+      const value = query[name];
+      if (field === undefined) {
+        const isPlace = inPath.has(name) || byName.has(name);
+        const known = queryFields.map((one) => one.name);
+        faults.push({ path: name, message: isPlace ? "does not belong in the query" : unknownName("parameter", name, known) });
+      } else if (value !== undefined) {
+        const found = queryValue(field, value);
+        if (found instanceof TextFault) faults.push({ path: field.name, message: found.message });
+        else json[field.name] = found;
+      }
     }
     for (const name of binding.path.fields) {
       const field = byName.get(name);
       if (field === undefined) continue;
+      const found = textAsJson(field.scalar, params[name] ?? "");
+      const given = json[name] ?? json[field.jsonName];
       if (field.jsonName !== field.name) delete json[field.jsonName];
-      json[name] = textAsJson(field, field.scalar, params[name] ?? "");
+      if (found instanceof TextFault) {
+        delete json[name];
+        faults.push({ path: name, message: found.message });
+        continue;
+      }
+      if (given !== undefined && given !== null && given !== found)
+        faults.push({ path: name, message: "differs from the path's" });
+      json[name] = found;
     }
-    checkEnums?.(json);
+    if (faults.length > 0) throw refuse(json, faults);
     try {
       return fromJson(input, json, decoding);
     } catch (error) {
-      throw decodeError(error, input, json);
+      throw refuse(json, faults, error);
     }
   };
 }

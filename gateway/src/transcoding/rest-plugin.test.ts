@@ -204,6 +204,17 @@ describe("errors on REST", () => {
     expect(error).toMatchObject({ message: "text: expected string, got 5", param: "text" });
   });
 
+  test("reports all faults at once: unknown names, other types and broken rules", async () => {
+    const error = await errorOf(await post("/v1/readings", '{"text":5,"kind":"KIND_POEM","txt":"a"}'));
+    expect(error).toMatchObject({ code: "INVALID_REQUEST", param: "text" });
+    expect((error as { faults?: { param: string }[] }).faults?.map(({ param }) => param)).toEqual(["text", "kind", "txt"]);
+    const response = await gateway.fetch("/v1/shelves/upstairs/books?page_sise=3");
+    expect(await errorOf(response)).toMatchObject({
+      code: "INVALID_REQUEST",
+      message: "page_sise: unknown parameter; did you mean page_size?; shelf_id: must be a valid UUID",
+    });
+  });
+
   test("answers 415 to another media type, and to a body of none", async () => {
     expect((await errorOf(await post("/v1/readings", "a=b", { "content-type": "text/plain" }))).code).toBe(
       "UNSUPPORTED_MEDIA_TYPE",

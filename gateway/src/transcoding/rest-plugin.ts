@@ -78,10 +78,13 @@ function responseWriter(binding: Binding, writers: JsonWriters): (message: Messa
   return (message) => (write(message) as Record<string, JsonValue>)[field.name] ?? null;
 }
 
-function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {
+/** The field of a body that chooses the stream of a path with both forms; both forms take it. */
+const streamSwitch = "stream";
+
+function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, otherSwitch?: string): Serve {
   const method = binding.method as DescMethodUnary;
   const transport = deps.transport(method.parent);
-  const bind = createBinder(binding);
+  const bind = createBinder(binding, otherSwitch);
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
   const rule = admissionRule(method);
@@ -114,10 +117,10 @@ function afterLastEvent(given: BindableRequest, field: string, request: FastifyR
   return typeof id !== "string" || id === "" ? given : { ...given, query: { ...given.query, [field]: id } };
 }
 
-function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters): Serve {
+function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters, otherSwitch?: string): Serve {
   const method = binding.method as DescMethodStreaming;
   const transport = deps.transport(method.parent);
-  const bind = createBinder(binding);
+  const bind = createBinder(binding, otherSwitch);
   const write = writers.sparse(method.output);
   const context = errorContext(binding);
   const rule = admissionRule(method);
@@ -154,8 +157,9 @@ function wantsStream(request: FastifyRequest, body: JsonValue | undefined): bool
 }
 
 function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: JsonWriters): void {
-  const unary = route.unary && serveUnary(route.unary, deps, writers);
-  const stream = route.stream && serveStream(route.stream, deps, writers);
+  const otherSwitch = route.unary && route.stream ? streamSwitch : undefined;
+  const unary = route.unary && serveUnary(route.unary, deps, writers, otherSwitch);
+  const stream = route.stream && serveStream(route.stream, deps, writers, otherSwitch);
   const binding = (route.unary ?? route.stream) as Binding;
   const rule = admissionRule(binding.method);
   app.route({

@@ -51,11 +51,19 @@ export function mappingOf(reason: ErrorReason): ReasonMapping {
 export function fail(
   reason: ErrorReason,
   message: string,
-  init: { param?: string; retryAfterSeconds?: number; code?: string; type?: string; cause?: unknown } = {},
+  init: {
+    param?: string;
+    faults?: readonly { param: string; message: string }[];
+    retryAfterSeconds?: number;
+    code?: string;
+    type?: string;
+    cause?: unknown;
+  } = {},
 ): ConnectError {
   const value: ErrorDetail = create(ErrorDetailSchema, {
     reason,
     param: init.param ?? "",
+    ...(init.faults === undefined ? {} : { faults: [...init.faults] }),
     retryAfterSeconds: init.retryAfterSeconds ?? 0,
     code: init.code ?? "",
     type: init.type ?? "",

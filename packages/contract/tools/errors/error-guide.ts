@@ -48,10 +48,13 @@ const introduction = [
     type: "invalid_request_error",
     code: "INVALID_REQUEST",
     param: "message",
+    faults: [{ param: "message", message: "must be at least 1 character" }],
   }),
   "- `message` is for people and may change.\n" +
     "- `type` is OpenAI's class of errors.\n" +
     "- `param` is the field at fault, or null.\n" +
+    "- `faults` lists all faulty fields of the request with their messages, `param` first; absent from other errors. The " +
+    "list has up to 20 entries.\n" +
     "- `code` is for programs. Reasons without a code of their own take the endpoint's, such as `LOGIN_ERROR` or " +
     "`CHAT_ERROR`.\n" +
     "- Errors of a model's endpoint keep its `type`, `param` and words. On OpenAI's surface they have the endpoint's " +
@@ -59,8 +62,8 @@ const introduction = [
   "The header `x-request-id` names the request in the logs. `Retry-After` gives the seconds to wait, where they are known. " +
     "`Idempotent-Replayed: true` marks the stored outcome of an earlier request under the same `Idempotency-Key`; to try " +
     "a failed run again, send its message under a new key.",
-  "Any request may fail with `INVALID_REQUEST`, `UNAUTHENTICATED`, `INVALID_TOKEN`, `PERMISSION_DENIED`, `RATE_LIMITED`, " +
-    "`TOO_LARGE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `UNAVAILABLE`, `DATABASE_UNAVAILABLE` or `INTERNAL`. The descriptions " +
+  "Any request may fail with `INVALID_REQUEST`, `UNAUTHENTICATED`, `INVALID_TOKEN`, `TOKEN_EXPIRED`, `PERMISSION_DENIED`, " +
+    "`RATE_LIMITED`, `TOO_LARGE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `UNAVAILABLE`, `DATABASE_UNAVAILABLE` or `INTERNAL`. The descriptions " +
     "of the endpoints name the other reasons.",
 ];
 

@@ -85,8 +85,11 @@ describe("the OpenAPI document of the contract", () => {
 
   test("separates merged methods by status if these differ, and joins the properties of their requests", () => {
     const { responses, requestBody } = operation("post /v1/conversations");
-    expect(Object.keys(responses["200"]?.content ?? {})).toEqual(["text/event-stream"]);
+    // API pages ask for the media type of the first successful response.
+    expect(Object.keys(responses).filter((status) => status.startsWith("2"))).toEqual(["201", "2XX"]);
     expect(Object.keys(responses["201"]?.content ?? {})).toEqual(["application/json"]);
+    expect(Object.keys(responses["2XX"]?.content ?? {})).toEqual(["text/event-stream"]);
+    expect(responses["2XX"]?.description).toMatch(/^Status 200\. As a stream/);
     const schema = requestBody?.content["application/json"]?.schema;
     expect(Object.keys(schema?.properties ?? {}).sort()).toEqual([
       "agent_type",
@@ -97,6 +100,26 @@ describe("the OpenAPI document of the contract", () => {
       "stream",
     ]);
     expect(schema?.required).toEqual(["message"]);
+    expect(schema?.additionalProperties).toBe(false);
+    expect(schema?.properties?.conversation_id?.description).toMatch(/Only with `stream`\.$/);
+  });
+
+  test("allows null for each optional field of a request, and no unknown field but in OpenAI's bodies", () => {
+    const { schemas } = document.components;
+    const key = operation("post /v1/api-keys").requestBody?.content["application/json"]?.schema;
+    expect(key?.properties?.name?.type).toBe("string");
+    expect(key?.properties?.allowed_tools?.type).toEqual(["array", "null"]);
+    expect(key?.properties?.spend_limit_usd?.type).toEqual(["number", "null"]);
+    expect(key?.additionalProperties).toBe(false);
+    expect(schemas.ToolCallInput?.properties?.type).toMatchObject({ type: ["string", "null"], enum: ["", "function", null] });
+    expect(schemas.ChatCompletionRequest).toBeDefined();
+    expect(schemas.ChatCompletionRequest?.additionalProperties).toBeUndefined();
+  });
+
+  test("has no example of an optional parameter, which API pages would send", () => {
+    const optional = operations().flatMap(([, { parameters = [] }]) => parameters.filter(({ required }) => !required));
+    expect(optional.length).toBeGreaterThan(20);
+    expect(optional.filter(({ example }) => example !== undefined)).toEqual([]);
   });
 
   test("wraps responses in the envelope unless the surface option says bare", () => {
@@ -142,7 +165,7 @@ describe("the OpenAPI document of the contract", () => {
       );
     expect(codes("get /v1/conversations/{conversation_id}")).toEqual({
       "400": ["INVALID_REQUEST", "INVALID_ID"],
-      "401": ["UNAUTHORIZED", "INVALID_TOKEN"],
+      "401": ["UNAUTHORIZED", "INVALID_TOKEN", "TOKEN_EXPIRED"],
       "403": ["FORBIDDEN"],
       "404": ["NOT_FOUND"],
       "429": ["RATE_LIMIT"],
@@ -171,7 +194,7 @@ describe("the OpenAPI document of the contract", () => {
       required: false,
       schema: { type: "integer", minimum: 1, maximum: 100 },
     });
-    expect(document.components.schemas.ToolCallInput?.properties?.type).toMatchObject({ enum: ["", "function"] });
+    expect(document.components.schemas.ToolCallInput?.properties?.type).toMatchObject({ enum: ["", "function", null] });
   });
 
   test("allows null in responses for fields with presence, and requires all others", () => {

@@ -5,7 +5,7 @@ import { errorResponses, errorSchema, errorSchemaName } from "./error-responses.
 import { healthPaths } from "./health.ts";
 import { type OpenApiDocument, type PathItem, verbs } from "./openapi-types.ts";
 import { operationOf } from "./operation.ts";
-import { type Endpoint, endpointsOf, partialMessages, routesOf } from "./routes.ts";
+import { type Endpoint, endpointsOf, foreignMessages, partialMessages, routesOf } from "./routes.ts";
 import { createSchemas } from "./schema.ts";
 
 function byKey<T>(record: Readonly<Record<string, T>>): Record<string, T> {
@@ -31,7 +31,7 @@ function messageResolver(files: Iterable<DescFile>): (typeName: string) => DescM
 }
 
 const bearerDescription =
-  "Access token of a login, or API key (`sk-…`). A key that lists scopes needs one of the scopes that the operation names.";
+  "Access token of a login, or API key (`sk-…`), without the word Bearer. A key that lists scopes needs one of the scopes that the operation names.";
 
 /** Operation ids: `Service_Method`, numbered from the second route of a method on. */
 function operationIds(endpoints: readonly Endpoint[]): string[] {
@@ -53,7 +53,9 @@ function operationIds(endpoints: readonly Endpoint[]): string[] {
 export function buildOpenApi(services: readonly DescService[], files: Iterable<DescFile> = []): OpenApiDocument {
   const routes = routesOf(services);
   const resolve = messageResolver([...services.map((service) => service.file), ...files]);
-  const schemas = createSchemas(partialMessages(routes, resolve), [errorSchemaName]);
+  const schemas = createSchemas({ partial: partialMessages(routes, resolve), foreign: foreignMessages(routes, resolve) }, [
+    errorSchemaName,
+  ]);
   const endpoints = endpointsOf(routes);
   const ids = operationIds(endpoints);
   const paths: Record<string, PathItem> = { ...healthPaths };

@@ -19,6 +19,19 @@ export const errorSchema: JsonSchema = {
         type: { type: "string", description: "OpenAI's class of errors: `invalid_request_error`, `authentication_error`, …" },
         param: { type: ["string", "null"], description: "Field at fault, as a path in the request: `messages[0].role`." },
         code: { type: "string", description: "Error code for programs; see docs/errors.md." },
+        faults: {
+          type: "array",
+          description: "All faulty fields of the request, `param` first; absent from other errors.",
+          items: {
+            type: "object",
+            properties: {
+              param: { type: ["string", "null"], description: "The field, as `param` above; null: the request as a whole." },
+              message: { type: "string", description: "Error message for people; may change." },
+            },
+            required: ["param", "message"],
+          },
+          maxItems: 20,
+        },
       },
       required: ["message", "type", "param", "code"],
     },
@@ -27,8 +40,10 @@ export const errorSchema: JsonSchema = {
 };
 
 /** Error body of REST and the OpenAI surface. */
-export function errorBody(init: { message: string; type: string; code: string; param?: string }): JsonObject {
-  return { success: false, error: { message: init.message, type: init.type, param: init.param ?? null, code: init.code } };
+export function errorBody(init: ReasonExample & { type: string; code: string }): JsonObject {
+  const { message, type, param = null, code, faults } = init;
+  const listed = faults?.map((fault) => ({ ...fault }));
+  return { success: false, error: { message, type, param, code, ...(listed === undefined ? {} : { faults: listed }) } };
 }
 
 /** Examples of reasons, with status and code from the table in `errors/v1/reason.proto`. */
@@ -64,7 +79,7 @@ export const errorResponses = {
   ),
   Unauthorized: response(
     "Credentials are missing or invalid.",
-    examplesOf(ErrorReason.UNAUTHENTICATED, ErrorReason.INVALID_TOKEN),
+    examplesOf(ErrorReason.UNAUTHENTICATED, ErrorReason.INVALID_TOKEN, ErrorReason.TOKEN_EXPIRED),
   ),
   Forbidden: response("The caller may not do this.", examplesOf(ErrorReason.PERMISSION_DENIED)),
   NotFound: response("The caller has no such resource.", examplesOf(ErrorReason.NOT_FOUND)),

@@ -37,7 +37,10 @@ export function exampleFaults(document: OpenApiDocument): string[] {
     }
   };
   for (const [route, { parameters = [], requestBody, responses }] of operationsOf(document)) {
-    for (const { name, schema, example } of parameters) check(`${route} ${name}`, schema, example);
+    for (const { name, schema, example, required } of parameters) {
+      if (!required && example !== undefined) faults.push(`${route} ${name} is optional, and API pages would send its example`);
+      check(`${route} ${name}`, schema, required ? example : schema.examples?.[0]);
+    }
     checkContent(`${route} request`, requestBody?.content);
     for (const [status, response] of Object.entries(responses)) {
       checkContent(`${route} ${status}`, resolvedResponse(document, response).content);

@@ -3,6 +3,8 @@ import type { JsonSchema } from "./openapi-types.ts";
 
 const uuid = "01985f3c-6a2e-7c41-9b7d-2f4e8a1c5d60";
 const instant = "2026-01-15T09:30:00Z";
+/** A position in a list as the servers encode it: microseconds and an id. */
+const cursor = Buffer.from(`${Date.parse(instant)}000.${uuid}`).toString("base64url");
 
 const byFormat: Readonly<Record<string, string>> = {
   uuid,
@@ -18,6 +20,7 @@ const byFormat: Readonly<Record<string, string>> = {
 /** Example values by field name. Other strings use the field's name. */
 const byName: Readonly<Record<string, JsonValue>> = {
   access_token: "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTk4NWYzYyJ9.c2lnbmF0dXJl",
+  after: "0.18",
   agent: "general",
   allowed_models: "*",
   allowed_tools: "calculator",
@@ -26,19 +29,26 @@ const byName: Readonly<Record<string, JsonValue>> = {
   completion_tokens: 18,
   content: "1337 * 42 = 56154.",
   current_node: "response",
-  cursor: "MDE5ODVmM2M",
+  cursor,
+  description: "Continuous integration",
+  disabled_reason: "",
   email: "you@example.com",
+  end: "2026-01-31",
+  error: "",
+  events: "run.completed",
   expires_in: 900,
   has_more: false,
   index: 0,
   is_revoked: false,
   key: "sk-7f3a9c1e5b2d",
+  key_id: "01985f3c",
+  key_ids: "01985f3c",
   latency_ms: 640,
   limit: 20,
   message: "What is 1337 * 42?",
   message_count: 2,
   model: "gpt-4o-mini",
-  next_cursor: "MDE5ODVmM2M",
+  next_cursor: cursor,
   password: "SecurePass123",
   prefix: "sk-7f3a",
   prompt_tokens: 24,
@@ -47,11 +57,16 @@ const byName: Readonly<Record<string, JsonValue>> = {
   reason: "Looks safe",
   refresh_token: "rt-9c1e5b2d7f3a",
   response: "1337 * 42 = 56154.",
+  retire_previous: false,
+  revoke_created: false,
+  start: "2026-01-01",
+  tags: "arithmetic",
   title: "What is 1337 * 42?",
   tool_call_id: "call_1",
   tool_name: "calculator",
   tool_version: "1",
   tools: "calculator",
+  url: "https://example.com/hooks/turnwright",
   total_cost: 0.0004,
   total_tokens: 42,
 };

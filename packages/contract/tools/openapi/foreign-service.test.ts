@@ -139,9 +139,9 @@ describe("the OpenAPI document of a service unknown to the generator", () => {
       { type: "string" },
       { type: "array", items: { type: "string", maxLength: 20 }, minItems: 1, uniqueItems: true },
       { type: "integer", format: "int32", exclusiveMinimum: 1000 },
-      { type: "integer", format: "int32", exclusiveMaximum: 3000 },
+      { type: "integer", format: "int32", exclusiveMaximum: 3000, examples: [1] },
       { type: "string", enum: ["KIND_OPEN", "KIND_CLOSED"] },
-      { type: "string", format: "date-time" },
+      { type: "string", format: "date-time", examples: ["2026-01-15T09:30:00Z"] },
     ]);
     const put = document.paths["/v1/shelves/{id}"]?.put;
     expect(put?.parameters?.map(({ name, in: place }) => [name, place])).toEqual([
@@ -166,7 +166,7 @@ describe("the OpenAPI document of a service unknown to the generator", () => {
     expect(exampleFaults(document)).toEqual([]);
     const body = document.paths["/v1/shelves/{id}"]?.put?.requestBody?.content["application/json"];
     expect(body?.example).toMatchObject({ label: "ABC", built_at: expect.stringMatching(/^\d{4}-/) });
-    expect(body?.example).not.toHaveProperty("below");
+    expect(body?.example).toMatchObject({ below: null });
   });
 
   test("reports an example that does not fit its schema", () => {
@@ -192,25 +192,29 @@ describe("the OpenAPI document of a service unknown to the generator", () => {
       type: "object",
       properties: {
         label: { type: "string", pattern: "^[A-Z]+$", examples: ["ABC"] },
-        volume: { type: ["integer", "string"], maximum: 10 },
-        picture: { type: "string", contentEncoding: "base64", maxLength: 8 },
-        extra: { type: "object", additionalProperties: true },
+        volume: { type: ["integer", "string", "null"], maximum: 10 },
+        picture: { type: ["string", "null"], contentEncoding: "base64", maxLength: 8 },
+        extra: { type: ["object", "null"], additionalProperties: true },
         any: {},
         stock: { type: ["integer", "null"], format: "int32" },
         kinds: {
-          type: "object",
+          type: ["object", "null"],
           maxProperties: 3,
           propertyNames: { maxLength: 5 },
           additionalProperties: { type: "string", enum: ["KIND_UNSPECIFIED", "KIND_OPEN", "KIND_CLOSED"] },
         },
-        below: { $ref: "#/components/schemas/ShelfInput", description: "The shelf that this one stands on." },
-        note: { type: "string", minLength: 3 },
-        owner: { type: "string", anyOf: [{ format: "uuid" }, { const: "" }] },
+        below: {
+          anyOf: [{ $ref: "#/components/schemas/ShelfInput" }, { type: "null" }],
+          description: "The shelf that this one stands on.",
+        },
+        note: { type: ["string", "null"], minLength: 3 },
+        owner: { type: ["string", "null"], anyOf: [{ format: "uuid" }, { const: "" }, { type: "null" }] },
         height: { type: "number", format: "float", exclusiveMinimum: 0, maximum: 3.5 },
         built_at: { type: "string", format: "date-time" },
-        unused: { type: "string" },
+        unused: { type: ["string", "null"] },
       },
       required: ["label", "height", "built_at"],
+      additionalProperties: false,
     });
     expect(document.components.schemas.Shelf?.properties?.volume).toEqual({ type: "string" });
     expect(document.components.schemas.Shelf?.properties?.note).toEqual({ type: ["string", "null"] });

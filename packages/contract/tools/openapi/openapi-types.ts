@@ -52,7 +52,8 @@ export interface Parameter {
   description?: string;
   deprecated?: boolean;
   schema: JsonSchema;
-  example: JsonValue;
+  /** Of required parameters only: API pages fill it in, where absence works in every system. */
+  example?: JsonValue;
 }
 
 /** A response header. */

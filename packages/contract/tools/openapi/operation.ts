@@ -45,7 +45,11 @@ function streamMedia(route: Route, { schemas, resolve }: OperationContext): Medi
 
 const successStatus = (route: Route): string => String(route.surface.successStatus || 200);
 
-/** Success responses of both forms. Forms with the same status share one response with both media types. */
+/**
+ * Success responses of both forms. Forms with the same status share one response with both media types. A stream with
+ * another status is described under `2XX`: API pages ask for the media type of the first response, and JSON orders
+ * 200 before 201.
+ */
 function successResponses({ unary, stream }: Endpoint, context: OperationContext): Record<string, Response> {
   const responses: Record<string, Response> = {};
   if (unary !== undefined) {
@@ -55,9 +59,13 @@ function successResponses({ unary, stream }: Endpoint, context: OperationContext
     };
   }
   if (stream !== undefined) {
-    const known = responses[successStatus(stream)];
-    responses[successStatus(stream)] = {
-      description: known === undefined ? streamFrames : `${known.description}\n\n${streamFrames}`,
+    const status = unary === undefined || successStatus(unary) === successStatus(stream) ? successStatus(stream) : "2XX";
+    const known = responses[status];
+    responses[status] = {
+      description:
+        known === undefined
+          ? `${status === "2XX" ? `Status ${successStatus(stream)}. ` : ""}${streamFrames}`
+          : `${known.description}\n\n${streamFrames}`,
       content: { ...known?.content, "text/event-stream": streamMedia(stream, context) },
     };
   }

@@ -9,14 +9,16 @@ import { wellKnownSchema } from "./well-known.ts";
 
 function parameter(place: "path" | "query", name: string, field: DescField, schemas: Schemas): Parameter {
   const { description, deprecated, ...schema }: JsonSchema = schemas.field(field, "request");
+  const required = place === "path" || isRequired(field);
+  const example = exampleOf({ ...schema, description }, schemas.components, field.name);
   return {
     name,
     in: place,
-    required: place === "path" || isRequired(field),
+    required,
     ...(description === undefined ? {} : { description }),
     ...(deprecated === true ? { deprecated } : {}),
-    schema,
-    example: exampleOf({ ...schema, description }, schemas.components, field.name),
+    // API pages send an example of the parameter, and only show one of its schema.
+    ...(required ? { schema, example } : { schema: { ...schema, examples: [example] } }),
   };
 }
 
@@ -38,16 +40,15 @@ export function headerParametersOf({ idempotencyKey, lastEventIdField, headers }
     in: "header",
     required: false,
     description,
-    schema: { type: "string" },
-    example,
+    schema: { type: "string", examples: [example] },
   });
   return [
     ...(idempotencyKey
       ? [
           header(
             "Idempotency-Key",
-            "1 to 255 visible ASCII characters. A repeated request under the same key has no further effect and returns the first response.",
-            "order-1337",
+            "1 to 255 visible ASCII characters, best a random UUID for each request. A repeated request under the same key has no further effect and returns the first response.",
+            "5f0c6f0e-3a52-4d0b-9f6e-0d7c2a4b8e19",
           ),
         ]
       : []),
@@ -56,7 +57,7 @@ export function headerParametersOf({ idempotencyKey, lastEventIdField, headers }
       : [header("Last-Event-ID", `Id of the last event received; the same as \`${lastEventIdField}\`.`, "0.18")]),
     ...headers.map(({ name, values, description }) => ({
       ...header(name, description, values[0] ?? ""),
-      schema: { type: "string", enum: values },
+      schema: { type: "string", enum: values, examples: [values[0] ?? ""] },
     })),
   ];
 }

@@ -50,12 +50,18 @@ function bodyOf(route: Route | undefined, schemas: Schemas, resolve: Resolve): B
 
 const withoutDescription = ({ description, ...schema }: JsonSchema): JsonSchema => schema;
 
+/** A field that only the streamed form takes. */
+function inStreams(schema: JsonSchema): JsonSchema {
+  return { ...schema, description: `${schema.description ?? ""} Only with \`stream\`.`.trim() };
+}
+
 /** Schema for both forms of an endpoint: the union of their properties if shared ones are equal, else `anyOf`. */
 function mergeSchemas(unary: JsonSchema, stream: JsonSchema): JsonSchema {
   if (isDeepStrictEqual(unary, stream)) return unary;
   const { properties: left, properties: _ = left } = unary;
   const right = stream.properties;
   if (left === undefined || right === undefined) return { anyOf: [unary, stream] };
+  const onlyStreamed: Record<string, JsonSchema> = {};
   for (const [name, schema] of Object.entries(left)) {
     const other = right[name];
     if (other !== undefined && !isDeepStrictEqual(withoutDescription(schema), withoutDescription(other))) {
@@ -64,7 +70,10 @@ function mergeSchemas(unary: JsonSchema, stream: JsonSchema): JsonSchema {
   }
   const required = (unary.required ?? []).filter((name) => stream.required?.includes(name));
   const { required: _required, ...rest } = unary;
-  return { ...rest, properties: { ...right, ...left }, ...(required.length === 0 ? {} : { required }) };
+  for (const [name, schema] of Object.entries(right)) {
+    if (left[name] === undefined && name !== "stream") onlyStreamed[name] = inStreams(schema);
+  }
+  return { ...rest, properties: { ...right, ...onlyStreamed, ...left }, ...(required.length === 0 ? {} : { required }) };
 }
 
 function merge(unary: Body, stream: Body, names: { unary: string; stream: string }): MediaType {

@@ -85,3 +85,10 @@ export function partialMessages(routes: readonly Route[], resolve: (typeName: st
   for (const { method } of routes) if (method.methodKind === "server_streaming") partial.add(method.output.typeName);
   return partial;
 }
+
+/** Names of messages that document another API's requests, with everything nested in them: OpenAI's bodies. */
+export function foreignMessages(routes: readonly Route[], resolve: (typeName: string) => DescMessage): Set<string> {
+  const foreign = new Set<string>();
+  for (const { surface: look } of routes) if (look.requestSchema !== "") closure(resolve(look.requestSchema), foreign);
+  return foreign;
+}

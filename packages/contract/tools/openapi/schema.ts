@@ -6,8 +6,8 @@ import { constraintsOf, ignoresZero, isRequired, rulesOf, tracksPresence, zeroOf
 import { wellKnownSchema } from "./well-known.ts";
 
 /**
- * Direction of a body. Request schemas have the rules' constraints. In response schemas, fields with presence may be
- * null and all others are required.
+ * Direction of a body. Request schemas have the rules' constraints, and optional fields may be null. In response
+ * schemas, fields with presence may be null and all others are required.
  */
 export type Direction = "request" | "response";
 
@@ -58,13 +58,22 @@ function enumSchema(desc: DescEnum): JsonSchema {
   return { type: "string", enum: desc.values.map((value) => value.name) };
 }
 
+const nothing: JsonSchema = { type: "null" };
+
 function nullable(schema: JsonSchema): JsonSchema {
-  if (schema.$ref !== undefined) return { anyOf: [schema, { type: "null" }] };
-  if (typeof schema.type !== "string") return schema;
+  const { $ref, type, anyOf } = schema;
+  if ($ref !== undefined) {
+    const { $ref: _, ...rest } = schema;
+    return { anyOf: [{ $ref }, nothing], ...rest };
+  }
+  const types = type === undefined ? [] : Array.isArray(type) ? type : [type];
+  // A schema without a type allows null already.
+  if (types.length === 0 || types.includes("null")) return schema;
   return {
     ...schema,
-    type: [schema.type, "null"],
+    type: [...types, "null"],
     ...(schema.enum === undefined ? {} : { enum: [...schema.enum, null] }),
+    ...(anyOf === undefined ? {} : { anyOf: [...anyOf, nothing] }),
   };
 }
 
@@ -81,9 +90,13 @@ function ruled(schema: JsonSchema, field: DescField, direction: Direction): Json
 
 /**
  * Creates an empty collection of schemas. `partial` names message types whose responses omit fields (events, OpenAI's
- * bodies) and therefore require none. `reserved` component names are not used for messages.
+ * bodies) and therefore require none, `foreign` those whose requests may have fields that the contract does not know.
+ * `reserved` component names are not used for messages.
  */
-export function createSchemas(partial: ReadonlySet<string>, reserved: readonly string[] = []): Schemas {
+export function createSchemas(
+  { partial, foreign }: { partial: ReadonlySet<string>; foreign: ReadonlySet<string> },
+  reserved: readonly string[] = [],
+): Schemas {
   const components: Record<string, JsonSchema> = {};
   const owners = new Map(reserved.map((name) => [name, ""]));
 
@@ -118,8 +131,15 @@ export function createSchemas(partial: ReadonlySet<string>, reserved: readonly s
     return {
       type: "object",
       ...(description === undefined ? {} : { description }),
-      properties: Object.fromEntries(fields.map((one) => [one.name, field(one, direction)])),
+      properties: Object.fromEntries(
+        fields.map((one) => {
+          const schema = field(one, direction);
+          // In a request, null is an absent field.
+          return [one.name, direction === "request" && !required.includes(one) ? nullable(schema) : schema];
+        }),
+      ),
       ...(required.length === 0 ? {} : { required: required.map((one) => one.name) }),
+      ...(direction === "request" && !foreign.has(message.typeName) ? { additionalProperties: false } : {}),
     };
   }
 

@@ -29,12 +29,30 @@ describe("access tokens", () => {
     expect(await reason(bySecret(signedByKey))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
-  test("are refused after expiry, beyond the clock tolerance", async () => {
+  test("are refused after expiry, beyond the clock tolerance, and told so when they are genuine", async () => {
     await expect(
       bySecret(await signAccessToken({ secret }, { ...token, expiresAt: inMilliseconds(-20_000) })),
     ).resolves.toBeDefined();
     const ended = await signAccessToken({ secret }, { ...token, expiresAt: inMilliseconds(-40_000) });
-    expect(await reason(bySecret(ended))).toBe(ErrorReason.INVALID_TOKEN);
+    expect(await reason(bySecret(ended))).toBe(ErrorReason.TOKEN_EXPIRED);
+    expect(await reason(byKeys(await signAccessToken(mesh.keys, { ...token, expiresAt: inMilliseconds(-40_000) })))).toBe(
+      ErrorReason.TOKEN_EXPIRED,
+    );
+    const past = () => new SignJWT({ sid: "s", role: "user" }).setIssuer("turnwright").setExpirationTime("-5m").setSubject("u");
+    const [header, key] = [{ alg: "HS256", typ: "at+jwt" }, new TextEncoder().encode(secret)];
+    const forged = [
+      await past()
+        .setAudience("turnwright")
+        .setProtectedHeader(header)
+        .sign(new TextEncoder().encode(`${secret}!`)),
+      await past().setAudience("turnwright.internal").setProtectedHeader(header).sign(key),
+      await past()
+        .setAudience("turnwright")
+        .setProtectedHeader({ ...header, typ: "rt+jwt" })
+        .sign(key),
+      ended.replace(/\.[^.]*$/, "."),
+    ];
+    for (const each of forged) expect(await reason(bySecret(each))).toBe(ErrorReason.INVALID_TOKEN);
   });
 
   test("are judged by their issuer alone where a verifier leaves the time to it", async () => {

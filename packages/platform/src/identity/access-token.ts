@@ -38,7 +38,7 @@ export function signAccessToken(key: AccessTokenKey, token: AccessToken): Promis
 
 /** Verifies access tokens. */
 export interface AccessTokenVerifier {
-  /** The claims of a token. Throws INVALID_TOKEN, and the errors of the key source. */
+  /** The claims of a token. Throws INVALID_TOKEN, TOKEN_EXPIRED for a genuine one, and the errors of the key source. */
   verify(token: string): Promise<AccessToken>;
   /** Drops the cached keys of auth: the next token is verified against the keys valid then. */
   forgetKeys(): void;
@@ -77,6 +77,10 @@ export function createAccessTokenVerifier(trust: {
           ? await keySet.verify(token, { typ, audience, clockTolerance })
           : await verifyWithSecret(secret, token, { typ, audience, clockTolerance });
     } catch (error) {
+      // Thrown after the signature and all other claims were found to be genuine.
+      if (error instanceof errors.JWTExpired) {
+        throw fail(ErrorReason.TOKEN_EXPIRED, "The access token has expired; refresh it, or log in again.", { cause: error });
+      }
       if (error instanceof errors.JOSEError)
         throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.", { cause: error });
       throw error;

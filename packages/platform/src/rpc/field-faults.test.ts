@@ -1,4 +1,4 @@
-import { create, type DescMessage, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { ListValueSchema, StructSchema, timestampFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { DecideApprovalRequestSchema } from "@turnwright/contract/agent/v1/agent_service";
 import { ReviewRunRequestSchema } from "@turnwright/contract/agent/v1/run_service";
@@ -6,9 +6,10 @@ import { CreateApiKeyRequestSchema } from "@turnwright/contract/auth/v1/api_key_
 import { GetJwksResponseSchema } from "@turnwright/contract/auth/v1/token_service";
 import { ExecuteToolRequestSchema } from "@turnwright/contract/tool/v1/tool_service";
 import { expect, test } from "vitest";
-import { fieldFault } from "./field-faults.ts";
+import { fieldFaults, maxFaults } from "./field-faults.ts";
 
-const faultOf = <T extends DescMessage>(desc: T, init: Parameters<typeof create<T>>[1]) => fieldFault(desc, create(desc, init));
+const faultOf = <T extends DescMessage>(desc: T, init: Parameters<typeof create<T>>[1]) =>
+  fieldFaults(desc, create(desc, init))[0];
 
 test("a sound request has no fault", () => {
   expect(
@@ -41,8 +42,8 @@ test.each<[JsonValue, string]>([
 test("NUL is found in a Struct, in a list of them, and in one on its own", () => {
   expect(faultOf(DecideApprovalRequestSchema, { arguments: { text: ["a\0"] } })?.path).toBe("arguments.text[0]");
   expect(faultOf(GetJwksResponseSchema, { keys: [{ kty: "a" }, { kty: "b\0" }] })?.path).toBe("keys[1].kty");
-  expect(fieldFault(StructSchema, fromJson(StructSchema, { a: "b\0" }))).toBeDefined();
-  expect(fieldFault(ListValueSchema, fromJson(ListValueSchema, [[1, "b\0"]]))).toBeDefined();
+  expect(fieldFaults(StructSchema, fromJson(StructSchema, { a: "b\0" }))).toHaveLength(1);
+  expect(fieldFaults(ListValueSchema, fromJson(ListValueSchema, [[1, "b\0"]]))).toHaveLength(1);
 });
 
 test.each([
@@ -62,4 +63,13 @@ test.each([
 
 test.each([Number.NaN, Number.POSITIVE_INFINITY])("%d is not a valid number", (spendLimitUsd) => {
   expect(faultOf(CreateApiKeyRequestSchema, { spendLimitUsd })?.path).toBe("spend_limit_usd");
+});
+
+test("all faults of a request are found, up to a limit, and none is left for the next request", () => {
+  const faulty = create(CreateApiKeyRequestSchema, { name: "a\0", allowedTools: ["b", "c\0"], spendLimitUsd: Number.NaN });
+  const paths = (desc: DescMessage, message: Message) => fieldFaults(desc, message).map(({ path }) => path);
+  expect(paths(CreateApiKeyRequestSchema, faulty)).toEqual(["name", "allowed_tools[1]", "spend_limit_usd"]);
+  expect(paths(CreateApiKeyRequestSchema, create(CreateApiKeyRequestSchema, { name: "a" }))).toEqual([]);
+  const many = create(CreateApiKeyRequestSchema, { allowedTools: Array.from({ length: 100 }, () => "c\0") });
+  expect(paths(CreateApiKeyRequestSchema, many)).toHaveLength(maxFaults);
 });

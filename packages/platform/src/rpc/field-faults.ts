@@ -1,70 +1,78 @@
 import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
 import { DurationSchema, type Struct, StructSchema, TimestampSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 
-/** A value that no field of a request may hold, whatever its rules allow. */
+/** A field of a request that is not valid. */
 export interface FieldFault {
-  /** The field's path in proto names: `tags[2].label`. */
+  /** The field's path in proto names: `tags[2].label`. Empty: the request as a whole. */
   readonly path: string;
   readonly message: string;
 }
 
-type Check = (value: unknown, path: string) => FieldFault | undefined;
+/** Adds what is wrong with a value to `found`. */
+type Check = (value: unknown, path: string) => void;
+
+/** Faults of one request: beyond these, further ones are not looked for. */
+export const maxFaults = 20;
+
+/** The faults of the check in progress; checks are synchronous, and most find nothing. */
+let found: FieldFault[] = [];
+
+function report(path: string, message: string): void {
+  if (found.length < maxFaults) found.push({ path, message });
+}
 
 /** The first and last millisecond of the years 1 to 9999 in UTC: the range of a Timestamp by its definition. */
 const [firstMs, lastMs] = [-62_135_596_800_000, 253_402_300_799_999];
 /** Seconds in 10,000 years: the longest Duration by its definition. */
 const longestSeconds = 315_576_000_000n;
 
-const checkText: Check = (value, path) =>
-  (value as string).includes("\0") ? { path, message: "must not have NUL characters" } : undefined;
+const checkText: Check = (value, path) => {
+  if ((value as string).includes("\0")) report(path, "must not have NUL characters");
+};
 
-const checkNumber: Check = (value, path) => (Number.isFinite(value) ? undefined : { path, message: "must be a finite number" });
+const checkNumber: Check = (value, path) => {
+  if (!Number.isFinite(value)) report(path, "must be a finite number");
+};
 
 const checkTimestamp: Check = (value, path) => {
   const { seconds, nanos } = value as { seconds: bigint; nanos: number };
   // With the rounding of the conversion to a Date.
   const ms = Number(seconds) * 1_000 + Math.round(nanos / 1e6);
   const isTime = ms >= firstMs && ms <= lastMs && nanos >= 0 && nanos < 1e9;
-  return isTime ? undefined : { path, message: "must be a time within the years 1 to 9999" };
+  if (!isTime) report(path, "must be a time within the years 1 to 9999");
 };
 
 const checkDuration: Check = (value, path) => {
   const { seconds, nanos } = value as { seconds: bigint; nanos: number };
   const isDuration = seconds >= -longestSeconds && seconds <= longestSeconds && nanos > -1e9 && nanos < 1e9;
-  return isDuration ? undefined : { path, message: "must be a duration of at most 10,000 years" };
+  if (!isDuration) report(path, "must be a duration of at most 10,000 years");
 };
 
 /** Checks JSON in fields of google.protobuf.Struct. */
 const checkJson: Check = (value, path) => {
   if (typeof value === "string") return checkText(value, path);
   if (typeof value === "number") return checkNumber(value, path);
-  if (typeof value !== "object" || value === null) return undefined;
+  if (typeof value !== "object" || value === null) return;
   for (const [key, item] of Object.entries(value)) {
-    const fault = checkText(key, path) ?? checkJson(item, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
-    if (fault !== undefined) return fault;
+    checkText(key, path);
+    checkJson(item, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`);
   }
-  return undefined;
 };
 
 const checkValue: Check = (value, path) => {
   const { kind } = value as Value;
   if (kind.case === "structValue") return checkStruct(kind.value, path);
   if (kind.case !== "listValue") return checkJson(kind.value, path);
-  for (const [index, item] of kind.value.values.entries()) {
-    const fault = checkValue(item, `${path}[${index}]`);
-    if (fault !== undefined) return fault;
-  }
-  return undefined;
+  for (const [index, item] of kind.value.values.entries()) checkValue(item, `${path}[${index}]`);
 };
 
 /** Checks a Struct: plain JSON in a field of a message, a message with `fields` inside a Value or on its own. */
 const checkStruct: Check = (value, path) => {
   if (!("$typeName" in (value as object))) return checkJson(value, path);
   for (const [key, item] of Object.entries((value as Struct).fields)) {
-    const fault = checkText(key, path) ?? checkValue(item, path === "" ? key : `${path}.${key}`);
-    if (fault !== undefined) return fault;
+    checkText(key, path);
+    checkValue(item, path === "" ? key : `${path}.${key}`);
   }
-  return undefined;
 };
 
 const checks = new Map<DescMessage, Check>([
@@ -95,11 +103,7 @@ function checkOfField(field: DescField): Check | undefined {
       if (check === undefined) return undefined;
       return (value, path) => {
         const items = value as unknown[];
-        for (let index = 0; index < items.length; index++) {
-          const fault = check(items[index], `${path}[${index}]`);
-          if (fault !== undefined) return fault;
-        }
-        return undefined;
+        for (let index = 0; index < items.length; index++) check(items[index], `${path}[${index}]`);
       };
     }
     case "map": {
@@ -108,10 +112,9 @@ function checkOfField(field: DescField): Check | undefined {
       if (check === undefined && !hasTextKeys) return undefined;
       return (value, path) => {
         for (const [key, item] of Object.entries(value as Record<string, unknown>)) {
-          const fault = (hasTextKeys ? checkText(key, path) : undefined) ?? check?.(item, `${path}[${JSON.stringify(key)}]`);
-          if (fault !== undefined) return fault;
+          if (hasTextKeys) checkText(key, path);
+          check?.(item, `${path}[${JSON.stringify(key)}]`);
         }
-        return undefined;
       };
     }
     default:
@@ -126,12 +129,9 @@ function checkOfMessage(desc: DescMessage): Check {
   let fields: { field: DescField; check: Check }[] = [];
   const check: Check = (value, path) => {
     for (const { field, check: checkField } of fields) {
-      const found = fieldValue(value as Message, field);
-      if (found === undefined) continue;
-      const fault = checkField(found, path === "" ? field.name : `${path}.${field.name}`);
-      if (fault !== undefined) return fault;
+      const held = fieldValue(value as Message, field);
+      if (held !== undefined) checkField(held, path === "" ? field.name : `${path}.${field.name}`);
     }
-    return undefined;
   };
   checks.set(desc, check);
   fields = desc.fields.flatMap((field) => {
@@ -149,10 +149,13 @@ function fieldValue(message: Message, field: DescField): unknown {
 }
 
 /**
- * The first value in a request that could not be stored or computed with: NUL in text, which PostgreSQL rejects; times
- * and durations out of their defined range; numbers that are not finite. Undefined when there is none. Bytes fields are
- * not checked.
+ * The values in a request that could not be stored or computed with, up to `maxFaults`: NUL in text, which PostgreSQL
+ * rejects; times and durations out of their defined range; numbers that are not finite. Bytes fields are not checked.
  */
-export function fieldFault(desc: DescMessage, message: Message): FieldFault | undefined {
-  return checkOfMessage(desc)(message, "");
+export function fieldFaults(desc: DescMessage, message: Message): readonly FieldFault[] {
+  checkOfMessage(desc)(message, "");
+  if (found.length === 0) return found;
+  const faults = found;
+  found = [];
+  return faults;
 }

@@ -1,5 +1,4 @@
 import { type DescMethod, getOption, type Message } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
 import {
   Code,
   ConnectError,
@@ -25,7 +24,7 @@ import {
 import type { InternalTokenVerifier } from "../identity/internal-token.ts";
 import type { ServiceTokenVerifier } from "../identity/service-token.ts";
 import type { Logger } from "../logger.ts";
-import { fieldFault } from "./field-faults.ts";
+import { invalidRequest, requestFaults } from "./request-faults.ts";
 
 type AnyRequest = UnaryRequest | StreamRequest;
 
@@ -219,22 +218,13 @@ export function accessInterceptor(deps: {
 
 /**
  * Validates request messages against the rules in the protos, and those from outside the mesh against values that no
- * field may hold. Throws INVALID_REQUEST with the field's path.
+ * field may hold. Throws INVALID_REQUEST with all faulty fields.
  */
 export function validationInterceptor(): Interceptor {
-  const validator = createValidator();
   const check = (method: DescMethod, message: Message): void => {
     // Services forward output of models and tools, and sanitise it at the place where they store it.
-    const fault = accessOf(method) === Access.SERVICE ? undefined : fieldFault(method.input, message);
-    if (fault !== undefined) throw fail(ErrorReason.INVALID_REQUEST, `${fault.path}: ${fault.message}`, { param: fault.path });
-    const result = validator.validate(method.input, message);
-    if (result.kind === "valid") return;
-    if (result.kind === "error") throw result.error;
-    const violation = result.violations[0];
-    const path = violation === undefined ? "" : violation.field.map(pathElement).join("").replace(/^\./, "");
-    throw fail(ErrorReason.INVALID_REQUEST, `${path === "" ? "request" : path}: ${violation?.message ?? "is not valid"}`, {
-      param: path,
-    });
+    const faults = requestFaults(method.input, message, accessOf(method) !== Access.SERVICE);
+    if (faults.length > 0) throw invalidRequest(faults);
   };
   return (next) => async (request) => {
     if (!request.stream) {
@@ -243,12 +233,6 @@ export function validationInterceptor(): Interceptor {
     }
     return next({ ...request, message: inspect(request.message, (message) => check(request.method, message as Message)) });
   };
-}
-
-function pathElement(element: { kind: string; name?: string; index?: number; key?: unknown }): string {
-  if (element.kind === "list_sub") return `[${element.index}]`;
-  if (element.kind === "map_sub") return `[${JSON.stringify(element.key)}]`;
-  return `.${element.name}`;
 }
 
 /** The interceptors of every server, outermost first. */

@@ -43,6 +43,24 @@ describe("a recent revocation", () => {
   });
 });
 
+describe("an expired API key", () => {
+  test("is told so to its holder; a revoked one, one of a disabled account and an unknown one are not", async () => {
+    const person = await fixture.person();
+    const expiredKey = async () => {
+      const { key, apiKey } = await person.keys.createApiKey({ name: "k" });
+      await fixture.pool.query("update user_tokens set expires_at = now() where id = $1", [apiKey?.id]);
+      return { key, id: apiKey?.id };
+    };
+    const [expired, revokedKey] = [await expiredKey(), await expiredKey()];
+    await fixture.pool.query("update user_tokens set is_revoked = true where id = $1", [revokedKey.id]);
+    expect(await refusalOf(fixture.holder(expired.key))).toBe("TOKEN_EXPIRED");
+    expect(await refusalOf(fixture.holder(revokedKey.key))).toBe("INVALID_TOKEN");
+    expect(await refusalOf(fixture.holder(`${expired.key.slice(0, -4)}0000`))).toBe("INVALID_TOKEN");
+    await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
+    expect(await refusalOf(fixture.holder(expired.key))).toBe("INVALID_TOKEN");
+  });
+});
+
 describe("signing keys", () => {
   test("rotate: tokens of the old key stay valid, and both keys are published", async () => {
     const admin = await fixture.person({ role: "admin" });

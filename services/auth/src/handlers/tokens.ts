@@ -11,7 +11,7 @@ import { holdAdmin } from "../held-caller.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { listLiveApiKeys } from "../store/api-keys.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
-import { whyEnded } from "../store/ended-credentials.ts";
+import { isExpiredKey, whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
 import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
@@ -43,9 +43,12 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
   return {
     async exchangeToken({ token }) {
       if (token.startsWith("sk-")) {
-        const identity = isApiKey(token) ? await useApiKey(pool, hashToken(token), defaults) : undefined;
-        if (identity === undefined) throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
-        return mint(identity);
+        const hash = isApiKey(token) ? hashToken(token) : undefined;
+        const identity = hash && (await useApiKey(pool, hash, defaults));
+        if (identity !== undefined) return mint(identity);
+        if (hash !== undefined && (await isExpiredKey(pool, hash)))
+          throw fail(ErrorReason.TOKEN_EXPIRED, "The API key has expired; create a new one.");
+        throw fail(ErrorReason.INVALID_TOKEN, "The API key is not valid.");
       }
       const access = await deps.accessTokens.verify(token);
       // The token is signed by auth or by another holder of JWT_SECRET; the ids may still not be UUIDs, which the

@@ -24,3 +24,14 @@ export async function whyEnded(db: Queryable, credential: { userId: string; toke
     return `The API key that started this run ${ended.is_revoked ? "was revoked" : "has expired"}.`;
   return `The login that started this run has ended: its session ${ended.is_revoked ? "was ended" : "has expired"}.`;
 }
+
+/** Whether an API key, known by its secret, has expired and was not revoked; its user is active. */
+export async function isExpiredKey(db: Queryable, tokenHash: Buffer): Promise<boolean> {
+  const { rows } = await db.query({
+    name: "is-expired-key",
+    text: `select 1 from user_tokens t join users u on u.id = t.user_id
+      where t.token_hash = $1 and t.token_type = 'api_key' and not t.is_revoked and t.expires_at <= now() and u.is_active`,
+    values: [tokenHash],
+  });
+  return rows.length > 0;
+}
