@@ -1,4 +1,4 @@
-import { create, type DescMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { create, type DescMessage, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { detailOf, ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { describe, expect, test } from "vitest";
 import { compileLibrary } from "../../testing/library.ts";
@@ -206,14 +206,22 @@ describe("createBinder", () => {
     expect(performance.now() - begun).toBeLessThan(2_000);
   });
 
-  test("takes the other form's switch, and nothing else of the other form", () => {
-    const binding = bindingOf("ListBooks");
-    const bind = createBinder({ ...binding, body: "*" }, "stream");
+  test("takes the other form's switch, and null for each of its other fields", () => {
+    const [watch, read] = [bindingOf("WatchShelf"), bindingOf("Read")];
+    const bind = createBinder({ ...watch, body: "*" }, read.method.input);
     const request = { params: { shelf_id: "s1" }, query: {} };
-    expect(bind({ ...request, body: { page_size: 3, stream: false } })).toMatchObject({ pageSize: 3 });
-    expect(() => bind({ ...request, body: { stream: "yes" } })).toThrow('stream: expected true or false, got "yes"');
-    expect(() => createBinder({ ...binding, body: "*" })({ ...request, body: { stream: false } })).toThrow(
-      "stream: unknown field",
-    );
+    const faults = (body: JsonObject) => {
+      try {
+        bind({ ...request, body });
+      } catch (error) {
+        return (error as { rawMessage: string }).rawMessage;
+      }
+      return "";
+    };
+    expect(bind({ ...request, body: { after: "a", stream: false, text: null } })).toMatchObject({ after: "a" });
+    expect(faults({ stream: "yes" })).toBe('stream: expected true or false, got "yes"');
+    expect(faults({ text: "Once" })).toBe("text: depends on stream; see the API's documentation");
+    const alone = createBinder({ ...watch, body: "*" });
+    expect(() => alone({ ...request, body: { stream: false } })).toThrow("stream: unknown field");
   });
 });

@@ -72,21 +72,27 @@ function queryValue(field: DescField, value: string | string[]): JsonValue | Tex
   return items;
 }
 
-/** The switch of a path that answers at once or as a stream; see `createBinder`. */
-function takeSwitch(json: JsonObject, name: string, faults: FieldFault[]): void {
+/** The field of a body that chooses the stream of a path with two forms; both forms take it. */
+const streamSwitch = "stream";
+
+/** Takes a field that only the other form of the path knows; see `createBinder`. */
+function takeOther(json: JsonObject, name: string, faults: FieldFault[]): void {
   const value = json[name];
-  if (value !== undefined && value !== null && typeof value !== "boolean") {
-    faults.push({ path: name, message: `expected true or false, got ${JSON.stringify(value)}` });
-  }
   delete json[name];
+  if (value === undefined || value === null || (name === streamSwitch && typeof value === "boolean")) return;
+  const message =
+    name === streamSwitch
+      ? `expected true or false, got ${JSON.stringify(value)}`
+      : `depends on ${streamSwitch}; see the API's documentation`;
+  faults.push({ path: name, message });
 }
 
 /**
  * Compiles a binding: body, then query, then path; path values cannot be overridden. A name that the contract does not
- * know is refused, in the body and in the query. `otherSwitch` names a field of the path's other form, which this form
- * also takes, as false.
+ * know is refused, in the body and in the query. `other` is the message of the path's other form, at once or streamed:
+ * its fields may be null here, and its switch may be false.
  */
-export function createBinder(binding: Binding, otherSwitch?: string): Binder {
+export function createBinder(binding: Binding, other?: DescMessage): Binder {
   const input: DescMessage = binding.method.input;
   const byName = new Map(input.fields.map((field) => [field.name, field]));
   const inPath = new Set(binding.path.fields);
@@ -97,7 +103,7 @@ export function createBinder(binding: Binding, otherSwitch?: string): Binder {
   const queryFields = binding.body === "*" ? [] : input.fields.filter((f) => !inPath.has(f.name) && f.name !== binding.body);
   const inQuery = new Map(queryFields.flatMap((field) => [field.name, field.jsonName].map((name) => [name, field])));
   const putTexts = binding.body === "*" ? compileJsonTexts(input) : undefined;
-  const isSwitched = otherSwitch !== undefined && !byName.has(otherSwitch);
+  const ofOther = (other?.fields ?? []).map(({ name }) => name).filter((name) => !byName.has(name));
 
   /** All faults: those found so far, and those of the message, named as the client names them. */
   const refuse = (json: JsonObject, found: readonly FieldFault[], cause?: unknown): Error => {
@@ -120,7 +126,7 @@ export function createBinder(binding: Binding, otherSwitch?: string): Binder {
       }
       json = body === undefined ? {} : { ...(body as JsonObject) };
       if (body !== undefined && text !== undefined) putTexts?.(json, text());
-      if (isSwitched && otherSwitch in json) takeSwitch(json, otherSwitch, faults);
+      for (const name of ofOther) if (name in json) takeOther(json, name, faults);
     } else if (binding.body !== "") {
       json = body === undefined ? {} : { [binding.body]: body };
     } else {

@@ -1,4 +1,4 @@
-import type { DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json/json-depth";
@@ -78,13 +78,10 @@ function responseWriter(binding: Binding, writers: JsonWriters): (message: Messa
   return (message) => (write(message) as Record<string, JsonValue>)[field.name] ?? null;
 }
 
-/** The field of a body that chooses the stream of a path with both forms; both forms take it. */
-const streamSwitch = "stream";
-
-function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, otherSwitch?: string): Serve {
+function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, other?: DescMessage): Serve {
   const method = binding.method as DescMethodUnary;
   const transport = deps.transport(method.parent);
-  const bind = createBinder(binding, otherSwitch);
+  const bind = createBinder(binding, other);
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
   const rule = admissionRule(method);
@@ -117,10 +114,10 @@ function afterLastEvent(given: BindableRequest, field: string, request: FastifyR
   return typeof id !== "string" || id === "" ? given : { ...given, query: { ...given.query, [field]: id } };
 }
 
-function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters, otherSwitch?: string): Serve {
+function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters, other?: DescMessage): Serve {
   const method = binding.method as DescMethodStreaming;
   const transport = deps.transport(method.parent);
-  const bind = createBinder(binding, otherSwitch);
+  const bind = createBinder(binding, other);
   const write = writers.sparse(method.output);
   const context = errorContext(binding);
   const rule = admissionRule(method);
@@ -157,9 +154,8 @@ function wantsStream(request: FastifyRequest, body: JsonValue | undefined): bool
 }
 
 function addRoute(app: FastifyInstance, route: Route, deps: RestDeps, writers: JsonWriters): void {
-  const otherSwitch = route.unary && route.stream ? streamSwitch : undefined;
-  const unary = route.unary && serveUnary(route.unary, deps, writers, otherSwitch);
-  const stream = route.stream && serveStream(route.stream, deps, writers, otherSwitch);
+  const unary = route.unary && serveUnary(route.unary, deps, writers, route.stream?.method.input);
+  const stream = route.stream && serveStream(route.stream, deps, writers, route.unary?.method.input);
   const binding = (route.unary ?? route.stream) as Binding;
   const rule = admissionRule(binding.method);
   app.route({

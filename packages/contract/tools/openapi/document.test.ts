@@ -170,7 +170,7 @@ describe("the OpenAPI document of the contract", () => {
       "404": ["NOT_FOUND"],
       "429": ["RATE_LIMIT"],
       "500": ["INTERNAL_ERROR"],
-      default: ["CONVERSATION_ERROR"],
+      default: ["UNAVAILABLE"],
     });
     expect(Object.keys(codes("post /v1/auth/login"))).toEqual(["400", "429", "500", "default"]);
     expect(codes("post /v1/auth/login").default).toEqual(["LOGIN_ERROR"]);

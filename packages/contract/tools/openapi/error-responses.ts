@@ -100,11 +100,28 @@ export function errorResponse(name: keyof typeof errorResponses): Response {
   return { $ref: `#/components/responses/${name}` };
 }
 
+/** Errors without a code of their own, by the endpoint's code; the other endpoints have none of their own. */
+const ownErrors: Readonly<Record<string, ReasonExample & { type: string }>> = {
+  APPROVAL_ERROR: { message: "Nothing in this conversation waits for an approval.", type: "invalid_request_error" },
+  CHAT_ERROR: { message: "The model's endpoint sent text that is not JSON.", type: "server_error" },
+  LOGIN_ERROR: { message: "Email or password is wrong.", type: "authentication_error" },
+  PASSWORD_ERROR: { message: "current_password: is wrong", type: "authentication_error", param: "current_password" },
+  REFRESH_ERROR: { message: "The refresh token is not valid.", type: "authentication_error", param: "refresh_token" },
+  REGISTER_ERROR: { message: "An account with this email exists.", type: "invalid_request_error", param: "email" },
+  TOOL_ERROR: { message: 'There is no tool with the name "calculater".', type: "invalid_request_error" },
+};
+
+const elsewhere = {
+  message: "This server is shutting down.",
+  type: "server_error",
+  code: "UNAVAILABLE",
+};
+
 /** All other errors of an endpoint. Reasons without a code of their own take the endpoint's. */
 export function endpointErrorResponse(code: string): Response {
-  const value = errorBody({ message: "what went wrong", type: "invalid_request_error", code });
+  const own = ownErrors[code];
   return {
     description: `Any other error. Its code is that of its reason, or \`${code}\` if the reason has none.`,
-    content: { "application/json": { schema, example: value } },
+    content: { "application/json": { schema, example: errorBody(own === undefined ? elsewhere : { ...own, code }) } },
   };
 }
