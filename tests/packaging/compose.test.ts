@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { loadConfig } from "@turnwright/platform/config/env";
+import { databaseUrl } from "@turnwright/platform/config/postgres-env";
+import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { Ajv } from "ajv";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -12,30 +14,33 @@ const require = createRequire(import.meta.url);
 
 interface ComposeService {
   image?: string;
-  build?: string;
+  build?: { context: string; target: string };
   command?: string[];
   environment?: Record<string, string>;
   depends_on?: Record<string, { condition: string }>;
   ports?: string[];
   volumes?: string[];
   networks?: string[];
-  healthcheck?: object;
+  healthcheck?: { test?: string[]; disable?: boolean };
+  init?: boolean;
+  user?: string;
+  profiles?: string[];
+  cap_drop?: string[];
+  mem_limit?: string;
+  logging?: { options: Record<string, string> };
+  stop_grace_period?: string;
   container_name?: string;
 }
 
-/** Interpolates variables like compose: `${NAME}`, `${NAME:-default}`, `${NAME:?message}`, innermost first. */
+/** Interpolates variables like compose: `${NAME}`, `${NAME:-default}`, `${NAME:?message}`; `$$` is a dollar sign. */
 function interpolate(text: string, env: Record<string, string>): string {
-  let result = text;
-  for (;;) {
-    const next = result.replace(/(?<!\$)\$\{([A-Z0-9_]+)(?::([-?])([^${}]*))?\}/g, (_all, name: string, kind, rest) => {
-      const value = env[name];
-      if (value) return value;
-      if (kind === "?") throw new Error(`${name}: ${rest}`);
-      return kind === "-" ? rest : "";
-    });
-    if (next === result) return result.replaceAll("$$", "$");
-    result = next;
-  }
+  return text.replace(/\$\$|\$\{([A-Z0-9_]+)(?::([-?])([^${}]*))?\}/g, (all, name: string, kind, rest) => {
+    if (all === "$$") return "$";
+    const value = env[name];
+    if (value) return value;
+    if (kind === "?") throw new Error(`${name}: ${rest}`);
+    return kind === "-" ? rest : "";
+  });
 }
 
 const source = readFileSync(join(root, "docker-compose.yml"), "utf8");
@@ -57,9 +62,8 @@ const secrets = [
   "DB_CONVERSATION_PASSWORD",
   "DB_TOOL_PASSWORD",
   "REDIS_PASSWORD",
-  "LITELLM_MASTER_KEY",
 ];
-const given = Object.fromEntries(secrets.map((name) => [name, `${name.toLowerCase()}-${secret}`]));
+const given = Object.fromEntries(secrets.map((name) => [name, `${name.toLowerCase()}/ # ? @ $ " ' \\${secret}`]));
 const compose = interpolateAll(raw, given);
 const parts = ["gateway", "auth", "conversation", "agent-orchestrator", "tool-executor"];
 const part = (name: string): ComposeService => {
@@ -68,8 +72,14 @@ const part = (name: string): ComposeService => {
   return service;
 };
 
-/** Variables for the container's health check and Node, not for a service. */
-const outside = new Set(["NODE_ENV", "HEALTHCHECK_ADDR", "HEALTHCHECK_URL"]);
+/** Variables for Node.js, not for a service. */
+const outside = new Set(["NODE_ENV"]);
+
+/** Variables that the file sets itself: addresses and ports between the parts, their logins, what it publishes. */
+const fixed = new Set([
+  ...["AUTH_ADDR", "CONVERSATION_ADDR", "AGENT_ADDR", "TOOL_ADDR", "GRPC_HOST", "GRPC_PORT", "SERVER_HOST", "SERVER_PORT"],
+  ...["DATABASE_URL", "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "REDIS_URL", "REDIS_HOST", "REDIS_PORT"],
+]);
 
 describe("docker-compose.yml", () => {
   test("is valid according to the compose schema", () => {
@@ -84,7 +94,7 @@ describe("docker-compose.yml", () => {
     expect(validate({ ...plain, services: { gateway: { ports: 8080 } } })).toBe(false);
   });
 
-  test("has PostgreSQL 16, Redis 7, LiteLLM, the gateway and the four services", () => {
+  test("has PostgreSQL 16, Redis 7, LiteLLM on request, the gateway and the four services", () => {
     expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "migrate", "postgres", "redis"].sort());
     expect(part("postgres").image).toMatch(/^postgres:16/);
     expect(part("redis").image).toMatch(/^redis:7/);
@@ -102,27 +112,95 @@ describe("docker-compose.yml", () => {
   });
 
   test("gives each service its own database login, and the administrator's to the migrations only", () => {
-    const userOf = (name: string) => /^postgres:\/\/([^:]+):/.exec(part(name).environment?.DATABASE_URL ?? "")?.[1];
+    const userOf = (name: string) => part(name).environment?.DB_USER;
     expect(Object.fromEntries([...parts, "migrate"].map((name) => [name, userOf(name)]))).toEqual({
       gateway: undefined,
       "agent-orchestrator": undefined,
       auth: "turnwright_auth_login",
       conversation: "turnwright_conversation_login",
       "tool-executor": "turnwright_tool_login",
-      migrate: "postgres",
+      migrate: "",
     });
-    for (const name of parts) expect(JSON.stringify(part(name).environment)).not.toContain(given.DB_PASSWORD);
+    for (const name of parts) expect(Object.values(part(name).environment ?? {})).not.toContain(given.DB_PASSWORD);
     // The logins are made with the prefix with which the services log in.
     for (const name of ["auth", "conversation", "tool-executor", "migrate"]) {
       expect({ name, prefix: part(name).environment?.DB_ROLE_PREFIX }).toEqual({ name, prefix: "turnwright" });
     }
   });
 
+  test("passes passwords with every character on, apart and never inside of a URL", () => {
+    const read = (name: string) => loadConfig(configs[name] as never, part(name).environment ?? {}) as never;
+    const database = new URL(databaseUrl(read("auth")) ?? "");
+    expect([database.hostname, database.port, database.pathname]).toEqual(["postgres", "5432", "/aiagent"]);
+    expect(decodeURIComponent(database.password)).toBe(given.DB_AUTH_PASSWORD);
+    const redis = new URL(redisUrl(read("gateway")) ?? "");
+    expect([redis.hostname, decodeURIComponent(redis.password)]).toEqual(["redis", given.REDIS_PASSWORD]);
+    expect(source).not.toMatch(/:\/\/[^\s]*PASSWORD/);
+  });
+
+  test.each(parts)("hands every variable that %s reads and .env.example lists to it", (name) => {
+    const shape = Object.keys(configs[name]?.shape ?? {}).filter((variable) => !fixed.has(variable));
+    expect(shape.length).toBeGreaterThan(5);
+    const values = Object.fromEntries(shape.map((variable) => [variable, `value-of-${variable}`]));
+    const environment = interpolateAll(raw, { ...given, ...values }).services[name]?.environment ?? {};
+    const lost = shape.filter((variable) => environment[variable] !== values[variable]);
+    expect(lost).toEqual([]);
+  });
+
+  test("gives the orchestrator the key of the configured endpoint, and LiteLLM's to nobody else", () => {
+    const { services } = interpolateAll(raw, {
+      ...given,
+      LLM_BASE_URL: "https://models.example/v1",
+      OPENAI_API_KEY: "real",
+      LITELLM_MASTER_KEY: "sk-own",
+    });
+    expect(services["agent-orchestrator"]?.environment).toMatchObject({
+      LLM_BASE_URL: "https://models.example/v1",
+      LLM_API_KEY: "",
+      OPENAI_API_KEY: "real",
+    });
+    for (const name of parts) expect(Object.values(services[name]?.environment ?? {})).not.toContain("sk-own");
+    // Without an endpoint: the demo model.
+    expect(part("agent-orchestrator").environment).toMatchObject({
+      LLM_BASE_URL: "",
+      LLM_API_KEY: "",
+      OPENAI_API_KEY: "",
+      MODELS_FILE: "",
+    });
+    expect(part("litellm").profiles).toEqual(["litellm"]);
+  });
+
+  test("waits ten seconds longer for the end of a part than the part for its work", () => {
+    const grace = (limit: string) =>
+      interpolateAll(raw, { ...given, SERVER_SHUTDOWN_TIMEOUT: limit }).services.gateway?.stop_grace_period;
+    // Durations may repeat a unit: 30s10s are forty seconds.
+    expect([grace(""), grace("2m")]).toEqual(["30s10s", "2m10s"]);
+  });
+
+  test("bounds every container: capabilities, memory, logs, a first process that reaps", () => {
+    for (const [name, service] of Object.entries(compose.services)) {
+      expect({ name, ...service }).toMatchObject({ name, cap_drop: ["ALL"], init: true });
+      expect(service.mem_limit).toMatch(/^\d+[mg]$/);
+      expect(Object.keys(service.logging?.options ?? {})).toEqual(["max-size", "max-file"]);
+      if (service.image?.startsWith("turnwright")) continue;
+      expect(service.healthcheck?.test?.length).toBeGreaterThan(1);
+    }
+    expect([part("postgres").user, part("redis").user]).toEqual(["postgres", "redis"]);
+  });
+
+  test("builds the image of all parts once", () => {
+    const built = Object.entries(compose.services).filter(([, { build }]) => build !== undefined);
+    expect(built.map(([name, { build }]) => [name, build])).toEqual([["migrate", { context: ".", target: "mesh" }]]);
+    for (const name of parts) expect(part(name).image).toBe(part("migrate").image);
+  });
+
   test("lets executors reach neither Redis nor the model's endpoint", () => {
     const shared = (name: string) => part(name).networks?.filter((network) => part("tool-executor").networks?.includes(network));
     expect(shared("redis")).toEqual([]);
     expect(shared("litellm")).toEqual([]);
-    expect(part("tool-executor").environment?.REDIS_URL).toBeUndefined();
+    expect(Object.keys(part("tool-executor").environment ?? {}).filter((name) => name.startsWith("REDIS"))).toEqual([]);
+    const { networks } = compose as never as { networks: Record<string, { internal?: boolean }> };
+    for (const name of ["mesh", "database", "redis"]) expect(networks[name]?.internal).toBe(true);
   });
 
   test.each(parts)("starts %s from an existing file, with sufficient variables, all of which it reads", (name) => {
@@ -151,12 +229,11 @@ describe("docker-compose.yml", () => {
       TOOL_ADDR: "tool-executor",
     };
     for (const [variable, service] of Object.entries(addresses)) {
-      const { GRPC_PORT, HEALTHCHECK_ADDR } = part(service).environment ?? {};
+      const { GRPC_PORT } = part(service).environment ?? {};
       expect(part("gateway").environment?.[variable]).toBe(`dns:///${service}:${GRPC_PORT}`);
-      expect(HEALTHCHECK_ADDR).toBe(`127.0.0.1:${GRPC_PORT}`);
       expect(readFileSync(join(root, "Dockerfile"), "utf8")).toMatch(new RegExp(`EXPOSE .*\\b${GRPC_PORT}\\b`));
     }
-    expect(part("gateway").ports).toEqual(["8080:8080"]);
+    expect(part("gateway").ports).toEqual(["0.0.0.0:8080:8080"]);
     expect(part("gateway").environment?.SERVER_PORT).toBe("8080");
   });
 
@@ -165,10 +242,11 @@ describe("docker-compose.yml", () => {
       const service = part(name);
       const needed = Object.keys(service.depends_on ?? {});
       for (const other of needed) expect(compose.services[other]).toBeDefined();
-      if (service.environment?.DATABASE_URL) expect(needed).toContain("migrate");
+      if (service.environment?.DB_HOST) expect(needed).toContain("migrate");
       for (const [other, { condition }] of Object.entries(service.depends_on ?? {})) {
         const target = part(other);
-        if (condition === "service_healthy") expect(target.healthcheck !== undefined || target.build !== undefined).toBe(true);
+        if (condition === "service_healthy")
+          expect(target.healthcheck !== undefined || target.image === part("migrate").image).toBe(true);
       }
     }
   });
@@ -185,30 +263,5 @@ describe("docker-compose.yml", () => {
         expect(existsSync(join(root, volume.split(":")[0] as string))).toBe(true);
       }
     }
-  });
-});
-
-describe("Dockerfile", () => {
-  const dockerfile = readFileSync(join(root, "Dockerfile"), "utf8");
-  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] };
-
-  test("has two stages, runs without root, and checks its health with an existing file", () => {
-    expect(dockerfile.match(/^FROM /gm)?.length).toBe(2);
-    expect(dockerfile).toMatch(/^USER node$/m);
-    const check = /HEALTHCHECK .*CMD \["node", "([^"]+)"\]/.exec(dockerfile)?.[1];
-    expect(existsSync(join(root, check ?? "missing"))).toBe(true);
-  });
-
-  test("copies only existing files, and the manifest of every workspace before npm ci", () => {
-    const beforeInstall = dockerfile.slice(0, dockerfile.indexOf("RUN npm ci"));
-    for (const line of dockerfile.match(/^COPY (?!--from).*$/gm) ?? []) {
-      for (const from of line.split(/\s+/).slice(1, -1)) expect(existsSync(join(root, from))).toBe(true);
-    }
-    const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
-      packages: Record<string, { link?: boolean; resolved?: string }>;
-    };
-    const workspaces = Object.values(lock.packages).flatMap((entry) => (entry.link && entry.resolved ? [entry.resolved] : []));
-    expect(workspaces.length).toBeGreaterThanOrEqual(manifest.workspaces.length);
-    for (const workspace of workspaces) expect(beforeInstall).toContain(`COPY ${workspace}/package.json ${workspace}/`);
   });
 });

@@ -10,6 +10,9 @@ const root = join(import.meta.dirname, "../..");
 const elsewhere = new Map([
   ["ANTHROPIC_API_KEY", "docker-compose.yml hands it to LiteLLM"],
   ["LITELLM_MASTER_KEY", "docker-compose.yml hands it to LiteLLM"],
+  ["POSTGRES_IMAGE", "docker-compose.yml reads it"],
+  ["REDIS_IMAGE", "docker-compose.yml reads it"],
+  ["LITELLM_IMAGE", "docker-compose.yml reads it"],
 ]);
 
 const documented = new Map(

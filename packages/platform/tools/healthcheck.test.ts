@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestAuthority, writeCertificates } from "@turnwright/testing/test-certificates";
@@ -36,6 +38,18 @@ describe("the health check of a container", () => {
     expect(await exitCode({ HEALTHCHECK_ADDR })).toBe(1);
     await server.close(0);
     expect(await exitCode({ HEALTHCHECK_ADDR })).toBe(1);
+  });
+
+  test("asks the port of GRPC_PORT or SERVER_PORT unless an address is given", async () => {
+    const { server } = await serve();
+    expect(await exitCode({ GRPC_PORT: String(server.port), GRPC_HOST: "0.0.0.0" })).toBe(0);
+    const http = createServer((request, response) => response.writeHead(request.url === "/ready" ? 200 : 404).end());
+    await once(http.listen(0, "127.0.0.1"), "listening");
+    cleanups.push(() => http.close());
+    const SERVER_PORT = String((http.address() as AddressInfo).port);
+    expect(await exitCode({ SERVER_PORT })).toBe(0);
+    expect(await exitCode({ SERVER_PORT, SERVER_HOST: "127.0.0.1", GRPC_PORT: "", HEALTHCHECK_ADDR: "" })).toBe(0);
+    expect(await exitCode({ SERVER_PORT, HEALTHCHECK_URL: `http://127.0.0.1:${SERVER_PORT}/elsewhere` })).toBe(1);
   });
 
   test("presents the part's own certificate where the mesh requires one", async () => {

@@ -1,16 +1,18 @@
 /**
  * A container's health check: queries HEALTHCHECK_URL over HTTP, or the gRPC health service at HEALTHCHECK_ADDR, with
- * the part's own certificate when the mesh uses TLS (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). Exits with 0 when the
- * part serves, 1 otherwise.
+ * the part's own certificate when the mesh uses TLS (MESH_TLS_CA, MESH_TLS_CERT, MESH_TLS_KEY). With neither, it asks
+ * the part that listens on GRPC_PORT, or the gateway on SERVER_PORT (8080). Exits with 0 when the part serves, 1
+ * otherwise.
  */
-import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
-import { meshTlsPaths, readMeshTls } from "../src/mesh-tls/certificate-files.ts";
-import { expectService } from "../src/mesh-tls/service-certificate.ts";
+import { isIPv6 } from "node:net";
 
 const timeoutMs = 2_000;
 
 /** Credentials of the part itself, and the name in its certificate. */
-function ownCredentials(): { channel: ChannelCredentials; name?: string } {
+async function ownCredentials() {
+  const { credentials } = await import("@grpc/grpc-js");
+  const { meshTlsPaths, readMeshTls } = await import("../src/mesh-tls/certificate-files.ts");
+  const { expectService } = await import("../src/mesh-tls/service-certificate.ts");
   const paths = meshTlsPaths(Object.fromEntries(Object.entries(process.env).filter(([, value]) => value !== "")));
   if (paths === undefined) return { channel: credentials.createInsecure() };
   const read = readMeshTls(paths);
@@ -19,8 +21,10 @@ function ownCredentials(): { channel: ChannelCredentials; name?: string } {
   return { channel: credentials.createSsl(read.ca, read.key, read.cert, { checkServerIdentity: expectService(name) }), name };
 }
 
-function grpcServing(address: string): Promise<boolean> {
-  const { channel, name } = ownCredentials();
+async function grpcServing(address: string): Promise<boolean> {
+  // Loaded here, because a container's HTTP check runs every few seconds without it.
+  const { Client } = await import("@grpc/grpc-js");
+  const { channel, name } = await ownCredentials();
   const client = new Client(address, channel, name === undefined ? {} : { "grpc.ssl_target_name_override": name });
   return new Promise((resolve) => {
     client.makeUnaryRequest(
@@ -43,6 +47,13 @@ async function httpServing(url: string): Promise<boolean> {
   return response?.ok ?? false;
 }
 
-const address = process.env.HEALTHCHECK_ADDR;
-const url = process.env.HEALTHCHECK_URL ?? "http://127.0.0.1:8080/ready";
+/** An address that reaches a server of this container which listens on `host`; a wildcard is reached by loopback. */
+function reach(host: string | undefined, port: string): string {
+  const name = host === undefined || host === "" || host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  return `${isIPv6(name) ? `[${name}]` : name}:${port}`;
+}
+
+const { HEALTHCHECK_ADDR, HEALTHCHECK_URL, GRPC_HOST, GRPC_PORT, SERVER_HOST, SERVER_PORT } = process.env;
+const address = HEALTHCHECK_ADDR || (!HEALTHCHECK_URL && GRPC_PORT ? reach(GRPC_HOST, GRPC_PORT) : undefined);
+const url = HEALTHCHECK_URL || `http://${reach(SERVER_HOST, SERVER_PORT || "8080")}/ready`;
 process.exitCode = (await (address ? grpcServing(address) : httpServing(url))) ? 0 : 1;
