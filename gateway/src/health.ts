@@ -2,12 +2,23 @@ import { ErrorReason, mappingOf, type ReasonMapping, reasonOf } from "@turnwrigh
 import type { Logger } from "@turnwright/platform/logger";
 import type { ServiceHealth } from "@turnwright/platform/rpc/grpc-health";
 import type { FastifyInstance } from "fastify";
+import { clockWords, type PartClocks, type WrongClock, wrongClocks } from "./clocks.ts";
 
 /**
  * Readiness checks by part name. Each rejects when its part cannot serve, and may report how many instances do. Order
  * matters: when several fail, the first one is reported, so a part comes after the parts it depends on.
  */
 export type ReadinessChecks = Readonly<Record<string, () => Promise<ServiceHealth> | Promise<void>>>;
+
+/** Options of the health routes. */
+export interface HealthOptions {
+  readonly checks: ReadinessChecks;
+  /** The clocks of the parts, as of the last checks. */
+  readonly clocks?: () => PartClocks;
+  /** Rejects when this process cannot serve. */
+  readonly self: () => Promise<void>;
+  readonly logger: Logger;
+}
 
 const checkTimeoutMs = 3_000;
 /** Milliseconds for which a verdict is reused. */
@@ -45,7 +56,13 @@ function faultOf(failures: readonly { part: string; reason: ErrorReason }[]): Ve
   return first && { message: `${first.part} is not ready.`, mapping: mappingOf(first.reason) };
 }
 
-async function ask(checks: ReadinessChecks): Promise<Verdict> {
+/** Reports a wrong clock before anything else: parts whose tokens are refused fail with it. */
+function clockFault(wrong: readonly WrongClock[]): Verdict["fault"] {
+  const whole = wrong.find(({ isWhole }) => isWhole);
+  return whole && { message: `${whole.part} is not ready: ${clockWords(whole)}.`, mapping: mappingOf(ErrorReason.CLOCK_SKEW) };
+}
+
+async function ask({ checks, clocks = () => ({}) }: HealthOptions): Promise<Verdict> {
   const failures: { part: string; reason: ErrorReason }[] = [];
   const degraded: Verdict["degraded"][number][] = [];
   const details: Record<string, object> = {};
@@ -64,16 +81,19 @@ async function ask(checks: ReadinessChecks): Promise<Verdict> {
     }),
   );
   const inOrder = (a: { part: string }, b: { part: string }) => names.indexOf(a.part) - names.indexOf(b.part);
-  return { fault: faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder), details };
+  const wrong = wrongClocks(clocks());
+  for (const clock of wrong) details[clock.part] = { ...details[clock.part], clock: clockWords(clock) };
+  return { fault: clockFault(wrong) ?? faultOf(failures.sort(inOrder)), degraded: degraded.sort(inOrder), details };
 }
 
 /** Shares one round of checks among all requests at the same time and within the next second. */
-function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verdict> {
+function sharedLook(options: HealthOptions): () => Promise<Verdict> {
+  const { logger } = options;
   let latest: { readonly verdict: Promise<Verdict>; until: number } | undefined;
   let said = "";
   return () => {
     if (latest !== undefined && performance.now() < latest.until) return latest.verdict;
-    const look = { verdict: ask(checks), until: Number.POSITIVE_INFINITY };
+    const look = { verdict: ask(options), until: Number.POSITIVE_INFINITY };
     latest = look;
     // Never rejects: a check that fails is a verdict.
     void look.verdict.then(({ fault, degraded }) => {
@@ -91,8 +111,8 @@ function sharedLook(checks: ReadinessChecks, logger: Logger): () => Promise<Verd
  * Serves /health (200 while the process is up) and /ready: 503 with the part that cannot serve, or 200 with the parts
  * that lack instances and states of interest.
  */
-export function healthPlugin(options: { checks: ReadinessChecks; self: () => Promise<void>; logger: Logger }) {
-  const look = sharedLook(options.checks, options.logger);
+export function healthPlugin(options: HealthOptions) {
+  const look = sharedLook(options);
   return async (app: FastifyInstance): Promise<void> => {
     app.get("/health", () => ({ success: true, data: { status: "ok" } }));
     app.get("/ready", async (_request, reply) => {

@@ -13,6 +13,7 @@ import { bodyLimitOf } from "./admission/admit.ts";
 import { createAuthenticator } from "./admission/authentication.ts";
 import { createLimits } from "./admission/limits.ts";
 import { LiveCalls } from "./admission/live-calls.ts";
+import type { PartClocks } from "./clocks.ts";
 import type { GatewayConfig } from "./config.ts";
 import { docsPlugin } from "./docs.ts";
 import { healthPlugin, type ReadinessChecks } from "./health.ts";
@@ -39,6 +40,8 @@ export interface GatewayDeps {
   readonly concurrency: ConcurrencyLimiter;
   readonly bus: Bus;
   readonly checks: ReadinessChecks;
+  /** The clocks of the parts, as of the last checks. */
+  readonly clocks?: () => PartClocks;
   readonly logger: Logger;
   /** Silence after which `close` closes a connection, in milliseconds; 1,000 unless given. */
   readonly quietMs?: number;
@@ -82,7 +85,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const self = async () => {
     if (isClosing) throw fail(ErrorReason.UNAVAILABLE, "The gateway is shutting down.");
   };
-  await app.register(healthPlugin({ checks: deps.checks, self, logger: deps.logger }));
+  await app.register(healthPlugin({ checks: deps.checks, clocks: deps.clocks, self, logger: deps.logger }));
   await app.register(docsPlugin);
   await app.register(
     restPlugin({ services, transport, admission, bodyLimit: config.SERVER_BODY_LIMIT, callTimeoutMs, heartbeatMs }),

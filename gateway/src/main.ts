@@ -59,6 +59,7 @@ async function start(): Promise<void> {
       redis: () => ports.ping(),
       ...Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name, () => transport.checkHealth()])),
     },
+    clocks: () => Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name, transport.clocks()])),
     logger,
   });
   logUnhandledRejections(logger);

@@ -151,8 +151,8 @@ export interface LoadShape {
 }
 
 /**
- * Loads a mesh until `stop` is called, which waits for the calls in progress. `onUnary` is told the begin and the end of
- * each unary call, in milliseconds of `performance.now()`.
+ * Loads a mesh until `stop` is called, which waits for the calls in progress. `onUnary` is told the begin and the end
+ * of each unary call, in milliseconds of `performance.now()`.
  */
 export async function startLoad(
   gateways: readonly string[],

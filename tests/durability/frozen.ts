@@ -1,15 +1,28 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type LoadCounts, type LoadShape, startLoad } from "./drain-load.ts";
 import type { ReplicatedMesh } from "./replicated-mesh.ts";
+import { establishedConnections } from "./tcp-table.ts";
 
 /** The results of freezing one replica of a part under load. */
 export interface FrozenReport {
   readonly part: string;
   readonly counts: LoadCounts;
-  /** Longest call that was begun more than two seconds after the freeze and ended before the thaw, in milliseconds. */
-  readonly longestLateMs: number;
+  /** Calls that were begun more than two seconds after the freeze and ended before the thaw. */
   readonly lateCalls: number;
+  /** The longest of them, in milliseconds. */
+  readonly longestLateMs: number;
+  /** Bytes that reached the frozen process between two seconds and eighteen seconds after the freeze. */
+  readonly lateBytes: number;
 }
+
+/** Bytes that wait unread in the connections of a process that listens on this port. */
+function unreadBytes(port: number): number {
+  const own = establishedConnections().filter(({ localPort }) => localPort === port);
+  return own.reduce((sum, { received }) => sum + received, 0);
+}
+
+/** After this time, in milliseconds, clients close the connections of a frozen process, with what waits in them. */
+const countedMs = 18_000;
 
 /** An instance that is frozen gets no call after this time, in milliseconds. */
 export const noticedMs = 2_000;
@@ -28,6 +41,7 @@ export async function freezeUnderLoad(
   let thawedAt = Number.POSITIVE_INFINITY;
   let longestLateMs = 0;
   let lateCalls = 0;
+  let lateBytes = Number.POSITIVE_INFINITY;
   const load = await startLoad(mesh.gateways, options.load, (begunAt, endedAt) => {
     if (begunAt < frozenAt + noticedMs || endedAt > thawedAt) return;
     lateCalls += 1;
@@ -37,12 +51,16 @@ export async function freezeUnderLoad(
     await delay(3_000);
     frozenAt = performance.now();
     replica.signal("SIGSTOP");
-    await delay(frozenMs);
+    await delay(noticedMs);
+    const before = unreadBytes(replica.port);
+    await delay(Math.min(frozenMs, countedMs) - noticedMs);
+    lateBytes = unreadBytes(replica.port) - before;
+    await delay(Math.max(0, frozenMs - countedMs));
     thawedAt = performance.now();
   } finally {
     replica.signal("SIGCONT");
   }
   await delay(3_000);
   await load.stop();
-  return { part, counts: load.counts, longestLateMs, lateCalls };
+  return { part, counts: load.counts, longestLateMs, lateCalls, lateBytes };
 }

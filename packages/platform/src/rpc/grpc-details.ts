@@ -1,10 +1,21 @@
-import type { Client, Server } from "@grpc/grpc-js";
+import { type Client, Metadata, type Server } from "@grpc/grpc-js";
 import type { Logger } from "../logger.ts";
 
 /** The method, beside the standard health service, by which an instance tells its details as JSON text. */
 const detailsPath = "/turnwright.health.v1.Health/Details";
 
+/** Metadata of the answer: the instance's clock, in milliseconds since 1970. */
+const clockKey = "x-turnwright-clock";
+
 const timeoutMs = 2_000;
+
+/** The clock of an instance, and its details. */
+export interface InstanceDetails {
+  /** Undefined: it has none, or is of a release that does not tell them. */
+  readonly details: unknown;
+  /** Milliseconds by which its clock is ahead of this process's, to half a round trip; undefined: unknown. */
+  readonly aheadMs: number | undefined;
+}
 
 /** Serves the details of this process as JSON text, to health probes. */
 export function addDetails(server: Server, { details, logger }: { details?: () => unknown; logger: Logger }): void {
@@ -21,35 +32,47 @@ export function addDetails(server: Server, { details, logger }: { details?: () =
   server.addService(
     { details: method },
     {
-      details(_call: unknown, answer: (error: null, value: Buffer) => void) {
+      details(call: { sendMetadata(metadata: Metadata): void }, answer: (error: null, value: Buffer) => void) {
         let text = "";
         try {
           text = JSON.stringify(details?.()) ?? "";
         } catch (error) {
           logger.error({ err: error }, "details cannot be told");
         }
+        const metadata = new Metadata();
+        metadata.set(clockKey, String(Date.now()));
+        call.sendMetadata(metadata);
         answer(null, Buffer.from(text));
       },
     },
   );
 }
 
-/** An instance's details; undefined when it has none, or is of a release that does not tell them. */
-export function detailsOf(client: Client): Promise<unknown> {
+function parsed(text: string): unknown {
+  try {
+    return text === "" ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Asks an instance for its details and its clock. Never rejects. */
+export function detailsOf(client: Client): Promise<InstanceDetails> {
   return new Promise((resolve) => {
-    client.makeUnaryRequest(
-      detailsPath,
-      (empty: Buffer) => empty,
-      (answer: Buffer) => answer,
-      Buffer.alloc(0),
-      { deadline: Date.now() + timeoutMs },
-      (error, answer) => {
-        try {
-          resolve(error === null && answer !== undefined && answer.length > 0 ? JSON.parse(answer.toString("utf8")) : undefined);
-        } catch {
-          resolve(undefined);
-        }
-      },
-    );
+    const askedAt = Date.now();
+    let aheadMs: number | undefined;
+    client
+      .makeUnaryRequest(
+        detailsPath,
+        (empty: Buffer) => empty,
+        (answer: Buffer) => answer,
+        Buffer.alloc(0),
+        { deadline: Date.now() + timeoutMs },
+        (error, answer) => resolve({ details: error === null ? parsed(answer?.toString("utf8") ?? "") : undefined, aheadMs }),
+      )
+      .on("metadata", (metadata) => {
+        const clock = Number(metadata.get(clockKey)[0] ?? Number.NaN);
+        if (Number.isFinite(clock)) aheadMs = clock - (askedAt + Date.now()) / 2;
+      });
   });
 }

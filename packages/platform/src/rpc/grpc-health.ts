@@ -30,6 +30,11 @@ export interface HealthProbe {
    * does not answer, else with UNAVAILABLE.
    */
   check(): Promise<ServiceHealth>;
+  /**
+   * Milliseconds by which the clock of each instance that answered the last check is ahead of this process's, by
+   * `host:port`.
+   */
+  clocks(): ReadonlyMap<string, number>;
   close(): void;
 }
 
@@ -44,6 +49,7 @@ export function createHealthProbe(options: {
   const { tls } = options;
   const clients = new Map<string, Client>();
   const haveServed = new Set<string>();
+  let clocks = new Map<string, number>();
 
   const clientOf = (target: string): Client => {
     let client = clients.get(target);
@@ -76,18 +82,28 @@ export function createHealthProbe(options: {
         throw fail(ErrorReason.UNAVAILABLE, "The service has no address.", { cause });
       });
       forgetOthers(targets);
-      const faults = await Promise.all(targets.map((target) => faultOf(clientOf(target))));
+      const [faults, told] = await Promise.all([
+        Promise.all(targets.map((target) => faultOf(clientOf(target)))),
+        Promise.all(targets.map((target) => detailsOf(clientOf(target)))),
+      ]);
+      clocks = new Map(
+        targets.flatMap((target, index) => {
+          const aheadMs = told[index]?.aheadMs;
+          return aheadMs === undefined ? [] : [[target, aheadMs] as const];
+        }),
+      );
       const serving = targets.filter((_target, index) => faults[index] === undefined);
       for (const target of serving) haveServed.add(target);
       if (serving.length > 0) {
         const isInstance = (target: string) => areListed || haveServed.has(target);
         const failing = targets.filter((target, index) => faults[index] !== undefined && isInstance(target));
-        const told = await Promise.all(serving.map(async (target) => [target, await detailsOf(clientOf(target))] as const));
-        const details = Object.fromEntries(told.filter(([, one]) => one !== undefined));
+        const ofServing = serving.map((target) => [target, told[targets.indexOf(target)]?.details] as const);
+        const details = Object.fromEntries(ofServing.filter(([, one]) => one !== undefined));
         return { serving: serving.length, failing, ...(Object.keys(details).length === 0 ? {} : { details }) };
       }
       throw faults.find((fault) => reasonOf(fault) === ErrorReason.DATABASE_UNAVAILABLE) ?? faults[0];
     },
+    clocks: () => clocks,
     close() {
       for (const client of clients.values()) client.close();
       clients.clear();

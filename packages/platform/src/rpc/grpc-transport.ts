@@ -24,6 +24,8 @@ import {
 export interface GrpcTransport extends Transport {
   /** Checks the health of each instance, like HealthProbe. */
   checkHealth(): Promise<ServiceHealth>;
+  /** The clocks of the instances at the last check, like HealthProbe. */
+  clocks(): ReadonlyMap<string, number>;
   /** Closes the connections; calls in flight fail. */
   close(): void;
 }
@@ -160,6 +162,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
     },
 
     checkHealth: () => probe.check(),
+    clocks: () => probe.clocks(),
 
     close() {
       balancer.close();
