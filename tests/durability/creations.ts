@@ -6,6 +6,7 @@ import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
+import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { restApi } from "../e2e/api.ts";
 import type { SurfaceCall } from "./surfaces.ts";
 
@@ -186,6 +187,51 @@ const run: CreationMaker = async (creator) => {
   };
 };
 
+/** An address that answers nothing, on loopback; see `WEBHOOK_ALLOWED_HOSTS` of the tested system. */
+const hook = { url: "https://127.0.0.1:9/hook", events: ["run.cancelled"] };
+
+const webhooksOf = (creator: Creator) =>
+  get<{ webhooks: { id: string; description: string }[] }>(creator, creator.token, "/v1/webhooks");
+
+/** Creates a webhook. */
+const webhook: CreationMaker = async (creator) => {
+  const description = `once ${randomUUID()}`;
+  const request = { ...hook, description };
+  const other = { ...hook, description: `${description}!` };
+  return {
+    ...calls(WebhookService.method.createWebhook, "/v1/webhooks", creator.token, request, other),
+    async effects() {
+      const { webhooks } = await webhooksOf(creator);
+      return webhooks.filter((one) => one.description.startsWith(description)).length;
+    },
+  };
+};
+
+/** Replaces the secret of a webhook: all responses have the same one. */
+const rotatedWebhook: CreationMaker = async (creator) => {
+  const ids: string[] = [];
+  for (const description of ["rotated", "other"]) {
+    const response = await fetch(`${creator.baseUrl}/v1/webhooks`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${creator.token}`, "content-type": "application/json" },
+      body: JSON.stringify({ ...hook, description }),
+    });
+    ids.push(((await response.json()) as { data: { webhook: { id: string } } }).data.webhook.id);
+  }
+  const [webhookId, otherId] = ids;
+  const path = `/v1/webhooks/${webhookId}/rotate`;
+  const method = WebhookService.method.rotateWebhookSecret;
+  const { call, other } = calls(method, path, creator.token, { webhookId }, { webhookId: otherId });
+  return {
+    call,
+    other: { ...other, path: `/v1/webhooks/${otherId}/rotate` },
+    async effects() {
+      const { webhooks } = await webhooksOf(creator);
+      return webhooks.filter(({ id }) => id === webhookId).length;
+    },
+  };
+};
+
 /** The creating methods by name. A new method that takes an Idempotency-Key gets a line here. */
 export const creations: Readonly<Record<string, CreationKind>> = {
   "api key": { method: ApiKeyService.method.createApiKey, make: apiKey },
@@ -196,4 +242,6 @@ export const creations: Readonly<Record<string, CreationKind>> = {
   conversation: { method: AgentService.method.createConversation, make: conversation },
   message: { method: AgentService.method.sendMessage, make: message },
   run: { method: RunService.method.createRun, make: run },
+  webhook: { method: WebhookService.method.createWebhook, make: webhook },
+  "rotated webhook": { method: WebhookService.method.rotateWebhookSecret, make: rotatedWebhook },
 };

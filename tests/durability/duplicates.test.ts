@@ -7,7 +7,7 @@ import { type DuplicateFigures, duplicateCreations, isOnce } from "./duplicates.
 
 describe("requests repeated under their Idempotency-Key", () => {
   test("have one effect and one response, over every surface and after kill -9 of every process", async () => {
-    const all = await duplicateCreations({ shape: "all-in-one", duplicates: 9 });
+    const all = await duplicateCreations({ shape: "all-in-one", duplicates: 6 });
     expect(all.filter((figures) => !isOnce(figures))).toEqual([]);
     expect(all.map(({ name }) => name)).toContain("api key over grpc");
     const [figures] = all as [DuplicateFigures];

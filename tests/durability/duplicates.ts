@@ -112,6 +112,7 @@ export async function duplicateCreations(options: {
     ADMIN_PASSWORD: admin.password,
     RATE_LIMIT_ENABLED: "false",
     LOG_LEVEL: "warn",
+    WEBHOOK_ALLOWED_HOSTS: "127.0.0.1:9",
   };
   let system = await startSystem({ shape, env });
   try {

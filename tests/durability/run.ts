@@ -19,6 +19,7 @@ const count = (name: string, full: number) => [`--${name}`, String(values.quick 
 const rows: Readonly<Record<string, readonly string[][]>> = {
   r7: [["tests/durability/r7-slow-readers.ts", ...count("readers", 200)]],
   r8: [["tests/durability/r8-disconnects.ts", ...count("completions", 100), ...count("turns", 40)]],
+  r9: [["tests/durability/r9-idle-streams.ts", ...count("streams", 10_000)]],
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
   r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
   r20: [["tests/durability/r20-fairness.ts", ...count("calls", 500), ...count("requests", 400)]],

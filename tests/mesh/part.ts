@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { openSync } from "node:fs";
+import { openSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -35,6 +35,8 @@ export interface Part {
   freeze(ms: number): Promise<void>;
   /** Its memory after garbage collection. */
   memory(): Promise<ProcessMemory>;
+  /** Processor time that it has used, in milliseconds; in steps of 10 ms. */
+  processorMs(): number;
 }
 
 function isOver(child: ChildProcess): boolean {
@@ -126,6 +128,11 @@ export function createPart(options: {
       const answer = once(child, "message");
       child.send("memory");
       return ((await answer) as [ProcessMemory])[0];
+    },
+    processorMs() {
+      const fields = readFileSync(`/proc/${child?.pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+      // User and system time, in ticks of 10 ms.
+      return (Number(fields[11]) + Number(fields[12])) * 10;
     },
   };
 }

@@ -49,6 +49,10 @@ async function fill(): Promise<void> {
     "insert into conversation.webhooks (id, user_id, url, secret) values (gen_random_uuid(), $1, 'https://example.com/', $2)",
     [alice, randomBytes(32)],
   );
+  await owner.query(
+    "insert into conversation.idempotency_keys (key_hash, user_id, method, request_hash) values ('k', $1, 'm', 'r')",
+    [alice],
+  );
   // A trigger inserts a delivery as well.
   await owner.query("insert into conversation.runs (run_id, conversation_id, user_id, status) values ($1, $2, $3, 'waiting')", [
     run,

@@ -3,9 +3,11 @@ import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
+import { guarded } from "@turnwright/platform/async/guarded";
 import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { createOutbound } from "@turnwright/platform/outbound/outbound";
+import { createIdempotency, pruneIdempotencyKeys } from "@turnwright/platform/postgres/idempotency";
 import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type { ConversationConfig } from "./config.ts";
@@ -19,6 +21,9 @@ import { createCommitRun } from "./store/commit-run/commit-run.ts";
 import { connectionSettings } from "./store/connection-settings.ts";
 import { watchMakers } from "./webhooks/makers.ts";
 import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
+
+/** How often old idempotency keys are deleted, in milliseconds. */
+const pruneMs = 600_000;
 
 export { conversationConfig } from "./config.ts";
 
@@ -48,15 +53,21 @@ export function startConversation(deps: {
   });
   const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
   const makers = watchMakers({ pool, tokens: deps.tokens, worker, logger });
+  const idempotency = createIdempotency({ secret: config.MESH_SECRET });
+  const pruning = setInterval(
+    guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
+    pruneMs,
+  ).unref();
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool) };
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
-      mount(WebhookService, webhookHandlers({ users, outbound, worker, makers })),
+      mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),
     ],
     ready: () => pulse.ready(),
     async close() {
+      clearInterval(pruning);
       await pulse.stop();
       await sweeper.stop();
       await makers.close();

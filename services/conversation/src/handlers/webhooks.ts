@@ -4,6 +4,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
@@ -30,23 +31,28 @@ export function webhookHandlers(deps: {
   outbound: Pick<Outbound, "check">;
   worker: Pick<WebhookWorker, "wake">;
   makers: Pick<WebhookMakers, "confirm">;
+  idempotency: Idempotency;
 }): ServiceImpl<typeof WebhookService> {
-  const { users, outbound, worker, makers } = deps;
+  const { users, outbound, worker, makers, idempotency } = deps;
   return {
-    async createWebhook({ url, events, description }, ctx) {
+    async createWebhook(request, ctx) {
+      const { url, events, description } = request;
       const identity = requireIdentity(ctx);
       const { userId } = identity;
       const maker = makerOf(identity);
       outbound.check(url);
       checkDescription(description);
-      const [id, secret] = [uuidv7(), newSecret()];
-      const webhook = await users.transaction(userId, async (tx) => {
-        const created = await insertWebhook(tx, { id, userId, maker, url, events, description, secret }, maxWebhooks);
-        await appendAudit(tx, ctx, { action: "webhook.created", outcome: "success", subject: id, details: { events } });
-        return created;
+      const { response } = await idempotency.once(ctx, request, {
+        transaction: (work) => users.transaction(userId, work),
+        async act(tx) {
+          const [id, secret] = [uuidv7(), newSecret()];
+          const webhook = await insertWebhook(tx, { id, userId, maker, url, events, description, secret }, maxWebhooks);
+          await appendAudit(tx, ctx, { action: "webhook.created", outcome: "success", subject: id, details: { events } });
+          return { webhook, secret: secretText(secret) };
+        },
       });
       await makers.confirm(maker);
-      return { webhook, secret: secretText(secret) };
+      return response;
     },
     async listWebhooks(_request, ctx) {
       const { userId } = requireIdentity(ctx);
@@ -80,18 +86,22 @@ export function webhookHandlers(deps: {
       });
       return {};
     },
-    async rotateWebhookSecret({ webhookId }, ctx) {
+    async rotateWebhookSecret(request, ctx) {
+      const { webhookId } = request;
       const identity = requireIdentity(ctx);
       const { userId } = identity;
       const maker = makerOf(identity);
-      const secret = newSecret();
-      const webhook = await users.transaction(userId, async (tx) => {
-        const rotated = await replaceWebhookSecret(tx, { userId, webhookId }, { secret, maker });
-        await appendAudit(tx, ctx, { action: "webhook.rotated", outcome: "success", subject: webhookId });
-        return rotated;
+      const { response } = await idempotency.once(ctx, request, {
+        transaction: (work) => users.transaction(userId, work),
+        async act(tx) {
+          const secret = newSecret();
+          const webhook = await replaceWebhookSecret(tx, { userId, webhookId }, { secret, maker });
+          await appendAudit(tx, ctx, { action: "webhook.rotated", outcome: "success", subject: webhookId });
+          return { webhook, secret: secretText(secret) };
+        },
       });
       await makers.confirm(maker);
-      return { webhook, secret: secretText(secret) };
+      return response;
     },
     async listWebhookDeliveries({ webhookId, status, limit = 50, cursor }, ctx) {
       const { userId } = requireIdentity(ctx);
