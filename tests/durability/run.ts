@@ -22,6 +22,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r9: [["tests/durability/r9-idle-streams.ts", ...count("streams", 10_000)]],
   r11: [["tests/durability/r11-approvals.ts", ...count("runs", 200)]],
   r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
+  r19: [["tests/durability/r19-sizes.ts", ...count("messages", 50)]],
   r20: [["tests/durability/r20-fairness.ts", ...count("calls", 500), ...count("requests", 400)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],

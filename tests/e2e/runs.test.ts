@@ -277,9 +277,12 @@ describe.each(shapes)("runs, %s", (shape) => {
     const { id } = (await call("POST", "/v1/runs", { message: "Are you there?" })).data.run;
     await expect
       .poll(async () => (await call("GET", `/v1/runs/${id}`)).data.run, { timeout: 10_000 })
-      .toMatchObject({ status: "queued", wake_at: expect.any(String) });
+      .toMatchObject({
+        ...{ status: "queued", wake_at: expect.any(String), error: "" },
+        ...{ last_error: expect.stringContaining("overloaded"), error_reason: "MODEL_FAILED" },
+      });
     const { run } = (await call("GET", `/v1/runs/${id}/wait`)).data;
-    expect(run).toMatchObject({ status: "completed", response: "Back again." });
+    expect(run).toMatchObject({ status: "completed", response: "Back again.", last_error: "", error_reason: "" });
     expect((await watched(id)).map(({ data }) => data.type)).toContain("retrying");
   }, 60_000);
 });

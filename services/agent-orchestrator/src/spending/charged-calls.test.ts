@@ -195,6 +195,9 @@ describe.each([
     const parked = mesh.journal.reached(RunStatus.QUEUED);
     await mesh.runs.createRun({ message: prompt, model: "gpt-test" }, asUser);
     expect((await parked).usage?.promptTokens).toBeGreaterThanOrEqual((3 * prompt.length) / 4);
+    const [event] = (await parked).events;
+    expect(event?.type).toBe("retrying");
+    expect(JSON.parse(event?.payload ?? "{}")).toMatchObject({ reason: "ERROR_REASON_MODEL_FAILED", error: expect.any(String) });
     expect((await client.recorded(3)).estimated).toBeGreaterThanOrEqual((3 * prompt.length) / 4);
   });
 });
