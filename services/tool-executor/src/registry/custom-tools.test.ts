@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -113,6 +113,33 @@ test("the example with a probe finds the order that its call placed, and reports
   }
 });
 
+test("a folder anywhere, with a package.json of its own, imports zod and define-tool in every form of module", async () => {
+  const tool = (name: string) => `defineTool({
+    name: "${name}", description: text, parameters: z.object({ who: z.string().min(2) }), effect: "read", timeoutMs: 1000,
+    version: "1", execute: ({ who }) => "Hello " + who })`;
+  const dir = await folder({
+    "package.json": '{ "name": "tools-of-a-shop" }',
+    "a.ts": `import { defineTool } from "@turnwright/tool-executor/define-tool";
+      import * as z from "zod/v4";
+      import { text } from "./lib/text.ts";
+      export default ${tool("greet_a")};`,
+    "b.js": `const { defineTool } = require("@turnwright/tool-executor/define-tool");
+      const { z } = require("zod");
+      const text = "Greets.";
+      module.exports = ${tool("greet_b")};`,
+  });
+  await mkdir(join(dir, "lib"));
+  await writeFile(join(dir, "lib/text.ts"), 'import { z } from "zod";\nexport const text: string = z.string().parse("Greets.");');
+  const registry = await load(dir);
+  for (const name of ["greet_a", "greet_b"]) {
+    const { tool: found, parse } = registry.find(name, { allowedTools: [] } as never);
+    const context = { signal: new AbortController().signal, logger: undefined as never, callKey: "k" };
+    expect(await found.execute(parse('{"who":"you"}'), context)).toBe("Hello you");
+    expect(() => parse('{"who":"u"}')).toThrow(/who: /);
+  }
+  registry.close();
+});
+
 test("one error lists every faulty file with its fault", async () => {
   const faults = await faultsOf({
     "a-syntax.mjs": "export default {",
@@ -146,6 +173,18 @@ test("one error lists every faulty file with its fault", async () => {
   }
 });
 
-test("a missing folder is a fault", async () => {
+test("each fault is one line, also where an error has several", async () => {
+  const faults = await faultsOf({
+    "a.js": "require('not-there');",
+    "b.mjs": "throw new Error('first\\n  second');",
+  });
+  expect(faults).toHaveLength(2);
+  for (const fault of faults) expect(fault).toMatch(/^TOOLS_DIR: .*[^\n]$/);
+  expect(faults[1]).toContain("first second");
+});
+
+test("a missing folder and a file are faults", async () => {
+  const file = join(await folder({ "a.mjs": "" }), "a.mjs");
+  await expect(load(file)).rejects.toThrow(/TOOLS_DIR: .*a\.mjs: cannot be read: ENOTDIR/);
   await expect(load("/nowhere/tools")).rejects.toThrow(/TOOLS_DIR: \/nowhere\/tools: cannot be read/);
 });

@@ -74,6 +74,7 @@ async function loadTool(file: string, pool: SandboxPool): Promise<LoadedTool> {
   }
 }
 
+/** The error's words on one line. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
 }

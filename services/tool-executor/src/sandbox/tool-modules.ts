@@ -1,5 +1,7 @@
-import { registerHooks } from "node:module";
+import { createRequire, registerHooks } from "node:module";
+import { pathToFileURL } from "node:url";
 
+const ownRequire = createRequire(import.meta.url);
 const defineTool = new URL("../tool-definition/define-tool.ts", import.meta.url).href;
 
 /**
@@ -14,7 +16,11 @@ export function resolveToolModules(): void {
       try {
         return next(specifier, context);
       } catch (error) {
-        if (/^zod(?:\/|$)/.test(specifier)) return next(specifier, { ...context, parentURL: import.meta.url });
+        if (/^zod(?:\/|$)/.test(specifier)) {
+          if (!context.conditions.includes("require")) return next(specifier, { ...context, parentURL: import.meta.url });
+          // Resolution for require() ignores another parent.
+          return { url: pathToFileURL(ownRequire.resolve(specifier)).href, format: "commonjs", shortCircuit: true };
+        }
         if (!isRefusal(error)) throw error;
         throw new Error(`${specifier} is outside the tools' folder: put everything that a tool imports into it, packages too`, {
           cause: error,
