@@ -102,6 +102,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "tests/e2e/mesh-stores.test.ts",
       "packages/platform/src/postgres/service-login.test.ts",
+      "packages/platform/src/postgres/installations.test.ts",
       "packages/platform/src/ports/bus-sealed.test.ts",
       "packages/platform/src/rpc/interceptors.test.ts",
     ),

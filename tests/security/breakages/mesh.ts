@@ -23,6 +23,24 @@ export const mesh: SecurityBreakages = {
     changes: [{ from: "return url;", to: "return address;" }],
     suite: ["tests/e2e/mesh-stores.test.ts"],
   },
+  "shared-roles": {
+    file: "packages/platform/src/postgres/role-setup.ts",
+    changes: [{ from: "sharedWith === undefined ? current : undefined", to: "current" }],
+    suite: ["packages/platform/src/postgres/installations.test.ts"],
+    test: "are separated at the next start",
+  },
+  "same-prefix": {
+    file: "packages/platform/src/postgres/role-setup.ts",
+    changes: [{ from: "other !== undefined && !mayShare", to: "false" }],
+    suite: ["packages/platform/src/postgres/installations.test.ts"],
+    test: "are refused the same prefix",
+  },
+  "login-password": {
+    file: "packages/platform/src/postgres/service-login.ts",
+    changes: [{ from: "rolePrefix === standardPrefix ? schema", to: "rolePrefix !== undefined ? schema" }],
+    suite: ["packages/platform/src/postgres/installations.test.ts"],
+    test: "cannot read each other's password hashes",
+  },
   "private-names": {
     file: "packages/platform/src/outbound/outbound.ts",
     changes: [{ from: "if (error instanceof RefusedAddressError) return true;", to: "" }],

@@ -10,7 +10,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "../embedded-postgr
 import { createLogger } from "../logger.ts";
 import { type MigratedService, migrate, migratedServices } from "./migrations.ts";
 import { openSchema } from "./open-schema.ts";
+import { createsDatabase, preparation } from "./preparation.ts";
 import { openServiceDatabase } from "./service-database.ts";
+import { loginPassword } from "./service-login.ts";
 import { prefixOfDatabase, serviceRoles } from "./service-roles.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
@@ -118,6 +120,41 @@ describe("two installations on one server", () => {
       );
       expect({ schema, left }).toEqual({ schema, left: [] });
     }
+  });
+
+  test("that share roles under a login without superuser rights start once an administrator has prepared the server", async () => {
+    const urls = await Promise.all(["leased", "neighbour"].map(createDatabase));
+    for (const url of urls) await migrateUnprefixed(url);
+    const [url = ""] = urls;
+    await ask(url, addUser);
+    // As releases without prefixes needed it: the owner of everything, and a member of the roles.
+    const owns = migratedServices.flatMap((schema) => [
+      `alter schema ${schema} owner to tenant`,
+      `do $$ declare name text; begin
+         for name in select c.oid::regclass from pg_class c join pg_namespace n on n.oid = c.relnamespace
+           where n.nspname = '${schema}' and c.relkind = 'r' loop execute 'alter table ' || name || ' owner to tenant'; end loop;
+       end $$`,
+      `grant ${serviceRoles("turnwright", schema).service}, ${serviceRoles("turnwright", schema).user} to tenant`,
+    ]);
+    await ask(url, "create role tenant login password 'tenant'", "alter database leased owner to tenant", ...owns);
+    const own = new URL(url);
+    [own.username, own.password] = ["tenant", "tenant"];
+    await expect(open(own.href)).rejects.toThrow(
+      /the role turnwright_leased_auth is missing and the login tenant may not create it; npm run db:prepare/,
+    );
+    const loginPasswords = { auth: "", conversation: "", tool: "" };
+    for (const schema of migratedServices) loginPasswords[schema] = loginPassword("tenant", schema, "turnwright_leased");
+    const owner = { name: "tenant", password: "tenant" };
+    const statements = preparation({ owner, database: "leased", rolePrefix: "turnwright_leased", loginPasswords });
+    await ask(postgres.url, ...statements.filter((statement) => !createsDatabase(statement)));
+    for (const schema of migratedServices) {
+      const access = await open(own.href, schema);
+      expect(new URL(access.url).username).toBe(`turnwright_leased_${schema}_login`);
+    }
+    expect(await readAcross((await open(own.href)).url, "turnwright_leased_auth", "leased")).toEqual([
+      { password_hash: "the hash" },
+    ]);
+    expect(await readAcross(postgres.url, "turnwright_auth", "leased")).toMatch(/permission denied/);
   });
 
   test("have exactly the same rights and policies, whether their roles moved or were made with their names", async () => {
