@@ -140,7 +140,7 @@ describe("a database of the first release, under this one", () => {
       await copy.drop();
       rmSync(copyDir, { recursive: true, force: true });
     }
-  });
+  }, 60_000);
 });
 
 /** Runs `npm run backup` or `npm run restore`, without npm. */
