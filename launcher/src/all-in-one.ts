@@ -77,7 +77,9 @@ export async function startAllInOne(
   signal?: AbortSignal,
 ): Promise<RunningSystem> {
   const dataDir = environment.TURNWRIGHT_DATA_DIR || ".turnwright";
-  const config = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: meshSecret(environment, dataDir) });
+  // A faulty environment leaves no secret and no directory behind.
+  const parsed = loadConfig(allInOneConfig, { ...environment, MESH_SECRET: environment.MESH_SECRET || "-".repeat(32) });
+  const config = { ...parsed, MESH_SECRET: meshSecret(environment, dataDir) };
   const shares = connectionShares(config.DB_MAX_OPEN_CONNS);
   const logger = createLogger({ service: "turnwright", level: config.LOG_LEVEL });
   const closers: (() => Promise<void>)[] = [];

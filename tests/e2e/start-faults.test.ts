@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -54,7 +54,9 @@ describe("a start that cannot succeed", () => {
       RATE_LIMIT_PER_DAY: "-1",
     };
     for (const script of ["launcher/src/main.ts", "launcher/src/mesh-main.ts"]) {
-      const { code, out, err } = await failedStart(script, env);
+      const dataDir = join(dir, "never made");
+      const { code, out, err } = await failedStart(script, { ...env, TURNWRIGHT_DATA_DIR: dataDir });
+      expect(existsSync(dataDir)).toBe(false);
       expect({ script, code, out }).toEqual({ script, code: 1, out: "" });
       const lines = err.trimEnd().split("\n");
       expect(lines[0]).toBe("Configuration faults:");

@@ -22,6 +22,7 @@ describe("the database's address", () => {
       { DB_HOST: "db", DB_SSL_MODE: "verify-ca" },
       "postgres://postgres:postgres@db:5432/aiagent?uselibpqcompat=true&sslmode=verify-full",
     ],
+    [{ DB_HOST: "db", DB_NAME: "a@b:c%d e" }, "postgres://postgres:postgres@db:5432/a@b:c%25d%20e"],
     [{ DATABASE_URL: "postgres://u:a/b#c?d@e:f%g@db/x" }, "postgres://u:a%2Fb%23c%3Fd%40e%3Af%25g@db/x"],
   ])("reads %j as %s", (env, url) => {
     expect(databaseUrl(loadConfig(schema, env))).toBe(url);
@@ -32,7 +33,14 @@ describe("the database's address", () => {
     expect(load).toThrow(ConfigError);
     expect(load).toThrow(/DATABASE_URL[\s\S]*DB_PORT[\s\S]*DB_SSL_MODE/);
     const files = () =>
-      loadConfig(schema, { DATABASE_URL: "postgres://u:p@[h/x", DB_SSL_ROOT_CERT: "/nowhere", DB_ROLE_PREFIX: "A" });
-    expect(files).toThrow(/DATABASE_URL: expected postgres:[\s\S]*DB_SSL_ROOT_CERT: expected a readable[\s\S]*DB_ROLE_PREFIX: /);
+      loadConfig(schema, {
+        DATABASE_URL: "postgres://u:p@[h/x",
+        DB_NAME: "a/b",
+        DB_SSL_ROOT_CERT: "/nowhere",
+        DB_ROLE_PREFIX: "A",
+      });
+    expect(files).toThrow(
+      /DATABASE_URL: expected postgres:[\s\S]*DB_NAME: expected[\s\S]*DB_SSL_ROOT_CERT: expected a readable[\s\S]*DB_ROLE_PREFIX: /,
+    );
   });
 });

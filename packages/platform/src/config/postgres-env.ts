@@ -13,7 +13,10 @@ export const postgresEnv = {
   DB_PORT: port(5432),
   DB_USER: z.string().default("postgres"),
   DB_PASSWORD: z.string().default("postgres"),
-  DB_NAME: z.string().default("aiagent"),
+  DB_NAME: z
+    .string()
+    .regex(/^[^/?#]+$/, "expected a name without the characters / ? #")
+    .default("aiagent"),
   DB_SSL_MODE: z.enum(["disable", "require", "verify-ca", "verify-full"]).default("disable"),
   /** PEM file of the certificate authorities that `verify-ca` and `verify-full` trust; unset: those of Node.js. */
   DB_SSL_ROOT_CERT: z
@@ -70,6 +73,7 @@ export function databaseUrl(config: PostgresConfig): string | undefined {
     }
   }
   const host = isSocket ? "localhost" : config.DB_HOST.includes(":") ? `[${config.DB_HOST}]` : config.DB_HOST;
+  // The driver decodes the database's name by decodeURI, which keeps escapes of reserved characters.
   const suffix = query.size > 0 ? `?${query}` : "";
-  return `postgres://${credentials}@${host}:${config.DB_PORT}/${encodeURIComponent(config.DB_NAME)}${suffix}`;
+  return `postgres://${credentials}@${host}:${config.DB_PORT}/${encodeURI(config.DB_NAME)}${suffix}`;
 }
