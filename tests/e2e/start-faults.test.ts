@@ -61,6 +61,7 @@ describe("a start that cannot succeed", () => {
       const lines = err.trimEnd().split("\n");
       expect(lines[0]).toBe("Configuration faults:");
       const named = lines.slice(1).map((line) => /^ {2}- ([A-Z_]+): /.exec(line)?.[1]);
+      expect(err).toContain(`TOOLS_DIR: ${join(dir, "file")} is no folder that can be read`);
       expect(named.sort()).toEqual(Object.keys(env).sort());
     }
   });

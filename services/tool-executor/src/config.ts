@@ -10,7 +10,10 @@ export const toolConfig = z.object({
   ...postgresEnv,
   GRPC_PORT: port(9104),
   /** Folder with custom tools, one file each. */
-  TOOLS_DIR: z.string().refine(isFolder, "expected a folder that can be read").optional(),
+  TOOLS_DIR: z
+    .string()
+    .refine(isFolder, { error: ({ input }) => `${input} is no folder that can be read` })
+    .optional(),
   /** Memory of one custom tool's process, in megabytes. */
   TOOLS_MEMORY_LIMIT: integer(256, { min: 64, max: 65_536 }),
   /**

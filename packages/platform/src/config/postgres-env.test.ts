@@ -40,7 +40,7 @@ describe("the database's address", () => {
         DB_ROLE_PREFIX: "A",
       });
     expect(files).toThrow(
-      /DATABASE_URL: expected postgres:[\s\S]*DB_NAME: expected[\s\S]*DB_SSL_ROOT_CERT: expected a readable[\s\S]*DB_ROLE_PREFIX: /,
+      /DATABASE_URL: expected postgres:[\s\S]*DB_NAME: expected[\s\S]*DB_SSL_ROOT_CERT: \/nowhere is no PEM file[\s\S]*DB_ROLE_PREFIX: /,
     );
   });
 });

@@ -21,7 +21,9 @@ export const postgresEnv = {
   /** PEM file of the certificate authorities that `verify-ca` and `verify-full` trust; unset: those of Node.js. */
   DB_SSL_ROOT_CERT: z
     .string()
-    .refine((path) => holdsCertificate(path), "expected a readable PEM file with certificates")
+    .refine((path) => holdsCertificate(path), {
+      error: ({ input }) => `${input} is no PEM file with certificates that can be read`,
+    })
     .optional(),
   /** Prefix of the names of PostgreSQL roles, for each installation on a server its own. */
   DB_ROLE_PREFIX: z
