@@ -142,6 +142,30 @@ describe("an API key that creates keys", () => {
     expect((await person.keys.listApiKeys({})).apiKeys).toHaveLength(3);
   });
 
+  test("is listed in pages, each key once, and a page ends where its lists of models are long", async () => {
+    const { person } = await limited();
+    const allowedModels = Array.from({ length: 100 }, (_, index) => `${index}`.padEnd(200, "€"));
+    const ids: (string | undefined)[] = [];
+    for (let count = 0; count < 3; count += 1)
+      ids.unshift((await person.keys.createApiKey({ name: "many", allowedModels })).apiKey?.id);
+    await fixture.pool.query(
+      `update user_tokens set allowed_models = array(select repeat('€', 600000) || n from generate_series(1, 2) n) where id = any($1)`,
+      [ids],
+    );
+    const seen: string[] = [];
+    let pages = 0;
+    for (let cursor = "", isLast = false; !isLast; pages += 1) {
+      const page = await person.keys.listApiKeys({ cursor });
+      seen.push(...page.apiKeys.map(({ id }) => id));
+      cursor = page.nextCursor;
+      isLast = cursor === "";
+    }
+    expect(seen.slice(0, 3)).toEqual(ids);
+    expect(seen).toHaveLength(4);
+    expect(pages).toBe(3);
+    expect((await person.keys.listApiKeys({ limit: 1 })).apiKeys).toHaveLength(1);
+  });
+
   test("ends all its descendants when it is revoked", async () => {
     const { person, parent, parentId } = await limited();
     const { key: childKey } = await parent.keys.createApiKey({ name: "child" });

@@ -4,6 +4,7 @@ import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity"
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import { type Tx, transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
@@ -87,9 +88,11 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
       return response;
     },
 
-    async listApiKeys(_request, ctx) {
+    async listApiKeys({ limit = 1_000, cursor }, ctx) {
       const scope = scopeOf(requireIdentity(ctx));
-      return { apiKeys: await users.as(scope.userId, (db) => listApiKeys(db, scope)) };
+      const after = decodeCursor(cursor);
+      const { apiKeys, next } = await users.as(scope.userId, (db) => listApiKeys(db, scope, { after, limit }));
+      return { apiKeys, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
 
     async rotateApiKey(request, ctx) {

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type ApiKey, ApiKeySchema } from "@turnwright/contract/auth/v1/identity";
+import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
 
@@ -80,14 +81,31 @@ const scope = `with recursive scope as (
     select child.id from user_tokens child join scope on child.parent_id = scope.id where child.token_type = 'api_key'
   )`;
 
-/** The keys of a scope, newest first. */
-export async function listApiKeys(db: Queryable, { userId, throughKey }: KeyScope): Promise<ApiKey[]> {
-  const { rows } = await db.query<KeyRow>(
-    `${scope} select ${keyColumns} from user_tokens where user_id = $1 and id in (select id from scope)
-     order by created_at desc, id desc limit 1000`,
-    [userId, throughKey ?? null],
-  );
-  return rows.map(keyOf);
+/** The most bytes of lists of tools and models in a page of keys; its first key may have more. */
+export const maxPageBytes = 4 * 1024 * 1024;
+
+const listSql = `${scope}, page as (
+    select ${keyColumns}, ${createdUsColumn}, sum(octet_length(allowed_tools::text) + octet_length(allowed_models::text))
+      over (order by created_at desc, id desc) as bytes_so_far
+    from (
+      select * from user_tokens where user_id = $1 and id in (select id from scope) and ${afterPosition("$3", "$4")}
+      order by created_at desc, id desc limit $5
+    ) newest
+  )
+  select * from page order by created_at desc, id desc`;
+
+/** A page of the keys of a scope, newest first. `next` is the start of the following page; unset on the last. */
+export async function listApiKeys(
+  db: Queryable,
+  { userId, throughKey }: KeyScope,
+  { after, limit }: { after: KeysetPosition; limit: number },
+): Promise<{ apiKeys: ApiKey[]; next?: KeysetPosition }> {
+  // One row more than the page shows whether another page follows.
+  const values = [userId, throughKey ?? null, after.createdUs, after.id, limit + 1];
+  const { rows } = await db.query<KeyRow & { created_us: number; bytes_so_far: number }>(listSql, values);
+  const large = rows.findIndex(({ bytes_so_far }, index) => index > 0 && bytes_so_far > maxPageBytes);
+  const { page, next } = keysetPage(rows, large === -1 ? limit : Math.min(large, limit), ({ id }) => id);
+  return { apiKeys: page.map(keyOf), next };
 }
 
 /** Replaces the secret of a valid key. Its account must be locked alone. */
