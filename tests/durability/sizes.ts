@@ -23,9 +23,10 @@ const requestMs = 60_000;
 /** Text of so many characters, in pieces of 64 KiB. */
 const textOf = (characters: number) => `${"x".repeat(65_535)} `.repeat(Math.ceil(characters / 65_536)).slice(0, characters);
 
-/** The model does what the user's last message says: `answer 5 x`, `control 5`, or `read 3 of 1900000`. */
+/** The model does what the user's last message says: `answer 5`, `control 5`, `read 3 of 1900000`, or `hang`. */
 function obey({ body }: ScriptedRequest): ScriptedReply {
   const said = String(body.messages.findLast(({ role }) => role === "user")?.content ?? "");
+  if (said === "hang") return { beforeHeaders: new Promise(() => {}) };
   const [, verb, first = "1", second = "1"] = /^(answer|control|read) (\d+)(?: of (\d+))?/.exec(said) ?? [];
   if (verb === "answer") return { text: textOf(Number(first)) };
   if (verb === "control") return { text: "\u0001".repeat(Number(first)) };
@@ -242,7 +243,7 @@ export class SizeStage {
 
   /** A conversation whose messages are larger together than one piece. */
   async #longConversation(count: number): Promise<void> {
-    await this.#check(`a conversation of ${count} long messages is continued, got and paged`, async () => {
+    await this.#check(`a conversation of ${count} long messages is continued, got, paged and cancelled`, async () => {
       const message = "m".repeat(190_000);
       const first = await this.#call("POST", "/v1/conversations", { message });
       const id = first.body.data.conversation_id;
@@ -261,7 +262,12 @@ export class SizeStage {
       }
       const isWhole = numbers.length === 2 * count && numbers.every((number, at) => number === at + 1);
       const runs = await this.#call("GET", `/v1/conversations/${id}/runs?limit=100`);
+      const { run } = (await this.#call("POST", `/v1/conversations/${id}/runs`, { message: "hang" })).body.data;
+      const isRunning = async () => (await this.#call("GET", `/v1/runs/${run.id}`)).body.data.run.status === "running";
+      for (let tenth = 0; tenth < 100 && !(await isRunning()); tenth += 1) await delay(100);
+      const cancelled = await this.#call("POST", `/v1/runs/${run.id}/cancel`, {});
       return [
+        (cancelled.status === 200 && cancelled.body.data.run.status === "cancelled") || `cancel answers ${cancelled.status}`,
         isWhole || `${numbers.length} of ${2 * count} messages came`,
         runs.status === 200 || `its runs answer ${runs.status}`,
       ];
