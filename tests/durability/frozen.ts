@@ -15,14 +15,27 @@ export interface FrozenReport {
   readonly lateBytes: number;
 }
 
-/** Bytes that wait unread in the connections of a process that listens on this port. */
-function unreadBytes(port: number): number {
-  const own = establishedConnections().filter(({ localPort }) => localPort === port);
-  return own.reduce((sum, { received }) => sum + received, 0);
-}
-
-/** After this time, in milliseconds, clients close the connections of a frozen process, with what waits in them. */
+/** After this time, in milliseconds, clients close the connections of a frozen process. */
 const countedMs = 18_000;
+const sampleMs = 250;
+
+/**
+ * Counts the bytes that reach a stopped process at this port until `until`, a time of `performance.now()`: what waits
+ * in its connections beyond what waits now, also in those that clients close meanwhile.
+ */
+async function bytesReaching(port: number, until: number): Promise<number> {
+  const first = new Map<number, number>();
+  const most = new Map<number, number>();
+  for (let isFirst = true; performance.now() < until; isFirst = false) {
+    for (const { localPort, remotePort, received } of establishedConnections()) {
+      if (localPort !== port) continue;
+      if (isFirst) first.set(remotePort, received);
+      most.set(remotePort, Math.max(most.get(remotePort) ?? 0, received));
+    }
+    await delay(sampleMs);
+  }
+  return [...most].reduce((sum, [remotePort, received]) => sum + received - (first.get(remotePort) ?? 0), 0);
+}
 
 /** An instance that is frozen gets no call after this time, in milliseconds. */
 export const noticedMs = 2_000;
@@ -52,9 +65,7 @@ export async function freezeUnderLoad(
     frozenAt = performance.now();
     replica.signal("SIGSTOP");
     await delay(noticedMs);
-    const before = unreadBytes(replica.port);
-    await delay(Math.min(frozenMs, countedMs) - noticedMs);
-    lateBytes = unreadBytes(replica.port) - before;
+    lateBytes = await bytesReaching(replica.port, frozenAt + Math.min(frozenMs, countedMs));
     await delay(Math.max(0, frozenMs - countedMs));
     thawedAt = performance.now();
   } finally {
