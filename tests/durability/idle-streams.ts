@@ -34,6 +34,8 @@ export interface IdleFigures {
 
 /** Runs of one conversation: all but the first wait for the first one. */
 const runsPerConversation = 100;
+/** The most runs that are watched; more streams share them. */
+const maxRuns = 1_000;
 
 interface Account {
   readonly baseUrl: string;
@@ -135,12 +137,12 @@ export async function holdIdleStreams(
   const measured = mesh.replicas.filter(({ name }) => /^(gateway|agent-orchestrator)/.test(name));
   const memory = async () => new Map(await Promise.all(measured.map(async (one) => [one.name, await one.memory()] as const)));
   const isOfRuns = kind.startsWith("run events");
-  const runs = isOfRuns ? await startSilentRuns(account, streams) : [];
+  const runs = isOfRuns ? await startSilentRuns(account, Math.min(streams, maxRuns)) : [];
   await delay(settleMs);
   const before = await memory();
   const clients = fork(join(import.meta.dirname, "idle-clients.ts"));
   try {
-    const requests = Array.from({ length: streams }, (_, index) => requestFor(kind, runs[index]));
+    const requests = Array.from({ length: streams }, (_, index) => requestFor(kind, runs[index % maxRuns]));
     const isGrpc = kind === "run events, gRPC";
     await stateOf(clients, { port: Number(new URL(baseUrl).port), token, isGrpc, requests });
     await delay(settleMs);

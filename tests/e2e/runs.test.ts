@@ -241,6 +241,31 @@ describe.each(shapes)("runs, %s", (shape) => {
     }
   }, 60_000);
 
+  test("that were streamed under a key are streamed again with the same bytes, marked as replayed", async () => {
+    const calls = [{ id: "call_sum", name: "calculator", arguments: '{"expression":"6*7"}' }];
+    for (const [index, reply] of [
+      [{ text: "One word after another, and a last one." }],
+      [{ calls }, { text: "It is 42." }],
+      [{ status: 400, error: "no such thing" }],
+    ].entries()) {
+      model.reply(...reply);
+      const before = model.requests.length;
+      const stream = async () => {
+        const body = { message: "Stream it, please", stream: true };
+        const response = await send("POST", "/v1/conversations", body, { "idempotency-key": `streamed-${index}` });
+        const bytes = (await response.text()).replaceAll(": ping\n\n", "");
+        return { bytes, replayed: response.headers.get("idempotent-replayed") };
+      };
+      // The second one comes while the first one is under way, or after it.
+      const [first, second] = await Promise.all([stream(), stream()]);
+      const marks = [first.replayed, second.replayed];
+      expect(marks.toSorted()).toEqual([null, "true"].toSorted());
+      expect(second.bytes).toBe(first.bytes);
+      expect(await stream()).toEqual({ bytes: first.bytes, replayed: "true" });
+      expect(model.requests.length).toBe(before + reply.length);
+    }
+  });
+
   test("that failed return the same error under their key, marked as replayed", async () => {
     model.reply({ status: 400, error: "no such thing" });
     const key = { "idempotency-key": "failed-once" };

@@ -11,7 +11,7 @@ import type { ModelToolCall, ModelUsage } from "../model/edge/chunk.ts";
 import type { FailedAttempt } from "../model-calls/failed-attempt.ts";
 import type { ModelCalls } from "../model-calls/model-calls.ts";
 import type { LiveLog } from "../run-events/live-log.ts";
-import type { StreamOrder } from "../run-events/stream-order.ts";
+import type { Streamed } from "../run-events/stream-order.ts";
 import type { ToolCatalogue } from "../tool-access/tool-catalogue.ts";
 import type { ToolRefusals } from "../tool-access/tool-refusals.ts";
 import type { UnendedRuns } from "./failure.ts";
@@ -78,7 +78,7 @@ export interface UnapprovedCall {
 
 /** The result of a node: the next node, or how the run leaves the driver. */
 export type Step =
-  | { next: NodeName; patch?: Partial<RunState>; commit?: "intent"; order?: StreamOrder }
+  | { next: NodeName; patch?: Partial<RunState>; commit?: "intent"; streamed?: Streamed }
   | { park: readonly UnapprovedCall[] }
   | { review: readonly ModelToolCall[] }
-  | { end: Message; finishReason: string; order?: StreamOrder };
+  | { end: Message; finishReason: string; streamed?: Streamed };

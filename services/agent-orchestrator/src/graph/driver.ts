@@ -70,7 +70,7 @@ async function complete(deps: GraphDeps, run: DrivenRun, step: Extract<Step, { e
     status: RunStatus.COMPLETED,
     node: "respond",
     finishReason: step.finishReason,
-    event: { type: "completed", payload: { finish_reason: step.finishReason, order: step.order } },
+    event: { type: "completed", payload: { finish_reason: step.finishReason, ...step.streamed } },
   });
   const message = stored.find((candidate) => candidate.id === step.end.id) ?? step.end;
   return { status: "completed", message: { ...message, providerFields: "" }, finishReason: step.finishReason };
@@ -127,7 +127,7 @@ async function walk(deps: GraphDeps, run: DrivenRun, from: NodeName): Promise<Ou
       await commit(deps, run, {
         status: RunStatus.RUNNING,
         node: step.next,
-        event: { type: "tool_intent", payload: { message_id: run.state.messageId, order: step.order } },
+        event: { type: "tool_intent", payload: { message_id: run.state.messageId, ...step.streamed } },
       });
     }
     node = step.next;

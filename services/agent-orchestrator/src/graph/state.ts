@@ -12,6 +12,8 @@ export interface RunState {
   readonly waiting: readonly string[];
   /** No client waits for the answer, so a failure that may pass parks the run. */
   readonly background?: boolean;
+  /** A client may ask for the run again under its idempotency key. */
+  readonly isKeyed?: boolean;
   /** Consecutive failures for which the run was parked. */
   readonly retries?: number;
 }

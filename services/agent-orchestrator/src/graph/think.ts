@@ -97,7 +97,7 @@ interface Answered {
 
 async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { requests: Requests; body: Buffer }): Promise<Answered> {
   let reader = new AnswerReader();
-  let text = new OrderedStream();
+  let text = new OrderedStream(run.state.isKeyed === true);
   let ended: Pick<EndedCall, "charge" | "model"> & Partial<EndedCall> = { charge: noCharge, model: run.state.model };
   const call = {
     identity: run.identity,
@@ -109,8 +109,8 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
     onFailedAttempt: run.storeAttempt,
   };
   const makeSink = (output: OutputCount) => {
-    reader = new AnswerReader(output, { maxTextBytes: maxStoredText });
-    text = new OrderedStream();
+      reader = new AnswerReader(output, { maxTextBytes: maxStoredText });
+      text = new OrderedStream(run.state.isKeyed === true);
     requests.isShown = false;
     return reader;
   };
@@ -218,8 +218,8 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   });
   run.messages.push(message);
   run.uncommitted.push(message);
-  const { order } = text;
-  if (round.calls.length === 0) return { end: message, finishReason: answer.finishReason, order };
+  const { streamed } = text;
+  if (round.calls.length === 0) return { end: message, finishReason: answer.finishReason, streamed };
   tellCalls(run, round);
-  return { next: "act", commit: "intent", order, patch: { messageId: message.id, iteration: state.iteration + 1 } };
+  return { next: "act", commit: "intent", streamed, patch: { messageId: message.id, iteration: state.iteration + 1 } };
 }

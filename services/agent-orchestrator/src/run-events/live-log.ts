@@ -58,6 +58,14 @@ export function weightOf(frame: RunFrame): number {
   return texts.reduce((weight, { length }) => weight + length, unitsOf(frame) + 64);
 }
 
+/** A run that this process drives, from the newest entry of its log on. */
+interface LoggedRun {
+  readonly id: string;
+  readonly seq: number;
+  /** Whether all watchers get its text in the pieces in which it came. */
+  readonly isKeyed?: boolean;
+}
+
 /**
  * The frames of a run since the newest entry of its log, kept by the driver for watchers. Without watchers it only
  * takes memory.
@@ -65,6 +73,7 @@ export function weightOf(frame: RunFrame): number {
 export class LiveLog {
   readonly #bus: Bus;
   readonly #runId: string;
+  readonly #isKeyed: boolean;
   readonly #onFrame: (frame: RunFrame) => void;
   readonly #sendLater: () => void;
   #seq: number;
@@ -78,11 +87,12 @@ export class LiveLog {
   #timer: NodeJS.Timeout | undefined;
 
   /** `onFrame` is called in this process with each frame, as it happens. */
-  constructor(run: { id: string; seq: number }, deps: { bus: Bus; logger: Logger }, onFrame: (frame: RunFrame) => void) {
+  constructor(run: LoggedRun, deps: { bus: Bus; logger: Logger }, onFrame: (frame: RunFrame) => void) {
     this.#seq = run.seq;
     this.#bus = deps.bus;
     this.#sendLater = guarded(deps.logger, "sending frames of a run", () => this.#send());
     this.#runId = run.id;
+    this.#isKeyed = run.isKeyed === true;
     this.#onFrame = onFrame;
   }
 
@@ -146,7 +156,7 @@ export class LiveLog {
       const frame = this.#frames[index] as RunFrame;
       const rest = index === first ? restOf(frame, at.units - this.#startOf(first)) : frame;
       if (rest === undefined) continue;
-      if (rest.type !== type) {
+      if (rest.type !== type || this.#isKeyed) {
         frames.push(...textFrames(type, text));
         text = "";
       }
@@ -230,7 +240,7 @@ export class LiveLogs {
     });
   }
 
-  open(run: { id: string; seq: number }, onFrame: (frame: RunFrame) => void): LiveLog {
+  open(run: LoggedRun, onFrame: (frame: RunFrame) => void): LiveLog {
     const log = new LiveLog(run, this.#deps, onFrame);
     this.#logs.set(run.id, log);
     return log;

@@ -30,12 +30,12 @@ function lineOf(frames: readonly RunFrame[]): string {
 }
 
 /** Streams deltas as the driver does: the live frames, and the log's entry about them. */
-function streamed(deltas: readonly Delta[]) {
+function streamed(deltas: readonly Delta[], isKeyed = false) {
   const frames: RunFrame[] = [];
   const logger = createLogger({ service: "test", level: "silent" });
   const bus = createMemoryBus({ logger });
-  const log = new LiveLog({ id: "run", seq: 0 }, { bus, logger }, (frame) => frames.push({ ...frame }));
-  const text = new OrderedStream();
+  const log = new LiveLog({ id: "run", seq: 0, isKeyed }, { bus, logger }, (frame) => frames.push({ ...frame }));
+  const text = new OrderedStream(isKeyed);
   for (const delta of deltas) {
     const shown = text.take(delta);
     if (shown !== undefined) log.emit(shown);
@@ -44,7 +44,7 @@ function streamed(deltas: readonly Delta[]) {
   if (held !== undefined) log.emit(held);
   const content = deltas.flatMap(({ type, delta }) => (type === "content" ? [delta] : [])).join("");
   const message = create(MessageSchema, { role: "assistant", content, reasoning: text.reasoning });
-  const payload = JSON.stringify({ finish_reason: "stop", order: text.order });
+  const payload = JSON.stringify({ finish_reason: "stop", ...text.streamed });
   const entry = create(LoggedEventSchema, { seq: 1, type: "completed", payload, messages: [message] });
   return { frames, entry, message, log, bus };
 }
@@ -81,6 +81,40 @@ describe("reasoning in a run's events", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("has the same frames live and stored where a client may repeat its request, and a late watcher gets them too", async () => {
+    const texts = fc.array(delta, { minLength: 1, maxLength: 200 });
+    await fc.assert(
+      fc.asyncProperty(texts, fc.nat(), async (deltas, from) => {
+        const { frames, entry, log, bus } = streamed(deltas, true);
+        expect(storedFrames(entry, run, start).slice(0, -1)).toEqual(frames);
+        if (frames.length === 0) return;
+        const seen = frames[from % frames.length]?.eventId ?? "";
+        const got = Promise.withResolvers<string>();
+        const unsubscribe = await bus.subscribe(replyTopic("w"), (payload) => got.resolve(payload));
+        log.watched({ runId: "run", after: seen, replyTo: "w", watcher: 1 });
+        const { frames: rest } = JSON.parse((await got.promise).slice(2)) as LivePiece;
+        expect(rest.map(({ type, delta: text }) => [type, text])).toEqual(
+          frames.slice((from % frames.length) + 1).map(({ type, delta: text }) => [type, text]),
+        );
+        await unsubscribe();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("is told in larger pieces when the kept ones do not fit the stored text, or are too many", () => {
+    const words: Delta[] = Array.from({ length: 20_001 }, () => ({ type: "content", delta: "w" }));
+    const { entry } = streamed(words, true);
+    expect(entry.payload.length).toBeLessThan(100);
+    expect(storedFrames(entry, run, start).length).toBeLessThan(10);
+    const message = create(MessageSchema, { role: "assistant", content: "abc" });
+    for (const pieces of [[1, 1], [1, 1, 1, 1], [0, 3], [-1, 4], [1.5, 1.5], ["1", 2], "abc", { length: 3 }]) {
+      const payload = JSON.stringify({ pieces });
+      const odd = create(LoggedEventSchema, { seq: 1, type: "completed", payload, messages: [message] });
+      expect(lineOf(storedFrames(odd, run, start))).toBe("|C:abc");
+    }
   });
 
   test("that changes with the content more often than is told apart loses nothing", () => {

@@ -2,7 +2,7 @@ import type { Message } from "@turnwright/contract/conversation/v1/conversation"
 import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { framesOf, type RunFrame, restOf, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position } from "./position.ts";
-import { orderedTexts } from "./stream-order.ts";
+import { orderedTexts, piecesOf } from "./stream-order.ts";
 
 interface Call {
   readonly id: string;
@@ -15,15 +15,15 @@ function callFrame(type: string, { id, name, arguments: args }: Call): RunFrame 
 }
 
 /**
- * The frames of a stored message: the same and in the same order as when it was live, with its text in larger pieces.
- * `order` is that of the entry's payload.
+ * The frames of a stored message: the same and in the same order as when it was live; its text is in larger pieces
+ * unless the entry's payload says how it was streamed.
  */
-function messageFrames(message: Message, order: unknown): RunFrame[] {
+function messageFrames(message: Message, { order, pieces }: Payload): RunFrame[] {
   if (message.role === "tool") {
     return framesOf({ type: "tool_result", callId: message.toolCallId, name: message.name, result: message.content });
   }
   return [
-    ...orderedTexts(message, order).flatMap(({ type, delta }) => textFrames(type, delta)),
+    ...piecesOf(orderedTexts(message, order), pieces).flatMap(({ type, delta }) => textFrames(type, delta)),
     ...message.toolCalls.map(({ id, function: call }) =>
       callFrame("tool_call", { id, name: call?.name ?? "", arguments: call?.arguments ?? "" }),
     ),
@@ -52,6 +52,7 @@ interface Payload extends AttemptPayload {
   readonly finish_reason?: string;
   readonly calls?: Call[];
   readonly order?: unknown;
+  readonly pieces?: unknown;
 }
 
 /** The frames of a log entry itself, without those of its messages, which take `units`. */
@@ -90,7 +91,7 @@ export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): Ru
   const frames: RunFrame[] = [];
   let units = 0;
   const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as Payload;
-  for (const frame of event.messages.flatMap((message) => messageFrames(message, payload.order))) {
+  for (const frame of event.messages.flatMap((message) => messageFrames(message, payload))) {
     const rest = restOf(frame, at.units - units);
     units += unitsOf(frame);
     if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });

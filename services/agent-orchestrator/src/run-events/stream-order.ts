@@ -13,14 +13,40 @@ interface TextDelta {
  */
 export type StreamOrder = readonly number[];
 
+/**
+ * Lengths of the pieces of an answer's text as they were streamed, in UTF-16 code units. Kept for runs that a client
+ * may ask for again under its idempotency key: the repeated stream then has the same events.
+ */
+export type StreamPieces = readonly number[];
+
+/** How an answer was streamed, as far as a log entry says it. */
+export interface Streamed {
+  readonly order?: StreamOrder;
+  readonly pieces?: StreamPieces;
+}
+
 /** The most stretches that are told apart; reasoning behind them is shown at the end. */
 const maxStretches = 64;
+/** The most pieces that are kept of an answer; one with more is told again in larger pieces. */
+const maxPieces = 20_000;
 
 /** Follows the order in which an answer is streamed. */
 export class OrderedStream {
   #lengths: number[] = [0];
   #held = "";
+  #pieces: number[] | undefined;
   reasoning = "";
+
+  /** `keepsPieces`: the answer may be streamed again. */
+  constructor(keepsPieces: boolean) {
+    this.#pieces = keepsPieces ? [] : undefined;
+  }
+
+  #keep({ length }: string): void {
+    if (this.#pieces === undefined) return;
+    if (this.#pieces.length < maxPieces) this.#pieces.push(length);
+    else this.#pieces = undefined;
+  }
 
   /** The delta to show now, if it is one of those that are. */
   take(delta: TextDelta): TextDelta | undefined {
@@ -34,6 +60,7 @@ export class OrderedStream {
     }
     if (isSwitch) this.#lengths.push(0);
     this.#lengths[this.#lengths.length - 1] = (this.#lengths.at(-1) ?? 0) + delta.delta.length;
+    this.#keep(delta.delta);
     return delta;
   }
 
@@ -41,12 +68,17 @@ export class OrderedStream {
   end(): TextDelta | undefined {
     if (this.#held === "") return undefined;
     this.#lengths.push(this.#held.length);
+    this.#keep(this.#held);
     return { type: "reasoning", delta: this.#held };
   }
 
-  /** Undefined when the content simply follows the reasoning. */
-  get order(): StreamOrder | undefined {
-    return this.#lengths.length <= 2 ? undefined : this.#lengths;
+  /** The order, unless the content simply follows the reasoning, and the pieces, if they are kept. */
+  get streamed(): Streamed {
+    const pieces = this.#pieces;
+    return {
+      order: this.#lengths.length <= 2 ? undefined : this.#lengths,
+      pieces: pieces === undefined || pieces.length < 2 ? undefined : pieces,
+    };
   }
 }
 
@@ -63,4 +95,20 @@ export function orderedTexts(message: { reasoning: string; content: string }, or
   }
   for (const type of ["reasoning", "content"] as const) pieces.push({ type, delta: texts[type].slice(rest[type]) });
   return pieces.filter(({ delta }) => delta !== "");
+}
+
+/** Text as it was streamed. Pieces that do not fit the text are ignored. */
+export function piecesOf(texts: readonly TextDelta[], pieces: unknown): readonly TextDelta[] {
+  if (!Array.isArray(pieces)) return texts;
+  const parts: TextDelta[] = [];
+  let index = 0;
+  for (const { type, delta } of texts) {
+    for (let from = 0; from < delta.length; index += 1) {
+      const length: unknown = pieces[index];
+      if (typeof length !== "number" || !Number.isSafeInteger(length) || length < 1 || from + length > delta.length) return texts;
+      parts.push({ type, delta: delta.slice(from, from + length) });
+      from += length;
+    }
+  }
+  return index === pieces.length ? parts : texts;
 }

@@ -125,6 +125,13 @@ export async function* framesOf(
     if (!events.isIncomplete) return;
     from = parsePosition(at ?? "0");
   }
-  const end = yield* followedFrames(deps, ctx, { runId, from });
+  const frames = followedFrames(deps, ctx, { runId, from });
+  const first = await frames.next();
+  if (!first.done) {
+    // As the first stream began, before the run's row named its agent.
+    const isUnnamed = first.value.type === "started" && !first.value.agent;
+    yield isUnnamed ? { ...first.value, agent: run.routedAgent } : first.value;
+  }
+  const end = first.done ? first.value : yield* frames;
   yield end.status === "completed" ? end.finish : { type: "finish", delta: pendingApproval };
 }

@@ -72,7 +72,7 @@ export function launch(deps: RunDeps, starter: Starter, claimed: RunContext, sta
   const timer = setTimeout(() => {
     controller.abort(fail(ErrorReason.DEADLINE_EXCEEDED, "The run took longer than its deadline allows."));
   }, timeoutMs);
-  const log = deps.liveLogs.open(run, start.onFrame ?? ignore);
+  const log = deps.liveLogs.open({ id: run.id, seq: run.seq, isKeyed: start.state.isKeyed }, start.onFrame ?? ignore);
   const driven: DrivenRun = {
     runId: run.id,
     conversationId: run.conversationId,

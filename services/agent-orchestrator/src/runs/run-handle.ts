@@ -11,6 +11,8 @@ export interface RunHandle {
   readonly tokenId: string;
   /** The call repeated an earlier request under its idempotency key. */
   readonly isReplayed: boolean;
+  /** Agent of a run that has not made its first step, unless its message or conversation names one. */
+  readonly routedAgent?: string;
   /** Position of its log up to which the caller needs no frames; undefined: the beginning. */
   position(): Position | undefined;
   /** Set when this process drives the run; else it is queued, ended or driven by another worker. */
@@ -25,12 +27,13 @@ export interface RunHandle {
 }
 
 /** A handle on a run that this process does not drive, to be followed from a position of its log. */
-export function followedHandle(run: Run, known: { from?: Position; isReplayed?: boolean } = {}): RunHandle {
+export function followedHandle(run: Run, known: { from?: Position; isReplayed?: boolean; routedAgent?: string } = {}): RunHandle {
   return {
     runId: run.id,
     conversationId: run.conversationId,
     tokenId: run.tokenId,
     isReplayed: known.isReplayed ?? false,
+    routedAgent: known.routedAgent,
     position: () => known.from,
   };
 }

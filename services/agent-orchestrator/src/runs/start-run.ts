@@ -76,8 +76,9 @@ export async function startRun(
   const agent = agentType === "" ? routedAgent(message.message) : agentNamed(agentType);
   checkModel(deps, identity, model, agent);
   // Stored with the message, so that another worker settles on the same agent and model.
-  const asked: RunState = { ...freshState, agent: agentType, model, background };
   const idempotencyKey = idempotencyKeyOf(ctx);
+  const isKeyed = idempotencyKey === "" ? undefined : true;
+  const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed };
   const runId = uuidv7();
   const request = {
     runId,
@@ -114,5 +115,5 @@ export async function startRun(
   if (run.status === RunStatus.QUEUED) deps.dispatch(run.id);
   const isReplayed = replayed && run.id !== runId;
   if (isReplayed) ctx.responseHeader.set(idempotentReplayedHeader, "true");
-  return followedHandle(run, { isReplayed });
+  return followedHandle(run, { isReplayed, routedAgent: isReplayed ? agent.name : undefined });
 }
