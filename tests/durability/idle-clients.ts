@@ -17,6 +17,8 @@ export interface OpenStreams {
   readonly token: string;
   /** Over gRPC, many streams share a connection. */
   readonly isGrpc: boolean;
+  /** The first bytes are a heartbeat: the streams are opened without waiting for them. */
+  readonly isSilent: boolean;
   readonly requests: readonly IdleRequest[];
 }
 
@@ -78,7 +80,9 @@ function openHttp1(asked: OpenStreams, index: number): Promise<void> {
     socket.write(
       `${method} ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer ${token}\r\n${length}\r\n`,
     );
-    socket.write(sent);
+    socket.write(sent, () => {
+      if (asked.isSilent) resolve();
+    });
   });
 }
 

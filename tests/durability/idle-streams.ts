@@ -144,8 +144,9 @@ export async function holdIdleStreams(
   try {
     const requests = Array.from({ length: streams }, (_, index) => requestFor(kind, runs[index % maxRuns]));
     const isGrpc = kind === "run events, gRPC";
-    await stateOf(clients, { port: Number(new URL(baseUrl).port), token, isGrpc, requests });
-    await delay(settleMs);
+    await stateOf(clients, { port: Number(new URL(baseUrl).port), token, isGrpc, isSilent: kind === "completions", requests });
+    // Long enough for a heartbeat on every stream.
+    await delay(Math.max(settleMs, kind === "completions" ? 20_000 : 0));
     const usedBefore = measured.map((one) => one.processorMs());
     const startedAt = performance.now();
     const ending = new AbortController();
