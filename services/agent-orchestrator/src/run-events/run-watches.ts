@@ -148,15 +148,15 @@ export class RunWatches {
   }
 
   /**
-   * Reads a run's log for a user. Watchers of a user whom the same news has woken share one call; nobody joins a call
-   * that is already on its way, since it may miss the news.
+   * Reads a run's log with a credential. Watchers with the same one whom the same news has woken share one call; nobody
+   * joins a call that is already on its way, since it may miss the news.
    */
   async readLog(
-    asked: { runId: string; userId: string; after: number },
+    asked: { runId: string; tokenId: string; after: number },
     options: () => Promise<CallOptions>,
   ): Promise<ReadRunLogResponse> {
-    const { runId, userId, after } = asked;
-    const key = JSON.stringify([userId, runId, after]);
+    const { runId, tokenId, after } = asked;
+    const key = JSON.stringify([tokenId, runId, after]);
     let read = this.#reads.get(key);
     if (read === undefined) {
       read = new Promise((resolve) => setImmediate(resolve)).then(async () => {

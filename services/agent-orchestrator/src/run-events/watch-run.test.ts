@@ -17,7 +17,7 @@ import { RunWatches } from "./run-watches.ts";
 import { watchRun } from "./watch-run.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
-const userId = uuidv7();
+const tokenId = uuidv7();
 
 /** A bus that loses messages on demand and counts subscriptions and messages. */
 function createCountedBus() {
@@ -120,7 +120,7 @@ function watch(runId: string): { frames: RunFrame[] } {
   const frames: RunFrame[] = [];
   const options = async () => ({});
   const read = async () => {
-    const asked = { runId, userId, options, from: undefined, signal: leaving.signal };
+    const asked = { runId, tokenId, options, from: undefined, signal: leaving.signal };
     for await (const { frame } of watchRun({ watches }, asked)) frames.push(frame);
   };
   open.push(read());
@@ -183,6 +183,18 @@ test("watchers of one run that the same news wakes read it once", async () => {
   expect(journal.reads - before).toBe(1);
 });
 
+test("an ended credential ends no watcher with another one", async () => {
+  const runId = uuidv7();
+  const refused = async () => {
+    throw fail(ErrorReason.INVALID_TOKEN, "ended");
+  };
+  const [ended, other] = await Promise.allSettled([
+    watches.readLog({ runId, tokenId: uuidv7(), after: 0 }, refused),
+    watches.readLog({ runId, tokenId, after: 0 }, async () => ({})),
+  ]);
+  expect([ended.status, other.status]).toEqual(["rejected", "fulfilled"]);
+});
+
 test("no watcher takes the answer to a call that was on its way when the news came", async () => {
   const runId = uuidv7();
   const held = Promise.withResolvers<void>();
@@ -194,10 +206,10 @@ test("no watcher takes the answer to a call that was on its way when the news ca
     if (calls === 1) await held.promise;
     return answer;
   };
-  const slow = watches.readLog({ runId, userId, after: 0 }, async () => ({}));
+  const slow = watches.readLog({ runId, tokenId, after: 0 }, async () => ({}));
   await settle(() => calls === 1);
   journal.append(runId, "cancelled");
-  const { run } = await watches.readLog({ runId, userId, after: 0 }, async () => ({}));
+  const { run } = await watches.readLog({ runId, tokenId, after: 0 }, async () => ({}));
   expect(run?.status).toBe("cancelled");
   held.resolve();
   expect((await slow).run?.status).toBe("waiting");

@@ -17,9 +17,9 @@ export function isEnded({ status }: Pick<RunInfo, "status">): boolean {
 /** A reader of a run's events. */
 export interface Watch {
   readonly runId: string;
-  /** The user who reads. */
-  readonly userId: string;
-  /** Options for calls as that user. */
+  /** The credential that reads. */
+  readonly tokenId: string;
+  /** Options for calls with it. */
   readonly options: () => Promise<CallOptions>;
   readonly signal: AbortSignal;
 }
@@ -35,10 +35,10 @@ const patienceMs = 30_000;
 
 async function readLog(
   watches: RunWatches,
-  { runId, userId, options, signal }: Watch,
+  { runId, tokenId, options, signal }: Watch,
   after: number,
 ): Promise<ReadRunLogResponse> {
-  return await retrying(() => watches.readLog({ runId, userId, after }, options), {
+  return await retrying(() => watches.readLog({ runId, tokenId, after }, options), {
     mayPass: (error) => !signal.aborted && isOutage(error),
     patienceMs,
     firstMs: 50,

@@ -14,9 +14,9 @@ interface Renewed {
   readonly renewAt: number;
 }
 
-/** A user who reads, and options for calls as that user. */
+/** A credential that reads, and options for calls with it. */
 export interface Reader {
-  readonly userId: string;
+  readonly tokenId: string;
   options(): Promise<CallOptions>;
 }
 
@@ -38,7 +38,7 @@ export class ReaderCredentials {
     const { headers } = forward(ctx);
     const ownUntil = Date.now() + firstRenewalMs;
     return {
-      userId,
+      tokenId,
       options: async () => {
         if (Date.now() < ownUntil) return { headers };
         const token = await this.#tokenOf(userId, tokenId);
