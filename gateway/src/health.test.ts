@@ -52,6 +52,13 @@ describe("health", () => {
     expect(body).toEqual({ success: false, error: { message, type: "server_error", param: null, code: "DB_ERROR" } });
   });
 
+  test("tells what the database lacks", async () => {
+    const full = () => Promise.reject<void>(fail(ErrorReason.DATABASE_UNAVAILABLE, "the database's disk is full"));
+    const away = () => Promise.reject<void>(fail(ErrorReason.DATABASE_UNAVAILABLE, "no answer"));
+    const message = "database is not ready: the database's disk is full; it refuses auth, conversation.";
+    expect((await ready({ auth: away, conversation: full })).body).toMatchObject({ error: { message, code: "DB_ERROR" } });
+  });
+
   test("names the part that others depend on, whichever failed first", async () => {
     const late = Promise.withResolvers<void>();
     const asked = ready({

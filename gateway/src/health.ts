@@ -1,5 +1,7 @@
+import { ConnectError } from "@connectrpc/connect";
 import { ErrorReason, mappingOf, type ReasonMapping, reasonOf } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
+import { databaseLacks } from "@turnwright/platform/postgres/database-errors";
 import type { ServiceHealth } from "@turnwright/platform/rpc/grpc-health";
 import type { FastifyInstance } from "fastify";
 import { clockWords, type PartClocks, type WrongClock, wrongClocks } from "./clocks.ts";
@@ -45,12 +47,21 @@ async function withinTimeout<T>(check: () => Promise<T>): Promise<T> {
   }
 }
 
+interface Failure {
+  readonly part: string;
+  readonly reason: ErrorReason;
+  /** The words of the part's own error; a part in another process tells the reason alone. */
+  readonly words?: string;
+}
+
 /** Reports stores before parts: every part that depends on a store fails with it. */
-function faultOf(failures: readonly { part: string; reason: ErrorReason }[]): Verdict["fault"] {
+function faultOf(failures: readonly Failure[]): Verdict["fault"] {
   const ofDatabase = failures.filter(({ reason }) => reason === ErrorReason.DATABASE_UNAVAILABLE);
   if (ofDatabase.length > 0) {
     const askers = ofDatabase.map(({ part }) => part).join(", ");
-    return { message: `database is not ready: no answer to ${askers}.`, mapping: mappingOf(ErrorReason.DATABASE_UNAVAILABLE) };
+    const lack = ofDatabase.find(({ words = "" }) => databaseLacks.has(words))?.words;
+    const told = lack === undefined ? `no answer to ${askers}` : `${lack}; it refuses ${askers}`;
+    return { message: `database is not ready: ${told}.`, mapping: mappingOf(ErrorReason.DATABASE_UNAVAILABLE) };
   }
   const first = failures.find(({ reason }) => reason === ErrorReason.REDIS_UNAVAILABLE) ?? failures[0];
   return first && { message: `${first.part} is not ready.`, mapping: mappingOf(first.reason) };
@@ -63,7 +74,7 @@ function clockFault(wrong: readonly WrongClock[]): Verdict["fault"] {
 }
 
 async function ask({ checks, clocks = () => ({}) }: HealthOptions): Promise<Verdict> {
-  const failures: { part: string; reason: ErrorReason }[] = [];
+  const failures: Failure[] = [];
   const degraded: Verdict["degraded"][number][] = [];
   const details: Record<string, object> = {};
   const names = Object.keys(checks);
@@ -76,7 +87,8 @@ async function ask({ checks, clocks = () => ({}) }: HealthOptions): Promise<Verd
         degraded.push({ part, serving: health.serving, replicas: health.serving + health.failing.length });
       } catch (error) {
         const reason = reasonOf(error);
-        failures.push({ part, reason: reason === ErrorReason.INTERNAL ? ErrorReason.UNAVAILABLE : reason });
+        const words = error instanceof ConnectError ? error.rawMessage : undefined;
+        failures.push({ part, reason: reason === ErrorReason.INTERNAL ? ErrorReason.UNAVAILABLE : reason, words });
       }
     }),
   );

@@ -8,7 +8,7 @@ import { type System, startSystem } from "./system.ts";
  * Starts the system in one process, with a database of its own on the run's PostgreSQL and a data directory of its own;
  * `stop` removes both. Suites that are not about the embedded PostgreSQL need not wait until one is made.
  */
-export async function startAllInOne(env: Record<string, string> = {}): Promise<System> {
+export async function startAllInOne(env: Record<string, string> = {}): Promise<System & { databaseUrl: string }> {
   const database = await createTestDatabase({ services: ["auth", "conversation", "tool"] });
   const dataDir = mkdtempSync(join(tmpdir(), "turnwright-all-in-one-"));
   const remove = async () => {
@@ -21,6 +21,7 @@ export async function startAllInOne(env: Record<string, string> = {}): Promise<S
     const system = await startSystem({ shape: "all-in-one", env: { ...stores, ...env } });
     return {
       ...system,
+      databaseUrl: database.url,
       async stop() {
         const exitCode = await system.stop();
         await remove();

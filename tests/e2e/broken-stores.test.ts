@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
+import { openTestPool } from "@turnwright/testing/database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { testedEnvironment } from "../tested-environment.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import { restApi } from "./api.ts";
 import type { System } from "./system.ts";
 
-let system: System;
+let system: System & { databaseUrl: string };
 const folder = mkdtempSync(join(tmpdir(), "turnwright-broken-"));
 const file = join(folder, "way");
 const breakStores = (way: string) => writeFileSync(file, way);
@@ -64,6 +65,79 @@ test.each(["throws", "rejects", "rejects with nothing", "answers with nonsense"]
   },
   40_000,
 );
+
+/** Requests on every surface that need the database, and a key that no gateway has seen before. */
+async function requests(): Promise<(() => Promise<Response>)[]> {
+  const api = restApi(system.baseUrl);
+  const account = [`full-${randomUUID()}@example.com`, "correct-horse-battery"] as const;
+  await api.register(...account);
+  const { accessToken } = await api.login(...account);
+  const post = (path: string, bearer: string, body: object) =>
+    fetch(system.baseUrl + path, {
+      method: "POST",
+      headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const created = await post("/v1/api-keys", accessToken, { name: "unseen" });
+  const { key } = ((await created.json()) as { data: { key: string } }).data;
+  const messages = [{ role: "user", content: "hi" }];
+  const registration = { email: `late-${randomUUID()}@example.com`, password: "correct-horse-battery", name: "Late" };
+  return [
+    () => post("/v1/auth/register", "", registration),
+    () => post("/v1/conversations", accessToken, { message: "hi" }),
+    () => post("/v1/api-keys", accessToken, { name: "another" }),
+    () => post("/turnwright.agent.v1.AgentService/CreateConversation", accessToken, { message: "hi" }),
+    () => post("/v1/chat/completions", key, { messages }),
+  ];
+}
+
+async function expectUnavailable(asked: readonly (() => Promise<Response>)[]): Promise<void> {
+  for (const response of await Promise.all(asked.map((ask) => ask()))) {
+    expect([response.url, response.status]).toEqual([response.url, 503]);
+    expect(JSON.stringify(await response.json())).toMatch(/DB_ERROR|DATABASE_UNAVAILABLE/);
+  }
+}
+
+const lackOf = async () =>
+  ((await (await fetch(`${system.baseUrl}/ready`)).json()) as { error?: { message: string } }).error?.message;
+const serves = () => expect.poll(async () => (await fetch(`${system.baseUrl}/ready`)).status, { timeout: 20_000 }).toBe(200);
+
+test("a full disk is a 503 that clients retry, /ready tells it, and the system serves again with space", async () => {
+  const asked = (await requests()).slice(0, 4);
+  const db = openTestPool(system.databaseUrl, 1);
+  const tables = (
+    await db.query<{ name: string }>(
+      "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname in ('auth', 'conversation', 'tool')",
+    )
+  ).rows;
+  await db.query(`create function public.full_disk() returns trigger language plpgsql as $$
+    begin raise exception using errcode = '53100', message = 'could not extend file: No space left on device'; end $$`);
+  for (const { name } of tables) {
+    await db.query(`create trigger full_disk before insert or update on ${name} execute function public.full_disk()`);
+  }
+  await expectUnavailable(asked);
+  await expect.poll(lackOf).toMatch(/^database is not ready: the database's disk is full; it refuses .*conversation/);
+  await db.query("drop function public.full_disk cascade");
+  await db.end();
+  await serves();
+  expect((await asked[1]?.())?.ok).toBe(true);
+}, 40_000);
+
+test("exhausted connections are a 503 that clients retry on every surface, and /ready tells them", async () => {
+  const asked = await requests();
+  const db = openTestPool(system.databaseUrl, 1);
+  const name = new URL(system.databaseUrl).pathname.slice(1);
+  await db.query(`alter database ${name} connection limit 0`);
+  const end =
+    "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+  await db.query(end);
+  await expectUnavailable(asked);
+  await expect.poll(lackOf).toContain("the database has no connection left");
+  await db.query(`alter database ${name} connection limit -1`);
+  await db.end();
+  await serves();
+  expect((await asked[1]?.())?.ok).toBe(true);
+}, 40_000);
 
 test("the failures were met, and none was left to the last resort of the process", () => {
   expect(system.log()).toContain("the store is broken");

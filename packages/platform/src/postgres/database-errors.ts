@@ -42,6 +42,9 @@ const lacks: Readonly<Record<string, { words: string; isState: boolean }>> = {
   "25006": { words: "the database is read-only", isState: true },
 };
 
+/** The words for what a running server lacks, as in the messages of errors. */
+export const databaseLacks: ReadonlySet<string> = new Set(Object.values(lacks).map(({ words }) => words));
+
 /** SQLSTATEs of a prepared statement that the connection has and its backend has not, or the other way round. */
 const preparedCodes: ReadonlySet<string> = new Set(["26000", "42P05"]);
 

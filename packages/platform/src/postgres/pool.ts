@@ -92,33 +92,40 @@ function ignore(): void {}
 
 type Statement = string | (pg.QueryConfig & { signal?: AbortSignal });
 
-function queryOnce(pool: pg.Pool, connect: pg.Pool["connect"], statement: Statement, values?: unknown[]): Promise<unknown> {
-  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const signal = typeof statement === "string" ? undefined : statement.signal;
-  connect((connectError, client) => {
-    if (connectError !== undefined && connectError !== null) return reject(failureOf(pool, connectError));
-    if (client === undefined) return reject(new Error("the pool gave no connection"));
-    if (signal?.aborted) {
-      client.release();
-      return reject(abandoned());
-    }
-    const onAbort = () => {
-      reject(abandoned());
-      stopAndGiveBack(client);
-    };
-    signal?.addEventListener("abort", onAbort, { once: true });
-    client.query(statement as string, values as never, (error: Error | null, result: unknown) => {
-      signal?.removeEventListener("abort", onAbort);
-      if (signal?.aborted) return;
-      if (error === null || error === undefined) {
-        client.release();
-        return resolve(result);
-      }
-      giveBack(client, error);
-      reject(failureOf(pool, error));
-    });
+async function queryOnce(
+  pool: pg.Pool,
+  connect: () => Promise<pg.PoolClient>,
+  statement: Statement,
+  values?: unknown[],
+): Promise<unknown> {
+  const client = await connect().catch((error: unknown) => {
+    throw failureOf(pool, error);
   });
-  return promise;
+  const signal = typeof statement === "string" ? undefined : statement.signal;
+  if (signal?.aborted) {
+    client.release();
+    throw abandoned();
+  }
+  let onAbort: (() => void) | undefined;
+  try {
+    const sent: Promise<unknown> = client.query(statement as string, values as never);
+    const overtaken = new Promise<never>((_resolve, reject) => {
+      if (signal === undefined) return;
+      onAbort = () => {
+        stopAndGiveBack(client);
+        reject(abandoned());
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+    const result = await (signal === undefined ? sent : Promise.race([sent, overtaken]));
+    client.release();
+    return result;
+  } catch (error) {
+    if (!signal?.aborted) giveBack(client, error);
+    throw failureOf(pool, error);
+  } finally {
+    if (onAbort !== undefined) signal?.removeEventListener("abort", onAbort);
+  }
 }
 
 function abandoned(): Error {
@@ -135,9 +142,12 @@ export function giveBack(client: pg.PoolClient, error: unknown): void {
 }
 
 function stopAndGiveBack(client: pg.PoolClient): void {
-  void databaseClient(client)
+  databaseClient(client)
     .abandon()
-    .then(() => client.release());
+    .then(
+      () => client.release(),
+      (error: Error) => client.release(error),
+    );
 }
 
 /** The driver's client of a pool of `createPool`. */

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { shareRefusals } from "./database-health.ts";
 import type { MigratedService } from "./migrations.ts";
 import { createPool, databaseClient, failureOf, giveBack, type PoolSettings, type Tx, transaction } from "./pool.ts";
 import { serviceRoles, standardPrefix } from "./service-roles.ts";
@@ -62,6 +63,7 @@ export function openServiceDatabase(options: {
   const openPools = (settings?: PoolSettings): ServicePools => {
     const pool = createPool({ ...common, settings, max: max - forUsers, role: roles.service });
     const userPool = createPool({ ...common, settings, max: forUsers, role: roles.user });
+    shareRefusals(userPool, pool);
     opened.push(pool, userPool);
     return { pool, users: createUserPool(userPool) };
   };
