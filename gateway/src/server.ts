@@ -175,6 +175,7 @@ export async function createServer(deps: {
     // RFC 9110, section 15.5.16: names the encoding as the cause, and that none is accepted.
     if (status === 415 && body.error.param === "Content-Encoding") reply.header("accept-encoding", "identity");
     // Hooks do not run for requests that fastify refuses itself.
+    reply.header("x-request-id", request.id);
     return reply.code(status).headers(answerHeaders).headers(headers).send(body);
   };
 

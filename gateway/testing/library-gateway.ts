@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, afterEach, beforeAll } from "vitest";
-import { type Fixture, startFixture } from "./gateway.ts";
+import { type FakeTokens, type Fixture, startFixture } from "./gateway.ts";
 import { compileLibrary, type Library } from "./library.ts";
 import { dial, type RawConnection } from "./raw-connection.ts";
 
@@ -31,13 +31,13 @@ const handlers = {
 };
 
 /** Registers hooks that start one gateway for all tests of a file and close it after them. */
-export function useLibraryGateway(env: Readonly<Record<string, string>>): LibraryGateway {
+export function useLibraryGateway(env: Readonly<Record<string, string>>, tokens?: FakeTokens): LibraryGateway {
   const library = compileLibrary();
   const served = mount(library.service, handlers as unknown as ServiceImpl<typeof library.service>);
   const connections: RawConnection[] = [];
   let fixture: Fixture;
   beforeAll(async () => {
-    fixture = await startFixture({ mounts: [served], env });
+    fixture = await startFixture({ mounts: [served], env, tokens });
   });
   afterEach(() => {
     for (const { socket } of connections.splice(0)) socket.destroy();

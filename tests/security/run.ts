@@ -159,7 +159,13 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "services/agent-orchestrator/src/model/endpoint/http-model.test.ts",
     ),
   ],
-  s27: [suite("gateway/src/connections/unread-bodies.test.ts")],
+  s27: [
+    suite(
+      "gateway/src/connections/unread-bodies.test.ts",
+      "gateway/src/connections/late-answers.test.ts",
+      "gateway/src/connections/discarding.test.ts",
+    ),
+  ],
   s13: [
     suite(
       "services/auth/src/handlers/revocation-order.test.ts",

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { isClosing } from "./unread-bodies.ts";
+import { isEnding } from "./unread-bodies.ts";
 
 const headEnd = Buffer.from("\r\n\r\n");
 /**
@@ -22,6 +22,9 @@ function endOfHead(bytes: Buffer, n: number): number {
   return end;
 }
 
+/** A response that is told when a later request of its connection begins. */
+type FollowedResponse = ServerResponse & { hasFollower?: boolean };
+
 /**
  * An HTTP/1.1 connection with pipelining. Node would parse all requests of a read at once, some two thousand. Here only
  * a few are parsed; the rest waits, first in memory and then with the sender.
@@ -32,6 +35,7 @@ export class PipelinedConnection {
   readonly #onEnd: () => void;
   readonly #open = new Set<ServerResponse>();
   #newest: IncomingMessage | undefined;
+  #newestResponse: FollowedResponse | undefined;
   /** Bytes read but not parsed; the socket is paused meanwhile. */
   #rest: Buffer | undefined;
   /** Bytes of the newest request's body that remain to be parsed, if known. */
@@ -64,7 +68,9 @@ export class PipelinedConnection {
   }
 
   /** Records a parsed request. */
-  begin(request: IncomingMessage, response: ServerResponse): void {
+  begin(request: IncomingMessage, response: FollowedResponse): void {
+    if (this.#newestResponse !== undefined) this.#newestResponse.hasFollower = true;
+    this.#newestResponse = response;
     this.#open.add(response);
     this.#newest = request;
   }
@@ -98,7 +104,7 @@ export class PipelinedConnection {
   #take(read: Buffer): void {
     this.#rest = undefined;
     let bytes = read;
-    while (!this.#socket.destroyed && !isClosing(this.#socket)) {
+    while (!this.#socket.destroyed && !isEnding(this.#socket)) {
       if (this.#isFull()) {
         this.#rest = bytes;
         this.#socket.pause();

@@ -7,7 +7,7 @@ import { CountedHttp1Request, CountedHttp2Request } from "./counted-request.ts";
 import { CountedHttp1Response, CountedHttp2Response } from "./counted-response.ts";
 import { PipelinedConnection } from "./pipelining.ts";
 import { refuseRequest } from "./refused-requests.ts";
-import { endUnreadStream, isClosing } from "./unread-bodies.ts";
+import { endUnreadStream, isEnding } from "./unread-bodies.ts";
 import { refuse, refuseTunnel, unservedRequests } from "./unserved.ts";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0");
@@ -163,7 +163,7 @@ export function createDualProtocolServer(
       ServerResponse: CountedHttp1Response as typeof ServerResponse,
     },
     (request, response) => {
-      if (isClosing(request.socket)) return;
+      if (isEnding(request.socket)) return;
       if (request.headers.host === undefined && request.httpVersion === "1.1") {
         refuse(response, unservedRequests.host);
         return;

@@ -15,9 +15,16 @@ const closing = new WeakSet<Socket>();
 /** Connections whose request has been answered but not fully received. */
 const answered = new WeakSet<Socket>();
 
-/** Whether a connection is being closed after a response; anything the client still sends is ignored. */
-export function isClosing(socket: Socket): boolean {
-  return closing.has(socket);
+/** Connections whose last response has begun: it says that it is the last. */
+const ending = new WeakSet<Socket>();
+
+/**
+ * Whether a connection serves no further request, since its client has been told that the response now sent is the
+ * last: one that was begun nevertheless would take effect without a response. Anything the client still sends is
+ * ignored.
+ */
+export function isEnding(socket: Socket): boolean {
+  return ending.has(socket) || closing.has(socket);
 }
 
 /** Whether the connection's current request has been answered. */
@@ -75,15 +82,34 @@ function settleUnread(response: ServerResponse): void {
   else response.shouldKeepAlive = false;
 }
 
-/** HTTP/1.1 responses that leave no unread body before the next request. */
+type Fields = OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined;
+
+/** The fields without `connection`. */
+function withoutConnection(fields: Fields): Fields {
+  if (fields === undefined || Array.isArray(fields)) return fields;
+  const { connection: _dropped, Connection: _alsoDropped, ...rest } = fields;
+  return rest;
+}
+
+/** HTTP/1.1 responses that leave no unread body before the next request, and no request without its response. */
 export class SettlingResponse extends ServerResponse {
-  override writeHead(
-    status: number,
-    reason?: string | OutgoingHttpHeaders | OutgoingHttpHeader[],
-    headers?: OutgoingHttpHeaders | OutgoingHttpHeader[],
-  ): this {
+  /** A later request of the connection has been begun. */
+  hasFollower = false;
+
+  override writeHead(status: number, reason?: string | Fields, fields?: Fields): this {
     if (!this.req.complete) settleUnread(this);
-    return typeof reason === "string" ? super.writeHead(status, reason, headers) : super.writeHead(status, reason);
+    let given = typeof reason === "string" ? fields : reason;
+    if (this.hasFollower) {
+      // Its response is still to come, and closes the connection if that is due.
+      this.shouldKeepAlive = true;
+      this.removeHeader("connection");
+      given = withoutConnection(given);
+    }
+    if (typeof reason === "string") super.writeHead(status, reason, given);
+    else super.writeHead(status, given);
+    // Node has found by now whether a header or the client asks for it.
+    if ((this as ServerResponse & { _last?: boolean })._last) ending.add(this.req.socket);
+    return this;
   }
 }
 

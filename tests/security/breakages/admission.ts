@@ -63,6 +63,18 @@ export const admission: SecurityBreakages = {
     suite: [unread],
     test: "without a reset: REST without a credential",
   },
+  "no-request-behind-the-last": {
+    file: "gateway/src/connections/protocols.ts",
+    changes: [{ from: "if (isEnding(request.socket)) return;", to: "" }],
+    suite: ["gateway/src/connections/late-answers.test.ts"],
+    test: "behind REST 404",
+  },
+  "begun-requests-are-answered": {
+    file: "gateway/src/connections/unread-bodies.ts",
+    changes: [{ from: "if (this.hasFollower) {", to: "if (this.hasFollower && this.req.destroyed) {" }],
+    suite: ["gateway/src/connections/late-answers.test.ts"],
+    test: "behind REST 415, encoding",
+  },
   "large-rest-is-read": {
     file: "gateway/src/connections/discarding.ts",
     changes: [{ from: "mostBytes: 67_108_864", to: "mostBytes: 524_288" }],
