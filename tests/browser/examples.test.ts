@@ -220,6 +220,21 @@ describe("the error examples of the OpenAPI document", () => {
   }
 });
 
+/**
+ * The operations to press Execute at: all of them with EVERY_OPERATION=1, else some whose examples once failed: with
+ * optional parameters and headers, streams, bodies that are lists.
+ */
+const pressed =
+  process.env.EVERY_OPERATION === "1"
+    ? documented
+    : [
+        "post /v1/auth/register",
+        "get /v1/usage",
+        "get /v1/conversations",
+        "get /v1/runs/{run_id}/events",
+        "get /v1/conversations/{conversation_id}/messages",
+        "post /v1/tools/batch",
+      ];
 const executable = findChromium("each operation executed in Swagger UI");
 
 describe.skipIf(executable === undefined)("Execute in Swagger UI", () => {
@@ -236,10 +251,21 @@ describe.skipIf(executable === undefined)("Execute in Swagger UI", () => {
     page.on("request", (request) => {
       if (!request.url().startsWith(stage.baseUrl) && !request.url().startsWith("data:")) outside.push(request.url());
     });
-    await page.goto(`${stage.baseUrl}/swagger/index.html`);
-    await page.locator(".opblock").first().waitFor();
   }, 120_000);
   afterAll(() => browser?.close());
+
+  /** Loads the page with some of the server's operations: it draws all of them again at every change. */
+  async function load(names: readonly string[]): Promise<void> {
+    const paths = new Set(names.map((name) => name.split(" ")[1]));
+    await page.unroute("**/swagger/doc.json");
+    await page.route("**/swagger/doc.json", async (route) => {
+      const document = (await (await route.fetch()).json()) as { paths: Record<string, object> };
+      const some = Object.fromEntries(Object.entries(document.paths).filter(([path]) => paths.has(path)));
+      await route.fulfill({ json: { ...document, paths: some } });
+    });
+    await page.goto(`${stage.baseUrl}/swagger/index.html`);
+    await page.locator(".opblock").first().waitFor();
+  }
 
   /** Opens an operation, fills in what a person knows, presses Execute, and returns what the page shows. */
   async function press(name: string): Promise<{ status: string; body: string }> {
@@ -264,9 +290,10 @@ describe.skipIf(executable === undefined)("Execute in Swagger UI", () => {
     return { status, body: shown };
   }
 
-  test("succeeds at every operation with what the page fills in, ids and a refresh token of one's own", async () => {
+  test("succeeds with what the page fills in, and ids of one's own", async () => {
     const failed: string[] = [];
-    for (const name of documented) {
+    for (const [index, name] of pressed.entries()) {
+      if (index % 6 === 0) await load(pressed.slice(index, index + 6));
       const { status, body } = await press(name);
       const refusal = impossible[name];
       const isRight = refusal === undefined ? /^2\d\d/.test(status) : body.includes(refusal.code);
@@ -274,20 +301,21 @@ describe.skipIf(executable === undefined)("Execute in Swagger UI", () => {
     }
     expect(failed).toEqual([]);
     expect(outside).toEqual([]);
-  }, 180_000);
+  }, 900_000);
 
   test("asks for JSON where an operation also streams", async () => {
+    await load(["post /v1/conversations"]);
     const { status, body } = await press("post /v1/conversations");
     expect(status).toContain("201");
     expect(body).toContain('"conversation_id"');
   }, 60_000);
 
   test("understands a token that was pasted with its scheme", async () => {
+    await load(["get /v1/auth/me"]);
     const [answer] = await Promise.all([
       page.waitForResponse((response) => response.url().endsWith("/v1/auth/me")),
       (async () => {
         await page.locator("button.authorize").first().click();
-        await page.locator(".modal-ux button", { hasText: "Logout" }).click();
         await page.locator(".auth-container input").fill(`Bearer ${stage.admin}`);
         await page.locator(".modal-ux button.authorize").click();
         await page.locator(".modal-ux button.btn-done").click();

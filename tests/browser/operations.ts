@@ -132,7 +132,7 @@ const makers: Readonly<Record<string, Make>> = {
   },
 };
 
-/** What a person fills in for an operation: ids of things of theirs, and a credential. */
+/** The things that a person fills in for an operation: ids of things of theirs, and a credential. */
 export async function attemptAt(stage: Stage, operation: string): Promise<Attempt> {
   const fields = [...operation.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => name);
   const make = makers[fields.at(-1) ?? ""];

@@ -146,7 +146,15 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "gateway/src/docs.test.ts",
     ),
   ],
-  s26: [suite("tests/security/answer-headers.test.ts", "tests/browser/swagger.test.ts", "tests/packaging/compose.test.ts")],
+  // EVERY_OPERATION=1 presses Execute at every operation of the API docs.
+  s26: [
+    suite(
+      "tests/security/answer-headers.test.ts",
+      "tests/browser/swagger.test.ts",
+      "tests/browser/examples.test.ts",
+      "tests/packaging/compose.test.ts",
+    ),
+  ],
   s14: [
     ["tests/security/long/admission-cost.ts", ...count(200)],
     suite(

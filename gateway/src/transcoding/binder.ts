@@ -10,7 +10,7 @@ import {
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FieldFault } from "@turnwright/platform/rpc/field-faults";
 import { invalidRequest } from "@turnwright/platform/rpc/request-faults";
-import { decoding, jsonFaults, unknownName } from "./json-faults.ts";
+import { decoding, jsonFaults, readLeniently, unknownName } from "./json-faults.ts";
 import { compileJsonTexts } from "./json-texts.ts";
 import type { Binding } from "./routes.ts";
 
@@ -165,6 +165,8 @@ export function createBinder(binding: Binding, other?: DescMessage): Binder {
     try {
       return fromJson(input, json, decoding);
     } catch (error) {
+      const message = readLeniently(input, json);
+      if (message !== undefined) return message;
       throw refuse(json, faults, error);
     }
   };

@@ -1,4 +1,14 @@
-import { type DescField, type DescMessage, fromJson, type JsonObject, type JsonValue, ScalarType } from "@bufbuild/protobuf";
+import {
+  type DescField,
+  type DescMessage,
+  fromJson,
+  getOption,
+  type JsonObject,
+  type JsonValue,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import { ignores_unknown as ignoresUnknown } from "@turnwright/contract/errors/v1/surface";
 import { type FieldFault, maxFaults } from "@turnwright/platform/rpc/field-faults";
 import { requestFaults } from "@turnwright/platform/rpc/request-faults";
 
@@ -109,6 +119,7 @@ function readMessage(desc: DescMessage, json: JsonValue, path: string, reading: 
   for (const [key, value] of Object.entries(json)) {
     const field = desc.fields.find(({ name, jsonName }) => name === key || jsonName === key);
     if (field === undefined) {
+      if (getOption(desc, ignoresUnknown)) continue;
       reading.report(within(path, key), () =>
         unknownName(
           "field",
@@ -124,6 +135,21 @@ function readMessage(desc: DescMessage, json: JsonValue, path: string, reading: 
     if (read !== undefined) sound[field.name] = read;
   }
   return sound;
+}
+
+/**
+ * Reads JSON that does not decode because its messages of OpenAI's form have members that the contract does not know:
+ * those are left out. Undefined when it has faults.
+ */
+export function readLeniently(desc: DescMessage, json: JsonValue): Message | undefined {
+  const reading = new Reading();
+  const sound = readMessage(desc, json, "", reading);
+  if (sound === undefined || reading.faults.length > 0) return undefined;
+  try {
+    return fromJson(desc, sound, decoding);
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
-import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { type DescEnum, type DescField, type DescMessage, getOption, ScalarType } from "@bufbuild/protobuf";
 import { FieldOptions_JSType } from "@bufbuild/protobuf/wkt";
+import { ignores_unknown as ignoresUnknown } from "../../gen/turnwright/errors/v1/surface_pb.ts";
 import { descriptionOf } from "./comments.ts";
 import type { JsonSchema } from "./openapi-types.ts";
 import { constraintsOf, ignoresZero, isRequired, rulesOf, tracksPresence, zeroOf } from "./rules.ts";
@@ -139,7 +140,9 @@ export function createSchemas(
         }),
       ),
       ...(required.length === 0 ? {} : { required: required.map((one) => one.name) }),
-      ...(direction === "request" && !foreign.has(message.typeName) ? { additionalProperties: false } : {}),
+      ...(direction === "request" && !foreign.has(message.typeName) && !getOption(message, ignoresUnknown)
+        ? { additionalProperties: false }
+        : {}),
     };
   }
 

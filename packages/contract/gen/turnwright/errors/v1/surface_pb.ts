@@ -4,7 +4,7 @@
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { FieldOptions, MessageOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/errors/v1/surface.proto.
  */
 export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSLeAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJEjQKB2hlYWRlcnMYDiADKAsyIy50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlSGVhZGVyIkIKDVN1cmZhY2VIZWFkZXISDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSEwoLZGVzY3JpcHRpb24YAyABKAk6QQoManNvbl90ZXh0X29mEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi2hwMgASgJUgpqc29uVGV4dE9mOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZTpACgpyZXBlYXRhYmxlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuYcDIAEoCFIKcmVwZWF0YWJsZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSLeAgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJEjQKB2hlYWRlcnMYDiADKAsyIy50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlSGVhZGVyIkIKDVN1cmZhY2VIZWFkZXISDAoEbmFtZRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSEwoLZGVzY3JpcHRpb24YAyABKAk6QQoManNvbl90ZXh0X29mEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi2hwMgASgJUgpqc29uVGV4dE9mOkoKD2lnbm9yZXNfdW5rbm93bhIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxi3hwMgASgIUg5pZ25vcmVzVW5rbm93bjpZCgdzdXJmYWNlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYtYcDIAEoCzIdLnR1cm53cmlnaHQuZXJyb3JzLnYxLlN1cmZhY2VSB3N1cmZhY2U6QAoKcmVwZWF0YWJsZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLmHAyABKAhSCnJlcGVhdGFibGViBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * How a method appears on REST, beyond what google.api.http expresses.
@@ -172,12 +172,21 @@ export const json_text_of: GenExtension<FieldOptions, string> = /*@__PURE__*/
   extDesc(file_turnwright_errors_v1_surface, 0);
 
 /**
+ * JSON members that the message does not know are ignored instead of refused. For messages of OpenAI's form, to which
+ * providers add members of their own.
+ *
+ * @generated from extension: bool ignores_unknown = 50103;
+ */
+export const ignores_unknown: GenExtension<MessageOptions, boolean> = /*@__PURE__*/
+  extDesc(file_turnwright_errors_v1_surface, 1);
+
+/**
  * REST appearance of a method.
  *
  * @generated from extension: turnwright.errors.v1.Surface surface = 50101;
  */
 export const surface: GenExtension<MethodOptions, Surface> = /*@__PURE__*/
-  extDesc(file_turnwright_errors_v1_surface, 1);
+  extDesc(file_turnwright_errors_v1_surface, 2);
 
 /**
  * Requests of the method recognize their own repetition by what they carry, such as the id of the run. A caller whose
@@ -186,5 +195,5 @@ export const surface: GenExtension<MethodOptions, Surface> = /*@__PURE__*/
  * @generated from extension: bool repeatable = 50105;
  */
 export const repeatable: GenExtension<MethodOptions, boolean> = /*@__PURE__*/
-  extDesc(file_turnwright_errors_v1_surface, 2);
+  extDesc(file_turnwright_errors_v1_surface, 3);
 
