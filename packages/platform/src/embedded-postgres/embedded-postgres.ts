@@ -12,6 +12,7 @@ import { type Binaries, findBinaries } from "./binaries.ts";
 import { setHold, startChildWatchdog } from "./child-watchdog.ts";
 import { type ClaimTimes, claim } from "./claim.ts";
 import { environment, makeCluster, superuser } from "./cluster.ts";
+import { dataDirectoryFault } from "./data-directory.ts";
 import { endOrphan } from "./orphan.ts";
 import { findPlace, type Place } from "./place.ts";
 
@@ -28,13 +29,8 @@ export interface EmbeddedPostgres {
 /** Name of the database in the embedded server. */
 const databaseName = "turnwright";
 
-/**
- * Starts the PostgreSQL server of a data directory on a free port of 127.0.0.1; creates its cluster first if there is
- * none. A server that ends by itself is restarted on the same port. The server ends with this process, in whatever way
- * that ends; committed data is kept. Throws ConfigError when another process uses the directory, in this container or
- * another, and the signal's reason when that fires before the server is ready.
- */
-export async function startEmbeddedPostgres(options: {
+/** Options of an embedded server. */
+export interface EmbeddedPostgresOptions {
   dataDir: string;
   logger: Logger;
   /** Server settings on top of the defaults, such as `{ fsync: "off" }` for disposable data. */
@@ -48,9 +44,24 @@ export async function startEmbeddedPostgres(options: {
   onLost?: () => void;
   /** For tests; see `ClaimTimes`. */
   claimTimes?: Partial<ClaimTimes>;
-}): Promise<EmbeddedPostgres> {
+}
+
+/**
+ * Starts the PostgreSQL server of a data directory on a free port of 127.0.0.1; creates its cluster first if there is
+ * none. A server that ends by itself is restarted on the same port. The server ends with this process, in whatever way
+ * that ends; committed data is kept. Throws ConfigError when another process uses the directory, in this container or
+ * another, or when the directory cannot be used, and the signal's reason when that fires before the server is ready.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  try {
+    return await startIn(findPlace(options.dataDir, options.logger), options);
+  } catch (error) {
+    throw dataDirectoryFault(error, options.dataDir);
+  }
+}
+
+async function startIn(place: Place, options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { logger, signal, onLost = () => process.exit(1) } = options;
-  const place = findPlace(options.dataDir, logger);
   let supervised: { abandon(): void } | undefined;
   const { lock, release } = await claim(place, {
     logger,
