@@ -60,6 +60,8 @@ export interface RunningSystem {
   readonly port: number;
   /** The stores and the model in use, for the banner and the log. */
   readonly stores: { database: "embedded" | "external"; redis: "redis" | "memory"; model: "demo" | "real" };
+  /** Directory of the embedded database; undefined with an external one. */
+  readonly databaseDirectory: string | undefined;
   readonly logger: Logger;
   /**
    * Lets requests, streams and runs finish within the configured time, then closes services and stores, in this order.
@@ -95,10 +97,11 @@ export async function startAllInOne(
     });
     const externalUrl = databaseUrl(config);
     let url = externalUrl;
+    let databaseDirectory: string | undefined;
     if (url === undefined) {
       const starting = startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger, signal });
       closers.push(async () => (await starting.catch(() => undefined))?.stop());
-      url = (await starting).url;
+      ({ url, directory: databaseDirectory } = await starting);
     }
     const databaseAddress = url;
     const databaseOf = async (schema: MigratedService) => {
@@ -197,6 +200,7 @@ export async function startAllInOne(
         redis: ports.kind,
         model: config.MODELS_FILE || config.LLM_BASE_URL || config.LLM_API_KEY || config.OPENAI_API_KEY ? "real" : "demo",
       },
+      databaseDirectory,
       logger,
       close,
     };

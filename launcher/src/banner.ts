@@ -1,18 +1,26 @@
 import type { RunningSystem } from "./all-in-one.ts";
 
 /** The text shown after the start: the address, the stores and the model, and a first conversation to paste. */
-export function banner({ port, stores }: Pick<RunningSystem, "port" | "stores">): string {
+export function banner({
+  port,
+  stores,
+  databaseDirectory,
+}: Pick<RunningSystem, "port" | "stores" | "databaseDirectory">): string {
   const base = `http://127.0.0.1:${port}`;
   const model =
     stores.model === "demo"
       ? "the built-in DEMO model (set OPENAI_API_KEY or LLM_BASE_URL for a real one)"
       : "the configured OpenAI-compatible endpoint";
+  const database =
+    stores.database === "embedded"
+      ? `embedded PostgreSQL in ${databaseDirectory} (set DATABASE_URL for your own)`
+      : "the configured PostgreSQL";
   return `
 Turnwright is ready at ${base}
 
   API docs   ${base}/swagger/index.html
   Model      ${model}
-  Database   ${stores.database === "embedded" ? "embedded PostgreSQL (set DATABASE_URL for your own)" : "the configured PostgreSQL"}
+  Database   ${database}
   Limits     ${stores.redis === "memory" ? "in memory (set REDIS_URL for Redis)" : "the configured Redis"}
 
 Try it:

@@ -58,6 +58,8 @@ export interface RunningMesh {
   /** Port of the public API. */
   readonly port: number;
   readonly processes: readonly MeshProcess[];
+  /** Directory of the embedded database; undefined with an external one. */
+  readonly databaseDirectory: string | undefined;
   /** Ends the processes from the gateway inwards, then the stores that this starter started. */
   close(): Promise<void>;
 }
@@ -142,10 +144,11 @@ export async function startMesh(
     const serverPort = Number(environment.SERVER_PORT || 8080);
     await checkPorts(serverPort, environment.SERVER_HOST || "0.0.0.0", config.MESH_PORTS === "default" ? standardPorts : []);
     let url = databaseUrl(config);
+    let databaseDirectory: string | undefined;
     if (url === undefined) {
       const starting = startEmbeddedPostgres({ dataDir: config.TURNWRIGHT_DATA_DIR, logger, signal });
       closers.push(async () => (await starting.catch(() => undefined))?.stop());
-      url = (await starting).url;
+      ({ url, directory: databaseDirectory } = await starting);
     }
     const address = url;
     const loginFor = async (schema: MigratedService) => {
@@ -216,6 +219,6 @@ export async function startMesh(
     ]);
     await start("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agent ?? 0, "GRPC_PORT");
     await start("gateway", "gateway/src/main.ts", serverPort, "SERVER_PORT");
-    return { port: serverPort, processes, close };
+    return { port: serverPort, processes, databaseDirectory, close };
   });
 }

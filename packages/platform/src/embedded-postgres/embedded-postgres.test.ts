@@ -252,8 +252,10 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
       const elsewhere = (await readFile(location, "utf8")).trim();
       cleanups.push(() => removeSystemDir(elsewhere));
       expect(dirname(elsewhere)).toBe(systemDir);
+      expect(first.directory).toBe(elsewhere);
     } else {
       await expect(stat(location)).rejects.toThrow("ENOENT");
+      expect(first.directory).toBe(join(dataDir, "postgres"));
     }
     await query(first.url, "create table kept as select 1 as value");
     await first.stop();

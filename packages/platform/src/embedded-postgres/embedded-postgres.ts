@@ -20,6 +20,8 @@ import { findPlace, type Place } from "./place.ts";
 export interface EmbeddedPostgres {
   /** `postgres://…` of the database `turnwright`; contains the password. */
   readonly url: string;
+  /** Directory with the cluster; as root it may lie outside of the data directory (`findPlace`). */
+  readonly directory: string;
   /** Process id of the server; changes when a killed server is restarted. */
   readonly pid: number;
   /** Fast shutdown; resolves when the server has ended and all data is on disk. */
@@ -90,6 +92,7 @@ async function startIn(place: Place, options: EmbeddedPostgresOptions): Promise<
     }
     return {
       url: `${url}/${databaseName}`,
+      directory: place.root,
       get pid() {
         return kept.server.pid ?? 0;
       },
