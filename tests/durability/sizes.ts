@@ -4,40 +4,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import {
-  type ScriptedModel,
-  type ScriptedReply,
-  type ScriptedRequest,
-  startScriptedModel,
-} from "@turnwright/testing/scripted-model";
+import type { ScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
 import type { System } from "../e2e/system.ts";
 import { logIn } from "./disconnects.ts";
+import { startSizedModel } from "./sized-model.ts";
 
 /** The most bytes of one response: those of a message between the parts of a mesh. */
 export const onePiece = 8 * 1024 * 1024;
 const maxMessage = 200_000;
 const maxText = 2 * 1024 * 1024;
 const requestMs = 60_000;
-
-/** Text of so many characters, in pieces of 64 KiB. */
-const textOf = (characters: number) => `${"x".repeat(65_535)} `.repeat(Math.ceil(characters / 65_536)).slice(0, characters);
-
-/** The model does what the user's last message says: `answer 5`, `control 5`, `read 3 of 1900000`, or `hang`. */
-function obey({ body }: ScriptedRequest): ScriptedReply {
-  const said = String(body.messages.findLast(({ role }) => role === "user")?.content ?? "");
-  if (said === "hang") return { beforeHeaders: new Promise(() => {}) };
-  const [, verb, first = "1", second = "1"] = /^(answer|control|read) (\d+)(?: of (\d+))?/.exec(said) ?? [];
-  if (verb === "answer") return { text: textOf(Number(first)) };
-  if (verb === "control") return { text: "\u0001".repeat(Number(first)) };
-  if (verb !== "read" || body.messages.at(-1)?.role === "tool") return { text: "Done." };
-  const calls = Array.from({ length: Number(first) }, (_, at) => ({
-    name: "read_file",
-    arguments: `{"bytes":${second}}`,
-    id: `c${at}`,
-  }));
-  return { calls };
-}
 
 /** A case at or beyond a limit. */
 export interface SizeCase {
@@ -73,7 +50,7 @@ export class SizeStage {
   static async open(
     start: (env: Record<string, string>) => Promise<{ system: System; databaseUrl: string }>,
   ): Promise<SizeStage> {
-    const model = await startScriptedModel({ answer: obey });
+    const model = await startSizedModel();
     const tools = join(import.meta.dirname, "../e2e/large-tools");
     const { system, databaseUrl } = await start({
       LLM_BASE_URL: `${model.url}/v1`,
