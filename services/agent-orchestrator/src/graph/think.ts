@@ -109,8 +109,8 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
     onFailedAttempt: run.storeAttempt,
   };
   const makeSink = (output: OutputCount) => {
-      reader = new AnswerReader(output, { maxTextBytes: maxStoredText });
-      text = new OrderedStream(run.state.isKeyed === true);
+    reader = new AnswerReader(output, { maxTextBytes: maxStoredText });
+    text = new OrderedStream(run.state.isKeyed === true);
     requests.isShown = false;
     return reader;
   };
