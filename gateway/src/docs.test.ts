@@ -1,5 +1,7 @@
+import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../testing/gateway.ts";
+import { restError } from "./http/error-body.ts";
 
 let gateway: Fixture;
 beforeAll(async () => {
@@ -77,6 +79,11 @@ describe("API docs", () => {
     const policy = (await get("/swagger/index.html")).headers.get("content-security-policy")?.split("; ");
     expect(policy).toEqual(expect.arrayContaining(["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"]));
     expect(policy?.join()).not.toMatch(/unsafe/);
+  });
+
+  test("show an unexpected failure in the words of the server", () => {
+    const shown = openapi.components.responses.InternalError.content["application/json"].examples.INTERNAL_ERROR.value;
+    expect(restError(new Error("a secret")).body).toEqual(shown);
   });
 
   test.each(["/swagger/package.json", "/swagger/absolute-path.js", "/swagger/..%2f..%2fpackage.json"])(

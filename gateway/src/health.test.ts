@@ -1,3 +1,4 @@
+import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Fixture, startFixture } from "../testing/gateway.ts";
@@ -37,6 +38,14 @@ describe("health", () => {
       success: false,
       error: { message: `${part} is not ready.`, type: "server_error", param: null, code },
     });
+  });
+
+  test.each([
+    ["auth", ErrorReason.DATABASE_UNAVAILABLE, "DB_ERROR"],
+    ["redis", ErrorReason.REDIS_UNAVAILABLE, "REDIS_ERROR"],
+  ] as const)("answers as the API docs show when %s has no store", async (part, reason, code) => {
+    const { body } = await ready({ [part]: () => Promise.reject<void>(fail(reason, "no answer")) });
+    expect(body).toEqual(openapi.components.responses.Unavailable.content["application/json"].examples[code].value);
   });
 
   test("names the database first, and the parts that get no answer from it", async () => {
