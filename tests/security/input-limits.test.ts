@@ -47,7 +47,8 @@ describe("a body", () => {
   test.each(Object.keys(surfaces) as Surface[])(
     "of ordinary size and depth is accepted by %s, so that refusals are due to the limits",
     async (surface) => {
-      const { status, body } = await post(surface, `,"unknown":${nested(31)}`);
+      // Over Connect, OpenAI's object is one level below the body.
+      const { status, body } = await post(surface, `,"unknown":${nested(surface === "Connect" ? 30 : 31)}`);
       expect(status, body).toBe(200);
     },
   );
