@@ -32,8 +32,16 @@ function callError(error: unknown, request: PlaneRequest): ConnectError {
   return errorOfStatus(status, status.header);
 }
 
+/**
+ * Whether a silent instance loses the call to another one: once at most. When all instances are slow, calls that move
+ * on and on would only add to their work.
+ */
+function mayMove(request: PlaneRequest, attempts: number): boolean {
+  return attempts === 1 && isRepeatable(request);
+}
+
 /** Makes a call and repeats it where that is safe; rejects with the error for the caller. */
-export async function completed<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
+export async function completed<T>(request: PlaneRequest, attempt: (attempts: number) => Promise<T>): Promise<T> {
   try {
     return await repeatOverConnections(request, attempt);
   } catch (error) {
@@ -47,6 +55,7 @@ export function callUnary(
   serialize: Serialize,
   deserialize: Deserialize,
   request: PlaneRequest,
+  attempts: number,
 ) {
   return new Promise<UnaryResponse>((resolve, reject) => {
     if (request.signal.aborted) {
@@ -72,7 +81,7 @@ export function callUnary(
         reject(Object.assign(instance.errorOf(call, error) as FailedCall, { header }));
       },
     );
-    instance.opened(call, isRepeatable(request));
+    instance.opened(call, mayMove(request, attempts));
     if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
     call.on("metadata", (metadata) => {
       header = metadata;
@@ -143,12 +152,13 @@ export async function callStream(
   deserialize: Deserialize,
   request: PlaneRequest,
   input: unknown,
+  attempts: number,
 ): Promise<StreamResponse> {
   if (request.signal.aborted) throw abortError(request.signal.reason);
   const call = readingLittleAhead(() =>
     instance.client.makeServerStreamRequest(path, serialize, deserialize, input, streamMetadata(request), callOptions(request)),
   );
-  instance.opened(call, isRepeatable(request));
+  instance.opened(call, mayMove(request, attempts));
   const onAbort = () => call.cancel();
   if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
   const trailer = new Headers();

@@ -66,7 +66,7 @@ function mayRepeat(request: PlaneRequest, error: unknown, attempts: number): boo
  * certainly no server has begun it. An instance that shuts down therefore fails no call while another one serves.
  * Rejects with the error of the last attempt.
  */
-export function repeatOverConnections<T>(request: PlaneRequest, attempt: () => Promise<T>): Promise<T> {
+export function repeatOverConnections<T>(request: PlaneRequest, attempt: (attempts: number) => Promise<T>): Promise<T> {
   let until: number | undefined;
   return retrying(attempt, {
     firstMs: firstPauseMs,

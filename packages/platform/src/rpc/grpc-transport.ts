@@ -100,12 +100,14 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       const last: PlaneNext =
         method.methodKind === "unary"
           ? (request) =>
-              completed(request, () => on(request, (instance) => callUnary(instance, path, serialize, deserialize, request)))
+              completed(request, (attempts) =>
+                on(request, (instance) => callUnary(instance, path, serialize, deserialize, request, attempts)),
+              )
           : async (request) => {
               const input = await single(request.message as AsyncIterable<unknown>);
               const read = (bytes: Buffer) => deserialize(ownBytes(bytes));
-              return completed(request, () =>
-                on(request, (instance) => callStream(instance, path, serialize, read, request, input)),
+              return completed(request, (attempts) =>
+                on(request, (instance) => callStream(instance, path, serialize, read, request, input, attempts)),
               );
             };
       codec = { path, next: chain(last, options.interceptors ?? []) };
