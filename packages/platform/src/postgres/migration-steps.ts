@@ -21,6 +21,7 @@ export async function runMigrations(options: {
 }): Promise<string[]> {
   const { client, schema, direction, dir, log } = options;
   const names: string[] = [];
+  const loader = loaderFor(options.rolePrefix);
   while (names.length < options.count) {
     await client.query("begin");
     try {
@@ -34,7 +35,7 @@ export async function runMigrations(options: {
         createMigrationsSchema: true,
         migrationsTable: "migrations",
         noLock: true,
-        migrationLoaderStrategies: [{ extensions: [".sql"], loader: loaderFor(options.rolePrefix) }],
+        migrationLoaderStrategies: [{ extensions: [".sql"], loader }],
         logger: { debug: log, info: log, warn: log, error: log },
       });
       const step = ran.map(({ name }) => name);
@@ -51,14 +52,20 @@ export async function runMigrations(options: {
   return names;
 }
 
-/** Loads pairs of SQL files, with the role names of an installation. */
+/** Loads pairs of SQL files, each once, with the role names of an installation. */
 function loaderFor(prefix: string) {
+  const texts = new Map<string, Promise<string>>();
+  const textOf = (path: string): Promise<string> => {
+    const text = texts.get(path) ?? readFile(path, "utf8");
+    texts.set(path, text);
+    return text;
+  };
   return async (paths: string[]) => {
     const ups = paths.filter((path) => path.endsWith(".up.sql"));
     return await Promise.all(
       ups.map(async (path) => {
         const down = path.replace(/\.up\.sql$/, ".down.sql");
-        const [upSql, downSql] = await Promise.all([path, down].map((file) => readFile(file, "utf8")));
+        const [upSql, downSql] = await Promise.all([path, down].map(textOf));
         // The caller's transaction holds the lock too.
         const within = (sql: string | undefined) => (builder: MigrationBuilder) => {
           builder.noTransaction();
