@@ -8,7 +8,7 @@ function speaksGrpc({ headers }: FastifyRequest): boolean {
 }
 
 /** Encodes a status message as gRPC does: printable ASCII stays, but for the percent sign. */
-function percentEncoded(message: string): string {
+export function percentEncoded(message: string): string {
   return message.toWellFormed().replaceAll(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent);
 }
 

@@ -7,7 +7,7 @@ import { type AdmissionRule, admissionRule } from "../admission/admit.ts";
 import { callHeaders } from "../admission/call-headers.ts";
 import type { HeaderSink } from "../http/answer-headers.ts";
 import { passReplayed } from "../http/replayed.ts";
-import { type AdmittedRpc, admittedRpc } from "./rpc-plugin.ts";
+import { type AdmittedRpc, admittedRpc, failingPlainly } from "./rpc-plugin.ts";
 
 /** The headers of an admitted call into the mesh. */
 function forwardHeaders({ request, caller }: AdmittedRpc, rule: AdmissionRule): Headers {
@@ -26,8 +26,9 @@ async function* errorLast(
   messages: AsyncIterable<Message>,
   onFirst: () => void,
   { request }: AdmittedRpc,
-  { protocolName, responseTrailer, signal }: HandlerContext,
+  context: HandlerContext,
 ): AsyncGenerator<Message> {
+  const { protocolName, responseTrailer, signal } = context;
   let hasMessage = false;
   try {
     for await (const message of messages) {
@@ -36,6 +37,7 @@ async function* errorLast(
       yield message;
     }
   } catch (error) {
+    failingPlainly(context);
     if (!hasMessage || protocolName !== "grpc") throw error;
     if (request.headers[lateErrorKey] === undefined) {
       await beforeError(signal);
@@ -68,9 +70,14 @@ export function proxyRoutes(deps: {
             const call = admittedRpc(context);
             const headers = forwardHeaders(call, rule);
             const timeoutMs = Math.min(context.timeoutMs() ?? deps.callTimeoutMs, deps.callTimeoutMs);
-            const answer = await transport.unary(unary, context.signal, timeoutMs, headers, call.message);
-            passReplayed(headers, answer, sinkOf(context));
-            return answer.message;
+            try {
+              const answer = await transport.unary(unary, context.signal, timeoutMs, headers, call.message);
+              passReplayed(headers, answer, sinkOf(context));
+              return answer.message;
+            } catch (error) {
+              failingPlainly(context);
+              throw error;
+            }
           });
         } else if (method.methodKind === "server_streaming") {
           const streaming = method as DescMethodStreaming;

@@ -16,6 +16,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Admission, type AdmissionRule, admissionRule, admit } from "../admission/admit.ts";
 import type { Caller } from "../admission/authentication.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
+import { percentEncoded } from "../http/grpc-refusal.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
 import { type MessageFormat, readMessage } from "./rpc-message.ts";
 
@@ -53,11 +54,26 @@ export function admittedRpc(context: HandlerContext): AdmittedRpc {
   return call;
 }
 
+/**
+ * Call before a call fails: its status message is then encoded as gRPC does. Connect also encodes punctuation, which
+ * clients of grpc-js do not decode.
+ */
+export function failingPlainly({ protocolName, responseTrailer }: HandlerContext): void {
+  if (!protocolName.startsWith("grpc")) return;
+  const set = responseTrailer.set.bind(responseTrailer);
+  Object.assign(responseTrailer, {
+    set: (name: string, value: string) =>
+      set(name, name.toLowerCase() === "grpc-message" ? percentEncoded(decodeURIComponent(value)) : value),
+  });
+}
+
 /** Runs at the point where Connect would begin to read: throws the refusal, which Connect encodes for the protocol. */
 function passOutcome(context: HandlerContext): void {
   const outcome = context.values.get(outcomeKey);
   for (const [name, value] of outcome?.headers ?? []) context.responseHeader.set(name, value);
-  if (outcome?.refusal !== undefined) throw outcome.refusal;
+  if (outcome?.refusal === undefined) return;
+  failingPlainly(context);
+  throw outcome.refusal;
 }
 
 type Protocol = "connect" | "connect-stream" | "grpc";
