@@ -23,7 +23,7 @@ COPY bench/package.json bench/
 RUN npm ci --omit=dev --workspace launcher && rm -rf tests bench packages/testing node_modules/@turnwright/testing
 RUN find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' \
       -o -name '*.flow' -o -name '*.test.*' -o -iname 'readme*.md' -o -iname 'changelog*.md' \) -delete \
- && find node_modules -type d \( -name test -o -name tests -o -name __tests__ -o -name benchmark -o -name benchmarks \) \
+ && find node_modules -type d \( -name test -o -name tests -o -name __tests__ -o -name testing -o -name benchmark -o -name benchmarks \) \
       -prune -exec rm -rf {} + \
  && rm -rf node_modules/@types \
  && cd node_modules/swagger-ui-dist \

@@ -5,8 +5,8 @@ import { dataDirectoryFault } from "@turnwright/platform/embedded-postgres/data-
 
 /**
  * The secret shared by the parts of one system, for starters that run them all: MESH_SECRET when set. Otherwise it is
- * created once and kept in the data directory (mode 0600), so that approvals granted before a restart stay valid. Throws
- * ConfigError when that directory cannot be used.
+ * created once and kept in the data directory (mode 0600), so that approvals granted before a restart stay valid.
+ * Throws ConfigError when that directory cannot be used.
  */
 export function meshSecret(env: Readonly<Record<string, string | undefined>>, dataDir: string): string {
   if (env.MESH_SECRET) return env.MESH_SECRET;

@@ -1,6 +1,6 @@
 import { ConfigError } from "../config/env.ts";
 
-/** What the file system's refusals mean for a data directory, and the remedy. */
+/** Words for the file system's refusals of a data directory, by code. */
 const refusals: Readonly<Record<string, string>> = {
   EACCES: "cannot be used by the user of this process",
   EPERM: "cannot be used by the user of this process",
