@@ -76,7 +76,7 @@ function createBuildah(): Engine {
     },
     // It passes no signals on.
     terminate(child) {
-      const isProgram = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("node\0");
+      const isProgram = (pid: number) => /^(?:\S*\/)?node\0/.test(readFileSync(`/proc/${pid}/cmdline`, "utf8"));
       for (const pid of descendants(child.pid ?? 0).filter(isProgram)) process.kill(pid, "SIGTERM");
     },
     close() {
