@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { loadConfig } from "../src/config/env.ts";
 import { databaseUrl, postgresEnv } from "../src/config/postgres-env.ts";
-import { runningEmbeddedUrl, startEmbeddedPostgres } from "../src/embedded-postgres/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../src/embedded-postgres/embedded-postgres.ts";
+import { runningEmbeddedUrl } from "../src/embedded-postgres/running-server.ts";
 import { createLogger } from "../src/logger.ts";
 
 /** Environment variables of the database tools. */

@@ -7,6 +7,9 @@ import type { Logger } from "../logger.ts";
 import type { Binaries } from "./binaries.ts";
 import type { Place } from "./place.ts";
 
+/** Name of the database in the embedded server. */
+export const databaseName = "turnwright";
+
 /** The server's administrator. */
 export const superuser = "postgres";
 

@@ -11,7 +11,7 @@ import type { Logger } from "../logger.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
 import { setHold, startChildWatchdog } from "./child-watchdog.ts";
 import { type ClaimTimes, claim } from "./claim.ts";
-import { environment, makeCluster, superuser } from "./cluster.ts";
+import { databaseName, environment, makeCluster, superuser } from "./cluster.ts";
 import { dataDirectoryFault } from "./data-directory.ts";
 import { endOrphan } from "./orphan.ts";
 import { findPlace, type Place } from "./place.ts";
@@ -27,9 +27,6 @@ export interface EmbeddedPostgres {
   /** Fast shutdown; resolves when the server has ended and all data is on disk. */
   stop(): Promise<void>;
 }
-
-/** Name of the database in the embedded server. */
-const databaseName = "turnwright";
 
 /** Options of an embedded server. */
 export interface EmbeddedPostgresOptions {
@@ -101,31 +98,6 @@ async function startIn(place: Place, options: EmbeddedPostgresOptions): Promise<
   } catch (error) {
     release();
     throw error;
-  }
-}
-
-/**
- * URL of the server that another process runs on a data directory, for tools; undefined when none runs. Only those who
- * may read the directory can connect.
- */
-export async function runningEmbeddedUrl(dataDir: string, logger: Logger): Promise<string | undefined> {
-  if (!existsSync(dataDir)) return undefined;
-  const place = findPlace(dataDir, logger);
-  const pidFile = join(place.data, "postmaster.pid");
-  if (!existsSync(pidFile)) return undefined;
-  const password = readFileSync(join(place.root, "password"), "utf8").trim();
-  // The fourth line is the port.
-  const port = readFileSync(pidFile, "utf8").split("\n")[3]?.trim();
-  const url = `postgres://${superuser}:${password}@127.0.0.1:${port}/${databaseName}`;
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on("error", () => {});
-  try {
-    await client.connect();
-    await client.end();
-    return url;
-  } catch {
-    // The file is of a server that was killed.
-    return undefined;
   }
 }
 
