@@ -59,7 +59,7 @@ describe("an API key", () => {
     const person = await fixture.person();
     const { key, apiKey } = await person.keys.createApiKey({ name: "ci" });
     await fixture.pool.query("update user_tokens set expires_at = now() - interval '1 second' where id = $1", [apiKey?.id]);
-    expect(await refusalOf(fixture.holder(key))).toBe("INVALID_TOKEN");
+    expect(await refusalOf(fixture.holder(key))).toBe("TOKEN_EXPIRED");
   });
 
   test("is invalid once revoked, and so is its old secret once rotated", async () => {

@@ -36,7 +36,7 @@ test("an approved call runs under its grant, and its result outlives the grant",
   const asked = executor.execute({ ...call, name: "gated", grant: await grantFor(tool, call) });
   (await run(1)).end("sent");
   expect(await asked).toMatchObject({ status: ExecutionStatus.SUCCESS, output: '"sent"' });
-  const expired = await grantFor(tool, call, { ttlSeconds: -60 });
+  const expired = await grantFor(tool, call, { ttlSeconds: -600 });
   expect(await executor.execute({ ...call, name: "gated", grant: expired })).toMatchObject({ output: '"sent"' });
   expect(runs).toHaveLength(1);
 });
@@ -48,7 +48,7 @@ test("a grant that is missing, forged, expired, or for another run, epoch, call,
   const grants = {
     missing: "",
     forged: await grantFor(tool, call, { secret: "another-secret-of-32-characters-!" }),
-    expired: await grantFor(tool, call, { ttlSeconds: -60 }),
+    expired: await grantFor(tool, call, { ttlSeconds: -600 }),
     run: await grantFor(tool, { ...call, runId: randomUUID() }),
     "an earlier round": await grantFor(tool, call, { epoch: 0 }),
     "a later round": await grantFor(tool, call, { epoch: 2 }),
