@@ -5,6 +5,7 @@ import type { ConversationService } from "@turnwright/contract/conversation/v1/c
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
+import { createFailureLog } from "@turnwright/platform/failure-log";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
@@ -76,6 +77,7 @@ export async function startAgentOrchestrator(deps: {
   const routes = openModelRoutes({ ...config, LLM_MAX_ANSWER: answerLimit(config) }, logger);
   const shares = new Shares({ limitOf: routes.connectionsOf, waitMs: config.LLM_QUEUE_TIMEOUT });
   const runsByToken = new RunsByToken();
+  const failures = createFailureLog(logger);
   const recorder = new UsageRecorder({ spend: deps.spend, logger, flushMs: deps.usageFlushMs });
   const stopWatching = await watchRevocations(
     { tokens, logger },
@@ -108,7 +110,9 @@ export async function startAgentOrchestrator(deps: {
         answerLimit(config),
       ),
       logger,
+      failures,
     }),
+    failures,
     history: createHistory({ defaultWindow: config.LLM_CONTEXT_WINDOW }),
     catalogue: createToolCatalogue({ executions: deps.executions, logger }),
     models: createModelList({ routes, logger }),

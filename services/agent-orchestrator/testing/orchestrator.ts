@@ -19,7 +19,7 @@ import { ExecutionStatus, type ToolSpecSchema } from "@turnwright/contract/tool/
 import { loadConfig } from "@turnwright/platform/config/env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { identityKey, internalTokenHeader, requireIdentity } from "@turnwright/platform/identity/identity";
-import { createLogger } from "@turnwright/platform/logger";
+import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { createMemoryBus } from "@turnwright/platform/ports/bus-memory";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { errorInterceptor } from "@turnwright/platform/rpc/interceptors";
@@ -132,7 +132,7 @@ export const asApprover = { headers: { [internalTokenHeader]: approverToken } };
  */
 export async function startOrchestrator(
   env: Record<string, string> = {},
-  times: { beatMs?: number; usageFlushMs?: number } = {},
+  options: { beatMs?: number; usageFlushMs?: number; logger?: Logger } = {},
 ): Promise<OrchestratorFixture> {
   const model = await startScriptedModel({ models: ["gpt-test", "gpt-other"] });
   const log: string[] = [];
@@ -165,7 +165,7 @@ export async function startOrchestrator(
     request.contextValues.set(identityKey, create(IdentitySchema, caller));
     return next(request);
   };
-  const logger = createLogger({ service: "test", level: "silent" });
+  const { logger = createLogger({ service: "test", level: "silent" }), ...times } = options;
   const neighbours = createInProcessTransport({
     interceptors: [errorInterceptor(logger), authenticate, refuse],
     mounts: [

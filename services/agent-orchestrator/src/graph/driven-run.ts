@@ -4,6 +4,7 @@ import type { Message } from "@turnwright/contract/conversation/v1/conversation"
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { DecidedCall } from "@turnwright/contract/conversation/v1/run";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import type { FailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import type { AgentDefinition } from "../agents/agents.ts";
 import type { History } from "../history/history.ts";
@@ -37,6 +38,7 @@ export interface GraphDeps {
   /** Has some worker claim a queued run, now or after `delayMs` milliseconds. */
   readonly dispatch: (runId: string, delayMs?: number) => void;
   readonly logger: Logger;
+  readonly failures: FailureLog;
   /** Runs that have failed in this process without their end being stored. */
   readonly unended: UnendedRuns;
 }

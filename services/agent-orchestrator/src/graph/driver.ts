@@ -11,6 +11,7 @@ import { commit } from "./commit.ts";
 import type { DrivenRun, GraphDeps, NodeName, Step, UnapprovedCall } from "./driven-run.ts";
 import { failRun } from "./fail-run.ts";
 import { failureOf } from "./failure.ts";
+import { logDelayedRun } from "./log-failed-run.ts";
 import { storeAttempt } from "./store-attempt.ts";
 import { think } from "./think.ts";
 
@@ -165,6 +166,7 @@ async function parkForRetry(deps: GraphDeps, run: DrivenRun, node: NodeName, err
     if (ownRefusals.has(reasonOf(refusal))) return undefined;
     throw refusal;
   }
+  logDelayedRun(deps, { ...run, model: state.model }, { error, inMs: wakeInMs });
   deps.dispatch(run.runId, wakeInMs);
   return { status: "parked" };
 }

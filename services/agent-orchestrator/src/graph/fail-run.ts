@@ -58,7 +58,8 @@ export async function failRun(deps: GraphDeps, run: DrivenRun, error: unknown): 
         await addUncommittedUsage(deps, run);
         return;
       }
-      deps.logger.warn({ err: refusal, run_id: run.runId }, "the end of a run was not stored");
+      const fields = () => ({ run_id: run.runId, conversation_id: run.conversationId });
+      deps.failures.warn({ message: "the end of a run was not stored", subject: [], error: refusal, fields });
       if (isOutageOrTimeout(refusal)) break;
     }
   }

@@ -106,6 +106,7 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
     model: run.state.model,
     body,
     bodyFor: requests.bodyFor,
+    run,
     onFailedAttempt: run.storeAttempt,
   };
   const makeSink = (output: OutputCount) => {
@@ -174,10 +175,8 @@ async function answerOf(deps: GraphDeps, run: DrivenRun, offered: string | undef
       // The rest of the history is the newest message alone.
       if (isShorter && requests.sent.bytes >= sent.bytes) throw error;
       const { bytes } = requests.sent;
-      deps.logger.warn(
-        { err: error, run_id: run.runId, bytes_before: sent.bytes, bytes },
-        "a refused history is sent in another form",
-      );
+      // The refusal itself was logged with the call that failed.
+      deps.logger.info({ run_id: run.runId, bytes_before: sent.bytes, bytes }, "a refused history is sent in another form");
     }
   }
 }

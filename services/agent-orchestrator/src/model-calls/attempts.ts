@@ -1,11 +1,14 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
+import type { FailureLog } from "@turnwright/platform/failure-log";
 import { allows } from "@turnwright/platform/identity/identity";
 import type { Logger } from "@turnwright/platform/logger";
+import type { RepeatListener } from "../model/model-client.ts";
 import type { Admission } from "../model/routes/breaker.ts";
 import type { ModelRoutes, OpenRoute, Target } from "../model/routes/route.ts";
 import { type FailedAttempt, failedAttempt, fallsBack, verdictOf } from "./failed-attempt.ts";
+import { isModelFailure, modelFailureFields } from "./failure-fields.ts";
 
 /** The call whose attempts are made. */
 interface AttemptedCall {
@@ -13,6 +16,9 @@ interface AttemptedCall {
   readonly signal: AbortSignal;
   /** Public name of the model. */
   readonly model: string;
+  /** The request, as JSON text in UTF-8. */
+  readonly body: Uint8Array;
+  readonly run?: { readonly runId: string; readonly conversationId: string };
   readonly onFailedAttempt?: (failed: FailedAttempt) => Promise<void>;
 }
 
@@ -24,20 +30,25 @@ interface Attempt {
 
 /**
  * The attempts of one call, at one target after the other. A target of another public model is passed over when the
- * caller's token may not use that model, and one whose breaker is open at all times.
+ * caller's token may not use that model, and one whose breaker is open at all times. Each failure is logged once.
  */
-export class Attempts {
+export class Attempts implements RepeatListener {
   readonly #call: AttemptedCall;
   readonly #route: OpenRoute;
   readonly #targets: readonly Target[];
   readonly #logger: Logger;
+  readonly #failures: FailureLog;
   #index = -1;
   #first: { readonly error: unknown } | undefined;
 
   /** Throws MODEL_NOT_FOUND. */
-  constructor(call: AttemptedCall, deps: { readonly routes: ModelRoutes; readonly logger: Logger }) {
+  constructor(
+    call: AttemptedCall,
+    deps: { readonly routes: ModelRoutes; readonly logger: Logger; readonly failures: FailureLog },
+  ) {
     this.#call = call;
     this.#logger = deps.logger;
+    this.#failures = deps.failures;
     this.#route = deps.routes.open(call.model);
     const { targets } = this.#route;
     const own = targets[0]?.model;
@@ -55,7 +66,10 @@ export class Attempts {
       const admission = target.breaker.admit();
       if (admission !== undefined) return { target, admission };
     }
-    throw this.#first === undefined ? this.#allOpen() : this.#first.error;
+    if (this.#first !== undefined) throw this.#first.error;
+    const refusal = this.#allOpen();
+    this.#tell(this.#targets[0], refusal, "a model call failed");
+    throw refusal;
   }
 
   /** Whether another target may take over after this failure, or after one that lets it, when none is given. */
@@ -81,17 +95,44 @@ export class Attempts {
     this.#report(target, admission, error, hasAnswered);
     this.#first ??= { error };
     const { onFailedAttempt } = this.#call;
-    if (isShown && onFailedAttempt === undefined) throw error;
-    const next = this.next(error);
+    let next: Attempt;
     try {
-      const cause = { err: error, provider: target.provider, model: target.upstream };
-      this.#logger.warn({ ...cause, next: next.target.provider, next_model: next.target.upstream }, "a model call falls back");
+      if (isShown && onFailedAttempt === undefined) throw error;
+      next = this.next(error);
+    } catch (failure) {
+      this.#tell(target, error, "a model call failed");
+      throw failure;
+    }
+    this.#tell(target, error, "a model call falls back", next.target);
+    try {
       await onFailedAttempt?.(failedAttempt(target, error, isShown));
     } catch (refusal) {
       next.admission.dropped();
       throw refusal;
     }
     return next;
+  }
+
+  onRepeat(error: unknown): void {
+    this.#tell(this.#targets[this.#index], error, "a model call is repeated");
+  }
+
+  /** Warns of a failure, unless the caller, a limit of ours or a client's mistake is its cause. */
+  #tell(target: Target | undefined, error: unknown, message: string, next?: Target): void {
+    const { signal, body, run, identity, model: named } = this.#call;
+    if (target === undefined || signal.aborted || !isModelFailure(error)) return;
+    const { provider, upstream: model } = target;
+    const fields = () => ({
+      ...modelFailureFields(error, body, named),
+      run_id: run?.runId,
+      conversation_id: run?.conversationId,
+      token_id: identity.tokenId,
+      provider,
+      model,
+      next: next?.provider,
+      next_model: next?.upstream,
+    });
+    this.#failures.warn({ message, subject: [provider, model], error, fields });
   }
 
   /** Tells the breaker about a failure. */
@@ -102,7 +143,7 @@ export class Attempts {
     else admission[verdict]();
     if (breaker.state !== "open" || before === "open") return;
     const facts = { provider, model: upstream, failures: breaker.failures, retry_in_ms: Math.round(breaker.retryInMs) };
-    this.#logger.warn({ err: error, ...facts }, "the breaker of a model is open");
+    this.#logger.warn(facts, "the breaker of a model is open");
   }
 
   /** Must be called once, when the call has ended. */

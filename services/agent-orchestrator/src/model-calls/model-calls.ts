@@ -1,5 +1,6 @@
 import type { CallOptions } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { FailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import type { ModelUsage } from "../model/edge/chunk.ts";
 import type { CheckedCompletion } from "../model/edge/completion.ts";
@@ -35,6 +36,8 @@ export interface ModelCall {
   readonly body: Uint8Array;
   /** The request for an endpoint in place of `body`; called for each one before the request is sent to it. */
   readonly bodyFor?: (target: CallTarget) => Uint8Array;
+  /** The run that makes the call, for the log; unset: a completion without a run. */
+  readonly run?: { readonly runId: string; readonly conversationId: string };
   /**
    * Told about each failed attempt that another one follows, before that one begins. Given by callers that can take
    * back the outputs of a failed attempt; without it, a call that has yielded an output is not made again.
@@ -94,6 +97,7 @@ export function createModelCalls(deps: {
   readonly routes: ModelRoutes;
   readonly meter: ModelMeter;
   readonly logger: Logger;
+  readonly failures: FailureLog;
 }): ModelCalls {
   const { meter } = deps;
 
@@ -134,7 +138,7 @@ export function createModelCalls(deps: {
             const opened = open(call, target, false);
             metered = opened instanceof Promise ? await opened : opened;
             const { signal, witness, output } = metered;
-            const bytes = await target.client.complete(wireBody(target, metered), signal, witness);
+            const bytes = await target.client.complete(wireBody(target, metered), signal, witness, attempts);
             hasAnswered = true;
             const turn = metered.turn?.(bytes.length);
             if (turn !== undefined) await turn;
@@ -182,7 +186,7 @@ export function createModelCalls(deps: {
             usage = () => sink.usage;
             // Outputs before the first text, such as the role of the answer: another target would send them again.
             let held: Out[] | undefined = !canTakeBack && attempts.mayFollow() ? [] : undefined;
-            for await (const piece of await target.client.stream(wireBody(target, metered), signal, witness)) {
+            for await (const piece of await target.client.stream(wireBody(target, metered), signal, witness, attempts)) {
               const { out, failure, isDone } = sink.push(piece);
               if (!hasAnswered) {
                 hasAnswered = true;

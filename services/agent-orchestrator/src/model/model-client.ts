@@ -13,6 +13,11 @@ export interface CallWitness {
   mayRepeat(): Promise<void>;
 }
 
+/** Is told of attempts that fail and are made again by the client itself. */
+export interface RepeatListener {
+  onRepeat(error: unknown): void;
+}
+
 /**
  * A model that serves chat completions in OpenAI's format. Bodies are JSON text in UTF-8.
  *
@@ -22,13 +27,13 @@ export interface CallWitness {
  */
 export interface ModelClient {
   /** Resolves with the bytes of an answer, at least one, as the endpoint sent them; they are not checked. */
-  complete(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<Buffer>;
+  complete(body: Uint8Array, signal: AbortSignal, witness?: CallWitness, listener?: RepeatListener): Promise<Buffer>;
   /**
    * Resolves with the body of the answer, in pieces as they arrive, once its first byte is there: server-sent events,
    * or whatever else the endpoint sends. Throws like `complete`. The iteration throws MODEL_FAILED when the stream
    * breaks off, after the pieces that arrived before.
    */
-  stream(body: Uint8Array, signal: AbortSignal, witness?: CallWitness): Promise<AsyncIterable<Buffer>>;
+  stream(body: Uint8Array, signal: AbortSignal, witness?: CallWitness, listener?: RepeatListener): Promise<AsyncIterable<Buffer>>;
   /** Names of the models that it serves; none when its list has another form. */
   listModels(signal: AbortSignal): Promise<string[]>;
   /** Closes the connections. */

@@ -6,6 +6,7 @@ import type { Bus } from "@turnwright/platform/ports/bus";
 import { type AgentDefinition, findAgent } from "../agents/agents.ts";
 import type { DrivenRun, GraphDeps, NodeName } from "../graph/driven-run.ts";
 import { drive } from "../graph/driver.ts";
+import { logFailedRun } from "../graph/log-failed-run.ts";
 import type { RunState } from "../graph/state.ts";
 import { noUsage } from "../model/edge/chunk.ts";
 import type { RunFrame } from "../run-events/frame.ts";
@@ -100,7 +101,7 @@ export function launch(deps: RunDeps, starter: Starter, claimed: RunContext, sta
     deps.liveLogs.close(run.id, log);
   });
   // Handled here as well: the caller may have stopped waiting.
-  outcome.catch((error) => deps.logger.info({ err: error, run_id: run.id }, "run failed"));
+  outcome.catch((error) => logFailedRun(deps, { ...driven, model: driven.state.model }, error));
   return {
     runId: run.id,
     conversationId: run.conversationId,

@@ -6,6 +6,7 @@ import { internalTokenHeader, requireIdentity } from "@turnwright/platform/ident
 import { routedAgent } from "../agents/agents.ts";
 import { abandonRun } from "../graph/fail-run.ts";
 import { type Failure, failureOf } from "../graph/failure.ts";
+import { logFailedRun } from "../graph/log-failed-run.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
 import { isOutageOrTimeout } from "../outage.ts";
 import { type Starter, traceOf } from "./caller.ts";
@@ -128,12 +129,16 @@ export async function takeOver(
       firstMs: retryMs,
       longestMs: retryMs,
       onRetry: (error) => {
-        deps.logger.warn({ err: error, run_id: run.id }, "run could not be taken over; it will be tried again");
+        const fields = () => ({ run_id: run.id, conversation_id: run.conversationId });
+        deps.failures.warn({ message: "run could not be taken over; it will be tried again", subject: [], error, fields });
       },
     });
     if (handle !== undefined) return handle;
   } catch (error) {
-    if (!claim.signal.aborted) await abandon(deps, run, failureOf(error));
+    if (!claim.signal.aborted) {
+      logFailedRun(deps, { runId: run.id, conversationId: run.conversationId, model: readState(run.state).model }, error);
+      await abandon(deps, run, failureOf(error));
+    }
   } finally {
     // Nothing after a launch, which owns the run under a controller of its own.
     deps.owned.end(run.id, claim);

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { growingPauses } from "@turnwright/platform/async/retrying";
 import { detailOf, ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import type { Pool } from "undici";
-import type { CallWitness } from "../model-client.ts";
+import type { CallWitness, RepeatListener } from "../model-client.ts";
 import type { ArrivingBody } from "./arriving-body.ts";
 import { type FieldChanges, withFields } from "./body-fields.ts";
 import { UnknownEncoding } from "./content-decoding.ts";
@@ -32,7 +32,7 @@ export interface Attempts {
    * Resolves with the body of a 2xx answer whose first byte has arrived. Failures that may pass are repeated twice at
    * most, never after the first byte of an answer. Throws the reasons of `errorFromAnswer`, or the signal's.
    */
-  send(request: SentRequest, signal: AbortSignal, witness?: CallWitness): Promise<ArrivingBody>;
+  send(request: SentRequest, signal: AbortSignal, witness?: CallWitness, listener?: RepeatListener): Promise<ArrivingBody>;
 }
 
 /** The endpoint to which requests go. */
@@ -149,7 +149,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
   };
 
   return {
-    async send(given, signal, witness) {
+    async send(given, signal, witness, listener) {
       let request = given.body === undefined ? given : { ...given, body: quirks.applied(given.body) };
       let wasTouched = false;
       const onSent = () => {
@@ -181,6 +181,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
         }
         if (!mayPass || tries >= maxRetries || afterMs > maxRetryAfterMs || !deps.retryBudget.take()) throw error;
         tries += 1;
+        listener?.onRepeat(error);
         await pause(Math.max(pauses.next().value * (1 + Math.random()), afterMs), signal);
         if (wasTouched) await witness?.mayRepeat();
       }

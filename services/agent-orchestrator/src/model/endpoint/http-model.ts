@@ -128,8 +128,8 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
   }
 
   return {
-    async complete(body, signal, witness) {
-      const answer = await attempts.send({ ...posted, body }, signal, witness);
+    async complete(body, signal, witness, listener) {
+      const answer = await attempts.send({ ...posted, body }, signal, witness, listener);
       try {
         return await wholeAnswer(answer, limits, witness && ((bytes) => witness.onBytes(bytes)));
       } catch (error) {
@@ -138,8 +138,8 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
       }
     },
 
-    async stream(body, signal, witness) {
-      return pieces(await attempts.send({ ...posted, body }, signal, witness), signal);
+    async stream(body, signal, witness, listener) {
+      return pieces(await attempts.send({ ...posted, body }, signal, witness, listener), signal);
     },
 
     async listModels(signal) {

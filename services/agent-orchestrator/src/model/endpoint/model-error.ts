@@ -20,6 +20,8 @@ export interface ErrorCircumstances {
 const fallback = { reason: ErrorReason.MODEL_FAILED, instead: undefined, isPrivate: false, param: undefined };
 /** Windows that endpoints told in errors, in tokens. */
 const windows = new WeakMap<object, number>();
+/** HTTP statuses that endpoints answered. */
+const statuses = new WeakMap<object, number>();
 
 function messageOf(words: string, status: number | undefined, reason: ErrorReason, instead: string | undefined): string {
   const isOfServer = status !== undefined && (status >= 500 || status < 400 || isPassing(status));
@@ -53,6 +55,7 @@ function modelError(told: ToldError, { status: answered, retryAfterSeconds, secr
     code: isNamed || isPrivate ? "" : told.code,
     type: isPrivate ? "" : told.type,
   });
+  if (status !== undefined) statuses.set(error, status);
   const window = knownWindow(told.window) ?? overflowIn(text)?.window;
   if (reason === ErrorReason.CONTEXT_TOO_LONG && window !== undefined) windows.set(error, window);
   return error;
@@ -71,6 +74,11 @@ export function errorFromBody(json: unknown, status?: number): ConnectError {
 /** The error of an answer with another status than 2xx. `body` is its text: JSON, HTML or plain. */
 export function errorFromAnswer(body: string, circumstances: ErrorCircumstances): ConnectError {
   return modelError(toldErrorIn(body), circumstances);
+}
+
+/** HTTP status with which the model's endpoint answered, or that its error tells; undefined for any other error. */
+export function upstreamStatusOf(error: unknown): number | undefined {
+  return typeof error === "object" && error !== null ? statuses.get(error) : undefined;
 }
 
 /** Tokens of the model's window that an error of the reason CONTEXT_TOO_LONG tells; undefined when it does not. */
