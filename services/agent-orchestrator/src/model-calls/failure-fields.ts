@@ -26,8 +26,8 @@ export function isEndpointFailure(error: unknown): boolean {
 }
 
 /**
- * Whether a failed call tells something about a model, its endpoint or the parts on the way to it. Limits of ours, callers who left and mistakes of
- * clients do not; an unexpected error is logged where it leaves the process.
+ * Whether a failed call tells something about a model, its endpoint or the parts on the way to it. Limits of ours,
+ * callers who left and mistakes of clients do not; an unexpected error is logged where it leaves the process.
  */
 export function isModelFailure(error: unknown): boolean {
   if (detailOf(error) === undefined) return false;
