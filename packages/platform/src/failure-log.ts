@@ -63,19 +63,27 @@ export function causeOf(error: unknown): string | undefined {
 }
 const nodeName = /^\w{1,64}$/;
 
+/** HTTP status of another side's answer that an error or one behind it has as `status`. */
+function statusOf(error: unknown): number | undefined {
+  return chainOf(error)
+    .map((one) => (one as Error & { status?: unknown }).status)
+    .find((status): status is number => Number.isInteger(status) && Number(status) >= 100 && Number(status) <= 599);
+}
+
 /**
- * The facts about an error for a log line: `reason`, `cause` and, where they are told, the words that were made for
- * callers. An unexpected error has its place in the code in place of words, which may hold anything.
+ * The facts about an error for a log line: `reason`, `cause`, the `status` of another side's answer and, where they are
+ * told, the words that were made for callers. An unexpected error has its place in the code in place of words, which
+ * may hold anything.
  */
-export function errorFacts(error: unknown): { reason: string; cause?: string; error?: string; at?: string } {
+export function errorFacts(error: unknown): { reason: string; cause?: string; status?: number; error?: string; at?: string } {
   const isTold = detailOf(error) !== undefined;
-  const facts = { reason: reasonName(reasonOf(error)), cause: causeOf(error) };
+  const facts = { reason: reasonName(reasonOf(error)), cause: causeOf(error), status: statusOf(error) };
   if (isTold) return { ...facts, error: (error as { rawMessage: string }).rawMessage.slice(0, maxWords) };
   return { ...facts, at: placeOf(error) };
 }
 
 /** The place where an error was made: `file:line:column` of the innermost frame in the stack. */
-export function placeOf(error: unknown): string | undefined {
+function placeOf(error: unknown): string | undefined {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
   // The message stands before the frames and may look like one.
   const frames = error instanceof Error && stack.includes(error.message) ? stack.slice(stack.indexOf(error.message)) : stack;

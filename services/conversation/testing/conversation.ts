@@ -11,7 +11,7 @@ import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
-import { createLogger } from "@turnwright/platform/logger";
+import { createLogger, type Logger } from "@turnwright/platform/logger";
 import { createPool } from "@turnwright/platform/postgres/pool";
 import { openServiceDatabase, type ServicePools } from "@turnwright/platform/postgres/service-database";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
@@ -77,6 +77,7 @@ export async function startConversationFixture({
   approvalExpiryMs = 0,
   allowedHosts = [],
   webhookPace,
+  logger = createLogger({ service: "test", level: "silent" }),
 }: {
   /** The most connections. */
   max?: number;
@@ -84,9 +85,9 @@ export async function startConversationFixture({
   /** Hosts on this machine that webhooks may reach. */
   allowedHosts?: string[];
   webhookPace?: Partial<WebhookPace>;
+  logger?: Logger;
 } = {}): Promise<ConversationFixture> {
   const database = await createTestDatabase({ services: ["conversation"] });
-  const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
   const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };

@@ -1,5 +1,6 @@
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { createFailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type pg from "pg";
@@ -51,10 +52,11 @@ export async function startToolExecutor(deps: {
   const registry = await loadRegistry({ config, outbound, wall, tools: deps.tools });
   const slots = new Slots(config.TOOLS_MAX_CONCURRENT);
   const outageWatch = startOutageWatch({ pool, leaseMs });
-  const ledger = new Ledger({ pool, slots, logger, leaseMs, outageWatch });
+  const failures = createFailureLog(logger);
+  const ledger = new Ledger({ pool, slots, logger, failures, leaseMs, outageWatch });
   const directCalls = new DirectCallLog({ pool, logger });
   const meshSecret = config.MESH_SECRET;
-  const handlerDeps: ExecutorDeps = { pool, registry, ledger, outageWatch, directCalls, slots, logger, meshSecret };
+  const handlerDeps: ExecutorDeps = { pool, registry, ledger, outageWatch, directCalls, slots, logger, failures, meshSecret };
   return {
     mounts: [mount(ToolService, toolHandlers(handlerDeps)), mount(ExecutionService, executionHandlers(handlerDeps))],
     async ready() {

@@ -51,7 +51,9 @@ type Lookup = (
 ) => void;
 
 /** Internal mark of a name that was refused because of its address; it never leaves this module. */
-export class RefusedAddressError extends Error {}
+export class RefusedAddressError extends Error {
+  override readonly name = "RefusedAddressError";
+}
 
 const unknownName: ReadonlySet<unknown> = new Set(["ENOTFOUND", "ENODATA", "EAI_AGAIN", "EAI_NONAME", "EAI_NODATA", "EAI_FAIL"]);
 

@@ -11,6 +11,8 @@ export interface Attempt {
   readonly responseStatus: number;
   /** The fault, for the webhook's owner; empty when delivered. */
   readonly error: string;
+  /** The error behind it, for the log; unset: the receiver answered. */
+  readonly cause?: unknown;
   /** Milliseconds of the receiver's Retry-After. */
   readonly retryAfterMs?: number;
   /** Whether the receiver wants no further deliveries. */
@@ -64,7 +66,7 @@ export async function attemptDelivery(
     };
   } catch (error) {
     if (options.signal.aborted) throw error;
-    return { delivered: false, responseStatus: 0, error: explain(error, timeout, options.timeoutMs), gone: false };
+    return { delivered: false, responseStatus: 0, error: explain(error, timeout, options.timeoutMs), cause: error, gone: false };
   }
 }
 

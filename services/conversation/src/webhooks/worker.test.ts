@@ -4,6 +4,7 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ListWebhooksResponseSchema } from "@turnwright/contract/conversation/v1/webhook_service";
 import { createLogger } from "@turnwright/platform/logger";
 import { createOutbound } from "@turnwright/platform/outbound/outbound";
+import { createLoggedLines } from "@turnwright/testing/logged-lines";
 import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
@@ -27,17 +28,21 @@ const pace = {
   retries: { delaysMs: [20, 40, 60], random: () => 0.5 },
 };
 
+const log = createLoggedLines();
 let fixture: ConversationFixture;
 let receiver: WebhookReceiver;
 beforeAll(async () => {
   receiver = await startWebhookReceiver();
-  fixture = await startConversationFixture({ allowedHosts: [receiver.host], webhookPace: pace });
+  fixture = await startConversationFixture({ allowedHosts: [receiver.host, closed], webhookPace: pace, logger: log.logger });
 });
 afterAll(async () => {
   await fixture.stop();
   await receiver.close();
 });
 afterEach(() => receiver.answer((_message, response) => response.writeHead(204).end()));
+
+/** An address where nothing listens. */
+const closed = "127.0.0.1:9";
 
 /** A user with a webhook at its own path. */
 async function subscriber(events: string[] = []) {
@@ -108,11 +113,19 @@ describe("a delivery", () => {
     ["a refusal", 404, "The receiver answered with 404."],
   ])("that gets %s every time is given up after the last attempt", async (_what, status, error) => {
     receiver.answer((_message, response) => response.writeHead(status, { location: `${receiver.url}/elsewhere` }).end());
-    const { person, path, settled, deliveries } = await subscriber();
+    const { person, path, webhookId, settled, deliveries } = await subscriber();
     await turn(person);
     await settled("failed");
     const [delivery] = await deliveries();
     expect(delivery).toMatchObject({ attempts: 4, responseStatus: status, error });
+    const facts = { level: "warn", msg: "webhook delivery failed", host: receiver.host, status, error };
+    const ids = { delivery_id: delivery?.id, run_id: delivery?.runId };
+    expect(log.lines.filter((line) => line.webhook_id === webhookId)).toMatchObject([
+      { ...facts, ...ids, attempt: 1, given_up: false, retry_in_ms: expect.any(Number) },
+      { ...facts, ...ids, attempt: 2, given_up: false },
+      { ...facts, ...ids, attempt: 3, given_up: false },
+      { ...facts, ...ids, attempt: 4, given_up: true },
+    ]);
     expect(delivery?.nextAttemptAt).toBeUndefined();
     expect(receiver.received.filter((message) => message.path === path)).toHaveLength(4);
     expect(receiver.received.filter((message) => message.path.endsWith("/elsewhere"))).toEqual([]);
@@ -152,6 +165,17 @@ describe("a delivery", () => {
     expect(webhook).toMatchObject({ enabled: false, disabledReason: "The receiver answered with 410 (gone)." });
     const [delivery] = (await person.webhooks.listWebhookDeliveries({ webhookId })).deliveries;
     expect(await reasonFor(person.webhooks.redeliverWebhook({ webhookId, deliveryId: delivery?.id }))).toBe(ErrorReason.CONFLICT);
+  });
+
+  test("that nobody takes is logged with the code of its cause, without the address's path", async () => {
+    const { person, webhookId, settled } = await subscriber();
+    await fixture.pool.query("update webhooks set url = $2 where id = $1", [webhookId, `http://${closed}/secret-path`]);
+    await turn(person);
+    await settled("failed");
+    const lines = log.lines.filter((line) => line.webhook_id === webhookId);
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatchObject({ level: "warn", host: closed, cause: "ECONNREFUSED", attempt: 1 });
+    expect(JSON.stringify(lines)).not.toContain("secret-path");
   });
 
   test("can be redelivered by its owner, under the same id", async () => {

@@ -1,4 +1,5 @@
 import { guarded } from "@turnwright/platform/async/guarded";
+import { createFailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import { Multimap } from "@turnwright/platform/multimap";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
@@ -66,6 +67,7 @@ export function startWebhookWorker(deps: {
   pace?: Partial<WebhookPace>;
 }): WebhookWorker {
   const { pool, outbound, logger } = deps;
+  const failures = createFailureLog(logger);
   const pace = { ...usualPace, ...deps.pace };
   const ended = new AbortController();
   const underWay = new Set<Promise<void>>();
@@ -110,20 +112,39 @@ export function startWebhookWorker(deps: {
         return;
       }
       // Released, it would be claimed at once and fail again.
-      logger.error({ err: error, ...context }, "webhook delivery could not be attempted");
-      attempt = { delivered: false, responseStatus: 0, error: "The request could not be made.", gone: false };
+      attempt = { delivered: false, responseStatus: 0, error: "The request could not be made.", cause: error, gone: false };
     } finally {
       ties.untie();
     }
     const retryMs = attempt.gone ? undefined : retryDelayMs(pace.retries, delivery.attempts, attempt.retryAfterMs);
+    if (attempt.delivered) logger.debug(context, "webhook delivered");
+    else logFailed(delivery, attempt, retryMs);
     await settle(delivery, {
       ...attempt,
       retryMs,
       restMs: attempt.delivered ? 0 : restAfter(attempt, retryMs),
       disable: attempt.gone ? "The receiver answered with 410 (gone)." : "",
     });
-    if (attempt.delivered) logger.debug(context, "webhook delivered");
-    else logger.info({ ...context, status: attempt.responseStatus, given_up: retryMs === undefined }, "webhook not delivered");
+  };
+
+  const logFailed = (delivery: ClaimedDelivery, { responseStatus, error, cause }: Attempt, retryMs: number | undefined): void => {
+    const host = URL.canParse(delivery.url) ? new URL(delivery.url).host : "";
+    const fields = () => ({
+      webhook_id: delivery.webhookId,
+      delivery_id: delivery.id,
+      run_id: delivery.runId,
+      conversation_id: delivery.conversationId,
+      host,
+      status: responseStatus || undefined,
+      error,
+      // A receiver that answered has no reason of ours.
+      ...(cause === undefined ? { reason: undefined } : {}),
+      attempt: delivery.attempts,
+      retry_in_ms: retryMs,
+      given_up: retryMs === undefined,
+    });
+    const subject = [host, String(responseStatus)];
+    failures.warn({ message: "webhook delivery failed", subject, error: cause, fields });
   };
 
   /** Stores an outcome. One that the database refuses for good ends the delivery, which would be sent for ever. */

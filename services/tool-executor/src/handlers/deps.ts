@@ -1,3 +1,4 @@
+import type { FailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
 import type { DirectCallLog } from "../ledger/direct-call-log.ts";
@@ -15,6 +16,7 @@ export interface ExecutorDeps {
   readonly directCalls: DirectCallLog;
   readonly slots: Slots;
   readonly logger: Logger;
+  readonly failures: FailureLog;
   /** Verifies the grants of approved calls. */
   readonly meshSecret: string;
 }

@@ -4,7 +4,7 @@ import type { ExecuteCallsRequest, ExecutionCall } from "@turnwright/contract/to
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { type ResultMessage, refusal, resultMessage } from "../calls/call-result.ts";
 import { type CheckedCall, checkArguments, type RefusedCall } from "../calls/checked-call.ts";
-import { runTool } from "../running/run-tool.ts";
+import { runLogged } from "../running/run-logged.ts";
 import { refuseNul } from "./call-ids.ts";
 import type { ExecutorDeps } from "./deps.ts";
 
@@ -59,7 +59,7 @@ async function executeWithoutRun(
   signal: AbortSignal,
 ): Promise<ResultMessage> {
   if ("refusal" in call) return refusal(call);
-  const result = await runTool(deps, call, { userId, callKey: crypto.randomUUID(), signal });
+  const result = await runLogged(deps, call, { userId, callKey: crypto.randomUUID(), signal });
   deps.directCalls.add({ call, result, userId, tokenId });
   return resultMessage(call.callId, result);
 }

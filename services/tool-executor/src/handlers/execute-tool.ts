@@ -7,7 +7,7 @@ import type { ToolCall } from "@turnwright/contract/tool/v1/tool";
 import { detailOf, ErrorReason, fail } from "@turnwright/platform/errors";
 import type { CallResult } from "../calls/call-result.ts";
 import { checkArguments } from "../calls/checked-call.ts";
-import { runTool } from "../running/run-tool.ts";
+import { runLogged } from "../running/run-logged.ts";
 import type { ExecutorDeps } from "./deps.ts";
 
 /** The most bytes of the outputs in one response: values of many numbers are larger in a message than as JSON. */
@@ -43,7 +43,7 @@ async function runCall(deps: ExecutorDeps, call: ToolCall, identity: Identity, s
   const { userId, tokenId } = identity;
   const callKey = randomUUID();
   const checked = checkArguments(registered, (call.id || callKey).replaceAll("\0", ""), argumentsText);
-  const result = await runTool(deps, checked, { userId, callKey, signal });
+  const result = await runLogged(deps, checked, { userId, callKey, signal });
   deps.directCalls.add({ call: checked, result, userId, tokenId });
   return outputOf(result);
 }

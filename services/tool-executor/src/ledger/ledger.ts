@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { growingPauses } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import type { Logger } from "@turnwright/platform/logger";
 import { isDataRefused } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import {
@@ -14,8 +13,8 @@ import {
   reusedMessage,
 } from "../calls/call-result.ts";
 import type { CheckedCall, RefusedCall } from "../calls/checked-call.ts";
-import { type Attempt, probeTool, runTool } from "../running/run-tool.ts";
-import type { Slots } from "../running/slots.ts";
+import { type LoggedAttempt, type Running, runLogged } from "../running/run-logged.ts";
+import { probeTool } from "../running/run-tool.ts";
 import { type Claim, claimCalls, type RunScope } from "../store/calls.ts";
 import { type KnownCall, revisitCalls } from "../store/known-calls.ts";
 import { completeProbed, restartProbed } from "../store/probes.ts";
@@ -39,16 +38,16 @@ const abandonLeases = 2;
  */
 export class Ledger {
   readonly #pool: pg.Pool;
-  readonly #running: { readonly slots: Slots; readonly logger: Logger };
+  readonly #running: Running;
   readonly #leases: Leases;
   readonly #results: ResultStore;
   readonly #inFlight = new Map<string, InFlightCall>();
   readonly #outageWatch: OutageWatch;
 
-  constructor(deps: { pool: pg.Pool; slots: Slots; logger: Logger; leaseMs: number; outageWatch: OutageWatch }) {
+  constructor(deps: Running & { pool: pg.Pool; leaseMs: number; outageWatch: OutageWatch }) {
     this.#pool = deps.pool;
     this.#outageWatch = deps.outageWatch;
-    this.#running = { slots: deps.slots, logger: deps.logger };
+    this.#running = deps;
     this.#leases = new Leases(deps);
     this.#results = new ResultStore(deps);
   }
@@ -268,7 +267,7 @@ export class Ledger {
     const held = { id, claim };
     const release = this.#leases.hold(held, () => inFlight.cancel(stopped()));
     try {
-      const result = await runTool(this.#running, inFlight.call, attemptOf(inFlight));
+      const result = await runLogged(this.#running, inFlight.call, attemptOf(inFlight));
       const stored = await this.#results.store({ claim: held, result });
       return stored.isStored ? stored.result : undefined;
     } finally {
@@ -278,8 +277,9 @@ export class Ledger {
 }
 
 /** An attempt at a call of a run: the tool sees the same key at each. */
-function attemptOf({ scope, call, signal }: InFlightCall): Attempt {
-  return { userId: scope.userId, callKey: `${scope.runId}:${call.callId}`, signal };
+function attemptOf({ scope, call, signal }: InFlightCall): LoggedAttempt {
+  const { userId, runId, conversationId } = scope;
+  return { userId, runId, conversationId, callKey: `${runId}:${call.callId}`, signal };
 }
 
 function stopped(): DOMException {

@@ -39,7 +39,8 @@ export function createWebSearch(options: { apiKey: string | undefined; baseUrl: 
       });
       if (response.statusCode !== 200) {
         await response.body.dump();
-        throw fail(ErrorReason.TOOL_FAILED, `The search API answered with status ${response.statusCode}.`);
+        const cause = new RefusedSearch(response.statusCode);
+        throw fail(ErrorReason.TOOL_FAILED, `The search API answered with status ${cause.status}.`, { cause });
       }
       const parsed = braveResponse.safeParse(parseJson(await response.body.text()));
       if (!parsed.success) throw fail(ErrorReason.TOOL_FAILED, "The search API did not return search results.");
@@ -47,6 +48,17 @@ export function createWebSearch(options: { apiKey: string | undefined; baseUrl: 
       return { results, count: results.length };
     },
   });
+}
+
+/** The search API refused a search. */
+class RefusedSearch extends Error {
+  override readonly name = "RefusedSearch";
+  readonly status: number;
+
+  constructor(status: number) {
+    super("The search API refused a search.");
+    this.status = status;
+  }
 }
 
 function parseJson(text: string): unknown {
