@@ -1,4 +1,5 @@
-import { duration, flag, integer, list, port, secret } from "@turnwright/platform/config/env";
+import { duration, flag, integer, list, port } from "@turnwright/platform/config/env";
+import { jwtEnv } from "@turnwright/platform/config/jwt-env";
 import { meshEnv } from "@turnwright/platform/config/mesh-env";
 import { redisEnv } from "@turnwright/platform/config/redis-env";
 import { z } from "zod";
@@ -7,8 +8,7 @@ import { z } from "zod";
 export const gatewayConfig = z.object({
   ...meshEnv,
   ...redisEnv,
-  /** Verifies access tokens with HS256 when set; must be the same in auth. */
-  JWT_SECRET: secret(),
+  ...jwtEnv,
   SERVER_HOST: z.string().default("0.0.0.0"),
   SERVER_PORT: port(8080),
   /** Time within which a client must send a request. */

@@ -3,6 +3,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { jwtSecrets } from "@turnwright/platform/config/jwt-env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type RevocationListener, watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
@@ -62,7 +63,7 @@ export interface Gateway {
 export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, services, transport } = deps;
   const tokens = createClient(TokenService, transport(TokenService));
-  const authenticator = createAuthenticator({ tokens, jwtSecret: config.JWT_SECRET });
+  const authenticator = createAuthenticator({ tokens, jwtSecrets: jwtSecrets(config) });
   const liveCalls = new LiveCalls();
   const revocations: RevocationListener = {
     onRevoked(tokenId) {

@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { createLogger } from "@turnwright/platform/logger";
 import { meshTlsFaults } from "@turnwright/platform/mesh-tls/certificate-files";
@@ -31,7 +32,7 @@ async function start(): Promise<void> {
   });
   const { SERVER_PORT: port, SERVER_HOST: host } = config;
   await checkListenAddress({ port, host, portVariable: "SERVER_PORT", hostVariable: "SERVER_HOST" });
-  const ports = await openPorts({ redisUrl: url, busSecret: config.MESH_SECRET, logger, role: "gateway" });
+  const ports = await openPorts({ redisUrl: url, busSecret: meshSecrets(config), logger, role: "gateway" });
   closers.push(() => ports.close());
   const mesh = joinMesh({ service: "gateway", config, logger });
   closers.push(() => mesh.close());

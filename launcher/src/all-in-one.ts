@@ -9,6 +9,7 @@ import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service
 import { conversationConfig, startConversation } from "@turnwright/conversation";
 import { createGateway, gatewayConfig, publicServices } from "@turnwright/gateway";
 import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { databaseUrl } from "@turnwright/platform/config/postgres-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
@@ -116,7 +117,7 @@ export async function startAllInOne(
       closers.push(() => database.end());
       return database;
     };
-    const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger, role: "gateway" });
+    const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: meshSecrets(config), logger, role: "gateway" });
     closers.push(() => ports.close());
 
     const auth = await startAuth({
@@ -129,7 +130,7 @@ export async function startAllInOne(
     const interceptors = serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(auth.keySource),
-      serviceTokens: createServiceTokenVerifier(config.MESH_SECRET),
+      serviceTokens: createServiceTokenVerifier(meshSecrets(config)),
     });
     const transportOf = (mounts: readonly Mount[], caller: string) =>
       createInProcessTransport({

@@ -11,7 +11,9 @@ const canary = (name: string) => `canary-${name}-${randomBytes(12).toString("hex
 const canaries: Record<string, string> = Object.fromEntries(
   [
     "mesh secret",
+    "accepted mesh secret",
     "JWT secret",
+    "accepted JWT secret",
     "model key",
     "search key",
     "admin password",
@@ -54,7 +56,9 @@ beforeAll(async () => {
       LLM_BASE_URL: model.url,
       LLM_API_KEY: c("model key"),
       MESH_SECRET: c("mesh secret"),
+      MESH_SECRET_ACCEPTED: c("accepted mesh secret"),
       JWT_SECRET: c("JWT secret"),
+      JWT_SECRET_ACCEPTED: c("accepted JWT secret"),
       WEB_SEARCH_API_KEY: c("search key"),
       WEB_SEARCH_BASE_URL: "http://127.0.0.1:1",
       ADMIN_EMAIL: "root@example.com",

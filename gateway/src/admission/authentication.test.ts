@@ -15,7 +15,7 @@ let authenticator: Authenticator;
 beforeEach(() => {
   tokens = fakeTokens();
   const transport = createInProcessTransport({ mounts: [tokens.mount] });
-  authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecret });
+  authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecrets: jwtSecret });
 });
 
 const check = async (header: string | undefined): Promise<Caller> => authenticator.authenticate(header);
@@ -251,7 +251,7 @@ describe("the bearer check", () => {
       },
     } as never);
     const transport = createInProcessTransport({ mounts: [flaky] });
-    authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecret });
+    authenticator = createAuthenticator({ tokens: createClient(TokenService, transport), jwtSecrets: jwtSecret });
     expect(await refusal(`Bearer ${aliceKey}`)).toBe(ErrorReason.UNAVAILABLE);
     away = false;
     expect((await check(`Bearer ${aliceKey}`)).internalToken).toBe("internal");

@@ -2,6 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Client, ConnectError } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { Secrets } from "@turnwright/platform/config/secrets";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 import { createAccessTokenVerifier } from "@turnwright/platform/identity/access-token";
 import { TokenCache } from "@turnwright/platform/identity/token-cache";
@@ -46,7 +47,7 @@ function bearerOf(authorization: string | undefined): string {
  * is exchanged once for an internal token, which is cached until it expires or is revoked; auth judges whether the
  * credential has expired. Concurrent first uses share one exchange.
  */
-export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecret?: string }): Authenticator {
+export function createAuthenticator(deps: { tokens: Client<typeof TokenService>; jwtSecrets?: Secrets }): Authenticator {
   const callers = new TokenCache<Caller>();
   /** The refusals of API keys by auth. */
   const rejected = new TokenCache<{ reason: ErrorReason; message: string }>(1_000);
@@ -63,7 +64,7 @@ export function createAuthenticator(deps: { tokens: Client<typeof TokenService>;
   const isOvertaken = (tokenId: string, begun: number) => forgottenAt > begun || (revokedAt.get(tokenId) ?? 0) > begun;
   const accessTokens = createAccessTokenVerifier({
     keys: async () => ({ keys: (await deps.tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never }),
-    secret: deps.jwtSecret,
+    secrets: deps.jwtSecrets,
     // This clock may be wrong; the exchange that follows ends with an expired token.
     expiry: "issuer",
   });

@@ -4,6 +4,7 @@ import { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
 import { runService } from "@turnwright/platform/process/run-service";
@@ -13,7 +14,7 @@ await runService({ name: "agent-orchestrator", config: agentConfig }, async ({ c
   const conversation = transport("conversation", config.CONVERSATION_ADDR);
   const auth = transport("auth", config.AUTH_ADDR);
   // Without Redis, watchers in other processes read a run's frames from the journal.
-  const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: config.MESH_SECRET, logger });
+  const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: meshSecrets(config), logger });
   const service = await startAgentOrchestrator({
     config,
     journal: createClient(JournalService, conversation),

@@ -1,4 +1,5 @@
-import { duration, integer, port, secret } from "@turnwright/platform/config/env";
+import { duration, integer, port } from "@turnwright/platform/config/env";
+import { jwtEnv } from "@turnwright/platform/config/jwt-env";
 import { grpcEnv } from "@turnwright/platform/config/mesh-env";
 import { postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { redisEnv } from "@turnwright/platform/config/redis-env";
@@ -11,8 +12,7 @@ export const authConfig = z.object({
   ...postgresEnv,
   ...redisEnv,
   GRPC_PORT: port(9101),
-  /** The secret that signs access tokens with HS256; unset: auth signs them with EdDSA keys of its own. */
-  JWT_SECRET: secret(),
+  ...jwtEnv,
   JWT_ACCESS_TTL: duration("15m"),
   JWT_REFRESH_TTL: duration("168h"),
   /** Age at which a signing key is replaced. It continues to verify until everything that it signed has expired. */

@@ -1,4 +1,6 @@
 import { ConfigError } from "@turnwright/platform/config/env";
+import { jwtSecrets } from "@turnwright/platform/config/jwt-env";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { createAccessTokenVerifier } from "@turnwright/platform/identity/access-token";
 import type { KeySource } from "@turnwright/platform/identity/key-set";
 import type { Logger } from "@turnwright/platform/logger";
@@ -14,7 +16,7 @@ import type { AuthConfig } from "./config.ts";
 import { signingKeysTopic } from "./handlers/deps.ts";
 import { authMounts } from "./handlers/mounts.ts";
 import { startMaintenance } from "./maintenance.ts";
-import { createRefreshChild } from "./opaque-tokens.ts";
+import { createRefreshChildren } from "./opaque-tokens.ts";
 import { createPasswords, type Passwords } from "./passwords.ts";
 import { loadSigningKeys } from "./signing-keys.ts";
 import { hasAdmin, insertFirstAdmin } from "./store/users.ts";
@@ -68,7 +70,7 @@ export async function startAuth(deps: {
   const keys = await untilDatabaseAnswers(logger, () => loadSigningKeys({ pool, rule, logger }));
   const keySource: KeySource = async () => keys.publicKeys();
   // The keys are in memory, so a key retired a moment ago must not verify.
-  const accessTokens = createAccessTokenVerifier({ keys: keySource, secret: config.JWT_SECRET, maxAgeMs: 0 });
+  const accessTokens = createAccessTokenVerifier({ keys: keySource, secrets: jwtSecrets(config), maxAgeMs: 0 });
   const passwords = createPasswords();
   await untilDatabaseAnswers(logger, () => ensureAdmin({ config, pool, passwords, logger }));
   await untilDatabaseAnswers(logger, () => warnWithoutAdmin({ config, pool, logger }));
@@ -85,8 +87,8 @@ export async function startAuth(deps: {
       bus,
       keys,
       passwords,
-      refreshChild: createRefreshChild(config.MESH_SECRET),
-      idempotency: createIdempotency({ secret: config.MESH_SECRET }),
+      refreshChildren: createRefreshChildren(meshSecrets(config)),
+      idempotency: createIdempotency({ secrets: meshSecrets(config) }),
       accessTokens,
     }),
     ready: databasePing(pool),

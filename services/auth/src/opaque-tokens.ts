@@ -1,4 +1,5 @@
 import { createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import { acceptedSecrets, type Secrets } from "@turnwright/platform/config/secrets";
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const secretLength = 43;
@@ -19,16 +20,21 @@ export function newInvite(): string {
   return `inv-${randomBytes(32).toString("base64url")}`;
 }
 
-/** Derives the refresh token that replaces a given one. */
-export type RefreshChild = (token: string) => string;
+/**
+ * Derives the refresh token that replaces a given one, under each accepted secret. The first is issued; another may
+ * have been issued a moment ago by a process that signs with that secret.
+ */
+export type RefreshChildren = (token: string) => readonly string[];
 
 /**
  * The child of a refresh token is a keyed hash of it. A client that refreshes twice at once, or again after a lost
  * response, gets the same child, although no token is stored. Nobody can derive it without the secret.
  */
-export function createRefreshChild(meshSecret: string): RefreshChild {
-  const key = Buffer.from(hkdfSync("sha256", meshSecret, "", "turnwright refresh child", 32));
-  return (token) => `rt-${createHmac("sha256", key).update(token).digest("base64url")}`;
+export function createRefreshChildren(meshSecrets: Secrets): RefreshChildren {
+  const keys = acceptedSecrets(meshSecrets).map((secret) =>
+    Buffer.from(hkdfSync("sha256", secret, "", "turnwright refresh child", 32)),
+  );
+  return (token) => keys.map((key) => `rt-${createHmac("sha256", key).update(token).digest("base64url")}`);
 }
 
 function randomText(length: number): string {

@@ -1,4 +1,5 @@
 import { ConfigError } from "@turnwright/platform/config/env";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
 import type { Logger } from "@turnwright/platform/logger";
 import { openPorts } from "@turnwright/platform/ports/open-ports";
@@ -18,7 +19,7 @@ export async function startStandaloneAuth(
   const url = redisUrl(config);
   if (url === undefined)
     throw new ConfigError(["REDIS_URL: separate processes need Redis to announce revocations to each other"]);
-  const ports = await open({ redisUrl: url, busSecret: config.MESH_SECRET, logger });
+  const ports = await open({ redisUrl: url, busSecret: meshSecrets(config), logger });
   const auth = await startAuth({ config, database, bus: ports.bus, logger });
   return {
     ...auth,

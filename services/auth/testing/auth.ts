@@ -18,7 +18,7 @@ import { createPool } from "@turnwright/platform/postgres/pool";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
-import { createTestDatabase } from "@turnwright/testing/database";
+import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import type pg from "pg";
 import { type Auth, authConfig, startAuth } from "../src/index.ts";
 
@@ -60,6 +60,8 @@ export interface AuthFixture {
   checkApiKeys(apiKeyIds: readonly string[]): Promise<CheckApiKeysResponse>;
   /** Registers and logs in. */
   person(init?: { role?: "admin" | "user" | "agent" }): Promise<Person>;
+  /** Starts a further process on the same database. Stop it first. */
+  replica(env: Record<string, string>): Promise<AuthFixture>;
   stop(): Promise<void>;
 }
 
@@ -73,8 +75,9 @@ export function refusalOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-export async function startAuthFixture(env: Record<string, string> = {}): Promise<AuthFixture> {
-  const database = await createTestDatabase({ services: ["auth"] });
+/** Starts auth with these variables, on a database of its own or on a given one. */
+export async function startAuthFixture(env: Record<string, string> = {}, given?: TestDatabase): Promise<AuthFixture> {
+  const database = given ?? (await createTestDatabase({ services: ["auth"] }));
   const logger = createLogger({ service: "test", level: "silent" });
   const pool = createPool({ url: database.url, max: 10, schema: "auth", applicationName: "test", logger });
   const bus = createMemoryBus({ logger });
@@ -135,6 +138,7 @@ export async function startAuthFixture(env: Record<string, string> = {}): Promis
       const { accessToken, refreshToken } = await anonymous().auth.login({ email, password });
       return { ...(await holder(accessToken)), userId: user?.id ?? "", email, accessToken, refreshToken };
     },
+    replica: (ofReplica) => startAuthFixture(ofReplica, { ...database, drop: async () => {} }),
     async stop() {
       await auth.close();
       await own.end();

@@ -4,6 +4,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { guarded } from "@turnwright/platform/async/guarded";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { createOutbound } from "@turnwright/platform/outbound/outbound";
@@ -32,7 +33,7 @@ export { conversationConfig } from "./config.ts";
  * caller still has to end the database. The schema must be migrated.
  */
 export function startConversation(deps: {
-  config: Pick<ConversationConfig, "MESH_SECRET" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
+  config: Pick<ConversationConfig, "MESH_SECRET" | "MESH_SECRET_ACCEPTED" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
   database: ServiceDatabase;
   /** Auth, which reports credentials that have ended. */
   tokens: Client<typeof TokenService>;
@@ -53,7 +54,7 @@ export function startConversation(deps: {
   });
   const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
   const makers = watchMakers({ pool, tokens: deps.tokens, worker, logger });
-  const idempotency = createIdempotency({ secret: config.MESH_SECRET });
+  const idempotency = createIdempotency({ secrets: meshSecrets(config) });
   const pruning = setInterval(
     guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
     pruneMs,

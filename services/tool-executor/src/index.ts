@@ -1,5 +1,6 @@
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { createFailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
@@ -23,6 +24,7 @@ export { defineTool, type JsonSchema, type Tool, type ToolContext, type ToolEffe
 type ExecutorConfig = Pick<
   ToolConfig,
   | "MESH_SECRET"
+  | "MESH_SECRET_ACCEPTED"
   | "TOOLS_DIR"
   | "TOOLS_MEMORY_LIMIT"
   | "TOOLS_SANDBOX"
@@ -55,8 +57,18 @@ export async function startToolExecutor(deps: {
   const failures = createFailureLog(logger);
   const ledger = new Ledger({ pool, slots, logger, failures, leaseMs, outageWatch });
   const directCalls = new DirectCallLog({ pool, logger });
-  const meshSecret = config.MESH_SECRET;
-  const handlerDeps: ExecutorDeps = { pool, registry, ledger, outageWatch, directCalls, slots, logger, failures, meshSecret };
+  const secrets = meshSecrets(config);
+  const handlerDeps: ExecutorDeps = {
+    pool,
+    registry,
+    ledger,
+    outageWatch,
+    directCalls,
+    slots,
+    logger,
+    failures,
+    meshSecrets: secrets,
+  };
   return {
     mounts: [mount(ToolService, toolHandlers(handlerDeps)), mount(ExecutionService, executionHandlers(handlerDeps))],
     async ready() {

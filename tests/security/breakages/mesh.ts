@@ -10,7 +10,7 @@ export const mesh: SecurityBreakages = {
   },
   "bus-seal": {
     file: "packages/platform/src/ports/bus-sealed.ts",
-    changes: [{ from: "timingSafeEqual(code, codeOf(topic, text))", to: "true" }],
+    changes: [{ from: "timingSafeEqual(code, codeOf(key, topic, text))", to: "true" }],
     suite: ["packages/platform/src/ports/bus-sealed.test.ts"],
   },
   "redis-password": {

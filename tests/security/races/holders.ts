@@ -26,7 +26,7 @@ const rule = { access: Access.USER, readsOnly: false, takesIdempotencyKey: false
 /** Starts both, each with its own replica of auth, assembled as in their services. */
 export async function startHolders({ bus, logger, tokens }: RaceStage): Promise<Holders> {
   const front = tokens(0, "gateway");
-  const authenticator = createAuthenticator({ tokens: front, jwtSecret });
+  const authenticator = createAuthenticator({ tokens: front, jwtSecrets: jwtSecret });
   const liveCalls = new LiveCalls();
   const stopGateway = await watchRevocations(
     { tokens: front, bus, logger },

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { logLevels } from "../logger.ts";
-import { duration, integer, list } from "./env.ts";
+import { duration, integer, list, secret } from "./env.ts";
+import { type Secrets, secretsOf } from "./secrets.ts";
 
 /** Environment variables of every part of the mesh, to spread into its schema. */
 export const meshEnv = {
@@ -8,6 +9,8 @@ export const meshEnv = {
   MESH_SECRET: z
     .string({ error: "is required: at least 32 random characters, the same for every part" })
     .min(32, "must have at least 32 characters"),
+  /** A second secret that is accepted and signs nothing, while MESH_SECRET is being replaced. */
+  MESH_SECRET_ACCEPTED: secret(),
   /** Address of auth: `host:port`, several separated by commas, or `dns:///name:port`. */
   AUTH_ADDR: list("localhost:9101"),
   /**
@@ -23,6 +26,11 @@ export const meshEnv = {
   SERVER_SHUTDOWN_TIMEOUT: duration("30s"),
   LOG_LEVEL: z.enum(logLevels).default("info"),
 };
+
+/** The mesh's secret, with the one accepted beside it. */
+export function meshSecrets(config: { MESH_SECRET: string; MESH_SECRET_ACCEPTED?: string | undefined }): Secrets {
+  return secretsOf(config.MESH_SECRET, config.MESH_SECRET_ACCEPTED);
+}
 
 /**
  * Additional environment variables of a service on the gRPC plane; each service adds GRPC_PORT with its own default.

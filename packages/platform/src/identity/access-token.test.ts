@@ -18,7 +18,7 @@ async function reason(work: Promise<unknown>): Promise<ErrorReason> {
 
 describe("access tokens", () => {
   const { verify: byKeys } = createAccessTokenVerifier({ keys: mesh.keySource });
-  const { verify: bySecret } = createAccessTokenVerifier({ keys: mesh.keySource, secret });
+  const { verify: bySecret } = createAccessTokenVerifier({ keys: mesh.keySource, secrets: secret });
 
   test("carry their claims, signed with auth's keys or a shared secret, each alone", async () => {
     const signedByKey = await signAccessToken(mesh.keys, token);
@@ -56,7 +56,7 @@ describe("access tokens", () => {
   });
 
   test("are judged by their issuer alone where a verifier leaves the time to it", async () => {
-    const { verify } = createAccessTokenVerifier({ keys: mesh.keySource, secret, expiry: "issuer" });
+    const { verify } = createAccessTokenVerifier({ keys: mesh.keySource, secrets: secret, expiry: "issuer" });
     const ended = { ...token, expiresAt: inMilliseconds(-3_600_000) };
     expect(await verify(await signAccessToken({ secret }, ended))).toEqual(ended);
     const forged = await signAccessToken({ secret: "another-secret-of-32-characters-here" }, token);

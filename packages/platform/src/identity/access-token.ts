@@ -1,4 +1,5 @@
 import { type CryptoKey, errors, type JWTPayload, SignJWT } from "jose";
+import type { Secrets } from "../config/secrets.ts";
 import { ErrorReason, fail } from "../errors.ts";
 import { clockToleranceSeconds, issuer } from "./issuer.ts";
 import { createKeySetVerifier, type KeySource } from "./key-set.ts";
@@ -56,26 +57,26 @@ function isCanonical(token: string): boolean {
 
 /**
  * Creates the verifier of access tokens, which needs no RPC: it checks signature, issuer, audience, type and time. With
- * a secret only HS256 is accepted; without one, only EdDSA by auth's keys, which are fetched again every `maxAgeMs`
+ * secrets only HS256 is accepted; without one, only EdDSA by auth's keys, which are fetched again every `maxAgeMs`
  * (one minute unless given). With `expiry: "issuer"`, an expired token passes: auth, which issued it, judges its time.
  */
 export function createAccessTokenVerifier(trust: {
   keys: KeySource;
-  secret?: string;
+  secrets?: Secrets;
   maxAgeMs?: number;
   expiry?: "issuer";
 }): AccessTokenVerifier {
   const keySet = createKeySetVerifier(trust.keys, { maxAgeMs: trust.maxAgeMs });
-  const { secret } = trust;
+  const { secrets } = trust;
   const clockTolerance = trust.expiry === "issuer" ? Number.MAX_SAFE_INTEGER : clockToleranceSeconds;
   const verify = async (token: string): Promise<AccessToken> => {
     if (!isCanonical(token)) throw fail(ErrorReason.INVALID_TOKEN, "The access token is not valid.");
     let payload: JWTPayload;
     try {
       payload =
-        secret === undefined
+        secrets === undefined
           ? await keySet.verify(token, { typ, audience, clockTolerance })
-          : await verifyWithSecret(secret, token, { typ, audience, clockTolerance });
+          : await verifyWithSecret(secrets, token, { typ, audience, clockTolerance });
     } catch (error) {
       // Thrown after the signature and all other claims were found to be genuine.
       if (error instanceof errors.JWTExpired) {

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { Secrets } from "../config/secrets.ts";
 import { meshClockToleranceSeconds } from "./issuer.ts";
 import { signWithSecret, verifyWithSecret } from "./secret-token.ts";
 
@@ -32,9 +33,9 @@ export function hashArguments(json: string): string {
 }
 
 /** Signs the proof of an approval, which the executor verifies itself. */
-export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900): Promise<string> {
+export function signGrant(secrets: Secrets, claims: GrantClaims, ttlSeconds = 900): Promise<string> {
   const { runId, ...rest } = claims;
-  return signWithSecret(secret, {
+  return signWithSecret(secrets, {
     claims: { ...rest },
     subject: runId,
     audience,
@@ -44,9 +45,9 @@ export function signGrant(secret: string, claims: GrantClaims, ttlSeconds = 900)
 }
 
 /** Whether a grant is genuine, unexpired and issued for exactly this call. */
-export async function verifyGrant(secret: string, grant: string, expected: GrantClaims): Promise<boolean> {
+export async function verifyGrant(secrets: Secrets, grant: string, expected: GrantClaims): Promise<boolean> {
   try {
-    const payload = await verifyWithSecret(secret, grant, { audience, typ, clockTolerance: meshClockToleranceSeconds });
+    const payload = await verifyWithSecret(secrets, grant, { audience, typ, clockTolerance: meshClockToleranceSeconds });
     return (
       payload.sub === expected.runId &&
       payload.epoch === expected.epoch &&

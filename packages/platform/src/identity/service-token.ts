@@ -1,4 +1,5 @@
 import { errors } from "jose";
+import type { Secrets } from "../config/secrets.ts";
 import { ErrorReason, fail } from "../errors.ts";
 import { expiredError, validMs } from "./expiry.ts";
 import { meshClockToleranceSeconds } from "./issuer.ts";
@@ -18,7 +19,7 @@ const renewalMs = 300_000;
  * Returns a source of this process's service token (HS256 by MESH_SECRET), valid for ten minutes and renewed after
  * five, or as soon as the clock has been set to another time.
  */
-export function createServiceTokenSource(secret: string, service: string): () => string | Promise<string> {
+export function createServiceTokenSource(secrets: Secrets, service: string): () => string | Promise<string> {
   let current = "";
   let signedAt = { clock: Number.NEGATIVE_INFINITY, monotonic: Number.NEGATIVE_INFINITY };
   let renewing: Promise<string> | undefined;
@@ -29,7 +30,7 @@ export function createServiceTokenSource(secret: string, service: string): () =>
   return () => {
     if (isFresh()) return current;
     const now = { clock: Date.now(), monotonic: performance.now() };
-    renewing ??= signWithSecret(secret, {
+    renewing ??= signWithSecret(secrets, {
       claims: {},
       subject: service,
       audience,
@@ -57,7 +58,7 @@ export interface ServiceTokenVerifier {
 }
 
 /** Creates the verifier that guards methods with `ACCESS_SERVICE`. */
-export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier {
+export function createServiceTokenVerifier(secrets: Secrets): ServiceTokenVerifier {
   const cache = new TokenCache<string>(1_000);
   // Most servers are called by one service: its token stays the same for minutes and is recognised without a hash.
   let last = { token: "", service: "", until: 0 };
@@ -65,7 +66,7 @@ export function createServiceTokenVerifier(secret: string): ServiceTokenVerifier
     cached: (token) => (token === last.token && performance.now() < last.until ? last.service : cache.get(token)),
     async verify(token) {
       try {
-        const payload = await verifyWithSecret(secret, token, { audience, typ, clockTolerance: meshClockToleranceSeconds });
+        const payload = await verifyWithSecret(secrets, token, { audience, typ, clockTolerance: meshClockToleranceSeconds });
         const service = payload.sub ?? "";
         const lifetimeMs = validMs(payload);
         last = { token, service, until: performance.now() + lifetimeMs };

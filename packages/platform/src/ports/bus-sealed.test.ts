@@ -6,7 +6,7 @@ import { createSealedBus } from "./bus-sealed.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 const open = createMemoryBus({ logger });
-const sealed = (secret = "the-secret-of-a-mesh-of-these-tests") => createSealedBus({ bus: open, secret, logger });
+const sealed = (secret = "the-secret-of-a-mesh-of-these-tests") => createSealedBus({ bus: open, secrets: secret, logger });
 
 /** The messages that a listener receives from other senders, in order. */
 async function heard(listener: Bus, topic: string, send: () => Promise<unknown>): Promise<string[]> {

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { acceptedSecrets, type Secrets } from "../config/secrets.ts";
 import type { Logger } from "../logger.ts";
 import type { Bus } from "./bus.ts";
 
@@ -14,19 +15,22 @@ const warnEveryMs = 60_000;
  * suppress messages but not forge them: no revocation, no text of a run, no request to cancel one. Systems with
  * different secrets that share a Redis do not receive each other's messages.
  */
-export function createSealedBus(options: { bus: Bus; secret: string; logger: Logger }): Bus {
+export function createSealedBus(options: { bus: Bus; secrets: Secrets; logger: Logger }): Bus {
   const { bus, logger } = options;
-  const key = createHmac("sha256", options.secret).update("turnwright bus v1").digest();
+  const keys = acceptedSecrets(options.secrets).map((secret) =>
+    createHmac("sha256", secret).update("turnwright bus v1").digest(),
+  );
+  const [signing = Buffer.alloc(0)] = keys;
   let warnedAt = Number.NEGATIVE_INFINITY;
 
   // The length separates the topic from the text that follows it.
-  const codeOf = (topic: string, text: string) =>
+  const codeOf = (key: Buffer, topic: string, text: string) =>
     createHmac("sha256", key).update(`${topic.length}:${topic}`).update(text).digest().subarray(0, codeBytes);
 
   const open = (topic: string, message: string): string | undefined => {
     const code = Buffer.from(message.slice(0, codeLength), "base64url");
     const text = message.slice(codeLength);
-    if (code.length === codeBytes && timingSafeEqual(code, codeOf(topic, text))) return text;
+    if (code.length === codeBytes && keys.some((key) => timingSafeEqual(code, codeOf(key, topic, text)))) return text;
     if (performance.now() - warnedAt > warnEveryMs) {
       warnedAt = performance.now();
       logger.warn({ topic }, "bus messages of another system dropped");
@@ -35,7 +39,7 @@ export function createSealedBus(options: { bus: Bus; secret: string; logger: Log
   };
 
   return {
-    publish: (topic, payload) => bus.publish(topic, codeOf(topic, payload).toString("base64url") + payload),
+    publish: (topic, payload) => bus.publish(topic, codeOf(signing, topic, payload).toString("base64url") + payload),
     subscribe(topic, listener, onGap) {
       const opened = (message: string) => {
         const text = open(topic, message);

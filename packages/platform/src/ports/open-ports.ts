@@ -1,3 +1,4 @@
+import type { Secrets } from "../config/secrets.ts";
 import type { Logger } from "../logger.ts";
 import { createMemoryBus } from "./bus-memory.ts";
 import { createMemoryConcurrencyLimiter } from "./concurrency-limiter-memory.ts";
@@ -12,7 +13,7 @@ import { createMemoryRateLimiter } from "./rate-limiter-memory.ts";
  */
 export async function openPorts(options: {
   redisUrl?: string;
-  busSecret: string;
+  busSecret: Secrets;
   logger: Logger;
   role?: string;
   now?: () => number;

@@ -1,3 +1,4 @@
+import { type Secrets, signingSecret } from "../config/secrets.ts";
 import { ErrorReason, fail } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { createRedisBus } from "./bus-redis.ts";
@@ -12,7 +13,7 @@ import { systemId } from "./system-id.ts";
 /** Opens the ports over Redis, on two connections. */
 export function openRedisPorts(options: {
   redisUrl: string;
-  busSecret: string;
+  busSecret: Secrets;
   logger: Logger;
   role?: string;
   now?: () => number;
@@ -21,10 +22,12 @@ export function openRedisPorts(options: {
   const redis = connectRedis(redisUrl, { name: "turnwright", logger });
   const listening = connectRedis(redisUrl, { name: "turnwright-bus", logger, lazyConnect: true, autoResubscribe: false });
   const open = createRedisBus({ sending: redis, listening, logger });
-  const bus = createSealedBus({ bus: open, secret: options.busSecret, logger });
+  const bus = createSealedBus({ bus: open, secrets: options.busSecret, logger });
   // Another system on the same Redis does not share this one's limits.
   const replicas =
-    role === undefined ? onlyReplica(redis) : joinReplicas({ redis, bus, role: `${systemId(options.busSecret)}:${role}` });
+    role === undefined
+      ? onlyReplica(redis)
+      : joinReplicas({ redis, bus, role: `${systemId(signingSecret(options.busSecret))}:${role}` });
   // Unsealed: its messages are published by scripts inside Redis, next to the counts they report.
   const limiter = startRedisRateLimiter({ redis, bus: role === undefined ? undefined : open, replicas, logger, now });
   const concurrency = startRedisConcurrencyLimiter({ redis, replicas, logger });

@@ -51,7 +51,7 @@ interface Ask {
   process?: ReturnType<typeof createIdempotency>;
 }
 
-const here = createIdempotency({ secret });
+const here = createIdempotency({ secrets: secret });
 
 async function effect(tx: Tx, name: string): Promise<Response> {
   const { rows } = await tx.query<{ id: number }>("insert into effects (name) values ($1) returning id", [name]);
@@ -92,7 +92,7 @@ const refusal = (work: Promise<unknown>) =>
 
 describe("an idempotency key", () => {
   test("has one effect and one response for 100 concurrent duplicates in two processes", async () => {
-    const there = createIdempotency({ secret });
+    const there = createIdempotency({ secrets: secret });
     const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => ask({ process: i % 2 === 0 ? here : there })));
     expect(new Set(answers.map(({ answer }) => answer)).size).toBe(1);
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
@@ -145,7 +145,7 @@ describe("an idempotency key", () => {
         return done;
       },
     };
-    const there = createIdempotency({ secret });
+    const there = createIdempotency({ secrets: secret });
     const answers = await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) => ask({ process: i % 2 === 0 ? here : there }, flaky)),
     );
@@ -239,9 +239,31 @@ describe("an idempotency key", () => {
     }
   });
 
+  test.each([
+    ["adds the new one", secret, [secret, `${secret}!`]],
+    ["signs with the new one", [secret, `${secret}!`], [`${secret}!`, secret]],
+    ["removes the old one", [`${secret}!`, secret], `${secret}!`],
+  ] as const)("has one effect for concurrent duplicates while one process already %s", async (_step, before, after) => {
+    const processes = [before, after].map((secrets) => createIdempotency({ secrets }));
+    const duplicates = Array.from({ length: 40 }, (_, at) => ask({ process: processes[at % 2] }));
+    const answers = await Promise.all(duplicates);
+    expect(new Set(answers.map(({ answer }) => answer)).size).toBe(1);
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(await count("effects")).toBe(1);
+    await expect(ask({ process: processes[1], name: "other" })).rejects.toThrow("stands for another request");
+  });
+
+  test("passes from one secret to the next with the requests that are repeated under both", async () => {
+    const next = `${secret}!`;
+    const first = await ask({ process: createIdempotency({ secrets: secret }) });
+    const between = createIdempotency({ secrets: [secret, next] });
+    expect(await ask({ process: between })).toEqual({ ...first, replayed: true });
+    expect(await ask({ process: createIdempotency({ secrets: next }) })).toEqual({ ...first, replayed: true });
+  });
+
   test("finds nothing under another secret, and rejects a response moved to its row", async () => {
     await ask({ key: "one" });
-    expect((await ask({ key: "one", process: createIdempotency({ secret: `${secret}!` }) })).replayed).toBe(false);
+    expect((await ask({ key: "one", process: createIdempotency({ secrets: `${secret}!` }) })).replayed).toBe(false);
     await pool.query("truncate idempotency_keys");
     await ask({ key: "one" });
     await ask({ key: "two" });

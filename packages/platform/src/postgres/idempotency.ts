@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } f
 import { create, type DescMessage, fromBinary, type Message, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { TokenType } from "@turnwright/contract/auth/v1/identity";
+import { acceptedSecrets, type Secrets } from "../config/secrets.ts";
 import { ErrorReason, fail } from "../errors.ts";
 import { identityKey } from "../identity/identity.ts";
 import { idempotencyKeyOf } from "../rpc/idempotency-key.ts";
@@ -135,12 +136,40 @@ async function takeKey(tx: Tx, claim: Claim): Promise<boolean> {
   return rowCount === 1;
 }
 
-async function storeAnswer(tx: Tx, claim: Claim, answer: Uint8Array): Promise<void> {
-  await tx.query({
-    name: "store-idempotent-answer",
-    text: "update idempotency_keys set response = $2 where key_hash = $1",
-    values: [claim.keyHash, seal(claim, answer)],
-  });
+/** The claims of a call under each secret, always in the same order, so that no two processes wait for each other. */
+function claimsOf(secrets: Secrets, key: string, ctx: HandlerContext, request: Message): [Claim, ...Claim[]] {
+  const claims = acceptedSecrets(secrets).map((secret) => claimOf(secret, key, ctx, request));
+  return claims.sort((a, b) => Buffer.compare(a.keyHash, b.keyHash)) as [Claim, ...Claim[]];
+}
+
+async function findAnswerOfAny(db: Queryable, claims: readonly Claim[]): Promise<Buffer | undefined> {
+  for (const claim of claims) {
+    const answer = await findAnswer(db, claim);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
+}
+
+/** Takes every key, so that processes with another secret find the call. Returns the answer if one was taken before. */
+async function takeKeys(tx: Tx, claims: readonly Claim[]): Promise<Buffer | undefined> {
+  let answer: Buffer | undefined;
+  const taken: Claim[] = [];
+  for (const claim of claims) {
+    if (await takeKey(tx, claim)) taken.push(claim);
+    else answer ??= await findAnswer(tx, claim);
+  }
+  if (answer !== undefined) await storeAnswer(tx, taken, answer);
+  return answer;
+}
+
+async function storeAnswer(tx: Tx, claims: readonly Claim[], answer: Uint8Array): Promise<void> {
+  for (const claim of claims) {
+    await tx.query({
+      name: "store-idempotent-answer",
+      text: "update idempotency_keys set response = $2 where key_hash = $1",
+      values: [claim.keyHash, seal(claim, answer)],
+    });
+  }
 }
 
 /** Deletes expired keys. */
@@ -164,11 +193,11 @@ function createTurnstile(): <T>(name: string, work: () => Promise<T>) => Promise
 }
 
 /**
- * Idempotency on the service's own table `idempotency_keys`. `secret` is the mesh secret: under a different one, keys
- * are not recognised. Duplicates in one process wait for each other in memory instead of holding connections; those in
- * different processes wait on the row.
+ * Idempotency on the service's own table `idempotency_keys`. `secrets` are the mesh's: under others, keys are not
+ * recognised. With several, a call is stored under each of them. Duplicates in one process wait for each other in
+ * memory instead of holding connections; those in different processes wait on the row.
  */
-export function createIdempotency(deps: { secret: string }): Idempotency {
+export function createIdempotency(deps: { secrets: Secrets }): Idempotency {
   const inTurn = createTurnstile();
   return {
     async once(ctx, request, { transaction, prepare, act }) {
@@ -178,7 +207,7 @@ export function createIdempotency(deps: { secret: string }): Idempotency {
         const ready = await prepared();
         return { response: await transaction((tx) => act(tx, ready)), replayed: false };
       }
-      const claim = claimOf(deps.secret, key, ctx, request);
+      const claims = claimsOf(deps.secrets, key, ctx, request);
       const { output } = ctx.method;
       // The first response is also read from its record, so that all responses are identical by construction.
       const read = (answer: Uint8Array) => fromBinary(output, answer) as never;
@@ -186,16 +215,17 @@ export function createIdempotency(deps: { secret: string }): Idempotency {
         ctx.responseHeader.set(idempotentReplayedHeader, "true");
         return { response: read(answer), replayed: true };
       };
-      return inTurn(claim.keyHash.toString("base64"), async () => {
+      return inTurn(claims[0].keyHash.toString("base64"), async () => {
         // The client may have disconnected while it waited.
         ctx.signal.throwIfAborted();
-        const known = prepare && (await transaction((tx) => findAnswer(tx, claim)));
+        const known = prepare && (await transaction((tx) => findAnswerOfAny(tx, claims)));
         if (known !== undefined) return replay(known);
         const ready = await prepared();
         return transaction(async (tx) => {
-          if (!(await takeKey(tx, claim))) return replay((await findAnswer(tx, claim)) as Buffer);
+          const earlier = await takeKeys(tx, claims);
+          if (earlier !== undefined) return replay(earlier);
           const answer = toBinary(output, create(output, await act(tx, ready)));
-          await storeAnswer(tx, claim, answer);
+          await storeAnswer(tx, claims, answer);
           return { response: read(answer), replayed: false };
         });
       });

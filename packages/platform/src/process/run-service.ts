@@ -2,7 +2,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { z } from "zod";
 import { ConfigError, loadConfig } from "../config/env.ts";
-import type { grpcEnv, meshEnv } from "../config/mesh-env.ts";
+import { type grpcEnv, type meshEnv, meshSecrets } from "../config/mesh-env.ts";
 import { databaseUrl, type PostgresConfig } from "../config/postgres-env.ts";
 import { reasonOf } from "../errors.ts";
 import { authService } from "../identity/identity.ts";
@@ -148,7 +148,7 @@ async function start<C extends GrpcConfig>(
     interceptors: serverInterceptors({
       logger,
       internalTokens: createInternalTokenVerifier(keys),
-      serviceTokens: createServiceTokenVerifier(config.MESH_SECRET),
+      serviceTokens: createServiceTokenVerifier(meshSecrets(config)),
     }),
     host: config.GRPC_HOST,
     port: config.GRPC_PORT,

@@ -18,6 +18,32 @@ async function announced(work: () => Promise<unknown>): Promise<string[]> {
 }
 
 describe("refresh tokens", () => {
+  test("have one child while processes sign with different secrets of the mesh", async () => {
+    const [present, next] = ["the-present-secret-of-this-mesh!", "the-next-secret-of-this-mesh!!!!"];
+    const first = await startAuthFixture({ MESH_SECRET: present, MESH_SECRET_ACCEPTED: next });
+    const second = await first.replica({ MESH_SECRET: next, MESH_SECRET_ACCEPTED: present });
+    try {
+      let { refreshToken } = await first.person();
+      for (const [one, other] of [
+        [first, second],
+        [second, first],
+      ] as const) {
+        const refreshed = await one.anonymous().auth.refresh({ refreshToken });
+        const repeated = await other.anonymous().auth.refresh({ refreshToken });
+        expect(repeated.refreshToken).toBe(refreshed.refreshToken);
+        const both = [first, second, first, second].map((process) =>
+          process.anonymous().auth.refresh({ refreshToken: repeated.refreshToken }),
+        );
+        const [child, ...same] = await Promise.all(both);
+        expect(new Set(same.map((answer) => answer.refreshToken))).toEqual(new Set([child?.refreshToken]));
+        refreshToken = child?.refreshToken ?? "";
+      }
+    } finally {
+      await second.stop();
+      await first.stop();
+    }
+  });
+
   test("have one child, no matter how many refreshes come at once", async () => {
     const { refreshToken } = await fixture.person();
     const answers = await Promise.all(Array.from({ length: 50 }, () => fixture.anonymous().auth.refresh({ refreshToken })));

@@ -107,13 +107,20 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
     },
 
     async refresh({ refreshToken: presented }, ctx) {
-      const refreshToken = deps.refreshChild(presented);
+      const children = deps.refreshChildren(presented);
+      const [child = ""] = children;
       const oldHash = hashToken(presented);
-      const newHash = hashToken(refreshToken);
-      const session =
-        (await rotateRefreshToken(pool, { oldHash, id: uuidv7(), newHash, expiresAt: refreshEnd() })) ??
-        (await findRetriedRefresh(pool, { oldHash, newHash }));
-      if (session !== undefined) return { ...(await issue(session)), refreshToken };
+      const rotated = await rotateRefreshToken(pool, {
+        oldHash,
+        id: uuidv7(),
+        newHash: hashToken(child),
+        expiresAt: refreshEnd(),
+      });
+      if (rotated !== undefined) return { ...(await issue(rotated)), refreshToken: child };
+      for (const refreshToken of children) {
+        const session = await findRetriedRefresh(pool, { oldHash, newHash: hashToken(refreshToken) });
+        if (session !== undefined) return { ...(await issue(session)), refreshToken };
+      }
       const ended = await transaction(pool, async (tx) => {
         await holdAccountOfRefreshToken(tx, oldHash);
         const reused = await revokeReusedFamily(tx, oldHash);

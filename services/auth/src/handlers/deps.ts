@@ -9,7 +9,7 @@ import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
 import type { AuthConfig } from "../config.ts";
-import type { RefreshChild } from "../opaque-tokens.ts";
+import type { RefreshChildren } from "../opaque-tokens.ts";
 import type { Passwords } from "../passwords.ts";
 import type { SigningKeys } from "../signing-keys.ts";
 
@@ -23,7 +23,7 @@ export interface AuthDeps {
   readonly bus: Bus;
   readonly passwords: Passwords;
   readonly keys: SigningKeys;
-  readonly refreshChild: RefreshChild;
+  readonly refreshChildren: RefreshChildren;
   readonly idempotency: Idempotency;
   readonly accessTokens: AccessTokenVerifier;
 }

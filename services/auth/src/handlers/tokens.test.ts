@@ -121,6 +121,8 @@ describe("signing keys", () => {
 });
 
 describe("with JWT_SECRET", () => {
+  const [present, next] = ["the-present-secret-of-its-tokens", "the-next-secret-of-access-tokens"];
+
   test("access tokens are HS256, and tokens signed by auth's own keys are refused", async () => {
     const own = await startAuthFixture({ JWT_SECRET: "another-secret-of-32-characters!!" });
     try {
@@ -131,6 +133,37 @@ describe("with JWT_SECRET", () => {
       expect(await refusalOf(fixture.holder(accessToken))).toBe("INVALID_TOKEN");
     } finally {
       await own.stop();
+    }
+  });
+
+  test.each([
+    ["adds the new one", {}, { JWT_SECRET_ACCEPTED: next }],
+    ["signs with the new one", { JWT_SECRET_ACCEPTED: next }, { JWT_SECRET: next, JWT_SECRET_ACCEPTED: present }],
+    ["removes the old one", { JWT_SECRET: next, JWT_SECRET_ACCEPTED: present }, { JWT_SECRET: next }],
+  ])("two processes accept each other's tokens while one already %s", async (_step, before, after) => {
+    const first = await startAuthFixture({ JWT_SECRET: present, ...before });
+    const second = await first.replica({ JWT_SECRET: present, ...after });
+    try {
+      const { email, accessToken } = await first.person();
+      expect(await refusalOf(second.holder(accessToken))).toBe("no error");
+      const session = await second.anonymous().auth.login({ email, password });
+      expect(await refusalOf(first.holder(session.accessToken))).toBe("no error");
+    } finally {
+      await second.stop();
+      await first.stop();
+    }
+  });
+
+  test("that is no longer listed, tokens are refused", async () => {
+    const first = await startAuthFixture({ JWT_SECRET: present, JWT_SECRET_ACCEPTED: next });
+    const second = await first.replica({ JWT_SECRET: next });
+    try {
+      const { accessToken } = await first.person();
+      expect(await refusalOf(second.holder(accessToken))).toBe("INVALID_TOKEN");
+      expect(await refusalOf(first.holder(accessToken))).toBe("no error");
+    } finally {
+      await second.stop();
+      await first.stop();
     }
   });
 

@@ -1,3 +1,4 @@
+import type { Secrets } from "@turnwright/platform/config/secrets";
 import type { FailureLog } from "@turnwright/platform/failure-log";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
@@ -18,5 +19,5 @@ export interface ExecutorDeps {
   readonly logger: Logger;
   readonly failures: FailureLog;
   /** Verifies the grants of approved calls. */
-  readonly meshSecret: string;
+  readonly meshSecrets: Secrets;
 }

@@ -41,7 +41,7 @@ async function checkCall(
     const { requiresApproval, version: toolVersion } = checked.registered.spec;
     const { argumentsHash } = checked;
     const expected = { runId, epoch, callId, tool, toolVersion, argumentsHash, tokenId: identity.tokenId };
-    if (requiresApproval && (runId === "" || !(await verifyGrant(deps.meshSecret, call.grant, expected)))) {
+    if (requiresApproval && (runId === "" || !(await verifyGrant(deps.meshSecrets, call.grant, expected)))) {
       const refused = refuse(`The tool ${tool} needs a person's approval of exactly this call.`);
       return { ...refused, unapprovedVersion: toolVersion };
     }
