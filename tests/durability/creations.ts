@@ -118,6 +118,28 @@ const accountByAdmin: CreationMaker = async (creator) => {
   };
 };
 
+/** Resets a password: a second reset would make the first response's password wrong. */
+const passwordReset: CreationMaker = async (creator) => {
+  const { adminToken: token } = creator;
+  const email = `${randomUUID()}@example.com`;
+  const made = await fetch(`${creator.baseUrl}/v1/admin/users`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify({ email, password: "SecurePass123", name: "Forgetful" }),
+  });
+  const { id: userId } = ((await made.json()) as { data: { user: { id: string } } }).data.user;
+  const path = `/v1/admin/users/${userId}/password`;
+  const method = UserService.method.resetUserPassword;
+  return {
+    ...calls(method, path, token, { userId }, { userId, revokeApiKeys: true }),
+    async effects(answer) {
+      const password = /"password":\s*"([^"]+)"/.exec(answer)?.[1] ?? "";
+      await restApi(creator.baseUrl).login(email, password);
+      return 1;
+    },
+  };
+};
+
 /** Creates an invite. */
 const invite: CreationMaker = async (creator) => {
   const email = `${randomUUID()}@example.com`;
@@ -238,6 +260,7 @@ export const creations: Readonly<Record<string, CreationKind>> = {
   "rotated key": { method: ApiKeyService.method.rotateApiKey, make: rotation },
   account: { method: AuthService.method.register, make: account },
   "account by an admin": { method: UserService.method.createUser, make: accountByAdmin },
+  "password reset": { method: UserService.method.resetUserPassword, make: passwordReset },
   invite: { method: InviteService.method.createInvite, make: invite },
   conversation: { method: AgentService.method.createConversation, make: conversation },
   message: { method: AgentService.method.sendMessage, make: message },

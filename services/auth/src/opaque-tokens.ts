@@ -56,6 +56,11 @@ function checksumOf(text: string): string {
   return checksum;
 }
 
+/** A new password: 24 letters and digits (142 bits). */
+export function randomPassword(): string {
+  return randomText(24);
+}
+
 /**
  * A new API key: `sk-`, 43 random characters (256 bits) and a checksum, which reveals a typing error without a look-up.
  */

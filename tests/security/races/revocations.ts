@@ -94,6 +94,14 @@ export const revocations: readonly Revocation[] = [
     act: async (stage, { userId }, replica) => (await stage.admin()).at(replica).users.revokeUserCredentials({ userId }),
   },
   {
+    name: "reset password",
+    takesMs: 200,
+    ends: ["session"],
+    allSessions: true,
+    logins: true,
+    act: async (stage, { userId }, replica) => (await stage.admin()).at(replica).users.resetUserPassword({ userId }),
+  },
+  {
     name: "disable user",
     takesMs: 80,
     ends: ["session", "key"],

@@ -16,6 +16,7 @@ describe("accounts", () => {
         person.users.getUser({ userId: person.userId }),
         person.users.updateUser({ userId: person.userId, role: "admin" }),
         person.users.revokeUserCredentials({ userId: person.userId }),
+        person.users.resetUserPassword({ userId: person.userId }),
         person.tokens.rotateSigningKey({}),
       ].map(refusalOf),
     );

@@ -1,21 +1,31 @@
-import { toJsonString } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
-import { AccountLimitsSchema } from "@turnwright/contract/auth/v1/identity";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
-import { transaction } from "@turnwright/platform/postgres/pool";
+import { type Tx, transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { changeAccount, type Note, noSuchUser, resetPassword } from "../account-changes.ts";
 import { holdAdmin } from "../held-caller.ts";
-import { listLiveKeyIds, revokeAllApiKeys } from "../store/api-keys.ts";
+import { randomPassword } from "../opaque-tokens.ts";
+import { revokeAllApiKeys } from "../store/api-keys.ts";
 import { revokeInvitesOf } from "../store/invites.ts";
 import { revokeAllSessions } from "../store/sessions.ts";
-import { countOtherAdmins, findUser, insertUser, listUsers, updateUser } from "../store/users.ts";
+import { findUser, insertUser, listUsers } from "../store/users.ts";
 import { type AuthDeps, announce } from "./deps.ts";
 
-const noSuchUser = () => fail(ErrorReason.NOT_FOUND, "There is no such account.", { param: "user_id" });
+const ownPassword = () =>
+  fail(
+    ErrorReason.PERMISSION_DENIED,
+    "Admins change their own password with POST /v1/auth/password, which asks for the present one.",
+    { param: "user_id" },
+  );
+
+/** Writes to the audit log in the name of the caller. */
+function noteBy(tx: Tx, ctx: HandlerContext): Note {
+  return (event) => appendAudit(tx, ctx, event);
+}
 
 /** Handlers for accounts, which only admins may call. A change ends the credentials that it makes invalid. */
 export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): ServiceImpl<typeof UserService> {
@@ -57,28 +67,38 @@ export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): S
       if (name?.includes("\0")) throw fail(ErrorReason.INVALID_REQUEST, "name: must not have NUL characters", { param: "name" });
       const { user, ended } = await transaction(pool, async (tx) => {
         await holdAdmin(tx, ctx, userId);
-        const change = await updateUser(tx, { id: userId, role, isActive, name, limits });
-        if (change === undefined) throw noSuchUser();
-        const { before, after } = change;
-        const isAdmin = after.role === "admin" && after.isActive;
-        if (before.role === "admin" && before.isActive && !isAdmin && (await countOtherAdmins(tx, userId)) === 0) {
-          throw fail(ErrorReason.CONFLICT, "The last active admin cannot be demoted or disabled.", { param: "user_id" });
-        }
-        const sessions = before.role !== after.role || !after.isActive ? await revokeAllSessions(tx, userId) : [];
-        const keys = after.isActive ? [] : await revokeAllApiKeys(tx, userId);
-        // API keys stay valid under the new role, but cached identities still have the old one.
-        const changed = before.role !== after.role && after.isActive ? await listLiveKeyIds(tx, userId) : [];
-        if (!isAdmin) await revokeInvitesOf(tx, userId);
-        const details = {
-          role: after.role,
-          is_active: after.isActive,
-          ...(limits && { limits: toJsonString(AccountLimitsSchema, limits) }),
-        };
-        await appendAudit(tx, ctx, { action: "user.updated", outcome: "success", subject: userId, details });
-        return { user: after, ended: [...sessions, ...keys, ...changed] };
+        return await changeAccount(tx, noteBy(tx, ctx), { userId, role, isActive, name, limits });
       });
       await announce(bus, ended);
       return { user };
+    },
+
+    async resetUserPassword(request, ctx) {
+      const { userId, newPassword, revokeApiKeys } = request;
+      const self = requireIdentity(ctx).userId;
+      // A thief of an admin's session must not keep the account by a password of their own.
+      if (userId === self) throw ownPassword();
+      let ended: string[] = [];
+      const { response, replayed } = await idempotency.once(ctx, request, {
+        transaction: (work) =>
+          transaction(pool, async (tx) => {
+            await holdAdmin(tx, ctx, userId);
+            return work(tx);
+          }),
+        async prepare() {
+          const password = newPassword ?? randomPassword();
+          const client = { address: ctx.requestHeader.get(clientAddressHeader) ?? "", account: self, signal: ctx.signal };
+          return { password, passwordHash: await passwords.inTurn(client, ({ hash }) => hash(password)) };
+        },
+        async act(tx, { password, passwordHash }) {
+          const reset = await resetPassword(tx, noteBy(tx, ctx), { userId, passwordHash, revokeApiKeys });
+          ended = [...reset.sessions, ...reset.keys];
+          const counts = { sessions: reset.sessions.length, apiKeys: reset.keys.length };
+          return { password: newPassword === undefined ? password : "", ...counts };
+        },
+      });
+      if (!replayed) await announce(bus, ended);
+      return response;
     },
 
     async revokeUserCredentials({ userId }, ctx) {

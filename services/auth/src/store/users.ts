@@ -159,6 +159,15 @@ export async function replacePasswordHash(
   return rowCount === 1;
 }
 
+/** Sets an account's password hash, whatever it was; undefined when there is no such account. */
+export async function setPasswordHash(db: Queryable, change: { id: string; passwordHash: string }): Promise<User | undefined> {
+  const { rows } = await db.query<UserRow>(
+    `update users set password_hash = $2, updated_at = now() where id = $1 returning ${userColumns}`,
+    [change.id, change.passwordHash],
+  );
+  return rows[0] && userOf(rows[0]);
+}
+
 /**
  * Stores the first admin, unless an account with this address exists; that account stays as it is. Returns whether it
  * was stored.

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/user_service.proto.
  */
 export const file_turnwright_auth_v1_user_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEimwEKEUNyZWF0ZVVzZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAIGIABEhYKBG5hbWUYAyABKAlCCLpIBXIDGMgBEiwKBHJvbGUYBCABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBAUIHCgVfcm9sZSI8ChJDcmVhdGVVc2VyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIlYKEExpc3RVc2Vyc1JlcXVlc3QSHgoFbGltaXQYASABKAVCCrpIBxoFGMgBKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJRChFMaXN0VXNlcnNSZXNwb25zZRInCgV1c2VycxgBIAMoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyEhMKC25leHRfY3Vyc29yGAIgASgJIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjkKD0dldFVzZXJSZXNwb25zZRImCgR1c2VyGAEgASgLMhgudHVybndyaWdodC5hdXRoLnYxLlVzZXIi5AEKEVVwZGF0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEiwKBHJvbGUYAiABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBARIWCglpc19hY3RpdmUYAyABKAhIAYgBARIbCgRuYW1lGAQgASgJQgi6SAVyAxjIAUgCiAEBEjEKBmxpbWl0cxgFIAEoCzIhLnR1cm53cmlnaHQuYXV0aC52MS5BY2NvdW50TGltaXRzQgcKBV9yb2xlQgwKCl9pc19hY3RpdmVCBwoFX25hbWUiPAoSVXBkYXRlVXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlciI5ChxSZXZva2VVc2VyQ3JlZGVudGlhbHNSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIkMKHVJldm9rZVVzZXJDcmVkZW50aWFsc1Jlc3BvbnNlEhAKCHNlc3Npb25zGAEgASgFEhAKCGFwaV9rZXlzGAIgASgFMtoHCgtVc2VyU2VydmljZRLrAQoKQ3JlYXRlVXNlchIlLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVVc2VyUmVxdWVzdBomLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVVc2VyUmVzcG9uc2UijQGquxhrCMkBEgpVU0VSX0VSUk9SQgVhZG1pbkpReyJlbWFpbCI6ImNvbGxlYWd1ZUBleGFtcGxlLmNvbSIsInBhc3N3b3JkIjoiU2VjdXJlUGFzczEyMyIsIm5hbWUiOiJBIENvbGxlYWd1ZSJ9WAGwuxgDgtPkkwIUOgEqIg8vdjEvYWRtaW4vdXNlcnMSjwEKCUxpc3RVc2VycxIkLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0VXNlcnNSZXF1ZXN0GiUudHVybndyaWdodC5hdXRoLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIjWQAgGquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAhESDy92MS9hZG1pbi91c2VycxKTAQoHR2V0VXNlchIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2VyUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2VyUmVzcG9uc2UiP5ACAaq7GBMSClVTRVJfRVJST1JCBWFkbWlusLsYA4LT5JMCGxIZL3YxL2FkbWluL3VzZXJzL3t1c2VyX2lkfRLqAQoKVXBkYXRlVXNlchIlLnR1cm53cmlnaHQuYXV0aC52MS5VcGRhdGVVc2VyUmVxdWVzdBomLnR1cm53cmlnaHQuYXV0aC52MS5VcGRhdGVVc2VyUmVzcG9uc2UijAGQAgKquxhdEgpVU0VSX0VSUk9SQgVhZG1pbkpIeyJyb2xlIjoiYWdlbnQiLCJpc19hY3RpdmUiOnRydWUsImxpbWl0cyI6eyJyYXRlX2xpbWl0X3Blcl9taW51dGUiOjEyMH19sLsYA4LT5JMCHjoBKjIZL3YxL2FkbWluL3VzZXJzL3t1c2VyX2lkfRLHAQoVUmV2b2tlVXNlckNyZWRlbnRpYWxzEjAudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVVzZXJDcmVkZW50aWFsc1JlcXVlc3QaMS50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2tlVXNlckNyZWRlbnRpYWxzUmVzcG9uc2UiSZACAqq7GBMSClVTRVJfRVJST1JCBWFkbWlusLsYA4LT5JMCJToBKiIgL3YxL2FkbWluL3VzZXJzL3t1c2VyX2lkfS9yZXZva2ViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiV0dXJud3JpZ2h0L2F1dGgvdjEvdXNlcl9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEimwEKEUNyZWF0ZVVzZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAIGIABEhYKBG5hbWUYAyABKAlCCLpIBXIDGMgBEiwKBHJvbGUYBCABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBAUIHCgVfcm9sZSI8ChJDcmVhdGVVc2VyUmVzcG9uc2USJgoEdXNlchgBIAEoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyIlYKEExpc3RVc2Vyc1JlcXVlc3QSHgoFbGltaXQYASABKAVCCrpIBxoFGMgBKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJRChFMaXN0VXNlcnNSZXNwb25zZRInCgV1c2VycxgBIAMoCzIYLnR1cm53cmlnaHQuYXV0aC52MS5Vc2VyEhMKC25leHRfY3Vyc29yGAIgASgJIisKDkdldFVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBIjkKD0dldFVzZXJSZXNwb25zZRImCgR1c2VyGAEgASgLMhgudHVybndyaWdodC5hdXRoLnYxLlVzZXIi5AEKEVVwZGF0ZVVzZXJSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEiwKBHJvbGUYAiABKAlCGbpIFnIUUgVhZG1pblIEdXNlclIFYWdlbnRIAIgBARIWCglpc19hY3RpdmUYAyABKAhIAYgBARIbCgRuYW1lGAQgASgJQgi6SAVyAxjIAUgCiAEBEjEKBmxpbWl0cxgFIAEoCzIhLnR1cm53cmlnaHQuYXV0aC52MS5BY2NvdW50TGltaXRzQgcKBV9yb2xlQgwKCl9pc19hY3RpdmVCBwoFX25hbWUiPAoSVXBkYXRlVXNlclJlc3BvbnNlEiYKBHVzZXIYASABKAsyGC50dXJud3JpZ2h0LmF1dGgudjEuVXNlciKGAQoYUmVzZXRVc2VyUGFzc3dvcmRSZXF1ZXN0EhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEiUKDG5ld19wYXNzd29yZBgCIAEoCUIKukgHcgUQCBiAAUgAiAEBEhcKD3Jldm9rZV9hcGlfa2V5cxgDIAEoCEIPCg1fbmV3X3Bhc3N3b3JkIlEKGVJlc2V0VXNlclBhc3N3b3JkUmVzcG9uc2USEAoIcGFzc3dvcmQYASABKAkSEAoIc2Vzc2lvbnMYAiABKAUSEAoIYXBpX2tleXMYAyABKAUiOQocUmV2b2tlVXNlckNyZWRlbnRpYWxzUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASJDCh1SZXZva2VVc2VyQ3JlZGVudGlhbHNSZXNwb25zZRIQCghzZXNzaW9ucxgBIAEoBRIQCghhcGlfa2V5cxgCIAEoBTK0CQoLVXNlclNlcnZpY2US6wEKCkNyZWF0ZVVzZXISJS50dXJud3JpZ2h0LmF1dGgudjEuQ3JlYXRlVXNlclJlcXVlc3QaJi50dXJud3JpZ2h0LmF1dGgudjEuQ3JlYXRlVXNlclJlc3BvbnNlIo0BqrsYawjJARIKVVNFUl9FUlJPUkIFYWRtaW5KUXsiZW1haWwiOiJjb2xsZWFndWVAZXhhbXBsZS5jb20iLCJwYXNzd29yZCI6IlNlY3VyZVBhc3MxMjMiLCJuYW1lIjoiQSBDb2xsZWFndWUifVgBsLsYA4LT5JMCFDoBKiIPL3YxL2FkbWluL3VzZXJzEo8BCglMaXN0VXNlcnMSJC50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFVzZXJzUmVxdWVzdBolLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0VXNlcnNSZXNwb25zZSI1kAIBqrsYExIKVVNFUl9FUlJPUkIFYWRtaW6wuxgDgtPkkwIREg8vdjEvYWRtaW4vdXNlcnMSkwEKB0dldFVzZXISIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNlclJlc3BvbnNlIj+QAgGquxgTEgpVU0VSX0VSUk9SQgVhZG1pbrC7GAOC0+STAhsSGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0S6gEKClVwZGF0ZVVzZXISJS50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlcXVlc3QaJi50dXJud3JpZ2h0LmF1dGgudjEuVXBkYXRlVXNlclJlc3BvbnNlIowBkAICqrsYXRIKVVNFUl9FUlJPUkIFYWRtaW5KSHsicm9sZSI6ImFnZW50IiwiaXNfYWN0aXZlIjp0cnVlLCJsaW1pdHMiOnsicmF0ZV9saW1pdF9wZXJfbWludXRlIjoxMjB9fbC7GAOC0+STAh46ASoyGS92MS9hZG1pbi91c2Vycy97dXNlcl9pZH0S1wEKEVJlc2V0VXNlclBhc3N3b3JkEiwudHVybndyaWdodC5hdXRoLnYxLlJlc2V0VXNlclBhc3N3b3JkUmVxdWVzdBotLnR1cm53cmlnaHQuYXV0aC52MS5SZXNldFVzZXJQYXNzd29yZFJlc3BvbnNlImWquxgwEgpVU0VSX0VSUk9SQgVhZG1pbkoZeyJyZXZva2VfYXBpX2tleXMiOmZhbHNlfVgBsLsYA4LT5JMCJzoBKiIiL3YxL2FkbWluL3VzZXJzL3t1c2VyX2lkfS9wYXNzd29yZBLHAQoVUmV2b2tlVXNlckNyZWRlbnRpYWxzEjAudHVybndyaWdodC5hdXRoLnYxLlJldm9rZVVzZXJDcmVkZW50aWFsc1JlcXVlc3QaMS50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2tlVXNlckNyZWRlbnRpYWxzUmVzcG9uc2UiSZACAqq7GBMSClVTRVJfRVJST1JCBWFkbWlusLsYA4LT5JMCJToBKiIgL3YxL2FkbWluL3VzZXJzL3t1c2VyX2lkfS9yZXZva2ViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The account to create.
@@ -251,6 +251,76 @@ export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PUR
   messageDesc(file_turnwright_auth_v1_user_service, 7);
 
 /**
+ * The account and its next password.
+ *
+ * @generated from message turnwright.auth.v1.ResetUserPasswordRequest
+ */
+export type ResetUserPasswordRequest = Message<"turnwright.auth.v1.ResetUserPasswordRequest"> & {
+  /**
+   * UUID of the user.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The password to set, 8 to 128 characters. Unset: a random one.
+   *
+   * @generated from field: optional string new_password = 2;
+   */
+  newPassword?: string | undefined;
+
+  /**
+   * Whether to revoke the account's API keys and open invites too, as for an account that somebody else has used.
+   *
+   * @generated from field: bool revoke_api_keys = 3;
+   */
+  revokeApiKeys: boolean;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ResetUserPasswordRequest.
+ * Use `create(ResetUserPasswordRequestSchema)` to create a new message.
+ */
+export const ResetUserPasswordRequestSchema: GenMessage<ResetUserPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_user_service, 8);
+
+/**
+ * The password and the number of credentials that ended.
+ *
+ * @generated from message turnwright.auth.v1.ResetUserPasswordResponse
+ */
+export type ResetUserPasswordResponse = Message<"turnwright.auth.v1.ResetUserPasswordResponse"> & {
+  /**
+   * The random password, which is stored nowhere. Empty when the request named one.
+   *
+   * @generated from field: string password = 1;
+   */
+  password: string;
+
+  /**
+   * Sessions that this call ended.
+   *
+   * @generated from field: int32 sessions = 2;
+   */
+  sessions: number;
+
+  /**
+   * API keys that this call revoked.
+   *
+   * @generated from field: int32 api_keys = 3;
+   */
+  apiKeys: number;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ResetUserPasswordResponse.
+ * Use `create(ResetUserPasswordResponseSchema)` to create a new message.
+ */
+export const ResetUserPasswordResponseSchema: GenMessage<ResetUserPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_user_service, 9);
+
+/**
  * The account whose credentials to end.
  *
  * @generated from message turnwright.auth.v1.RevokeUserCredentialsRequest
@@ -269,7 +339,7 @@ export type RevokeUserCredentialsRequest = Message<"turnwright.auth.v1.RevokeUse
  * Use `create(RevokeUserCredentialsRequestSchema)` to create a new message.
  */
 export const RevokeUserCredentialsRequestSchema: GenMessage<RevokeUserCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 8);
+  messageDesc(file_turnwright_auth_v1_user_service, 10);
 
 /**
  * Number of credentials that ended.
@@ -297,7 +367,7 @@ export type RevokeUserCredentialsResponse = Message<"turnwright.auth.v1.RevokeUs
  * Use `create(RevokeUserCredentialsResponseSchema)` to create a new message.
  */
 export const RevokeUserCredentialsResponseSchema: GenMessage<RevokeUserCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_user_service, 9);
+  messageDesc(file_turnwright_auth_v1_user_service, 11);
 
 /**
  * Accounts, for admins. Every change takes effect on the account's credentials within a second, limits within five
@@ -365,6 +435,26 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof UpdateUserRequestSchema;
     output: typeof UpdateUserResponseSchema;
+  },
+  /**
+   * Give an account another password: the given one, or a random one that only this response shows. Ends all sessions
+   * of the account. Its API keys and open invites stay unless `revoke_api_keys` is set. Tell the owner to change the
+   * password with `POST /v1/auth/password`: nothing forces them to. A deactivated account stays deactivated.
+   *
+   * Caller: a login of an admin, for any account but their own.
+   *
+   * Errors: `NOT_FOUND`; `PERMISSION_DENIED` for the caller's own account, whose password only
+   * `POST /v1/auth/password` changes; `RATE_LIMITED` while too many passwords are being hashed.
+   *
+   * Idempotency: for 24 hours, a repeated request under the same `Idempotency-Key` returns the same password and
+   * changes nothing more; `IDEMPOTENCY_KEY_REUSED` when the request differs.
+   *
+   * @generated from rpc turnwright.auth.v1.UserService.ResetUserPassword
+   */
+  resetUserPassword: {
+    methodKind: "unary";
+    input: typeof ResetUserPasswordRequestSchema;
+    output: typeof ResetUserPasswordResponseSchema;
   },
   /**
    * End all sessions of an account and revoke its API keys and open invites.
