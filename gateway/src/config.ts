@@ -29,6 +29,8 @@ export const gatewayConfig = z.object({
   SERVER_PRESSURE_BYTES: integer(268_435_456, { min: 1_048_576 }),
   /** Silence after which a comment is sent on a stream. */
   SSE_HEARTBEAT: duration("15s"),
+  /** Callers to whom gRPC server reflection shows the API; `everyone`: also those without a credential. */
+  SERVER_REFLECTION: z.enum(["off", "callers", "everyone"]).default("callers"),
   /** Addresses or networks of proxies whose X-Forwarded-For is trusted for the client's address. */
   SERVER_TRUST_PROXY: list(),
   /** Origins allowed to call from browsers; `*`: all. */

@@ -12,7 +12,7 @@ import { clockWords, type PartClocks, type WrongClock, wrongClocks } from "./clo
  */
 export type ReadinessChecks = Readonly<Record<string, () => Promise<ServiceHealth> | Promise<void>>>;
 
-/** Options of the health routes. */
+/** Options of the readiness check. */
 export interface HealthOptions {
   readonly checks: ReadinessChecks;
   /** The clocks of the parts, as of the last checks. */
@@ -27,7 +27,8 @@ const checkTimeoutMs = 3_000;
 const freshMs = 1_000;
 
 /** The result of one round of checks. */
-interface Verdict {
+export interface Verdict {
+  /** Why nothing can be served, if so. */
   readonly fault?: { readonly message: string; readonly mapping: ReasonMapping };
   /** Serving parts, some of whose instances do not serve. */
   readonly degraded: readonly { part: string; serving: number; replicas: number }[];
@@ -120,20 +121,30 @@ function sharedLook(options: HealthOptions): () => Promise<Verdict> {
 }
 
 /**
+ * Returns a check of whether this process and its parts can serve; it never rejects. Answers of the parts are reused
+ * for one second.
+ */
+export function createReadiness(options: HealthOptions): () => Promise<Verdict> {
+  const look = sharedLook(options);
+  return async () => {
+    // Shutdown of this process is known without a check.
+    const own = await options.self().then(
+      () => undefined,
+      (error: unknown) => faultOf([{ part: "gateway", reason: reasonOf(error) }]),
+    );
+    return own === undefined ? look() : { fault: own, degraded: [], details: {} };
+  };
+}
+
+/**
  * Serves /health (200 while the process is up) and /ready: 503 with the part that cannot serve, or 200 with the parts
  * that lack instances and states of interest.
  */
-export function healthPlugin(options: HealthOptions) {
-  const look = sharedLook(options);
+export function healthPlugin(readiness: () => Promise<Verdict>) {
   return async (app: FastifyInstance): Promise<void> => {
     app.get("/health", () => ({ success: true, data: { status: "ok" } }));
     app.get("/ready", async (_request, reply) => {
-      // Shutdown of this process is known without a check.
-      const own = await options.self().then(
-        () => undefined,
-        (error: unknown) => faultOf([{ part: "gateway", reason: reasonOf(error) }]),
-      );
-      const { fault, degraded, details } = own === undefined ? await look() : { fault: own, degraded: [], details: {} };
+      const { fault, degraded, details } = await readiness();
       if (fault === undefined) {
         const lacking = degraded.length === 0 ? {} : { degraded };
         const told = Object.keys(details).length === 0 ? {} : { details };

@@ -16,8 +16,10 @@ import { createLimits } from "./admission/limits.ts";
 import { LiveCalls } from "./admission/live-calls.ts";
 import type { PartClocks } from "./clocks.ts";
 import type { GatewayConfig } from "./config.ts";
+import { discoveryRoutes, discoveryRule } from "./discovery/routes.ts";
+import { createServingStatus } from "./discovery/serving-status.ts";
 import { docsPlugin } from "./docs.ts";
-import { healthPlugin, type ReadinessChecks } from "./health.ts";
+import { createReadiness, healthPlugin, type ReadinessChecks } from "./health.ts";
 import { openAiPlugin } from "./openai/openai-plugin.ts";
 import { proxyRoutes } from "./rpc/proxy-routes.ts";
 import { rpcPlugin } from "./rpc/rpc-plugin.ts";
@@ -29,6 +31,9 @@ export { createAuthenticator } from "./admission/authentication.ts";
 export { LiveCalls } from "./admission/live-calls.ts";
 export { type GatewayConfig, gatewayConfig, gatewayProcessConfig } from "./config.ts";
 export { publicServices } from "./public-services.ts";
+
+/** Largest message that asks for health or reflection, in bytes: a name. */
+const discoveryBytes = 4_096;
 
 /** Dependencies of the gateway. */
 export interface GatewayDeps {
@@ -86,7 +91,8 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const self = async () => {
     if (isClosing) throw fail(ErrorReason.UNAVAILABLE, "The gateway is shutting down.");
   };
-  await app.register(healthPlugin({ checks: deps.checks, clocks: deps.clocks, self, logger: deps.logger }));
+  const readiness = createReadiness({ checks: deps.checks, clocks: deps.clocks, self, logger: deps.logger });
+  await app.register(healthPlugin(readiness));
   await app.register(docsPlugin);
   await app.register(
     restPlugin({ services, transport, admission, bodyLimit: config.SERVER_BODY_LIMIT, callTimeoutMs, heartbeatMs }),
@@ -111,6 +117,20 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     }),
   );
 
+  const serving = createServingStatus(readiness);
+  const closing = new AbortController();
+  const streamMs = config.SERVER_REQUEST_TIMEOUT * 0.6;
+  await app.register(
+    rpcPlugin({
+      routes: discoveryRoutes({ services, reflection: config.SERVER_REFLECTION, serving, streamMs, closing: closing.signal }),
+      ruleOf: (method, request) => discoveryRule(method, request, config.SERVER_REFLECTION),
+      admission,
+      bodyLimit: () => discoveryBytes,
+      streamedBytes: discoveryBytes,
+      logger: deps.logger,
+    }),
+  );
+
   let stopWatching: (() => Promise<void>) | undefined;
   return {
     async listen() {
@@ -131,6 +151,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     },
     async close() {
       isClosing = true;
+      closing.abort();
       await app.close();
       await stopWatching?.();
     },

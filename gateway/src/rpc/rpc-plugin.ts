@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { Message, Registry } from "@bufbuild/protobuf";
+import type { DescMethod, Message, Registry } from "@bufbuild/protobuf";
 import {
   ConnectError,
   type ConnectRouter,
@@ -24,8 +24,12 @@ import { type MessageFormat, readMessage } from "./rpc-message.ts";
 export interface RpcDeps {
   readonly routes: (router: ConnectRouter) => void;
   readonly admission: Admission;
+  /** The rule by which a method admits a request; the one in the method's options unless given. */
+  readonly ruleOf?: (method: DescMethod, request: FastifyRequest) => AdmissionRule;
   /** Largest body, in bytes, by a method's rule. */
   readonly bodyLimit: (rule: AdmissionRule) => number;
+  /** Largest message of a stream that a client sends, in bytes. */
+  readonly streamedBytes?: number;
   /** The types that `google.protobuf.Any` may hold in JSON messages; none unless given. */
   readonly registry?: Registry;
   readonly logger: Logger;
@@ -41,6 +45,8 @@ export interface AdmittedRpc {
 /** The outcome of admission and reading, before Connect sees the request. */
 interface Outcome {
   readonly headers: readonly (readonly [string, string])[];
+  /** The caller of an admitted stream of messages, which Connect reads. */
+  readonly streamer?: { readonly caller: Caller | undefined };
   readonly call?: AdmittedRpc;
   readonly refusal?: ConnectError;
 }
@@ -52,6 +58,13 @@ export function admittedRpc(context: HandlerContext): AdmittedRpc {
   const call = context.values.get(outcomeKey)?.call;
   if (call === undefined) throw fail(ErrorReason.INTERNAL, "a proxied call arrived without its HTTP request");
   return call;
+}
+
+/** The caller of an admitted call whose handler reads a stream of messages; undefined: no credential was asked for. */
+export function admittedStreamer(context: HandlerContext): Caller | undefined {
+  const streamer = context.values.get(outcomeKey)?.streamer;
+  if (streamer === undefined) throw fail(ErrorReason.INTERNAL, "a stream arrived without its HTTP request");
+  return streamer.caller;
 }
 
 /**
@@ -149,6 +162,11 @@ function emptyBody(format: MessageFormat | undefined): UniversalServerRequest["b
   return format.isJson ? {} : only(nothing);
 }
 
+/** The messages that a client streams; what is not read is left to the connection. */
+function streamOf({ raw }: FastifyRequest): AsyncIterable<Uint8Array> {
+  return raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+}
+
 /** The URL for Connect; that of a GET request carries an empty message. */
 function urlFor(handler: UniversalHandler, { url = "" }: IncomingMessage, format: MessageFormat | undefined): string {
   const target = new URL(handler.requestPath, "http://gateway");
@@ -172,26 +190,28 @@ function asConnectError(error: unknown): ConnectError {
  * A fastify plugin that serves methods over Connect, gRPC-web and gRPC. Each call is admitted before any of its body is
  * read; its message is then read, decompressed and decoded here, within limits. Connect frames the responses.
  */
-export function rpcPlugin({ routes, admission, bodyLimit, registry, logger }: RpcDeps) {
+export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes, registry, logger }: RpcDeps) {
   return async (app: FastifyInstance): Promise<void> => {
     app.removeAllContentTypeParsers();
     app.addContentTypeParser("*", (_request, _payload, done) => done(null, undefined));
     const router = createConnectRouter({
       acceptCompression: compressions,
       requestGate: passOutcome,
+      readMaxBytes: streamedBytes,
       jsonOptions: { registry },
     });
     routes(router);
 
     const mount = (handler: UniversalHandler) => {
       const decoding = { input: handler.method.input, registry };
-      const rule = admissionRule(handler.method);
-      const limit = bodyLimit(rule);
+      const declared = admissionRule(handler.method);
+      const isClientStream = handler.method.methodKind === "bidi_streaming" || handler.method.methodKind === "client_streaming";
 
       const settle = async (request: FastifyRequest, format: MessageFormat): Promise<Outcome> => {
         const headers: [string, string][] = [];
         const sink = { header: (name: string, value: string) => headers.push([name, value]) };
         try {
+          const rule = ruleOf?.(handler.method, request) ?? declared;
           const caller = await admit(admission, rule, request, sink);
           if (format.encoding !== undefined && !isKnownEncoding(format.encoding)) {
             // Connect refuses it; a header tells the client which encodings are accepted.
@@ -199,7 +219,9 @@ export function rpcPlugin({ routes, admission, bodyLimit, registry, logger }: Rp
             sink.header(acceptHeaders[protocol], compressions.map(({ name }) => name).join(","));
             return { headers };
           }
-          return { headers, call: { request, caller, message: await readMessage(request, decoding, format, limit) } };
+          if (isClientStream) return { headers, streamer: { caller } };
+          const message = await readMessage(request, decoding, format, bodyLimit(rule));
+          return { headers, call: { request, caller, message } };
         } catch (error) {
           const refusal = asConnectError(error);
           if (refusal !== error) logger.error({ err: error, request_id: request.id }, "request failed");
@@ -221,7 +243,7 @@ export function rpcPlugin({ routes, admission, bodyLimit, registry, logger }: Rp
             method: raw.method ?? "",
             url: urlFor(handler, raw, format),
             header: headersFor(raw),
-            body: emptyBody(format),
+            body: outcome?.streamer === undefined ? emptyBody(format) : streamOf(request),
             signal,
             contextValues: createContextValues().set(outcomeKey, outcome),
           });

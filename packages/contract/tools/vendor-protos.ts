@@ -1,7 +1,8 @@
 /**
  * Writes `third_party/buf/validate/validate.proto` from the descriptor in `@bufbuild/protovalidate`, so that buf needs
  * no network. Omits comments and the CEL bodies of the standard rules, which only the validator needs.
- * (`third_party/google/api/` is a copy of the protos in the npm package google-gax 6.17.0.)
+ * (`third_party/google/api/` is a copy of the protos in the npm package google-gax 6.17.0, `third_party/grpc/` of those
+ * in @grpc/reflection 1.0.4 and grpc-health-check 2.1.0.)
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -138,13 +138,30 @@ export function scopesOf(method: DescMethod): readonly string[] {
   return ruleOf(method).scopes;
 }
 
-/** Rejects calls that the token's kind and scopes do not allow. A method without scopes rejects every API key. */
+/** Whether the token's kind and scopes allow a method of these scopes. A method without scopes is for logins only. */
+function holdsScope(identity: Identity, allowed: readonly string[]): boolean {
+  if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return true;
+  return allowed.length > 0 && (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope)));
+}
+
+/**
+ * Whether the gateway brings a call of this caller to a method into the mesh, by the method's declared access and
+ * scopes; without an identity, whether everyone may call it.
+ */
+export function mayCall(method: DescMethod, identity: Identity | undefined): boolean {
+  const rule = ruleOf(method);
+  if (rule.access === Access.PUBLIC) return true;
+  if (identity === undefined || !rule.callers.includes(gatewayService)) return false;
+  if (rule.access !== Access.USER && !(rule.access === Access.ADMIN && isAdmin(identity))) return false;
+  return holdsScope(identity, rule.scopes);
+}
+
+/** Rejects calls that the token's kind and scopes do not allow. */
 function admitScope(identity: Identity, allowed: readonly string[]): void {
-  if (identity.tokenType === TokenType.ACCESS && identity.scopes.length === 0) return;
+  if (holdsScope(identity, allowed)) return;
   if (allowed.length === 0) {
     throw fail(ErrorReason.PERMISSION_DENIED, "This call needs a login; an API key is not enough.");
   }
-  if (identity.scopes.length === 0 || allowed.some((scope) => identity.scopes.includes(scope))) return;
   throw fail(ErrorReason.PERMISSION_DENIED, `This API key lacks the scope ${allowed.join(" or ")}.`, { param: "scopes" });
 }
 
