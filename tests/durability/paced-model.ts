@@ -30,37 +30,61 @@ export function pouredText(pieces: number): string {
   return Array.from({ length: pieces }, (_, index) => poured(index)).join("");
 }
 
-function* spoken(said: string): Generator<{ text: string; pauseMs: number; isPoured?: boolean }> {
-  const [, verb, number] = /^(say|pour) (\d+)\b/.exec(said) ?? [];
+/** The part of a reply that one answer has: words, or pieces from `first` to before `next` of `count`. */
+interface Share {
+  readonly isPoured: boolean;
+  readonly first: number;
+  readonly next: number;
+  readonly count: number;
+}
+
+/** An answer after a calculation goes on from its result. */
+function shareOf({ messages, ...asked }: AskedCompletion): Share {
+  const [, verb, number, most] = /^(say|pour) (\d+)(?: by (\d+))?/.exec(askedFor({ messages, ...asked })) ?? [];
   const count = Number(number ?? 1);
-  for (let index = 0; index < count; index += 1) {
-    if (verb === "pour") yield { text: poured(index), pauseMs: 0, isPoured: true };
+  const last = messages.at(-1);
+  const first = most !== undefined && last?.role === "tool" ? Number(/\d+/.exec(last.content ?? "")?.[0]) : 0;
+  return { isPoured: verb === "pour", first, next: Math.min(count, first + Number(most ?? count)), count };
+}
+
+function* spoken({ isPoured, first, next, count }: Share): Generator<{ text: string; pauseMs: number }> {
+  for (let index = first; index < next; index += 1) {
+    if (isPoured) yield { text: poured(index), pauseMs: 0 };
     else yield { text: index === 0 ? "word0" : ` word${index}`, pauseMs: count > 1 ? wordMs : 0 };
   }
+}
+
+function calculate(reply: ModelReply, expression: string): void {
+  const call = { name: "calculator", arguments: JSON.stringify({ expression }) };
+  void reply.send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
+  reply.end("tool_calls");
 }
 
 async function answer(asked: AskedCompletion, reply: ModelReply, listeners: ModelListeners): Promise<void> {
   const { beforePouring, beforeEnding, pourMs = 1 } = listeners;
   const said = askedFor(asked);
   if (said.startsWith("hold")) return;
+  const share = shareOf(asked);
   if (!asked.stream) {
-    reply.whole([...spoken(said)].map(({ text }) => text).join(""));
+    reply.whole([...spoken(share)].map(({ text }) => text).join(""));
     return;
   }
   if (said === "use a tool" && asked.messages.at(-1)?.role === "user") {
-    const call = { name: "calculator", arguments: '{"expression":"6*7"}' };
-    void reply.send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
-    reply.end("tool_calls");
+    calculate(reply, "6*7");
     return;
   }
-  for (const { text, pauseMs, isPoured } of spoken(said)) {
+  for (const { text, pauseMs } of spoken(share)) {
     if (reply.isLeft) return;
     await reply.send({ content: text });
-    const waitMs = isPoured ? pourMs : pauseMs;
+    const waitMs = share.isPoured ? pourMs : pauseMs;
     if (waitMs > 0) await delay(waitMs);
-    if (isPoured) await beforePouring?.();
+    if (share.isPoured) await beforePouring?.();
   }
-  if (said.startsWith("pour")) await beforeEnding?.();
+  if (share.next < share.count) {
+    calculate(reply, `${share.next}+0`);
+    return;
+  }
+  if (share.isPoured) await beforeEnding?.();
   reply.end();
 }
 
@@ -110,8 +134,9 @@ export class PourGate {
 
 /**
  * A model on loopback. `say N` gets N words, one every 50 ms; `pour N` gets N pieces of 6 KiB, one every `pourMs` if
- * read that fast; `hold` never gets an answer; `use a tool` gets a calculation first; all other messages are answered
- * at once. Text after a further space makes requests distinct.
+ * read that fast; `pour N by M` gets them in answers of M pieces with a calculation between; `hold` never gets an
+ * answer; `use a tool` gets a calculation first; all other messages are answered at once. Text after a further space
+ * makes requests distinct.
  */
 export function startPacedModel(listeners: ModelListeners = {}): Promise<ModelServer> {
   return startModelServer("paced", async (asked, reply) => {

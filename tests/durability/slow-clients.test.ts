@@ -61,7 +61,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
       // A wide bound, because traffic in progress weighs much with so few readers; the command measures many.
       if (surface === "completions") for (const { held } of figures.kib.values()) expect(held).toBeLessThan(1_000);
     },
-    60_000,
+    120_000,
   );
 
   test.each(protocols.flatMap((protocol) => moments.map((moment) => ({ protocol, moment }))))(

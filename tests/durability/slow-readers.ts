@@ -51,10 +51,13 @@ async function post<T>({ baseUrl, token }: Account, path: string, body: object):
   return ((await response.json()) as { data: T }).data;
 }
 
+/** Pieces of one answer: a conversation stores 2 MiB of it as JSON. */
+const storedPieces = 300;
+
 /** Has the model pour the pieces for each reader, or once for all of them. */
 async function pour(account: Account, surface: StalledSurface, pieces: number): Promise<Poured> {
   const text = pouredText(pieces);
-  const said = `pour ${pieces}`;
+  const said = surface === "completions" ? `pour ${pieces}` : `pour ${pieces} by ${storedPieces}`;
   switch (surface) {
     case "completions": {
       const body = (name: string) => ({
