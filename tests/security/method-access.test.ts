@@ -147,6 +147,9 @@ async function call(method: DescMethod, headers: Record<string, string>): Promis
 /** Whether a credential that names no service comes from the gateway. */
 const comesByGateway = (credential: string) => /^(?:key |admin's key |session |token of no kind)/.test(credential);
 
+/** Further refusals of single credentials: callers renew their tokens, so one that has ended shows clocks that differ. */
+const refusals: Readonly<Record<string, readonly string[]>> = { "internal token that has ended": ["CLOCK_SKEW"] };
+
 /** Whether the proto lets this credential call the method. */
 function mayCall(method: DescMethod, credential: string): boolean {
   const through = / through (.+)$/.exec(credential)?.[1];
@@ -193,7 +196,7 @@ describe("every method of every service, bypassing the gateway", () => {
         const answer = await call(method, headers);
         const isRight = mayCall(method, credential)
           ? answer === "answered"
-          : ["UNAUTHENTICATED", "INVALID_TOKEN", "PERMISSION_DENIED"].includes(answer);
+          : ["UNAUTHENTICATED", "INVALID_TOKEN", "PERMISSION_DENIED", ...(refusals[credential] ?? [])].includes(answer);
         if (!isRight) wrong.push(`${nameOf(method)} × ${credential}: ${answer}`);
         cells += 1;
       }

@@ -16,6 +16,11 @@ const available = await startRedisServer();
 await available?.stop();
 if (available === undefined) reportUntested("outages of Redis", "Redis");
 
+/** Resolves when a connection is ready; attempts that fail before do not count. */
+function isReady(redis: Redis): Promise<void> {
+  return new Promise((resolve) => redis.once("ready", resolve));
+}
+
 /** A process of the role, with its own connections. */
 async function openReplica(url: string) {
   const events = new EventEmitter();
@@ -251,7 +256,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     await server.stop();
     const during = await take(30);
     expect(before.length + during.length).toBe(9);
-    const isBack = Promise.all(replicas.map(({ redis }) => once(redis, "ready")));
+    const isBack = Promise.all(replicas.map(({ redis }) => isReady(redis)));
     await restart();
     await isBack;
     // Each renews its leases on the connection that became ready first; later commands follow on it.
@@ -279,7 +284,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     await server.stop();
     const during = await take(30);
     expect(during).toHaveLength(6);
-    const isBack = Promise.all(replicas.map(({ redis }) => once(redis, "ready")));
+    const isBack = Promise.all(replicas.map(({ redis }) => isReady(redis)));
     await restart();
     await isBack;
     for (const { redis } of replicas) await redis.ping();
