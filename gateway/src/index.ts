@@ -16,6 +16,7 @@ import { createLimits } from "./admission/limits.ts";
 import { LiveCalls } from "./admission/live-calls.ts";
 import type { PartClocks } from "./clocks.ts";
 import type { GatewayConfig } from "./config.ts";
+import type { OpenRequests } from "./connections/drain.ts";
 import { discoveryRoutes, discoveryRule } from "./discovery/routes.ts";
 import { createServingStatus } from "./discovery/serving-status.ts";
 import { docsPlugin } from "./docs.ts";
@@ -57,6 +58,8 @@ export interface GatewayDeps {
 export interface Gateway {
   /** Starts to follow revocations and to listen; resolves to the bound port. */
   listen(): Promise<{ port: number }>;
+  /** Requests and streams whose responses are not complete. */
+  readonly requests: number;
   /** Stops accepting, lets requests and streams end within the configured time, then cuts them. */
   close(): Promise<void>;
 }
@@ -84,7 +87,8 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });
   const admission = { authenticator, limits, liveCalls };
-  const app = await createServer({ config, logger: deps.logger, liveCalls, quietMs: deps.quietMs ?? 1_000 });
+  const open: OpenRequests = new Map();
+  const app = await createServer({ config, logger: deps.logger, liveCalls, open, quietMs: deps.quietMs ?? 1_000 });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
   const heartbeatMs = config.SSE_HEARTBEAT;
   let isClosing = false;
@@ -148,6 +152,9 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
       const { port } = app.server.address() as AddressInfo;
       deps.logger.info({ host, port }, "gateway is listening");
       return { port };
+    },
+    get requests() {
+      return open.size;
     },
     async close() {
       isClosing = true;

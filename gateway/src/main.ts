@@ -11,7 +11,7 @@ import { checkListenAddress } from "@turnwright/platform/process/listening";
 import { joinMesh } from "@turnwright/platform/process/run-service";
 import { onTermination } from "@turnwright/platform/process/termination";
 import { gatewayProcessConfig } from "./config.ts";
-import { createGateway } from "./index.ts";
+import { createGateway, type Gateway } from "./index.ts";
 import { publicServices } from "./public-services.ts";
 
 /**
@@ -27,8 +27,12 @@ async function start(): Promise<void> {
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
   const closers: (() => Promise<void> | void)[] = [];
   // During the start-up it closes what is there by then.
+  let gateway: Gateway | undefined;
   onTermination(async () => {
+    const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
+    if (gateway !== undefined) logger.info({ limit_ms: limitMs, requests: gateway.requests }, "draining");
     for (const close of closers.reverse()) await close();
+    if (gateway !== undefined) logger.info("closed");
   });
   const { SERVER_PORT: port, SERVER_HOST: host } = config;
   await checkListenAddress({ port, host, portVariable: "SERVER_PORT", hostVariable: "SERVER_HOST" });
@@ -49,7 +53,7 @@ async function start(): Promise<void> {
   const transports = new Map<DescService, Transport>(
     Object.values(parts).flatMap(({ transport, services }) => services.map((service) => [service, transport] as const)),
   );
-  const gateway = await createGateway({
+  const created = await createGateway({
     config,
     services: [...transports.keys()],
     transport: (service) => transports.get(service) as Transport,
@@ -64,8 +68,9 @@ async function start(): Promise<void> {
     logger,
   });
   logUnhandledRejections(logger);
-  closers.push(() => gateway.close());
-  await gateway.listen();
+  closers.push(() => created.close());
+  gateway = created;
+  await created.listen();
 }
 
 await start().catch(reportStartFailure);

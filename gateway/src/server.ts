@@ -129,10 +129,12 @@ export async function createServer(deps: {
   config: GatewayConfig;
   logger: Logger;
   liveCalls: LiveCalls;
+  /** Filled with the requests whose responses are not complete. */
+  open: OpenRequests;
   /** Silence after which a connection is closed while the server drains, in milliseconds. */
   quietMs: number;
 }): Promise<FastifyInstance> {
-  const { config, logger, quietMs } = deps;
+  const { config, logger, open, quietMs } = deps;
   const limits = {
     accounts: new ClientAccounts({
       connectionsPerAddress: config.SERVER_ADDRESS_CONNECTIONS,
@@ -182,7 +184,6 @@ export async function createServer(deps: {
   // Bodies without a route stay unread; each plugin registers the types it accepts.
   app.removeAllContentTypeParsers();
 
-  const open: OpenRequests = new Map();
   // Before CORS, which answers preflight requests itself.
   followResponses(app, logger, deps.liveCalls, open);
   await app.register(cors, {

@@ -38,7 +38,7 @@ export async function startConformanceGateway(options: {
     JWT_SECRET: "a secret of more than thirty-two characters",
   });
   const liveCalls = new LiveCalls();
-  const app = await createServer({ config, logger, liveCalls, quietMs: 50 });
+  const app = await createServer({ config, logger, liveCalls, open: new Map(), quietMs: 50 });
   const caller = { identity: alice, internalToken: "internal" };
   await app.register(
     rpcPlugin({

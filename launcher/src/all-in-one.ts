@@ -188,11 +188,13 @@ export async function startAllInOne(
       },
       logger: logger.child({ part: "gateway" }),
     });
-    closers.push(() =>
-      drainWithin(config.SERVER_SHUTDOWN_TIMEOUT, (limit) =>
+    closers.push(() => {
+      const underWay = Object.assign({ requests: gateway.requests }, ...services.map((service) => service.underWay?.()));
+      logger.info({ limit_ms: config.SERVER_SHUTDOWN_TIMEOUT, ...underWay }, "draining");
+      return drainWithin(config.SERVER_SHUTDOWN_TIMEOUT, (limit) =>
         Promise.all([gateway.close(), ...services.map((service) => service.drain?.(limit))]),
-      ),
-    );
+      );
+    });
     const { port } = await gateway.listen();
     return {
       port,
@@ -203,7 +205,10 @@ export async function startAllInOne(
       },
       databaseDirectory,
       logger,
-      close,
+      async close() {
+        await close();
+        logger.info("closed");
+      },
     };
   });
 }

@@ -219,6 +219,15 @@ export async function startMesh(
     ]);
     await start("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agent ?? 0, "GRPC_PORT");
     await start("gateway", "gateway/src/main.ts", serverPort, "SERVER_PORT");
-    return { port: serverPort, processes, databaseDirectory, close };
+    return {
+      port: serverPort,
+      processes,
+      databaseDirectory,
+      async close() {
+        logger.info({ processes: processes.map(({ name }) => name).reverse() }, "draining");
+        await close();
+        logger.info("closed");
+      },
+    };
   });
 }

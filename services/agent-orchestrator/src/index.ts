@@ -133,6 +133,7 @@ export async function startAgentOrchestrator(deps: {
       await worker.ready();
     },
     details: () => readinessDetails(routes, shares),
+    underWay: () => ({ runs: owned.size }),
     async drain(limit) {
       await dispatcher.close();
       await worker.drain(limit);

@@ -67,6 +67,7 @@ export function startConversation(deps: {
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),
     ],
     ready: () => pulse.ready(),
+    underWay: () => ({ webhooks: worker.underWay }),
     async close() {
       clearInterval(pruning);
       await pulse.stop();

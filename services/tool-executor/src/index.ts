@@ -75,6 +75,7 @@ export async function startToolExecutor(deps: {
       await outageWatch.ready();
       await ledger.ready();
     },
+    underWay: () => ({ tools: slots.taken }),
     drain: (limit) => ledger.drain(limit),
     async close() {
       await ledger.close();

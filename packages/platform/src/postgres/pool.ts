@@ -1,5 +1,6 @@
 import pg from "pg";
 import { ErrorReason, fail } from "../errors.ts";
+import { createFailureLog } from "../failure-log.ts";
 import type { Logger } from "../logger.ts";
 import { DatabaseClient } from "./database-client.ts";
 import { databaseError, isConnectionError, isRefusedByState } from "./database-errors.ts";
@@ -75,8 +76,10 @@ export function createPool(options: {
     Client: PoolClient,
     onConnect: (client) => (client as unknown as DatabaseClient).enter(),
   });
-  // Without this listener, a connection that dies while idle would end the process.
-  pool.on("error", (error) => options.logger.warn({ err: error }, "idle database connection lost"));
+  const failures = createFailureLog(options.logger, { perKind: 1 });
+  const lost = { message: "idle database connection lost", subject: [], fields: () => ({ schema }) };
+  // Without this listener, a connection that dies while idle would end the process. A pool that ends loses them all.
+  pool.on("error", (error) => void (pool.ending || failures.warn({ ...lost, error })));
   // The pool stops listening to a connection that it closes; one that the server ends at that moment would do the same.
   pool.on("connect", (client) => client.on("error", ignore));
   const connect = pool.connect.bind(pool);

@@ -113,9 +113,10 @@ async function start<C extends GrpcConfig>(
   onTermination(async () => {
     watch?.stop();
     const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;
-    if (service !== undefined) logger.info({ limit_ms: limitMs }, "draining");
+    if (service !== undefined) logger.info({ limit_ms: limitMs, calls: server?.calls, ...service.underWay?.() }, "draining");
     await drainWithin(limitMs, (limit) => Promise.all([server?.close(limitMs + farewellMs), service?.drain?.(limit)]));
     for (const close of closers.reverse()) await close();
+    if (service !== undefined) logger.info("closed");
   });
   const listenAddress = { port: config.GRPC_PORT, host: config.GRPC_HOST, portVariable: "GRPC_PORT", hostVariable: "GRPC_HOST" };
   await checkListenAddress(listenAddress);

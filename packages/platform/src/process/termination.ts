@@ -7,13 +7,16 @@ export function isTerminating(): boolean {
 }
 
 /**
- * Runs `close` at the first SIGTERM or SIGINT and ends the process; a second signal ends it at once. Call it before the
- * start-up, because process 1 of a container ignores a signal without a handler: `close` then closes what is there. The
- * returned signal fires before `close` is called.
+ * Runs `close` at the first SIGTERM or SIGINT and ends the process; a second signal ends it at once, with a word about
+ * that on standard error. Call it before the start-up, because process 1 of a container ignores a signal without a
+ * handler: `close` then closes what is there. The returned signal fires before `close` is called.
  */
 export function onTermination(close: () => Promise<void>): AbortSignal {
   const end = (signal: NodeJS.Signals) => {
-    if (isTerminating()) process.exit(signal === "SIGINT" ? 130 : 143);
+    if (isTerminating()) {
+      process.stderr.write(`A second signal (${signal}) ends this process at once; its work under way is cut.\n`);
+      process.exit(signal === "SIGINT" ? 130 : 143);
+    }
     termination.abort(new Error(`${signal} ended the start.`));
     close().then(
       () => process.exit(0),

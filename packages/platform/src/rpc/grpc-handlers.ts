@@ -15,19 +15,23 @@ export interface Route {
   readonly next: PlaneNext;
   /** Whether every client presents a certificate. */
   readonly hasPeers: boolean;
+  /** Counts the calls of the server that are in flight. */
+  readonly live: { calls: number };
 }
 
 type AnyCall = ServerUnaryCall<unknown, unknown> | ServerWritableStream<unknown, unknown>;
 
 /** Wraps a grpc-js call for the plane: signal, deadline, headers. `settle` marks that its response is being sent. */
-function openCall(call: AnyCall, { method, url, hasPeers }: Route) {
+function openCall(call: AnyCall, { method, url, hasPeers, live }: Route) {
   const controller = new AbortController();
   const given = call.getDeadline();
   const deadline = given === Number.POSITIVE_INFINITY ? undefined : Number(given);
   let settled = false;
   // grpc-js emits this at the end of every call; an unneeded abort would cost an exception with a stack trace each
   // time.
+  live.calls += 1;
   call.on("cancelled", () => {
+    live.calls -= 1;
     if (!settled) controller.abort(deadline !== undefined && Date.now() >= deadline ? deadlineError() : undefined);
   });
   const settle = () => {

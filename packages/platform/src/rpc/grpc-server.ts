@@ -7,7 +7,7 @@ import { HealthImplementation, service as healthService } from "grpc-health-chec
 import { ErrorReason } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { addDetails } from "./grpc-details.ts";
-import { streamHandler, unaryHandler } from "./grpc-handlers.ts";
+import { type Route, streamHandler, unaryHandler } from "./grpc-handlers.ts";
 import { databaseHealth } from "./grpc-health.ts";
 import type { Mount, RunningService } from "./mount.ts";
 import { chain, type Handler, handlerStep } from "./plane.ts";
@@ -16,6 +16,8 @@ import { chain, type Handler, handlerStep } from "./plane.ts";
 export interface GrpcServer {
   /** The bound port. */
   readonly port: number;
+  /** Calls in flight. */
+  readonly calls: number;
   /**
    * Sets the health service's status of this process and its services; with DATABASE_UNAVAILABLE as the reason, also
    * that of `database`.
@@ -44,7 +46,11 @@ export interface GrpcServerOptions {
   details?: RunningService["details"];
 }
 
-function addMount(server: Server, { service, impl }: Mount, interceptors: readonly Interceptor[], hasPeers: boolean): void {
+function addMount(
+  server: Server,
+  { service, impl }: Mount,
+  { interceptors, hasPeers, live }: Pick<Route, "hasPeers" | "live"> & { interceptors: readonly Interceptor[] },
+): void {
   const definitions: Record<string, MethodDefinition<unknown, unknown>> = {};
   const handlers: Record<string, UntypedHandleCall> = {};
   for (const method of service.methods) {
@@ -68,7 +74,7 @@ function addMount(server: Server, { service, impl }: Mount, interceptors: readon
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),
     };
     const next = chain(handlerStep(method, handler, "grpc"), interceptors);
-    const route = { method, url: `grpc://${path}`, next, hasPeers };
+    const route = { method, url: `grpc://${path}`, next, hasPeers, live };
     handlers[method.name] = isUnary ? unaryHandler(route) : streamHandler(route);
   }
   server.addService(definitions, handlers);
@@ -101,7 +107,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
     // Connections made under replaced certificates end eventually; calls in flight on them may finish.
     ...(hasPeers ? { "grpc.max_connection_age_ms": 3_600_000 } : {}),
   });
-  for (const mount of options.mounts) addMount(server, mount, options.interceptors, hasPeers);
+  const live = { calls: 0 };
+  const { interceptors } = options;
+  for (const mount of options.mounts) addMount(server, mount, { interceptors, hasPeers, live });
   const names = options.mounts.map(({ service }) => service.typeName);
   const health = new HealthImplementation(
     Object.fromEntries(["", databaseHealth, ...names].map((name) => [name, "SERVING" as const])),
@@ -128,6 +136,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   };
   return {
     port,
+    get calls() {
+      return live.calls;
+    },
     setServing,
     close(graceMs = 5_000) {
       setServing(false);

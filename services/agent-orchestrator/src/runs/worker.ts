@@ -128,10 +128,12 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
       controller.abort(fail(ErrorReason.RUN_HANDED_OVER, "This process is shutting down; another one resumes the run."));
     }
   };
+  let isHandingOver = false;
   const drain = async (limit: AbortSignal): Promise<void> => {
     owned.isDraining = true;
     await owned.idle(limit);
-    if (owned.size > 0) logger.info({ runs: owned.size }, "runs are handed over");
+    if (owned.size > 0 && !isHandingOver) logger.info({ runs: owned.size }, "runs are handed over");
+    isHandingOver = true;
     stopRuns();
   };
   return {

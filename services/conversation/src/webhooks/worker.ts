@@ -55,6 +55,8 @@ export interface WebhookWorker {
   wake(): void;
   /** Stops deliveries in flight for webhooks that depend on ended keys, and drops those claimed but not yet sent. */
   forget(apiKeyIds: ReadonlySet<string>): void;
+  /** Deliveries in flight. */
+  readonly underWay: number;
   /** Stops claiming, releases deliveries that do not end in time, and closes `outbound`. */
   close(): Promise<void>;
 }
@@ -230,6 +232,9 @@ export function startWebhookWorker(deps: {
         endedKeys.set(id, Date.now() + pace.leaseMs);
         for (const controller of byKey.get(id)) controller.abort();
       }
+    },
+    get underWay() {
+      return underWay.size;
     },
     async close() {
       closed = true;

@@ -2,13 +2,20 @@ import { Multimap } from "@turnwright/platform/multimap";
 
 /** Limits the tools that run at once. Waiting owners take turns, so one owner's batch does not hold up the others. */
 export class Slots {
+  readonly #size: number;
   #free: number;
   readonly #waiting = new Multimap<string, () => void>();
   /** The owners that wait, the next one first. */
   readonly #line = new Set<string>();
 
   constructor(size: number) {
+    this.#size = size;
     this.#free = size;
+  }
+
+  /** Tools that run. */
+  get taken(): number {
+    return this.#size - this.#free;
   }
 
   /** Waits for a slot. Call the returned function once to give it back. Rejects with the signal's reason. */
