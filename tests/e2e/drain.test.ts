@@ -5,6 +5,7 @@ import { Pool } from "undici";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startPacedModel, words } from "../durability/paced-model.ts";
 import { eventData, restApi } from "./api.ts";
+import { shutdownLines } from "./shutdown-lines.ts";
 import { type System, startSystem } from "./system.ts";
 
 describe("SIGTERM to the all-in-one process with embedded PostgreSQL under load", () => {
@@ -86,5 +87,12 @@ describe("SIGTERM to the all-in-one process with embedded PostgreSQL under load"
     expect(["RUN_HANDED_OVER", "UNAVAILABLE"]).toContain(told.error?.code);
     expect(existsSync(join(dataDir, "postgres", "data", "postmaster.pid"))).toBe(false);
     expect(system.log()).not.toContain("ended unexpectedly");
+    const { lines, alarming } = shutdownLines(system.log());
+    expect(lines[0]).toMatchObject({ msg: "draining", limit_ms: 3_000, requests: expect.any(Number), webhooks: 0 });
+    expect(Number(lines[0]?.requests)).toBeGreaterThanOrEqual(2);
+    expect(Number(lines[0]?.runs)).toBeGreaterThanOrEqual(2);
+    expect(lines.filter(({ msg }) => msg === "draining" || msg === "closed")).toHaveLength(2);
+    expect(lines.at(-1)).toMatchObject({ level: "info", msg: "closed" });
+    expect(alarming).toEqual([]);
   }, 60_000);
 });

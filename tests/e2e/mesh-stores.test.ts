@@ -6,6 +6,7 @@ import { testRedis } from "@turnwright/testing/redis";
 import { Redis } from "ioredis";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { shutdownLines } from "./shutdown-lines.ts";
 import { descendants, type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("the stores of a mesh of processes that starts its own Redis");
@@ -87,10 +88,14 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
 
   test("starts a part and a Redis again that ended, and says so in its log", async () => {
     const running = () =>
-      descendants(system.pid).map((pid) => ({
-        pid,
-        command: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "),
-      }));
+      descendants(system.pid).flatMap((pid) => {
+        try {
+          return [{ pid, command: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ") }];
+        } catch {
+          // It has ended since.
+          return [];
+        }
+      });
     const find = (pattern: RegExp) => running().filter(({ command }) => pattern.test(command) && !command.startsWith("/bin/sh"));
     for (const pattern of [/services\/conversation/, /redis-server/]) {
       const [before] = find(pattern);
@@ -105,5 +110,11 @@ describe.skipIf(redis === undefined)("a mesh whose starter starts Redis", () => 
     expect(system.log().match(/"process":"(?:conversation|redis-server)","code":null,"signal":"SIGKILL"/g)).toHaveLength(2);
     expect(await system.stop()).toBe(0);
     expect(running()).toEqual([]);
+    const { lines, alarming } = shutdownLines(system.log());
+    const parts = ["gateway", "agent-orchestrator", "tool-executor", "tool-executor", "conversation", "auth"];
+    const told = (what: string) => lines.filter(({ msg }) => msg === what).map(({ service }) => service);
+    expect([told("draining").shift(), told("closed").pop()]).toEqual(["mesh", "mesh"]);
+    for (const what of ["draining", "closed"]) expect(told(what).sort()).toEqual([...parts, "mesh"].sort());
+    expect(alarming).toEqual([]);
   }, 60_000);
 });

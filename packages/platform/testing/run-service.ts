@@ -1,6 +1,6 @@
 /**
  * A test service, run as its own process by run-service.test.ts. SIGUSR2 makes it unready and causes an unhandled
- * rejection.
+ * rejection. With NEVER_CLOSES its shutdown does not end.
  */
 import { z } from "zod";
 import { port } from "../src/config/env.ts";
@@ -17,8 +17,10 @@ await runService({ name: "auth", config: z.object({ ...grpcEnv, GRPC_PORT: port(
   return {
     mounts: testMounts("fixture"),
     ready: () => (isReady ? Promise.resolve() : Promise.reject(new Error("not ready"))),
+    underWay: () => ({ runs: 3 }),
     close: async () => {
       process.stdout.write('{"msg":"service closed"}\n');
+      if (process.env.NEVER_CLOSES !== undefined) await new Promise(() => setInterval(() => {}, 60_000));
     },
   };
 });

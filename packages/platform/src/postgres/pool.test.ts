@@ -1,4 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { createLoggedLines } from "@turnwright/testing/logged-lines";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ErrorReason, reasonOf } from "../errors.ts";
@@ -21,6 +22,20 @@ describe("a pool", () => {
   afterAll(async () => {
     await pool.end();
     await database.drop();
+  });
+
+  test("logs that the server ends an idle connection, but not while the pool itself ends", async () => {
+    const log = createLoggedLines();
+    const other = createPool({ url: database.url, max: 2, applicationName: "idle-test", logger: log.logger });
+    await other.query("select 1");
+    const cause = Object.assign(new Error("terminating connection"), { code: "57P01" });
+    const client = undefined as unknown as pg.PoolClient;
+    other.emit("error", cause, client);
+    other.emit("error", cause, client);
+    const ending = other.end();
+    other.emit("error", Object.assign(new Error("reset"), { code: "ECONNRESET" }), client);
+    await ending;
+    expect(log.lines).toMatchObject([{ level: "warn", msg: "idle database connection lost", cause: "57P01" }]);
   });
 
   test("sees its schema and has a name", async () => {

@@ -71,7 +71,18 @@ describe("a service in its own process", () => {
     expect((await exit)[0]).toBe(0);
     const said = lines.map(({ msg }) => msg);
     expect(said).toContain("unhandled promise rejection");
-    expect(said).toContain("service closed");
+    expect(said.slice(-3)).toEqual(["draining", "service closed", "closed"]);
+    expect(lines.at(-3)).toMatchObject({ level: "info", limit_ms: 30_000, calls: 0, runs: 3 });
+  });
+
+  test("ends at once at a second signal, and says so", async () => {
+    const { child, exit, listening, lines, stderr } = launch({ MESH_SECRET: meshSecret, NEVER_CLOSES: "yes" });
+    await listening;
+    child.kill("SIGTERM");
+    await expect.poll(() => lines.map(({ msg }) => msg), { timeout: 10_000 }).toContain("service closed");
+    child.kill("SIGTERM");
+    expect((await exit)[0]).toBe(143);
+    expect(stderr()).toBe("A second signal (SIGTERM) ends this process at once; its work under way is cut.\n");
   });
 
   test("refuses a service that the method does not name", async () => {

@@ -20,7 +20,7 @@ export interface RunningService {
   ready(): Promise<void>;
   /** States of interest while it serves, such as an endpoint that fails, as JSON; undefined: none. For `/ready`. */
   details?(): Readonly<Record<string, unknown>> | undefined;
-  /** What a shutdown waits for besides the plane's calls, by kind, for the log: `{runs: 2}`. Absent: nothing. */
+  /** Counts of the work that a shutdown waits for besides the plane's calls, for the log: `{runs: 2}`. Absent: none. */
   underWay?(): Readonly<Record<string, number>>;
   /**
    * Accepts no new work of its own and resolves when its background work has finished; when the limit fires, it stops

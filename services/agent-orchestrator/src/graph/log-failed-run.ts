@@ -45,7 +45,10 @@ export function logFailedRun({ logger, failures }: Pick<GraphDeps, "logger" | "f
   if (hasLeft.has(reason)) {
     // Runs that are handed over are told together.
     const level = reason === ErrorReason.RUN_HANDED_OVER ? "debug" : "info";
-    logger[level]({ run_id: run.runId, conversation_id: run.conversationId, reason: reasonName(reason) }, "run left this process");
+    logger[level](
+      { run_id: run.runId, conversation_id: run.conversationId, reason: reasonName(reason) },
+      "run left this process",
+    );
   } else if (mappingOf(reason).httpStatus < 500 && !isEndpointFailure(error)) {
     logger.info({ reason: reasonName(reason), ...fields() }, "run failed");
   } else failures.warn({ message: "run failed", subject: [run.model], error, fields });
