@@ -7,7 +7,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "../embedded-postgr
 import { createLogger } from "../logger.ts";
 import { migrate, migratedServices } from "./migrations.ts";
 import { openServiceDatabase } from "./service-database.ts";
-import { serviceLogin } from "./service-login.ts";
+import { makeServiceLogin, serviceLogin } from "./service-login.ts";
 
 const logger = createLogger({ service: "test", level: "silent" });
 // A separate server: logins belong to the whole server, and other suites use those of the shared one meanwhile.
@@ -87,4 +87,58 @@ test("a service's own login finds its schema up to date without changing it", as
   const url = await serviceLogin({ url: postgres.url, schema: "conversation", rolePrefix, logger });
   expect(await migrate({ url, service: "conversation", direction: "up" })).toEqual([]);
   expect(await serviceLogin({ url, schema: "conversation", rolePrefix, logger })).toBe(url);
+});
+
+const countUsers = "select count(*)::int as n from users";
+const open = (url: string) => openServiceDatabase({ url, schema: "auth", max: 3, logger });
+function as(login: string, password: string): string {
+  const url = new URL(postgres.url);
+  url.username = login;
+  url.password = password;
+  return url.href;
+}
+
+test("a new password of a login ends no connection, and opens new ones instead of the old password", async () => {
+  const change = (password: string) => makeServiceLogin({ url: postgres.url, schema: "auth", password, rolePrefix });
+  await change("the present password");
+  const [before, after] = [
+    open(as("turnwright_auth_login", "the present password")),
+    open(as("turnwright_auth_login", "the next password")),
+  ];
+  const held = await before.pool.connect();
+  try {
+    await expect(after.pool.query(countUsers)).rejects.toMatchObject({ rawMessage: "the database does not answer" });
+    await change("the next password");
+    expect((await held.query(countUsers)).rows).toEqual([{ n: 0 }]);
+    expect((await after.pool.query(countUsers)).rows).toEqual([{ n: 0 }]);
+    await expect(before.pool.query(countUsers)).rejects.toMatchObject({ rawMessage: "the database does not answer" });
+  } finally {
+    held.release();
+    await Promise.all([before.end(), after.end()]);
+  }
+});
+
+test("two logins of a service alternate, so that one of them always opens connections", async () => {
+  const second = "turnwright_auth_login_2";
+  await ask(
+    postgres.url,
+    `create role ${second} login noinherit password 'the second password';
+     grant turnwright_auth, turnwright_auth_user to ${second};
+     grant usage on schema auth to ${second};
+     grant select on auth.migrations to ${second}`,
+  );
+  await makeServiceLogin({ url: postgres.url, schema: "auth", password: "the first password", rolePrefix });
+  const url = await serviceLogin({ url: as(second, "the second password"), schema: "auth", rolePrefix, logger });
+  expect(userOf(url)).toBe(second);
+  const both = [open(as("turnwright_auth_login", "the first password")), open(url)];
+  try {
+    for (const database of both) expect((await database.pool.query(countUsers)).rows).toEqual([{ n: 0 }]);
+    await ask(postgres.url, "alter role turnwright_auth_login password null");
+    expect((await both[1]?.pool.query(countUsers))?.rows).toEqual([{ n: 0 }]);
+    const late = open(as("turnwright_auth_login", "the first password"));
+    await expect(late.pool.query(countUsers)).rejects.toThrow();
+    await late.end();
+  } finally {
+    await Promise.all(both.map((database) => database.end()));
+  }
 });
