@@ -28,7 +28,7 @@ export interface LoadCounts {
  * A client that knows all gateways, keeps its connections, and tries the next gateway only when a connection is
  * refused.
  */
-function createClient(gateways: readonly string[]) {
+export function createClient(gateways: readonly string[]) {
   const agent = new Agent({ connections: 64, pipelining: 1 });
   let turn = 0;
   const send = async (method: "GET" | "POST", path: string, options: { token?: string; body?: object } = {}) => {

@@ -54,10 +54,20 @@ function* spoken({ isPoured, first, next, count }: Share): Generator<{ text: str
   }
 }
 
-function calculate(reply: ModelReply, expression: string): void {
-  const call = { name: "calculator", arguments: JSON.stringify({ expression }) };
-  void reply.send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: call }] });
+function request(reply: ModelReply, called: { name: string; arguments: string }): void {
+  void reply.send({ tool_calls: [{ index: 0, id: "call_1", type: "function", function: called }] });
   reply.end("tool_calls");
+}
+
+function calculate(reply: ModelReply, expression: string): void {
+  request(reply, { name: "calculator", arguments: JSON.stringify({ expression }) });
+}
+
+function toolCallOf(said: string): { name: string; arguments: string } | undefined {
+  if (said === "use a tool") return { name: "calculator", arguments: '{"expression":"6*7"}' };
+  const [, body, url] = /^post (\S+) to (\S+)$/.exec(said) ?? [];
+  if (url === undefined) return undefined;
+  return { name: "http_request", arguments: JSON.stringify({ method: "POST", url, body }) };
 }
 
 async function answer(asked: AskedCompletion, reply: ModelReply, listeners: ModelListeners): Promise<void> {
@@ -69,8 +79,9 @@ async function answer(asked: AskedCompletion, reply: ModelReply, listeners: Mode
     reply.whole([...spoken(share)].map(({ text }) => text).join(""));
     return;
   }
-  if (said === "use a tool" && asked.messages.at(-1)?.role === "user") {
-    calculate(reply, "6*7");
+  const call = asked.messages.at(-1)?.role === "user" ? toolCallOf(said) : undefined;
+  if (call !== undefined) {
+    request(reply, call);
     return;
   }
   for (const { text, pauseMs } of spoken(share)) {
@@ -135,8 +146,8 @@ export class PourGate {
 /**
  * A model on loopback. `say N` gets N words, one every 50 ms; `pour N` gets N pieces of 6 KiB, one every `pourMs` if
  * read that fast; `pour N by M` gets them in answers of M pieces with a calculation between; `hold` never gets an
- * answer; `use a tool` gets a calculation first; all other messages are answered at once. Text after a further space
- * makes requests distinct.
+ * answer; `use a tool` gets a calculation first, `post BODY to URL` a request that needs approval; all other messages
+ * are answered at once. Text after a further space makes requests distinct.
  */
 export function startPacedModel(listeners: ModelListeners = {}): Promise<ModelServer> {
   return startModelServer("paced", async (asked, reply) => {

@@ -24,6 +24,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   r12: [["tests/durability/r12-double-text.ts", ...count("messages", 50)]],
   r19: [["tests/durability/r19-sizes.ts", ...count("messages", 50)]],
   r20: [["tests/durability/r20-fairness.ts", ...count("calls", 500), ...count("requests", 400)]],
+  r21: [["tests/durability/r21-rotation.ts", ...count("approvals", 100)]],
   "kill-matrix": [["tests/durability/kill-matrix-table.ts"]],
   r15: [["tests/durability/r15-idempotency.ts", ...count("duplicates", 100)]],
   r13: [["tests/durability/r13-clocks.ts", ...count("seconds", 120)]],

@@ -19,8 +19,11 @@ export interface Part {
   /** `auth`, `gateway-1`, … */
   readonly name: string;
   readonly port: number;
-  /** Starts it. Resolves when it accepts connections; rejects if it ends before. */
-  start(): Promise<void>;
+  /**
+   * Starts it, from now on with these variables changed. Resolves when it accepts connections; rejects if it ends
+   * before.
+   */
+  start(changed?: Readonly<Record<string, string>>): Promise<void>;
   /**
    * Starts it like a supervisor: while a store is away, a process that ends or hangs is started again, for up to two
    * minutes.
@@ -70,7 +73,8 @@ export function createPart(options: {
   /** File that its log is appended to. */
   log: string;
 }): Part {
-  const { name, main, port, env } = options;
+  const { name, main, port } = options;
+  let { env } = options;
   let child: ChildProcess | undefined;
   const end = async (signal: NodeJS.Signals): Promise<Ending> => {
     const startedAt = performance.now();
@@ -98,7 +102,10 @@ export function createPart(options: {
   return {
     name,
     port,
-    start: () => start(),
+    start(changed) {
+      env = { ...env, ...changed };
+      return start();
+    },
     async revive() {
       const until = Date.now() + reviveMs;
       for (;;) {
