@@ -46,7 +46,7 @@ async function warnWithoutAdmin({ config, pool, logger }: { config: AuthConfig; 
   if (config.REGISTRATION === "open" || (await hasAdmin(pool))) return;
   logger.warn(
     { registration: config.REGISTRATION },
-    "registration is not open and there is no admin account: set ADMIN_EMAIL and ADMIN_PASSWORD to have one created",
+    "registration is not open and there is no admin account: set ADMIN_EMAIL and ADMIN_PASSWORD, or run npm run admin -- promote",
   );
 }
 

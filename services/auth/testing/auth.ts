@@ -49,6 +49,7 @@ export interface Person extends Caller {
 /** The auth service on a database of its own. */
 export interface AuthFixture {
   readonly auth: Auth;
+  readonly databaseUrl: string;
   /** A pool under the owner's login, which sees all rows. */
   readonly pool: pg.Pool;
   readonly bus: Bus;
@@ -125,6 +126,7 @@ export async function startAuthFixture(env: Record<string, string> = {}, given?:
   let people = 0;
   return {
     auth,
+    databaseUrl: database.url,
     pool,
     bus,
     anonymous,

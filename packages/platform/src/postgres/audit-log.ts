@@ -11,7 +11,7 @@ export interface AuditEvent {
   readonly subject?: string;
   /** More data, flat. */
   readonly details?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
-  /** UUID of the user, for a call that carries no identity. */
+  /** UUID of the user, or words for an actor without an account, for a call that carries no identity. */
   readonly actorId?: string;
 }
 

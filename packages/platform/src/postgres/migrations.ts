@@ -51,18 +51,7 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
   const { service, direction, logger } = options;
   const dir = join(options.dir ?? migrationsDir, service);
   const known = await checkFiles(dir);
-  const client = new pg.Client({
-    connectionString: options.url,
-    application_name: `turnwright-migrate-${service}`,
-    connectionTimeoutMillis: 5_000,
-    // A migration may take any time; only a lost peer must be noticed.
-    keepAlive: true,
-  });
-  // Without this listener, a connection that dies between two statements would end the process.
-  client.on("error", () => {});
-  await client.connect().catch((cause: unknown) => {
-    throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
-  });
+  const client = await connect(options.url, service);
   let current: string | undefined;
   const log = (detail: string) => {
     // The runner names the current migration only here.
@@ -103,6 +92,54 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
   } finally {
     await client.end();
   }
+}
+
+/**
+ * The prefix of the roles of a schema that this release has migrated, for tools, which migrate nothing. Throws
+ * ConfigError when the schema is missing or of another release, and DATABASE_UNAVAILABLE.
+ */
+export async function migratedRolePrefix(options: { url: string; service: MigratedService }): Promise<string> {
+  const { url, service } = options;
+  const known = await knownMigrations(service);
+  const client = await connect(url, service);
+  try {
+    const applied = await appliedMigrations(client, service);
+    if (applied.length === 0) {
+      throw new ConfigError([
+        `The database has no schema ${service}: start Turnwright on it first, or name its database by DATABASE_URL, ` +
+          "DB_HOST or TURNWRIGHT_DATA_DIR",
+      ]);
+    }
+    if (applied.some((name) => !known.includes(name))) throw newerSchema(service, applied, known);
+    const pending = known.filter((name) => !applied.includes(name));
+    if (pending.length > 0) {
+      throw new ConfigError([
+        `The schema ${service} of this database lacks ${pending.join(", ")}: start this release on it first, or use ` +
+          "the command of the release that runs",
+      ]);
+    }
+    const { current, prefix } = await planRoles({ client, schema: service, configured: undefined, logger: undefined });
+    return current ?? prefix;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Throws DATABASE_UNAVAILABLE. */
+async function connect(url: string, service: MigratedService): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: `turnwright-migrate-${service}`,
+    connectionTimeoutMillis: 5_000,
+    // A migration may take any time; only a lost peer must be noticed.
+    keepAlive: true,
+  });
+  // Without this listener, a connection that dies between two statements would end the process.
+  client.on("error", () => {});
+  await client.connect().catch((cause: unknown) => {
+    throw fail(ErrorReason.DATABASE_UNAVAILABLE, "the database does not answer", { cause });
+  });
+  return client;
 }
 
 /** Whether the migrations give rights to roles. */
