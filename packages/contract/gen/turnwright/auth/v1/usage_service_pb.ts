@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/usage_service.proto.
  */
 export const file_turnwright_auth_v1_usage_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdXNhZ2Vfc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIpICCg9HZXRVc2FnZVJlcXVlc3QSgAEKBXN0YXJ0GAEgASgJQnG6SG66AWsKEHVzYWdlLnN0YXJ0LmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRJ8CgNlbmQYAiABKAlCb7pIbLoBaQoOdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKSJuChBHZXRVc2FnZVJlc3BvbnNlEisKBXVzYWdlGAEgAygLMhwudHVybndyaWdodC5hdXRoLnYxLlVzYWdlUm93Ei0KBXRvdGFsGAIgASgLMh4udHVybndyaWdodC5hdXRoLnYxLlVzYWdlVG90YWwi8QEKCFVzYWdlUm93Eh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEiIKBW1vZGVsGAIgASgJQhO6SBByDpICC2dwdC00by1taW5pEhAKCHRva2VuX2lkGAMgASgJEhQKCHJlcXVlc3RzGAQgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAUgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0ICMAISIAoIY29zdF91c2QYByABKAFCDrpICxIJSRWMSuoENHE/EhwKEGVzdGltYXRlZF90b2tlbnMYCCABKANCAjACIpwBCgpVc2FnZVRvdGFsEhQKCHJlcXVlc3RzGAEgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAIgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgDIAEoA0ICMAISIAoIY29zdF91c2QYBCABKAFCDrpICxIJSeF6FK5H4do/EhwKEGVzdGltYXRlZF90b2tlbnMYBSABKANCAjACIoIBChNSZXNlcnZlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARInCg1hbW91bnRfbWljcm9zGAIgASgDQhAwArpICyIJGICglKWNHSgBEiAKC3R0bF9zZWNvbmRzGAMgASgFQgu6SAgaBhiAowUoASIyChRSZXNlcnZlU3BlbmRSZXNwb25zZRIaCg5ncmFudGVkX21pY3JvcxgBIAEoA0ICMAIibgoSU2V0dGxlU3BlbmRSZXF1ZXN0EiAKDnJlc2VydmF0aW9uX2lkGAEgASgJQgi6SAVyA7ABARI2CgV1c2FnZRgCIAEoCzIfLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJlY29yZEIGukgDyAEBIhUKE1NldHRsZVNwZW5kUmVzcG9uc2UiUwoSUmVjb3JkVXNhZ2VSZXF1ZXN0Ej0KB3JlY29yZHMYASADKAsyHy50dXJud3JpZ2h0LmF1dGgudjEuVXNhZ2VSZWNvcmRCC7pICJIBBQgBEOgHIhUKE1JlY29yZFVzYWdlUmVzcG9uc2UihwIKC1VzYWdlUmVjb3JkEhkKB3VzZXJfaWQYASABKAlCCLpIBXIDsAEBEhoKCHRva2VuX2lkGAIgASgJQgi6SAVyA7ABARIXCgVtb2RlbBgDIAEoCUIIukgFcgMY9AMSGwoIcmVxdWVzdHMYBCABKANCCTACukgEIgIoABIgCg1wcm9tcHRfdG9rZW5zGAUgASgDQgkwArpIBCICKAASJAoRY29tcGxldGlvbl90b2tlbnMYBiABKANCCTACukgEIgIoABIeCgtjb3N0X21pY3JvcxgHIAEoA0IJMAK6SAQiAigAEiMKEGVzdGltYXRlZF90b2tlbnMYCCABKANCCTACukgEIgIoADKhAQoMVXNhZ2VTZXJ2aWNlEpABCghHZXRVc2FnZRIjLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2FnZVJlcXVlc3QaJC50dXJud3JpZ2h0LmF1dGgudjEuR2V0VXNhZ2VSZXNwb25zZSI5kAIBqrsYFBILVVNBR0VfRVJST1JCBXVzYWdlsLsYAsK7GAV1c2FnZYLT5JMCCxIJL3YxL3VzYWdlMogDCgxTcGVuZFNlcnZpY2USfQoMUmVzZXJ2ZVNwZW5kEicudHVybndyaWdodC5hdXRoLnYxLlJlc2VydmVTcGVuZFJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuUmVzZXJ2ZVNwZW5kUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEn0KC1NldHRsZVNwZW5kEiYudHVybndyaWdodC5hdXRoLnYxLlNldHRsZVNwZW5kUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5TZXR0bGVTcGVuZFJlc3BvbnNlIh2QAgKwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ6CgtSZWNvcmRVc2FnZRImLnR1cm53cmlnaHQuYXV0aC52MS5SZWNvcmRVc2FnZVJlcXVlc3QaJy50dXJud3JpZ2h0LmF1dGgudjEuUmVjb3JkVXNhZ2VSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3JiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdXNhZ2Vfc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIpICCg9HZXRVc2FnZVJlcXVlc3QSgAEKBXN0YXJ0GAEgASgJQnG6SG66AWsKEHVzYWdlLnN0YXJ0LmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKRJ8CgNlbmQYAiABKAlCb7pIbLoBaQoOdXNhZ2UuZW5kLmRhdGUSG211c3QgYmUgYSBkYXkgYXMgWVlZWS1NTS1ERBo6dGhpcyA9PSAnJyB8fCB0aGlzLm1hdGNoZXMoJ15bMC05XXs0fS1bMC05XXsyfS1bMC05XXsyfSQnKSJuChBHZXRVc2FnZVJlc3BvbnNlEisKBXVzYWdlGAEgAygLMhwudHVybndyaWdodC5hdXRoLnYxLlVzYWdlUm93Ei0KBXRvdGFsGAIgASgLMh4udHVybndyaWdodC5hdXRoLnYxLlVzYWdlVG90YWwi8QEKCFVzYWdlUm93Eh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEiIKBW1vZGVsGAIgASgJQhO6SBByDpICC2dwdC00by1taW5pEhAKCHRva2VuX2lkGAMgASgJEhQKCHJlcXVlc3RzGAQgASgDQgIwAhIZCg1wcm9tcHRfdG9rZW5zGAUgASgDQgIwAhIdChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0ICMAISIAoIY29zdF91c2QYByABKAFCDrpICxIJSRWMSuoENHE/EhwKEGVzdGltYXRlZF90b2tlbnMYCCABKANCAjACIs8DChNMaXN0QWxsVXNhZ2VSZXF1ZXN0EoQBCgVzdGFydBgBIAEoCUJ1ukhyugFvChRhbGxfdXNhZ2Uuc3RhcnQuZGF0ZRIbbXVzdCBiZSBhIGRheSBhcyBZWVlZLU1NLUREGjp0aGlzID09ICcnIHx8IHRoaXMubWF0Y2hlcygnXlswLTldezR9LVswLTldezJ9LVswLTldezJ9JCcpEoABCgNlbmQYAiABKAlCc7pIcLoBbQoSYWxsX3VzYWdlLmVuZC5kYXRlEhttdXN0IGJlIGEgZGF5IGFzIFlZWVktTU0tREQaOnRoaXMgPT0gJycgfHwgdGhpcy5tYXRjaGVzKCdeWzAtOV17NH0tWzAtOV17Mn0tWzAtOV17Mn0kJykSHgoHdXNlcl9pZBgDIAEoCUIIukgFcgOwAQFIAIgBARI+Cghncm91cF9ieRgEIAMoCUIsukgpkgEmEAQYASIgch5SA2RheVIEdXNlclIFbW9kZWxSCmNyZWRlbnRpYWwSHgoFbGltaXQYBSABKAVCCrpIBxoFGOgHKAFIAYgBARIYCgZjdXJzb3IYBiABKAlCCLpIBXIDGKAfQgoKCF91c2VyX2lkQggKBl9saW1pdCKJAQoUTGlzdEFsbFVzYWdlUmVzcG9uc2USLQoFdXNhZ2UYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuVXNhZ2VHcm91cBItCgV0b3RhbBgCIAEoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVRvdGFsEhMKC25leHRfY3Vyc29yGAMgASgJIoQCCgpVc2FnZUdyb3VwEh8KA2RheRgBIAEoCUISukgPcg2SAgoyMDI2LTAxLTMxEg8KB3VzZXJfaWQYAiABKAkSIgoFbW9kZWwYAyABKAlCE7pIEHIOkgILZ3B0LTRvLW1pbmkSEAoIdG9rZW5faWQYBCABKAkSFAoIcmVxdWVzdHMYBSABKANCAjACEhkKDXByb21wdF90b2tlbnMYBiABKANCAjACEh0KEWNvbXBsZXRpb25fdG9rZW5zGAcgASgDQgIwAhIgCghjb3N0X3VzZBgIIAEoAUIOukgLEglJFYxK6gQ0cT8SHAoQZXN0aW1hdGVkX3Rva2VucxgJIAEoA0ICMAIinAEKClVzYWdlVG90YWwSFAoIcmVxdWVzdHMYASABKANCAjACEhkKDXByb21wdF90b2tlbnMYAiABKANCAjACEh0KEWNvbXBsZXRpb25fdG9rZW5zGAMgASgDQgIwAhIgCghjb3N0X3VzZBgEIAEoAUIOukgLEglJ4XoUrkfh2j8SHAoQZXN0aW1hdGVkX3Rva2VucxgFIAEoA0ICMAIiggEKE1Jlc2VydmVTcGVuZFJlcXVlc3QSIAoOcmVzZXJ2YXRpb25faWQYASABKAlCCLpIBXIDsAEBEicKDWFtb3VudF9taWNyb3MYAiABKANCEDACukgLIgkYgKCUpY0dKAESIAoLdHRsX3NlY29uZHMYAyABKAVCC7pICBoGGICjBSgBIjIKFFJlc2VydmVTcGVuZFJlc3BvbnNlEhoKDmdyYW50ZWRfbWljcm9zGAEgASgDQgIwAiJuChJTZXR0bGVTcGVuZFJlcXVlc3QSIAoOcmVzZXJ2YXRpb25faWQYASABKAlCCLpIBXIDsAEBEjYKBXVzYWdlGAIgASgLMh8udHVybndyaWdodC5hdXRoLnYxLlVzYWdlUmVjb3JkQga6SAPIAQEiFQoTU2V0dGxlU3BlbmRSZXNwb25zZSJTChJSZWNvcmRVc2FnZVJlcXVlc3QSPQoHcmVjb3JkcxgBIAMoCzIfLnR1cm53cmlnaHQuYXV0aC52MS5Vc2FnZVJlY29yZEILukgIkgEFCAEQ6AciFQoTUmVjb3JkVXNhZ2VSZXNwb25zZSKHAgoLVXNhZ2VSZWNvcmQSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBEhcKBW1vZGVsGAMgASgJQgi6SAVyAxj0AxIbCghyZXF1ZXN0cxgEIAEoA0IJMAK6SAQiAigAEiAKDXByb21wdF90b2tlbnMYBSABKANCCTACukgEIgIoABIkChFjb21wbGV0aW9uX3Rva2VucxgGIAEoA0IJMAK6SAQiAigAEh4KC2Nvc3RfbWljcm9zGAcgASgDQgkwArpIBCICKAASIwoQZXN0aW1hdGVkX3Rva2VucxgIIAEoA0IJMAK6SAQiAigAMr0CCgxVc2FnZVNlcnZpY2USkAEKCEdldFVzYWdlEiMudHVybndyaWdodC5hdXRoLnYxLkdldFVzYWdlUmVxdWVzdBokLnR1cm53cmlnaHQuYXV0aC52MS5HZXRVc2FnZVJlc3BvbnNlIjmQAgGquxgUEgtVU0FHRV9FUlJPUkIFdXNhZ2WwuxgCwrsYBXVzYWdlgtPkkwILEgkvdjEvdXNhZ2USmQEKDExpc3RBbGxVc2FnZRInLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0QWxsVXNhZ2VSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkxpc3RBbGxVc2FnZVJlc3BvbnNlIjaQAgGquxgUEgtVU0FHRV9FUlJPUkIFYWRtaW6wuxgDgtPkkwIREg8vdjEvYWRtaW4vdXNhZ2UyiAMKDFNwZW5kU2VydmljZRJ9CgxSZXNlcnZlU3BlbmQSJy50dXJud3JpZ2h0LmF1dGgudjEuUmVzZXJ2ZVNwZW5kUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5SZXNlcnZlU3BlbmRSZXNwb25zZSIasLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISfQoLU2V0dGxlU3BlbmQSJi50dXJud3JpZ2h0LmF1dGgudjEuU2V0dGxlU3BlbmRSZXF1ZXN0GicudHVybndyaWdodC5hdXRoLnYxLlNldHRsZVNwZW5kUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEnoKC1JlY29yZFVzYWdlEiYudHVybndyaWdodC5hdXRoLnYxLlJlY29yZFVzYWdlUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5SZWNvcmRVc2FnZVJlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
 
 /**
  * The days to report.
@@ -144,6 +144,174 @@ export const UsageRowSchema: GenMessage<UsageRow> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_usage_service, 2);
 
 /**
+ * The usage to report.
+ *
+ * @generated from message turnwright.auth.v1.ListAllUsageRequest
+ */
+export type ListAllUsageRequest = Message<"turnwright.auth.v1.ListAllUsageRequest"> & {
+  /**
+   * First day, as YYYY-MM-DD in UTC. Unset: 30 days before `end`.
+   *
+   * @generated from field: string start = 1;
+   */
+  start: string;
+
+  /**
+   * Last day, inclusive, as YYYY-MM-DD in UTC. Unset: today. At most 366 days with the first.
+   *
+   * @generated from field: string end = 2;
+   */
+  end: string;
+
+  /**
+   * UUID of the only user to report. Unset: all users.
+   *
+   * @generated from field: optional string user_id = 3;
+   */
+  userId?: string | undefined;
+
+  /**
+   * Columns of the report: `day`, `user`, `model`, `credential`. Unset: `day`, `user` and `model`.
+   *
+   * @generated from field: repeated string group_by = 4;
+   */
+  groupBy: string[];
+
+  /**
+   * Rows per page, 1 to 1,000. Unset: 200.
+   *
+   * @generated from field: optional int32 limit = 5;
+   */
+  limit?: number | undefined;
+
+  /**
+   * `next_cursor` of the previous page. Empty: the first page.
+   *
+   * @generated from field: string cursor = 6;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListAllUsageRequest.
+ * Use `create(ListAllUsageRequestSchema)` to create a new message.
+ */
+export const ListAllUsageRequestSchema: GenMessage<ListAllUsageRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_usage_service, 3);
+
+/**
+ * A page of usage.
+ *
+ * @generated from message turnwright.auth.v1.ListAllUsageResponse
+ */
+export type ListAllUsageResponse = Message<"turnwright.auth.v1.ListAllUsageResponse"> & {
+  /**
+   * Rows, the newest day first.
+   *
+   * @generated from field: repeated turnwright.auth.v1.UsageGroup usage = 1;
+   */
+  usage: UsageGroup[];
+
+  /**
+   * Sum of the rows of all pages.
+   *
+   * @generated from field: turnwright.auth.v1.UsageTotal total = 2;
+   */
+  total?: UsageTotal | undefined;
+
+  /**
+   * Cursor of the next page. Empty: this is the last page.
+   *
+   * @generated from field: string next_cursor = 3;
+   */
+  nextCursor: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListAllUsageResponse.
+ * Use `create(ListAllUsageResponseSchema)` to create a new message.
+ */
+export const ListAllUsageResponseSchema: GenMessage<ListAllUsageResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_usage_service, 4);
+
+/**
+ * Sum of the usage that has the same day, user, model and credential, as far as `group_by` names them.
+ *
+ * @generated from message turnwright.auth.v1.UsageGroup
+ */
+export type UsageGroup = Message<"turnwright.auth.v1.UsageGroup"> & {
+  /**
+   * Day in UTC, YYYY-MM-DD. Empty: all days of the report.
+   *
+   * @generated from field: string day = 1;
+   */
+  day: string;
+
+  /**
+   * UUID of the user. Empty: all users of the report.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * Model name. Empty: all models.
+   *
+   * @generated from field: string model = 3;
+   */
+  model: string;
+
+  /**
+   * UUID of the API key or session. Empty: all credentials.
+   *
+   * @generated from field: string token_id = 4;
+   */
+  tokenId: string;
+
+  /**
+   * Number of model calls.
+   *
+   * @generated from field: int64 requests = 5 [jstype = JS_NUMBER];
+   */
+  requests: bigint;
+
+  /**
+   * Input tokens.
+   *
+   * @generated from field: int64 prompt_tokens = 6 [jstype = JS_NUMBER];
+   */
+  promptTokens: bigint;
+
+  /**
+   * Output tokens.
+   *
+   * @generated from field: int64 completion_tokens = 7 [jstype = JS_NUMBER];
+   */
+  completionTokens: bigint;
+
+  /**
+   * Cost in US dollars by the configured prices; 0 for models without a price.
+   *
+   * @generated from field: double cost_usd = 8;
+   */
+  costUsd: number;
+
+  /**
+   * Tokens that were estimated, included in the other two counts.
+   *
+   * @generated from field: int64 estimated_tokens = 9 [jstype = JS_NUMBER];
+   */
+  estimatedTokens: bigint;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.UsageGroup.
+ * Use `create(UsageGroupSchema)` to create a new message.
+ */
+export const UsageGroupSchema: GenMessage<UsageGroup> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_usage_service, 5);
+
+/**
  * Sum of usage.
  *
  * @generated from message turnwright.auth.v1.UsageTotal
@@ -190,7 +358,7 @@ export type UsageTotal = Message<"turnwright.auth.v1.UsageTotal"> & {
  * Use `create(UsageTotalSchema)` to create a new message.
  */
 export const UsageTotalSchema: GenMessage<UsageTotal> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 3);
+  messageDesc(file_turnwright_auth_v1_usage_service, 6);
 
 /**
  * The amount to reserve for the credential of the call.
@@ -225,7 +393,7 @@ export type ReserveSpendRequest = Message<"turnwright.auth.v1.ReserveSpendReques
  * Use `create(ReserveSpendRequestSchema)` to create a new message.
  */
 export const ReserveSpendRequestSchema: GenMessage<ReserveSpendRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 4);
+  messageDesc(file_turnwright_auth_v1_usage_service, 7);
 
 /**
  * The amount reserved.
@@ -246,7 +414,7 @@ export type ReserveSpendResponse = Message<"turnwright.auth.v1.ReserveSpendRespo
  * Use `create(ReserveSpendResponseSchema)` to create a new message.
  */
 export const ReserveSpendResponseSchema: GenMessage<ReserveSpendResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 5);
+  messageDesc(file_turnwright_auth_v1_usage_service, 8);
 
 /**
  * The outcome of a reservation.
@@ -274,7 +442,7 @@ export type SettleSpendRequest = Message<"turnwright.auth.v1.SettleSpendRequest"
  * Use `create(SettleSpendRequestSchema)` to create a new message.
  */
 export const SettleSpendRequestSchema: GenMessage<SettleSpendRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 6);
+  messageDesc(file_turnwright_auth_v1_usage_service, 9);
 
 /**
  * No fields.
@@ -289,7 +457,7 @@ export type SettleSpendResponse = Message<"turnwright.auth.v1.SettleSpendRespons
  * Use `create(SettleSpendResponseSchema)` to create a new message.
  */
 export const SettleSpendResponseSchema: GenMessage<SettleSpendResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 7);
+  messageDesc(file_turnwright_auth_v1_usage_service, 10);
 
 /**
  * Usage to record.
@@ -310,7 +478,7 @@ export type RecordUsageRequest = Message<"turnwright.auth.v1.RecordUsageRequest"
  * Use `create(RecordUsageRequestSchema)` to create a new message.
  */
 export const RecordUsageRequestSchema: GenMessage<RecordUsageRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 8);
+  messageDesc(file_turnwright_auth_v1_usage_service, 11);
 
 /**
  * No fields.
@@ -325,7 +493,7 @@ export type RecordUsageResponse = Message<"turnwright.auth.v1.RecordUsageRespons
  * Use `create(RecordUsageResponseSchema)` to create a new message.
  */
 export const RecordUsageResponseSchema: GenMessage<RecordUsageResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 9);
+  messageDesc(file_turnwright_auth_v1_usage_service, 12);
 
 /**
  * Usage of one or more model calls.
@@ -395,10 +563,10 @@ export type UsageRecord = Message<"turnwright.auth.v1.UsageRecord"> & {
  * Use `create(UsageRecordSchema)` to create a new message.
  */
 export const UsageRecordSchema: GenMessage<UsageRecord> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_usage_service, 10);
+  messageDesc(file_turnwright_auth_v1_usage_service, 13);
 
 /**
- * Usage of models by the caller's credentials.
+ * Usage of models, by the caller's credentials or by all accounts.
  *
  * @generated from service turnwright.auth.v1.UsageService
  */
@@ -417,6 +585,22 @@ export const UsageService: GenService<{
     methodKind: "unary";
     input: typeof GetUsageRequestSchema;
     output: typeof GetUsageResponseSchema;
+  },
+  /**
+   * Read the usage of all accounts, or of one, in groups and page by page: the newest day first, the order of the other
+   * groups is of no meaning. `total` sums all pages; both change while models are called.
+   *
+   * Caller: a login of an admin.
+   *
+   * Errors: `INVALID_REQUEST` when `start` or `end` is not a day of the calendar, when they span more than 366 days, or
+   * for a cursor of another grouping.
+   *
+   * @generated from rpc turnwright.auth.v1.UsageService.ListAllUsage
+   */
+  listAllUsage: {
+    methodKind: "unary";
+    input: typeof ListAllUsageRequestSchema;
+    output: typeof ListAllUsageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_turnwright_auth_v1_usage_service, 0);

@@ -1,0 +1,1 @@
+drop index auth.usage_by_day;
