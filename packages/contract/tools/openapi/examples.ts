@@ -102,7 +102,7 @@ const componentPrefix = "#/components/schemas/";
 
 /**
  * A plausible value for a schema; deterministic. `name` is the property that holds the value. A component that contains
- * itself ends at its second occurrence, as null, an empty list or an absent property.
+ * itself ends at its second occurrence, as null, an empty list or an absent property. Deprecated properties are absent.
  */
 export function exampleOf(schema: JsonSchema, components: Readonly<Record<string, JsonSchema>>, name = ""): JsonValue {
   const value = build(schema, name, []);
@@ -154,7 +154,8 @@ export function exampleOf(schema: JsonSchema, components: Readonly<Record<string
   }
 
   function objectExample(one: JsonSchema, open: readonly string[]): JsonObject {
-    const entries = Object.entries(one.properties ?? {}).map(([key, child]) => [key, build(child, key, open)] as const);
+    const kept = Object.entries(one.properties ?? {}).filter(([, { deprecated }]) => deprecated !== true);
+    const entries = kept.map(([key, child]) => [key, build(child, key, open)] as const);
     return Object.fromEntries(entries.filter((entry): entry is readonly [string, JsonValue] => entry[1] !== undefined));
   }
 

@@ -8,7 +8,7 @@ import { wellKnownSchema } from "./well-known.ts";
 
 /**
  * Direction of a body. Request schemas have the rules' constraints, and optional fields may be null. In response
- * schemas, fields with presence may be null and all others are required.
+ * schemas, fields with presence may be null and all others are required, except deprecated ones.
  */
 export type Direction = "request" | "response";
 
@@ -125,9 +125,9 @@ export function createSchemas(
 
   function object(message: DescMessage, direction: Direction, omit: ReadonlySet<string> = new Set()): JsonSchema {
     const fields = message.fields.filter((one) => !omit.has(one.name));
-    const required = fields.filter((one) =>
-      direction === "request" ? isRequired(one) : !partial.has(message.typeName) && !tracksPresence(one),
-    );
+    const isAlwaysSent = (one: DescField) =>
+      !partial.has(message.typeName) && !tracksPresence(one) && one.proto.options?.deprecated !== true;
+    const required = fields.filter((one) => (direction === "request" ? isRequired(one) : isAlwaysSent(one)));
     const description = descriptionOf(message);
     return {
       type: "object",

@@ -5,6 +5,11 @@ import type { RunEvent } from "./run-event.ts";
 /** An event of a run as its watchers get it. */
 export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }>;
 
+/** The fields of a frame that name the run's agent: the deprecated one too. */
+export function agentFields(agentType: string | undefined): Pick<RunFrame, "agent" | "agentType"> {
+  return { agent: agentType, agentType };
+}
+
 /** The most text in one frame, in units. It bounds the memory that a frame takes while it waits for a reader. */
 export const maxFrameUnits = 4_096;
 

@@ -48,3 +48,12 @@ test("a failed attempt that showed nothing takes nothing back", () => {
     ["model_attempt", "8", undefined],
   ]);
 });
+
+test.each([
+  ["a journal of today", { agentType: "coder", agent: "coder" }],
+  ["a journal that knows the deprecated name alone", { agent: "coder" }],
+])("the start of a run names its agent twice, from %s", (_, named) => {
+  const started = create(LoggedEventSchema, { seq: 1, type: "started", payload: "{}" });
+  const frames = storedFrames(started, create(RunInfoSchema, { id: "r", ...named }), { seq: 0, units: 0 });
+  expect(frames).toMatchObject([{ type: "started", agentType: "coder", agent: "coder" }]);
+});

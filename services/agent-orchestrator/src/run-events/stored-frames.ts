@@ -1,6 +1,6 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
-import { framesOf, type RunFrame, restOf, textFrames, unitsOf } from "./frame.ts";
+import { agentFields, framesOf, type RunFrame, restOf, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position } from "./position.ts";
 import { orderedTexts, piecesOf } from "./stream-order.ts";
 
@@ -59,7 +59,7 @@ interface Payload extends AttemptPayload {
 function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo, units: number): RunFrame[] {
   switch (event.type) {
     case "started":
-      return [{ type: "started", runId: run.id, conversationId: run.conversationId, agent: run.agent }];
+      return [{ type: "started", runId: run.id, conversationId: run.conversationId, ...agentFields(run.agentType || run.agent) }];
     case "model_attempt":
       return attemptFrames(payload, event.seq, units);
     case "recovered":

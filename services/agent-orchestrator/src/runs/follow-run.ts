@@ -3,7 +3,7 @@ import { asReplayed, ErrorReason, fail, reasonOf } from "@turnwright/platform/er
 import type { Outcome } from "../graph/driver.ts";
 import { usageMessage } from "../model/edge/chunk.ts";
 import type { EventQueue } from "../run-events/event-queue.ts";
-import type { RunFrame } from "../run-events/frame.ts";
+import { agentFields, type RunFrame } from "../run-events/frame.ts";
 import { formatPosition, type Position, parsePosition } from "../run-events/position.ts";
 import { watchRun } from "../run-events/watch-run.ts";
 import type { RunDeps } from "./launch.ts";
@@ -116,7 +116,7 @@ export async function* framesOf(
       },
       (error) => (isElsewhere(error) ? events.leave() : events.end(error)),
     );
-    yield { type: "started", conversationId, runId, agent: driven.agent, eventId: "0" };
+    yield { type: "started", conversationId, runId, ...agentFields(driven.agent), eventId: "0" };
     let at: string | undefined;
     for await (const frame of events) {
       at = frame.eventId;
@@ -129,8 +129,8 @@ export async function* framesOf(
   const first = await frames.next();
   if (!first.done) {
     // As the first stream began, before the run's row named its agent.
-    const isUnnamed = first.value.type === "started" && !first.value.agent;
-    yield isUnnamed ? { ...first.value, agent: run.routedAgent } : first.value;
+    const isUnnamed = first.value.type === "started" && !first.value.agentType;
+    yield isUnnamed ? { ...first.value, ...agentFields(run.routedAgent) } : first.value;
   }
   const end = first.done ? first.value : yield* frames;
   yield end.status === "completed" ? end.finish : { type: "finish", delta: pendingApproval };

@@ -80,6 +80,8 @@ describe("a plain run", () => {
     expect(events[0]).toMatchObject({
       conversationId: mesh.journal.conversation.id,
       runId: mesh.journal.run?.id,
+      agentType: "general",
+      // The deprecated name.
       agent: "general",
     });
     expect(events[3]).toMatchObject({ message: { content: "Hello there.", sequenceNumber: 2 }, usage: { totalTokens: 15 } });

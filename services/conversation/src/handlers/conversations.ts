@@ -1,12 +1,12 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { getApproval, listApprovals } from "../store/approvals.ts";
 import { deleteConversation, getConversation, listConversations, listMessages } from "../store/conversations.ts";
 import { getRun, listRuns } from "../store/runs.ts";
+import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
 
 /** Handlers of the record. The statements and the database's policies both limit each of them to the caller's rows. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
@@ -19,13 +19,14 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
     },
     async getConversation({ conversationId, limit = 500 }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return users.as(userId, (db) => getConversation(db, { userId, conversationId, limit }));
+      const found = await users.as(userId, (db) => getConversation(db, { userId, conversationId, limit }));
+      return { ...found, nextCursor: cursorBefore(found, found.conversation.messageCount + 1) };
     },
-    async listMessages({ conversationId, limit = 100, after, before }, ctx) {
+    async listMessages({ conversationId, limit = 100, ...asked }, ctx) {
       const { userId } = requireIdentity(ctx);
-      if (after !== undefined && before !== undefined)
-        throw fail(ErrorReason.INVALID_REQUEST, "before: cannot be combined with after", { param: "before" });
-      return users.as(userId, (db) => listMessages(db, { userId, conversationId, after: after ?? 0, before, limit }));
+      const { after = 0, before } = messagePosition(asked);
+      const page = await users.as(userId, (db) => listMessages(db, { userId, conversationId, after, before, limit }));
+      return { ...page, nextCursor: before === undefined ? cursorAfter(page) : cursorBefore(page) };
     },
     async listApprovals({ status, limit = 50, cursor }, ctx) {
       const { userId } = requireIdentity(ctx);

@@ -114,6 +114,39 @@ test("messages before and after a number at once are refused by name", async () 
   expect(await reasonFor(both)).toBe(ErrorReason.INVALID_REQUEST);
 });
 
+test("messages are read by cursor: forwards from the first one, backwards from where the conversation ends", async () => {
+  const conversationId = await conversationOf(7, "x");
+  const numbersFrom = async (start: string): Promise<number[][]> => {
+    const pages: number[][] = [];
+    for (let cursor: string | undefined = start; cursor !== undefined; ) {
+      const page = await person.conversations.listMessages({ conversationId, limit: 3, cursor });
+      pages.push(page.messages.map(({ sequenceNumber }) => sequenceNumber));
+      expect(page.hasMore).toBe(page.nextCursor !== "");
+      cursor = page.nextCursor || undefined;
+    }
+    return pages;
+  };
+  expect(await numbersFrom("")).toEqual([[1, 2, 3], [4, 5, 6], [7]]);
+  const newest = await person.conversations.getConversation({ conversationId, limit: 2 });
+  expect(await numbersFrom(newest.nextCursor)).toEqual([
+    [3, 4, 5],
+    [1, 2],
+  ]);
+  const none = await person.conversations.getConversation({ conversationId, limit: 0 });
+  expect(await numbersFrom(none.nextCursor)).toEqual([[5, 6, 7], [2, 3, 4], [1]]);
+  expect(await person.conversations.getConversation({ conversationId })).toMatchObject({ nextCursor: "", hasMore: false });
+  const differing = person.conversations.listMessages({ conversationId, cursor: newest.nextCursor, after: 1 });
+  expect(await reasonFor(differing)).toBe(ErrorReason.INVALID_REQUEST);
+});
+
+test("a run tells its agent and its cost under their names and the deprecated ones", async () => {
+  const context = await person.begin();
+  await person.commit(context, { status: RunStatus.RUNNING, agent: "coder", cost: 0.25 });
+  const expected = { agentType: "coder", agent: "coder", costUsd: 0.25, cost: 0.25 };
+  expect((await person.conversations.getRun({ runId: context.run?.id })).run).toMatchObject(expected);
+  expect((await person.conversations.listRuns({ limit: 1 })).runs[0]).toMatchObject(expected);
+});
+
 describe.each([
   ["long", "x".repeat(1_900_000), 7],
   ["that JSON writes six times as long", "\u0001".repeat(200_000), 9],
