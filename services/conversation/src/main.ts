@@ -1,15 +1,6 @@
-import { createClient } from "@connectrpc/connect";
-import { TokenService } from "@turnwright/contract/auth/v1/token_service";
-import { runStoredService } from "@turnwright/platform/process/run-service";
-import { conversationConfig, startConversation } from "./index.ts";
+import { onTermination } from "@turnwright/platform/process/termination";
 
-await runStoredService(
-  { name: "conversation", schema: "conversation", config: conversationConfig },
-  async ({ config, logger, transport }, database) =>
-    startConversation({
-      config,
-      database,
-      tokens: createClient(TokenService, transport("auth", config.AUTH_ADDR)),
-      logger,
-    }),
-);
+onTermination();
+// Loaded under the handler: process 1 of a container ignores signals that have none.
+const { runConversation } = await import("./standalone.ts");
+await runConversation();
