@@ -10,8 +10,9 @@ let close = async () => {};
 let isHandled = false;
 
 /**
- * Runs `closing` at the first SIGTERM or SIGINT and ends the process; a second signal ends it at once, with a word
- * about that on standard error. A later call replaces `closing`. The returned signal fires before `closing` is called.
+ * Runs `closing` at the first SIGTERM or SIGINT and ends the process; a second signal ends it at once, with
+ * a word about that on standard error. A later call replaces `closing`. The returned signal fires before `closing` is
+ * called.
  *
  * Process 1 of a container ignores a signal without a handler: call it before anything else is loaded, without
  * `closing` as long as there is nothing to close.
