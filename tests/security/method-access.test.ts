@@ -147,7 +147,7 @@ async function call(method: DescMethod, headers: Record<string, string>): Promis
 /** Whether a credential that names no service comes from the gateway. */
 const comesByGateway = (credential: string) => /^(?:key |admin's key |session |token of no kind)/.test(credential);
 
-/** Further refusals of single credentials: callers renew their tokens, so one that has ended shows clocks that differ. */
+/** Further refusals of credentials: callers renew their tokens, so one that has ended shows clocks that differ. */
 const refusals: Readonly<Record<string, readonly string[]>> = { "internal token that has ended": ["CLOCK_SKEW"] };
 
 /** Whether the proto lets this credential call the method. */
