@@ -40,12 +40,13 @@ RUN rm -rf packages/testing && mkdir /mesh && cp -a . /mesh/app && rm -rf /mesh/
 RUN strip --strip-all -o /usr/local/bin/node-stripped /usr/local/bin/node
 
 # The packages of Debian that the process needs, without package manager and shell utilities: the C and C++ libraries;
-# dash and coreutils for scripts; Perl, which sets up the tools' sandbox and locks the data directory.
+# dash and coreutils for scripts; Perl, which sets up the tools' sandbox and locks the data directory; tini.
 FROM debian:bookworm-slim AS system
+RUN apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 RUN mkdir -p /root-fs/usr/bin /root-fs/usr/sbin /root-fs/usr/lib /root-fs/usr/lib64 /root-fs/var/lib/dpkg/status.d \
  && for name in bin sbin lib lib64; do ln -s usr/$name /root-fs/$name; done \
  && for package in base-files libc6 libgcc-s1 libstdc++6 libcrypt1 dash perl-base coreutils libacl1 libattr1 libgmp10 \
-      libselinux1 libpcre2-8-0; do \
+      libselinux1 libpcre2-8-0 tini; do \
       dpkg-query --status $package > /root-fs/var/lib/dpkg/status.d/$package || exit 1; \
       dpkg-query --listfiles $package; \
     done | grep -vE '/gconv(/|$)|/share/(man|locale|info|lintian)(/|$)|^/\.?$' | sort -u \
@@ -64,6 +65,9 @@ ENV NODE_ENV=production
 ENV TOOLS_SANDBOX=require
 # Compiled modules of this image, which a read-only container cannot add to. They count for user 1000 and these flags.
 ENV NODE_COMPILE_CACHE=/cache
+# The first process reaps, and passes signals on. The kernel ignores those that process 1 does not handle, and Node.js
+# handles none for its first tenth of a second. -s: also under an init of the engine, as with `docker run --init`.
+ENTRYPOINT ["/usr/bin/tini", "-s", "--"]
 WORKDIR /app
 EXPOSE 8080 9101 9102 9103 9104
 # HEALTHCHECK_URL or HEALTHCHECK_ADDR; by default the port of SERVER_PORT or GRPC_PORT.
@@ -73,7 +77,7 @@ FROM base AS mesh
 COPY --from=build /mesh/app /app
 RUN mkdir /cache && chown node:node /cache
 USER node
-RUN ["node", "--input-type=module", "--eval", "for (const file of ['packages/platform/src/process/run-service.ts', ...['gateway', 'services/auth', 'services/conversation', 'services/agent-orchestrator', 'services/tool-executor'].map((part) => `${part}/src/index.ts`)]) await import(`/app/${file}`)"]
+RUN ["node", "--input-type=module", "--eval", "for (const file of ['packages/platform/src/process/run-service.ts', ...['gateway', 'services/auth', 'services/conversation', 'services/agent-orchestrator', 'services/tool-executor'].map((part) => `${part}/src/index.ts`), ...['gateway', 'services/auth', 'services/conversation', 'services/agent-orchestrator'].map((part) => `${part}/src/standalone.ts`)]) await import(`/app/${file}`)"]
 CMD ["node", "gateway/src/main.ts"]
 
 FROM base AS all-in-one

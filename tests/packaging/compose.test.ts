@@ -57,6 +57,7 @@ function interpolateAll<T>(value: T, env: Record<string, string>): T {
 
 const secrets = [
   "MESH_SECRET",
+  "DB_ADMIN_PASSWORD",
   "DB_PASSWORD",
   "DB_AUTH_PASSWORD",
   "DB_CONVERSATION_PASSWORD",
@@ -95,7 +96,7 @@ describe("docker-compose.yml", () => {
   });
 
   test("has PostgreSQL 16, Redis 7, LiteLLM on request, the gateway and the four services", () => {
-    expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "migrate", "postgres", "redis"].sort());
+    expect(Object.keys(compose.services).sort()).toEqual([...parts, "litellm", "migrate", "postgres", "prepare", "redis"].sort());
     expect(part("postgres").image).toMatch(/^postgres:16/);
     expect(part("redis").image).toMatch(/^redis:7/);
   });
@@ -111,19 +112,26 @@ describe("docker-compose.yml", () => {
     for (const name of secrets) expect(head).toContain(name);
   });
 
-  test("gives each service its own database login, and the administrator's to the migrations only", () => {
+  test("gives each service its own database login, and the administrator's to the step that creates them only", () => {
     const userOf = (name: string) => part(name).environment?.DB_USER;
-    expect(Object.fromEntries([...parts, "migrate"].map((name) => [name, userOf(name)]))).toEqual({
+    expect(Object.fromEntries([...parts, "prepare", "migrate"].map((name) => [name, userOf(name)]))).toEqual({
       gateway: undefined,
       "agent-orchestrator": undefined,
       auth: "turnwright_auth_login",
       conversation: "turnwright_conversation_login",
       "tool-executor": "turnwright_tool_login",
-      migrate: "",
+      prepare: "turnwright",
+      migrate: "turnwright",
     });
-    for (const name of parts) expect(Object.values(part(name).environment ?? {})).not.toContain(given.DB_PASSWORD);
+    const holders = (password: string | undefined) =>
+      Object.keys(compose.services).filter((name) => Object.values(part(name).environment ?? {}).includes(password ?? ""));
+    expect(holders(given.DB_ADMIN_PASSWORD)).toEqual(["prepare", "postgres"]);
+    expect(holders(given.DB_PASSWORD)).toEqual(["prepare", "migrate"]);
+    expect(holders(given.DB_AUTH_PASSWORD)).toEqual(["prepare", "auth"]);
+    expect(part("prepare").environment?.DB_ADMIN_USER).toBe(part("postgres").environment?.POSTGRES_USER);
+    expect(part("migrate").depends_on).toEqual({ prepare: { condition: "service_completed_successfully" } });
     // The logins are made with the prefix with which the services log in.
-    for (const name of ["auth", "conversation", "tool-executor", "migrate"]) {
+    for (const name of ["auth", "conversation", "tool-executor", "prepare", "migrate"]) {
       expect({ name, prefix: part(name).environment?.DB_ROLE_PREFIX }).toEqual({ name, prefix: "turnwright" });
     }
   });

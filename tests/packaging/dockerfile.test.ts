@@ -45,6 +45,11 @@ describe("Dockerfile", () => {
     expect(flags(JSON.parse(compiled ?? "[]"))).toEqual(started);
   });
 
+  test("has a first process that reaps and passes signals on, under any engine", () => {
+    expect(JSON.parse(instruction("base", "ENTRYPOINT") ?? "[]")).toEqual(["/usr/bin/tini", "-s", "--"]);
+    expect(instruction("system", "RUN")).toContain("tini");
+  });
+
   test("checks its health with an existing file", () => {
     const check = /HEALTHCHECK .*CMD \["node", "([^"]+)"\]/.exec(dockerfile)?.[1];
     expect(existsSync(join(root, check ?? "missing"))).toBe(true);

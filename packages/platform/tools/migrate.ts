@@ -36,8 +36,7 @@ async function move(direction: "up" | "down", only: string | undefined, steps: s
         count,
         rolePrefix: config.DB_ROLE_PREFIX,
       });
-      const password = passwords[service];
-      if (direction === "up" && password !== undefined) await makeServiceLogin({ url, schema: service, password, rolePrefix });
+      if (direction === "up") await makeServiceLogin({ url, schema: service, password: passwords[service], rolePrefix });
       console.log(`${service}: ${names.length === 0 ? "nothing to do" : `${direction} ${names.join(", ")}`}`);
     }
   });

@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -155,6 +158,32 @@ describe("two installations on one server", () => {
       { password_hash: "the hash" },
     ]);
     expect(await readAcross(postgres.url, "turnwright_auth", "leased")).toMatch(/permission denied/);
+  });
+
+  test("that an administrator has prepared run every service under a login and a password of its own", async () => {
+    const loginPasswords = { auth: "of auth alone ☃", conversation: "of conversation alone", tool: "of tool alone, 'quoted'" };
+    const owner = { name: "installer", password: "the installer's" };
+    await ask(postgres.url, ...preparation({ owner, database: "handed", rolePrefix: "handed", loginPasswords }));
+    const own = new URL(inDatabase(postgres.url, "handed"));
+    [own.username, own.password] = [owner.name, owner.password].map(encodeURIComponent) as [string, string];
+    // A second time with the passwords that db:prepare was given: the owner may not set them, and need not.
+    for (const passwords of [{}, { DB_AUTH_PASSWORD: "of somebody else", DB_TOOL_PASSWORD: loginPasswords.tool }]) {
+      const env = { DATABASE_URL: own.href, DB_ROLE_PREFIX: "handed", ...passwords };
+      const program = join(import.meta.dirname, "../../tools/migrate.ts");
+      const child = spawn(process.execPath, [program, "up"], { env, stdio: ["ignore", "ignore", "pipe"] });
+      const [err] = await Promise.all([text(child.stderr), once(child, "close")]);
+      expect({ code: child.exitCode, err }).toEqual({ code: 0, err: "" });
+    }
+    for (const schema of migratedServices) {
+      const { login, service } = serviceRoles("handed", schema);
+      const url = new URL(own);
+      [url.username, url.password] = [login, loginPasswords[schema]].map(encodeURIComponent) as [string, string];
+      const access = await open(url.href, schema, { DB_ROLE_PREFIX: "handed" });
+      expect(new URL(access.url).username).toBe(login);
+      expect(await ask(access.url, `set role ${service}`, "select current_user as name")).toEqual([{ name: service }]);
+    }
+    const mighty = "select rolsuper or rolcreaterole or rolcreatedb as may from pg_roles where rolname = 'installer'";
+    expect(await ask(postgres.url, mighty)).toEqual([{ may: false }]);
   });
 
   test("have exactly the same rights and policies, whether their roles moved or were made with their names", async () => {

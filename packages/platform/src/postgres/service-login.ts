@@ -33,27 +33,42 @@ async function serves(url: string, schema: MigratedService, role: string): Promi
 
 const alreadyThere: ReadonlySet<unknown> = new Set(["42710", "23505"]);
 
+/** Whether the connected login may create roles, and whether this one is there. */
+async function standing(client: pg.Client, login: string): Promise<{ may: boolean; isThere: boolean }> {
+  const { rows } = await client.query<{ may: boolean; isThere: boolean }>(
+    `select rolsuper or rolcreaterole as may, exists (select from pg_roles where rolname = $1) as "isThere"
+     from pg_roles where rolname = current_user`,
+    [login],
+  );
+  return rows[0] ?? { may: false, isThere: false };
+}
+
 /**
- * Creates the login with this password, or changes its password. The login in `url` must be allowed to create roles.
+ * Creates the login with this password, or changes its password. Without a password, or if the login in `url` may not
+ * create roles, it only lets a login in that an administrator has made; the login in `url` must own the schema.
  */
 export async function makeServiceLogin(options: {
   url: string;
   schema: MigratedService;
-  password: string;
+  password: string | undefined;
   rolePrefix: string;
 }): Promise<void> {
   const { url, schema, password } = options;
   const { service, user, login } = serviceRoles(options.rolePrefix, schema);
-  const attributes = `login noinherit password '${scramVerifier(password)}'`;
   await connected(url, async (client) => {
-    await client.query(`create role ${login} ${attributes}`).catch(async (error: unknown) => {
-      if (!(error instanceof Error && "code" in error && alreadyThere.has(error.code))) throw error;
-      await client.query(`alter role ${login} ${attributes}`);
-      // Rights that somebody has given it. Only a superuser may take these, or may have given them.
-      const { rows } = await client.query("select from pg_roles where rolname = current_user and rolsuper");
-      if (rows.length > 0) await client.query(`alter role ${login} nosuperuser nocreatedb nocreaterole nobypassrls`);
-    });
-    await client.query(`grant ${service}, ${user} to ${login}`);
+    const { may, isThere } = await standing(client, login);
+    if (password === undefined && !isThere) return;
+    if (password !== undefined && (may || !isThere)) {
+      const attributes = `login noinherit password '${scramVerifier(password)}'`;
+      await client.query(`create role ${login} ${attributes}`).catch(async (error: unknown) => {
+        if (!(error instanceof Error && "code" in error && alreadyThere.has(error.code))) throw error;
+        await client.query(`alter role ${login} ${attributes}`);
+        // Rights that somebody has given it. Only a superuser may take these, or may have given them.
+        const { rows } = await client.query("select from pg_roles where rolname = current_user and rolsuper");
+        if (rows.length > 0) await client.query(`alter role ${login} nosuperuser nocreatedb nocreaterole nobypassrls`);
+      });
+      await client.query(`grant ${service}, ${user} to ${login}`);
+    }
     await admit(client, schema, login);
   });
 }
@@ -100,14 +115,7 @@ export async function serviceLogin(options: {
   for (let attempt = 0; attempt < tries; attempt++) {
     if (await serves(own.href, schema, roles.service)) return own.href;
     try {
-      const { may, isThere } = await connected(url, async (client) => {
-        const { rows } = await client.query<{ may: boolean; isThere: boolean }>(
-          `select rolsuper or rolcreaterole as may, exists (select from pg_roles where rolname = $1) as "isThere"
-           from pg_roles where rolname = current_user`,
-          [roles.login],
-        );
-        return rows[0] ?? { may: false, isThere: false };
-      });
+      const { may, isThere } = await connected(url, (client) => standing(client, roles.login));
       if (may) await makeServiceLogin({ url, schema, password, rolePrefix });
       else if (!isThere || attempt > 0) return url;
       // An administrator has made the login; the tables belong to the given one.
