@@ -131,12 +131,13 @@ export async function startMesh(
   const config = loadConfig(meshConfig, environment);
   const logger = createLogger({ service: "mesh", level: config.LOG_LEVEL });
   const closers: (() => Promise<void>)[] = [];
+  const closing = new AbortController();
   const close = async () => {
     for (const step of closers.splice(0).reverse()) await step();
   };
   const supervise = async (process: Pick<Supervision, "name" | "port" | "launch">) => {
     signal?.throwIfAborted();
-    const starting = startSupervised({ ...process, logger, signal });
+    const starting = startSupervised({ ...process, logger, signal, closing: closing.signal });
     closers.push(async () => (await starting.catch(() => undefined))?.stop());
     return await starting;
   };
@@ -225,6 +226,7 @@ export async function startMesh(
       databaseDirectory,
       async close() {
         logger.info({ processes: processes.map(({ name }) => name).reverse() }, "draining");
+        closing.abort();
         await close();
         logger.info("closed");
       },

@@ -67,6 +67,30 @@ test("a stopped process stays ended, also while it waits for its next start", as
   expect(given.lines).toHaveLength(1);
 });
 
+test("a process that ends once all are to end is neither reported nor started again", async () => {
+  const given = await options();
+  const closing = new AbortController();
+  const supervised = await startSupervised({ ...given, closing: closing.signal });
+  closing.abort();
+  const exit = once(supervised.child, "exit");
+  supervised.child.kill("SIGTERM");
+  await exit;
+  await supervised.stop();
+  expect(given.starts()).toBe(1);
+  expect(given.lines).toEqual([]);
+});
+
+test("a process with a channel is asked to end by a message, so that it gets no second signal", async () => {
+  const given = await options();
+  const code = `require("node:net").createServer().listen(${given.port}, "127.0.0.1");
+    process.on("SIGTERM", () => {});
+    process.on("message", (word) => process.exit(word === "stop" ? 7 : 1));`;
+  const launch = () => spawn(process.execPath, ["--eval", code], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
+  const supervised = await startSupervised({ ...given, launch });
+  await supervised.stop();
+  expect(supervised.child.exitCode).toBe(7);
+});
+
 test("a process that ends before it is ready fails the start, as does a program that is missing", async () => {
   await expect(startSupervised(await options({ from: 1, until: 2 }))).rejects.toThrow("part ended before it was ready");
   const missing = { ...(await options()), launch: () => spawn("no-such-program-here") };

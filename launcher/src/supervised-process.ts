@@ -28,6 +28,8 @@ export interface Supervision {
   readonly logger: Logger;
   /** Ends a start that is under way. */
   readonly signal?: AbortSignal;
+  /** Fired when all processes are to end: one that ends from here on is not started again. */
+  readonly closing?: AbortSignal;
   readonly pauses?: Pauses;
 }
 
@@ -50,7 +52,7 @@ export async function startSupervised(supervision: Supervision): Promise<Supervi
     for (;;) {
       const since = performance.now();
       await ended(child);
-      if (stopping.signal.aborted) return;
+      if (stopping.signal.aborted || supervision.closing?.aborted) return;
       if (performance.now() - since > steadyMs) lengths = growingPauses(pauses);
       const pauseMs = lengths.next().value;
       const { exitCode: code, signalCode: signal } = child;
@@ -66,7 +68,8 @@ export async function startSupervised(supervision: Supervision): Promise<Supervi
   };
   const stop = async () => {
     stopping.abort();
-    if (!hasEnded(child)) child.kill("SIGTERM");
+    // A child with a channel may have got a signal of its own already; a second one would cut its work.
+    if (!hasEnded(child) && !(child.connected && child.send("stop"))) child.kill("SIGTERM");
     await ended(child);
   };
   try {

@@ -97,6 +97,7 @@ export async function addUncommittedUsage(deps: GraphDeps, run: DrivenRun): Prom
     const request = { runId: run.runId, usage: storedUsage(usage), cost: storedCost(costUsd) };
     await deps.journal.addRunUsage(request, await commitOptions(run));
   } catch (error) {
-    deps.logger.warn({ err: error, run_id: run.runId }, "the usage of a lost run was not recorded");
+    const fields = () => ({ run_id: run.runId, conversation_id: run.conversationId });
+    deps.failures.warn({ message: "the usage of a lost run was not recorded", subject: [], error, fields });
   }
 }

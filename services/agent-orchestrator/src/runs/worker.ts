@@ -112,7 +112,8 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
           acceptedAt = performance.now();
         },
         (error: unknown) => {
-          if (!isFailing) logger.warn({ err: error }, "the journal did not accept the worker's heartbeat");
+          // While this process drains, the journal may be on its way down too.
+          if (!isFailing && !owned.isDraining) logger.warn({ err: error }, "the journal did not accept the worker's heartbeat");
           isFailing = true;
         },
       )
