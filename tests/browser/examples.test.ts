@@ -1,6 +1,6 @@
 import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import { signAccessToken } from "@turnwright/platform/identity/access-token";
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -25,9 +25,14 @@ const ajv = formats.default(new Ajv2020({ strict: false, allErrors: true }));
 ajv.addFormat("int32", true).addFormat("int64", true).addFormat("double", true).addFormat("float", true);
 ajv.addSchema({ ...openapi, $id: "openapi" });
 
+/** By schema: many operations share one, and compiling it takes milliseconds. */
+const validators = new Map<string, ValidateFunction>();
+
 function schemaFaults(schema: object, value: unknown): string {
-  const rooted = JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"openapi#/components')) as object;
-  return ajv.validate(rooted, value) ? "" : ajv.errorsText();
+  const rooted = JSON.stringify(schema).replaceAll('"#/components', '"openapi#/components');
+  const validate = validators.get(rooted) ?? ajv.compile(JSON.parse(rooted) as object);
+  validators.set(rooted, validate);
+  return validate(value) ? "" : ajv.errorsText(validate.errors);
 }
 
 function operationOf(name: string): Operation {

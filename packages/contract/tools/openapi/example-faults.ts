@@ -1,4 +1,4 @@
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { type MediaType, type OpenApiDocument, type Operation, type Response, verbs } from "./openapi-types.ts";
 
@@ -26,10 +26,18 @@ export function exampleFaults(document: OpenApiDocument): string[] {
   ajv.addFormat("int32", true).addFormat("double", true).addFormat("float", true);
   ajv.addSchema({ ...document, $id: "openapi" });
   const faults: string[] = [];
+  /** Many operations share a schema, and compiling one takes milliseconds. */
+  const compiled = new Map<string, ValidateFunction>();
+  const validatorOf = (schema: object): ValidateFunction => {
+    const rooted = JSON.stringify(schema).replaceAll('"#/components', '"openapi#/components');
+    const validate = compiled.get(rooted) ?? ajv.compile(JSON.parse(rooted));
+    compiled.set(rooted, validate);
+    return validate;
+  };
   const check = (name: string, schema: object, example: unknown): void => {
-    const rooted = JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"openapi#/components'));
+    const validate = validatorOf(schema);
     if (example === undefined) faults.push(`${name} has no example`);
-    else if (!ajv.validate(rooted, example)) faults.push(`${name} ${ajv.errorsText()}: ${JSON.stringify(example)}`);
+    else if (!validate(example)) faults.push(`${name} ${ajv.errorsText(validate.errors)}: ${JSON.stringify(example)}`);
   };
   const checkContent = (name: string, content: Record<string, MediaType> = {}): void => {
     for (const [type, media] of Object.entries(content)) {
