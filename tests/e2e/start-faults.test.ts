@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { testedEnvironment } from "../tested-environment.ts";
 
 const root = join(import.meta.dirname, "../..");
 const dir = mkdtempSync(join(tmpdir(), "turnwright-start-"));
@@ -26,7 +27,13 @@ afterAll(() => {
 /** Runs a starter that must fail. */
 async function failedStart(script: string, env: Record<string, string>) {
   const child = spawn(process.execPath, [join(root, script)], {
-    env: { PATH: process.env.PATH ?? "", SERVER_HOST: "127.0.0.1", TURNWRIGHT_DATA_DIR: join(dir, "data"), ...env },
+    env: {
+      ...testedEnvironment(),
+      PATH: process.env.PATH ?? "",
+      SERVER_HOST: "127.0.0.1",
+      TURNWRIGHT_DATA_DIR: join(dir, "data"),
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { compiledModules } from "@turnwright/testing/compiled-modules";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -22,7 +23,7 @@ afterEach(async () => {
 const append = (event: object) => db.query("insert into auth.audit_log (event) values ($1)", [JSON.stringify(event)]);
 
 async function verify(...args: string[]): Promise<{ code: number; output: string }> {
-  const env = { PATH: process.env.PATH, DATABASE_URL: database.url };
+  const env = { ...compiledModules, PATH: process.env.PATH, DATABASE_URL: database.url };
   const command = [join(import.meta.dirname, "audit-verify.ts"), ...args];
   return run(process.execPath, command, { env }).then(
     ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),

@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compiledModules } from "@turnwright/testing/compiled-modules";
 import { createTestAuthority, writeCertificates } from "@turnwright/testing/test-certificates";
 import { afterEach, describe, expect, test } from "vitest";
 import { createLogger } from "../src/logger.ts";
@@ -19,7 +20,10 @@ afterEach(async () => {
 });
 
 async function exitCode(env: Record<string, string>): Promise<number> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "healthcheck.ts")], { env, stdio: "ignore" });
+  const child = spawn(process.execPath, [join(import.meta.dirname, "healthcheck.ts")], {
+    env: { ...compiledModules, ...env },
+    stdio: "ignore",
+  });
   const [code] = (await once(child, "exit")) as [number];
   return code;
 }

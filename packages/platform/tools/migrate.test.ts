@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { compiledModules } from "@turnwright/testing/compiled-modules";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -18,7 +19,10 @@ afterAll(async () => {
 });
 
 async function run(args: string[], url = database.url): Promise<{ code: number; out: string; err: string }> {
-  const child = spawn(process.execPath, [program, ...args], { env: { DATABASE_URL: url }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...compiledModules, DATABASE_URL: url },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   return { code: code as number, out, err };
 }

@@ -4,6 +4,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { compiledModules } from "@turnwright/testing/compiled-modules";
 import { createTestAuthority } from "@turnwright/testing/test-certificates";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -74,7 +75,10 @@ async function encrypted(url: string): Promise<unknown> {
 /** Runs the tool as its npm script does. */
 async function prepareTool(env: Record<string, string>, ...args: string[]) {
   const program = join(import.meta.dirname, "../../tools/db-prepare.ts");
-  const child = spawn(process.execPath, [program, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...compiledModules, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const [out, err] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "close")]);
   return { code: child.exitCode, out, err };
 }

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { compiledModules } from "@turnwright/testing/compiled-modules";
 import { createTestAuthority, writeCertificates } from "@turnwright/testing/test-certificates";
 import { afterEach, describe, expect, test } from "vitest";
 import { meshSecret, testClients } from "../../testing/plane.ts";
@@ -20,7 +21,7 @@ afterEach(async () => {
 
 function launch(env: Record<string, string>) {
   const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, "../../testing/run-service.ts")], {
-    env: { GRPC_HOST: "127.0.0.1", ...env },
+    env: { ...compiledModules, GRPC_HOST: "127.0.0.1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exit = once(child, "exit") as Promise<[number | null]>;
