@@ -28,9 +28,9 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     changes: [
       {
         from: "const { claims, refused } = await this.#claim(",
-        to: "for (const one of inFlight) one.early = await runTool(this.#running, one.call, attemptOf(one));\nconst { claims, refused } = await this.#claim(",
+        to: "for (const one of inFlight) one.early = await runLogged(this.#running, one.call, attemptOf(one));\nconst { claims, refused } = await this.#claim(",
       },
-      { from: "const result = await runTool(", to: "const result = inFlight.early ?? await runTool(" },
+      { from: "const result = await runLogged(", to: "const result = inFlight.early ?? await runLogged(" },
     ],
     plan: { ...calm, kills: "tool-executor", mostAway: 1, pauseMs: [1_000, 3_000] },
     messages: 600,
