@@ -33,7 +33,7 @@ export interface EventStreamOptions<T> {
  * Writes an event. Returns a promise when the client is behind: it settles when the client has read the waiting data or
  * has disconnected.
  */
-function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> | undefined {
+export function send(raw: ServerResponse, event: string | Uint8Array, signal: AbortSignal): Promise<void> | undefined {
   const isBehind = raw.writableLength >= aheadBytes;
   if (!isBehind && raw.write(event)) return undefined;
   return new Promise((resolve) => {

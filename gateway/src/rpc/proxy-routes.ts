@@ -18,27 +18,28 @@ function sinkOf(context: HandlerContext): HeaderSink {
   return { header: (name, value) => context.responseHeader.set(name, value) };
 }
 
-/**
- * Passes messages on; `onFirst` is called before the first one. Their error arrives after all of them, also at clients
- * that read gRPC with grpc-js.
- */
-async function* errorLast(
-  messages: AsyncIterable<Message>,
-  onFirst: () => void,
-  { request }: AdmittedRpc,
-  context: HandlerContext,
-): AsyncGenerator<Message> {
-  const { protocolName, responseTrailer, signal } = context;
-  let hasMessage = false;
+/** The first message of a stream; undefined when it ends without one. */
+async function firstOf(messages: AsyncIterator<Message>, context: HandlerContext): Promise<Message | undefined> {
   try {
-    for await (const message of messages) {
-      if (!hasMessage) onFirst();
-      hasMessage = true;
-      yield message;
-    }
+    const first = await messages.next();
+    return first.done ? undefined : first.value;
   } catch (error) {
     failingPlainly(context);
-    if (!hasMessage || protocolName !== "grpc") throw error;
+    throw error;
+  }
+}
+
+/**
+ * Passes on the messages after the first one. Their error arrives after all of them, also at clients that read gRPC
+ * with grpc-js.
+ */
+async function* errorLast(messages: AsyncIterator<Message>, { request }: AdmittedRpc, context: HandlerContext) {
+  const { protocolName, responseTrailer, signal } = context;
+  try {
+    for await (const message of { [Symbol.asyncIterator]: () => messages }) yield message;
+  } catch (error) {
+    failingPlainly(context);
+    if (protocolName !== "grpc") throw error;
     if (request.headers[lateErrorKey] === undefined) {
       await beforeError(signal);
       throw error;
@@ -83,10 +84,19 @@ export function proxyRoutes(deps: {
           const streaming = method as DescMethodStreaming;
           router.rpc(method as DescMethodServerStreaming, async function* (_empty: Message, context: HandlerContext) {
             const call = admittedRpc(context);
-            const headers = forwardHeaders(call, rule);
-            const response = await transport.stream(streaming, context.signal, context.timeoutMs(), headers, once(call.message));
-            const onFirst = () => passReplayed(headers, response, sinkOf(context));
-            yield* errorLast(response.message, onFirst, call, context);
+            if (call.later === undefined) {
+              const headers = forwardHeaders(call, rule);
+              // The call outlives this context, which ends when the plugin sends the later messages itself.
+              const { signal } = call;
+              const response = await transport.stream(streaming, signal, context.timeoutMs(), headers, once(call.message));
+              const messages = response.message[Symbol.asyncIterator]() as AsyncIterator<Message>;
+              const first = await firstOf(messages, context);
+              if (first === undefined) return;
+              passReplayed(headers, response, sinkOf(context));
+              call.later = messages;
+              yield first;
+            }
+            yield* errorLast(call.later, call, context);
           });
         }
       }

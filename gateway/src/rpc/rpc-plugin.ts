@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { DescMethod, Message, Registry } from "@bufbuild/protobuf";
+import { create, type DescMethod, type Message, type Registry } from "@bufbuild/protobuf";
 import {
   ConnectError,
   type ConnectRouter,
@@ -8,16 +8,17 @@ import {
   createContextValues,
   type HandlerContext,
 } from "@connectrpc/connect";
-import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
-import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Admission, type AdmissionRule, admissionRule, admit } from "../admission/admit.ts";
 import type { Caller } from "../admission/authentication.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
 import { percentEncoded } from "../http/grpc-refusal.ts";
+import { emptyBody, headersFor, streamOf, urlFor } from "./connect-request.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
+import { endingWith, type StreamEnd, sendEnd, sendFirst, sendLater } from "./later-messages.ts";
 import { type MessageFormat, readMessage } from "./rpc-message.ts";
 
 /** Dependencies of the RPC plugin. */
@@ -40,6 +41,10 @@ export interface AdmittedRpc {
   readonly request: FastifyRequest;
   readonly caller: Caller | undefined;
   readonly message: Message;
+  /** Fires when its client has gone, or the gateway ends it. */
+  readonly signal: AbortSignal;
+  /** Set by the handler of a stream before it yields its first message: the messages after it. */
+  later?: AsyncIterator<Message>;
 }
 
 /** The outcome of admission and reading, before Connect sees the request. */
@@ -49,6 +54,13 @@ interface Outcome {
   readonly streamer?: { readonly caller: Caller | undefined };
   readonly call?: AdmittedRpc;
   readonly refusal?: ConnectError;
+}
+
+/** A request that admission has passed or refused. */
+interface Settled {
+  readonly format: MessageFormat | undefined;
+  readonly outcome: Outcome | undefined;
+  readonly signal: AbortSignal;
 }
 
 const outcomeKey = createContextKey<Outcome | undefined>(undefined, { description: "admission" });
@@ -96,6 +108,12 @@ function protocolOf(contentType: string): Protocol {
   return contentType.startsWith("application/connect+") ? "connect-stream" : "connect";
 }
 
+/** Whether a stream is one of gRPC or Connect, and not of gRPC-web, which has its trailers in its body. */
+function isEnveloped({ headers }: IncomingMessage): boolean {
+  const contentType = (headers["content-type"] ?? "").toLowerCase();
+  return protocolOf(contentType) !== "connect" && !contentType.startsWith("application/grpc-web");
+}
+
 const encodingHeaders: Readonly<Record<Protocol, string>> = {
   connect: "content-encoding",
   "connect-stream": "connect-content-encoding",
@@ -132,54 +150,6 @@ function formatOf(handler: UniversalHandler, { method = "", headers, url = "" }:
   };
 }
 
-const connectHeaders = [
-  ...["content-type", "content-encoding", "accept-encoding", "connect-content-encoding", "connect-accept-encoding"],
-  ...["connect-protocol-version", "connect-timeout-ms", "grpc-encoding", "grpc-accept-encoding", "grpc-timeout"],
-];
-
-/** The request headers that Connect reads. */
-function headersFor({ headers }: IncomingMessage): Headers {
-  const given = new Headers();
-  for (const name of connectHeaders) {
-    const value = headers[name];
-    if (typeof value === "string") given.set(name, value);
-  }
-  return given;
-}
-
-const nothing = new Uint8Array(0);
-const emptyEnvelope = Buffer.from([0, 0, 0, 0, 0]);
-const emptyObjectEnvelope = Buffer.from([0, 0, 0, 0, 2, 0x7b, 0x7d]);
-
-async function* only<T>(chunk: T): AsyncGenerator<T> {
-  yield chunk;
-}
-
-/** An empty message in place of the one already read, so that Connect has nothing to decompress or decode. */
-function emptyBody(format: MessageFormat | undefined): UniversalServerRequest["body"] {
-  if (format === undefined || format.place === "query") return only(nothing);
-  if (format.place === "envelope") return only(format.isJson ? emptyObjectEnvelope : emptyEnvelope);
-  return format.isJson ? {} : only(nothing);
-}
-
-/** The messages that a client streams; what is not read is left to the connection. */
-function streamOf({ raw }: FastifyRequest): AsyncIterable<Uint8Array> {
-  return raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
-}
-
-/** The URL for Connect; that of a GET request carries an empty message. */
-function urlFor(handler: UniversalHandler, { url = "" }: IncomingMessage, format: MessageFormat | undefined): string {
-  const target = new URL(handler.requestPath, "http://gateway");
-  if (format?.place !== "query") return target.href;
-  const given = new URL(url, target).searchParams;
-  for (const name of ["encoding", "connect", "compression"]) {
-    const value = given.get(name);
-    if (value !== null && !(name === "compression" && isKnownEncoding(value))) target.searchParams.set(name, value);
-  }
-  target.searchParams.set("message", format.isJson ? "{}" : "");
-  return target.href;
-}
-
 function asConnectError(error: unknown): ConnectError {
   return error instanceof ConnectError
     ? error
@@ -207,7 +177,7 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
       const declared = admissionRule(handler.method);
       const isClientStream = handler.method.methodKind === "bidi_streaming" || handler.method.methodKind === "client_streaming";
 
-      const settle = async (request: FastifyRequest, format: MessageFormat): Promise<Outcome> => {
+      const settle = async (request: FastifyRequest, format: MessageFormat, signal: AbortSignal): Promise<Outcome> => {
         const headers: [string, string][] = [];
         const sink = { header: (name: string, value: string) => headers.push([name, value]) };
         try {
@@ -221,12 +191,46 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
           }
           if (isClientStream) return { headers, streamer: { caller } };
           const message = await readMessage(request, decoding, format, bodyLimit(rule));
-          return { headers, call: { request, caller, message } };
+          return { headers, call: { request, caller, message, signal } };
         } catch (error) {
           const refusal = asConnectError(error);
           if (refusal !== error) logger.error({ err: error, request_id: request.id }, "request failed");
           return { headers, refusal };
         }
+      };
+
+      const respond = (request: FastifyRequest, { format, outcome, signal }: Settled) => {
+        const { raw } = request;
+        return handler({
+          httpVersion: raw.httpVersion,
+          method: raw.method ?? "",
+          url: urlFor(handler, raw, format),
+          header: headersFor(raw),
+          body: outcome?.streamer === undefined ? emptyBody(format) : streamOf(request),
+          signal,
+          contextValues: createContextValues().set(outcomeKey, outcome),
+        });
+      };
+
+      /** Answers a call, but for the later messages of a stream. */
+      const begin = async (request: FastifyRequest, reply: FastifyReply, settled: Settled) => {
+        const response = await respond(request, settled);
+        for (const [name, value] of Object.entries(reply.getHeaders())) {
+          if (value !== undefined) reply.raw.setHeader(name, value);
+        }
+        const { outcome, format, signal } = settled;
+        const isOurs = format?.isJson === false && isEnveloped(request.raw);
+        const later = () => (isOurs ? outcome?.call?.later : undefined);
+        return await sendFirst(response, reply.raw, { method: handler.method, later, signal });
+      };
+
+      /** Sends the end of a stream after its later messages: Connect frames it as that of a stream without any. */
+      const finish = async (request: FastifyRequest, reply: FastifyReply, end: StreamEnd) => {
+        const { signal } = new AbortController();
+        const { caller } = request;
+        const call = { request, caller, message: create(handler.method.input), signal, later: endingWith(end) };
+        const settled = { format: formatOf(handler, request.raw), outcome: { headers: [], call }, signal };
+        await sendEnd(await respond(request, settled), reply.raw);
       };
 
       const verbs = handler.allowedMethods;
@@ -235,22 +239,13 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
         if (!verbs.includes(raw.method ?? "")) reply.header("allow", verbs.join(", "));
         const signal = disconnectSignal(request, reply);
         const format = formatOf(handler, raw);
-        const outcome = format === undefined ? undefined : await settle(request, format);
+        const outcome = format === undefined ? undefined : await settle(request, format, signal);
         reply.hijack();
         try {
-          const response = await handler({
-            httpVersion: raw.httpVersion,
-            method: raw.method ?? "",
-            url: urlFor(handler, raw, format),
-            header: headersFor(raw),
-            body: outcome?.streamer === undefined ? emptyBody(format) : streamOf(request),
-            signal,
-            contextValues: createContextValues().set(outcomeKey, outcome),
-          });
-          for (const [name, value] of Object.entries(reply.getHeaders())) {
-            if (value !== undefined) reply.raw.setHeader(name, value);
-          }
-          await universalResponseToNodeResponse(response, reply.raw);
+          const later = await begin(request, reply, { format, outcome, signal });
+          if (later === undefined) return;
+          const end = await sendLater(later, reply.raw, signal);
+          if (!reply.raw.destroyed) await finish(request, reply, end);
         } catch (error) {
           // A failed write to a client that has disconnected is not a fault.
           if (!signal.aborted) logger.error({ err: error, request_id: request.id }, "request failed");
