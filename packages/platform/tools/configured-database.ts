@@ -58,7 +58,8 @@ export async function withConfiguredDatabase(
 export async function withServicePool(schema: MigratedService, work: (pool: pg.Pool) => Promise<void>): Promise<void> {
   await withConfiguredDatabase(
     async (url, config) => {
-      const logger = createLogger({ service: "tools", level: "warn" });
+      // A connection that ends together with the embedded server is no news.
+      const logger = createLogger({ service: "tools", level: "error" });
       try {
         const rolePrefix = await migratedRolePrefix({ url, service: schema });
         const isPrepared = config.DB_PREPARED_STATEMENTS;

@@ -42,25 +42,29 @@ const columns: Readonly<Record<UsageGroupName, { name: string; column: string; c
 };
 
 const order = "day desc, user_id desc, model desc, token_id desc";
+const chosen = "day between $1::date and $2::date and ($3::uuid is null or user_id = $3)";
 
-/** $1, $2: days; $3: user or null; $4 to $7: the position after which the page begins, or nulls; $8: rows. */
-function reportSql(groupBy: readonly UsageGroupName[]): string {
-  const selected = usageGroups.map((group) => {
-    const { name, column, constant } = columns[group];
-    return `${groupBy.includes(group) ? column : constant} as ${name}`;
-  });
-  const grouped = usageGroups.filter((group) => groupBy.includes(group)).map((group) => columns[group].column);
-  return `with grouped as materialized (
-      select ${selected.join(", ")}, ${sums("")}
-      from usage where day between $1::date and $2::date and ($3::uuid is null or user_id = $3)
-      group by ${grouped.join(", ")}
+/**
+ * $1, $2: days; $3: user or null; $4: rows; $5 to $8: the position after which the page begins, unless it is the first.
+ * A page with days is read newest day first and only as far as it goes; the sum is read without groups.
+ */
+function reportSql(groupBy: readonly UsageGroupName[], isFirst: boolean): string {
+  const selected = usageGroups.map((group) => ({ ...columns[group], isGrouped: groupBy.includes(group) }));
+  const values = selected.map(({ isGrouped, column, constant }) => (isGrouped ? column : constant));
+  const grouped = selected.flatMap(({ isGrouped, column }) => (isGrouped ? [column] : []));
+  const after = `and (${values.join(", ")}) < ($5::date, $6::uuid, $7::text, $8::uuid)`;
+  // The row comparison alone would not bound the scan.
+  const fromDay = groupBy.includes("day") ? "and day <= $5::date" : "";
+  return `with total as (
+      select ${sums("total_")} from usage where ${chosen}
     ), page as (
-      select * from grouped
-      where $4::date is null or (day, user_id, model, token_id) < ($4::date, $5::uuid, $6::text, $7::uuid)
-      order by ${order} limit $8
+      select ${selected.map(({ name }, i) => `${values[i]} as ${name}`).join(", ")}, ${sums("")}
+      from usage where ${chosen} ${isFirst ? "" : `${after} ${fromDay}`}
+      group by ${grouped.join(", ")}
+      order by ${grouped.map((column) => `${column} desc`).join(", ")} limit $4
     )
     select page.day::text as day, user_id, model, token_id, ${counts.join(", ")}, ${counts.map((name) => `total_${name}`).join(", ")}
-    from (select ${sums("total_")} from grouped) as total left join page on true
+    from total left join page on true
     order by ${order}`;
 }
 
@@ -92,9 +96,15 @@ export async function reportUsage(
   },
 ): Promise<{ rows: (UsagePosition & UsageSums)[]; total: UsageSums; next?: UsagePosition }> {
   const { start, end, userId = null, after, limit } = query;
-  const position = [after?.day ?? null, after?.userId ?? null, after?.model ?? null, after?.tokenId ?? null];
+  const position = after === undefined ? [] : [after.day, after.userId, after.model, after.tokenId];
   // One row more than the page shows whether another page follows.
-  const { rows } = await db.query<Row>(reportSql(query.groupBy), [start, end, userId, ...position, limit + 1]);
+  const { rows } = await db.query<Row>(reportSql(query.groupBy, after === undefined), [
+    start,
+    end,
+    userId,
+    limit + 1,
+    ...position,
+  ]);
   const found = rows.flatMap((row) =>
     row.day === null ? [] : [{ day: row.day, userId: row.user_id, model: row.model, tokenId: row.token_id, ...sumsOf(row, "") }],
   );
