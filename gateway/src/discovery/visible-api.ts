@@ -1,7 +1,5 @@
 import {
   clone,
-  create,
-  createFileRegistry,
   type DescEnum,
   type DescFile,
   type DescMessage,
@@ -10,7 +8,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
-import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 
 /** The protos of the methods that a caller may call. */
 export interface VisibleApi {
@@ -83,58 +81,63 @@ function pruned(file: DescFile, methods: readonly DescMethod[], reached: Readonl
   return proto;
 }
 
-function symbolsOf(file: DescFile): string[] {
-  return [...nestedTypes(file)].flatMap((type) => {
-    if (type.kind === "service") return [type.typeName, ...type.methods.map(({ name }) => `${type.typeName}.${name}`)];
-    if (type.kind === "message") return [type.typeName, ...type.fields.map(({ name }) => `${type.typeName}.${name}`)];
-    return [type.typeName];
+/** The symbols of a file's kept parts. */
+function symbolsOf(file: DescFile, methods: readonly DescMethod[], reached: ReadonlySet<TopLevel>): string[] {
+  const types = [...nestedTypes(file)].flatMap((type) => {
+    if (type.kind !== "message" && type.kind !== "enum") return [];
+    if (!reached.has(outermost(type))) return [];
+    return type.kind === "enum" ? [type.typeName] : [type.typeName, ...type.fields.map(({ name }) => `${type.typeName}.${name}`)];
   });
+  return [...types, ...methods.flatMap(({ parent, name }) => [parent.typeName, `${parent.typeName}.${name}`])];
+}
+
+/** A file with the methods of it that are visible. */
+interface VisibleFile {
+  readonly file: DescFile;
+  readonly methods: readonly DescMethod[];
 }
 
 /**
  * Reduces the protos of services to the methods that are visible and the types that these refer to, without custom
- * options: nothing else of their files is shown.
+ * options: nothing else of their files is shown. A file is made when it is first asked for.
  */
 export function visibleApi(services: readonly DescService[], isVisible: (method: DescMethod) => boolean): VisibleApi {
   const methods = services.flatMap((service) => service.methods.filter(isVisible));
   const reached = new Set<TopLevel>();
   for (const { input, output } of methods) for (const type of [input, output]) reach(type, reached);
-  const files = new Set([...methods.map(({ parent }) => parent.file), ...[...reached].map(({ file }) => file)]);
-  const protos = [...files].map((file) => {
-    const own = methods.filter(({ parent }) => parent.file === file);
-    return pruned(file, own, reached);
-  });
+  const files = new Map<string, VisibleFile>();
+  for (const { file } of [...methods.map(({ parent }) => parent), ...reached]) {
+    const { name } = file.proto;
+    if (!files.has(name)) files.set(name, { file, methods: methods.filter(({ parent }) => parent.file === file) });
+  }
 
-  const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: inOrder(protos) }));
-  const symbols = new Map([...registry.files].flatMap((file) => symbolsOf(file).map((name) => [name, file.proto.name] as const)));
-  const bytes = new Map(
-    protos.map((proto) => [proto.name, toBinary(FileDescriptorProtoSchema, proto, { writeUnknownFields: false })]),
-  );
-  const imports = new Map(protos.map(({ name, dependency }) => [name, dependency]));
+  let symbols: ReadonlyMap<string, string> | undefined;
+  const bytes = new Map<string, Uint8Array>();
+  const bytesOf = (name: string, { file, methods: own }: VisibleFile): Uint8Array => {
+    const made =
+      bytes.get(name) ?? toBinary(FileDescriptorProtoSchema, pruned(file, own, reached), { writeUnknownFields: false });
+    bytes.set(name, made);
+    return made;
+  };
   return {
     services: [...new Set(methods.map(({ parent }) => parent.typeName))],
-    fileOf: (symbol) => symbols.get(symbol),
+    fileOf(symbol) {
+      symbols ??= new Map(
+        [...files].flatMap(([name, { file, methods: own }]) => symbolsOf(file, own, reached).map((one) => [one, name] as const)),
+      );
+      return symbols.get(symbol);
+    },
     withImports(name) {
-      if (!bytes.has(name)) return undefined;
+      if (!files.has(name)) return undefined;
       const found = new Set([name]);
-      for (const one of found) for (const imported of imports.get(one) ?? []) found.add(imported);
-      return [...found].map((one) => bytes.get(one) ?? new Uint8Array());
+      const sent: Uint8Array[] = [];
+      for (const one of found) {
+        const visible = files.get(one);
+        if (visible === undefined) continue;
+        sent.push(bytesOf(one, visible));
+        for (const imported of importsOf(visible.file, visible.methods, reached)) found.add(imported);
+      }
+      return sent;
     },
   };
-}
-
-/** Files after those that they import. */
-function inOrder(protos: readonly FileDescriptorProto[]): FileDescriptorProto[] {
-  const byName = new Map(protos.map((proto) => [proto.name, proto]));
-  const ordered = new Set<FileDescriptorProto>();
-  const begun = new Set<string>();
-  const add = (name: string) => {
-    const proto = byName.get(name);
-    if (proto === undefined || begun.has(name)) return;
-    begun.add(name);
-    proto.dependency.forEach(add);
-    ordered.add(proto);
-  };
-  for (const { name } of protos) add(name);
-  return [...ordered];
 }
