@@ -55,6 +55,19 @@ describe("the OpenAPI document of the contract", () => {
     ).toEqual([...expected].sort());
   });
 
+  test("marks deprecated names and leaves them out of examples and of what an answer must have", () => {
+    const { properties, required } = document.components.schemas.RunInfo ?? {};
+    expect([properties?.agent?.deprecated, properties?.cost?.deprecated]).toEqual([true, true]);
+    expect(required).toEqual(expect.arrayContaining(["agent_type", "cost_usd"]));
+    for (const old of ["agent", "cost"]) expect(required).not.toContain(old);
+    const told = JSON.stringify(operation("get /v1/runs/{run_id}").responses["200"]);
+    expect(told).toContain('"agent_type":"general"');
+    expect(told).not.toMatch(/"(agent|cost)":/);
+    const { parameters = [] } = operation("get /v1/conversations/{conversation_id}/messages");
+    const old = parameters.filter(({ deprecated }) => deprecated === true).map(({ name }) => name);
+    expect(old).toEqual(["after", "before"]);
+  });
+
   test("gives each operation a unique id, a summary, a description and a listed tag", () => {
     const ids = operations().map(([, { operationId }]) => operationId);
     expect(new Set(ids).size).toBe(ids.length);
