@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
@@ -38,12 +39,13 @@ models:
   spare: { provider: two, price: { input: 10, output: 10 } }
 `,
   );
-  database = await createTestDatabase({ services: [] });
+  database = await createTestDatabase({ services: migratedServices });
   system = await startSystem({
     shape,
     env: {
       TURNWRIGHT_DATA_DIR: folder,
       DATABASE_URL: database.url,
+      DB_ROLE_PREFIX: "turnwright",
       REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
       MODELS_FILE: path,
       RATE_LIMIT_ENABLED: "false",

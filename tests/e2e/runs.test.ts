@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
@@ -23,7 +24,7 @@ describe.each(shapes)("runs, %s", (shape) => {
 
   beforeAll(async () => {
     dataDir = mkdtempSync(join(tmpdir(), "turnwright-runs-"));
-    database = await createTestDatabase({ services: [] });
+    database = await createTestDatabase({ services: migratedServices });
     effects = await startEffectCounter();
     model = await startScriptedModel();
     system = await startSystem({
@@ -31,6 +32,7 @@ describe.each(shapes)("runs, %s", (shape) => {
       env: {
         TURNWRIGHT_DATA_DIR: dataDir,
         DATABASE_URL: database.url,
+        DB_ROLE_PREFIX: "turnwright",
         REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
         LLM_BASE_URL: model.url,
         TOOLS_ALLOWED_HOSTS: effects.host,

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
@@ -29,7 +30,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
 
     beforeAll(async () => {
       dataDir = mkdtempSync(join(tmpdir(), "turnwright-revocation-"));
-      database = await createTestDatabase({ services: [] });
+      database = await createTestDatabase({ services: migratedServices });
       model = await startScriptedModel();
       hanging = createServer((request) => {
         toolCalls += 1;
@@ -42,6 +43,7 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
         env: {
           TURNWRIGHT_DATA_DIR: dataDir,
           DATABASE_URL: database.url,
+          DB_ROLE_PREFIX: "turnwright",
           REDIS_URL: redis?.url ?? "",
           LLM_BASE_URL: model.url,
           TOOLS_ALLOWED_HOSTS: `127.0.0.1:${(hanging.address() as AddressInfo).port}`,

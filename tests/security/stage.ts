@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, randomUUID } from "n
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, openTestPool } from "@turnwright/testing/database";
 import type pg from "pg";
 import { type SystemOptions, startSystem } from "../e2e/system.ts";
@@ -61,7 +62,7 @@ export async function startStage({
   shape?: SystemOptions["shape"];
   env?: Readonly<Record<string, string>>;
 } = {}): Promise<Stage> {
-  const database = await createTestDatabase({ services: [] });
+  const database = await createTestDatabase({ services: migratedServices });
   const dataDir = mkdtempSync(join(tmpdir(), "turnwright-security-"));
   const meshSecret = `mesh-${randomUUID()}-${randomUUID()}`;
   const adminLogin = { email: "admin@example.com", password: `admin-${randomUUID()}` };
@@ -69,6 +70,7 @@ export async function startStage({
     shape,
     env: {
       DATABASE_URL: database.url,
+      DB_ROLE_PREFIX: "turnwright",
       TURNWRIGHT_DATA_DIR: dataDir,
       MESH_SECRET: meshSecret,
       ADMIN_EMAIL: adminLogin.email,
