@@ -269,7 +269,7 @@ export class SizeStage {
       const page = await this.#call("GET", `/v1/conversations/${id}/messages?after=0&limit=500`);
       const more = await this.#call("POST", `/v1/conversations/${id}/messages`, { message: "One more" });
       return [
-        (got.status === 200 && got.body.data.has_more === true) || `GET answers ${got.status}`,
+        (got.status === 200 && got.body.data.next_cursor !== "") || `GET answers ${got.status}`,
         (page.status === 200 && page.body.data.messages.length === 500) || `its page answers ${page.status}`,
         (more.status === 409 && more.body.error.code === "CONVERSATION_FULL") || `one more gets ${more.status}`,
       ];
