@@ -4,8 +4,8 @@
 import { pathToFileURL } from "node:url";
 import { isTerminating } from "@turnwright/platform/process/termination";
 
-process.on("message", () => {
-  if (!isTerminating()) process.kill(process.pid, "SIGTERM");
+process.on("message", (message) => {
+  if (message === "stop" && !isTerminating()) process.kill(process.pid, "SIGTERM");
 });
 process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
 await import(pathToFileURL(process.argv[2] ?? "").href);

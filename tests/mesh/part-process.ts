@@ -14,7 +14,8 @@ export interface ProcessMemory {
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-process.on("message", async () => {
+process.on("message", async (message) => {
+  if (message !== "memory") return;
   let least: ProcessMemory = { held: Number.POSITIVE_INFINITY, resident: Number.POSITIVE_INFINITY };
   // Buffers are freed some time after their owners.
   for (let round = 0; round < 4; round += 1) {
