@@ -118,8 +118,9 @@ export async function startPortkey(modelUrl: string): Promise<Subject> {
 /** Registers a user and logs in. */
 async function accessToken(base: string): Promise<string> {
   const headers = { "content-type": "application/json" };
-  const credentials = { email: "bench@example.com", password: "benchmark-password", name: "Bench" };
-  await fetch(`${base}/v1/auth/register`, { method: "POST", headers, body: JSON.stringify(credentials) });
+  const credentials = { email: "bench@example.com", password: "benchmark-password" };
+  const registration = { ...credentials, name: "Bench" };
+  await fetch(`${base}/v1/auth/register`, { method: "POST", headers, body: JSON.stringify(registration) });
   const response = await fetch(`${base}/v1/auth/login`, { method: "POST", headers, body: JSON.stringify(credentials) });
   const { data } = (await response.json()) as { data: { access_token: string } };
   return data.access_token;

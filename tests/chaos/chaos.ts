@@ -30,8 +30,8 @@ export const settleMs = 60_000;
 const progressMs = 30_000;
 
 async function account(gateway: string, name: string): Promise<string> {
-  const body = { email: `${name}@example.com`, password: "correct-horse-battery", name };
-  const post = async (path: string) => {
+  const credentials = { email: `${name}@example.com`, password: "correct-horse-battery" };
+  const post = async (path: string, body: object) => {
     const response = await fetch(gateway + path, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -39,8 +39,8 @@ async function account(gateway: string, name: string): Promise<string> {
     });
     return (await response.json()) as { data?: { access_token: string } };
   };
-  await post("/v1/auth/register");
-  const { data } = await post("/v1/auth/login");
+  await post("/v1/auth/register", { ...credentials, name });
+  const { data } = await post("/v1/auth/login", credentials);
   if (data === undefined) throw new Error(`${name} could not log in`);
   return data.access_token;
 }
