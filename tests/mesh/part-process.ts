@@ -27,3 +27,5 @@ process.on("message", async (message) => {
   process.send?.(least);
 });
 await import("../../launcher/src/mesh-process.ts");
+// The program's main module has run to its end: it serves.
+process.send?.("started");

@@ -92,8 +92,13 @@ export function createPart(options: {
       stdio: ["ignore", log, log, "ipc"],
     });
     child = started;
+    let serves = false;
+    // Its port accepts connections for a moment before that, when the start checks it.
+    started.once("message", () => {
+      serves = true;
+    });
     const until = Date.now() + limitMs;
-    while (!(await accepts(port))) {
+    while (!serves) {
       if (isOver(started)) throw new Error(`${name} ended before it was ready; see ${options.log}.`);
       if (Date.now() > until) await end("SIGKILL");
       await delay(20);
