@@ -111,7 +111,8 @@ export interface Restored {
 /**
  * Puts a backup into a database without accounts and conversations: migrates it as far as the backup was, then copies
  * all rows in one transaction. The next start migrates on. Throws, without a change, when the database is in use or has
- * data, when the backup is cut or of a later release; then all rows are left out.
+ * data. Throws when the backup is cut or of a later release; the database then has schemas and no rows, and the restore
+ * can be repeated.
  */
 export async function restoreDatabase(
   url: string,
