@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { type FoundInstances, findInstances, type Lookup, listedInstances } from "./grpc-addresses.ts";
 import { type Instance, Rank } from "./grpc-instance.ts";
+import { defaultPatienceMs } from "./grpc-repeat.ts";
 import type { PlaneRequest } from "./plane.ts";
 
 /** Chooses the instance for each call. */
@@ -22,8 +23,7 @@ const lateMs = 250;
 /** Names are resolved again this often, in milliseconds: an instance that is added takes calls soon. */
 const resolveEveryMs = 10_000;
 const resolveAgainMs = 1_000;
-/** For how long a call waits for a connection, in milliseconds, and the pause between two looks. */
-const connectPatienceMs = 3_000;
+/** The pause between two looks for a connection, in milliseconds. */
 const connectPauseMs = 10;
 
 /** The text of grpc-js for a call that found no connection: no server has begun it. */
@@ -42,8 +42,10 @@ export function createBalancer(options: {
   lookup?: Lookup;
   /** Milliseconds between two resolutions of a name; 10,000 unless given. */
   resolveEveryMs?: number;
+  /** Milliseconds for which a call waits for a connection; 3,000 unless given. */
+  patienceMs?: number;
 }): Balancer {
-  const { addresses, connect } = options;
+  const { addresses, connect, patienceMs = defaultPatienceMs } = options;
   const listed = listedInstances(addresses);
   let instances: Instance[] = [];
   /** Instances whose address is gone, until their calls have ended. */
@@ -122,7 +124,7 @@ export function createBalancer(options: {
   };
 
   const wait = async ({ signal, deadline = Number.POSITIVE_INFINITY }: Parameters<Balancer["pick"]>[0]): Promise<Instance> => {
-    const until = performance.now() + connectPatienceMs;
+    const until = performance.now() + patienceMs;
     if (instances.length === 0) await resolve();
     for (;;) {
       const { instance, rank } = best();

@@ -41,9 +41,13 @@ function mayMove(request: PlaneRequest, attempts: number): boolean {
 }
 
 /** Makes a call and repeats it where that is safe; rejects with the error for the caller. */
-export async function completed<T>(request: PlaneRequest, attempt: (attempts: number) => Promise<T>): Promise<T> {
+export async function completed<T>(
+  request: PlaneRequest,
+  patienceMs: number,
+  attempt: (attempts: number) => Promise<T>,
+): Promise<T> {
   try {
-    return await repeatOverConnections(request, attempt);
+    return await repeatOverConnections(request, patienceMs, attempt);
   } catch (error) {
     throw callError(error, request);
   }

@@ -11,7 +11,7 @@ import type { PlaneRequest } from "./plane.ts";
  * Milliseconds for which a call looks for an instance that accepts it: longer than the pause between two connection
  * attempts.
  */
-const patienceMs = 3_000;
+export const defaultPatienceMs = 3_000;
 const firstPauseMs = 20;
 const longestPauseMs = 320;
 /** How often a call is repeated that may have been processed. */
@@ -66,7 +66,11 @@ function mayRepeat(request: PlaneRequest, error: unknown, attempts: number): boo
  * certainly no server has begun it. An instance that shuts down therefore fails no call while another one serves.
  * Rejects with the error of the last attempt.
  */
-export function repeatOverConnections<T>(request: PlaneRequest, attempt: (attempts: number) => Promise<T>): Promise<T> {
+export function repeatOverConnections<T>(
+  request: PlaneRequest,
+  patienceMs: number,
+  attempt: (attempts: number) => Promise<T>,
+): Promise<T> {
   let until: number | undefined;
   return retrying(attempt, {
     firstMs: firstPauseMs,

@@ -8,6 +8,7 @@ import { createBalancer } from "./grpc-balancer.ts";
 import { callStream, callUnary, completed, ownBytes } from "./grpc-call.ts";
 import { createHealthProbe, type ServiceHealth } from "./grpc-health.ts";
 import { Instance } from "./grpc-instance.ts";
+import { defaultPatienceMs } from "./grpc-repeat.ts";
 import {
   asMessage,
   chain,
@@ -41,6 +42,8 @@ export interface GrpcTransportOptions {
   lookup?: Lookup;
   /** Milliseconds between two resolutions of a name; 10,000 unless given. */
   resolveEveryMs?: number;
+  /** Milliseconds for which a call looks for an instance that accepts it; 3,000 unless given. */
+  patienceMs?: number;
   /** Client side, outermost first. */
   interceptors?: readonly Interceptor[];
   /** Credentials, and the service that the peer's certificate must name; plain text unless given. */
@@ -65,7 +68,7 @@ interface Codec {
  * ConnectErrors with the server's typed details; deadline and abort signal cancel the call.
  */
 export function createGrpcTransport(options: GrpcTransportOptions): GrpcTransport {
-  const maxMessageBytes = options.maxMessageBytes ?? 8 * 1024 * 1024;
+  const { maxMessageBytes = 8 * 1024 * 1024, patienceMs = defaultPatienceMs } = options;
   const channelCredentials = options.tls?.credentials ?? credentials.createInsecure();
   const channelOptions = {
     "grpc.keepalive_time_ms": 20_000,
@@ -100,13 +103,13 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
       const last: PlaneNext =
         method.methodKind === "unary"
           ? (request) =>
-              completed(request, (attempts) =>
+              completed(request, patienceMs, (attempts) =>
                 on(request, (instance) => callUnary(instance, path, serialize, deserialize, request, attempts)),
               )
           : async (request) => {
               const input = await single(request.message as AsyncIterable<unknown>);
               const read = (bytes: Buffer) => deserialize(ownBytes(bytes));
-              return completed(request, (attempts) =>
+              return completed(request, patienceMs, (attempts) =>
                 on(request, (instance) => callStream(instance, path, serialize, read, request, input, attempts)),
               );
             };
