@@ -10,8 +10,8 @@ const remedies = {
   Chromium: "set CHROMIUM_PATH, or install chromium",
   PgBouncer: "set PGBOUNCER_PATH, or install pgbouncer",
   "C compiler": "install gcc and the headers of the C library",
-  "openai for Python": "python3 -m pip install openai",
-  "langchain-openai for Python": "python3 -m pip install langchain-openai",
+  "openai for Python": "python3 -m pip install -r tests/clients/python/requirements.txt",
+  "langchain-openai for Python": "python3 -m pip install -r tests/clients/python/requirements.txt",
   "pid namespace": "run as root, or on a machine that lets users create namespaces",
 } as const;
 
