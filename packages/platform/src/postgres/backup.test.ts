@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { PassThrough, Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
@@ -144,6 +145,15 @@ describe("a backup of a used database", () => {
     await expect(restoreDatabase(target, piecesOf(later))).rejects.toThrow("auth/000001_of_a_later_release");
     await restoreDatabase(target, piecesOf(taken));
     expect((await contents(target))["auth.users"]).toHaveLength(2);
+  });
+
+  test("whose output fails ends with that failure, also when it failed before there was more to write", async () => {
+    const output = new PassThrough();
+    const failed = new Error("no space left on the disk");
+    const reported = once(output, "error");
+    output.destroy(failed);
+    await reported;
+    await expect(backUpDatabase(source.url, output)).rejects.toThrow(failed);
   });
 
   test("is complete when the login is not a superuser but owns the tables", async () => {

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import copy from "pg-copy-streams";
 import { knownMigrations, migrate, migratedServices } from "./migrations.ts";
@@ -155,12 +156,26 @@ async function readHeader(lines: AsyncGenerator<Buffer>): Promise<BackupHeader> 
   return JSON.parse(facts.value.toString().slice("-- ".length)) as BackupHeader;
 }
 
+/** Milliseconds for which the server may list the connections of a process that has just ended. */
+const lingerMs = 1_000;
+const lookMs = 50;
+
+async function refuseWhileUsed(client: pg.Client): Promise<void> {
+  const until = performance.now() + lingerMs;
+  for (;;) {
+    const { rows } = await client.query<{ name: string }>(
+      `select application_name as name from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and application_name like 'turnwright%' limit 1`,
+    );
+    const [user] = rows;
+    if (user === undefined) return;
+    if (performance.now() > until) throw new Error(`the database is in use by ${user.name}: stop Turnwright before a restore`);
+    await delay(lookMs);
+  }
+}
+
 async function refuseUnlessEmpty(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ name: string }>(
-    `select application_name as name from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and application_name like 'turnwright%' limit 1`,
-  );
-  if (rows[0] !== undefined) throw new Error(`the database is in use by ${rows[0].name}: stop Turnwright before a restore`);
+  await refuseWhileUsed(client);
   // Row security would hide rows from the login that owns the tables; the rollback puts it back.
   await client.query("begin");
   for (const table of ["auth.users", "conversation.conversations", "tool.tool_executions"]) {
@@ -251,8 +266,9 @@ async function sequencesOf(client: pg.Client): Promise<[string, string][]> {
   return rows.flatMap(({ name, last }) => (last === null ? [] : [[name, last] as [string, string]]));
 }
 
-/** Rejects when the output fails before it takes more. */
+/** Rejects when the output has failed, or fails before it takes more. */
 async function write(output: Writable, text: string | Buffer): Promise<void> {
+  if (output.destroyed) throw output.errored ?? new Error("the output was closed");
   if (!output.write(text)) await once(output, "drain");
 }
 
