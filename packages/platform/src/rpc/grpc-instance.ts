@@ -127,6 +127,7 @@ export class Instance {
 
   /** Counts no silence for a time in which this process itself did not run. */
   forgive(ms: number): void {
+    this.#heardAt += ms;
     if (this.#askedAt !== undefined) this.#askedAt += ms;
   }
 
