@@ -188,4 +188,14 @@ describe("a name", () => {
     expect(await ask()).toBe("new");
     expect(performance.now() - askedAt).toBeLessThan(4_000);
   });
+
+  test("that the resolver is silent about keeps no call beyond its deadline, nor one whose client has gone", async () => {
+    const silent = new Promise<never>(() => {});
+    const { agent } = open({ addresses: ["parts.test:1"], lookup: () => silent });
+    const late = agent.listAgents({}, { timeoutMs: 50 }).catch((error: unknown) => ConnectError.from(error).code);
+    const left = new AbortController();
+    const gone = agent.listAgents({}, { signal: left.signal }).catch((error: unknown) => ConnectError.from(error).code);
+    left.abort();
+    expect(await Promise.all([late, gone])).toEqual([Code.DeadlineExceeded, Code.Canceled]);
+  });
 });

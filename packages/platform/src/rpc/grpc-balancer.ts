@@ -26,9 +26,16 @@ const resolveAgainMs = 1_000;
 /** The pause between two looks for a connection, in milliseconds. */
 const connectPauseMs = 10;
 
+type CallFailure = Pick<ServiceError, "code" | "details" | "metadata">;
+
 /** The text of grpc-js for a call that found no connection: no server has begun it. */
-function noConnection(details: string): Pick<ServiceError, "code" | "details" | "metadata"> {
+function noConnection(details: string): CallFailure {
   return { code: status.UNAVAILABLE, details: `No connection established. ${details}`, metadata: new Metadata() };
+}
+
+/** The failure of a call whose deadline passed before an address was known. */
+function tooLate(): CallFailure {
+  return { code: status.DEADLINE_EXCEEDED, details: "The service has no address yet.", metadata: new Metadata() };
 }
 
 /**
@@ -125,7 +132,12 @@ export function createBalancer(options: {
 
   const wait = async ({ signal, deadline = Number.POSITIVE_INFINITY }: Parameters<Balancer["pick"]>[0]): Promise<Instance> => {
     const until = performance.now() + patienceMs;
-    if (instances.length === 0) await resolve();
+    if (instances.length === 0) {
+      // A timer may fire a millisecond before its time by the clock of deadlines.
+      const waitMs = Math.min(patienceMs, deadline - Date.now() + 1);
+      await Promise.race([resolve(), delay(waitMs, undefined, { signal, ref: false }).catch(() => {})]);
+      if (instances.length === 0 && Date.now() >= deadline) throw tooLate();
+    }
     for (;;) {
       const { instance, rank } = best();
       if (instance === undefined) throw noConnection("The service has no address.");
