@@ -108,4 +108,11 @@ describe("the cause of a failure", () => {
       at: expect.stringMatching(/failure-log\.test\.ts:\d+:\d+$/),
     });
   });
+
+  test("of an unexpected error names its place, also when its text was changed later", () => {
+    const error = new TypeError("short");
+    const { at } = errorFacts(error);
+    error.message = "a longer text that a caller put in the place of the first one, ".repeat(20);
+    expect(errorFacts(error).at).toBe(at);
+  });
 });

@@ -84,11 +84,12 @@ export function errorFacts(error: unknown): { reason: string; cause?: string; st
 
 /** The place where an error was made: `file:line:column` of the innermost frame in the stack. */
 function placeOf(error: unknown): string | undefined {
-  const stack = error instanceof Error ? (error.stack ?? "") : "";
+  if (!(error instanceof Error)) return undefined;
+  const { message, stack = "" } = error;
   // The message stands before the frames and may look like one.
-  const frames = error instanceof Error && stack.includes(error.message) ? stack.slice(stack.indexOf(error.message)) : stack;
-  const from = error instanceof Error ? error.message.length : 0;
-  return /^\s+at (?:.*\()?((?:file:|node:|\/)[^\s()]{1,300}:\d+:\d+)\)?$/m.exec(frames.slice(from))?.[1];
+  const start = stack.indexOf(message);
+  const frames = start === -1 ? stack : stack.slice(start + message.length);
+  return /^\s+at (?:.*\()?((?:file:|node:|\/)[^\s()]{1,300}:\d+:\d+)\)?$/m.exec(frames)?.[1];
 }
 
 /** Failures of one kind within the current window. */
