@@ -73,6 +73,11 @@ export function fail(
   return error;
 }
 
+/** Cuts a text for an error to `length` UTF-16 units, and replaces halves of characters, which no header carries. */
+export function cutText(text: string, length: number): string {
+  return (text.length <= length ? text : `${text.slice(0, length - 1)}…`).toWellFormed();
+}
+
 /** Marks an error as the response to an earlier request under the same idempotency key. */
 export function asReplayed(error: unknown): unknown {
   const detail = detailOf(error);

@@ -1,11 +1,21 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { ErrorReason, fail } from "../errors.ts";
 import { metadataOf, okTrailers, statusOfError } from "./grpc-metadata.ts";
 
 test("an error whose message no encoding can hold has a status all the same", () => {
   const { code, details, metadata } = statusOfError(new ConnectError("half of \ud83d", Code.Aborted, { "x-kept": "yes" }));
   expect([code, details, metadata?.get("x-kept")]).toEqual([Code.Aborted, "half of \ufffd", ["yes"]]);
   expect(() => encodeURI(details ?? "")).not.toThrow();
+});
+
+test("an error of any length fits into the trailers of a call", () => {
+  const error = fail(ErrorReason.INTERNAL, "語".repeat(100_000), { param: "é".repeat(500) });
+  const { details = "", metadata } = statusOfError(error);
+  expect(details.isWellFormed()).toBe(true);
+  expect(details).toMatch(/^語+…$/);
+  const sent = Object.values(metadata?.toHttp2Headers() ?? {}).join("").length + encodeURIComponent(details).length;
+  expect(sent).toBeLessThan(60_000);
 });
 
 test("binary metadata is sent without padding, also from a copy", () => {

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
+import { cutText } from "../errors.ts";
 import type { HeadersLike } from "./plane.ts";
 
 /** Metadata key of an error's typed details; only handlers send them. */
@@ -81,10 +82,17 @@ export function errorOfStatus(status: Pick<StatusObject, "code" | "details" | "m
   return error;
 }
 
-/** The same error with a message that can be percent-encoded: a lone surrogate cannot. */
-function wellFormed(error: ConnectError): ConnectError {
-  if (error.rawMessage.isWellFormed()) return error;
-  const known = new ConnectError(error.rawMessage.toWellFormed(), error.code, error.metadata);
+/**
+ * Longest message of an error, in UTF-16 units. It crosses in two header fields, percent-encoded and in base64: up to
+ * 52 KiB of the 64 KiB that HTTP/2 sends as headers at once.
+ */
+const maxMessage = 4_000;
+
+/** The same error with a message that a header carries: neither too long nor with a lone surrogate. */
+function sendable(error: ConnectError): ConnectError {
+  const message = cutText(error.rawMessage, maxMessage);
+  if (message === error.rawMessage) return error;
+  const known = new ConnectError(message, error.code, error.metadata);
   known.details = error.details;
   return known;
 }
@@ -92,6 +100,6 @@ function wellFormed(error: ConnectError): ConnectError {
 /** Converts an error to the status of a gRPC call. Anything but a ConnectError becomes INTERNAL without its message. */
 export function statusOfError(error: unknown): Partial<StatusObject> {
   const known =
-    error instanceof ConnectError ? wellFormed(error) : new ConnectError("Something went wrong on our side.", Code.Internal);
+    error instanceof ConnectError ? sendable(error) : new ConnectError("Something went wrong on our side.", Code.Internal);
   return { code: known.code as number, details: known.rawMessage, metadata: metadataOf(setTrailerStatus(new Headers(), known)) };
 }

@@ -1,7 +1,7 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { ConnectError } from "@connectrpc/connect";
-import { ErrorReason, fail } from "../errors.ts";
+import { cutText, ErrorReason, fail } from "../errors.ts";
 import { type FieldFault, fieldFaults, maxFaults } from "./field-faults.ts";
 
 const validator = createValidator();
@@ -36,11 +36,6 @@ export function requestFaults(desc: DescMessage, message: Message, isFromOutside
 /** Limits of an error that lists faults, because it also crosses as a header: characters, and bytes in all. */
 const [maxParam, maxText, maxMessage, maxBytes] = [200, 500, 1_000, 3_000];
 
-/** Cuts a text that a client may have chosen, and replaces halves of characters, which no header carries. */
-function cut(text: string, length: number): string {
-  return (text.length <= length ? text : `${text.slice(0, length - 1)}…`).toWellFormed();
-}
-
 const worded = ({ path, message }: FieldFault): string => `${path || "request"}: ${message}`;
 
 /**
@@ -51,7 +46,7 @@ export function invalidRequest(faults: readonly FieldFault[], cause?: unknown): 
   const listed: FieldFault[] = [];
   let bytes = 0;
   for (const { path, message } of faults.slice(0, maxFaults)) {
-    const fault = { path: cut(path, maxParam), message: cut(message, maxText) };
+    const fault = { path: cutText(path, maxParam), message: cutText(message, maxText) };
     bytes += Buffer.byteLength(worded(fault));
     if (listed.length > 0 && bytes > maxBytes) break;
     listed.push(fault);
