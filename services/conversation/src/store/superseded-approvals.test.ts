@@ -1,3 +1,4 @@
+import { ConnectError } from "@connectrpc/connect";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
@@ -39,6 +40,16 @@ describe("deciding on calls whose tool has changed", () => {
     expect(rows).toHaveLength(2);
     expect(rows[0]).toMatchObject({ tool_version: "3", status: "superseded" });
     expect(rows[1]).toMatchObject({ tool_version: "4", superseded_by: null });
+  });
+
+  test("names a few of many fresh approvals: the error also crosses as a header", async () => {
+    const callIds = Array.from({ length: 128 }, (_, index) => `c${index}`);
+    const { conversationId } = await parked(...callIds);
+    const decision = person.journal.decideApprovals({ conversationId, approved: true, toolVersions: { http_request: "4" } });
+    const { rawMessage } = ConnectError.from(await decision.catch((error: unknown) => error));
+    expect(rawMessage.match(/Decide on the fresh approval/g)).toHaveLength(10);
+    expect(rawMessage).toMatch(/The same holds for 118 more; read the pending approvals again\.$/);
+    expect(rawMessage.length).toBeLessThan(4_000);
   });
 
   test("grants what is approved afterwards for the new version only", async () => {

@@ -95,13 +95,18 @@ function record(
   return appendAudit(tx, undefined, { action: "approval.superseded", outcome: "success", subject: id, details });
 }
 
+/** Approvals that an error tells of: it also crosses as a header. */
+const maxTold = 10;
+
 function refusal(approvals: readonly OutdatedApproval[], fresh: ReadonlyMap<string, string>) {
-  const sentences = approvals.map(({ id, tool, version, newVersion }) => {
+  const sentences = approvals.slice(0, maxTold).map(({ id, tool, version, newVersion }) => {
     if (newVersion === undefined) return `The tool ${tool} no longer exists, so the call cannot run; reject it.`;
     const now = fresh.get(id);
     const next = now === undefined ? "Read the pending approvals again and decide anew." : `Decide on the fresh approval ${now}.`;
     return `The tool ${tool} has changed from version ${version || "unknown"} to ${newVersion} since its approval was requested. ${next}`;
   });
+  const left = approvals.length - sentences.length;
+  if (left > 0) sentences.push(`The same holds for ${left} more; read the pending approvals again.`);
   return fail(ErrorReason.APPROVAL_SUPERSEDED, sentences.join(" "), { param: "approved" });
 }
 
