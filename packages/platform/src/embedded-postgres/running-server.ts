@@ -14,9 +14,10 @@ export async function runningEmbeddedUrl(dataDir: string, logger: Logger): Promi
   const place = findPlace(dataDir, logger);
   const pidFile = join(place.data, "postmaster.pid");
   if (!existsSync(pidFile)) return undefined;
-  const password = readFileSync(join(place.root, "password"), "utf8").trim();
-  // The fourth line is the port.
+  // The fourth line is the port; it is missing for a moment while a server starts.
   const port = readFileSync(pidFile, "utf8").split("\n")[3]?.trim();
+  if (!port) return undefined;
+  const password = readFileSync(join(place.root, "password"), "utf8").trim();
   const url = `postgres://${superuser}:${password}@127.0.0.1:${port}/${databaseName}`;
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
   client.on("error", () => {});
