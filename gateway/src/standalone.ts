@@ -26,7 +26,7 @@ async function start(): Promise<void> {
   const url = redisUrl(config);
   if (url === undefined) throw new ConfigError(["REDIS_URL: separate processes need Redis for limits and revocations"]);
   const closers: (() => Promise<void> | void)[] = [];
-  // During the start-up it closes what is there by then.
+  // A signal during the start closes what has been opened by then.
   let gateway: Gateway | undefined;
   onTermination(async () => {
     const limitMs = config.SERVER_SHUTDOWN_TIMEOUT;

@@ -34,7 +34,8 @@ const usualLimits: FailureLogLimits = { windowMs: 10_000, perKind: 5, inAll: 100
 
 const maxDepth = 6;
 const maxWords = 1_000;
-const nodeCode = /^[A-Z0-9][A-Z0-9_]{2,63}$/;
+const codeName = /^[A-Z0-9][A-Z0-9_]{2,63}$/;
+const className = /^\w{1,64}$/;
 
 /** The errors behind an error, the outermost first. */
 function chainOf(error: unknown): Error[] {
@@ -56,12 +57,11 @@ export function causeOf(error: unknown): string | undefined {
   const chain = chainOf(error).reverse();
   for (const one of chain) {
     const { code } = one as Error & { code?: unknown };
-    if (typeof code === "string" && nodeCode.test(code)) return code;
+    if (typeof code === "string" && codeName.test(code)) return code;
   }
-  const named = chain.find(({ name }) => name !== "Error" && name !== "ConnectError" && nodeName.test(name));
+  const named = chain.find(({ name }) => name !== "Error" && name !== "ConnectError" && className.test(name));
   return named?.name;
 }
-const nodeName = /^\w{1,64}$/;
 
 /** HTTP status of another side's answer that an error or one behind it has as `status`. */
 function statusOf(error: unknown): number | undefined {

@@ -11,6 +11,7 @@ import { countOtherAdmins, setPasswordHash, updateUser } from "./store/users.ts"
 /** Appends an event to the audit log, in the name of the person who makes the change. */
 export type Note = (event: AuditEvent) => Promise<void>;
 
+/** The error for an account that does not exist. */
 export const noSuchUser = () => fail(ErrorReason.NOT_FOUND, "There is no such account.", { param: "user_id" });
 
 /**

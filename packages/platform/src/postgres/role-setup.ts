@@ -1,9 +1,7 @@
-import type pg from "pg";
+import pg from "pg";
 import { schemaLocks } from "../../../../migrations/schemas.ts";
 import type { Logger } from "../logger.ts";
-import { prefixOfDatabase, serviceRoles } from "./service-roles.ts";
-
-type Schema = keyof typeof schemaLocks;
+import { prefixOfDatabase, type Schema, serviceRoles } from "./service-roles.ts";
 
 /** The login of a database lacks a right or a role; the message names it and the remedy. */
 export class MissingRightError extends Error {
@@ -19,10 +17,13 @@ interface FoundRoles {
   readonly database: string;
 }
 
-const found = `
-  select current_database() as database, r.rolname as role,
-    (select min(o.datname) from pg_shdepend d join pg_database o on o.oid = d.dbid
-     where d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid and o.datname <> current_database()) as shared_with
+/** Another database of the server in which the role `r` has rights. */
+const sharedWith = `(
+    select min(o.datname) from pg_shdepend d join pg_database o on o.oid = d.dbid
+    where d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid and o.datname <> current_database()) as shared_with`;
+
+const rolesOfSchema = `
+  select current_database() as database, r.rolname as role, ${sharedWith}
   from (select) as one left join lateral (
     select a.oid, a.rolname from pg_policy p join pg_class c on c.oid = p.polrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_roles a on a.oid = any (p.polroles)
@@ -31,11 +32,13 @@ const found = `
 
 /** Reads from the database which roles a schema belongs to. Any login may. */
 async function findRoles(client: pg.Client, schema: Schema): Promise<FoundRoles> {
-  const { rows } = await client.query<{ database: string; role: string | null; shared_with: string | null }>(found, [schema]);
-  const { database = "", role = null, shared_with: sharedWith = null } = rows[0] ?? {};
+  const { rows } = await client.query<{ database: string; role: string | null; shared_with: string | null }>(rolesOfSchema, [
+    schema,
+  ]);
+  const { database = "", role = null, shared_with: other = null } = rows[0] ?? {};
   const ending = `_${schema}`;
   const prefix = role?.endsWith(ending) ? role.slice(0, -ending.length) : undefined;
-  return { database, prefix, sharedWith: sharedWith ?? undefined };
+  return { database, prefix, sharedWith: other ?? undefined };
 }
 
 /** The roles of a schema: as they are, and as they must be. */
@@ -54,11 +57,11 @@ export async function planRoles(options: {
   configured: string | undefined;
   logger: Logger | undefined;
 }): Promise<RolePlan> {
-  const { prefix: current, sharedWith, database } = await findRoles(options.client, options.schema);
-  const present = sharedWith === undefined ? current : undefined;
+  const { prefix: current, sharedWith: other, database } = await findRoles(options.client, options.schema);
+  const present = other === undefined ? current : undefined;
   const prefix = options.configured ?? present ?? prefixOfDatabase(database);
-  if (sharedWith !== undefined && prefix === current) {
-    options.logger?.warn({ prefix, other: sharedWith }, "another database has the same DB_ROLE_PREFIX and can be read by it");
+  if (other !== undefined && prefix === current) {
+    options.logger?.warn({ prefix, other }, "another database has the same DB_ROLE_PREFIX and can be read by it");
   }
   return { current, prefix };
 }
@@ -70,12 +73,10 @@ export async function planRoles(options: {
 export async function ensureRoles(client: pg.Client, schema: Schema, prefix: string, mayShare: boolean): Promise<void> {
   const { service, user } = serviceRoles(prefix, schema);
   const { rows } = await client.query<{ role: string; shared_with: string | null }>(
-    `select r.rolname as role, (select min(o.datname) from pg_shdepend d join pg_database o on o.oid = d.dbid
-       where d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid and o.datname <> current_database()) as shared_with
-     from pg_roles r where r.rolname in ($1, $2)`,
+    `select r.rolname as role, ${sharedWith} from pg_roles r where r.rolname in ($1, $2)`,
     [service, user],
   );
-  const other = rows.find(({ shared_with: sharedWith }) => sharedWith !== null);
+  const other = rows.find(({ shared_with: database }) => database !== null);
   if (other !== undefined && !mayShare) {
     throw new MissingRightError(
       `the role ${other.role} belongs to the database ${other.shared_with}; set DB_ROLE_PREFIX to a name of this installation's own`,
@@ -102,7 +103,7 @@ export async function ensureRoles(client: pg.Client, schema: Schema, prefix: str
 }
 
 async function becomeMember(client: pg.Client, role: string, login: string): Promise<void> {
-  await client.query(`grant ${role} to ${quoted(login)}`).catch(async (error: unknown) => {
+  await client.query(`grant ${role} to ${pg.escapeIdentifier(login)}`).catch(async (error: unknown) => {
     if (!hasCode(error, "42501", "0LP01")) throw error;
     const { rows } = await client.query<{ member: boolean }>("select pg_has_role(current_user, $1, 'member') as member", [role]);
     if (rows[0]?.member === true) return;
@@ -175,8 +176,4 @@ export async function moveRoles(client: pg.Client, schema: Schema, plan: { curre
 
 function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && "code" in error && codes.includes(String(error.code));
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import type { schemaLocks } from "../../../../migrations/schemas.ts";
 
-type Schema = keyof typeof schemaLocks;
+/** A service with a schema and roles of its own. */
+export type Schema = keyof typeof schemaLocks;
 
 /** The prefix of a database named `turnwright`, which the embedded server has. Migrations are written with it. */
 export const standardPrefix = "turnwright";

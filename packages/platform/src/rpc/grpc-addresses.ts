@@ -25,8 +25,8 @@ function nameOf(addresses: readonly string[]): { host: string; port: string } | 
   if (first === undefined) throw new Error("A gRPC transport needs at least one address.");
   const name = first.replace(/^dns:\/\/\//, "");
   const { host, port } = splitAddress(name);
-  const isOne = others.length > 0 || !/^\d+$/.test(port) || name.includes("/") || isIP(host) !== 0 || host === "localhost";
-  return isOne ? undefined : { host, port };
+  const areInstances = others.length > 0 || !/^\d+$/.test(port) || name.includes("/") || isIP(host) !== 0 || host === "localhost";
+  return areInstances ? undefined : { host, port };
 }
 
 /** The instances at the addresses if these need no resolution, else undefined. */

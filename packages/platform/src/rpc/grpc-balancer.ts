@@ -22,6 +22,7 @@ const watchEveryMs = 250;
 const lateMs = 250;
 /** Names are resolved again this often, in milliseconds: an instance that is added takes calls soon. */
 const resolveEveryMs = 10_000;
+/** The same while no instance answers. */
 const resolveAgainMs = 1_000;
 /** The pause between two looks for a connection, in milliseconds. */
 const connectPauseMs = 10;
@@ -70,7 +71,7 @@ export function createBalancer(options: {
     retired.push(...instances.filter((instance) => !kept.includes(instance)));
     const known = new Set(kept.map(({ target }) => target));
     instances = [...kept, ...targets.filter((target) => !known.has(target)).map(connect)];
-    // The rest of the calls may be waiting for a connection.
+    // Connects: calls may be waiting for one.
     for (const instance of instances) instance.rank();
   };
 

@@ -26,6 +26,7 @@ const idleAfterMs = 30_000;
 const silentAfterMs = 1_000;
 /** Calls that may not move are cut after this time of silence, in milliseconds, while another instance answers. */
 const cutAfterMs = 5_000;
+/** Milliseconds after which a question without an answer is given up and asked again. */
 const askTimeoutMs = 20_000;
 
 /** How well an instance can take a call: the lower, the better. */
