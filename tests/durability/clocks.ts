@@ -48,8 +48,8 @@ export async function loadFor(mesh: MeshProcesses, seconds: number): Promise<Clo
     if (response.status !== 200) notReady ??= body;
   }
   await load.stop();
-  const { unary, ended, failures, broken } = load.counts;
-  return { calls: unary, streams: ended, failures: [...failures, ...broken], notReady };
+  const { unary, ended, failures, refused, resumed, broken } = load.counts;
+  return { calls: unary, streams: ended, failures: [...failures, ...refused, ...resumed, ...broken], notReady };
 }
 
 /** How a mesh tells of a clock that it does not tolerate. */

@@ -26,7 +26,8 @@ await onStores("drain", async (stores) => {
   const load = { unary: 8, streams: 6, longStreams: 4, longWords: 200 };
   const measured = drainUnderLoad(mesh, { terms, load, seed: Number(values.seed) });
   const { counts, badEnds, longest } = await measured.finally(() => mesh.stop());
-  const { unary, failures, ended, handedOver, outlived, cut, broken } = counts;
+  const { unary, failures, ended, handedOver, outlived, cut, resumed, refused } = counts;
+  const broken = [...refused, ...resumed, ...counts.broken];
   console.log(`    longest drains: ${[...longest].map(([part, ms]) => `${part} ${(ms / 1_000).toFixed(1)} s`).join(", ")}`);
   const slowest = Math.max(...longest.values());
   report("R10", failures.length === 0, `${terms} SIGTERMs, ${unary} unary calls: ${failures.length} failed${summary(failures)}`);

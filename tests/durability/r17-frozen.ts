@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { report } from "../security/long/stage.ts";
+import { failedStreams } from "./counted-stream.ts";
 import { type FrozenReport, freezeUnderLoad, noticedMs } from "./frozen.ts";
 import { onStores } from "./on-stores.ts";
 import { startReplicatedMesh } from "./replicated-mesh.ts";
@@ -36,31 +37,33 @@ row([
   "Calls",
   "Failed",
   "Streams ended",
+  "Streams refused",
+  "Streams resumed",
   "Streams with an error, answered",
   "Lost",
   `Longest call after ${noticedMs} ms`,
   "Bytes to the frozen one after that",
 ]);
-row(["---", "---", "---", "---", "---", "---", "---", "---"]);
+row(Array.from({ length: 10 }, () => "---"));
 for (const { part, counts, longestLateMs, lateCalls, lateBytes } of reports) {
-  const { unary, failures, ended, handedOver, outlived, cut, broken } = counts;
+  const { unary, failures, ended, handedOver, outlived, cut, resumed, refused, broken } = counts;
   const longest = `${Math.round(longestLateMs)} ms of ${lateCalls}`;
   row([
     part,
     unary,
     failures.length,
     ended,
+    refused.length,
+    resumed.length,
     `${handedOver + outlived} (+ ${cut} completions)`,
     broken.length,
     longest,
     lateBytes,
   ]);
-  for (const text of new Set([...failures, ...broken])) console.log(`      ${text}`);
+  for (const text of new Set([...failures, ...refused, ...resumed, ...broken])) console.log(`      ${text}`);
 }
-const callsOf = ({ counts }: FrozenReport) =>
-  counts.unary + counts.ended + counts.handedOver + counts.outlived + counts.cut + counts.broken.length;
-const failedOf = ({ counts }: FrozenReport) =>
-  counts.failures.length + counts.handedOver + counts.outlived + counts.cut + counts.broken.length;
+const failedOf = ({ counts }: FrozenReport) => counts.failures.length + failedStreams(counts);
+const callsOf = ({ counts }: FrozenReport) => counts.unary + counts.ended + failedStreams(counts);
 const worst = Math.max(...reports.map((one) => failedOf(one) / callsOf(one)));
 const lost = reports.reduce((sum, { counts }) => sum + counts.broken.length, 0);
 const bytes = Math.max(...reports.map(({ lateBytes }) => lateBytes));

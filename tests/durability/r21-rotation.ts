@@ -13,7 +13,8 @@ import { createGrpcTransport } from "@turnwright/platform/rpc/grpc-transport";
 import { serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
 import { report, seeded } from "../security/long/stage.ts";
-import { createClient, startLoad } from "./drain-load.ts";
+import { startLoad } from "./drain-load.ts";
+import { type Client, createClient } from "./load-client.ts";
 import { onStores } from "./on-stores.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 
@@ -39,7 +40,6 @@ const steps = [
   ["remove", settings(next)],
 ] as const;
 
-type Client = ReturnType<typeof createClient>;
 interface Turn {
   readonly data: { conversation_id: string; response: string };
 }
@@ -97,9 +97,11 @@ async function takeStep(mesh: ReplicatedMesh, effects: EffectCounter, env: Recor
   await load.stop();
   await client.close();
   const unanswered = outcomes.filter((outcome) => outcome.status === "rejected" || !outcome.value);
-  const { unary, failures, ended, broken, cut, handedOver } = load.counts;
+  const { unary, failures, ended, refused, resumed, broken, cut, handedOver } = load.counts;
   const errors = [
     ...failures,
+    ...refused,
+    ...resumed,
     ...broken,
     ...unanswered.map((outcome) => `approval: ${String("reason" in outcome && outcome.reason)}`),
   ];
