@@ -101,7 +101,7 @@ function followResponses(app: FastifyInstance, logger: Logger, liveCalls: LiveCa
     open.set(request, reply);
     // A failed write to a closed connection is not a fault.
     reply.raw.on("error", nothing);
-    reply.raw.once("close", () => onClosed(request, reply, startedAt));
+    reply.raw.on("close", () => onClosed(request, reply, startedAt));
     reply.headers(answerHeaders).header("x-request-id", request.id);
     done();
   });
@@ -190,6 +190,7 @@ export async function createServer(deps: {
     origin: config.CORS_ORIGINS.includes("*") ? "*" : config.CORS_ORIGINS,
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
     strictPreflight: false,
+    // One text for all responses: of a list, each response would hold its own.
     exposedHeaders: [
       "x-request-id",
       "x-ratelimit-limit",
@@ -202,7 +203,7 @@ export async function createServer(deps: {
       "grpc-status",
       "grpc-message",
       "grpc-status-details-bin",
-    ],
+    ].join(", "),
     maxAge: 600,
   });
   let stopWatching: (() => void) | undefined;

@@ -36,6 +36,8 @@ export interface IdleFigures {
 const runsPerConversation = 100;
 /** The most runs that are watched; more streams share them. */
 const maxRuns = 1_000;
+/** Long enough for a heartbeat on every stream, in milliseconds. */
+const heartbeatMs = 20_000;
 
 interface Account {
   readonly baseUrl: string;
@@ -122,12 +124,19 @@ async function stateOf(clients: ChildProcess, message: OpenStreams | "report"): 
   return state;
 }
 
+/** What to hold, and for how long. */
+export interface IdleOptions {
+  readonly kind: IdleKind;
+  readonly streams: number;
+  /** Streams that are open before the first measurement: they load code and grow pools. None unless given. */
+  readonly earlier?: number;
+  readonly holdMs: number;
+  readonly settleMs: number;
+}
+
 /** Opens idle streams of a kind at a mesh, holds them, and measures their cost. */
-export async function holdIdleStreams(
-  mesh: ReplicatedMesh,
-  options: { kind: IdleKind; streams: number; holdMs: number; settleMs: number },
-): Promise<IdleFigures> {
-  const { kind, streams, holdMs, settleMs } = options;
+export async function holdIdleStreams(mesh: ReplicatedMesh, options: IdleOptions): Promise<IdleFigures> {
+  const { kind, streams, earlier = 0, holdMs, settleMs } = options;
   const baseUrl = mesh.gateways[0] ?? "";
   const api = restApi(baseUrl);
   const email = `idle-${randomUUID()}@example.com`;
@@ -138,15 +147,18 @@ export async function holdIdleStreams(
   const memory = async () => new Map(await Promise.all(measured.map(async (one) => [one.name, await one.memory()] as const)));
   const isOfRuns = kind.startsWith("run events");
   const runs = isOfRuns ? await startSilentRuns(account, Math.min(streams, maxRuns)) : [];
-  await delay(settleMs);
-  const before = await memory();
   const clients = fork(join(import.meta.dirname, "idle-clients.ts"));
-  try {
-    const requests = Array.from({ length: streams }, (_, index) => requestFor(kind, runs[index % maxRuns]));
+  const open = async (count: number) => {
+    const requests = Array.from({ length: count }, (_, index) => requestFor(kind, runs[index % runs.length]));
     const isGrpc = kind === "run events, gRPC";
     await stateOf(clients, { port: Number(new URL(baseUrl).port), token, isGrpc, isSilent: kind === "completions", requests });
-    // Long enough for a heartbeat on every stream.
-    await delay(Math.max(settleMs, kind === "completions" ? 20_000 : 0));
+  };
+  try {
+    if (earlier > 0) await open(earlier);
+    await delay(settleMs);
+    const before = await memory();
+    await open(streams);
+    await delay(Math.max(settleMs, kind === "completions" ? heartbeatMs : 0));
     const usedBefore = measured.map((one) => one.processorMs());
     const startedAt = performance.now();
     const ending = new AbortController();
@@ -170,7 +182,7 @@ export async function holdIdleStreams(
     return {
       kind,
       streams,
-      dropped: held.ended + (streams - held.open) + (held.refusal === undefined ? 0 : 1),
+      dropped: held.ended + (earlier + streams - held.open) + (held.refusal === undefined ? 0 : 1),
       refusal: held.refusal,
       grown: new Map(
         [...during].map(([name, after]) => {

@@ -148,7 +148,7 @@ export class ClientAccounts {
     const { connectionsPerAddress } = this.limits;
     if (connectionsPerAddress > 0 && address.connections >= connectionsPerAddress) return undefined;
     address.connections += 1;
-    socket.once("close", () => {
+    socket.on("close", () => {
       address.connections -= 1;
       this.#forget(address);
     });

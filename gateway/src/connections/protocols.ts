@@ -135,7 +135,8 @@ export function createDualProtocolServer(
     const exchange = accounts.begin(account, request, response);
     request.exchange = exchange;
     response.exchange = exchange;
-    response.once("close", () => {
+    // Emitted once; `once` would keep a function more for each response.
+    response.on("close", () => {
       exchange?.end();
       connection?.end(response);
     });
@@ -224,7 +225,7 @@ export function createDualProtocolServer(
   const keptConnections = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     keptConnections.add(socket);
-    socket.once("close", () => keptConnections.delete(socket));
+    socket.on("close", () => keptConnections.delete(socket));
   });
   const undecided = sniff(server, requestMs, {
     open: (socket) => {

@@ -30,6 +30,15 @@ export interface EventStreamOptions<T> {
 }
 
 /**
+ * Sends a response's head. On its own, Node keeps it as one text to the end of the response; with the first bytes of the
+ * body, it would keep the dozens of pieces of which it made the head.
+ */
+export function sendHead(raw: ServerResponse, status: number, headers: Record<string, string>): void {
+  raw.writeHead(status, headers);
+  raw.flushHeaders();
+}
+
+/**
  * Writes an event. Returns a promise when the client is behind: it settles when the client has read the waiting data or
  * has disconnected.
  */
@@ -70,7 +79,7 @@ export async function sendEventStream<T>(
     if (open) return;
     open = true;
     reply.hijack();
-    raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), ...streamHeaders });
+    sendHead(raw, 200, { ...(reply.getHeaders() as Record<string, string>), ...streamHeaders });
   };
   const timer = setTimeout(() => {
     if (signal.aborted) return;

@@ -14,6 +14,7 @@ import { type Admission, admissionRule, admitFirst } from "../admission/admit.ts
 import { callHeaders, callOptions } from "../admission/call-headers.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
 import { restError } from "../http/error-body.ts";
+import { forgetRequest } from "../http/forget-request.ts";
 import { takeJsonBodies } from "../http/json-bodies.ts";
 import { sendEventStream } from "../http/sse.ts";
 
@@ -102,6 +103,7 @@ export function openAiPlugin(deps: OpenAiDeps) {
         format: chosenBy(request, "X-Stream-Format", formats),
       });
       const headers = callHeaders(request, caller);
+      forgetRequest(request);
       // Bypasses the client: its generators would cost as much per delta as everything else together.
       const call = deps.transport.stream(CompletionService.method.streamComplete, signal, undefined, headers, once(input));
       const batches = call.then(({ message }) => message);

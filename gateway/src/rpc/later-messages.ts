@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { type DescMethod, type Message, toBinary } from "@bufbuild/protobuf";
 import type { Compression, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import { send } from "../http/sse.ts";
+import { send, sendHead } from "../http/sse.ts";
 import { compressions } from "./decompression.ts";
 
 /** Messages from this size on are compressed, in bytes, as Connect does. */
@@ -50,7 +50,7 @@ export async function sendFirst(
     return undefined;
   }
   const encoding = response.header?.get("grpc-encoding") ?? response.header?.get("connect-content-encoding");
-  raw.writeHead(response.status, Object.fromEntries(response.header ?? []));
+  sendHead(raw, response.status, Object.fromEntries(response.header ?? []));
   await body.return?.();
   await send(raw, first.value, signal);
   return { method, messages, compression: compressions.find(({ name }) => name === encoding) };

@@ -2,12 +2,14 @@ import type { DescMessage, DescMethodStreaming, DescMethodUnary, DescService, Js
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json/json-depth";
+import { once } from "@turnwright/platform/rpc/plane";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Admission, admissionRule, admitFirst, bodyLimitOf } from "../admission/admit.ts";
 import type { Caller } from "../admission/authentication.ts";
 import { callHeaders } from "../admission/call-headers.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
 import { restError } from "../http/error-body.ts";
+import { forgetRequest } from "../http/forget-request.ts";
 import { takeJsonBodies } from "../http/json-bodies.ts";
 import { type AnswerHead, passReplayed } from "../http/replayed.ts";
 import { sendEventStream } from "../http/sse.ts";
@@ -126,12 +128,10 @@ function serveStream(binding: Binding, deps: RestDeps, writers: JsonWriters, oth
   return async (call) => {
     const { request, reply, caller, signal } = call;
     const input = bind(lastEventIdField === "" ? bindable(call) : afterLastEvent(bindable(call), lastEventIdField, request));
-    const messages = async function* () {
-      yield input;
-    };
     const headers = callHeaders(request, caller, rule);
+    forgetRequest(request);
     let answer: AnswerHead | undefined;
-    const opening = transport.stream(method, signal, undefined, headers, messages()).then((response) => {
+    const opening = transport.stream(method, signal, undefined, headers, once(input)).then((response) => {
       answer = response;
       return response.message;
     });

@@ -1,11 +1,11 @@
 import { type DescMessage, type DescMethod, type Message, toBinary } from "@bufbuild/protobuf";
-import { createContextValues, type StreamResponse, type UnaryRequest, type UnaryResponse } from "@connectrpc/connect";
+import type { StreamResponse, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import { peerServicesKey } from "../identity/identity.ts";
 import { servicesOf } from "../mesh-tls/service-certificate.ts";
 import { addTo, headersOf, metadataOf, okTrailers, statusOfError } from "./grpc-metadata.ts";
 import { beforeError, lateErrorKey, lateTrailers } from "./late-error.ts";
-import { asMessage, deadlineError, errorFieldsOf, type PlaneNext, requestBase } from "./plane.ts";
+import { asMessage, createValues, deadlineError, errorFieldsOf, onceMade, type PlaneNext, requestBase } from "./plane.ts";
 import { decodeMessage } from "./wire-check.ts";
 
 /** A served method. */
@@ -37,7 +37,7 @@ function openCall(call: AnyCall, { method, url, hasPeers, live }: Route) {
   const settle = () => {
     settled = true;
   };
-  const contextValues = createContextValues();
+  const contextValues = createValues();
   if (hasPeers) contextValues.set(peerServicesKey, servicesOf(call.getAuthContext().sslPeerCertificate?.subjectaltname));
   const init = { signal: controller.signal, header: headersOf(call.metadata), contextValues, deadline };
   return { request: requestBase(method, url, init), settle };
@@ -61,9 +61,20 @@ class UnaryCall {
   }
 }
 
-/** The one message of a stream, decoded on demand. */
-async function* decoded(input: DescMessage, bytes: Uint8Array): AsyncGenerator<Message> {
-  yield decodeMessage(input, bytes);
+/** The bytes of a stream's request. grpc-js keeps this object for as long as the stream lives, the bytes are taken out. */
+export class StreamRequestBytes {
+  #bytes: Uint8Array | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** The bytes, once. */
+  take(): Uint8Array {
+    const bytes = this.#bytes ?? new Uint8Array();
+    this.#bytes = undefined;
+    return bytes;
+  }
 }
 
 /** Serves a unary method. */
@@ -97,24 +108,35 @@ export function unaryHandler(route: Route) {
 const headersWaitMs = 1_000;
 
 /** Sends the headers of a stream: with its first message, or after `headersWaitMs`. */
-function openHeaders(call: ServerWritableStream<unknown, unknown>, response: StreamResponse) {
-  let isOpen = false;
-  const open = () => {
-    if (isOpen) return;
-    isOpen = true;
-    clearTimeout(timer);
-    call.sendMetadata(metadataOf(response.header));
-  };
-  const timer = setTimeout(open, headersWaitMs).unref();
-  return {
-    open,
-    /** Before an error: headers without fields stay unsent, so that the response consists of its trailers. */
-    openIfSet() {
-      if (!isOpen && [...response.header.keys()].length > 0) open();
-      clearTimeout(timer);
-    },
-    stop: () => clearTimeout(timer),
-  };
+class StreamHeaders {
+  readonly #call: ServerWritableStream<unknown, unknown>;
+  readonly #response: StreamResponse;
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+
+  constructor(call: ServerWritableStream<unknown, unknown>, response: StreamResponse) {
+    this.#call = call;
+    this.#response = response;
+    this.#timer = setTimeout(() => this.open(), headersWaitMs).unref();
+  }
+
+  open(): void {
+    if (this.#isOpen) return;
+    this.#isOpen = true;
+    this.stop();
+    this.#call.sendMetadata(metadataOf(this.#response.header));
+  }
+
+  /** Before an error: headers without fields stay unsent, so that the response consists of its trailers. */
+  openIfSet(): void {
+    if (!this.#isOpen && [...this.#response.header.keys()].length > 0) this.open();
+    this.stop();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
 }
 
 /** Serves a server-streaming method. */
@@ -124,12 +146,11 @@ export function streamHandler(route: Route) {
     const { request, settle } = openCall(call, route);
     let hasWritten = false;
     let response: StreamResponse | undefined;
-    let headers: ReturnType<typeof openHeaders> | undefined;
+    let headers: StreamHeaders | undefined;
     try {
-      response = (await route.next(
-        Object.assign(request, { stream: true as const, message: decoded(route.method.input, call.request as Uint8Array) }),
-      )) as StreamResponse;
-      headers = openHeaders(call, response);
+      const message = onceMade(() => decodeMessage(route.method.input, (call.request as StreamRequestBytes).take()));
+      response = (await route.next(Object.assign(request, { stream: true as const, message }))) as StreamResponse;
+      headers = new StreamHeaders(call, response);
       for await (const message of response.message) {
         if (call.cancelled) return;
         headers.open();

@@ -7,7 +7,7 @@ import { HealthImplementation, service as healthService } from "grpc-health-chec
 import { ErrorReason } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { addDetails } from "./grpc-details.ts";
-import { type Route, streamHandler, unaryHandler } from "./grpc-handlers.ts";
+import { type Route, StreamRequestBytes, streamHandler, unaryHandler } from "./grpc-handlers.ts";
 import { databaseHealth } from "./grpc-health.ts";
 import type { Mount, RunningService } from "./mount.ts";
 import { chain, type Handler, handlerStep } from "./plane.ts";
@@ -69,7 +69,7 @@ function addMount(
       responseStream: method.methodKind === "server_streaming",
       requestSerialize: serialize(method.input),
       // Decoded after the call is admitted.
-      requestDeserialize: (bytes) => bytes,
+      requestDeserialize: isUnary ? (bytes) => bytes : (bytes) => new StreamRequestBytes(bytes),
       responseSerialize: serialize(method.output),
       responseDeserialize: (bytes) => fromBinary(method.output, bytes),
     };

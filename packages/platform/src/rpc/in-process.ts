@@ -2,7 +2,6 @@ import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, Mes
 import {
   ConnectError,
   type ContextValues,
-  createContextValues,
   type Interceptor,
   type StreamResponse,
   type Transport,
@@ -15,6 +14,7 @@ import {
   asMessage,
   callSignal,
   chain,
+  createValues,
   errorFieldsOf,
   type Handler,
   type HeadersLike,
@@ -137,7 +137,7 @@ export function createInProcessTransport(options: {
       if (handler === undefined) continue;
       const server = chain(handlerStep(method, handler, "in-process"), interceptors);
       // The client's interceptors see the client's context values; the server's get fresh ones.
-      const boundary: PlaneNext = (request) => server({ ...request, contextValues: createContextValues() } as PlaneRequest);
+      const boundary: PlaneNext = (request) => server({ ...request, contextValues: createValues() } as PlaneRequest);
       routes.set(method, {
         url: `in-process:///${service.typeName}/${method.name}`,
         next: clientInterceptors.length === 0 ? server : chain(boundary, clientInterceptors),

@@ -39,8 +39,8 @@ async function* inspect<T>(messages: AsyncIterable<T>, check: (message: T) => vo
 /** Passes the failure of a response stream to `onError`, which throws the error for the caller. */
 function guardStream(response: StreamResponse, onError: (error: unknown) => never): StreamResponse {
   const messages = response.message;
-  return {
-    ...response,
+  // Not a copy: headers and trailers are created on first access.
+  return Object.assign(response, {
     message: {
       [Symbol.asyncIterator]() {
         const iterator = messages[Symbol.asyncIterator]();
@@ -53,7 +53,7 @@ function guardStream(response: StreamResponse, onError: (error: unknown) => neve
         };
       },
     },
-  };
+  });
 }
 
 /**

@@ -10,8 +10,8 @@ import {
 import {
   Code,
   ConnectError,
+  type ContextKey,
   type ContextValues,
-  createContextValues,
   type HandlerContext,
   type Interceptor,
   type StreamRequest,
@@ -98,6 +98,28 @@ export class PlaneContext implements HandlerContext {
   }
 }
 
+/** The values of a call, like Connect's but without functions of their own: a stream keeps them for as long as it lives. */
+class PlaneValues implements ContextValues {
+  get<T>(key: ContextKey<T>): T {
+    return Object.hasOwn(this, key.id) ? ((this as unknown as Record<symbol, T>)[key.id] as T) : key.defaultValue;
+  }
+
+  set<T>(key: ContextKey<T>, value: T): this {
+    (this as unknown as Record<symbol, T>)[key.id] = value;
+    return this;
+  }
+
+  delete(key: ContextKey<unknown>): this {
+    delete (this as unknown as Record<symbol, unknown>)[key.id];
+    return this;
+  }
+}
+
+/** Creates the values of a call, empty. */
+export function createValues(): ContextValues {
+  return new PlaneValues();
+}
+
 /** Applies interceptors once, outermost first, so that a call only runs them. */
 export function chain(last: PlaneNext, interceptors: readonly Interceptor[]): PlaneNext {
   return interceptors.reduceRight<PlaneNext>((next, interceptor) => interceptor(next as never) as PlaneNext, last);
@@ -148,7 +170,7 @@ export function requestBase(
     url,
     signal: init.signal,
     header: init.header,
-    contextValues: init.contextValues ?? createContextValues(),
+    contextValues: init.contextValues ?? createValues(),
     deadline: init.deadline,
   };
 }
@@ -197,7 +219,36 @@ export async function single<T>(messages: AsyncIterable<T>): Promise<T> {
   throw fail(ErrorReason.INVALID_REQUEST, "The call carries no message.");
 }
 
+/** A stream of one message, which it forgets when it is read: a call of many responses would keep it to its end. */
+class OneMessage<T> implements AsyncIterable<T>, AsyncIterator<T, undefined> {
+  #read: (() => T) | undefined;
+
+  constructor(read: () => T) {
+    this.#read = read;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<T, undefined>> {
+    const read = this.#read;
+    this.#read = undefined;
+    return read === undefined ? { done: true, value: undefined } : { done: false, value: read() };
+  }
+
+  async return(): Promise<IteratorResult<T, undefined>> {
+    this.#read = undefined;
+    return { done: true, value: undefined };
+  }
+}
+
 /** A stream of one message. */
-export async function* once<T>(message: T): AsyncGenerator<T> {
-  yield message;
+export function once<T>(message: T): AsyncIterable<T> {
+  return new OneMessage(() => message);
+}
+
+/** A stream of one message that is made when it is read; an error in making it is thrown to the reader. */
+export function onceMade<T>(make: () => T): AsyncIterable<T> {
+  return new OneMessage(make);
 }
