@@ -124,7 +124,7 @@ async function stateOf(clients: ChildProcess, message: OpenStreams | "report"): 
   return state;
 }
 
-/** What to hold, and for how long. */
+/** The streams to hold, and for how long. */
 export interface IdleOptions {
   readonly kind: IdleKind;
   readonly streams: number;

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from "fastify";
 
 /**
- * Frees what a request has brought and nobody reads any more, once its call has been made: a stream would hold the body,
- * the credential and the header lines to its end.
+ * Frees what a request has brought and nobody reads any more, once its call has been made: a stream would hold the
+ * body, the credential and the header lines to its end.
  */
 export function forgetRequest(request: FastifyRequest): void {
   request.body = undefined;

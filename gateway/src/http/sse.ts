@@ -30,8 +30,8 @@ export interface EventStreamOptions<T> {
 }
 
 /**
- * Sends a response's head. On its own, Node keeps it as one text to the end of the response; with the first bytes of the
- * body, it would keep the dozens of pieces of which it made the head.
+ * Sends a response's head. Sent alone, Node keeps it as one text to the end of the response; sent with the first bytes
+ * of the body, Node would keep the dozens of pieces of which it made the head.
  */
 export function sendHead(raw: ServerResponse, status: number, headers: Record<string, string>): void {
   raw.writeHead(status, headers);

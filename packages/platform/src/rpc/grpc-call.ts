@@ -116,7 +116,8 @@ const aheadMessages = 2;
 
 /**
  * Opens a call whose stream reads at most `aheadMessages` ahead, and which keeps no stack trace: that of grpc-js would
- * show its own functions. grpc-js has no option for either, and Node's default counts messages regardless of their size.
+ * show its own functions. grpc-js has no option for either, and Node's default counts messages regardless of their
+ * size.
  */
 function openLean<T>(open: () => T): T {
   const usual = getDefaultHighWaterMark(true);

@@ -61,7 +61,7 @@ class UnaryCall {
   }
 }
 
-/** The bytes of a stream's request. grpc-js keeps this object for as long as the stream lives, the bytes are taken out. */
+/** The bytes of a stream's request. grpc-js keeps this object for as long as the stream lives; its bytes are taken. */
 export class StreamRequestBytes {
   #bytes: Uint8Array | undefined;
 

@@ -98,7 +98,7 @@ export class PlaneContext implements HandlerContext {
   }
 }
 
-/** The values of a call, like Connect's but without functions of their own: a stream keeps them for as long as it lives. */
+/** The values of a call, like Connect's but without functions of their own: a stream keeps them to its end. */
 class PlaneValues implements ContextValues {
   get<T>(key: ContextKey<T>): T {
     return Object.hasOwn(this, key.id) ? ((this as unknown as Record<symbol, T>)[key.id] as T) : key.defaultValue;
