@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { DecideApprovalsResponseSchema, type JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { createFailureLog } from "@turnwright/platform/failure-log";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity/identity";
 import type { Logger } from "@turnwright/platform/logger";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
@@ -17,7 +18,7 @@ import { listChangedRuns } from "../store/changed-runs.ts";
 import { abandonRun } from "../store/claims/abandon-run.ts";
 import { claimRun, readClaim } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
-import { recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
+import { type GivenUpRun, recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
@@ -26,6 +27,9 @@ import { OutdatedApprovals, supersedeApprovals } from "../store/superseded-appro
 import type { WebhookWorker } from "../webhooks/worker.ts";
 import { checkCommit, checkUsage } from "./commit-rules.ts";
 import { withGrants } from "./grants.ts";
+
+/** Characters of a run's last error in a log line. */
+const maxErrorUnits = 1_000;
 
 /** Handlers of the journal. A run always belongs to the user whose identity the call carries. */
 export function journalHandlers({
@@ -53,6 +57,13 @@ export function journalHandlers({
   };
   const onUnreadable = (runId: string, cause: unknown) => {
     logger.error({ err: cause, run_id: runId }, "the context of a claimed run cannot be read; the run has ended");
+    webhooks.wake();
+  };
+  const failures = createFailureLog(logger);
+  const onGivenUp = ({ runId, conversationId, agent, attempts, lastError, error }: GivenUpRun) => {
+    const ids = { run_id: runId, conversation_id: conversationId };
+    const fields = () => ({ ...ids, agent, attempts, last_error: lastError?.slice(0, maxErrorUnits) });
+    failures.warn({ message: "run failed", subject: [agent], error: fail(ErrorReason.RUN_ABANDONED, error), fields });
     webhooks.wake();
   };
   return {
@@ -99,7 +110,7 @@ export function journalHandlers({
         await recordDeparture(pool, workerId);
         return { claimed: [], lost: [] };
       }
-      const worker = { id: workerId, claimLimit, versions: versionsOf(request), driving, idsOnly, onUnreadable };
+      const worker = { id: workerId, claimLimit, versions: versionsOf(request), driving, idsOnly, onUnreadable, onGivenUp };
       const { claimed, ...named } = await recordHeartbeat(pool, worker);
       const contexts = await Promise.allSettled(claimed.map(granted));
       for (const [index, one] of contexts.entries()) {

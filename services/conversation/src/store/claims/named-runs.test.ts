@@ -3,13 +3,15 @@ import { toBinary } from "@bufbuild/protobuf";
 import { BeatResponseSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { createLoggedLines } from "@turnwright/testing/logged-lines";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ConversationFixture, type Person, startConversationFixture } from "../../../testing/conversation.ts";
 
+const log = createLoggedLines();
 let fixture: ConversationFixture;
 let person: Person;
 beforeAll(async () => {
-  fixture = await startConversationFixture({ max: 4 });
+  fixture = await startConversationFixture({ max: 4, logger: log.logger });
   person = fixture.person();
 });
 afterAll(() => fixture.stop());
@@ -106,5 +108,57 @@ describe("a claim of the worker that owns the run already", () => {
     await person.journal.beat({ workerId: dead, leaving: true });
     expect((await beat(other)).claimedRuns.map((claimed) => claimed.runId)).toContain(runId);
     expect(await rowOf(runId)).toMatchObject({ status: "running", in_time: true });
+  });
+});
+
+describe("a run that is given up", () => {
+  /** Begins a run that commits this event, and lets it be claimed five times. */
+  async function takenOver(event?: { type: string; payload: string }) {
+    const [runId, workerId] = [uuidv7(), randomUUID()];
+    await beat(workerId);
+    const request = { runId, message: "Hello", workerId, state: '{"agent":"coder"}', deadlineSeconds: 60, ...versions };
+    const { context } = await person.journal.beginRun(request);
+    const conversationId = context?.conversation?.id;
+    if (event !== undefined && context !== undefined) {
+      await person.commit(context, { status: RunStatus.RUNNING, state: '{"agent":"coder"}', events: [event] });
+    }
+    await fixture.pool.query("update runs set attempt = 5 where run_id = $1", [runId]);
+    await later(workerId, 200);
+    return { runId, conversationId, workerId };
+  }
+  const linesOf = (runId: string) => log.lines.filter((line) => line.run_id === runId);
+
+  test("is logged once, as a warning, by the process that ends it", async () => {
+    const payload = '{"error":"The endpoint hung up.","reason":"ERROR_REASON_MODEL_FAILED"}';
+    const { runId, conversationId, workerId } = await takenOver({ type: "model_attempt", payload });
+    await Promise.all([beat(workerId), beat(workerId), beat(workerId)]);
+    expect(await rowOf(runId)).toMatchObject({ status: "failed" });
+    expect(linesOf(runId)).toEqual([
+      expect.objectContaining({
+        level: "warn",
+        msg: "run failed",
+        reason: "ERROR_REASON_RUN_ABANDONED",
+        error: "The run was taken over 5 times without making a step, and is given up.",
+        run_id: runId,
+        conversation_id: conversationId,
+        agent: "coder",
+        attempts: 5,
+        last_error: "The endpoint hung up.",
+      }),
+    ]);
+  });
+
+  test("is logged without a last error if its log has none, and a claim that goes on is not logged", async () => {
+    const { runId, workerId } = await takenOver();
+    await fixture.pool.query("update runs set attempt = 4 where run_id = $1", [runId]);
+    await beat(workerId);
+    expect(await rowOf(runId)).toMatchObject({ status: "running", attempt: 5 });
+    expect(linesOf(runId)).toEqual([]);
+    await later(workerId, 200);
+    await beat(workerId);
+    const [line, ...others] = linesOf(runId);
+    expect(line).toMatchObject({ reason: "ERROR_REASON_RUN_ABANDONED", agent: "coder", attempts: 5 });
+    expect(line).not.toHaveProperty("last_error");
+    expect(others).toEqual([]);
   });
 });

@@ -75,7 +75,18 @@ with abandoned as (
   update conversations c set active_run_id = null, status = 'active', updated_at = now()
   from claimed where claimed.status = 'failed' and c.id = claimed.conversation_id and c.active_run_id = claimed.run_id
 )
-select row_to_json(claimed) as run from claimed where status = 'running'`;
+select row_to_json(claimed) as run, case when claimed.status = 'failed' then (
+  select json_build_object(
+    'agent', coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), c.agent_type),
+    'attempts', r.attempt,
+    'lastError', (
+      select e.payload ->> 'error' from run_events e
+      where e.run_id = r.run_id and e.type in ('retrying', 'model_attempt') order by e.seq desc limit 1
+    )
+  )
+  from runs r join conversations c on c.id = r.conversation_id where r.run_id = claimed.run_id
+) end as given_up
+from claimed`;
 
 const forgetSql = "delete from workers where seen_at < now() - interval '1 day'";
 
@@ -84,6 +95,21 @@ const lostSql = `
 select d.run_id
 from unnest($2::uuid[]) as d(run_id) left join runs r on r.run_id = d.run_id
 where r.run_id is null or r.status <> 'running' or r.owner <> $1`;
+
+/** A run that was claimed too often and has ended with RUN_ABANDONED. */
+export interface GivenUpRun {
+  /** UUID. */
+  readonly runId: string;
+  /** UUID. */
+  readonly conversationId: string;
+  readonly agent: string;
+  /** Claims without a commit in between. */
+  readonly attempts: number;
+  /** The newest error in the run's log; null: it has none. */
+  readonly lastError: string | null;
+  /** The text with which the run has ended. */
+  readonly error: string;
+}
 
 /** A worker that sends a heartbeat. */
 interface ClaimingWorker {
@@ -97,6 +123,8 @@ interface ClaimingWorker {
   readonly idsOnly: boolean;
   /** Called for each claimed run that ends because its context cannot be read. */
   onUnreadable(runId: string, cause: unknown): void;
+  /** Called for each run that this heartbeat has ended because it was claimed too often. */
+  onGivenUp(run: GivenUpRun): void;
 }
 
 /** Runs that a heartbeat gained: with their contexts, or by name. */
@@ -155,14 +183,23 @@ async function gain(pool: pg.Pool, worker: ClaimingWorker): Promise<Gained> {
   return { claimed: [], claimedRuns, dueRunIds };
 }
 
+/** A row of the claim; `given_up` has further facts about a run that has ended. */
+interface ClaimRow {
+  readonly run: RunRow;
+  readonly given_up: Pick<GivenUpRun, "agent" | "attempts" | "lastError"> | null;
+}
+
 /** Claims runs of dead workers, and those of the worker that it does not drive. */
 async function claimAbandoned(pool: pg.Pool, worker: ClaimingWorker): Promise<RunRow[]> {
   const { id, versions, claimLimit, driving } = worker;
   const values = [id, versions.newest, claimLimit, driving, versions.oldest];
   const statement = answeredWithin(claimTimeoutMs, { name: "worker-claim", text: claimSql, values });
-  const { rows } = await pool.query<{ run: RunRow }>(statement);
+  const { rows } = await pool.query<ClaimRow>(statement);
   if (rows.length > 0) pool.query(forgetSql).catch(() => {});
-  return rows.map(({ run }) => run);
+  for (const { run, given_up: facts } of rows) {
+    if (facts !== null) worker.onGivenUp({ ...facts, runId: run.run_id, conversationId: run.conversation_id, error: run.error });
+  }
+  return rows.flatMap(({ run, given_up: facts }) => (facts === null ? [run] : []));
 }
 
 /**
