@@ -1,64 +1,19 @@
 import { once } from "node:events";
-import { create, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { ErrorReason, fail } from "@turnwright/platform/errors";
+import type { JsonValue } from "@bufbuild/protobuf";
 import { internalTokenHeader } from "@turnwright/platform/identity/identity";
-import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { alice, type Fixture, startFixture } from "../../testing/gateway.ts";
+import { librarian } from "../../testing/librarian.ts";
 import { compileLibrary } from "../../testing/library.ts";
 
 const library = compileLibrary();
 const shelf = "0190a000-0000-7000-8000-00000000000a";
 
 type Fields = Record<string, unknown>;
-const book = (init: Fields) => create(library.message("Book"), init as MessageInitShape<never>);
-
-/** Failures that the service raises on demand. */
-const failures: Record<string, () => never> = {
-  missing: () => {
-    throw fail(ErrorReason.NOT_FOUND, "No such shelf.");
-  },
-  own: () => {
-    throw fail(ErrorReason.TOOL_FAILED, "The ladder broke.");
-  },
-  bug: () => {
-    throw new TypeError("secret of the house");
-  },
-  busy: () => {
-    throw fail(ErrorReason.MODEL_RATE_LIMITED, "Come back later.", { retryAfterSeconds: 6.2 });
-  },
-};
-
-const served: Mount = mount(library.service, {
-  listBooks(request: Fields) {
-    for (const word of request.words as string[]) failures[word]?.();
-    return {
-      books: [book({ title: "Emma", printedAt: timestampFromMs(0), binding: { case: "staples", value: 2 } })],
-      total: 1,
-    };
-  },
-  putBook: (request: Fields) => ({ book: request.book }),
-  read: ({ text, stream }: Fields) => ({ word: text, place: stream ? 1 : 0 }),
-  async *streamRead({ text }: Fields) {
-    for (const [place, word] of String(text).split(" ").entries()) {
-      failures[word]?.();
-      yield { word, place };
-    }
-  },
-  async *watchShelf({ after }: Fields, context: HandlerContext) {
-    yield { word: "watching" };
-    if (after !== "") yield { mark: `after ${after}` };
-    if (!context.signal.aborted) await once(context.signal, "abort");
-  },
-  getRules: () => ({ rules: [{ maxLoans: 3, camelCase: null }], note: { kind: { case: "stringValue", value: "quiet" } } }),
-  inventory: () => ({}),
-} as unknown as ServiceImpl<typeof library.service>);
 
 let gateway: Fixture;
 beforeAll(async () => {
-  gateway = await startFixture({ mounts: [served] });
+  gateway = await startFixture({ mounts: [librarian(library)] });
 });
 afterAll(() => gateway.close());
 

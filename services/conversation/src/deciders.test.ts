@@ -207,3 +207,38 @@ describe("a run in review", () => {
     for (const act of [check, resume]) expect(await reasonFor(act(fixture.person(), run))).toBe(ErrorReason.NOT_FOUND);
   });
 });
+
+describe("the decider", () => {
+  test("is in the audit log, once per decision", async () => {
+    const person = fixture.person();
+    const context = await parked(person);
+    const conversationId = context.conversation?.id;
+    await person.journal.decideApprovals({ conversationId, approved: true, calls: [{ callId: "b", approved: false }] });
+    expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(
+      ErrorReason.NOTHING_TO_APPROVE,
+    );
+    const { rows } = await fixture.pool.query<{ event: string }>("select event from audit_log order by seq desc limit 2");
+    const events = rows.map(({ event }) => JSON.parse(event));
+    expect(events).toMatchObject(
+      [
+        { call_id: "a", approved: true },
+        { call_id: "b", approved: false },
+      ].map((details) => ({
+        action: "approval.decided",
+        actor_id: person.userId,
+        credential_id: person.tokenId,
+        details: { ...details, run_id: context.run?.id, tool: "http_request" },
+      })),
+    );
+  });
+
+  test("is never an account with the role agent", async () => {
+    const agent = fixture.person({ role: Role.AGENT });
+    const context = await agent.begin({ message: "Send it" });
+    await agent.park(context, ["c1"]);
+    const call = agent.journal.decideApprovals({ conversationId: context.conversation?.id, approved: true });
+    expect(await reasonFor(call)).toBe(ErrorReason.PERMISSION_DENIED);
+    const { rows } = await fixture.pool.query("select status from approvals where run_id = $1", [context.run?.id]);
+    expect(rows).toEqual([{ status: "pending" }]);
+  });
+});

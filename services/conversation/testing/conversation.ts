@@ -42,6 +42,8 @@ export interface Person {
   answer(context: RunContext, content?: string): Promise<void>;
   /** Commits a step with calls that wait for approval, under the given ids. */
   park(context: RunContext, callIds: readonly string[]): Promise<void>;
+  /** Begins a run that waits for the approval of calls with the given ids. */
+  parked(...callIds: string[]): Promise<{ context: RunContext; conversationId: string }>;
 }
 
 /** The API keys as auth knows them. */
@@ -159,30 +161,37 @@ export async function startConversationFixture({
 function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks">): Person {
   const { journal } = base;
   const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });
+  const begin: Person["begin"] = async (init = {}) => {
+    const { context } = await journal.beginRun({ runId: uuidv7(), message: "Hello", ...init });
+    if (context === undefined) throw new Error("no context");
+    return context;
+  };
+  const park: Person["park"] = async (context, callIds) => {
+    await commit(context, {
+      status: RunStatus.WAITING,
+      node: "approve",
+      state: '{ "round": 1 }',
+      messages: [{ id: uuidv7(), role: "assistant", toolCalls: callIds.map(toolCall) }],
+      approvals: callIds.map((callId) => ({
+        callId,
+        toolName: "http_request",
+        toolVersion: "3",
+        arguments: toolCall(callId).function.arguments,
+      })),
+    });
+  };
   return {
     ...base,
     commit,
-    async begin(init = {}) {
-      const { context } = await journal.beginRun({ runId: uuidv7(), message: "Hello", ...init });
-      if (context === undefined) throw new Error("no context");
-      return context;
-    },
+    begin,
+    park,
     async answer(context, content = "Hi") {
       await commit(context, { status: RunStatus.COMPLETED, messages: [{ id: uuidv7(), role: "assistant", content }] });
     },
-    async park(context, callIds) {
-      await commit(context, {
-        status: RunStatus.WAITING,
-        node: "approve",
-        state: '{ "round": 1 }',
-        messages: [{ id: uuidv7(), role: "assistant", toolCalls: callIds.map(toolCall) }],
-        approvals: callIds.map((callId) => ({
-          callId,
-          toolName: "http_request",
-          toolVersion: "3",
-          arguments: toolCall(callId).function.arguments,
-        })),
-      });
+    async parked(...callIds) {
+      const context = await begin({ message: "Send it" });
+      await park(context, callIds);
+      return { context, conversationId: context.conversation?.id ?? "" };
     },
   };
 }

@@ -3,6 +3,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { afterEach, describe, expect, test } from "vitest";
 import { testClients } from "../../testing/plane.ts";
+import { ErrorReason, reasonOf } from "../errors.ts";
 import { createLogger } from "../logger.ts";
 import { type GrpcServer, startGrpcServer } from "./grpc-server.ts";
 import { createGrpcTransport } from "./grpc-transport.ts";
@@ -25,11 +26,12 @@ async function serve(handlers: Handlers, port = 0): Promise<GrpcServer> {
   return server;
 }
 
-function open(...ports: number[]) {
+function connect(...ports: number[]) {
   const transport = createGrpcTransport({ addresses: ports.map((port) => `127.0.0.1:${port}`) });
   cleanups.push(() => transport.close());
-  return testClients(transport).agent;
+  return { transport, agent: testClients(transport).agent };
 }
+const open = (...ports: number[]) => connect(...ports).agent;
 
 const codeOf = (error: unknown) => (error instanceof ConnectError ? error.code : undefined);
 const send = { conversationId, message: "hi" };
@@ -114,5 +116,50 @@ describe("a service with two instances", () => {
     const startedAt = performance.now();
     expect(codeOf(await agent.sendMessage(send).catch((error: unknown) => error))).toBe(Code.Unavailable);
     expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+});
+
+describe("an instance that closes", () => {
+  test("lets calls finish when it closes, accepts no more, and reports it by its health", async () => {
+    const began = new EventEmitter();
+    let finish = () => {};
+    const server = await serve({
+      sendMessage: () => {
+        began.emit("begun");
+        return new Promise((resolve) => {
+          finish = () => resolve({ response: "finished" });
+        });
+      },
+    });
+    const { agent, transport } = connect(server.port);
+    await transport.checkHealth();
+    server.setServing(false);
+    const reasonFor = (work: Promise<unknown>) => work.then(() => undefined, reasonOf);
+    expect(await reasonFor(transport.checkHealth())).toBe(ErrorReason.UNAVAILABLE);
+    const started = once(began, "begun");
+    const call = agent.sendMessage(send, { timeoutMs: 5_000 });
+    await started;
+    const closed = server.close();
+    finish();
+    expect((await call).response).toBe("finished");
+    await closed;
+    expect(await reasonFor(agent.sendMessage(send, { timeoutMs: 5_000 }))).toBe(ErrorReason.UNAVAILABLE);
+  });
+
+  test("cuts calls that exceed the time limit of the close", async () => {
+    const began = new EventEmitter();
+    const server = await serve({
+      sendMessage: () => {
+        began.emit("begun");
+        return new Promise(() => {});
+      },
+    });
+    const started = once(began, "begun");
+    const call = open(server.port)
+      .sendMessage(send, { timeoutMs: 5_000 })
+      .then(() => undefined, codeOf);
+    await started;
+    await server.close(10);
+    expect([Code.Unavailable, Code.Canceled, Code.Internal]).toContain(await call);
   });
 });

@@ -140,8 +140,9 @@ describe("the gRPC plane", () => {
 
   test("ends a call at its deadline on both ends, and gives the handler the remaining time", async () => {
     const { saw, seen } = witness();
+    let leftMs: number | undefined;
     const wait: Handlers[string] = (_request, context) => {
-      saw("started", context.timeoutMs());
+      leftMs = context.timeoutMs();
       return new Promise((_resolve, reject) => {
         context.signal.addEventListener("abort", () => {
           saw("aborted", reasonOf(context.signal.reason));
@@ -159,13 +160,18 @@ describe("the gRPC plane", () => {
       }),
     ]);
     const { agent } = open(server);
-    const streamed = async () => {
-      for await (const _event of agent.streamTurn({ message: "hi" }, { timeoutMs: 150 })) throw new Error("unexpected");
+    const streamed = async (options: { timeoutMs: number }) => {
+      for await (const _event of agent.streamTurn({ message: "hi" }, options)) throw new Error("unexpected");
     };
-    for (const call of [() => agent.sendMessage({ conversationId, message: "hi" }, { timeoutMs: 150 }), streamed]) {
-      const [started, aborted] = [seen("started"), seen("aborted")];
-      expect(reasonOf(await caught(call()))).toBe(ErrorReason.DEADLINE_EXCEEDED);
-      expect(await started).toBeLessThanOrEqual(150);
+    const sent = (options: { timeoutMs: number }) => agent.sendMessage({ conversationId, message: "hi" }, options);
+    for (const call of [sent, streamed]) {
+      const aborted = seen("aborted");
+      leftMs = undefined;
+      // On a busy machine a call may reach its deadline before its handler.
+      for (let givenMs = 150; leftMs === undefined; givenMs *= 2) {
+        expect(reasonOf(await caught(call({ timeoutMs: givenMs })))).toBe(ErrorReason.DEADLINE_EXCEEDED);
+        expect(leftMs ?? 0).toBeLessThanOrEqual(givenMs);
+      }
       // Either end may notice first: the server's deadline, or the client's cancellation.
       expect([ErrorReason.DEADLINE_EXCEEDED, ErrorReason.CANCELLED]).toContain(await aborted);
     }
@@ -284,52 +290,6 @@ describe("the gRPC plane", () => {
       return false;
     };
     expect(await back()).toBe(true);
-  });
-
-  test("lets calls finish when it closes, accepts no more, and reports it by its health", async () => {
-    const { saw, seen } = witness();
-    let finish = () => {};
-    const server = await serve([
-      agentMount({
-        sendMessage: () => {
-          saw("started");
-          return new Promise((resolve) => {
-            finish = () => resolve({ response: "finished" });
-          });
-        },
-      }),
-    ]);
-    const { agent, transport } = open(server);
-    await transport.checkHealth();
-    server.setServing(false);
-    expect(reasonOf(await caught(transport.checkHealth()))).toBe(ErrorReason.UNAVAILABLE);
-    const started = seen("started");
-    const call = agent.sendMessage({ conversationId, message: "hi" }, { timeoutMs });
-    await started;
-    const closed = server.close();
-    finish();
-    expect((await call).response).toBe("finished");
-    await closed;
-    expect(reasonOf(await caught(agent.sendMessage({ conversationId, message: "hi" }, { timeoutMs })))).toBe(
-      ErrorReason.UNAVAILABLE,
-    );
-  });
-
-  test("cuts calls that exceed the time limit of the close", async () => {
-    const { saw, seen } = witness();
-    const server = await serve([
-      agentMount({
-        sendMessage: () => {
-          saw("started");
-          return new Promise(() => {});
-        },
-      }),
-    ]);
-    const started = seen("started");
-    const call = caught(open(server).agent.sendMessage({ conversationId, message: "hi" }, { timeoutMs }));
-    await started;
-    await server.close(10);
-    expect([Code.Unavailable, Code.Canceled, Code.Internal]).toContain((await call).code);
   });
 
   test("runs interceptors of both ends, outermost first", async () => {

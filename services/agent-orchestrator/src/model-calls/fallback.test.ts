@@ -1,86 +1,25 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { StreamFormat } from "@turnwright/contract/agent/v1/completion_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason } from "@turnwright/platform/errors";
-import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { asUser, type OrchestratorFixture, startOrchestrator } from "../../testing/orchestrator.ts";
+import type { ScriptedModel, ScriptedReply } from "@turnwright/testing/scripted-model";
+import { describe, expect, test } from "vitest";
+import { asUser, startOrchestrator } from "../../testing/orchestrator.ts";
 import { callsFor, failureOf } from "../../testing/runs.ts";
-import { eventJson } from "../../testing/stream.ts";
+import {
+  bytes,
+  complete,
+  first,
+  folder,
+  mesh,
+  second,
+  stream,
+  textOf,
+  turn,
+  useTwoProviders,
+} from "../../testing/two-providers.ts";
 
-let folder: string;
-let first: ScriptedModel;
-let second: ScriptedModel;
-let mesh: OrchestratorFixture;
-
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "turnwright-fallback-"));
-  first = await startScriptedModel();
-  second = await startScriptedModel();
-  const path = join(folder, "models.yaml");
-  writeFileSync(
-    path,
-    `providers:
-  one: { base_url: "${first.url}", params: { rename: { max_tokens: max_completion_tokens } } }
-  two: { base_url: "${second.url}", headers: { x-team: "\${PATH}" }, params: { deny: [seed] }, stream_options: false }
-models:
-  smart: { provider: one, upstream: one-large, price: { input: 1, output: 1 }, window: 8000, fallbacks: [cheap, alone] }
-  cheap: { provider: two, upstream: two-small, price: { input: 10, output: 10 }, window: 32000 }
-  alone: { provider: one }
-aliases: { best: smart }
-default_model: smart
-`,
-  );
-  mesh = await startOrchestrator({ MODELS_FILE: path, LLM_BASE_URL: "" });
-});
-afterEach(async () => {
-  await mesh.close();
-  await Promise.all([first.close(), second.close()]);
-  rmSync(folder, { recursive: true, force: true });
-});
-
-const bytes = (body: object) => Buffer.from(JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...body }));
-const complete = (body: object) => mesh.completions.complete({ body: bytes(body) }, asUser);
-
-/** The text of a streamed completion, and the failure that ended it. */
-async function stream(body: object) {
-  const pieces: Buffer[] = [];
-  const read = async () => {
-    const request = { body: bytes({ ...body, stream: true }), format: StreamFormat.OPENAI };
-    for await (const { frames } of mesh.completions.streamComplete(request, asUser)) pieces.push(Buffer.from(frames));
-  };
-  const failure = await read().then(
-    () => undefined,
-    (error: unknown) => failureOf(Promise.reject(error)),
-  );
-  const frames = eventJson(Buffer.concat(pieces));
-  const text = frames.map(({ choices }) => choices?.[0]?.delta?.content ?? "").join("");
-  return { frames, text, failure: await failure };
-}
-
-async function turn(message = "hi") {
-  const events = [];
-  for await (const event of mesh.agent.streamTurn({ message }, asUser)) events.push(event);
-  return events;
-}
-
-/** Text of the valid events: a reset drops those behind its position. */
-function textOf(events: Awaited<ReturnType<typeof turn>>): string {
-  let valid: typeof events = [];
-  const place = (id: string) => id.split(".").map(Number) as [number, number?];
-  for (const event of events) {
-    if (event.type === "reset") {
-      const [seq, units = 0] = place(event.since);
-      valid = valid.filter(({ eventId }) => {
-        const [at, behind = 0] = place(eventId);
-        return at < seq || (at === seq && behind <= units);
-      });
-    } else valid.push(event);
-  }
-  return valid.map(({ type, delta }) => (type === "content" ? delta : "")).join("");
-}
+useTwoProviders();
 
 const failures: [string, ScriptedReply[]][] = [
   ["5xx", [{ status: 500 }, { status: 502 }, { status: 503 }]],

@@ -2,8 +2,9 @@ import { create as createMessage } from "@bufbuild/protobuf";
 import { RunContextSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason } from "@turnwright/platform/errors";
-import { beforeEach, describe, expect, test } from "vitest";
-import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
+import { describe, expect, test } from "vitest";
+import { complete } from "../../testing/completion.ts";
+import { asUser, testUser } from "../../testing/orchestrator.ts";
 import {
   approve,
   callsFor,
@@ -16,6 +17,8 @@ import {
   streamEvents,
   useOrchestrator,
 } from "../../testing/runs.ts";
+import { agentConfig, answerLimit } from "../config.ts";
+import { maxStoredText } from "../graph/think.ts";
 
 useOrchestrator();
 
@@ -296,94 +299,39 @@ describe("tools", () => {
   });
 });
 
-describe("an approval", () => {
-  beforeEach(() => {
-    mesh.model.reply(callsFor("calculator", "send_mail"), { text: "All done." });
+describe("an answer that is larger than a conversation stores", () => {
+  test.each([
+    ["by its characters", "x".repeat(maxStoredText + 1)],
+    ["by what JSON makes of them", "\u0001".repeat(maxStoredText / 5)],
+    ["by its bytes", "\u20ac".repeat(maxStoredText / 2)],
+  ])("%s ends its run with that cause, and the model is called once", async (_, text) => {
+    mesh.model.reply({ text });
+    const { reason, message } = await failureOf(create());
+    expect(reason).toBe(ErrorReason.ANSWER_TOO_LARGE);
+    expect(message).toContain(`larger than the ${maxStoredText} bytes`);
+    expect(mesh.model.requests).toHaveLength(1);
   });
 
-  test("parks the run after its other calls are executed", async () => {
-    const events = await streamEvents();
-    expect(mesh.log).toEqual(["begin", "commit RUNNING", "execute calculator", "commit WAITING"]);
-    expect(lastCommit()).toMatchObject({
-      node: "act",
-      messages: [{ role: "tool", toolCallId: "call_calculator_0" }],
-      approvals: [{ callId: "call_send_mail_1", toolName: "send_mail", toolVersion: "7", arguments: '{"at":1}' }],
-      events: [{ type: "parked" }],
-    });
-    expect(events.slice(-2)).toMatchObject([
-      { type: "pending_approval", toolCall: { id: "call_send_mail_1" } },
-      { type: "finish", delta: "pending_approval" },
-    ]);
+  test("is one of more than its limit: one just below it is stored", async () => {
+    const text = "x".repeat(maxStoredText - 100);
+    mesh.model.reply({ text });
+    expect((await create()).response).toBe(text);
   });
 
-  test("is reported to the client that waits for the answer", async () => {
-    const answer = await create();
-    expect(answer.response).toBe("pending_approval");
-    expect(answer.message).toBeUndefined();
+  test("by its reasoning ends its run too", async () => {
+    const delta = { reasoning_content: "y".repeat(maxStoredText) };
+    const chunk = { choices: [{ index: 0, delta, finish_reason: null }] };
+    const end = { choices: [{ index: 0, delta: { content: "x" }, finish_reason: "stop" }] };
+    mesh.model.reply({ raw: [chunk, end].map((one) => `data: ${JSON.stringify(one)}\n\n`) });
+    expect((await failureOf(create())).reason).toBe(ErrorReason.ANSWER_TOO_LARGE);
   });
+});
 
-  test("resumes with the grant, and executes nothing twice", async () => {
-    await create();
-    const answer = await approve(true, "fine");
-    expect(answer).toMatchObject({
-      status: "approved",
-      response: "All done.",
-      conversation: { id: mesh.journal.conversation.id },
-    });
-    expect(mesh.log.slice(4)).toEqual(["decide", "mint", "execute send_mail", "commit COMPLETED"]);
-    expect(mesh.executed[1]).toMatchObject({
-      epoch: 2,
-      calls: [{ callId: "call_send_mail_1", arguments: '{"at":1}', grant: "grant for call_send_mail_1" }],
-    });
-    expect(roles()).toEqual(["user", "assistant", "tool calculator", "tool send_mail", "assistant"]);
-  });
-
-  test("may change the arguments", async () => {
-    mesh.journal.decorate = (decision) => ({ ...decision, arguments: '{"at":"edited"}' });
-    await create();
-    await approve(true);
-    expect(mesh.executed[1]?.calls[0]?.arguments).toBe('{"at":"edited"}');
-  });
-
-  test("may be rejected: the model is told why, and nothing is executed", async () => {
-    await create();
-    expect(await approve(false, "not on a Sunday")).toMatchObject({ status: "rejected", response: "All done." });
-    expect(mesh.executed).toHaveLength(1);
-    expect(sent(1).messages.at(-1)).toMatchObject({
-      role: "tool",
-      tool_call_id: "call_send_mail_1",
-      content: expect.stringContaining("not on a Sunday"),
-    });
-  });
-
-  test("may be needed again", async () => {
-    await create();
-    const second = await startOrchestrator();
-    second.model.reply(callsFor("send_mail"), callsFor("send_mail"), { text: "Done at last." });
-    await second.agent.createConversation({ message: "hi" }, asUser);
-    const { id: conversationId } = second.journal.conversation;
-    const again = await second.agent.approveConversation({ conversationId, approved: true }, asUser);
-    expect(again.status).toBe("pending_approval");
-    expect(again.response).toBeUndefined();
-    expect(await second.agent.approveConversation({ conversationId, approved: true }, asUser)).toMatchObject({
-      response: "Done at last.",
-    });
-    expect(second.executed.map(({ calls }) => calls.length)).toEqual([1, 1]);
-    await second.close();
-  });
-
-  test("must be given, and only while it is awaited", async () => {
-    const { id: conversationId } = mesh.journal.conversation;
-    expect(await failureOf(mesh.agent.approveConversation({ conversationId }, asUser))).toMatchObject({
-      reason: ErrorReason.INVALID_REQUEST,
-      param: "approved",
-    });
-    expect(await failureOf(approve(true))).toMatchObject({ reason: ErrorReason.NOTHING_TO_APPROVE });
-  });
-
-  test("is not requested for a tool that the token may not use: the executor refuses the call", async () => {
-    mesh.identity.allowedTools = ["calculator"];
-    expect((await create()).response).toBe("All done.");
-    expect(mesh.log).toContain("execute calculator,send_mail");
-  });
+test("a completion is no larger than the messages between the parts, whatever LLM_MAX_ANSWER says", async () => {
+  mesh.model.reply({ text: "x".repeat(7.5 * 1024 * 1024) });
+  expect((await failureOf(complete({}))).reason).toBe(ErrorReason.ANSWER_TOO_LARGE);
+  const limitOf = (env: Record<string, string>) => answerLimit(agentConfig.parse({ MESH_SECRET: "s".repeat(32), ...env }));
+  expect(limitOf({ LLM_MAX_ANSWER: "16777216" })).toBe(7_340_032);
+  expect(limitOf({ LLM_MAX_ANSWER: "16777216", SERVER_BODY_LIMIT: "16000000" })).toBe(16_000_000);
+  expect(limitOf({ LLM_MAX_ANSWER: "100000" })).toBe(100_000);
 });

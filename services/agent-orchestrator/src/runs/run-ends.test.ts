@@ -1,17 +1,11 @@
-import { create as createMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { create as createMessage } from "@bufbuild/protobuf";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
-import {
-  LoggedEventSchema,
-  RunContextSchema,
-  RunInfoSchema,
-  RunSchema,
-  RunStatus,
-} from "@turnwright/contract/conversation/v1/run";
+import { LoggedEventSchema, RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { describe, expect, test, vi } from "vitest";
 import { asUser, startOrchestrator, testUser } from "../../testing/orchestrator.ts";
-import { callsFor, create, failureOf, lastCommit, mesh, roles, sent, streamEvents, useOrchestrator } from "../../testing/runs.ts";
+import { callsFor, create, failureOf, lastCommit, mesh, roles, streamEvents, useOrchestrator } from "../../testing/runs.ts";
 
 useOrchestrator();
 
@@ -246,75 +240,6 @@ describe("a credential that ends", () => {
       return { status: ExecutionStatus.SUCCESS, output: call.name } as never;
     });
     await expect(create()).resolves.toMatchObject({ response: "42" });
-  });
-});
-
-describe("a run whose worker has died", () => {
-  const abandoned = (node: string, state: object, messages: readonly MessageInitShape<typeof MessageSchema>[]) => {
-    const { journal } = mesh;
-    journal.conversation.agentType = "coder";
-    journal.run = createMessage(RunSchema, {
-      id: crypto.randomUUID(),
-      conversationId: journal.conversation.id,
-      ...testUser,
-      epoch: 2,
-      node,
-    });
-    journal.run.state = JSON.stringify(state);
-    journal.abandoned.push(
-      createMessage(RunContextSchema, {
-        run: journal.run,
-        conversation: journal.conversation,
-        messages: messages.map((message) => createMessage(MessageSchema, message)),
-      }),
-    );
-    return journal.run.id;
-  };
-  const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
-
-  test("resumes from the user's message, with a token minted for it and its conversation's agent", async () => {
-    mesh.model.reply({ text: "Here I am." });
-    const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
-    const commit = await mesh.journal.reached(RunStatus.COMPLETED);
-    expect(commit).toMatchObject({ runId, epoch: 2, agent: "coder", messages: [{ content: "Here I am." }] });
-    expect(mesh.minted).toEqual([testUser]);
-    expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
-  });
-
-  test("resumes in the middle of a round: calls with results are not executed again", async () => {
-    mesh.model.reply({ text: "Done." });
-    const messageId = crypto.randomUUID();
-    const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
-    abandoned("act", { ...fresh, agent: "coder", model: "gpt-test", iteration: 1, messageId }, [
-      { id: crypto.randomUUID(), role: "user", content: "Two sums" },
-      { id: messageId, role: "assistant", toolCalls: [call("a"), call("b")] },
-      { id: crypto.randomUUID(), role: "tool", name: "calculator", toolCallId: "a", content: "1" },
-    ]);
-    await mesh.journal.reached(RunStatus.COMPLETED);
-    expect(mesh.executed.map((request) => request.calls.map((one) => one.callId))).toEqual([["b"]]);
-    expect(mesh.executed[0]?.epoch).toBe(2);
-  });
-
-  test("ends when the credential that it acted with has ended", async () => {
-    mesh.onMint(() => {
-      throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The API key that started this run was revoked.");
-    });
-    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
-    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The API key that started this run was revoked.");
-    expect(mesh.model.requests).toHaveLength(0);
-  });
-
-  test("is retried during an outage of auth", async () => {
-    let asked = 0;
-    mesh.onMint(() => {
-      asked += 1;
-      if (asked < 3) throw fail(ErrorReason.UNAVAILABLE, "away");
-      return "token-1";
-    });
-    mesh.model.reply({ text: "Here I am." });
-    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
-    await mesh.journal.reached(RunStatus.COMPLETED);
-    expect(asked).toBe(3);
   });
 });
 

@@ -1,5 +1,6 @@
-import { create as createMessage } from "@bufbuild/protobuf";
-import { RunContextSchema, RunInfoSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { create as createMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
+import { RunContextSchema, RunInfoSchema, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -185,5 +186,74 @@ describe("a message of a key that was revoked while the message was in flight", 
     mesh.model.reply({ text: "Hello." });
     expect((await create()).response).toBe("Hello.");
     expect(mesh.minted).toEqual([testUser]);
+  });
+});
+
+describe("a run whose worker has died", () => {
+  const abandoned = (node: string, state: object, messages: readonly MessageInitShape<typeof MessageSchema>[]) => {
+    const { journal } = mesh;
+    journal.conversation.agentType = "coder";
+    journal.run = createMessage(RunSchema, {
+      id: crypto.randomUUID(),
+      conversationId: journal.conversation.id,
+      ...testUser,
+      epoch: 2,
+      node,
+    });
+    journal.run.state = JSON.stringify(state);
+    journal.abandoned.push(
+      createMessage(RunContextSchema, {
+        run: journal.run,
+        conversation: journal.conversation,
+        messages: messages.map((message) => createMessage(MessageSchema, message)),
+      }),
+    );
+    return journal.run.id;
+  };
+  const fresh = { agent: "", model: "", iteration: 0, messageId: "", waiting: [] };
+
+  test("resumes from the user's message, with a token minted for it and its conversation's agent", async () => {
+    mesh.model.reply({ text: "Here I am." });
+    const runId = abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    const commit = await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(commit).toMatchObject({ runId, epoch: 2, agent: "coder", messages: [{ content: "Here I am." }] });
+    expect(mesh.minted).toEqual([testUser]);
+    expect(sent(0).messages.at(-1)).toEqual({ role: "user", content: "Are you there?" });
+  });
+
+  test("resumes in the middle of a round: calls with results are not executed again", async () => {
+    mesh.model.reply({ text: "Done." });
+    const messageId = crypto.randomUUID();
+    const call = (id: string) => ({ id, type: "function", function: { name: "calculator", arguments: "{}" } });
+    abandoned("act", { ...fresh, agent: "coder", model: "gpt-test", iteration: 1, messageId }, [
+      { id: crypto.randomUUID(), role: "user", content: "Two sums" },
+      { id: messageId, role: "assistant", toolCalls: [call("a"), call("b")] },
+      { id: crypto.randomUUID(), role: "tool", name: "calculator", toolCallId: "a", content: "1" },
+    ]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(mesh.executed.map((request) => request.calls.map((one) => one.callId))).toEqual([["b"]]);
+    expect(mesh.executed[0]?.epoch).toBe(2);
+  });
+
+  test("ends when the credential that it acted with has ended", async () => {
+    mesh.onMint(() => {
+      throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The API key that started this run was revoked.");
+    });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await expect.poll(() => mesh.log, { timeout: 5_000 }).toContain("abandon The API key that started this run was revoked.");
+    expect(mesh.model.requests).toHaveLength(0);
+  });
+
+  test("is retried during an outage of auth", async () => {
+    let asked = 0;
+    mesh.onMint(() => {
+      asked += 1;
+      if (asked < 3) throw fail(ErrorReason.UNAVAILABLE, "away");
+      return "token-1";
+    });
+    mesh.model.reply({ text: "Here I am." });
+    abandoned("", fresh, [{ id: crypto.randomUUID(), role: "user", content: "Are you there?" }]);
+    await mesh.journal.reached(RunStatus.COMPLETED);
+    expect(asked).toBe(3);
   });
 });

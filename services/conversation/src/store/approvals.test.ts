@@ -1,4 +1,4 @@
-import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
@@ -22,11 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-async function parked(...callIds: string[]) {
-  const context = await person.begin({ message: "Send it" });
-  await person.park(context, callIds);
-  return { context, conversationId: context.conversation?.id ?? "" };
-}
+const parked = (...callIds: string[]) => person.parked(...callIds);
 
 describe("deciding all calls", () => {
   test("claims the run for the caller, with its context and a grant for each approved call", async () => {
@@ -234,39 +230,6 @@ test("nothing is decided without a pending call, in another user's conversation,
   expect((await person.conversations.getConversation({ conversationId })).pendingApprovals).toHaveLength(1);
   await person.conversations.deleteConversation({ conversationId });
   expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(ErrorReason.NOT_FOUND);
-});
-
-describe("the decider", () => {
-  test("is in the audit log, once per decision", async () => {
-    const { context, conversationId } = await parked("c1", "c2");
-    await person.journal.decideApprovals({ conversationId, approved: true, calls: [{ callId: "c2", approved: false }] });
-    expect(await reasonFor(person.journal.decideApprovals({ conversationId, approved: true }))).toBe(
-      ErrorReason.NOTHING_TO_APPROVE,
-    );
-    const { rows } = await fixture.pool.query<{ event: string }>("select event from audit_log order by seq desc limit 2");
-    const events = rows.map(({ event }) => JSON.parse(event));
-    expect(events).toMatchObject(
-      [
-        { call_id: "c1", approved: true },
-        { call_id: "c2", approved: false },
-      ].map((details) => ({
-        action: "approval.decided",
-        actor_id: person.userId,
-        credential_id: person.tokenId,
-        details: { ...details, run_id: context.run?.id, tool: "http_request" },
-      })),
-    );
-  });
-
-  test("is never an account with the role agent", async () => {
-    const agent = fixture.person({ role: Role.AGENT });
-    const context = await agent.begin({ message: "Send it" });
-    await agent.park(context, ["c1"]);
-    const call = agent.journal.decideApprovals({ conversationId: context.conversation?.id, approved: true });
-    expect(await reasonFor(call)).toBe(ErrorReason.PERMISSION_DENIED);
-    const { rows } = await fixture.pool.query("select status from approvals where run_id = $1", [context.run?.id]);
-    expect(rows).toEqual([{ status: "pending" }]);
-  });
 });
 
 describe("the decider and the starter of a run", () => {

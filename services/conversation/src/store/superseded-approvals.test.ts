@@ -19,11 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture.stop());
 
-async function parked(...callIds: string[]) {
-  const context = await person.begin({ message: "Send it" });
-  await person.park(context, callIds);
-  return { context, conversationId: context.conversation?.id ?? "" };
-}
+const parked = (...callIds: string[]) => person.parked(...callIds);
 
 describe("deciding on calls whose tool has changed", () => {
   test("records nothing, also for those who decide at the same time, and leaves one fresh approval of each approved call", async () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { transaction } from "@turnwright/platform/postgres/pool";
@@ -190,5 +191,48 @@ describe("another message", () => {
       return { begun };
     });
     expect((await second.begun).messages.map(({ content }) => content)).toEqual(["one", "two", "three", "four"]);
+  });
+});
+
+describe("a message under an idempotency key", () => {
+  const keyed = (message: string, key: string) => ({
+    message,
+    idempotencyKey: key,
+    requestHash: createHash("sha256").update(message).digest(),
+  });
+
+  test("sent a hundred times at once opens one run, of a new conversation or an old one", async () => {
+    const person = fixture.person();
+    for (const conversationId of [undefined, (await person.begin()).conversation?.id]) {
+      const key = uuidv7();
+      const opened = await Promise.all(
+        Array.from({ length: 100 }, () =>
+          person.journal.beginRun({ runId: uuidv7(), conversationId, ...keyed("once", key), concurrency: "enqueue" }),
+        ),
+      );
+      const ids = new Set(opened.map(({ run, context }) => run?.id ?? context?.run?.id));
+      expect(ids.size).toBe(1);
+      expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);
+      const { rows } = await fixture.pool.query("select count(*)::int as runs from runs where idempotency_key = $1", [key]);
+      expect(rows).toEqual([{ runs: 1 }]);
+    }
+  });
+
+  test("is refused with another body, even where the conversation is busy, and is separate per user", async () => {
+    const person = fixture.person();
+    const key = uuidv7();
+    const { context } = await person.journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
+    const conversationId = context?.conversation?.id;
+    const other = person.journal.beginRun({ runId: uuidv7(), ...keyed("twice", key) });
+    expect(await reasonFor(other)).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
+    const again = await person.journal.beginRun({
+      runId: uuidv7(),
+      conversationId,
+      ...keyed("once", key),
+      concurrency: "reject",
+    });
+    expect(again).toMatchObject({ replayed: true, run: { id: context?.run?.id } });
+    const stranger = await fixture.person().journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
+    expect(stranger.replayed).toBe(false);
   });
 });

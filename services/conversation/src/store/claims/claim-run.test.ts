@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
@@ -168,98 +167,6 @@ describe("a background run", () => {
     const again = await claim(person, runId);
     expect(again?.run).toMatchObject({ epoch: 2, seq: 2 });
     expect(again?.messages).toHaveLength(1);
-  });
-});
-
-describe("a message under an idempotency key", () => {
-  const keyed = (message: string, key: string) => ({
-    message,
-    idempotencyKey: key,
-    requestHash: createHash("sha256").update(message).digest(),
-  });
-
-  test("sent a hundred times at once opens one run, of a new conversation or an old one", async () => {
-    const person = fixture.person();
-    for (const conversationId of [undefined, (await person.begin()).conversation?.id]) {
-      const key = uuidv7();
-      const opened = await Promise.all(
-        Array.from({ length: 100 }, () =>
-          person.journal.beginRun({ runId: uuidv7(), conversationId, ...keyed("once", key), concurrency: "enqueue" }),
-        ),
-      );
-      const ids = new Set(opened.map(({ run, context }) => run?.id ?? context?.run?.id));
-      expect(ids.size).toBe(1);
-      expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);
-      const { rows } = await fixture.pool.query("select count(*)::int as runs from runs where idempotency_key = $1", [key]);
-      expect(rows).toEqual([{ runs: 1 }]);
-    }
-  });
-
-  test("is refused with another body, even where the conversation is busy, and is separate per user", async () => {
-    const person = fixture.person();
-    const key = uuidv7();
-    const { context } = await person.journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
-    const conversationId = context?.conversation?.id;
-    const other = person.journal.beginRun({ runId: uuidv7(), ...keyed("twice", key) });
-    expect(await reasonFor(other)).toBe(ErrorReason.IDEMPOTENCY_KEY_REUSED);
-    const again = await person.journal.beginRun({
-      runId: uuidv7(),
-      conversationId,
-      ...keyed("once", key),
-      concurrency: "reject",
-    });
-    expect(again).toMatchObject({ replayed: true, run: { id: context?.run?.id } });
-    const stranger = await fixture.person().journal.beginRun({ runId: uuidv7(), ...keyed("once", key) });
-    expect(stranger.replayed).toBe(false);
-  });
-});
-
-describe("a step", () => {
-  test("that is committed again after a lost response is not committed twice", async () => {
-    const person = fixture.person();
-    const context = await person.begin();
-    const step = {
-      status: RunStatus.RUNNING,
-      seq: 0,
-      messages: [
-        { id: uuidv7(), role: "assistant", content: "a" },
-        { id: uuidv7(), role: "tool", content: "b", toolCallId: "c" },
-      ],
-      events: [{ type: "tool_intent", messages: 2 }],
-    };
-    const first = await person.commit(context, step);
-    const second = await person.commit(context, step);
-    expect(second.messages).toEqual(first.messages);
-    expect(second.seq).toBe(1);
-    const { messages } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
-    expect(messages.map(({ content }) => content)).toEqual(["Hello", "a", "b"]);
-    // Another worker's commit in between is not mistaken for it.
-    expect(await reasonFor(person.commit(context, { ...step, events: [{ type: "parked", messages: 2 }] }))).toBe(
-      ErrorReason.STALE_EPOCH,
-    );
-  });
-
-  test("is read back from the log with the messages that it reports", async () => {
-    const person = fixture.person();
-    const context = await person.begin();
-    const message = (content: string) => ({ id: uuidv7(), role: "assistant", content });
-    await person.commit(context, {
-      status: RunStatus.RUNNING,
-      messages: [message("a"), message("b"), message("c")],
-      events: [
-        { type: "first", messages: 1 },
-        { type: "second", messages: 2, payload: '{"k":1}' },
-      ],
-    });
-    const runId = context.run?.id ?? "";
-    const { run, events } = await person.journal.readRunLog({ runId, after: 0 });
-    expect(run).toMatchObject({ status: "running", lastEventId: "2" });
-    expect(events.map(({ seq, type, payload, messages }) => [seq, type, payload, messages.map((m) => m.content)])).toEqual([
-      [1, "first", "", ["a"]],
-      [2, "second", '{"k":1}', ["b", "c"]],
-    ]);
-    expect((await person.journal.readRunLog({ runId, after: 1 })).events).toHaveLength(1);
-    expect(await reasonFor(fixture.person().journal.readRunLog({ runId, after: 0 }))).toBe(ErrorReason.NOT_FOUND);
   });
 });
 

@@ -139,6 +139,51 @@ describe("a step", () => {
       { callId: "a", arguments: '{"url": "https://example.com/a"}' },
     ]);
   });
+
+  test("that is committed again after a lost response is not committed twice", async () => {
+    const context = await person.begin();
+    const step = {
+      status: RunStatus.RUNNING,
+      seq: 0,
+      messages: [
+        { id: uuidv7(), role: "assistant", content: "a" },
+        { id: uuidv7(), role: "tool", content: "b", toolCallId: "c" },
+      ],
+      events: [{ type: "tool_intent", messages: 2 }],
+    };
+    const first = await person.commit(context, step);
+    const second = await person.commit(context, step);
+    expect(second.messages).toEqual(first.messages);
+    expect(second.seq).toBe(1);
+    const { messages } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
+    expect(messages.map(({ content }) => content)).toEqual(["Hello", "a", "b"]);
+    // Another worker's commit in between is not mistaken for it.
+    expect(await reasonFor(person.commit(context, { ...step, events: [{ type: "parked", messages: 2 }] }))).toBe(
+      ErrorReason.STALE_EPOCH,
+    );
+  });
+
+  test("is read back from the log with the messages that it reports", async () => {
+    const context = await person.begin();
+    const message = (content: string) => ({ id: uuidv7(), role: "assistant", content });
+    await person.commit(context, {
+      status: RunStatus.RUNNING,
+      messages: [message("a"), message("b"), message("c")],
+      events: [
+        { type: "first", messages: 1 },
+        { type: "second", messages: 2, payload: '{"k":1}' },
+      ],
+    });
+    const runId = context.run?.id ?? "";
+    const { run, events } = await person.journal.readRunLog({ runId, after: 0 });
+    expect(run).toMatchObject({ status: "running", lastEventId: "2" });
+    expect(events.map(({ seq, type, payload, messages }) => [seq, type, payload, messages.map((m) => m.content)])).toEqual([
+      [1, "first", "", ["a"]],
+      [2, "second", '{"k":1}', ["b", "c"]],
+    ]);
+    expect((await person.journal.readRunLog({ runId, after: 1 })).events).toHaveLength(1);
+    expect(await reasonFor(fixture.person().journal.readRunLog({ runId, after: 0 }))).toBe(ErrorReason.NOT_FOUND);
+  });
 });
 
 describe("the fence", () => {
