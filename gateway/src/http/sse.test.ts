@@ -8,6 +8,7 @@ import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { aliceKey, type Fixture, startFixture } from "../../testing/gateway.ts";
 import { compileLibrary } from "../../testing/library.ts";
+import { silentStream } from "../../testing/silent-stream.ts";
 
 const library = compileLibrary();
 
@@ -82,12 +83,12 @@ describe("server-sent events", () => {
   test("cancels the call when the client disconnects before the first message, and logs the request as aborted", async () => {
     const cancelled = Promise.withResolvers<void>();
     const entered = Promise.withResolvers<void>();
-    // biome-ignore lint/correctness/useYield: it never comes to that
-    watch = async function* (signal) {
-      entered.resolve();
-      await untilAborted(signal);
-      cancelled.resolve();
-    };
+    watch = (signal) =>
+      silentStream(async () => {
+        entered.resolve();
+        await untilAborted(signal);
+        cancelled.resolve();
+      });
     const client = new AbortController();
     const headers = { "x-request-id": "gone-early" };
     const refused = expect(gateway.fetch(path, { signal: client.signal, headers })).rejects.toThrow();
@@ -128,12 +129,12 @@ describe("server-sent events", () => {
   ])("cancels the call before the first message when an HTTP/2 client %s", async (_name, leave) => {
     const entered = Promise.withResolvers<void>();
     const cancelled = Promise.withResolvers<void>();
-    // biome-ignore lint/correctness/useYield: it never comes to that
-    watch = async function* (signal) {
-      entered.resolve();
-      await untilAborted(signal);
-      cancelled.resolve();
-    };
+    watch = (signal) =>
+      silentStream(async () => {
+        entered.resolve();
+        await untilAborted(signal);
+        cancelled.resolve();
+      });
     const session = connectHttp2(gateway.url);
     const stream = session.request({ ":path": path, authorization: `Bearer ${aliceKey}` });
     stream.on("error", () => {});

@@ -5,6 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { alice, aliceKey, type Fixture, fakeTokens, startFixture } from "../../testing/gateway.ts";
+import { silentStream } from "../../testing/silent-stream.ts";
 
 type Completions = ServiceImpl<typeof CompletionService>;
 
@@ -156,10 +157,7 @@ describe("OpenAI's surface", () => {
       throw fail(ErrorReason.INVALID_REQUEST, "messages[0].role: unknown", { param: "messages[0].role" });
     };
     complete = refuse;
-    // biome-ignore lint/correctness/useYield: it fails before its first message
-    streamComplete = async function* () {
-      refuse();
-    };
+    streamComplete = () => silentStream(refuse);
     const response = await chat(question + end);
     expect(response.status).toBe(400);
     expect(await response.json()).toEqual({
@@ -193,10 +191,7 @@ describe("OpenAI's surface", () => {
       throw fail(reason, "The endpoint's words.", init);
     };
     complete = refuse;
-    // biome-ignore lint/correctness/useYield: it fails before its first message
-    streamComplete = async function* () {
-      refuse();
-    };
+    streamComplete = () => silentStream(refuse);
     for (const end of ["}", ', "stream": true}']) {
       const response = await chat(question + end);
       expect(response.status).toBe(status);
@@ -286,10 +281,7 @@ describe("OpenAI's surface", () => {
       throw fail(ErrorReason.CANCELLED, "gone");
     };
     complete = (_request, context) => hang(context);
-    // biome-ignore lint/correctness/useYield: it never comes to that
-    streamComplete = async function* (_request, context) {
-      await hang(context);
-    };
+    streamComplete = (_request, context) => silentStream(() => hang(context));
     const client = new AbortController();
     const refused = expect(chat(question + end, { signal: client.signal })).rejects.toThrow();
     const signal = await entered.promise;

@@ -153,9 +153,8 @@ describe("the gRPC plane", () => {
     const server = await serve([
       agentMount({
         sendMessage: wait,
-        // biome-ignore lint/correctness/useYield: it ends before its first message.
         async *streamTurn(request, context) {
-          await wait(request, context);
+          yield (await wait(request, context)) as object;
         },
       }),
     ]);

@@ -7,8 +7,7 @@ const markup = /<(?:!doctype|\?xml|html|head|body|title|center|div|span|script|s
 const hiddenElements = /<(script|style|svg)\b[^>]*>[\s\S]{0,16384}?(?:<\/\1\s*>|$)/gi;
 const headings = [/<title\b[^>]*>([^<]{1,300})/i, /<h[1-3]\b[^>]*>([^<]{1,300})/i];
 /** Control characters, and those that change the direction or the lines of a text. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
-const controls = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
+const controls = /[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/gu;
 
 /** Texts that look like credentials or name the account behind them, in the spellings of several endpoints. */
 const credentials: readonly RegExp[] = [

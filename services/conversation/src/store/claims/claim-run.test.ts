@@ -1,6 +1,7 @@
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import type { QueryConfig } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type ConversationFixture,
@@ -177,8 +178,7 @@ test("a log read during a commit has no entry beyond the run that comes with it"
   const intent = { status: RunStatus.RUNNING, events: [{ type: "tool_intent" }] };
   await person.commit(context, intent);
   const logIsBehind: Queryable = {
-    // biome-ignore lint/suspicious/noExplicitAny: one of the driver's many signatures
-    query: (async (query: any) => {
+    query: (async (query: QueryConfig) => {
       // Committed after the run is read and before its log is.
       if (query.name === "run-log")
         await person.commit(context, { status: RunStatus.NEEDS_REVIEW, events: [{ type: "needs_review" }] });
