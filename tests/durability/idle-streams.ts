@@ -75,8 +75,8 @@ async function startSilentRuns(account: Account, count: number): Promise<string[
   return ids;
 }
 
-function requestFor(kind: IdleKind, runId: string | undefined): IdleRequest {
-  const json = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64");
+function requestFor(kind: IdleKind, runId: string | undefined, paddingBytes: number): IdleRequest {
+  const json = (value: object) => Buffer.from(JSON.stringify(value) + " ".repeat(paddingBytes)).toString("base64");
   const held = `hold ${randomUUID()}`;
   switch (kind) {
     case "run events":
@@ -130,13 +130,15 @@ export interface IdleOptions {
   readonly streams: number;
   /** Streams that are open before the first measurement: they load code and grow pools. None unless given. */
   readonly earlier?: number;
+  /** Blanks behind each JSON body, in bytes: what a stream was asked for with should not stay. None unless given. */
+  readonly paddingBytes?: number;
   readonly holdMs: number;
   readonly settleMs: number;
 }
 
 /** Opens idle streams of a kind at a mesh, holds them, and measures their cost. */
 export async function holdIdleStreams(mesh: ReplicatedMesh, options: IdleOptions): Promise<IdleFigures> {
-  const { kind, streams, earlier = 0, holdMs, settleMs } = options;
+  const { kind, streams, earlier = 0, paddingBytes = 0, holdMs, settleMs } = options;
   const baseUrl = mesh.gateways[0] ?? "";
   const api = restApi(baseUrl);
   const email = `idle-${randomUUID()}@example.com`;
@@ -149,7 +151,7 @@ export async function holdIdleStreams(mesh: ReplicatedMesh, options: IdleOptions
   const runs = isOfRuns ? await startSilentRuns(account, Math.min(streams, maxRuns)) : [];
   const clients = fork(join(import.meta.dirname, "idle-clients.ts"));
   const open = async (count: number) => {
-    const requests = Array.from({ length: count }, (_, index) => requestFor(kind, runs[index % runs.length]));
+    const requests = Array.from({ length: count }, (_, index) => requestFor(kind, runs[index % runs.length], paddingBytes));
     const isGrpc = kind === "run events, gRPC";
     await stateOf(clients, { port: Number(new URL(baseUrl).port), token, isGrpc, isSilent: kind === "completions", requests });
   };

@@ -5,11 +5,12 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Left, leaveCompletions, leaveTurns, logIn, ModelWatch, moments, protocols } from "./disconnects.ts";
+import { holdIdleStreams } from "./idle-streams.ts";
 import { PourGate, startPacedModel } from "./paced-model.ts";
 import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 import { stallReaders } from "./slow-readers.ts";
 
-const redis = await testRedis("clients of a mesh that stall or leave");
+const redis = await testRedis("clients of a mesh that stall, leave or wait");
 const limitMs = 1_500;
 
 describe.skipIf(redis === undefined)("a mesh of processes", () => {
@@ -82,4 +83,13 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     },
     60_000,
   );
+
+  // The last one: its runs go on at the model.
+  test("holds silent turns without their requests", async () => {
+    const held = { kind: "turns", earlier: 60, streams: 120, paddingBytes: 262_144, holdMs: 300, settleMs: 300 } as const;
+    const { dropped, refusal, grown } = await holdIdleStreams(mesh, held);
+    expect({ dropped, refusal }).toEqual({ dropped: 0, refusal: undefined });
+    // Wide bounds, because so few streams share what a process grows by on its own; `npm run durability -- r9` measures.
+    for (const [name, { held: bytes }] of grown) expect(bytes / held.streams, name).toBeLessThan(90_000);
+  }, 60_000);
 });

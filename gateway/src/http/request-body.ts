@@ -94,8 +94,8 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Buffe
       }
     };
     const onEnd = () => {
-      request.off("error", onGone);
-      request.off("close", onGone);
+      // All listeners: the request lives until its response has ended, and one that is left would hold the body.
+      stop();
       resolve(collector.bytes);
     };
     const onGone = () => {

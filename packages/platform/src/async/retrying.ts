@@ -38,12 +38,14 @@ export async function retrying<T>(work: (attempt: number) => Promise<T>, retries
   const startedAt = performance.now();
   const leftMs = () =>
     typeof retries.patienceMs === "number" ? startedAt + retries.patienceMs - performance.now() : retries.patienceMs();
-  const pauses = growingPauses(retries);
+  // Created by the first failure: work that waits for long should hold little.
+  let pauses: Generator<number, never> | undefined;
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work(attempt);
     } catch (error) {
       if (!retries.mayPass(error, attempt)) throw error;
+      pauses ??= growingPauses(retries);
       const pauseMs = pauses.next().value * (retries.jitter ? 0.5 + Math.random() : 1);
       if (pauseMs > leftMs()) throw error;
       retries.onRetry?.(error, attempt);

@@ -1,8 +1,8 @@
-import { getDefaultHighWaterMark, setDefaultHighWaterMark } from "node:stream";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
 import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
 import type { Instance } from "./grpc-instance.ts";
+import { forgetRequest, GrpcStreamResponse, openLean } from "./grpc-lean.ts";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
 import { isRepeatable, repeatOverConnections } from "./grpc-repeat.ts";
 import { lateErrorKey, lateErrorOf } from "./late-error.ts";
@@ -111,38 +111,6 @@ export function callUnary(
   });
 }
 
-/** Messages read ahead of the consumer. */
-const aheadMessages = 2;
-
-/**
- * Opens a call whose stream reads at most `aheadMessages` ahead, and which keeps no stack trace: that of grpc-js would
- * show its own functions. grpc-js has no option for either, and Node's default counts messages regardless of their
- * size.
- */
-function openLean<T>(open: () => T): T {
-  const usual = getDefaultHighWaterMark(true);
-  const { stackTraceLimit } = Error;
-  setDefaultHighWaterMark(true, aheadMessages);
-  Error.stackTraceLimit = 0;
-  try {
-    return open();
-  } finally {
-    setDefaultHighWaterMark(true, usual);
-    Error.stackTraceLimit = stackTraceLimit;
-  }
-}
-
-/** The call inside a stream of grpc-js that waits for its connection, with the request that waits with it. */
-interface WaitingCall {
-  readonly call?: { readonly nextCall?: { readonly call?: { pendingMessage?: unknown } } };
-}
-
-/** Frees the request of a call that was sent: grpc-js would keep it for as long as the stream lives. */
-function forgetRequest(call: ClientReadableStream<unknown>): void {
-  const waiting = (call as unknown as WaitingCall).call?.nextCall?.call;
-  if (waiting?.pendingMessage != null) waiting.pendingMessage = null;
-}
-
 /** Messages up to this size, in bytes, arrive many per read and together use the memory of that read. */
 const smallBytes = 4_096;
 
@@ -181,71 +149,28 @@ export async function callStream(
   const onAbort = () => call.cancel();
   if (request.signal !== neverAborts) request.signal.addEventListener("abort", onAbort, { once: true });
   const messages = messagesOf(call, instance, request);
-  const fields = new StreamFields();
+  const response = new GrpcStreamResponse(request, messages as AsyncIterable<MessageShape<DescMessage>>);
   call.on("status", (status) => {
     instance.ended(call, status.code);
     request.signal.removeEventListener("abort", onAbort);
     const error = lateErrorOf(status);
     if (error !== undefined) messages.fail(error);
-    fields.add(error?.metadata ?? status.metadata);
+    response.end(error?.metadata ?? status.metadata);
   });
-  fields.began = await new Promise<Metadata>((resolve, reject) => {
-    const onMetadata = (metadata: Metadata) => {
-      call.off("error", onError);
-      resolve(metadata);
-    };
-    const onError = (error: unknown) => reject(instance.errorOf(call, error));
-    call.once("metadata", onMetadata);
-    call.on("error", onError);
-  });
+  response.begin(
+    await new Promise<Metadata>((resolve, reject) => {
+      const onMetadata = (metadata: Metadata) => {
+        call.off("error", onError);
+        resolve(metadata);
+      };
+      const onError = (error: unknown) => reject(instance.errorOf(call, error));
+      call.once("metadata", onMetadata);
+      call.on("error", onError);
+    }),
+  );
   instance.answered(call);
   forgetRequest(call);
-  return {
-    stream: true,
-    service: request.service,
-    method: request.method as never,
-    get header() {
-      return fields.header;
-    },
-    get trailer() {
-      return fields.trailer;
-    },
-    message: messages as AsyncIterable<MessageShape<DescMessage>>,
-  };
-}
-
-/** The headers and trailers of a stream, converted on first access: most calls read neither. */
-class StreamFields {
-  began: Metadata | undefined;
-  #ended: Metadata | undefined;
-  #header: Headers | undefined;
-  #trailer: Headers | undefined;
-
-  /** Adds the fields of the stream's end. */
-  add(metadata: Metadata): void {
-    this.#ended = metadata;
-    if (this.#trailer !== undefined) this.#fill(this.#trailer, metadata);
-  }
-
-  get header(): Headers {
-    this.#header ??= this.began === undefined ? new Headers() : headersOf(this.began);
-    return this.#header;
-  }
-
-  /** Filled when the stream has ended. */
-  get trailer(): Headers {
-    if (this.#trailer === undefined) {
-      this.#trailer = new Headers();
-      if (this.#ended !== undefined) this.#fill(this.#trailer, this.#ended);
-    }
-    return this.#trailer;
-  }
-
-  #fill(trailer: Headers, metadata: Metadata): void {
-    headersOf(metadata).forEach((value, key) => {
-      trailer.append(key, value);
-    });
-  }
+  return response;
 }
 
 /**

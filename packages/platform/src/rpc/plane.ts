@@ -3,6 +3,7 @@ import {
   create,
   type DescMessage,
   type DescMethod,
+  type DescService,
   type Message,
   type MessageInitShape,
   type MessageShape,
@@ -125,20 +126,38 @@ export function chain(last: PlaneNext, interceptors: readonly Interceptor[]): Pl
   return interceptors.reduceRight<PlaneNext>((next, interceptor) => interceptor(next as never) as PlaneNext, last);
 }
 
+/**
+ * The result of a handler for interceptors. A class, since an object with getters of its own takes a hash table, which
+ * a stream would keep.
+ */
+class HandlerResponse<M> {
+  readonly service: DescService;
+  readonly method: never;
+  readonly stream: boolean;
+  message: M;
+  readonly #context: PlaneContext;
+
+  constructor(context: PlaneContext, stream: boolean, message: M) {
+    this.service = context.service;
+    this.method = context.method as never;
+    this.stream = stream;
+    this.message = message;
+    this.#context = context;
+  }
+
+  get header(): Headers {
+    return this.#context.responseHeader;
+  }
+
+  get trailer(): Headers {
+    return this.#context.responseTrailer;
+  }
+}
+
 /** The innermost step on a server: calls the handler and wraps its result. */
 export function handlerStep(method: DescMethod, handler: Handler, protocolName: string): PlaneNext {
   return async (request) => {
     const context = new PlaneContext(request, protocolName);
-    const common = {
-      service: method.parent,
-      method: method as never,
-      get header() {
-        return context.responseHeader;
-      },
-      get trailer() {
-        return context.responseTrailer;
-      },
-    };
     if (!request.stream) {
       let output: unknown;
       try {
@@ -147,13 +166,10 @@ export function handlerStep(method: DescMethod, handler: Handler, protocolName: 
         context.noteOn(error);
         throw error;
       }
-      return Object.assign(common, {
-        stream: false as const,
-        message: asMessage(method.output, output as never),
-      }) as UnaryResponse;
+      return new HandlerResponse(context, false, asMessage(method.output, output as never)) as UnaryResponse;
     }
     const output = handler(await single(request.message), context) as AsyncIterable<Message>;
-    return Object.assign(common, { stream: true as const, message: output }) as StreamResponse;
+    return new HandlerResponse(context, true, output) as StreamResponse;
   };
 }
 

@@ -38,7 +38,7 @@ interface Requests {
   /** The request for an endpoint, as JSON text in UTF-8. */
   bodyFor(target: CallTarget): Buffer;
   /** The history in the request that was asked for last. */
-  readonly sent: SentHistory;
+  sent: SentHistory;
   /** Whether watchers have got a part of the answer. */
   isShown: boolean;
 }
@@ -72,17 +72,16 @@ function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefin
     made.set(key, request);
     return request;
   };
-  let latest = requestFor(deps.modelCalls.firstTarget(state.model));
-  return {
+  const requests: Requests = {
     bodyFor(target) {
-      latest = requestFor(target);
-      return latest.body;
+      const { sent, body } = requestFor(target);
+      requests.sent = sent;
+      return body;
     },
-    get sent() {
-      return latest.sent;
-    },
+    sent: requestFor(deps.modelCalls.firstTarget(state.model)).sent,
     isShown: false,
   };
+  return requests;
 }
 
 /** The answer to a model call. */

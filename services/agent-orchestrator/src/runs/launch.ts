@@ -60,6 +60,8 @@ export function settleAgent(
   return { agent, state: { ...state, agent: agent.name, model: state.model || agent.model || deps.defaultModel } };
 }
 
+const noDecisions: DrivenRun["decisions"] = new Map();
+
 /** Drives a claimed run within its own deadline. The call that claimed it need not wait. */
 export function launch(deps: RunDeps, starter: Starter, claimed: RunContext, start: Start): RunHandle {
   const { run } = claimed;
@@ -82,7 +84,8 @@ export function launch(deps: RunDeps, starter: Starter, claimed: RunContext, sta
     agent: start.agent,
     state: start.state,
     messages: [...claimed.messages],
-    decisions: new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
+    decisions:
+      claimed.decisions.length === 0 ? noDecisions : new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
     uncommitted: [],
     usage: noUsage,
     costUsd: 0,

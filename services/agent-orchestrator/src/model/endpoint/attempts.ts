@@ -160,7 +160,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
         wasTouched = false;
         witness?.onRefused();
       };
-      const pauses = growingPauses({ firstMs: deps.retryDelayMs, longestMs: Number.POSITIVE_INFINITY });
+      let pauses: Generator<number, never> | undefined;
       let detours = 0;
       let changes: FieldChanges | undefined;
       deps.retryBudget.onCall();
@@ -182,6 +182,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
         if (!mayPass || tries >= maxRetries || afterMs > maxRetryAfterMs || !deps.retryBudget.take()) throw error;
         tries += 1;
         listener?.onRepeat(error);
+        pauses ??= growingPauses({ firstMs: deps.retryDelayMs, longestMs: Number.POSITIVE_INFINITY });
         await pause(Math.max(pauses.next().value * (1 + Math.random()), afterMs), signal);
         if (wasTouched) await witness?.mayRepeat();
       }
