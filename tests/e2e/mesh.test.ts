@@ -5,12 +5,13 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe } from "vitest";
+import { describeForeignGrpc } from "../clients/foreign-grpc.ts";
 import { restApi } from "./api.ts";
 import { connectApi } from "./connect-api.ts";
 import { bodyLimit, describeSystem } from "./suite.ts";
-import { startSystem } from "./system.ts";
+import { type System, startSystem } from "./system.ts";
 
-const redis = await testRedis("the mesh of processes");
+const redis = await testRedis("the mesh of processes, also with a foreign gRPC client");
 const dataDir = mkdtempSync(join(tmpdir(), "turnwright-e2e-"));
 let database: TestDatabase;
 
@@ -35,9 +36,10 @@ const start = (allowedHost: string) =>
   });
 
 describe.skipIf(redis === undefined)("a mesh of processes", () => {
-  describeSystem("a mesh of processes", start, {
-    REST: (system) => restApi(system.baseUrl),
-    Connect: (system) => connectApi(system.baseUrl),
-    gRPC: (system) => connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
-  });
+  const clients = {
+    REST: (system: System) => restApi(system.baseUrl),
+    Connect: (system: System) => connectApi(system.baseUrl),
+    gRPC: (system: System) => connectApi(system.baseUrl, createGrpcTransport({ baseUrl: system.baseUrl })),
+  };
+  describeSystem("a mesh of processes", start, clients, describeForeignGrpc);
 });

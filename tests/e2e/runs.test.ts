@@ -4,13 +4,15 @@ import { join } from "node:path";
 import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
-import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
+import { describeMessageLimits } from "./mesh-message-limits.ts";
 import { type System, startSystem } from "./system.ts";
+import { breakingModel, describeTextBeforeError, textAndError } from "./text-before-error.ts";
 
-const redis = await testRedis("runs as resources in a mesh of processes");
+const redis = await testRedis("runs, text before an error and the largest messages in a mesh of processes");
 const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
 const words = Array.from({ length: 60 }, (_, index) => `word${index}`).join(" ");
 
@@ -26,7 +28,8 @@ describe.each(shapes)("runs, %s", (shape) => {
     dataDir = mkdtempSync(join(tmpdir(), "turnwright-runs-"));
     database = await createTestDatabase({ services: migratedServices });
     effects = await startEffectCounter();
-    model = await startScriptedModel();
+    const unscripted: ScriptedReply = { status: 500, error: "the script has no reply for this request" };
+    model = await startScriptedModel({ answer: ({ body }) => (body.model === breakingModel ? textAndError : unscripted) });
     system = await startSystem({
       shape,
       env: {
@@ -36,6 +39,7 @@ describe.each(shapes)("runs, %s", (shape) => {
         REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
         LLM_BASE_URL: model.url,
         TOOLS_ALLOWED_HOSTS: effects.host,
+        TOOLS_DIR: join(import.meta.dirname, "large-tools"),
       },
     });
     const account = { email: `runs-${shape}@example.com`, password: "SecurePass123" };
@@ -312,4 +316,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(run).toMatchObject({ status: "completed", response: "Back again.", last_error: "", error_reason: "" });
     expect((await watched(id)).map(({ data }) => data.type)).toContain("retrying");
   }, 60_000);
+
+  if (shape === "mesh") describeMessageLimits(() => ({ system, model }));
+  describeTextBeforeError(() => system);
 });

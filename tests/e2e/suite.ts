@@ -41,12 +41,13 @@ function chatWithPicture(bytes: number): object {
 
 /**
  * The end-to-end suite: the same expectations for every shape of the system and every protocol. The system starts once,
- * and each protocol's client registers a user.
+ * and each protocol's client registers a user. `describeMore` adds tests of the same system.
  */
 export function describeSystem(
   shape: string,
   start: StartSystem,
   clients: Readonly<Record<string, (system: System) => Api>>,
+  describeMore: (running: () => System) => void = () => {},
 ): void {
   describe(`Turnwright as ${shape}`, () => {
     let effects: EffectCounter;
@@ -65,6 +66,7 @@ export function describeSystem(
     for (const [protocol, apiOf] of Object.entries(clients)) {
       describeClient(protocol, () => ({ effects, system, api: apiOf(system) }));
     }
+    describeMore(() => system);
   });
 }
 

@@ -1,15 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import * as protoLoader from "@grpc/proto-loader";
-import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
-import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type System, startSystem } from "../e2e/system.ts";
-
-const redis = await testRedis("a foreign gRPC client against the mesh");
-const dataDir = mkdtempSync(join(tmpdir(), "turnwright-grpc-"));
+import { describe, expect, test } from "vitest";
+import type { System } from "../e2e/system.ts";
 
 type AnyService = grpc.Client & Record<string, (...args: unknown[]) => grpc.ClientReadableStream<Record<string, unknown>>>;
 
@@ -97,74 +89,61 @@ const unary = <T>(client: AnyService, method: string, request: object): Promise<
     client[method]?.(request, (error: Error | null, answer: T) => (error === null ? resolve(answer) : reject(error)));
   });
 
-describe.skipIf(redis === undefined)("a foreign gRPC client that relies on reflection alone", () => {
-  let database: TestDatabase;
-  let system: System;
+/** Tests with a client that knows nothing of the contract, against a mesh of processes. */
+export function describeForeignGrpc(running: () => System): void {
+  describe("a foreign gRPC client that relies on reflection alone", () => {
+    /** The address of a service of the mesh, taken from its log. */
+    function addressOf(service: string): string {
+      for (const line of running().log().split("\n")) {
+        if (!line.startsWith("{")) continue;
+        const entry = JSON.parse(line) as { port?: number; services?: string[] };
+        if (entry.services?.includes(service)) return `127.0.0.1:${entry.port}`;
+      }
+      throw new Error(`${service} is served nowhere in the mesh.`);
+    }
 
-  beforeAll(async () => {
-    database = await createTestDatabase({ services: [] });
-    system = await startSystem({
-      shape: "mesh",
-      env: { DATABASE_URL: database.url, REDIS_URL: redis ?? "", TURNWRIGHT_DATA_DIR: dataDir },
+    test("registers, logs in and streams a turn through the gateway's only port", async () => {
+      const gateway = `127.0.0.1:${running().port}`;
+      const auth = clientOf(
+        await reflect(addressOf("turnwright.auth.v1.AuthService"), "turnwright.auth.v1.AuthService"),
+        "turnwright.auth.v1.AuthService",
+        gateway,
+      );
+      const credentials = { email: "grpc@example.com", password: "correct-horse-battery" };
+      await unary(auth, "Register", { ...credentials, name: "gRPC" });
+      const session = await unary<{ access_token: string; expires_in: number }>(auth, "Login", credentials);
+      expect(session.expires_in).toBe(900);
+
+      const files = await reflect(addressOf("turnwright.agent.v1.AgentService"), "turnwright.agent.v1.AgentService");
+      const agent = clientOf(files, "turnwright.agent.v1.AgentService", gateway);
+      const metadata = new grpc.Metadata();
+      metadata.set("authorization", `Bearer ${session.access_token}`);
+      const call = agent.StreamTurn?.({ message: "What is 1337 * 42?" }, metadata) as grpc.ClientReadableStream<
+        Record<string, string>
+      >;
+      const types: string[] = [];
+      let text = "";
+      for await (const event of call) {
+        types.push(event.type as string);
+        if (event.type === "content") text += event.delta;
+      }
+      expect(types[0]).toBe("started");
+      expect(types).toContain("tool_result");
+      expect(types.at(-1)).toBe("finish");
+      expect(text).toContain("56154");
+      auth.close();
+      agent.close();
     });
-  }, 60_000);
-  afterAll(async () => {
-    await system?.stop();
-    await database?.drop();
-    rmSync(dataDir, { recursive: true, force: true });
+
+    test("is refused by a service when it bypasses the gateway", async () => {
+      const address = addressOf("turnwright.agent.v1.AgentService");
+      const agent = clientOf(
+        await reflect(address, "turnwright.agent.v1.AgentService"),
+        "turnwright.agent.v1.AgentService",
+        address,
+      );
+      await expect(unary(agent, "ListAgents", {})).rejects.toMatchObject({ code: grpc.status.UNAUTHENTICATED });
+      agent.close();
+    });
   });
-
-  /** The address of a service of the mesh, taken from its log. */
-  function addressOf(service: string): string {
-    for (const line of system.log().split("\n")) {
-      if (!line.startsWith("{")) continue;
-      const entry = JSON.parse(line) as { port?: number; services?: string[] };
-      if (entry.services?.includes(service)) return `127.0.0.1:${entry.port}`;
-    }
-    throw new Error(`${service} is served nowhere in the mesh.`);
-  }
-
-  test("registers, logs in and streams a turn through the gateway's only port", async () => {
-    const gateway = `127.0.0.1:${system.port}`;
-    const auth = clientOf(
-      await reflect(addressOf("turnwright.auth.v1.AuthService"), "turnwright.auth.v1.AuthService"),
-      "turnwright.auth.v1.AuthService",
-      gateway,
-    );
-    const credentials = { email: "grpc@example.com", password: "correct-horse-battery" };
-    await unary(auth, "Register", { ...credentials, name: "gRPC" });
-    const session = await unary<{ access_token: string; expires_in: number }>(auth, "Login", credentials);
-    expect(session.expires_in).toBe(900);
-
-    const files = await reflect(addressOf("turnwright.agent.v1.AgentService"), "turnwright.agent.v1.AgentService");
-    const agent = clientOf(files, "turnwright.agent.v1.AgentService", gateway);
-    const metadata = new grpc.Metadata();
-    metadata.set("authorization", `Bearer ${session.access_token}`);
-    const call = agent.StreamTurn?.({ message: "What is 1337 * 42?" }, metadata) as grpc.ClientReadableStream<
-      Record<string, string>
-    >;
-    const types: string[] = [];
-    let text = "";
-    for await (const event of call) {
-      types.push(event.type as string);
-      if (event.type === "content") text += event.delta;
-    }
-    expect(types[0]).toBe("started");
-    expect(types).toContain("tool_result");
-    expect(types.at(-1)).toBe("finish");
-    expect(text).toContain("56154");
-    auth.close();
-    agent.close();
-  });
-
-  test("is refused by a service when it bypasses the gateway", async () => {
-    const address = addressOf("turnwright.agent.v1.AgentService");
-    const agent = clientOf(
-      await reflect(address, "turnwright.agent.v1.AgentService"),
-      "turnwright.agent.v1.AgentService",
-      address,
-    );
-    await expect(unary(agent, "ListAgents", {})).rejects.toMatchObject({ code: grpc.status.UNAUTHENTICATED });
-    agent.close();
-  });
-});
+}
