@@ -127,7 +127,7 @@ describe("credential × route", () => {
   test("a good credential is admitted on every route, so that refusals are due to the credential", async () => {
     const guarded = openTo(Access.USER, Access.ADMIN);
     const failed = await failures(guarded, async (entry) => {
-      const account = entry.access === Access.ADMIN ? await stage.login(stage.admin) : await stage.account();
+      const account = await stage.account(entry.access === Access.ADMIN ? "admin" : "user");
       const request = requestOf(entry);
       const headers = { ...request.headers, authorization: `Bearer ${account.accessToken}` };
       // The contract's example has its own password, wrong for this account; a response about the password proves

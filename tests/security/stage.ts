@@ -12,6 +12,15 @@ import { type Answer, send } from "./requests.ts";
 /** A port without a listener, and the only address of this machine that webhooks of the stage may reach. */
 export const closedUrl = "http://127.0.0.1:1/hook";
 
+/**
+ * Password of the stage's accounts, and a hash of it with argon2id's least cost: a login verifies with the parameters
+ * of the stored hash. A hash with the product's parameters takes some 30 ms of a processor.
+ */
+const accountPassword = {
+  plain: "correct-horse-battery",
+  hash: "$argon2id$v=19$m=8,t=1,p=1$aCf3b0re7RFD5d3W90ABhQ$z2CJrndMeuJ/l6n1w7EoAN4G4AcqXNoHPRfuT3PvKTU",
+};
+
 /** A logged-in account. */
 export interface Account {
   readonly userId: string;
@@ -38,8 +47,8 @@ export interface Stage {
   readonly meshSecret: string;
   readonly database: pg.Pool;
   readonly admin: Account;
-  /** Creates an account and logs it in. */
-  account(): Promise<Account>;
+  /** Creates an account in the database, without the cost of its password, and logs it in. */
+  account(role?: "user" | "admin"): Promise<Account>;
   /** Opens another session of an account. */
   login(account: Pick<Account, "email" | "password">): Promise<Account>;
   /** A REST call with a bearer token; returns `data`, throws on failure. */
@@ -107,10 +116,16 @@ export async function startStage({
     database: pool,
     admin: await login(adminLogin),
     login,
-    async account() {
-      const credentials = { email: `${randomUUID()}@example.com`, password: "correct-horse-battery" };
-      await post("/v1/auth/register", { ...credentials, name: "Tenant" });
-      return login(credentials);
+    async account(role = "user") {
+      const id = randomUUID();
+      const email = `${id}@example.com`;
+      await pool.query("insert into auth.users (id, email, password_hash, name, role) values ($1, $2, $3, 'Tenant', $4)", [
+        id,
+        email,
+        accountPassword.hash,
+        role,
+      ]);
+      return login({ email, password: accountPassword.plain });
     },
     async call(method, path, token, body) {
       const headers = { authorization: `Bearer ${token}` };
