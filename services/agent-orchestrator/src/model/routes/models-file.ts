@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { LineCounter, parseDocument } from "yaml";
+import { createRequire } from "node:module";
 import { z } from "zod";
 import { type ModelsFile, modelNameFault, modelsSchema, providerNameFault } from "./models-schema.ts";
 
@@ -21,6 +21,8 @@ export type ReadModels =
   | { readonly models: Models; readonly faults?: undefined }
   | { readonly models?: undefined; readonly faults: readonly string[] };
 
+/** Loads the YAML parser with the first file: most installations have none, and its modules delay every start. */
+const loadYaml = () => createRequire(import.meta.url)("yaml") as typeof import("yaml");
 /** A file that is larger is refused unread. */
 const maxBytes = 1024 * 1024;
 const variable = /\$\{([A-Za-z_]\w*)\}/g;
@@ -46,6 +48,7 @@ function placeOf(path: readonly PropertyKey[]): string {
 
 /** Parses YAML or JSON. */
 function parseText(text: string): { readonly value: unknown; readonly faults: string[] } {
+  const { LineCounter, parseDocument } = loadYaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const faults = document.errors.map(({ message, pos }) => {
