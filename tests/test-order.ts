@@ -6,7 +6,7 @@ import type { TestProject } from "./test-projects.ts";
 export const longestFiles: readonly string[] = [
   "tests/e2e/kill.test.ts",
   "tests/e2e/runs.test.ts",
-  "tests/durability/drain.test.ts",
+  "tests/durability/replicas.test.ts",
   "tests/security/revocation.test.ts",
   "tests/security/bad-input.test.ts",
   "tests/security/shared-limits.test.ts",

@@ -1,5 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { askedFor, type ModelReply, type ModelServer, startModelServer } from "@turnwright/testing/model-server";
+import {
+  type AskedCompletion,
+  askedFor,
+  type ModelReply,
+  type ModelServer,
+  startModelServer,
+} from "@turnwright/testing/model-server";
 
 /** The model's answer to a message. */
 export function answerTo(message: string): string {
@@ -23,8 +29,15 @@ export interface BurstModel extends ModelServer {
   pace(ms: number): void;
 }
 
-/** Starts the model, which sends a word every 10 ms. */
-export async function startBurstModel(): Promise<BurstModel> {
+const ofBurst = /^[a-z]+-\d+ /;
+
+/**
+ * Starts the model, which sends a word every 10 ms. With `others`, it answers only messages of conversations such as
+ * `reject-0`, and `others` answers all other messages.
+ */
+export async function startBurstModel(
+  others?: (asked: AskedCompletion, reply: ModelReply) => Promise<void>,
+): Promise<BurstModel> {
   let wordMs = 10;
   const open = new Map<string, number>();
   const gates = new Map<string, Promise<void>>();
@@ -48,7 +61,10 @@ export async function startBurstModel(): Promise<BurstModel> {
     reply.end();
   }
 
-  const { url, close } = await startModelServer("burst", (question, reply) => answer(askedFor(question), reply));
+  const { url, close } = await startModelServer("burst", (question, reply) => {
+    const said = askedFor(question);
+    return others === undefined || ofBurst.test(said) ? answer(said, reply) : others(question, reply);
+  });
   return {
     url,
     close,

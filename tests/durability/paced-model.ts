@@ -70,7 +70,8 @@ function toolCallOf(said: string): { name: string; arguments: string } | undefin
   return { name: "http_request", arguments: JSON.stringify({ method: "POST", url, body }) };
 }
 
-async function answer(asked: AskedCompletion, reply: ModelReply, listeners: ModelListeners): Promise<void> {
+/** Answers a request as the paced model does. */
+export async function pacedAnswer(asked: AskedCompletion, reply: ModelReply, listeners: ModelListeners = {}): Promise<void> {
   const { beforePouring, beforeEnding, pourMs = 1 } = listeners;
   const said = askedFor(asked);
   if (said.startsWith("hold")) return;
@@ -156,6 +157,6 @@ export function startPacedModel(listeners: ModelListeners = {}): Promise<ModelSe
     reply.onClosed((isWhole) => {
       if (!isWhole) listeners.onClosed?.(said);
     });
-    await answer(asked, reply, listeners);
+    await pacedAnswer(asked, reply, listeners);
   });
 }
