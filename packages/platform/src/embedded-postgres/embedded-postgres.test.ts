@@ -108,6 +108,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
   });
 
   test("lets nobody in without the password, which only its owner can read", async () => {
+    withCluster();
     const { url } = await start();
     const wrong = new URL(url);
     wrong.password = "wrong";
@@ -117,6 +118,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
   });
 
   test("never runs as root", async () => {
+    withCluster();
     const { pid } = await start();
     const ps = spawnSync("ps", ["-o", "uid=", "-p", String(pid)], { encoding: "utf8" });
     const uid = Number(ps.stdout.trim());
@@ -134,7 +136,7 @@ describe("the embedded PostgreSQL", { timeout: 60_000 }, () => {
   });
 
   test("takes over a mark whose process id now belongs to another process", async () => {
-    await mkdir(join(dataDir, "postgres"), { recursive: true, mode: 0o711 });
+    withCluster();
     await writeFile(join(dataDir, "postgres", "owner.json"), JSON.stringify({ pid: process.ppid, started: "long ago" }));
     await expect(start()).resolves.toBeDefined();
   });
