@@ -89,7 +89,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
     const held = { kind: "turns", earlier: 60, streams: 120, paddingBytes: 262_144, holdMs: 300, settleMs: 300 } as const;
     const { dropped, refusal, grown } = await holdIdleStreams(mesh, held);
     expect({ dropped, refusal }).toEqual({ dropped: 0, refusal: undefined });
-    // Wide bounds, because so few streams share what a process grows by on its own; `npm run durability -- r9` measures.
+    // Wide bounds: so few streams share what a process grows by on its own. `npm run durability -- r9` measures.
     for (const [name, { held: bytes }] of grown) expect(bytes / held.streams, name).toBeLessThan(90_000);
   }, 60_000);
 });
