@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
@@ -13,6 +14,9 @@ import { type System, startSystem } from "./system.ts";
 
 const redis = await testRedis("two providers in a mesh of processes");
 const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
+
+/** Between two requests of a client. */
+const clientPauseMs = 40;
 
 let folder: string;
 let database: TestDatabase;
@@ -119,6 +123,8 @@ describe.each(shapes)("two providers, %s", (shape) => {
         const { text, isWhole } = await complete(streamed);
         if (isWhole) counts[text.includes("second") ? "second" : "first"] += 1;
         else counts[text === "" ? "failedBefore" : "failedAfter"] += 1;
+        // The load must meet each state of the breaker, not occupy the processors.
+        await delay(clientPauseMs);
       }
     };
     const clients = Array.from({ length: 6 }, (_, index) => client(index % 2 === 0));
