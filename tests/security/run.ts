@@ -40,7 +40,9 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     ),
   ],
   s3: [["tests/security/long/login-timing.ts", ...count(2_000)]],
-  s4: [suite("tests/security/revocation.test.ts", "services/auth/src/handlers/api-keys.test.ts")],
+  s4: [
+    suite("tests/security/callers.test.ts", "tests/security/callers-mesh.test.ts", "services/auth/src/handlers/api-keys.test.ts"),
+  ],
   s5: [suite("tests/security/method-access.test.ts", "tests/security/injection.test.ts")],
   s6: [suite("packages/platform/src/mesh-tls/mesh-tls.test.ts", "tests/e2e/mesh-tls.test.ts")],
   s7: [["services/tool-executor/security/ssrf.ts"]],
@@ -53,8 +55,8 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
   s11: [suite("tests/packaging/supply.test.ts")],
   s16: [
     suite(
-      "tests/security/starter.test.ts",
-      "tests/security/starter-mesh.test.ts",
+      "tests/security/callers.test.ts",
+      "tests/security/callers-mesh.test.ts",
       "tests/e2e/exact-arguments.test.ts",
       "services/agent-orchestrator/src/runs/starter.test.ts",
       "services/auth/src/handlers/run-tokens.test.ts",
@@ -122,7 +124,8 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "packages/platform/src/ports/redis-outage.test.ts",
       "services/auth/src/handlers/api-keys.test.ts",
       "services/auth/src/handlers/usage.test.ts",
-      "tests/security/shared-limits.test.ts",
+      "tests/security/callers.test.ts",
+      "tests/security/callers-mesh.test.ts",
       "tests/e2e/shared-ceilings.test.ts",
     ),
   ],
@@ -188,12 +191,13 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "services/agent-orchestrator/src/spending",
       "services/auth/src/handlers/usage.test.ts",
-      "tests/security/spend-evasion.test.ts",
+      "tests/security/callers.test.ts",
+      "tests/security/callers-mesh.test.ts",
       "tests/e2e/spending.test.ts",
     ),
   ],
   s24: [suite("services/agent-orchestrator/src/completions")],
-  r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/revocation.test.ts")],
+  r4: [suite("packages/platform/src/ports/redis-outage.test.ts", "tests/security/callers-mesh.test.ts")],
   r14: [suite("services/tool-executor/src/sandbox/poison.test.ts")],
 };
 

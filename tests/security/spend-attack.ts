@@ -1,7 +1,12 @@
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
-import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
+import {
+  type ScriptedModel,
+  type ScriptedReply,
+  type ScriptedRequest,
+  startScriptedModel,
+} from "@turnwright/testing/scripted-model";
 
 const prompt = "word ".repeat(4_000);
 const bodyOf = (stream: boolean, index: number) =>
@@ -30,27 +35,40 @@ const replies: Readonly<Record<(typeof moments)[number], ScriptedReply>> = {
   "in the middle": { text: "word ".repeat(500), usage: null, pauseAfter: { pieces: 200, gate: never } },
 };
 
-/** A model that never finishes and signals when it was asked, by the `user` of the request. */
-export async function startEndlessModel(): Promise<{
-  model: ScriptedModel;
+/** Replies that never finish, and what was asked for them. */
+export interface EndlessAnswers {
+  /** Whether a request is one of the attack's calls. */
+  isAsked(request: ScriptedRequest): boolean;
+  answer(request: ScriptedRequest): ScriptedReply;
+  /** Resolves once a call has reached the model; its name is the `user` of the request, or its message. */
   asked(call: string): Promise<void>;
-  arrivals: Map<string, string>;
-}> {
+  /** The bodies of the calls so far, by name. */
+  readonly arrivals: Map<string, string>;
+}
+
+const nameOf = ({ body }: ScriptedRequest) => String(body.user ?? body.messages.at(-1)?.content);
+
+/** The replies to an attack. */
+export function endlessAnswers(): EndlessAnswers {
   const waiting = new Map<string, () => void>();
   const arrivals = new Map<string, string>();
-  const model = await startScriptedModel({
-    answer: ({ body }) => {
-      const call = String(body.user ?? body.messages.at(-1)?.content);
-      arrivals.set(call, JSON.stringify(body));
+  return {
+    arrivals,
+    isAsked: (request) => /^(?:call|poor)-\d+$/.test(nameOf(request)),
+    answer(request) {
+      const call = nameOf(request);
+      arrivals.set(call, JSON.stringify(request.body));
       waiting.get(call)?.();
       return replies[momentOf(call)];
     },
-  });
-  return {
-    model,
-    arrivals,
     asked: (call) => (arrivals.has(call) ? Promise.resolve() : new Promise((resolve) => waiting.set(call, resolve))),
   };
+}
+
+/** A model that never finishes. */
+export async function startEndlessModel(): Promise<EndlessAnswers & { readonly model: ScriptedModel }> {
+  const endless = endlessAnswers();
+  return { ...endless, model: await startScriptedModel({ answer: endless.answer }) };
 }
 
 function momentOf(call: string): (typeof moments)[number] {
@@ -127,11 +145,7 @@ export interface AttackCost {
 }
 
 /** Calls in every way and leaves each call at one of its moments, ten at a time. Returns the minimum cost. */
-export async function leaveCalls(
-  caller: Caller,
-  endless: Awaited<ReturnType<typeof startEndlessModel>>,
-  count: number,
-): Promise<AttackCost> {
+export async function leaveCalls(caller: Caller, endless: EndlessAnswers, count: number): Promise<AttackCost> {
   const ways = Object.values(leavers);
   let next = 0;
   const one = async () => {

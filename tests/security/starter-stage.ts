@@ -2,16 +2,29 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { signAccessToken } from "@turnwright/platform/identity/access-token";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase } from "@turnwright/testing/database";
-import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
+import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
+import { type ScriptedModel, type ScriptedRequest, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { decodeJwt } from "jose";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
 import { startSystem } from "../e2e/system.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
+import { type EndlessAnswers, endlessAnswers, spendEnvironment } from "./spend-attack.ts";
 
 /** A system of either shape, with a scripted model and an effect server for tools. */
 export interface StarterStage {
+  /**
+   * Beyond its script it never finishes the calls of a spending attack, pauses in the answer to `Wait`, and answers
+   * `Hello.` to the rest.
+   */
   readonly model: ScriptedModel;
+  readonly endless: EndlessAnswers;
+  /** The addresses of all gateways. */
+  readonly gateways: readonly string[];
+  readonly databaseUrl: string;
+  /** In front of the mesh's Redis. */
+  readonly redis: FaultProxy | undefined;
   readonly effects: EffectCounter;
   /** Sets the work to finish before an effect is answered. */
   onEffect(then: () => Promise<unknown>): void;
@@ -40,19 +53,27 @@ const jwtSecret = "a-secret-of-access-tokens-for-tests";
 /** The clock tolerance of the token check. */
 const toleranceMs = 30_000;
 
+const never = new Promise<never>(() => {});
+
 /** All in one process, or a mesh with two conversation services, orchestrators and gateways. */
 export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: string): Promise<StarterStage> {
   const dir = mkdtempSync(join(tmpdir(), "turnwright-starter-"));
-  const database = await createTestDatabase({ services: [] });
-  const model = await startScriptedModel({ models: ["priced"] });
+  const database = await createTestDatabase({ services: migratedServices });
+  const endless = endlessAnswers();
+  const answer = (request: ScriptedRequest) => {
+    if (endless.isAsked(request)) return endless.answer(request);
+    if (!JSON.stringify(request.body.messages).includes("Wait")) return { text: "Hello." };
+    return { text: "Yes. ".repeat(50), pauseAfter: { pieces: 5, gate: never } };
+  };
+  const model = await startScriptedModel({ models: ["priced", "small"], answer });
+  const redis = shape === "mesh" ? await faultProxy(new URL(redisUrl)) : undefined;
   let beforeAnswer: () => Promise<unknown> = async () => {};
   const effects = await startEffectCounter(() => beforeAnswer());
   const env = {
-    LLM_DEFAULT_MODEL: "priced",
-    // One millionth of a dollar per input token, ten per output token.
-    MODEL_PRICES: '{"priced":{"input":1,"output":10}}',
-    TOOLS_ALLOWED_HOSTS: effects.host,
+    ...spendEnvironment,
+    TOOLS_ALLOWED_HOSTS: "127.0.0.1",
     JWT_SECRET: jwtSecret,
+    DB_ROLE_PREFIX: "turnwright",
   };
   const alone = () =>
     startSystem({
@@ -63,7 +84,7 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
     startMeshProcesses({
       dir,
       databaseUrl: database.url,
-      redisUrl,
+      redisUrl: redis?.url ?? "",
       modelUrl: model.url,
       replicas: { conversation: 2, "agent-orchestrator": 2, gateway: 2 },
       env: { ...env, DB_MAX_OPEN_CONNS: "8" },
@@ -71,13 +92,17 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
   const system = shape === "mesh" ? undefined : { now: await alone() };
   const mesh = shape === "mesh" ? await together() : undefined;
   let sent = 0;
-  const url = () => {
-    const urls = mesh?.gateways ?? [system?.now.baseUrl ?? ""];
-    return urls[sent++ % urls.length] as string;
-  };
+  const gateways = () => mesh?.gateways ?? [system?.now.baseUrl ?? ""];
+  const url = () => gateways()[sent++ % gateways().length] as string;
   return {
     url,
+    get gateways() {
+      return gateways();
+    },
+    databaseUrl: database.url,
+    redis,
     model,
+    endless,
     effects,
     onEffect(then) {
       beforeAnswer = then;
@@ -110,6 +135,7 @@ export async function startStarterStage(shape: "all-in-one" | "mesh", redisUrl: 
     },
     async close() {
       await Promise.all([system?.now.stop(), mesh?.stop()]);
+      redis?.close();
       await effects.close();
       await model.close();
       await database.drop();

@@ -1,27 +1,23 @@
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type StarterStage, startStarterStage } from "./starter-stage.ts";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { StarterStage } from "./starter-stage.ts";
 
 const never = new Promise<never>(() => {});
 /** Cost of one call of the scripted model, in US dollars. */
 const costOfCall = 0.00006;
 
-/**
- * The tests of one shape: a run keeps the identity of its starter. Each shape has a test file of its own, so that they
- * run in parallel.
- */
-export function testStarter(shape: "all-in-one" | "mesh", redisUrl = ""): void {
+/** The tests of one shape: a run keeps the identity of its starter. The last ones kill processes of the stage. */
+export function testStarter(shape: "all-in-one" | "mesh", given: () => StarterStage): void {
   let stage: StarterStage;
   /** A parked run whose access token expires while the first tests run. */
   let expiring: { people: Team } & LoginRun;
   beforeAll(async () => {
-    stage = await startStarterStage(shape, redisUrl);
+    stage = given();
     const people = await team();
     expiring = { people, ...(await startByLogin(people, `later ${shape}`, 5_000)) };
   }, 120_000);
-  afterAll(() => stage?.close());
   beforeEach(() => stage.onEffect(async () => {}));
 
   let people = 0;

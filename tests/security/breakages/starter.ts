@@ -1,6 +1,6 @@
 import type { SecurityBreakages } from "./breakage.ts";
 
-const system = ["tests/security/starter.test.ts"];
+const system = ["tests/security/callers.test.ts"];
 const orchestrator = ["services/agent-orchestrator/src/runs/starter.test.ts"];
 
 /** Guards on the identity under which a run acts, and on what a person approves. */

@@ -1,0 +1,3 @@
+import { testCallers } from "./callers-suite.ts";
+
+testCallers("all-in-one");
