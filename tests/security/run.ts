@@ -85,7 +85,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
     suite(
       "services/conversation/src/deciders.test.ts",
       "services/tool-executor/src/handlers/settle-calls.test.ts",
-      "tests/security/decision-rights.test.ts",
+      "tests/security/key-families.test.ts",
     ),
   ],
   s22: [
@@ -96,7 +96,7 @@ const rows: Readonly<Record<string, readonly string[][]>> = {
       "packages/contract/tools/access.test.ts",
       "tests/security/method-access.test.ts",
       "tests/security/key-scopes.test.ts",
-      "tests/security/webhooks-of-ended-keys.test.ts",
+      "tests/security/key-families.test.ts",
     ),
     ["tests/security/long/webhook-races.ts", ...count(300)],
   ],

@@ -9,7 +9,7 @@ export const keys: SecurityBreakages = {
   "decider-kinship": {
     file: "services/conversation/src/store/approvals.ts",
     changes: [{ from: "checkKinship(decider, parked);", to: "" }],
-    suite: [...deciders, "tests/security/decision-rights.test.ts"],
+    suite: [...deciders, "tests/security/key-families.test.ts"],
     test: "one of its family|refused at every door",
   },
   "decider-unknown-family": {
@@ -20,7 +20,7 @@ export const keys: SecurityBreakages = {
   "decider-tools": {
     file: "services/conversation/src/store/approvals.ts",
     changes: [{ from: "checkTools(decider, toolsOf(round, made));", to: "" }],
-    suite: [...deciders, "tests/security/decision-rights.test.ts"],
+    suite: [...deciders, "tests/security/key-families.test.ts"],
     test: "own tools|refuses all of a decision|refused at every door",
   },
   "reviewer-kinship": {
@@ -32,7 +32,7 @@ export const keys: SecurityBreakages = {
   "reviewer-is-checked-first": {
     file: "services/agent-orchestrator/src/handlers/runs.ts",
     changes: [{ from: "await deps.journal.checkDecider({ runId }, forward(ctx, { timeoutMs: 15_000 }));", to: "" }],
-    suite: ["tests/security/decision-rights.test.ts"],
+    suite: ["tests/security/key-families.test.ts"],
     test: "a review is a decision",
   },
   "reviewer-tools": {

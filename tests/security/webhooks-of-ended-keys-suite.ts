@@ -1,12 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { testRedis } from "@turnwright/testing/redis";
-import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { WebhookReceiver } from "@turnwright/testing/webhook-receiver";
+import { beforeAll, expect, test } from "vitest";
 import { send } from "./requests.ts";
-import { type Account, type Stage, startStage } from "./stage.ts";
+import type { Account, Stage } from "./stage.ts";
 import { raceWebhooks } from "./webhook-races.ts";
 
-const redisUrl = await testRedis("webhooks of ended keys in the mesh");
 const reason = "The API key that it depended on has ended.";
 /** The bound for everything that ends with its credential. */
 const boundMs = 5_000;
@@ -23,16 +21,12 @@ interface Webhook {
   readonly api_key_id: string;
 }
 
-describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" as const, "mesh" as const])("%s", (shape) => {
+/** The tests of one shape: a webhook ends with the key on which it depends. */
+export function testWebhooksOfEndedKeys(shape: string, given: () => { stage: Stage; receiver: WebhookReceiver }): void {
   let stage: Stage;
   let receiver: WebhookReceiver;
-  beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    stage = await startStage({ shape, env: { WEBHOOK_ALLOWED_HOSTS: receiver.host, REDIS_URL: redisUrl ?? "" } });
-  }, 120_000);
-  afterAll(async () => {
-    await stage?.stop();
-    await receiver?.close();
+  beforeAll(() => {
+    ({ stage, receiver } = given());
   });
 
   const keyOf = async (maker: string, init: object = {}): Promise<Key> => {
@@ -118,4 +112,4 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     expect(left).toBe(0);
     expect(made).toBeGreaterThan(0);
   }, 60_000);
-});
+}

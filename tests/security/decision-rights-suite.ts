@@ -4,13 +4,10 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { reasonName, reasonOf } from "@turnwright/platform/errors";
-import { testRedis } from "@turnwright/testing/redis";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
+import { beforeAll, expect, test } from "vitest";
+import type { EffectCounter } from "../e2e/effect-counter.ts";
 import { send } from "./requests.ts";
-import { type Account, type Stage, startStage } from "./stage.ts";
-
-const redisUrl = await testRedis("decision rights in the mesh");
+import type { Account, Stage } from "./stage.ts";
 
 /** A call that waits for a person. */
 interface Parked {
@@ -62,16 +59,12 @@ const edit = (transport: Transport, { approvalId, args }: Parked, init: object) 
 const review = (transport: Transport, { runId }: Parked, init: object) =>
   createClient(RunService, transport).reviewRun({ runId, calls: [{ callId: "reviewed", outcome: "completed" }] }, init);
 
-describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" as const, "mesh" as const])("%s", (shape) => {
+/** The tests of one shape: a credential decides only where it may. `effects` counts what tools do outside. */
+export function testDecisionRights(shape: string, given: () => { stage: Stage; effects: EffectCounter }): void {
   let stage: Stage;
   let effects: EffectCounter;
-  beforeAll(async () => {
-    effects = await startEffectCounter();
-    stage = await startStage({ shape, env: { TOOLS_ALLOWED_HOSTS: effects.host, REDIS_URL: redisUrl ?? "" } });
-  }, 120_000);
-  afterAll(async () => {
-    await stage?.stop();
-    await effects?.close();
+  beforeAll(() => {
+    ({ stage, effects } = given());
   });
 
   const transports: Readonly<Record<string, () => Transport>> = {
@@ -261,4 +254,4 @@ describe.each(redisUrl === undefined ? ["all-in-one" as const] : ["all-in-one" a
     );
     return call;
   }
-});
+}
