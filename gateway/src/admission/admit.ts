@@ -34,7 +34,7 @@ export interface Admission {
 /** The rule by which a method admits its callers. */
 export interface AdmissionRule {
   readonly access: Access;
-  /** Public methods that only read are not counted; those that check or create credentials are. */
+  /** Public methods that only read have a higher limit per address than those that check or create credentials. */
   readonly readsOnly: boolean;
   /** Whether a client may repeat a request under an idempotency key. */
   readonly takesIdempotencyKey: boolean;
@@ -62,7 +62,7 @@ export async function admit(
   sink: HeaderSink,
 ): Promise<Caller | undefined> {
   if (rule.access === Access.PUBLIC) {
-    if (!rule.readsOnly) await limits.takeAddress(request.ip, sink);
+    await limits.takeAddress(request.ip, sink, rule.readsOnly ? "read" : "check");
     return undefined;
   }
   const known = authenticator.authenticate(request.headers.authorization);

@@ -13,8 +13,11 @@ export interface Limits {
   takeToken(identity: Identity, sink: HeaderSink): Promise<void>;
   /** Takes a slot of each concurrency limit that applies to a token; undefined when none does. Throws RATE_LIMITED. */
   takeSlot(identity: Identity): Promise<Release> | undefined;
-  /** Counts a request without a token by its address and the surrounding networks. Throws RATE_LIMITED. */
-  takeAddress(address: string, sink: HeaderSink): Promise<void>;
+  /**
+   * Counts a request without a token by its address and the surrounding networks; those that only read have a limit of
+   * their own. Throws RATE_LIMITED.
+   */
+  takeAddress(address: string, sink: HeaderSink, kind?: "check" | "read"): Promise<void>;
 }
 
 function report(decision: RateDecision, sink: HeaderSink): void {
@@ -67,6 +70,12 @@ function tooManyAtOnce({ key, max }: SlotBucket, identity: Identity): Error {
   return fail(ErrorReason.RATE_LIMITED, `${who} may have ${max} requests in flight at once.`, { retryAfterSeconds: 1 });
 }
 
+/**
+ * Requests a minute that an address may send to methods that only read and ask for no credential, such as health
+ * checks: load balancers send one each second, and several may share an address.
+ */
+const readsPerMinute = 600;
+
 /** Creates the limits; with `enabled` false, nothing is counted. */
 export function createLimits(deps: {
   limiter: RateLimiter;
@@ -93,11 +102,14 @@ export function createLimits(deps: {
         throw tooManyAtOnce(taken, identity);
       });
     },
-    async takeAddress(address, sink) {
-      if (!deps.enabled) return;
+    async takeAddress(address, sink, kind = "check") {
+      // Zero is no limit, of either kind.
+      if (!deps.enabled || deps.addressPerMinute === 0) return;
+      const isRead = kind === "read";
+      const perMinute = isRead ? Math.max(readsPerMinute, deps.addressPerMinute) : deps.addressPerMinute;
       const buckets = clientNetworks(address).map(({ name, factor }) => ({
-        key: `address:${name}`,
-        perMinute: deps.addressPerMinute * factor,
+        key: `${isRead ? "reads" : "address"}:${name}`,
+        perMinute: perMinute * factor,
         perDay: 0,
       }));
       report(await deps.limiter.take(buckets), sink);

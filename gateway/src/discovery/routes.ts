@@ -116,12 +116,18 @@ export function discoveryRoutes(deps: {
         throw new ConnectError("Unknown service.", Code.NotFound);
       },
       async *watch(_empty, context) {
-        const { service } = admittedRpc(context).message as HealthCheckRequest;
+        const { message, request } = admittedRpc(context);
+        const { service } = message as HealthCheckRequest;
         const { signal, release } = endOf(context, closing);
         try {
           if (!known.has(service)) yield { status: Status.SERVICE_UNKNOWN };
-          for await (const isServing of serving.watch(signal)) if (known.has(service)) yield statusOf(isServing);
+          for await (const isServing of serving.watch(signal, request.ip)) {
+            if (known.has(service)) yield statusOf(isServing);
+          }
           if (closing.aborted && known.has(service)) yield statusOf(false);
+        } catch (error) {
+          failingPlainly(context);
+          throw error;
         } finally {
           release();
         }

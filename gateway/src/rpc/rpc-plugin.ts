@@ -15,6 +15,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Admission, type AdmissionRule, admissionRule, admit } from "../admission/admit.ts";
 import type { Caller } from "../admission/authentication.ts";
 import { disconnectSignal } from "../http/disconnect.ts";
+import { restError } from "../http/error-body.ts";
 import { percentEncoded } from "../http/grpc-refusal.ts";
 import { emptyBody, headersFor, streamOf, urlFor } from "./connect-request.ts";
 import { compressions, isKnownEncoding } from "./decompression.ts";
@@ -59,7 +60,7 @@ interface Outcome {
 /** A request that admission has passed or refused. */
 interface Settled {
   readonly format: MessageFormat | undefined;
-  readonly outcome: Outcome | undefined;
+  readonly outcome: Outcome;
   readonly signal: AbortSignal;
 }
 
@@ -150,6 +151,17 @@ function formatOf(handler: UniversalHandler, { method = "", headers, url = "" }:
   };
 }
 
+/** Answers a request that has not the form of an RPC: another verb, or messages of another type. */
+function refuseForm({ allowedMethods, method }: UniversalHandler, request: FastifyRequest, reply: FastifyReply) {
+  const verbs = allowedMethods.join(" or ");
+  const types = method.methodKind === "unary" ? "application/json, application/proto" : "application/connect+json or +proto";
+  const error = allowedMethods.includes(request.method)
+    ? fail(ErrorReason.UNSUPPORTED_MEDIA_TYPE, `Send messages as ${types}, application/grpc-web or application/grpc.`)
+    : fail(ErrorReason.METHOD_NOT_ALLOWED, `${request.method} is not served here; use ${verbs}.`);
+  const { status, headers, body } = restError(error);
+  return reply.code(status).headers(headers).send(body);
+}
+
 function asConnectError(error: unknown): ConnectError {
   return error instanceof ConnectError
     ? error
@@ -177,9 +189,15 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
       const declared = admissionRule(handler.method);
       const isClientStream = handler.method.methodKind === "bidi_streaming" || handler.method.methodKind === "client_streaming";
 
+      const needsHttp2 = handler.method.methodKind === "bidi_streaming";
+
       const settle = async (request: FastifyRequest, format: MessageFormat, signal: AbortSignal): Promise<Outcome> => {
         const headers: [string, string][] = [];
         const sink = { header: (name: string, value: string) => headers.push([name, value]) };
+        if (needsHttp2 && request.raw.httpVersionMajor < 2) {
+          // A client that waits for responses while it sends would wait for ever.
+          return { headers: [["connection", "close"]], refusal: fail(ErrorReason.UNIMPLEMENTED, "This method needs HTTP/2.") };
+        }
         try {
           const rule = ruleOf?.(handler.method, request) ?? declared;
           const caller = await admit(admission, rule, request, sink);
@@ -202,11 +220,12 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
       const respond = (request: FastifyRequest, { format, outcome, signal }: Settled) => {
         const { raw } = request;
         return handler({
-          httpVersion: raw.httpVersion,
+          // `settle` has refused what needs HTTP/2, in a form that clients of each protocol can read.
+          httpVersion: needsHttp2 ? "2.0" : raw.httpVersion,
           method: raw.method ?? "",
           url: urlFor(handler, raw, format),
           header: headersFor(raw),
-          body: outcome?.streamer === undefined ? emptyBody(format) : streamOf(request),
+          body: outcome.streamer === undefined ? emptyBody(format) : streamOf(request),
           signal,
           contextValues: createContextValues().set(outcomeKey, outcome),
         });
@@ -220,7 +239,7 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
         }
         const { outcome, format, signal } = settled;
         const isOurs = format?.isJson === false && isEnveloped(request.raw);
-        const later = () => (isOurs ? outcome?.call?.later : undefined);
+        const later = () => (isOurs ? outcome.call?.later : undefined);
         return await sendFirst(response, reply.raw, { method: handler.method, later, signal });
       };
 
@@ -239,7 +258,8 @@ export function rpcPlugin({ routes, admission, ruleOf, bodyLimit, streamedBytes,
         if (!verbs.includes(raw.method ?? "")) reply.header("allow", verbs.join(", "));
         const signal = disconnectSignal(request, reply);
         const format = formatOf(handler, raw);
-        const outcome = format === undefined ? undefined : await settle(request, format, signal);
+        if (format === undefined) return refuseForm(handler, request, reply);
+        const outcome = await settle(request, format, signal);
         reply.hijack();
         try {
           const later = await begin(request, reply, { format, outcome, signal });
