@@ -74,6 +74,15 @@ export const rules: readonly Rule[] = [
       ),
   },
   {
+    name: "a message of the bus for which nobody waits goes through send()",
+    find: (tree) =>
+      linesOf(
+        tree,
+        isProduct,
+        (line) => !isComment(line) && /(?:^\s*|\bvoid\s+|[;{(?:&|]\s*)[\w.#]*(?:\(\)[\w.#]*)?\.publish\(/.test(line),
+      ),
+  },
+  {
     name: "RPC handlers stand in handlers/",
     find: (tree) =>
       linesOf(

@@ -4,7 +4,9 @@ import type { SpendService } from "@turnwright/contract/auth/v1/usage_service";
 import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import type { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
+import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { redisUrl } from "@turnwright/platform/config/redis-env";
+import { acceptedSecrets } from "@turnwright/platform/config/secrets";
 import { createFailureLog } from "@turnwright/platform/failure-log";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
@@ -49,7 +51,8 @@ async function createDispatcher(config: AgentConfig, deps: ClaimDeps): Promise<D
   const url = redisUrl(config);
   if (url === undefined) return createLocalDispatcher(deps);
   const { createBullDispatcher } = await import("./runs/dispatch-bullmq.ts");
-  return createBullDispatcher({ ...deps, redisUrl: url, system: systemId(config.MESH_SECRET) });
+  const [system = "", ...otherNames] = acceptedSecrets(meshSecrets(config)).map(systemId);
+  return createBullDispatcher({ ...deps, redisUrl: url, system, otherNames });
 }
 
 /**

@@ -21,6 +21,19 @@ export interface Bus {
   subscribe(topic: string, listener: BusListener, onGap?: () => void): Promise<Unsubscribe>;
 }
 
+/**
+ * Publishes without waiting. A bus that fails, in whatever way, loses the message and never ends the process: nobody
+ * waits for the outcome who could handle it.
+ */
+export function send(bus: Pick<Bus, "publish">, topic: string, payload: string): void {
+  try {
+    const publishing = bus.publish(topic, payload);
+    publishing.catch(() => {});
+  } catch {
+    // Lost like a message without a connection.
+  }
+}
+
 /** One subscription. */
 export interface Subscriber {
   readonly listener: BusListener;

@@ -1,6 +1,6 @@
 import { guarded } from "@turnwright/platform/async/guarded";
 import type { Logger } from "@turnwright/platform/logger";
-import type { Bus } from "@turnwright/platform/ports/bus";
+import { type Bus, send } from "@turnwright/platform/ports/bus";
 import { framesOf, isText, type RunFrame, restOf, type TextType, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position, parsePosition } from "./position.ts";
 import type { RunEvent } from "./run-event.ts";
@@ -169,7 +169,7 @@ export class LiveLog {
     }
     frames.push(...textFrames(type, text));
     const piece: LivePiece = { at, frames, hasMore: end < this.#frames.length };
-    void this.#bus.publish(replyTopic(replyTo), `${watcher} ${JSON.stringify(piece)}`);
+    send(this.#bus, replyTopic(replyTo), `${watcher} ${JSON.stringify(piece)}`);
   }
 
   #startOf(index: number): number {
@@ -211,7 +211,7 @@ export class LiveLog {
         frames: this.#frames.slice(first, this.#sent),
         isEnd: this.#sent === this.#frames.length ? isEnd : undefined,
       };
-      void this.#bus.publish(liveTopic(this.#runId), JSON.stringify(piece));
+      send(this.#bus, liveTopic(this.#runId), JSON.stringify(piece));
     } while (this.#sent < this.#frames.length);
   }
 }
@@ -219,7 +219,7 @@ export class LiveLog {
 /** Tells a run's watchers to read its log, which has an entry that its driver did not commit. */
 export function pokeWatchers(bus: Bus, runId: string): void {
   const piece: LivePiece = { at: { seq: Number.MAX_SAFE_INTEGER, units: 0 }, frames: [] };
-  void bus.publish(liveTopic(runId), JSON.stringify(piece));
+  send(bus, liveTopic(runId), JSON.stringify(piece));
 }
 
 /** The live logs of the runs that this process drives. */

@@ -1,7 +1,7 @@
 import type { CallOptions, Client } from "@connectrpc/connect";
 import type { JournalService, ReadRunLogResponse } from "@turnwright/contract/conversation/v1/journal_service";
 import type { Logger } from "@turnwright/platform/logger";
-import type { Bus, Unsubscribe } from "@turnwright/platform/ports/bus";
+import { type Bus, send, type Unsubscribe } from "@turnwright/platform/ports/bus";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { Backlog } from "./backlog.ts";
 import { liveTopic, replyTopic, type WatchRequest, watchLeaseMs, watchTopic } from "./live-log.ts";
@@ -184,7 +184,7 @@ export class RunWatches {
   }
 
   #tell(request: WatchRequest): void {
-    void this.#bus.publish(watchTopic, JSON.stringify(request));
+    send(this.#bus, watchTopic, JSON.stringify(request));
   }
 
   #deliver(run: WatchedRun, payload: string): void {

@@ -4,7 +4,7 @@ import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { CallOutcome, type ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
-import type { Bus } from "@turnwright/platform/ports/bus";
+import { type Bus, send } from "@turnwright/platform/ports/bus";
 import { openCalls } from "../graph/act.ts";
 import { callsMessageId, readState } from "../graph/state.ts";
 import type { ModelToolCall } from "../model/edge/chunk.ts";
@@ -80,7 +80,7 @@ export async function cancelRun(
 ): Promise<void> {
   const { runId, reason, options } = asked;
   const { context, nextRunId } = await deps.journal.cancelRun({ runId, reason }, options);
-  void deps.bus.publish(cancelTopic, runId);
+  send(deps.bus, cancelTopic, runId);
   pokeWatchers(deps.bus, runId);
   if (nextRunId !== "") deps.dispatch(nextRunId);
   const calls = context === undefined ? [] : callsWithoutResult(context);

@@ -30,7 +30,10 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
   });
 
   /** A process whose journal gives each run to the first worker that claims it. */
-  function startProcess(worker: string, init: { hasRoom?: () => boolean; system?: string } = {}): Dispatcher {
+  function startProcess(
+    worker: string,
+    init: { hasRoom?: () => boolean; system?: string; otherNames?: string[] } = {},
+  ): Dispatcher {
     const journal = {
       async claimRun({ runId }: { runId: string }) {
         if (claims.some((claim) => claim.runId === runId)) return {};
@@ -46,6 +49,7 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
       logger: createLogger({ service: "test", level: "silent" }),
       redisUrl: server.url,
       system: init.system ?? "test",
+      otherNames: init.otherNames,
     });
     dispatcher.start(() => {});
     open.push(dispatcher);
@@ -103,6 +107,26 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     for (let n = 0; n < 20; n++) ours.dispatch(uuidv7());
     await claimed(20);
     expect(new Set(claims.map(({ worker }) => worker))).toEqual(new Set(["ours"]));
+  });
+
+  test("are claimed across processes while the secret that names their queue is replaced", async () => {
+    const isFull = { hasRoom: () => false };
+    // Step 1, add: the process with the old secret leaves two jobs, one of which is not due yet.
+    const old = startProcess("old", { system: "test", otherNames: ["new"], ...isFull });
+    old.dispatch(uuidv7());
+    old.dispatch(uuidv7(), 1_000);
+    await delayed(2);
+    // Step 2, swap: processes that send under the new name take jobs of both.
+    const swapped = startProcess("swapped", { system: "new", otherNames: ["test"] });
+    await claimed(2);
+    // A process that still sends under the old name takes theirs, too.
+    await old.close();
+    await swapped.close();
+    startProcess("old again", { system: "test", otherNames: ["new"] });
+    const full = startProcess("swapped and full", { system: "new", otherNames: ["test"], ...isFull });
+    full.dispatch(uuidv7());
+    await claimed(3);
+    expect(claims.map(({ worker }) => worker)).toEqual(["swapped", "swapped", "old again"]);
   });
 
   test("are claimed by this process itself while Redis is away, and over Redis when it is back", async () => {

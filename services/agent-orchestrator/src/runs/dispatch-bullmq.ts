@@ -16,16 +16,21 @@ interface RunJob {
  * Makes a dispatcher over all orchestrators by a queue in Redis. A job is a hint and is done once its run is claimed,
  * by whichever worker: ownership of a run stands in the journal. A job that is lost, stalled or processed twice
  * therefore does no harm, and without Redis this process claims the run itself. Connects to Redis at once.
+ *
+ * The queue is named by the secret of the system. While that is being replaced, some processes send under one name and
+ * some under the other, and every process takes the jobs of both.
  */
 export function createBullDispatcher(
   deps: ClaimDeps & {
     redisUrl: string;
     /** Separates the queue from those of other systems on the same Redis. */
     system: string;
+    /** Further names of this system, while its secret is being replaced: their jobs are taken too. */
+    otherNames?: readonly string[];
   },
 ): Dispatcher {
-  const { logger, redisUrl } = deps;
-  const prefix = `turnwright:${deps.system}`;
+  const { logger, redisUrl, system, otherNames = [] } = deps;
+  const prefixOf = (name: string) => `turnwright:${name}`;
   const local = createLocalDispatcher(deps);
   const sending = connectRedis(redisUrl, { name: "turnwright-dispatch", logger });
   const taking = connectRedis(redisUrl, {
@@ -39,14 +44,14 @@ export function createBullDispatcher(
   const onError = (error: Error) => logger.debug({ err: error }, "dispatch failed");
   const queue = new Queue<RunJob>(queueName, {
     connection: sending,
-    prefix,
+    prefix: prefixOf(system),
     skipVersionCheck: true,
     defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
   });
   queue.on("error", onError);
-  let worker: Worker<RunJob> | undefined;
+  let workers: Worker<RunJob>[] = [];
 
-  const startWorker = (drive: Drive): Worker<RunJob> => {
+  const startWorker = (drive: Drive, name: string): Worker<RunJob> => {
     const started = new Worker<RunJob>(
       queueName,
       async (job, token) => {
@@ -56,7 +61,7 @@ export function createBullDispatcher(
         }
         await claimAndDrive(deps, drive, job.data.runId);
       },
-      { connection: taking, prefix, concurrency, skipVersionCheck: true },
+      { connection: taking, prefix: prefixOf(name), concurrency, skipVersionCheck: true },
     );
     started.on("error", onError);
     return started;
@@ -68,11 +73,11 @@ export function createBullDispatcher(
     },
     start(drive) {
       local.start(drive);
-      worker = startWorker(drive);
+      workers = [system, ...otherNames].map((name) => startWorker(drive, name));
     },
     async close() {
       await local.close();
-      await worker?.close(true).catch(() => {});
+      await Promise.all(workers.map((worker) => worker.close(true).catch(() => {})));
       await queue.close().catch(() => {});
       taking.disconnect();
       sending.disconnect();
