@@ -43,7 +43,9 @@ export async function changeAccount(
     ...(limits && { limits: toJsonString(AccountLimitsSchema, limits) }),
   };
   await note({ action: "user.updated", outcome: "success", subject: userId, details });
-  return { user: after, ended: [...sessions, ...keys, ...changed] };
+  // Resources such as webhooks depend on the account itself.
+  const closed = before.isActive && !after.isActive ? [userId] : [];
+  return { user: after, ended: [...sessions, ...keys, ...changed, ...closed] };
 }
 
 /**

@@ -58,8 +58,8 @@ export interface AuthFixture {
   anonymous(address?: string): Caller;
   /** The caller behind an access token or API key, as the gateway would admit them. Rejects when the exchange does. */
   holder(token: string): Promise<Caller & { identity: Identity }>;
-  /** Checks API keys as the conversation service does. */
-  checkApiKeys(apiKeyIds: readonly string[]): Promise<CheckApiKeysResponse>;
+  /** Checks API keys and accounts as the conversation service does. */
+  checkApiKeys(apiKeyIds: readonly string[], userIds?: readonly string[]): Promise<CheckApiKeysResponse>;
   /** Creates an account in the database, without the cost of its password, and logs it in. */
   person(init?: { role?: "admin" | "user" | "agent" }): Promise<Person>;
   /** Starts a further process on the same database. Stop it first. */
@@ -137,8 +137,8 @@ export async function startAuthFixture(env: Record<string, string> = {}, given?:
     bus,
     anonymous,
     holder,
-    checkApiKeys: (apiKeyIds) =>
-      createClient(TokenService, transportAs("conversation")).checkApiKeys({ apiKeyIds: [...apiKeyIds] }),
+    checkApiKeys: (apiKeyIds, userIds = []) =>
+      createClient(TokenService, transportAs("conversation")).checkApiKeys({ apiKeyIds: [...apiKeyIds], userIds: [...userIds] }),
     async person({ role = "user" } = {}) {
       const email = `person-${++people}@example.com`;
       const userId = uuidv7();

@@ -50,7 +50,9 @@ export interface Person {
 interface KeysAtAuth {
   /** The valid keys and their expiry; null: never. */
   readonly live: Map<string, Date | null>;
-  /** Ids that the service has asked for. */
+  /** UUIDs of the accounts that are closed. */
+  readonly closed: Set<string>;
+  /** Ids of keys that the service has asked for. */
   readonly asked: string[];
   /** Awaited before auth answers which keys are valid. */
   beforeAnswer: () => Promise<void>;
@@ -94,17 +96,23 @@ export async function startConversationFixture({
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
   const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };
   const revoked: string[] = [];
-  const keys: KeysAtAuth = { live: new Map(), asked: [], beforeAnswer: async () => {}, tellOf: (id) => revoked.push(id) };
+  const keys: KeysAtAuth = {
+    live: new Map(),
+    asked: [],
+    beforeAnswer: async () => {},
+    closed: new Set(),
+    tellOf: (id) => revoked.push(id),
+  };
   const auth = mount(TokenService, {
     listRevocations: () => ({ revocations: revoked.map((tokenId, index) => ({ id: BigInt(index), tokenId })), keyIds: ["k"] }),
-    async checkApiKeys({ apiKeyIds }: CheckApiKeysRequest) {
+    async checkApiKeys({ apiKeyIds, userIds }: CheckApiKeysRequest) {
       keys.asked.push(...apiKeyIds);
-      await keys.beforeAnswer();
+      if (apiKeyIds.length > 0) await keys.beforeAnswer();
       const live = apiKeyIds.flatMap((id) => {
         const expiresAt = keys.live.get(id);
         return expiresAt === undefined ? [] : [{ id, expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt) }];
       });
-      return { apiKeys: live };
+      return { apiKeys: live, closedUserIds: userIds.filter((id) => keys.closed.has(id)) };
     },
   } as never);
   const tokens = createClient(

@@ -162,4 +162,30 @@ describe("the check of API keys", () => {
     await fixture.pool.query("update users set is_active = false where id = $1", [person.userId]);
     expect((await fixture.checkApiKeys(ids)).apiKeys).toEqual([]);
   });
+
+  const closings: Readonly<
+    Record<string, { close: (id: string) => Promise<unknown>; reopen?: (id: string) => Promise<unknown> }>
+  > = {
+    "is disabled by an admin": {
+      close: async (userId) => (await fixture.person({ role: "admin" })).users.updateUser({ userId, isActive: false }),
+      reopen: async (userId) => (await fixture.person({ role: "admin" })).users.updateUser({ userId, isActive: true }),
+    },
+    "is disabled by a statement": {
+      close: (id) => fixture.pool.query("update users set is_active = false where id = $1", [id]),
+      reopen: (id) => fixture.pool.query("update users set is_active = true where id = $1", [id]),
+    },
+    "is deleted by a statement": { close: (id) => fixture.pool.query("delete from users where id = $1", [id]) },
+  };
+  test.each(Object.entries(closings))("reports an account that %s, and every process is notified", async (_what, one) => {
+    const [person, other] = [await fixture.person(), await fixture.person()];
+    await person.auth.logout({});
+    const closed = async () => (await fixture.checkApiKeys([], [person.userId, other.userId])).closedUserIds;
+    expect([await closed(), await revocationsOf([person.userId])]).toEqual([[], []]);
+    // No credential is left that could be revoked.
+    await one.close(person.userId);
+    expect([await closed(), await revocationsOf([person.userId])]).toEqual([[person.userId], [person.userId]]);
+    if (one.reopen === undefined) return;
+    await one.reopen(person.userId);
+    expect([await closed(), await revocationsOf([person.userId])]).toEqual([[], [person.userId]]);
+  });
 });

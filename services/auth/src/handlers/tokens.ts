@@ -13,6 +13,7 @@ import { listLiveApiKeys } from "../store/api-keys.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { isExpiredKey, whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
+import { listClosedAccounts } from "../store/users.ts";
 import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
 const internalTokenMs = 300_000;
@@ -67,9 +68,13 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
       return mint(identity);
     },
 
-    async checkApiKeys({ apiKeyIds }) {
-      const live = await listLiveApiKeys(pool, apiKeyIds);
+    async checkApiKeys({ apiKeyIds, userIds }) {
+      const [live, closedUserIds] = await Promise.all([
+        apiKeyIds.length > 0 ? listLiveApiKeys(pool, apiKeyIds) : [],
+        userIds.length > 0 ? listClosedAccounts(pool, userIds) : [],
+      ]);
       return {
+        closedUserIds,
         apiKeys: live.map(({ id, expiresAt }) => ({
           id,
           expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt),

@@ -189,3 +189,14 @@ export async function hasAdmin(db: Queryable): Promise<boolean> {
   const { rowCount } = await db.query("select 1 from users where role = 'admin' and is_active limit 1");
   return rowCount === 1;
 }
+
+/** The accounts of these ids that are disabled or do not exist. */
+export async function listClosedAccounts(db: Queryable, ids: readonly string[]): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "list-closed-accounts",
+    text: `select asked.id from unnest($1::uuid[]) as asked (id)
+      where not exists (select from users u where u.id = asked.id and u.is_active)`,
+    values: [ids],
+  });
+  return rows.map(({ id }) => id);
+}

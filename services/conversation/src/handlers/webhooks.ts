@@ -51,7 +51,7 @@ export function webhookHandlers(deps: {
           return { webhook, secret: secretText(secret) };
         },
       });
-      await makers.confirm(maker);
+      await makers.confirm(userId, maker);
       return response;
     },
     async listWebhooks(_request, ctx) {
@@ -74,7 +74,7 @@ export function webhookHandlers(deps: {
         await appendAudit(tx, ctx, { action: "webhook.updated", outcome: "success", subject: webhookId, details });
         return updated;
       });
-      await makers.confirm(maker);
+      await makers.confirm(userId, maker);
       worker.wake();
       return { webhook };
     },
@@ -100,7 +100,7 @@ export function webhookHandlers(deps: {
           return { webhook, secret: secretText(secret) };
         },
       });
-      await makers.confirm(maker);
+      await makers.confirm(userId, maker);
       return response;
     },
     async listWebhookDeliveries({ webhookId, status, limit = 50, cursor }, ctx) {

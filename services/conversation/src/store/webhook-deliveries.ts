@@ -8,6 +8,8 @@ export interface ClaimedDelivery {
   /** Epoch of the claim; `settleDelivery` and `releaseDelivery` check it. */
   readonly epoch: number;
   readonly url: string;
+  /** UUID of the webhook's owner. */
+  readonly userId: string;
   /** UUID of the API key on which the webhook depends; undefined: none. */
   readonly apiKeyId?: string;
   /** Milliseconds until that key expires; undefined: never. */
@@ -62,7 +64,7 @@ with recursive waiting as (
 ), leased as (
   update webhooks w set epoch = w.epoch + 1, leased_until = now() + $2 * interval '1 millisecond'
   from locked where w.id = locked.id
-  returning w.id, w.epoch, w.url, w.api_key_id, w.api_key_expires_at, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
+  returning w.id, w.user_id, w.epoch, w.url, w.api_key_id, w.api_key_expires_at, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
 )
 update webhook_deliveries d set attempts = d.attempts + 1
 from leased
@@ -72,7 +74,7 @@ where d.status = 'pending' and d.id = (
   order by p.next_attempt_at limit 1
 )
 returning d.id, d.webhook_id, d.event, d.run_id, d.conversation_id, d.run_error, d.created_at, d.attempts,
-  leased.epoch, leased.url, leased.secret, leased.previous_secret, leased.api_key_id,
+  leased.user_id, leased.epoch, leased.url, leased.secret, leased.previous_secret, leased.api_key_id,
   extract(epoch from leased.api_key_expires_at - now())::float8 * 1000 as key_ends_in_ms`;
 
 interface ClaimedRow {
@@ -86,6 +88,7 @@ interface ClaimedRow {
   readonly attempts: number;
   readonly epoch: number;
   readonly url: string;
+  readonly user_id: string;
   readonly secret: Buffer;
   readonly previous_secret: Buffer | null;
   readonly api_key_id: string | null;
@@ -104,6 +107,7 @@ export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; lea
     webhookId: row.webhook_id,
     epoch: row.epoch,
     url: row.url,
+    userId: row.user_id,
     apiKeyId: row.api_key_id ?? undefined,
     keyEndsInMs: row.key_ends_in_ms ?? undefined,
     secrets: row.previous_secret === null ? [row.secret] : [row.secret, row.previous_secret],

@@ -3,6 +3,8 @@ import type { MakerKey } from "./webhooks.ts";
 
 /** The `disabled_reason` of a webhook whose key has ended. */
 const keyHasEnded = "The API key that it depended on has ended.";
+/** The `disabled_reason` of a webhook whose owner has no account any more. */
+const accountIsClosed = "The account is closed.";
 
 // Locks the webhooks' rows first and in one order, as every statement that changes both tables does.
 const disableSql = (ended: string) => `
@@ -29,6 +31,18 @@ export async function endWebhooksOf(pool: pg.Pool, apiKeyIds: readonly string[])
   return rows.map(({ id }) => id);
 }
 
+const closeSql = `${disableSql("user_id = any ($2::uuid[])")} select id from disabled`;
+
+/** Disables all webhooks of closed accounts and gives up their pending deliveries. Returns the webhooks' ids. */
+export async function endWebhooksOfAccounts(pool: pg.Pool, userIds: readonly string[]): Promise<string[]> {
+  const { rows } = await pool.query<{ id: string }>({
+    name: "webhooks-close",
+    text: closeSql,
+    values: [accountIsClosed, userIds],
+  });
+  return rows.map(({ id }) => id);
+}
+
 const lookSql = `${disableSql("api_key_expires_at <= now()")}
 select exists (select from webhooks where enabled) as any`;
 
@@ -47,6 +61,17 @@ export async function listMakers(pool: pg.Pool, apiKeyIds?: readonly string[]): 
     values: [apiKeyIds ?? null],
   });
   return rows.map((row) => row.api_key_id);
+}
+
+/** The users, all or of a given set, who have enabled webhooks. */
+export async function listOwners(pool: pg.Pool, userIds?: readonly string[]): Promise<string[]> {
+  const { rows } = await pool.query<{ user_id: string }>({
+    name: "webhooks-owners",
+    text: `select distinct user_id from webhooks
+      where enabled and ($1::uuid[] is null or user_id = any ($1)) order by user_id`,
+    values: [userIds ?? null],
+  });
+  return rows.map((row) => row.user_id);
 }
 
 /** Stores the expiry of keys where it has changed. */

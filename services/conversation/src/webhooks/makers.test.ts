@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { TokenType } from "@turnwright/contract/auth/v1/identity";
 import { startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -222,5 +223,60 @@ describe("a webhook created by a login", () => {
     const { webhookId, look } = await webhookOf(owner);
     await key.webhooks.updateWebhook({ webhookId, enabled: true, description: "CI", events: ["run.failed"] });
     expect(await look(owner)).toMatchObject({ apiKeyId: "", description: "CI" });
+  });
+});
+
+describe("a webhook of an account that is closed", () => {
+  const closed = "The account is closed.";
+  const close = (owner: Person) => {
+    fixture.keys.closed.add(owner.userId);
+    fixture.keys.tellOf(owner.userId);
+  };
+
+  test("is disabled, whoever made it, and sends nothing more; other accounts keep theirs", async () => {
+    const [owner, other] = [fixture.person(), fixture.person()];
+    const [byLogin, byKey, others] = [await webhookOf(owner), await webhookOf(keyOf(owner)), await webhookOf(other)];
+    const cut = Promise.withResolvers<void>();
+    receiver.answer((message, response) => {
+      if (message.path === byLogin.path) response.once("close", () => cut.resolve());
+      else response.writeHead(500).end();
+    });
+    await turn(owner);
+    await turn(owner);
+    await receiver.arrived(1, ({ path }) => path === byLogin.path);
+    close(owner);
+    await cut.promise;
+    for (const one of [byLogin, byKey]) {
+      await expect.poll(() => one.look(owner)).toMatchObject({ enabled: false, disabledReason: closed });
+      await expect
+        .poll(async () => (await one.deliveries(owner)).map(({ status, error }) => [status, error]))
+        .toEqual(Array.from({ length: 2 }, () => ["failed", closed]));
+    }
+    const sent = receiver.received.length;
+    await turn(owner);
+    await turn(other);
+    await receiver.arrived(1, ({ path }) => path === others.path);
+    expect(receiver.received.slice(sent).map(({ path }) => path)).toEqual([others.path]);
+    expect(await others.look(other)).toMatchObject({ enabled: true });
+  });
+
+  test("is disabled after a start, and cannot be made or enabled until the account is open again", async () => {
+    const owner = fixture.person();
+    const { webhookId, path } = await webhookOf(owner);
+    fixture.keys.closed.add(owner.userId);
+    await fixture.restart();
+    const rows = async () =>
+      (await fixture.pool.query("select enabled, disabled_reason from webhooks where id = $1", [webhookId])).rows;
+    await expect.poll(rows).toEqual([{ enabled: false, disabled_reason: closed }]);
+    // The same login, at the service that runs now: it was admitted before the account was closed.
+    const same = fixture.through(owner, { tokenType: TokenType.ACCESS });
+    expect(await reasonFor(same.webhooks.updateWebhook({ webhookId, enabled: true }))).toBe(ErrorReason.INVALID_TOKEN);
+    expect(await reasonFor(same.webhooks.createWebhook({ url: urlOf() }))).toBe(ErrorReason.INVALID_TOKEN);
+    const { webhooks } = await same.webhooks.listWebhooks({});
+    expect(webhooks.map(({ enabled }) => enabled)).toEqual([false, false]);
+    fixture.keys.closed.delete(owner.userId);
+    await same.webhooks.updateWebhook({ webhookId, enabled: true });
+    await turn(same);
+    await receiver.arrived(1, (message) => message.path === path);
   });
 });

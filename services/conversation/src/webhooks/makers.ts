@@ -7,11 +7,11 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
 import type { Logger } from "@turnwright/platform/logger";
 import type pg from "pg";
-import { endWebhooksOf, listMakers, storeExpiry } from "../store/webhook-makers.ts";
+import { endWebhooksOf, endWebhooksOfAccounts, listMakers, listOwners, storeExpiry } from "../store/webhook-makers.ts";
 import type { MakerKey } from "../store/webhooks.ts";
 import type { WebhookWorker } from "./worker.ts";
 
-/** The most keys in one request to auth. */
+/** The most keys, and the most accounts, in one request to auth. */
 const askedAtOnce = 1_000;
 const askTimeoutMs = 5_000;
 /** After a check that failed. */
@@ -23,20 +23,20 @@ export function makerOf({ tokenType, tokenId, expiresAt }: Identity): MakerKey |
   return { id: tokenId, expiresAt: expiresAt === undefined ? null : timestampDate(expiresAt) };
 }
 
-/** Disables webhooks when the keys on which they depend end. */
+/** Disables webhooks when the keys on which they depend end, or their accounts are closed. */
 export interface WebhookMakers {
   /**
-   * Call this after committing a change that depends on a key: a revocation before the commit did not find the change.
-   * Throws INVALID_TOKEN when the key has ended. When auth does not answer, it resolves, and the key is checked as soon
-   * as auth answers.
+   * Call this after committing a change that depends on an account and perhaps a key: a revocation before the commit
+   * did not find the change. Throws INVALID_TOKEN when the key has ended or the account is closed. When auth does not
+   * answer, it resolves, and both are checked as soon as auth answers.
    */
-  confirm(maker: MakerKey | undefined): Promise<void>;
+  confirm(userId: string, maker: MakerKey | undefined): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Starts to follow revocations, and asks auth which of the keys on which webhooks depend are still valid: rotated or
- * changed keys are. All keys are checked at the start and after a gap.
+ * Starts to follow revocations, and asks auth which of the keys on which webhooks depend are still valid (rotated or
+ * changed keys are) and which of their owners' accounts are closed. All are checked at the start and after a gap.
  */
 export function watchMakers(deps: {
   pool: pg.Pool;
@@ -46,9 +46,9 @@ export function watchMakers(deps: {
 }): WebhookMakers {
   const { pool, tokens, worker, logger } = deps;
   const closing = new AbortController();
-  /** Keys to check; `everyKey`: all of them. */
+  /** Keys and accounts to check; `isAll`: all of them. */
   const changed = new Set<string>();
-  let everyKey = true;
+  let isAll = true;
   let checking: Promise<void> | undefined;
 
   /** Disables the webhooks of those keys that have ended. Returns these keys. */
@@ -74,16 +74,34 @@ export function watchMakers(deps: {
     return ended;
   };
 
+  /** Disables the webhooks of those accounts that are closed. Returns these accounts. */
+  const closeWith = async (userIds: readonly string[]): Promise<ReadonlySet<string>> => {
+    const closed = new Set<string>();
+    for (let from = 0; from < userIds.length; from += askedAtOnce) {
+      const options = { timeoutMs: askTimeoutMs, signal: closing.signal };
+      const answer = await tokens.checkApiKeys({ userIds: userIds.slice(from, from + askedAtOnce) }, options);
+      for (const id of answer.closedUserIds) closed.add(id);
+    }
+    if (closed.size > 0) {
+      const webhooks = await endWebhooksOfAccounts(pool, [...closed]);
+      // Only now, as above.
+      worker.forget(closed);
+      if (webhooks.length > 0) logger.info({ webhook_ids: webhooks }, "webhooks disabled because their accounts are closed");
+    }
+    return closed;
+  };
+
   const check = async (): Promise<void> => {
-    while (everyKey || changed.size > 0) {
-      const asked = everyKey ? undefined : [...changed];
-      everyKey = false;
+    while (isAll || changed.size > 0) {
+      const asked = isAll ? undefined : [...changed];
+      isAll = false;
       changed.clear();
       try {
-        const makers = await listMakers(pool, asked);
+        const [makers, owners] = await Promise.all([listMakers(pool, asked), listOwners(pool, asked)]);
         if (makers.length > 0) await endWith(makers);
+        if (owners.length > 0) await closeWith(owners);
       } catch (error) {
-        if (asked === undefined) everyKey = true;
+        if (asked === undefined) isAll = true;
         else for (const id of asked) changed.add(id);
         throw error;
       }
@@ -98,13 +116,13 @@ export function watchMakers(deps: {
       firstMs: pauseMs,
       longestMs: pauseMs,
       signal: closing.signal,
-      onRetry: (error) => logger.warn({ err: error }, "API keys of webhooks could not be checked"),
+      onRetry: (error) => logger.warn({ err: error }, "API keys and accounts of webhooks could not be checked"),
     })
       // Only `close` ends the retries.
       .catch(() => {})
       .finally(() => {
         checking = undefined;
-        if (everyKey || changed.size > 0) start();
+        if (isAll || changed.size > 0) start();
       });
   };
 
@@ -116,7 +134,7 @@ export function watchMakers(deps: {
         start();
       },
       onGap() {
-        everyKey = true;
+        isAll = true;
         start();
       },
     },
@@ -124,18 +142,19 @@ export function watchMakers(deps: {
   start();
 
   return {
-    async confirm(maker) {
-      if (maker === undefined) return;
-      let ended: ReadonlySet<string>;
+    async confirm(userId, maker) {
+      let hasEnded: boolean;
       try {
-        ended = await endWith([maker.id]);
+        // A live key has an active account.
+        const ended = maker === undefined ? await closeWith([userId]) : await endWith([maker.id]);
+        hasEnded = ended.size > 0;
       } catch (error) {
-        logger.warn({ err: error }, "the API key of a webhook could not be checked yet");
-        changed.add(maker.id);
+        logger.warn({ err: error }, "the API key or account of a webhook could not be checked yet");
+        changed.add(maker?.id ?? userId);
         start();
         return;
       }
-      if (ended.size > 0) throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
+      if (hasEnded) throw fail(ErrorReason.INVALID_TOKEN, "The credential has ended.");
     },
     async close() {
       closing.abort();

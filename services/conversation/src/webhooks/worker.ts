@@ -53,8 +53,11 @@ const pruneMs = 600_000;
 export interface WebhookWorker {
   /** Announces that there may be deliveries. Costs nothing while nobody has a webhook. */
   wake(): void;
-  /** Stops deliveries in flight for webhooks that depend on ended keys, and drops those claimed but not yet sent. */
-  forget(apiKeyIds: ReadonlySet<string>): void;
+  /**
+   * Stops deliveries in flight for webhooks that depend on ended keys or belong to closed accounts, and drops those
+   * claimed but not yet sent. `endedIds` are the ids of such keys and accounts.
+   */
+  forget(endedIds: ReadonlySet<string>): void;
   /** Deliveries in flight. */
   readonly underWay: number;
   /** Stops claiming, releases deliveries that do not end in time, and closes `outbound`. */
@@ -73,22 +76,23 @@ export function startWebhookWorker(deps: {
   const pace = { ...usualPace, ...deps.pace };
   const ended = new AbortController();
   const underWay = new Set<Promise<void>>();
-  /** Controllers of deliveries in flight, by the API key on which they depend. */
-  const byKey = new Multimap<string, AbortController>();
-  /** Ended keys, with the time until which deliveries claimed before may still arrive here. */
-  const endedKeys = new Map<string, number>();
+  /** Controllers of deliveries in flight, by the API key on which they depend and by their owner. */
+  const byTie = new Multimap<string, AbortController>();
+  /** Ended keys and closed accounts, with the time at which they ended: deliveries claimed before may arrive later. */
+  const endedTies = new Map<string, number>();
   let claiming: Promise<void> | undefined;
   let claimAgain = false;
   let woken: NodeJS.Timeout | undefined;
   let isNeeded = true;
   let closed = false;
 
-  /** The signal that ends a delivery: with the worker, or with the key on which its webhook depends. */
-  const tiesOf = ({ apiKeyId, keyEndsInMs }: ClaimedDelivery): { signal: AbortSignal; untie(): void } => {
-    if (apiKeyId === undefined) return { signal: ended.signal, untie() {} };
+  /** The signal that ends a delivery: with the worker, the account, or the key on which its webhook depends. */
+  const tiesOf = ({ userId, apiKeyId, keyEndsInMs }: ClaimedDelivery, askedAt: number) => {
     const controller = new AbortController();
-    if (endedKeys.has(apiKeyId)) controller.abort();
-    byKey.add(apiKeyId, controller);
+    const ties = apiKeyId === undefined ? [userId] : [userId, apiKeyId];
+    // A later claim has found the webhook enabled again.
+    if (ties.some((tie) => (endedTies.get(tie) ?? Number.NEGATIVE_INFINITY) >= askedAt)) controller.abort();
+    for (const tie of ties) byTie.add(tie, controller);
     // A timer beyond a delivery's lease is not needed.
     const isClose = keyEndsInMs !== undefined && keyEndsInMs < pace.leaseMs;
     const timer = isClose ? setTimeout(() => controller.abort(), Math.max(0, keyEndsInMs)) : undefined;
@@ -96,15 +100,16 @@ export function startWebhookWorker(deps: {
       signal: AbortSignal.any([ended.signal, controller.signal]),
       untie() {
         clearTimeout(timer);
-        byKey.delete(apiKeyId, controller);
+        for (const tie of ties) byTie.delete(tie, controller);
       },
     };
   };
 
-  const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
+  /** Sends a delivery of a claim that was asked for at this time of `performance.now()`. */
+  const deliver = async (delivery: ClaimedDelivery, askedAt: number): Promise<void> => {
     const context = { webhook_id: delivery.webhookId, delivery_id: delivery.id, attempt: delivery.attempts };
     let attempt: Attempt;
-    const ties = tiesOf(delivery);
+    const ties = tiesOf(delivery, askedAt);
     try {
       ties.signal.throwIfAborted();
       attempt = await attemptDelivery(outbound, delivery, { timeoutMs: pace.timeoutMs, signal: ties.signal });
@@ -171,9 +176,10 @@ export function startWebhookWorker(deps: {
       claimAgain = false;
       const limit = pace.concurrency - underWay.size;
       if (limit === 0 || closed) return;
+      const askedAt = performance.now();
       const claimed = await claimDeliveries(pool, { limit, leaseMs: pace.leaseMs });
       for (const delivery of claimed) {
-        const work = deliver(delivery)
+        const work = deliver(delivery, askedAt)
           // The lease expires, and the delivery is tried again.
           .catch((error: unknown) =>
             logger.warn({ err: error, delivery_id: delivery.id }, "outcome of a webhook delivery not stored"),
@@ -199,7 +205,7 @@ export function startWebhookWorker(deps: {
 
   const poll = (): Promise<void> => {
     start();
-    for (const [id, until] of endedKeys) if (until < Date.now()) endedKeys.delete(id);
+    for (const [id, endedAt] of endedTies) if (performance.now() - endedAt > pace.leaseMs) endedTies.delete(id);
     // An outage is reported by the claim.
     return endOverdueWebhooks(pool).then(
       (any) => {
@@ -227,10 +233,10 @@ export function startWebhookWorker(deps: {
       }, pace.wakeMs);
       woken.unref();
     },
-    forget(apiKeyIds) {
-      for (const id of apiKeyIds) {
-        endedKeys.set(id, Date.now() + pace.leaseMs);
-        for (const controller of byKey.get(id)) controller.abort();
+    forget(endedIds) {
+      for (const id of endedIds) {
+        endedTies.set(id, performance.now());
+        for (const controller of byTie.get(id)) controller.abort();
       }
     },
     get underWay() {
