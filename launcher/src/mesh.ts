@@ -1,13 +1,12 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { ConfigError, loadConfig } from "@turnwright/platform/config/env";
 import { databaseUrl, postgresEnv } from "@turnwright/platform/config/postgres-env";
 import { redisEnv, redisUrl } from "@turnwright/platform/config/redis-env";
 import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
 import { startEmbeddedPostgres } from "@turnwright/platform/embedded-postgres/embedded-postgres";
+import { freePort } from "@turnwright/platform/free-port";
 import { createLogger, logLevels } from "@turnwright/platform/logger";
 import type { MigratedService } from "@turnwright/platform/postgres/migrations";
 import { openSchema } from "@turnwright/platform/postgres/open-schema";
@@ -62,15 +61,6 @@ export interface RunningMesh {
   readonly databaseDirectory: string | undefined;
   /** Ends the processes from the gateway inwards, then the stores that this starter started. */
   close(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 /** Ports of auth, conversation, the orchestrator and two executors. */

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { freePort } from "@turnwright/platform/free-port";
 import { createLogger } from "@turnwright/platform/logger";
 import { afterEach, expect, test, vi } from "vitest";
 import { type Supervision, startSupervised } from "./supervised-process.ts";
@@ -9,15 +9,6 @@ const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** Options for a program that listens, or ends at once from its `failing`th start to the one before `until`. */
 async function options(

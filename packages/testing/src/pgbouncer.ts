@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
-import { freePort } from "./redis-server.ts";
+import { freePort } from "@turnwright/platform/free-port";
 import { testEnvironment } from "./stores.ts";
 import { reportUntested } from "./untested.ts";
 

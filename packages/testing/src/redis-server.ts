@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setHold, startChildWatchdog } from "@turnwright/platform/embedded-postgres/child-watchdog";
+import { freePort } from "@turnwright/platform/free-port";
 
 /** A private Redis without persistence, which a test may stop, restart and flush. */
 export interface RedisServer {
@@ -65,15 +64,4 @@ async function launch(program: string, dir: string, wanted: number): Promise<{ c
     }
     if (attempt === 5) throw new Error(`redis-server did not start:\n${lines.join("\n")}`);
   }
-}
-
-/** A port on 127.0.0.1 that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }

@@ -2,21 +2,11 @@ import { randomUUID } from "node:crypto";
 import { Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { type ConversationFixture, ErrorReason, type Person, reasonFor, toolCall } from "../testing/conversation.ts";
+import { fixture, useConversation } from "../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 /** Each way to decide on the waiting calls of a run, one per RPC of the journal. */
 const decisions: Readonly<Record<string, (person: Person, run: RunContext) => Promise<unknown>>> = {

@@ -3,24 +3,13 @@ import type { RunContext } from "@turnwright/contract/conversation/v1/run";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-} from "../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, reasonFor, startConversationFixture } from "../testing/conversation.ts";
+import { fixture, person, useConversation } from "../testing/use-conversation.ts";
 import { rejectExpiredApprovals } from "./store/expired-approvals.ts";
 
 const dayMs = 86_400_000;
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture({ approvalExpiryMs: dayMs });
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation({ approvalExpiryMs: dayMs });
 
 async function parked(...callIds: string[]): Promise<{ context: RunContext; runId: string; conversationId: string }> {
   const context = await person.begin({ message: "Send it", workerId: uuidv7() });

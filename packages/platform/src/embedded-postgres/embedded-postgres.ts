@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { retrying } from "../async/retrying.ts";
+import { freePort } from "../free-port.ts";
 import type { Logger } from "../logger.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
 import { setHold, startChildWatchdog } from "./child-watchdog.ts";
@@ -190,16 +189,6 @@ function launch(start: Start, port: number): ChildProcess {
     // flight is done.
     detached: true,
   });
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
 
 /** Pause between attempts to restart a server that ended, in milliseconds. */

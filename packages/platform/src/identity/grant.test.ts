@@ -1,20 +1,12 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { meshSecret } from "../../testing/plane.ts";
-import { type GrantClaims, hashArguments, signGrant, verifyGrant } from "./grant.ts";
+import { claims } from "../../testing/tokens.ts";
+import { type GrantClaims, signGrant, verifyGrant } from "./grant.ts";
 import { createServiceTokenSource } from "./service-token.ts";
 
 afterEach(() => {
   vi.useRealTimers();
 });
-
-const claims: GrantClaims = {
-  runId: "0190a000-0000-7000-8000-0000000000b0",
-  epoch: 2,
-  callId: "call_1",
-  tool: "http_request",
-  toolVersion: "1",
-  argumentsHash: hashArguments('{"url":"https://example.com"}'),
-};
 
 describe("grants", () => {
   test("hold for exactly the approved call, until they end", async () => {

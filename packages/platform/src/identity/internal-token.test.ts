@@ -1,7 +1,8 @@
 import { generateKeyPair, SignJWT } from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { alice, createTestMesh, meshSecret } from "../../testing/plane.ts";
-import { ErrorReason, reasonOf } from "../errors.ts";
+import { reason } from "../../testing/tokens.ts";
+import { ErrorReason } from "../errors.ts";
 import { createInternalTokenVerifier, signInternalToken } from "./internal-token.ts";
 import { createServiceTokenSource } from "./service-token.ts";
 
@@ -11,12 +12,6 @@ const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
 afterEach(() => {
   vi.useRealTimers();
 });
-
-async function reason(work: Promise<unknown>): Promise<ErrorReason> {
-  const outcome = await work.catch((error: unknown) => error);
-  if (!(outcome instanceof Error)) throw new Error("The token was accepted.");
-  return reasonOf(outcome);
-}
 
 describe("internal tokens", () => {
   test("carry the whole identity, and are cached from verification", async () => {

@@ -1,7 +1,8 @@
 import { exportJWK, generateKeyPair } from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { alice, createTestMesh } from "../../testing/plane.ts";
-import { ErrorReason, reasonOf } from "../errors.ts";
+import { reason } from "../../testing/tokens.ts";
+import { ErrorReason } from "../errors.ts";
 import { createInternalTokenVerifier, signInternalToken } from "./internal-token.ts";
 
 const mesh = await createTestMesh();
@@ -10,12 +11,6 @@ const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
 afterEach(() => {
   vi.useRealTimers();
 });
-
-async function reason(work: Promise<unknown>): Promise<ErrorReason> {
-  const outcome = await work.catch((error: unknown) => error);
-  if (!(outcome instanceof Error)) throw new Error("The token was accepted.");
-  return reasonOf(outcome);
-}
 
 describe("tokens under a key set", () => {
   test("signed with a new key wait for another fetch of the keys, shared by all and at most one a second", async () => {

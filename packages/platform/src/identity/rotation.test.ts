@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { createTestMesh } from "../../testing/plane.ts";
+import { claims } from "../../testing/tokens.ts";
 import { type Secrets, secretsOf, signingSecret } from "../config/secrets.ts";
 import { createLogger } from "../logger.ts";
 import { createMemoryBus } from "../ports/bus-memory.ts";
 import { createSealedBus } from "../ports/bus-sealed.ts";
 import { createAccessTokenVerifier, signAccessToken } from "./access-token.ts";
-import { type GrantClaims, hashArguments, signGrant, verifyGrant } from "./grant.ts";
+import { signGrant, verifyGrant } from "./grant.ts";
 import { createServiceTokenSource, createServiceTokenVerifier } from "./service-token.ts";
 
 const present = "the-present-secret-of-these-tests";
@@ -22,14 +23,6 @@ const neighbours = steps.slice(1).flatMap((after, index) => {
     { from: after, to: after },
   ];
 });
-const claims: GrantClaims = {
-  runId: "0190a000-0000-7000-8000-0000000000b0",
-  epoch: 2,
-  callId: "call_1",
-  tool: "http_request",
-  toolVersion: "1",
-  argumentsHash: hashArguments('{"url":"https://example.com"}'),
-};
 const access = { userId: claims.runId, sessionId: claims.runId, role: "user" };
 const logger = createLogger({ service: "test", level: "silent" });
 const mesh = await createTestMesh();

@@ -1,27 +1,13 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { meshSecret } from "../../testing/plane.ts";
+import { claims, reason } from "../../testing/tokens.ts";
 import { ErrorReason, reasonOf } from "../errors.ts";
-import { type GrantClaims, hashArguments, signGrant } from "./grant.ts";
+import { signGrant } from "./grant.ts";
 import { createServiceTokenSource, createServiceTokenVerifier } from "./service-token.ts";
 
 afterEach(() => {
   vi.useRealTimers();
 });
-
-async function reason(work: Promise<unknown>): Promise<ErrorReason> {
-  const outcome = await work.catch((error: unknown) => error);
-  if (!(outcome instanceof Error)) throw new Error("The token was accepted.");
-  return reasonOf(outcome);
-}
-
-const claims: GrantClaims = {
-  runId: "0190a000-0000-7000-8000-0000000000b0",
-  epoch: 2,
-  callId: "call_1",
-  tool: "http_request",
-  toolVersion: "1",
-  argumentsHash: hashArguments('{"url":"https://example.com"}'),
-};
 
 describe("service tokens", () => {
   test("name their service, are signed once and renewed after half of their life", async () => {

@@ -1,14 +1,11 @@
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, ErrorReason, reasonFor, startConversationFixture } from "../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, reasonFor } from "../../testing/conversation.ts";
+import { fixture, useConversation } from "../../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 describe("a list", () => {
   test("has the caller's conversations, newest first, page by page, with their total", async () => {

@@ -7,23 +7,12 @@ import {
 } from "@turnwright/contract/conversation/v1/conversation_service";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-} from "../../testing/conversation.ts";
+import { beforeAll, describe, expect, test } from "vitest";
+import { ErrorReason, reasonFor } from "../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../testing/use-conversation.ts";
 import { maxResponseBytes } from "./response-size.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture({ max: 4 });
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation({ max: 4 });
 
 /** The most bytes of a mesh message. */
 const piece = 8 * 1024 * 1024;

@@ -2,27 +2,16 @@ import { listStart } from "@turnwright/platform/postgres/keyset-cursor";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-} from "../../testing/conversation.ts";
+import { expect, test } from "vitest";
+import { ErrorReason, type Person, reasonFor, startConversationFixture } from "../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../testing/use-conversation.ts";
 import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
 import { changedSql } from "./changed-runs.ts";
 import { commitSql } from "./commit-run/commit-statement.ts";
 import { listSql } from "./conversations.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture({ max: 4 });
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation({ max: 4 });
 
 /** A conversation with ended runs and so many messages. */
 async function conversationOf(messageCount: number): Promise<string> {

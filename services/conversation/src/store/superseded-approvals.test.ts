@@ -1,23 +1,10 @@
 import { ConnectError } from "@connectrpc/connect";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  meshSecret,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, meshSecret, reasonFor, toolCall } from "../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 const parked = (...callIds: string[]) => person.parked(...callIds);
 

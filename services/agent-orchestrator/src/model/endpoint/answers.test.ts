@@ -289,7 +289,7 @@ describe("a silent endpoint", () => {
       const timer = setInterval(() => response.write(sign), 20);
       response.writeHead(200).once("close", () => clearInterval(timer));
     };
-    const client = model({ timeoutMs: 100 });
+    const client = model({ timeoutMs: 500 });
     const failed = await failureOf(kind === "stream" ? streamed(client) : client.complete(ask, forever));
     expect(failed).toMatchObject({ reason: ErrorReason.MODEL_FAILED, message: expect.stringContaining("nothing of an answer") });
   });

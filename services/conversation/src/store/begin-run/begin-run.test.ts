@@ -3,20 +3,11 @@ import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, reasonFor, toolCall } from "../../../testing/conversation.ts";
+import { fixture, useConversation } from "../../../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 async function expireRuns(conversationId: string | undefined) {
   await fixture.pool.query("update runs set deadline_at = now() - interval '1 second' where conversation_id = $1", [

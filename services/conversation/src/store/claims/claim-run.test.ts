@@ -2,21 +2,12 @@ import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { QueryConfig } from "pg";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-} from "../../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, type Person, reasonFor } from "../../../testing/conversation.ts";
+import { fixture, useConversation } from "../../../testing/use-conversation.ts";
 import { readRunLog } from "../runs.ts";
 
-let fixture: ConversationFixture;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 const workerId = uuidv7();
 

@@ -2,29 +2,16 @@ import { randomUUID } from "node:crypto";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  meshSecret,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../../../testing/conversation.ts";
+import { beforeEach, describe, expect, test } from "vitest";
+import { ErrorReason, meshSecret, reasonFor, toolCall } from "../../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../../testing/use-conversation.ts";
 import { rejectExpiredApprovals } from "../expired-approvals.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture({ approvalExpiryMs: 86_400_000 });
-  person = fixture.person();
-});
+useConversation({ approvalExpiryMs: 86_400_000 });
 beforeEach(async () => {
   // Runs that earlier tests left unclaimed must not be claimed by later tests.
   await fixture.pool.query("update runs set status = 'cancelled' where status in ('queued', 'running')");
 });
-afterAll(() => fixture.stop());
 
 /** A release that drives graph versions 5 to 6, and the versions of the runs that it meets. */
 const ours = { graphVersion: 6, oldestGraphVersion: 5 };

@@ -4,17 +4,11 @@ import { BeatResponseSchema } from "@turnwright/contract/conversation/v1/journal
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { createLoggedLines } from "@turnwright/testing/logged-lines";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ConversationFixture, type Person, startConversationFixture } from "../../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { fixture, person, useConversation } from "../../../testing/use-conversation.ts";
 
 const log = createLoggedLines();
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture({ max: 4, logger: log.logger });
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation({ max: 4, logger: log.logger });
 
 const versions = { graphVersion: 9 };
 const beat = (workerId: string, driving: string[] = []) =>

@@ -2,24 +2,11 @@ import { randomUUID } from "node:crypto";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { hashArguments, verifyGrant } from "@turnwright/platform/identity/grant";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  meshSecret,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, meshSecret, reasonFor, toolCall } from "../../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 const beat = async (workerId: string, driving: string[] = [], claimLimit = 100) =>
   (await person.journal.beat({ workerId, claimLimit, graphVersion: 9, driving })).claimed;

@@ -1,23 +1,11 @@
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type ConversationFixture,
-  ErrorReason,
-  type Person,
-  reasonFor,
-  startConversationFixture,
-  toolCall,
-} from "../../../testing/conversation.ts";
+import { describe, expect, test } from "vitest";
+import { ErrorReason, reasonFor, toolCall } from "../../../testing/conversation.ts";
+import { fixture, person, useConversation } from "../../../testing/use-conversation.ts";
 
-let fixture: ConversationFixture;
-let person: Person;
-beforeAll(async () => {
-  fixture = await startConversationFixture();
-  person = fixture.person();
-});
-afterAll(() => fixture.stop());
+useConversation();
 
 /** All rows that a commit could have changed. */
 async function everything(conversationId: string | undefined) {
