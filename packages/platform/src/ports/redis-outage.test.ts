@@ -106,6 +106,7 @@ describe.skipIf(available === undefined)("an outage of Redis, with three process
     end.then(mark, mark);
     while (!isOver) {
       allowed += await send(targets, key, limit, 24);
+      // The pace is the input under test.
       await delay(1);
     }
     await end;

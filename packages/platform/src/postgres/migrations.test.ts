@@ -78,6 +78,7 @@ describe("migrations", () => {
   });
 
   test("run once when several processes start at the same time", async () => {
+    // Slow, so that the others arrive while it runs.
     await write(
       "000001_slow",
       "create table slow (id int); select pg_sleep(0.3); insert into slow values (1);",

@@ -1,4 +1,4 @@
-import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
+import { createTestDatabase, openTestPool, type TestDatabase } from "@turnwright/testing/database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createLogger } from "../logger.ts";
 import { openServiceDatabase, type ServicePools } from "./service-database.ts";
@@ -22,12 +22,19 @@ interface Shown {
 
 /** The setting as several connections at once show it, of the pool for all users and of that for single users. */
 async function settingsOf({ pool, users }: ServicePools): Promise<(string | null)[]> {
-  const slow = `${shown} from pg_sleep(0.2)`;
-  const [all, single] = await Promise.all([
-    Promise.all([1, 2, 3, 4].map(() => pool.query<Shown>(slow))),
-    Promise.all([1].map(() => users.as(userId, (db) => db.query<Shown>(slow)))),
+  const gate = openTestPool(testDatabase.url, 1);
+  await gate.query("select pg_advisory_lock(1)");
+  // Each keeps its connection until all five wait.
+  const held = `${shown} from pg_advisory_xact_lock_shared(1)`;
+  const asked = Promise.all([
+    ...[1, 2, 3, 4].map(() => pool.query<Shown>(held)),
+    users.as(userId, (db) => db.query<Shown>(held)),
   ]);
-  const rows = [...all, ...single].flatMap((result) => result.rows);
+  const waiting = `select from pg_locks where locktype = 'advisory' and not granted
+    and database = (select oid from pg_database where datname = current_database())`;
+  await expect.poll(async () => (await gate.query(waiting)).rowCount, { timeout: 10_000 }).toBe(5);
+  await gate.end();
+  const rows = (await asked).flatMap((result) => result.rows);
   expect(new Set(rows.map(({ pid }) => pid)).size).toBe(5);
   return rows.map(({ value }) => value);
 }
