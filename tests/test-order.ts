@@ -4,7 +4,7 @@ import type { TestProject } from "./test-projects.ts";
 
 /** The test files that take longest, the longest first: none of them may be the last one that the others wait for. */
 export const longestFiles: readonly string[] = [
-  "tests/e2e/kill.test.ts",
+  "tests/e2e/recovery.test.ts",
   "tests/e2e/runs.test.ts",
   "tests/durability/replicas.test.ts",
   "tests/security/callers-mesh.test.ts",

@@ -1,21 +1,30 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Api, restApi } from "./api.ts";
+import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type System, startSystem } from "./system.ts";
 
-const redis = await testRedis("kill -9 of the mesh during a run");
+const redis = await testRedis("kill -9 of the mesh during a run and while a run waits");
 const shapes = redis === undefined ? (["all-in-one"] as const) : (["all-in-one", "mesh"] as const);
 const never = new Promise<never>(() => {});
+/** Of the run that waits for a person, the title of its test. */
+const waits = {
+  "all-in-one": "lets the run finish after a restart of the all-in-one process, each tool executed once",
+  mesh: "lets the run finish after a restart of the whole mesh, each tool executed once",
+} as const;
+const sent = "survives the kill";
 
-describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
+describe.each(shapes)("kill -9 of every process during a run and while one waits for a person, %s", (shape) => {
   let dataDir: string;
   let database: TestDatabase;
+  let effects: EffectCounter;
   let model: ScriptedModel;
   let second: System;
   let token: string;
@@ -23,6 +32,8 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
   /** Ids of the conversations whose runs were cut off. */
   let streaming: string;
   let calling: string;
+  /** Id of the conversation whose run waits for a person. */
+  let waiting: string;
 
   const start = () =>
     startSystem({
@@ -30,8 +41,10 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
       env: {
         TURNWRIGHT_DATA_DIR: dataDir,
         DATABASE_URL: database.url,
+        DB_ROLE_PREFIX: "turnwright",
         REDIS_URL: shape === "mesh" ? (redis ?? "") : "",
         LLM_BASE_URL: model.url,
+        TOOLS_ALLOWED_HOSTS: effects.host,
       },
     });
 
@@ -49,20 +62,28 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
     return (await api.listConversations(owner)).ids.find((id) => !before.includes(id)) ?? "";
   }
 
-  // All processes are killed once, while one run reads the model's stream and another has the result of its tool.
+  // All processes are killed once, while one run waits for a person, one reads the model's stream and another has the
+  // result of its tool.
   beforeAll(async () => {
     dataDir = mkdtempSync(join(tmpdir(), "turnwright-recovery-"));
-    database = await createTestDatabase({ services: [] });
+    database = await createTestDatabase({ services: migratedServices });
+    effects = await startEffectCounter();
     model = await startScriptedModel();
+    const request = JSON.stringify({ url: effects.url, method: "POST", body: sent });
+    model.reply({ calls: [{ id: "post", name: "http_request", arguments: request }] });
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     model.reply({ calls: [{ id: "sum", name: "calculator", arguments: '{"expression":"6*7"}' }] });
     model.reply({ text: "one two three", pauseAfter: { pieces: 3, gate: never } });
     const first = await start();
     const before = restApi(first.baseUrl);
     const owner = await session(before, true);
-    streaming = await startRun(before, owner, 0);
-    calling = await startRun(before, owner, 2);
+    const parked = await before.createConversation(owner, "Send it");
+    expect(parked.response).toBe("pending_approval");
+    waiting = parked.conversationId;
+    streaming = await startRun(before, owner, 1);
+    calling = await startRun(before, owner, 3);
     await first.killAll();
+    expect(effects.bodies).toEqual([]);
     // The crash came before the result was in the journal, but the ledger has it.
     for (const text of ["Here I am again.", "Here I am again."]) model.reply({ text });
     second = await start();
@@ -72,6 +93,7 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
   afterAll(async () => {
     await second?.stop();
     await model?.close();
+    await effects?.close();
     await database?.drop();
     rmSync(dataDir, { recursive: true, force: true });
   });
@@ -113,5 +135,25 @@ describe.each(shapes)("kill -9 of every process during a run, %s", (shape) => {
     expect(runs[0]).toEqual({ status: "completed", epoch: 2 });
     await goesOn(calling);
     await goesOn(streaming);
+  }, 120_000);
+
+  test(waits[shape], async () => {
+    const api = restApi(second.baseUrl);
+    expect((await api.getConversation(token, waiting)).status).toBe("pending_approval");
+    model.reply({ text: "It is sent." });
+    const decided = await api.approve(token, waiting, true, "Still wanted");
+    expect(decided.status).toBe("approved");
+    expect(effects.bodies).toEqual([sent]);
+    const record = await api.getConversation(token, waiting);
+    expect(record.roles).toEqual(["user", "assistant", "tool", "assistant"]);
+    expect(record.status).toBe("active");
+    const db = new pg.Client({ connectionString: database.url });
+    await db.connect();
+    const { rows } = await db.query("select tool_name, status from tool.tool_executions order by created_at");
+    await db.end();
+    expect(rows).toEqual([
+      { tool_name: "calculator", status: "success" },
+      { tool_name: "http_request", status: "success" },
+    ]);
   }, 120_000);
 });
