@@ -8,6 +8,7 @@ import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { createServiceTokenSource } from "@turnwright/platform/identity/service-token";
 import { expectService } from "@turnwright/platform/mesh-tls/service-certificate";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createGrpcTransport } from "@turnwright/platform/rpc/grpc-transport";
 import { serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
@@ -28,13 +29,14 @@ describe.skipIf(redis === undefined)("a mesh of processes with mutual TLS", () =
   let system: System;
 
   beforeAll(async () => {
-    database = await createTestDatabase({ services: [] });
+    database = await createTestDatabase({ services: migratedServices });
     for (const service of services) writeCertificates(join(directory, service), authority, authority.issue({ service }));
     const path = (file: string) => join(directory, "{service}", file);
     system = await startSystem({
       shape: "mesh",
       env: {
         DATABASE_URL: database.url,
+        DB_ROLE_PREFIX: "turnwright",
         REDIS_URL: redis ?? "",
         TURNWRIGHT_DATA_DIR: join(directory, "data"),
         MESH_SECRET: secret,
