@@ -97,8 +97,8 @@ export const admission: SecurityBreakages = {
     file: "packages/platform/src/rpc/grpc-server.ts",
     changes: [
       {
-        from: "requestDeserialize: (bytes) => bytes,",
-        to: "requestDeserialize: (bytes) => (fromBinary(method.input, bytes), bytes),",
+        from: "isUnary ? (bytes) => bytes :",
+        to: "isUnary ? (bytes) => (fromBinary(method.input, bytes), bytes) :",
       },
     ],
     suite: ["packages/platform/src/rpc/grpc-admission.test.ts"],
