@@ -67,19 +67,19 @@ export const keys: SecurityBreakages = {
   },
   "webhooks-after-a-start": {
     file: "services/conversation/src/webhooks/makers.ts",
-    changes: [{ from: "let everyKey = true;", to: "let everyKey = false;" }],
+    changes: [{ from: "let isAll = true;", to: "let isAll = false;" }],
     suite: makers,
     test: "after a start",
   },
   "webhooks-of-keys-ended-during-creation": {
     file: "services/conversation/src/webhooks/makers.ts",
-    changes: [{ from: "if (maker === undefined) return;", to: "if (maker !== undefined) return;" }],
+    changes: [{ from: ": await endWith([maker.id]);", to: ": new Set<string>();" }],
     suite: makers,
     test: "during the request: nothing is left",
   },
   "webhook-deliveries-under-way": {
     file: "services/conversation/src/webhooks/worker.ts",
-    changes: [{ from: "for (const controller of byKey.get(id)) controller.abort();", to: "" }],
+    changes: [{ from: "for (const controller of byTie.get(id)) controller.abort();", to: "" }],
     suite: makers,
     test: "stops deliveries in flight",
   },
