@@ -24,6 +24,7 @@ export interface CellResult {
 
 /** A mesh whose processes are killed, and its surroundings. */
 export interface KillMatrix {
+  readonly mesh: KillableMesh;
   /** Kills one process at one step of a new run, restarts it, and checks the results. */
   play(part: PartName, step: StepName): Promise<CellResult>;
   stop(): Promise<void>;
@@ -76,6 +77,7 @@ export async function startKillMatrix(): Promise<KillMatrix> {
   const client = await createPatientClient(mesh.baseUrl);
   let cells = 0;
   return {
+    mesh,
     async play(part, step) {
       cells += 1;
       const note = `c${cells}`;

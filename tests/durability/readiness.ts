@@ -126,7 +126,8 @@ export interface ReadinessStage {
 
 const services = ["auth", "conversation", "tool-executor", "agent-orchestrator"] as const satisfies readonly PartName[];
 
-function faultsOf(mesh: KillableMesh): { part: string; name: string; fault: Fault }[] {
+/** The faults of each part that need no tool call in progress. */
+export function faultsOf(mesh: KillableMesh): { part: string; name: string; fault: Fault }[] {
   const parts = [...services, "PostgreSQL", "Redis"] as const;
   return [
     ...parts.map((part) => ({
