@@ -13,6 +13,18 @@ export const limits: SecurityBreakages = {
     suite: ["services/auth/src/handlers/api-keys.test.ts"],
     test: "hands on the chain",
   },
+  "limits-of-public-reads": {
+    file: "gateway/src/admission/admit.ts",
+    changes: [{ from: "await limits.takeAddress(", to: "if (!rule.readsOnly) await limits.takeAddress(" }],
+    suite: ["gateway/src/discovery/discovery-limits.test.ts"],
+    test: "are counted on every way",
+  },
+  "watches-of-one-address": {
+    file: "gateway/src/discovery/serving-status.ts",
+    changes: [{ from: ">= maxOfAddress * factor", to: ">= maxWatchers" }],
+    suite: ["gateway/src/discovery/discovery-limits.test.ts"],
+    test: "are bounded for each address",
+  },
   "limits-all-or-none": {
     file: "packages/platform/src/ports/rate-scripts.ts",
     changes: [
