@@ -18,12 +18,12 @@ interface FoundRoles {
 }
 
 /** Another database of the server in which the role `r` has rights. */
-const sharedWith = `(
+const sharingSql = `(
     select min(o.datname) from pg_shdepend d join pg_database o on o.oid = d.dbid
     where d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid and o.datname <> current_database()) as shared_with`;
 
 const rolesOfSchema = `
-  select current_database() as database, r.rolname as role, ${sharedWith}
+  select current_database() as database, r.rolname as role, ${sharingSql}
   from (select) as one left join lateral (
     select a.oid, a.rolname from pg_policy p join pg_class c on c.oid = p.polrelid join pg_namespace n on n.oid = c.relnamespace
       join pg_roles a on a.oid = any (p.polroles)
@@ -57,11 +57,11 @@ export async function planRoles(options: {
   configured: string | undefined;
   logger: Logger | undefined;
 }): Promise<RolePlan> {
-  const { prefix: current, sharedWith: other, database } = await findRoles(options.client, options.schema);
-  const present = other === undefined ? current : undefined;
+  const { prefix: current, sharedWith, database } = await findRoles(options.client, options.schema);
+  const present = sharedWith === undefined ? current : undefined;
   const prefix = options.configured ?? present ?? prefixOfDatabase(database);
-  if (other !== undefined && prefix === current) {
-    options.logger?.warn({ prefix, other }, "another database has the same DB_ROLE_PREFIX and can be read by it");
+  if (sharedWith !== undefined && prefix === current) {
+    options.logger?.warn({ prefix, other: sharedWith }, "another database has the same DB_ROLE_PREFIX and can be read by it");
   }
   return { current, prefix };
 }
@@ -73,13 +73,14 @@ export async function planRoles(options: {
 export async function ensureRoles(client: pg.Client, schema: Schema, prefix: string, mayShare: boolean): Promise<void> {
   const { service, user } = serviceRoles(prefix, schema);
   const { rows } = await client.query<{ role: string; shared_with: string | null }>(
-    `select r.rolname as role, ${sharedWith} from pg_roles r where r.rolname in ($1, $2)`,
+    `select r.rolname as role, ${sharingSql} from pg_roles r where r.rolname in ($1, $2)`,
     [service, user],
   );
   const other = rows.find(({ shared_with: database }) => database !== null);
   if (other !== undefined && !mayShare) {
     throw new MissingRightError(
-      `the role ${other.role} belongs to the database ${other.shared_with}; set DB_ROLE_PREFIX to a name of this installation's own`,
+      `the role ${other.role} belongs to the database ${other.shared_with}; set DB_ROLE_PREFIX to a name of this ` +
+        "installation's own",
     );
   }
   const { rows: logins } = await client.query<{ login: string; all: boolean }>(
@@ -92,7 +93,8 @@ export async function ensureRoles(client: pg.Client, schema: Schema, prefix: str
         if (hasCode(error, "42710", "23505")) return;
         if (!hasCode(error, "42501")) throw error;
         throw new MissingRightError(
-          `the role ${role} is missing and the login ${login} may not create it; npm run db:prepare -- --print shows the SQL for an administrator`,
+          `the role ${role} is missing and the login ${login} may not create it; npm run db:prepare -- --print ` +
+            "shows the SQL for an administrator",
           { cause: error },
         );
       });
@@ -133,7 +135,8 @@ const moves = `
       from pg_proc p, aclexplode(p.proacl) a where p.pronamespace = (select oid from space) and a.grantee = (select oid from old)
   )
   select format('alter policy %I on %s to %s', p.polname, c.oid::regclass, (
-      select string_agg(case when r = 0 then 'public' when r = (select oid from old) then quote_ident($3) else r::regrole::text end, ', ')
+      select string_agg(case when r = 0 then 'public' when r = (select oid from old)
+        then quote_ident($3) else r::regrole::text end, ', ')
       from unnest(p.polroles) r)) as statement
     from pg_policy p join pg_class c on c.oid = p.polrelid
     where c.relnamespace = (select oid from space) and (select oid from old) = any (p.polroles)
@@ -167,7 +170,8 @@ export async function moveRoles(client: pg.Client, schema: Schema, plan: { curre
     await client.query("rollback").catch(() => {});
     if (!hasCode(error, "42501")) throw error;
     throw new MissingRightError(
-      `the tables of ${schema} belong to the roles of ${plan.current} and must move to those of ${plan.prefix}, which this login ` +
+      `the tables of ${schema} belong to the roles of ${plan.current} and must move to those of ${plan.prefix}, ` +
+        "which this login " +
         "may not do; run npm run migrate:up with the login that owns the tables",
       { cause: error },
     );
