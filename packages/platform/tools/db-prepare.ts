@@ -48,7 +48,8 @@ async function prepare(config: DatabaseToolConfig): Promise<void> {
   }
   if (config.DB_ADMIN_USER === undefined) {
     throw new ConfigError([
-      "DB_ADMIN_USER: set it and DB_ADMIN_PASSWORD to an administrator's login, or send them the output of npm run db:prepare -- --print",
+      "DB_ADMIN_USER: set it and DB_ADMIN_PASSWORD to an administrator's login, or send them the output of npm " +
+        "run db:prepare -- --print",
     ]);
   }
   const plan = planOf(config);

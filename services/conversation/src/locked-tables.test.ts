@@ -7,7 +7,8 @@ const lockedMs = 2_500;
 const lockSql =
   "begin; lock table conversation.runs, conversation.workers, conversation.conversations, conversation.journal_pulse";
 const countSql =
-  "select count(*)::integer as n from pg_stat_activity where application_name = 'turnwright-conversation' and datname = current_database()";
+  "select count(*)::integer as n from pg_stat_activity where application_name = 'turnwright-conversation' and " +
+  "datname = current_database()";
 
 test("heartbeats, pulses and reads at locked tables take no more backends than the service may have", async () => {
   const fixture = await startConversationFixture({ max: most });

@@ -27,7 +27,8 @@ const open = (applicationName: string, url = database.url) => createPool({ url, 
 /** The backends of a pool, and those of them that wait for a lock. */
 async function backends(name: string): Promise<{ all: number; waiting: number }> {
   const { rows } = await observer.query<{ all: number; waiting: number }>(
-    "select count(*)::integer as all, (count(*) filter (where wait_event_type = 'Lock'))::integer as waiting from pg_stat_activity where application_name = $1",
+    "select count(*)::integer as all, (count(*) filter (where wait_event_type = 'Lock'))::integer as waiting from " +
+      "pg_stat_activity where application_name = $1",
     [name],
   );
   return rows[0] ?? { all: 0, waiting: 0 };

@@ -32,14 +32,16 @@ interface Table {
  */
 const tablesSql = `
 with recursive tables as (
-  select c.oid, n.nspname as schema, c.relname as name, c.relrowsecurity and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'usage'))
+  select c.oid, n.nspname as schema, c.relname as name, c.relrowsecurity
+    and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'usage'))
     and not exists (select from pg_roles where rolname = current_user and (rolsuper or rolbypassrls)) as secured
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind = 'r' and n.nspname = any ($1::text[]) and c.relname <> 'migrations'
 ), ranked as (
   select oid, 0 as rank from tables
   union all
-  select f.conrelid, r.rank + 1 from ranked r join pg_constraint f on f.confrelid = r.oid and f.contype = 'f' and f.conrelid <> r.oid
+  select f.conrelid, r.rank + 1 from ranked r join pg_constraint f on f.confrelid = r.oid and f.contype = 'f'
+    and f.conrelid <> r.oid
 )
 select t.schema, t.name, t.secured,
   (select json_agg(quote_ident(a.attname) order by a.attnum) from pg_attribute a

@@ -63,7 +63,8 @@ const localName = "turnwright-settings";
  */
 const enterSql = `
 select s.is_own, s.watches,
-  case when s.is_own then (select count(set_config(c.name, c.value, false)) from unnest($2::text[], $3::text[]) as c(name, value)) end,
+  case when s.is_own then (select count(set_config(c.name, c.value, false))
+    from unnest($2::text[], $3::text[]) as c(name, value)) end,
   case when s.is_own and s.watches then set_config('${watchSetting}', '${watchMs}', false) end
 from (
   select pg_backend_pid() = $1::integer as is_own,

@@ -57,7 +57,8 @@ end $$`,
 /** The statements as a page for `psql` or any other client. */
 export function preparationPage(plan: Preparation): string {
   const head = [
-    `-- Prepares PostgreSQL for Turnwright's database ${JSON.stringify(plan.database)}. Run it as a superuser or as a login with CREATEROLE and`,
+    `-- Prepares PostgreSQL for Turnwright's database ${JSON.stringify(plan.database)}. Run it as a superuser or ` +
+      "as a login with CREATEROLE and",
     "-- CREATEDB, one statement at a time (psql does so), connected to any database of the server.",
     "-- The passwords are verifiers: they let nobody log in. If the database exists, leave out its creation.",
   ];

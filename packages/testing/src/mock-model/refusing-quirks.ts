@@ -33,7 +33,8 @@ export const refusingQuirks: Quirks = {
       }
       if (body.temperature != null && body.temperature !== 1) {
         const words =
-          "Unsupported value: 'temperature' does not support this value with this model. Only the default (1) value is supported.";
+          "Unsupported value: 'temperature' does not support this value with this model. Only the default (1) " +
+          "value is supported.";
         return refused(words, "temperature", "unsupported_value");
       }
       return undefined;
@@ -88,7 +89,9 @@ export const refusingQuirks: Quirks = {
     refuse: ({ messages }) => {
       const bytes = JSON.stringify(messages).length;
       if (bytes <= 32_768) return undefined;
-      const words = `This model's maximum context length is 8192 tokens. However, your messages resulted in ${Math.ceil(bytes / 4)} tokens.`;
+      const words =
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in " +
+        `${Math.ceil(bytes / 4)} tokens.`;
       return refused(words, "messages", "context_length_exceeded");
     },
   },

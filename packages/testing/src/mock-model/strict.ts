@@ -118,7 +118,8 @@ function unansweredIn(messages: z.output<typeof request>["messages"]): Refusal |
   let open = new Set<string>();
   const missing = () =>
     invalid(
-      `An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: ${[...open].join(", ")}`,
+      `An assistant message with 'tool_calls' must be followed by tool messages responding to each ` +
+        `'tool_call_id'. The following tool_call_ids did not have response messages: ${[...open].join(", ")}`,
       "messages",
     );
   for (const [index, one] of messages.entries()) {

@@ -37,8 +37,10 @@ const suspect =
 /** The common fields of OpenAI's requests, which need no check. */
 const harmless = new Set(
   (
-    "model messages role content name type text stream stream_options include_usage tools tool_choice tool_calls tool_call_id function description strict " +
-    "id index temperature top_p n stop seed user max_tokens max_completion_tokens prompt_cache_key metadata image_url url detail response_format"
+    "model messages role content name type text stream stream_options include_usage tools tool_choice tool_calls " +
+    "tool_call_id function description strict " +
+    "id index temperature top_p n stop seed user max_tokens max_completion_tokens prompt_cache_key metadata " +
+    "image_url url detail response_format"
   ).split(" "),
 );
 

@@ -149,7 +149,8 @@ describe("an API key that creates keys", () => {
     for (let count = 0; count < 3; count += 1)
       ids.unshift((await person.keys.createApiKey({ name: "many", allowedModels })).apiKey?.id);
     await fixture.pool.query(
-      `update user_tokens set allowed_models = array(select repeat('€', 600000) || n from generate_series(1, 2) n) where id = any($1)`,
+      "update user_tokens set allowed_models = array(select repeat('€', 600000) || n from generate_series(1, 2) " +
+        "n) where id = any($1)",
       [ids],
     );
     const seen: string[] = [];

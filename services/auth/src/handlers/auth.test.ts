@@ -51,7 +51,8 @@ describe("refresh tokens", () => {
     const child = answers[0]?.refreshToken ?? "";
     expect(child).not.toBe(refreshToken);
     const { rows } = await fixture.pool.query(
-      "select count(*)::int as count from user_tokens where family_id = (select family_id from user_tokens where parent_id is not null order by created_at desc limit 1)",
+      "select count(*)::int as count from user_tokens where family_id = (select family_id from user_tokens where " +
+        "parent_id is not null order by created_at desc limit 1)",
     );
     expect(rows).toEqual([{ count: 2 }]);
     await expect(fixture.anonymous().auth.refresh({ refreshToken: child })).resolves.toMatchObject({ tokenType: "Bearer" });

@@ -19,7 +19,8 @@ const revokeSessions =
   "update user_tokens set is_revoked = true where user_id = $1 and token_type = 'refresh' and not is_revoked";
 const live = async (userId: string) => {
   const { rows } = await fixture.pool.query<{ name: string }>(
-    "select case token_type when 'refresh' then 'session' else name end as name from user_tokens where user_id = $1 and not is_revoked order by 1",
+    "select case token_type when 'refresh' then 'session' else name end as name from user_tokens where user_id = " +
+      "$1 and not is_revoked order by 1",
     [userId],
   );
   return rows.map(({ name }) => name);

@@ -25,7 +25,8 @@ interface KeyRow {
 }
 
 const keyColumns =
-  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros, scopes, may_approve";
+  "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, " +
+  "last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros, scopes, may_approve";
 
 function keyOf(row: KeyRow): ApiKey {
   return create(ApiKeySchema, {
@@ -138,7 +139,8 @@ export async function revokeApiKey(
        union
        select child.id from user_tokens child join lineage on child.parent_id = lineage.id where child.token_type = 'api_key'
      ), locked as materialized (
-       select id as locked_id from user_tokens where id in (select id from lineage) and not is_revoked order by id for no key update
+       select id as locked_id from user_tokens where id in (select id from lineage)
+         and not is_revoked order by id for no key update
      ), revoked as (
        update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
        from locked where id = locked_id
@@ -173,7 +175,8 @@ export async function revokeCreatedKeys(db: Queryable, userId: string, id: strin
        union
        select child.id from user_tokens child join lineage on child.parent_id = lineage.id where child.token_type = 'api_key'
      ), locked as materialized (
-       select id as locked_id from user_tokens where id in (select id from lineage) and not is_revoked order by id for no key update
+       select id as locked_id from user_tokens where id in (select id from lineage)
+         and not is_revoked order by id for no key update
      )
      update user_tokens set is_revoked = true, revoked_at = now(), updated_at = now()
      from locked where id = locked_id

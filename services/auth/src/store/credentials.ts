@@ -113,7 +113,8 @@ function identityOf(row: CredentialRow, defaults: AccountDefaults): Identity {
 
 const noted = `, noted as (
     update user_tokens set last_used_at = now()
-    from found where user_tokens.id = found.id and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
+    from found where user_tokens.id = found.id
+      and (found.last_used_at is null or found.last_used_at < now() - interval '1 minute')
   )`;
 
 // A valid credential: not revoked, not expired, its user active. Records the use, at most once a minute, unless `note`
@@ -123,7 +124,8 @@ const useCredential = (predicate: string, note = noted) => `with recursive found
       t.allowed_tools, t.allowed_models, t.rate_limit_per_minute, t.rate_limit_per_day, t.expires_at, t.last_used_at,
       t.max_concurrent, t.spend_limit_micros, t.parent_id, t.scopes, t.may_approve, t.family_id, t.secret_version,
       u.rate_limit_per_minute as account_per_minute,
-      u.rate_limit_per_day as account_per_day, u.max_concurrent as account_concurrent, u.spend_limit_micros as account_spend_micros
+      u.rate_limit_per_day as account_per_day, u.max_concurrent as account_concurrent,
+        u.spend_limit_micros as account_spend_micros
     from user_tokens t join users u on u.id = t.user_id
     where ${predicate} and not t.is_revoked and (t.expires_at is null or t.expires_at > now()) and u.is_active
   ), ancestor as (

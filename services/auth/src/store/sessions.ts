@@ -52,12 +52,14 @@ export async function rotateRefreshToken(
       update user_tokens t set is_revoked = true, revoked_at = now(), rotated_at = now(), updated_at = now(), last_used_at = now()
       from account u
       where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now() and u.id = t.user_id
-      returning t.id, t.user_id, t.family_id, t.rate_limit_per_minute, t.rate_limit_per_day, t.allowed_tools, t.allowed_models, u.role
+      returning t.id, t.user_id, t.family_id, t.rate_limit_per_minute, t.rate_limit_per_day, t.allowed_tools,
+        t.allowed_models, u.role
     ), child as (
       insert into user_tokens
         (id, user_id, family_id, parent_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day,
          allowed_tools, allowed_models)
-      select $2, user_id, family_id, id, 'refresh', $3, $4, rate_limit_per_minute, rate_limit_per_day, allowed_tools, allowed_models
+      select $2, user_id, family_id, id, 'refresh', $3, $4, rate_limit_per_minute, rate_limit_per_day, allowed_tools,
+        allowed_models
       from old
       returning user_id
     )

@@ -82,9 +82,11 @@ export async function settleReservation(
        where id = $1 and token_id = $2 and settled_at is null and (select count(*) from keys) >= 0
        returning amount_micros - $3::bigint as unspent
      ), credited_account as (
-       update users u set spent_micros = greatest(0, u.spent_micros - settled.unspent) from account, settled where u.id = account.id
+       update users u set spent_micros = greatest(0, u.spent_micros - settled.unspent) from account, settled
+         where u.id = account.id
      ), credited_keys as (
-       update user_tokens t set spent_micros = greatest(0, t.spent_micros - settled.unspent) from keys, settled where t.id = keys.id
+       update user_tokens t set spent_micros = greatest(0, t.spent_micros - settled.unspent) from keys, settled
+         where t.id = keys.id
      )
      select from settled`,
     values: [settlement.id, settlement.tokenId, settlement.costMicros],

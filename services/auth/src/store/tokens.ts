@@ -21,7 +21,8 @@ export interface NewToken {
   mayApprove?: boolean;
 }
 
-const columns = `id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day, name, prefix,
+const columns = `id, user_id, family_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day,
+  name, prefix,
   allowed_tools, allowed_models, parent_id, max_concurrent, spend_limit_micros, scopes, may_approve`;
 const values = `$1::uuid, $2::uuid, $3::uuid, $4, $5::bytea, $6::timestamptz, $7::int, $8::int, $9, $10,
   $11::text[], $12::text[], $13::uuid, $14::int, $15::bigint, $16::text[], $17::bool`;

@@ -63,7 +63,8 @@ function reportSql(groupBy: readonly UsageGroupName[], isFirst: boolean): string
       group by ${grouped.join(", ")}
       order by ${grouped.map((column) => `${column} desc`).join(", ")} limit $4
     )
-    select page.day::text as day, user_id, model, token_id, ${counts.join(", ")}, ${counts.map((name) => `total_${name}`).join(", ")}
+    select page.day::text as day, user_id, model, token_id, ${counts.join(", ")},
+      ${counts.map((name) => `total_${name}`).join(", ")}
     from total left join page on true
     order by ${order}`;
 }

@@ -19,7 +19,8 @@ const most = "9007199254740991";
 const recordUsageText = `insert into usage as u
     (user_id, token_id, day, model, requests, prompt_tokens, completion_tokens, cost_micros, estimated_tokens)
   select r.user_id, r.token_id, (now() at time zone 'UTC')::date, r.model, least(${most}, sum(r.requests)),
-    least(${most}, sum(r.prompt)), least(${most}, sum(r.completion)), least(${most}, sum(r.cost)), least(${most}, sum(r.estimated))
+    least(${most}, sum(r.prompt)), least(${most}, sum(r.completion)), least(${most}, sum(r.cost)),
+      least(${most}, sum(r.estimated))
   from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
     as r (user_id, token_id, model, requests, prompt, completion, cost, estimated)
   join users on users.id = r.user_id
@@ -80,7 +81,8 @@ export async function listUsage(
      select day::text as day, token_id, model, requests, prompt_tokens, completion_tokens, cost_micros, estimated_tokens
      from usage
      where user_id = $1 and ($2::uuid is null or token_id in (select id from line))
-       and day >= coalesce($3::date, (now() at time zone 'UTC')::date - 30) and day <= coalesce($4::date, (now() at time zone 'UTC')::date)
+       and day >= coalesce($3::date, (now() at time zone 'UTC')::date - 30)
+         and day <= coalesce($4::date, (now() at time zone 'UTC')::date)
      order by day desc, cost_micros desc, model, token_id limit 10000`,
     [query.userId, query.tokenId ?? null, query.start ?? null, query.end ?? null],
   );

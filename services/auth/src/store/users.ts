@@ -21,7 +21,8 @@ export interface UserRow {
   spent_micros: number;
 }
 
-export const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute, rate_limit_per_day, max_concurrent,
+export const userColumns = `id, email, name, role, is_active, created_at, updated_at, rate_limit_per_minute,
+  rate_limit_per_day, max_concurrent,
   spend_limit_micros, spent_micros`;
 
 /** An account's own limits; undefined: none. */
@@ -111,7 +112,8 @@ export async function updateUser(
   const { limits } = change;
   const spendLimitUsd = limits?.spendLimitUsd;
   const updated = await db.query<UserRow>(
-    `update users set role = coalesce($2, role), is_active = coalesce($3, is_active), name = coalesce($4, name), updated_at = now(),
+    `update users set role = coalesce($2, role), is_active = coalesce($3, is_active), name = coalesce($4, name),
+      updated_at = now(),
        rate_limit_per_minute = case when $5 then $6 else rate_limit_per_minute end,
        rate_limit_per_day = case when $5 then $7 else rate_limit_per_day end,
        max_concurrent = case when $5 then $8 else max_concurrent end,

@@ -41,7 +41,8 @@ describe("deciding all calls", () => {
     expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, callId: "c2" })).toBe(false);
     expect(await verifyGrant(meshSecret, first?.grant ?? "", { ...claims, epoch: 1 })).toBe(false);
     const { rows } = await fixture.pool.query(
-      "select call_id, status, reason, decided_by, decided_at is not null as dated from approvals where run_id = $1 order by position",
+      "select call_id, status, reason, decided_by, decided_at is not null as dated from approvals where run_id = " +
+        "$1 order by position",
       [context.run?.id],
     );
     expect(rows).toEqual([

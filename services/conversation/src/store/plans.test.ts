@@ -52,7 +52,8 @@ test("a begin reads by index only, as much at 20,000 messages as at 20, with a p
     const explain = async (conversationId: string): Promise<PlanNode> => {
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
-        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, 'enqueue', false, null, null, 1, ${pg.escapeLiteral(person.tokenId)})`,
+        `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, ` +
+          `'enqueue', false, null, null, 1, ${pg.escapeLiteral(person.tokenId)})`,
       );
       return rows[0]["QUERY PLAN"][0].Plan;
     };
@@ -109,7 +110,8 @@ test("a page of a list reads as little when its owner has 20,000 conversations",
     [many, 20_000],
   ] as const) {
     await fixture.pool.query(
-      "insert into conversations (id, user_id, created_at) select gen_random_uuid(), $1, now() - n * interval '1 minute' from generate_series(1, $2) n",
+      "insert into conversations (id, user_id, created_at) select gen_random_uuid(), $1, now() - n * interval '1 " +
+        "minute' from generate_series(1, $2) n",
       [userId, count],
     );
   }

@@ -32,7 +32,8 @@ export interface ConversationRow {
 }
 
 /** The columns of a `ConversationRow`; takes no parameters. */
-export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, finish_reason, message_count, tool_call_count,
+export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, finish_reason,
+  message_count, tool_call_count,
   total_tokens, total_cost, tags, created_at, updated_at, last_message_at`;
 
 const maxInt32 = 2_147_483_647;
@@ -181,7 +182,8 @@ export interface ApprovalRow {
 }
 
 /** The columns of an `ApprovalRow`. */
-export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments, status, reason,
+export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments,
+  status, reason,
   decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at, superseded_by`;
 
 export function toApproval(row: ApprovalRow): Approval {

@@ -39,7 +39,8 @@ interface InfoRow {
  * is the newest log entry of a run that has failed or waits for its next attempt.
  */
 const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.model,
-  coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), c.agent_type, '') as agent, r.input, r.error, r.finish_reason, r.prompt_tokens, r.completion_tokens,
+  coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), c.agent_type, '') as agent, r.input, r.error,
+    r.finish_reason, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
     select m.content

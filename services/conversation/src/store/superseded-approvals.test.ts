@@ -17,7 +17,8 @@ describe("deciding on calls whose tool has changed", () => {
     // None of them can have seen the fresh one.
     expect(many).toEqual(many.map(() => ErrorReason.APPROVAL_SUPERSEDED));
     const { rows } = await fixture.pool.query(
-      "select call_id, tool_version, status, superseded_by from approvals where run_id = $1 and call_id = 'c1' order by created_at",
+      "select call_id, tool_version, status, superseded_by from approvals where run_id = $1 and call_id = 'c1' " +
+        "order by created_at",
       [context.run?.id],
     );
     expect(rows).toHaveLength(2);

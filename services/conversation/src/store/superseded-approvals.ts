@@ -103,7 +103,10 @@ function refusal(approvals: readonly OutdatedApproval[], fresh: ReadonlyMap<stri
     if (newVersion === undefined) return `The tool ${tool} no longer exists, so the call cannot run; reject it.`;
     const now = fresh.get(id);
     const next = now === undefined ? "Read the pending approvals again and decide anew." : `Decide on the fresh approval ${now}.`;
-    return `The tool ${tool} has changed from version ${version || "unknown"} to ${newVersion} since its approval was requested. ${next}`;
+    return (
+      `The tool ${tool} has changed from version ${version || "unknown"} to ${newVersion} since its approval ` +
+      `was requested. ${next}`
+    );
   });
   const left = approvals.length - sentences.length;
   if (left > 0) sentences.push(`The same holds for ${left} more; read the pending approvals again.`);

@@ -50,7 +50,8 @@ async function queue(person: Person, webhookId: string, count: number): Promise<
 /** Moves the times back by so many seconds. */
 async function later(seconds: number): Promise<void> {
   await fixture.pool.query(
-    `update webhooks set leased_until = leased_until - make_interval(secs => $1), resting_until = resting_until - make_interval(secs => $1)`,
+    "update webhooks set leased_until = leased_until - make_interval(secs => $1), resting_until = resting_until - " +
+      "make_interval(secs => $1)",
     [seconds],
   );
   await fixture.pool.query(

@@ -41,7 +41,8 @@ const perUser = 4;
  */
 export const claimSql = `
 with recursive waiting as (
-  (select webhook_id, next_attempt_at from webhook_deliveries where status = 'pending' order by webhook_id, next_attempt_at limit 1)
+  (select webhook_id, next_attempt_at from webhook_deliveries where status = 'pending' order by webhook_id,
+    next_attempt_at limit 1)
   union all
   select n.webhook_id, n.next_attempt_at
   from waiting cross join lateral (
@@ -64,7 +65,8 @@ with recursive waiting as (
 ), leased as (
   update webhooks w set epoch = w.epoch + 1, leased_until = now() + $2 * interval '1 millisecond'
   from locked where w.id = locked.id
-  returning w.id, w.user_id, w.epoch, w.url, w.api_key_id, w.api_key_expires_at, w.secret, case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
+  returning w.id, w.user_id, w.epoch, w.url, w.api_key_id, w.api_key_expires_at, w.secret,
+    case when w.previous_secret_until > now() then w.previous_secret end as previous_secret
 )
 update webhook_deliveries d set attempts = d.attempts + 1
 from leased

@@ -206,7 +206,8 @@ interface DeliveryRow {
 }
 
 const deliveryColumns =
-  "id, webhook_id, event, run_id, conversation_id, status, attempts, response_status, error, created_at, next_attempt_at, ended_at";
+  "id, webhook_id, event, run_id, conversation_id, status, attempts, response_status, error, created_at, " +
+  "next_attempt_at, ended_at";
 
 function toDelivery(row: DeliveryRow): WebhookDelivery {
   return create(WebhookDeliverySchema, {

@@ -29,7 +29,8 @@ const claimSql = `
 insert into tool_executions (id, run_id, conversation_id, message_id, user_id, token_id, epoch, status, started_at,
   lease_until, tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
 select c.id, $1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::uuid, $6::integer, 'running', now(),
-  now() + $7 * interval '1 millisecond', c.tool_call_id, c.tool_name, c.tool_version, c.effect, c.requires_approval, c.input::json, c.arguments_hash
+  now() + $7 * interval '1 millisecond', c.tool_call_id, c.tool_name, c.tool_version, c.effect, c.requires_approval,
+    c.input::json, c.arguments_hash
 from unnest($8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::text[])
   as c(id, tool_call_id, tool_name, tool_version, effect, requires_approval, input, arguments_hash)
 on conflict (run_id, tool_call_id) do nothing

@@ -126,7 +126,8 @@ export function answerDemo(request: DemoRequest): DemoAnswer {
   const named = names.find((name) => words.toLowerCase().includes(name.toLowerCase()));
   if (named !== undefined) return call(named, argumentsFor(named));
   const text =
-    `You said: "${words.slice(0, 200)}". I am Turnwright's built-in demo model: I stream, call tools and wait for approvals, but I know nothing. ` +
+    `You said: "${words.slice(0, 200)}". I am Turnwright's built-in demo model: I stream, call tools and wait for ` +
+    `approvals, but I know nothing. ` +
     "Ask me for a calculation, or set OPENAI_API_KEY or LLM_BASE_URL to talk to a real model.";
   return shaped(request, text, words);
 }

@@ -76,7 +76,8 @@ test.each([
   "Invalid value: 'insufficient_quota'. Supported values are: 'system', 'user'.",
   'Invalid tool name "rate limit exceeded".',
   "The name `invalid api key` does not match the pattern.",
-  `The text is not allowed here, since it has no place in this field, which takes names of colours, of which the ${"x ".repeat(40)} rate limit is none.`,
+  `The text is not allowed here, since it has no place in this field, which takes names of colours, of which the ` +
+    `${"x ".repeat(40)} rate limit is none.`,
 ])("a client's words in a refusal say nothing of our account: %s", (words) => {
   for (const status of [400, 422, undefined]) {
     const { reason } = seen(errorFromBody({ error: { message: words, type: "invalid_request_error" } }, status));

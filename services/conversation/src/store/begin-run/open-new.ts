@@ -41,7 +41,8 @@ with item as materialized (
   select user_id, count(*) from item where (select count(*) from started) > 0 group by user_id order by user_id
   on conflict (user_id) do update set conversations = user_totals.conversations + excluded.conversations
 )
-select o.active_run_id as run_id, row_to_json(o) as conversation, null as live, null as live_run_id, true as known, null as messages,
+select o.active_run_id as run_id, row_to_json(o) as conversation, null as live, null as live_run_id, true as known,
+  null as messages,
   now() as at
 from opened o`;
 

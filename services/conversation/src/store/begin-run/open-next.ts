@@ -53,14 +53,16 @@ with live as (
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)
-  select $5, id, user_id, $6, $17, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json, $14, $15
+  select $5, id, user_id, $6, $17, 'running', 1, $7, $8, $9::integer, now() + $9::integer * interval '1 second', $11::json,
+    $14, $15
   from opened
 ), queued as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, graph_version, deadline_seconds, state, input,
     priority, idempotency_key, request_hash)
   select $5, c.id, c.user_id, $6, $17, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
   from conversations c
-  where c.id = $1 and c.user_id = $2 and c.deleted_at is null and c.message_count < ${maxMessages} and not exists (select from opened)
+  where c.id = $1 and c.user_id = $2 and c.deleted_at is null and c.message_count < ${maxMessages}
+    and not exists (select from opened)
     and case $12
       when 'interrupt' then true
       when 'reject' then $13::boolean and not exists (select from live) and not exists (select from ahead)
@@ -90,10 +92,12 @@ from (select) as always left join opened on true left join live on true`;
  */
 export const openFreeSql = `
 with free as (
-  select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.family_id, i.owner, i.graph_version, i.deadline_seconds,
+  select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.family_id, i.owner, i.graph_version,
+    i.deadline_seconds,
     i.context_limit, i.state, i.idempotency_key, i.request_hash
   from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
-  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id and c.message_count < ${maxMessages}
+  where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
+    and c.message_count < ${maxMessages}
     and not exists (select from runs q where q.conversation_id = any (array[i.conversation_id]) and q.status = 'queued')
     and ${isNew}
   for no key update of c skip locked
@@ -114,7 +118,8 @@ with free as (
   from opened
   order by user_id, idempotency_key, run_id
 )
-select o.run_id, (select row_to_json(c) from (select ${conversationColumns}) c) as conversation, null as live, null as live_run_id,
+select o.run_id, (select row_to_json(c) from (select ${conversationColumns}) c) as conversation, null as live,
+  null as live_run_id,
   false as queued, true as known, now() as at,
   (
     select json_agg(m order by m.sequence_number)

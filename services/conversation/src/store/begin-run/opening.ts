@@ -72,7 +72,8 @@ export const openingColumns: RowColumns = {
  * with it the other rows of its group.
  */
 export const isNew = `not exists (select from runs r where r.run_id = any (array[i.run_id]))
-    and not exists (select from runs r where r.user_id = any (array[i.user_id]) and r.idempotency_key = any (array[i.idempotency_key]))`;
+    and not exists (select from runs r where r.user_id = any (array[i.user_id])
+      and r.idempotency_key = any (array[i.idempotency_key]))`;
 
 /** An opening that may be part of a group. */
 export interface OpeningItem extends GroupItem {

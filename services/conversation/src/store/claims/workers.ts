@@ -26,7 +26,8 @@ insert into workers (owner) values ($1)
 on conflict (owner) do update
 set seen_at = now(), has_left = false,
   back_at = case
-    when workers.seen_at < now() - ${silence} and coalesce(workers.back_at < now() - ${shortestSeriesSeconds} * interval '1 second', true) then now()
+    when workers.seen_at < now() - ${silence}
+      and coalesce(workers.back_at < now() - ${shortestSeriesSeconds} * interval '1 second', true) then now()
     else workers.back_at
   end`;
 
@@ -51,7 +52,8 @@ with abandoned as (
       when r.owner = $1 then r.run_id <> all ($4::uuid[]) and r.updated_at < now() - ${silence} * power(2, greatest(r.attempt, 0))
       when w.has_left then true
       else coalesce(w.seen_at, r.updated_at) < now() - ${silence}
-        and (select since < now() - ${silence} and seen_at > now() - ${longestGapSeconds} * interval '1 second' from journal_pulse)
+        and (select since < now() - ${silence} and seen_at > now() - ${longestGapSeconds} * interval '1 second'
+          from journal_pulse)
         and (select coalesce(back_at < now() - ${silence}, true) from workers where owner = $1)
     end
   order by r.updated_at

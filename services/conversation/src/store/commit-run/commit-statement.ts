@@ -71,7 +71,8 @@ with ${rows === "many" ? heldSql : ""}fenced as (
     updated_at = now(),
     prompt_tokens = least(r.prompt_tokens::bigint + i.prompt_tokens, ${maxInteger}),
     completion_tokens = least(r.completion_tokens::bigint + i.completion_tokens, ${maxInteger}),
-    total_tokens = least(r.total_tokens::bigint + i.total_tokens, ${maxInteger}), cost = r.cost + i.cost, tool_call_count = r.tool_call_count + i.tool_calls,
+    total_tokens = least(r.total_tokens::bigint + i.total_tokens, ${maxInteger}), cost = r.cost + i.cost,
+      tool_call_count = r.tool_call_count + i.tool_calls,
     error = i.error, finish_reason = i.finish_reason, graph_version = coalesce(nullif(i.graph_version, 0), r.graph_version),
     model = case when i.model = '' then r.model else i.model end,
     agent = case when i.agent = '' then r.agent else i.agent end,
@@ -84,7 +85,8 @@ with ${rows === "many" ? heldSql : ""}fenced as (
 ), moved as (
   update conversations c
   set message_count = c.message_count + i.message_count, tool_call_count = c.tool_call_count + i.tool_calls,
-    total_tokens = c.total_tokens + i.total_tokens, total_cost = c.total_cost + i.cost, status = i.standing, current_node = i.node,
+    total_tokens = c.total_tokens + i.total_tokens, total_cost = c.total_cost + i.cost, status = i.standing,
+      current_node = i.node,
     active_run_id = case when i.status in ('queued', 'running', 'waiting', 'needs_review') then c.active_run_id end,
     model = case when i.model = '' then c.model else i.model end, updated_at = now(),
     finish_reason = case when i.status = 'completed' then i.finish_reason else c.finish_reason end,

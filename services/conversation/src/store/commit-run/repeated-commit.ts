@@ -10,7 +10,8 @@ const knownSql = "select from runs where run_id = $1 and user_id = $2";
 const repeatedSql = `
 select r.conversation_id, coalesce(min(e.first_message) - 1, 0) as before, min(e.created_at) as at
 from runs r join run_events e on e.run_id = r.run_id
-where r.run_id = $1 and r.user_id = $2 and r.epoch = $3 and r.status = $4 and r.seq = $5::integer + $6::integer and e.seq > $5::integer
+where r.run_id = $1 and r.user_id = $2 and r.epoch = $3 and r.status = $4 and r.seq = $5::integer + $6::integer
+  and e.seq > $5::integer
 group by r.conversation_id, r.run_id
 having json_agg(e.type order by e.seq)::jsonb = $7::jsonb and sum(e.messages) = $8`;
 
