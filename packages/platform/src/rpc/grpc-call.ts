@@ -1,10 +1,10 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
-import type { ClientReadableStream, Metadata, ServiceError } from "@grpc/grpc-js";
+import { type ClientReadableStream, status as codes, type Metadata, type ServiceError } from "@grpc/grpc-js";
 import type { Instance } from "./grpc-instance.ts";
 import { forgetRequest, GrpcStreamResponse, openLean } from "./grpc-lean.ts";
 import { errorOfStatus, headersOf, metadataOf } from "./grpc-metadata.ts";
-import { isRepeatable, repeatOverConnections } from "./grpc-repeat.ts";
+import { isOfConnection, isRepeatable, repeatOverConnections } from "./grpc-repeat.ts";
 import { lateErrorKey, lateErrorOf } from "./late-error.ts";
 import { abortError, deadlineError, neverAborts, nothing, type PlaneRequest } from "./plane.ts";
 
@@ -28,6 +28,10 @@ function callError(error: unknown, request: PlaneRequest): ConnectError {
   if (typeof status.code !== "number") return new ConnectError("The server's message cannot be read.", Code.Internal);
   if ((status.code as number) === Code.DeadlineExceeded && request.deadline !== undefined && Date.now() >= request.deadline) {
     return deadlineError();
+  }
+  // Nobody has cancelled this call: its server was cut off.
+  if (isOfConnection(status) && status.code === codes.CANCELLED) {
+    return errorOfStatus({ ...status, code: codes.UNAVAILABLE, details: "The connection to the service broke." }, status.header);
   }
   return errorOfStatus(status, status.header);
 }

@@ -98,8 +98,27 @@ describe("a service with two instances", () => {
       const failed = await call;
       expect(begun).toEqual({ first: 1, second: code === undefined ? 1 : 0 });
       if (code === undefined) expect(failed).toBeUndefined();
-      else expect([Code.Unavailable, Code.Canceled]).toContain(failed);
+      else expect(failed).toBe(code);
     }
+  });
+
+  test("that is cut off tells the clients of its streams that it is away, not that they have cancelled", async () => {
+    const server = await serve({
+      async *streamTurn() {
+        yield { type: "content", delta: "begun" };
+        await new Promise(() => {});
+      },
+    });
+    const failed: unknown[] = [];
+    try {
+      for await (const { delta } of open(server.port).streamTurn(send)) {
+        expect(delta).toBe("begun");
+        await server.close(0);
+      }
+    } catch (error) {
+      failed.push(codeOf(error), reasonOf(error));
+    }
+    expect(failed).toEqual([Code.Unavailable, ErrorReason.UNAVAILABLE]);
   });
 
   test("is awaited briefly when it cannot be reached at all", async () => {

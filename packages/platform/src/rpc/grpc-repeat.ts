@@ -49,7 +49,7 @@ export function isRepeatable({ method, header }: PlaneRequest): boolean {
 }
 
 /** Whether the connection failed the call, not a handler. */
-function isOfConnection({ code, details, metadata }: ServiceError): boolean {
+export function isOfConnection({ code, details, metadata }: ServiceError): boolean {
   if (metadata?.get(detailsKey).length > 0) return false;
   // The status of streams on a server that was cut off.
   return code === codes.UNAVAILABLE || (code === codes.CANCELLED && details === "Call cancelled");
