@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startSystem } from "../e2e/system.ts";
@@ -11,9 +12,9 @@ let database: TestDatabase;
 let stage: SizeStage;
 const dataDir = mkdtempSync(join(tmpdir(), "turnwright-sizes-"));
 beforeAll(async () => {
-  database = await createTestDatabase({ services: [] });
+  database = await createTestDatabase({ services: migratedServices });
   stage = await SizeStage.open(async (env) => {
-    const stores = { DATABASE_URL: database.url, TURNWRIGHT_DATA_DIR: dataDir };
+    const stores = { DATABASE_URL: database.url, DB_ROLE_PREFIX: "turnwright", TURNWRIGHT_DATA_DIR: dataDir };
     return { system: await startSystem({ shape: "all-in-one", env: { ...stores, ...env } }), databaseUrl: database.url };
   });
 });

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
@@ -20,7 +21,7 @@ let system: System;
 
 beforeAll(async () => {
   dataDir = mkdtempSync(join(tmpdir(), "turnwright-injection-"));
-  database = await createTestDatabase({ services: [] });
+  database = await createTestDatabase({ services: migratedServices });
   model = await startScriptedModel();
   canary = createServer((_request, response) => {
     hits += 1;
@@ -30,7 +31,13 @@ beforeAll(async () => {
   const host = `127.0.0.1:${(canary.address() as AddressInfo).port}`;
   system = await startSystem({
     shape: "all-in-one",
-    env: { TURNWRIGHT_DATA_DIR: dataDir, DATABASE_URL: database.url, LLM_BASE_URL: model.url, TOOLS_ALLOWED_HOSTS: host },
+    env: {
+      TURNWRIGHT_DATA_DIR: dataDir,
+      DATABASE_URL: database.url,
+      DB_ROLE_PREFIX: "turnwright",
+      LLM_BASE_URL: model.url,
+      TOOLS_ALLOWED_HOSTS: host,
+    },
   });
   db = new pg.Client({ connectionString: database.url });
   await db.connect();
