@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { migratedServices } from "@turnwright/platform/postgres/migrations";
 import { createTestDatabase, type TestDatabase } from "@turnwright/testing/database";
 import { testRedis } from "@turnwright/testing/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -22,7 +23,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), "turnwright-slow-clients-"));
-    database = await createTestDatabase({ services: [] });
+    database = await createTestDatabase({ services: migratedServices });
     const watch = new ModelWatch();
     mesh = await startReplicatedMesh({
       dir,
@@ -36,7 +37,7 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
         beforePouring: () => gate.passed(),
         beforeEnding: () => endGate.passed(),
       }),
-      env: { SERVER_STALL_TIMEOUT: `${limitMs}ms` },
+      env: { SERVER_STALL_TIMEOUT: `${limitMs}ms`, DB_ROLE_PREFIX: "turnwright" },
     });
     const baseUrl = mesh.gateways[0] ?? "";
     left = { baseUrl, token: await logIn(baseUrl), model: watch };
