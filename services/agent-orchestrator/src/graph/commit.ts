@@ -75,7 +75,7 @@ export async function commit(deps: GraphDeps, run: DrivenRun, { event, ...change
     ...change,
   };
   const send = async () => await deps.journal.commitRun(request, await commitOptions(run));
-  const patience = { mayPass: isOutageOrTimeout, patienceMs: commitPatienceMs, longestMs: 2_000 };
+  const patience = { mayPass: isOutageOrTimeout, patienceMs: commitPatienceMs, longestMs: 1_000, jitter: true };
   const committed = await retrying(send, patience).catch((error: unknown) => {
     throw refusedCommit(error);
   });

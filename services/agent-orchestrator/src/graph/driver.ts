@@ -98,7 +98,9 @@ async function takeStep(deps: GraphDeps, run: DrivenRun, node: Exclude<NodeName,
         return !run.signal.aborted && (node === "act" || run.log.units === unitsBefore) && isOutage(error);
       },
       patienceMs: () => until - Date.now(),
-      longestMs: 2_000,
+      longestMs: 1_000,
+      // Outages may come in a rhythm.
+      jitter: true,
       signal: run.signal,
     },
   );

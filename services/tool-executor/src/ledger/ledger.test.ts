@@ -59,8 +59,11 @@ test("a call that another living process runs is waited for, beyond the first le
   expect(idle.runs).toHaveLength(0);
 });
 
-/** Decides the fate of the next statements about calls; later ones work. The returned function counts them. */
-function nextStatements(pool: pg.Pool, ...fates: ("works" | "fails")[]): () => number {
+/**
+ * Decides the fate of the next statements about calls; later ones work. One that is `lost` has its effect, and no
+ * answer comes. The returned function counts them.
+ */
+function nextStatements(pool: pg.Pool, ...fates: ("works" | "fails" | "lost")[]): () => number {
   const original = pool.query.bind(pool) as (query: unknown, ...given: unknown[]) => Promise<unknown>;
   let count = 0;
   const statements = vi.spyOn(pool, "query") as unknown as MockInstance<typeof original>;
@@ -68,7 +71,9 @@ function nextStatements(pool: pg.Pool, ...fates: ("works" | "fails")[]): () => n
     if ((query as pg.QueryConfig).text === "select 1") return original(query, ...given);
     const fate = fates[count] ?? "works";
     count += 1;
-    return fate === "works" ? original(query, ...given) : Promise.reject(fail(ErrorReason.DATABASE_UNAVAILABLE, "away"));
+    const away = () => Promise.reject(fail(ErrorReason.DATABASE_UNAVAILABLE, "away"));
+    if (fate === "lost") return original(query, ...given).then(away);
+    return fate === "works" ? original(query, ...given) : away();
   });
   return () => count;
 }
@@ -281,6 +286,31 @@ test("a database outage at the end of a tool delays the result and does not lose
   expect(statements()).toBe(3);
   expect(runs).toHaveLength(1);
   expect(await fixture.rows(runId)).toMatchObject([{ status: "success" }]);
+});
+
+test("a claim whose answer is lost is found again by its process, and the call runs once", async () => {
+  const { tool, run, runs } = gatedTool({ effect: "once" });
+  const executor = await fixture.start({ tools: [tool] });
+  const runId = randomUUID();
+  nextStatements(executor.pool, "fails", "lost", "lost", "works", "lost");
+  const asked = executor.execute({ runId, name: "gated", args: { what: "a" } });
+  (await run(1)).end("sent");
+  expect(await asked).toMatchObject({ status: ExecutionStatus.SUCCESS, output: '"sent"' });
+  expect(runs).toHaveLength(1);
+  expect(await fixture.rows(runId)).toMatchObject([{ status: "success", claim: 1 }]);
+});
+
+test("a claim whose answer is lost is not found again once others have judged the call", async () => {
+  const { tool, runs } = gatedTool({ effect: "once" });
+  const executor = await fixture.start({ tools: [tool] });
+  const runId = randomUUID();
+  const statements = nextStatements(executor.pool, "lost", "fails", "fails");
+  const asked = executor.execute({ runId, name: "gated", args: { what: "a" } });
+  await expect.poll(statements).toBeGreaterThan(0);
+  await expect.poll(async () => (await fixture.rows(runId)).length).toBe(1);
+  await fixture.pool.query("update tool_executions set status = 'unknown', lease_until = null where run_id = $1", [runId]);
+  expect(await asked).toMatchObject({ status: ExecutionStatus.UNKNOWN });
+  expect(runs).toHaveLength(0);
 });
 
 test("a claimed call runs even if the look-up of its neighbours fails, which fails only the request", async () => {

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { growingPauses } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { isDataRefused } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 import {
   type CallResult,
@@ -15,9 +14,10 @@ import {
 import type { CheckedCall, RefusedCall } from "../calls/checked-call.ts";
 import { type LoggedAttempt, type Running, runLogged } from "../running/run-logged.ts";
 import { probeTool } from "../running/run-tool.ts";
-import { type Claim, claimCalls, type RunScope } from "../store/calls.ts";
+import type { Claim, RunScope } from "../store/calls.ts";
 import { type KnownCall, revisitCalls } from "../store/known-calls.ts";
 import { completeProbed, restartProbed } from "../store/probes.ts";
+import { Claims } from "./claims.ts";
 import { InFlightCall, inFlightKey } from "./in-flight-call.ts";
 import { Leases } from "./leases.ts";
 import type { OutageWatch } from "./outage-watch.ts";
@@ -40,6 +40,7 @@ export class Ledger {
   readonly #pool: pg.Pool;
   readonly #running: Running;
   readonly #leases: Leases;
+  readonly #claims: Claims;
   readonly #results: ResultStore;
   readonly #inFlight = new Map<string, InFlightCall>();
   readonly #outageWatch: OutageWatch;
@@ -49,6 +50,7 @@ export class Ledger {
     this.#outageWatch = deps.outageWatch;
     this.#running = deps;
     this.#leases = new Leases(deps);
+    this.#claims = new Claims(deps);
     this.#results = new ResultStore(deps);
   }
 
@@ -142,7 +144,7 @@ export class Ledger {
     };
     try {
       const calls = inFlight.map(({ call }) => call);
-      const { claims, refused } = await this.#claim(scope, calls);
+      const { claims, refused } = await this.#claims.claim(scope, calls);
       const others = calls.filter(({ callId }) => !claims.has(callId) && !refused.has(callId));
       const known = others.length === 0 ? new Map<string, KnownCall>() : this.#revisit(scope, others);
       for (const one of inFlight) {
@@ -165,31 +167,6 @@ export class Ledger {
     } catch (error) {
       for (const one of inFlight) giveUp(one, error);
     }
-  }
-
-  /**
-   * Claims calls together. When the ledger refuses one of them for good, each is claimed alone, and only it is refused.
-   */
-  async #claim(scope: RunScope, calls: readonly CheckedCall[]) {
-    const claims = new Map<string, Claim>();
-    const refused = new Set<string>();
-    const claim = async (some: readonly CheckedCall[]): Promise<void> => {
-      try {
-        for (const [callId, one] of await claimCalls(this.#pool, scope, some, this.#leases.leaseMs)) claims.set(callId, one);
-      } catch (error) {
-        if (!isDataRefused(error)) throw error;
-        const [only, another] = some;
-        if (another !== undefined) {
-          for (const call of some) await claim([call]);
-        } else if (only !== undefined) {
-          const ids = { run_id: scope.runId, call_id: only.callId, tool: only.toolName };
-          this.#running.logger.error({ err: error, ...ids }, "tool call cannot be recorded");
-          refused.add(only.callId);
-        }
-      }
-    };
-    await claim(calls);
-    return { claims, refused };
   }
 
   async #finishKnown(

@@ -1,5 +1,4 @@
 import { answeredWithin, type Queryable } from "@turnwright/platform/postgres/pool";
-import { uuidv7 } from "@turnwright/platform/uuid";
 import type { CallResult } from "../calls/call-result.ts";
 import type { CheckedCall } from "../calls/checked-call.ts";
 
@@ -36,16 +35,29 @@ from unnest($8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::
 on conflict (run_id, tool_call_id) do nothing
 returning id, tool_call_id, claim`;
 
+/** A call to claim, and the id of its row if this claim succeeds. */
+export interface NewCall {
+  readonly id: string;
+  readonly call: CheckedCall;
+}
+
+interface ClaimRow extends Claim {
+  readonly tool_call_id: string;
+}
+
+const claimsOf = (rows: readonly ClaimRow[]) =>
+  new Map(rows.map(({ tool_call_id, id, claim }) => [tool_call_id, { id, claim } satisfies Claim]));
+
 /** Claims the calls that are not in the ledger yet, with one statement. Gives the claims by call id. */
 export async function claimCalls(
   db: Queryable,
   scope: RunScope,
-  calls: readonly CheckedCall[],
+  calls: readonly NewCall[],
   leaseMs: number,
 ): Promise<Map<string, Claim>> {
   // Sorted alike in every process, so that two that claim the same calls cannot deadlock.
-  const sorted = calls.toSorted((a, b) => (a.callId < b.callId ? -1 : 1));
-  const { rows } = await db.query<{ id: string; tool_call_id: string; claim: number }>(claimSql, [
+  const sorted = calls.toSorted((a, b) => (a.call.callId < b.call.callId ? -1 : 1));
+  const { rows } = await db.query<ClaimRow>(claimSql, [
     scope.runId,
     uuidOrNull(scope.conversationId),
     uuidOrNull(scope.messageId),
@@ -53,10 +65,22 @@ export async function claimCalls(
     uuidOrNull(scope.tokenId),
     scope.epoch,
     leaseMs,
-    sorted.map(() => uuidv7()),
-    ...columnsOf(sorted),
+    sorted.map(({ id }) => id),
+    ...columnsOf(sorted.map(({ call }) => call)),
   ]);
-  return new Map(rows.map(({ tool_call_id, id, claim }) => [tool_call_id, { id, claim }]));
+  return claimsOf(rows);
+}
+
+const confirmSql = `
+with own as (
+  select id from tool_executions where id = any($1::uuid[]) and claim = 1 and status = 'running' order by id for update
+)
+update tool_executions e set lease_until = now() + $2 * interval '1 millisecond' from own where e.id = own.id
+returning e.id, e.tool_call_id, e.claim`;
+
+/** The claims, by call id, that an earlier `claimCalls` with these ids has made, if they still hold. Renews them. */
+export async function confirmClaims(db: Queryable, ids: readonly string[], leaseMs: number): Promise<Map<string, Claim>> {
+  return claimsOf((await db.query<ClaimRow>(confirmSql, [ids, leaseMs])).rows);
 }
 
 /** The columns that describe calls, one array each: id, tool, version, effect, approval, arguments, their hash. */
