@@ -115,4 +115,15 @@ describe("the cause of a failure", () => {
     error.message = "a longer text that a caller put in the place of the first one, ".repeat(20);
     expect(errorFacts(error).at).toBe(at);
   });
+
+  test.each([
+    ["at read (/srv/agent backend (1)/store.ts:3:14)", "/srv/agent backend (1)/store.ts:3:14"],
+    ["at /srv/agent backend (1)/store.ts:3:14", "/srv/agent backend (1)/store.ts:3:14"],
+    ["at async Store.read [as get] (file:///srv/agent%20backend/store.ts:3:14)", "file:///srv/agent%20backend/store.ts:3:14"],
+    ["at async node:internal/store:3:14", "node:internal/store:3:14"],
+  ])("of an unexpected error names its place, in any path: %s", (frame, at) => {
+    const error = new TypeError("short");
+    error.stack = `TypeError: short\n    at native\n    ${frame}\n    at other (/srv/other.ts:1:1)`;
+    expect(errorFacts(error).at).toBe(at);
+  });
 });

@@ -89,7 +89,7 @@ function placeOf(error: unknown): string | undefined {
   // The message stands before the frames and may look like one.
   const start = stack.indexOf(message);
   const frames = start === -1 ? stack : stack.slice(start + message.length);
-  return /^\s+at (?:.*\()?((?:file:|node:|\/)[^\s()]{1,300}:\d+:\d+)\)?$/m.exec(frames)?.[1];
+  return /^\s+at (?:async )?(?:.*? \()?((?:file:|node:|\/).{1,300}?:\d+:\d+)\)?$/m.exec(frames)?.[1];
 }
 
 /** Failures of one kind within the current window. */

@@ -25,7 +25,7 @@ export const mesh: SecurityBreakages = {
   },
   "shared-roles": {
     file: "packages/platform/src/postgres/role-setup.ts",
-    changes: [{ from: "other === undefined ? current : undefined", to: "current" }],
+    changes: [{ from: "sharedWith === undefined ? current : undefined", to: "current" }],
     suite: ["packages/platform/src/postgres/installations.test.ts"],
     test: "are separated at the next start",
   },
