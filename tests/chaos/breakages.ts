@@ -27,8 +27,8 @@ export const breakages: Readonly<Record<string, Breakage>> = {
     file: "services/tool-executor/src/ledger/ledger.ts",
     changes: [
       {
-        from: "const { claims, refused } = await this.#claim(",
-        to: "for (const one of inFlight) one.early = await runLogged(this.#running, one.call, attemptOf(one));\nconst { claims, refused } = await this.#claim(",
+        from: "const { claims, refused } = await this.#claims.claim(",
+        to: "for (const one of inFlight) one.early = await runLogged(this.#running, one.call, attemptOf(one));\nconst { claims, refused } = await this.#claims.claim(",
       },
       { from: "const result = await runLogged(", to: "const result = inFlight.early ?? await runLogged(" },
     ],
