@@ -84,7 +84,7 @@ test("a process with a channel is asked to end by a message, so that it gets no 
 
 test("a process that ends before it is ready fails the start, as does a program that is missing", async () => {
   await expect(startSupervised(await options({ from: 1, until: 2 }))).rejects.toThrow("part ended before it was ready");
-  const missing = { ...(await options()), launch: () => spawn("no-such-program-here") };
+  const missing = { ...(await options()), launch: () => spawn("/no-such-folder/no-such-program") };
   await expect(startSupervised(missing)).rejects.toMatchObject({ code: "ENOENT" });
 });
 

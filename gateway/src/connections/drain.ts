@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as polled } from "node:timers/promises";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DualProtocolServer } from "./protocols.ts";
@@ -38,6 +38,8 @@ export async function drainServer(options: {
   const { server, open, limitMs, quietMs } = options;
   const startedAt = performance.now();
   const lastUsed = new Map<Socket, number>();
+  // Right after a look at all sockets: what is closed with a connection or a request unread is reset by the kernel.
+  await polled();
   const first = new Set(open.keys());
   server.stopListening();
   for (const [request, { raw }] of open) {
@@ -62,6 +64,7 @@ export async function drainServer(options: {
     if (elapsedMs >= limitMs + farewellMs) break;
     sweep(performance.now());
     await delay(sweepMs);
+    await polled();
   }
   if (isOver()) return;
   // Requests that arrived meanwhile on the last connections get the error as well.

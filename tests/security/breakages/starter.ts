@@ -14,7 +14,7 @@ export const starter: SecurityBreakages = {
         to: 'import { callerAsStarter, type Starter, traceOf } from "./caller.ts";',
       },
       {
-        from: "  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });",
+        from: "  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion, isAwaited: true });",
         to: `  if (run.node === "act") {
     const decider = callerAsStarter(ctx);
     const { agent, state } = settleAgent(deps, JSON.parse(run.state), context, routedAgent(""));

@@ -81,9 +81,10 @@ export function remoteKeySource(transport: Transport): KeySource {
 }
 
 /**
- * Extra milliseconds for calls whose work was stopped at the limit, so that they return an error instead of being cut.
+ * Extra milliseconds for calls whose work was stopped at the limit, so that they return an error instead of being cut:
+ * the last commit of a run that is handed over comes first.
  */
-const farewellMs = 500;
+const farewellMs = 2_000;
 
 type GrpcConfig = z.output<z.ZodObject<typeof grpcEnv>> & { GRPC_PORT: number };
 

@@ -59,9 +59,9 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
   const claimed = (count: number, timeout = 10_000) => expect.poll(() => claims.length, { timeout }).toBe(count);
 
   /** Waits until Redis holds so many jobs that are not due yet. */
-  async function delayed(count: number): Promise<void> {
+  async function delayed(count: number, system = "test"): Promise<void> {
     const connection = { host: "127.0.0.1", port: server.port };
-    const queue = new Queue("runs", { connection, prefix: "turnwright:test", skipVersionCheck: true });
+    const queue = new Queue("runs", { connection, prefix: `turnwright:${system}`, skipVersionCheck: true });
     await expect.poll(() => queue.getDelayedCount(), { timeout: 5_000, interval: 10 }).toBe(count);
     await queue.close();
   }
@@ -116,15 +116,18 @@ describe.skipIf(available === undefined)("runs that are dispatched over Redis", 
     old.dispatch(uuidv7());
     old.dispatch(uuidv7(), 1_000);
     await delayed(2);
+    // A full process would go on taking them, and putting them back.
+    await old.close();
     // Step 2, swap: processes that send under the new name take jobs of both.
     const swapped = startProcess("swapped", { system: "new", otherNames: ["test"] });
     await claimed(2);
-    // A process that still sends under the old name takes theirs, too.
-    await old.close();
     await swapped.close();
-    startProcess("old again", { system: "test", otherNames: ["new"] });
     const full = startProcess("swapped and full", { system: "new", otherNames: ["test"], ...isFull });
     full.dispatch(uuidv7());
+    await delayed(1, "new");
+    await full.close();
+    // A process that still sends under the old name takes theirs, too.
+    startProcess("old again", { system: "test", otherNames: ["new"] });
     await claimed(3);
     expect(claims.map(({ worker }) => worker)).toEqual(["swapped", "swapped", "old again"]);
   });

@@ -1,9 +1,16 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 
+/** The error for those who wait for a run that this process leaves to another one. */
+export function handedOver(): Error {
+  return fail(ErrorReason.RUN_HANDED_OVER, "This process is shutting down; another one resumes the run.");
+}
+
 /** The runs that this process owns, by id, each with the controller that stops it. */
 export class OwnedRuns extends Map<string, AbortController> {
   /** The process is shutting down: queued and unclaimed runs are left to other workers. */
   isDraining = false;
+  /** Its time is over: runs are handed over, also those that calls in flight claim from now on. */
+  isHandingOver = false;
   readonly #waiting: (() => void)[] = [];
 
   /** Begins to own a claimed run and stops an earlier claim of it in this process. */

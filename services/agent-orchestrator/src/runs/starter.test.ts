@@ -64,6 +64,19 @@ describe("a run that a key started and another credential decides on", () => {
     expect(await decide()).toMatchObject({ response: "Sent." });
   });
 
+  test("goes on in the process that took the decision, although it shuts down, within its limit", async () => {
+    const limit = new AbortController();
+    await mesh.drain(limit.signal);
+    mesh.onExecute(async () => success as never);
+    expect(await decide()).toMatchObject({ response: "Sent." });
+  });
+
+  test("is left to another process when the limit of the one that took the decision is over; the decider is told", async () => {
+    await mesh.drain(AbortSignal.abort());
+    expect(await failureOf(decide())).toMatchObject({ reason: ErrorReason.RUN_HANDED_OVER });
+    expect(mesh.executed).toEqual([]);
+  });
+
   test("goes on when the decider leaves", async () => {
     const gone = new AbortController();
     mesh.onExecute(async () => {

@@ -11,6 +11,7 @@ import { callsMessageId, readState } from "../graph/state.ts";
 import { isOutageOrTimeout } from "../outage.ts";
 import { type Starter, traceOf } from "./caller.ts";
 import { launch, type RunDeps, type Start, settleAgent } from "./launch.ts";
+import { handedOver } from "./owned-runs.ts";
 import { followedHandle, type RunHandle } from "./run-handle.ts";
 
 const retryMs = 1_000;
@@ -86,6 +87,7 @@ export async function takeOver(
     start,
     headers,
     secretVersion,
+    isAwaited = false,
   }: {
     /** Unset: where the run's row says. */
     start?: Start;
@@ -93,6 +95,8 @@ export async function takeOver(
     headers?: Readonly<Record<string, string>>;
     /** Version of the secret that admitted its starter; unset: no longer known. */
     secretVersion?: number;
+    /** A call waits for the run: a process that shuts down drives it nevertheless, within its time limit. */
+    isAwaited?: boolean;
   } = {},
 ): Promise<RunHandle | undefined> {
   const { run } = context;
@@ -100,7 +104,8 @@ export async function takeOver(
   // Owned from now on, so that the next heartbeat does not claim it again.
   const claim = deps.owned.begin(run.id);
   const attempt = async (): Promise<RunHandle | undefined> => {
-    if (claim.signal.aborted || deps.owned.isDraining) return undefined;
+    const isLeft = isAwaited ? deps.owned.isHandingOver : deps.owned.isDraining;
+    if (claim.signal.aborted || isLeft) return undefined;
     return await asStarter(deps, run, claim.signal, (starter) => {
       if (secretVersion !== undefined && (starter.identity.secretVersion || 1) !== (secretVersion || 1)) {
         throw fail(ErrorReason.RUN_CREDENTIAL_ENDED, "The secret that this run was started with has been replaced.");
@@ -148,7 +153,8 @@ export async function takeOver(
 
 /**
  * Resumes a run that a call has claimed, as its starter. The handle follows the run when it has ended or another worker
- * drives it.
+ * drives it. Throws RUN_HANDED_OVER when this process shuts down and its time is over: until it has gone, no other
+ * worker claims the run.
  */
 export async function resumeClaimed(
   deps: RunDeps,
@@ -160,6 +166,7 @@ export async function resumeClaimed(
   const { run } = context;
   if (run === undefined) throw fail(ErrorReason.INTERNAL, "the journal returned a context without its run");
   const secretVersion = start === undefined ? undefined : requireIdentity(ctx).secretVersion;
-  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion });
+  const handle = await takeOver(deps, context, { start, headers: traceOf(ctx), secretVersion, isAwaited: true });
+  if (handle === undefined && deps.owned.isHandingOver) throw handedOver();
   return handle ?? followedHandle(run, { from: { seq: run.seq, units: 0 } });
 }

@@ -157,6 +157,21 @@ describe("an orchestrator that shuts down", () => {
     expect(mesh.journal.beats.at(-1)).toMatchObject({ leaving: true, driving: [] });
   });
 
+  test("hands over a run that began after the drain when the limit is over", async () => {
+    const limit = new AbortController();
+    await mesh.drain(limit.signal);
+    const gate = Promise.withResolvers<void>();
+    mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: gate.promise } });
+    const answer = create().then(
+      () => undefined,
+      (error: unknown) => reasonOf(error),
+    );
+    await mesh.model.request(0);
+    limit.abort();
+    expect(await answer).toBe(ErrorReason.RUN_HANDED_OVER);
+    gate.resolve();
+  });
+
   test("hands over a run that began after the drain, too", async () => {
     await mesh.drain(unlimited);
     mesh.model.reply({ text: "one two three", pauseAfter: { pieces: 2, gate: new Promise(() => {}) } });

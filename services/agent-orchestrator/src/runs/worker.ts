@@ -5,6 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { versionFields } from "../graph/versions.ts";
 import { isOutage } from "../outage.ts";
 import type { RunDeps } from "./launch.ts";
+import { handedOver } from "./owned-runs.ts";
 import { takeOver } from "./take-over.ts";
 
 /** Pause after a failed heartbeat: when the journal is back, other workers must not take this one for dead. */
@@ -126,16 +127,20 @@ export function createWorker(deps: RunDeps & { maxRuns: number; beatMs: number }
 
   const stopRuns = (): void => {
     for (const controller of owned.values()) {
-      controller.abort(fail(ErrorReason.RUN_HANDED_OVER, "This process is shutting down; another one resumes the run."));
+      controller.abort(handedOver());
     }
   };
-  let isHandingOver = false;
+  const handOver = (): void => {
+    if (owned.size > 0 && !owned.isHandingOver) logger.info({ runs: owned.size }, "runs are handed over");
+    owned.isHandingOver = true;
+    stopRuns();
+  };
   const drain = async (limit: AbortSignal): Promise<void> => {
     owned.isDraining = true;
     await owned.idle(limit);
-    if (owned.size > 0 && !isHandingOver) logger.info({ runs: owned.size }, "runs are handed over");
-    isHandingOver = true;
-    stopRuns();
+    if (limit.aborted) handOver();
+    // Calls in flight may still claim runs.
+    else limit.addEventListener("abort", handOver, { once: true });
   };
   return {
     start() {
