@@ -12,7 +12,7 @@ import { type ReplicatedMesh, startReplicatedMesh } from "./replicated-mesh.ts";
 import { stallReaders } from "./slow-readers.ts";
 
 const redis = await testRedis("clients of a mesh that stall, leave or wait");
-const limitMs = 1_500;
+const limitMs = 2_500;
 
 describe.skipIf(redis === undefined)("a mesh of processes", () => {
   let dir: string;
@@ -58,7 +58,8 @@ describe.skipIf(redis === undefined)("a mesh of processes", () => {
       const gates = { gate, endGate };
       const figures = await stallReaders(mesh, { surface, readers, limitMs, pieces: 880, settleMs: 300, warmUps, ...gates });
       expect(figures).toMatchObject({ uncut: 0, wrongTexts: 0, isNeighbourWell: true });
-      expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 300);
+      // A reader on a busy machine takes its last byte long after it was sent.
+      expect(figures.cutAfterMs[0]).toBeGreaterThan(limitMs - 1_300);
       expect(figures.cutAfterMs.at(-1)).toBeLessThan(limitMs + 3_000);
       // A wide bound, because traffic in progress weighs much with so few readers; the command measures many.
       if (surface === "completions") for (const { held } of figures.kib.values()) expect(held).toBeLessThan(1_000);

@@ -16,10 +16,14 @@ const detailsKey = "x-late-error-message";
  * `lateErrorKey`: time to hand on the messages that arrived.
  */
 export const beforeErrorMs = 50;
+/** The time passes in steps, so that a process that stood still hands messages on before the error. */
+const stepMs = 5;
 
 /** Lets the messages of a stream arrive before its error. */
 export async function beforeError(signal: AbortSignal): Promise<void> {
-  await pause(beforeErrorMs, undefined, { signal }).catch(() => {});
+  for (let passedMs = 0; passedMs < beforeErrorMs && !signal.aborted; passedMs += stepMs) {
+    await pause(stepMs, undefined, { signal }).catch(() => {});
+  }
 }
 
 /** The trailers of a stream that failed with a status after its first message. */
