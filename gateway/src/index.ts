@@ -16,7 +16,8 @@ import { createLimits } from "./admission/limits.ts";
 import { LiveCalls } from "./admission/live-calls.ts";
 import type { PartClocks } from "./clocks.ts";
 import type { GatewayConfig } from "./config.ts";
-import type { OpenRequests } from "./connections/drain.ts";
+import { type OpenRequests, stopAccepting } from "./connections/drain.ts";
+import type { DualProtocolServer } from "./connections/protocols.ts";
 import { discoveryRoutes, discoveryRule } from "./discovery/routes.ts";
 import { createServingStatus } from "./discovery/serving-status.ts";
 import { docsPlugin } from "./docs.ts";
@@ -159,6 +160,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     async close() {
       isClosing = true;
       closing.abort();
+      if (app.server.listening) await stopAccepting(app.server as DualProtocolServer);
       await app.close();
       await stopWatching?.();
     },

@@ -213,10 +213,8 @@ export async function createServer(deps: {
   app.addHook("onClose", async () => stopWatching?.());
   // From here on, fastify closes each connection after its response; it closes the server when the drain is over.
   app.addHook("preClose", async () => {
-    if (app.server.listening) {
-      const server = app.server as DualProtocolServer;
-      await drainServer({ server, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT, quietMs });
-    }
+    const server = app.server as DualProtocolServer;
+    await drainServer({ server, open, limitMs: config.SERVER_SHUTDOWN_TIMEOUT, quietMs });
   });
   const verbsOf = collectVerbs(app);
 

@@ -8,6 +8,40 @@ const sweepMs = 50;
 /** Time for ended requests to deliver their errors, in milliseconds. */
 const farewellMs = 2_500;
 
+/** Longest time to wait for the right moment to close, in milliseconds. */
+const stillWithinMs = 250;
+/** Processing of one look at all sockets after which little can have arrived, in milliseconds. */
+const shortLookMs = 0.5;
+
+/** Waits until a look at all sockets found no new connection and little to do. */
+async function untilStill(server: DualProtocolServer): Promise<void> {
+  const until = performance.now() + stillWithinMs;
+  let connections = 0;
+  const count = () => {
+    connections += 1;
+  };
+  server.on("connection", count);
+  await polled();
+  for (let before = performance.now(); before < until; ) {
+    const known = connections;
+    await polled();
+    const now = performance.now();
+    if (connections === known && now - before <= shortLookMs) break;
+    before = now;
+  }
+  server.off("connection", count);
+}
+
+/**
+ * Accepts no more connections. The kernel resets the connections that wait to be accepted, and one look at the sockets
+ * accepts only one of them: the listener closes when a look found none. To be called before connections are closed
+ * after their responses: their clients open new ones at once.
+ */
+export async function stopAccepting(server: DualProtocolServer): Promise<void> {
+  await untilStill(server);
+  server.stopListening();
+}
+
 /** Requests whose responses are not complete. */
 export type OpenRequests = Map<FastifyRequest, FastifyReply>;
 
@@ -20,9 +54,9 @@ function end(requests: Iterable<FastifyRequest>): void {
 }
 
 /**
- * Drains a server without resetting a connection in use. It accepts no new connections, serves requests on open ones
- * and announces on each that it will close (`Connection: close`, which fastify sends from here on, and GOAWAY), and
- * closes those that stay silent. Streams and requests that exceed the limit end with an error.
+ * Drains a server that accepts no more connections, without resetting one in use. It serves requests on open
+ * connections and announces on each that it will close (`Connection: close`, which fastify sends from here on, and
+ * GOAWAY), and closes those that stay silent. Streams and requests that exceed the limit end with an error.
  */
 export async function drainServer(options: {
   server: DualProtocolServer;
@@ -38,10 +72,7 @@ export async function drainServer(options: {
   const { server, open, limitMs, quietMs } = options;
   const startedAt = performance.now();
   const lastUsed = new Map<Socket, number>();
-  // Right after a look at all sockets: what is closed with a connection or a request unread is reset by the kernel.
-  await polled();
   const first = new Set(open.keys());
-  server.stopListening();
   for (const [request, { raw }] of open) {
     if (request.raw.httpVersionMajor === 1 && !raw.headersSent) raw.shouldKeepAlive = false;
   }
@@ -64,7 +95,8 @@ export async function drainServer(options: {
     if (elapsedMs >= limitMs + farewellMs) break;
     sweep(performance.now());
     await delay(sweepMs);
-    await polled();
+    // What is closed with a request unread is reset by the kernel.
+    await untilStill(server);
   }
   if (isOver()) return;
   // Requests that arrived meanwhile on the last connections get the error as well.
