@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { restApi } from "../e2e/api.ts";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
-import { type System, startSystem } from "../e2e/system.ts";
+import { startSystem } from "../e2e/system.ts";
+import { type JsonCall, jsonCaller } from "../json-call.ts";
 
 /** The results of racing decisions. */
 export interface RaceFigures {
@@ -53,20 +54,7 @@ async function inTurns<T, R>(items: readonly T[], width: number, work: (item: T)
   return results;
 }
 
-function clientOf(system: System, token: string) {
-  return async (method: string, path: string, body?: object) => {
-    const response = await fetch(system.baseUrl + path, {
-      method,
-      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-    return { status: response.status, body: (await response.json()) as any };
-  };
-}
-type Client = ReturnType<typeof clientOf>;
-
-async function park(call: Client, effects: EffectCounter): Promise<WaitingRun> {
+async function park(call: JsonCall, effects: EffectCounter): Promise<WaitingRun> {
   const body = `race ${randomUUID()}`;
   const { body: answer } = await call("POST", "/v1/conversations", {
     message: `Send an HTTP request to ${effects.url} saying ${body}`,
@@ -81,7 +69,7 @@ async function park(call: Client, effects: EffectCounter): Promise<WaitingRun> {
  * Sends many decisions on one run at once: three of four approve; every second one goes by the approval, the others by
  * the conversation.
  */
-async function race(call: Client, run: WaitingRun, decisions: number, odd: string[]): Promise<RacedRun> {
+async function race(call: JsonCall, run: WaitingRun, decisions: number, odd: string[]): Promise<RacedRun> {
   const answers = await Promise.all(
     Array.from({ length: decisions }, async (_, index) => {
       const approved = index % 4 !== 3;
@@ -95,7 +83,7 @@ async function race(call: Client, run: WaitingRun, decisions: number, odd: strin
 }
 
 /** Whether the run has ended and its record matches the decision. */
-async function tellsOf(call: Client, { conversationId, winners }: RacedRun): Promise<boolean> {
+async function tellsOf(call: JsonCall, { conversationId, winners }: RacedRun): Promise<boolean> {
   const { body } = await call("GET", `/v1/conversations/${conversationId}`);
   const { messages, conversation, pending_approvals: pending } = body.data;
   const roles = messages.map(({ role }: { role: string }) => role).join(" ");
@@ -125,12 +113,18 @@ export async function raceApprovals(options: {
     LOG_LEVEL: "warn",
   };
   let system = await startSystem({ shape, env });
-  const restart = async (): Promise<Client> => {
+  const restart = async (): Promise<JsonCall> => {
     await system.killAll();
     system = await startSystem({ shape, env });
     return login();
   };
-  const login = async () => clientOf(system, (await restApi(system.baseUrl).login(account.email, account.password)).accessToken);
+  const login = async () => {
+    const { accessToken } = await restApi(system.baseUrl).login(account.email, account.password);
+    return jsonCaller(
+      () => system.baseUrl,
+      () => accessToken,
+    );
+  };
   const odd: string[] = [];
   try {
     await restApi(system.baseUrl).register(account.email, account.password);

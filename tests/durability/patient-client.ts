@@ -1,14 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { WatchedText } from "../chaos/watched-text.ts";
 import { streamedEvents } from "../e2e/event-stream.ts";
+import type { Json } from "../json-call.ts";
 
 /** The response of a route. */
 export interface Answer {
   readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-  readonly data: any;
-  // biome-ignore lint/suspicious/noExplicitAny: see data
-  readonly error: any;
+  readonly data: Json;
+  readonly error: Json;
 }
 
 /** A watcher of a run that resumes the stream whenever it breaks. */

@@ -7,6 +7,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import type { ScriptedModel } from "@turnwright/testing/scripted-model";
 import pg from "pg";
 import type { System } from "../e2e/system.ts";
+import type { Json } from "../json-call.ts";
 import { logIn } from "./disconnects.ts";
 import { startSizedModel } from "./sized-model.ts";
 
@@ -25,8 +26,7 @@ export interface SizeCase {
 
 interface Answer {
   readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-  readonly body: any;
+  readonly body: Json;
 }
 
 /** A system, a model that answers in any size, and a user. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Json } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import { type Api, restApi } from "./api.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
@@ -25,8 +26,7 @@ test("a run whose approval expires continues without the call and answers", asyn
   const { accessToken } = await api.login(account.email, account.password);
   const parked = await api.createConversation(accessToken, `Send an HTTP request to ${effects.url} saying hello`);
   expect(parked.response).toBe("pending_approval");
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-  const get = async (path: string, init: RequestInit = {}): Promise<any> => {
+  const get = async (path: string, init: RequestInit = {}): Promise<Json> => {
     const headers = { authorization: `Bearer ${accessToken}`, "content-type": "application/json" };
     return (await fetch(`${system.baseUrl}${path}`, { headers, ...init })).json();
   };

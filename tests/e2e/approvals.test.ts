@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import type { System } from "./system.ts";
@@ -19,18 +20,10 @@ afterAll(async () => {
   await effects.close();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(verb: string, path: string, body?: object): Promise<{ status: number; body: any }> {
-  const response = await fetch(system.baseUrl + path, {
-    method: verb,
-    headers: {
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  return { status: response.status, body: await response.json() };
-}
+const call = jsonCaller(
+  () => system.baseUrl,
+  () => token,
+);
 
 /** Starts a run that waits for approval; returns the approval. */
 async function parked(text: string) {

@@ -1,8 +1,8 @@
+import type { Json } from "../json-call.ts";
 /** A server-sent event. */
 export interface StreamedEvent {
   readonly id: string;
-  // biome-ignore lint/suspicious/noExplicitAny: events of every kind, read by their fields
-  readonly data: any;
+  readonly data: Json;
 }
 
 /** Events as they arrive, until the stream ends or the loop is left. */

@@ -5,6 +5,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { detailOf } from "@turnwright/platform/errors";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import type { System } from "./system.ts";
 
@@ -26,18 +27,10 @@ afterAll(async () => {
 });
 
 /** Sends a request. The body is text, so that it arrives byte for byte. */
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(verb: string, path: string, body?: string): Promise<{ status: number; body: any }> {
-  const response = await fetch(system.baseUrl + path, {
-    method: verb,
-    headers: {
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    body,
-  });
-  return { status: response.status, body: await response.json() };
-}
+const call = jsonCaller(
+  () => system.baseUrl,
+  () => token,
+);
 
 /** Starts a run whose call waits for approval; returns the approval's id. */
 async function parked(args: string): Promise<string> {

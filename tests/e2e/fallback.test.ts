@@ -8,6 +8,7 @@ import { type FaultProxy, faultProxy } from "@turnwright/testing/fault-proxy";
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Json } from "../json-call.ts";
 import { eventData } from "./api.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
 import { type System, startSystem } from "./system.ts";
@@ -74,8 +75,7 @@ async function send(verb: string, path: string, body?: object, headers: Record<s
   });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(verb: string, path: string, body?: object): Promise<any> {
+async function call(verb: string, path: string, body?: object): Promise<Json> {
   return ((await (await send(verb, path, body)).json()) as { data: unknown }).data;
 }
 

@@ -1,5 +1,6 @@
 import type { ScriptedModel } from "@turnwright/testing/scripted-model";
 import { beforeAll, describe, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import type { System } from "./system.ts";
 
 /** Tests with a mesh that has the tools of `large-tools`, and a scripted model. */
@@ -16,18 +17,10 @@ export function describeMessageLimits(running: () => { system: System; model: Sc
       token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
     });
 
-    // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-    async function call(verb: string, path: string, body?: object): Promise<{ status: number; body: any }> {
-      const response = await fetch(system.baseUrl + path, {
-        method: verb,
-        headers: {
-          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        body: body === undefined ? undefined : JSON.stringify(body),
-      });
-      return { status: response.status, body: await response.json() };
-    }
+    const call = jsonCaller(
+      () => system.baseUrl,
+      () => token,
+    );
     const runOf = async (conversationId: string) =>
       (await call("GET", `/v1/conversations/${conversationId}/runs`)).body.data.runs[0];
 

@@ -1,5 +1,6 @@
 import { type ScriptedCall, type ScriptedModel, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import type { System } from "./system.ts";
 
@@ -24,19 +25,10 @@ beforeEach(() => {
   before = model.requests.length;
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(verb: string, path: string, body?: object): Promise<{ status: number; body: any }> {
-  const response = await fetch(system.baseUrl + path, {
-    method: verb,
-    headers: {
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text.startsWith("{") ? JSON.parse(text) : text };
-}
+const call = jsonCaller(
+  () => system.baseUrl,
+  () => token,
+);
 
 const one = (name: string, args = "{}", id = "call_1"): ScriptedCall[] => [{ id, name, arguments: args }];
 const fill = (length: number) => `{"expression":"${"1".repeat(length)}"}`;

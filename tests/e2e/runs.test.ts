@@ -6,6 +6,7 @@ import { createTestDatabase, type TestDatabase } from "@turnwright/testing/datab
 import { testRedis } from "@turnwright/testing/redis";
 import { type ScriptedModel, type ScriptedReply, startScriptedModel } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Json } from "../json-call.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
 import { describeMessageLimits } from "./mesh-message-limits.ts";
@@ -66,8 +67,7 @@ describe.each(shapes)("runs, %s", (shape) => {
     });
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-  async function call(verb: string, path: string, body?: object): Promise<{ status: number; data: any; error: any }> {
+  async function call(verb: string, path: string, body?: object): Promise<{ status: number; data: Json; error: Json }> {
     const response = await send(verb, path, body);
     const { data, error } = (await response.json()) as { data: unknown; error: unknown };
     return { status: response.status, data, error };

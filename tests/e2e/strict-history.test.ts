@@ -5,6 +5,7 @@ import {
   startScriptedModel,
 } from "@turnwright/testing/scripted-model";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import type { System } from "./system.ts";
 
@@ -74,12 +75,14 @@ afterAll(async () => {
   await model.close();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(method: string, path: string, body?: object): Promise<{ status: number; data: any }> {
-  const headers = { "content-type": "application/json", ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) };
-  const response = await fetch(system.baseUrl + path, { method, headers, body: JSON.stringify(body) });
-  return { status: response.status, data: ((await response.json()) as { data: unknown }).data };
-}
+const callJson = jsonCaller(
+  () => system.baseUrl,
+  () => token,
+);
+const call = async (method: string, path: string, body?: object) => {
+  const { status, body: answer } = await callJson(method, path, body);
+  return { status, data: answer.data };
+};
 
 const say = (conversation: string, message: string) => call("POST", `/v1/conversations/${conversation}/messages`, { message });
 

@@ -1,6 +1,7 @@
 import { type ReceivedMessage, startWebhookReceiver, type WebhookReceiver } from "@turnwright/testing/webhook-receiver";
 import OpenAI from "openai";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { jsonCaller } from "../json-call.ts";
 import { startAllInOne } from "./all-in-one.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import type { System } from "./system.ts";
@@ -29,18 +30,10 @@ beforeEach(async () => {
   token = (await call("POST", "/v1/auth/login", account)).body.data.access_token;
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-async function call(verb: string, path: string, body?: object): Promise<{ status: number; body: any }> {
-  const response = await fetch(system.baseUrl + path, {
-    method: verb,
-    headers: {
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  return { status: response.status, body: await response.json() };
-}
+const call = jsonCaller(
+  () => system.baseUrl,
+  () => token,
+);
 
 /** Verifies a message with an independent implementation, as a receiver would. Throws if the signature is wrong. */
 async function verify(message: ReceivedMessage | undefined, secret: string): Promise<void> {

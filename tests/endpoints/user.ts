@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
+import type { Json } from "../json-call.ts";
 
 /** An answer of the API. */
 export interface Answered {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-  readonly json: any;
+  readonly json: Json;
   /** Milliseconds from the request to the last byte. */
   readonly ms: number;
 }
@@ -33,8 +33,7 @@ export interface Outcome {
 }
 
 /** JSON of the events of a stream, without `[DONE]`. */
-// biome-ignore lint/suspicious/noExplicitAny: chunks, read by their fields
-export function chunksOf(text: string): any[] {
+export function chunksOf(text: string): Json[] {
   return text.split(/\r?\n\r?\n/).flatMap((event) => {
     const lines = event.split(/\r?\n/).filter((line) => line.startsWith("data:"));
     const data = lines
@@ -45,8 +44,7 @@ export function chunksOf(text: string): any[] {
   });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: errors of every surface
-function errorIn(json: any): Outcome["error"] {
+function errorIn(json: Json): Outcome["error"] {
   const error = json?.error;
   return error == null ? undefined : { code: String(error.code ?? error.type), message: String(error.message) };
 }
@@ -162,8 +160,7 @@ export class User {
   }
 
   /** The runs of a conversation, or all of this status, the newest first. */
-  // biome-ignore lint/suspicious/noExplicitAny: runs, read by their fields
-  async runs(conversation: string): Promise<any[]> {
+  async runs(conversation: string): Promise<Json[]> {
     return (await this.call("GET", `/v1/conversations/${conversation}/runs`)).json.data.runs;
   }
 

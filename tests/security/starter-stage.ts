@@ -9,6 +9,7 @@ import { type ScriptedModel, type ScriptedRequest, startScriptedModel } from "@t
 import { decodeJwt } from "jose";
 import { type EffectCounter, startEffectCounter } from "../e2e/effect-counter.ts";
 import { startSystem } from "../e2e/system.ts";
+import type { Json } from "../json-call.ts";
 import { startMeshProcesses } from "../mesh/processes.ts";
 import { type EndlessAnswers, endlessAnswers, spendEnvironment } from "./spend-attack.ts";
 
@@ -29,13 +30,7 @@ export interface StarterStage {
   /** Sets the work to finish before an effect is answered. */
   onEffect(then: () => Promise<unknown>): void;
   /** Sends a request; in a mesh, gateways take turns. */
-  send(
-    verb: string,
-    path: string,
-    bearer?: string,
-    body?: object,
-    signal?: AbortSignal,
-  ): Promise<{ status: number; body: Answer }>;
+  send(verb: string, path: string, bearer?: string, body?: object, signal?: AbortSignal): Promise<{ status: number; body: Json }>;
   /** Another access token of the same login, which is refused after `lifetimeMs`. */
   accessToken(token: string, lifetimeMs: number): Promise<string>;
   /** The address of the next gateway. */
@@ -44,9 +39,6 @@ export interface StarterStage {
   crash(): Promise<void>;
   close(): Promise<void>;
 }
-
-// biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
-type Answer = any;
 
 /** Signs access tokens, so that tests can issue ones that expire soon. */
 const jwtSecret = "a-secret-of-access-tokens-for-tests";

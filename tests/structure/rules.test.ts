@@ -32,7 +32,6 @@ test.each([
   ["services/auth/src/users.ts", "  if (isNew) { bus.publish(topic, text).then(next); }", /^a message of the bus/],
   ["gateway/src/server.ts", lines(301), /^a file has at most/],
   ["gateway/src/server.test.ts", lines(351), /^a file has at most/],
-  ["services/tool-executor/src/sandbox/egress.test.ts", lines(401), /^a file has at most/],
   ["gateway/src/server.ts", long, /^comments and prose/],
   ["docs/runs.md", "word ".repeat(30), /^comments and prose/],
   ["proto/turnwright/a.proto", long, /^comments and prose/],

@@ -95,7 +95,7 @@ export async function drainServer(options: {
     if (elapsedMs >= limitMs + farewellMs) break;
     sweep(performance.now());
     await delay(sweepMs);
-    // What is closed with a request unread is reset by the kernel.
+    // The kernel resets a connection that closes with a request unread.
     await untilStill(server);
   }
   if (isOver()) return;

@@ -1,83 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
-import { createLogger } from "@turnwright/platform/logger";
-import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import { afterEach, expect, test } from "vitest";
-import { attempt } from "../../testing/attempt.ts";
 import { livingSandboxes } from "../../testing/living-sandboxes.ts";
-import type { CallResult } from "../calls/call-result.ts";
-import { type CustomTools, loadCustomTools } from "../registry/custom-tools.ts";
-import { runTool } from "../running/run-tool.ts";
-import { Slots } from "../running/slots.ts";
+import { closeNetworkedTools, openTool, serve } from "../../testing/networked-tool.ts";
 import { isHost } from "../tool-definition/tool-hosts.ts";
-import { createToolOutbound } from "../tools/tool-outbound.ts";
-import { openWall } from "./open-wall.ts";
 
-const { wall } = await openWall("auto");
-const limits = { memoryBytes: 268_435_456, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
-const logger = createLogger({ service: "test", level: "silent" });
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-/** A server on loopback; `seen` collects the requests that reach it. */
-async function serve(answer: RequestListener): Promise<{ host: string; seen: IncomingMessage[] }> {
-  const seen: IncomingMessage[] = [];
-  const server: Server = createServer((request, response) => {
-    seen.push(request);
-    answer(request, response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closers.push(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { host: `127.0.0.1:${(server.address() as { port: number }).port}`, seen };
-}
-
-interface Opened {
-  readonly dir: string;
-  readonly custom: CustomTools;
-  run(args?: object, signal?: AbortSignal): Promise<CallResult>;
-}
-
-/** Loads a tool with this body that declares `hosts`; the operator allows `allowed`. */
-async function open(init: {
-  body: string;
-  hosts: readonly string[];
-  allowed?: readonly string[];
-  before?: string;
-}): Promise<Opened> {
-  const dir = mkdtempSync(join(tmpdir(), "tools-"));
-  const { body, hosts, allowed = hosts, before = "" } = init;
-  const text = `${before}
-export default { name: "calls", description: "d", parameters: { type: "object" }, effect: "read", timeoutMs: 10_000, version: "1",
-  hosts: ${before.includes("const hosts") ? "hosts" : JSON.stringify(hosts)}, async execute(args, { signal }) { ${body} } };`;
-  writeFileSync(join(dir, "calls.mjs"), text);
-  const outbound: Outbound = createToolOutbound({ allowedHosts: allowed });
-  const custom = await loadCustomTools(dir, { limits, wall, outbound });
-  closers.push(async () => {
-    custom.close();
-    await outbound.close();
-    rmSync(dir, { recursive: true });
-  });
-  return {
-    dir,
-    custom,
-    run(args = {}, signal = new AbortController().signal) {
-      const [loaded] = custom.loaded;
-      if (loaded === undefined || "fault" in loaded) throw new Error(loaded?.fault);
-      const registered = loaded.tool;
-      return runTool({ slots: new Slots(10), logger }, { registered, arguments: args as never }, attempt(signal));
-    },
-  };
-}
+afterEach(closeNetworkedTools);
 
 const getText =
   "const r = await fetch(args.url, { signal, ...args.init }); return { status: r.status, text: await r.text(), url: r.url };";
@@ -87,7 +18,7 @@ test("a request reaches a declared host with its method, headers and body, and t
     const body = await buffer(request);
     response.writeHead(201, { "x-answer": "yes", "content-type": "application/octet-stream" }).end(body);
   });
-  const { run } = await open({
+  const { run } = await openTool({
     hosts: [host],
     body: `const bytes = Buffer.from(args.bytes, "base64");
       const r = await fetch(args.url, { method: "POST", headers: { "x-own": "ü", authorization: "Bearer t" }, body: bytes });
@@ -105,7 +36,7 @@ test("an encoded response is decoded, and a response without a body has none", a
     if (request.url === "/none") return response.writeHead(204).end();
     response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync("plain"));
   });
-  const { run } = await open({ hosts: [host], body: getText });
+  const { run } = await openTool({ hosts: [host], body: getText });
   expect(await run({ url: `http://${host}/` })).toMatchObject({ output: expect.stringContaining('"text":"plain"') });
   expect(await run({ url: `http://${host}/none` })).toMatchObject({ output: expect.stringContaining('"status":204,"text":""') });
 });
@@ -115,7 +46,7 @@ test("a host that the tool does not declare is never reached, in any notation", 
   const body = `const failures = [];
     for (const url of args.urls) failures.push(await fetch(url).then((r) => r.text(), (error) => error.message));
     return failures;`;
-  const { run } = await open({ hosts: ["example.com", "127.0.0.1:1"], allowed: [host, "localhost"], body });
+  const { run } = await openTool({ hosts: ["example.com", "127.0.0.1:1"], allowed: [host, "localhost"], body });
   const port = host.split(":")[1];
   const urls = [
     `http://${host}/`,
@@ -139,7 +70,7 @@ test("a host that the tool does not declare is never reached, in any notation", 
 
 test("only the operator can allow a private host", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
-  const { run } = await open({ hosts: [host], allowed: [], body: getText });
+  const { run } = await openTool({ hosts: [host], allowed: [], body: getText });
   expect(await run({ url: `http://${host}/` })).toMatchObject({
     status: "failed",
     error: expect.stringContaining("private networks"),
@@ -157,7 +88,7 @@ test("each hop of a redirect is checked like the first, and carries no credentia
     if (request.url === "/loop") return response.writeHead(302, { location: "/loop" }).end();
     response.writeHead(request.url === "/kept" ? 307 : 303, { location: `http://${to}/` }).end();
   });
-  const { run } = await open({ hosts: [first.host, other.host], allowed: ["127.0.0.1"], body: getText });
+  const { run } = await openTool({ hosts: [first.host, other.host], allowed: ["127.0.0.1"], body: getText });
   const init = { method: "POST", body: "x", headers: { authorization: "Bearer t" } };
   const answer = async (path: string, more = {}) => {
     const outcome = await run({ url: `http://${first.host}${path}`, init: { ...init, ...more } });
@@ -179,7 +110,7 @@ test("each hop of a redirect is checked like the first, and carries no credentia
 
 test("the bodies of requests and responses are limited", async () => {
   const { host, seen } = await serve((_request, response) => response.end(Buffer.alloc(1_048_577)));
-  const { run } = await open({
+  const { run } = await openTool({
     hosts: [host],
     body: "const r = await fetch(args.url, args.long ? { method: 'POST', body: 'x'.repeat(args.long) } : {}); return r.status;",
   });
@@ -204,7 +135,7 @@ test("a call sends four requests at once while others wait, and its hundred and 
     // Answered a little later, so that parallel requests are counted together.
     setTimeout(() => waiting.shift()?.(), 5);
   });
-  const { run } = await open({
+  const { run } = await openTool({
     hosts: [host],
     body: `const all = await Promise.allSettled(Array.from({ length: args.count }, () => fetch(args.url).then((r) => r.text())));
       return all.map(({ value, reason }) => value?.length ?? reason.message);`,
@@ -233,7 +164,7 @@ test("requests end when the call is cancelled, when the tool aborts them, and wh
     response.on("close", () => closed.push(path));
     arrival(path).resolve();
   });
-  const { run } = await open({
+  const { run } = await openTool({
     hosts: [host],
     body: `const own = new AbortController();
       const pending = fetch(args.base + args.path, { signal: args.own ? own.signal : signal }).catch((error) => {
@@ -257,10 +188,10 @@ test("requests end when the call is cancelled, when the tool aborts them, and wh
 
 test("a tool sends no request while it loads, nor between its calls", async () => {
   const { host, seen } = await serve((_request, response) => response.end("x"));
-  const early = await open({ hosts: [host], before: `await fetch("http://${host}/early");`, body: "return 1;" });
+  const early = await openTool({ hosts: [host], before: `await fetch("http://${host}/early");`, body: "return 1;" });
   expect(early.custom.loaded[0]).toMatchObject({ fault: expect.stringContaining("only during a call") });
   // The refused process ends itself: the test must not call it in the meantime.
-  const late = await open({
+  const late = await openTool({
     hosts: [host],
     body: `setTimeout(() => fetch(args.url).catch((error) => error.message.includes("only during a call") && process.exit(0)), 20);
       return 1;`,
@@ -279,14 +210,14 @@ const request = (id, url, headers = {}) => ({ type: "fetch", id, url, method: "G
 test("frames that a tool forges get it no further", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const hosts = ["127.0.0.1:1"];
-  const { run } = await open({
+  const { run } = await openTool({
     hosts,
     allowed: [host],
     before: frame,
     body: `send({ ...request(900, args.url), hosts: [args.host] }); await new Promise((resolve) => setTimeout(resolve, 100)); return 1;`,
   });
   expect(await run({ url: `http://${host}/`, host })).toMatchObject({ status: "success" });
-  const flood = await open({
+  const flood = await openTool({
     hosts,
     before: frame,
     body: "for (let i = 0; i < 1_000; i += 1) send(request(900 + i, args.url)); await new Promise((r) => setTimeout(r, 5_000));",
@@ -294,7 +225,7 @@ test("frames that a tool forges get it no further", async () => {
   expect(await flood.run({ url: `http://${host}/` })).toMatchObject({
     error: expect.stringContaining("more requests than allowed"),
   });
-  const split = await open({
+  const split = await openTool({
     hosts: [host],
     before: frame,
     body: `send(request(900, args.url, { "x-a": "b\\r\\nx-c: d" })); await new Promise((r) => setTimeout(r, 5_000));`,
@@ -312,7 +243,7 @@ test("a tool cannot set headers of the connection", async () => {
     if (request.url === "/") first.resolve();
     void first.promise.then(() => response.end("x"));
   });
-  const { run } = await open({
+  const { run } = await openTool({
     hosts: [host],
     before: frame,
     body: `send(request(900, args.url, { host: "other", "transfer-encoding": "chunked", "accept-encoding": "gzip", "x-own": "kept" }));
@@ -328,7 +259,7 @@ test("a later process cannot declare more hosts than the first", async () => {
   const { host, seen } = await serve((_request, response) => response.end("secret"));
   const before = `import { existsSync } from "node:fs"; import { dirname } from "node:path"; import { fileURLToPath } from "node:url";
     const hosts = existsSync(dirname(fileURLToPath(import.meta.url)) + "/more") ? ["${host}"] : [];`;
-  const { dir, run } = await open({
+  const { dir, run } = await openTool({
     hosts: [],
     allowed: [host],
     before,
@@ -367,6 +298,6 @@ test.each([
 ])("hosts: %s is a host", (entry) => expect(isHost(entry)).toBe(true));
 
 test("a tool with an invalid host is refused, and the error names the entry", async () => {
-  const { custom } = await open({ hosts: ["example.com", "http://example.com"], allowed: [], body: "return 1;" });
+  const { custom } = await openTool({ hosts: ["example.com", "http://example.com"], allowed: [], body: "return 1;" });
   expect(custom.loaded[0]).toMatchObject({ fault: "hosts.1: must be a host or host:port, in lower case" });
 });
