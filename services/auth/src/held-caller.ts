@@ -36,11 +36,16 @@ export async function holdCaller(tx: Tx, ctx: HandlerContext, hold: Hold): Promi
 }
 
 /**
- * Locks the account of a caller who creates a credential, shared, and returns the caller's current identity, which may
- * allow less than at admission. Throws INVALID_TOKEN.
+ * Locks the account of a caller who creates or changes a credential, and returns the caller's current identity, which
+ * may allow less than at admission. Throws INVALID_TOKEN.
  */
-export async function holdMaker(tx: Tx, ctx: HandlerContext, defaults: AccountDefaults): Promise<Identity> {
-  await holdCaller(tx, ctx, "shared");
+export async function holdMaker(
+  tx: Tx,
+  ctx: HandlerContext,
+  defaults: AccountDefaults,
+  hold: Hold = "shared",
+): Promise<Identity> {
+  await holdCaller(tx, ctx, hold);
   const now = await findCredentialById(tx, requireIdentity(ctx), defaults);
   if (now === undefined) throw hasEnded();
   return now;

@@ -1,25 +1,29 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
-import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
+import { type ApiKey, type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import { type Tx, transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
-import { type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
+import { changedPolicy, type KeyPolicy, keyPolicy } from "../api-key-policy.ts";
 import { accountDefaults } from "../config.ts";
 import { holdCaller, holdMaker, retryingDeadlocks } from "../held-caller.ts";
 import { hashToken, keyPrefix, newApiKey } from "../opaque-tokens.ts";
 import { holdAccount } from "../store/accounts.ts";
 import {
   countLine,
+  findApiKey,
+  findKeyInLine,
   insertApiKey,
   type KeyScope,
   listApiKeys,
   replaceApiKeySecret,
   revokeApiKey,
   revokeCreatedKeys,
+  updateApiKey,
 } from "../store/api-keys.ts";
 import { type AuthDeps, announce } from "./deps.ts";
 
@@ -37,6 +41,14 @@ const lineTooLong = () =>
 /** An API key manages itself and its descendants only: another key of the owner may allow more than it does. */
 function scopeOf({ userId, tokenId, tokenType }: Identity): KeyScope {
   return { userId, throughKey: tokenType === TokenType.API_KEY ? tokenId : undefined };
+}
+
+/** All that a key allows, to compare. */
+function rightsOf(key: ApiKey): string {
+  const { allowedTools, allowedModels, scopes, mayApprove, rateLimitPerMinute, rateLimitPerDay, maxConcurrent } = key;
+  const end = key.expiresAt === undefined ? null : timestampMs(key.expiresAt);
+  const limits = [rateLimitPerMinute, rateLimitPerDay, maxConcurrent, key.spendLimitUsd ?? null];
+  return JSON.stringify([allowedTools, allowedModels, scopes, mayApprove, end, limits]);
 }
 
 async function noteRevoked(tx: Tx, ctx: HandlerContext, ended: readonly string[]): Promise<void> {
@@ -93,6 +105,34 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
       const after = decodeCursor(cursor);
       const { apiKeys, next } = await users.as(scope.userId, (db) => listApiKeys(db, scope, { after, limit }));
       return { apiKeys, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+
+    async getApiKey({ apiKeyId }, ctx) {
+      const scope = scopeOf(requireIdentity(ctx));
+      const apiKey = await users.as(scope.userId, (db) => findApiKey(db, scope, apiKeyId));
+      if (apiKey === undefined) throw noSuchKey();
+      return { apiKey };
+    },
+
+    async updateApiKey(request, ctx) {
+      const scope = scopeOf(requireIdentity(ctx));
+      const { apiKeyId } = request;
+      const { apiKey, isChanged } = await retryingDeadlocks(() =>
+        transaction(pool, async (tx) => {
+          const caller = await holdMaker(tx, ctx, defaults, "alone");
+          const line = await findKeyInLine(tx, scope, apiKeyId);
+          if (line === undefined) throw noSuchKey();
+          const change = changedPolicy(caller, line, request);
+          const apiKey = await updateApiKey(tx, scope.userId, apiKeyId, change);
+          const isChanged = rightsOf(apiKey) !== rightsOf(line.key);
+          const details = { name: change.name, rights_changed: isChanged };
+          await appendAudit(tx, ctx, { action: "api_key.updated", outcome: "success", subject: apiKeyId, details });
+          return { apiKey, isChanged };
+        }),
+      );
+      // Other processes keep the rights of keys in use.
+      if (isChanged) await announce(bus, [apiKeyId]);
+      return { apiKey };
     },
 
     async rotateApiKey(request, ctx) {

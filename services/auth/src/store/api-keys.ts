@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type ApiKey, ApiKeySchema } from "@turnwright/contract/auth/v1/identity";
 import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
+import type { KeyChange } from "../api-key-policy.ts";
 import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
 
 interface KeyRow {
@@ -22,11 +23,14 @@ interface KeyRow {
   spent_micros: number;
   scopes: string[];
   may_approve: boolean;
+  parent_id: string | null;
+  revoked_at: Date | null;
 }
 
 const keyColumns =
   "id, name, prefix, allowed_tools, allowed_models, rate_limit_per_minute, rate_limit_per_day, expires_at, " +
-  "last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros, scopes, may_approve";
+  "last_used_at, is_revoked, created_at, max_concurrent, spend_limit_micros, spent_micros, scopes, may_approve, " +
+  "parent_id, revoked_at";
 
 function keyOf(row: KeyRow): ApiKey {
   return create(ApiKeySchema, {
@@ -46,6 +50,8 @@ function keyOf(row: KeyRow): ApiKey {
     spentUsd: row.spent_micros / 1e6,
     scopes: row.scopes,
     mayApprove: row.may_approve,
+    parentId: row.parent_id ?? "",
+    revokedAt: row.revoked_at === null ? undefined : timestampFromDate(row.revoked_at),
   });
 }
 
@@ -107,6 +113,62 @@ export async function listApiKeys(
   const large = rows.findIndex(({ bytes_so_far }, index) => index > 0 && bytes_so_far > maxPageBytes);
   const { page, next } = keysetPage(rows, large === -1 ? limit : Math.min(large, limit), ({ id }) => id);
   return { apiKeys: page.map(keyOf), next };
+}
+
+/** A key of a scope, revoked or not. */
+export async function findApiKey(db: Queryable, { userId, throughKey }: KeyScope, id: string): Promise<ApiKey | undefined> {
+  const { rows } = await db.query<KeyRow>(
+    `${scope} select ${keyColumns} from user_tokens where id = $3 and user_id = $1 and id in (select id from scope)`,
+    [userId, throughKey ?? null, id],
+  );
+  return rows[0] && keyOf(rows[0]);
+}
+
+/** A key between the key that created it and those that it created. */
+export interface KeyInLine {
+  readonly key: ApiKey;
+  /** Undefined: a login created the key. */
+  readonly creator: ApiKey | undefined;
+  /** Keys that can be used. */
+  readonly created: readonly ApiKey[];
+}
+
+/** An unrevoked key of a scope in its line. */
+export async function findKeyInLine(db: Queryable, keys: KeyScope, id: string): Promise<KeyInLine | undefined> {
+  const key = await findApiKey(db, keys, id);
+  if (key === undefined || key.isRevoked) return undefined;
+  const { rows } = await db.query<KeyRow>(
+    `select ${keyColumns} from user_tokens where user_id = $1 and token_type = 'api_key' and (id = $3 or (parent_id = $2
+       and not is_revoked and (expires_at is null or expires_at > now()))) order by created_at, id`,
+    [keys.userId, id, key.parentId === "" ? null : key.parentId],
+  );
+  const near = rows.map(keyOf);
+  return { key, creator: near.find((one) => one.id === key.parentId), created: near.filter(({ parentId }) => parentId === id) };
+}
+
+/** Changes the name and the policy of a key. Its account must be locked alone. */
+export async function updateApiKey(db: Queryable, userId: string, id: string, change: KeyChange): Promise<ApiKey> {
+  const { rows } = await db.query<KeyRow>(
+    `update user_tokens set name = $3, allowed_tools = $4, allowed_models = $5, rate_limit_per_minute = $6,
+       rate_limit_per_day = $7, max_concurrent = $8, spend_limit_micros = $9, expires_at = $10, scopes = $11,
+       may_approve = $12, updated_at = now()
+     where id = $2 and user_id = $1 returning ${keyColumns}`,
+    [
+      userId,
+      id,
+      change.name,
+      change.allowedTools,
+      change.allowedModels,
+      change.perMinute,
+      change.perDay,
+      change.maxConcurrent,
+      change.spendLimitMicros ?? null,
+      change.expiresAt,
+      change.scopes,
+      change.mayApprove,
+    ],
+  );
+  return keyOf(rows[0] as KeyRow);
 }
 
 /** Replaces the secret of a valid key. Its account must be locked alone. */

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/api_key_service.proto.
  */
 export const file_turnwright_auth_v1_api_key_service: GenFile = /*@__PURE__*/
-  fileDesc("Cih0dXJud3JpZ2h0L2F1dGgvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEi0wUKE0NyZWF0ZUFwaUtleVJlcXVlc3QSJQoEbmFtZRgBIAEoCUIXukgUchIQARhkMgxeW15ccHtDY31dKiQSQgoNYWxsb3dlZF90b29scxgCIAMoCUIrukgokgElEGQiIXIfEAEYZDIZXihbKl18W0EtWmEtejAtOV8uOi8tXSspJBJNCg5hbGxvd2VkX21vZGVscxgDIAMoCUI1ukgykgEvEGQiK3IpEAEYyAEyIl5bXlxwe1p9XHB7Q31dKyggW15ccHtafVxwe0N9XSspKiQSLwoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAQgASgFQgu6SAgaBhjAhD0oAUgAiAEBEi4KEnJhdGVfbGltaXRfcGVyX2RheRgFIAEoBUINukgKGggYgJTr3AMoAUgBiAEBEjgKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgi6SAWyAQJAARIoCg5tYXhfY29uY3VycmVudBgHIAEoBUILukgIGgYYoI0GKAFIAogBARI3Cg9zcGVuZF9saW1pdF91c2QYCCABKAFCGbpIFhIUQAEZAAAAAICELkEhAAAAAAAAAABIA4gBARKWAQoGc2NvcGVzGBQgAygJQoUBukiBAZIBfhALGAEieHJ2UgdhY2NvdW50UglhcHByb3ZhbHNSC2NvbXBsZXRpb25zUhJjb252ZXJzYXRpb25zOnJlYWRSE2NvbnZlcnNhdGlvbnM6d3JpdGVSBGtleXNSBm1vZGVsc1IEcnVuc1IFdG9vbHNSBXVzYWdlUgh3ZWJob29rcxITCgttYXlfYXBwcm92ZRgVIAEoCEIYChZfcmF0ZV9saW1pdF9wZXJfbWludXRlQhUKE19yYXRlX2xpbWl0X3Blcl9kYXlCEQoPX21heF9jb25jdXJyZW50QhIKEF9zcGVuZF9saW1pdF91c2QiUAoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkSCwoDa2V5GAIgASgJIlgKEkxpc3RBcGlLZXlzUmVxdWVzdBIeCgVsaW1pdBgBIAEoBUIKukgHGgUY6AcoAUgAiAEBEhgKBmN1cnNvchgCIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0IlgKE0xpc3RBcGlLZXlzUmVzcG9uc2USLAoIYXBpX2tleXMYASADKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5EhMKC25leHRfY3Vyc29yGAIgASgJIksKE1JvdGF0ZUFwaUtleVJlcXVlc3QSHAoKYXBpX2tleV9pZBgBIAEoCUIIukgFcgOwAQESFgoOcmV2b2tlX2NyZWF0ZWQYAiABKAgiUAoUUm90YXRlQXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkSCwoDa2V5GAIgASgJIjMKE1Jldm9rZUFwaUtleVJlcXVlc3QSHAoKYXBpX2tleV9pZBgBIAEoCUIIukgFcgOwAQEiQwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkyyQYKDUFwaUtleVNlcnZpY2USpQIKDENyZWF0ZUFwaUtleRInLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIsEBqrsYmQEIyQESDUFQSV9LRVlfRVJST1JCCGFwaS1rZXlzSnl7Im5hbWUiOiJjaSIsImFsbG93ZWRfdG9vbHMiOlsiY2FsY3VsYXRvciJdLCJhbGxvd2VkX21vZGVscyI6WyIqIl0sInNjb3BlcyI6WyJjb252ZXJzYXRpb25zOnJlYWQiLCJjb252ZXJzYXRpb25zOndyaXRlIl19WAGwuxgCwrsYBGtleXOC0+STAhE6ASoiDC92MS9hcGkta2V5cxKgAQoLTGlzdEFwaUtleXMSJi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdEFwaUtleXNSZXF1ZXN0GicudHVybndyaWdodC5hdXRoLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiQJACAaq7GBkSDUFQSV9LRVlfRVJST1JCCGFwaS1rZXlzsLsYAsK7GARrZXlzgtPkkwIOEgwvdjEvYXBpLWtleXMSuQEKDFJvdGF0ZUFwaUtleRInLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZUFwaUtleVJlc3BvbnNlIlaquxgbEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c1gBsLsYAsK7GARrZXlzgtPkkwIlOgEqIiAvdjEvYXBpLWtleXMve2FwaV9rZXlfaWR9L3JvdGF0ZRKwAQoMUmV2b2tlQXBpS2V5EicudHVybndyaWdodC5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiTZACAqq7GBkSDUFQSV9LRVlfRVJST1JCCGFwaS1rZXlzsLsYAsK7GARrZXlzgtPkkwIbKhkvdjEvYXBpLWtleXMve2FwaV9rZXlfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("Cih0dXJud3JpZ2h0L2F1dGgvdjEvYXBpX2tleV9zZXJ2aWNlLnByb3RvEhJ0dXJud3JpZ2h0LmF1dGgudjEi0wUKE0NyZWF0ZUFwaUtleVJlcXVlc3QSJQoEbmFtZRgBIAEoCUIXukgUchIQARhkMgxeW15ccHtDY31dKiQSQgoNYWxsb3dlZF90b29scxgCIAMoCUIrukgokgElEGQiIXIfEAEYZDIZXihbKl18W0EtWmEtejAtOV8uOi8tXSspJBJNCg5hbGxvd2VkX21vZGVscxgDIAMoCUI1ukgykgEvEGQiK3IpEAEYyAEyIl5bXlxwe1p9XHB7Q31dKyggW15ccHtafVxwe0N9XSspKiQSLwoVcmF0ZV9saW1pdF9wZXJfbWludXRlGAQgASgFQgu6SAgaBhjAhD0oAUgAiAEBEi4KEnJhdGVfbGltaXRfcGVyX2RheRgFIAEoBUINukgKGggYgJTr3AMoAUgBiAEBEjgKCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgi6SAWyAQJAARIoCg5tYXhfY29uY3VycmVudBgHIAEoBUILukgIGgYYoI0GKAFIAogBARI3Cg9zcGVuZF9saW1pdF91c2QYCCABKAFCGbpIFhIUQAEZAAAAAICELkEhAAAAAAAAAABIA4gBARKWAQoGc2NvcGVzGBQgAygJQoUBukiBAZIBfhALGAEieHJ2UgdhY2NvdW50UglhcHByb3ZhbHNSC2NvbXBsZXRpb25zUhJjb252ZXJzYXRpb25zOnJlYWRSE2NvbnZlcnNhdGlvbnM6d3JpdGVSBGtleXNSBm1vZGVsc1IEcnVuc1IFdG9vbHNSBXVzYWdlUgh3ZWJob29rcxITCgttYXlfYXBwcm92ZRgVIAEoCEIYChZfcmF0ZV9saW1pdF9wZXJfbWludXRlQhUKE19yYXRlX2xpbWl0X3Blcl9kYXlCEQoPX21heF9jb25jdXJyZW50QhIKEF9zcGVuZF9saW1pdF91c2QiUAoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkSCwoDa2V5GAIgASgJIlgKEkxpc3RBcGlLZXlzUmVxdWVzdBIeCgVsaW1pdBgBIAEoBUIKukgHGgUY6AcoAUgAiAEBEhgKBmN1cnNvchgCIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0IlgKE0xpc3RBcGlLZXlzUmVzcG9uc2USLAoIYXBpX2tleXMYASADKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5EhMKC25leHRfY3Vyc29yGAIgASgJIjAKEEdldEFwaUtleVJlcXVlc3QSHAoKYXBpX2tleV9pZBgBIAEoCUIIukgFcgOwAQEiQAoRR2V0QXBpS2V5UmVzcG9uc2USKwoHYXBpX2tleRgBIAEoCzIaLnR1cm53cmlnaHQuYXV0aC52MS5BcGlLZXkirwYKE1VwZGF0ZUFwaUtleVJlcXVlc3QSHAoKYXBpX2tleV9pZBgBIAEoCUIIukgFcgOwAQESKgoEbmFtZRgCIAEoCUIXukgUchIQARhkMgxeW15ccHtDY31dKiRIAIgBARJCCg1hbGxvd2VkX3Rvb2xzGAMgAygJQiu6SCiSASUQZCIhch8QARhkMhleKFsqXXxbQS1aYS16MC05Xy46Ly1dKykkEk0KDmFsbG93ZWRfbW9kZWxzGAQgAygJQjW6SDKSAS8QZCIrcikQARjIATIiXlteXHB7Wn1ccHtDfV0rKCBbXlxwe1p9XHB7Q31dKykqJBIvChVyYXRlX2xpbWl0X3Blcl9taW51dGUYBSABKAVCC7pICBoGGMCEPSgBSAGIAQESLgoScmF0ZV9saW1pdF9wZXJfZGF5GAYgASgFQg26SAoaCBiAlOvcAygBSAKIAQESKAoObWF4X2NvbmN1cnJlbnQYByABKAVCC7pICBoGGKCNBigBSAOIAQESNwoPc3BlbmRfbGltaXRfdXNkGAggASgBQhm6SBYSFEABGQAAAACAhC5BKQAAAAAAAAAASASIAQESOAoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCLpIBbIBAkABEhUKDW5ldmVyX2V4cGlyZXMYCiABKAgSmgEKBnNjb3BlcxgUIAMoCUKJAbpIhQGSAYEBEAsYASJ7cnlSASpSB2FjY291bnRSCWFwcHJvdmFsc1ILY29tcGxldGlvbnNSEmNvbnZlcnNhdGlvbnM6cmVhZFITY29udmVyc2F0aW9uczp3cml0ZVIEa2V5c1IGbW9kZWxzUgRydW5zUgV0b29sc1IFdXNhZ2VSCHdlYmhvb2tzEhgKC21heV9hcHByb3ZlGBUgASgISAWIAQFCBwoFX25hbWVCGAoWX3JhdGVfbGltaXRfcGVyX21pbnV0ZUIVChNfcmF0ZV9saW1pdF9wZXJfZGF5QhEKD19tYXhfY29uY3VycmVudEISChBfc3BlbmRfbGltaXRfdXNkQg4KDF9tYXlfYXBwcm92ZSJDChRVcGRhdGVBcGlLZXlSZXNwb25zZRIrCgdhcGlfa2V5GAEgASgLMhoudHVybndyaWdodC5hdXRoLnYxLkFwaUtleSJLChNSb3RhdGVBcGlLZXlSZXF1ZXN0EhwKCmFwaV9rZXlfaWQYASABKAlCCLpIBXIDsAEBEhYKDnJldm9rZV9jcmVhdGVkGAIgASgIIlAKFFJvdGF0ZUFwaUtleVJlc3BvbnNlEisKB2FwaV9rZXkYASABKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5EgsKA2tleRgCIAEoCSIzChNSZXZva2VBcGlLZXlSZXF1ZXN0EhwKCmFwaV9rZXlfaWQYASABKAlCCLpIBXIDsAEBIkMKFFJldm9rZUFwaUtleVJlc3BvbnNlEisKB2FwaV9rZXkYASABKAsyGi50dXJud3JpZ2h0LmF1dGgudjEuQXBpS2V5Mt0JCg1BcGlLZXlTZXJ2aWNlEqUCCgxDcmVhdGVBcGlLZXkSJy50dXJud3JpZ2h0LmF1dGgudjEuQ3JlYXRlQXBpS2V5UmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSLBAaq7GJkBCMkBEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c0p5eyJuYW1lIjoiY2kiLCJhbGxvd2VkX3Rvb2xzIjpbImNhbGN1bGF0b3IiXSwiYWxsb3dlZF9tb2RlbHMiOlsiKiJdLCJzY29wZXMiOlsiY29udmVyc2F0aW9uczpyZWFkIiwiY29udmVyc2F0aW9uczp3cml0ZSJdfVgBsLsYAsK7GARrZXlzgtPkkwIROgEqIgwvdjEvYXBpLWtleXMSoAEKC0xpc3RBcGlLZXlzEiYudHVybndyaWdodC5hdXRoLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIkCQAgGquxgZEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c7C7GALCuxgEa2V5c4LT5JMCDhIML3YxL2FwaS1rZXlzEqcBCglHZXRBcGlLZXkSJC50dXJud3JpZ2h0LmF1dGgudjEuR2V0QXBpS2V5UmVxdWVzdBolLnR1cm53cmlnaHQuYXV0aC52MS5HZXRBcGlLZXlSZXNwb25zZSJNkAIBqrsYGRINQVBJX0tFWV9FUlJPUkIIYXBpLWtleXOwuxgCwrsYBGtleXOC0+STAhsSGS92MS9hcGkta2V5cy97YXBpX2tleV9pZH0S5wEKDFVwZGF0ZUFwaUtleRInLnR1cm53cmlnaHQuYXV0aC52MS5VcGRhdGVBcGlLZXlSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLlVwZGF0ZUFwaUtleVJlc3BvbnNlIoMBkAICqrsYTBINQVBJX0tFWV9FUlJPUkIIYXBpLWtleXNKMXsibmFtZSI6ImNpLCBuaWdodGx5IiwicmF0ZV9saW1pdF9wZXJfbWludXRlIjo2MH2wuxgCwrsYBGtleXOC0+STAh46ASoyGS92MS9hcGkta2V5cy97YXBpX2tleV9pZH0SuQEKDFJvdGF0ZUFwaUtleRInLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZUFwaUtleVJlc3BvbnNlIlaquxgbEg1BUElfS0VZX0VSUk9SQghhcGkta2V5c1gBsLsYAsK7GARrZXlzgtPkkwIlOgEqIiAvdjEvYXBpLWtleXMve2FwaV9rZXlfaWR9L3JvdGF0ZRKwAQoMUmV2b2tlQXBpS2V5EicudHVybndyaWdodC5hdXRoLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiTZACAqq7GBkSDUFQSV9LRVlfRVJST1JCCGFwaS1rZXlzsLsYAsK7GARrZXlzgtPkkwIbKhkvdjEvYXBpLWtleXMve2FwaV9rZXlfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The API key to create.
@@ -197,6 +197,168 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_turnwright_auth_v1_api_key_service, 3);
 
 /**
+ * The API key to read.
+ *
+ * @generated from message turnwright.auth.v1.GetApiKeyRequest
+ */
+export type GetApiKeyRequest = Message<"turnwright.auth.v1.GetApiKeyRequest"> & {
+  /**
+   * UUID of the key.
+   *
+   * @generated from field: string api_key_id = 1;
+   */
+  apiKeyId: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.GetApiKeyRequest.
+ * Use `create(GetApiKeyRequestSchema)` to create a new message.
+ */
+export const GetApiKeyRequestSchema: GenMessage<GetApiKeyRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_api_key_service, 4);
+
+/**
+ * The API key.
+ *
+ * @generated from message turnwright.auth.v1.GetApiKeyResponse
+ */
+export type GetApiKeyResponse = Message<"turnwright.auth.v1.GetApiKeyResponse"> & {
+  /**
+   * The key without its secret.
+   *
+   * @generated from field: turnwright.auth.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.GetApiKeyResponse.
+ * Use `create(GetApiKeyResponseSchema)` to create a new message.
+ */
+export const GetApiKeyResponseSchema: GenMessage<GetApiKeyResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_api_key_service, 5);
+
+/**
+ * The changes of an API key. Unset fields and empty lists: unchanged.
+ *
+ * @generated from message turnwright.auth.v1.UpdateApiKeyRequest
+ */
+export type UpdateApiKeyRequest = Message<"turnwright.auth.v1.UpdateApiKeyRequest"> & {
+  /**
+   * UUID of the key.
+   *
+   * @generated from field: string api_key_id = 1;
+   */
+  apiKeyId: string;
+
+  /**
+   * Label for the owner, 1 to 100 characters on one line.
+   *
+   * @generated from field: optional string name = 2;
+   */
+  name?: string | undefined;
+
+  /**
+   * Names of tools that the key may use, up to 100. `*`: every tool that the caller and the key's creator may use.
+   *
+   * @generated from field: repeated string allowed_tools = 3;
+   */
+  allowedTools: string[];
+
+  /**
+   * Names of models that the key may use, up to 100. `*`: every model that the caller and the key's creator may use.
+   *
+   * @generated from field: repeated string allowed_models = 4;
+   */
+  allowedModels: string[];
+
+  /**
+   * Requests per minute, 1 to 1,000,000, capped at the caller's own limit.
+   *
+   * @generated from field: optional int32 rate_limit_per_minute = 5;
+   */
+  rateLimitPerMinute?: number | undefined;
+
+  /**
+   * Requests per day, 1 to 1,000,000,000, capped at the caller's own limit.
+   *
+   * @generated from field: optional int32 rate_limit_per_day = 6;
+   */
+  rateLimitPerDay?: number | undefined;
+
+  /**
+   * Concurrent requests and streams, 1 to 100,000, capped at the caller's own limit.
+   *
+   * @generated from field: optional int32 max_concurrent = 7;
+   */
+  maxConcurrent?: number | undefined;
+
+  /**
+   * Total spending on models in US dollars, up to 1,000,000, capped at the caller's own ceiling. 0: no ceiling of its
+   * own.
+   *
+   * @generated from field: optional double spend_limit_usd = 8;
+   */
+  spendLimitUsd?: number | undefined;
+
+  /**
+   * Expiry, in the future; capped at the expiry of the calling key and of the key's creator.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 9;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * The key no longer expires, unless the calling key or the key's creator does. Not together with `expires_at`.
+   *
+   * @generated from field: bool never_expires = 10;
+   */
+  neverExpires: boolean;
+
+  /**
+   * Scopes of the key. `*`: every scope that the caller and the key's creator have.
+   *
+   * @generated from field: repeated string scopes = 20;
+   */
+  scopes: string[];
+
+  /**
+   * The key may decide on tool calls of runs that itself or a key of its family started.
+   *
+   * @generated from field: optional bool may_approve = 21;
+   */
+  mayApprove?: boolean | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.UpdateApiKeyRequest.
+ * Use `create(UpdateApiKeyRequestSchema)` to create a new message.
+ */
+export const UpdateApiKeyRequestSchema: GenMessage<UpdateApiKeyRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_api_key_service, 6);
+
+/**
+ * The API key after the change.
+ *
+ * @generated from message turnwright.auth.v1.UpdateApiKeyResponse
+ */
+export type UpdateApiKeyResponse = Message<"turnwright.auth.v1.UpdateApiKeyResponse"> & {
+  /**
+   * The key without its secret.
+   *
+   * @generated from field: turnwright.auth.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.UpdateApiKeyResponse.
+ * Use `create(UpdateApiKeyResponseSchema)` to create a new message.
+ */
+export const UpdateApiKeyResponseSchema: GenMessage<UpdateApiKeyResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_api_key_service, 7);
+
+/**
  * The API key to rotate.
  *
  * @generated from message turnwright.auth.v1.RotateApiKeyRequest
@@ -222,7 +384,7 @@ export type RotateApiKeyRequest = Message<"turnwright.auth.v1.RotateApiKeyReques
  * Use `create(RotateApiKeyRequestSchema)` to create a new message.
  */
 export const RotateApiKeyRequestSchema: GenMessage<RotateApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_api_key_service, 4);
+  messageDesc(file_turnwright_auth_v1_api_key_service, 8);
 
 /**
  * The rotated API key.
@@ -250,7 +412,7 @@ export type RotateApiKeyResponse = Message<"turnwright.auth.v1.RotateApiKeyRespo
  * Use `create(RotateApiKeyResponseSchema)` to create a new message.
  */
 export const RotateApiKeyResponseSchema: GenMessage<RotateApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_api_key_service, 5);
+  messageDesc(file_turnwright_auth_v1_api_key_service, 9);
 
 /**
  * The API key to revoke.
@@ -271,7 +433,7 @@ export type RevokeApiKeyRequest = Message<"turnwright.auth.v1.RevokeApiKeyReques
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_api_key_service, 6);
+  messageDesc(file_turnwright_auth_v1_api_key_service, 10);
 
 /**
  * The revoked API key.
@@ -292,7 +454,7 @@ export type RevokeApiKeyResponse = Message<"turnwright.auth.v1.RevokeApiKeyRespo
  * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
  */
 export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_api_key_service, 7);
+  messageDesc(file_turnwright_auth_v1_api_key_service, 11);
 
 /**
  * API keys of the caller. A key never allows more than the credential that created it. Its requests also count against
@@ -333,6 +495,40 @@ export const ApiKeyService: GenService<{
     methodKind: "unary";
     input: typeof ListApiKeysRequestSchema;
     output: typeof ListApiKeysResponseSchema;
+  },
+  /**
+   * Read an API key. An API key sees itself and the keys that descend from it.
+   *
+   * Caller: a login, or an API key with the scope `keys`.
+   *
+   * Errors: `NOT_FOUND` when the caller has no key with this id.
+   *
+   * @generated from rpc turnwright.auth.v1.ApiKeyService.GetApiKey
+   */
+  getApiKey: {
+    methodKind: "unary";
+    input: typeof GetApiKeyRequestSchema;
+    output: typeof GetApiKeyResponseSchema;
+  },
+  /**
+   * Change an API key. It never allows more than the caller's credential or the key that created it, nor less than a
+   * key that it created. A change of anything but the name is in force within a second and ends the key's requests and
+   * runs in progress.
+   *
+   * Caller: a login, or an API key with the scope `keys`; a key may change itself and the keys that descend from it.
+   *
+   * Errors: `NOT_FOUND` when the caller has no unrevoked key with this id; `PERMISSION_DENIED` when the change would
+   * exceed the caller's own policy or that of the key's creator; `CONFLICT` when a key that it created would allow
+   * more; `INVALID_TOKEN` when the caller's credential ended or changed meanwhile.
+   *
+   * Idempotency: a repeated request leaves the key as the first one did.
+   *
+   * @generated from rpc turnwright.auth.v1.ApiKeyService.UpdateApiKey
+   */
+  updateApiKey: {
+    methodKind: "unary";
+    input: typeof UpdateApiKeyRequestSchema;
+    output: typeof UpdateApiKeyResponseSchema;
   },
   /**
    * Replace an API key's secret. The old secret stops working, and its requests and runs in progress are ended. Keys
