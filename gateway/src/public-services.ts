@@ -3,12 +3,14 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
@@ -17,8 +19,8 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
  * one entry here.
  */
 export const publicServices = {
-  auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService],
-  conversation: [ConversationService, WebhookService],
+  auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService, AuditService],
+  conversation: [ConversationService, WebhookService, DecisionAuditService],
   agent: [AgentService, RunService, CompletionService],
   tools: [ToolService],
 } as const satisfies Record<string, readonly DescService[]>;

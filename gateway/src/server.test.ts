@@ -200,6 +200,7 @@ describe("closing", () => {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
+      listSigningKeys: () => ({}),
       getJwks: () => new Promise<never>(() => {}),
     });
     const fixture = await startFixture({ env: { SERVER_SHUTDOWN_TIMEOUT: "50ms" }, tokens: { ...fakeTokens(), mount: hanging } });

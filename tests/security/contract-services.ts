@@ -4,12 +4,14 @@ import { CompletionService } from "@turnwright/contract/agent/v1/completion_serv
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
@@ -28,9 +30,11 @@ export const services: readonly DescService[] = [
   UsageService,
   UserService,
   InviteService,
+  AuditService,
   ConversationService,
   JournalService,
   WebhookService,
+  DecisionAuditService,
   ExecutionService,
   ToolService,
 ];

@@ -72,6 +72,7 @@ export function testMounts(name = "here"): Mount[] {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
+      listSigningKeys: () => ({}),
     }),
     mount(JournalService, { commitRun: () => ({}) } as never),
     mount(AgentService, {

@@ -1,5 +1,6 @@
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
@@ -34,6 +35,7 @@ export interface Caller {
   readonly usage: Client<typeof UsageService>;
   readonly spend: Client<typeof SpendService>;
   readonly tokens: Client<typeof TokenService>;
+  readonly audit: Client<typeof AuditService>;
   /** The token service as the orchestrator calls it. */
   readonly runTokens: Client<typeof TokenService>;
 }
@@ -120,6 +122,7 @@ export async function startAuthFixture(env: Record<string, string> = {}, given?:
       usage: createClient(UsageService, transport),
       spend: createClient(SpendService, transportAs("agent-orchestrator", headers)),
       tokens: createClient(TokenService, transport),
+      audit: createClient(AuditService, transport),
       runTokens: createClient(TokenService, transportAs("agent-orchestrator", headers)),
     };
   };

@@ -1,6 +1,7 @@
 import type { Client } from "@connectrpc/connect";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { guarded } from "@turnwright/platform/async/guarded";
@@ -14,6 +15,7 @@ import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type { ConversationConfig } from "./config.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers } from "./handlers/conversations.ts";
+import { decisionAuditHandlers } from "./handlers/decision-audit.ts";
 import { journalHandlers } from "./handlers/journal.ts";
 import { webhookHandlers } from "./handlers/webhooks.ts";
 import { startJournalPulse } from "./journal-pulse.ts";
@@ -64,6 +66,7 @@ export function startConversation(deps: {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
+      mount(DecisionAuditService, decisionAuditHandlers({ pool })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),
     ],
     ready: () => pulse.ready(),

@@ -1,4 +1,5 @@
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
+import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
@@ -6,6 +7,7 @@ import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_s
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { type Mount, mount } from "@turnwright/platform/rpc/mount";
 import { apiKeyHandlers } from "./api-keys.ts";
+import { auditHandlers } from "./audit.ts";
 import { authHandlers } from "./auth.ts";
 import type { AuthDeps } from "./deps.ts";
 import { inviteHandlers } from "./invites.ts";
@@ -22,6 +24,7 @@ export function authMounts(deps: AuthDeps): readonly Mount[] {
     mount(TokenService, tokenHandlers(deps)),
     mount(InviteService, inviteHandlers(deps)),
     mount(UserService, userHandlers(deps)),
+    mount(AuditService, auditHandlers(deps)),
     mount(UsageService, usageHandlers(deps)),
     mount(SpendService, spendHandlers(deps)),
   ];

@@ -13,10 +13,12 @@ import { listLiveApiKeys } from "../store/api-keys.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { isExpiredKey, whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
+import { listSigningKeys } from "../store/signing-keys.ts";
 import { listClosedAccounts } from "../store/users.ts";
 import { type AuthDeps, requireSession, signingKeysTopic } from "./deps.ts";
 
 const internalTokenMs = 300_000;
+const maxListedKeys = 100;
 
 const uuidShape = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const isUuid = (text: string): boolean => uuidShape.test(text);
@@ -84,6 +86,20 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
 
     async listRevocations({ seconds }) {
       return { revocations: await listRevocations(pool, seconds), keyIds: keyIds() };
+    },
+
+    async listSigningKeys() {
+      const signing = keys.current().kid;
+      const known = await listSigningKeys(pool, maxListedKeys);
+      return {
+        signingKeys: known.map(({ kid, algorithm, createdAt, retiredAt }) => ({
+          keyId: kid,
+          algorithm,
+          createdAt: timestampFromDate(createdAt),
+          retiredAt: retiredAt === null ? undefined : timestampFromDate(retiredAt),
+          state: retiredAt !== null ? "retired" : kid === signing ? "signing" : "verifying",
+        })),
+      };
     },
 
     async rotateSigningKey({ retirePrevious }, ctx) {

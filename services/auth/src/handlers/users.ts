@@ -52,8 +52,9 @@ export function userHandlers({ pool, bus, passwords, idempotency }: AuthDeps): S
       return response;
     },
 
-    async listUsers({ limit = 50, cursor }) {
-      const { users, next } = await listUsers(pool, { after: decodeCursor(cursor), limit });
+    async listUsers({ limit = 50, cursor, q, role, active }) {
+      const filter = { words: q, role, isActive: active };
+      const { users, next } = await listUsers(pool, { after: decodeCursor(cursor), limit }, filter);
       return { users, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
 

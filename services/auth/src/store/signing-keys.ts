@@ -1,4 +1,4 @@
-import { transaction } from "@turnwright/platform/postgres/pool";
+import { type Queryable, transaction } from "@turnwright/platform/postgres/pool";
 import type { JWK } from "jose";
 import type pg from "pg";
 
@@ -64,4 +64,22 @@ export function rotateSigningKeys(
       ageSeconds: row.age,
     }));
   });
+}
+
+/** A key without its private half. */
+export interface KnownKey {
+  readonly kid: string;
+  readonly algorithm: string;
+  readonly createdAt: Date;
+  readonly retiredAt: Date | null;
+}
+
+/** The newest keys, retired ones among them. */
+export async function listSigningKeys(db: Queryable, limit: number): Promise<KnownKey[]> {
+  const { rows } = await db.query<{ kid: string; alg: string; created_at: Date; retired_at: Date | null }>(
+    `select kid, public_jwk ->> 'alg' as alg, created_at, retired_at from signing_keys
+     order by created_at desc, kid limit $1`,
+    [limit],
+  );
+  return rows.map((row) => ({ kid: row.kid, algorithm: row.alg, createdAt: row.created_at, retiredAt: row.retired_at }));
 }

@@ -86,16 +86,27 @@ export async function findUser(db: Queryable, id: string): Promise<User | undefi
   return rows[0] && userOf(rows[0]);
 }
 
+/** The accounts to list; unset: all. */
+export interface UserFilter {
+  /** Part of the email address or name, regardless of case, or the id. */
+  readonly words?: string;
+  readonly role?: string;
+  readonly isActive?: boolean;
+}
+
 /** A page of accounts after a position, newest first. `next` is the start of the following page; unset on the last. */
 export async function listUsers(
   db: Queryable,
   page: { after: KeysetPosition; limit: number },
+  { words = "", role, isActive }: UserFilter = {},
 ): Promise<{ users: User[]; next?: KeysetPosition }> {
   const { rows } = await db.query<UserRow & { created_us: number }>(
     `select ${userColumns}, ${createdUsColumn} from users
      where ${afterPosition("$1", "$2")}
+       and ($4 = '' or strpos(lower(email), lower($4)) > 0 or strpos(lower(name), lower($4)) > 0 or id::text = lower($4))
+       and ($5::text is null or role = $5) and ($6::bool is null or is_active = $6)
      order by created_at desc, id desc limit $3`,
-    [page.after.createdUs, page.after.id, page.limit + 1],
+    [page.after.createdUs, page.after.id, page.limit + 1, words, role ?? null, isActive ?? null],
   );
   const { page: shown, next } = keysetPage(rows, page.limit, ({ id }) => id);
   return { users: shown.map(userOf), next };

@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAkysggKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24S1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RTaWduaW5nS2V5c1JlcXVlc3QivgEKClNpZ25pbmdLZXkSDgoGa2V5X2lkGAEgASgJEiAKCWFsZ29yaXRobRgCIAEoCUINukgKcgiSAgVFZERTQRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgVzdGF0ZRgFIAEoCUIPukgMcgqSAgdzaWduaW5nIk8KF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEjQKDHNpZ25pbmdfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5TaWduaW5nS2V5IjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAky5AkKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24SrwEKD0xpc3RTaWduaW5nS2V5cxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0U2lnbmluZ0tleXNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1Jlc3BvbnNlIkOQAgGquxgaEhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW6wuxgDgtPkkwIYEhYvdjEvYWRtaW4vc2lnbmluZy1rZXlzEtQBChBSb3RhdGVTaWduaW5nS2V5EisudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0GiwudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZSJlqrsYNRIRU0lHTklOR19LRVlfRVJST1JCBWFkbWluShl7InJldGlyZV9wcmV2aW91cyI6ZmFsc2V9sLsYA4LT5JMCIjoBKiIdL3YxL2FkbWluL3NpZ25pbmcta2V5cy9yb3RhdGUSmwIKB0dldEp3a3MSIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIsYBkAIBqrsYnAESCkpXS1NfRVJST1IYAUIEYXV0aFKFAXsia2V5cyI6W3sia3R5IjoiT0tQIiwiY3J2IjoiRWQyNTUxOSIsImFsZyI6IkVkRFNBIiwidXNlIjoic2lnIiwia2lkIjoiMDE5ODVmM2MiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9XX2wuxgBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The credential to exchange.
@@ -344,6 +344,91 @@ export const LiveApiKeySchema: GenMessage<LiveApiKey> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 11);
 
 /**
+ * No fields.
+ *
+ * @generated from message turnwright.auth.v1.ListSigningKeysRequest
+ */
+export type ListSigningKeysRequest = Message<"turnwright.auth.v1.ListSigningKeysRequest"> & {
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListSigningKeysRequest.
+ * Use `create(ListSigningKeysRequestSchema)` to create a new message.
+ */
+export const ListSigningKeysRequestSchema: GenMessage<ListSigningKeysRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 12);
+
+/**
+ * A key that signs tokens, without its private half.
+ *
+ * @generated from message turnwright.auth.v1.SigningKey
+ */
+export type SigningKey = Message<"turnwright.auth.v1.SigningKey"> & {
+  /**
+   * Id of the key, the `kid` of the tokens that it signed.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * Signature algorithm.
+   *
+   * @generated from field: string algorithm = 2;
+   */
+  algorithm: string;
+
+  /**
+   * When the key was created.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 3;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * When the key stopped verifying. Unset: it verifies.
+   *
+   * @generated from field: google.protobuf.Timestamp retired_at = 4;
+   */
+  retiredAt?: Timestamp | undefined;
+
+  /**
+   * `signing`, `verifying` or `retired`. The newest key signs as soon as every service can know it.
+   *
+   * @generated from field: string state = 5;
+   */
+  state: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.SigningKey.
+ * Use `create(SigningKeySchema)` to create a new message.
+ */
+export const SigningKeySchema: GenMessage<SigningKey> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 13);
+
+/**
+ * The signing keys.
+ *
+ * @generated from message turnwright.auth.v1.ListSigningKeysResponse
+ */
+export type ListSigningKeysResponse = Message<"turnwright.auth.v1.ListSigningKeysResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated turnwright.auth.v1.SigningKey signing_keys = 1;
+   */
+  signingKeys: SigningKey[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.ListSigningKeysResponse.
+ * Use `create(ListSigningKeysResponseSchema)` to create a new message.
+ */
+export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 14);
+
+/**
  * Options of the rotation.
  *
  * @generated from message turnwright.auth.v1.RotateSigningKeyRequest
@@ -363,7 +448,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 12);
+  messageDesc(file_turnwright_auth_v1_token_service, 15);
 
 /**
  * The keys after the rotation.
@@ -391,7 +476,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 13);
+  messageDesc(file_turnwright_auth_v1_token_service, 16);
 
 /**
  * Internal tokens, which carry a caller's identity between services, and the keys that sign and verify tokens.
@@ -458,6 +543,19 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof CheckApiKeysRequestSchema;
     output: typeof CheckApiKeysResponseSchema;
+  },
+  /**
+   * List the keys that sign and verify tokens, and those that once did, newest first, up to 100. Never shows a private
+   * key.
+   *
+   * Caller: a login of an admin.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.ListSigningKeys
+   */
+  listSigningKeys: {
+    methodKind: "unary";
+    input: typeof ListSigningKeysRequestSchema;
+    output: typeof ListSigningKeysResponseSchema;
   },
   /**
    * Sign with a new key as soon as every service can know it. Older keys verify until the tokens they signed have
