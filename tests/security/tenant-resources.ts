@@ -36,7 +36,11 @@ const webhook = async (stage: Stage, owner: Account, wanted: "webhook_id" | "del
     return page.deliveries.map(({ id, event, status }) => ({ id, event, status }));
   };
   const ids = { webhook_id: made.webhook.id, delivery_id: (await deliveries())[0]?.id ?? "" };
-  return { id: ids[wanted], beside: ids, look: async () => [await ask(path), await deliveries()] };
+  const look = async () => {
+    const { webhook } = await ask<{ webhook: Record<string, unknown> }>(path);
+    return [{ ...webhook, last_failure_at: undefined }, await deliveries()];
+  };
+  return { id: ids[wanted], beside: ids, look };
 };
 
 /**

@@ -136,7 +136,11 @@ describe("reflection on the public port", () => {
     await start({ SERVER_REFLECTION: "everyone" });
     expect(await servicesOf({})).toContain(UserService.typeName);
     expect(await servicesOf({ token: aliceKey })).not.toContain(UserService.typeName);
-    expect(methodsOf((await protosOf(tokenService, {}))?.getService(tokenService))).toEqual(["ListSigningKeys", "RotateSigningKey", "GetJwks"]);
+    expect(methodsOf((await protosOf(tokenService, {}))?.getService(tokenService))).toEqual([
+      "ListSigningKeys",
+      "RotateSigningKey",
+      "GetJwks",
+    ]);
   });
 
   test("is unimplemented where the operator says so, and health is not", async () => {

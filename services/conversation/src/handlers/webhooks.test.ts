@@ -113,6 +113,24 @@ describe("a webhook", () => {
     expect(JSON.stringify(rows)).not.toContain("token");
   });
 
+  test("gets a test message, whatever its events, and at most ten at a time", async () => {
+    const { person, webhookId } = await subscriber();
+    await person.webhooks.updateWebhook({ webhookId, events: ["run.failed"] });
+    const { delivery } = await person.webhooks.testWebhook({ webhookId });
+    expect(delivery).toMatchObject({ event: "webhook.test", runId: "", conversationId: "", status: "pending" });
+    const deliveryId = delivery?.id ?? "";
+    const { requestBody, responseBody } = await person.webhooks.getWebhookDelivery({ webhookId, deliveryId });
+    expect(JSON.parse(requestBody)).toMatchObject({ type: "webhook.test", data: { run_id: "", status: "test", error: "" } });
+    expect(responseBody).toBe("");
+    for (let more = 1; more < 10; more += 1) await person.webhooks.testWebhook({ webhookId });
+    expect(await reasonFor(person.webhooks.testWebhook({ webhookId }))).toBe(ErrorReason.CONFLICT);
+    await person.webhooks.updateWebhook({ webhookId, enabled: false });
+    expect(await reasonFor(person.webhooks.testWebhook({ webhookId }))).toBe(ErrorReason.CONFLICT);
+    const stranger = fixture.person();
+    expect(await reasonFor(stranger.webhooks.testWebhook({ webhookId }))).toBe(ErrorReason.NOT_FOUND);
+    expect(await reasonFor(stranger.webhooks.getWebhookDelivery({ webhookId, deliveryId }))).toBe(ErrorReason.NOT_FOUND);
+  });
+
   test("of another user is not found", async () => {
     const { webhookId, person } = await subscriber();
     await turn(person);

@@ -8,17 +8,17 @@ import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { getDelivery, listDeliveries, redeliver, sendTest } from "../store/delivery-list.ts";
 import {
   deleteWebhook,
   getWebhook,
   insertWebhook,
-  listDeliveries,
   listWebhooks,
-  redeliver,
   replaceWebhookSecret,
   updateWebhook,
 } from "../store/webhooks.ts";
 import { makerOf, type WebhookMakers } from "../webhooks/makers.ts";
+import { messageBody } from "../webhooks/message.ts";
 import { newSecret, secretText } from "../webhooks/signature.ts";
 import type { WebhookWorker } from "../webhooks/worker.ts";
 
@@ -108,6 +108,18 @@ export function webhookHandlers(deps: {
       const asked = { userId, webhookId, status, after: decodeCursor(cursor), limit };
       const { deliveries, next } = await users.as(userId, (db) => listDeliveries(db, asked));
       return { deliveries, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async getWebhookDelivery({ webhookId, deliveryId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const found = await users.as(userId, (db) => getDelivery(db, { userId, webhookId, deliveryId }));
+      const { delivery, createdAt, runError, responseBody } = found;
+      return { delivery, requestBody: messageBody({ ...delivery, createdAt, runError }), responseBody };
+    },
+    async testWebhook({ webhookId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const delivery = await users.transaction(userId, (tx) => sendTest(tx, { userId, webhookId }));
+      worker.wake();
+      return { delivery };
     },
     async redeliverWebhook({ webhookId, deliveryId }, ctx) {
       const { userId } = requireIdentity(ctx);

@@ -26,6 +26,7 @@ const settle = (delivery: ClaimedDelivery, outcome: Partial<Settlement>) =>
   settleDelivery(fixture.database.pool, delivery, {
     delivered: false,
     responseStatus: 0,
+    responseBody: "",
     error: "",
     restMs: 0,
     disable: "",

@@ -1,3 +1,4 @@
+import type { Tx } from "@turnwright/platform/postgres/pool";
 import type pg from "pg";
 
 /** A delivery that a worker may send until its lease ends, with all that it takes to send it. */
@@ -79,6 +80,32 @@ returning d.id, d.webhook_id, d.event, d.run_id, d.conversation_id, d.run_error,
   leased.user_id, leased.epoch, leased.url, leased.secret, leased.previous_secret, leased.api_key_id,
   extract(epoch from leased.api_key_expires_at - now())::float8 * 1000 as key_ends_in_ms`;
 
+/** Tests have no run and no conversation. */
+const noId = "00000000-0000-0000-0000-000000000000";
+
+/** An id of a run or conversation; empty for a test. */
+export function idOf(stored: string): string {
+  return stored === noId ? "" : stored;
+}
+
+const testEvent = "webhook.test";
+/** The most pending tests of a webhook. */
+const maxTests = 10;
+
+/**
+ * Adds a test to a webhook whose row the transaction has locked. Returns its id; undefined when ten tests are pending.
+ */
+export async function insertTest(tx: Tx, webhook: { id: string; userId: string }): Promise<string | undefined> {
+  const { rows } = await tx.query<{ id: string }>(
+    `insert into webhook_deliveries (webhook_id, user_id, run_id, conversation_id, event)
+     select $1, $2, $3::uuid, $3::uuid, $4
+     where (select count(*) from webhook_deliveries where webhook_id = $1 and status = 'pending' and event = $4) < $5
+     returning id`,
+    [webhook.id, webhook.userId, noId, testEvent, maxTests],
+  );
+  return rows[0]?.id;
+}
+
 interface ClaimedRow {
   readonly id: string;
   readonly webhook_id: string;
@@ -114,8 +141,8 @@ export async function claimDeliveries(pool: pg.Pool, claim: { limit: number; lea
     keyEndsInMs: row.key_ends_in_ms ?? undefined,
     secrets: row.previous_secret === null ? [row.secret] : [row.secret, row.previous_secret],
     event: row.event,
-    runId: row.run_id,
-    conversationId: row.conversation_id,
+    runId: idOf(row.run_id),
+    conversationId: idOf(row.conversation_id),
     runError: row.run_error,
     createdAt: row.created_at,
     attempts: row.attempts,
@@ -127,6 +154,8 @@ export interface Settlement {
   readonly delivered: boolean;
   /** HTTP status of the response; 0: none. */
   readonly responseStatus: number;
+  /** The beginning of the response's body. */
+  readonly responseBody: string;
   readonly error: string;
   /** Milliseconds until the next attempt; undefined: no further attempt. */
   readonly retryMs?: number;
@@ -143,7 +172,8 @@ with released as (
   update webhooks
   set leased_until = now(), resting_until = now() + $6 * interval '1 millisecond',
     enabled = enabled and $7 = '', disabled_reason = case when $7 = '' then disabled_reason else $7 end,
-    updated_at = case when $7 = '' then updated_at else now() end
+    updated_at = case when $7 = '' then updated_at else now() end,
+    last_failure_at = case when $8 then last_failure_at else now() end
   where id = $1 and epoch = $2
   returning id
 ), dropped as (
@@ -152,7 +182,7 @@ with released as (
   where $7 <> '' and d.webhook_id = released.id and d.status = 'pending' and d.id <> $3
 )
 update webhook_deliveries d
-set response_status = $4, error = $5,
+set response_status = $4, error = $5, response_body = $10,
   status = case when $8 then 'delivered' when $9::float8 is null then 'failed' else 'pending' end,
   ended_at = case when $8 or $9 is null then now() end,
   next_attempt_at = case when $8 or $9 is null then next_attempt_at else now() + $9 * interval '1 millisecond' end
@@ -174,6 +204,7 @@ export async function settleDelivery(pool: pg.Pool, delivery: ClaimedDelivery, o
       outcome.disable,
       outcome.delivered,
       outcome.retryMs ?? null,
+      outcome.responseBody,
     ],
   });
 }

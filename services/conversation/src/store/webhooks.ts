@@ -1,12 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import {
-  type Webhook,
-  type WebhookDelivery,
-  WebhookDeliverySchema,
-  WebhookSchema,
-} from "@turnwright/contract/conversation/v1/webhook_service";
+import { type Webhook, WebhookSchema } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import { toTimestamp } from "./rows.ts";
 
@@ -20,9 +14,11 @@ interface WebhookRow {
   readonly created_at: Date;
   readonly updated_at: Date;
   readonly api_key_id: string | null;
+  readonly last_failure_at: Date | null;
 }
 
-const webhookColumns = "id, url, events, description, enabled, disabled_reason, created_at, updated_at, api_key_id";
+const webhookColumns =
+  "id, url, events, description, enabled, disabled_reason, created_at, updated_at, api_key_id, last_failure_at";
 
 /** The API key on which a webhook depends. */
 export interface MakerKey {
@@ -43,6 +39,7 @@ function toWebhook(row: WebhookRow): Webhook {
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),
     apiKeyId: row.api_key_id ?? "",
+    lastFailureAt: row.last_failure_at === null ? undefined : toTimestamp(row.last_failure_at),
   });
 }
 
@@ -101,13 +98,13 @@ export async function listWebhooks(db: Queryable, userId: string): Promise<Webho
 }
 
 /** A webhook of a user. */
-interface Asked {
+export interface AskedWebhook {
   readonly userId: string;
   readonly webhookId: string;
 }
 
 /** A webhook. Throws NOT_FOUND. */
-export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): Promise<Webhook> {
+export async function getWebhook(db: Queryable, { userId, webhookId }: AskedWebhook): Promise<Webhook> {
   const { rows } = await db.query<WebhookRow>(`select ${webhookColumns} from webhooks where id = $1 and user_id = $2`, [
     webhookId,
     userId,
@@ -121,7 +118,7 @@ export async function getWebhook(db: Queryable, { userId, webhookId }: Asked): P
  */
 export async function updateWebhook(
   tx: Tx,
-  { userId, webhookId }: Asked,
+  { userId, webhookId }: AskedWebhook,
   change: {
     url?: string;
     events: readonly string[];
@@ -164,7 +161,7 @@ update webhook_deliveries set status = 'failed', ended_at = now(), error = $2
 where webhook_id = $1 and status = 'pending'`;
 
 /** Deletes a webhook and its deliveries. Throws NOT_FOUND. */
-export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promise<void> {
+export async function deleteWebhook(tx: Tx, { userId, webhookId }: AskedWebhook): Promise<void> {
   const { rowCount } = await tx.query("delete from webhooks where id = $1 and user_id = $2", [webhookId, userId]);
   if (rowCount === 0) throw noSuchWebhook();
   await tx.query("delete from webhook_deliveries where webhook_id = $1", [webhookId]);
@@ -176,7 +173,7 @@ export async function deleteWebhook(tx: Tx, { userId, webhookId }: Asked): Promi
  */
 export async function replaceWebhookSecret(
   db: Queryable,
-  { userId, webhookId }: Asked,
+  { userId, webhookId }: AskedWebhook,
   { secret, maker }: { secret: Uint8Array; maker: MakerKey | undefined },
 ): Promise<Webhook> {
   const { rows } = await db.query<WebhookRow>(
@@ -190,84 +187,15 @@ export async function replaceWebhookSecret(
   return one(rows);
 }
 
-interface DeliveryRow {
-  readonly id: string;
-  readonly webhook_id: string;
-  readonly event: string;
-  readonly run_id: string;
-  readonly conversation_id: string;
-  readonly status: string;
-  readonly attempts: number;
-  readonly response_status: number;
-  readonly error: string;
-  readonly created_at: Date;
-  readonly next_attempt_at: Date;
-  readonly ended_at: Date | null;
-}
-
-const deliveryColumns =
-  "id, webhook_id, event, run_id, conversation_id, status, attempts, response_status, error, created_at, " +
-  "next_attempt_at, ended_at";
-
-function toDelivery(row: DeliveryRow): WebhookDelivery {
-  return create(WebhookDeliverySchema, {
-    id: row.id,
-    webhookId: row.webhook_id,
-    event: row.event,
-    runId: row.run_id,
-    conversationId: row.conversation_id,
-    status: row.status,
-    attempts: row.attempts,
-    responseStatus: row.response_status,
-    error: row.error,
-    createdAt: toTimestamp(row.created_at),
-    nextAttemptAt: row.status === "pending" ? toTimestamp(row.next_attempt_at) : undefined,
-    endedAt: row.ended_at === null ? undefined : toTimestamp(row.ended_at),
-  });
-}
-
 /**
- * A page of a webhook's deliveries, newest first. `next` is the start of the following page; unset on the last. Throws
- * NOT_FOUND.
+ * Locks a webhook's row, first, as every statement that changes both tables does, and ends its rest. Throws NOT_FOUND,
+ * and CONFLICT when the webhook is disabled.
  */
-export async function listDeliveries(
-  db: Queryable,
-  asked: Asked & { status: string; after: KeysetPosition; limit: number },
-): Promise<{ deliveries: WebhookDelivery[]; next?: KeysetPosition }> {
-  await getWebhook(db, asked);
-  const { rows } = await db.query<DeliveryRow & { created_us: number }>(
-    `select ${deliveryColumns}, ${createdUsColumn}
-     from webhook_deliveries
-     where webhook_id = $1 and user_id = $2 and ($3 = '' or status = $3)
-       and ${afterPosition("$4", "$5")}
-     order by created_at desc, id desc
-     limit $6`,
-    // One row more than the page shows whether another page follows.
-    [asked.webhookId, asked.userId, asked.status, asked.after.createdUs, asked.after.id, asked.limit + 1],
-  );
-  const { page, next } = keysetPage(rows, asked.limit, ({ id }) => id);
-  return { deliveries: page.map(toDelivery), next };
-}
-
-/**
- * Makes a delivery due now, with its full number of attempts. Throws NOT_FOUND, and CONFLICT when the webhook is
- * disabled.
- */
-export async function redeliver(tx: Tx, asked: Asked & { deliveryId: string }): Promise<WebhookDelivery> {
-  // Locks the webhook's row first, as every statement that changes both tables does.
-  const found = await tx.query<WebhookRow>(
+export async function holdEnabled(tx: Tx, { userId, webhookId }: AskedWebhook): Promise<void> {
+  const { rows } = await tx.query<WebhookRow>(
     `update webhooks set resting_until = '-infinity' where id = $1 and user_id = $2 returning ${webhookColumns}`,
-    [asked.webhookId, asked.userId],
+    [webhookId, userId],
   );
-  if (!one(found.rows).enabled)
-    throw fail(ErrorReason.CONFLICT, "The webhook is disabled; enable it first.", { param: "webhook_id" });
-  const { rows } = await tx.query<DeliveryRow>(
-    `update webhook_deliveries set status = 'pending', attempts = 0, next_attempt_at = now(), ended_at = null
-     where id = $1 and webhook_id = $2 and user_id = $3
-     returning ${deliveryColumns}`,
-    [asked.deliveryId, asked.webhookId, asked.userId],
-  );
-  const [row] = rows;
-  if (row === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such delivery.", { param: "delivery_id" });
-  return toDelivery(row);
+  if (one(rows).enabled) return;
+  throw fail(ErrorReason.CONFLICT, "The webhook is disabled; enable it first.", { param: "webhook_id" });
 }

@@ -1,6 +1,7 @@
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import type { Outbound } from "@turnwright/platform/outbound/outbound";
 import type { ClaimedDelivery } from "../store/webhook-deliveries.ts";
+import { messageBody } from "./message.ts";
 import { parseRetryAfter } from "./retries.ts";
 import { signatureHeaders } from "./signature.ts";
 
@@ -9,6 +10,8 @@ export interface Attempt {
   readonly delivered: boolean;
   /** HTTP status of the response; 0: none. */
   readonly responseStatus: number;
+  /** The beginning of the response's body, as text. */
+  readonly responseBody: string;
   /** The fault, for the webhook's owner; empty when delivered. */
   readonly error: string;
   /** The error behind it, for the log; unset: the receiver answered. */
@@ -19,21 +22,8 @@ export interface Attempt {
   readonly gone: boolean;
 }
 
-/**
- * The body to post: a run and its status. It holds ids and states only; a receiver with the rights can read the rest.
- */
-function messageBody(delivery: ClaimedDelivery): string {
-  return JSON.stringify({
-    type: delivery.event,
-    timestamp: delivery.createdAt.toISOString(),
-    data: {
-      run_id: delivery.runId,
-      conversation_id: delivery.conversationId,
-      status: delivery.event.slice("run.".length),
-      error: delivery.runError,
-    },
-  });
-}
+/** Bytes of an answer that are kept. */
+const maxAnswerBytes = 4_096;
 
 /** Posts a delivery once. Rejects only when `signal` fires; then it is unknown whether the receiver has the message. */
 export async function attemptDelivery(
@@ -44,7 +34,7 @@ export async function attemptDelivery(
   const body = messageBody(delivery);
   const timeout = AbortSignal.timeout(options.timeoutMs);
   try {
-    const { status, headers } = await outbound.send({
+    const response = await outbound.send({
       url: delivery.url,
       method: "POST",
       headers: {
@@ -53,21 +43,29 @@ export async function attemptDelivery(
       },
       body,
       signal: AbortSignal.any([options.signal, timeout]),
-      // Only the status counts. A short response is read so that the connection can be reused.
-      maxBytes: 1_024,
+      // Only the status counts; the owner sees the beginning. A response read to its end leaves the connection open.
+      maxBytes: maxAnswerBytes,
     });
+    const { status, headers } = response;
     const delivered = status >= 200 && status < 300;
     return {
       delivered,
       responseStatus: status,
+      responseBody: asText(response.body),
       error: delivered ? "" : `The receiver answered with ${status}.`,
       retryAfterMs: parseRetryAfter(headers["retry-after"], Date.now()),
       gone: status === 410,
     };
   } catch (error) {
     if (options.signal.aborted) throw error;
-    return { delivered: false, responseStatus: 0, error: explain(error, timeout, options.timeoutMs), cause: error, gone: false };
+    const words = explain(error, timeout, options.timeoutMs);
+    return { delivered: false, responseStatus: 0, responseBody: "", error: words, cause: error, gone: false };
   }
+}
+
+/** Bytes of any kind as a text that the database takes. */
+function asText(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("utf8").replaceAll("\0", "\ufffd");
 }
 
 function explain(error: unknown, timeout: AbortSignal, timeoutMs: number): string {

@@ -105,7 +105,12 @@ describe("a delivery", () => {
     await settled("delivered");
     expect(new Set(messages.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
     expect(new Set(messages.map(({ body }) => body)).size).toBe(1);
-    expect((await deliveries())[0]).toMatchObject({ attempts: 3, responseStatus: 200 });
+    const [delivery] = await deliveries();
+    expect(delivery).toMatchObject({ attempts: 3, responseStatus: 200 });
+    const asked = { webhookId: delivery?.webhookId ?? "", deliveryId: delivery?.id ?? "" };
+    const { requestBody, responseBody } = await person.webhooks.getWebhookDelivery(asked);
+    expect([requestBody, responseBody]).toEqual([messages[0]?.body, "ok"]);
+    expect((await person.webhooks.getWebhook(asked)).webhook?.lastFailureAt).toBeDefined();
   });
 
   test.each([

@@ -119,7 +119,8 @@ export function startWebhookWorker(deps: {
         return;
       }
       // Released, it would be claimed at once and fail again.
-      attempt = { delivered: false, responseStatus: 0, error: "The request could not be made.", cause: error, gone: false };
+      const words = "The request could not be made.";
+      attempt = { delivered: false, responseStatus: 0, responseBody: "", error: words, cause: error, gone: false };
     } finally {
       ties.untie();
     }
@@ -164,7 +165,8 @@ export function startWebhookWorker(deps: {
       logger.error({ err: error, ...ids }, "outcome of a webhook delivery cannot be stored; it is not sent again");
       const words = "The outcome of the last attempt cannot be stored.";
       const { delivered } = outcome;
-      await settleDelivery(pool, delivery, { delivered, responseStatus: 0, error: words, restMs: 0, disable: "" });
+      const bare = { delivered, responseStatus: 0, responseBody: "", error: words, restMs: 0, disable: "" };
+      await settleDelivery(pool, delivery, bare);
     }
   };
 

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/webhook_service.proto.
  */
 export const file_turnwright_conversation_v1_webhook_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS93ZWJob29rX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIu8BCgdXZWJob29rEgoKAmlkGAEgASgJEgsKA3VybBgCIAEoCRIOCgZldmVudHMYAyADKAkSEwoLZGVzY3JpcHRpb24YBCABKAkSDwoHZW5hYmxlZBgFIAEoCBIXCg9kaXNhYmxlZF9yZWFzb24YBiABKAkSLgoKY3JlYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoKYXBpX2tleV9pZBgJIAEoCUIIukgFcgOSAgAixgIKD1dlYmhvb2tEZWxpdmVyeRIKCgJpZBgBIAEoCRISCgp3ZWJob29rX2lkGAIgASgJEg0KBWV2ZW50GAMgASgJEg4KBnJ1bl9pZBgEIAEoCRIXCg9jb252ZXJzYXRpb25faWQYBSABKAkSDgoGc3RhdHVzGAYgASgJEhAKCGF0dGVtcHRzGAcgASgFEhcKD3Jlc3BvbnNlX3N0YXR1cxgIIAEoBRINCgVlcnJvchgJIAEoCRIuCgpjcmVhdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9uZXh0X2F0dGVtcHRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK3AQoUQ3JlYXRlV2ViaG9va1JlcXVlc3QSFwoDdXJsGAEgASgJQgq6SAdyBRABGNAPEmcKBmV2ZW50cxgCIAMoCUJXukhUkgFREAUYASJLcklSDXJ1bi5jb21wbGV0ZWRSCnJ1bi5mYWlsZWRSC3J1bi53YWl0aW5nUg1ydW4uY2FuY2VsbGVkUhBydW4ubmVlZHNfcmV2aWV3Eh0KC2Rlc2NyaXB0aW9uGAMgASgJQgi6SAVyAxjIASJdChVDcmVhdGVXZWJob29rUmVzcG9uc2USNAoHd2ViaG9vaxgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2sSDgoGc2VjcmV0GAIgASgJIhUKE0xpc3RXZWJob29rc1JlcXVlc3QiTQoUTGlzdFdlYmhvb2tzUmVzcG9uc2USNQoId2ViaG9va3MYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rIjEKEUdldFdlYmhvb2tSZXF1ZXN0EhwKCndlYmhvb2tfaWQYASABKAlCCLpIBXIDsAEBIkoKEkdldFdlYmhvb2tSZXNwb25zZRI0Cgd3ZWJob29rGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9vayKZAgoUVXBkYXRlV2ViaG9va1JlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQESHAoDdXJsGAIgASgJQgq6SAdyBRABGNAPSACIAQESZwoGZXZlbnRzGAMgAygJQle6SFSSAVEQBRgBIktySVINcnVuLmNvbXBsZXRlZFIKcnVuLmZhaWxlZFILcnVuLndhaXRpbmdSDXJ1bi5jYW5jZWxsZWRSEHJ1bi5uZWVkc19yZXZpZXcSIgoLZGVzY3JpcHRpb24YBCABKAlCCLpIBXIDGMgBSAGIAQESFAoHZW5hYmxlZBgFIAEoCEgCiAEBQgYKBF91cmxCDgoMX2Rlc2NyaXB0aW9uQgoKCF9lbmFibGVkIk0KFVVwZGF0ZVdlYmhvb2tSZXNwb25zZRI0Cgd3ZWJob29rGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9vayI0ChREZWxldGVXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABASIXChVEZWxldGVXZWJob29rUmVzcG9uc2UiOgoaUm90YXRlV2ViaG9va1NlY3JldFJlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQEiYwobUm90YXRlV2ViaG9va1NlY3JldFJlc3BvbnNlEjQKB3dlYmhvb2sYASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rEg4KBnNlY3JldBgCIAEoCSK1AQocTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARI0CgZzdGF0dXMYAiABKAlCJLpIIdgBAXIcUgdwZW5kaW5nUglkZWxpdmVyZWRSBmZhaWxlZBIdCgVsaW1pdBgDIAEoBUIJukgGGgQYZCgBSACIAQESGAoGY3Vyc29yGAQgASgJQgi6SAVyAxjIAUIICgZfbGltaXQidQodTGlzdFdlYmhvb2tEZWxpdmVyaWVzUmVzcG9uc2USPwoKZGVsaXZlcmllcxgBIAMoCzIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2tEZWxpdmVyeRITCgtuZXh0X2N1cnNvchgCIAEoCSJWChdSZWRlbGl2ZXJXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARIdCgtkZWxpdmVyeV9pZBgCIAEoCUIIukgFcgOwAQEiWQoYUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlEj0KCGRlbGl2ZXJ5GAEgASgLMisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9va0RlbGl2ZXJ5MpARCg5XZWJob29rU2VydmljZRL+BAoNQ3JlYXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNyZWF0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ3JlYXRlV2ViaG9va1Jlc3BvbnNlIocEqrsY2wMIyQESDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzSml7InVybCI6Imh0dHBzOi8vZXhhbXBsZS5jb20vaG9va3MvdHVybndyaWdodCIsImV2ZW50cyI6WyJydW4uY29tcGxldGVkIiwicnVuLmZhaWxlZCJdLCJkZXNjcmlwdGlvbiI6IkNJIn1SzwJ7IndlYmhvb2siOnsiaWQiOiIwMTk4NWYzYy02YTJlLTdjNDEtOWI3ZC0yZjRlOGExYzVkNjAiLCJ1cmwiOiJodHRwczovL2V4YW1wbGUuY29tL2hvb2tzL3R1cm53cmlnaHQiLCJldmVudHMiOlsicnVuLmNvbXBsZXRlZCIsInJ1bi5mYWlsZWQiXSwiZGVzY3JpcHRpb24iOiJDSSIsImVuYWJsZWQiOnRydWUsImRpc2FibGVkX3JlYXNvbiI6IiIsImNyZWF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsInVwZGF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsImFwaV9rZXlfaWQiOiIifSwic2VjcmV0Ijoid2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3cifVgBsLsYAsK7GAh3ZWJob29rc4LT5JMCEToBKiIML3YxL3dlYmhvb2tzErQBCgxMaXN0V2ViaG9va3MSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0V2ViaG9va3NSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFdlYmhvb2tzUmVzcG9uc2UiQZACAaq7GBYSCkxJU1RfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCDhIML3YxL3dlYmhvb2tzEr4BCgpHZXRXZWJob29rEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0V2ViaG9va1JlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRXZWJob29rUmVzcG9uc2UiUZACAaq7GBkSDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCGxIZL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfRL1AQoNVXBkYXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVwZGF0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXBkYXRlV2ViaG9va1Jlc3BvbnNlIn+QAgKquxhEEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc0opeyJlbmFibGVkIjp0cnVlLCJldmVudHMiOlsicnVuLndhaXRpbmciXX2wuxgCwrsYCHdlYmhvb2tzgtPkkwIeOgEqMhkvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9EscBCg1EZWxldGVXZWJob29rEjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlV2ViaG9va1JlcXVlc3QaMS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVXZWJob29rUmVzcG9uc2UiUZACAqq7GBkSDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCGyoZL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfRLiAQoTUm90YXRlV2ViaG9va1NlY3JldBI2LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXF1ZXN0GjcudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUm90YXRlV2ViaG9va1NlY3JldFJlc3BvbnNlIlqquxgbEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc1gBsLsYAsK7GAh3ZWJob29rc4LT5JMCJToBKiIgL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfS9yb3RhdGUS5wEKFUxpc3RXZWJob29rRGVsaXZlcmllcxI4LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RXZWJob29rRGVsaXZlcmllc1JlcXVlc3QaOS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSJZkAIBqrsYFhIKTElTVF9FUlJPUkIId2ViaG9va3OwuxgCwrsYCHdlYmhvb2tzgtPkkwImEiQvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9L2RlbGl2ZXJpZXMS8wEKEFJlZGVsaXZlcldlYmhvb2sSMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWRlbGl2ZXJXZWJob29rUmVxdWVzdBo0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlZGVsaXZlcldlYmhvb2tSZXNwb25zZSJ0qrsYGRINV0VCSE9PS19FUlJPUkIId2ViaG9va3OwuxgCwrsYCHdlYmhvb2tzgtPkkwJBOgEqIjwvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9L2RlbGl2ZXJpZXMve2RlbGl2ZXJ5X2lkfS9yZWRlbGl2ZXJiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
+  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS93ZWJob29rX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIqQCCgdXZWJob29rEgoKAmlkGAEgASgJEgsKA3VybBgCIAEoCRIOCgZldmVudHMYAyADKAkSEwoLZGVzY3JpcHRpb24YBCABKAkSDwoHZW5hYmxlZBgFIAEoCBIXCg9kaXNhYmxlZF9yZWFzb24YBiABKAkSLgoKY3JlYXRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdXBkYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoKYXBpX2tleV9pZBgJIAEoCUIIukgFcgOSAgASMwoPbGFzdF9mYWlsdXJlX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLGAgoPV2ViaG9va0RlbGl2ZXJ5EgoKAmlkGAEgASgJEhIKCndlYmhvb2tfaWQYAiABKAkSDQoFZXZlbnQYAyABKAkSDgoGcnVuX2lkGAQgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgFIAEoCRIOCgZzdGF0dXMYBiABKAkSEAoIYXR0ZW1wdHMYByABKAUSFwoPcmVzcG9uc2Vfc3RhdHVzGAggASgFEg0KBWVycm9yGAkgASgJEi4KCmNyZWF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD25leHRfYXR0ZW1wdF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIrcBChRDcmVhdGVXZWJob29rUmVxdWVzdBIXCgN1cmwYASABKAlCCrpIB3IFEAEY0A8SZwoGZXZlbnRzGAIgAygJQle6SFSSAVEQBRgBIktySVINcnVuLmNvbXBsZXRlZFIKcnVuLmZhaWxlZFILcnVuLndhaXRpbmdSDXJ1bi5jYW5jZWxsZWRSEHJ1bi5uZWVkc19yZXZpZXcSHQoLZGVzY3JpcHRpb24YAyABKAlCCLpIBXIDGMgBIl0KFUNyZWF0ZVdlYmhvb2tSZXNwb25zZRI0Cgd3ZWJob29rGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9vaxIOCgZzZWNyZXQYAiABKAkiFQoTTGlzdFdlYmhvb2tzUmVxdWVzdCJNChRMaXN0V2ViaG9va3NSZXNwb25zZRI1Cgh3ZWJob29rcxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2siMQoRR2V0V2ViaG9va1JlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQEiSgoSR2V0V2ViaG9va1Jlc3BvbnNlEjQKB3dlYmhvb2sYASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rIpkCChRVcGRhdGVXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARIcCgN1cmwYAiABKAlCCrpIB3IFEAEY0A9IAIgBARJnCgZldmVudHMYAyADKAlCV7pIVJIBURAFGAEiS3JJUg1ydW4uY29tcGxldGVkUgpydW4uZmFpbGVkUgtydW4ud2FpdGluZ1INcnVuLmNhbmNlbGxlZFIQcnVuLm5lZWRzX3JldmlldxIiCgtkZXNjcmlwdGlvbhgEIAEoCUIIukgFcgMYyAFIAYgBARIUCgdlbmFibGVkGAUgASgISAKIAQFCBgoEX3VybEIOCgxfZGVzY3JpcHRpb25CCgoIX2VuYWJsZWQiTQoVVXBkYXRlV2ViaG9va1Jlc3BvbnNlEjQKB3dlYmhvb2sYASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5XZWJob29rIjQKFERlbGV0ZVdlYmhvb2tSZXF1ZXN0EhwKCndlYmhvb2tfaWQYASABKAlCCLpIBXIDsAEBIhcKFURlbGV0ZVdlYmhvb2tSZXNwb25zZSI6ChpSb3RhdGVXZWJob29rU2VjcmV0UmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABASJjChtSb3RhdGVXZWJob29rU2VjcmV0UmVzcG9uc2USNAoHd2ViaG9vaxgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2sSDgoGc2VjcmV0GAIgASgJIrUBChxMaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXF1ZXN0EhwKCndlYmhvb2tfaWQYASABKAlCCLpIBXIDsAEBEjQKBnN0YXR1cxgCIAEoCUIkukgh2AEBchxSB3BlbmRpbmdSCWRlbGl2ZXJlZFIGZmFpbGVkEh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJ1Ch1MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZRI/CgpkZWxpdmVyaWVzGAEgAygLMisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9va0RlbGl2ZXJ5EhMKC25leHRfY3Vyc29yGAIgASgJIlgKGUdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQESHQoLZGVsaXZlcnlfaWQYAiABKAlCCLpIBXIDsAEBIogBChpHZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZRI9CghkZWxpdmVyeRgBIAEoCzIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2tEZWxpdmVyeRIUCgxyZXF1ZXN0X2JvZHkYAiABKAkSFQoNcmVzcG9uc2VfYm9keRgDIAEoCSIyChJUZXN0V2ViaG9va1JlcXVlc3QSHAoKd2ViaG9va19pZBgBIAEoCUIIukgFcgOwAQEiVAoTVGVzdFdlYmhvb2tSZXNwb25zZRI9CghkZWxpdmVyeRgBIAEoCzIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLldlYmhvb2tEZWxpdmVyeSJWChdSZWRlbGl2ZXJXZWJob29rUmVxdWVzdBIcCgp3ZWJob29rX2lkGAEgASgJQgi6SAVyA7ABARIdCgtkZWxpdmVyeV9pZBgCIAEoCUIIukgFcgOwAQEiWQoYUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlEj0KCGRlbGl2ZXJ5GAEgASgLMisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuV2ViaG9va0RlbGl2ZXJ5MssUCg5XZWJob29rU2VydmljZRL+BAoNQ3JlYXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNyZWF0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ3JlYXRlV2ViaG9va1Jlc3BvbnNlIocEqrsY2wMIyQESDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzSml7InVybCI6Imh0dHBzOi8vZXhhbXBsZS5jb20vaG9va3MvdHVybndyaWdodCIsImV2ZW50cyI6WyJydW4uY29tcGxldGVkIiwicnVuLmZhaWxlZCJdLCJkZXNjcmlwdGlvbiI6IkNJIn1SzwJ7IndlYmhvb2siOnsiaWQiOiIwMTk4NWYzYy02YTJlLTdjNDEtOWI3ZC0yZjRlOGExYzVkNjAiLCJ1cmwiOiJodHRwczovL2V4YW1wbGUuY29tL2hvb2tzL3R1cm53cmlnaHQiLCJldmVudHMiOlsicnVuLmNvbXBsZXRlZCIsInJ1bi5mYWlsZWQiXSwiZGVzY3JpcHRpb24iOiJDSSIsImVuYWJsZWQiOnRydWUsImRpc2FibGVkX3JlYXNvbiI6IiIsImNyZWF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsInVwZGF0ZWRfYXQiOiIyMDI2LTAxLTE1VDA5OjMwOjAwWiIsImFwaV9rZXlfaWQiOiIifSwic2VjcmV0Ijoid2hzZWNfTWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3cifVgBsLsYAsK7GAh3ZWJob29rc4LT5JMCEToBKiIML3YxL3dlYmhvb2tzErQBCgxMaXN0V2ViaG9va3MSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0V2ViaG9va3NSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFdlYmhvb2tzUmVzcG9uc2UiQZACAaq7GBYSCkxJU1RfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCDhIML3YxL3dlYmhvb2tzEr4BCgpHZXRXZWJob29rEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0V2ViaG9va1JlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRXZWJob29rUmVzcG9uc2UiUZACAaq7GBkSDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCGxIZL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfRL1AQoNVXBkYXRlV2ViaG9vaxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVwZGF0ZVdlYmhvb2tSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXBkYXRlV2ViaG9va1Jlc3BvbnNlIn+QAgKquxhEEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc0opeyJlbmFibGVkIjp0cnVlLCJldmVudHMiOlsicnVuLndhaXRpbmciXX2wuxgCwrsYCHdlYmhvb2tzgtPkkwIeOgEqMhkvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9EscBCg1EZWxldGVXZWJob29rEjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlV2ViaG9va1JlcXVlc3QaMS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVXZWJob29rUmVzcG9uc2UiUZACAqq7GBkSDVdFQkhPT0tfRVJST1JCCHdlYmhvb2tzsLsYAsK7GAh3ZWJob29rc4LT5JMCGyoZL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfRLiAQoTUm90YXRlV2ViaG9va1NlY3JldBI2LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJvdGF0ZVdlYmhvb2tTZWNyZXRSZXF1ZXN0GjcudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUm90YXRlV2ViaG9va1NlY3JldFJlc3BvbnNlIlqquxgbEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc1gBsLsYAsK7GAh3ZWJob29rc4LT5JMCJToBKiIgL3YxL3dlYmhvb2tzL3t3ZWJob29rX2lkfS9yb3RhdGUS5wEKFUxpc3RXZWJob29rRGVsaXZlcmllcxI4LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RXZWJob29rRGVsaXZlcmllc1JlcXVlc3QaOS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0V2ViaG9va0RlbGl2ZXJpZXNSZXNwb25zZSJZkAIBqrsYFhIKTElTVF9FUlJPUkIId2ViaG9va3OwuxgCwrsYCHdlYmhvb2tzgtPkkwImEiQvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9L2RlbGl2ZXJpZXMS7wEKEkdldFdlYmhvb2tEZWxpdmVyeRI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFdlYmhvb2tEZWxpdmVyeVJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRXZWJob29rRGVsaXZlcnlSZXNwb25zZSJqkAIBqrsYGRINV0VCSE9PS19FUlJPUkIId2ViaG9va3OwuxgCwrsYCHdlYmhvb2tzgtPkkwI0EjIvdjEvd2ViaG9va3Mve3dlYmhvb2tfaWR9L2RlbGl2ZXJpZXMve2RlbGl2ZXJ5X2lkfRLGAQoLVGVzdFdlYmhvb2sSLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5UZXN0V2ViaG9va1JlcXVlc3QaLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5UZXN0V2ViaG9va1Jlc3BvbnNlIlaquxgZEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAiM6ASoiHi92MS93ZWJob29rcy97d2ViaG9va19pZH0vdGVzdBLzAQoQUmVkZWxpdmVyV2ViaG9vaxIzLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlZGVsaXZlcldlYmhvb2tSZXF1ZXN0GjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVkZWxpdmVyV2ViaG9va1Jlc3BvbnNlInSquxgZEg1XRUJIT09LX0VSUk9SQgh3ZWJob29rc7C7GALCuxgId2ViaG9va3OC0+STAkE6ASoiPC92MS93ZWJob29rcy97d2ViaG9va19pZH0vZGVsaXZlcmllcy97ZGVsaXZlcnlfaWR9L3JlZGVsaXZlcmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_errors_v1_surface]);
 
 /**
  * A URL that receives events of its owner's runs.
@@ -87,6 +87,13 @@ export type Webhook = Message<"turnwright.conversation.v1.Webhook"> & {
    * @generated from field: string api_key_id = 9;
    */
   apiKeyId: string;
+
+  /**
+   * End of the last attempt that failed. Unset: none has.
+   *
+   * @generated from field: google.protobuf.Timestamp last_failure_at = 10;
+   */
+  lastFailureAt?: Timestamp | undefined;
 };
 
 /**
@@ -117,21 +124,21 @@ export type WebhookDelivery = Message<"turnwright.conversation.v1.WebhookDeliver
   webhookId: string;
 
   /**
-   * `run.completed`, `run.failed`, `run.waiting`, `run.cancelled` or `run.needs_review`.
+   * `run.completed`, `run.failed`, `run.waiting`, `run.cancelled`, `run.needs_review` or `webhook.test`.
    *
    * @generated from field: string event = 3;
    */
   event: string;
 
   /**
-   * UUID of the run.
+   * UUID of the run. Empty: a test.
    *
    * @generated from field: string run_id = 4;
    */
   runId: string;
 
   /**
-   * UUID of the conversation.
+   * UUID of the conversation. Empty: a test.
    *
    * @generated from field: string conversation_id = 5;
    */
@@ -561,6 +568,111 @@ export const ListWebhookDeliveriesResponseSchema: GenMessage<ListWebhookDeliveri
   messageDesc(file_turnwright_conversation_v1_webhook_service, 15);
 
 /**
+ * The delivery to get.
+ *
+ * @generated from message turnwright.conversation.v1.GetWebhookDeliveryRequest
+ */
+export type GetWebhookDeliveryRequest = Message<"turnwright.conversation.v1.GetWebhookDeliveryRequest"> & {
+  /**
+   * UUID of the webhook.
+   *
+   * @generated from field: string webhook_id = 1;
+   */
+  webhookId: string;
+
+  /**
+   * UUID of the delivery.
+   *
+   * @generated from field: string delivery_id = 2;
+   */
+  deliveryId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetWebhookDeliveryRequest.
+ * Use `create(GetWebhookDeliveryRequestSchema)` to create a new message.
+ */
+export const GetWebhookDeliveryRequestSchema: GenMessage<GetWebhookDeliveryRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 16);
+
+/**
+ * The delivery with its texts.
+ *
+ * @generated from message turnwright.conversation.v1.GetWebhookDeliveryResponse
+ */
+export type GetWebhookDeliveryResponse = Message<"turnwright.conversation.v1.GetWebhookDeliveryResponse"> & {
+  /**
+   * The delivery.
+   *
+   * @generated from field: turnwright.conversation.v1.WebhookDelivery delivery = 1;
+   */
+  delivery?: WebhookDelivery | undefined;
+
+  /**
+   * Body of the message, as each attempt posts it.
+   *
+   * @generated from field: string request_body = 2;
+   */
+  requestBody: string;
+
+  /**
+   * The first 4,096 bytes of the receiver's last answer, as text. Empty: no answer, or one without a body.
+   *
+   * @generated from field: string response_body = 3;
+   */
+  responseBody: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetWebhookDeliveryResponse.
+ * Use `create(GetWebhookDeliveryResponseSchema)` to create a new message.
+ */
+export const GetWebhookDeliveryResponseSchema: GenMessage<GetWebhookDeliveryResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 17);
+
+/**
+ * The webhook to test.
+ *
+ * @generated from message turnwright.conversation.v1.TestWebhookRequest
+ */
+export type TestWebhookRequest = Message<"turnwright.conversation.v1.TestWebhookRequest"> & {
+  /**
+   * UUID of the webhook.
+   *
+   * @generated from field: string webhook_id = 1;
+   */
+  webhookId: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.TestWebhookRequest.
+ * Use `create(TestWebhookRequestSchema)` to create a new message.
+ */
+export const TestWebhookRequestSchema: GenMessage<TestWebhookRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 18);
+
+/**
+ * The delivery of the test.
+ *
+ * @generated from message turnwright.conversation.v1.TestWebhookResponse
+ */
+export type TestWebhookResponse = Message<"turnwright.conversation.v1.TestWebhookResponse"> & {
+  /**
+   * The delivery, pending.
+   *
+   * @generated from field: turnwright.conversation.v1.WebhookDelivery delivery = 1;
+   */
+  delivery?: WebhookDelivery | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.TestWebhookResponse.
+ * Use `create(TestWebhookResponseSchema)` to create a new message.
+ */
+export const TestWebhookResponseSchema: GenMessage<TestWebhookResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 19);
+
+/**
  * The delivery to send again.
  *
  * @generated from message turnwright.conversation.v1.RedeliverWebhookRequest
@@ -586,7 +698,7 @@ export type RedeliverWebhookRequest = Message<"turnwright.conversation.v1.Redeli
  * Use `create(RedeliverWebhookRequestSchema)` to create a new message.
  */
 export const RedeliverWebhookRequestSchema: GenMessage<RedeliverWebhookRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_webhook_service, 16);
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 20);
 
 /**
  * The delivery, pending again.
@@ -607,7 +719,7 @@ export type RedeliverWebhookResponse = Message<"turnwright.conversation.v1.Redel
  * Use `create(RedeliverWebhookResponseSchema)` to create a new message.
  */
 export const RedeliverWebhookResponseSchema: GenMessage<RedeliverWebhookResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_webhook_service, 17);
+  messageDesc(file_turnwright_conversation_v1_webhook_service, 21);
 
 /**
  * Webhooks of the caller: events of their runs, posted to a URL of theirs. Signed as Standard Webhooks specifies,
@@ -724,6 +836,36 @@ export const WebhookService: GenService<{
     methodKind: "unary";
     input: typeof ListWebhookDeliveriesRequestSchema;
     output: typeof ListWebhookDeliveriesResponseSchema;
+  },
+  /**
+   * Get a delivery of a webhook with the message that is sent and the receiver's last answer.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`.
+   *
+   * @generated from rpc turnwright.conversation.v1.WebhookService.GetWebhookDelivery
+   */
+  getWebhookDelivery: {
+    methodKind: "unary";
+    input: typeof GetWebhookDeliveryRequestSchema;
+    output: typeof GetWebhookDeliveryResponseSchema;
+  },
+  /**
+   * Send a test message, `webhook.test`, signed and repeated like any other, whatever the webhook's events.
+   *
+   * Caller: a login, or an API key with the scope `webhooks`.
+   *
+   * Errors: `NOT_FOUND`; `CONFLICT` when the webhook is disabled, or when ten of its tests are pending.
+   *
+   * Idempotency: none; each call sends another message.
+   *
+   * @generated from rpc turnwright.conversation.v1.WebhookService.TestWebhook
+   */
+  testWebhook: {
+    methodKind: "unary";
+    input: typeof TestWebhookRequestSchema;
+    output: typeof TestWebhookResponseSchema;
   },
   /**
    * Send a delivery again, now and under the same `webhook-id`, whatever its status.
