@@ -13,7 +13,7 @@ const systemTests = [
 ];
 
 const asksForStore = /["'](?:@turnwright\/testing|\.)\/(?:database|redis|redis-server|stores|store-servers)(?:\.ts)?["']/;
-const importedPath = /(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+\.ts)["']/g;
+const importedPath = /(?:\bfrom|\bimport)\s*\(?\s*["'](\.[^"']+\.tsx?)["']/g;
 /** Only these lead from a test to a store: what the product imports is no business of the test's. */
 const isOfTests = (file: string) => /\.test\.ts$|(?:^|\/)testing\/|^tests\//.test(file);
 
@@ -34,7 +34,7 @@ function needsStore(root: string, file: string, seen = new Set<string>()): boole
  * starts processes. Paths are relative to `root`.
  */
 export function testProjects(root: string): Readonly<Record<TestProject, string[]>> {
-  const files = globSync("{packages,services,gateway,launcher,tests}/**/*.test.ts", {
+  const files = globSync("{packages,services,gateway,launcher,console,tests}/**/*.test.{ts,tsx}", {
     cwd: root,
     exclude: (name) => name === "node_modules" || name.includes("/node_modules"),
   });

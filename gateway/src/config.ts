@@ -35,6 +35,8 @@ export const gatewayConfig = z.object({
   SERVER_TRUST_PROXY: list(),
   /** Origins allowed to call from browsers; `*`: all. */
   CORS_ORIGINS: list("*"),
+  /** Folder of a built console; unless given, the last that was built in this checkout. */
+  CONSOLE_DIR: z.string().optional(),
   RATE_LIMIT_ENABLED: flag(true),
   /** Registrations and logins per address and minute. */
   RATE_LIMIT_AUTH_PER_MINUTE: integer(20, { min: 0 }),

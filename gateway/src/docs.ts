@@ -3,7 +3,6 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import type { FastifyInstance } from "fastify";
-import { serveHome } from "./home.ts";
 import { serveFile } from "./http/static-files.ts";
 
 const uiFolder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
@@ -61,12 +60,8 @@ function typeOf(name: (typeof uiFiles)[number]): string {
   return types[name.slice(name.lastIndexOf(".") + 1) as keyof typeof types];
 }
 
-/**
- * Serves the API docs: Swagger UI at /swagger/index.html, the document at /swagger/doc.json and /openapi.json, and a
- * page that names them at /.
- */
+/** Serves the API docs: Swagger UI at /swagger/index.html, the document at /swagger/doc.json and /openapi.json. */
 export async function docsPlugin(app: FastifyInstance): Promise<void> {
-  serveHome(app);
   const headers = { "content-security-policy": pagePolicy };
   serveFile(app, { path: "/swagger/index.html", type: types.html, bytes: Buffer.from(page), headers });
   serveFile(app, { path: "/swagger/start.js", type: types.js, bytes: Buffer.from(start) });

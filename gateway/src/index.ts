@@ -2,6 +2,7 @@ import type { AddressInfo } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { jwtSecrets } from "@turnwright/platform/config/jwt-env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -18,6 +19,8 @@ import type { PartClocks } from "./clocks.ts";
 import type { GatewayConfig } from "./config.ts";
 import { type OpenRequests, stopAccepting } from "./connections/drain.ts";
 import type { DualProtocolServer } from "./connections/protocols.ts";
+import { loadConsole } from "./console/built-console.ts";
+import { consolePlugin } from "./console/console-plugin.ts";
 import { discoveryRoutes, discoveryRule } from "./discovery/routes.ts";
 import { createServingStatus } from "./discovery/serving-status.ts";
 import { docsPlugin } from "./docs.ts";
@@ -99,6 +102,14 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const readiness = createReadiness({ checks: deps.checks, clocks: deps.clocks, self, logger: deps.logger });
   await app.register(healthPlugin(readiness));
   await app.register(docsPlugin);
+  await app.register(
+    consolePlugin({
+      built: loadConsole(config.CONSOLE_DIR, deps.logger),
+      auth: createClient(AuthService, transport(AuthService)),
+      limits,
+      callTimeoutMs,
+    }),
+  );
   await app.register(
     restPlugin({ services, transport, admission, bodyLimit: config.SERVER_BODY_LIMIT, callTimeoutMs, heartbeatMs }),
   );

@@ -27,6 +27,7 @@ import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/p
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
 import { startToolExecutor, toolConfig } from "@turnwright/tool-executor";
 import { z } from "zod";
+import { openConsoleFolder } from "./console-folder.ts";
 import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
 
@@ -96,6 +97,8 @@ export async function startAllInOne(
       portVariable: "SERVER_PORT",
       hostVariable: "SERVER_HOST",
     });
+    const opening = openConsoleFolder(config.CONSOLE_DIR, logger);
+    closers.push(async () => (await opening).close());
     const externalUrl = databaseUrl(config);
     let url = externalUrl;
     let databaseDirectory: string | undefined;
@@ -170,7 +173,7 @@ export async function startAllInOne(
       "gateway",
     );
     const gateway = await createGateway({
-      config,
+      config: { ...config, CONSOLE_DIR: (await opening).path },
       services: Object.values(publicServices).flat(),
       transport: () => transport,
       limiter: ports.limiter,

@@ -12,6 +12,7 @@ import type { MigratedService } from "@turnwright/platform/postgres/migrations";
 import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { checkListenAddress } from "@turnwright/platform/process/listening";
 import { z } from "zod";
+import { openConsoleFolder } from "./console-folder.ts";
 import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
 import { checkPartConfigs } from "./part-faults.ts";
@@ -134,6 +135,8 @@ export async function startMesh(
   return await interruptible(signal, close, async () => {
     const serverPort = Number(environment.SERVER_PORT || 8080);
     await checkPorts(serverPort, environment.SERVER_HOST || "0.0.0.0", config.MESH_PORTS === "default" ? standardPorts : []);
+    const opening = openConsoleFolder(environment.CONSOLE_DIR, logger);
+    closers.push(async () => (await opening).close());
     let url = databaseUrl(config);
     let databaseDirectory: string | undefined;
     if (url === undefined) {
@@ -177,6 +180,7 @@ export async function startMesh(
       TOOL_ADDR: `127.0.0.1:${executor1},127.0.0.1:${executor2}`,
     };
     const processes: MeshProcess[] = [];
+    let consoleFolder: string | undefined;
     const start = async (name: string, main: string, port: number, variable: string) => {
       const service = name.replace(/-\d+$/, "");
       const certificates = certificatesOf(service, config);
@@ -186,6 +190,7 @@ export async function startMesh(
             ...withoutRedis(service, shared),
             ...certificates,
             ...(logins[service] === undefined ? {} : { DATABASE_URL: logins[service] }),
+            ...(service === "gateway" ? { CONSOLE_DIR: consoleFolder ?? "" } : {}),
             [variable]: String(port),
           },
           stdio: ["ignore", "inherit", "inherit", "ipc"],
@@ -209,6 +214,7 @@ export async function startMesh(
       start("tool-executor-2", "services/tool-executor/src/main.ts", executor2 ?? 0, "GRPC_PORT"),
     ]);
     await start("agent-orchestrator", "services/agent-orchestrator/src/main.ts", agent ?? 0, "GRPC_PORT");
+    consoleFolder = (await opening).path;
     await start("gateway", "gateway/src/main.ts", serverPort, "SERVER_PORT");
     return {
       port: serverPort,

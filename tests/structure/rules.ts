@@ -26,7 +26,7 @@ function linesOf(
 
 const productFolders = Object.values(packages);
 const isProduct = (file: string) =>
-  file.endsWith(".ts") && !isTest(file) && productFolders.some((folder) => file.startsWith(`${folder}/src/`));
+  /\.tsx?$/.test(file) && !isTest(file) && productFolders.some((folder) => file.startsWith(`${folder}/src/`));
 
 const sqlText =
   /(?:^|["'`(])\s*(?:select\s+[\w("'$*]|insert into \w|update \w+(?: \w+)? set |delete from \w|with \w+ as (?:materialized )?\(|alter \w+ \w|drop (?:table|role|schema|database|policy) |truncate \w|lock table |create (?:table|role|schema|database|unlogged|index) |pg_advisory)/;
@@ -90,7 +90,7 @@ export const rules: readonly Rule[] = [
     name: `a file has at most ${maxLines} lines, a test at most ${maxTestLines}`,
     find: (tree) =>
       [...tree].flatMap(([file, text]) => {
-        if (!/\.(ts|mjs)$/.test(file)) return [];
+        if (!/\.(tsx?|mjs)$/.test(file)) return [];
         const lines = text.split("\n").length - 1;
         return lines > (isTest(file) ? maxTestLines : maxLines) ? [`${file}: ${lines} lines`] : [];
       }),

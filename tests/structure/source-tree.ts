@@ -5,8 +5,8 @@ import { join } from "node:path";
 /** The text of every file of a tree, by its path from the root. */
 export type SourceTree = ReadonlyMap<string, string>;
 
-const read = /\.(ts|mjs|proto|md|pl)$|^packages\/platform\/package\.json$/;
-const generated = /^(third_party|packages\/contract\/gen|CHANGELOG\.md)/;
+const read = /\.(tsx?|mjs|proto|md|pl)$|^packages\/platform\/package\.json$/;
+const generated = /^(third_party|packages\/contract\/gen|console\/src\/api\/types\.ts|CHANGELOG\.md)/;
 
 /** The files that Git tracks or would add, without generated ones. */
 export function readSourceTree(root: string): SourceTree {
@@ -35,15 +35,16 @@ export const packages: Readonly<Record<string, string>> = {
   "tool-executor": "services/tool-executor",
   gateway: "gateway",
   launcher: "launcher",
+  console: "console",
 };
 
 /** The services: names of packages. */
 export const services = ["auth", "conversation", "agent-orchestrator", "tool-executor"] as const;
 
 /** Whether a file is a test. */
-export const isTest = (file: string) => file.endsWith(".test.ts");
+export const isTest = (file: string) => /\.test\.tsx?$/.test(file);
 
 /** The product files of a package: TypeScript below `src`, without tests. */
 export function sourcesOf(tree: SourceTree, folder: string): string[] {
-  return [...tree.keys()].filter((file) => file.startsWith(`${folder}/src/`) && file.endsWith(".ts") && !isTest(file));
+  return [...tree.keys()].filter((file) => file.startsWith(`${folder}/src/`) && /\.tsx?$/.test(file) && !isTest(file));
 }

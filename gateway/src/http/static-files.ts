@@ -19,7 +19,8 @@ export interface StaticFile {
 /** Seconds for which a client may use its copy before it revalidates. */
 const freshSeconds = 60;
 
-function takesGzip(accepted: string | undefined): boolean {
+/** Whether a client takes gzip, by its Accept-Encoding header. */
+export function takesGzip(accepted: string | undefined): boolean {
   return accepted !== undefined && /(?:^|,)\s*gzip\s*(?:;\s*q=(?:1|0?\.\d*[1-9]\d*)[\d.]*\s*)?(?:,|$)/i.test(accepted);
 }
 

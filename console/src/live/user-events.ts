@@ -1,0 +1,155 @@
+import { signal } from "@preact/signals";
+import { ApiError } from "../api/api-error.ts";
+import { connection, noteOffline } from "../api/connection.ts";
+import { followStream } from "../api/event-stream.ts";
+import { endSession, onSessionEnd, sessionStatus } from "../api/session.ts";
+
+/** Numbers of things that wait for the person, for the badges. */
+export interface Counts {
+  readonly pending: number;
+  readonly needs_review: number;
+  readonly running: number;
+}
+
+/** An event of the user's stream, `GET /v1/events`. */
+export interface UserEvent {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+/** The counts of the badges; undefined until the stream told them, or where there is none. */
+export const counts = signal<Counts | undefined>(undefined);
+
+type Listener = (event: UserEvent) => void;
+const listeners = new Set<Listener>();
+const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("tw-events");
+
+/** Calls back for each event of the user's stream, in whichever tab it was read; returns how to stop. */
+export function onUserEvent(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function countsOf(event: UserEvent): Counts | undefined {
+  const given = (event.counts ?? event) as Partial<Record<keyof Counts, unknown>>;
+  if (typeof given.pending !== "number") return undefined;
+  return { pending: given.pending, needs_review: Number(given.needs_review ?? 0), running: Number(given.running ?? 0) };
+}
+
+function take(event: UserEvent): void {
+  const told = countsOf(event);
+  if (told !== undefined) counts.value = told;
+  if (event.type === "session.ended") endSession();
+  for (const listener of listeners) listener(event);
+}
+
+type Shared =
+  | { readonly kind: "event"; readonly event: UserEvent }
+  | { readonly kind: "state"; readonly isLive: boolean }
+  | { readonly kind: "ask" };
+let isLeader = false;
+let isOpen = false;
+
+function noteState(isLive: boolean): void {
+  isOpen = isLive;
+  if (isLive) connection.value = { kind: "live" };
+  else if (connection.value.kind !== "offline") connection.value = { kind: "reconnecting" };
+}
+
+async function follow(signal: AbortSignal): Promise<void> {
+  try {
+    await followStream<UserEvent>("/v1/events", {
+      signal,
+      onEvent(event) {
+        take(event);
+        channel?.postMessage({ kind: "event", event } satisfies Shared);
+      },
+      onState(state) {
+        const isLive = state === "open";
+        noteState(isLive);
+        channel?.postMessage({ kind: "state", isLive } satisfies Shared);
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    // A server without the stream: no badges, nothing live; all else works.
+    if (error.status === 404) connection.value = { kind: "quiet" };
+    else if (error.status === 0) noteOffline();
+    else if (error.status === 401) endSession();
+  }
+}
+
+/** Leads for as long as the signal lets it; one tab of the browser at a time. */
+async function lead(signal: AbortSignal): Promise<void> {
+  if (!("locks" in navigator)) return await followWhileVisible(signal);
+  try {
+    await navigator.locks.request("tw-events", { signal }, async () => {
+      isLeader = true;
+      await follow(signal);
+      // A server without the stream has none for the other tabs either.
+      await new Promise<void>((resolve) => {
+        if (signal.aborted) resolve();
+        signal.addEventListener("abort", () => resolve());
+      });
+    });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    isLeader = false;
+    isOpen = false;
+  }
+}
+
+/** Without locks (plain HTTP), each visible tab has a stream of its own, closed 30 s after it is hidden. */
+async function followWhileVisible(signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const shown = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const onChange = () => {
+      clearTimeout(timer);
+      if (document.hidden) timer = setTimeout(() => shown.abort(), 30_000);
+    };
+    const stop = () => shown.abort();
+    document.addEventListener("visibilitychange", onChange);
+    signal.addEventListener("abort", stop);
+    await follow(shown.signal);
+    document.removeEventListener("visibilitychange", onChange);
+    signal.removeEventListener("abort", stop);
+    if (signal.aborted || !shown.signal.aborted) return;
+    await visible();
+  }
+}
+
+function visible(): Promise<void> {
+  return new Promise((resolve) => {
+    if (!document.hidden) return resolve();
+    document.addEventListener("visibilitychange", () => resolve(), { once: true });
+  });
+}
+
+/** Follows the user's events for as long as somebody is logged in: one stream for all tabs of the browser. */
+export function startUserEvents(): void {
+  channel?.addEventListener("message", ({ data }: MessageEvent<Shared>) => {
+    if (data.kind === "event") take(data.event);
+    else if (data.kind === "state") noteState(data.isLive);
+    else if (isLeader) {
+      channel.postMessage({ kind: "state", isLive: isOpen } satisfies Shared);
+      const told = counts.value;
+      if (told !== undefined) channel.postMessage({ kind: "event", event: { type: "counts", ...told } } satisfies Shared);
+    }
+  });
+  let leading: AbortController | undefined;
+  sessionStatus.subscribe((status) => {
+    if (status === "in" && leading === undefined) {
+      leading = new AbortController();
+      channel?.postMessage({ kind: "ask" } satisfies Shared);
+      void lead(leading.signal);
+    }
+  });
+  onSessionEnd(() => {
+    leading?.abort();
+    leading = undefined;
+    counts.value = undefined;
+    connection.value = { kind: "quiet" };
+  });
+}

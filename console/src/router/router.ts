@@ -1,0 +1,111 @@
+import { computed, signal } from "@preact/signals";
+import { useCallback, useState } from "preact/hooks";
+
+/** Everything of the console is below this path. */
+export const base = "/console/";
+
+interface Place {
+  /** Below `/console/`, without slashes at its ends. */
+  readonly path: string;
+  readonly search: string;
+  /** Of the history entry: what is kept for it. */
+  readonly entry: number;
+}
+
+let entries = 0;
+
+function here(): Place {
+  const { pathname, search } = location;
+  const path = pathname.startsWith(base) ? pathname.slice(base.length) : "";
+  return { path: path.replace(/\/+$/, ""), search, entry: entries };
+}
+
+/** The place of the page. */
+export const place = signal<Place>(here());
+/** The query of the place. */
+export const query = computed(() => new URLSearchParams(place.value.search));
+
+type Guard = () => boolean;
+const guards = new Set<Guard>();
+
+/** Asks before the page is left; returns how to stop asking. The guard says whether it may be left. */
+export function guardLeaving(guard: Guard): () => void {
+  guards.add(guard);
+  return () => guards.delete(guard);
+}
+
+function keepScroll(): void {
+  history.replaceState({ ...history.state, scroll: scrollY }, "");
+}
+
+/** The address of a path below `/console/`, with the query's values that are not empty. */
+export function hrefOf(path: string, values: Readonly<Record<string, string | undefined>> = {}): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) if (value !== undefined && value !== "") search.set(name, value);
+  const text = search.toString();
+  return `${base}${path}${text === "" ? "" : `?${text}`}`;
+}
+
+/** Goes to an address of the console. `replace` keeps the history entry: for keystrokes in filters. */
+export function navigate(href: string, { replace = false }: { replace?: boolean } = {}): void {
+  const target = new URL(href, location.href);
+  if (target.pathname !== location.pathname) for (const guard of guards) if (!guard()) return;
+  if (replace) history.replaceState(history.state, "", target);
+  else {
+    keepScroll();
+    history.pushState({}, "", target);
+    entries += 1;
+  }
+  const isSamePage = place.value.path === here().path;
+  place.value = here();
+  if (!replace && !isSamePage) scrollTo(0, 0);
+}
+
+/** Changes values of the query; undefined or empty removes one. Replaces the history entry unless told otherwise. */
+export function setQuery(values: Readonly<Record<string, string | undefined>>, { push = false }: { push?: boolean } = {}): void {
+  const search = new URLSearchParams(place.value.search);
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || value === "") search.delete(name);
+    else search.set(name, value);
+  }
+  const text = search.toString();
+  navigate(`${location.pathname}${text === "" ? "" : `?${text}`}`, { replace: !push });
+}
+
+/** A value that belongs to the history entry: it is there again after back, forward and reload. */
+export function useHistoryState<T>(name: string, initial: T): [T, (value: T) => void] {
+  const known = (history.state as Readonly<Record<string, unknown>> | null)?.[name];
+  const [value, setValue] = useState<T>(known === undefined ? initial : (known as T));
+  const keep = useCallback(
+    (next: T) => {
+      history.replaceState({ ...history.state, [name]: next }, "");
+      setValue(next);
+    },
+    [name],
+  );
+  return [value, keep];
+}
+
+/** Restores the scroll position of the history entry, once its data is drawn. */
+export function restoreScroll(): void {
+  const known = (history.state as { scroll?: number } | null)?.scroll;
+  if (known !== undefined) requestAnimationFrame(() => scrollTo(0, known));
+}
+
+/** Follows links of the console without loading a page, and back and forward. */
+export function startRouter(): void {
+  history.scrollRestoration = "manual";
+  addEventListener("popstate", () => {
+    entries += 1;
+    place.value = here();
+  });
+  addEventListener("pagehide", keepScroll);
+  document.addEventListener("click", (event) => {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    const link = (event.target as Element | null)?.closest?.("a[href]");
+    if (!(link instanceof HTMLAnchorElement) || link.target !== "" || link.hasAttribute("download")) return;
+    if (link.origin !== location.origin || !link.pathname.startsWith(base) || link.hash !== "") return;
+    event.preventDefault();
+    navigate(link.href);
+  });
+}

@@ -1,0 +1,73 @@
+import type { ComponentType } from "preact";
+import { createMatcher } from "../router/match.ts";
+
+/** The properties of a page: the fields of its path. The query is in `router/router.ts`. */
+export interface PageProps {
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** A page: loaded when it is first shown. */
+export interface Route {
+  readonly load: () => Promise<{ readonly default: ComponentType<PageProps> }>;
+  /** Shown without the frame and without a login. */
+  readonly isPublic?: boolean;
+  /** The entry of the navigation that is current on this page. */
+  readonly nav?: string;
+}
+
+/** The pages by their paths below `/console/`. A new page is a folder in `pages/` and a line here. */
+const routes: Readonly<Record<string, Route>> = {
+  login: { load: () => import("../pages/login/login.tsx"), isPublic: true },
+  register: { load: () => import("../pages/login/register.tsx"), isPublic: true },
+  account: { load: () => import("../pages/account/account.tsx") },
+};
+
+/** The route of a path, with its fields. */
+export const matchRoute = createMatcher(Object.entries(routes).map(([pattern, value]) => ({ pattern, value })));
+
+/** An entry of the navigation. */
+export interface NavEntry {
+  readonly path: string;
+  readonly label: string;
+  /** The second key after `g`. */
+  readonly key?: string;
+}
+
+/** The groups of the navigation. `isAdmin`: shown to admins alone. */
+export const navGroups: readonly { readonly label: string; readonly isAdmin?: boolean; readonly entries: readonly NavEntry[] }[] =
+  [
+    {
+      label: "Work",
+      entries: [
+        { path: "chat", label: "Chat", key: "c" },
+        { path: "inbox", label: "Inbox", key: "i" },
+        { path: "runs", label: "Runs", key: "r" },
+      ],
+    },
+    {
+      label: "Build",
+      entries: [
+        { path: "agents", label: "Agents", key: "a" },
+        { path: "tools", label: "Tools", key: "t" },
+      ],
+    },
+    {
+      label: "Access",
+      entries: [
+        { path: "keys", label: "Keys", key: "k" },
+        { path: "usage", label: "Usage", key: "u" },
+        { path: "webhooks", label: "Webhooks", key: "w" },
+      ],
+    },
+    {
+      label: "Admin",
+      isAdmin: true,
+      entries: [
+        { path: "admin/users", label: "Users" },
+        { path: "admin/invites", label: "Invites" },
+        { path: "admin/signing-keys", label: "Signing keys" },
+        { path: "admin/audit", label: "Audit" },
+        { path: "admin/system", label: "System", key: "s" },
+      ],
+    },
+  ];
