@@ -10,13 +10,19 @@ export type AccountLimitsInput = { readonly rate_limit_per_minute: number | null
 export type Agent = { readonly name: string; readonly description: string; readonly model: string; readonly tools: readonly string[]; };
 
 /** An API key without its secret. */
-export type ApiKey = { readonly id: string; readonly name: string; readonly prefix: string; readonly allowed_tools: readonly string[]; readonly allowed_models: readonly string[]; readonly rate_limit_per_minute: number; readonly rate_limit_per_day: number; readonly expires_at: string | null; readonly last_used_at: string | null; readonly is_revoked: boolean; readonly created_at: string | null; readonly max_concurrent: number; readonly spend_limit_usd: number | null; readonly spent_usd: number; readonly scopes: readonly string[]; readonly may_approve: boolean; };
+export type ApiKey = { readonly id: string; readonly name: string; readonly prefix: string; readonly allowed_tools: readonly string[]; readonly allowed_models: readonly string[]; readonly rate_limit_per_minute: number; readonly rate_limit_per_day: number; readonly expires_at: string | null; readonly last_used_at: string | null; readonly is_revoked: boolean; readonly created_at: string | null; readonly max_concurrent: number; readonly spend_limit_usd: number | null; readonly spent_usd: number; readonly scopes: readonly string[]; readonly may_approve: boolean; readonly parent_id: string; readonly revoked_at: string | null; };
 
 /** A tool call that waits, or waited, for a person's decision. */
 export type Approval = { readonly id: string; readonly conversation_id: string; readonly run_id: string; readonly call_id: string; readonly tool_name: string; readonly tool_version: string; readonly arguments: string; readonly status: string; readonly reason: string; readonly decided_by: string; readonly created_at: string | null; readonly decided_at: string | null; readonly edited_arguments: string; readonly expires_at: string | null; readonly decided_by_token_id: string; readonly decided_by_token_type: string; readonly superseded_by: string; };
 
 /** Outcome of the decision. */
 export type ApproveConversationResponse = { readonly conversation: Conversation | null; readonly status: string; readonly response: string | null; };
+
+/** An entry of an audit log. Each holds the hash of the one before it. */
+export type AuditEntry = { readonly sequence: number; readonly at: string | null; readonly action: string; readonly outcome: string; readonly actor_id: string; readonly credential_id: string; readonly subject: string; readonly address: string; readonly request_id: string; readonly details: Readonly<Record<string, unknown>> | null; readonly hash: string; };
+
+/** The result of a verification. */
+export type AuditVerification = { readonly entries: number; readonly head: string; readonly broken_at: number; readonly fault: string; readonly checked_at: string | null; };
 
 /** Results of the calls. */
 export type BatchExecuteToolsResponse = { readonly results: readonly unknown[]; };
@@ -96,6 +102,9 @@ export type FunctionDefinition = { readonly name: string; readonly description: 
 /** Declaration of a function in OpenAI's format. */
 export type FunctionDefinitionInput = { readonly name: string | null; readonly description: string | null; readonly parameters: Readonly<Record<string, unknown>> | null; readonly strict: boolean | null; };
 
+/** The API key. */
+export type GetApiKeyResponse = { readonly api_key: ApiKey | null; };
+
 /** An approval. */
 export type GetApprovalResponse = { readonly approval: Approval | null; };
 
@@ -117,6 +126,9 @@ export type GetUsageResponse = { readonly usage: readonly UsageRow[]; readonly t
 /** The account. */
 export type GetUserResponse = { readonly user: User | null; };
 
+/** The delivery with its texts. */
+export type GetWebhookDeliveryResponse = { readonly delivery: WebhookDelivery | null; readonly request_body: string; readonly response_body: string; };
+
 /** A webhook. */
 export type GetWebhookResponse = { readonly webhook: Webhook | null; };
 
@@ -135,8 +147,14 @@ export type ListApiKeysResponse = { readonly api_keys: readonly ApiKey[]; readon
 /** A page of approvals. */
 export type ListApprovalsResponse = { readonly approvals: readonly Approval[]; readonly next_cursor: string; };
 
+/** A page of the log. */
+export type ListAuditEntriesResponse = { readonly entries: readonly AuditEntry[]; readonly next_cursor: string; };
+
 /** A page of conversations. */
 export type ListConversationsResponse = { readonly conversations: readonly Conversation[]; readonly total: number; readonly next_cursor: string; };
+
+/** A page of the log. */
+export type ListDecisionAuditEntriesResponse = { readonly entries: readonly AuditEntry[]; readonly next_cursor: string; };
 
 /** A page of invites. */
 export type ListInvitesResponse = { readonly invites: readonly Invite[]; readonly next_cursor: string; };
@@ -152,6 +170,9 @@ export type ListRunsResponse = { readonly runs: readonly RunInfo[]; readonly nex
 
 /** The caller's live sessions. */
 export type ListSessionsResponse = { readonly sessions: readonly Session[]; };
+
+/** The signing keys. */
+export type ListSigningKeysResponse = { readonly signing_keys: readonly SigningKey[]; };
 
 /** Tools in OpenAI's format. */
 export type ListToolsResponse = { readonly tools: readonly ToolDefinition[]; };
@@ -225,6 +246,9 @@ export type SendMessageResponse = { readonly conversation_id: string; readonly m
 /** A login. It lasts for as long as it is refreshed in time. */
 export type Session = { readonly id: string; readonly created_at: string | null; readonly last_used_at: string | null; readonly expires_at: string | null; readonly is_current: boolean; };
 
+/** A key that signs tokens, without its private half. */
+export type SigningKey = { readonly key_id: string; readonly algorithm: string; readonly created_at: string | null; readonly retired_at: string | null; readonly state: string; };
+
 /** Options of a stream. */
 export type StreamOptionsInput = { readonly include_usage: boolean | null; };
 
@@ -233,6 +257,9 @@ export type StreamRunEventsResponse = { readonly type: string; readonly delta: s
 
 /** An event of the run. Only the fields of its type are set. */
 export type StreamTurnResponse = { readonly type: string; readonly delta: string; readonly tool_call: ToolCall | null; readonly result: string; readonly usage: Usage | null; readonly conversation_id: string; readonly run_id: string; readonly agent: string; readonly message: Message | null; readonly event_id: string; readonly since: string; readonly error: string; readonly error_reason: string; readonly provider: string; readonly model: string; readonly agent_type: string; };
+
+/** The delivery of the test. */
+export type TestWebhookResponse = { readonly delivery: WebhookDelivery | null; };
 
 /** A tool call in OpenAI's format. */
 export type ToolCall = { readonly id: string; readonly type: string; readonly function: FunctionCall | null; };
@@ -245,6 +272,9 @@ export type ToolDefinition = { readonly type: string; readonly function: Functio
 
 /** Declaration of a tool in OpenAI's format. */
 export type ToolDefinitionInput = { readonly type: string | null; readonly function: FunctionDefinitionInput | null; };
+
+/** The API key after the change. */
+export type UpdateApiKeyResponse = { readonly api_key: ApiKey | null; };
 
 /** The account after the change. */
 export type UpdateUserResponse = { readonly user: User | null; };
@@ -267,11 +297,17 @@ export type UsageTotal = { readonly requests: number; readonly prompt_tokens: nu
 /** Account of a person or program. Never contains the password or its hash. */
 export type User = { readonly id: string; readonly email: string; readonly name: string; readonly role: string; readonly is_active: boolean; readonly created_at: string | null; readonly updated_at: string | null; readonly limits: AccountLimits | null; readonly spent_usd: number; };
 
+/** The result. */
+export type VerifyAuditLogResponse = { readonly verification: AuditVerification | null; };
+
+/** The result. */
+export type VerifyDecisionAuditLogResponse = { readonly verification: AuditVerification | null; };
+
 /** The run in its present state. */
 export type WaitRunResponse = { readonly run: RunInfo | null; };
 
 /** A URL that receives events of its owner's runs. */
-export type Webhook = { readonly id: string; readonly url: string; readonly events: readonly string[]; readonly description: string; readonly enabled: boolean; readonly disabled_reason: string; readonly created_at: string | null; readonly updated_at: string | null; readonly api_key_id: string; };
+export type Webhook = { readonly id: string; readonly url: string; readonly events: readonly string[]; readonly description: string; readonly enabled: boolean; readonly disabled_reason: string; readonly created_at: string | null; readonly updated_at: string | null; readonly api_key_id: string; readonly last_failure_at: string | null; };
 
 /** Delivery of one event to one webhook. */
 export type WebhookDelivery = { readonly id: string; readonly webhook_id: string; readonly event: string; readonly run_id: string; readonly conversation_id: string; readonly status: string; readonly attempts: number; readonly response_status: number; readonly error: string; readonly created_at: string | null; readonly next_attempt_at: string | null; readonly ended_at: string | null; };
@@ -296,6 +332,30 @@ export interface Operations {
     readonly body: undefined;
     readonly data: { readonly status: "ready"; readonly degraded: readonly ({ readonly part: string; readonly serving: number; readonly replicas: number; })[]; };
   };
+  readonly "GET /v1/admin/audit/auth": {
+    readonly path: undefined;
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event: string; readonly user: string; readonly from?: string; readonly to?: string; };
+    readonly body: undefined;
+    readonly data: ListAuditEntriesResponse;
+  };
+  readonly "POST /v1/admin/audit/auth/verify": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: VerifyAuditLogResponse;
+  };
+  readonly "GET /v1/admin/audit/conversation": {
+    readonly path: undefined;
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event: string; readonly user: string; readonly from?: string; readonly to?: string; };
+    readonly body: undefined;
+    readonly data: ListDecisionAuditEntriesResponse;
+  };
+  readonly "POST /v1/admin/audit/conversation/verify": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: VerifyDecisionAuditLogResponse;
+  };
   readonly "GET /v1/admin/invites": {
     readonly path: undefined;
     readonly query: { readonly limit?: number; readonly cursor?: string; };
@@ -314,6 +374,12 @@ export interface Operations {
     readonly body: undefined;
     readonly data: RevokeInviteResponse;
   };
+  readonly "GET /v1/admin/signing-keys": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: ListSigningKeysResponse;
+  };
   readonly "POST /v1/admin/signing-keys/rotate": {
     readonly path: undefined;
     readonly query: undefined;
@@ -328,7 +394,7 @@ export interface Operations {
   };
   readonly "GET /v1/admin/users": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly q: string; readonly role?: "admin" | "user" | "agent"; readonly active?: boolean; };
     readonly body: undefined;
     readonly data: ListUsersResponse;
   };
@@ -380,11 +446,23 @@ export interface Operations {
     readonly body: { readonly name: string; readonly allowed_tools?: readonly string[] | null; readonly allowed_models?: readonly string[] | null; readonly rate_limit_per_minute?: number | null; readonly rate_limit_per_day?: number | null; readonly expires_at?: string | null; readonly max_concurrent?: number | null; readonly spend_limit_usd?: number | null; readonly scopes?: readonly ("account" | "approvals" | "completions" | "conversations:read" | "conversations:write" | "keys" | "models" | "runs" | "tools" | "usage" | "webhooks")[] | null; readonly may_approve?: boolean | null; };
     readonly data: CreateApiKeyResponse;
   };
+  readonly "GET /v1/api-keys/{api_key_id}": {
+    readonly path: { readonly api_key_id: string; };
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: GetApiKeyResponse;
+  };
   readonly "DELETE /v1/api-keys/{api_key_id}": {
     readonly path: { readonly api_key_id: string; };
     readonly query: undefined;
     readonly body: undefined;
     readonly data: RevokeApiKeyResponse;
+  };
+  readonly "PATCH /v1/api-keys/{api_key_id}": {
+    readonly path: { readonly api_key_id: string; };
+    readonly query: undefined;
+    readonly body: { readonly name?: string | null; readonly allowed_tools?: readonly string[] | null; readonly allowed_models?: readonly string[] | null; readonly rate_limit_per_minute?: number | null; readonly rate_limit_per_day?: number | null; readonly max_concurrent?: number | null; readonly spend_limit_usd?: number | null; readonly expires_at?: string | null; readonly never_expires?: boolean | null; readonly scopes?: readonly ("*" | "account" | "approvals" | "completions" | "conversations:read" | "conversations:write" | "keys" | "models" | "runs" | "tools" | "usage" | "webhooks")[] | null; readonly may_approve?: boolean | null; };
+    readonly data: UpdateApiKeyResponse;
   };
   readonly "POST /v1/api-keys/{api_key_id}/rotate": {
     readonly path: { readonly api_key_id: string; };
@@ -626,6 +704,12 @@ export interface Operations {
     readonly body: undefined;
     readonly data: ListWebhookDeliveriesResponse;
   };
+  readonly "GET /v1/webhooks/{webhook_id}/deliveries/{delivery_id}": {
+    readonly path: { readonly webhook_id: string; readonly delivery_id: string; };
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: GetWebhookDeliveryResponse;
+  };
   readonly "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": {
     readonly path: { readonly webhook_id: string; readonly delivery_id: string; };
     readonly query: undefined;
@@ -637,5 +721,11 @@ export interface Operations {
     readonly query: undefined;
     readonly body: undefined;
     readonly data: RotateWebhookSecretResponse;
+  };
+  readonly "POST /v1/webhooks/{webhook_id}/test": {
+    readonly path: { readonly webhook_id: string; };
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: TestWebhookResponse;
   };
 }
