@@ -72,7 +72,7 @@ export function endSession(): void {
 }
 
 /** A request to the routes of the session, which take no bearer token. */
-async function ask(method: "POST" | "PUT" | "DELETE", body: object): Promise<Record<string, unknown>> {
+async function ask(method: "POST" | "PUT" | "DELETE", body: object): Promise<Record<string, unknown> | null> {
   const response = await fetch("/console/session", {
     method,
     credentials: "same-origin",
@@ -82,7 +82,7 @@ async function ask(method: "POST" | "PUT" | "DELETE", body: object): Promise<Rec
     throw unanswered();
   });
   if (!response.ok) throw await errorOf(response);
-  return ((await response.json()) as { data: Record<string, unknown> }).data;
+  return ((await response.json()) as { data: Record<string, unknown> | null }).data;
 }
 
 function heldOf(data: Record<string, unknown>): Held {
@@ -95,7 +95,9 @@ async function refreshNow(): Promise<string> {
   const work = async () => {
     // Another tab may have refreshed while this one waited.
     if (held !== undefined && held.token !== before && held.expiresAt > Date.now()) return held.token;
-    const next = heldOf(await ask("PUT", {}));
+    const data = await ask("PUT", {});
+    if (data === null) throw new ApiError({ status: 401, code: "NO_SESSION", message: "There is no session; log in." });
+    const next = heldOf(data);
     hold(next, undefined);
     tell({ type: "held", held: next, user: currentUser.value });
     return next.token;
@@ -127,7 +129,7 @@ export async function accessToken(): Promise<string> {
 
 /** Logs in. Throws ApiError. */
 export async function logIn(email: string, password: string): Promise<void> {
-  const data = await ask("POST", { email, password });
+  const data = (await ask("POST", { email, password })) ?? {};
   const next = heldOf(data);
   const user = data.user as User;
   hold(next, user);
@@ -179,26 +181,20 @@ function askTabs(): Promise<boolean> {
   });
 }
 
-/** Finds the session at the start of a tab: the others are asked first, then the server. */
-export async function startSession(): Promise<void> {
-  listen();
-  if (await askTabs()) return;
+/** Asks the server for the session until it gives a verdict. */
+async function findSession(): Promise<void> {
+  if (sessionStatus.peek() !== "starting") return;
   try {
     await refresh();
   } catch (error) {
     if (!(error instanceof ApiError) || error.status === 401) return;
-    // No verdict: a part is down or too many have asked. The page says so and goes on by itself.
-    setTimeout(() => void startSession0(), Math.max(1, error.retryAfter) * 1_000);
+    // No verdict: a part is down or too many have asked.
+    setTimeout(() => void findSession(), Math.max(1, error.retryAfter) * 1_000);
   }
 }
 
-async function startSession0(): Promise<void> {
-  if (sessionStatus.value !== "starting") return;
-  try {
-    await refresh();
-  } catch (error) {
-    if (error instanceof ApiError && error.status !== 401) {
-      setTimeout(() => void startSession0(), Math.max(1, error.retryAfter) * 1_000);
-    }
-  }
+/** Finds the session at the start of a tab: the others are asked first, then the server. */
+export async function startSession(): Promise<void> {
+  listen();
+  if (!(await askTabs())) await findSession();
 }

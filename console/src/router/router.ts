@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { useCallback, useState } from "preact/hooks";
+import { useCallback, useMemo, useState } from "preact/hooks";
 
 /** Everything of the console is below this path. */
 export const base = "/console/";
@@ -74,12 +74,16 @@ export function setQuery(values: Readonly<Record<string, string | undefined>>, {
 
 /** A value that belongs to the history entry: it is there again after back, forward and reload. */
 export function useHistoryState<T>(name: string, initial: T): [T, (value: T) => void] {
-  const known = (history.state as Readonly<Record<string, unknown>> | null)?.[name];
-  const [value, setValue] = useState<T>(known === undefined ? initial : (known as T));
+  const { entry } = place.value;
+  const [, setRound] = useState(0);
+  const value = useMemo(() => {
+    const known = (history.state as Readonly<Record<string, unknown>> | null)?.[name];
+    return known === undefined ? initial : (known as T);
+  }, [name, entry, history.state]);
   const keep = useCallback(
     (next: T) => {
       history.replaceState({ ...history.state, [name]: next }, "");
-      setValue(next);
+      setRound((round) => round + 1);
     },
     [name],
   );

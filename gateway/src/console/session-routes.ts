@@ -67,7 +67,8 @@ export function serveSession(app: FastifyInstance, { auth, limits, callTimeoutMs
 
   app.put(path, options("read", "REFRESH_ERROR"), async (request, reply) => {
     const refreshToken = cookieToken(request);
-    if (refreshToken === undefined) throw fail(ErrorReason.INVALID_REFRESH_TOKEN, "There is no session; log in.");
+    // A browser that has never logged in is no error, which its console would list.
+    if (refreshToken === undefined) return { success: true, data: null };
     try {
       const answer = await auth.refresh({ refreshToken }, callOf(request, reply));
       reply.header("set-cookie", keepingCookie(request, answer.refreshToken));
