@@ -58,7 +58,7 @@ export type Choice = { readonly index: number; readonly message: ChatMessage | n
 export type ChoiceDelta = { readonly index: number; readonly delta: ChatMessage | null; readonly finish_reason: string | null; };
 
 /** A conversation of a user. */
-export type Conversation = { readonly id: string; readonly user_id: string; readonly title: string; readonly status: string; readonly agent_type: string; readonly model: string; readonly current_node: string; readonly message_count: number; readonly tool_call_count: number; readonly total_tokens: number; readonly total_cost: number; readonly tags: readonly string[]; readonly created_at: string | null; readonly updated_at: string | null; readonly last_message_at: string | null; readonly finish_reason: string; };
+export type Conversation = { readonly id: string; readonly user_id: string; readonly title: string; readonly status: string; readonly agent_type: string; readonly model: string; readonly current_node: string; readonly message_count: number; readonly tool_call_count: number; readonly total_tokens: number; readonly total_cost: number; readonly tags: readonly string[]; readonly created_at: string | null; readonly updated_at: string | null; readonly last_message_at: string | null; readonly finish_reason: string; readonly archived: boolean; };
 
 /** The created API key. */
 export type CreateApiKeyResponse = { readonly api_key: ApiKey | null; readonly key: string; };
@@ -275,6 +275,9 @@ export type ToolDefinitionInput = { readonly type: string | null; readonly funct
 
 /** The API key after the change. */
 export type UpdateApiKeyResponse = { readonly api_key: ApiKey | null; };
+
+/** The changed conversation. */
+export type UpdateConversationResponse = { readonly conversation: Conversation | null; };
 
 /** The account after the change. */
 export type UpdateUserResponse = { readonly user: User | null; };
@@ -544,7 +547,7 @@ export interface Operations {
   };
   readonly "GET /v1/conversations": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly q?: string; readonly agent_type?: string; readonly status?: string; readonly from?: string; readonly to?: string; readonly archived?: boolean; };
     readonly body: undefined;
     readonly data: ListConversationsResponse;
   };
@@ -565,6 +568,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: undefined;
     readonly data: DeleteConversationResponse;
+  };
+  readonly "PATCH /v1/conversations/{conversation_id}": {
+    readonly path: { readonly conversation_id: string; };
+    readonly query: undefined;
+    readonly body: { readonly title?: string | null; readonly tags?: readonly unknown[] | null; readonly archived?: boolean | null; };
+    readonly data: UpdateConversationResponse;
   };
   readonly "POST /v1/conversations/{conversation_id}/approve": {
     readonly path: { readonly conversation_id: string; };

@@ -1,20 +1,31 @@
+import { toJson } from "@bufbuild/protobuf";
+import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import type { ConversationService, UpdateConversationRequest } from "@turnwright/contract/conversation/v1/conversation_service";
+import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { getApproval, listApprovals } from "../store/approvals.ts";
-import { deleteConversation, getConversation, listConversations, listMessages } from "../store/conversations.ts";
+import { listConversations } from "../store/conversation-list.ts";
+import {
+  type ConversationChange,
+  deleteConversation,
+  getConversation,
+  listMessages,
+  updateConversation,
+} from "../store/conversations.ts";
 import { getRun, listRuns } from "../store/runs.ts";
 import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
 
 /** Handlers of the record. The statements and the database's policies both limit each of them to the caller's rows. */
 export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
   return {
-    async listConversations({ limit = 50, cursor }, ctx) {
+    async listConversations({ limit = 50, cursor, q, agentType: agent, status, from, to, archived = false }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const after = decodeCursor(cursor);
-      const { next, ...page } = await users.as(userId, (db) => listConversations(db, { userId, after, limit }));
+      const asked = { userId, after: decodeCursor(cursor), limit };
+      const filter = { words: wordsOf(q), agent, status, from: from && timeOf(from), to: to && timeOf(to), archived };
+      const { next, ...page } = await users.as(userId, (db) => listConversations(db, asked, filter));
       return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
     async getConversation({ conversationId, limit = 500 }, ctx) {
@@ -27,6 +38,12 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
       const { after = 0, before } = messagePosition(asked);
       const page = await users.as(userId, (db) => listMessages(db, { userId, conversationId, after, before, limit }));
       return { ...page, nextCursor: before === undefined ? cursorAfter(page) : cursorBefore(page) };
+    },
+    async updateConversation(request, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const asked = { userId, conversationId: request.conversationId };
+      const change = changeOf(request);
+      return { conversation: await users.as(userId, (db) => updateConversation(db, asked, change)) };
     },
     async listApprovals({ status, limit = 50, cursor }, ctx) {
       const { userId } = requireIdentity(ctx);
@@ -54,4 +71,31 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
       return {};
     },
   };
+}
+
+/** The most words of a search. */
+const maxWords = 10;
+
+/** The words of a search. Throws INVALID_REQUEST when they are too many. */
+function wordsOf(q: string): string[] {
+  const words = q.split(/\s+/).filter((word) => word !== "");
+  if (words.length <= maxWords) return words;
+  throw fail(ErrorReason.INVALID_REQUEST, `q: must have at most ${maxWords} words`, { param: "q" });
+}
+
+/** A time as text, with all its digits. */
+function timeOf(time: Timestamp): string {
+  return toJson(TimestampSchema, time);
+}
+
+/** The fields that a request changes. Throws INVALID_REQUEST when there are none, or no title is left to show. */
+function changeOf({ title, tags, archived }: UpdateConversationRequest): ConversationChange {
+  if (title === undefined && tags === undefined && archived === undefined) {
+    throw fail(ErrorReason.INVALID_REQUEST, "Name a field to change: title, tags or archived.");
+  }
+  const line = title?.replaceAll(/\s+/g, " ").trim();
+  if (line === "") throw fail(ErrorReason.INVALID_REQUEST, "title: must not be blank", { param: "title" });
+  // The contract's rule has refused values of other kinds.
+  const texts = tags?.values.flatMap(({ kind }) => (kind.case === "stringValue" ? [kind.value] : []));
+  return { title: line, tags: texts && [...new Set(texts)], archived };
 }

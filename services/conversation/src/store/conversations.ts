@@ -1,6 +1,5 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsColumn, type KeysetPosition, keysetPage } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { fitting, fittingLast, sizedRows, textsOf } from "./response-size.ts";
 import {
@@ -14,46 +13,6 @@ import {
   toConversation,
   toMessage,
 } from "./rows.ts";
-
-/** Exported for the test of its plan. */
-export const listSql = `
-select coalesce((select conversations from user_totals where user_id = $1), 0) as total, (
-    select json_agg(c order by c.created_at desc, c.id desc)
-    from (
-      select ${conversationColumns}, ${createdUsColumn}
-      from conversations
-      where user_id = $1 and deleted_at is null
-        and ${afterPosition("$2", "$3")}
-      order by created_at desc, id desc
-      limit $4
-    ) c
-  ) as conversations`;
-
-interface ListRow {
-  readonly total: number;
-  readonly conversations: (ConversationRow & { readonly created_us: number })[] | null;
-}
-
-/** A page of a user's conversations, newest first. `next` is the start of the following page; unset on the last. */
-export async function listConversations(
-  db: Queryable,
-  asked: { userId: string; after: KeysetPosition; limit: number },
-): Promise<{ conversations: Conversation[]; total: number; next?: KeysetPosition }> {
-  const { userId, after, limit } = asked;
-  const { rows } = await db.query<ListRow>({
-    name: "conversations-list",
-    text: listSql,
-    // One row more than the page shows whether another page follows.
-    values: [userId, after.createdUs, after.id, limit + 1],
-  });
-  const found = rows[0]?.conversations ?? [];
-  const { page, next } = keysetPage(found, limit, ({ id }) => id);
-  return {
-    conversations: page.map(toConversation),
-    total: rows[0]?.total ?? 0,
-    next,
-  };
-}
 
 /** Bytes of a message's texts, as SQL. The length of text is known without reading it; few messages have calls. */
 const messageBytes = "octet_length(content) + octet_length(reasoning) + coalesce(octet_length(tool_calls::text), 0)";
@@ -203,6 +162,34 @@ export async function deleteConversation(db: Queryable, asked: { userId: string;
     values: [asked.conversationId, asked.userId],
   });
   if (rowCount === 0) throw notFound();
+}
+
+/** Changes to a conversation; undefined: as it is. */
+export interface ConversationChange {
+  readonly title?: string;
+  readonly tags?: readonly string[];
+  readonly archived?: boolean;
+}
+
+const updateSql = `
+update conversations
+set title = coalesce($3, title), tags = coalesce($4::text[], tags), archived = coalesce($5, archived), updated_at = now()
+where id = $1 and user_id = $2 and deleted_at is null
+returning (select row_to_json(c) from (select ${conversationColumns}) c) as conversation`;
+
+/** Changes a conversation. Throws NOT_FOUND. */
+export async function updateConversation(
+  db: Queryable,
+  asked: { userId: string; conversationId: string },
+  { title, tags, archived }: ConversationChange,
+): Promise<Conversation> {
+  const { rows } = await db.query<{ conversation: ConversationRow }>({
+    name: "conversation-update",
+    text: updateSql,
+    values: [asked.conversationId, asked.userId, title ?? null, tags ?? null, archived ?? null],
+  });
+  if (rows[0] === undefined) throw notFound();
+  return toConversation(rows[0].conversation);
 }
 
 function notFound() {

@@ -9,7 +9,7 @@ import { openNewSql } from "./begin-run/open-new.ts";
 import { openFreeSql, openNextSql } from "./begin-run/open-next.ts";
 import { changedSql } from "./changed-runs.ts";
 import { commitSql } from "./commit-run/commit-statement.ts";
-import { listSql } from "./conversations.ts";
+import { listSql, listValues } from "./conversation-list.ts";
 
 useConversation({ max: 4 });
 
@@ -116,9 +116,10 @@ test("a page of a list reads as little when its owner has 20,000 conversations",
     );
   }
   const blocksOf = async ({ userId }: Person) => {
-    const explain = `explain (analyze, buffers, format json) ${listSql}`;
+    const explain = `explain (analyze, buffers, format json) ${listSql(false)}`;
     // Read under the user's role, as in the service, because its policies are part of the plan.
-    const values = [userId, listStart.createdUs, listStart.id, 51];
+    const everything = { words: [], agent: "", status: "", archived: false };
+    const values = listValues({ userId, after: listStart, limit: 50 }, everything);
     const { rows } = await fixture.database.users.as(userId, (db) => db.query(explain, values));
     const plan: PlanNode = rows[0]["QUERY PLAN"][0].Plan;
     expect(nodeTypes(plan)).not.toContain("Seq Scan");

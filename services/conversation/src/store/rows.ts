@@ -26,6 +26,7 @@ export interface ConversationRow {
   readonly total_tokens: number;
   readonly total_cost: number;
   readonly tags: string[];
+  readonly archived: boolean;
   readonly created_at: string;
   readonly updated_at: string;
   readonly last_message_at: string;
@@ -34,7 +35,7 @@ export interface ConversationRow {
 /** The columns of a `ConversationRow`; takes no parameters. */
 export const conversationColumns = `id, user_id, title, status, agent_type, model, current_node, finish_reason,
   message_count, tool_call_count,
-  total_tokens, total_cost, tags, created_at, updated_at, last_message_at`;
+  total_tokens, total_cost, tags, archived, created_at, updated_at, last_message_at`;
 
 const maxInt32 = 2_147_483_647;
 
@@ -54,6 +55,7 @@ export function toConversation(row: ConversationRow): Conversation {
     totalTokens: Math.min(row.total_tokens, maxInt32),
     totalCost: row.total_cost,
     tags: row.tags,
+    archived: row.archived,
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),
     lastMessageAt: toTimestamp(row.last_message_at),

@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
+import type { ListValue, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Approval, Conversation, Message as Message$1 } from "./conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "./conversation_pb.ts";
@@ -18,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation_service.proto.
  */
 export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiXQoYTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0Eh0KBWxpbWl0GAEgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAiABKAlCCLpIBXIDGMgBQggKBl9saW1pdCKAAQoZTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZRI/Cg1jb252ZXJzYXRpb25zGAEgAygLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEg0KBXRvdGFsGAIgASgFEhMKC25leHRfY3Vyc29yGAMgASgJImUKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAEgAiAEBQggKBl9saW1pdCLmAQoXR2V0Q29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjUKCG1lc3NhZ2VzGAIgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI/ChFwZW5kaW5nX2FwcHJvdmFscxgDIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEhMKC25leHRfY3Vyc29yGAQgASgJItABChNMaXN0TWVzc2FnZXNSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESHgoFbGltaXQYAiABKAVCCrpIBxoFGPQDKAFIAIgBARIdCgVhZnRlchgDIAEoBUIJGAG6SAQaAigASAGIAQESHgoGYmVmb3JlGAQgASgFQgkYAbpIBBoCKAFIAogBARIYCgZjdXJzb3IYBSABKAlCCLpIBXIDGMgBQggKBl9saW1pdEIICgZfYWZ0ZXJCCQoHX2JlZm9yZSJ4ChRMaXN0TWVzc2FnZXNSZXNwb25zZRI1CghtZXNzYWdlcxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USFAoIaGFzX21vcmUYAiABKAhCAhgBEhMKC25leHRfY3Vyc29yGAMgASgJIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKcAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSQQoGc3RhdHVzGAEgASgJQjG6SC7YAQFyKVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkUgpzdXBlcnNlZGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMuoOChNDb252ZXJzYXRpb25TZXJ2aWNlEtcBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiVZACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSjQIKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSKQAZACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLjAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlInCQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEvUBChJEZWxldGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVzcG9uc2UicJACAqq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCJSojL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0S3gEKCExpc3RSdW5zEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdFJ1bnNSZXNwb25zZSJ3kAIBqrsYEhIKTElTVF9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAjZaKhIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucxIIL3YxL3J1bnMS1QEKBkdldFJ1bhIpLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlcXVlc3QaKi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRSdW5SZXNwb25zZSJ0kAIBqrsYERIJUlVOX0VSUk9SQgRydW5zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL3J1bnMve3J1bl9pZH0S0AEKDUxpc3RBcHByb3ZhbHMSMC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBoxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSJakAIBqrsYFxIKTElTVF9FUlJPUkIJYXBwcm92YWxzsLsYAsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIPEg0vdjEvYXBwcm92YWxzEv4BCgtHZXRBcHByb3ZhbBIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UijQGQAgGquxgbEg5BUFBST1ZBTF9FUlJPUkIJYXBwcm92YWxzsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GAlhcHByb3ZhbHPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIdEhsvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
+  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiuQIKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCgVsaW1pdBgBIAEoBUIJukgGGgQYZCgBSACIAQESGAoGY3Vyc29yGAIgASgJQgi6SAVyAxjIARITCgFxGAMgASgJQgi6SAVyAxjIARIbCgphZ2VudF90eXBlGAQgASgJQge6SARyAhhkEjIKBnN0YXR1cxgFIAEoCUIiukgf2AEBchpSBmFjdGl2ZVIQcGVuZGluZ19hcHByb3ZhbBIoCgRmcm9tGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgJ0bxgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoIYXJjaGl2ZWQYCCABKAhIAYgBAUIICgZfbGltaXRCCwoJX2FyY2hpdmVkIoABChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEj8KDWNvbnZlcnNhdGlvbnMYASADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SDQoFdG90YWwYAiABKAUSEwoLbmV4dF9jdXJzb3IYAyABKAkiZQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh4KBWxpbWl0GAIgASgFQgq6SAcaBRj0AygASACIAQFCCAoGX2xpbWl0IuYBChdHZXRDb252ZXJzYXRpb25SZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNQoIbWVzc2FnZXMYAiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEj8KEXBlbmRpbmdfYXBwcm92YWxzGAMgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYBCABKAki0AEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAUgAiAEBEh0KBWFmdGVyGAMgASgFQgkYAbpIBBoCKABIAYgBARIeCgZiZWZvcmUYBCABKAVCCRgBukgEGgIoAUgCiAEBEhgKBmN1cnNvchgFIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0QggKBl9hZnRlckIJCgdfYmVmb3JlIngKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIUCghoYXNfbW9yZRgCIAEoCEICGAESEwoLbmV4dF9jdXJzb3IYAyABKAki3wIKGVVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCgV0aXRsZRgCIAEoCUIJukgGcgQQARhkSACIAQES0QEKBHRhZ3MYAyABKAsyGi5nb29nbGUucHJvdG9idWYuTGlzdFZhbHVlQqYBukiiAboBngEKEWNvbnZlcnNhdGlvbi50YWdzEixtdXN0IGJlIHVwIHRvIDIwIHRleHRzIG9mIDEgdG8gNTAgY2hhcmFjdGVycxpbc2l6ZSh0aGlzKSA8PSAyMCAmJiB0aGlzLmFsbCh0YWcsIHR5cGUodGFnKSA9PSBzdHJpbmcgJiYgc2l6ZSh0YWcpID49IDEgJiYgc2l6ZSh0YWcpIDw9IDUwKRIVCghhcmNoaXZlZBgEIAEoCEgBiAEBQggKBl90aXRsZUILCglfYXJjaGl2ZWQiXAoaVXBkYXRlQ29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKcAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSQQoGc3RhdHVzGAEgASgJQjG6SC7YAQFyKVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkUgpzdXBlcnNlZGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMpsRChNDb252ZXJzYXRpb25TZXJ2aWNlEtcBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiVZACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSjQIKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSKQAZACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLjAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlInCQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEq4CChJVcGRhdGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXBkYXRlQ29udmVyc2F0aW9uUmVzcG9uc2UiqAGQAgKquxhYEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnNKM3sidGl0bGUiOiJSZWZ1bmQgb2Ygb3JkZXIgMTE4NyIsInRhZ3MiOlsicmVmdW5kcyJdfbC7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCKDoBKjIjL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0S9QEKEkRlbGV0ZUNvbnZlcnNhdGlvbhI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSJwkAICqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIlKiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLeAQoITGlzdFJ1bnMSKy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1JlcXVlc3QaLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1Jlc3BvbnNlIneQAgGquxgSEgpMSVNUX0VSUk9SQgRydW5zsLsYAsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCNloqEigvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9ydW5zEggvdjEvcnVucxLVAQoGR2V0UnVuEikudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0UnVuUmVxdWVzdBoqLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlc3BvbnNlInSQAgGquxgREglSVU5fRVJST1JCBHJ1bnOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwITEhEvdjEvcnVucy97cnVuX2lkfRLQAQoNTGlzdEFwcHJvdmFscxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlIlqQAgGquxgXEgpMSVNUX0VSUk9SQglhcHByb3ZhbHOwuxgCwrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAg8SDS92MS9hcHByb3ZhbHMS/gEKC0dldEFwcHJvdmFsEi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXF1ZXN0Gi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXNwb25zZSKNAZACAaq7GBsSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAh0SGy92MS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
  * The page to read.
@@ -39,6 +41,49 @@ export type ListConversationsRequest = Message<"turnwright.conversation.v1.ListC
    * @generated from field: string cursor = 2;
    */
   cursor: string;
+
+  /**
+   * Up to 10 words, all of which the title has, in capitals or not; a part of a word counts. Up to 200 characters.
+   * Empty: any title.
+   *
+   * @generated from field: string q = 3;
+   */
+  q: string;
+
+  /**
+   * Agent that the conversation is bound to. Empty: any, or none.
+   *
+   * @generated from field: string agent_type = 4;
+   */
+  agentType: string;
+
+  /**
+   * `active` or `pending_approval`. Empty: both.
+   *
+   * @generated from field: string status = 5;
+   */
+  status: string;
+
+  /**
+   * Created at this time or later. Unset: at any time.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 6;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * Created before this time. Unset: at any time.
+   *
+   * @generated from field: google.protobuf.Timestamp to = 7;
+   */
+  to?: Timestamp | undefined;
+
+  /**
+   * Whether to list the archived ones, or the others. Unset: the others.
+   *
+   * @generated from field: optional bool archived = 8;
+   */
+  archived?: boolean | undefined;
 };
 
 /**
@@ -62,7 +107,7 @@ export type ListConversationsResponse = Message<"turnwright.conversation.v1.List
   conversations: Conversation[];
 
   /**
-   * Number of conversations that the caller has in all.
+   * Number of conversations that the caller has in all, whatever the request asks for.
    *
    * @generated from field: int32 total = 2;
    */
@@ -242,6 +287,69 @@ export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@_
   messageDesc(file_turnwright_conversation_v1_conversation_service, 5);
 
 /**
+ * The changes. At least one field is given.
+ *
+ * @generated from message turnwright.conversation.v1.UpdateConversationRequest
+ */
+export type UpdateConversationRequest = Message<"turnwright.conversation.v1.UpdateConversationRequest"> & {
+  /**
+   * UUID of the conversation.
+   *
+   * @generated from field: string conversation_id = 1;
+   */
+  conversationId: string;
+
+  /**
+   * New title, 1 to 100 characters.
+   *
+   * @generated from field: optional string title = 2;
+   */
+  title?: string | undefined;
+
+  /**
+   * New tags in place of the old ones: up to 20 texts of 1 to 50 characters. An empty list removes all tags.
+   *
+   * @generated from field: google.protobuf.ListValue tags = 3;
+   */
+  tags?: ListValue | undefined;
+
+  /**
+   * Whether it is archived: lists without `archived` leave it out. It can still be read and continued.
+   *
+   * @generated from field: optional bool archived = 4;
+   */
+  archived?: boolean | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.UpdateConversationRequest.
+ * Use `create(UpdateConversationRequestSchema)` to create a new message.
+ */
+export const UpdateConversationRequestSchema: GenMessage<UpdateConversationRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 6);
+
+/**
+ * The changed conversation.
+ *
+ * @generated from message turnwright.conversation.v1.UpdateConversationResponse
+ */
+export type UpdateConversationResponse = Message<"turnwright.conversation.v1.UpdateConversationResponse"> & {
+  /**
+   * The conversation after the change.
+   *
+   * @generated from field: turnwright.conversation.v1.Conversation conversation = 1;
+   */
+  conversation?: Conversation | undefined;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.UpdateConversationResponse.
+ * Use `create(UpdateConversationResponseSchema)` to create a new message.
+ */
+export const UpdateConversationResponseSchema: GenMessage<UpdateConversationResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
+
+/**
  * The conversation to delete.
  *
  * @generated from message turnwright.conversation.v1.DeleteConversationRequest
@@ -260,7 +368,7 @@ export type DeleteConversationRequest = Message<"turnwright.conversation.v1.Dele
  * Use `create(DeleteConversationRequestSchema)` to create a new message.
  */
 export const DeleteConversationRequestSchema: GenMessage<DeleteConversationRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 6);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 8);
 
 /**
  * No fields.
@@ -275,7 +383,7 @@ export type DeleteConversationResponse = Message<"turnwright.conversation.v1.Del
  * Use `create(DeleteConversationResponseSchema)` to create a new message.
  */
 export const DeleteConversationResponseSchema: GenMessage<DeleteConversationResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 9);
 
 /**
  * The page to read.
@@ -310,7 +418,7 @@ export type ListApprovalsRequest = Message<"turnwright.conversation.v1.ListAppro
  * Use `create(ListApprovalsRequestSchema)` to create a new message.
  */
 export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 8);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 10);
 
 /**
  * A page of approvals.
@@ -338,7 +446,7 @@ export type ListApprovalsResponse = Message<"turnwright.conversation.v1.ListAppr
  * Use `create(ListApprovalsResponseSchema)` to create a new message.
  */
 export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 9);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
 
 /**
  * The approval to get.
@@ -359,7 +467,7 @@ export type GetApprovalRequest = Message<"turnwright.conversation.v1.GetApproval
  * Use `create(GetApprovalRequestSchema)` to create a new message.
  */
 export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 10);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 12);
 
 /**
  * An approval.
@@ -380,7 +488,7 @@ export type GetApprovalResponse = Message<"turnwright.conversation.v1.GetApprova
  * Use `create(GetApprovalResponseSchema)` to create a new message.
  */
 export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 13);
 
 /**
  * The page to read.
@@ -422,7 +530,7 @@ export type ListRunsRequest = Message<"turnwright.conversation.v1.ListRunsReques
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 12);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 14);
 
 /**
  * A page of runs.
@@ -450,7 +558,7 @@ export type ListRunsResponse = Message<"turnwright.conversation.v1.ListRunsRespo
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 13);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
 
 /**
  * The run to get.
@@ -471,7 +579,7 @@ export type GetRunRequest = Message<"turnwright.conversation.v1.GetRunRequest"> 
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 14);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 16);
 
 /**
  * A run.
@@ -492,7 +600,7 @@ export type GetRunResponse = Message<"turnwright.conversation.v1.GetRunResponse"
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 17);
 
 /**
  * Conversations, messages, runs and approvals of the caller. Resources of other users are reported as `NOT_FOUND`.
@@ -501,7 +609,7 @@ export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
  */
 export const ConversationService: GenService<{
   /**
-   * List the caller's conversations, newest first.
+   * List the caller's conversations, newest first: all that are not archived, or those that fit the given fields.
    *
    * Caller: a login, or an API key with the scope `conversations:read`.
    *
@@ -540,6 +648,22 @@ export const ConversationService: GenService<{
     methodKind: "unary";
     input: typeof ListMessagesRequestSchema;
     output: typeof ListMessagesResponseSchema;
+  },
+  /**
+   * Change the title, the tags or the place of a conversation. Fields that are not given stay as they are.
+   *
+   * Caller: a login, or an API key with the scope `conversations:write`.
+   *
+   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when no field is given.
+   *
+   * Idempotency: a repeated request leaves the conversation as the first one did.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.UpdateConversation
+   */
+  updateConversation: {
+    methodKind: "unary";
+    input: typeof UpdateConversationRequestSchema;
+    output: typeof UpdateConversationResponseSchema;
   },
   /**
    * Delete a conversation. Its unfinished runs are cancelled, and its messages can no longer be read.
