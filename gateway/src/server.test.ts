@@ -199,6 +199,7 @@ describe("closing", () => {
       mintInternalToken: () => ({}),
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
+      nameCredentials: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
       getJwks: () => new Promise<never>(() => {}),

@@ -70,11 +70,13 @@ async function park(call: JsonCall, effects: EffectCounter): Promise<WaitingRun>
  * the conversation.
  */
 async function race(call: JsonCall, run: WaitingRun, decisions: number, odd: string[]): Promise<RacedRun> {
+  // No two decisions are the same: the same one again would succeed without an effect.
+  const one = randomUUID();
   const answers = await Promise.all(
     Array.from({ length: decisions }, async (_, index) => {
       const approved = index % 4 !== 3;
       const path = index % 2 === 0 ? `approvals/${run.approvalId}/decision` : `conversations/${run.conversationId}/approve`;
-      const { status, body } = await call("POST", `/v1/${path}`, { approved, reason: `decision ${index}` });
+      const { status, body } = await call("POST", `/v1/${path}`, { approved, reason: `decision ${index} of ${one}` });
       if (status !== 200 && status !== 409) odd.push(`${status} ${body.error?.message ?? ""}`);
       return { won: status === 200, approved };
     }),

@@ -50,13 +50,34 @@ describe("an approval", () => {
     const answers = await Promise.all(
       Array.from({ length: 10 }, () => decide({ approved: true, reason: "edited", arguments: { ...args, body: "goodbye" } })),
     );
-    expect(answers.map((answer) => answer.status).sort()).toEqual([200, ...Array(9).fill(409)]);
-    const won = answers.find((answer) => answer.status === 200);
-    expect(won?.body.data).toMatchObject({ conversation_id: approval.conversation_id, status: "approved" });
+    // The same decision again succeeds without a further effect; another one is told which one stands.
+    expect(answers.map((answer) => answer.status)).toEqual(Array(10).fill(200));
+    for (const { body } of answers) {
+      expect(body.data).toEqual({ ...answers[0]?.body.data, conversation_id: approval.conversation_id, status: "approved" });
+      expect(body.data.response).not.toBeNull();
+    }
+    expect(effects.bodies).toEqual(["goodbye"]);
+    for (const other of [
+      { approved: false, reason: "edited" },
+      { approved: true, reason: "other", arguments: { ...args, body: "goodbye" } },
+      { approved: true, reason: "edited" },
+    ]) {
+      const { status, body } = await decide(other);
+      expect(status).toBe(409);
+      expect(body.error).toMatchObject({
+        code: "APPROVAL_DECIDED",
+        param: "approved",
+        message: expect.stringContaining("by A "),
+      });
+      const standing = { id: approval.id, status: "approved", reason: "edited", decided_by_name: "A", decided_via: "login" };
+      expect(body.error.approval).toMatchObject({ ...standing, is_edited: true });
+      expect(Date.parse(body.error.approval.decided_at)).toBeGreaterThan(Date.now() - 60_000);
+    }
     expect(effects.bodies).toEqual(["goodbye"]);
 
     const { data } = (await call("GET", `/v1/approvals/${approval.id}`)).body;
     expect(data.approval).toMatchObject({ status: "approved", reason: "edited", arguments: approval.arguments });
+    expect(data.approval).toMatchObject({ decided_by_name: "A", decided_via: "login" });
     expect(JSON.parse(data.approval.edited_arguments)).toEqual({ ...args, body: "goodbye" });
     expect((await call("GET", "/v1/approvals")).body.data.approvals).toEqual([]);
     expect((await call("GET", "/v1/approvals?status=approved")).body.data.approvals).toHaveLength(1);
@@ -69,5 +90,67 @@ describe("an approval", () => {
     expect(status).toBe(200);
     expect(body.data.status).toBe("rejected");
     expect(effects.bodies).toHaveLength(before);
+  });
+});
+
+describe("a decision that does not wait", () => {
+  const send = async (path: string, body: string) => {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${token}` };
+    const response = await fetch(system.baseUrl + path, { method: "POST", headers, body });
+    // biome-ignore lint/suspicious/noExplicitAny: answers of every route, read by their fields
+    return { status: response.status, body: (await response.json()) as any };
+  };
+
+  test("is answered with the stored approval, whose arguments stay byte for byte, and its run goes on", async () => {
+    const approval = await parked("one");
+    const edited = `{"method" : "POST", "url":${JSON.stringify(effects.url)},"body":"9007199254740993 \\u0041"}`;
+    const text = `{"approved":true,"wait":false,"via":"console","arguments":${edited}}`;
+    const path = `/v1/approvals/${approval.id}/decision`;
+    const first = await send(path, text);
+    expect(first).toMatchObject({ status: 200, body: { data: { status: "approved", response: null } } });
+    expect(first.body.data.approval).toMatchObject({ status: "approved", decided_via: "console", edited_arguments: edited });
+    expect((await send(path, text)).body).toEqual(first.body);
+    await expect.poll(() => effects.bodies.at(-1)).toBe("9007199254740993 A");
+    expect(effects.bodies.filter((body) => body === "9007199254740993 A")).toHaveLength(1);
+  });
+
+  test("on several calls has a result for each, in the order of the request", async () => {
+    const [one, two, three] = [await parked("first"), await parked("second"), await parked("third")];
+    const decisions = [
+      { approval_id: three.id, approved: false, reason: "no" },
+      { approval_id: "01985f3c-7a10-7b3e-9d55-2f6c1e0a4b11", approved: true },
+      { approval_id: one.id, approved: true },
+      { approval_id: two.id, approved: true, arguments: { method: "STEAL", url: effects.url } },
+    ];
+    const all = (body: object) => call("POST", "/v1/approvals/decisions", body);
+    const { status, body } = await all({ decisions });
+    expect(status).toBe(200);
+    const { results } = body.data;
+    expect(results.map((one: { status: string }) => one.status)).toEqual(["rejected", "error", "approved", "error"]);
+    expect(results.map((one: { error?: { code: string } }) => one.error?.code)).toEqual([
+      undefined,
+      "NOT_FOUND",
+      undefined,
+      "APPROVAL_ERROR",
+    ]);
+    expect(results[0].approval).toMatchObject({ id: three.id, status: "rejected", decided_by_name: "A", arguments: "" });
+    expect(results[1].approval ?? null).toBeNull();
+    expect(results[3]).toMatchObject({ error: { param: "method" }, approval: { id: two.id, status: "pending" } });
+    await expect.poll(() => effects.bodies.includes("first")).toBe(true);
+
+    const again = (await all({ decisions: [decisions[0], { ...decisions[2], approved: false }] })).body.data.results;
+    expect(again).toMatchObject([{ status: "rejected" }, { status: "error", error: { code: "APPROVAL_DECIDED" } }]);
+    for (const wrong of [
+      { decisions: [] },
+      { decisions: Array(51).fill(decisions[0]) },
+      { decisions: [decisions[0], { approval_id: three.id.toUpperCase(), approved: true }] },
+      { decisions: [{ approval_id: two.id }] },
+      { decisions: [{ approval_id: two.id, approved: true, reason: "x".repeat(2_001) }] },
+    ]) {
+      expect((await all(wrong)).status).toBe(400);
+    }
+    expect((await call("GET", `/v1/approvals/${two.id}`)).body.data.approval.status).toBe("pending");
+    expect(effects.bodies.filter((body) => body === "first")).toHaveLength(1);
+    expect(effects.bodies).not.toContain("third");
   });
 });

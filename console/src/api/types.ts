@@ -13,7 +13,10 @@ export type Agent = { readonly name: string; readonly description: string; reado
 export type ApiKey = { readonly id: string; readonly name: string; readonly prefix: string; readonly allowed_tools: readonly string[]; readonly allowed_models: readonly string[]; readonly rate_limit_per_minute: number; readonly rate_limit_per_day: number; readonly expires_at: string | null; readonly last_used_at: string | null; readonly is_revoked: boolean; readonly created_at: string | null; readonly max_concurrent: number; readonly spend_limit_usd: number | null; readonly spent_usd: number; readonly scopes: readonly string[]; readonly may_approve: boolean; readonly parent_id: string; readonly revoked_at: string | null; };
 
 /** A tool call that waits, or waited, for a person's decision. */
-export type Approval = { readonly id: string; readonly conversation_id: string; readonly run_id: string; readonly call_id: string; readonly tool_name: string; readonly tool_version: string; readonly arguments: string; readonly status: string; readonly reason: string; readonly decided_by: string; readonly created_at: string | null; readonly decided_at: string | null; readonly edited_arguments: string; readonly expires_at: string | null; readonly decided_by_token_id: string; readonly decided_by_token_type: string; readonly superseded_by: string; };
+export type Approval = { readonly id: string; readonly conversation_id: string; readonly run_id: string; readonly call_id: string; readonly tool_name: string; readonly tool_version: string; readonly arguments: string; readonly status: string; readonly reason: string; readonly decided_by: string; readonly created_at: string | null; readonly decided_at: string | null; readonly edited_arguments: string; readonly expires_at: string | null; readonly decided_by_token_id: string; readonly decided_by_token_type: string; readonly superseded_by: string; readonly decided_by_name: string; readonly decided_via: string; };
+
+/** A decision on one of several calls. */
+export type ApprovalDecisionInput = { readonly approval_id: string; readonly approved: boolean; readonly reason: string | null; readonly arguments: Readonly<Record<string, unknown>> | null; readonly arguments_json: string | null; };
 
 /** Outcome of the decision. */
 export type ApproveConversationResponse = { readonly conversation: Conversation | null; readonly status: string; readonly response: string | null; };
@@ -79,7 +82,16 @@ export type CreateUserResponse = { readonly user: User | null; };
 export type CreateWebhookResponse = { readonly webhook: Webhook | null; readonly secret: string; };
 
 /** Outcome of the decision. */
-export type DecideApprovalResponse = { readonly conversation_id: string; readonly status: string; readonly response: string | null; };
+export type DecideApprovalResponse = { readonly conversation_id: string; readonly status: string; readonly response: string | null; readonly approval: Approval | null; };
+
+/** Outcomes of the decisions. */
+export type DecideApprovalsResponse = { readonly results: readonly DecisionResult[]; };
+
+/** Why a decision does not stand. */
+export type DecisionError = { readonly code: string; readonly message: string; readonly param: string; };
+
+/** Outcome of one of several decisions. */
+export type DecisionResult = { readonly approval_id: string; readonly status: string; readonly approval: Approval | null; readonly error: DecisionError | null; };
 
 /** No fields. */
 export type DeleteConversationResponse = Readonly<Record<string, never>>;
@@ -88,7 +100,7 @@ export type DeleteConversationResponse = Readonly<Record<string, never>>;
 export type DeleteWebhookResponse = Readonly<Record<string, never>>;
 
 /** Body of every error response. */
-export type Error = { readonly success: false; readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string; readonly faults: readonly ({ readonly param: string | null; readonly message: string; })[]; }; };
+export type Error = { readonly success: false; readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string; readonly faults: readonly ({ readonly param: string | null; readonly message: string; })[]; readonly approval: { readonly id: string; readonly run_id: string; readonly status: string; readonly reason: string; readonly decided_by: string; readonly decided_by_name: string; readonly decided_via: string; readonly decided_at: string | null; readonly is_edited: boolean; }; }; };
 
 /** A function call that a model requests. */
 export type FunctionCall = { readonly name: string; readonly arguments: string; };
@@ -479,6 +491,12 @@ export interface Operations {
     readonly body: undefined;
     readonly data: ListApprovalsResponse;
   };
+  readonly "POST /v1/approvals/decisions": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: { readonly decisions: readonly ApprovalDecisionInput[]; readonly via?: string | null; };
+    readonly data: DecideApprovalsResponse;
+  };
   readonly "GET /v1/approvals/{approval_id}": {
     readonly path: { readonly approval_id: string; };
     readonly query: undefined;
@@ -488,7 +506,7 @@ export interface Operations {
   readonly "POST /v1/approvals/{approval_id}/decision": {
     readonly path: { readonly approval_id: string; };
     readonly query: undefined;
-    readonly body: { readonly approved: boolean; readonly reason?: string | null; readonly arguments?: Readonly<Record<string, unknown>> | null; readonly arguments_json?: string | null; };
+    readonly body: { readonly approved: boolean; readonly reason?: string | null; readonly arguments?: Readonly<Record<string, unknown>> | null; readonly arguments_json?: string | null; readonly wait?: boolean | null; readonly via?: string | null; };
     readonly data: DecideApprovalResponse;
   };
   readonly "POST /v1/auth/login": {

@@ -46,6 +46,7 @@ const mounts = [
     sendMessage: unused,
     approveConversation: unused,
     decideApproval: unused,
+    decideApprovals: unused,
     listAgents: unused,
   }),
   mount(CompletionService, {

@@ -1,4 +1,6 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
+import type { ErrorDetail } from "@turnwright/contract/errors/v1/reason";
 import { detailOf, ErrorReason, mappingOf, reasonOf } from "@turnwright/platform/errors";
 import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempotency";
 
@@ -15,7 +17,40 @@ export interface RestError {
       readonly code: string;
       /** All faulty fields of the request, `param` first; absent when the error is of another kind. */
       readonly faults?: readonly { readonly param: string | null; readonly message: string }[];
+      /** The decision that stands on the call; absent when the error is of another kind. */
+      readonly approval?: StandingApproval;
     };
+  };
+}
+
+/** A decision on a tool call, under the field names of an approval. */
+interface StandingApproval {
+  readonly id: string;
+  readonly run_id: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly decided_by: string;
+  readonly decided_by_name: string;
+  readonly decided_via: string;
+  readonly decided_at: string | null;
+  readonly is_edited: boolean;
+}
+
+function standingApproval({ approval }: Pick<ErrorDetail, "approval">): { approval?: StandingApproval } {
+  if (approval === undefined) return {};
+  const { id, runId, status, reason, decidedBy, decidedByName, decidedVia, decidedAt, isEdited } = approval;
+  return {
+    approval: {
+      id,
+      run_id: runId,
+      status,
+      reason,
+      decided_by: decidedBy,
+      decided_by_name: decidedByName,
+      decided_via: decidedVia,
+      decided_at: decidedAt === undefined ? null : timestampDate(decidedAt).toISOString(),
+      is_edited: isEdited,
+    },
   };
 }
 
@@ -65,6 +100,7 @@ export function restError(error: unknown, context: ErrorContext = {}): RestError
         type: ownType || mapping.type,
         param: paramOf(param),
         code: openAiCode || mapping.code || context.errorCode || "INTERNAL_ERROR",
+        ...(detail === undefined ? {} : standingApproval(detail)),
         ...(faults.length === 0 ? {} : { faults: faults.map((fault) => ({ ...fault, param: paramOf(fault.param) })) }),
       },
     },

@@ -1,4 +1,4 @@
-import { create, getOption } from "@bufbuild/protobuf";
+import { create, getOption, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   type ErrorDetail,
@@ -6,6 +6,7 @@ import {
   ErrorReason,
   ErrorReasonSchema,
   mapping,
+  type StandingDecisionSchema,
 } from "@turnwright/contract/errors/v1/reason";
 
 export { ErrorReason } from "@turnwright/contract/errors/v1/reason";
@@ -57,6 +58,8 @@ export function fail(
     retryAfterSeconds?: number;
     code?: string;
     type?: string;
+    /** The decision that stands, for APPROVAL_DECIDED and APPROVAL_EXPIRED. */
+    approval?: MessageInitShape<typeof StandingDecisionSchema>;
     cause?: unknown;
   } = {},
 ): ConnectError {
@@ -67,6 +70,7 @@ export function fail(
     retryAfterSeconds: init.retryAfterSeconds ?? 0,
     code: init.code ?? "",
     type: init.type ?? "",
+    approval: init.approval,
   });
   const error = new ConnectError(message, mappingOf(reason).grpcCode, undefined, undefined, init.cause);
   error.details.push({ desc: ErrorDetailSchema, value });

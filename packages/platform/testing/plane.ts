@@ -71,6 +71,7 @@ export function testMounts(name = "here"): Mount[] {
       mintInternalToken: () => ({ internalToken: name }),
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
+      nameCredentials: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
     }),

@@ -13,6 +13,7 @@ import { createIdempotency, pruneIdempotencyKeys } from "@turnwright/platform/po
 import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
 import type { ConversationConfig } from "./config.ts";
+import { createDeciderNames } from "./decider-names.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers } from "./handlers/conversations.ts";
 import { decisionAuditHandlers } from "./handlers/decision-audit.ts";
@@ -37,7 +38,7 @@ export { conversationConfig } from "./config.ts";
 export function startConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET" | "MESH_SECRET_ACCEPTED" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
   database: ServiceDatabase;
-  /** Auth, which reports credentials that have ended. */
+  /** Auth, which reports credentials that have ended and names deciders. */
   tokens: Client<typeof TokenService>;
   logger: Logger;
   /** Overrides of the usual webhook timing. */
@@ -61,7 +62,8 @@ export function startConversation(deps: {
     guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
     pruneMs,
   ).unref();
-  const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool) };
+  const deciderNames = createDeciderNames({ tokens: deps.tokens, logger });
+  const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool), deciderNames };
   return {
     mounts: [
       mount(ConversationService, conversationHandlers({ users })),

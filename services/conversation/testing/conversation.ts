@@ -3,7 +3,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
-import { type CheckApiKeysRequest, TokenService } from "@turnwright/contract/auth/v1/token_service";
+import { type CheckApiKeysRequest, type NameCredentialsRequest, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
@@ -52,6 +52,10 @@ interface KeysAtAuth {
   readonly live: Map<string, Date | null>;
   /** UUIDs of the accounts that are closed. */
   readonly closed: Set<string>;
+  /** Names of accounts and keys by their UUIDs. */
+  readonly names: Map<string, string>;
+  /** Awaited before auth answers with names. */
+  beforeNames: () => Promise<void>;
   /** Ids of keys that the service has asked for. */
   readonly asked: string[];
   /** Awaited before auth answers which keys are valid. */
@@ -101,6 +105,8 @@ export async function startConversationFixture({
     asked: [],
     beforeAnswer: async () => {},
     closed: new Set(),
+    names: new Map(),
+    beforeNames: async () => {},
     tellOf: (id) => revoked.push(id),
   };
   const auth = mount(TokenService, {
@@ -113,6 +119,11 @@ export async function startConversationFixture({
         return expiresAt === undefined ? [] : [{ id, expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt) }];
       });
       return { apiKeys: live, closedUserIds: userIds.filter((id) => keys.closed.has(id)) };
+    },
+    async nameCredentials({ userId, tokenIds }: NameCredentialsRequest) {
+      await keys.beforeNames();
+      const userName = keys.names.get(userId) ?? "";
+      return { userName, apiKeys: tokenIds.map((id) => ({ id, name: keys.names.get(id) ?? "" })) };
     },
   } as never);
   const tokens = createClient(

@@ -8,12 +8,13 @@ import { builtInAgents } from "../agents/agents.ts";
 import { EventQueue } from "../run-events/event-queue.ts";
 import type { RunFrame } from "../run-events/frame.ts";
 import { weightOf } from "../run-events/live-log.ts";
+import { parsePosition } from "../run-events/position.ts";
 import { decide, isClaimed } from "../runs/decide.ts";
 import { type Answer, answerOf, framesOf, pendingApproval } from "../runs/follow-run.ts";
 import type { RunDeps } from "../runs/launch.ts";
-import type { RunHandle } from "../runs/run-handle.ts";
+import { followedHandle, type RunHandle } from "../runs/run-handle.ts";
 import { type NewMessage, startRun } from "../runs/start-run.ts";
-import { givenObject } from "./given-json.ts";
+import { decideCall, decideCalls, readApproval, requireApproved, statusOf } from "./decisions.ts";
 
 /** Dependencies of the handlers. */
 export interface AgentDeps extends RunDeps {
@@ -63,9 +64,20 @@ async function decisionResult(
   return answer === undefined ? { status: pendingApproval } : { status, response: answer.response };
 }
 
-function requireApproved(approved: boolean | undefined): boolean {
-  if (approved !== undefined) return approved;
-  throw fail(ErrorReason.INVALID_REQUEST, "approved: must be true or false", { param: "approved" });
+/** The effect of a decision that was made before: what its run has come to, or comes to. */
+async function repeatedResult(
+  deps: AgentDeps,
+  ctx: HandlerContext,
+  { approval: { runId }, approved }: { approval: { readonly runId: string }; approved: boolean },
+): Promise<{ status: string; response?: string }> {
+  const { run } = await deps.conversations.getRun({ runId }, forward(ctx, { timeoutMs: 15_000 }));
+  if (run === undefined) throw fail(ErrorReason.INTERNAL, "the conversation service returned no run");
+  if (run.status === "waiting") return { status: pendingApproval };
+  if (run.status === "completed") return { status: statusOf({ goesOn: true, approved }), response: run.response };
+  // The newest entry of its log, which tells how a run has ended, is read again.
+  const { seq } = parsePosition(run.lastEventId);
+  const handle = followedHandle({ ...run, id: runId }, { from: { seq: Math.max(0, seq - 1), units: 0 }, isReplayed: true });
+  return await decisionResult(deps, ctx, approved, handle);
 }
 
 /** Handlers of AgentService: messages of stored conversations, and decisions on their calls. */
@@ -101,19 +113,18 @@ export function agentHandlers(deps: AgentDeps): ServiceImpl<typeof AgentService>
       return { conversation: after, ...result };
     },
 
-    async decideApproval({ approvalId, approved: given, reason, arguments: value, argumentsJson: text }, ctx) {
-      const approved = requireApproved(given);
-      const json = givenObject("arguments", { text, value });
-      if (!approved && json !== "")
-        throw fail(ErrorReason.INVALID_REQUEST, "arguments: not allowed for a rejected call", { param: "arguments" });
-      const options = forward(ctx, { timeoutMs: 15_000 });
-      const { approval } = await deps.conversations.getApproval({ approvalId }, options);
-      if (approval === undefined) throw fail(ErrorReason.INTERNAL, "the conversation service returned no approval");
-      const { conversationId, callId, toolName } = approval;
-      if (json !== "") await deps.executions.checkCall({ name: toolName, arguments: json }, options);
-      const calls = [{ approvalId, callId, approved, reason, arguments: json }];
-      const { run } = await decide(deps, ctx, { conversationId, calls });
-      return { conversationId, ...(await decisionResult(deps, ctx, approved, run)) };
+    async decideApproval({ wait = true, ...given }, ctx) {
+      const decided = await decideCall(deps, ctx, given, { via: given.via, isAwaited: wait });
+      const { conversationId } = decided.approval;
+      if (!wait) {
+        return { conversationId, status: statusOf(decided), approval: await readApproval(deps, ctx, given.approvalId) };
+      }
+      if (!decided.isRepeated) return { conversationId, ...(await decisionResult(deps, ctx, decided.approved, decided.run)) };
+      return { conversationId, ...(await repeatedResult(deps, ctx, decided)) };
+    },
+
+    async decideApprovals(request, ctx) {
+      return { results: await decideCalls(deps, ctx, request) };
     },
 
     async listAgents() {

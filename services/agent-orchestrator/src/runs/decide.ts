@@ -6,10 +6,10 @@ import type { ConversationService } from "@turnwright/contract/conversation/v1/c
 import type { DecideApprovalsRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { forward } from "@turnwright/platform/rpc/forward";
 import { versionFields } from "../graph/versions.ts";
-import { detached } from "./caller.ts";
+import { detached, traceOf } from "./caller.ts";
 import type { RunDeps } from "./launch.ts";
 import { followedHandle, type RunHandle } from "./run-handle.ts";
-import { resumeClaimed } from "./take-over.ts";
+import { resumeClaimed, takeOver } from "./take-over.ts";
 
 /** A decision on one or all waiting calls of a conversation. */
 export type Decision = Omit<MessageInitShape<typeof DecideApprovalsRequestSchema>, "$typeName"> & { conversationId: string };
@@ -17,18 +17,27 @@ export type Decision = Omit<MessageInitShape<typeof DecideApprovalsRequestSchema
 /**
  * Records a decision on calls that a conversation waits for, and resumes its run when no call is left undecided. The
  * decision carries the caller's name; the run acts as its starter. A run of a graph version that this process does not
- * drive is left to another worker. `run` is undefined while calls are still undecided.
+ * drive is left to another worker. `run` is undefined while calls are still undecided, and when nobody waits for the
+ * run's answer: the run then goes on by itself. `goesOn` tells whether no call is left undecided.
  */
 export async function decide(
   deps: RunDeps,
   ctx: HandlerContext,
   decision: Decision,
-): Promise<{ conversation: Conversation | undefined; run: RunHandle | undefined }> {
+  { isAwaited = true }: { isAwaited?: boolean } = {},
+): Promise<{ conversation: Conversation | undefined; run: RunHandle | undefined; goesOn: boolean }> {
   const toolVersions = await currentVersions(deps, ctx, decision);
   const request = { ...decision, toolVersions, workerId: deps.workerId, ...versionFields(deps.graphVersions) };
   const { conversation, context, run } = await deps.journal.decideApprovals(request, detached(ctx));
-  if (run !== undefined) return { conversation, run: followedHandle(run, { from: { seq: run.seq, units: 0 } }) };
-  return { conversation, run: context === undefined ? undefined : await resumeClaimed(deps, ctx, context) };
+  if (run !== undefined) {
+    return { conversation, run: followedHandle(run, { from: { seq: run.seq, units: 0 } }), goesOn: true };
+  }
+  if (context === undefined) return { conversation, run: undefined, goesOn: false };
+  if (isAwaited) return { conversation, run: await resumeClaimed(deps, ctx, context), goesOn: true };
+  takeOver(deps, context, { headers: traceOf(ctx) }).catch((error: unknown) => {
+    deps.logger.error({ err: error, run_id: context.run?.id }, "a decided run was not taken over");
+  });
+  return { conversation, run: undefined, goesOn: true };
 }
 
 /**

@@ -27,7 +27,10 @@ export interface RunHandle {
 }
 
 /** A handle on a run that this process does not drive, to be followed from a position of its log. */
-export function followedHandle(run: Run, known: { from?: Position; isReplayed?: boolean; routedAgent?: string } = {}): RunHandle {
+export function followedHandle(
+  run: Pick<Run, "id" | "conversationId" | "tokenId">,
+  known: { from?: Position; isReplayed?: boolean; routedAgent?: string } = {},
+): RunHandle {
   return {
     runId: run.id,
     conversationId: run.conversationId,

@@ -10,6 +10,7 @@ import { accountDefaults } from "../config.ts";
 import { holdAdmin } from "../held-caller.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
 import { listLiveApiKeys } from "../store/api-keys.ts";
+import { nameCredentials } from "../store/credential-names.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
 import { isExpiredKey, whyEnded } from "../store/ended-credentials.ts";
 import { listRevocations } from "../store/revocations.ts";
@@ -82,6 +83,10 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
           expiresAt: expiresAt === null ? undefined : timestampFromDate(expiresAt),
         })),
       };
+    },
+
+    async nameCredentials({ userId, tokenIds }) {
+      return await nameCredentials(pool, { userId, tokenIds });
     },
 
     async listRevocations({ seconds }) {

@@ -10,6 +10,7 @@ import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import type { Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
+import type { createDeciderNames } from "../decider-names.ts";
 import { checkRole } from "../deciders.ts";
 import { type DecidedApproval, decideApprovals } from "../store/approvals.ts";
 import type { BeginRun } from "../store/begin-run/begin-run.ts";
@@ -37,6 +38,7 @@ export function journalHandlers({
   users,
   beginRun,
   commitRun,
+  deciderNames,
   logger,
   meshSecret,
   webhooks,
@@ -45,6 +47,7 @@ export function journalHandlers({
   users: UserPool;
   beginRun: BeginRun;
   commitRun: CommitRun;
+  deciderNames: ReturnType<typeof createDeciderNames>;
   logger: Logger;
   /** The key that signs grants of approved calls. */
   meshSecret: string;
@@ -96,7 +99,8 @@ export function journalHandlers({
       const audit = (tx: Tx, decided: readonly DecidedApproval[]) => appendDecisions(tx, ctx, decided);
       const versions = versionsOf(request);
       const toolVersions = new Map(Object.entries(request.toolVersions));
-      const asked = { conversationId, decider, owner, versions, contextLimit, decisions, toolVersions, audit };
+      const names = await deciderNames(decider, request.via);
+      const asked = { conversationId, decider, names, owner, versions, contextLimit, decisions, toolVersions, audit };
       const settlement = await decideApprovals(users, asked).catch(async (error: unknown) => {
         throw error instanceof OutdatedApprovals ? await supersedeApprovals(pool, error) : error;
       });

@@ -6,9 +6,11 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { afterPosition, createdUsColumn, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable, Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
+import type { DeciderNames } from "../decider-names.ts";
 import { checkKinship, checkTools, type Decider, type StartedRun } from "../deciders.ts";
-import { type Decision, type Decisions, decide, tooLate } from "../decisions.ts";
+import { type Decision, type Decisions, decide } from "../decisions.ts";
 import { claimedOrQueued, type GraphVersions } from "./claims/graph-versions.ts";
+import { nothingWaits } from "./nothing-waits.ts";
 import { type SizedRow, sizedPage, sizedRows } from "./response-size.ts";
 import {
   type ApprovalRow,
@@ -76,7 +78,7 @@ order by position`;
 const decideSql = `
 update approvals a
 set status = case when d.approved then 'approved' else 'rejected' end, reason = d.reason, edited_arguments = d.edited,
-  decided_by = $2, decided_token_id = $7, decided_token_type = $8, decided_at = now()
+  decided_by = $2, decided_token_id = $7, decided_token_type = $8, decided_by_name = $9, decided_via = $10, decided_at = now()
 from unnest($3::uuid[], $4::boolean[], $5::text[], $6::text[]) as d(id, approved, reason, edited)
 where a.id = d.id and a.run_id = $1 and a.status = 'pending'`;
 
@@ -111,6 +113,8 @@ export function decideApprovals(
   asked: {
     conversationId: string;
     decider: Decider;
+    /** The decider's names, for the record. */
+    names: DeciderNames;
     owner: string;
     /** The graph versions that the owner drives. */
     versions: GraphVersions;
@@ -127,7 +131,7 @@ export function decideApprovals(
   return users.transaction(userId, async (tx) => {
     const parked = (await tx.query<ParkedRow>(lockSql, [conversationId, userId])).rows[0];
     const conversation = await findConversation(tx, conversationId, userId);
-    if (parked === undefined) throw await nothingWaits(tx, { userId, decisions: asked.decisions });
+    if (parked === undefined) throw await nothingWaits(tx, { decider, decisions: asked.decisions });
     checkKinship(decider, parked);
     const { rows } = await tx.query<RoundRow>(roundSql, [parked.run_id, parked.epoch, userId]);
     refuseSuperseded(rows, asked.decisions);
@@ -146,6 +150,8 @@ export function decideApprovals(
       made.map(({ editedArguments }) => editedArguments ?? null),
       decider.tokenId || null,
       decider.tokenType === TokenType.API_KEY ? "api_key" : "session",
+      asked.names.name,
+      asked.names.via,
     ]);
     await asked.audit(tx, decidedApprovals(parked, round, made));
     const calls = settledCalls(round, made);
@@ -169,16 +175,6 @@ function refuseUnseen(rows: readonly RoundRow[], { calls }: Decisions, made: rea
   const unseen = rows.find((row) => row.unseen && approved.has(row.id));
   const before = rows.find(({ superseded_by: fresh }) => fresh !== null && fresh === unseen?.id);
   if (before !== undefined) throw supersededEarlier(before, "approved");
-}
-
-const expiredSql = `
-select from approvals
-where id = any ($1::uuid[]) and user_id = $2 and status = 'rejected' and decided_by is null limit 1`;
-
-async function nothingWaits(db: Queryable, { userId, decisions }: { userId: string; decisions: Decisions }) {
-  const named = decisions.calls.flatMap(({ approvalId }) => (approvalId === "" ? [] : [approvalId]));
-  if (named.length > 0 && (await db.query(expiredSql, [named, userId])).rowCount === 1) return tooLate("calls");
-  return fail(ErrorReason.NOTHING_TO_APPROVE, "Nothing in this conversation waits for an approval.");
 }
 
 async function findConversation(db: Queryable, conversationId: string, userId: string): Promise<Conversation> {

@@ -181,12 +181,15 @@ export interface ApprovalRow {
   readonly decided_at: string | null;
   readonly expires_at: string | null;
   readonly superseded_by: string | null;
+  readonly decided_by_name: string;
+  readonly decided_via: string;
 }
 
 /** The columns of an `ApprovalRow`. */
 export const approvalColumns = `id, conversation_id, run_id, call_id, tool_name, tool_version, arguments, edited_arguments,
   status, reason,
-  decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at, superseded_by`;
+  decided_by, decided_token_id, decided_token_type, created_at, decided_at, expires_at, superseded_by, decided_by_name,
+  decided_via`;
 
 export function toApproval(row: ApprovalRow): Approval {
   return create(ApprovalSchema, {
@@ -202,6 +205,8 @@ export function toApproval(row: ApprovalRow): Approval {
     decidedBy: row.decided_by ?? "",
     decidedByTokenId: row.decided_token_id ?? "",
     decidedByTokenType: row.decided_token_type ?? "",
+    decidedByName: row.decided_by_name,
+    decidedVia: row.decided_via,
     createdAt: toTimestamp(row.created_at),
     editedArguments: row.edited_arguments ?? "",
     supersededBy: row.superseded_by ?? "",

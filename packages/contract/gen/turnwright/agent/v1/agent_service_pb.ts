@@ -8,7 +8,7 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
-import type { Conversation, Message as Message$1, Usage } from "../../conversation/v1/conversation_pb.ts";
+import type { Approval, Conversation, Message as Message$1, Usage } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { ToolCall } from "../../tool/v1/tool_pb.ts";
@@ -19,7 +19,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/agent/v1/agent_service.proto.
  */
 export const file_turnwright_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Cid0dXJud3JpZ2h0L2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SE3R1cm53cmlnaHQuYWdlbnQudjEibwoZQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIcCgdtZXNzYWdlGAEgASgJQgu6SAhyBhABGMCaDBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhkEhcKBW1vZGVsGAMgASgJQgi6SAVyAxjIASJ9ChpDcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAkixgEKElNlbmRNZXNzYWdlUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBEjkKC2NvbmN1cnJlbmN5GAUgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQidgoTU2VuZE1lc3NhZ2VSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAki2AEKEVN0cmVhbVR1cm5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESDgoGc3RyZWFtGAUgASgIEjkKC2NvbmN1cnJlbmN5GAYgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQiogMKElN0cmVhbVR1cm5SZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhEKBWFnZW50GAggASgJQgIYARI0CgdtZXNzYWdlGAkgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIQCghldmVudF9pZBgKIAEoCRINCgVzaW5jZRgLIAEoCRINCgVlcnJvchgMIAEoCRIUCgxlcnJvcl9yZWFzb24YDSABKAkSEAoIcHJvdmlkZXIYDiABKAkSDQoFbW9kZWwYDyABKAkSIwoKYWdlbnRfdHlwZRgQIAEoCUIPukgMcgqSAgdnZW5lcmFsIoUBChpBcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh0KCGFwcHJvdmVkGAIgASgIQga6SAPIAQFIAIgBARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPQgsKCV9hcHByb3ZlZCKRAQobQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlEj4KDGNvbnZlcnNhdGlvbhgBIAEoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbnZlcnNhdGlvbhIOCgZzdGF0dXMYAiABKAkSFQoIcmVzcG9uc2UYAyABKAlIAIgBAUILCglfcmVzcG9uc2Ui2AEKFURlY2lkZUFwcHJvdmFsUmVxdWVzdBIdCgthcHByb3ZhbF9pZBgBIAEoCUIIukgFcgOwAQESHQoIYXBwcm92ZWQYAiABKAhCBrpIA8gBAUgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SKgoJYXJndW1lbnRzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIuCg5hcmd1bWVudHNfanNvbhgFIAEoCUIWukgGcgQogIBAsrsYCWFyZ3VtZW50c0ILCglfYXBwcm92ZWQiZQoWRGVjaWRlQXBwcm92YWxSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSDgoGc3RhdHVzGAIgASgJEhUKCHJlc3BvbnNlGAMgASgJSACIAQFCCwoJX3Jlc3BvbnNlIhMKEUxpc3RBZ2VudHNSZXF1ZXN0IkAKEkxpc3RBZ2VudHNSZXNwb25zZRIqCgZhZ2VudHMYASADKAsyGi50dXJud3JpZ2h0LmFnZW50LnYxLkFnZW50IkgKBUFnZW50EgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDQoFbW9kZWwYAyABKAkSDQoFdG9vbHMYBCADKAkyuQ0KDEFnZW50U2VydmljZRKMAgoSQ3JlYXRlQ29udmVyc2F0aW9uEi4udHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXF1ZXN0Gi8udHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZSKUAaq7GFkIyQESCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKN3sibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsImFnZW50X3R5cGUiOiJnZW5lcmFsIn1YAbC7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCFjoBKiIRL3YxL2NvbnZlcnNhdGlvbnMS9wEKC1NlbmRNZXNzYWdlEicudHVybndyaWdodC5hZ2VudC52MS5TZW5kTWVzc2FnZVJlcXVlc3QaKC50dXJud3JpZ2h0LmFnZW50LnYxLlNlbmRNZXNzYWdlUmVzcG9uc2UilAGquxg+EgpDSEFUX0VSUk9SQg1jb252ZXJzYXRpb25zSh97Im1lc3NhZ2UiOiJBbmQgZGl2aWRlZCBieSAyPyJ9WAGwuxgCwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGWC0+STAjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEtkCCgpTdHJlYW1UdXJuEiYudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1UdXJuUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtVHVyblJlc3BvbnNlIvcBqrsYiAESCkNIQVRfRVJST1JCDWNvbnZlcnNhdGlvbnNKLnsibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyIsInN0cmVhbSI6dHJ1ZX1SL3sidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiJ9WAFiCGV2ZW50X2lksLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwJJOgEqWjE6ASoiLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzIhEvdjEvY29udmVyc2F0aW9uczABEo4CChNBcHByb3ZlQ29udmVyc2F0aW9uEi8udHVybndyaWdodC5hZ2VudC52MS5BcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBowLnR1cm53cmlnaHQuYWdlbnQudjEuQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlIpMBqrsYSBIOQVBQUk9WQUxfRVJST1JCDWNvbnZlcnNhdGlvbnNKJ3siYXBwcm92ZWQiOnRydWUsInJlYXNvbiI6Ikxvb2tzIHNhZmUifbC7GALCuxgJYXBwcm92YWxzgtPkkwIwOgEqIisvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9hcHByb3ZlEvQBCg5EZWNpZGVBcHByb3ZhbBIqLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxSZXF1ZXN0GisudHVybndyaWdodC5hZ2VudC52MS5EZWNpZGVBcHByb3ZhbFJlc3BvbnNlIogBqrsYRBIOQVBQUk9WQUxfRVJST1JCCWFwcHJvdmFsc0oneyJhcHByb3ZlZCI6dHJ1ZSwicmVhc29uIjoiTG9va3Mgc2FmZSJ9sLsYAsK7GAlhcHByb3ZhbHOC0+STAik6ASoiJC92MS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfS9kZWNpc2lvbhK7AgoKTGlzdEFnZW50cxImLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdEFnZW50c1JlcXVlc3QaJy50dXJud3JpZ2h0LmFnZW50LnYxLkxpc3RBZ2VudHNSZXNwb25zZSLbAZACAaq7GIgBEgtBR0VOVF9FUlJPUkIGYWdlbnRzUnF7ImFnZW50cyI6W3sibmFtZSI6ImdlbmVyYWwiLCJkZXNjcmlwdGlvbiI6IkFuc3dlcnMgcXVlc3Rpb25zIG9mIGV2ZXJ5IGtpbmQuIiwibW9kZWwiOiJncHQtNG8tbWluaSIsInRvb2xzIjpbXX1dfbC7GALCuxgSY29udmVyc2F0aW9uczpyZWFkwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGXCuxgEcnVuc4LT5JMCDBIKL3YxL2FnZW50c2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
+  fileDesc("Cid0dXJud3JpZ2h0L2FnZW50L3YxL2FnZW50X3NlcnZpY2UucHJvdG8SE3R1cm53cmlnaHQuYWdlbnQudjEibwoZQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIcCgdtZXNzYWdlGAEgASgJQgu6SAhyBhABGMCaDBIbCgphZ2VudF90eXBlGAIgASgJQge6SARyAhhkEhcKBW1vZGVsGAMgASgJQgi6SAVyAxjIASJ9ChpDcmVhdGVDb252ZXJzYXRpb25SZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAkixgEKElNlbmRNZXNzYWdlUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhwKB21lc3NhZ2UYAiABKAlCC7pICHIGEAEYwJoMEhsKCmFnZW50X3R5cGUYAyABKAlCB7pIBHICGGQSFwoFbW9kZWwYBCABKAlCCLpIBXIDGMgBEjkKC2NvbmN1cnJlbmN5GAUgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQidgoTU2VuZE1lc3NhZ2VSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSNAoHbWVzc2FnZRgCIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIcmVzcG9uc2UYAyABKAki2AEKEVN0cmVhbVR1cm5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESDgoGc3RyZWFtGAUgASgIEjkKC2NvbmN1cnJlbmN5GAYgASgJQiS6SCHYAQFyHFIHZW5xdWV1ZVIGcmVqZWN0UglpbnRlcnJ1cHQiogMKElN0cmVhbVR1cm5SZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhEKBWFnZW50GAggASgJQgIYARI0CgdtZXNzYWdlGAkgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIQCghldmVudF9pZBgKIAEoCRINCgVzaW5jZRgLIAEoCRINCgVlcnJvchgMIAEoCRIUCgxlcnJvcl9yZWFzb24YDSABKAkSEAoIcHJvdmlkZXIYDiABKAkSDQoFbW9kZWwYDyABKAkSIwoKYWdlbnRfdHlwZRgQIAEoCUIPukgMcgqSAgdnZW5lcmFsIoUBChpBcHByb3ZlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh0KCGFwcHJvdmVkGAIgASgIQga6SAPIAQFIAIgBARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPQgsKCV9hcHByb3ZlZCKRAQobQXBwcm92ZUNvbnZlcnNhdGlvblJlc3BvbnNlEj4KDGNvbnZlcnNhdGlvbhgBIAEoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNvbnZlcnNhdGlvbhIOCgZzdGF0dXMYAiABKAkSFQoIcmVzcG9uc2UYAyABKAlIAIgBAUILCglfcmVzcG9uc2UilAIKFURlY2lkZUFwcHJvdmFsUmVxdWVzdBIdCgthcHByb3ZhbF9pZBgBIAEoCUIIukgFcgOwAQESHQoIYXBwcm92ZWQYAiABKAhCBrpIA8gBAUgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SKgoJYXJndW1lbnRzGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIuCg5hcmd1bWVudHNfanNvbhgFIAEoCUIWukgGcgQogIBAsrsYCWFyZ3VtZW50cxIRCgR3YWl0GAYgASgISAGIAQESHgoDdmlhGAcgASgJQhG6SA7YAQFyCVIHY29uc29sZUILCglfYXBwcm92ZWRCBwoFX3dhaXQinQEKFkRlY2lkZUFwcHJvdmFsUmVzcG9uc2USFwoPY29udmVyc2F0aW9uX2lkGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIVCghyZXNwb25zZRgDIAEoCUgAiAEBEjYKCGFwcHJvdmFsGAQgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWxCCwoJX3Jlc3BvbnNlIn4KFkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QSRAoJZGVjaXNpb25zGAEgAygLMiUudHVybndyaWdodC5hZ2VudC52MS5BcHByb3ZhbERlY2lzaW9uQgq6SAeSAQQIARAyEh4KA3ZpYRgCIAEoCUIRukgO2AEBcglSB2NvbnNvbGUi0wEKEEFwcHJvdmFsRGVjaXNpb24SHQoLYXBwcm92YWxfaWQYASABKAlCCLpIBXIDsAEBEh0KCGFwcHJvdmVkGAIgASgIQga6SAPIAQFIAIgBARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPEioKCWFyZ3VtZW50cxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLgoOYXJndW1lbnRzX2pzb24YBSABKAlCFrpIBnIEKICAQLK7GAlhcmd1bWVudHNCCwoJX2FwcHJvdmVkIk8KF0RlY2lkZUFwcHJvdmFsc1Jlc3BvbnNlEjQKB3Jlc3VsdHMYASADKAsyIy50dXJud3JpZ2h0LmFnZW50LnYxLkRlY2lzaW9uUmVzdWx0IqABCg5EZWNpc2lvblJlc3VsdBITCgthcHByb3ZhbF9pZBgBIAEoCRIOCgZzdGF0dXMYAiABKAkSNgoIYXBwcm92YWwYAyABKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIxCgVlcnJvchgEIAEoCzIiLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaXNpb25FcnJvciJhCg1EZWNpc2lvbkVycm9yEiYKBGNvZGUYASABKAlCGLpIFXITkgIQQVBQUk9WQUxfREVDSURFRBIPCgdtZXNzYWdlGAIgASgJEhcKBXBhcmFtGAMgASgJQgi6SAVyA5ICACITChFMaXN0QWdlbnRzUmVxdWVzdCJAChJMaXN0QWdlbnRzUmVzcG9uc2USKgoGYWdlbnRzGAEgAygLMhoudHVybndyaWdodC5hZ2VudC52MS5BZ2VudCJICgVBZ2VudBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEg0KBW1vZGVsGAMgASgJEg0KBXRvb2xzGAQgAygJMrcQCgxBZ2VudFNlcnZpY2USjAIKEkNyZWF0ZUNvbnZlcnNhdGlvbhIuLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVxdWVzdBovLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlQ29udmVyc2F0aW9uUmVzcG9uc2UilAGquxhZCMkBEgpDSEFUX0VSUk9SQg1jb252ZXJzYXRpb25zSjd7Im1lc3NhZ2UiOiJXaGF0IGlzIDEzMzcgKiA0Mj8iLCJhZ2VudF90eXBlIjoiZ2VuZXJhbCJ9WAGwuxgCwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGWC0+STAhY6ASoiES92MS9jb252ZXJzYXRpb25zEvcBCgtTZW5kTWVzc2FnZRInLnR1cm53cmlnaHQuYWdlbnQudjEuU2VuZE1lc3NhZ2VSZXF1ZXN0GigudHVybndyaWdodC5hZ2VudC52MS5TZW5kTWVzc2FnZVJlc3BvbnNlIpQBqrsYPhIKQ0hBVF9FUlJPUkINY29udmVyc2F0aW9uc0ofeyJtZXNzYWdlIjoiQW5kIGRpdmlkZWQgYnkgMj8ifVgBsLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIxOgEqIiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcxLZAgoKU3RyZWFtVHVybhImLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtVHVyblJlcXVlc3QaJy50dXJud3JpZ2h0LmFnZW50LnYxLlN0cmVhbVR1cm5SZXNwb25zZSL3Aaq7GIgBEgpDSEFUX0VSUk9SQg1jb252ZXJzYXRpb25zSi57Im1lc3NhZ2UiOiJXaGF0IGlzIDEzMzcgKiA0Mj8iLCJzdHJlYW0iOnRydWV9Ui97InR5cGUiOiJjb250ZW50IiwiZGVsdGEiOiIxMzM3ICogNDIgPSA1NjE1NC4ifVgBYghldmVudF9pZLC7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCSToBKloxOgEqIiwvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9tZXNzYWdlcyIRL3YxL2NvbnZlcnNhdGlvbnMwARKOAgoTQXBwcm92ZUNvbnZlcnNhdGlvbhIvLnR1cm53cmlnaHQuYWdlbnQudjEuQXBwcm92ZUNvbnZlcnNhdGlvblJlcXVlc3QaMC50dXJud3JpZ2h0LmFnZW50LnYxLkFwcHJvdmVDb252ZXJzYXRpb25SZXNwb25zZSKTAaq7GEgSDkFQUFJPVkFMX0VSUk9SQg1jb252ZXJzYXRpb25zSid7ImFwcHJvdmVkIjp0cnVlLCJyZWFzb24iOiJMb29rcyBzYWZlIn2wuxgCwrsYCWFwcHJvdmFsc4LT5JMCMDoBKiIrL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vYXBwcm92ZRL0AQoORGVjaWRlQXBwcm92YWwSKi50dXJud3JpZ2h0LmFnZW50LnYxLkRlY2lkZUFwcHJvdmFsUmVxdWVzdBorLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxSZXNwb25zZSKIAaq7GEQSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHNKJ3siYXBwcm92ZWQiOnRydWUsInJlYXNvbiI6Ikxvb2tzIHNhZmUifbC7GALCuxgJYXBwcm92YWxzgtPkkwIpOgEqIiQvdjEvYXBwcm92YWxzL3thcHByb3ZhbF9pZH0vZGVjaXNpb24S+wIKD0RlY2lkZUFwcHJvdmFscxIrLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxzUmVxdWVzdBosLnR1cm53cmlnaHQuYWdlbnQudjEuRGVjaWRlQXBwcm92YWxzUmVzcG9uc2UijAKquxjUARIOQVBQUk9WQUxfRVJST1JCCWFwcHJvdmFsc0q2AXsiZGVjaXNpb25zIjpbeyJhcHByb3ZhbF9pZCI6IjAxOTg1ZjNjLTdhMTAtN2IzZS05ZDU1LTJmNmMxZTBhNGIxMSIsImFwcHJvdmVkIjp0cnVlfSx7ImFwcHJvdmFsX2lkIjoiMDE5ODVmM2MtN2ExMC03YjNlLTlkNTUtMmY2YzFlMGE0YjEyIiwiYXBwcm92ZWQiOmZhbHNlLCJyZWFzb24iOiJXcm9uZyBhbW91bnQifV19sLsYAsK7GAlhcHByb3ZhbHOC0+STAhw6ASoiFy92MS9hcHByb3ZhbHMvZGVjaXNpb25zErsCCgpMaXN0QWdlbnRzEiYudHVybndyaWdodC5hZ2VudC52MS5MaXN0QWdlbnRzUmVxdWVzdBonLnR1cm53cmlnaHQuYWdlbnQudjEuTGlzdEFnZW50c1Jlc3BvbnNlItsBkAIBqrsYiAESC0FHRU5UX0VSUk9SQgZhZ2VudHNScXsiYWdlbnRzIjpbeyJuYW1lIjoiZ2VuZXJhbCIsImRlc2NyaXB0aW9uIjoiQW5zd2VycyBxdWVzdGlvbnMgb2YgZXZlcnkga2luZC4iLCJtb2RlbCI6ImdwdC00by1taW5pIiwidG9vbHMiOltdfV19sLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWTCuxgTY29udmVyc2F0aW9uczp3cml0ZcK7GARydW5zgtPkkwIMEgovdjEvYWdlbnRzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
  * The first message of a conversation.
@@ -476,6 +476,20 @@ export type DecideApprovalRequest = Message<"turnwright.agent.v1.DecideApprovalR
    * @generated from field: string arguments_json = 5;
    */
   argumentsJson: string;
+
+  /**
+   * Wait for the answer of the run. False: return when the decision is stored. Unset: true.
+   *
+   * @generated from field: optional bool wait = 6;
+   */
+  wait?: boolean | undefined;
+
+  /**
+   * `console` when the decision was made there, for `decided_via` of a login's decision.
+   *
+   * @generated from field: string via = 7;
+   */
+  via: string;
 };
 
 /**
@@ -499,7 +513,8 @@ export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApproval
   conversationId: string;
 
   /**
-   * `approved` or `rejected` once the run has answered; `pending_approval` while it waits for further decisions.
+   * `approved` or `rejected` once the run has answered, or with `wait` false once it continues; `pending_approval`
+   * while it waits for further decisions.
    *
    * @generated from field: string status = 2;
    */
@@ -507,11 +522,18 @@ export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApproval
 
   /**
    * Text of the answer. Null while the run waits for a person, or for a worker whose release supports its graph
-   * version.
+   * version; null with `wait` false.
    *
    * @generated from field: optional string response = 3;
    */
   response?: string | undefined;
+
+  /**
+   * The call with the decision; only with `wait` false.
+   *
+   * @generated from field: turnwright.conversation.v1.Approval approval = 4;
+   */
+  approval?: Approval | undefined;
 };
 
 /**
@@ -520,6 +542,182 @@ export type DecideApprovalResponse = Message<"turnwright.agent.v1.DecideApproval
  */
 export const DecideApprovalResponseSchema: GenMessage<DecideApprovalResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_agent_service, 9);
+
+/**
+ * Decisions on several calls.
+ *
+ * @generated from message turnwright.agent.v1.DecideApprovalsRequest
+ */
+export type DecideApprovalsRequest = Message<"turnwright.agent.v1.DecideApprovalsRequest"> & {
+  /**
+   * 1 to 50 decisions, each approval once.
+   *
+   * @generated from field: repeated turnwright.agent.v1.ApprovalDecision decisions = 1;
+   */
+  decisions: ApprovalDecision[];
+
+  /**
+   * `console` when the decisions were made there, for `decided_via` of a login's decisions.
+   *
+   * @generated from field: string via = 2;
+   */
+  via: string;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecideApprovalsRequest.
+ * Use `create(DecideApprovalsRequestSchema)` to create a new message.
+ */
+export const DecideApprovalsRequestSchema: GenMessage<DecideApprovalsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 10);
+
+/**
+ * A decision on one of several calls.
+ *
+ * @generated from message turnwright.agent.v1.ApprovalDecision
+ */
+export type ApprovalDecision = Message<"turnwright.agent.v1.ApprovalDecision"> & {
+  /**
+   * UUID of the approval.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * Whether the call may run. Required.
+   *
+   * @generated from field: optional bool approved = 2;
+   */
+  approved?: boolean | undefined;
+
+  /**
+   * Reason, up to 2,000 characters. The model reads why a call was rejected.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Arguments that replace the model's, as in DecideApprovalRequest.
+   *
+   * @generated from field: google.protobuf.Struct arguments = 4;
+   */
+  arguments?: JsonObject | undefined;
+
+  /**
+   * The same arguments as JSON text, as in DecideApprovalRequest. Excludes `arguments`.
+   *
+   * @generated from field: string arguments_json = 5;
+   */
+  argumentsJson: string;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.ApprovalDecision.
+ * Use `create(ApprovalDecisionSchema)` to create a new message.
+ */
+export const ApprovalDecisionSchema: GenMessage<ApprovalDecision> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 11);
+
+/**
+ * Outcomes of the decisions.
+ *
+ * @generated from message turnwright.agent.v1.DecideApprovalsResponse
+ */
+export type DecideApprovalsResponse = Message<"turnwright.agent.v1.DecideApprovalsResponse"> & {
+  /**
+   * One for each decision, in the same order.
+   *
+   * @generated from field: repeated turnwright.agent.v1.DecisionResult results = 1;
+   */
+  results: DecisionResult[];
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecideApprovalsResponse.
+ * Use `create(DecideApprovalsResponseSchema)` to create a new message.
+ */
+export const DecideApprovalsResponseSchema: GenMessage<DecideApprovalsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 12);
+
+/**
+ * Outcome of one of several decisions.
+ *
+ * @generated from message turnwright.agent.v1.DecisionResult
+ */
+export type DecisionResult = Message<"turnwright.agent.v1.DecisionResult"> & {
+  /**
+   * UUID of the approval.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * `approved` or `rejected` once the run continues, `pending_approval` while it waits for further decisions, `error`
+   * when the decision does not stand.
+   *
+   * @generated from field: string status = 2;
+   */
+  status: string;
+
+  /**
+   * The call as it stands, without its arguments. Unset: the caller has no such approval, or it could not be read.
+   *
+   * @generated from field: turnwright.conversation.v1.Approval approval = 3;
+   */
+  approval?: Approval | undefined;
+
+  /**
+   * Why the decision does not stand. Unset without an error.
+   *
+   * @generated from field: turnwright.agent.v1.DecisionError error = 4;
+   */
+  error?: DecisionError | undefined;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecisionResult.
+ * Use `create(DecisionResultSchema)` to create a new message.
+ */
+export const DecisionResultSchema: GenMessage<DecisionResult> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 13);
+
+/**
+ * Why a decision does not stand.
+ *
+ * @generated from message turnwright.agent.v1.DecisionError
+ */
+export type DecisionError = Message<"turnwright.agent.v1.DecisionError"> & {
+  /**
+   * Error code, as on DecideApproval.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * Error message for people; may change.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * Field of the decision at fault. Empty: none.
+   *
+   * @generated from field: string param = 3;
+   */
+  param: string;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.DecisionError.
+ * Use `create(DecisionErrorSchema)` to create a new message.
+ */
+export const DecisionErrorSchema: GenMessage<DecisionError> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_agent_service, 14);
 
 /**
  * No fields.
@@ -534,7 +732,7 @@ export type ListAgentsRequest = Message<"turnwright.agent.v1.ListAgentsRequest">
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 10);
+  messageDesc(file_turnwright_agent_v1_agent_service, 15);
 
 /**
  * The available agents.
@@ -555,7 +753,7 @@ export type ListAgentsResponse = Message<"turnwright.agent.v1.ListAgentsResponse
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 11);
+  messageDesc(file_turnwright_agent_v1_agent_service, 16);
 
 /**
  * A named configuration of prompt, model and tools.
@@ -597,7 +795,7 @@ export type Agent = Message<"turnwright.agent.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_turnwright_agent_v1_agent_service, 12);
+  messageDesc(file_turnwright_agent_v1_agent_service, 17);
 
 /**
  * Runs in stored conversations: a user's message in, an agent's answer out.
@@ -686,13 +884,15 @@ export const AgentService: GenService<{
   },
   /**
    * Decide on one tool call. When it was the last pending call of the run, the run continues and the RPC waits for its
-   * answer.
+   * answer, or only until the decision is stored with `wait` false.
    *
    * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
    *
-   * Errors: as of ApproveConversation; also `INVALID_TOOL_ARGUMENTS` and `UNKNOWN_TOOL` when new arguments are given.
+   * Errors: as of ApproveConversation; also `INVALID_TOOL_ARGUMENTS` and `UNKNOWN_TOOL` when new arguments are given,
+   * and `APPROVAL_DECIDED` in place of `NOTHING_TO_APPROVE` when another decision stands, with that decision.
    *
-   * Idempotency: none; the first decision counts, a repeated one fails with `NOTHING_TO_APPROVE`.
+   * Idempotency: the first decision counts. The same one again, with the same reason and arguments, succeeds without a
+   * further effect.
    *
    * @generated from rpc turnwright.agent.v1.AgentService.DecideApproval
    */
@@ -700,6 +900,25 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof DecideApprovalRequestSchema;
     output: typeof DecideApprovalResponseSchema;
+  },
+  /**
+   * Decide on up to 50 tool calls, of any of the caller's runs, in the order of the request. Each decision succeeds or
+   * fails for itself; the results come in the same order. Returns when the decisions are stored and never waits for
+   * answers of runs.
+   *
+   * Caller: a login, or an API key with the scope `approvals`; accounts with the role agent are denied.
+   *
+   * Errors: `INVALID_REQUEST` when an approval is named twice; otherwise each result has its own error, as of
+   * DecideApproval.
+   *
+   * Idempotency: as of DecideApproval, for each decision.
+   *
+   * @generated from rpc turnwright.agent.v1.AgentService.DecideApprovals
+   */
+  decideApprovals: {
+    methodKind: "unary";
+    input: typeof DecideApprovalsRequestSchema;
+    output: typeof DecideApprovalsResponseSchema;
   },
   /**
    * List the agents that can answer a message.

@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RTaWduaW5nS2V5c1JlcXVlc3QivgEKClNpZ25pbmdLZXkSDgoGa2V5X2lkGAEgASgJEiAKCWFsZ29yaXRobRgCIAEoCUINukgKcgiSAgVFZERTQRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgVzdGF0ZRgFIAEoCUIPukgMcgqSAgdzaWduaW5nIk8KF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEjQKDHNpZ25pbmdfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5TaWduaW5nS2V5IjIKF1JvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0EhcKD3JldGlyZV9wcmV2aW91cxgBIAEoCCI7ChhSb3RhdGVTaWduaW5nS2V5UmVzcG9uc2USDgoGa2V5X2lkGAEgASgJEg8KB2tleV9pZHMYAiADKAky5AkKDFRva2VuU2VydmljZRJ4Cg1FeGNoYW5nZVRva2VuEigudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXF1ZXN0GikudHVybndyaWdodC5hdXRoLnYxLkV4Y2hhbmdlVG9rZW5SZXNwb25zZSISkAIBsLsYBLq7GAdnYXRld2F5Eo8BChFNaW50SW50ZXJuYWxUb2tlbhIsLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlcXVlc3QaLS50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXNwb25zZSIdkAIBsLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3ISpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24SrwEKD0xpc3RTaWduaW5nS2V5cxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0U2lnbmluZ0tleXNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1Jlc3BvbnNlIkOQAgGquxgaEhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW6wuxgDgtPkkwIYEhYvdjEvYWRtaW4vc2lnbmluZy1rZXlzEtQBChBSb3RhdGVTaWduaW5nS2V5EisudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0GiwudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZSJlqrsYNRIRU0lHTklOR19LRVlfRVJST1JCBWFkbWluShl7InJldGlyZV9wcmV2aW91cyI6ZmFsc2V9sLsYA4LT5JMCIjoBKiIdL3YxL2FkbWluL3NpZ25pbmcta2V5cy9yb3RhdGUSmwIKB0dldEp3a3MSIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIsYBkAIBqrsYnAESCkpXS1NfRVJST1IYAUIEYXV0aFKFAXsia2V5cyI6W3sia3R5IjoiT0tQIiwiY3J2IjoiRWQyNTUxOSIsImFsZyI6IkVkRFNBIiwidXNlIjoic2lnIiwia2lkIjoiMDE5ODVmM2MiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9XX2wuxgBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RTaWduaW5nS2V5c1JlcXVlc3QivgEKClNpZ25pbmdLZXkSDgoGa2V5X2lkGAEgASgJEiAKCWFsZ29yaXRobRgCIAEoCUINukgKcgiSAgVFZERTQRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgVzdGF0ZRgFIAEoCUIPukgMcgqSAgdzaWduaW5nIk8KF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEjQKDHNpZ25pbmdfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5TaWduaW5nS2V5IlcKFk5hbWVDcmVkZW50aWFsc1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESIgoJdG9rZW5faWRzGAIgAygJQg+6SAySAQkQZCIFcgOwAQEiXwoXTmFtZUNyZWRlbnRpYWxzUmVzcG9uc2USEQoJdXNlcl9uYW1lGAEgASgJEjEKCGFwaV9rZXlzGAIgAygLMh8udHVybndyaWdodC5hdXRoLnYxLk5hbWVkQXBpS2V5IicKC05hbWVkQXBpS2V5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkiMgoXUm90YXRlU2lnbmluZ0tleVJlcXVlc3QSFwoPcmV0aXJlX3ByZXZpb3VzGAEgASgIIjsKGFJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZRIOCgZrZXlfaWQYASABKAkSDwoHa2V5X2lkcxgCIAMoCTKACwoMVG9rZW5TZXJ2aWNlEngKDUV4Y2hhbmdlVG9rZW4SKC50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlcXVlc3QaKS50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlc3BvbnNlIhKQAgGwuxgEursYB2dhdGV3YXkSjwEKEU1pbnRJbnRlcm5hbFRva2VuEiwudHVybndyaWdodC5hdXRoLnYxLk1pbnRJbnRlcm5hbFRva2VuUmVxdWVzdBotLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKkAQoPTGlzdFJldm9jYXRpb25zEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVzcG9uc2UiOJACAbC7GAS6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3K6uxgMY29udmVyc2F0aW9uEnoKDENoZWNrQXBpS2V5cxInLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkNoZWNrQXBpS2V5c1Jlc3BvbnNlIheQAgGwuxgEursYDGNvbnZlcnNhdGlvbhKvAQoPTGlzdFNpZ25pbmdLZXlzEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2UiQ5ACAaq7GBoSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbrC7GAOC0+STAhgSFi92MS9hZG1pbi9zaWduaW5nLWtleXMSmQEKD05hbWVDcmVkZW50aWFscxIqLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQ3JlZGVudGlhbHNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLk5hbWVDcmVkZW50aWFsc1Jlc3BvbnNlIi2QAgGwuxgEursYDGNvbnZlcnNhdGlvbrq7GBJhZ2VudC1vcmNoZXN0cmF0b3IS1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The credential to exchange.
@@ -429,6 +429,90 @@ export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> 
   messageDesc(file_turnwright_auth_v1_token_service, 14);
 
 /**
+ * The account and the credentials to name.
+ *
+ * @generated from message turnwright.auth.v1.NameCredentialsRequest
+ */
+export type NameCredentialsRequest = Message<"turnwright.auth.v1.NameCredentialsRequest"> & {
+  /**
+   * UUID of the user.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * UUIDs of the user's credentials, up to 100. Those of other users are unknown.
+   *
+   * @generated from field: repeated string token_ids = 2;
+   */
+  tokenIds: string[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.NameCredentialsRequest.
+ * Use `create(NameCredentialsRequestSchema)` to create a new message.
+ */
+export const NameCredentialsRequestSchema: GenMessage<NameCredentialsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 15);
+
+/**
+ * The names.
+ *
+ * @generated from message turnwright.auth.v1.NameCredentialsResponse
+ */
+export type NameCredentialsResponse = Message<"turnwright.auth.v1.NameCredentialsResponse"> & {
+  /**
+   * Name of the account. Empty: there is none.
+   *
+   * @generated from field: string user_name = 1;
+   */
+  userName: string;
+
+  /**
+   * The API keys among the credentials, revoked ones too, in no particular order. Sessions have no name.
+   *
+   * @generated from field: repeated turnwright.auth.v1.NamedApiKey api_keys = 2;
+   */
+  apiKeys: NamedApiKey[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.NameCredentialsResponse.
+ * Use `create(NameCredentialsResponseSchema)` to create a new message.
+ */
+export const NameCredentialsResponseSchema: GenMessage<NameCredentialsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 16);
+
+/**
+ * The name of an API key.
+ *
+ * @generated from message turnwright.auth.v1.NamedApiKey
+ */
+export type NamedApiKey = Message<"turnwright.auth.v1.NamedApiKey"> & {
+  /**
+   * UUID.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Label for the owner.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message turnwright.auth.v1.NamedApiKey.
+ * Use `create(NamedApiKeySchema)` to create a new message.
+ */
+export const NamedApiKeySchema: GenMessage<NamedApiKey> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 17);
+
+/**
  * Options of the rotation.
  *
  * @generated from message turnwright.auth.v1.RotateSigningKeyRequest
@@ -448,7 +532,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 15);
+  messageDesc(file_turnwright_auth_v1_token_service, 18);
 
 /**
  * The keys after the rotation.
@@ -476,7 +560,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 16);
+  messageDesc(file_turnwright_auth_v1_token_service, 19);
 
 /**
  * Internal tokens, which carry a caller's identity between services, and the keys that sign and verify tokens.
@@ -556,6 +640,18 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof ListSigningKeysRequestSchema;
     output: typeof ListSigningKeysResponseSchema;
+  },
+  /**
+   * Tell the names of an account and of some of its API keys, for the record of what they did.
+   *
+   * Caller: the conversation service and the orchestrator.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.NameCredentials
+   */
+  nameCredentials: {
+    methodKind: "unary";
+    input: typeof NameCredentialsRequestSchema;
+    output: typeof NameCredentialsResponseSchema;
   },
   /**
    * Sign with a new key as soon as every service can know it. Older keys verify until the tokens they signed have

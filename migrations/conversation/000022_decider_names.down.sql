@@ -1,0 +1,3 @@
+alter table conversation.approvals
+  drop column decided_by_name,
+  drop column decided_via;
