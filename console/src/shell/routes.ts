@@ -19,6 +19,9 @@ export interface Route {
 const routes: Readonly<Record<string, Route>> = {
   login: { load: () => import("../pages/login/login.tsx"), isPublic: true },
   register: { load: () => import("../pages/login/register.tsx"), isPublic: true },
+  keys: { load: () => import("../pages/keys/keys.tsx"), nav: "keys" },
+  "keys/new": { load: () => import("../pages/keys/new-key.tsx"), nav: "keys" },
+  "keys/:id": { load: () => import("../pages/keys/key.tsx"), nav: "keys" },
   account: { load: () => import("../pages/account/account.tsx") },
 };
 
