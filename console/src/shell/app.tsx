@@ -3,13 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { sessionStatus } from "../api/session.ts";
 import { base, hrefOf, navigate, place, restoreScroll } from "../router/router.ts";
 import { Button } from "../ui/button.tsx";
-import { PageHead } from "../ui/page.tsx";
+import { PageHead, type PageProps } from "../ui/page.tsx";
 import { Loading } from "../ui/states.tsx";
 import { Toasts } from "../ui/toasts.tsx";
 import { Frame } from "./frame.tsx";
 import { LoginDialog } from "./login-dialog.tsx";
 import { Overlays } from "./overlay-views.tsx";
-import { matchRoute, type PageProps, type Route } from "./routes.ts";
+import { matchRoute, type Route } from "./routes.ts";
 
 const loaded = new Map<Route, ComponentType<PageProps>>();
 

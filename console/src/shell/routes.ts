@@ -1,10 +1,6 @@
 import type { ComponentType } from "preact";
 import { createMatcher } from "../router/match.ts";
-
-/** The properties of a page: the fields of its path. The query is in `router/router.ts`. */
-export interface PageProps {
-  readonly params: Readonly<Record<string, string>>;
-}
+import type { PageProps } from "../ui/page.tsx";
 
 /** A page: loaded when it is first shown. */
 export interface Route {

@@ -1,6 +1,11 @@
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 
+/** The properties of a page: the fields of its path. The query is in `router/router.ts`. */
+export interface PageProps {
+  readonly params: Readonly<Record<string, string>>;
+}
+
 /** The head of a page: its one h1, which also names the window, a sentence with a number, and its acts. */
 export function PageHead(props: {
   /** Short, for the window: `Runs`. */

@@ -107,7 +107,7 @@ export function updateBody(before: KeyDraft, draft: KeyDraft, now: Date): Update
   };
 }
 
-/** What a key with this policy can do, as a sentence. */
+/** The abilities of a key with this policy, as a sentence. */
 export function abilityText(draft: KeyDraft): string {
   const part = (names: readonly string[] | undefined, all: string, noun: string) =>
     names === undefined ? all : names.length === 1 ? `1 ${noun}` : `${names.length} ${noun}s`;
