@@ -265,7 +265,7 @@ export type SigningKey = { readonly key_id: string; readonly algorithm: string; 
 export type StreamOptionsInput = { readonly include_usage: boolean | null; };
 
 /** An event of the run. Only the fields of its type are set. */
-export type StreamRunEventsResponse = { readonly type: string; readonly delta: string; readonly tool_call: ToolCall | null; readonly result: string; readonly usage: Usage | null; readonly conversation_id: string; readonly run_id: string; readonly agent: string; readonly message: Message | null; readonly event_id: string; readonly error: string; readonly since: string; readonly error_reason: string; readonly provider: string; readonly model: string; readonly agent_type: string; };
+export type StreamRunEventsResponse = { readonly type: string; readonly delta: string; readonly tool_call: ToolCall | null; readonly result: string; readonly usage: Usage | null; readonly conversation_id: string; readonly run_id: string; readonly agent: string; readonly message: Message | null; readonly event_id: string; readonly error: string; readonly since: string; readonly error_reason: string; readonly provider: string; readonly model: string; readonly agent_type: string; readonly at: string | null; readonly in_ms: number; readonly truncated_bytes: number; };
 
 /** An event of the run. Only the fields of its type are set. */
 export type StreamTurnResponse = { readonly type: string; readonly delta: string; readonly tool_call: ToolCall | null; readonly result: string; readonly usage: Usage | null; readonly conversation_id: string; readonly run_id: string; readonly agent: string; readonly message: Message | null; readonly event_id: string; readonly since: string; readonly error: string; readonly error_reason: string; readonly provider: string; readonly model: string; readonly agent_type: string; };
@@ -655,7 +655,7 @@ export interface Operations {
   };
   readonly "GET /v1/runs/{run_id}/events": {
     readonly path: { readonly run_id: string; };
-    readonly query: { readonly after?: string; };
+    readonly query: { readonly after?: string; readonly content_limit?: number; };
     readonly body: undefined;
     readonly data: undefined;
   };

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Message, MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import type { ExecutionResult } from "@turnwright/contract/tool/v1/execution_service";
 import { ExecutionStatus } from "@turnwright/contract/tool/v1/tool";
@@ -19,10 +20,18 @@ function callsOf(message: Message): ModelToolCall[] {
   }));
 }
 
-/** Adds a call's result to the context and to the next commit. */
-function addResult(run: DrivenRun, call: ModelToolCall, content: string): void {
+/** When a call ended and how long its tool ran, in milliseconds. */
+interface CallTimes {
+  readonly endedAtMs: number;
+  readonly durationMs: number;
+}
+
+/** Adds a call's result to the context and to the next commit. A call that did not run ended now. */
+function addResult(run: DrivenRun, call: ModelToolCall, content: string, times?: CallTimes): void {
   const message = create(MessageSchema, {
     id: uuidv7(),
+    createdAt: timestampFromMs(times?.endedAtMs ?? Date.now()),
+    latencyMs: times?.durationMs,
     conversationId: run.conversationId,
     role: "tool",
     name: call.function.name,
@@ -129,6 +138,16 @@ async function resultsOf(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyC
 }
 
 /**
+ * The times of a round's calls, whose results have just come together. They ran in parallel, so they began with the
+ * longest of them.
+ */
+function callTimes(results: readonly ExecutionResult[]): (result: ExecutionResult | undefined) => CallTimes {
+  const duration = (result: ExecutionResult | undefined) => Math.max(0, result?.durationMs ?? 0);
+  const begunMs = Date.now() - Math.max(0, ...results.map(duration));
+  return (result) => ({ endedAtMs: begunMs + duration(result), durationMs: duration(result) });
+}
+
+/**
  * Has the executor run the calls and adds their results. Returns the calls of which it is unknown whether they took
  * effect, and those that did not run because a person has to approve them for the executor's version of their tool.
  */
@@ -138,6 +157,7 @@ async function execute(
   ready: readonly ReadyCall[],
 ): Promise<{ unknown: ModelToolCall[]; unapproved: UnapprovedCall[] }> {
   const results = await resultsOf(deps, run, ready);
+  const timesOf = callTimes(results);
   const texts = resultTexts(results);
   const unknown: ModelToolCall[] = [];
   const unapproved: UnapprovedCall[] = [];
@@ -146,7 +166,7 @@ async function execute(
     if (status === ExecutionStatus.UNKNOWN) unknown.push(call);
     else if (status === ExecutionStatus.REFUSED && unapprovedVersion !== "")
       unapproved.push({ call, toolVersion: unapprovedVersion });
-    else addResult(run, call, texts[index] ?? "");
+    else addResult(run, call, texts[index] ?? "", timesOf(results[index]));
   }
   return { unknown, unapproved };
 }

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CallOptions } from "@connectrpc/connect";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
@@ -43,6 +44,21 @@ async function commitOptions(run: DrivenRun): Promise<CallOptions> {
   return { ...(await run.options()), signal: undefined, timeoutMs: commitTimeoutMs };
 }
 
+/** The most messages of a commit whose ages it names. */
+const maxAges = 1_000;
+
+/**
+ * The ages of messages, in milliseconds. The journal takes them from its own time, so that the worker's clock need not
+ * agree with the database's.
+ */
+function agesOf(messages: readonly Message[]): number[] {
+  const now = Date.now();
+  return messages.slice(0, maxAges).map(({ createdAt }) => {
+    const age = createdAt === undefined ? 0 : Math.round(now - timestampMs(createdAt));
+    return Math.min(Math.max(age, 0), maxCount);
+  });
+}
+
 /** The error of a refused commit. The caller's request is not at fault, so it does not carry the journal's reason. */
 function refusedCommit(error: unknown): unknown {
   if (!isRefusedForGood(error)) return error;
@@ -74,7 +90,10 @@ export async function commit(deps: GraphDeps, run: DrivenRun, { event, ...change
     events: [{ type: event.type, payload: JSON.stringify(event.payload), messages: messages.length }],
     ...change,
   };
-  const send = async () => await deps.journal.commitRun(request, await commitOptions(run));
+  const send = async () => {
+    const options = await commitOptions(run);
+    return await deps.journal.commitRun({ ...request, messageAgesMs: agesOf(messages) }, options);
+  };
   const patience = { mayPass: isOutageOrTimeout, patienceMs: commitPatienceMs, longestMs: 1_000, jitter: true };
   const committed = await retrying(send, patience).catch((error: unknown) => {
     throw refusedCommit(error);

@@ -14,6 +14,8 @@ export interface RunState {
   readonly background?: boolean;
   /** A client may ask for the run again under its idempotency key. */
   readonly isKeyed?: boolean;
+  /** The agent that the router names for the message; only where its client named none. */
+  readonly routed?: string;
   /** Consecutive failures for which the run was parked. */
   readonly retries?: number;
 }

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
@@ -202,6 +203,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
 
   const message = create(MessageSchema, {
     id: uuidv7(),
+    createdAt: timestampNow(),
     conversationId: run.conversationId,
     role: "assistant",
     content: answer.content,

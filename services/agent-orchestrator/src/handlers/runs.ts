@@ -9,6 +9,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
 import { forward } from "@turnwright/platform/rpc/forward";
 import { parsePosition } from "../run-events/position.ts";
+import { publicEvent } from "../run-events/public-event.ts";
 import { watchRun } from "../run-events/watch-run.ts";
 import { detached } from "../runs/caller.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
@@ -86,10 +87,11 @@ export function runHandlers(
       return { run: await runOf(ctx, runId) };
     },
 
-    async *streamRunEvents({ runId, after }, ctx) {
+    async *streamRunEvents({ runId, after, contentLimit }, ctx) {
       const from = after === "" ? undefined : parsePosition(after);
       const watch = { ...deps.readers.of(ctx), runId, from, signal: ctx.signal };
-      for await (const { frame } of watchRun(deps, watch)) yield frame;
+      const form = { contentLimit, defaultModel: deps.defaultModel };
+      for await (const { frame } of watchRun(deps, watch)) yield publicEvent(frame, form);
     },
   };
 }

@@ -2,8 +2,13 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { StreamRunEventsResponseSchema } from "@turnwright/contract/agent/v1/run_service";
 import type { RunEvent } from "./run-event.ts";
 
-/** An event of a run as its watchers get it. */
-export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }>;
+/** An event of a run as its watchers get it, and facts for those who watch it as a resource. */
+export type RunFrame = Exclude<MessageInitShape<typeof StreamRunEventsResponseSchema>, { $typeName: string }> & {
+  /** When it happened, in milliseconds since 1970. A number, because frames travel as JSON. */
+  atMs?: number;
+  /** started: the run's model, as far as its row names one. */
+  readonly runModel?: string;
+};
 
 /** The fields of a frame that name the run's agent: the deprecated one too. */
 export function agentFields(agentType: string | undefined): Pick<RunFrame, "agent" | "agentType"> {

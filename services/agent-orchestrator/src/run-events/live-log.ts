@@ -107,14 +107,16 @@ export class LiveLog {
   }
 
   emit(event: RunEvent): void {
+    const now = Date.now();
     for (const frame of framesOf(event)) {
       this.#units += unitsOf(frame);
+      frame.atMs = now;
       frame.eventId = formatPosition({ seq: this.#seq, units: this.#units });
       this.#frames.push(frame);
       this.#ends.push(this.#units);
       this.#onFrame(frame);
     }
-    if (this.#watchedUntil > Date.now()) this.#timer ??= setTimeout(this.#sendLater, gatherMs);
+    if (this.#watchedUntil > now) this.#timer ??= setTimeout(this.#sendLater, gatherMs);
   }
 
   /** Starts over behind entry `seq`, which stores all frames so far. */
@@ -152,22 +154,25 @@ export class LiveLog {
     const frames: RunFrame[] = [];
     let text = "";
     let type: TextType = "content";
+    let atMs: number | undefined;
+    const flush = () => {
+      frames.push(...textFrames(type, text).map((frame) => ({ ...frame, atMs })));
+      text = "";
+    };
     for (let index = first; index < end; index += 1) {
       const frame = this.#frames[index] as RunFrame;
       const rest = index === first ? restOf(frame, at.units - this.#startOf(first)) : frame;
       if (rest === undefined) continue;
-      if (rest.type !== type || this.#isKeyed) {
-        frames.push(...textFrames(type, text));
-        text = "";
-      }
+      if (rest.type !== type || this.#isKeyed) flush();
       if (isText(rest.type)) {
-        ({ type } = rest);
+        // Text that comes in one frame has the time of its end.
+        ({ type, atMs } = rest);
         text += rest.delta ?? "";
       } else {
         frames.push(rest);
       }
     }
-    frames.push(...textFrames(type, text));
+    flush();
     const piece: LivePiece = { at, frames, hasMore: end < this.#frames.length };
     send(this.#bus, replyTopic(replyTo), `${watcher} ${JSON.stringify(piece)}`);
   }

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { MessageSchema } from "@turnwright/contract/conversation/v1/conversation";
 import { LoggedEventSchema, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { expect, test } from "vitest";
@@ -56,4 +57,18 @@ test.each([
   const started = create(LoggedEventSchema, { seq: 1, type: "started", payload: "{}" });
   const frames = storedFrames(started, create(RunInfoSchema, { id: "r", ...named }), { seq: 0, units: 0 });
   expect(frames).toMatchObject([{ type: "started", agentType: "coder", agent: "coder" }]);
+});
+
+test("stored events have the time of their message or their entry, and a retry the pause before it", () => {
+  const entry = create(LoggedEventSchema, {
+    seq: 3,
+    type: "retrying",
+    payload: JSON.stringify({ in_ms: 2_500, error: "It is away." }),
+    messages: [{ ...result, createdAt: timestampFromMs(1_000) }],
+    createdAt: timestampFromMs(9_000),
+  });
+  expect(storedFrames(entry, run, { seq: 2, units: 0 })).toMatchObject([
+    { type: "tool_result", atMs: 1_000 },
+    { type: "retrying", atMs: 9_000, inMs: 2_500, error: "It is away." },
+  ]);
 });

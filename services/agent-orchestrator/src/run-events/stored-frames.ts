@@ -1,8 +1,14 @@
+import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import type { LoggedEvent, RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { agentFields, framesOf, type RunFrame, restOf, textFrames, unitsOf } from "./frame.ts";
 import { formatPosition, type Position } from "./position.ts";
 import { orderedTexts, piecesOf } from "./stream-order.ts";
+
+/** A stored time as frames have it. */
+export function frameTime(time: Timestamp | undefined): number | undefined {
+  return time && timestampMs(time);
+}
 
 interface Call {
   readonly id: string;
@@ -50,16 +56,23 @@ export function attemptFrames(payload: AttemptPayload, seq: number, valid: numbe
 
 interface Payload extends AttemptPayload {
   readonly finish_reason?: string;
+  readonly in_ms?: number;
   readonly calls?: Call[];
   readonly order?: unknown;
   readonly pieces?: unknown;
+}
+
+/** The frame that tells of a run's beginning, or of its wait for it. */
+export function startFrame(type: "queued" | "started", run: RunInfo): RunFrame {
+  const { id: runId, conversationId, model: runModel } = run;
+  return { type, runId, conversationId, runModel, ...agentFields(run.agentType || run.agent) };
 }
 
 /** The frames of a log entry itself, without those of its messages, which take `units`. */
 function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo, units: number): RunFrame[] {
   switch (event.type) {
     case "started":
-      return [{ type: "started", runId: run.id, conversationId: run.conversationId, ...agentFields(run.agentType || run.agent) }];
+      return [startFrame("started", run)];
     case "model_attempt":
       return attemptFrames(payload, event.seq, units);
     case "recovered":
@@ -73,7 +86,7 @@ function entryFrames(event: LoggedEvent, payload: Payload, run: RunInfo, units: 
     case "failed":
       return [{ type: "failed", error: payload.error ?? run.error, errorReason: payload.reason?.replace(/^ERROR_REASON_/, "") }];
     case "retrying":
-      return [{ type: "retrying", error: payload.error }];
+      return [{ type: "retrying", error: payload.error, inMs: payload.in_ms }];
     case "resumed":
     case "cancelled":
       return [{ type: event.type }];
@@ -91,18 +104,23 @@ export function storedFrames(event: LoggedEvent, run: RunInfo, at: Position): Ru
   const frames: RunFrame[] = [];
   let units = 0;
   const payload = (event.payload === "" ? {} : JSON.parse(event.payload)) as Payload;
-  for (const frame of event.messages.flatMap((message) => messageFrames(message, payload))) {
-    const rest = restOf(frame, at.units - units);
-    units += unitsOf(frame);
-    if (rest !== undefined) frames.push({ ...rest, eventId: formatPosition({ seq: event.seq - 1, units }) });
+  for (const message of event.messages) {
+    const atMs = frameTime(message.createdAt);
+    for (const frame of messageFrames(message, payload)) {
+      const rest = restOf(frame, at.units - units);
+      units += unitsOf(frame);
+      if (rest !== undefined) frames.push({ ...rest, atMs, eventId: formatPosition({ seq: event.seq - 1, units }) });
+    }
   }
   const entries = entryFrames(event, payload, run, units);
   // Live watchers of a failed step may have seen more than was stored.
   units = Math.max(units, at.units);
+  const atMs = frameTime(event.createdAt);
   for (const [index, frame] of entries.entries()) {
     units += 1;
     const isLast = index === entries.length - 1;
-    frames.push({ ...frame, eventId: formatPosition(isLast ? { seq: event.seq, units: 0 } : { seq: event.seq - 1, units }) });
+    const eventId = formatPosition(isLast ? { seq: event.seq, units: 0 } : { seq: event.seq - 1, units });
+    frames.push({ ...frame, atMs, eventId });
   }
   return frames;
 }

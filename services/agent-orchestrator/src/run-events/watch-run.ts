@@ -3,9 +3,10 @@ import type { ReadRunLogResponse } from "@turnwright/contract/conversation/v1/jo
 import type { RunInfo } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { isOutage } from "../outage.ts";
-import { agentFields, type RunFrame, restOf, unitsOf } from "./frame.ts";
+import { type RunFrame, restOf, unitsOf } from "./frame.ts";
 import { formatPosition, type Position, parsePosition, start } from "./position.ts";
 import type { RunWatches, Watcher } from "./run-watches.ts";
+import { frameTime, startFrame } from "./stored-frames.ts";
 
 const ended: ReadonlySet<string> = new Set(["completed", "failed", "cancelled"]);
 
@@ -62,7 +63,7 @@ async function readOn(watches: RunWatches, watch: Watch, { at, backlog }: Watche
   const { run, events } = await readLog(watches, watch, at.seq);
   if (run === undefined) return undefined;
   backlog.fill(events, run, at);
-  const { id, conversationId, status, lastEventId } = run;
+  const { status, lastEventId } = run;
   // A run that was queued has an entry in its log that says when it began.
   const isQueued = events[0]?.type === "started" || (lastEventId === "0" && status === "queued");
   const type = isQueued ? "queued" : "started";
@@ -70,7 +71,7 @@ async function readOn(watches: RunWatches, watch: Watch, { at, backlog }: Watche
     status,
     lastEventId,
     lastSeq: events.at(-1)?.seq,
-    beginning: { type, runId: id, conversationId, ...agentFields(run.agentType || run.agent), eventId: "0" },
+    beginning: { ...startFrame(type, run), atMs: frameTime(run.createdAt), eventId: "0" },
   };
 }
 

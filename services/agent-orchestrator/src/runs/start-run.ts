@@ -78,7 +78,8 @@ export async function startRun(
   // Stored with the message, so that another worker settles on the same agent and model.
   const idempotencyKey = idempotencyKeyOf(ctx);
   const isKeyed = idempotencyKey === "" ? undefined : true;
-  const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed };
+  const routed = agentType === "" ? agent.name : undefined;
+  const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed, routed };
   const runId = uuidv7();
   const request = {
     runId,

@@ -28,10 +28,11 @@ export function checkUsage(usage: Usage | undefined): void {
 }
 
 /** The counts of a step besides its usage, by path. */
-function countsOf({ messages, toolCalls, wakeInMs }: CommitRunRequest): Count[] {
+function countsOf({ messages, messageAgesMs, toolCalls, wakeInMs }: CommitRunRequest): Count[] {
   return [
     ["tool_calls", toolCalls],
     ["wake_in_ms", wakeInMs],
+    ...messageAgesMs.map((age, index): Count => [`message_ages_ms[${index}]`, age]),
     ...messages.flatMap(({ promptTokens, completionTokens, latencyMs }, index): Count[] => [
       [`messages[${index}].prompt_tokens`, promptTokens],
       [`messages[${index}].completion_tokens`, completionTokens],

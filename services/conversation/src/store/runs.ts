@@ -35,11 +35,14 @@ interface InfoRow {
 
 /**
  * The columns of an `InfoRow`, of a run `r` and its conversation `c`. Before the first step of a run, `agent` is the
- * one that its message or its conversation names. `response` is the last message that the run's end reports; `failure`
- * is the newest log entry of a run that has failed or waits for its next attempt.
+ * one that its message or its conversation names, else the router's, and `model` the one that its message names.
+ * `response` is the last message that the run's end reports; `failure` is the newest log entry of a run that has failed
+ * or waits for its next attempt.
  */
-const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status, r.model,
-  coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), c.agent_type, '') as agent, r.input, r.error,
+const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status,
+  coalesce(nullif(r.model, ''), r.state ->> 'model', '') as model,
+  coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), nullif(c.agent_type, ''), r.state ->> 'routed', '') as agent,
+  r.input, r.error,
     r.finish_reason, r.prompt_tokens, r.completion_tokens,
   r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
   case when r.status = 'completed' then (
@@ -159,15 +162,16 @@ interface LogRow {
   readonly type: string;
   readonly payload: string | null;
   readonly told: MessageRow[] | null;
+  readonly created_at: Date;
 }
 
 const toldBy = "conversation_id = $2 and sequence_number >= e.first_message and sequence_number < e.first_message + e.messages";
 const logSql = `
-select e.seq, e.type, e.payload, case when e.messages > 0 then (
+select e.seq, e.type, e.payload, e.created_at, case when e.messages > 0 then (
     select json_agg(m order by m.sequence_number) from (select ${messageColumns} from messages where ${toldBy}) m
   ) end as told
 from (${sizedRows(
-  `select e.seq, e.type, e.payload::text as payload, e.first_message, e.messages, case when e.messages > 0 then (
+  `select e.seq, e.type, e.payload::text as payload, e.created_at, e.first_message, e.messages, case when e.messages > 0 then (
       select sum(octet_length(content) + octet_length(reasoning)) from messages where ${toldBy}
     ) end as told_bytes
   from run_events e
@@ -195,12 +199,13 @@ export async function readRunLog(
     text: logSql,
     values: [asked.runId, run.conversationId, asked.after, Number(run.lastEventId), asked.limit],
   });
-  const events = rows.map(({ seq, type, payload, told }) =>
+  const events = rows.map(({ seq, type, payload, told, created_at: at }) =>
     create(LoggedEventSchema, {
       seq,
       type,
       payload: payload ?? "",
       messages: (told ?? []).map((message) => toMessage(run.conversationId, message)),
+      createdAt: toTimestamp(at),
     }),
   );
   return { run, events: fitting(events, ({ payload, messages }) => [payload, ...messages.flatMap(textsOf)]) };

@@ -12,7 +12,7 @@ export interface CommitItem extends GroupItem {
 
 /** The row of a step; `stored` are its messages as they will be stored. */
 export function commitItem(userId: string, request: CommitRunRequest, stored: readonly Message[]): CommitItem {
-  const { events, approvals, usage } = request;
+  const { events, approvals, usage, messageAgesMs } = request;
   const runId = request.runId.toLowerCase();
   const promptTokens = usage?.promptTokens ?? 0;
   const completionTokens = usage?.completionTokens ?? 0;
@@ -37,7 +37,7 @@ export function commitItem(userId: string, request: CommitRunRequest, stored: re
     agent: storable(request.agent),
     standing: parks ? "pending_approval" : "active",
     message_count: stored.length,
-    messages: messageRows(stored),
+    messages: messageRows(stored).map((message, index) => ({ ...message, age_ms: messageAgesMs[index] ?? 0 })),
     event_count: events.length,
     events: eventRows(events),
     wake_in_ms: request.wakeInMs,

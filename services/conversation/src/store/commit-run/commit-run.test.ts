@@ -1,3 +1,4 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { detailOf } from "@turnwright/platform/errors";
 import { uuidv7 } from "@turnwright/platform/uuid";
@@ -174,6 +175,28 @@ describe("a step", () => {
   });
 });
 
+test("messages have the times at which they were made, in the first response, its repetition and the record", async () => {
+  const context = await person.begin();
+  const step = {
+    status: RunStatus.COMPLETED,
+    seq: 0,
+    messages: [
+      { id: uuidv7(), role: "tool", toolCallId: "c", content: "5" },
+      { id: uuidv7(), role: "assistant", content: "Five." },
+    ],
+    events: [{ type: "completed", payload: "{}", messages: 2 }],
+  };
+  const first = await person.commit(context, { ...step, messageAgesMs: [60_000] });
+  const [tool = 0, answer = 0] = first.messages.map(({ createdAt }) => (createdAt ? timestampMs(createdAt) : 0));
+  expect(answer - tool).toBe(60_000);
+  // A repetition comes later, and its messages are older by then.
+  expect((await person.commit(context, { ...step, messageAgesMs: [95_000, 35_000] })).messages).toEqual(first.messages);
+  const { messages } = await person.conversations.getConversation({ conversationId: context.conversation?.id });
+  expect(messages.slice(1)).toEqual(first.messages);
+  const { events } = await person.journal.readRunLog({ runId: context.run?.id ?? "", after: 0 });
+  expect(events[0]?.createdAt).toEqual(first.messages[1]?.createdAt);
+});
+
 describe("the fence", () => {
   test("stops a stale epoch, an ended run and a parked one; nothing is written", async () => {
     const context = await person.begin();
@@ -244,6 +267,7 @@ test.each([
     init: { status: RunStatus.RUNNING, messages: [{ role: "user", promptTokens: Number.NaN }] },
   },
   { param: "messages[0].latency_ms", init: { status: RunStatus.RUNNING, messages: [{ role: "user", latencyMs: 1.5 }] } },
+  { param: "message_ages_ms[1]", init: { status: RunStatus.RUNNING, messageAgesMs: [0, 0.5] } },
   { param: "tool_calls", init: { status: RunStatus.RUNNING, toolCalls: 2 ** 40 } },
   { param: "cost", init: { status: RunStatus.RUNNING, cost: Number.POSITIVE_INFINITY } },
   { param: "cost", init: { status: RunStatus.RUNNING, cost: -1 } },

@@ -4,7 +4,7 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { errorClass, isDataFault } from "../data-faults.ts";
 import { createGroupWriter, type GroupLimits, groupLimits, rowValues } from "../group-commit.ts";
-import { toStorable, toTimestamp } from "../rows.ts";
+import { toStorable } from "../rows.ts";
 import { type CommitItem, commitItem } from "./commit-row.ts";
 import { commitColumns, groupStatements, singleStatements } from "./commit-statement.ts";
 import { type Committed, numbered } from "./committed.ts";
@@ -42,8 +42,9 @@ export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits
     const committed = await write(commitItem(userId, request, stored));
     if (committed === undefined) return await repeatedCommit(pool, userId, request, stored);
     const { conversation_id: conversationId, before, at } = committed;
+    const times = stored.map((_, index) => new Date(at.getTime() - (request.messageAgesMs[index] ?? 0)));
     return {
-      messages: numbered(stored, { conversationId, before, createdAt: toTimestamp(at) }),
+      messages: numbered(stored, { conversationId, before, times }),
       seq: committed.seq,
       nextRunId: committed.next_run_id ?? "",
     };

@@ -96,13 +96,14 @@ with ${rows === "many" ? heldSql : ""}fenced as (
   returning c.message_count - i.message_count as before, i.*
 ), stored as (
   insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
-    prompt_tokens, completion_tokens, latency_ms, finish_reason, reasoning, provider_fields)
+    prompt_tokens, completion_tokens, latency_ms, finish_reason, reasoning, provider_fields, created_at)
   select i.conversation_id, m.id, i.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
-    m.prompt_tokens, m.completion_tokens, m.latency_ms, m.finish_reason, m.reasoning, m.provider_fields
+    m.prompt_tokens, m.completion_tokens, m.latency_ms, m.finish_reason, m.reasoning, m.provider_fields,
+    now() - m.age_ms * interval '1 millisecond'
   from moved i, json_to_recordset(i.messages)
     as m(n integer, id uuid, role text, content text, name text, tool_calls json, tool_call_id text, model text,
       prompt_tokens integer, completion_tokens integer, latency_ms integer, finish_reason text, reasoning text,
-      provider_fields text)
+      provider_fields text, age_ms integer)
 ), logged as (
   insert into run_events (run_id, seq, type, payload, first_message, messages)
   select i.run_id, i.last_seq - i.event_count + e.n, e.type, e.payload::json,

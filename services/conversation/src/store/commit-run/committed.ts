@@ -1,5 +1,5 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import { toTimestamp } from "../rows.ts";
 
 /** A committed step. */
 export interface Committed {
@@ -13,17 +13,17 @@ export interface Committed {
 
 /**
  * Messages as stored in a conversation that had `before` messages, as users may see them: without the provider's
- * fields.
+ * fields. `times` are their creation times.
  */
 export function numbered(
   messages: readonly Message[],
-  { conversationId, before, createdAt }: { conversationId: string; before: number; createdAt: Timestamp },
+  { conversationId, before, times }: { conversationId: string; before: number; times: readonly (string | Date)[] },
 ): Message[] {
   return messages.map((message, index) => ({
     ...message,
     conversationId,
     sequenceNumber: before + index + 1,
-    createdAt,
+    createdAt: toTimestamp(times[index] ?? new Date(0)),
     providerFields: "",
   }));
 }

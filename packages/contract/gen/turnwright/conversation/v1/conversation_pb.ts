@@ -262,7 +262,7 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
   completionTokens: number;
 
   /**
-   * Duration of the model call, in milliseconds.
+   * Duration of the model call, in milliseconds; on tool messages the run time of the tool.
    *
    * @generated from field: int32 latency_ms = 11;
    */
@@ -276,7 +276,8 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
   sequenceNumber: number;
 
   /**
-   * When it was stored.
+   * When it was made: the user's message when it was stored, an answer when the model had ended, a tool's result when
+   * the tool had.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 13;
    */
