@@ -1,11 +1,20 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import openapi from "@turnwright/contract/openapi.json" with { type: "json" };
 import type { FastifyInstance } from "fastify";
 import { serveFile } from "./http/static-files.ts";
 
-const uiFolder = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+const require = createRequire(import.meta.url);
+const uiFolder = dirname(require.resolve("swagger-ui-dist/package.json"));
+const documentFile = require.resolve("@turnwright/contract/openapi.json");
+
+let document: Buffer | undefined;
+
+/** The OpenAPI document, without the white space of its file. */
+function openapi(): Buffer {
+  document ??= Buffer.from(JSON.stringify(JSON.parse(readFileSync(documentFile, "utf8"))));
+  return document;
+}
 
 const page = `<!doctype html>
 <html lang="en">
@@ -65,10 +74,9 @@ export async function docsPlugin(app: FastifyInstance): Promise<void> {
   const headers = { "content-security-policy": pagePolicy };
   serveFile(app, { path: "/swagger/index.html", type: types.html, bytes: Buffer.from(page), headers });
   serveFile(app, { path: "/swagger/start.js", type: types.js, bytes: Buffer.from(start) });
-  const document = Buffer.from(JSON.stringify(openapi));
-  for (const path of ["/swagger/doc.json", "/openapi.json"]) serveFile(app, { path, type: types.json, bytes: document });
+  for (const path of ["/swagger/doc.json", "/openapi.json"]) serveFile(app, { path, type: types.json, bytes: openapi });
   for (const name of uiFiles) {
-    serveFile(app, { path: `/swagger/${name}`, type: typeOf(name), bytes: readFileSync(join(uiFolder, name)) });
+    serveFile(app, { path: `/swagger/${name}`, type: typeOf(name), bytes: () => readFileSync(join(uiFolder, name)) });
   }
   for (const path of ["/swagger", "/docs"]) app.get(path, (_request, reply) => reply.redirect("/swagger/index.html"));
 }

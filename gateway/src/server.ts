@@ -27,6 +27,14 @@ declare module "fastify" {
   }
 }
 
+/**
+ * No route has a JSON schema: the contract's rules check requests. Fastify would otherwise load compilers of schemas, a
+ * hundred modules that nothing uses.
+ */
+const noSchemas = () => (): never => {
+  throw new Error("routes of this server have no JSON schema");
+};
+
 const requestIdShape = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** Converts errors that fastify raises before a route is reached. */
@@ -156,6 +164,7 @@ export async function createServer(deps: {
       return typeof given === "string" && requestIdShape.test(given) ? given : randomUUID();
     },
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
+    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
     forceCloseConnections: "idle",
     // Requests on open connections are still served during shutdown; the client is told not to reuse the connection.
     return503OnClosing: false,

@@ -11,7 +11,8 @@ const compressedFrom = 1_024;
 export interface StaticFile {
   readonly path: string;
   readonly type: string;
-  readonly bytes: Buffer;
+  /** A function is called at the first request: a file that nobody asks for costs no time and no memory. */
+  readonly bytes: Buffer | (() => Buffer);
   /** In addition to those of every response. */
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -33,8 +34,12 @@ function has(tags: string | undefined, tag: string): boolean {
  * Serves a file from memory: the same bytes for all clients, compressed once, so that neither descriptors nor memory
  * grow with the number of clients, whether they read or not.
  */
-export function serveFile(app: FastifyInstance, { path, type, bytes, headers = {} }: StaticFile): void {
-  const hash = createHash("sha256").update(bytes).digest("base64url").slice(0, 22);
+export function serveFile(app: FastifyInstance, { path, type, bytes: given, headers = {} }: StaticFile): void {
+  let file: { readonly bytes: Buffer; readonly hash: string } | undefined;
+  const read = () => {
+    const bytes = typeof given === "function" ? given() : given;
+    return { bytes, hash: createHash("sha256").update(bytes).digest("base64url").slice(0, 22) };
+  };
   let compressed: Promise<Buffer> | undefined;
   const common = {
     "content-type": type,
@@ -43,6 +48,8 @@ export function serveFile(app: FastifyInstance, { path, type, bytes, headers = {
     ...headers,
   };
   app.get(path, async (request, reply) => {
+    file ??= read();
+    const { bytes, hash } = file;
     const isZipped = bytes.length >= compressedFrom && takesGzip(request.headers["accept-encoding"]);
     const tag = `"${hash}${isZipped ? "-gzip" : ""}"`;
     reply.headers(common).header("etag", tag);
