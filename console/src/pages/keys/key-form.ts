@@ -1,4 +1,5 @@
 import type { ApiKey, Operations } from "../../api/types.ts";
+import type { Faults } from "../../ui/refusal.ts";
 
 /** A key's policy as a person types it. */
 export interface KeyDraft {
@@ -49,13 +50,10 @@ export function draftOf(key: ApiKey): KeyDraft {
   };
 }
 
-/** Faults of a form, by the field of the API that they concern. */
-export type DraftFaults = Readonly<Record<string, string>>;
-
 const numberOf = (text: string): number | undefined => (text.trim() === "" ? undefined : Number(text));
 
 /** The faults that need no server to see. */
-export function faultsOf(draft: KeyDraft): DraftFaults {
+export function faultsOf(draft: KeyDraft): Faults {
   const faults: Record<string, string> = {};
   if (draft.name.trim() === "") faults.name = "Give the key a name.";
   if (draft.models?.length === 0) faults.allowed_models = "Add a model, or choose all.";
@@ -116,4 +114,15 @@ export function abilityText(draft: KeyDraft): string {
   const models = part(draft.models, "all your models", "model");
   const tools = part(draft.tools, "all your tools", "tool");
   return `This key can: chat with ${models}, use ${tools}, ${spend}${draft.mayApprove ? ", decide on calls of its own runs" : ""}.`;
+}
+
+/** A first command for a new key. */
+export function curlFor(model: string): string {
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
+  return [
+    `curl ${location.origin}/v1/chat/completions`,
+    `  -H "Authorization: Bearer $TURNWRIGHT_KEY"`,
+    `  -H "Content-Type: application/json"`,
+    `  -d '${body.replaceAll("'", "'\\''")}'`,
+  ].join(" \\\n");
 }

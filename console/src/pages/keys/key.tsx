@@ -9,15 +9,15 @@ import { Button } from "../../ui/button.tsx";
 import { Dialog, DialogActions } from "../../ui/dialog.tsx";
 import { Check, FormError } from "../../ui/field.tsx";
 import { PageHead, type PageProps } from "../../ui/page.tsx";
+import { type Faults, refusalOf } from "../../ui/refusal.ts";
+import { ShownOnce } from "../../ui/shown-once.tsx";
 import { ErrorBox, errorText, Loading } from "../../ui/states.tsx";
 import { Time } from "../../ui/time.tsx";
 import { toast } from "../../ui/toasts.tsx";
-import { type DraftFaults, draftOf, faultsOf, updateBody } from "./key-form.ts";
+import { draftOf, faultsOf, updateBody } from "./key-form.ts";
 import { allowedText, descendantsOf, limitsText } from "./key-tree.ts";
 import { KeyStatus, Spend } from "./keys.tsx";
-import { refusalOf } from "./new-key.tsx";
 import { PolicyFields } from "./policy-fields.tsx";
-import { ShownOnce } from "./shown-once.tsx";
 
 function Facts({ apiKey }: { readonly apiKey: ApiKey }) {
   return (
@@ -61,7 +61,7 @@ function Facts({ apiKey }: { readonly apiKey: ApiKey }) {
 function Edit({ apiKey, onChanged }: { readonly apiKey: ApiKey; readonly onChanged: (key: ApiKey) => void }) {
   const before = draftOf(apiKey);
   const [draft, setDraft] = useState(before);
-  const [faults, setFaults] = useState<DraftFaults>({});
+  const [faults, setFaults] = useState<Faults>({});
   const [refusal, setRefusal] = useState<string>();
   const body = updateBody(before, draft, new Date());
   const changed = Object.keys(body).length;

@@ -1,26 +1,18 @@
 import { useState } from "preact/hooks";
-import { ApiError, api } from "../../api/request.ts";
+import { api } from "../../api/request.ts";
 import { hrefOf, navigate } from "../../router/router.ts";
 import { Button } from "../../ui/button.tsx";
 import { FormError } from "../../ui/field.tsx";
 import { PageHead } from "../../ui/page.tsx";
-import { errorText } from "../../ui/states.tsx";
-import { abilityText, createBody, type DraftFaults, emptyDraft, faultsOf } from "./key-form.ts";
+import { type Faults, refusalOf } from "../../ui/refusal.ts";
+import { ShownOnce } from "../../ui/shown-once.tsx";
+import { abilityText, createBody, curlFor, emptyDraft, faultsOf } from "./key-form.ts";
 import { PolicyFields } from "./policy-fields.tsx";
-import { curlFor, ShownOnce } from "./shown-once.tsx";
-
-/** The faults of a refusal, by field, and its sentence where it names none. */
-export function refusalOf(error: unknown): { faults: DraftFaults; sentence: string | undefined } {
-  if (!(error instanceof ApiError)) return { faults: {}, sentence: "The server did not answer. Try again." };
-  const faults = Object.fromEntries(error.faults.map(({ param, message }) => [param, message]));
-  if (error.param !== "" && faults[error.param] === undefined) faults[error.param] = error.message;
-  return { faults, sentence: Object.keys(faults).length === 0 ? errorText(error) : "The server refused a field." };
-}
 
 /** The form for a new key. */
 export default function NewKeyPage() {
   const [draft, setDraft] = useState(emptyDraft);
-  const [faults, setFaults] = useState<DraftFaults>({});
+  const [faults, setFaults] = useState<Faults>({});
   const [refusal, setRefusal] = useState<string>();
   const [secret, setSecret] = useState<string>();
   const [isSending, setSending] = useState(false);

@@ -1,6 +1,7 @@
 import { api } from "../../api/request.ts";
 import { Check, SelectField, TextField } from "../../ui/field.tsx";
-import type { DraftFaults, KeyDraft } from "./key-form.ts";
+import type { Faults } from "../../ui/refusal.ts";
+import type { KeyDraft } from "./key-form.ts";
 import { NamesField } from "./names-field.tsx";
 
 const expiries = [
@@ -19,7 +20,7 @@ const toolNames = async (signal: AbortSignal) =>
 export function PolicyFields(props: {
   readonly draft: KeyDraft;
   readonly onChange: (draft: KeyDraft) => void;
-  readonly faults: DraftFaults;
+  readonly faults: Faults;
   /** Offers to leave the expiry as it is. */
   readonly isChange?: boolean;
 }) {

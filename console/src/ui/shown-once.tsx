@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks";
-import { Button } from "../../ui/button.tsx";
-import { Copy } from "../../ui/copy.tsx";
-import { Dialog, DialogActions } from "../../ui/dialog.tsx";
-import { Check } from "../../ui/field.tsx";
+import { Button } from "./button.tsx";
+import { Copy } from "./copy.tsx";
+import { Dialog, DialogActions } from "./dialog.tsx";
+import { Check } from "./field.tsx";
 
 /** A secret that the server tells once. It lives in this component's state alone and goes with it. */
 export function ShownOnce(props: {
@@ -29,7 +29,7 @@ export function ShownOnce(props: {
       </div>
       {isAsking && !isStored && (
         <div class="notice notice-danger" role="alert">
-          <p>The key cannot be shown again. Close?</p>
+          <p>It cannot be shown again. Close?</p>
           <div class="row">
             <Button small kind="danger" onClick={onDone}>
               Close without storing
@@ -48,15 +48,4 @@ export function ShownOnce(props: {
       </DialogActions>
     </Dialog>
   );
-}
-
-/** A first command for a new key. */
-export function curlFor(model: string): string {
-  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hello" }] });
-  return [
-    `curl ${location.origin}/v1/chat/completions`,
-    `  -H "Authorization: Bearer $TURNWRIGHT_KEY"`,
-    `  -H "Content-Type: application/json"`,
-    `  -d '${body.replaceAll("'", "'\\''")}'`,
-  ].join(" \\\n");
 }
