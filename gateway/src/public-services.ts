@@ -1,6 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { InboxService } from "@turnwright/contract/agent/v1/inbox_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
@@ -21,6 +22,6 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService, AuditService],
   conversation: [ConversationService, WebhookService, DecisionAuditService],
-  agent: [AgentService, RunService, CompletionService],
+  agent: [AgentService, RunService, CompletionService, InboxService],
   tools: [ToolService],
 } as const satisfies Record<string, readonly DescService[]>;

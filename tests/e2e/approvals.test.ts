@@ -154,3 +154,35 @@ describe("a decision that does not wait", () => {
     expect(effects.bodies).not.toContain("third");
   });
 });
+
+test("the inbox has what waits, with the effect and schema of the tool and the key that asks", async () => {
+  const made = await call("POST", "/v1/api-keys", { name: "ci" });
+  const login = token;
+  token = made.body.data.key;
+  const approval = await parked("inbox").finally(() => {
+    token = login;
+  });
+  const { data } = (await call("GET", "/v1/inbox?order=newest&limit=1")).body;
+  expect(data.items).toMatchObject([
+    {
+      id: approval.id,
+      kind: "approval",
+      status: "pending",
+      title: expect.stringContaining("saying inbox"),
+      agent_type: "general",
+      requested_by_name: "ci",
+      calls: [{ tool_name: "http_request", effect: "once", arguments: approval.arguments }],
+      before: [{ role: "user", text: expect.stringContaining("saying inbox") }],
+    },
+  ]);
+  expect(data.tools).toMatchObject([{ name: "http_request", effect: "once", version: data.items[0].calls[0].tool_version }]);
+  expect(data.tools[0].parameters.properties).toHaveProperty("method");
+  expect(data.counts.approvals).toBeGreaterThan(0);
+  expect(data.next_cursor).not.toBe("");
+  await call("POST", `/v1/approvals/${approval.id}/decision`, { approved: false, wait: false });
+  const decided = (await call("GET", "/v1/inbox?show=decided&limit=1")).body.data;
+  expect(decided.items).toMatchObject([{ id: approval.id, status: "rejected", decided_by_name: "A", decided_via: "login" }]);
+  for (const wrong of ["show=all", "order=best", "limit=101", "cursor=x"]) {
+    expect((await call("GET", `/v1/inbox?${wrong}`)).status).toBe(400);
+  }
+});

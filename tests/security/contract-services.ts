@@ -1,6 +1,7 @@
 import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
+import { InboxService } from "@turnwright/contract/agent/v1/inbox_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
 import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
@@ -22,6 +23,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 export const services: readonly DescService[] = [
   AgentService,
   RunService,
+  InboxService,
   CompletionService,
   ApiKeyService,
   AuthService,

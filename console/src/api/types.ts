@@ -144,6 +144,21 @@ export type GetWebhookDeliveryResponse = { readonly delivery: WebhookDelivery | 
 /** A webhook. */
 export type GetWebhookResponse = { readonly webhook: Webhook | null; };
 
+/** A tool call in the inbox. */
+export type InboxCall = { readonly call_id: string; readonly tool_name: string; readonly tool_version: string; readonly effect: string; readonly arguments: string; readonly arguments_bytes: number; readonly is_edited: boolean; };
+
+/** Items that wait for the caller. */
+export type InboxCounts = { readonly approvals: number; readonly reviews: number; readonly oldest_at: string | null; };
+
+/** Work for a person: a tool call to decide on, or a run whose calls need a review. */
+export type InboxItem = { readonly id: string; readonly kind: string; readonly status: string; readonly conversation_id: string; readonly run_id: string; readonly title: string; readonly agent_type: string; readonly requested_by_token_id: string; readonly requested_by_name: string; readonly calls: readonly InboxCall[]; readonly before: readonly InboxMessage[]; readonly created_at: string | null; readonly waiting_since: string | null; readonly expires_at: string | null; readonly decided_at: string | null; readonly decided_by: string; readonly decided_by_name: string; readonly decided_via: string; readonly reason: string; };
+
+/** The beginning of a message. */
+export type InboxMessage = { readonly role: string; readonly name: string; readonly text: string; readonly bytes: number; };
+
+/** A tool as a person needs it to decide on its calls. */
+export type InboxTool = { readonly name: string; readonly version: string; readonly effect: string; readonly description: string; readonly parameters: Readonly<Record<string, unknown>> | null; };
+
 /** Permission for one person to register where registration is not open. Never contains the invite's secret. */
 export type Invite = { readonly id: string; readonly email: string; readonly created_at: string | null; readonly created_by: string; readonly expires_at: string | null; readonly revoked_at: string | null; readonly used_at: string | null; readonly used_by: string; };
 
@@ -167,6 +182,9 @@ export type ListConversationsResponse = { readonly conversations: readonly Conve
 
 /** A page of the log. */
 export type ListDecisionAuditEntriesResponse = { readonly entries: readonly AuditEntry[]; readonly next_cursor: string; };
+
+/** A page of the inbox. */
+export type ListInboxResponse = { readonly items: readonly InboxItem[]; readonly tools: readonly InboxTool[]; readonly counts: InboxCounts | null; readonly next_cursor: string; };
 
 /** A page of invites. */
 export type ListInvitesResponse = { readonly invites: readonly Invite[]; readonly next_cursor: string; };
@@ -622,6 +640,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; };
     readonly data: CreateRunResponse;
+  };
+  readonly "GET /v1/inbox": {
+    readonly path: undefined;
+    readonly query: { readonly show?: string; readonly order?: string; readonly limit?: number; readonly cursor?: string; };
+    readonly body: undefined;
+    readonly data: ListInboxResponse;
   };
   readonly "GET /v1/models": {
     readonly path: undefined;

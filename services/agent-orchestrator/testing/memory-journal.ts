@@ -167,6 +167,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         run: journal.info,
         events: journal.events.filter((event) => event.seq > after),
       }),
+      listInboxItems: () => ({}),
       listChangedRuns: ({ seqs }) => ({
         changed: seqs.flatMap((seq, place) => (seq === Number(journal.info.lastEventId) ? [] : [place])),
       }),

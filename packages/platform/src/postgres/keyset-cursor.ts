@@ -14,6 +14,9 @@ export const listStart: KeysetPosition = {
   id: "ffffffff-ffff-ffff-ffff-ffffffffffff",
 };
 
+/** The position before every row of a list that is oldest first. */
+export const oldestStart: KeysetPosition = { createdUs: 0, id: "00000000-0000-0000-0000-000000000000" };
+
 const format = /^(\d{1,16})\.([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/;
 
 /** The two columns by which a list is sorted, as SQL. */
@@ -32,10 +35,18 @@ export function createdUsOf(createdAt: string): string {
 /** `createdUsOf` for a column `created_at`. */
 export const createdUsColumn = createdUsOf(usualColumns.createdAt);
 
-/** The condition for rows after a position. `createdUs` and `id` are parameters of the statement, as `$1` and `$2`. */
-export function afterPosition(createdUs: string, id: string, columns: KeysetColumns = usualColumns): string {
+/**
+ * The condition for rows after a position. `createdUs` and `id` are parameters of the statement, as `$1` and `$2`.
+ * `isOldestFirst`: the list is in the other order.
+ */
+export function afterPosition(
+  createdUs: string,
+  id: string,
+  columns: KeysetColumns = usualColumns,
+  { isOldestFirst = false }: { isOldestFirst?: boolean } = {},
+): string {
   const position = `(timestamptz 'epoch' + ${createdUs}::bigint * interval '1 microsecond', ${id}::uuid)`;
-  return `(${columns.createdAt}, ${columns.id}) < ${position}`;
+  return `(${columns.createdAt}, ${columns.id}) ${isOldestFirst ? ">" : "<"} ${position}`;
 }
 
 /**
@@ -60,8 +71,8 @@ export function encodeCursor({ createdUs, id }: KeysetPosition): string {
 /**
  * Decodes a cursor of `encodeCursor`; an empty one is the start of the list. Throws INVALID_REQUEST for any other text.
  */
-export function decodeCursor(cursor: string): KeysetPosition {
-  if (cursor === "") return listStart;
+export function decodeCursor(cursor: string, start: KeysetPosition = listStart): KeysetPosition {
+  if (cursor === "") return start;
   const text = Buffer.from(cursor, "base64url").toString("latin1");
   const [, createdUs, id] = format.exec(text) ?? [];
   if (createdUs === undefined || id === undefined || Buffer.from(text).toString("base64url") !== cursor) {

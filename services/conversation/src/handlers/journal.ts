@@ -7,6 +7,7 @@ import { createFailureLog } from "@turnwright/platform/failure-log";
 import { callerServiceKey, requireIdentity } from "@turnwright/platform/identity/identity";
 import type { Logger } from "@turnwright/platform/logger";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
+import { decodeCursor, encodeCursor, listStart, oldestStart } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Tx } from "@turnwright/platform/postgres/pool";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import type pg from "pg";
@@ -21,6 +22,7 @@ import { claimRun, readClaim } from "../store/claims/claim-run.ts";
 import { versionsOf } from "../store/claims/graph-versions.ts";
 import { type GivenUpRun, recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
+import { listInbox } from "../store/inbox.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
 import { readRunLog } from "../store/runs.ts";
@@ -171,6 +173,13 @@ export function journalHandlers({
     async readRunLog({ runId, after, limit }, ctx) {
       const { userId } = requireIdentity(ctx);
       return await users.as(userId, (db) => readRunLog(db, { userId, runId, after, limit: limit || 100 }));
+    },
+    async listInboxItems({ decided, oldestFirst, limit, cursor }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const after = decodeCursor(cursor, oldestFirst ? oldestStart : listStart);
+      const asked = { userId, isDecided: decided, isOldestFirst: oldestFirst, after, limit };
+      const { next, ...page } = await users.as(userId, (db) => listInbox(db, asked));
+      return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
     async listChangedRuns(request) {
       return { changed: await listChangedRuns(pool, request) };

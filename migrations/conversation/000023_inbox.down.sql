@@ -1,0 +1,2 @@
+drop index conversation.approvals_decided;
+drop index conversation.runs_in_review;
