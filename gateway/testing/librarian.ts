@@ -49,6 +49,7 @@ export function librarian(library: Library): Mount {
       if (!context.signal.aborted) await once(context.signal, "abort");
     },
     getRules: () => ({ rules: [{ maxLoans: 3, camelCase: null }], note: { kind: { case: "stringValue", value: "quiet" } } }),
+    copy: ({ text }: Fields) => ({ pages: 1, wholeText: text === "none" ? "" : `<script>${text}</script>ß` }),
     inventory: () => ({}),
   } as unknown as ServiceImpl<typeof library.service>);
 }

@@ -14,7 +14,8 @@ export type EntryRequest = Ask & { readonly headers: Readonly<Record<string, str
 export function requestOf(entry: Entry, ids: Readonly<Record<string, string>> = {}): EntryRequest {
   const values = Object.fromEntries(idFieldsOf(entry).map((field) => [field, ids[field] ?? randomUUID()]));
   const rest = Object.fromEntries(Object.entries(values).filter(([field]) => !entry.pathFields.includes(field)));
-  const path = entry.pathFields.reduce((text, field) => text.replace(`{${field}}`, values[field] ?? ""), entry.template);
+  const inPath = (field: string) => values[field] ?? String((entry.example as Record<string, unknown>)[field] ?? "");
+  const path = entry.pathFields.reduce((text, field) => text.replace(`{${field}}`, inPath(field)), entry.template);
   if (entry.surface === "connect") return connectRequest(entry, path, values);
   const headers: Record<string, string> = entry.isStream ? { accept: "text/event-stream" } : {};
   if (entry.body === "") {

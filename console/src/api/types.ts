@@ -223,7 +223,7 @@ export type LoginResponse = { readonly access_token: string; readonly refresh_to
 export type LogoutResponse = Readonly<Record<string, never>>;
 
 /** A message of a conversation. */
-export type Message = { readonly id: string; readonly conversation_id: string; readonly role: string; readonly content: string; readonly name: string; readonly tool_calls: readonly ToolCall[]; readonly tool_call_id: string; readonly model: string; readonly prompt_tokens: number; readonly completion_tokens: number; readonly latency_ms: number; readonly sequence_number: number; readonly created_at: string | null; readonly finish_reason: string; readonly reasoning: string; readonly provider_fields: string; };
+export type Message = { readonly id: string; readonly conversation_id: string; readonly role: string; readonly content: string; readonly name: string; readonly tool_calls: readonly ToolCall[]; readonly tool_call_id: string; readonly model: string; readonly prompt_tokens: number; readonly completion_tokens: number; readonly latency_ms: number; readonly sequence_number: number; readonly created_at: string | null; readonly finish_reason: string; readonly reasoning: string; readonly provider_fields: string; readonly run_id: string; readonly truncated_bytes: number; readonly truncated_reasoning_bytes: number; };
 
 /** A model. */
 export type Model = { readonly id: string; readonly object: string; readonly created: number; readonly owned_by: string; };
@@ -595,7 +595,7 @@ export interface Operations {
   };
   readonly "GET /v1/conversations/{conversation_id}": {
     readonly path: { readonly conversation_id: string; };
-    readonly query: { readonly limit?: number; };
+    readonly query: { readonly limit?: number; readonly content_limit?: number; };
     readonly body: undefined;
     readonly data: GetConversationResponse;
   };
@@ -619,7 +619,7 @@ export interface Operations {
   };
   readonly "GET /v1/conversations/{conversation_id}/messages": {
     readonly path: { readonly conversation_id: string; };
-    readonly query: { readonly limit?: number; readonly after?: number; readonly before?: number; readonly cursor?: string; };
+    readonly query: { readonly limit?: number; readonly after?: number; readonly before?: number; readonly cursor?: string; readonly order?: string; readonly content_limit?: number; };
     readonly body: undefined;
     readonly data: ListMessagesResponse;
   };
@@ -628,6 +628,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly stream?: boolean | null; readonly concurrency?: string | null; };
     readonly data: SendMessageResponse;
+  };
+  readonly "GET /v1/conversations/{conversation_id}/messages/{sequence_number}/content": {
+    readonly path: { readonly conversation_id: string; readonly sequence_number: number; };
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: undefined;
   };
   readonly "GET /v1/conversations/{conversation_id}/runs": {
     readonly path: { readonly conversation_id: string; };

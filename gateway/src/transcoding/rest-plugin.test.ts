@@ -97,6 +97,19 @@ describe("a service that the gateway has never seen, on REST", () => {
     expect(await response.json()).toEqual({ rules: [{ maxLoans: 3, camelCase: null }], note: "quiet" });
   });
 
+  test("answers with the text of a field where annotated, for download and never for display", async () => {
+    const response = await gateway.fetch("/v1/copies/1");
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe("<script>1</script>ß");
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      "content-type": "text/plain; charset=utf-8",
+      "content-disposition": 'attachment; filename="whole_text.txt"',
+      "x-content-type-options": "nosniff",
+    });
+    const empty = await gateway.fetch("/v1/copies/none");
+    expect([empty.status, await empty.text()]).toEqual([200, ""]);
+  });
+
   test("serves HEAD for GET, without a body", async () => {
     const response = await gateway.fetch("/v1/rules", { method: "HEAD" });
     expect(response.status).toBe(200);

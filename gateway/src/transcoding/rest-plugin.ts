@@ -1,4 +1,12 @@
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, DescService, JsonValue, Message } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type JsonValue,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { jsonExcess } from "@turnwright/platform/json/json-depth";
@@ -80,12 +88,23 @@ function responseWriter(binding: Binding, writers: JsonWriters): (message: Messa
   return (message) => (write(message) as Record<string, JsonValue>)[field.name] ?? null;
 }
 
+/** The body of a download: the text of the field named by the annotation. Undefined for methods that answer in JSON. */
+function rawBody({ method, surface: { rawField } }: Binding): { name: string; read: (message: Message) => string } | undefined {
+  if (rawField === "") return undefined;
+  const field = method.output.fields.find((candidate) => candidate.name === rawField);
+  if (field?.scalar !== ScalarType.STRING || field.fieldKind !== "scalar")
+    throw new Error(`${method.output.typeName} has no text field ${rawField}, which its annotation names.`);
+  const { localName } = field;
+  return { name: `${rawField}.txt`, read: (message) => (message as unknown as Record<string, string>)[localName] ?? "" };
+}
+
 function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, other?: DescMessage): Serve {
   const method = binding.method as DescMethodUnary;
   const transport = deps.transport(method.parent);
   const bind = createBinder(binding, other);
   const write = responseWriter(binding, writers);
   const status = binding.surface.successStatus || 200;
+  const raw = rawBody(binding);
   const rule = admissionRule(method);
   return async (call) => {
     const { request, reply, caller, signal } = call;
@@ -93,6 +112,11 @@ function serveUnary(binding: Binding, deps: RestDeps, writers: JsonWriters, othe
     const headers = callHeaders(request, caller, rule);
     const answer = await transport.unary(method, signal, deps.callTimeoutMs, headers, input);
     passReplayed(headers, answer, reply);
+    if (raw !== undefined) {
+      reply.header("content-type", "text/plain; charset=utf-8");
+      reply.header("content-disposition", `attachment; filename="${raw.name}"`);
+      return reply.code(status).send(raw.read(answer.message));
+    }
     const data = JSON.stringify(write(answer.message));
     reply.code(status).header("content-type", "application/json; charset=utf-8");
     return reply.send(binding.surface.bare ? data : `{"success":true,"data":${data}}`);

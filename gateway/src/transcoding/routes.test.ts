@@ -20,6 +20,7 @@ describe("routesOf", () => {
       ["POST /v1/readings", "Read", "StreamRead"],
       ["GET /v1/shelves/{shelf_id}/watch", "", "WatchShelf"],
       ["GET /v1/rules", "GetRules", ""],
+      ["GET /v1/copies/{text}", "Copy", ""],
     ]);
   });
 

@@ -36,6 +36,13 @@ function unaryMedia(route: Route, context: OperationContext): MediaType {
   return { schema: envelope(schema), example: { success: true, data: example } };
 }
 
+/** The whole body is the text of one field. */
+function rawMedia({ method, surface }: Route, { schemas }: OperationContext): MediaType {
+  const field = fieldAt(method.output, surface.rawField);
+  const schema = schemas.field(field, "response");
+  return { schema, example: exampleOf(schema, schemas.components, field.name) };
+}
+
 /** Schema and example describe one event: the JSON of a `data:` line. */
 function streamMedia(route: Route, { schemas, resolve }: OperationContext): MediaType {
   const { eventSchema, responseExample } = route.surface;
@@ -55,7 +62,9 @@ function successResponses({ unary, stream }: Endpoint, context: OperationContext
   if (unary !== undefined) {
     responses[successStatus(unary)] = {
       description: descriptionOf(unary.method.output) ?? "Success.",
-      content: { "application/json": unaryMedia(unary, context) },
+      content:
+        // While the option is new, the generated code does not know it.
+        unary.surface.rawField ? { "text/plain": rawMedia(unary, context) } : { "application/json": unaryMedia(unary, context) },
     };
   }
   if (stream !== undefined) {

@@ -8,13 +8,8 @@ import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { getApproval, listApprovals } from "../store/approvals.ts";
 import { listConversations } from "../store/conversation-list.ts";
-import {
-  type ConversationChange,
-  deleteConversation,
-  getConversation,
-  listMessages,
-  updateConversation,
-} from "../store/conversations.ts";
+import { type ConversationChange, deleteConversation, getConversation, updateConversation } from "../store/conversations.ts";
+import { getMessageContent, listMessages } from "../store/message-pages.ts";
 import { getRun, listRuns } from "../store/runs.ts";
 import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
 
@@ -28,16 +23,24 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
       const { next, ...page } = await users.as(userId, (db) => listConversations(db, asked, filter));
       return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
-    async getConversation({ conversationId, limit = 500 }, ctx) {
+    async getConversation({ conversationId, limit = 500, contentLimit }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const found = await users.as(userId, (db) => getConversation(db, { userId, conversationId, limit }));
+      const found = await users.as(userId, (db) => getConversation(db, { userId, conversationId, limit, contentLimit }));
       return { ...found, nextCursor: cursorBefore(found, found.conversation.messageCount + 1) };
     },
-    async listMessages({ conversationId, limit = 100, ...asked }, ctx) {
+    async listMessages({ conversationId, limit = 100, order, contentLimit, ...position }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const { after = 0, before } = messagePosition(asked);
-      const page = await users.as(userId, (db) => listMessages(db, { userId, conversationId, after, before, limit }));
-      return { ...page, nextCursor: before === undefined ? cursorAfter(page) : cursorBefore(page) };
+      const isNewestFirst = order === "desc";
+      const { after = 0, before } = messagePosition(position, isNewestFirst);
+      const asked = { userId, conversationId, after, before, limit, contentLimit };
+      const page = await users.as(userId, (db) => listMessages(db, asked));
+      const nextCursor = before === undefined ? cursorAfter(page) : cursorBefore(page);
+      return { ...page, messages: isNewestFirst ? page.messages.toReversed() : page.messages, nextCursor };
+    },
+    async getMessageContent({ conversationId, sequenceNumber }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const asked = { userId, conversationId, sequenceNumber };
+      return { content: await users.as(userId, (db) => getMessageContent(db, asked)) };
     },
     async updateConversation(request, ctx) {
       const { userId } = requireIdentity(ctx);

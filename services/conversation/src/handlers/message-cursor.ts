@@ -1,4 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
+import { messagesEnd } from "../store/message-pages.ts";
 
 /** The start of a page of messages: behind a `sequence_number`, or before one; neither: at the first message. */
 export interface MessagePosition {
@@ -39,10 +40,21 @@ function decode(cursor: string): MessagePosition {
 }
 
 /**
- * The position that a request asks for, by its cursor or the deprecated names. Throws INVALID_REQUEST for a cursor that
- * no page returned, and for names that contradict one another.
+ * The position that a request asks for, by its cursor or the deprecated names. With `isNewestFirst` it is the end of
+ * the conversation unless they name another one. Throws INVALID_REQUEST for a cursor that no page returned, and for
+ * names that contradict one another or the order.
  */
-export function messagePosition({ cursor, after, before }: MessagePosition & { readonly cursor: string }): MessagePosition {
+export function messagePosition(asked: MessagePosition & { readonly cursor: string }, isNewestFirst = false): MessagePosition {
+  const position = givenPosition(asked);
+  if (!isNewestFirst) return position;
+  if (position.after !== undefined) {
+    const other = asked.cursor === "" ? "after" : "a cursor of pages that go forwards";
+    throw fail(ErrorReason.INVALID_REQUEST, `order: desc cannot be combined with ${other}`, { param: "order" });
+  }
+  return { before: position.before ?? messagesEnd };
+}
+
+function givenPosition({ cursor, after, before }: MessagePosition & { readonly cursor: string }): MessagePosition {
   if (after !== undefined && before !== undefined)
     throw fail(ErrorReason.INVALID_REQUEST, "before: cannot be combined with after", { param: "before" });
   if (cursor === "") return { after, before };

@@ -1,34 +1,20 @@
 import type { Approval, Conversation, Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { fitting, fittingLast, sizedRows, textsOf } from "./response-size.ts";
+import { fittingLast } from "./response-size.ts";
 import {
   type ApprovalRow,
   approvalColumns,
   type ConversationRow,
   conversationColumns,
-  type MessageRow,
-  messageColumns,
   toApproval,
   toConversation,
-  toMessage,
 } from "./rows.ts";
-
-/** Bytes of a message's texts, as SQL. The length of text is known without reading it; few messages have calls. */
-const messageBytes = "octet_length(content) + octet_length(reasoning) + coalesce(octet_length(tool_calls::text), 0)";
-
-/** The newest `limit` messages up to the number `upTo`, newest first. `limit` and `upTo` are SQL. */
-const newestMessages = (limit: string, upTo: string) =>
-  sizedRows(
-    `select ${messageColumns} from messages
-      where conversation_id = c.id and sequence_number > ${upTo} - ${limit} and sequence_number <= ${upTo}`,
-    "sequence_number desc",
-    messageBytes,
-  );
+import { newestMessages, type ShownRow, toShown } from "./shown-messages.ts";
 
 const getSql = `
 select row_to_json(c) as conversation, (
-    select json_agg(m order by m.sequence_number) from (${newestMessages("$3::integer", "c.message_count")}) m
+    select json_agg(m order by m.sequence_number) from (${newestMessages("$3::integer", "c.message_count", "$4::integer")}) m
   ) as messages, (
     select json_agg(a order by a.position)
     from (
@@ -43,7 +29,7 @@ from (
 
 interface GetRow {
   readonly conversation: ConversationRow;
-  readonly messages: MessageRow[] | null;
+  readonly messages: ShownRow[] | null;
   readonly approvals: ApprovalRow[] | null;
 }
 
@@ -53,77 +39,22 @@ interface GetRow {
  */
 export async function getConversation(
   db: Queryable,
-  asked: { userId: string; conversationId: string; limit: number },
+  asked: { userId: string; conversationId: string; limit: number; contentLimit?: number },
 ): Promise<{ conversation: Conversation; messages: Message[]; pendingApprovals: Approval[]; hasMore: boolean }> {
   const { rows } = await db.query<GetRow>({
     name: "conversation-get",
     text: getSql,
-    values: [asked.conversationId, asked.userId, asked.limit],
+    values: [asked.conversationId, asked.userId, asked.limit, asked.contentLimit ?? null],
   });
   const row = rows[0];
   if (row === undefined) throw notFound();
   const conversation = toConversation(row.conversation);
   const pendingApprovals = (row.approvals ?? []).map(toApproval);
   const messages = fittingLast(
-    (row.messages ?? []).map((message) => toMessage(conversation.id, message)),
+    (row.messages ?? []).map((message) => toShown(conversation.id, message, asked.contentLimit)),
     pendingApprovals.map((approval) => approval.arguments),
   );
   return { conversation, messages, pendingApprovals, hasMore: messages.length < conversation.messageCount };
-}
-
-const pageSql = `
-select c.id, c.message_count, (
-    select json_agg(m order by m.sequence_number)
-    from (${sizedRows(
-      `select ${messageColumns} from messages
-      where conversation_id = c.id and sequence_number > $3::integer and sequence_number <= $3::integer + $4::integer`,
-      "sequence_number",
-      messageBytes,
-    )}) m
-  ) as messages
-from conversations c
-where c.id = $1 and c.user_id = $2 and c.deleted_at is null`;
-
-const backwardsSql = `
-select c.id, c.message_count, (
-    select json_agg(m order by m.sequence_number)
-    from (${newestMessages("$4::integer", "least($3::integer - 1, c.message_count)")}) m
-  ) as messages
-from conversations c
-where c.id = $1 and c.user_id = $2 and c.deleted_at is null`;
-
-interface PageRow {
-  readonly id: string;
-  readonly message_count: number;
-  readonly messages: MessageRow[] | null;
-}
-
-const maxInt32 = 2_147_483_647;
-
-/**
- * A page of a conversation's messages, oldest first: those after a sequence number, or the newest before one. `hasMore`
- * tells whether more follow in that direction. Throws NOT_FOUND.
- */
-export async function listMessages(
-  db: Queryable,
-  asked: { userId: string; conversationId: string; after: number; before?: number; limit: number },
-): Promise<{ messages: Message[]; hasMore: boolean }> {
-  const { conversationId, userId, before, limit } = asked;
-  const after = Math.min(asked.after, maxInt32 - limit);
-  const { rows } = await db.query<PageRow>(
-    before === undefined
-      ? { name: "messages-page", text: pageSql, values: [conversationId, userId, after, limit] }
-      : { name: "messages-page-before", text: backwardsSql, values: [conversationId, userId, before, limit] },
-  );
-  const row = rows[0];
-  if (row === undefined) throw notFound();
-  const read = (row.messages ?? []).map((message) => toMessage(row.id, message));
-  if (before !== undefined) {
-    const messages = fittingLast(read, []);
-    return { messages, hasMore: (messages[0]?.sequenceNumber ?? 1) > 1 };
-  }
-  const messages = fitting(read, textsOf);
-  return { messages, hasMore: (messages.at(-1)?.sequenceNumber ?? row.message_count) < row.message_count };
 }
 
 /**
@@ -192,6 +123,7 @@ export async function updateConversation(
   return toConversation(rows[0].conversation);
 }
 
-function notFound() {
+/** The refusal of a conversation that the user does not have. */
+export function notFound() {
   return fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
 }

@@ -22,7 +22,7 @@ const sizeOf = `least(octet_length(content), case when role = 'user' then ${2 **
 
 const columns = (
   content: string,
-) => `id, role, ${content}, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens, latency_ms,
+) => `id, run_id, role, ${content}, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens, latency_ms,
   sequence_number, created_at, finish_reason`;
 
 /**

@@ -9,7 +9,6 @@ import {
   MessageSchema,
 } from "@turnwright/contract/conversation/v1/conversation";
 import { type Run, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
-import { type ToolCall, ToolCallSchema } from "@turnwright/contract/tool/v1/tool";
 
 /** A conversation as `row_to_json` writes the columns of `conversationColumns`; times are ISO text. */
 export interface ConversationRow {
@@ -63,7 +62,7 @@ export function toConversation(row: ConversationRow): Conversation {
 }
 
 /** A tool call as stored, in OpenAI's format. */
-interface ToolCallRow {
+export interface ToolCallRow {
   readonly id: string;
   readonly type: string;
   readonly function: { readonly name: string; readonly arguments: string };
@@ -72,6 +71,7 @@ interface ToolCallRow {
 /** A message as `json_agg` writes the columns of `messageColumns`. */
 export interface MessageRow {
   readonly id: string;
+  readonly run_id: string | null;
   readonly role: string;
   readonly content: string;
   readonly name: string;
@@ -91,15 +91,19 @@ export interface MessageRow {
 
 /**
  * The columns of a `MessageRow` for the user's eyes: without the provider's fields. Callers know the conversation's id,
- * so rows do not repeat it.
+ * so rows do not repeat it. `content` and `reasoning` are SQL.
  */
-export const messageColumns = `id, role, content, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens,
-  latency_ms, sequence_number, created_at, finish_reason, reasoning`;
+export const messageColumnsWith = (content: string, reasoning: string): string => `id, run_id, role, ${content}, name, tool_calls,
+  tool_call_id, model, prompt_tokens, completion_tokens, latency_ms, sequence_number, created_at, finish_reason, ${reasoning}`;
+
+/** The same with the texts as they are. */
+export const messageColumns = messageColumnsWith("content", "reasoning");
 
 export function toMessage(conversationId: string, row: MessageRow): Message {
   return create(MessageSchema, {
     id: row.id,
     conversationId,
+    runId: row.run_id ?? "",
     role: row.role,
     content: row.content,
     name: row.name,
@@ -115,51 +119,6 @@ export function toMessage(conversationId: string, row: MessageRow): Message {
     reasoning: row.reasoning,
     providerFields: row.provider_fields ?? "",
   });
-}
-
-/** A message as it will read back: its text reduced to what PostgreSQL can store. */
-export function toStorable(message: Message): Message {
-  return {
-    ...message,
-    content: storable(message.content),
-    name: storable(message.name),
-    toolCalls: message.toolCalls.map(({ id, function: called }) =>
-      create(ToolCallSchema, {
-        id: storable(id),
-        type: "function",
-        function: { name: storable(called?.name ?? ""), arguments: storable(called?.arguments ?? "") },
-      }),
-    ),
-    toolCallId: storable(message.toolCallId),
-    model: storable(message.model),
-    finishReason: storable(message.finishReason),
-    reasoning: storable(message.reasoning),
-    providerFields: storable(message.providerFields),
-  };
-}
-
-/** Storable messages for `json_to_recordset`; `n` is their order, from 1. */
-export function messageRows(messages: readonly Message[]) {
-  return messages.map((message, index) => ({
-    n: index + 1,
-    id: message.id,
-    role: message.role,
-    content: message.content,
-    name: message.name,
-    tool_calls: message.toolCalls.length === 0 ? null : message.toolCalls.map(toToolCallRow),
-    tool_call_id: message.toolCallId,
-    model: message.model,
-    prompt_tokens: message.promptTokens,
-    completion_tokens: message.completionTokens,
-    latency_ms: message.latencyMs,
-    finish_reason: message.finishReason,
-    reasoning: message.reasoning,
-    provider_fields: message.providerFields,
-  }));
-}
-
-function toToolCallRow({ id, type, function: called }: ToolCall): ToolCallRow {
-  return { id, type, function: { name: called?.name ?? "", arguments: called?.arguments ?? "" } };
 }
 
 /** An approval as `json_agg` writes the columns of `approvalColumns`. */

@@ -80,6 +80,7 @@ async function openedOf(pool: pg.Pool, opening: FullOpening, row: OpenedRow | un
   const said = create(MessageSchema, {
     id: messageId,
     conversationId: conversation.id,
+    runId: request.runId.toLowerCase(),
     role: "user",
     content: request.message,
     sequenceNumber: conversation.messageCount,

@@ -48,8 +48,8 @@ with live as (
     and active_run_id is not distinct from (select run_id from superseded)
   returning ${conversationColumns}
 ), said as (
-  insert into messages (conversation_id, id, sequence_number, role, content)
-  select id, $3, message_count, 'user', $4 from opened
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
+  select id, $3, $5, message_count, 'user', $4 from opened
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)
@@ -108,8 +108,8 @@ with free as (
   where c.id = any (array[i.conversation_id])
   returning ${conversationColumns}, i.*
 ), said as (
-  insert into messages (conversation_id, id, sequence_number, role, content)
-  select id, message_id, message_count, 'user', message from opened
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
+  select id, message_id, run_id, message_count, 'user', message from opened
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)

@@ -67,8 +67,8 @@ with wanted as (
   )
   returning c.id, c.message_count
 ), said as (
-  insert into messages (conversation_id, id, sequence_number, role, content)
-  select opened.id, $4, opened.message_count, 'user', wanted.input from opened, wanted where wanted.input is not null
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
+  select opened.id, $4, wanted.run_id, opened.message_count, 'user', wanted.input from opened, wanted where wanted.input is not null
 ), claimed as (
   update runs r
   set status = 'running', epoch = r.epoch + 1, owner = $2, seq = r.seq + 1, input = null, wake_at = null, updated_at = now(),

@@ -4,7 +4,7 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import pg from "pg";
 import { errorClass, isDataFault } from "../data-faults.ts";
 import { createGroupWriter, type GroupLimits, groupLimits, rowValues } from "../group-commit.ts";
-import { toStorable } from "../rows.ts";
+import { toStorable } from "../stored-messages.ts";
 import { type CommitItem, commitItem } from "./commit-row.ts";
 import { commitColumns, groupStatements, singleStatements } from "./commit-statement.ts";
 import { type Committed, numbered } from "./committed.ts";
@@ -38,7 +38,8 @@ export function createCommitRun(pool: pg.Pool, limits: GroupLimits = groupLimits
     limits,
   );
   return async (userId, request) => {
-    const stored = request.messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7() }));
+    const runId = request.runId.toLowerCase();
+    const stored = request.messages.map((message) => ({ ...toStorable(message), id: message.id || uuidv7(), runId }));
     const committed = await write(commitItem(userId, request, stored));
     if (committed === undefined) return await repeatedCommit(pool, userId, request, stored);
     const { conversation_id: conversationId, before, at } = committed;

@@ -95,9 +95,9 @@ with ${rows === "many" ? heldSql : ""}fenced as (
   where c.id = any (array[i.conversation_id])
   returning c.message_count - i.message_count as before, i.*
 ), stored as (
-  insert into messages (conversation_id, id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content, name, tool_calls, tool_call_id, model,
     prompt_tokens, completion_tokens, latency_ms, finish_reason, reasoning, provider_fields, created_at)
-  select i.conversation_id, m.id, i.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
+  select i.conversation_id, m.id, i.run_id, i.before + m.n, m.role, m.content, m.name, m.tool_calls, m.tool_call_id, m.model,
     m.prompt_tokens, m.completion_tokens, m.latency_ms, m.finish_reason, m.reasoning, m.provider_fields,
     now() - m.age_ms * interval '1 millisecond'
   from moved i, json_to_recordset(i.messages)

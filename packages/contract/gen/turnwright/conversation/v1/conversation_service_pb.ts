@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation_service.proto.
  */
 export const file_turnwright_conversation_v1_conversation_service: GenFile = /*@__PURE__*/
-  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiuQIKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCgVsaW1pdBgBIAEoBUIJukgGGgQYZCgBSACIAQESGAoGY3Vyc29yGAIgASgJQgi6SAVyAxjIARITCgFxGAMgASgJQgi6SAVyAxjIARIbCgphZ2VudF90eXBlGAQgASgJQge6SARyAhhkEjIKBnN0YXR1cxgFIAEoCUIiukgf2AEBchpSBmFjdGl2ZVIQcGVuZGluZ19hcHByb3ZhbBIoCgRmcm9tGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgJ0bxgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoIYXJjaGl2ZWQYCCABKAhIAYgBAUIICgZfbGltaXRCCwoJX2FyY2hpdmVkIoABChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEj8KDWNvbnZlcnNhdGlvbnMYASADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SDQoFdG90YWwYAiABKAUSEwoLbmV4dF9jdXJzb3IYAyABKAkiZQoWR2V0Q29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh4KBWxpbWl0GAIgASgFQgq6SAcaBRj0AygASACIAQFCCAoGX2xpbWl0IuYBChdHZXRDb252ZXJzYXRpb25SZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNQoIbWVzc2FnZXMYAiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEj8KEXBlbmRpbmdfYXBwcm92YWxzGAMgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYBCABKAki0AEKE0xpc3RNZXNzYWdlc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAUgAiAEBEh0KBWFmdGVyGAMgASgFQgkYAbpIBBoCKABIAYgBARIeCgZiZWZvcmUYBCABKAVCCRgBukgEGgIoAUgCiAEBEhgKBmN1cnNvchgFIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0QggKBl9hZnRlckIJCgdfYmVmb3JlIngKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIUCghoYXNfbW9yZRgCIAEoCEICGAESEwoLbmV4dF9jdXJzb3IYAyABKAki3wIKGVVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIdCgV0aXRsZRgCIAEoCUIJukgGcgQQARhkSACIAQES0QEKBHRhZ3MYAyABKAsyGi5nb29nbGUucHJvdG9idWYuTGlzdFZhbHVlQqYBukiiAboBngEKEWNvbnZlcnNhdGlvbi50YWdzEixtdXN0IGJlIHVwIHRvIDIwIHRleHRzIG9mIDEgdG8gNTAgY2hhcmFjdGVycxpbc2l6ZSh0aGlzKSA8PSAyMCAmJiB0aGlzLmFsbCh0YWcsIHR5cGUodGFnKSA9PSBzdHJpbmcgJiYgc2l6ZSh0YWcpID49IDEgJiYgc2l6ZSh0YWcpIDw9IDUwKRIVCghhcmNoaXZlZBgEIAEoCEgBiAEBQggKBl90aXRsZUILCglfYXJjaGl2ZWQiXAoaVXBkYXRlQ29udmVyc2F0aW9uUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uIj4KGURlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABASIcChpEZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSKcAQoUTGlzdEFwcHJvdmFsc1JlcXVlc3QSQQoGc3RhdHVzGAEgASgJQjG6SC7YAQFyKVIHcGVuZGluZ1IIYXBwcm92ZWRSCHJlamVjdGVkUgpzdXBlcnNlZGVkEh0KBWxpbWl0GAIgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYAyABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJlChVMaXN0QXBwcm92YWxzUmVzcG9uc2USNwoJYXBwcm92YWxzGAEgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYAiABKAkiMwoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgi6SAVyA7ABASJNChNHZXRBcHByb3ZhbFJlc3BvbnNlEjYKCGFwcHJvdmFsGAEgASgLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwi2gEKD0xpc3RSdW5zUmVxdWVzdBIkCg9jb252ZXJzYXRpb25faWQYASABKAlCC7pICNgBAXIDsAEBEl4KBnN0YXR1cxgCIAEoCUJOukhL2AEBckZSBnF1ZXVlZFIHcnVubmluZ1IHd2FpdGluZ1IJY29tcGxldGVkUgZmYWlsZWRSCWNhbmNlbGxlZFIMbmVlZHNfcmV2aWV3Eh0KBWxpbWl0GAMgASgFQgm6SAYaBBhkKAFIAIgBARIYCgZjdXJzb3IYBCABKAlCCLpIBXIDGMgBQggKBl9saW1pdCJaChBMaXN0UnVuc1Jlc3BvbnNlEjEKBHJ1bnMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvEhMKC25leHRfY3Vyc29yGAIgASgJIikKDUdldFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJCCg5HZXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvMpsRChNDb252ZXJzYXRpb25TZXJ2aWNlEtcBChFMaXN0Q29udmVyc2F0aW9ucxI0LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVxdWVzdBo1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RDb252ZXJzYXRpb25zUmVzcG9uc2UiVZACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCExIRL3YxL2NvbnZlcnNhdGlvbnMSjQIKD0dldENvbnZlcnNhdGlvbhIyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlcXVlc3QaMy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRDb252ZXJzYXRpb25SZXNwb25zZSKQAZACAaq7GCMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIlEiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLjAQoMTGlzdE1lc3NhZ2VzEi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVxdWVzdBowLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RNZXNzYWdlc1Jlc3BvbnNlInCQAgGquxgbEgpMSVNUX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAi4SLC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzEq4CChJVcGRhdGVDb252ZXJzYXRpb24SNS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5VcGRhdGVDb252ZXJzYXRpb25SZXF1ZXN0GjYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXBkYXRlQ29udmVyc2F0aW9uUmVzcG9uc2UiqAGQAgKquxhYEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnNKM3sidGl0bGUiOiJSZWZ1bmQgb2Ygb3JkZXIgMTE4NyIsInRhZ3MiOlsicmVmdW5kcyJdfbC7GALCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCKDoBKjIjL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0S9QEKEkRlbGV0ZUNvbnZlcnNhdGlvbhI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWxldGVDb252ZXJzYXRpb25SZXNwb25zZSJwkAICqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIlKiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRLeAQoITGlzdFJ1bnMSKy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1JlcXVlc3QaLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0UnVuc1Jlc3BvbnNlIneQAgGquxgSEgpMSVNUX0VSUk9SQgRydW5zsLsYAsK7GARydW5zwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCNloqEigvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9ydW5zEggvdjEvcnVucxLVAQoGR2V0UnVuEikudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0UnVuUmVxdWVzdBoqLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldFJ1blJlc3BvbnNlInSQAgGquxgREglSVU5fRVJST1JCBHJ1bnOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwITEhEvdjEvcnVucy97cnVuX2lkfRLQAQoNTGlzdEFwcHJvdmFscxIwLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GjEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1Jlc3BvbnNlIlqQAgGquxgXEgpMSVNUX0VSUk9SQglhcHByb3ZhbHOwuxgCwrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAg8SDS92MS9hcHByb3ZhbHMS/gEKC0dldEFwcHJvdmFsEi4udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXF1ZXN0Gi8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0QXBwcm92YWxSZXNwb25zZSKNAZACAaq7GBsSDkFQUFJPVkFMX0VSUk9SQglhcHByb3ZhbHOwuxgCursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9ywrsYCWFwcHJvdmFsc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAh0SGy92MS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
+  fileDesc("CjV0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb25fc2VydmljZS5wcm90bxIadHVybndyaWdodC5jb252ZXJzYXRpb24udjEiuQIKGExpc3RDb252ZXJzYXRpb25zUmVxdWVzdBIdCgVsaW1pdBgBIAEoBUIJukgGGgQYZCgBSACIAQESGAoGY3Vyc29yGAIgASgJQgi6SAVyAxjIARITCgFxGAMgASgJQgi6SAVyAxjIARIbCgphZ2VudF90eXBlGAQgASgJQge6SARyAhhkEjIKBnN0YXR1cxgFIAEoCUIiukgf2AEBchpSBmFjdGl2ZVIQcGVuZGluZ19hcHByb3ZhbBIoCgRmcm9tGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgJ0bxgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoIYXJjaGl2ZWQYCCABKAhIAYgBAUIICgZfbGltaXRCCwoJX2FyY2hpdmVkIoABChlMaXN0Q29udmVyc2F0aW9uc1Jlc3BvbnNlEj8KDWNvbnZlcnNhdGlvbnMYASADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SDQoFdG90YWwYAiABKAUSEwoLbmV4dF9jdXJzb3IYAyABKAkioAEKFkdldENvbnZlcnNhdGlvblJlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAEgAiAEBEicKDWNvbnRlbnRfbGltaXQYAyABKAVCC7pICBoGGICAQCgASAGIAQFCCAoGX2xpbWl0QhAKDl9jb250ZW50X2xpbWl0IuYBChdHZXRDb252ZXJzYXRpb25SZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24SNQoIbWVzc2FnZXMYAiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEj8KEXBlbmRpbmdfYXBwcm92YWxzGAMgAygLMiQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQXBwcm92YWwSEwoLbmV4dF9jdXJzb3IYBCABKAkitgIKE0xpc3RNZXNzYWdlc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIeCgVsaW1pdBgCIAEoBUIKukgHGgUY9AMoAUgAiAEBEh0KBWFmdGVyGAMgASgFQgkYAbpIBBoCKABIAYgBARIeCgZiZWZvcmUYBCABKAVCCRgBukgEGgIoAUgCiAEBEhgKBmN1cnNvchgFIAEoCUIIukgFcgMYyAESKQoFb3JkZXIYBiABKAlCGrpIF9gBAXISUgNhc2NSBGRlc2OSAgRkZXNjEicKDWNvbnRlbnRfbGltaXQYByABKAVCC7pICBoGGICAQCgASAOIAQFCCAoGX2xpbWl0QggKBl9hZnRlckIJCgdfYmVmb3JlQhAKDl9jb250ZW50X2xpbWl0IngKFExpc3RNZXNzYWdlc1Jlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIUCghoYXNfbW9yZRgCIAEoCEICGAESEwoLbmV4dF9jdXJzb3IYAyABKAkiXwoYR2V0TWVzc2FnZUNvbnRlbnRSZXF1ZXN0EiEKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUIIukgFcgOwAQESIAoPc2VxdWVuY2VfbnVtYmVyGAIgASgFQge6SAQaAigBIiwKGUdldE1lc3NhZ2VDb250ZW50UmVzcG9uc2USDwoHY29udGVudBgBIAEoCSLfAgoZVXBkYXRlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEh0KBXRpdGxlGAIgASgJQgm6SAZyBBABGGRIAIgBARLRAQoEdGFncxgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5MaXN0VmFsdWVCpgG6SKIBugGeAQoRY29udmVyc2F0aW9uLnRhZ3MSLG11c3QgYmUgdXAgdG8gMjAgdGV4dHMgb2YgMSB0byA1MCBjaGFyYWN0ZXJzGltzaXplKHRoaXMpIDw9IDIwICYmIHRoaXMuYWxsKHRhZywgdHlwZSh0YWcpID09IHN0cmluZyAmJiBzaXplKHRhZykgPj0gMSAmJiBzaXplKHRhZykgPD0gNTApEhUKCGFyY2hpdmVkGAQgASgISAGIAQFCCAoGX3RpdGxlQgsKCV9hcmNoaXZlZCJcChpVcGRhdGVDb252ZXJzYXRpb25SZXNwb25zZRI+Cgxjb252ZXJzYXRpb24YASABKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db252ZXJzYXRpb24iPgoZRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBIhwKGkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlIpwBChRMaXN0QXBwcm92YWxzUmVxdWVzdBJBCgZzdGF0dXMYASABKAlCMbpILtgBAXIpUgdwZW5kaW5nUghhcHByb3ZlZFIIcmVqZWN0ZWRSCnN1cGVyc2VkZWQSHQoFbGltaXQYAiABKAVCCbpIBhoEGGQoAUgAiAEBEhgKBmN1cnNvchgDIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0ImUKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRI3CglhcHByb3ZhbHMYASADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBITCgtuZXh0X2N1cnNvchgCIAEoCSIzChJHZXRBcHByb3ZhbFJlcXVlc3QSHQoLYXBwcm92YWxfaWQYASABKAlCCLpIBXIDsAEBIk0KE0dldEFwcHJvdmFsUmVzcG9uc2USNgoIYXBwcm92YWwYASABKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbCLaAQoPTGlzdFJ1bnNSZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESXgoGc3RhdHVzGAIgASgJQk66SEvYAQFyRlIGcXVldWVkUgdydW5uaW5nUgd3YWl0aW5nUgljb21wbGV0ZWRSBmZhaWxlZFIJY2FuY2VsbGVkUgxuZWVkc19yZXZpZXcSHQoFbGltaXQYAyABKAVCCbpIBhoEGGQoAUgAiAEBEhgKBmN1cnNvchgEIAEoCUIIukgFcgMYyAFCCAoGX2xpbWl0IloKEExpc3RSdW5zUmVzcG9uc2USMQoEcnVucxgBIAMoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8SEwoLbmV4dF9jdXJzb3IYAiABKAkiKQoNR2V0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBIkIKDkdldFJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8y0xMKE0NvbnZlcnNhdGlvblNlcnZpY2US1wEKEUxpc3RDb252ZXJzYXRpb25zEjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXF1ZXN0GjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENvbnZlcnNhdGlvbnNSZXNwb25zZSJVkAIBqrsYGxIKTElTVF9FUlJPUkINY29udmVyc2F0aW9uc7C7GALCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwITEhEvdjEvY29udmVyc2F0aW9ucxKNAgoPR2V0Q29udmVyc2F0aW9uEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0Q29udmVyc2F0aW9uUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkdldENvbnZlcnNhdGlvblJlc3BvbnNlIpABkAIBqrsYIxISQ09OVkVSU0FUSU9OX0VSUk9SQg1jb252ZXJzYXRpb25zsLsYArq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAiUSIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9EuMBCgxMaXN0TWVzc2FnZXMSLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0TWVzc2FnZXNSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdE1lc3NhZ2VzUmVzcG9uc2UicJACAaq7GBsSCkxJU1RfRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCLhIsL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vbWVzc2FnZXMStQIKEUdldE1lc3NhZ2VDb250ZW50EjQudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0TWVzc2FnZUNvbnRlbnRSZXF1ZXN0GjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0TWVzc2FnZUNvbnRlbnRSZXNwb25zZSKyAZACAaq7GEMSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc0oVeyJzZXF1ZW5jZV9udW1iZXIiOjF9egdjb250ZW50sLsYAsK7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAkgSRi92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L21lc3NhZ2VzL3tzZXF1ZW5jZV9udW1iZXJ9L2NvbnRlbnQSrgIKElVwZGF0ZUNvbnZlcnNhdGlvbhI1LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVwZGF0ZUNvbnZlcnNhdGlvblJlcXVlc3QaNi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5VcGRhdGVDb252ZXJzYXRpb25SZXNwb25zZSKoAZACAqq7GFgSEkNPTlZFUlNBVElPTl9FUlJPUkINY29udmVyc2F0aW9uc0ozeyJ0aXRsZSI6IlJlZnVuZCBvZiBvcmRlciAxMTg3IiwidGFncyI6WyJyZWZ1bmRzIl19sLsYAsK7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIoOgEqMiMvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfRL1AQoSRGVsZXRlQ29udmVyc2F0aW9uEjUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVsZXRlQ29udmVyc2F0aW9uUmVxdWVzdBo2LnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlbGV0ZUNvbnZlcnNhdGlvblJlc3BvbnNlInCQAgKquxgjEhJDT05WRVJTQVRJT05fRVJST1JCDWNvbnZlcnNhdGlvbnOwuxgCwrsYE2NvbnZlcnNhdGlvbnM6d3JpdGWC0+STAiUqIy92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9Et4BCghMaXN0UnVucxIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RSdW5zUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RSdW5zUmVzcG9uc2Uid5ACAaq7GBISCkxJU1RfRVJST1JCBHJ1bnOwuxgCwrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwI2WioSKC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L3J1bnMSCC92MS9ydW5zEtUBCgZHZXRSdW4SKS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRSdW5SZXF1ZXN0GioudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuR2V0UnVuUmVzcG9uc2UidJACAaq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhMSES92MS9ydW5zL3tydW5faWR9EtABCg1MaXN0QXBwcm92YWxzEjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdEFwcHJvdmFsc1JlcXVlc3QaMS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0QXBwcm92YWxzUmVzcG9uc2UiWpACAaq7GBcSCkxJU1RfRVJST1JCCWFwcHJvdmFsc7C7GALCuxgJYXBwcm92YWxzwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCDxINL3YxL2FwcHJvdmFscxL+AQoLR2V0QXBwcm92YWwSLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRBcHByb3ZhbFJlcXVlc3QaLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5HZXRBcHByb3ZhbFJlc3BvbnNlIo0BkAIBqrsYGxIOQVBQUk9WQUxfRVJST1JCCWFwcHJvdmFsc7C7GAK6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3LCuxgJYXBwcm92YWxzwrsYEmNvbnZlcnNhdGlvbnM6cmVhZILT5JMCHRIbL3YxL2FwcHJvdmFscy97YXBwcm92YWxfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
  * The page to read.
@@ -147,6 +147,14 @@ export type GetConversationRequest = Message<"turnwright.conversation.v1.GetConv
    * @generated from field: optional int32 limit = 2;
    */
   limit?: number | undefined;
+
+  /**
+   * Most bytes of a message's text, and of its reasoning, 0 to 1,048,576: longer ones come as their beginning. Unset:
+   * all.
+   *
+   * @generated from field: optional int32 content_limit = 3;
+   */
+  contentLimit?: number | undefined;
 };
 
 /**
@@ -241,6 +249,22 @@ export type ListMessagesRequest = Message<"turnwright.conversation.v1.ListMessag
    * @generated from field: string cursor = 5;
    */
   cursor: string;
+
+  /**
+   * `asc`: the oldest first. `desc`: the newest first, from the end of the conversation unless a cursor or `before` is
+   * given. Empty: `asc`.
+   *
+   * @generated from field: string order = 6;
+   */
+  order: string;
+
+  /**
+   * Most bytes of a message's text, and of its reasoning, 0 to 1,048,576: longer ones come as their beginning. Unset:
+   * all.
+   *
+   * @generated from field: optional int32 content_limit = 7;
+   */
+  contentLimit?: number | undefined;
 };
 
 /**
@@ -257,7 +281,7 @@ export const ListMessagesRequestSchema: GenMessage<ListMessagesRequest> = /*@__P
  */
 export type ListMessagesResponse = Message<"turnwright.conversation.v1.ListMessagesResponse"> & {
   /**
-   * Messages, oldest first.
+   * Messages in the order of the request.
    *
    * @generated from field: repeated turnwright.conversation.v1.Message messages = 1;
    */
@@ -285,6 +309,55 @@ export type ListMessagesResponse = Message<"turnwright.conversation.v1.ListMessa
  */
 export const ListMessagesResponseSchema: GenMessage<ListMessagesResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation_service, 5);
+
+/**
+ * The message to read.
+ *
+ * @generated from message turnwright.conversation.v1.GetMessageContentRequest
+ */
+export type GetMessageContentRequest = Message<"turnwright.conversation.v1.GetMessageContentRequest"> & {
+  /**
+   * UUID of the conversation.
+   *
+   * @generated from field: string conversation_id = 1;
+   */
+  conversationId: string;
+
+  /**
+   * Position of the message in the conversation, from 1.
+   *
+   * @generated from field: int32 sequence_number = 2;
+   */
+  sequenceNumber: number;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetMessageContentRequest.
+ * Use `create(GetMessageContentRequestSchema)` to create a new message.
+ */
+export const GetMessageContentRequestSchema: GenMessage<GetMessageContentRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 6);
+
+/**
+ * The text of a message. On REST it is the whole body, as text/plain.
+ *
+ * @generated from message turnwright.conversation.v1.GetMessageContentResponse
+ */
+export type GetMessageContentResponse = Message<"turnwright.conversation.v1.GetMessageContentResponse"> & {
+  /**
+   * The text as it is stored, without a limit.
+   *
+   * @generated from field: string content = 1;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.GetMessageContentResponse.
+ * Use `create(GetMessageContentResponseSchema)` to create a new message.
+ */
+export const GetMessageContentResponseSchema: GenMessage<GetMessageContentResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
 
 /**
  * The changes. At least one field is given.
@@ -326,7 +399,7 @@ export type UpdateConversationRequest = Message<"turnwright.conversation.v1.Upda
  * Use `create(UpdateConversationRequestSchema)` to create a new message.
  */
 export const UpdateConversationRequestSchema: GenMessage<UpdateConversationRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 6);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 8);
 
 /**
  * The changed conversation.
@@ -347,7 +420,7 @@ export type UpdateConversationResponse = Message<"turnwright.conversation.v1.Upd
  * Use `create(UpdateConversationResponseSchema)` to create a new message.
  */
 export const UpdateConversationResponseSchema: GenMessage<UpdateConversationResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 7);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 9);
 
 /**
  * The conversation to delete.
@@ -368,7 +441,7 @@ export type DeleteConversationRequest = Message<"turnwright.conversation.v1.Dele
  * Use `create(DeleteConversationRequestSchema)` to create a new message.
  */
 export const DeleteConversationRequestSchema: GenMessage<DeleteConversationRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 8);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 10);
 
 /**
  * No fields.
@@ -383,7 +456,7 @@ export type DeleteConversationResponse = Message<"turnwright.conversation.v1.Del
  * Use `create(DeleteConversationResponseSchema)` to create a new message.
  */
 export const DeleteConversationResponseSchema: GenMessage<DeleteConversationResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 9);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
 
 /**
  * The page to read.
@@ -418,7 +491,7 @@ export type ListApprovalsRequest = Message<"turnwright.conversation.v1.ListAppro
  * Use `create(ListApprovalsRequestSchema)` to create a new message.
  */
 export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 10);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 12);
 
 /**
  * A page of approvals.
@@ -446,7 +519,7 @@ export type ListApprovalsResponse = Message<"turnwright.conversation.v1.ListAppr
  * Use `create(ListApprovalsResponseSchema)` to create a new message.
  */
 export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 11);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 13);
 
 /**
  * The approval to get.
@@ -467,7 +540,7 @@ export type GetApprovalRequest = Message<"turnwright.conversation.v1.GetApproval
  * Use `create(GetApprovalRequestSchema)` to create a new message.
  */
 export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 12);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 14);
 
 /**
  * An approval.
@@ -488,7 +561,7 @@ export type GetApprovalResponse = Message<"turnwright.conversation.v1.GetApprova
  * Use `create(GetApprovalResponseSchema)` to create a new message.
  */
 export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 13);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
 
 /**
  * The page to read.
@@ -530,7 +603,7 @@ export type ListRunsRequest = Message<"turnwright.conversation.v1.ListRunsReques
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 14);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 16);
 
 /**
  * A page of runs.
@@ -558,7 +631,7 @@ export type ListRunsResponse = Message<"turnwright.conversation.v1.ListRunsRespo
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 15);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 17);
 
 /**
  * The run to get.
@@ -579,7 +652,7 @@ export type GetRunRequest = Message<"turnwright.conversation.v1.GetRunRequest"> 
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 16);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 18);
 
 /**
  * A run.
@@ -600,7 +673,7 @@ export type GetRunResponse = Message<"turnwright.conversation.v1.GetRunResponse"
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation_service, 17);
+  messageDesc(file_turnwright_conversation_v1_conversation_service, 19);
 
 /**
  * Conversations, messages, runs and approvals of the caller. Resources of other users are reported as `NOT_FOUND`.
@@ -635,12 +708,14 @@ export const ConversationService: GenService<{
     output: typeof GetConversationResponseSchema;
   },
   /**
-   * List a page of a conversation's messages, oldest first: forwards with `after`, backwards with `before`. A page with
-   * long messages has fewer of them than `limit`, one at least.
+   * List a page of a conversation's messages, oldest first: forwards with `after`, backwards with `before`. With
+   * `order` `desc`, pages and their messages go from the newest to the oldest. A page with long messages has fewer of
+   * them than `limit`, one at least.
    *
    * Caller: a login, or an API key with the scope `conversations:read`.
    *
-   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when both `after` and `before` are given.
+   * Errors: `NOT_FOUND`; `INVALID_REQUEST` when both `after` and `before` are given, and when `order` contradicts them
+   * or the cursor.
    *
    * @generated from rpc turnwright.conversation.v1.ConversationService.ListMessages
    */
@@ -648,6 +723,20 @@ export const ConversationService: GenService<{
     methodKind: "unary";
     input: typeof ListMessagesRequestSchema;
     output: typeof ListMessagesResponseSchema;
+  },
+  /**
+   * Get the whole text of a message, for messages that were listed with `content_limit`.
+   *
+   * Caller: a login, or an API key with the scope `conversations:read`.
+   *
+   * Errors: `NOT_FOUND`.
+   *
+   * @generated from rpc turnwright.conversation.v1.ConversationService.GetMessageContent
+   */
+  getMessageContent: {
+    methodKind: "unary";
+    input: typeof GetMessageContentRequestSchema;
+    output: typeof GetMessageContentResponseSchema;
   },
   /**
    * Change the title, the tags or the place of a conversation. Fields that are not given stay as they are.
