@@ -29,6 +29,8 @@ import { openAiPlugin } from "./openai/openai-plugin.ts";
 import { proxyRoutes } from "./rpc/proxy-routes.ts";
 import { rpcPlugin } from "./rpc/rpc-plugin.ts";
 import { createServer } from "./server.ts";
+import { withOwnServices } from "./system/own-services.ts";
+import type { Parts } from "./system/parts.ts";
 import { restPlugin } from "./transcoding/rest-plugin.ts";
 
 export { admit } from "./admission/admit.ts";
@@ -53,6 +55,8 @@ export interface GatewayDeps {
   readonly checks: ReadinessChecks;
   /** The clocks of the parts, as of the last checks. */
   readonly clocks?: () => PartClocks;
+  /** The parts of the mesh, which tell about themselves; none unless given. */
+  readonly parts?: Parts;
   readonly logger: Logger;
   /** Silence after which `close` closes a connection, in milliseconds; 1,000 unless given. */
   readonly quietMs?: number;
@@ -73,8 +77,9 @@ export interface Gateway {
  * Nothing runs before `listen`.
  */
 export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
-  const { config, services, transport } = deps;
-  const tokens = createClient(TokenService, transport(TokenService));
+  const { config, services } = deps;
+  const tokens = createClient(TokenService, deps.transport(TokenService));
+  const transport = withOwnServices({ ...deps, tokens, parts: deps.parts ?? {} });
   const authenticator = createAuthenticator({ tokens, jwtSecrets: jwtSecrets(config) });
   const liveCalls = new LiveCalls();
   const revocations: RevocationListener = {

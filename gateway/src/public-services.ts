@@ -13,6 +13,7 @@ import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
+import { InfoService } from "@turnwright/contract/system/v1/info_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
 /**
@@ -24,4 +25,5 @@ export const publicServices = {
   conversation: [ConversationService, WebhookService, DecisionAuditService],
   agent: [AgentService, RunService, CompletionService, InboxService],
   tools: [ToolService],
+  gateway: [InfoService],
 } as const satisfies Record<string, readonly DescService[]>;

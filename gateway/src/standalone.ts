@@ -55,7 +55,7 @@ async function start(): Promise<void> {
   );
   const created = await createGateway({
     config,
-    services: [...transports.keys()],
+    services: [...transports.keys(), ...publicServices.gateway],
     transport: (service) => transports.get(service) as Transport,
     limiter: ports.limiter,
     concurrency: ports.concurrency,
@@ -64,6 +64,9 @@ async function start(): Promise<void> {
       redis: () => ports.ping(),
       ...Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name, () => transport.checkHealth()])),
     },
+    parts: Object.fromEntries(
+      Object.entries(parts).map(([name, { transport }]) => [name, (limitMs: number) => transport.reports(limitMs)]),
+    ),
     clocks: () => Object.fromEntries(Object.entries(parts).map(([name, { transport }]) => [name, transport.clocks()])),
     logger,
   });

@@ -22,6 +22,7 @@ import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { drainWithin } from "@turnwright/platform/process/lifecycle";
 import { checkListenAddress } from "@turnwright/platform/process/listening";
+import { release } from "@turnwright/platform/process/release";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
@@ -172,6 +173,9 @@ export async function startAllInOne(
       services.flatMap((service) => service.mounts),
       "gateway",
     );
+    const reported = (service: RunningService) => async () => [
+      { instance: "", report: { version: release, ...service.report?.() } },
+    ];
     const gateway = await createGateway({
       config: { ...config, CONSOLE_DIR: (await opening).path },
       services: Object.values(publicServices).flat(),
@@ -188,6 +192,12 @@ export async function startAllInOne(
           await agent.ready();
           return { serving: 1, failing: [], details: agent.details?.() };
         },
+      },
+      parts: {
+        auth: reported(auth),
+        conversation: reported(conversation),
+        "tool-executor": reported(executor),
+        "agent-orchestrator": reported(agent),
       },
       logger: logger.child({ part: "gateway" }),
     });

@@ -16,6 +16,7 @@ import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decis
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
+import { InfoService } from "@turnwright/contract/system/v1/info_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
@@ -39,6 +40,7 @@ export const services: readonly DescService[] = [
   DecisionAuditService,
   ExecutionService,
   ToolService,
+  InfoService,
 ];
 
 /** Names of the services in the mesh. */

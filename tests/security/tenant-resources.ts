@@ -134,4 +134,5 @@ export const publicMethods: readonly string[] = [
   "AuthService.Login",
   "AuthService.Refresh",
   "TokenService.GetJwks",
+  "InfoService.GetInfo",
 ];

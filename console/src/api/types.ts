@@ -126,6 +126,9 @@ export type GetConversationResponse = { readonly conversation: Conversation | nu
 /** The caller's account. */
 export type GetCurrentUserResponse = { readonly user: User | null; };
 
+/** The facts. */
+export type GetInfoResponse = { readonly version: string; readonly registration: string; readonly demo_model: boolean; readonly currency: string; readonly heartbeat_seconds: number; readonly body_limit_bytes: number; readonly features: readonly string[]; };
+
 /** A JSON Web Key Set (RFC 7517). */
 export type GetJwksResponse = { readonly keys: readonly (Readonly<Record<string, unknown>>)[]; };
 
@@ -652,6 +655,12 @@ export interface Operations {
     readonly query: { readonly show?: string; readonly order?: string; readonly limit?: number; readonly cursor?: string; };
     readonly body: undefined;
     readonly data: ListInboxResponse;
+  };
+  readonly "GET /v1/info": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: GetInfoResponse;
   };
   readonly "GET /v1/models": {
     readonly path: undefined;

@@ -18,7 +18,7 @@ import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
-import { openModelRoutes } from "./model/configured-model.ts";
+import { isDemo, openModelRoutes } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { withDefaultModel } from "./model/routes/model-routes.ts";
 import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
@@ -136,6 +136,7 @@ export async function startAgentOrchestrator(deps: {
       await worker.ready();
     },
     details: () => readinessDetails(routes, shares),
+    report: () => ({ demo_model: isDemo(config) }),
     underWay: () => ({ runs: owned.size }),
     async drain(limit) {
       await dispatcher.close();

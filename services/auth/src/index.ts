@@ -92,6 +92,7 @@ export async function startAuth(deps: {
       accessTokens,
     }),
     ready: databasePing(pool),
+    report: () => ({ registration: config.REGISTRATION }),
     async close() {
       stopMaintenance();
       await unsubscribe();

@@ -153,6 +153,7 @@ describe("the OpenAPI document of the contract", () => {
       "post /v1/auth/login",
       "post /v1/auth/refresh",
       "post /v1/auth/register",
+      "get /v1/info",
     ]);
     expect(operation("post /v1/auth/logout").security).toEqual([{ bearerAuth: [] }]);
   });

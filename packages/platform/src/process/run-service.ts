@@ -22,6 +22,7 @@ import type { RunningService } from "../rpc/mount.ts";
 import { drainWithin, logUnhandledRejections, reportStartFailure } from "./lifecycle.ts";
 import { checkListenAddress } from "./listening.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
+import { release } from "./release.ts";
 import { useSmallBuffers } from "./small-buffers.ts";
 import { onTermination } from "./termination.ts";
 
@@ -157,6 +158,7 @@ async function start<C extends GrpcConfig>(
     credentials: mesh.tls?.serverCredentials(),
     maxMessageBytes: messageBytesOf(config),
     details: () => created.details?.(),
+    report: () => ({ version: release, ...created.report?.() }),
     logger,
   });
   server = serving;

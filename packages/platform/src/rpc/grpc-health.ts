@@ -1,7 +1,7 @@
 import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import { findInstances, type Lookup } from "./grpc-addresses.ts";
-import { detailsOf } from "./grpc-details.ts";
+import { detailsOf, reportOf } from "./grpc-details.ts";
 import { askServing } from "./grpc-serving.ts";
 
 /**
@@ -35,7 +35,20 @@ export interface HealthProbe {
    * `host:port`.
    */
   clocks(): ReadonlyMap<string, number>;
+  /**
+   * The report of each instance, within the time in milliseconds; one that does not answer by then has none. Empty when
+   * the service has no address.
+   */
+  reports(limitMs: number): Promise<InstanceReport[]>;
   close(): void;
+}
+
+/** Facts and figures of one instance. */
+export interface InstanceReport {
+  /** `host:port`; empty: this process. */
+  readonly instance: string;
+  /** As JSON; undefined: it does not answer, or is of a release that tells none. */
+  readonly report: unknown;
 }
 
 const timeoutMs = 2_000;
@@ -104,6 +117,19 @@ export function createHealthProbe(options: {
       throw faults.find((fault) => reasonOf(fault) === ErrorReason.DATABASE_UNAVAILABLE) ?? faults[0];
     },
     clocks: () => clocks,
+    async reports(limitMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<readonly string[]>((resolve) => {
+        timer = setTimeout(() => resolve([]), limitMs);
+      });
+      const found = findInstances(options.addresses, options.lookup).then(
+        ({ targets }) => targets,
+        () => [],
+      );
+      const targets = await Promise.race([found, late]);
+      clearTimeout(timer);
+      return Promise.all(targets.map(async (instance) => ({ instance, report: await reportOf(clientOf(instance), limitMs) })));
+    },
     close() {
       for (const client of clients.values()) client.close();
       clients.clear();

@@ -44,6 +44,7 @@ export interface GrpcServerOptions {
   /** Largest message accepted, in bytes. */
   maxMessageBytes?: number;
   details?: RunningService["details"];
+  report?: RunningService["report"];
 }
 
 function addMount(

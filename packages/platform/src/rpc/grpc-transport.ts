@@ -6,7 +6,7 @@ import { ErrorReason, fail } from "../errors.ts";
 import type { Lookup } from "./grpc-addresses.ts";
 import { createBalancer } from "./grpc-balancer.ts";
 import { callStream, callUnary, completed, ownBytes } from "./grpc-call.ts";
-import { createHealthProbe, type ServiceHealth } from "./grpc-health.ts";
+import { createHealthProbe, type InstanceReport, type ServiceHealth } from "./grpc-health.ts";
 import { Instance } from "./grpc-instance.ts";
 import { defaultPatienceMs } from "./grpc-repeat.ts";
 import {
@@ -27,6 +27,8 @@ export interface GrpcTransport extends Transport {
   checkHealth(): Promise<ServiceHealth>;
   /** The clocks of the instances at the last check, like HealthProbe. */
   clocks(): ReadonlyMap<string, number>;
+  /** The report of each instance, like HealthProbe. */
+  reports(limitMs: number): Promise<InstanceReport[]>;
   /** Closes the connections; calls in flight fail. */
   close(): void;
 }
@@ -168,6 +170,7 @@ export function createGrpcTransport(options: GrpcTransportOptions): GrpcTranspor
 
     checkHealth: () => probe.check(),
     clocks: () => probe.clocks(),
+    reports: (limitMs) => probe.reports(limitMs),
 
     close() {
       balancer.close();

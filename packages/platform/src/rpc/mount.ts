@@ -20,6 +20,8 @@ export interface RunningService {
   ready(): Promise<void>;
   /** States of interest while it serves, such as an endpoint that fails, as JSON; undefined: none. For `/ready`. */
   details?(): Readonly<Record<string, unknown>> | undefined;
+  /** Facts and figures of this process, as JSON, for the gateway alone. Absent: none. No secrets, no data of users. */
+  report?(): Readonly<Record<string, unknown>>;
   /** Counts of the work that a shutdown waits for besides the plane's calls, for the log: `{runs: 2}`. Absent: none. */
   underWay?(): Readonly<Record<string, number>>;
   /**

@@ -33,13 +33,18 @@ const demoProvider = "demo";
  */
 const spareConnections = 32;
 
+/** Whether the demo model answers: there is neither a models file, nor an address, nor a key. */
+export function isDemo(config: Pick<ModelConfig, "MODELS_FILE" | "LLM_BASE_URL" | "LLM_API_KEY" | "OPENAI_API_KEY">): boolean {
+  return [config.MODELS_FILE, config.LLM_BASE_URL, config.LLM_API_KEY, config.OPENAI_API_KEY].every((one) => one === undefined);
+}
+
 /** The configured routes: by the models file, else to the one endpoint, else to the demo model. */
 export function openModelRoutes(config: ModelConfig, logger: Logger): ModelRoutes {
   const { MODELS_FILE: source, LLM_DEFAULT_MODEL: defaultModel, MODEL_PRICES: prices } = config;
   if (source === undefined) {
     const apiKey = config.LLM_API_KEY ?? config.OPENAI_API_KEY;
-    const isDemo = config.LLM_BASE_URL === undefined && apiKey === undefined;
-    const client = isDemo
+    const usesDemo = isDemo(config);
+    const client = usesDemo
       ? createDemoModel(defaultModel)
       : createHttpModel({
           baseUrl: config.LLM_BASE_URL ?? "https://api.openai.com/v1",
@@ -48,9 +53,9 @@ export function openModelRoutes(config: ModelConfig, logger: Logger): ModelRoute
           maxAnswerBytes: config.LLM_MAX_ANSWER,
           connections: config.LLM_CONNECTIONS + spareConnections,
         });
-    const name = isDemo ? demoProvider : onlyProvider;
+    const name = usesDemo ? demoProvider : onlyProvider;
     // The demo model needs no connection.
-    const connections = isDemo ? Number.POSITIVE_INFINITY : config.LLM_CONNECTIONS;
+    const connections = usesDemo ? Number.POSITIVE_INFINITY : config.LLM_CONNECTIONS;
     return createPlainRoutes({ name, client, connections, defaultModel }, prices);
   }
   if (config.LLM_BASE_URL !== undefined) logger.warn("LLM_BASE_URL is not used: MODELS_FILE names the providers");
