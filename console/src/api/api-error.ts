@@ -14,6 +14,13 @@ export class ApiError extends Error {
   /** The whole answer, for refusals that carry more. */
   readonly body: unknown;
 
+  /** Whether the session is at fault, and not a password in the request. */
+  get isAboutSession(): boolean {
+    return (
+      this.status === 401 && ["UNAUTHORIZED", "INVALID_TOKEN", "TOKEN_EXPIRED", "REFRESH_ERROR", "NO_SESSION"].includes(this.code)
+    );
+  }
+
   constructor(init: {
     status: number;
     code: string;

@@ -25,11 +25,6 @@ export interface RequestOptions {
   readonly isPublic?: boolean;
 }
 
-/** Whether a refusal is about the access token, and not about a password in the request. */
-function isAboutToken({ status, code }: ApiError): boolean {
-  return status === 401 && ["UNAUTHORIZED", "INVALID_TOKEN", "TOKEN_EXPIRED"].includes(code);
-}
-
 /** Times that a GET waits for its turn by itself. */
 const waits = 5;
 
@@ -95,7 +90,7 @@ export async function send(path: string, options: RequestOptions = {}): Promise<
       return response;
     }
     const error = await errorOf(response);
-    if (isAboutToken(error) && !options.isPublic) {
+    if (error.isAboutSession && !options.isPublic) {
       if (isRenewed) {
         endSession();
         throw error;

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, isAbort, unanswered } from "./api-error.ts";
+import { sessionStatus } from "./session.ts";
 
 /** Data of a view: what is known, whether more is on its way, why it failed. */
 export interface Resource<T> {
@@ -51,6 +52,12 @@ export function useResource<T>(
     );
     return () => leaving.abort();
   }, [key, round, keepOld]);
+  // After the login over a page, the page gets what it was refused before.
+  const isIn = sessionStatus.value === "in";
+  const isRefused = state.error?.isAboutSession ?? false;
+  useEffect(() => {
+    if (isIn && isRefused) setRound((value) => value + 1);
+  }, [isIn, isRefused]);
   const reload = useCallback(() => setRound((value) => value + 1), []);
   const setData = useCallback((change: (data: T | undefined) => T | undefined) => {
     setState((old) => ({ ...old, data: change(old.data) }));

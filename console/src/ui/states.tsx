@@ -24,7 +24,7 @@ export function Empty({ children }: { readonly children: ComponentChildren }) {
 export function errorText(error: ApiError): string {
   const { status, code, message } = error;
   if (status === 0) return "Offline: the server did not answer.";
-  if (status === 401) return "Your session has ended. Log in to go on; your text is kept.";
+  if (error.isAboutSession) return "Your session has ended. Log in to go on; your text is kept.";
   if (status === 429) return `Too many requests. Try again in ${Math.max(1, error.retryAfter)} s.`;
   if (status >= 500) return `The server could not answer (${code}).`;
   if (status === 403 && location.pathname.startsWith("/console/admin")) {

@@ -21,7 +21,7 @@ export function PasswordForm() {
       endSession();
     } catch (refusal) {
       if (!(refusal instanceof ApiError)) throw refusal;
-      setError(refusal.code === "INVALID_CREDENTIALS" ? "The current password is wrong." : errorText(refusal));
+      setError(refusal.status === 401 && !refusal.isAboutSession ? "The current password is wrong." : errorText(refusal));
     }
   };
   return (
