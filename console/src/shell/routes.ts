@@ -15,6 +15,8 @@ export interface Route {
 const routes: Readonly<Record<string, Route>> = {
   login: { load: () => import("../pages/login/login.tsx"), isPublic: true },
   register: { load: () => import("../pages/login/register.tsx"), isPublic: true },
+  chat: { load: () => import("../pages/chat/chat.tsx"), nav: "chat" },
+  "chat/:conversation": { load: () => import("../pages/chat/chat.tsx"), nav: "chat" },
   keys: { load: () => import("../pages/keys/keys.tsx"), nav: "keys" },
   "keys/new": { load: () => import("../pages/keys/new-key.tsx"), nav: "keys" },
   "keys/:id": { load: () => import("../pages/keys/key.tsx"), nav: "keys" },

@@ -9,6 +9,7 @@ const words: Readonly<Record<string, string>> = {
   completed: "Completed",
   failed: "Failed",
   cancelled: "Cancelled",
+  pending_approval: "Waiting",
 };
 /** States of other things, shown with the icon and colour of the nearest. */
 const like: Readonly<Record<string, string>> = {
@@ -64,7 +65,7 @@ export function statusWord(status: string): string {
 
 /** A state: icon and word, never colour alone. `word` replaces the word, such as `Retries in 12 s`. */
 export function StatusWord({ status, word }: { readonly status: string; readonly word?: string }) {
-  const kind = status in words ? status : (like[status] ?? "queued");
+  const kind = status in shapes ? status : (like[status] ?? "queued");
   return (
     <span class={`status status-${kind}`}>
       <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
