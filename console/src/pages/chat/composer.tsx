@@ -4,7 +4,7 @@ import { useKeys } from "../../keyboard/keys.ts";
 import { Button } from "../../ui/button.tsx";
 import { drafts } from "./pending-send.ts";
 
-/** What a person sends. */
+/** A message to send, with its agent and model. */
 export interface Outgoing {
   readonly message: string;
   readonly agent: string;
