@@ -3,6 +3,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { InboxService } from "@turnwright/contract/agent/v1/inbox_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { TrialService } from "@turnwright/contract/agent/v1/trial_service";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
@@ -23,7 +24,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService, AuditService],
   conversation: [ConversationService, WebhookService, DecisionAuditService],
-  agent: [AgentService, RunService, CompletionService, InboxService],
+  agent: [AgentService, RunService, CompletionService, InboxService, TrialService],
   tools: [ToolService],
   gateway: [InfoService],
 } as const satisfies Record<string, readonly DescService[]>;

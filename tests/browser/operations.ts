@@ -124,6 +124,7 @@ const makers: Readonly<Record<string, Make>> = {
     const { invite } = await call<{ invite: { id: string } }>("POST", "/v1/admin/invites", admin, {});
     return { invite_id: invite.id };
   },
+  tool_name: async () => ({ tool_name: "calculator" }),
   user_id: async ({ call, admin }) => {
     accounts += 1;
     const account = { email: `user-${accounts}@example.com`, password: "SecurePass123", name: "" };

@@ -186,3 +186,33 @@ test("the inbox has what waits, with the effect and schema of the tool and the k
     expect((await call("GET", `/v1/inbox?${wrong}`)).status).toBe(400);
   }
 });
+
+test("a tool is tried at once, or after a decision, exactly once, by credentials that may use it", async () => {
+  const now = await call("POST", "/v1/tools/calculator/try", { arguments: { expression: "1337 * 42" } });
+  expect(now).toMatchObject({ status: 200, body: { data: { status: "completed", run_id: "", approval: null } } });
+  expect(JSON.parse(now.body.data.output_json)).toEqual({ expression: "1337 * 42", result: 56154 });
+
+  const path = "/v1/tools/http_request/try";
+  const body = { arguments: { method: "POST", url: effects.url, body: "a trial" } };
+  const { data } = (await call("POST", path, body)).body;
+  expect(data).toMatchObject({
+    status: "waiting",
+    approval: { run_id: data.run_id, tool_name: "http_request", status: "pending" },
+  });
+  expect(JSON.parse(data.approval.arguments)).toEqual(body.arguments);
+  const decided = await call("POST", `/v1/approvals/${data.approval.id}/decision`, { approved: true });
+  expect(decided.body.data).toMatchObject({ status: "approved", response: expect.stringContaining("has ended") });
+  expect(effects.bodies.filter((one) => one === "a trial")).toHaveLength(1);
+  const { run } = (await call("GET", `/v1/runs/${data.run_id}`)).body.data;
+  expect(run).toMatchObject({ status: "completed", usage: { total_tokens: 0 }, tool_calls: 1 });
+
+  expect((await call("POST", "/v1/tools/nothing/try", {})).body.error).toMatchObject({ code: "TOOL_ERROR" });
+  expect(await call("POST", path, { arguments: { method: "STEAL" } })).toMatchObject({ status: 400 });
+  const narrow = await call("POST", "/v1/api-keys", { name: "narrow", allowed_tools: ["calculator"] });
+  const login = token;
+  token = narrow.body.data.key;
+  const refused = await call("POST", path, body).finally(() => {
+    token = login;
+  });
+  expect(refused.status).toBe(403);
+});

@@ -3,6 +3,7 @@ import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { InboxService } from "@turnwright/contract/agent/v1/inbox_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { TrialService } from "@turnwright/contract/agent/v1/trial_service";
 import { Access, access, callers, scopes } from "@turnwright/contract/auth/v1/access";
 import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuditService } from "@turnwright/contract/auth/v1/audit_service";
@@ -25,6 +26,7 @@ export const services: readonly DescService[] = [
   AgentService,
   RunService,
   InboxService,
+  TrialService,
   CompletionService,
   ApiKeyService,
   AuthService,

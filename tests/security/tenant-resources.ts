@@ -67,6 +67,8 @@ export const resourceKinds: Readonly<Record<string, readonly ((stage: Stage, own
       return { id, look: () => stage.call("GET", `/v1/approvals/${id}`, owner.accessToken) };
     },
   ],
+  // Tools belong to no tenant.
+  tool_name: [],
   webhook_id: [(stage, owner) => webhook(stage, owner, "webhook_id")],
   delivery_id: [(stage, owner) => webhook(stage, owner, "delivery_id")],
   api_key_id: [

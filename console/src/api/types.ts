@@ -208,7 +208,7 @@ export type ListSessionsResponse = { readonly sessions: readonly Session[]; };
 export type ListSigningKeysResponse = { readonly signing_keys: readonly SigningKey[]; };
 
 /** Tools in OpenAI's format. */
-export type ListToolsResponse = { readonly tools: readonly ToolDefinition[]; };
+export type ListToolsResponse = { readonly tools: readonly ToolDefinition[]; readonly details: readonly ToolDetails[]; };
 
 /** A page of accounts. */
 export type ListUsersResponse = { readonly users: readonly User[]; readonly next_cursor: string; };
@@ -305,6 +305,12 @@ export type ToolDefinition = { readonly type: string; readonly function: Functio
 
 /** Declaration of a tool in OpenAI's format. */
 export type ToolDefinitionInput = { readonly type: string | null; readonly function: FunctionDefinitionInput | null; };
+
+/** Facts about a tool besides its declaration. */
+export type ToolDetails = { readonly name: string; readonly effect: string; readonly requires_approval: boolean; readonly timeout_ms: number; readonly version: string; readonly source: string; };
+
+/** Outcome of the trial. */
+export type TryToolResponse = { readonly status: string; readonly output_json: string; readonly error: string; readonly duration_ms: number; readonly conversation_id: string; readonly run_id: string; readonly approval: Approval | null; };
 
 /** The API key after the change. */
 export type UpdateApiKeyResponse = { readonly api_key: ApiKey | null; };
@@ -727,6 +733,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: ToolCallInput;
     readonly data: unknown;
+  };
+  readonly "POST /v1/tools/{tool_name}/try": {
+    readonly path: { readonly tool_name: string; };
+    readonly query: undefined;
+    readonly body: { readonly arguments?: Readonly<Record<string, unknown>> | null; readonly arguments_json?: string | null; };
+    readonly data: TryToolResponse;
   };
   readonly "GET /v1/usage": {
     readonly path: undefined;

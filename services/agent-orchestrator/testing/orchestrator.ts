@@ -3,6 +3,7 @@ import { type Client, createClient, type Interceptor, type ServiceImpl } from "@
 import { AgentService } from "@turnwright/contract/agent/v1/agent_service";
 import { CompletionService } from "@turnwright/contract/agent/v1/completion_service";
 import { RunService } from "@turnwright/contract/agent/v1/run_service";
+import { TrialService } from "@turnwright/contract/agent/v1/trial_service";
 import { IdentitySchema } from "@turnwright/contract/auth/v1/identity";
 import { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { SpendService, type UsageRecord } from "@turnwright/contract/auth/v1/usage_service";
@@ -45,6 +46,7 @@ export interface OrchestratorFixture {
   readonly agent: Client<typeof AgentService>;
   readonly completions: Client<typeof CompletionService>;
   readonly runs: Client<typeof RunService>;
+  readonly trials: Client<typeof TrialService>;
   readonly model: ScriptedModel;
   readonly journal: MemoryJournal;
   /** The policy of the caller's token; may be changed before a call. */
@@ -171,7 +173,7 @@ export async function startOrchestrator(
     mounts: [
       mount(JournalService, journal.handlers),
       mount(ConversationService, {
-        getConversation: () => ({ conversation: journal.conversation }),
+        getConversation: () => ({ conversation: journal.conversation, pendingApprovals: [...journal.approvals] }),
         getRun: () => ({ run: journal.info }),
       } as never),
       mount(ExecutionService, {
@@ -237,6 +239,7 @@ export async function startOrchestrator(
     agent: createClient(AgentService, transport),
     completions: createClient(CompletionService, transport),
     runs: createClient(RunService, transport),
+    trials: createClient(TrialService, transport),
     model,
     journal,
     identity,

@@ -8,6 +8,11 @@ describe("a stored state", () => {
   test("is read as it was written", () => {
     const state = { ...freshState, agent: "coder", model: "m", iteration: 3, messageId: "m1", waiting: ["c1"], background: true };
     expect(readState(JSON.stringify({ ...state, retries: 2 }))).toEqual({ ...state, retries: 2 });
+    const trial = { name: "send_mail", arguments: '{"to":9007199254740993}' };
+    expect(readState(JSON.stringify({ ...state, trial })).trial).toEqual(trial);
+    for (const unreadable of [null, "send_mail", { name: "send_mail" }, { name: 1, arguments: "{}" }]) {
+      expect(readState(JSON.stringify({ ...state, trial: unreadable })).trial).toBeUndefined();
+    }
   });
 
   test("of an earlier release gets fresh values for later fields", () => {

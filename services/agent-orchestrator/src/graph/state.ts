@@ -18,6 +18,15 @@ export interface RunState {
   readonly routed?: string;
   /** Consecutive failures for which the run was parked. */
   readonly retries?: number;
+  /** The run is the trial of a tool: it makes this call and ends with its result, and no model is called. */
+  readonly trial?: TrialCall;
+}
+
+/** The only call of a trial. */
+export interface TrialCall {
+  readonly name: string;
+  /** JSON text. */
+  readonly arguments: string;
 }
 
 /** The state of a run before its first step. */
@@ -41,7 +50,13 @@ export function readState(json: string): RunState {
     waiting: Array.isArray(stored.waiting) ? stored.waiting.filter((id) => typeof id === "string") : [],
     background: stored.background === true,
     retries: count(stored.retries),
+    trial: trialOf(stored.trial),
   };
+}
+
+function trialOf(stored: unknown): TrialCall | undefined {
+  const { name, arguments: json } = (stored ?? {}) as Record<string, unknown>;
+  return typeof name === "string" && typeof json === "string" ? { name, arguments: json } : undefined;
 }
 
 function parsed(json: string): Record<string, unknown> {

@@ -17,6 +17,7 @@ import { storableCalls } from "../tool-access/storable-calls.ts";
 import { blamesTools } from "../tool-access/tool-refusals.ts";
 import { tellCalls } from "./act.ts";
 import type { DrivenRun, GraphDeps, Step } from "./driven-run.ts";
+import { tryCall } from "./trial.ts";
 
 /**
  * Ids of all earlier calls in the context, not of this run alone, because the model reads the context as a whole.
@@ -181,9 +182,13 @@ async function answerOf(deps: GraphDeps, run: DrivenRun, offered: string | undef
   }
 }
 
-/** Calls the model. Its answer ends the run; its tool calls are committed as intents before any of them is executed. */
+/**
+ * Calls the model, except in a trial. Its answer ends the run; its tool calls are committed as intents before any of
+ * them is executed.
+ */
 export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
   const { state } = run;
+  if (state.trial !== undefined) return tryCall(run, state.trial);
   if (state.iteration >= deps.maxIterations) {
     throw fail(ErrorReason.ITERATION_LIMIT, `The model called tools ${deps.maxIterations} times without an answer.`);
   }

@@ -9,7 +9,7 @@ import { idempotentReplayedHeader } from "@turnwright/platform/postgres/idempote
 import { idempotencyKeyOf } from "@turnwright/platform/rpc/idempotency-key";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, agentNamed, routedAgent } from "../agents/agents.ts";
-import { freshState, type RunState } from "../graph/state.ts";
+import { freshState, type RunState, type TrialCall } from "../graph/state.ts";
 import { versionFields } from "../graph/versions.ts";
 import { invalidModelName, isModelName } from "../model/model-name.ts";
 import { isOutage } from "../outage.ts";
@@ -33,6 +33,8 @@ export interface NewMessage {
   readonly background?: boolean;
   /** How long the run may take; unset: as configured. */
   readonly deadlineSeconds?: number;
+  /** The run is a trial of a tool, without a model. */
+  readonly trial?: TrialCall;
 }
 
 /**
@@ -54,8 +56,10 @@ function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: Age
  * is sent to another path and answered with another resource.
  */
 function hashOf(asked: NewMessage): Uint8Array {
-  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
-  const text = JSON.stringify([conversationId, message, agentType, model, concurrency, deadlineSeconds, background]);
+  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false, trial } = asked;
+  const fields = [conversationId, message, agentType, model, concurrency, deadlineSeconds, background];
+  // Hashes of requests without a trial stay those of earlier releases.
+  const text = JSON.stringify(trial === undefined ? fields : [...fields, trial.name, trial.arguments]);
   return createHash("sha256").update(text).digest();
 }
 
@@ -74,12 +78,13 @@ export async function startRun(
   const identity = requireIdentity(ctx);
   const { agentType, model, background } = message;
   const agent = agentType === "" ? routedAgent(message.message) : agentNamed(agentType);
-  checkModel(deps, identity, model, agent);
+  if (message.trial === undefined) checkModel(deps, identity, model, agent);
   // Stored with the message, so that another worker settles on the same agent and model.
   const idempotencyKey = idempotencyKeyOf(ctx);
   const isKeyed = idempotencyKey === "" ? undefined : true;
   const routed = agentType === "" ? agent.name : undefined;
-  const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed, routed };
+  const { trial } = message;
+  const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed, routed, trial };
   const runId = uuidv7();
   const request = {
     runId,

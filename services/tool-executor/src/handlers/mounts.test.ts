@@ -45,6 +45,19 @@ test("users see only the tools of their token, sorted by name", async () => {
   expect(await names(["web_search", "calculator", "gone"])).toEqual(["calculator", "web_search"]);
 });
 
+test("users see facts about the same tools", async () => {
+  const process = await fixture.start({ identity: { allowedTools: ["http_request", "calculator", "gone"] } });
+  const { tools, details } = await process.tools.listTools({});
+  expect(details.map(({ name }) => name)).toEqual(tools.map((definition) => definition.function?.name));
+  const { tools: specs } = await process.executions.describeTools({});
+  const versionOf = (name: string) => specs.find(({ definition }) => definition?.function?.name === name)?.version;
+  expect(details).toMatchObject([
+    { name: "calculator", effect: "read", requiresApproval: false, version: versionOf("calculator"), source: "built_in" },
+    { name: "http_request", effect: "once", requiresApproval: true, version: versionOf("http_request"), source: "built_in" },
+  ]);
+  for (const { timeoutMs } of details) expect(timeoutMs).toBeGreaterThan(0);
+});
+
 test("services see every tool with its full specification", async () => {
   const process = await fixture.start({ identity: { allowedTools: ["calculator"] } });
   const { tools: specs } = await process.executions.describeTools({});

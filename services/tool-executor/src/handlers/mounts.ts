@@ -13,8 +13,12 @@ import { settleCalls } from "./settle-calls.ts";
 export function toolHandlers(deps: ExecutorDeps): ServiceImpl<typeof ToolService> {
   return {
     listTools(_request, ctx) {
-      const specs = deps.registry.specsFor(requireIdentity(ctx));
-      return { tools: specs.flatMap(({ definition }) => (definition === undefined ? [] : [definition])) };
+      const identity = requireIdentity(ctx);
+      const specs = deps.registry.specsFor(identity);
+      return {
+        tools: specs.flatMap(({ definition }) => (definition === undefined ? [] : [definition])),
+        details: deps.registry.detailsFor(identity),
+      };
     },
     async executeTool({ call }, ctx) {
       const identity = requireIdentity(ctx);

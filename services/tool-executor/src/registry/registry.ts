@@ -1,5 +1,5 @@
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
-import type { ToolSpec } from "@turnwright/contract/tool/v1/tool";
+import type { ToolDetails, ToolSpec } from "@turnwright/contract/tool/v1/tool";
 import { ConfigError } from "@turnwright/platform/config/env";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
@@ -24,6 +24,8 @@ export interface Registry {
   readonly specs: readonly ToolSpec[];
   /** The tools that an identity may use, sorted by name. */
   specsFor(identity: Identity): ToolSpec[];
+  /** Facts about the same tools, in the same order. */
+  detailsFor(identity: Identity): Omit<ToolDetails, "$typeName">[];
   /** Throws UNKNOWN_TOOL, TOOL_NOT_ALLOWED. */
   find(name: string, identity: Identity): RegisteredTool;
   /** Ends the processes of custom tools. */
@@ -56,10 +58,10 @@ export async function loadRegistry(deps: {
     registerTool(createHttpRequest(outbound)),
     javascript.registered,
     registerTool(createWebSearch({ apiKey: config.WEB_SEARCH_API_KEY, baseUrl: config.WEB_SEARCH_BASE_URL })),
-    ...(deps.tools ?? []).map(registerTool),
   ]) {
-    tools.set(tool.tool.name, tool);
+    tools.set(tool.tool.name, from("built_in", tool));
   }
+  for (const tool of deps.tools ?? []) tools.set(tool.name, from("embedded", registerTool(tool)));
   let close = () => javascript.close();
   if (config.TOOLS_DIR !== undefined) {
     const faults: string[] = [];
@@ -72,7 +74,7 @@ export async function loadRegistry(deps: {
       if ("fault" in loaded) faults.push(`TOOLS_DIR: ${loaded.file}: ${loaded.fault}`);
       else if (tools.has(loaded.tool.tool.name)) {
         faults.push(`TOOLS_DIR: ${loaded.file}: there is another tool with the name ${loaded.tool.tool.name}`);
-      } else tools.set(loaded.tool.tool.name, loaded.tool);
+      } else tools.set(loaded.tool.tool.name, from("folder", loaded.tool));
     }
     if (faults.length > 0) {
       close();
@@ -82,6 +84,11 @@ export async function loadRegistry(deps: {
   return makeRegistry(tools, close);
 }
 
+/** A tool whose spec names where it comes from. */
+function from(source: "built_in" | "embedded" | "folder", registered: RegisteredTool): RegisteredTool {
+  return { ...registered, spec: { ...registered.spec, source } };
+}
+
 /** The limits of a sandbox with this much memory. */
 function sandboxLimits(megabytes: number): SandboxLimits {
   return { memoryBytes: megabytes * 1_048_576, messageBytes: 4_194_304, chatterBytes: 1_048_576 };
@@ -89,10 +96,20 @@ function sandboxLimits(megabytes: number): SandboxLimits {
 
 function makeRegistry(tools: ReadonlyMap<string, RegisteredTool>, close: () => void): Registry {
   const sorted = [...tools.values()].sort((a, b) => (a.tool.name < b.tool.name ? -1 : 1));
+  const usable = ({ allowedTools }: Identity) => sorted.filter(({ tool }) => allows(allowedTools, tool.name));
   return {
     close,
     specs: sorted.map(({ spec }) => spec),
-    specsFor: ({ allowedTools }) => sorted.filter(({ tool }) => allows(allowedTools, tool.name)).map(({ spec }) => spec),
+    specsFor: (identity) => usable(identity).map(({ spec }) => spec),
+    detailsFor: (identity) =>
+      usable(identity).map(({ tool: { name, effect }, spec: { requiresApproval, timeoutMs, version, source } }) => ({
+        name,
+        effect,
+        requiresApproval,
+        timeoutMs,
+        version,
+        source,
+      })),
     find(name, { allowedTools }) {
       const registered = tools.get(name);
       if (registered === undefined)

@@ -689,7 +689,8 @@ export const ErrorReason = {
   /**
    * Cause: the tool needs a person's approval, which a direct call cannot carry.
    *
-   * Remedy: let an agent call the tool in a conversation, and approve the call there.
+   * Remedy: let an agent call the tool in a conversation, or try it with `POST /v1/tools/{tool_name}/try`, and approve
+   * the call there.
    *
    * @generated from enum value: ERROR_REASON_APPROVAL_REQUIRED = 304;
    */

@@ -13,7 +13,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file turnwright/tool/v1/tool.proto.
  */
 export const file_turnwright_tool_v1_tool: GenFile = /*@__PURE__*/
-  fileDesc("Ch10dXJud3JpZ2h0L3Rvb2wvdjEvdG9vbC5wcm90bxISdHVybndyaWdodC50b29sLnYxIlgKDEZ1bmN0aW9uQ2FsbBIkCgRuYW1lGAEgASgJQha6SBNyERABGGSSAgpjYWxjdWxhdG9yEhwKCWFyZ3VtZW50cxgCIAEoCUIJukgGcgQYgIAQOgS4uxgBIowBCghUb29sQ2FsbBIdCgJpZBgBIAEoCUIRukgOcgwYyAGSAgZjYWxsXzESHwoEdHlwZRgCIAEoCUIRukgOcgxSAFIIZnVuY3Rpb24SOgoIZnVuY3Rpb24YAyABKAsyIC50dXJud3JpZ2h0LnRvb2wudjEuRnVuY3Rpb25DYWxsQga6SAPIAQE6BLi7GAEihAEKEkZ1bmN0aW9uRGVmaW5pdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKBnN0cmljdBgEIAEoCEgAiAEBQgkKB19zdHJpY3QiWAoOVG9vbERlZmluaXRpb24SDAoEdHlwZRgBIAEoCRI4CghmdW5jdGlvbhgCIAEoCzImLnR1cm53cmlnaHQudG9vbC52MS5GdW5jdGlvbkRlZmluaXRpb24irgEKCFRvb2xTcGVjEjYKCmRlZmluaXRpb24YASABKAsyIi50dXJud3JpZ2h0LnRvb2wudjEuVG9vbERlZmluaXRpb24SKgoGZWZmZWN0GAIgASgOMhoudHVybndyaWdodC50b29sLnYxLkVmZmVjdBIZChFyZXF1aXJlc19hcHByb3ZhbBgDIAEoCBISCgp0aW1lb3V0X21zGAQgASgFEg8KB3ZlcnNpb24YBSABKAkqWQoGRWZmZWN0EhYKEkVGRkVDVF9VTlNQRUNJRklFRBAAEg8KC0VGRkVDVF9SRUFEEAESFQoRRUZGRUNUX0lERU1QT1RFTlQQAhIPCgtFRkZFQ1RfT05DRRADKsoBCg9FeGVjdXRpb25TdGF0dXMSIAocRVhFQ1VUSU9OX1NUQVRVU19VTlNQRUNJRklFRBAAEhwKGEVYRUNVVElPTl9TVEFUVVNfU1VDQ0VTUxABEhsKF0VYRUNVVElPTl9TVEFUVVNfRkFJTEVEEAISHAoYRVhFQ1VUSU9OX1NUQVRVU19SRUZVU0VEEAMSHgoaRVhFQ1VUSU9OX1NUQVRVU19DQU5DRUxMRUQQBBIcChhFWEVDVVRJT05fU1RBVFVTX1VOS05PV04QBWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_turnwright_errors_v1_surface]);
+  fileDesc("Ch10dXJud3JpZ2h0L3Rvb2wvdjEvdG9vbC5wcm90bxISdHVybndyaWdodC50b29sLnYxIlgKDEZ1bmN0aW9uQ2FsbBIkCgRuYW1lGAEgASgJQha6SBNyERABGGSSAgpjYWxjdWxhdG9yEhwKCWFyZ3VtZW50cxgCIAEoCUIJukgGcgQYgIAQOgS4uxgBIowBCghUb29sQ2FsbBIdCgJpZBgBIAEoCUIRukgOcgwYyAGSAgZjYWxsXzESHwoEdHlwZRgCIAEoCUIRukgOcgxSAFIIZnVuY3Rpb24SOgoIZnVuY3Rpb24YAyABKAsyIC50dXJud3JpZ2h0LnRvb2wudjEuRnVuY3Rpb25DYWxsQga6SAPIAQE6BLi7GAEihAEKEkZ1bmN0aW9uRGVmaW5pdGlvbhIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEisKCnBhcmFtZXRlcnMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhMKBnN0cmljdBgEIAEoCEgAiAEBQgkKB19zdHJpY3QiWAoOVG9vbERlZmluaXRpb24SDAoEdHlwZRgBIAEoCRI4CghmdW5jdGlvbhgCIAEoCzImLnR1cm53cmlnaHQudG9vbC52MS5GdW5jdGlvbkRlZmluaXRpb24ivgEKCFRvb2xTcGVjEjYKCmRlZmluaXRpb24YASABKAsyIi50dXJud3JpZ2h0LnRvb2wudjEuVG9vbERlZmluaXRpb24SKgoGZWZmZWN0GAIgASgOMhoudHVybndyaWdodC50b29sLnYxLkVmZmVjdBIZChFyZXF1aXJlc19hcHByb3ZhbBgDIAEoCBISCgp0aW1lb3V0X21zGAQgASgFEg8KB3ZlcnNpb24YBSABKAkSDgoGc291cmNlGAYgASgJIroBCgtUb29sRGV0YWlscxIgCgRuYW1lGAEgASgJQhK6SA9yDZICCmNhbGN1bGF0b3ISHAoGZWZmZWN0GAIgASgJQgy6SAlyB5ICBHJlYWQSGQoRcmVxdWlyZXNfYXBwcm92YWwYAyABKAgSEgoKdGltZW91dF9tcxgEIAEoBRIaCgd2ZXJzaW9uGAUgASgJQgm6SAZyBJICATESIAoGc291cmNlGAYgASgJQhC6SA1yC5ICCGJ1aWx0X2luKlkKBkVmZmVjdBIWChJFRkZFQ1RfVU5TUEVDSUZJRUQQABIPCgtFRkZFQ1RfUkVBRBABEhUKEUVGRkVDVF9JREVNUE9URU5UEAISDwoLRUZGRUNUX09OQ0UQAyrKAQoPRXhlY3V0aW9uU3RhdHVzEiAKHEVYRUNVVElPTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIcChhFWEVDVVRJT05fU1RBVFVTX1NVQ0NFU1MQARIbChdFWEVDVVRJT05fU1RBVFVTX0ZBSUxFRBACEhwKGEVYRUNVVElPTl9TVEFUVVNfUkVGVVNFRBADEh4KGkVYRUNVVElPTl9TVEFUVVNfQ0FOQ0VMTEVEEAQSHAoYRVhFQ1VUSU9OX1NUQVRVU19VTktOT1dOEAViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_turnwright_errors_v1_surface]);
 
 /**
  * A function call that a model requests.
@@ -188,6 +188,14 @@ export type ToolSpec = Message<"turnwright.tool.v1.ToolSpec"> & {
    * @generated from field: string version = 5;
    */
   version: string;
+
+  /**
+   * Origin of the tool: `built_in`, `embedded` (the program that embeds the executor) or `folder` (TOOLS_DIR).
+   * Empty from earlier releases.
+   *
+   * @generated from field: string source = 6;
+   */
+  source: string;
 };
 
 /**
@@ -196,6 +204,63 @@ export type ToolSpec = Message<"turnwright.tool.v1.ToolSpec"> & {
  */
 export const ToolSpecSchema: GenMessage<ToolSpec> = /*@__PURE__*/
   messageDesc(file_turnwright_tool_v1_tool, 4);
+
+/**
+ * Facts about a tool besides its declaration.
+ *
+ * @generated from message turnwright.tool.v1.ToolDetails
+ */
+export type ToolDetails = Message<"turnwright.tool.v1.ToolDetails"> & {
+  /**
+   * Name of the tool.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Effect on the outside world: `read` (none; may run again at any time), `idempotent` (repeating a call under the
+   * same key has no further effect) or `once` (must never run twice).
+   *
+   * @generated from field: string effect = 2;
+   */
+  effect: string;
+
+  /**
+   * A person must approve each call.
+   *
+   * @generated from field: bool requires_approval = 3;
+   */
+  requiresApproval: boolean;
+
+  /**
+   * Time limit of a call, in milliseconds.
+   *
+   * @generated from field: int32 timeout_ms = 4;
+   */
+  timeoutMs: number;
+
+  /**
+   * Version of the tool's code; an approval is for one version.
+   *
+   * @generated from field: string version = 5;
+   */
+  version: string;
+
+  /**
+   * Origin of the tool: `built_in`, `embedded` (the program that embeds the executor) or `folder` (TOOLS_DIR).
+   *
+   * @generated from field: string source = 6;
+   */
+  source: string;
+};
+
+/**
+ * Describes the message turnwright.tool.v1.ToolDetails.
+ * Use `create(ToolDetailsSchema)` to create a new message.
+ */
+export const ToolDetailsSchema: GenMessage<ToolDetails> = /*@__PURE__*/
+  messageDesc(file_turnwright_tool_v1_tool, 5);
 
 /**
  * Effect of a tool on the outside world. Decides whether a call may run again after a crash.
