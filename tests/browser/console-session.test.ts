@@ -91,7 +91,7 @@ describe.skipIf(executable === undefined)("the session of the console", () => {
           ),
         );
       }, target);
-      expect(answers).toEqual(["refused", "refused", "opaque"]);
+      expect(answers).toEqual(["refused", "refused", "refused"]);
       const [response] = await Promise.all([page.waitForResponse(target), page.evaluate(() => document.forms[0]?.submit())]);
       expect(response.status()).toBe(403);
     } finally {
@@ -110,10 +110,17 @@ describe.skipIf(executable === undefined)("the session of the console", () => {
     const [first, second] = tabs.map(({ page }) => page);
     if (first === undefined || second === undefined) throw new Error("There are two tabs.");
     await first.getByLabel("Current password").fill("a draft that nobody may lose");
-    await Promise.all(tabs.map(({ page }) => page.getByText("● Live").waitFor()));
+    if (stage.isLive) await Promise.all(tabs.map(({ page }) => page.getByText("● Live").waitFor()));
+    const dialogs = [first, second].map((page) => page.getByRole("dialog", { name: "Log in to go on" }));
     await endOthers();
-    const endedAt = Date.now();
-    await Promise.all([first, second].map((page) => page.getByRole("dialog", { name: "Log in to go on" }).waitFor()));
+    let endedAt = Date.now();
+    if (!stage.isLive) {
+      // Without a stream of events, the next request that is refused tells all tabs.
+      while (!(await dialogs[0]?.isVisible()))
+        await first.evaluate(() => document.querySelector<HTMLElement>("td button")?.click());
+      endedAt = Date.now();
+    }
+    await Promise.all(dialogs.map((dialog) => dialog.waitFor()));
     expect(Date.now() - endedAt).toBeLessThan(1_000);
     expect(await second.evaluate(() => document.activeElement?.closest("dialog") !== null)).toBe(true);
     await second.getByRole("dialog").getByLabel("Password").fill(anna.password);

@@ -35,6 +35,8 @@ export interface ConsoleBrowser {
 export interface ConsoleStage {
   readonly system: System & { databaseUrl: string };
   readonly baseUrl: string;
+  /** Whether the server tells its users' pages of changes. */
+  readonly isLive: boolean;
   /** Makes an account; the first of a system is an admin where the environment says so. */
   register(email: string): Promise<Account>;
   /** A request of the API; throws for statuses from 400 on. */
@@ -50,11 +52,12 @@ declare global {
   }
 }
 
-function watch(page: Page): WatchedPage {
+function watch(page: Page, absent: readonly string[]): WatchedPage {
   const found: string[] = [];
   page.on("pageerror", (error) => found.push(`script: ${error.message}`));
   page.on("console", (message: ConsoleMessage) => {
-    if (message.type() === "error") found.push(`console: ${message.text()} ${message.location().url}`);
+    const { url } = message.location();
+    if (message.type() === "error" && !absent.some((path) => url.endsWith(path))) found.push(`console: ${message.text()} ${url}`);
   });
   return {
     page,
@@ -66,7 +69,7 @@ function watch(page: Page): WatchedPage {
   };
 }
 
-async function browserOf(executable: string, baseUrl: string): Promise<ConsoleBrowser> {
+async function browserOf(executable: string, baseUrl: string, absent: readonly string[]): Promise<ConsoleBrowser> {
   const { context, close } = await openBrowser(executable);
   await context.addInitScript(() => {
     window.cspViolations = [];
@@ -77,7 +80,7 @@ async function browserOf(executable: string, baseUrl: string): Promise<ConsoleBr
   const open: ConsoleBrowser["open"] = async (path, size = { width: 1280, height: 900 }) => {
     const page = await context.newPage();
     await page.setViewportSize(size);
-    const watched = watch(page);
+    const watched = watch(page, absent);
     await page.goto(`${baseUrl}/console/${path}`);
     return watched;
   };
@@ -103,6 +106,11 @@ async function browserOf(executable: string, baseUrl: string): Promise<ConsoleBr
 export async function startConsoleStage(executable: string, env: Record<string, string> = {}): Promise<ConsoleStage> {
   const system = await startAllInOne({ RATE_LIMIT_ENABLED: "false", ...env });
   const { baseUrl } = system;
+  // The console does without these where a server has none; the browser lists the question.
+  const asked = await Promise.all(
+    ["/v1/info", "/v1/events"].map(async (path) => ({ path, answer: await fetch(`${baseUrl}${path}`) })),
+  );
+  const absent = asked.filter(({ answer }) => answer.status === 404).map(({ path }) => path);
   const browsers: ConsoleBrowser[] = [];
   const call = async <T>(method: string, path: string, token: string, body?: unknown): Promise<T> => {
     const response = await fetch(`${baseUrl}${path}`, {
@@ -120,6 +128,7 @@ export async function startConsoleStage(executable: string, env: Record<string, 
   return {
     system,
     baseUrl,
+    isLive: !absent.includes("/v1/events"),
     call,
     async register(email) {
       const account = { email, password: "correct-horse-battery" };
@@ -128,7 +137,7 @@ export async function startConsoleStage(executable: string, env: Record<string, 
       return { ...account, token };
     },
     async openBrowser() {
-      const browser = await browserOf(executable, baseUrl);
+      const browser = await browserOf(executable, baseUrl, absent);
       browsers.push(browser);
       return browser;
     },
