@@ -144,6 +144,9 @@ function offsetOf(text: string, line: number): number {
   return at;
 }
 
+/** Longest block that is parsed again with each piece, in characters: a long one stays plain until the text ends. */
+const growingUpTo = 16_000;
+
 /**
  * Renders a text that grows: blocks that are followed by another are final and are not parsed again. The end of the
  * text is rendered as a whole by `renderMarkdown`, for definitions of links that came late.
@@ -161,6 +164,7 @@ export class GrowingMarkdown {
     }
     this.#text = text;
     const rest = text.slice(this.#done);
+    if (rest.length > growingUpTo) return [...this.#nodes, <div class="md-plain">{rest}</div>];
     const tokens = md.parse(rest, {});
     const starts = tokens.flatMap((token, i) => (token.level === 0 && token.nesting !== -1 && token.map !== null ? [i] : []));
     const last = starts.at(-1) ?? 0;
