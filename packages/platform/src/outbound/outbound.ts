@@ -1,6 +1,6 @@
 import { type LookupAddress, type LookupOptions, lookup as systemLookup } from "node:dns";
 import { isIP } from "node:net";
-import { Agent, type Dispatcher, request } from "undici";
+import type { Agent, Dispatcher } from "undici";
 import { type ErrorReason, fail } from "../errors.ts";
 import { isPublicAddress } from "./outbound-address.ts";
 
@@ -69,6 +69,14 @@ interface OutboundReasons {
   readonly failed: ErrorReason;
 }
 
+/** undici is loaded with the first request: most processes send none. */
+interface Dispatchers {
+  readonly request: typeof import("undici").request;
+  /** Connects to public addresses only. */
+  readonly guarded: Agent;
+  readonly open: Agent;
+}
+
 /**
  * Creates the guard for requests to addresses that the operator did not choose. The connection itself resolves names
  * and refuses them, so the checked address is the one connected to. `allowedHosts` (`host` or `host:port`) are exempt
@@ -98,19 +106,27 @@ export function createOutbound(options: {
   };
   const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
   const limits = { headersTimeout: 30_000, bodyTimeout: 30_000, maxResponseSize: -1 };
-  const guarded = new Agent({ ...limits, connect: { timeout: 10_000, lookup: publicOnly(options.lookup ?? systemLookup) } });
-  const open = new Agent({ ...limits, connect: { timeout: 10_000 } });
+  const lookup = publicOnly(options.lookup ?? systemLookup);
+  let loading: Promise<Dispatchers> | undefined;
+  const load = async (): Promise<Dispatchers> => {
+    const { Agent, request } = await import("undici");
+    return {
+      request,
+      guarded: new Agent({ ...limits, connect: { timeout: 10_000, lookup } }),
+      open: new Agent({ ...limits, connect: { timeout: 10_000 } }),
+    };
+  };
 
-  const dispatcherFor = (url: URL): Dispatcher => {
+  const dispatcherFor = (url: URL): "guarded" | "open" => {
     if (url.protocol !== "http:" && url.protocol !== "https:") throw refuse("only http and https addresses can be fetched");
     if (url.username !== "" || url.password !== "") throw refuse("must not carry credentials");
     const port = url.port || (url.protocol === "https:" ? "443" : "80");
-    if (allowed.has(url.hostname) || allowed.has(`${url.hostname}:${port}`)) return open;
+    if (allowed.has(url.hostname) || allowed.has(`${url.hostname}:${port}`)) return "open";
     if (httpsOnly && url.protocol !== "https:") throw refuse("must be an https address");
     const literal = url.hostname.replace(/^\[(.*)\]$/, "$1");
     const isPrivate = isIP(literal) === 0 ? localName.test(literal) : !isPublicAddress(literal);
     if (isPrivate) throw refuse(privateAddress);
-    return guarded;
+    return "guarded";
   };
 
   return {
@@ -120,7 +136,9 @@ export function createOutbound(options: {
     async send({ url, method = "GET", headers = {}, body, signal, maxBytes, maxRedirects = 0 }) {
       let target = parse(url);
       for (let followed = 0; ; followed += 1) {
-        const dispatcher = dispatcherFor(target);
+        const kind = dispatcherFor(target);
+        loading ??= load();
+        const { request, [kind]: dispatcher } = await loading;
         const response = await request(target, {
           dispatcher,
           method: method as Dispatcher.HttpMethod,
@@ -148,7 +166,8 @@ export function createOutbound(options: {
       }
     },
     async close() {
-      await Promise.all([guarded.destroy(), open.destroy()]);
+      const opened = await loading;
+      await Promise.all([opened?.guarded.destroy(), opened?.open.destroy()]);
     },
   };
 }

@@ -1,10 +1,10 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
 import type { ConnectError } from "@connectrpc/connect";
 import { cutText, ErrorReason, fail } from "../errors.ts";
 import { type FieldFault, fieldFaults, maxFaults } from "./field-faults.ts";
+import { createRequestValidator } from "./request-validator.ts";
 
-const validator = createValidator();
+const validator = createRequestValidator();
 
 function pathElement(element: { kind: string; name?: string; index?: number; key?: unknown }): string {
   if (element.kind === "list_sub") return `[${element.index}]`;

@@ -1,5 +1,4 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { request } from "undici";
 import { z } from "zod";
 import { defineTool } from "../tool-definition/define-tool.ts";
 
@@ -30,6 +29,7 @@ export function createWebSearch(options: { apiKey: string | undefined; baseUrl: 
       const url = new URL("/res/v1/web/search", options.baseUrl);
       url.searchParams.set("q", query);
       url.searchParams.set("count", String(num_results));
+      const { request } = await import("undici");
       const response = await request(url, {
         headers: { accept: "application/json", "x-subscription-token": options.apiKey },
         signal,

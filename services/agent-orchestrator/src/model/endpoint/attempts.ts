@@ -37,7 +37,7 @@ export interface Attempts {
 
 /** The endpoint to which requests go. */
 interface AttemptsDeps {
-  readonly pool: Pool;
+  readonly pool: Promise<Pool>;
   /** Scheme, host and port. */
   readonly origin: string;
   readonly timeoutMs: number;
@@ -135,7 +135,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
 
   const attempt = async (request: SentRequest, fate: Fate, signal: AbortSignal): Promise<Outcome> => {
     try {
-      const response = await exchange(pool, { ...request, firstByteMs: timeoutMs, onSent: fate.onSent }, signal);
+      const response = await exchange(await pool, { ...request, firstByteMs: timeoutMs, onSent: fate.onSent }, signal);
       if (response.status < 200 || response.status >= 300) return await refused(response, request, fate);
       if (!(await response.body.begins())) throw new EmptyAnswer();
       return { answer: response.body };

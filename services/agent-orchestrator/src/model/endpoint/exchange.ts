@@ -1,4 +1,4 @@
-import { type Dispatcher, errors, type Pool } from "undici";
+import type { Dispatcher, Pool } from "undici";
 import { ArrivingBody } from "./arriving-body.ts";
 import { decodedBody, decodersOf } from "./content-decoding.ts";
 
@@ -26,14 +26,19 @@ export class FirstByteTimeout extends Error {
   override readonly name = "FirstByteTimeout";
 }
 
+/** Whether an error is undici's of this code. */
+function isOf(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
 /** Whether an endpoint was silent for too long, before its answer or in the middle of it. */
 export function isTimeout(error: unknown): boolean {
-  return error instanceof FirstByteTimeout || error instanceof errors.HeadersTimeoutError || isSilence(error);
+  return error instanceof FirstByteTimeout || isOf(error, "UND_ERR_HEADERS_TIMEOUT") || isSilence(error);
 }
 
 /** Whether an endpoint was silent for too long in the middle of its answer. */
 export function isSilence(error: unknown): boolean {
-  return error instanceof errors.BodyTimeoutError;
+  return isOf(error, "UND_ERR_BODY_TIMEOUT");
 }
 
 /**

@@ -1,5 +1,5 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { type buildConnector, Pool } from "undici";
+import type { buildConnector, Pool } from "undici";
 import { answerTooLarge, defaultMaxAnswer } from "../edge/frame-splitter.ts";
 import type { ModelClient } from "../model-client.ts";
 import type { ArrivingBody } from "./arriving-body.ts";
@@ -86,7 +86,9 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
   const base = new URL(options.baseUrl);
   const pathOf = (name: string) => `${apiPath(base)}/${name}${base.search}`;
   // The time to the first byte is counted with the body's, in `exchange`.
-  const pool = new Pool(base.origin, { connections: options.connections, headersTimeout: 0, bodyTimeout: timeoutMs, connect });
+  const limitsOfPool: Pool.Options = { connections: options.connections, headersTimeout: 0, bodyTimeout: timeoutMs, connect };
+  // A process without an endpoint spares the loading of undici.
+  const pool = import("undici").then((undici) => new undici.Pool(base.origin, limitsOfPool));
   const { apiKey } = options;
   const authorization = authorizationOf(base, apiKey);
   // An answer is small beside the time that it takes, and an encoded stream may be held back by whoever encodes it.
@@ -152,6 +154,6 @@ export function createHttpModel(options: HttpModelOptions): ModelClient {
       }
     },
 
-    close: () => pool.destroy(),
+    close: async () => (await pool).destroy(),
   };
 }
