@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../../api/request.ts";
 import { useKeys } from "../../keyboard/keys.ts";
+import { query } from "../../router/router.ts";
 import { Button } from "../../ui/button.tsx";
 import { drafts } from "./pending-send.ts";
 
@@ -59,7 +60,7 @@ export function Composer(props: {
 }) {
   const { conversationId, isBusy, isSending, onSend, onStop, onEditLast } = props;
   const [text, setText] = useState(() => drafts.get(conversationId));
-  const [agent, setAgent] = useState("");
+  const [agent, setAgent] = useState(() => query.value.get("agent") ?? "");
   const [model, setModel] = useState("");
   const box = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
