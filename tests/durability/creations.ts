@@ -6,6 +6,7 @@ import { ApiKeyService } from "@turnwright/contract/auth/v1/api_key_service";
 import { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { InviteService } from "@turnwright/contract/auth/v1/invite_service";
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
+import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { restApi } from "../e2e/api.ts";
 import type { SurfaceCall } from "./surfaces.ts";
@@ -163,6 +164,28 @@ const conversation: CreationMaker = async (creator) => {
   };
 };
 
+/** Copies a conversation, which is found by its title, up to its end or its beginning. */
+const fork: CreationMaker = async (creator) => {
+  const title = `fork ${randomUUID()}`;
+  const response = await fetch(`${creator.baseUrl}/v1/conversations`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${creator.token}`, "content-type": "application/json" },
+    body: JSON.stringify({ message: title }),
+  });
+  const { data } = (await response.json()) as { data: { conversation_id: string } };
+  const conversationId = data.conversation_id;
+  const path = `/v1/conversations/${conversationId}/fork`;
+  const method = ConversationService.method.forkConversation;
+  return {
+    ...calls(method, path, creator.token, { conversationId, beforeSequence: 3 }, { conversationId, beforeSequence: 1 }),
+    async effects() {
+      const list = `/v1/conversations?limit=100&q=${encodeURIComponent(title)}`;
+      const { conversations } = await get<{ conversations: { id: string }[] }>(creator, creator.token, list);
+      return conversations.filter(({ id }) => id !== conversationId).length;
+    },
+  };
+};
+
 /** How many of the user's messages, over all conversations, begin with the text. */
 async function timesSaid(creator: Creator, text: string): Promise<number> {
   const list = "/v1/conversations?limit=100";
@@ -264,6 +287,7 @@ export const creations: Readonly<Record<string, CreationKind>> = {
   invite: { method: InviteService.method.createInvite, make: invite },
   conversation: { method: AgentService.method.createConversation, make: conversation },
   message: { method: AgentService.method.sendMessage, make: message },
+  "forked conversation": { method: ConversationService.method.forkConversation, make: fork },
   run: { method: RunService.method.createRun, make: run },
   webhook: { method: WebhookService.method.createWebhook, make: webhook },
   "rotated webhook": { method: WebhookService.method.rotateWebhookSecret, make: rotatedWebhook },

@@ -1,4 +1,4 @@
-import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, type DescService, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { Access, access } from "@turnwright/contract/auth/v1/access";
 import { surface } from "@turnwright/contract/errors/v1/surface";
 import { http } from "@turnwright/contract/google/api/annotations";
@@ -58,10 +58,15 @@ export function entriesOfServices(services: readonly DescService[]): Entry[] {
   return services.flatMap((service) => service.methods.flatMap(entriesOf));
 }
 
-/** The fields of a request that name a resource: fields in a path, and fields named `…_id`. */
+/**
+ * The fields of a request that name a resource: texts in a path, and fields named `…_id`. A number in a path is a place
+ * in the resource that the path names.
+ */
 export function idFieldsOf(entry: Entry): string[] {
-  const named = entry.method.input.fields.map(({ name }) => name).filter((name) => /(^|_)id$/.test(name));
-  return [...new Set([...entry.pathFields, ...named])];
+  const { fields } = entry.method.input;
+  const named = fields.map(({ name }) => name).filter((name) => /(^|_)id$/.test(name));
+  const isText = (name: string) => fields.find((field) => field.name === name)?.scalar === ScalarType.STRING;
+  return [...new Set([...entry.pathFields.filter(isText), ...named])];
 }
 
 /** Parts of the contract that the matrix would not guard; empty if it guards everything. */

@@ -102,6 +102,9 @@ export type DeleteWebhookResponse = Readonly<Record<string, never>>;
 /** Body of every error response. */
 export type Error = { readonly success: false; readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string; readonly faults: readonly ({ readonly param: string | null; readonly message: string; })[]; readonly approval: { readonly id: string; readonly run_id: string; readonly status: string; readonly reason: string; readonly decided_by: string; readonly decided_by_name: string; readonly decided_via: string; readonly decided_at: string | null; readonly is_edited: boolean; }; }; };
 
+/** The copy. */
+export type ForkConversationResponse = { readonly conversation: Conversation | null; };
+
 /** A function call that a model requests. */
 export type FunctionCall = { readonly name: string; readonly arguments: string; };
 
@@ -625,6 +628,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly approved: boolean; readonly reason?: string | null; };
     readonly data: ApproveConversationResponse;
+  };
+  readonly "POST /v1/conversations/{conversation_id}/fork": {
+    readonly path: { readonly conversation_id: string; };
+    readonly query: undefined;
+    readonly body: { readonly before_sequence: number; };
+    readonly data: ForkConversationResponse;
   };
   readonly "GET /v1/conversations/{conversation_id}/messages": {
     readonly path: { readonly conversation_id: string; };

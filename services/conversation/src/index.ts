@@ -66,7 +66,7 @@ export function startConversation(deps: {
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool), deciderNames };
   return {
     mounts: [
-      mount(ConversationService, conversationHandlers({ users })),
+      mount(ConversationService, conversationHandlers({ users, idempotency })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
       mount(DecisionAuditService, decisionAuditHandlers({ pool })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),

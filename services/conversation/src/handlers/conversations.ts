@@ -4,17 +4,26 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConversationService, UpdateConversationRequest } from "@turnwright/contract/conversation/v1/conversation_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { requireIdentity } from "@turnwright/platform/identity/identity";
+import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
+import { uuidv7 } from "@turnwright/platform/uuid";
 import { getApproval, listApprovals } from "../store/approvals.ts";
 import { listConversations } from "../store/conversation-list.ts";
 import { type ConversationChange, deleteConversation, getConversation, updateConversation } from "../store/conversations.ts";
+import { forkConversation } from "../store/fork-conversation.ts";
 import { getMessageContent, listMessages } from "../store/message-pages.ts";
 import { getRun, listRuns } from "../store/runs.ts";
 import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
 
 /** Handlers of the record. The statements and the database's policies both limit each of them to the caller's rows. */
-export function conversationHandlers({ users }: { users: UserPool }): ServiceImpl<typeof ConversationService> {
+export function conversationHandlers({
+  users,
+  idempotency,
+}: {
+  users: UserPool;
+  idempotency: Idempotency;
+}): ServiceImpl<typeof ConversationService> {
   return {
     async listConversations({ limit = 50, cursor, q, agentType: agent, status, from, to, archived = false }, ctx) {
       const { userId } = requireIdentity(ctx);
@@ -67,6 +76,18 @@ export function conversationHandlers({ users }: { users: UserPool }): ServiceImp
     async getRun({ runId }, ctx) {
       const { userId } = requireIdentity(ctx);
       return { run: await users.as(userId, (db) => getRun(db, { userId, runId })) };
+    },
+    async forkConversation(request, ctx) {
+      const { userId } = requireIdentity(ctx);
+      const { conversationId, beforeSequence } = request;
+      const { response } = await idempotency.once(ctx, request, {
+        transaction: (work) => users.transaction(userId, work),
+        async act(tx) {
+          const asked = { userId, conversationId, beforeSequence, forkId: uuidv7() };
+          return { conversation: await forkConversation(tx, asked) };
+        },
+      });
+      return response;
     },
     async deleteConversation({ conversationId }, ctx) {
       const { userId } = requireIdentity(ctx);

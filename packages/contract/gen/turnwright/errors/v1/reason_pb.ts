@@ -369,9 +369,9 @@ export const ErrorReason = {
 
   /**
    * Cause: the body exceeds `SERVER_BODY_LIMIT` (default 1 MiB), the headers are too large (HTTP status 431), or a
-   * message has too many fields.
+   * message has too many fields. Or a copy of a conversation would have more than 10,000 messages or 32 MiB of text.
    *
-   * Remedy: send less. Operators can raise `SERVER_BODY_LIMIT` up to 64 MiB.
+   * Remedy: send less, or copy up to an earlier message. Operators can raise `SERVER_BODY_LIMIT` up to 64 MiB.
    *
    * @generated from enum value: ERROR_REASON_TOO_LARGE = 11;
    */
