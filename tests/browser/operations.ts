@@ -102,6 +102,10 @@ const makers: Readonly<Record<string, Make>> = {
   conversation_id: async (stage, operation) => ({
     conversation_id: (await startRun(stage, messageFor(operation))).conversation_id,
   }),
+  sequence_number: async (stage) => ({
+    conversation_id: (await startRun(stage, question)).conversation_id,
+    sequence_number: "1",
+  }),
   run_id: async (stage, operation) => ({ run_id: (await startRun(stage, messageFor(operation))).id }),
   approval_id: async (stage) => {
     const run = await startRun(stage, askToSend);

@@ -75,7 +75,16 @@ describe("reflection on the public port", () => {
   test("shows the methods that its caller may call, and no more of their files", async () => {
     await start();
     const reader = await protosOf(conversations, { token: readerKey });
-    const shown = ["ListConversations", "GetConversation", "ListMessages", "ListRuns", "GetRun", "ListApprovals", "GetApproval"];
+    const shown = [
+      "ListConversations",
+      "GetConversation",
+      "ListMessages",
+      "GetMessageContent",
+      "ListRuns",
+      "GetRun",
+      "ListApprovals",
+      "GetApproval",
+    ];
     expect(methodsOf(reader?.getService(conversations))).toEqual(shown);
     expect(reader?.getMessage("turnwright.conversation.v1.ListConversationsRequest")).toBeDefined();
     expect(reader?.getMessage("turnwright.conversation.v1.DeleteConversationRequest")).toBeUndefined();

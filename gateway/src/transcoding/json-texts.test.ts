@@ -67,6 +67,8 @@ describe("JSON that a client sends over REST", () => {
 
   test("costs requests of other methods nothing", () => {
     const compiled = bindings.filter((binding) => binding !== undefined && compileJsonTexts(binding.method.input as DescMessage));
-    expect(new Set(compiled.map((binding) => binding?.method.name))).toEqual(new Set(["DecideApproval", "ReviewRun"]));
+    expect(new Set(compiled.map((binding) => binding?.method.name))).toEqual(
+      new Set(["DecideApproval", "DecideApprovals", "ReviewRun"]),
+    );
   });
 });

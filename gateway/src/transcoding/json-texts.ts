@@ -19,11 +19,12 @@ function putText(field: DescField, source: DescField): PutTexts {
   return (json, text) => {
     const given = namesOf(source).find((name) => name in json && (takesNull || json[name] !== null));
     if (given === undefined) return;
-    if (namesOf(field).some((name) => name in json)) {
+    if (namesOf(field).some((name) => json[name] !== undefined && json[name] !== null)) {
       throw fail(ErrorReason.INVALID_REQUEST, `${field.name}: is the text of ${source.name}; give one of them`, {
         param: field.name,
       });
     }
+    for (const name of namesOf(field)) delete json[name];
     json[field.name] = memberTexts(text).get(given) ?? "";
     delete json[given];
   };

@@ -34,12 +34,13 @@ describe("routesOf", () => {
   test("leaves out methods of the OpenAI surface and those for services only", () => {
     expect(shown([CompletionService, TokenService])).toEqual([
       ["GET /v1/models", "ListModels", ""],
+      ["GET /v1/admin/signing-keys", "ListSigningKeys", ""],
       ["POST /v1/admin/signing-keys/rotate", "RotateSigningKey", ""],
       ["GET /.well-known/jwks.json", "GetJwks", ""],
     ]);
   });
 
   test("throws when two methods claim a verb and path", () => {
-    expect(() => routesOf([TokenService, TokenService])).toThrow("POST /v1/admin/signing-keys/rotate is claimed by two methods");
+    expect(() => routesOf([TokenService, TokenService])).toThrow("GET /v1/admin/signing-keys is claimed by two methods");
   });
 });
