@@ -200,6 +200,7 @@ describe("closing", () => {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       nameCredentials: () => ({}),
+      nameApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
       getJwks: () => new Promise<never>(() => {}),

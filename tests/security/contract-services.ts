@@ -15,6 +15,7 @@ import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
@@ -40,6 +41,7 @@ export const services: readonly DescService[] = [
   JournalService,
   WebhookService,
   DecisionAuditService,
+  RunAdminService,
   ExecutionService,
   ToolService,
   InfoService,

@@ -171,6 +171,9 @@ export type Invite = { readonly id: string; readonly email: string; readonly cre
 /** The available agents. */
 export type ListAgentsResponse = { readonly agents: readonly Agent[]; };
 
+/** A page of runs. */
+export type ListAllRunsResponse = { readonly runs: readonly UserRun[]; readonly next_cursor: string; };
+
 /** A page of usage. */
 export type ListAllUsageResponse = { readonly usage: readonly UsageGroup[]; readonly total: UsageTotal | null; readonly next_cursor: string; };
 
@@ -274,7 +277,7 @@ export type RotateSigningKeyResponse = { readonly key_id: string; readonly key_i
 export type RotateWebhookSecretResponse = { readonly webhook: Webhook | null; readonly secret: string; };
 
 /** A run as its user sees it. */
-export type RunInfo = { readonly id: string; readonly conversation_id: string; readonly status: string; readonly agent: string; readonly model: string; readonly message: string; readonly response: string; readonly error: string; readonly usage: Usage | null; readonly cost: number; readonly tool_calls: number; readonly attempt: number; readonly last_event_id: string; readonly unsettled_calls: readonly ToolCall[]; readonly receipts: readonly CallReceipt[]; readonly created_at: string | null; readonly updated_at: string | null; readonly deadline_at: string | null; readonly wake_at: string | null; readonly token_id: string; readonly finish_reason: string; readonly last_error: string; readonly error_reason: string; readonly agent_type: string; readonly cost_usd: number; };
+export type RunInfo = { readonly id: string; readonly conversation_id: string; readonly status: string; readonly agent: string; readonly model: string; readonly message: string; readonly response: string; readonly error: string; readonly usage: Usage | null; readonly cost: number; readonly tool_calls: number; readonly attempt: number; readonly last_event_id: string; readonly unsettled_calls: readonly ToolCall[]; readonly receipts: readonly CallReceipt[]; readonly created_at: string | null; readonly updated_at: string | null; readonly deadline_at: string | null; readonly wake_at: string | null; readonly token_id: string; readonly finish_reason: string; readonly last_error: string; readonly error_reason: string; readonly agent_type: string; readonly cost_usd: number; readonly title: string; readonly key_name: string; readonly started_at: string | null; readonly ended_at: string | null; readonly priced: boolean; };
 
 /** The answer. */
 export type SendMessageResponse = { readonly conversation_id: string; readonly message: Message | null; readonly response: string; };
@@ -341,6 +344,9 @@ export type UsageTotal = { readonly requests: number; readonly prompt_tokens: nu
 
 /** Account of a person or program. Never contains the password or its hash. */
 export type User = { readonly id: string; readonly email: string; readonly name: string; readonly role: string; readonly is_active: boolean; readonly created_at: string | null; readonly updated_at: string | null; readonly limits: AccountLimits | null; readonly spent_usd: number; };
+
+/** A run and its user. */
+export type UserRun = { readonly user_id: string; readonly run: RunInfo | null; };
 
 /** The result. */
 export type VerifyAuditLogResponse = { readonly verification: AuditVerification | null; };
@@ -418,6 +424,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: undefined;
     readonly data: RevokeInviteResponse;
+  };
+  readonly "GET /v1/admin/runs": {
+    readonly path: undefined;
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly user_id?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly run_id?: string; readonly reason: string; };
+    readonly body: undefined;
+    readonly data: ListAllRunsResponse;
   };
   readonly "GET /v1/admin/signing-keys": {
     readonly path: undefined;
@@ -655,7 +667,7 @@ export interface Operations {
   };
   readonly "GET /v1/conversations/{conversation_id}/runs": {
     readonly path: { readonly conversation_id: string; };
-    readonly query: { readonly status?: string; readonly limit?: number; readonly cursor?: string; };
+    readonly query: { readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason: string; };
     readonly body: undefined;
     readonly data: ListRunsResponse;
   };
@@ -685,7 +697,7 @@ export interface Operations {
   };
   readonly "GET /v1/runs": {
     readonly path: undefined;
-    readonly query: { readonly conversation_id?: string; readonly status?: string; readonly limit?: number; readonly cursor?: string; };
+    readonly query: { readonly conversation_id?: string; readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason: string; };
     readonly body: undefined;
     readonly data: ListRunsResponse;
   };

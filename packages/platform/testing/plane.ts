@@ -72,6 +72,7 @@ export function testMounts(name = "here"): Mount[] {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       nameCredentials: () => ({}),
+      nameApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
     }),

@@ -19,19 +19,19 @@ describe("a decision is recorded", () => {
   test("with the names of its account and key, as they were then", async () => {
     const owner = fixture.person();
     const key = fixture.through(owner, {});
-    fixture.keys.names.set(owner.userId, "Anna").set(key.tokenId, "ci");
+    fixture.keys.names?.set(owner.userId, "Anna").set(key.tokenId, "ci");
     expect(await namesAfter(owner, owner)).toEqual({ name: "Anna", via: "login" });
     expect(await namesAfter(owner, owner, "console")).toEqual({ name: "Anna", via: "console" });
     // A key's name stands whatever its client says.
     expect(await namesAfter(owner, key, "console")).toEqual({ name: "Anna", via: "ci" });
-    fixture.keys.names.set(owner.userId, "Anna Berg");
+    fixture.keys.names?.set(owner.userId, "Anna Berg");
     const { approvals } = await owner.conversations.listApprovals({ status: "approved" });
     expect(approvals.map(({ decidedByName }) => decidedByName)).toEqual(["Anna", "Anna", "Anna"]);
   });
 
   test("without names while auth is away", async () => {
     const owner = fixture.person();
-    fixture.keys.names.set(owner.userId, "Anna");
+    fixture.keys.names?.set(owner.userId, "Anna");
     fixture.keys.beforeNames = async () => {
       throw new Error("away");
     };

@@ -3,6 +3,7 @@ import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
+import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { guarded } from "@turnwright/platform/async/guarded";
 import { meshSecrets } from "@turnwright/platform/config/mesh-env";
@@ -18,8 +19,10 @@ import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers } from "./handlers/conversations.ts";
 import { decisionAuditHandlers } from "./handlers/decision-audit.ts";
 import { journalHandlers } from "./handlers/journal.ts";
+import { runAdminHandlers } from "./handlers/run-admin.ts";
 import { webhookHandlers } from "./handlers/webhooks.ts";
 import { startJournalPulse } from "./journal-pulse.ts";
+import { createKeyNames } from "./key-names.ts";
 import { createBeginRun } from "./store/begin-run/begin-run.ts";
 import { createCommitRun } from "./store/commit-run/commit-run.ts";
 import { connectionSettings } from "./store/connection-settings.ts";
@@ -38,7 +41,7 @@ export { conversationConfig } from "./config.ts";
 export function startConversation(deps: {
   config: Pick<ConversationConfig, "MESH_SECRET" | "MESH_SECRET_ACCEPTED" | "APPROVAL_EXPIRY" | "WEBHOOK_ALLOWED_HOSTS">;
   database: ServiceDatabase;
-  /** Auth, which reports credentials that have ended and names deciders. */
+  /** Auth, which reports credentials that have ended, and names keys and deciders. */
   tokens: Client<typeof TokenService>;
   logger: Logger;
   /** Overrides of the usual webhook timing. */
@@ -64,9 +67,11 @@ export function startConversation(deps: {
   ).unref();
   const deciderNames = createDeciderNames({ tokens: deps.tokens, logger });
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool), deciderNames };
+  const nameKeys = createKeyNames({ tokens: deps.tokens, logger });
   return {
     mounts: [
-      mount(ConversationService, conversationHandlers({ users, idempotency })),
+      mount(ConversationService, conversationHandlers({ users, idempotency, nameKeys })),
+      mount(RunAdminService, runAdminHandlers({ pool, nameKeys })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
       mount(DecisionAuditService, decisionAuditHandlers({ pool })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),

@@ -1,13 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
-import { type CheckApiKeysRequest, type NameCredentialsRequest, TokenService } from "@turnwright/contract/auth/v1/token_service";
+import {
+  type CheckApiKeysRequest,
+  type NameApiKeysRequest,
+  type NameCredentialsRequest,
+  TokenService,
+} from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
@@ -34,6 +40,7 @@ export interface Person {
   readonly conversations: Client<typeof ConversationService>;
   readonly journal: Client<typeof JournalService>;
   readonly webhooks: Client<typeof WebhookService>;
+  readonly allRuns: Client<typeof RunAdminService>;
   /** Begins a run, in a new conversation unless `conversationId` is given. */
   begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
   /** Commits a step of a run that `begin` returned. */
@@ -52,12 +59,14 @@ interface KeysAtAuth {
   readonly live: Map<string, Date | null>;
   /** UUIDs of the accounts that are closed. */
   readonly closed: Set<string>;
-  /** Names of accounts and keys by their UUIDs. */
-  readonly names: Map<string, string>;
   /** Awaited before auth answers with names. */
   beforeNames: () => Promise<void>;
   /** Ids of keys that the service has asked for. */
   readonly asked: string[];
+  /** Names of accounts and keys by id; undefined: auth does not answer for keys. */
+  names: Map<string, string> | undefined;
+  /** Ids of credentials whose names the service has asked for, one list for each question. */
+  readonly askedNames: string[][];
   /** Awaited before auth answers which keys are valid. */
   beforeAnswer: () => Promise<void>;
   /** Announces that a credential ended or changed. */
@@ -103,9 +112,10 @@ export async function startConversationFixture({
   const keys: KeysAtAuth = {
     live: new Map(),
     asked: [],
+    names: new Map(),
+    askedNames: [],
     beforeAnswer: async () => {},
     closed: new Set(),
-    names: new Map(),
     beforeNames: async () => {},
     tellOf: (id) => revoked.push(id),
   };
@@ -122,8 +132,13 @@ export async function startConversationFixture({
     },
     async nameCredentials({ userId, tokenIds }: NameCredentialsRequest) {
       await keys.beforeNames();
-      const userName = keys.names.get(userId) ?? "";
-      return { userName, apiKeys: tokenIds.map((id) => ({ id, name: keys.names.get(id) ?? "" })) };
+      const userName = keys.names?.get(userId) ?? "";
+      return { userName, apiKeys: tokenIds.map((id) => ({ id, name: keys.names?.get(id) ?? "" })) };
+    },
+    nameApiKeys({ tokenIds }: NameApiKeysRequest) {
+      keys.askedNames.push(tokenIds);
+      if (keys.names === undefined) throw new ConnectError("away", Code.Unavailable);
+      return { names: Object.fromEntries([...keys.names].filter(([id]) => tokenIds.includes(id))) };
     },
   } as never);
   const tokens = createClient(
@@ -149,6 +164,7 @@ export async function startConversationFixture({
       conversations: createClient(ConversationService, transport),
       journal: createClient(JournalService, transport),
       webhooks: createClient(WebhookService, transport),
+      allRuns: createClient(RunAdminService, transport),
     });
   };
   return {
@@ -177,7 +193,7 @@ export async function startConversationFixture({
   };
 }
 
-function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks">): Person {
+function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks" | "allRuns">): Person {
   const { journal } = base;
   const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });
   const begin: Person["begin"] = async (init = {}) => {

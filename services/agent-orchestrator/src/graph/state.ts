@@ -18,6 +18,8 @@ export interface RunState {
   readonly routed?: string;
   /** Consecutive failures for which the run was parked. */
   readonly retries?: number;
+  /** Whether every model that was charged for has a price; unset: none was. The journal shows it to the run's user. */
+  readonly priced?: boolean;
   /** The run is the trial of a tool: it makes this call and ends with its result, and no model is called. */
   readonly trial?: TrialCall;
 }

@@ -42,7 +42,7 @@ async function thinking(words: string, answer: Answer, init: Parameters<typeof c
       requests.push(request);
       const sink = makeSink(new OutputCount());
       const result = answer(request);
-      const facts = { model: call.model, charge: { ...noCharge, requests: 1 }, costUsd: 0, provider: "p" };
+      const facts = { model: call.model, charge: { ...noCharge, requests: 1 }, costUsd: 0, isPriced: false, provider: "p" };
       if (typeof result !== "string") {
         onEnd?.({ ...facts, charge: noCharge });
         throw result;

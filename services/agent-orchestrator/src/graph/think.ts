@@ -120,6 +120,7 @@ async function ask(deps: GraphDeps, run: DrivenRun, { requests, body }: { reques
   const onEnd = (call: EndedCall) => {
     ended = call;
     run.costUsd += call.costUsd;
+    if (call.charge.requests > 0) run.state = { ...run.state, priced: call.isPriced && run.state.priced !== false };
     run.usage = addUsage(run.usage, call.charge);
     run.totalUsage = addUsage(run.totalUsage, call.charge);
   };

@@ -67,6 +67,8 @@ export interface EndedCall {
   readonly charge: Charge;
   /** US dollars; 0 for a model without a price. */
   readonly costUsd: number;
+  /** Whether the model has a price. */
+  readonly isPriced: boolean;
 }
 
 /** Makes model calls: routed, metered and within the caller's limits. */
@@ -117,7 +119,7 @@ export function createModelCalls(deps: {
     onEnd?: (ended: EndedCall) => void,
   ): void => {
     const charge = metered.end(got.usage, got.isWhole);
-    onEnd?.({ model, provider, charge, costUsd: meter.costUsd(price, charge) });
+    onEnd?.({ model, provider, charge, costUsd: meter.costUsd(price, charge), isPriced: price !== undefined });
   };
 
   return {

@@ -8,21 +8,26 @@ import type { Idempotency } from "@turnwright/platform/postgres/idempotency";
 import { decodeCursor, encodeCursor } from "@turnwright/platform/postgres/keyset-cursor";
 import type { UserPool } from "@turnwright/platform/postgres/service-database";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import type { NameKeys } from "../key-names.ts";
 import { getApproval, listApprovals } from "../store/approvals.ts";
 import { listConversations } from "../store/conversation-list.ts";
 import { type ConversationChange, deleteConversation, getConversation, updateConversation } from "../store/conversations.ts";
 import { forkConversation } from "../store/fork-conversation.ts";
 import { getMessageContent, listMessages } from "../store/message-pages.ts";
-import { getRun, listRuns } from "../store/runs.ts";
+import { listRuns } from "../store/run-list.ts";
+import { getRun } from "../store/runs.ts";
 import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
+import { runFilter } from "./run-filter.ts";
 
 /** Handlers of the record. The statements and the database's policies both limit each of them to the caller's rows. */
 export function conversationHandlers({
   users,
   idempotency,
+  nameKeys,
 }: {
   users: UserPool;
   idempotency: Idempotency;
+  nameKeys: NameKeys;
 }): ServiceImpl<typeof ConversationService> {
   return {
     async listConversations({ limit = 50, cursor, q, agentType: agent, status, from, to, archived = false }, ctx) {
@@ -67,15 +72,19 @@ export function conversationHandlers({
       const { userId } = requireIdentity(ctx);
       return { approval: await users.as(userId, (db) => getApproval(db, { userId, approvalId })) };
     },
-    async listRuns({ conversationId, status, limit = 50, cursor }, ctx) {
+    async listRuns({ conversationId, status, statuses, limit = 50, cursor, ...fields }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const asked = { userId, conversationId, status, after: decodeCursor(cursor), limit };
+      const filter = runFilter({ ...fields, statuses: [status, ...statuses] });
+      const asked = { userId, conversationId, filter, after: decodeCursor(cursor), limit };
       const { runs, next } = await users.as(userId, (db) => listRuns(db, asked));
+      await nameKeys(runs);
       return { runs, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
     async getRun({ runId }, ctx) {
       const { userId } = requireIdentity(ctx);
-      return { run: await users.as(userId, (db) => getRun(db, { userId, runId })) };
+      const run = await users.as(userId, (db) => getRun(db, { userId, runId }));
+      await nameKeys([run]);
+      return { run };
     },
     async forkConversation(request, ctx) {
       const { userId } = requireIdentity(ctx);

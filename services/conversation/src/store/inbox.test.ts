@@ -102,7 +102,7 @@ describe("the inbox", () => {
 
   test("shows decided and expired calls, the newest decision first, and no superseded one", async () => {
     const person = fixture.person();
-    fixture.keys.names.set(person.userId, "Anna");
+    fixture.keys.names?.set(person.userId, "Anna");
     const decide = (conversationId: string, approved: boolean, args = "") =>
       person.journal.decideApprovals({ conversationId, calls: [{ callId: "c", approved, reason: "why", arguments: args }] });
     const [first, second, third, fourth] = [

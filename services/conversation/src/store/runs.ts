@@ -1,12 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { type LoggedEvent, LoggedEventSchema, type RunInfo, RunInfoSchema } from "@turnwright/contract/conversation/v1/run";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { afterPosition, createdUsOf, type KeysetPosition } from "@turnwright/platform/postgres/keyset-cursor";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { fitting, type SizedRow, sizedPage, sizedRows, textsOf } from "./response-size.ts";
+import { fitting, sizedRows, textsOf } from "./response-size.ts";
 import { type MessageRow, messageColumns, toMessage, toTimestamp } from "./rows.ts";
 
-interface InfoRow {
+/** A run as its user sees it, and its conversation's title. */
+export interface InfoRow {
   readonly run_id: string;
   readonly conversation_id: string;
   readonly token_id: string | null;
@@ -29,36 +29,61 @@ interface InfoRow {
   readonly receipts: { call_id: string; tool_name: string; outcome: string }[] | null;
   readonly created_at: Date;
   readonly updated_at: Date;
+  readonly title: string;
+  readonly started_at: Date | null;
+  readonly ended_at: Date | null;
+  readonly priced: boolean;
   readonly deadline_at: Date | null;
   readonly wake_at: Date | null;
 }
 
 /**
- * The columns of an `InfoRow`, of a run `r` and its conversation `c`. Before the first step of a run, `agent` is the
- * one that its message or its conversation names, else the router's, and `model` the one that its message names.
- * `response` is the last message that the run's end reports; `failure` is the newest log entry of a run that has failed
- * or waits for its next attempt.
+ * The agent of a run `r` of a conversation `c`. Before the first step of the run it is the one that its message or its
+ * conversation names, else the router's.
  */
-const infoColumns = `r.run_id, r.conversation_id, r.token_id, r.status,
-  coalesce(nullif(r.model, ''), r.state ->> 'model', '') as model,
-  coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), nullif(c.agent_type, ''), r.state ->> 'routed', '') as agent,
-  r.input, r.error,
-    r.finish_reason, r.prompt_tokens, r.completion_tokens,
-  r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq, r.receipts, r.created_at, r.updated_at, r.deadline_at, r.wake_at,
+export const agentOfRun =
+  "coalesce(nullif(r.agent, ''), nullif(r.state ->> 'agent', ''), nullif(c.agent_type, ''), r.state ->> 'routed', '')";
+
+/** Whether a worker has ever taken a run `r`: each claim raises the epoch, and a cancellation once more. */
+const wasTaken = "r.epoch > case r.status when 'cancelled' then 1 else 0 end";
+
+/**
+ * The columns of an `InfoRow` that are no user's, model's or tool's words, of a run `r` and its conversation `c`. Before
+ * the first step of a run, `model` is the one that its message names. A run that began at once has no entry for its
+ * start. The last entry of an ended run is its end. `failure` is the newest entry of a run that has failed or waits for
+ * its next attempt. A release that did not write `priced` into the state leaves only the cost to judge by.
+ */
+export const factColumns = `r.run_id, r.conversation_id, r.token_id, r.status,
+  coalesce(nullif(r.model, ''), r.state ->> 'model', '') as model, ${agentOfRun} as agent,
+  r.finish_reason, r.prompt_tokens, r.completion_tokens, r.total_tokens, r.cost, r.tool_call_count, r.attempt, r.seq,
+  r.created_at, r.updated_at, r.deadline_at, r.wake_at,
+  case when ${wasTaken} then coalesce(
+    (select e.created_at from run_events e where e.run_id = r.run_id and e.seq = 1 and e.type = 'started'), r.created_at
+  ) end as started_at,
+  case when r.status in ('completed', 'failed', 'cancelled') then coalesce(
+    (select e.created_at from run_events e where e.run_id = r.run_id and e.seq = r.seq), r.updated_at
+  ) end as ended_at,
+  case r.state ->> 'priced' when 'true' then true when 'false' then false else r.cost > 0 or r.total_tokens = 0 end as priced,
+  case when r.status = 'failed' or r.status = 'queued' and r.wake_at is not null then (
+    select e.payload from run_events e where e.run_id = r.run_id and e.seq = r.seq and e.type in ('failed', 'retrying')
+  ) end as failure`;
+
+/** All columns of an `InfoRow`. `response` is the last message that the run's end reports. */
+export const infoColumns = `${factColumns}, c.title, r.input, r.error, r.receipts,
   case when r.status = 'completed' then (
     select m.content
     from run_events e join messages m
       on m.conversation_id = r.conversation_id and m.sequence_number = e.first_message + e.messages - 1
     where e.run_id = r.run_id and e.seq = r.seq
   ) end as response,
-  case when r.status = 'failed' or r.status = 'queued' and r.wake_at is not null then (
-    select e.payload from run_events e where e.run_id = r.run_id and e.seq = r.seq and e.type in ('failed', 'retrying')
-  ) end as failure,
   case when r.status = 'needs_review' then (
     select e.payload from run_events e where e.run_id = r.run_id and e.type = 'needs_review' order by e.seq desc limit 1
   ) end as unsettled`;
 
-function toRunInfo(row: InfoRow): RunInfo {
+const optionalTime = (time: Date | null) => (time === null ? undefined : toTimestamp(time));
+
+/** A run without the name of its key, which auth knows. */
+export function toRunInfo(row: InfoRow): RunInfo {
   return create(RunInfoSchema, {
     id: row.run_id,
     conversationId: row.conversation_id,
@@ -91,8 +116,12 @@ function toRunInfo(row: InfoRow): RunInfo {
     })),
     createdAt: toTimestamp(row.created_at),
     updatedAt: toTimestamp(row.updated_at),
-    deadlineAt: row.deadline_at === null ? undefined : toTimestamp(row.deadline_at),
-    wakeAt: row.wake_at === null ? undefined : toTimestamp(row.wake_at),
+    deadlineAt: optionalTime(row.deadline_at),
+    wakeAt: optionalTime(row.wake_at),
+    title: row.title,
+    startedAt: optionalTime(row.started_at),
+    endedAt: optionalTime(row.ended_at),
+    priced: row.priced,
   });
 }
 
@@ -106,55 +135,6 @@ export async function getRun(db: Queryable, asked: { userId: string; runId: stri
   const { rows } = await db.query<InfoRow>({ name: "run-get", text: getSql, values: [asked.runId, asked.userId] });
   if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such run.", { param: "run_id" });
   return toRunInfo(rows[0]);
-}
-
-const runBytes =
-  "coalesce(octet_length(input), 0) + coalesce(octet_length(response), 0) + coalesce(octet_length(unsettled::text), 0)";
-
-/** One statement per index: by user, or by conversation. */
-const listSql = (scope: string) => `${sizedRows(
-  `select ${infoColumns}, ${createdUsOf("r.created_at")}
-  from runs r join conversations c on c.id = r.conversation_id
-  where r.user_id = $1 and ${scope} and ($3 = '' or r.status = $3) and c.deleted_at is null
-    and ${afterPosition("$4", "$5", { createdAt: "r.created_at", id: "r.run_id" })}
-  order by r.created_at desc, r.run_id desc
-  limit $6`,
-  "created_at desc, run_id desc",
-  runBytes,
-)}
-order by created_at desc, run_id desc`;
-const ofUser = { name: "runs-list", text: listSql("$2::uuid is null") };
-const ofConversation = { name: "runs-list-conversation", text: listSql("r.conversation_id = $2::uuid") };
-
-function textsOfRun({ input, response, unsettled }: InfoRow): string[] {
-  return [input ?? "", response ?? "", ...(unsettled?.calls ?? []).map((call) => call.arguments)];
-}
-
-const conversationSql = "select from conversations where id = $1 and user_id = $2 and deleted_at is null";
-
-/**
- * A page of a user's runs, newest first. `next` is the start of the following page; unset on the last. Throws NOT_FOUND
- * when the conversation does not exist or is another user's.
- */
-export async function listRuns(
-  db: Queryable,
-  asked: { userId: string; conversationId: string; status: string; after: KeysetPosition; limit: number },
-): Promise<{ runs: RunInfo[]; next?: KeysetPosition }> {
-  const { userId, conversationId, status, after, limit } = asked;
-  const { rows } = await db.query<InfoRow & SizedRow>({
-    ...(conversationId === "" ? ofUser : ofConversation),
-    // One row more than the page shows whether another page follows.
-    values: [userId, conversationId || null, status, after.createdUs, after.id, limit + 1],
-  });
-  if (rows.length === 0 && conversationId !== "") {
-    const { rowCount } = await db.query(conversationSql, [conversationId, userId]);
-    if (rowCount === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such conversation.", { param: "conversation_id" });
-  }
-  const { page, next } = sizedPage(rows, limit, ({ run_id }) => run_id, textsOfRun);
-  return {
-    runs: page.map(toRunInfo),
-    next,
-  };
 }
 
 interface LogRow {

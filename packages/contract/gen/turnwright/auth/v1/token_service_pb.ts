@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RTaWduaW5nS2V5c1JlcXVlc3QivgEKClNpZ25pbmdLZXkSDgoGa2V5X2lkGAEgASgJEiAKCWFsZ29yaXRobRgCIAEoCUINukgKcgiSAgVFZERTQRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgVzdGF0ZRgFIAEoCUIPukgMcgqSAgdzaWduaW5nIk8KF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEjQKDHNpZ25pbmdfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5TaWduaW5nS2V5IlcKFk5hbWVDcmVkZW50aWFsc1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESIgoJdG9rZW5faWRzGAIgAygJQg+6SAySAQkQZCIFcgOwAQEiXwoXTmFtZUNyZWRlbnRpYWxzUmVzcG9uc2USEQoJdXNlcl9uYW1lGAEgASgJEjEKCGFwaV9rZXlzGAIgAygLMh8udHVybndyaWdodC5hdXRoLnYxLk5hbWVkQXBpS2V5IicKC05hbWVkQXBpS2V5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkiMgoXUm90YXRlU2lnbmluZ0tleVJlcXVlc3QSFwoPcmV0aXJlX3ByZXZpb3VzGAEgASgIIjsKGFJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZRIOCgZrZXlfaWQYASABKAkSDwoHa2V5X2lkcxgCIAMoCTKACwoMVG9rZW5TZXJ2aWNlEngKDUV4Y2hhbmdlVG9rZW4SKC50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlcXVlc3QaKS50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlc3BvbnNlIhKQAgGwuxgEursYB2dhdGV3YXkSjwEKEU1pbnRJbnRlcm5hbFRva2VuEiwudHVybndyaWdodC5hdXRoLnYxLk1pbnRJbnRlcm5hbFRva2VuUmVxdWVzdBotLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchKkAQoPTGlzdFJldm9jYXRpb25zEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVzcG9uc2UiOJACAbC7GAS6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3K6uxgMY29udmVyc2F0aW9uEnoKDENoZWNrQXBpS2V5cxInLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkNoZWNrQXBpS2V5c1Jlc3BvbnNlIheQAgGwuxgEursYDGNvbnZlcnNhdGlvbhKvAQoPTGlzdFNpZ25pbmdLZXlzEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2UiQ5ACAaq7GBoSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbrC7GAOC0+STAhgSFi92MS9hZG1pbi9zaWduaW5nLWtleXMSmQEKD05hbWVDcmVkZW50aWFscxIqLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQ3JlZGVudGlhbHNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLk5hbWVDcmVkZW50aWFsc1Jlc3BvbnNlIi2QAgGwuxgEursYDGNvbnZlcnNhdGlvbrq7GBJhZ2VudC1vcmNoZXN0cmF0b3IS1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI4ChJOYW1lQXBpS2V5c1JlcXVlc3QSIgoJdG9rZW5faWRzGAEgAygJQg+6SAySAQkQZCIFcgOwAQEihgEKE05hbWVBcGlLZXlzUmVzcG9uc2USQQoFbmFtZXMYASADKAsyMi50dXJud3JpZ2h0LmF1dGgudjEuTmFtZUFwaUtleXNSZXNwb25zZS5OYW1lc0VudHJ5GiwKCk5hbWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIioKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkiYAoTQ2hlY2tBcGlLZXlzUmVxdWVzdBIlCgthcGlfa2V5X2lkcxgBIAMoCUIQukgNkgEKEOgHIgVyA7ABARIiCgh1c2VyX2lkcxgCIAMoCUIQukgNkgEKEOgHIgVyA7ABASJhChRDaGVja0FwaUtleXNSZXNwb25zZRIwCghhcGlfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5MaXZlQXBpS2V5EhcKD2Nsb3NlZF91c2VyX2lkcxgCIAMoCSJICgpMaXZlQXBpS2V5EgoKAmlkGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RTaWduaW5nS2V5c1JlcXVlc3QivgEKClNpZ25pbmdLZXkSDgoGa2V5X2lkGAEgASgJEiAKCWFsZ29yaXRobRgCIAEoCUINukgKcgiSAgVFZERTQRIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgVzdGF0ZRgFIAEoCUIPukgMcgqSAgdzaWduaW5nIk8KF0xpc3RTaWduaW5nS2V5c1Jlc3BvbnNlEjQKDHNpZ25pbmdfa2V5cxgBIAMoCzIeLnR1cm53cmlnaHQuYXV0aC52MS5TaWduaW5nS2V5IlcKFk5hbWVDcmVkZW50aWFsc1JlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESIgoJdG9rZW5faWRzGAIgAygJQg+6SAySAQkQZCIFcgOwAQEiXwoXTmFtZUNyZWRlbnRpYWxzUmVzcG9uc2USEQoJdXNlcl9uYW1lGAEgASgJEjEKCGFwaV9rZXlzGAIgAygLMh8udHVybndyaWdodC5hdXRoLnYxLk5hbWVkQXBpS2V5IicKC05hbWVkQXBpS2V5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkiMgoXUm90YXRlU2lnbmluZ0tleVJlcXVlc3QSFwoPcmV0aXJlX3ByZXZpb3VzGAEgASgIIjsKGFJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZRIOCgZrZXlfaWQYASABKAkSDwoHa2V5X2lkcxgCIAMoCTL5CwoMVG9rZW5TZXJ2aWNlEngKDUV4Y2hhbmdlVG9rZW4SKC50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlcXVlc3QaKS50dXJud3JpZ2h0LmF1dGgudjEuRXhjaGFuZ2VUb2tlblJlc3BvbnNlIhKQAgGwuxgEursYB2dhdGV3YXkSjwEKEU1pbnRJbnRlcm5hbFRva2VuEiwudHVybndyaWdodC5hdXRoLnYxLk1pbnRJbnRlcm5hbFRva2VuUmVxdWVzdBotLnR1cm53cmlnaHQuYXV0aC52MS5NaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlIh2QAgGwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ3CgtOYW1lQXBpS2V5cxImLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQXBpS2V5c1JlcXVlc3QaJy50dXJud3JpZ2h0LmF1dGgudjEuTmFtZUFwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24SpAEKD0xpc3RSZXZvY2F0aW9ucxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlIjiQAgGwuxgEursYB2dhdGV3YXm6uxgSYWdlbnQtb3JjaGVzdHJhdG9yursYDGNvbnZlcnNhdGlvbhJ6CgxDaGVja0FwaUtleXMSJy50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVxdWVzdBooLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXNwb25zZSIXkAIBsLsYBLq7GAxjb252ZXJzYXRpb24SrwEKD0xpc3RTaWduaW5nS2V5cxIqLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0U2lnbmluZ0tleXNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1Jlc3BvbnNlIkOQAgGquxgaEhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW6wuxgDgtPkkwIYEhYvdjEvYWRtaW4vc2lnbmluZy1rZXlzEpkBCg9OYW1lQ3JlZGVudGlhbHMSKi50dXJud3JpZ2h0LmF1dGgudjEuTmFtZUNyZWRlbnRpYWxzUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQ3JlZGVudGlhbHNSZXNwb25zZSItkAIBsLsYBLq7GAxjb252ZXJzYXRpb266uxgSYWdlbnQtb3JjaGVzdHJhdG9yEtQBChBSb3RhdGVTaWduaW5nS2V5EisudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXF1ZXN0GiwudHVybndyaWdodC5hdXRoLnYxLlJvdGF0ZVNpZ25pbmdLZXlSZXNwb25zZSJlqrsYNRIRU0lHTklOR19LRVlfRVJST1JCBWFkbWluShl7InJldGlyZV9wcmV2aW91cyI6ZmFsc2V9sLsYA4LT5JMCIjoBKiIdL3YxL2FkbWluL3NpZ25pbmcta2V5cy9yb3RhdGUSmwIKB0dldEp3a3MSIi50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1JlcXVlc3QaIy50dXJud3JpZ2h0LmF1dGgudjEuR2V0Sndrc1Jlc3BvbnNlIsYBkAIBqrsYnAESCkpXS1NfRVJST1IYAUIEYXV0aFKFAXsia2V5cyI6W3sia3R5IjoiT0tQIiwiY3J2IjoiRWQyNTUxOSIsImFsZyI6IkVkRFNBIiwidXNlIjoic2lnIiwia2lkIjoiMDE5ODVmM2MiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9XX2wuxgBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The credential to exchange.
@@ -183,6 +183,48 @@ export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 5);
 
 /**
+ * The keys to name.
+ *
+ * @generated from message turnwright.auth.v1.NameApiKeysRequest
+ */
+export type NameApiKeysRequest = Message<"turnwright.auth.v1.NameApiKeysRequest"> & {
+  /**
+   * UUIDs of credentials, up to 100; those that are no API keys get no name.
+   *
+   * @generated from field: repeated string token_ids = 1;
+   */
+  tokenIds: string[];
+};
+
+/**
+ * Describes the message turnwright.auth.v1.NameApiKeysRequest.
+ * Use `create(NameApiKeysRequestSchema)` to create a new message.
+ */
+export const NameApiKeysRequestSchema: GenMessage<NameApiKeysRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 6);
+
+/**
+ * The names.
+ *
+ * @generated from message turnwright.auth.v1.NameApiKeysResponse
+ */
+export type NameApiKeysResponse = Message<"turnwright.auth.v1.NameApiKeysResponse"> & {
+  /**
+   * Names by the UUID of the key.
+   *
+   * @generated from field: map<string, string> names = 1;
+   */
+  names: { [key: string]: string };
+};
+
+/**
+ * Describes the message turnwright.auth.v1.NameApiKeysResponse.
+ * Use `create(NameApiKeysResponseSchema)` to create a new message.
+ */
+export const NameApiKeysResponseSchema: GenMessage<NameApiKeysResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_auth_v1_token_service, 7);
+
+/**
  * The period to look back.
  *
  * @generated from message turnwright.auth.v1.ListRevocationsRequest
@@ -201,7 +243,7 @@ export type ListRevocationsRequest = Message<"turnwright.auth.v1.ListRevocations
  * Use `create(ListRevocationsRequestSchema)` to create a new message.
  */
 export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 6);
+  messageDesc(file_turnwright_auth_v1_token_service, 8);
 
 /**
  * Revocations of the period, by the database's clock.
@@ -229,7 +271,7 @@ export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocation
  * Use `create(ListRevocationsResponseSchema)` to create a new message.
  */
 export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 7);
+  messageDesc(file_turnwright_auth_v1_token_service, 9);
 
 /**
  * A credential that ended or changed, so that cached copies are stale.
@@ -257,7 +299,7 @@ export type Revocation = Message<"turnwright.auth.v1.Revocation"> & {
  * Use `create(RevocationSchema)` to create a new message.
  */
 export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 8);
+  messageDesc(file_turnwright_auth_v1_token_service, 10);
 
 /**
  * The API keys and accounts to check.
@@ -285,7 +327,7 @@ export type CheckApiKeysRequest = Message<"turnwright.auth.v1.CheckApiKeysReques
  * Use `create(CheckApiKeysRequestSchema)` to create a new message.
  */
 export const CheckApiKeysRequestSchema: GenMessage<CheckApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 9);
+  messageDesc(file_turnwright_auth_v1_token_service, 11);
 
 /**
  * The live keys and the closed accounts among those asked for.
@@ -313,7 +355,7 @@ export type CheckApiKeysResponse = Message<"turnwright.auth.v1.CheckApiKeysRespo
  * Use `create(CheckApiKeysResponseSchema)` to create a new message.
  */
 export const CheckApiKeysResponseSchema: GenMessage<CheckApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 10);
+  messageDesc(file_turnwright_auth_v1_token_service, 12);
 
 /**
  * An API key that is live.
@@ -341,7 +383,7 @@ export type LiveApiKey = Message<"turnwright.auth.v1.LiveApiKey"> & {
  * Use `create(LiveApiKeySchema)` to create a new message.
  */
 export const LiveApiKeySchema: GenMessage<LiveApiKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 11);
+  messageDesc(file_turnwright_auth_v1_token_service, 13);
 
 /**
  * No fields.
@@ -356,7 +398,7 @@ export type ListSigningKeysRequest = Message<"turnwright.auth.v1.ListSigningKeys
  * Use `create(ListSigningKeysRequestSchema)` to create a new message.
  */
 export const ListSigningKeysRequestSchema: GenMessage<ListSigningKeysRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 12);
+  messageDesc(file_turnwright_auth_v1_token_service, 14);
 
 /**
  * A key that signs tokens, without its private half.
@@ -405,7 +447,7 @@ export type SigningKey = Message<"turnwright.auth.v1.SigningKey"> & {
  * Use `create(SigningKeySchema)` to create a new message.
  */
 export const SigningKeySchema: GenMessage<SigningKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 13);
+  messageDesc(file_turnwright_auth_v1_token_service, 15);
 
 /**
  * The signing keys.
@@ -426,7 +468,7 @@ export type ListSigningKeysResponse = Message<"turnwright.auth.v1.ListSigningKey
  * Use `create(ListSigningKeysResponseSchema)` to create a new message.
  */
 export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 14);
+  messageDesc(file_turnwright_auth_v1_token_service, 16);
 
 /**
  * The account and the credentials to name.
@@ -454,7 +496,7 @@ export type NameCredentialsRequest = Message<"turnwright.auth.v1.NameCredentials
  * Use `create(NameCredentialsRequestSchema)` to create a new message.
  */
 export const NameCredentialsRequestSchema: GenMessage<NameCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 15);
+  messageDesc(file_turnwright_auth_v1_token_service, 17);
 
 /**
  * The names.
@@ -482,7 +524,7 @@ export type NameCredentialsResponse = Message<"turnwright.auth.v1.NameCredential
  * Use `create(NameCredentialsResponseSchema)` to create a new message.
  */
 export const NameCredentialsResponseSchema: GenMessage<NameCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 16);
+  messageDesc(file_turnwright_auth_v1_token_service, 18);
 
 /**
  * The name of an API key.
@@ -510,7 +552,7 @@ export type NamedApiKey = Message<"turnwright.auth.v1.NamedApiKey"> & {
  * Use `create(NamedApiKeySchema)` to create a new message.
  */
 export const NamedApiKeySchema: GenMessage<NamedApiKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 17);
+  messageDesc(file_turnwright_auth_v1_token_service, 19);
 
 /**
  * Options of the rotation.
@@ -532,7 +574,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 18);
+  messageDesc(file_turnwright_auth_v1_token_service, 20);
 
 /**
  * The keys after the rotation.
@@ -560,7 +602,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 19);
+  messageDesc(file_turnwright_auth_v1_token_service, 21);
 
 /**
  * Internal tokens, which carry a caller's identity between services, and the keys that sign and verify tokens.
@@ -602,6 +644,18 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof MintInternalTokenRequestSchema;
     output: typeof MintInternalTokenResponseSchema;
+  },
+  /**
+   * Tell the names of some API keys, revoked ones too. For services that show which key did something.
+   *
+   * Caller: the conversation service.
+   *
+   * @generated from rpc turnwright.auth.v1.TokenService.NameApiKeys
+   */
+  nameApiKeys: {
+    methodKind: "unary";
+    input: typeof NameApiKeysRequestSchema;
+    output: typeof NameApiKeysResponseSchema;
   },
   /**
    * List recent revocations, for services that may have missed a broadcast. PostgreSQL is authoritative.
