@@ -89,7 +89,13 @@ describe("reflection on the public port", () => {
     expect(reader?.getMessage("turnwright.conversation.v1.ListConversationsRequest")).toBeDefined();
     expect(reader?.getMessage("turnwright.conversation.v1.DeleteConversationRequest")).toBeUndefined();
     const all = await protosOf(conversations, { token: aliceKey });
-    expect(methodsOf(all?.getService(conversations))).toEqual([...shown.slice(0, 3), "DeleteConversation", ...shown.slice(3)]);
+    expect(methodsOf(all?.getService(conversations))).toEqual([
+      ...shown.slice(0, 4),
+      "UpdateConversation",
+      "ForkConversation",
+      "DeleteConversation",
+      ...shown.slice(4),
+    ]);
     expect(methodsOf((await protosOf(tokenService, { token: aliceKey }))?.getService(tokenService))).toEqual(["GetJwks"]);
     expect(await protosOf(`${tokenService}.GetJwks`, { token: aliceKey })).toBeDefined();
   });
