@@ -50,8 +50,8 @@ const wasTaken = "r.epoch > case r.status when 'cancelled' then 1 else 0 end";
 /**
  * The columns of an `InfoRow` that are no user's, model's or tool's words, of a run `r` and its conversation `c`.
  * Before the first step of a run, `model` is the one that its message names. A run that began at once has no entry for
- * its start. The last entry of an ended run is its end. `failure` is the newest entry of a run that has failed or waits for
- * its next attempt. A release that did not write `priced` into the state leaves only the cost to judge by.
+ * its start. The last entry of an ended run is its end. `failure` is the newest entry of a run that has failed or waits
+ * for its next attempt. A release that did not write `priced` into the state leaves only the cost to judge by.
  */
 export const factColumns = `r.run_id, r.conversation_id, r.token_id, r.status,
   coalesce(nullif(r.model, ''), r.state ->> 'model', '') as model, ${agentOfRun} as agent,
