@@ -147,11 +147,20 @@ function isReadOnly(error: unknown): boolean {
   return ["EROFS", "EACCES", "EPERM", "ENOSPC"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
+/** The build under way in this process: the next waits for it, because they share one esbuild. */
+let last: Promise<unknown> = Promise.resolve();
+
 /**
  * Builds the console into `console/dist/<hash>/`, unless that folder exists: the hash is that of the sources and of the
  * lockfile. In a checkout that cannot be written, it builds into a temporary folder. Fails without esbuild.
  */
-export async function buildConsole({ dist = join(consoleRoot, "dist") }: { dist?: string } = {}): Promise<BuiltConsole> {
+export function buildConsole({ dist = join(consoleRoot, "dist") }: { dist?: string } = {}): Promise<BuiltConsole> {
+  const building = last.then(() => buildUnlessBuilt(dist));
+  last = building.catch(() => {});
+  return building;
+}
+
+async function buildUnlessBuilt(dist: string): Promise<BuiltConsole> {
   const hash = sourceHash();
   const folder = join(dist, hash);
   if (existsSync(join(folder, "manifest.json"))) {

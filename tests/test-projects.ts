@@ -6,6 +6,7 @@ export type TestProject = "unit" | "store" | "system";
 
 /** Tests that start processes: whole systems, parts of the product, tools, stores of their own, steps of the build. */
 const systemTests = [
+  /^console\/(?!src\/)/,
   /^tests\/(?!structure\/|docs\/)/,
   /^packages\/(?:contract|platform)\/tools\//,
   /^packages\/platform\/src\/(?:embedded-postgres\/|process\/|ports\/redis-outage)/,

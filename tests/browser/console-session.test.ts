@@ -138,8 +138,8 @@ describe.skipIf(executable === undefined)("the session of the console", () => {
     const [first, second] = [await browser.open("account"), await browser.open("account")];
     for (const { page } of [first, second]) await page.getByRole("heading", { name: "Sessions" }).waitFor();
     const token = (await cookie())?.value;
-    await first.page.getByRole("button", { name: "Account" }).click();
-    await first.page.getByRole("menuitem", { name: "Log out" }).click();
+    await second.page.getByRole("button", { name: "Account" }).click();
+    await second.page.getByRole("menuitem", { name: "Log out" }).click();
     await Promise.all([first, second].map(({ page }) => page.waitForURL(/\/console\/login/)));
     expect(await cookie()).toBe(undefined);
     await expect(stage.call("POST", "/v1/auth/refresh", "", { refresh_token: token })).rejects.toThrow("401");

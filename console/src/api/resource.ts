@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, isAbort, unanswered } from "./api-error.ts";
+import { recoveries } from "./connection.ts";
 import { sessionStatus } from "./session.ts";
 
 /** Data of a view: what is known, whether more is on its way, why it failed. */
@@ -58,6 +59,14 @@ export function useResource<T>(
   useEffect(() => {
     if (isIn && isRefused) setRound((value) => value + 1);
   }, [isIn, isRefused]);
+  const recovered = recoveries.value;
+  const wasUnanswered = state.error?.status === 0;
+  const known = useRef(recovered);
+  useEffect(() => {
+    if (known.current === recovered) return;
+    known.current = recovered;
+    if (wasUnanswered) setRound((value) => value + 1);
+  }, [recovered, wasUnanswered]);
   const reload = useCallback(() => setRound((value) => value + 1), []);
   const setData = useCallback((change: (data: T | undefined) => T | undefined) => {
     setState((old) => ({ ...old, data: change(old.data) }));

@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { ApiError } from "../api/api-error.ts";
-import { connection, noteOffline } from "../api/connection.ts";
+import { connection } from "../api/connection.ts";
 import { followStream } from "../api/event-stream.ts";
 import { endSession, onSessionEnd, sessionStatus } from "../api/session.ts";
 
@@ -74,7 +74,6 @@ async function follow(signal: AbortSignal): Promise<void> {
     if (!(error instanceof ApiError)) throw error;
     // A server without the stream: no badges, nothing live; all else works.
     if (error.status === 404) connection.value = { kind: "quiet" };
-    else if (error.status === 0) noteOffline();
     else if (error.status === 401) endSession();
   }
 }

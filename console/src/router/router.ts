@@ -13,6 +13,9 @@ interface Place {
 }
 
 let entries = 0;
+/** The number of the history entry, to know on which side another one is. */
+let at = 0;
+let isReturning = false;
 
 function here(): Place {
   const { pathname, search } = location;
@@ -28,11 +31,17 @@ export const query = computed(() => new URLSearchParams(place.value.search));
 type Guard = () => boolean;
 const guards = new Set<Guard>();
 
-/** Asks before the page is left; returns how to stop asking. The guard says whether it may be left. */
+/**
+ * Asks before the page is left; returns how to stop asking. The guard asks the person and says whether the page may be
+ * left. Set it while there are changes only: the browser asks as well when the tab is closed.
+ */
 export function guardLeaving(guard: Guard): () => void {
   guards.add(guard);
   return () => guards.delete(guard);
 }
+
+/** Whether all guards let the page go. */
+const mayLeave = () => [...guards].every((guard) => guard());
 
 function keepScroll(): void {
   history.replaceState({ ...history.state, scroll: scrollY }, "");
@@ -49,11 +58,12 @@ export function hrefOf(path: string, values: Readonly<Record<string, string | un
 /** Goes to an address of the console. `replace` keeps the history entry: for keystrokes in filters. */
 export function navigate(href: string, { replace = false }: { replace?: boolean } = {}): void {
   const target = new URL(href, location.href);
-  if (target.pathname !== location.pathname) for (const guard of guards) if (!guard()) return;
+  if (target.pathname !== location.pathname && !mayLeave()) return;
   if (replace) history.replaceState(history.state, "", target);
   else {
     keepScroll();
-    history.pushState({}, "", target);
+    at += 1;
+    history.pushState({ at }, "", target);
     entries += 1;
   }
   const isSamePage = place.value.path === here().path;
@@ -99,9 +109,25 @@ export function restoreScroll(): void {
 /** Follows links of the console without loading a page, and back and forward. */
 export function startRouter(): void {
   history.scrollRestoration = "manual";
+  at = (history.state as { at?: number } | null)?.at ?? 0;
+  history.replaceState({ ...history.state, at }, "");
   addEventListener("popstate", () => {
+    const to = (history.state as { at?: number } | null)?.at ?? 0;
+    if (isReturning) {
+      isReturning = false;
+      return;
+    }
+    if (here().path !== place.value.path && !mayLeave()) {
+      isReturning = true;
+      history.go(at - to);
+      return;
+    }
+    at = to;
     entries += 1;
     place.value = here();
+  });
+  addEventListener("beforeunload", (event) => {
+    if (guards.size > 0) event.preventDefault();
   });
   addEventListener("pagehide", keepScroll);
   document.addEventListener("click", (event) => {

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
-import { connection, waitingUntil } from "../api/connection.ts";
+import { useEffect, useState } from "preact/hooks";
+import { connection, tryAgain, waitingUntil } from "../api/connection.ts";
 import { currentUser, logOut } from "../api/session.ts";
 import { shortClockText } from "../format/time.ts";
 import { counts } from "../live/user-events.ts";
@@ -136,15 +137,35 @@ function TabBar() {
   );
 }
 
-function Waiting() {
-  const until = waitingUntil.value;
-  if (until === undefined) return null;
-  const seconds = Math.max(1, Math.ceil((until.getTime() - Date.now()) / 1_000));
-  return (
-    <div class="banner" role="status">
-      Too many requests. Going on in {seconds} s.
-    </div>
-  );
+/** The seconds until a time, counted down. */
+function useSecondsUntil(time: Date | undefined): number {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (time === undefined) return;
+    const timer = setInterval(() => tick((count) => count + 1), 1_000);
+    return () => clearInterval(timer);
+  }, [time]);
+  return Math.max(1, Math.ceil(((time?.getTime() ?? 0) - Date.now()) / 1_000));
+}
+
+/** The words over the page while the server does not answer, or lets the browser wait. */
+function Hindrance() {
+  const state = connection.value;
+  const waiting = waitingUntil.value;
+  const seconds = useSecondsUntil(state.kind === "offline" ? state.retryAt : waiting);
+  if (state.kind === "offline") {
+    return (
+      <div class="banner row">
+        <span>
+          Offline: what you see is from {shortClockText(state.since)}. Trying again in {seconds} s.
+        </span>
+        <Button small onClick={() => void tryAgain()}>
+          Now
+        </Button>
+      </div>
+    );
+  }
+  return waiting === undefined ? null : <div class="banner">Too many requests. Going on in {seconds} s.</div>;
 }
 
 /** The frame around the pages: navigation, top line, and the page in the middle. */
@@ -157,7 +178,7 @@ export function Frame({ children }: { readonly children: ComponentChildren }) {
       <Nav />
       <div class="frame-body">
         <TopLine />
-        <Waiting />
+        <Hindrance />
         <main id="main" class="main" tabIndex={-1}>
           {children}
         </main>

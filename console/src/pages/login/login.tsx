@@ -4,19 +4,14 @@ import { base, hrefOf, navigate, query } from "../../router/router.ts";
 import { LoginForm } from "../../ui/login-form.tsx";
 import { PageHead } from "../../ui/page.tsx";
 import { useInfo } from "./info.ts";
-
-/** A path below the console to go to after the login; never another address. */
-function nextOf(): string {
-  const next = query.value.get("next") ?? "";
-  return /^[\w-][^\\]*$/.test(next) && !next.includes("//") && !next.includes(":") ? next : "chat";
-}
+import { nextPath } from "./next-path.ts";
 
 /** The page to log in. */
 export default function LoginPage() {
   const info = useInfo();
   const isIn = sessionStatus.value === "in";
   useEffect(() => {
-    if (isIn) navigate(`${base}${nextOf()}`, { replace: true });
+    if (isIn) navigate(`${base}${nextPath()}`, { replace: true });
   }, [isIn]);
   return (
     <>

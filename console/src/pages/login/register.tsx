@@ -8,6 +8,7 @@ import { FormError, TextField } from "../../ui/field.tsx";
 import { PageHead } from "../../ui/page.tsx";
 import { errorText } from "../../ui/states.tsx";
 import { useInfo } from "./info.ts";
+import { nextPath } from "./next-path.ts";
 
 interface Refusal {
   readonly param: string;
@@ -39,7 +40,7 @@ export default function RegisterPage() {
     try {
       await api("POST /v1/auth/register", { body: form, once: `register:${form.email}`, isPublic: true });
       await logIn(form.email, form.password);
-      navigate(`${base}chat`, { replace: true });
+      navigate(`${base}${nextPath()}`, { replace: true });
     } catch (error) {
       setRefusal(refusalOf(error));
     } finally {
