@@ -385,7 +385,7 @@ export interface Operations {
   };
   readonly "GET /v1/admin/audit/auth": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event: string; readonly user: string; readonly from?: string; readonly to?: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event?: string; readonly user?: string; readonly from?: string; readonly to?: string; };
     readonly body: undefined;
     readonly data: ListAuditEntriesResponse;
   };
@@ -397,7 +397,7 @@ export interface Operations {
   };
   readonly "GET /v1/admin/audit/conversation": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event: string; readonly user: string; readonly from?: string; readonly to?: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly event?: string; readonly user?: string; readonly from?: string; readonly to?: string; };
     readonly body: undefined;
     readonly data: ListDecisionAuditEntriesResponse;
   };
@@ -427,7 +427,7 @@ export interface Operations {
   };
   readonly "GET /v1/admin/runs": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; readonly user_id?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly run_id?: string; readonly reason: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly user_id?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type?: string; readonly model?: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly run_id?: string; readonly reason?: string; };
     readonly body: undefined;
     readonly data: ListAllRunsResponse;
   };
@@ -451,7 +451,7 @@ export interface Operations {
   };
   readonly "GET /v1/admin/users": {
     readonly path: undefined;
-    readonly query: { readonly limit?: number; readonly cursor?: string; readonly q: string; readonly role?: "admin" | "user" | "agent"; readonly active?: boolean; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; readonly q?: string; readonly role?: "admin" | "user" | "agent"; readonly active?: boolean; };
     readonly body: undefined;
     readonly data: ListUsersResponse;
   };
@@ -667,7 +667,7 @@ export interface Operations {
   };
   readonly "GET /v1/conversations/{conversation_id}/runs": {
     readonly path: { readonly conversation_id: string; };
-    readonly query: { readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason: string; };
+    readonly query: { readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type?: string; readonly model?: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason?: string; };
     readonly body: undefined;
     readonly data: ListRunsResponse;
   };
@@ -697,7 +697,7 @@ export interface Operations {
   };
   readonly "GET /v1/runs": {
     readonly path: undefined;
-    readonly query: { readonly conversation_id?: string; readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type: string; readonly model: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason: string; };
+    readonly query: { readonly conversation_id?: string; readonly status?: string; readonly limit?: number; readonly cursor?: string; readonly statuses?: readonly ("queued" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "needs_review")[]; readonly agent_type?: string; readonly model?: string; readonly token_id?: string; readonly from?: string; readonly to?: string; readonly q?: string; readonly reason?: string; };
     readonly body: undefined;
     readonly data: ListRunsResponse;
   };

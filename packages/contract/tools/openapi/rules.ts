@@ -183,7 +183,7 @@ function allowsZero(schema: JsonSchema, zero: JsonValue): boolean {
   if (schema.const !== undefined && schema.const !== zero) return false;
   if (schema.enum !== undefined && !schema.enum.includes(zero)) return false;
   if (typeof zero === "string")
-    return (schema.minLength ?? 0) === 0 && schema.format === undefined && schema.pattern === undefined;
+    return (schema.minLength ?? 0) === 0 && schema.format === undefined && takesEmpty(schema.pattern);
   if (typeof zero === "number") {
     const { minimum = 0, maximum = 0, exclusiveMinimum = -1, exclusiveMaximum = 1 } = schema;
     return minimum <= 0 && maximum >= 0 && exclusiveMinimum < 0 && exclusiveMaximum > 0;
@@ -202,4 +202,9 @@ export function isRequired(field: DescField): boolean {
   if (rules === undefined || (ignoresZero(rules) && rules.required !== true)) return false;
   if (rules.required === true) return true;
   return !tracksPresence(field) && !allowsZero(constraintsOf(rules, field), zeroOf(field));
+}
+
+/** Whether a pattern matches the empty text. */
+function takesEmpty(pattern: string | undefined): boolean {
+  return pattern === undefined || new RegExp(pattern, "u").test("");
 }
