@@ -182,8 +182,7 @@ export function zeroOf(field: DescField): JsonValue {
 function allowsZero(schema: JsonSchema, zero: JsonValue): boolean {
   if (schema.const !== undefined && schema.const !== zero) return false;
   if (schema.enum !== undefined && !schema.enum.includes(zero)) return false;
-  if (typeof zero === "string")
-    return (schema.minLength ?? 0) === 0 && schema.format === undefined && takesEmpty(schema.pattern);
+  if (typeof zero === "string") return (schema.minLength ?? 0) === 0 && schema.format === undefined && takesEmpty(schema.pattern);
   if (typeof zero === "number") {
     const { minimum = 0, maximum = 0, exclusiveMinimum = -1, exclusiveMaximum = 1 } = schema;
     return minimum <= 0 && maximum >= 0 && exclusiveMinimum < 0 && exclusiveMaximum > 0;
