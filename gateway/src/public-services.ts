@@ -14,6 +14,7 @@ import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
+import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
@@ -24,7 +25,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
  */
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService, AuditService],
-  conversation: [ConversationService, WebhookService, DecisionAuditService, RunAdminService],
+  conversation: [ConversationService, WebhookService, DecisionAuditService, RunAdminService, RunStepService],
   agent: [AgentService, RunService, CompletionService, InboxService, TrialService],
   tools: [ToolService],
   gateway: [InfoService],

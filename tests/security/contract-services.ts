@@ -16,6 +16,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
+import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
@@ -39,6 +40,7 @@ export const services: readonly DescService[] = [
   AuditService,
   ConversationService,
   JournalService,
+  RunStepService,
   WebhookService,
   DecisionAuditService,
   RunAdminService,

@@ -136,7 +136,7 @@ export type GetInfoResponse = { readonly version: string; readonly registration:
 export type GetJwksResponse = { readonly keys: readonly (Readonly<Record<string, unknown>>)[]; };
 
 /** A run. */
-export type GetRunResponse = { readonly run: RunInfo | null; };
+export type GetRunResponse = { readonly run: RunInfo | null; readonly steps: readonly RunStep[]; readonly steps_next_cursor: string; };
 
 /** Usage in the requested days. */
 export type GetUsageResponse = { readonly usage: readonly UsageRow[]; readonly total: UsageTotal | null; };
@@ -203,6 +203,9 @@ export type ListMessagesResponse = { readonly messages: readonly Message[]; read
 
 /** Models in OpenAI's format. */
 export type ListModelsResponse = { readonly object: string; readonly data: readonly Model[]; };
+
+/** A page of steps. */
+export type ListRunStepsResponse = { readonly steps: readonly RunStep[]; readonly next_cursor: string; };
 
 /** A page of runs. */
 export type ListRunsResponse = { readonly runs: readonly RunInfo[]; readonly next_cursor: string; };
@@ -278,6 +281,9 @@ export type RotateWebhookSecretResponse = { readonly webhook: Webhook | null; re
 
 /** A run as its user sees it. */
 export type RunInfo = { readonly id: string; readonly conversation_id: string; readonly status: string; readonly agent: string; readonly model: string; readonly message: string; readonly response: string; readonly error: string; readonly usage: Usage | null; readonly cost: number; readonly tool_calls: number; readonly attempt: number; readonly last_event_id: string; readonly unsettled_calls: readonly ToolCall[]; readonly receipts: readonly CallReceipt[]; readonly created_at: string | null; readonly updated_at: string | null; readonly deadline_at: string | null; readonly wake_at: string | null; readonly token_id: string; readonly finish_reason: string; readonly last_error: string; readonly error_reason: string; readonly agent_type: string; readonly cost_usd: number; readonly title: string; readonly key_name: string; readonly started_at: string | null; readonly ended_at: string | null; readonly priced: boolean; };
+
+/** A step of a run: a stretch of its time with one cause. The steps are computed from what the journal has stored, so they are as new as the run's last commit; StreamRunEvents tells what happens in between. */
+export type RunStep = { readonly id: string; readonly parent_id: string; readonly kind: string; readonly node: string; readonly name: string; readonly status: string; readonly started_at: string | null; readonly ended_at: string | null; readonly attempt: number; readonly worker_id: string; readonly model: string; readonly prompt_tokens: number; readonly completion_tokens: number; readonly cost_usd: number | null; readonly call_id: string; readonly approval_id: string; readonly first_event_id: string; readonly last_event_id: string; readonly error: string; readonly error_reason: string; readonly provider: string; readonly wake_at: string | null; };
 
 /** The answer. */
 export type SendMessageResponse = { readonly conversation_id: string; readonly message: Message | null; readonly response: string; };
@@ -709,7 +715,7 @@ export interface Operations {
   };
   readonly "GET /v1/runs/{run_id}": {
     readonly path: { readonly run_id: string; };
-    readonly query: undefined;
+    readonly query: { readonly include?: readonly "steps"[]; };
     readonly body: undefined;
     readonly data: GetRunResponse;
   };
@@ -730,6 +736,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly calls: readonly ReviewedCallInput[]; };
     readonly data: ReviewRunResponse;
+  };
+  readonly "GET /v1/runs/{run_id}/steps": {
+    readonly path: { readonly run_id: string; };
+    readonly query: { readonly limit?: number; readonly cursor?: string; };
+    readonly body: undefined;
+    readonly data: ListRunStepsResponse;
   };
   readonly "GET /v1/runs/{run_id}/wait": {
     readonly path: { readonly run_id: string; };

@@ -4,6 +4,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
+import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { guarded } from "@turnwright/platform/async/guarded";
 import { meshSecrets } from "@turnwright/platform/config/mesh-env";
@@ -20,6 +21,7 @@ import { conversationHandlers } from "./handlers/conversations.ts";
 import { decisionAuditHandlers } from "./handlers/decision-audit.ts";
 import { journalHandlers } from "./handlers/journal.ts";
 import { runAdminHandlers } from "./handlers/run-admin.ts";
+import { runStepHandlers } from "./handlers/run-steps.ts";
 import { webhookHandlers } from "./handlers/webhooks.ts";
 import { startJournalPulse } from "./journal-pulse.ts";
 import { createKeyNames } from "./key-names.ts";
@@ -72,6 +74,7 @@ export function startConversation(deps: {
     mounts: [
       mount(ConversationService, conversationHandlers({ users, idempotency, nameKeys })),
       mount(RunAdminService, runAdminHandlers({ pool, nameKeys })),
+      mount(RunStepService, runStepHandlers({ users })),
       mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
       mount(DecisionAuditService, decisionAuditHandlers({ pool })),
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),

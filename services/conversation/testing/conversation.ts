@@ -14,6 +14,7 @@ import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
+import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
 import { callerServiceKey, identityKey } from "@turnwright/platform/identity/identity";
@@ -41,6 +42,7 @@ export interface Person {
   readonly journal: Client<typeof JournalService>;
   readonly webhooks: Client<typeof WebhookService>;
   readonly allRuns: Client<typeof RunAdminService>;
+  readonly runSteps: Client<typeof RunStepService>;
   /** Begins a run, in a new conversation unless `conversationId` is given. */
   begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
   /** Commits a step of a run that `begin` returned. */
@@ -165,6 +167,7 @@ export async function startConversationFixture({
       journal: createClient(JournalService, transport),
       webhooks: createClient(WebhookService, transport),
       allRuns: createClient(RunAdminService, transport),
+      runSteps: createClient(RunStepService, transport),
     });
   };
   return {
@@ -193,7 +196,9 @@ export async function startConversationFixture({
   };
 }
 
-function makePerson(base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks" | "allRuns">): Person {
+function makePerson(
+  base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks" | "allRuns" | "runSteps">,
+): Person {
   const { journal } = base;
   const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });
   const begin: Person["begin"] = async (init = {}) => {

@@ -10,7 +10,7 @@ import type { ModelToolCall } from "../model/edge/chunk.ts";
 import { isRefusedForGood } from "../outage.ts";
 import type { StorableCalls } from "../tool-access/storable-calls.ts";
 import { errorText, refusedResult, resultTexts } from "../tool-access/tool-results.ts";
-import type { DrivenRun, GraphDeps, Step, UnapprovedCall } from "./driven-run.ts";
+import type { CallOutcome, DrivenRun, GraphDeps, Step, UnapprovedCall } from "./driven-run.ts";
 
 function callsOf(message: Message): ModelToolCall[] {
   return message.toolCalls.map((call) => ({
@@ -26,8 +26,17 @@ interface CallTimes {
   readonly durationMs: number;
 }
 
-/** Adds a call's result to the context and to the next commit. A call that did not run ended now. */
-function addResult(run: DrivenRun, call: ModelToolCall, content: string, times?: CallTimes): void {
+/** How a call ended. */
+interface CallEnd {
+  /** Unset: it did not run, and ended now. */
+  readonly times?: CallTimes;
+  /** Unset: its tool has succeeded. */
+  readonly outcome?: CallOutcome;
+}
+
+/** Adds a call's result to the context and to the next commit. */
+function addResult(run: DrivenRun, call: ModelToolCall, content: string, { times, outcome }: CallEnd): void {
+  if (outcome !== undefined) run.outcomes.set(call.id, outcome);
   const message = create(MessageSchema, {
     id: uuidv7(),
     createdAt: timestampFromMs(times?.endedAtMs ?? Date.now()),
@@ -48,7 +57,7 @@ export function tellCalls(run: DrivenRun, { calls, refusals }: StorableCalls): v
   for (const call of calls) run.log.emit({ type: "tool_call", call });
   for (const call of calls) {
     const refusal = refusals.get(call.id);
-    if (refusal !== undefined) addResult(run, call, refusal);
+    if (refusal !== undefined) addResult(run, call, refusal, { outcome: "failed" });
   }
 }
 
@@ -137,6 +146,15 @@ async function resultsOf(deps: GraphDeps, run: DrivenRun, ready: readonly ReadyC
   }
 }
 
+const noStatus = ExecutionStatus.UNSPECIFIED;
+
+/** The outcomes of calls that did not succeed. */
+const outcomes: Readonly<Partial<Record<ExecutionStatus, CallOutcome>>> = {
+  [ExecutionStatus.FAILED]: "failed",
+  [ExecutionStatus.REFUSED]: "failed",
+  [ExecutionStatus.CANCELLED]: "cancelled",
+};
+
 /**
  * The times of a round's calls, whose results have just come together. They ran in parallel, so they began with the
  * longest of them.
@@ -166,7 +184,7 @@ async function execute(
     if (status === ExecutionStatus.UNKNOWN) unknown.push(call);
     else if (status === ExecutionStatus.REFUSED && unapprovedVersion !== "")
       unapproved.push({ call, toolVersion: unapprovedVersion });
-    else addResult(run, call, texts[index] ?? "", timesOf(results[index]));
+    else addResult(run, call, texts[index] ?? "", { times: timesOf(results[index]), outcome: outcomes[status ?? noStatus] });
   }
   return { unknown, unapproved };
 }
@@ -205,7 +223,7 @@ export async function act(deps: GraphDeps, run: DrivenRun): Promise<Step> {
     const spec = specs.get(name);
     if (decision !== undefined && !decision.approved) {
       const reason = decision.reason === "" ? "no reason was given" : decision.reason;
-      addResult(run, call, errorText(`The user rejected this call: ${reason}`));
+      addResult(run, call, errorText(`The user rejected this call: ${reason}`), { outcome: "rejected" });
     } else if (decision !== undefined) {
       ready.push({ call, arguments: decision.arguments || call.function.arguments, grant: decision.grant });
     } else if (spec?.requiresApproval && allows(identity.allowedTools, name) && (await isExecutable(deps, run, call))) {

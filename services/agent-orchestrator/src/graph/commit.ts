@@ -20,6 +20,18 @@ export type Position = Pick<
   "status" | "node" | "approvals" | "error" | "wakeInMs" | "finishReason"
 > & { readonly event: { type: string; payload: object } };
 
+/** The facts of a step that its log entry has besides its own, for the steps of the run: see `ListRunSteps`. */
+function stepFacts(deps: GraphDeps, run: DrivenRun): object {
+  const { promptTokens, completionTokens } = storedUsage(run.usage);
+  const cost = storedCost(run.costUsd);
+  const isFree = promptTokens === 0 && completionTokens === 0 && cost === 0;
+  return {
+    worker: run.namesWorker ? undefined : deps.workerId,
+    spent: isFree ? undefined : { prompt_tokens: promptTokens, completion_tokens: completionTokens, cost_usd: cost },
+    outcomes: run.outcomes.size === 0 ? undefined : [...run.outcomes],
+  };
+}
+
 /** The largest count that the journal's columns hold. */
 const maxCount = 2_147_483_647;
 
@@ -87,7 +99,9 @@ export async function commit(deps: GraphDeps, run: DrivenRun, { event, ...change
     toolCalls,
     cost: storedCost(run.costUsd),
     usage: storedUsage(usage),
-    events: [{ type: event.type, payload: JSON.stringify(event.payload), messages: messages.length }],
+    events: [
+      { type: event.type, payload: JSON.stringify({ ...event.payload, ...stepFacts(deps, run) }), messages: messages.length },
+    ],
     ...change,
   };
   const send = async () => {
@@ -99,6 +113,8 @@ export async function commit(deps: GraphDeps, run: DrivenRun, { event, ...change
     throw refusedCommit(error);
   });
   run.uncommitted = [];
+  run.outcomes.clear();
+  run.namesWorker = true;
   run.usage = noUsage;
   run.costUsd = 0;
   run.log.committed(committed.seq);

@@ -24,6 +24,8 @@ export type NodeName = "think" | "act" | "respond";
 
 /** Dependencies of the driver and its nodes. */
 export interface GraphDeps {
+  /** UUID under which this process claims runs. */
+  readonly workerId: string;
   /** The versions that this process drives. */
   readonly graphVersions: GraphVersions;
   readonly modelCalls: ModelCalls;
@@ -43,6 +45,9 @@ export interface GraphDeps {
   readonly unended: UnendedRuns;
 }
 
+/** How a call ended that has no result of its tool. */
+export type CallOutcome = "failed" | "rejected" | "cancelled";
+
 /** A run that this process drives: its row's key, its context, the changes since its last commit, and its live log. */
 export interface DrivenRun {
   readonly runId: string;
@@ -57,6 +62,10 @@ export interface DrivenRun {
   readonly decisions: ReadonlyMap<string, DecidedCall>;
   /** Messages that the next commit stores. */
   uncommitted: Message[];
+  /** How calls ended whose results the next commit stores, by call id; the others have succeeded. */
+  outcomes: Map<string, CallOutcome>;
+  /** Whether the log names this worker since it claimed the run. */
+  namesWorker: boolean;
   /** Usage that the next commit adds. */
   usage: ModelUsage;
   /** Cost that the next commit adds, in US dollars. */

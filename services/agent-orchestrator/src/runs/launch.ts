@@ -23,8 +23,6 @@ import type { RunsByToken } from "./runs-by-token.ts";
 export interface RunDeps extends GraphDeps {
   readonly tokens: Client<typeof TokenService>;
   readonly runsByToken: RunsByToken;
-  /** UUID under which this process claims runs. */
-  readonly workerId: string;
   readonly owned: OwnedRuns;
   /** How long a run may take, in milliseconds. */
   readonly runTimeoutMs: number;
@@ -87,6 +85,8 @@ export function launch(deps: RunDeps, starter: Starter, claimed: RunContext, sta
     decisions:
       claimed.decisions.length === 0 ? noDecisions : new Map(claimed.decisions.map((decision) => [decision.callId, decision])),
     uncommitted: [],
+    outcomes: new Map(),
+    namesWorker: false,
     usage: noUsage,
     costUsd: 0,
     totalUsage: noUsage,

@@ -18,6 +18,7 @@ import { listRuns } from "../store/run-list.ts";
 import { getRun } from "../store/runs.ts";
 import { cursorAfter, cursorBefore, messagePosition } from "./message-cursor.ts";
 import { runFilter } from "./run-filter.ts";
+import { includedSteps, pageOfSteps } from "./run-steps.ts";
 
 /** Handlers of the record. The statements and the database's policies both limit each of them to the caller's rows. */
 export function conversationHandlers({
@@ -80,11 +81,16 @@ export function conversationHandlers({
       await nameKeys(runs);
       return { runs, nextCursor: next === undefined ? "" : encodeCursor(next) };
     },
-    async getRun({ runId }, ctx) {
+    async getRun({ runId, include }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const run = await users.as(userId, (db) => getRun(db, { userId, runId }));
-      await nameKeys([run]);
-      return { run };
+      const found = await users.as(userId, async (db) => {
+        const run = await getRun(db, { userId, runId });
+        if (!include.includes("steps")) return { run };
+        const { steps, nextCursor } = await pageOfSteps(db, { userId, run, cursor: "", limit: includedSteps });
+        return { run, steps, stepsNextCursor: nextCursor };
+      });
+      await nameKeys([found.run]);
+      return found;
     },
     async forkConversation(request, ctx) {
       const { userId } = requireIdentity(ctx);
