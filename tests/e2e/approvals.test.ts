@@ -159,9 +159,15 @@ test("the inbox has what waits, with the effect and schema of the tool and the k
   const made = await call("POST", "/v1/api-keys", { name: "ci" });
   const login = token;
   token = made.body.data.key;
-  const approval = await parked("inbox").finally(() => {
+  const approval = await parked("inbox");
+  // A key without may_approve decides on no call of its own, in a list either.
+  const own = { approval_id: approval.id, approved: true };
+  const refused = await call("POST", "/v1/approvals/decisions", { decisions: [own] }).finally(() => {
     token = login;
   });
+  expect(refused.body.data.results).toMatchObject([
+    { status: "error", error: { code: "FORBIDDEN", param: "may_approve" }, approval: { status: "pending" } },
+  ]);
   const { data } = (await call("GET", "/v1/inbox?order=newest&limit=1")).body;
   expect(data.items).toMatchObject([
     {
