@@ -1,6 +1,7 @@
 import { api } from "../../api/request.ts";
 import { useResource } from "../../api/resource.ts";
-import { currentUser } from "../../api/session.ts";
+import { currentUser, endSession } from "../../api/session.ts";
+import type { Session } from "../../api/types.ts";
 import { countText } from "../../format/money.ts";
 import { setSingleKeys, setTheme, singleKeys, type Theme, theme } from "../../preferences/preferences.ts";
 import { Button } from "../../ui/button.tsx";
@@ -13,9 +14,10 @@ import { PasswordForm } from "./password-form.tsx";
 
 function Sessions() {
   const { data, error, reload, setData } = useResource("sessions", (signal) => api("GET /v1/auth/sessions", { signal }));
-  const end = async (session_id: string) => {
+  const end = async ({ id: session_id, is_current: isCurrent }: Session) => {
     try {
       await api("DELETE /v1/auth/sessions/{session_id}", { path: { session_id } });
+      if (isCurrent) return endSession();
       setData((old) => (old === undefined ? old : { sessions: old.sessions.filter(({ id }) => id !== session_id) }));
       toast("The session has ended.");
     } catch {
@@ -44,17 +46,17 @@ function Sessions() {
                 </tr>
               </thead>
               <tbody>
-                {data.sessions.map(({ id, created_at, last_used_at, expires_at, is_current }) => (
-                  <tr key={id}>
+                {data.sessions.map((session) => (
+                  <tr key={session.id}>
                     <td>
-                      <Time at={created_at} />
+                      <Time at={session.created_at} />
                     </td>
-                    <td>{is_current ? "this one" : <Time at={last_used_at} />}</td>
+                    <td>{session.is_current ? "this one" : <Time at={session.last_used_at} />}</td>
                     <td>
-                      <Time at={expires_at} />
+                      <Time at={session.expires_at} />
                     </td>
                     <td class="number">
-                      <Button small onClick={() => void end(id)}>
+                      <Button small onClick={() => void end(session)}>
                         End
                       </Button>
                     </td>
@@ -74,8 +76,11 @@ export default function AccountPage() {
   const user = currentUser.value;
   return (
     <>
-      <PageHead title="Account" sentence={user === undefined ? undefined : `${user.email}, role ${user.role}.`} />
-      <div class="stack">
+      <PageHead
+        title="Account"
+        sentence={user === undefined ? undefined : `${user.name === "" ? "" : `${user.name}, `}${user.email}, role ${user.role}.`}
+      />
+      <div class="stack account">
         <section class="card stack" aria-labelledby="account-view">
           <h2 id="account-view">This browser</h2>
           <SelectField

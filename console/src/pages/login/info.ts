@@ -1,15 +1,8 @@
-import { request } from "../../api/request.ts";
+import { api } from "../../api/request.ts";
 import { useResource } from "../../api/resource.ts";
+import type { GetInfoResponse } from "../../api/types.ts";
 
-/** The public facts of a server, `GET /v1/info`. */
-export interface Info {
-  readonly version: string;
-  /** `open`, `invite` or `closed`. */
-  readonly registration: string;
-  readonly demo_model: boolean;
-}
-
-/** The server's information; undefined until it came, and from a server that has none. */
-export function useInfo(): Info | undefined {
-  return useResource("info", (signal) => request<Info>("/v1/info", { signal, isPublic: true })).data;
+/** The facts that a server tells everybody; undefined until they came. */
+export function useInfo(): GetInfoResponse | undefined {
+  return useResource("info", (signal) => api("GET /v1/info", { signal, isPublic: true })).data;
 }
