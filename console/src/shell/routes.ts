@@ -20,6 +20,7 @@ const routes: Readonly<Record<string, Route>> = {
   inbox: { load: () => import("../pages/inbox/inbox.tsx"), nav: "inbox" },
   "inbox/:approval": { load: () => import("../pages/inbox/inbox.tsx"), nav: "inbox" },
   runs: { load: () => import("../pages/runs/runs.tsx"), nav: "runs" },
+  "runs/:run": { load: () => import("../pages/runs/run.tsx"), nav: "runs" },
   agents: { load: () => import("../pages/agents/agents.tsx"), nav: "agents" },
   "agents/:name": { load: () => import("../pages/agents/agent.tsx"), nav: "agents" },
   tools: { load: () => import("../pages/tools/tools.tsx"), nav: "tools" },
