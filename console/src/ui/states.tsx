@@ -55,7 +55,7 @@ export function ErrorBox({
         {error.requestId !== "" && (
           <span class="meta">
             Request {error.requestId.slice(0, 4)}…{error.requestId.slice(-3)}
-            <Copy text={error.requestId} label="⧉" what="Request id copied." />
+            <Copy text={error.requestId} label="Copy" what="Request id copied." />
           </span>
         )}
       </div>

@@ -19,21 +19,10 @@ export function stepText({ kind, name, prompt_tokens, completion_tokens, cost_us
   return `${kind} ${name}`.trim().slice(0, 60) + tokens + cost + failed;
 }
 
-function Axis({ stretches, totalMs }: Timeline) {
-  return (
-    <svg class="bar" viewBox={`0 0 ${width} 16`} preserveAspectRatio="none" role="img" aria-label={`${spanText(totalMs)} in all`}>
-      {stretches
-        .filter(({ isFolded }) => isFolded)
-        .map(({ from, to }) => {
-          const x = placeOf(stretches, from, width);
-          return (
-            <text key={from} x={x + (placeOf(stretches, to, width) - x) / 2} y="12" text-anchor="middle" class="axis-text">
-              ┊ {spanText(to - from)} ┊
-            </text>
-          );
-        })}
-    </svg>
-  );
+/** The waits that the axis shows shorter than they were. */
+function foldedText({ stretches }: Timeline): string {
+  const folded = stretches.filter(({ isFolded }) => isFolded).map(({ from, to }) => `┊ ${spanText(to - from)} ┊`);
+  return folded.length === 0 ? "" : `${folded.join(" ")} folded`;
 }
 
 function BarRow(props: {
@@ -74,7 +63,7 @@ export function Bars(props: {
     <div class="bars">
       <div class="bar-row">
         <span class="bar-label meta">0 s to {spanText(timeline.totalMs)}</span>
-        <Axis {...timeline} />
+        <span class="meta">{foldedText(timeline)}</span>
         <span class="bar-time" />
       </div>
       <ol class="bar-list">

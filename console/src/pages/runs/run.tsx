@@ -189,7 +189,7 @@ export default function RunPage({ params }: PageProps) {
         title="Run"
         heading={
           <>
-            Run <code>{run_id.slice(0, 8)}…</code> <Copy text={run_id} label="⧉" what="The run's id is in the clipboard." />
+            Run <code>{run_id.slice(0, 8)}…</code> <Copy text={run_id} label="Copy id" what="The run's id is in the clipboard." />
           </>
         }
         sentence={run === undefined ? undefined : spentText(run, steps)}
