@@ -10,28 +10,30 @@ export interface StreamEvent {
  * size; a line that has not ended waits for the next piece.
  */
 export class SseParser {
-  #rest = "";
+  /** Pieces of a line that has not ended. */
+  #rest: string[] = [];
   #id = "";
   #data: string[] = [];
   #isFirst = true;
 
   /** The events that a piece of text completes. */
-  push(piece: string): StreamEvent[] {
-    let text = this.#rest + piece;
-    if (this.#isFirst && text !== "") {
-      if (text.startsWith("\ufeff")) text = text.slice(1);
-      this.#isFirst = false;
+  push(given: string): StreamEvent[] {
+    const piece = this.#isFirst && given.startsWith("\ufeff") ? given.slice(1) : given;
+    if (given !== "") this.#isFirst = false;
+    const endsOpen = this.#rest.at(-1)?.endsWith("\r") ?? false;
+    // A long line comes in many pieces: each is looked at once.
+    if (!endsOpen && !/[\r\n]/.test(piece)) {
+      if (piece !== "") this.#rest.push(piece);
+      return [];
     }
+    const text = this.#rest.join("") + piece;
     const events: StreamEvent[] = [];
     let start = 0;
-    for (;;) {
-      const end = text.slice(start).search(/\r\n|\n|\r(?!$)/);
-      if (end === -1) break;
-      const line = text.slice(start, start + end);
-      start += end + (text.startsWith("\r\n", start + end) ? 2 : 1);
-      this.#take(line, events);
+    for (const { index, 0: end } of text.matchAll(/\r\n|\n|\r(?!$)/g)) {
+      this.#take(text.slice(start, index), events);
+      start = index + end.length;
     }
-    this.#rest = text.slice(start);
+    this.#rest = start === text.length ? [] : [text.slice(start)];
     return events;
   }
 
