@@ -8,6 +8,7 @@ import { ErrorReason, fail, reasonOf } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { runMigrations } from "./migration-steps.ts";
 import { answeredWithin, databaseError } from "./pool.ts";
+import type { OnConnected } from "./pooler-check.ts";
 import { ensureRoles, MissingRightError, moveRoles, planRoles } from "./role-setup.ts";
 
 /** Name of a migrated schema. */
@@ -34,6 +35,8 @@ export interface Migration {
   /** Whether other databases may use the same roles; their services can then read this one. */
   sharesRoles?: boolean;
   logger?: Logger;
+  /** Called with the connection once the database has answered. */
+  onConnected?: OnConnected;
 }
 
 /**
@@ -60,6 +63,7 @@ export async function migrateSchema(options: Migration): Promise<{ names: string
   };
   try {
     const applied = direction === "up" ? await appliedMigrations(client, service) : [];
+    await options.onConnected?.(client, options.url);
     if (applied.some((name) => !known.includes(name))) throw newerSchema(service, applied, known);
     const isDone = direction === "up" && applied.length === known.length && applied.every((name, at) => name === known[at]);
     const plan = await planRoles({ client, schema: service, configured: options.rolePrefix, logger });

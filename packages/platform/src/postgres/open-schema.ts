@@ -3,7 +3,7 @@ import type { Logger } from "../logger.ts";
 import { explainDatabaseFault, isLastingFault } from "./database-fault.ts";
 import { type MigratedService, migrateSchema } from "./migrations.ts";
 import { untilDatabaseAnswers } from "./patience.ts";
-import { checkPreparedStatements } from "./pooler-check.ts";
+import { checkPreparedStatements, isDirect, type OnConnected } from "./pooler-check.ts";
 import { serviceLogin } from "./service-login.ts";
 
 /** A service's way into its migrated schema. */
@@ -30,14 +30,20 @@ export async function openSchema(options: {
   const { config, url, schema, logger, patienceMs } = options;
   const configured = databaseUrl(config) !== undefined;
   const explain = (error: unknown) => (configured ? explainDatabaseFault(error, config) : undefined);
+  /** The addresses at which a connection keeps its backend, and with it its prepared statements. */
+  const direct = new Set<string>();
+  const onConnected: OnConnected = async (client, address) => {
+    if (config.DB_PREPARED_STATEMENTS && (await isDirect(client))) direct.add(address);
+  };
   try {
     const { rolePrefix } = await untilDatabaseAnswers(
       logger,
-      () => migrateSchema({ url, service: schema, direction: "up", rolePrefix: config.DB_ROLE_PREFIX, logger }),
+      () => migrateSchema({ url, service: schema, direction: "up", rolePrefix: config.DB_ROLE_PREFIX, logger, onConnected }),
       { patienceMs, isLasting: isLastingFault, explain: (error) => explain(error)?.faults[0] },
     );
-    const login = await serviceLogin({ url, schema, rolePrefix, logger });
-    if (config.DB_PREPARED_STATEMENTS) await untilDatabaseAnswers(logger, () => checkPreparedStatements(login));
+    const login = await serviceLogin({ url, schema, rolePrefix, logger, onServing: onConnected });
+    if (config.DB_PREPARED_STATEMENTS && !direct.has(login))
+      await untilDatabaseAnswers(logger, () => checkPreparedStatements(login));
     return { url: login, rolePrefix };
   } catch (error) {
     throw explain(error) ?? error;

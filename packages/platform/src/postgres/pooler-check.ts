@@ -14,6 +14,15 @@ async function backendOf(client: pg.Client, name?: string): Promise<number> {
   return rows[0]?.pid ?? 0;
 }
 
+/** Looks at a connection before it is closed: each further one would cost PostgreSQL a process. */
+export type OnConnected = (client: pg.Client, url: string) => Promise<void>;
+
+/** Whether a connection has its own backend for as long as it lasts: no pooler is in between, or one of sessions. */
+export async function isDirect(client: pg.Client): Promise<boolean> {
+  const { processID } = client as unknown as { processID: number | null };
+  return (await backendOf(client)) === processID;
+}
+
 /**
  * Checks that prepared statements last where a pooler is between the process and PostgreSQL. Throws ConfigError when
  * the pooler loses them: one that gives each transaction another backend must know the statements of its connections,
@@ -28,11 +37,9 @@ export async function checkPreparedStatements(url: string): Promise<void> {
   for (const client of clients) client.on("error", ignore);
   try {
     await one.connect();
-    const { processID } = one as unknown as { processID: number | null };
-    let backend = await backendOf(one);
-    if (backend === processID) return;
+    if (await isDirect(one)) return;
     const name = `turnwright-check-${process.pid}-${Date.now()}`;
-    backend = await backendOf(one, name);
+    let backend = await backendOf(one, name);
     await other.connect();
     for (let attempt = 0; attempt < tries; attempt++) {
       // A transaction keeps its backend; when that is the first connection's, this one must get another.

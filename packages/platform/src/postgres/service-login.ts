@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import pg from "pg";
 import type { Logger } from "../logger.ts";
 import type { MigratedService } from "./migrations.ts";
+import type { OnConnected } from "./pooler-check.ts";
 import { scramVerifier } from "./scram.ts";
 import { serviceRoles, standardPrefix } from "./service-roles.ts";
 
@@ -18,12 +19,16 @@ async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>
 }
 
 /** Whether a login can connect and has the rights it needs. */
-async function serves(url: string, schema: MigratedService, role: string): Promise<boolean> {
+async function serves(
+  url: string,
+  { schema, role, onServing }: { schema: MigratedService; role: string; onServing?: OnConnected },
+): Promise<boolean> {
   try {
     return await connected(url, async (client) => {
       await client.query(`select name from ${schema}.migrations limit 1`);
       // For this statement alone: a pooler hands the backend to others.
       await client.query("select set_config('role', $1, true)", [role]);
+      await onServing?.(client, url);
       return true;
     });
   } catch {
@@ -102,8 +107,10 @@ export async function serviceLogin(options: {
   schema: MigratedService;
   rolePrefix: string;
   logger: Logger;
+  /** Called with the connection that has shown that the service's own login serves. */
+  onServing?: OnConnected;
 }): Promise<string> {
-  const { url, schema, rolePrefix, logger } = options;
+  const { url, schema, rolePrefix, logger, onServing } = options;
   if (!URL.canParse(url)) return url;
   const own = new URL(url);
   const roles = serviceRoles(rolePrefix, schema);
@@ -113,7 +120,7 @@ export async function serviceLogin(options: {
   own.password = password;
   let failure: unknown;
   for (let attempt = 0; attempt < tries; attempt++) {
-    if (await serves(own.href, schema, roles.service)) return own.href;
+    if (await serves(own.href, { schema, role: roles.service, onServing })) return own.href;
     try {
       const { may, isThere } = await connected(url, (client) => standing(client, roles.login));
       if (may) await makeServiceLogin({ url, schema, password, rolePrefix });
