@@ -15,6 +15,7 @@ import { ConversationService } from "@turnwright/contract/conversation/v1/conver
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
+import { EventService } from "@turnwright/contract/conversation/v1/event_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
@@ -25,7 +26,7 @@ import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
  */
 export const publicServices = {
   auth: [AuthService, ApiKeyService, UsageService, UserService, InviteService, TokenService, AuditService],
-  conversation: [ConversationService, WebhookService, DecisionAuditService, RunAdminService, RunStepService],
+  conversation: [ConversationService, WebhookService, DecisionAuditService, RunAdminService, RunStepService, EventService],
   agent: [AgentService, RunService, CompletionService, InboxService, TrialService],
   tools: [ToolService],
   gateway: [InfoService],

@@ -146,6 +146,7 @@ export async function startAllInOne(
       config,
       database: await databaseOf("conversation"),
       tokens: createClient(TokenService, transportOf(auth.mounts, "conversation")),
+      bus: ports.bus,
       logger: logger.child({ part: "conversation" }),
       hasOwnWorkers: true,
     });

@@ -14,6 +14,7 @@ import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_s
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
+import { EventService } from "@turnwright/contract/conversation/v1/event_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
@@ -44,6 +45,7 @@ export const services: readonly DescService[] = [
   WebhookService,
   DecisionAuditService,
   RunAdminService,
+  EventService,
   ExecutionService,
   ToolService,
   InfoService,

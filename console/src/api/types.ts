@@ -240,6 +240,9 @@ export type Message = { readonly id: string; readonly conversation_id: string; r
 /** A model. */
 export type Model = { readonly id: string; readonly object: string; readonly created: number; readonly owned_by: string; };
 
+/** How much of the caller's is open; more than 10,000 of a kind count as 10,000. */
+export type OpenCounts = { readonly pending: number; readonly needs_review: number; readonly running: number; };
+
 /** The delivery, pending again. */
 export type RedeliverWebhookResponse = { readonly delivery: WebhookDelivery | null; };
 
@@ -293,6 +296,9 @@ export type Session = { readonly id: string; readonly created_at: string | null;
 
 /** A key that signs tokens, without its private half. */
 export type SigningKey = { readonly key_id: string; readonly algorithm: string; readonly created_at: string | null; readonly retired_at: string | null; readonly state: string; };
+
+/** A change. Only the fields of its type are set. */
+export type StreamEventsResponse = { readonly type: string; readonly event_id: string; readonly counts: OpenCounts | null; readonly reset: boolean; readonly run_id: string; readonly conversation_id: string; readonly status: string; readonly approval_id: string; readonly call_id: string; readonly tool_name: string; readonly api_key_id: string; readonly session_id: string; };
 
 /** Options of a stream. */
 export type StreamOptionsInput = { readonly include_usage: boolean | null; };
@@ -682,6 +688,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; };
     readonly data: CreateRunResponse;
+  };
+  readonly "GET /v1/events": {
+    readonly path: undefined;
+    readonly query: { readonly after?: string; };
+    readonly body: undefined;
+    readonly data: undefined;
   };
   readonly "GET /v1/inbox": {
     readonly path: undefined;

@@ -2,6 +2,7 @@ import type { Client } from "@connectrpc/connect";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
 import { DecisionAuditService } from "@turnwright/contract/conversation/v1/decision_audit_service";
+import { EventService } from "@turnwright/contract/conversation/v1/event_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_service";
 import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
@@ -11,6 +12,7 @@ import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { ErrorReason } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
 import { createOutbound } from "@turnwright/platform/outbound/outbound";
+import type { Bus } from "@turnwright/platform/ports/bus";
 import { createIdempotency, pruneIdempotencyKeys } from "@turnwright/platform/postgres/idempotency";
 import type { ServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { mount, type RunningService } from "@turnwright/platform/rpc/mount";
@@ -19,6 +21,7 @@ import { createDeciderNames } from "./decider-names.ts";
 import { startExpirySweeper } from "./expiry-sweeper.ts";
 import { conversationHandlers } from "./handlers/conversations.ts";
 import { decisionAuditHandlers } from "./handlers/decision-audit.ts";
+import { eventHandlers, telling } from "./handlers/events.ts";
 import { journalHandlers } from "./handlers/journal.ts";
 import { runAdminHandlers } from "./handlers/run-admin.ts";
 import { runStepHandlers } from "./handlers/run-steps.ts";
@@ -28,6 +31,7 @@ import { createKeyNames } from "./key-names.ts";
 import { createBeginRun } from "./store/begin-run/begin-run.ts";
 import { createCommitRun } from "./store/commit-run/commit-run.ts";
 import { connectionSettings } from "./store/connection-settings.ts";
+import { EventFeed } from "./user-events/event-feed.ts";
 import { watchMakers } from "./webhooks/makers.ts";
 import { startWebhookWorker, type WebhookPace } from "./webhooks/worker.ts";
 
@@ -45,6 +49,8 @@ export function startConversation(deps: {
   database: ServiceDatabase;
   /** Auth, which reports credentials that have ended, and names keys and deciders. */
   tokens: Client<typeof TokenService>;
+  /** Tells other processes that something has changed; without one, their streams learn it within a second. */
+  bus?: Bus;
   logger: Logger;
   /** Overrides of the usual webhook timing. */
   webhookPace?: Partial<WebhookPace>;
@@ -61,28 +67,43 @@ export function startConversation(deps: {
     reasons: { refused: ErrorReason.INVALID_REQUEST, failed: ErrorReason.UNAVAILABLE },
   });
   const worker = startWebhookWorker({ pool, outbound, logger, pace: deps.webhookPace });
-  const makers = watchMakers({ pool, tokens: deps.tokens, worker, logger });
+  const feed = new EventFeed({ pool, users, bus: deps.bus, logger });
+  const makers = watchMakers({ pool, tokens: deps.tokens, worker, logger, onRevoked: (told) => void feed.ended(told) });
   const idempotency = createIdempotency({ secrets: meshSecrets(config) });
   const pruning = setInterval(
     guarded(logger, "idempotency keys", () => pruneIdempotencyKeys(pool)),
     pruneMs,
   ).unref();
+  const onChanged = () => feed.changed();
   const deciderNames = createDeciderNames({ tokens: deps.tokens, logger });
   const journal = { pool, users, beginRun: createBeginRun(pool), commitRun: createCommitRun(pool), deciderNames };
   const nameKeys = createKeyNames({ tokens: deps.tokens, logger });
+  const conversations = conversationHandlers({ users, idempotency, nameKeys });
   return {
     mounts: [
-      mount(ConversationService, conversationHandlers({ users, idempotency, nameKeys })),
+      mount(ConversationService, telling(conversations, ["deleteConversation"], onChanged)),
       mount(RunAdminService, runAdminHandlers({ pool, nameKeys })),
       mount(RunStepService, runStepHandlers({ users })),
-      mount(JournalService, journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker })),
+      mount(
+        JournalService,
+        telling(
+          journalHandlers({ ...journal, logger, meshSecret: config.MESH_SECRET, webhooks: worker }),
+          ["beginRun", "commitRun", "decideApprovals", "claimRun", "cancelRun", "resumeRun", "abandonRun"],
+          onChanged,
+        ),
+      ),
       mount(DecisionAuditService, decisionAuditHandlers({ pool })),
+      mount(EventService, eventHandlers(feed)),
       mount(WebhookService, webhookHandlers({ users, outbound, worker, makers, idempotency })),
     ],
     ready: () => pulse.ready(),
     underWay: () => ({ webhooks: worker.underWay }),
+    async drain() {
+      feed.drain();
+    },
     async close() {
       clearInterval(pruning);
+      await feed.close();
       await pulse.stop();
       await sweeper.stop();
       await makers.close();

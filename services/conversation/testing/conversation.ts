@@ -7,9 +7,11 @@ import {
   type CheckApiKeysRequest,
   type NameApiKeysRequest,
   type NameCredentialsRequest,
+  type RevocationSchema,
   TokenService,
 } from "@turnwright/contract/auth/v1/token_service";
 import { ConversationService } from "@turnwright/contract/conversation/v1/conversation_service";
+import { EventService } from "@turnwright/contract/conversation/v1/event_service";
 import type { BeginRunRequestSchema, CommitRunRequestSchema } from "@turnwright/contract/conversation/v1/journal_service";
 import { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
 import { type RunContext, RunStatus } from "@turnwright/contract/conversation/v1/run";
@@ -43,6 +45,7 @@ export interface Person {
   readonly webhooks: Client<typeof WebhookService>;
   readonly allRuns: Client<typeof RunAdminService>;
   readonly runSteps: Client<typeof RunStepService>;
+  readonly events: Client<typeof EventService>;
   /** Begins a run, in a new conversation unless `conversationId` is given. */
   begin(init?: MessageInitShape<typeof BeginRunRequestSchema>): Promise<RunContext>;
   /** Commits a step of a run that `begin` returned. */
@@ -71,8 +74,8 @@ interface KeysAtAuth {
   readonly askedNames: string[][];
   /** Awaited before auth answers which keys are valid. */
   beforeAnswer: () => Promise<void>;
-  /** Announces that a credential ended or changed. */
-  tellOf(tokenId: string): void;
+  /** Announces that a credential ended or changed; `told`: what auth knows of it. */
+  tellOf(tokenId: string, told?: { userId: string; kind: string; hasEnded: boolean }): void;
 }
 
 /** The service on a database of its own. */
@@ -110,7 +113,7 @@ export async function startConversationFixture({
   const pool = createPool({ url: database.url, max, schema: "conversation", applicationName: "test", logger });
   const own = openServiceDatabase({ url: database.url, schema: "conversation", max, logger });
   const config = { MESH_SECRET: meshSecret, APPROVAL_EXPIRY: approvalExpiryMs, WEBHOOK_ALLOWED_HOSTS: allowedHosts };
-  const revoked: string[] = [];
+  const revoked: MessageInitShape<typeof RevocationSchema>[] = [];
   const keys: KeysAtAuth = {
     live: new Map(),
     asked: [],
@@ -119,10 +122,10 @@ export async function startConversationFixture({
     beforeAnswer: async () => {},
     closed: new Set(),
     beforeNames: async () => {},
-    tellOf: (id) => revoked.push(id),
+    tellOf: (tokenId, told) => revoked.push({ ...told, id: BigInt(revoked.length), tokenId }),
   };
   const auth = mount(TokenService, {
-    listRevocations: () => ({ revocations: revoked.map((tokenId, index) => ({ id: BigInt(index), tokenId })), keyIds: ["k"] }),
+    listRevocations: () => ({ revocations: revoked, keyIds: ["k"] }),
     async checkApiKeys({ apiKeyIds, userIds }: CheckApiKeysRequest) {
       keys.asked.push(...apiKeyIds);
       if (apiKeyIds.length > 0) await keys.beforeAnswer();
@@ -168,6 +171,7 @@ export async function startConversationFixture({
       webhooks: createClient(WebhookService, transport),
       allRuns: createClient(RunAdminService, transport),
       runSteps: createClient(RunStepService, transport),
+      events: createClient(EventService, transport),
     });
   };
   return {
@@ -197,7 +201,7 @@ export async function startConversationFixture({
 }
 
 function makePerson(
-  base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks" | "allRuns" | "runSteps">,
+  base: Pick<Person, "userId" | "tokenId" | "conversations" | "journal" | "webhooks" | "allRuns" | "runSteps" | "events">,
 ): Person {
   const { journal } = base;
   const commit: Person["commit"] = ({ run }, init) => journal.commitRun({ runId: run?.id, epoch: run?.epoch, ...init });

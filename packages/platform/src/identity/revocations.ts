@@ -1,5 +1,5 @@
 import type { Client } from "@connectrpc/connect";
-import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { Revocation, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import type { Logger } from "../logger.ts";
 import type { Bus } from "../ports/bus.ts";
 
@@ -16,8 +16,11 @@ export async function publishRevocation(bus: Bus, tokenId: string): Promise<void
 
 /** Receives revocations. */
 export interface RevocationListener {
-  /** Called with the `token_id` of a credential that ended or changed. */
-  onRevoked(tokenId: string): void;
+  /**
+   * Called with the `token_id` of a credential that ended or changed, and with what auth tells of it; a broadcast tells
+   * only the id.
+   */
+  onRevoked(tokenId: string, told?: Revocation): void;
   /** Called when revocations may have been missed or auth's keys have changed: cached data may be stale. */
   onGap(): void;
 }
@@ -78,8 +81,9 @@ export async function watchRevocations(
     const answer = await deps.tokens.listRevocations({ seconds: lookBackSeconds }, { timeoutMs: 2_000, signal: ended.signal });
     if (startedAt - caughtUpAt > gapMs) listener.onGap();
     caughtUpAt = startedAt;
-    for (const { id, tokenId } of answer.revocations) {
-      if (told.isNews(id, tokenId)) listener.onRevoked(tokenId);
+    for (const revocation of answer.revocations) {
+      const { id, tokenId } = revocation;
+      if (told.isNews(id, tokenId)) listener.onRevoked(tokenId, revocation);
     }
     const ids = answer.keyIds.join();
     const isAnother =

@@ -1,7 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { type Identity, TokenType } from "@turnwright/contract/auth/v1/identity";
-import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
+import type { Revocation, TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { watchRevocations } from "@turnwright/platform/identity/revocations";
@@ -43,6 +43,8 @@ export function watchMakers(deps: {
   tokens: Client<typeof TokenService>;
   worker: Pick<WebhookWorker, "forget">;
   logger: Logger;
+  /** Called with each credential that ended or changed. */
+  onRevoked?: (told: Revocation) => void;
 }): WebhookMakers {
   const { pool, tokens, worker, logger } = deps;
   const closing = new AbortController();
@@ -129,7 +131,8 @@ export function watchMakers(deps: {
   const watching = watchRevocations(
     { tokens, logger },
     {
-      onRevoked(tokenId) {
+      onRevoked(tokenId, told) {
+        if (told !== undefined) deps.onRevoked?.(told);
         changed.add(tokenId);
         start();
       },
