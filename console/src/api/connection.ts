@@ -14,6 +14,9 @@ export const waitingUntil = signal<Date | undefined>(undefined);
 /** Counts how often the server answered again after an outage: views that got no answer load again. */
 export const recoveries = signal(0);
 
+/** Counts how often changes may have been missed: all views load again. */
+export const resets = signal(0);
+
 const longestPauseMs = 30_000;
 let attempts = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, isAbort, unanswered } from "./api-error.ts";
-import { recoveries } from "./connection.ts";
+import { recoveries, resets } from "./connection.ts";
 import { sessionStatus } from "./session.ts";
 
 /** Data of a view: what is known, whether more is on its way, why it failed. */
@@ -59,14 +59,17 @@ export function useResource<T>(
   useEffect(() => {
     if (isIn && isRefused) setRound((value) => value + 1);
   }, [isIn, isRefused]);
-  const recovered = recoveries.value;
   const wasUnanswered = state.error?.status === 0;
-  const known = useRef(recovered);
+  const due = `${resets.value} ${wasUnanswered ? recoveries.value : ""}`;
+  const known = useRef(due);
   useEffect(() => {
-    if (known.current === recovered) return;
-    known.current = recovered;
-    if (wasUnanswered) setRound((value) => value + 1);
-  }, [recovered, wasUnanswered]);
+    const [reset, recovered] = due.split(" ");
+    const [knownReset, knownRecovered] = known.current.split(" ");
+    known.current = due;
+    if (reset !== knownReset || (recovered !== "" && knownRecovered !== "" && recovered !== knownRecovered)) {
+      setRound((value) => value + 1);
+    }
+  }, [due]);
   const reload = useCallback(() => setRound((value) => value + 1), []);
   const setData = useCallback((change: (data: T | undefined) => T | undefined) => {
     setState((old) => ({ ...old, data: change(old.data) }));

@@ -127,6 +127,17 @@ export async function accessToken(): Promise<string> {
   return await refresh();
 }
 
+/** The UUID of this browser's session, which its access token names; undefined without one. */
+export function currentSessionId(): string | undefined {
+  try {
+    const [, payload = ""] = held?.token.split(".") ?? [];
+    const { sid } = JSON.parse(atob(payload.replaceAll("-", "+").replaceAll("_", "/"))) as { sid?: unknown };
+    return typeof sid === "string" ? sid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Logs in. Throws ApiError. */
 export async function logIn(email: string, password: string): Promise<void> {
   const data = (await ask("POST", { email, password })) ?? {};

@@ -1,20 +1,35 @@
 import { signal } from "@preact/signals";
 import { ApiError } from "../api/api-error.ts";
-import { connection } from "../api/connection.ts";
+import { connection, resets } from "../api/connection.ts";
 import { followStream } from "../api/event-stream.ts";
-import { endSession, onSessionEnd, sessionStatus } from "../api/session.ts";
+import { currentSessionId, endSession, onSessionEnd, sessionStatus } from "../api/session.ts";
 
-/** Numbers of things that wait for the person, for the badges. */
+/** Numbers of things that wait for the person, for the badges; more than 10,000 are told as 10,000. */
 export interface Counts {
   readonly pending: number;
   readonly needs_review: number;
   readonly running: number;
 }
 
-/** An event of the user's stream, `GET /v1/events`. */
+/** An event of the user's stream, `GET /v1/events`; fields that do not belong to its type are absent. */
 export interface UserEvent {
+  /**
+   * `counts`, `run.changed`, `approval.created`, `approval.decided`, `approval.expired`, `key.revoked` or
+   * `session.ended`.
+   */
   readonly type: string;
-  readonly [field: string]: unknown;
+  readonly event_id?: string;
+  readonly counts?: Partial<Counts>;
+  /** Of `counts`: events before this one may be missing. All views load again by themselves. */
+  readonly reset?: boolean;
+  readonly run_id?: string;
+  readonly conversation_id?: string;
+  readonly status?: string;
+  readonly approval_id?: string;
+  readonly call_id?: string;
+  readonly tool_name?: string;
+  readonly api_key_id?: string;
+  readonly session_id?: string;
 }
 
 /** The counts of the badges; undefined until the stream told them, or where there is none. */
@@ -30,16 +45,14 @@ export function onUserEvent(listener: Listener): () => void {
   return () => listeners.delete(listener);
 }
 
-function countsOf(event: UserEvent): Counts | undefined {
-  const given = (event.counts ?? event) as Partial<Record<keyof Counts, unknown>>;
-  if (typeof given.pending !== "number") return undefined;
-  return { pending: given.pending, needs_review: Number(given.needs_review ?? 0), running: Number(given.running ?? 0) };
-}
-
 function take(event: UserEvent): void {
-  const told = countsOf(event);
-  if (told !== undefined) counts.value = told;
-  if (event.type === "session.ended") endSession();
+  if (event.type === "counts") {
+    const { pending = 0, needs_review = 0, running = 0 } = event.counts ?? {};
+    counts.value = { pending, needs_review, running };
+    if (event.reset) resets.value += 1;
+  }
+  // Other sessions of the account end as well, and this one goes on.
+  if (event.type === "session.ended" && event.session_id === currentSessionId()) endSession();
   for (const listener of listeners) listener(event);
 }
 
@@ -134,7 +147,7 @@ export function startUserEvents(): void {
     else if (isLeader) {
       channel.postMessage({ kind: "state", isLive: isOpen } satisfies Shared);
       const told = counts.value;
-      if (told !== undefined) channel.postMessage({ kind: "event", event: { type: "counts", ...told } } satisfies Shared);
+      if (told !== undefined) channel.postMessage({ kind: "event", event: { type: "counts", counts: told } } satisfies Shared);
     }
   });
   let leading: AbortController | undefined;

@@ -1,8 +1,10 @@
+import { useEffect } from "preact/hooks";
 import { api } from "../../api/request.ts";
 import { useResource } from "../../api/resource.ts";
 import { currentUser, endSession } from "../../api/session.ts";
 import type { Session } from "../../api/types.ts";
 import { countText } from "../../format/money.ts";
+import { onUserEvent } from "../../live/user-events.ts";
 import { setSingleKeys, setTheme, singleKeys, type Theme, theme } from "../../preferences/preferences.ts";
 import { Button } from "../../ui/button.tsx";
 import { Check, SelectField } from "../../ui/field.tsx";
@@ -14,6 +16,7 @@ import { PasswordForm } from "./password-form.tsx";
 
 function Sessions() {
   const { data, error, reload, setData } = useResource("sessions", (signal) => api("GET /v1/auth/sessions", { signal }));
+  useEffect(() => onUserEvent(({ type }) => type === "session.ended" && reload()), [reload]);
   const end = async ({ id: session_id, is_current: isCurrent }: Session) => {
     try {
       await api("DELETE /v1/auth/sessions/{session_id}", { path: { session_id } });

@@ -97,7 +97,7 @@ export default function RunsPage() {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = onUserEvent((event) => {
       if (event.type !== "run.changed") return;
-      const id = String(event.run_id ?? (event.run as { id?: string } | undefined)?.id ?? "");
+      const id = event.run_id ?? "";
       if (id !== "" && !known.current.has(id)) return setFresh((old) => new Set([...old, id]));
       timer ??= setTimeout(() => {
         timer = undefined;
