@@ -64,6 +64,16 @@ describe("Dockerfile", () => {
     for (const workspace of workspaces) expect(beforeInstall).toContain(`COPY ${workspace}/package.json ${workspace}/`);
   });
 
+  test("builds the console in a stage of its own, of which only the files go into the images", () => {
+    expect(dockerfile).toMatch(/^FROM manifests AS console\nRUN npm ci --workspace console/m);
+    expect(instruction("console", "COPY")).toBe("console console");
+    const copied = [...dockerfile.matchAll(/^COPY --from=console (\S+) (\S+)$/gm)].map(([, from, to]) => [from, to]);
+    expect(copied).toEqual([["/app/console/dist", "console/dist"]]);
+    expect(read(".dockerignore").split("\n")).toContain("console/dist");
+    const all = dockerfile.slice(dockerfile.indexOf("FROM manifests AS build"));
+    expect(all).not.toMatch(/esbuild|^COPY console /m);
+  });
+
   test("leaves files of tests out of its context, but no manifest", () => {
     const ignored = read(".dockerignore").split("\n");
     for (const pattern of ["**/*.test.ts", "**/testing/**", "tests/**", ".env", ".turnwright"])

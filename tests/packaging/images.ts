@@ -192,6 +192,10 @@ async function tryImages(engine: Engine, data: string): Promise<void> {
   const first = engine.run("all-in-one", { data, env }, start);
   const end = ended(first);
   report("start", await ready(`http://127.0.0.1:${env.SERVER_PORT}/ready`), `/ready on port ${env.SERVER_PORT}`);
+  const page = await fetch(`http://127.0.0.1:${env.SERVER_PORT}/console/`).then((answer) => answer.text());
+  const script = /src="(\/console\/assets\/main-[^"]+)"/.exec(page)?.[1];
+  const served = script === undefined ? undefined : await fetch(`http://127.0.0.1:${env.SERVER_PORT}${script}`);
+  report("the console was built into the image", served?.ok === true, script ?? "its page names no script");
   const health = await ended(engine.run("all-in-one", { data, env }, ["node", "packages/platform/tools/healthcheck.ts"]));
   report("health check follows SERVER_PORT", health.code === 0, `exit ${health.code}`);
   // All containers are in one network.
