@@ -69,7 +69,12 @@ function watch(page: Page, absent: readonly string[]): WatchedPage {
   };
 }
 
-async function browserOf(executable: string, baseUrl: string, absent: readonly string[]): Promise<ConsoleBrowser> {
+/** Opens a browser in front of a server; errors of the paths in `absent` are not counted. */
+export async function openConsoleBrowser(
+  executable: string,
+  baseUrl: string,
+  absent: readonly string[] = [],
+): Promise<ConsoleBrowser> {
   const { context, close } = await openBrowser(executable);
   await context.addInitScript(() => {
     window.cspViolations = [];
@@ -137,7 +142,7 @@ export async function startConsoleStage(executable: string, env: Record<string, 
       return { ...account, token };
     },
     async openBrowser() {
-      const browser = await browserOf(executable, baseUrl, absent);
+      const browser = await openConsoleBrowser(executable, baseUrl, absent);
       browsers.push(browser);
       return browser;
     },
