@@ -100,10 +100,33 @@ export function useHistoryState<T>(name: string, initial: T): [T, (value: T) => 
   return [value, keep];
 }
 
-/** Restores the scroll position of the history entry, once its data is drawn. */
+/** Ends the restoring of a scroll position. */
+let restoring = new AbortController();
+restoring.abort();
+const restoredWithinMs = 3_000;
+
+/**
+ * Restores the scroll position of the history entry as soon as its data is drawn: tries until the page is long enough,
+ * for three seconds or until the person scrolls.
+ */
 export function restoreScroll(): void {
-  const known = (history.state as { scroll?: number } | null)?.scroll;
-  if (known !== undefined) requestAnimationFrame(() => scrollTo(0, known));
+  restoring.abort();
+  const wanted = (history.state as { scroll?: number } | null)?.scroll ?? 0;
+  if (wanted === 0) return;
+  const end = new AbortController();
+  const { signal: ended } = end;
+  restoring = end;
+  for (const type of ["wheel", "touchstart", "pointerdown", "keydown"]) {
+    addEventListener(type, () => end.abort(), { signal: ended, passive: true });
+  }
+  const until = performance.now() + restoredWithinMs;
+  const step = () => {
+    if (ended.aborted) return;
+    scrollTo(0, wanted);
+    if (Math.abs(scrollY - wanted) < 2 || performance.now() > until) end.abort();
+    else requestAnimationFrame(step);
+  };
+  step();
 }
 
 /** Follows links of the console without loading a page, and back and forward. */
@@ -130,6 +153,15 @@ export function startRouter(): void {
     if (guards.size > 0) event.preventDefault();
   });
   addEventListener("pagehide", keepScroll);
+  // Before a step back or forward nobody asks: the position is kept while the person reads.
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const keepSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (restoring.signal.aborted) keepScroll();
+    }, 150);
+  };
+  addEventListener("scroll", keepSoon, { passive: true });
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = (event.target as Element | null)?.closest?.("a[href]");

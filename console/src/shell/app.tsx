@@ -68,7 +68,6 @@ function useHeadingFocus(path: string): void {
         document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
       }
     });
-    restoreScroll();
   }, [path]);
 }
 
@@ -78,6 +77,9 @@ export function App() {
   const status = sessionStatus.value;
   const match = matchRoute(path);
   useHeadingFocus(path);
+  const { entry } = place.value;
+  // Each entry of the history has a position of its own, also on the same page, and after a reload.
+  useEffect(() => restoreScroll(), [entry]);
   useEffect(() => {
     if (path === "") navigate(`${base}chat`, { replace: true });
     else if (status === "out" && !match?.value.isPublic) {

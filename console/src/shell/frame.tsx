@@ -8,7 +8,7 @@ import { base, navigate, place } from "../router/router.ts";
 import { Button } from "../ui/button.tsx";
 import { Menu } from "../ui/menu.tsx";
 import { openHelp, openPalette } from "./overlays.ts";
-import { type NavEntry, navGroups } from "./routes.ts";
+import { matchRoute, type NavEntry, navGroups } from "./routes.ts";
 
 function badgeOf(path: string): { readonly count: number; readonly words: string } | undefined {
   const told = counts.value;
@@ -18,8 +18,12 @@ function badgeOf(path: string): { readonly count: number; readonly words: string
   return undefined;
 }
 
-/** Whether an entry's page, or one below it, is shown. */
-const isCurrent = (path: string) => place.value.path === path || place.value.path.startsWith(`${path}/`);
+/** Whether an entry's page, or one that belongs to it, is shown. */
+function isCurrent(path: string): boolean {
+  const { path: here } = place.value;
+  const nav = matchRoute(here)?.value.nav;
+  return nav === undefined ? here === path || here.startsWith(`${path}/`) : nav === path;
+}
 
 function NavLink({ entry }: { readonly entry: NavEntry }) {
   const badge = badgeOf(entry.path);

@@ -7,7 +7,7 @@ export interface Route {
   readonly load: () => Promise<{ readonly default: ComponentType<PageProps> }>;
   /** Shown without the frame and without a login. */
   readonly isPublic?: boolean;
-  /** The entry of the navigation that is current on this page. */
+  /** The entry of the navigation that is current on this page; unless given, the one with which its path begins. */
   readonly nav?: string;
 }
 
