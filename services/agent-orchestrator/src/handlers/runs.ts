@@ -13,6 +13,7 @@ import { publicEvent } from "../run-events/public-event.ts";
 import { watchRun } from "../run-events/watch-run.ts";
 import { detached } from "../runs/caller.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
+import { cancelRuns } from "../runs/cancel-runs.ts";
 import type { RunDeps } from "../runs/launch.ts";
 import { type SettledCalls, settleReview } from "../runs/review-run.ts";
 import { startRun } from "../runs/start-run.ts";
@@ -72,6 +73,10 @@ export function runHandlers(
     async cancelRun({ runId }, ctx) {
       await cancelRun(deps, { runId, reason: "user", options: detached(ctx) });
       return { run: await runOf(ctx, runId) };
+    },
+
+    async cancelRuns({ ids }, ctx) {
+      return { results: await cancelRuns(deps, ctx, ids) };
     },
 
     async reviewRun({ runId, calls }, ctx) {

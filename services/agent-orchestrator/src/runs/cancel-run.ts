@@ -1,6 +1,7 @@
+import { create } from "@bufbuild/protobuf";
 import type { CallOptions, Client } from "@connectrpc/connect";
 import type { JournalService } from "@turnwright/contract/conversation/v1/journal_service";
-import type { RunContext } from "@turnwright/contract/conversation/v1/run";
+import { type CallReceipt, CallReceiptSchema, type RunContext } from "@turnwright/contract/conversation/v1/run";
 import { CallOutcome, type ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Logger } from "@turnwright/platform/logger";
@@ -72,23 +73,24 @@ async function stopCalls(
 
 /**
  * Cancels a run: first in the journal, which refuses its driver's commits from then on, then in its driver, then in the
- * executors, whose receipts are stored. Throws NOT_FOUND, RUN_ENDED.
+ * executors, whose receipts are stored and returned. Throws NOT_FOUND, RUN_ENDED.
  */
 export async function cancelRun(
   deps: CancelDeps,
   asked: { runId: string; reason: "user" | "interrupted"; options: CallOptions },
-): Promise<void> {
+): Promise<CallReceipt[]> {
   const { runId, reason, options } = asked;
   const { context, nextRunId } = await deps.journal.cancelRun({ runId, reason }, options);
   send(deps.bus, cancelTopic, runId);
   pokeWatchers(deps.bus, runId);
   if (nextRunId !== "") deps.dispatch(nextRunId);
   const calls = context === undefined ? [] : callsWithoutResult(context);
-  if (calls.length === 0) return;
+  if (calls.length === 0) return [];
   const names = new Map(calls.map((call) => [call.id, call.function.name]));
   const stopped = await stopCalls(deps, { runId, callIds: [...names.keys()], options });
   const receipts = [...names].slice(0, maxReceipts).map(([callId, toolName]) => {
-    return { callId, toolName, outcome: stopped.get(callId) ?? "unknown" };
+    return create(CallReceiptSchema, { callId, toolName, outcome: stopped.get(callId) ?? "unknown" });
   });
   await deps.journal.recordReceipts({ runId, receipts }, options);
+  return receipts;
 }

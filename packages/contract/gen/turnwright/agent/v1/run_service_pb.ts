@@ -11,7 +11,7 @@ import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bu
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Message as Message$1, Usage } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "../../conversation/v1/conversation_pb.ts";
-import type { RunInfo } from "../../conversation/v1/run_pb.ts";
+import type { CallReceipt, RunInfo } from "../../conversation/v1/run_pb.ts";
 import { file_turnwright_conversation_v1_run } from "../../conversation/v1/run_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { ToolCall } from "../../tool/v1/tool_pb.ts";
@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/agent/v1/run_service.proto.
  */
 export const file_turnwright_agent_v1_run_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0dXJud3JpZ2h0L2FnZW50L3YxL3J1bl9zZXJ2aWNlLnByb3RvEhN0dXJud3JpZ2h0LmFnZW50LnYxIogCChBDcmVhdGVSdW5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESOQoLY29uY3VycmVuY3kYBSABKAlCJLpIIdgBAXIcUgdlbnF1ZXVlUgZyZWplY3RSCWludGVycnVwdBIqChBkZWFkbGluZV9zZWNvbmRzGAYgASgFQgu6SAgaBhiAowUoAUgAiAEBQhMKEV9kZWFkbGluZV9zZWNvbmRzIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iaAoOV2FpdFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIoCg90aW1lb3V0X3NlY29uZHMYAiABKAVCCrpIBxoFGKwCKABIAIgBAUISChBfdGltZW91dF9zZWNvbmRzIkMKD1dhaXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvIiwKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJFChFDYW5jZWxSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvImsKEFJldmlld1J1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARI9CgVjYWxscxgCIAMoCzIhLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3ZWRDYWxsQgu6SAiSAQUIARCAASKqAQoMUmV2aWV3ZWRDYWxsEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESKwoHb3V0Y29tZRgCIAEoCUIaukgXchVSCWNvbXBsZXRlZFIIbm90X2RvbmUSJgoGb3V0cHV0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEigKC291dHB1dF9qc29uGAQgASgJQhO6SAZyBCiAgECyuxgGb3V0cHV0IkUKEVJldmlld1J1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8ihQEKFlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoCUIHukgEcgIYKBInCg1jb250ZW50X2xpbWl0GAMgASgFQgu6SAgaBhjAhD0oAEgAiAEBQhAKDl9jb250ZW50X2xpbWl0IokEChdTdHJlYW1SdW5FdmVudHNSZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhEKBWFnZW50GAggASgJQgIYARI0CgdtZXNzYWdlGAkgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIQCghldmVudF9pZBgKIAEoCRINCgVlcnJvchgLIAEoCRINCgVzaW5jZRgMIAEoCRIUCgxlcnJvcl9yZWFzb24YDSABKAkSEAoIcHJvdmlkZXIYDiABKAkSDQoFbW9kZWwYDyABKAkSIwoKYWdlbnRfdHlwZRgQIAEoCUIPukgMcgqSAgdnZW5lcmFsEiYKAmF0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCgVpbl9tcxgSIAEoBUIHukgEGgJAABIgCg90cnVuY2F0ZWRfYnl0ZXMYEyABKAVCB7pIBBoCQAAynwkKClJ1blNlcnZpY2US5wEKCUNyZWF0ZVJ1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlUnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlUnVuUmVzcG9uc2UiigGquxg4CMoBEglSVU5fRVJST1JCBHJ1bnNKIHsibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyJ9WAGwuxgCwrsYBHJ1bnOC0+STAjw6ASpaLToBKiIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucyIIL3YxL3J1bnMSrgEKB1dhaXRSdW4SIy50dXJud3JpZ2h0LmFnZW50LnYxLldhaXRSdW5SZXF1ZXN0GiQudHVybndyaWdodC5hZ2VudC52MS5XYWl0UnVuUmVzcG9uc2UiWJACAaq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhgSFi92MS9ydW5zL3tydW5faWR9L3dhaXQSugEKCUNhbmNlbFJ1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVzcG9uc2UiXpACAqq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIdOgEqIhgvdjEvcnVucy97cnVuX2lkfS9jYW5jZWwS9QEKCVJldmlld1J1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVzcG9uc2UimAGquxhgEglSVU5fRVJST1JCBHJ1bnNKTXsiY2FsbHMiOlt7ImNhbGxfaWQiOiJjYWxsXzEiLCJvdXRjb21lIjoiY29tcGxldGVkIiwib3V0cHV0Ijp7InNlbnQiOnRydWV9fV19sLsYAsK7GAlhcHByb3ZhbHOC0+STAh06ASoiGC92MS9ydW5zL3tydW5faWR9L3JldmlldxLAAgoPU3RyZWFtUnVuRXZlbnRzEisudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXF1ZXN0GiwudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXNwb25zZSLPAZACAaq7GIUBEglSVU5fRVJST1JCBHJ1bnNSYXsidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiIsImV2ZW50X2lkIjoiMC4xOCIsImF0IjoiMjAyNi0xMi0wMVQxNDowMTowMi4xMjBaIn1iCGV2ZW50X2lkagVhZnRlcrC7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhoSGC92MS9ydW5zL3tydW5faWR9L2V2ZW50czABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
+  fileDesc("CiV0dXJud3JpZ2h0L2FnZW50L3YxL3J1bl9zZXJ2aWNlLnByb3RvEhN0dXJud3JpZ2h0LmFnZW50LnYxIogCChBDcmVhdGVSdW5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESOQoLY29uY3VycmVuY3kYBSABKAlCJLpIIdgBAXIcUgdlbnF1ZXVlUgZyZWplY3RSCWludGVycnVwdBIqChBkZWFkbGluZV9zZWNvbmRzGAYgASgFQgu6SAgaBhiAowUoAUgAiAEBQhMKEV9kZWFkbGluZV9zZWNvbmRzIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iaAoOV2FpdFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIoCg90aW1lb3V0X3NlY29uZHMYAiABKAVCCrpIBxoFGKwCKABIAIgBAUISChBfdGltZW91dF9zZWNvbmRzIkMKD1dhaXRSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvIiwKEENhbmNlbFJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABASJFChFDYW5jZWxSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvImsKEFJldmlld1J1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARI9CgVjYWxscxgCIAMoCzIhLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3ZWRDYWxsQgu6SAiSAQUIARCAASKqAQoMUmV2aWV3ZWRDYWxsEhsKB2NhbGxfaWQYASABKAlCCrpIB3IFEAEYyAESKwoHb3V0Y29tZRgCIAEoCUIaukgXchVSCWNvbXBsZXRlZFIIbm90X2RvbmUSJgoGb3V0cHV0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEigKC291dHB1dF9qc29uGAQgASgJQhO6SAZyBCiAgECyuxgGb3V0cHV0IkUKEVJldmlld1J1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8ihQEKFlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoCUIHukgEcgIYKBInCg1jb250ZW50X2xpbWl0GAMgASgFQgu6SAgaBhjAhD0oAEgAiAEBQhAKDl9jb250ZW50X2xpbWl0IokEChdTdHJlYW1SdW5FdmVudHNSZXNwb25zZRIMCgR0eXBlGAEgASgJEg0KBWRlbHRhGAIgASgJEi8KCXRvb2xfY2FsbBgDIAEoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIOCgZyZXN1bHQYBCABKAkSMAoFdXNhZ2UYBSABKAsyIS50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Vc2FnZRIXCg9jb252ZXJzYXRpb25faWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhEKBWFnZW50GAggASgJQgIYARI0CgdtZXNzYWdlGAkgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRIQCghldmVudF9pZBgKIAEoCRINCgVlcnJvchgLIAEoCRINCgVzaW5jZRgMIAEoCRIUCgxlcnJvcl9yZWFzb24YDSABKAkSEAoIcHJvdmlkZXIYDiABKAkSDQoFbW9kZWwYDyABKAkSIwoKYWdlbnRfdHlwZRgQIAEoCUIPukgMcgqSAgdnZW5lcmFsEiYKAmF0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCgVpbl9tcxgSIAEoBUIHukgEGgJAABIgCg90cnVuY2F0ZWRfYnl0ZXMYEyABKAVCB7pIBBoCQAAiNQoRQ2FuY2VsUnVuc1JlcXVlc3QSIAoDaWRzGAEgAygJQhO6SBCSAQ0IARBkGAEiBXIDsAEBIksKEkNhbmNlbFJ1bnNSZXNwb25zZRI1CgdyZXN1bHRzGAEgAygLMiQudHVybndyaWdodC5hZ2VudC52MS5DYW5jZWxSdW5SZXN1bHQiqAEKD0NhbmNlbFJ1blJlc3VsdBIOCgZydW5faWQYASABKAkSEQoJY2FuY2VsbGVkGAIgASgIEjkKCHJlY2VpcHRzGAMgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FsbFJlY2VpcHQSHgoMZXJyb3JfcmVhc29uGAQgASgJQgi6SAVyA5ICABIXCgVlcnJvchgFIAEoCUIIukgFcgOSAgAyiQsKClJ1blNlcnZpY2US5wEKCUNyZWF0ZVJ1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlUnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuQ3JlYXRlUnVuUmVzcG9uc2UiigGquxg4CMoBEglSVU5fRVJST1JCBHJ1bnNKIHsibWVzc2FnZSI6IldoYXQgaXMgMTMzNyAqIDQyPyJ9WAGwuxgCwrsYBHJ1bnOC0+STAjw6ASpaLToBKiIoL3YxL2NvbnZlcnNhdGlvbnMve2NvbnZlcnNhdGlvbl9pZH0vcnVucyIIL3YxL3J1bnMSrgEKB1dhaXRSdW4SIy50dXJud3JpZ2h0LmFnZW50LnYxLldhaXRSdW5SZXF1ZXN0GiQudHVybndyaWdodC5hZ2VudC52MS5XYWl0UnVuUmVzcG9uc2UiWJACAaq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhgSFi92MS9ydW5zL3tydW5faWR9L3dhaXQSugEKCUNhbmNlbFJ1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVzcG9uc2UiXpACAqq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIdOgEqIhgvdjEvcnVucy97cnVuX2lkfS9jYW5jZWwS5wEKCkNhbmNlbFJ1bnMSJi50dXJud3JpZ2h0LmFnZW50LnYxLkNhbmNlbFJ1bnNSZXF1ZXN0GicudHVybndyaWdodC5hZ2VudC52MS5DYW5jZWxSdW5zUmVzcG9uc2UihwGQAgKquxhDEglSVU5fRVJST1JCBHJ1bnNKMHsiaWRzIjpbIjAxYTIyZmQ0LTljZWQtN2IzNy1iYmU5LTAyZGY0MzRiMmI5NiJdfbC7GALCuxgEcnVuc8K7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIUOgEqIg8vdjEvcnVucy9jYW5jZWwS9QEKCVJldmlld1J1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVzcG9uc2UimAGquxhgEglSVU5fRVJST1JCBHJ1bnNKTXsiY2FsbHMiOlt7ImNhbGxfaWQiOiJjYWxsXzEiLCJvdXRjb21lIjoiY29tcGxldGVkIiwib3V0cHV0Ijp7InNlbnQiOnRydWV9fV19sLsYAsK7GAlhcHByb3ZhbHOC0+STAh06ASoiGC92MS9ydW5zL3tydW5faWR9L3JldmlldxLAAgoPU3RyZWFtUnVuRXZlbnRzEisudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXF1ZXN0GiwudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXNwb25zZSLPAZACAaq7GIUBEglSVU5fRVJST1JCBHJ1bnNSYXsidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiIsImV2ZW50X2lkIjoiMC4xOCIsImF0IjoiMjAyNi0xMi0wMVQxNDowMTowMi4xMjBaIn1iCGV2ZW50X2lkagVhZnRlcrC7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhoSGC92MS9ydW5zL3tydW5faWR9L2V2ZW50czABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
  * A message to answer in the background.
@@ -477,6 +477,97 @@ export const StreamRunEventsResponseSchema: GenMessage<StreamRunEventsResponse> 
   messageDesc(file_turnwright_agent_v1_run_service, 10);
 
 /**
+ * The runs to cancel.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunsRequest
+ */
+export type CancelRunsRequest = Message<"turnwright.agent.v1.CancelRunsRequest"> & {
+  /**
+   * UUIDs of the runs, 1 to 100, each once.
+   *
+   * @generated from field: repeated string ids = 1;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunsRequest.
+ * Use `create(CancelRunsRequestSchema)` to create a new message.
+ */
+export const CancelRunsRequestSchema: GenMessage<CancelRunsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 11);
+
+/**
+ * The results, in the order of the request.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunsResponse
+ */
+export type CancelRunsResponse = Message<"turnwright.agent.v1.CancelRunsResponse"> & {
+  /**
+   * One result for each run.
+   *
+   * @generated from field: repeated turnwright.agent.v1.CancelRunResult results = 1;
+   */
+  results: CancelRunResult[];
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunsResponse.
+ * Use `create(CancelRunsResponseSchema)` to create a new message.
+ */
+export const CancelRunsResponseSchema: GenMessage<CancelRunsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 12);
+
+/**
+ * The outcome for one run.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunResult
+ */
+export type CancelRunResult = Message<"turnwright.agent.v1.CancelRunResult"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The run is cancelled, by this request or before.
+   *
+   * @generated from field: bool cancelled = 2;
+   */
+  cancelled: boolean;
+
+  /**
+   * A receipt for each tool call that was open.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 3;
+   */
+  receipts: CallReceipt[];
+
+  /**
+   * Name of the reason for which it was not cancelled, as `RUN_ENDED`; empty otherwise.
+   *
+   * @generated from field: string error_reason = 4;
+   */
+  errorReason: string;
+
+  /**
+   * The same for people.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunResult.
+ * Use `create(CancelRunResultSchema)` to create a new message.
+ */
+export const CancelRunResultSchema: GenMessage<CancelRunResult> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 13);
+
+/**
  * Runs as resources: started in the background, then watched, cancelled and reviewed.
  *
  * @generated from service turnwright.agent.v1.RunService
@@ -531,6 +622,23 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof CancelRunRequestSchema;
     output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * Cancel up to 100 runs, as CancelRun does. Each run has its own result: one that cannot be cancelled leaves the
+   * others alone.
+   *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:write`.
+   *
+   * Errors: none for single runs; a result has the reason instead, such as `NOT_FOUND` or `RUN_ENDED`.
+   *
+   * Idempotency: cancelling a cancelled run returns its receipts again.
+   *
+   * @generated from rpc turnwright.agent.v1.RunService.CancelRuns
+   */
+  cancelRuns: {
+    methodKind: "unary";
+    input: typeof CancelRunsRequestSchema;
+    output: typeof CancelRunsResponseSchema;
   },
   /**
    * Settle tool calls whose outcome is unknown. When none is left, the run continues. Settled calls never run again.
