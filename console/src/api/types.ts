@@ -36,6 +36,12 @@ export type CallReceipt = { readonly call_id: string; readonly tool_name: string
 /** The cancelled run. */
 export type CancelRunResponse = { readonly run: RunInfo | null; };
 
+/** The outcome for one run. */
+export type CancelRunResult = { readonly run_id: string; readonly cancelled: boolean; readonly receipts: readonly CallReceipt[]; readonly error_reason: string; readonly error: string; };
+
+/** The results, in the order of the request. */
+export type CancelRunsResponse = { readonly results: readonly CancelRunResult[]; };
+
 /** No fields: the caller must log in again. */
 export type ChangePasswordResponse = Readonly<Record<string, never>>;
 
@@ -724,6 +730,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly conversation_id?: string | null; readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; };
     readonly data: CreateRunResponse;
+  };
+  readonly "POST /v1/runs/cancel": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: { readonly ids: readonly string[]; };
+    readonly data: CancelRunsResponse;
   };
   readonly "GET /v1/runs/{run_id}": {
     readonly path: { readonly run_id: string; };

@@ -53,7 +53,10 @@ test("a caller who leaves has no further runs cancelled", async () => {
     begun += 1;
     leaving.abort();
   });
-  const cancelling = mesh.runs.cancelRuns({ ids: Array.from({ length: 50 }, () => uuidv7()) }, { ...asUser, signal: leaving.signal });
+  const cancelling = mesh.runs.cancelRuns(
+    { ids: Array.from({ length: 50 }, () => uuidv7()) },
+    { ...asUser, signal: leaving.signal },
+  );
   await expect(cancelling).rejects.toThrow();
   // Those that had begun go on to their end, and would be followed by others now.
   for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
