@@ -232,6 +232,34 @@ const run: CreationMaker = async (creator) => {
   };
 };
 
+/** Retries a cancelled run. */
+const retriedRun: CreationMaker = async (creator) => {
+  const headers = { authorization: `Bearer ${creator.token}`, "content-type": "application/json" };
+  const post = async (path: string, body: object) => {
+    const response = await fetch(creator.baseUrl + path, { method: "POST", headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return ((await response.json()) as { data: { run: { id: string; conversation_id: string } } }).data.run;
+  };
+  const cancelled = async () => {
+    // Waits for an approval until it is cancelled.
+    const { id } = await post("/v1/runs", { message: "Send an HTTP request to http://example.com/ saying hello" });
+    return await post(`/v1/runs/${id}/cancel`, {});
+  };
+  const [{ id: runId, conversation_id: conversationId }, { id: otherId }] = [await cancelled(), await cancelled()];
+  const pathOf = (id: string) => `/v1/runs/${id}/retry`;
+  const { call, other } = calls(RunService.method.retryRun, pathOf(runId), creator.token, { runId }, { runId: otherId });
+  return {
+    call,
+    other: { ...other, path: pathOf(otherId) },
+    async effects() {
+      const list = `/v1/conversations/${conversationId}/runs`;
+      const { runs } = await get<{ runs: { id: string }[] }>(creator, creator.token, list);
+      return runs.filter(({ id }) => id !== runId).length;
+    },
+    named: (answer) => /"id":\s*"([^"]+)"/.exec(answer)?.[1] ?? answer,
+  };
+};
+
 /** An address that answers nothing, on loopback; see `WEBHOOK_ALLOWED_HOSTS` of the tested system. */
 const hook = { url: "https://127.0.0.1:9/hook", events: ["run.cancelled"] };
 
@@ -289,6 +317,7 @@ export const creations: Readonly<Record<string, CreationKind>> = {
   message: { method: AgentService.method.sendMessage, make: message },
   "forked conversation": { method: ConversationService.method.forkConversation, make: fork },
   run: { method: RunService.method.createRun, make: run },
+  "retried run": { method: RunService.method.retryRun, make: retriedRun },
   webhook: { method: WebhookService.method.createWebhook, make: webhook },
   "rotated webhook": { method: WebhookService.method.rotateWebhookSecret, make: rotatedWebhook },
 };

@@ -196,6 +196,34 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect(effects.bodies).toEqual([]);
   });
 
+  test("are retried once, as one new run with the same message, however often and under whatever key it is asked", async () => {
+    model.reply({ calls: [{ id: "p", name: "http_request", arguments: JSON.stringify({ url: effects.url, method: "POST" }) }] });
+    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Retry me" })).data.run;
+    expect((await call("GET", `/v1/runs/${id}/wait`)).data.run.status).toBe("waiting");
+    const early = await call("POST", `/v1/runs/${id}/retry`, {});
+    expect([early.status, early.error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
+    await call("POST", `/v1/runs/${id}/cancel`, {});
+    model.reply({ text: "This time." });
+    const key = { "idempotency-key": `retry-${id}` };
+    const answers = await Promise.all(Array.from({ length: 8 }, () => send("POST", `/v1/runs/${id}/retry`, {}, key)));
+    expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(202));
+    const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as { data: { run: { id: string } } }[];
+    const [retried, ...others] = new Set(bodies.map(({ data }) => data.run.id));
+    expect([retried !== id, others]).toEqual([true, []]);
+    expect((await call("GET", `/v1/runs/${retried}/wait`)).data.run).toMatchObject({
+      status: "completed",
+      response: "This time.",
+    });
+    const { messages } = (await call("GET", `/v1/conversations/${conversationId}`)).data;
+    const said = messages.filter(({ role }: { role: string }) => role === "user");
+    expect(said.map(({ content }: { content: string }) => content)).toEqual(["Retry me", "Retry me"]);
+    expect((await call("POST", `/v1/runs/${id}/retry`, {})).data.run.id).toBe(retried);
+    const otherKey = await send("POST", `/v1/runs/${id}/retry`, {}, { "idempotency-key": "another" });
+    expect([otherKey.status, ((await otherKey.json()) as Json).error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
+    const completed = await call("POST", `/v1/runs/${retried}/retry`, {});
+    expect([completed.status, completed.error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
+  });
+
   test("are cancelled by a message with concurrency interrupt", async () => {
     const gate = new Promise(() => {});
     model.reply({ text: words, pauseAfter: { pieces: 5, gate } }, { text: "Stopped." });

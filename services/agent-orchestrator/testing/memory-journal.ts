@@ -168,6 +168,7 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         events: journal.events.filter((event) => event.seq > after),
       }),
       listInboxItems: () => ({}),
+      readRetry: () => ({}),
       listChangedRuns: ({ seqs }) => ({
         changed: seqs.flatMap((seq, place) => (seq === Number(journal.info.lastEventId) ? [] : [place])),
       }),

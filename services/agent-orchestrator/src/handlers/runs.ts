@@ -15,6 +15,7 @@ import { detached } from "../runs/caller.ts";
 import { cancelRun } from "../runs/cancel-run.ts";
 import { cancelRuns } from "../runs/cancel-runs.ts";
 import type { RunDeps } from "../runs/launch.ts";
+import { retryRun } from "../runs/retry-run.ts";
 import { type SettledCalls, settleReview } from "../runs/review-run.ts";
 import { startRun } from "../runs/start-run.ts";
 import { isAtRest, waitForRun } from "../runs/wait-for-run.ts";
@@ -61,6 +62,11 @@ export function runHandlers(
     async createRun(request, ctx) {
       const { runId } = await startRun(deps, ctx, { ...request, background: true });
       return { run: await runOf(ctx, runId) };
+    },
+
+    async retryRun({ runId }, ctx) {
+      const retried = await retryRun(deps, ctx, runId);
+      return { run: await runOf(ctx, retried.runId) };
     },
 
     async waitRun({ runId, timeoutSeconds = defaultWaitSeconds }, ctx) {

@@ -35,6 +35,16 @@ export interface NewMessage {
   readonly deadlineSeconds?: number;
   /** The run is a trial of a tool, without a model. */
   readonly trial?: TrialCall;
+  /** The run whose message this is once more; unset: the message is new. */
+  readonly retry?: Retry;
+}
+
+/** A run that is made again. */
+export interface Retry {
+  /** UUID of the old run. */
+  readonly of: string;
+  /** UUID that the new run gets. */
+  readonly runId: string;
 }
 
 /**
@@ -56,10 +66,13 @@ function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: Age
  * is sent to another path and answered with another resource.
  */
 function hashOf(asked: NewMessage): Uint8Array {
-  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false, trial } = asked;
-  const fields = [conversationId, message, agentType, model, concurrency, deadlineSeconds, background];
+  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
+  const { trial, retry } = asked;
+  const sent = [conversationId, message, agentType, model, concurrency, deadlineSeconds, background];
   // Hashes of requests without a trial stay those of earlier releases.
-  const text = JSON.stringify(trial === undefined ? fields : [...fields, trial.name, trial.arguments]);
+  const tried = trial === undefined ? sent : [...sent, trial.name, trial.arguments];
+  // A retry names nothing but its run.
+  const text = JSON.stringify(retry === undefined ? tried : ["retry", retry.of]);
   return createHash("sha256").update(text).digest();
 }
 
@@ -85,7 +98,7 @@ export async function startRun(
   const routed = agentType === "" ? agent.name : undefined;
   const { trial } = message;
   const asked: RunState = { ...freshState, agent: agentType, model, background, isKeyed, routed, trial };
-  const runId = uuidv7();
+  const runId = message.retry?.runId ?? uuidv7();
   const request = {
     runId,
     conversationId: message.conversationId,

@@ -23,6 +23,7 @@ import { versionsOf } from "../store/claims/graph-versions.ts";
 import { type GivenUpRun, recordDeparture, recordHeartbeat } from "../store/claims/workers.ts";
 import type { CommitRun } from "../store/commit-run/commit-run.ts";
 import { listInbox } from "../store/inbox.ts";
+import { readRetry } from "../store/read-retry.ts";
 import { checkDecider, resumeRun } from "../store/resume-run.ts";
 import type { ReadContext } from "../store/run-context.ts";
 import { readRunLog } from "../store/runs.ts";
@@ -180,6 +181,10 @@ export function journalHandlers({
       const asked = { userId, isDecided: decided, isOldestFirst: oldestFirst, after, limit };
       const { next, ...page } = await users.as(userId, (db) => listInbox(db, asked));
       return { ...page, nextCursor: next === undefined ? "" : encodeCursor(next) };
+    },
+    async readRetry({ runId, retryId }, ctx) {
+      const { userId } = requireIdentity(ctx);
+      return await users.as(userId, (db) => readRetry(db, { userId, runId, retryId }));
     },
     async listChangedRuns(request) {
       return { changed: await listChangedRuns(pool, request) };
