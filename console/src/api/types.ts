@@ -261,6 +261,9 @@ export type RegisterResponse = { readonly user: User | null; };
 /** The password and the number of credentials that ended. */
 export type ResetUserPasswordResponse = { readonly password: string; readonly sessions: number; readonly api_keys: number; };
 
+/** The new run. */
+export type RetryRunResponse = { readonly run: RunInfo | null; };
+
 /** The run after the review. */
 export type ReviewRunResponse = { readonly run: RunInfo | null; };
 
@@ -754,6 +757,12 @@ export interface Operations {
     readonly query: { readonly after?: string; readonly content_limit?: number; };
     readonly body: undefined;
     readonly data: undefined;
+  };
+  readonly "POST /v1/runs/{run_id}/retry": {
+    readonly path: { readonly run_id: string; };
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: RetryRunResponse;
   };
   readonly "POST /v1/runs/{run_id}/review": {
     readonly path: { readonly run_id: string; };

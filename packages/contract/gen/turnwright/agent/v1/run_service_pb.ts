@@ -6,12 +6,12 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
-import type { Value } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Message as Message$1, Usage } from "../../conversation/v1/conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "../../conversation/v1/conversation_pb.ts";
-import type { RunInfo } from "../../conversation/v1/run_pb.ts";
+import type { CallReceipt, RunInfo } from "../../conversation/v1/run_pb.ts";
 import { file_turnwright_conversation_v1_run } from "../../conversation/v1/run_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
 import type { ToolCall } from "../../tool/v1/tool_pb.ts";
@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/agent/v1/run_service.proto.
  */
 export const file_turnwright_agent_v1_run_service: GenFile = /*@__PURE__*/
-  fileDesc("CiV0dXJud3JpZ2h0L2FnZW50L3YxL3J1bl9zZXJ2aWNlLnByb3RvEhN0dXJud3JpZ2h0LmFnZW50LnYxIogCChBDcmVhdGVSdW5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESOQoLY29uY3VycmVuY3kYBSABKAlCJLpIIdgBAXIcUgdlbnF1ZXVlUgZyZWplY3RSCWludGVycnVwdBIqChBkZWFkbGluZV9zZWNvbmRzGAYgASgFQgu6SAgaBhiAowUoAUgAiAEBQhMKEV9kZWFkbGluZV9zZWNvbmRzIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iKwoPUmV0cnlSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQEiRAoQUmV0cnlSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvImgKDldhaXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESKAoPdGltZW91dF9zZWNvbmRzGAIgASgFQgq6SAcaBRisAigASACIAQFCEgoQX3RpbWVvdXRfc2Vjb25kcyJDCg9XYWl0UnVuUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbyIsChBDYW5jZWxSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQEiRQoRQ2FuY2VsUnVuUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbyJrChBSZXZpZXdSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESPQoFY2FsbHMYAiADKAsyIS50dXJud3JpZ2h0LmFnZW50LnYxLlJldmlld2VkQ2FsbEILukgIkgEFCAEQgAEiqgEKDFJldmlld2VkQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEisKB291dGNvbWUYAiABKAlCGrpIF3IVUgljb21wbGV0ZWRSCG5vdF9kb25lEiYKBm91dHB1dBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIoCgtvdXRwdXRfanNvbhgEIAEoCUITukgGcgQogIBAsrsYBm91dHB1dCJFChFSZXZpZXdSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvIkoKFlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIWCgVhZnRlchgCIAEoCUIHukgEcgIYKCKnAwoXU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2USDAoEdHlwZRgBIAEoCRINCgVkZWx0YRgCIAEoCRIvCgl0b29sX2NhbGwYAyABKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbENhbGwSDgoGcmVzdWx0GAQgASgJEjAKBXVzYWdlGAUgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USFwoPY29udmVyc2F0aW9uX2lkGAYgASgJEg4KBnJ1bl9pZBgHIAEoCRIRCgVhZ2VudBgIIAEoCUICGAESNAoHbWVzc2FnZRgJIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIZXZlbnRfaWQYCiABKAkSDQoFZXJyb3IYCyABKAkSDQoFc2luY2UYDCABKAkSFAoMZXJyb3JfcmVhc29uGA0gASgJEhAKCHByb3ZpZGVyGA4gASgJEg0KBW1vZGVsGA8gASgJEiMKCmFnZW50X3R5cGUYECABKAlCD7pIDHIKkgIHZ2VuZXJhbDKiCgoKUnVuU2VydmljZRLnAQoJQ3JlYXRlUnVuEiUudHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVSdW5SZXF1ZXN0GiYudHVybndyaWdodC5hZ2VudC52MS5DcmVhdGVSdW5SZXNwb25zZSKKAaq7GDgIygESCVJVTl9FUlJPUkIEcnVuc0ogeyJtZXNzYWdlIjoiV2hhdCBpcyAxMzM3ICogNDI/In1YAbC7GALCuxgEcnVuc4LT5JMCPDoBKlotOgEqIigvdjEvY29udmVyc2F0aW9ucy97Y29udmVyc2F0aW9uX2lkfS9ydW5zIggvdjEvcnVucxKhAQoIUmV0cnlSdW4SJC50dXJud3JpZ2h0LmFnZW50LnYxLlJldHJ5UnVuUmVxdWVzdBolLnR1cm53cmlnaHQuYWdlbnQudjEuUmV0cnlSdW5SZXNwb25zZSJIqrsYFgjKARIJUlVOX0VSUk9SQgRydW5zWAGwuxgCwrsYBHJ1bnOC0+STAhw6ASoiFy92MS9ydW5zL3tydW5faWR9L3JldHJ5Eq4BCgdXYWl0UnVuEiMudHVybndyaWdodC5hZ2VudC52MS5XYWl0UnVuUmVxdWVzdBokLnR1cm53cmlnaHQuYWdlbnQudjEuV2FpdFJ1blJlc3BvbnNlIliQAgGquxgREglSVU5fRVJST1JCBHJ1bnOwuxgCwrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIYEhYvdjEvcnVucy97cnVuX2lkfS93YWl0EroBCglDYW5jZWxSdW4SJS50dXJud3JpZ2h0LmFnZW50LnYxLkNhbmNlbFJ1blJlcXVlc3QaJi50dXJud3JpZ2h0LmFnZW50LnYxLkNhbmNlbFJ1blJlc3BvbnNlIl6QAgKquxgREglSVU5fRVJST1JCBHJ1bnOwuxgCwrsYBHJ1bnPCuxgTY29udmVyc2F0aW9uczp3cml0ZYLT5JMCHToBKiIYL3YxL3J1bnMve3J1bl9pZH0vY2FuY2VsEvUBCglSZXZpZXdSdW4SJS50dXJud3JpZ2h0LmFnZW50LnYxLlJldmlld1J1blJlcXVlc3QaJi50dXJud3JpZ2h0LmFnZW50LnYxLlJldmlld1J1blJlc3BvbnNlIpgBqrsYYBIJUlVOX0VSUk9SQgRydW5zSk17ImNhbGxzIjpbeyJjYWxsX2lkIjoiY2FsbF8xIiwib3V0Y29tZSI6ImNvbXBsZXRlZCIsIm91dHB1dCI6eyJzZW50Ijp0cnVlfX1dfbC7GALCuxgJYXBwcm92YWxzgtPkkwIdOgEqIhgvdjEvcnVucy97cnVuX2lkfS9yZXZpZXcSnwIKD1N0cmVhbVJ1bkV2ZW50cxIrLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtUnVuRXZlbnRzUmVxdWVzdBosLnR1cm53cmlnaHQuYWdlbnQudjEuU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2UirgGQAgGquxhlEglSVU5fRVJST1JCBHJ1bnNSQXsidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiIsImV2ZW50X2lkIjoiMC4xOCJ9YghldmVudF9pZGoFYWZ0ZXKwuxgCwrsYBHJ1bnPCuxgSY29udmVyc2F0aW9uczpyZWFkgtPkkwIaEhgvdjEvcnVucy97cnVuX2lkfS9ldmVudHMwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
+  fileDesc("CiV0dXJud3JpZ2h0L2FnZW50L3YxL3J1bl9zZXJ2aWNlLnByb3RvEhN0dXJud3JpZ2h0LmFnZW50LnYxIogCChBDcmVhdGVSdW5SZXF1ZXN0EiQKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCUILukgI2AEBcgOwAQESHAoHbWVzc2FnZRgCIAEoCUILukgIcgYQARjAmgwSGwoKYWdlbnRfdHlwZRgDIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgEIAEoCUIIukgFcgMYyAESOQoLY29uY3VycmVuY3kYBSABKAlCJLpIIdgBAXIcUgdlbnF1ZXVlUgZyZWplY3RSCWludGVycnVwdBIqChBkZWFkbGluZV9zZWNvbmRzGAYgASgFQgu6SAgaBhiAowUoAUgAiAEBQhMKEV9kZWFkbGluZV9zZWNvbmRzIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8iKwoPUmV0cnlSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQEiRAoQUmV0cnlSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvImgKDldhaXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESKAoPdGltZW91dF9zZWNvbmRzGAIgASgFQgq6SAcaBRisAigASACIAQFCEgoQX3RpbWVvdXRfc2Vjb25kcyJDCg9XYWl0UnVuUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbyIsChBDYW5jZWxSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQEiRQoRQ2FuY2VsUnVuUmVzcG9uc2USMAoDcnVuGAEgASgLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuSW5mbyJrChBSZXZpZXdSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESPQoFY2FsbHMYAiADKAsyIS50dXJud3JpZ2h0LmFnZW50LnYxLlJldmlld2VkQ2FsbEILukgIkgEFCAEQgAEiqgEKDFJldmlld2VkQ2FsbBIbCgdjYWxsX2lkGAEgASgJQgq6SAdyBRABGMgBEisKB291dGNvbWUYAiABKAlCGrpIF3IVUgljb21wbGV0ZWRSCG5vdF9kb25lEiYKBm91dHB1dBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIoCgtvdXRwdXRfanNvbhgEIAEoCUITukgGcgQogIBAsrsYBm91dHB1dCJFChFSZXZpZXdSdW5SZXNwb25zZRIwCgNydW4YASABKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5JbmZvIoUBChZTdHJlYW1SdW5FdmVudHNSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESFgoFYWZ0ZXIYAiABKAlCB7pIBHICGCgSJwoNY29udGVudF9saW1pdBgDIAEoBUILukgIGgYYwIQ9KABIAIgBAUIQCg5fY29udGVudF9saW1pdCKJBAoXU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2USDAoEdHlwZRgBIAEoCRINCgVkZWx0YRgCIAEoCRIvCgl0b29sX2NhbGwYAyABKAsyHC50dXJud3JpZ2h0LnRvb2wudjEuVG9vbENhbGwSDgoGcmVzdWx0GAQgASgJEjAKBXVzYWdlGAUgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USFwoPY29udmVyc2F0aW9uX2lkGAYgASgJEg4KBnJ1bl9pZBgHIAEoCRIRCgVhZ2VudBgIIAEoCUICGAESNAoHbWVzc2FnZRgJIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLk1lc3NhZ2USEAoIZXZlbnRfaWQYCiABKAkSDQoFZXJyb3IYCyABKAkSDQoFc2luY2UYDCABKAkSFAoMZXJyb3JfcmVhc29uGA0gASgJEhAKCHByb3ZpZGVyGA4gASgJEg0KBW1vZGVsGA8gASgJEiMKCmFnZW50X3R5cGUYECABKAlCD7pIDHIKkgIHZ2VuZXJhbBImCgJhdBgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoFaW5fbXMYEiABKAVCB7pIBBoCQAASIAoPdHJ1bmNhdGVkX2J5dGVzGBMgASgFQge6SAQaAkAAIjUKEUNhbmNlbFJ1bnNSZXF1ZXN0EiAKA2lkcxgBIAMoCUITukgQkgENCAEQZBgBIgVyA7ABASJLChJDYW5jZWxSdW5zUmVzcG9uc2USNQoHcmVzdWx0cxgBIAMoCzIkLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVzdWx0IqgBCg9DYW5jZWxSdW5SZXN1bHQSDgoGcnVuX2lkGAEgASgJEhEKCWNhbmNlbGxlZBgCIAEoCBI5CghyZWNlaXB0cxgDIAMoCzInLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxSZWNlaXB0Eh4KDGVycm9yX3JlYXNvbhgEIAEoCUIIukgFcgOSAgASFwoFZXJyb3IYBSABKAlCCLpIBXIDkgIAMq0MCgpSdW5TZXJ2aWNlEucBCglDcmVhdGVSdW4SJS50dXJud3JpZ2h0LmFnZW50LnYxLkNyZWF0ZVJ1blJlcXVlc3QaJi50dXJud3JpZ2h0LmFnZW50LnYxLkNyZWF0ZVJ1blJlc3BvbnNlIooBqrsYOAjKARIJUlVOX0VSUk9SQgRydW5zSiB7Im1lc3NhZ2UiOiJXaGF0IGlzIDEzMzcgKiA0Mj8ifVgBsLsYAsK7GARydW5zgtPkkwI8OgEqWi06ASoiKC92MS9jb252ZXJzYXRpb25zL3tjb252ZXJzYXRpb25faWR9L3J1bnMiCC92MS9ydW5zEqEBCghSZXRyeVJ1bhIkLnR1cm53cmlnaHQuYWdlbnQudjEuUmV0cnlSdW5SZXF1ZXN0GiUudHVybndyaWdodC5hZ2VudC52MS5SZXRyeVJ1blJlc3BvbnNlIkiquxgWCMoBEglSVU5fRVJST1JCBHJ1bnNYAbC7GALCuxgEcnVuc4LT5JMCHDoBKiIXL3YxL3J1bnMve3J1bl9pZH0vcmV0cnkSrgEKB1dhaXRSdW4SIy50dXJud3JpZ2h0LmFnZW50LnYxLldhaXRSdW5SZXF1ZXN0GiQudHVybndyaWdodC5hZ2VudC52MS5XYWl0UnVuUmVzcG9uc2UiWJACAaq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhgSFi92MS9ydW5zL3tydW5faWR9L3dhaXQSugEKCUNhbmNlbFJ1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuQ2FuY2VsUnVuUmVzcG9uc2UiXpACAqq7GBESCVJVTl9FUlJPUkIEcnVuc7C7GALCuxgEcnVuc8K7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIdOgEqIhgvdjEvcnVucy97cnVuX2lkfS9jYW5jZWwS5wEKCkNhbmNlbFJ1bnMSJi50dXJud3JpZ2h0LmFnZW50LnYxLkNhbmNlbFJ1bnNSZXF1ZXN0GicudHVybndyaWdodC5hZ2VudC52MS5DYW5jZWxSdW5zUmVzcG9uc2UihwGQAgKquxhDEglSVU5fRVJST1JCBHJ1bnNKMHsiaWRzIjpbIjAxYTIyZmQ0LTljZWQtN2IzNy1iYmU5LTAyZGY0MzRiMmI5NiJdfbC7GALCuxgEcnVuc8K7GBNjb252ZXJzYXRpb25zOndyaXRlgtPkkwIUOgEqIg8vdjEvcnVucy9jYW5jZWwS9QEKCVJldmlld1J1bhIlLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVxdWVzdBomLnR1cm53cmlnaHQuYWdlbnQudjEuUmV2aWV3UnVuUmVzcG9uc2UimAGquxhgEglSVU5fRVJST1JCBHJ1bnNKTXsiY2FsbHMiOlt7ImNhbGxfaWQiOiJjYWxsXzEiLCJvdXRjb21lIjoiY29tcGxldGVkIiwib3V0cHV0Ijp7InNlbnQiOnRydWV9fV19sLsYAsK7GAlhcHByb3ZhbHOC0+STAh06ASoiGC92MS9ydW5zL3tydW5faWR9L3JldmlldxLAAgoPU3RyZWFtUnVuRXZlbnRzEisudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXF1ZXN0GiwudHVybndyaWdodC5hZ2VudC52MS5TdHJlYW1SdW5FdmVudHNSZXNwb25zZSLPAZACAaq7GIUBEglSVU5fRVJST1JCBHJ1bnNSYXsidHlwZSI6ImNvbnRlbnQiLCJkZWx0YSI6IjEzMzcgKiA0MiA9IDU2MTU0LiIsImV2ZW50X2lkIjoiMC4xOCIsImF0IjoiMjAyNi0xMi0wMVQxNDowMTowMi4xMjBaIn1iCGV2ZW50X2lkagVhZnRlcrC7GALCuxgEcnVuc8K7GBJjb252ZXJzYXRpb25zOnJlYWSC0+STAhoSGC92MS9ydW5zL3tydW5faWR9L2V2ZW50czABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface, file_turnwright_tool_v1_tool]);
 
 /**
  * A message to answer in the background.
@@ -347,6 +347,15 @@ export type StreamRunEventsRequest = Message<"turnwright.agent.v1.StreamRunEvent
    * @generated from field: string after = 2;
    */
   after: string;
+
+  /**
+   * Most characters of each text in an event, 0 to 1,000,000; longer ones are cut. Applies to results, arguments of
+   * calls, errors and the texts of `message`. A `delta` is never longer than 4,096 characters and is not cut. Unset:
+   * whole texts.
+   *
+   * @generated from field: optional int32 content_limit = 3;
+   */
+  contentLimit?: number | undefined;
 };
 
 /**
@@ -467,7 +476,7 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
   provider: string;
 
   /**
-   * model_attempt: name of the model that failed.
+   * model_attempt: name of the model that failed. started: name of the run's model.
    *
    * @generated from field: string model = 15;
    */
@@ -479,6 +488,27 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
    * @generated from field: string agent_type = 16;
    */
   agentType: string;
+
+  /**
+   * When it happened: by the database's clock once the event is stored, before that by the worker's.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 17;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * retrying: milliseconds until the next attempt.
+   *
+   * @generated from field: int32 in_ms = 18;
+   */
+  inMs: number;
+
+  /**
+   * Bytes of UTF-8 that `content_limit` cut from the texts of the event.
+   *
+   * @generated from field: int32 truncated_bytes = 19;
+   */
+  truncatedBytes: number;
 };
 
 /**
@@ -487,6 +517,97 @@ export type StreamRunEventsResponse = Message<"turnwright.agent.v1.StreamRunEven
  */
 export const StreamRunEventsResponseSchema: GenMessage<StreamRunEventsResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_agent_v1_run_service, 12);
+
+/**
+ * The runs to cancel.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunsRequest
+ */
+export type CancelRunsRequest = Message<"turnwright.agent.v1.CancelRunsRequest"> & {
+  /**
+   * UUIDs of the runs, 1 to 100, each once.
+   *
+   * @generated from field: repeated string ids = 1;
+   */
+  ids: string[];
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunsRequest.
+ * Use `create(CancelRunsRequestSchema)` to create a new message.
+ */
+export const CancelRunsRequestSchema: GenMessage<CancelRunsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 13);
+
+/**
+ * The results, in the order of the request.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunsResponse
+ */
+export type CancelRunsResponse = Message<"turnwright.agent.v1.CancelRunsResponse"> & {
+  /**
+   * One result for each run.
+   *
+   * @generated from field: repeated turnwright.agent.v1.CancelRunResult results = 1;
+   */
+  results: CancelRunResult[];
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunsResponse.
+ * Use `create(CancelRunsResponseSchema)` to create a new message.
+ */
+export const CancelRunsResponseSchema: GenMessage<CancelRunsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 14);
+
+/**
+ * The outcome for one run.
+ *
+ * @generated from message turnwright.agent.v1.CancelRunResult
+ */
+export type CancelRunResult = Message<"turnwright.agent.v1.CancelRunResult"> & {
+  /**
+   * UUID of the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * The run is cancelled, by this request or before.
+   *
+   * @generated from field: bool cancelled = 2;
+   */
+  cancelled: boolean;
+
+  /**
+   * A receipt for each tool call that was open.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.CallReceipt receipts = 3;
+   */
+  receipts: CallReceipt[];
+
+  /**
+   * Name of the reason for which it was not cancelled, as `RUN_ENDED`; empty otherwise.
+   *
+   * @generated from field: string error_reason = 4;
+   */
+  errorReason: string;
+
+  /**
+   * The same for people.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message turnwright.agent.v1.CancelRunResult.
+ * Use `create(CancelRunResultSchema)` to create a new message.
+ */
+export const CancelRunResultSchema: GenMessage<CancelRunResult> = /*@__PURE__*/
+  messageDesc(file_turnwright_agent_v1_run_service, 15);
 
 /**
  * Runs as resources: started in the background, then watched, cancelled and reviewed.
@@ -564,6 +685,23 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof CancelRunRequestSchema;
     output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * Cancel up to 100 runs, as CancelRun does. Each run has its own result: one that cannot be cancelled leaves the
+   * others alone.
+   *
+   * Caller: a login, or an API key with one of the scopes `runs` and `conversations:write`.
+   *
+   * Errors: none for single runs; a result has the reason instead, such as `NOT_FOUND` or `RUN_ENDED`.
+   *
+   * Idempotency: cancelling a cancelled run returns its receipts again.
+   *
+   * @generated from rpc turnwright.agent.v1.RunService.CancelRuns
+   */
+  cancelRuns: {
+    methodKind: "unary";
+    input: typeof CancelRunsRequestSchema;
+    output: typeof CancelRunsResponseSchema;
   },
   /**
    * Settle tool calls whose outcome is unknown. When none is left, the run continues. Settled calls never run again.

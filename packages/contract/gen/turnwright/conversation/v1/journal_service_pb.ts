@@ -8,6 +8,8 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import { file_turnwright_auth_v1_access } from "../../auth/v1/access_pb.ts";
 import type { Approval, Conversation, Message as Message$1, Usage } from "./conversation_pb.ts";
 import { file_turnwright_conversation_v1_conversation } from "./conversation_pb.ts";
+import type { InboxCounts, InboxItem } from "./inbox_pb.ts";
+import { file_turnwright_conversation_v1_inbox } from "./inbox_pb.ts";
 import type { CallReceipt, LoggedEvent, Run, RunContext, RunEvent, RunInfo, RunStatus } from "./run_pb.ts";
 import { file_turnwright_conversation_v1_run } from "./run_pb.ts";
 import { file_turnwright_errors_v1_surface } from "../../errors/v1/surface_pb.ts";
@@ -17,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/journal_service.proto.
  */
 export const file_turnwright_conversation_v1_journal_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIscDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEASHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YDiABKAUioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIpUBCg9DbGFpbVJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIbCgl3b3JrZXJfaWQYAiABKAlCCLpIBXIDsAEBEhUKDWdyYXBoX3ZlcnNpb24YAyABKAUSHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YBCABKAUSFgoFZXBvY2gYBSABKAVCB7pIBBoCKAAiSwoQQ2xhaW1SdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dCJFChBDYW5jZWxSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESFwoGcmVhc29uGAIgASgJQge6SARyAhhkIocBChFDYW5jZWxSdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dBIRCgljYW5jZWxsZWQYAiABKAgSEQoJd29ya2VyX2lkGAMgASgJEhMKC25leHRfcnVuX2lkGAQgASgJIncKFVJlY29yZFJlY2VpcHRzUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEkQKCHJlY2VpcHRzGAIgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FsbFJlY2VpcHRCCbpIBpIBAxDoByIYChZSZWNvcmRSZWNlaXB0c1Jlc3BvbnNlIogBChJBZGRSdW5Vc2FnZVJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARI4CgV1c2FnZRgCIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlQga6SAPIAQESHgoEY29zdBgDIAEoAUIQukgNEgtAASkAAAAAAAAAACIVChNBZGRSdW5Vc2FnZVJlc3BvbnNlIpUBChBSZXN1bWVSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESGwoJd29ya2VyX2lkGAIgASgJQgi6SAVyA7ABARIaCg1ncmFwaF92ZXJzaW9uGAMgASgFSACIAQESHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YBCABKAVCEAoOX2dyYXBoX3ZlcnNpb24iTAoRUmVzdW1lUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQiLwoTQ2hlY2tEZWNpZGVyUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBIhYKFENoZWNrRGVjaWRlclJlc3BvbnNlImAKEVJlYWRSdW5Mb2dSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESFgoFYWZ0ZXIYAiABKAVCB7pIBBoCKAASGQoFbGltaXQYAyABKAVCCrpIBxoFGOgHKAAifwoSUmVhZFJ1bkxvZ1Jlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8SNwoGZXZlbnRzGAIgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTG9nZ2VkRXZlbnQiSAoQUmVhZFJldHJ5UmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEhoKCHJldHJ5X2lkGAIgASgJQgi6SAVyA7ABASJ6ChFSZWFkUmV0cnlSZXNwb25zZRIXCg9jb252ZXJzYXRpb25faWQYASABKAkSDwoHbWVzc2FnZRgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEg0KBW1vZGVsGAQgASgJEhgKEGRlYWRsaW5lX3NlY29uZHMYBSABKAUiTAoWTGlzdENoYW5nZWRSdW5zUmVxdWVzdBIZCgdydW5faWRzGAEgASgMQgi6SAV6AxiAfRIXCgRzZXFzGAIgAygFQgm6SAaSAQMQ6AciKgoXTGlzdENoYW5nZWRSdW5zUmVzcG9uc2USDwoHY2hhbmdlZBgBIAMoBSK5BAoQQ29tbWl0UnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEkEKBnN0YXR1cxgDIAEoDjIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1blN0YXR1c0IKukgHggEEEAEgABIMCgRub2RlGAQgASgJEg0KBXN0YXRlGAUgASgJEjUKCG1lc3NhZ2VzGAYgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRI0CgZldmVudHMYByADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5FdmVudBI3CglhcHByb3ZhbHMYCCADKAsyJC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BcHByb3ZhbBIwCgV1c2FnZRgJIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlEgwKBGNvc3QYCiABKAESEgoKdG9vbF9jYWxscxgLIAEoBRINCgVlcnJvchgMIAEoCRINCgVtb2RlbBgNIAEoCRINCgVhZ2VudBgOIAEoCRIbCgp3YWtlX2luX21zGA8gASgFQge6SAQaAigAEhkKA3NlcRgQIAEoBUIHukgEGgIoAEgAiAEBEh4KDWdyYXBoX3ZlcnNpb24YESABKAVCB7pIBBoCKAASFQoNZmluaXNoX3JlYXNvbhgSIAEoCUIGCgRfc2VxImwKEUNvbW1pdFJ1blJlc3BvbnNlEjUKCG1lc3NhZ2VzGAEgAygLMiMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTWVzc2FnZRILCgNzZXEYAiABKAUSEwoLbmV4dF9ydW5faWQYAyABKAki3gMKFkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QSIQoPY29udmVyc2F0aW9uX2lkGAEgASgJQgi6SAVyA7ABARIVCghhcHByb3ZlZBgCIAEoCEgAiAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMY0A8SQgoFY2FsbHMYBCADKAsyKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYWxsRGVjaXNpb25CCbpIBpIBAxCAARIhCg1jb250ZXh0X2xpbWl0GAUgASgFQgq6SAcaBRjoBygAEh4KCXdvcmtlcl9pZBgGIAEoCUILukgI2AEBcgOwAQESGgoNZ3JhcGhfdmVyc2lvbhgHIAEoBUgBiAEBEhwKFG9sZGVzdF9ncmFwaF92ZXJzaW9uGAggASgFElsKDXRvb2xfdmVyc2lvbnMYCSADKAsyRC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5EZWNpZGVBcHByb3ZhbHNSZXF1ZXN0LlRvb2xWZXJzaW9uc0VudHJ5GjMKEVRvb2xWZXJzaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCwoJX2FwcHJvdmVkQhAKDl9ncmFwaF92ZXJzaW9uIpcBCgxDYWxsRGVjaXNpb24SGwoHY2FsbF9pZBgBIAEoCUIKukgHcgUQARjIARIQCghhcHByb3ZlZBgCIAEoCBIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPEhwKCWFyZ3VtZW50cxgEIAEoCUIJukgGcgQogIBAEiAKC2FwcHJvdmFsX2lkGAUgASgJQgu6SAjYAQFyA7ABASLAAQoXRGVjaWRlQXBwcm92YWxzUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjcKB2NvbnRleHQYAiABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EiwKA3J1bhgDIAEoCzIfLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1biLGAQoLQmVhdFJlcXVlc3QSGwoJd29ya2VyX2lkGAEgASgJQgi6SAVyA7ABARIeCgtjbGFpbV9saW1pdBgCIAEoBUIJukgGGgQYZCgAEhUKDWdyYXBoX3ZlcnNpb24YAyABKAUSIgoHZHJpdmluZxgEIAMoCUIRukgOkgELEKCNBiIFcgOwAQESDwoHbGVhdmluZxgFIAEoCBIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgGIAEoBRIQCghpZHNfb25seRgHIAEoCCIrCgpDbGFpbWVkUnVuEg4KBnJ1bl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBSKoAQoMQmVhdFJlc3BvbnNlEjcKB2NsYWltZWQYASADKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EgwKBGxvc3QYAiADKAkSPAoMY2xhaW1lZF9ydW5zGAMgAygLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1lZFJ1bhITCgtkdWVfcnVuX2lkcxgEIAMoCSJ7ChFBYmFuZG9uUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEhkKBWVycm9yGAMgASgJQgq6SAdyBRABGNAPEiIKBnJlYXNvbhgEIAEoCUISukgPcg0YZDIJXltBLVpfXSokIhQKEkFiYW5kb25SdW5SZXNwb25zZTLBDwoOSm91cm5hbFNlcnZpY2UShQEKCEJlZ2luUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXNwb25zZSIesLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3LIuxgBEogBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiHrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yyLsYARKWAQoPRGVjaWRlQXBwcm92YWxzEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1Jlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ1CgRCZWF0EicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVhdFJlcXVlc3QaKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoEBCghDbGFpbVJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEocBCglDYW5jZWxSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYW5jZWxSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FuY2VsUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg5SZWNvcmRSZWNlaXB0cxIxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVxdWVzdBoyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgtBZGRSdW5Vc2FnZRIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglSZXN1bWVSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZXN1bWVSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVzdW1lUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpABCgxDaGVja0RlY2lkZXISLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DaGVja0RlY2lkZXJSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2hlY2tEZWNpZGVyUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpSZWFkUnVuTG9nEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJ1bkxvZ1JlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUnVuTG9nUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEocBCglSZWFkUmV0cnkSLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUmV0cnlSZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJldHJ5UmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpkBCg9MaXN0Q2hhbmdlZFJ1bnMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0Q2hhbmdlZFJ1bnNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENoYW5nZWRSdW5zUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpBYmFuZG9uUnVuEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQWJhbmRvblJ1blJlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
+  fileDesc("CjB0dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9qb3VybmFsX3NlcnZpY2UucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIscDCg9CZWdpblJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIkCg9jb252ZXJzYXRpb25faWQYAiABKAlCC7pICNgBAXIDsAEBEhgKB21lc3NhZ2UYAyABKAlCB7pIBHICEAESGwoKYWdlbnRfdHlwZRgEIAEoCUIHukgEcgIYZBIVCg1ncmFwaF92ZXJzaW9uGAUgASgFEiEKDWNvbnRleHRfbGltaXQYBiABKAVCCrpIBxoFGOgHKAASJQoQZGVhZGxpbmVfc2Vjb25kcxgHIAEoBUILukgIGgYYgKMFKAASDQoFc3RhdGUYCCABKAkSHgoJd29ya2VyX2lkGAkgASgJQgu6SAjYAQFyA7ABARI5Cgtjb25jdXJyZW5jeRgKIAEoCUIkukgh2AEBchxSB2VucXVldWVSBnJlamVjdFIJaW50ZXJydXB0EhIKCmJhY2tncm91bmQYCyABKAgSIQoPaWRlbXBvdGVuY3lfa2V5GAwgASgJQgi6SAVyAxj/ARIdCgxyZXF1ZXN0X2hhc2gYDSABKAxCB7pIBHoCGEASHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YDiABKAUioAEKEEJlZ2luUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQSLAoDcnVuGAIgASgLMh8udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuEhMKC2xpdmVfcnVuX2lkGAMgASgJEhAKCHJlcGxheWVkGAQgASgIIpUBCg9DbGFpbVJ1blJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARIbCgl3b3JrZXJfaWQYAiABKAlCCLpIBXIDsAEBEhUKDWdyYXBoX3ZlcnNpb24YAyABKAUSHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YBCABKAUSFgoFZXBvY2gYBSABKAVCB7pIBBoCKAAiSwoQQ2xhaW1SdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dCJFChBDYW5jZWxSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESFwoGcmVhc29uGAIgASgJQge6SARyAhhkIocBChFDYW5jZWxSdW5SZXNwb25zZRI3Cgdjb250ZXh0GAEgASgLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuQ29udGV4dBIRCgljYW5jZWxsZWQYAiABKAgSEQoJd29ya2VyX2lkGAMgASgJEhMKC25leHRfcnVuX2lkGAQgASgJIncKFVJlY29yZFJlY2VpcHRzUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEkQKCHJlY2VpcHRzGAIgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FsbFJlY2VpcHRCCbpIBpIBAxDoByIYChZSZWNvcmRSZWNlaXB0c1Jlc3BvbnNlIogBChJBZGRSdW5Vc2FnZVJlcXVlc3QSGAoGcnVuX2lkGAEgASgJQgi6SAVyA7ABARI4CgV1c2FnZRgCIAEoCzIhLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlVzYWdlQga6SAPIAQESHgoEY29zdBgDIAEoAUIQukgNEgtAASkAAAAAAAAAACIVChNBZGRSdW5Vc2FnZVJlc3BvbnNlIpUBChBSZXN1bWVSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESGwoJd29ya2VyX2lkGAIgASgJQgi6SAVyA7ABARIaCg1ncmFwaF92ZXJzaW9uGAMgASgFSACIAQESHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YBCABKAVCEAoOX2dyYXBoX3ZlcnNpb24iTAoRUmVzdW1lUnVuUmVzcG9uc2USNwoHY29udGV4dBgBIAEoCzImLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkNvbnRleHQiLwoTQ2hlY2tEZWNpZGVyUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBIhYKFENoZWNrRGVjaWRlclJlc3BvbnNlImAKEVJlYWRSdW5Mb2dSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESFgoFYWZ0ZXIYAiABKAVCB7pIBBoCKAASGQoFbGltaXQYAyABKAVCCrpIBxoFGOgHKAAifwoSUmVhZFJ1bkxvZ1Jlc3BvbnNlEjAKA3J1bhgBIAEoCzIjLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkluZm8SNwoGZXZlbnRzGAIgAygLMicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTG9nZ2VkRXZlbnQicgoVTGlzdEluYm94SXRlbXNSZXF1ZXN0Eg8KB2RlY2lkZWQYASABKAgSFAoMb2xkZXN0X2ZpcnN0GAIgASgIEhgKBWxpbWl0GAMgASgFQgm6SAYaBBhkKAESGAoGY3Vyc29yGAQgASgJQgi6SAVyAxjIASKcAQoWTGlzdEluYm94SXRlbXNSZXNwb25zZRI0CgVpdGVtcxgBIAMoCzIlLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkluYm94SXRlbRI3CgZjb3VudHMYAiABKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5JbmJveENvdW50cxITCgtuZXh0X2N1cnNvchgDIAEoCSJIChBSZWFkUmV0cnlSZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESGgoIcmV0cnlfaWQYAiABKAlCCLpIBXIDsAEBInoKEVJlYWRSZXRyeVJlc3BvbnNlEhcKD2NvbnZlcnNhdGlvbl9pZBgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhIKCmFnZW50X3R5cGUYAyABKAkSDQoFbW9kZWwYBCABKAkSGAoQZGVhZGxpbmVfc2Vjb25kcxgFIAEoBSJMChZMaXN0Q2hhbmdlZFJ1bnNSZXF1ZXN0EhkKB3J1bl9pZHMYASABKAxCCLpIBXoDGIB9EhcKBHNlcXMYAiADKAVCCbpIBpIBAxDoByIqChdMaXN0Q2hhbmdlZFJ1bnNSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygFIuMEChBDb21taXRSdW5SZXF1ZXN0EhgKBnJ1bl9pZBgBIAEoCUIIukgFcgOwAQESDQoFZXBvY2gYAiABKAUSQQoGc3RhdHVzGAMgASgOMiUudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUnVuU3RhdHVzQgq6SAeCAQQQASAAEgwKBG5vZGUYBCABKAkSDQoFc3RhdGUYBSABKAkSNQoIbWVzc2FnZXMYBiADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEjQKBmV2ZW50cxgHIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1bkV2ZW50EjcKCWFwcHJvdmFscxgIIAMoCzIkLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFwcHJvdmFsEjAKBXVzYWdlGAkgASgLMiEudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuVXNhZ2USDAoEY29zdBgKIAEoARISCgp0b29sX2NhbGxzGAsgASgFEg0KBWVycm9yGAwgASgJEg0KBW1vZGVsGA0gASgJEg0KBWFnZW50GA4gASgJEhsKCndha2VfaW5fbXMYDyABKAVCB7pIBBoCKAASGQoDc2VxGBAgASgFQge6SAQaAigASACIAQESHgoNZ3JhcGhfdmVyc2lvbhgRIAEoBUIHukgEGgIoABIVCg1maW5pc2hfcmVhc29uGBIgASgJEigKD21lc3NhZ2VfYWdlc19tcxgTIAMoBUIPukgMkgEJEOgHIgQaAigAQgYKBF9zZXEibAoRQ29tbWl0UnVuUmVzcG9uc2USNQoIbWVzc2FnZXMYASADKAsyIy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlEgsKA3NlcRgCIAEoBRITCgtuZXh0X3J1bl9pZBgDIAEoCSL0AwoWRGVjaWRlQXBwcm92YWxzUmVxdWVzdBIhCg9jb252ZXJzYXRpb25faWQYASABKAlCCLpIBXIDsAEBEhUKCGFwcHJvdmVkGAIgASgISACIAQESGAoGcmVhc29uGAMgASgJQgi6SAVyAxjQDxJCCgVjYWxscxgEIAMoCzIoLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNhbGxEZWNpc2lvbkIJukgGkgEDEIABEiEKDWNvbnRleHRfbGltaXQYBSABKAVCCrpIBxoFGOgHKAASHgoJd29ya2VyX2lkGAYgASgJQgu6SAjYAQFyA7ABARIaCg1ncmFwaF92ZXJzaW9uGAcgASgFSAGIAQESHAoUb2xkZXN0X2dyYXBoX3ZlcnNpb24YCCABKAUSWwoNdG9vbF92ZXJzaW9ucxgJIAMoCzJELnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1JlcXVlc3QuVG9vbFZlcnNpb25zRW50cnkSFAoDdmlhGAogASgJQge6SARyAhgUGjMKEVRvb2xWZXJzaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCwoJX2FwcHJvdmVkQhAKDl9ncmFwaF92ZXJzaW9uIpcBCgxDYWxsRGVjaXNpb24SGwoHY2FsbF9pZBgBIAEoCUIKukgHcgUQARjIARIQCghhcHByb3ZlZBgCIAEoCBIYCgZyZWFzb24YAyABKAlCCLpIBXIDGNAPEhwKCWFyZ3VtZW50cxgEIAEoCUIJukgGcgQogIBAEiAKC2FwcHJvdmFsX2lkGAUgASgJQgu6SAjYAQFyA7ABASLAAQoXRGVjaWRlQXBwcm92YWxzUmVzcG9uc2USPgoMY29udmVyc2F0aW9uGAEgASgLMigudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29udmVyc2F0aW9uEjcKB2NvbnRleHQYAiABKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EiwKA3J1bhgDIAEoCzIfLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJ1biLGAQoLQmVhdFJlcXVlc3QSGwoJd29ya2VyX2lkGAEgASgJQgi6SAVyA7ABARIeCgtjbGFpbV9saW1pdBgCIAEoBUIJukgGGgQYZCgAEhUKDWdyYXBoX3ZlcnNpb24YAyABKAUSIgoHZHJpdmluZxgEIAMoCUIRukgOkgELEKCNBiIFcgOwAQESDwoHbGVhdmluZxgFIAEoCBIcChRvbGRlc3RfZ3JhcGhfdmVyc2lvbhgGIAEoBRIQCghpZHNfb25seRgHIAEoCCIrCgpDbGFpbWVkUnVuEg4KBnJ1bl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBSKoAQoMQmVhdFJlc3BvbnNlEjcKB2NsYWltZWQYASADKAsyJi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SdW5Db250ZXh0EgwKBGxvc3QYAiADKAkSPAoMY2xhaW1lZF9ydW5zGAMgAygLMiYudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2xhaW1lZFJ1bhITCgtkdWVfcnVuX2lkcxgEIAMoCSJ7ChFBYmFuZG9uUnVuUmVxdWVzdBIYCgZydW5faWQYASABKAlCCLpIBXIDsAEBEg0KBWVwb2NoGAIgASgFEhkKBWVycm9yGAMgASgJQgq6SAdyBRABGNAPEiIKBnJlYXNvbhgEIAEoCUISukgPcg0YZDIJXltBLVpfXSokIhQKEkFiYW5kb25SdW5SZXNwb25zZTLaEAoOSm91cm5hbFNlcnZpY2UShQEKCEJlZ2luUnVuEisudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXF1ZXN0GiwudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVnaW5SdW5SZXNwb25zZSIesLsYBLq7GBJhZ2VudC1vcmNoZXN0cmF0b3LIuxgBEogBCglDb21taXRSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5Db21taXRSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ29tbWl0UnVuUmVzcG9uc2UiHrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yyLsYARKWAQoPRGVjaWRlQXBwcm92YWxzEjIudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuRGVjaWRlQXBwcm92YWxzUmVxdWVzdBozLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkRlY2lkZUFwcHJvdmFsc1Jlc3BvbnNlIhqwuxgEursYEmFnZW50LW9yY2hlc3RyYXRvchJ1CgRCZWF0EicudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQmVhdFJlcXVlc3QaKC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5CZWF0UmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoEBCghDbGFpbVJ1bhIrLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVxdWVzdBosLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkNsYWltUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEocBCglDYW5jZWxSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DYW5jZWxSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2FuY2VsUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg5SZWNvcmRSZWNlaXB0cxIxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVxdWVzdBoyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLlJlY29yZFJlY2VpcHRzUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgtBZGRSdW5Vc2FnZRIuLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVxdWVzdBovLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkFkZFJ1blVzYWdlUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEoQBCglSZXN1bWVSdW4SLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZXN1bWVSdW5SZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVzdW1lUnVuUmVzcG9uc2UiGrC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpABCgxDaGVja0RlY2lkZXISLy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5DaGVja0RlY2lkZXJSZXF1ZXN0GjAudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQ2hlY2tEZWNpZGVyUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpSZWFkUnVuTG9nEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJ1bkxvZ1JlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUnVuTG9nUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpYBCg5MaXN0SW5ib3hJdGVtcxIxLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RJbmJveEl0ZW1zUmVxdWVzdBoyLnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxLkxpc3RJbmJveEl0ZW1zUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEocBCglSZWFkUmV0cnkSLC50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5SZWFkUmV0cnlSZXF1ZXN0Gi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuUmVhZFJldHJ5UmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEpkBCg9MaXN0Q2hhbmdlZFJ1bnMSMi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5MaXN0Q2hhbmdlZFJ1bnNSZXF1ZXN0GjMudHVybndyaWdodC5jb252ZXJzYXRpb24udjEuTGlzdENoYW5nZWRSdW5zUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEooBCgpBYmFuZG9uUnVuEi0udHVybndyaWdodC5jb252ZXJzYXRpb24udjEuQWJhbmRvblJ1blJlcXVlc3QaLi50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5BYmFuZG9uUnVuUmVzcG9uc2UiHZACArC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yYgZwcm90bzM", [file_buf_validate_validate, file_turnwright_auth_v1_access, file_turnwright_conversation_v1_conversation, file_turnwright_conversation_v1_inbox, file_turnwright_conversation_v1_run, file_turnwright_errors_v1_surface]);
 
 /**
  * The run to create.
@@ -574,6 +576,83 @@ export const ReadRunLogResponseSchema: GenMessage<ReadRunLogResponse> = /*@__PUR
   messageDesc(file_turnwright_conversation_v1_journal_service, 15);
 
 /**
+ * The page to read.
+ *
+ * @generated from message turnwright.conversation.v1.ListInboxItemsRequest
+ */
+export type ListInboxItemsRequest = Message<"turnwright.conversation.v1.ListInboxItemsRequest"> & {
+  /**
+   * Decided approvals in place of what waits.
+   *
+   * @generated from field: bool decided = 1;
+   */
+  decided: boolean;
+
+  /**
+   * Oldest first in place of newest first.
+   *
+   * @generated from field: bool oldest_first = 2;
+   */
+  oldestFirst: boolean;
+
+  /**
+   * Items per page, 1 to 100.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit: number;
+
+  /**
+   * `next_cursor` of the previous page. Empty: the first page.
+   *
+   * @generated from field: string cursor = 4;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListInboxItemsRequest.
+ * Use `create(ListInboxItemsRequestSchema)` to create a new message.
+ */
+export const ListInboxItemsRequestSchema: GenMessage<ListInboxItemsRequest> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 16);
+
+/**
+ * A page of the inbox.
+ *
+ * @generated from message turnwright.conversation.v1.ListInboxItemsResponse
+ */
+export type ListInboxItemsResponse = Message<"turnwright.conversation.v1.ListInboxItemsResponse"> & {
+  /**
+   * Items in the order asked for.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.InboxItem items = 1;
+   */
+  items: InboxItem[];
+
+  /**
+   * All that waits.
+   *
+   * @generated from field: turnwright.conversation.v1.InboxCounts counts = 2;
+   */
+  counts?: InboxCounts | undefined;
+
+  /**
+   * Cursor of the next page. Empty: this is the last page.
+   *
+   * @generated from field: string next_cursor = 3;
+   */
+  nextCursor: string;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.ListInboxItemsResponse.
+ * Use `create(ListInboxItemsResponseSchema)` to create a new message.
+ */
+export const ListInboxItemsResponseSchema: GenMessage<ListInboxItemsResponse> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_journal_service, 17);
+
+/**
  * The run to retry.
  *
  * @generated from message turnwright.conversation.v1.ReadRetryRequest
@@ -600,7 +679,7 @@ export type ReadRetryRequest = Message<"turnwright.conversation.v1.ReadRetryRequ
  * Use `create(ReadRetryRequestSchema)` to create a new message.
  */
 export const ReadRetryRequestSchema: GenMessage<ReadRetryRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 16);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 18);
 
 /**
  * The request that started the run.
@@ -649,7 +728,7 @@ export type ReadRetryResponse = Message<"turnwright.conversation.v1.ReadRetryRes
  * Use `create(ReadRetryResponseSchema)` to create a new message.
  */
 export const ReadRetryResponseSchema: GenMessage<ReadRetryResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 17);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 19);
 
 /**
  * The watched runs.
@@ -677,7 +756,7 @@ export type ListChangedRunsRequest = Message<"turnwright.conversation.v1.ListCha
  * Use `create(ListChangedRunsRequestSchema)` to create a new message.
  */
 export const ListChangedRunsRequestSchema: GenMessage<ListChangedRunsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 18);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 20);
 
 /**
  * The runs with news.
@@ -699,7 +778,7 @@ export type ListChangedRunsResponse = Message<"turnwright.conversation.v1.ListCh
  * Use `create(ListChangedRunsResponseSchema)` to create a new message.
  */
 export const ListChangedRunsResponseSchema: GenMessage<ListChangedRunsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 19);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 21);
 
 /**
  * A step of a run.
@@ -833,6 +912,14 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
    * @generated from field: string finish_reason = 18;
    */
   finishReason: string;
+
+  /**
+   * Milliseconds for which each of `messages` has existed, in their order. Its time is that much before the commit.
+   * Missing ones: 0.
+   *
+   * @generated from field: repeated int32 message_ages_ms = 19;
+   */
+  messageAgesMs: number[];
 };
 
 /**
@@ -840,7 +927,7 @@ export type CommitRunRequest = Message<"turnwright.conversation.v1.CommitRunRequ
  * Use `create(CommitRunRequestSchema)` to create a new message.
  */
 export const CommitRunRequestSchema: GenMessage<CommitRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 20);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 22);
 
 /**
  * The committed step.
@@ -875,7 +962,7 @@ export type CommitRunResponse = Message<"turnwright.conversation.v1.CommitRunRes
  * Use `create(CommitRunResponseSchema)` to create a new message.
  */
 export const CommitRunResponseSchema: GenMessage<CommitRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 21);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 23);
 
 /**
  * Decisions on pending calls.
@@ -945,6 +1032,13 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
    * @generated from field: map<string, string> tool_versions = 9;
    */
   toolVersions: { [key: string]: string };
+
+  /**
+   * How a login's decision came, by its client: `console`. Empty: any other way.
+   *
+   * @generated from field: string via = 10;
+   */
+  via: string;
 };
 
 /**
@@ -952,7 +1046,7 @@ export type DecideApprovalsRequest = Message<"turnwright.conversation.v1.DecideA
  * Use `create(DecideApprovalsRequestSchema)` to create a new message.
  */
 export const DecideApprovalsRequestSchema: GenMessage<DecideApprovalsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 22);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 24);
 
 /**
  * Decision on one call.
@@ -1001,7 +1095,7 @@ export type CallDecision = Message<"turnwright.conversation.v1.CallDecision"> & 
  * Use `create(CallDecisionSchema)` to create a new message.
  */
 export const CallDecisionSchema: GenMessage<CallDecision> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 23);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 25);
 
 /**
  * Outcome of the decisions.
@@ -1036,7 +1130,7 @@ export type DecideApprovalsResponse = Message<"turnwright.conversation.v1.Decide
  * Use `create(DecideApprovalsResponseSchema)` to create a new message.
  */
 export const DecideApprovalsResponseSchema: GenMessage<DecideApprovalsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 24);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 26);
 
 /**
  * A worker's heartbeat.
@@ -1101,7 +1195,7 @@ export type BeatRequest = Message<"turnwright.conversation.v1.BeatRequest"> & {
  * Use `create(BeatRequestSchema)` to create a new message.
  */
 export const BeatRequestSchema: GenMessage<BeatRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 25);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 27);
 
 /**
  * A run that a heartbeat claimed.
@@ -1129,7 +1223,7 @@ export type ClaimedRun = Message<"turnwright.conversation.v1.ClaimedRun"> & {
  * Use `create(ClaimedRunSchema)` to create a new message.
  */
 export const ClaimedRunSchema: GenMessage<ClaimedRun> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 26);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 28);
 
 /**
  * Runs that the worker gained and lost.
@@ -1172,7 +1266,7 @@ export type BeatResponse = Message<"turnwright.conversation.v1.BeatResponse"> & 
  * Use `create(BeatResponseSchema)` to create a new message.
  */
 export const BeatResponseSchema: GenMessage<BeatResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 27);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 29);
 
 /**
  * The run to end.
@@ -1214,7 +1308,7 @@ export type AbandonRunRequest = Message<"turnwright.conversation.v1.AbandonRunRe
  * Use `create(AbandonRunRequestSchema)` to create a new message.
  */
 export const AbandonRunRequestSchema: GenMessage<AbandonRunRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 28);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 30);
 
 /**
  * No fields.
@@ -1229,7 +1323,7 @@ export type AbandonRunResponse = Message<"turnwright.conversation.v1.AbandonRunR
  * Use `create(AbandonRunResponseSchema)` to create a new message.
  */
 export const AbandonRunResponseSchema: GenMessage<AbandonRunResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_journal_service, 29);
+  messageDesc(file_turnwright_conversation_v1_journal_service, 31);
 
 /**
  * The journal of runs, for orchestrators. Each RPC is one transaction. Runs belong to the user of the identity that
@@ -1424,6 +1518,18 @@ export const JournalService: GenService<{
     methodKind: "unary";
     input: typeof ReadRunLogRequestSchema;
     output: typeof ReadRunLogResponseSchema;
+  },
+  /**
+   * List what waits for the caller, or the approvals that were decided. Effects and names of keys are left empty.
+   *
+   * Caller: the orchestrator.
+   *
+   * @generated from rpc turnwright.conversation.v1.JournalService.ListInboxItems
+   */
+  listInboxItems: {
+    methodKind: "unary";
+    input: typeof ListInboxItemsRequestSchema;
+    output: typeof ListInboxItemsResponseSchema;
   },
   /**
    * Read the request that started a run, so that it can be made again.
