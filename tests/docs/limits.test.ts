@@ -43,5 +43,6 @@ test("docs/limits.md has a row for each limit of what clients send, models make 
 
 test.each(rows)("docs/limits.md tells the limit of the code: $what", ({ most, path, name }) => {
   const value = path.endsWith(".proto") ? ruleOf(text(path), name) : constantOf(text(path), name);
+  expect(value).not.toBeNaN();
   expect(value).toBe(amount(most));
 });

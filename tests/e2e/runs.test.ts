@@ -96,6 +96,31 @@ describe.each(shapes)("runs, %s", (shape) => {
     expect((await call("GET", "/v1/runs/0198a000-0000-7000-8000-000000000001")).status).toBe(404);
   });
 
+  test("show a picture to the model; it is listed cut, and read as a download", async () => {
+    model.reply({ text: "A cat." });
+    const url = `data:image/png;base64,${"A".repeat(600_000)}`;
+    const body = { message: "What is this?", parts: [{ type: "image", image_url: url }] };
+    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", body)).data.run;
+    expect((await call("GET", `/v1/runs/${id}/wait`)).data.run).toMatchObject({ response: "A cat." });
+    const content = [
+      { type: "text", text: "What is this?" },
+      { type: "image_url", image_url: { url } },
+    ];
+    expect(model.requests.at(-1)?.body.messages.at(-1)).toEqual({ role: "user", content });
+    const path = `/v1/conversations/${conversationId}/messages`;
+    const { messages } = (await call("GET", `${path}?order=desc&content_limit=4096`)).data;
+    expect(messages).toMatchObject([
+      { content: "A cat.", run_id: id },
+      { parts: [{ image_url: "", truncated_bytes: url.length }] },
+    ]);
+    const download = await send("GET", `${path}/1/content?part=1`);
+    expect(download.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    expect(download.headers.get("content-disposition")).toMatch(/^attachment/);
+    expect(await download.text()).toBe(url);
+    const fork = await call("POST", `/v1/conversations/${conversationId}/fork`, { before_sequence: 2 });
+    expect([fork.status, fork.data.conversation.message_count]).toEqual([201, 1]);
+  });
+
   test("can be streamed from any position, live and afterwards, without gaps or duplicates", async () => {
     const gate = Promise.withResolvers<void>();
     model.reply({ text: words, pauseAfter: { pieces: 20, gate: gate.promise } });

@@ -241,7 +241,13 @@ export type LoginResponse = { readonly access_token: string; readonly refresh_to
 export type LogoutResponse = Readonly<Record<string, never>>;
 
 /** A message of a conversation. */
-export type Message = { readonly id: string; readonly conversation_id: string; readonly role: string; readonly content: string; readonly name: string; readonly tool_calls: readonly ToolCall[]; readonly tool_call_id: string; readonly model: string; readonly prompt_tokens: number; readonly completion_tokens: number; readonly latency_ms: number; readonly sequence_number: number; readonly created_at: string | null; readonly finish_reason: string; readonly reasoning: string; readonly provider_fields: string; readonly run_id: string; readonly truncated_bytes: number; readonly truncated_reasoning_bytes: number; };
+export type Message = { readonly id: string; readonly conversation_id: string; readonly role: string; readonly content: string; readonly name: string; readonly tool_calls: readonly ToolCall[]; readonly tool_call_id: string; readonly model: string; readonly prompt_tokens: number; readonly completion_tokens: number; readonly latency_ms: number; readonly sequence_number: number; readonly created_at: string | null; readonly finish_reason: string; readonly reasoning: string; readonly provider_fields: string; readonly run_id: string; readonly truncated_bytes: number; readonly truncated_reasoning_bytes: number; readonly parts: readonly MessagePart[]; };
+
+/** A part of a user's message, beside its text. */
+export type MessagePart = { readonly type: string; readonly text: string; readonly image_url: string; readonly truncated_bytes: number; };
+
+/** A part of a user's message, beside its text. */
+export type MessagePartInput = { readonly type: "text" | "image"; readonly text: string | null; readonly image_url: string | null; readonly truncated_bytes: number | null; };
 
 /** A model. */
 export type Model = { readonly id: string; readonly object: string; readonly created: number; readonly owned_by: string; };
@@ -635,7 +641,7 @@ export interface Operations {
   readonly "POST /v1/conversations": {
     readonly path: undefined;
     readonly query: undefined;
-    readonly body: { readonly conversation_id?: string | null; readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly stream?: boolean | null; readonly concurrency?: string | null; };
+    readonly body: { readonly conversation_id?: string | null; readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly stream?: boolean | null; readonly concurrency?: string | null; readonly parts?: readonly MessagePartInput[] | null; };
     readonly data: CreateConversationResponse;
   };
   readonly "GET /v1/conversations/{conversation_id}": {
@@ -677,12 +683,12 @@ export interface Operations {
   readonly "POST /v1/conversations/{conversation_id}/messages": {
     readonly path: { readonly conversation_id: string; };
     readonly query: undefined;
-    readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly stream?: boolean | null; readonly concurrency?: string | null; };
+    readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly stream?: boolean | null; readonly concurrency?: string | null; readonly parts?: readonly MessagePartInput[] | null; };
     readonly data: SendMessageResponse;
   };
   readonly "GET /v1/conversations/{conversation_id}/messages/{sequence_number}/content": {
     readonly path: { readonly conversation_id: string; readonly sequence_number: number; };
-    readonly query: undefined;
+    readonly query: { readonly part?: number; };
     readonly body: undefined;
     readonly data: undefined;
   };
@@ -695,7 +701,7 @@ export interface Operations {
   readonly "POST /v1/conversations/{conversation_id}/runs": {
     readonly path: { readonly conversation_id: string; };
     readonly query: undefined;
-    readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; };
+    readonly body: { readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; readonly parts?: readonly MessagePartInput[] | null; };
     readonly data: CreateRunResponse;
   };
   readonly "GET /v1/events": {
@@ -731,7 +737,7 @@ export interface Operations {
   readonly "POST /v1/runs": {
     readonly path: undefined;
     readonly query: undefined;
-    readonly body: { readonly conversation_id?: string | null; readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; };
+    readonly body: { readonly conversation_id?: string | null; readonly message: string; readonly agent_type?: string | null; readonly model?: string | null; readonly concurrency?: string | null; readonly deadline_seconds?: number | null; readonly parts?: readonly MessagePartInput[] | null; };
     readonly data: CreateRunResponse;
   };
   readonly "POST /v1/runs/cancel": {

@@ -123,6 +123,7 @@ export async function startAgentOrchestrator(deps: {
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     bodyLimit: config.SERVER_BODY_LIMIT,
     toolRefusals: new ToolRefusals(routes),
+    takesImages: (model: string) => routes.capabilitiesOf(model)?.has("vision"),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   });
   const worker = createWorker(shared);

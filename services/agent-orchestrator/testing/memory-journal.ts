@@ -117,7 +117,8 @@ export function createMemoryJournal(log: string[], userId: string): MemoryJourna
         log.push("begin");
         const { conversation } = journal;
         if (request.conversationId === "") conversation.agentType = request.agentType;
-        store([create(MessageSchema, { id: uuidv7(), conversationId: conversation.id, role: "user", content: request.message })]);
+        const said = { conversationId: conversation.id, role: "user", content: request.message, parts: request.parts };
+        store([create(MessageSchema, { id: uuidv7(), ...said })]);
         journal.run = create(RunSchema, {
           id: request.runId,
           conversationId: conversation.id,

@@ -8,8 +8,9 @@ interface Round {
 }
 
 /** Bytes of a message's texts. */
-function bytesOf({ content, providerFields, toolCalls }: Message): number {
-  const texts = [content, providerFields, ...toolCalls.map((call) => call.function?.arguments ?? "")];
+function bytesOf({ content, providerFields, toolCalls, parts }: Message): number {
+  const others = parts.flatMap(({ text, imageUrl }) => [text, imageUrl]);
+  const texts = [content, providerFields, ...others, ...toolCalls.map((call) => call.function?.arguments ?? "")];
   return texts.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0);
 }
 

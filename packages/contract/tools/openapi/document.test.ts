@@ -110,6 +110,7 @@ describe("the OpenAPI document of the contract", () => {
       "conversation_id",
       "message",
       "model",
+      "parts",
       "stream",
     ]);
     expect(schema?.required).toEqual(["message"]);

@@ -34,6 +34,8 @@ export interface GraphDeps {
   readonly executions: Client<typeof ExecutionService>;
   readonly catalogue: ToolCatalogue;
   readonly toolRefusals: ToolRefusals;
+  /** Whether a model takes images, as the operator states; undefined: nothing is stated. */
+  readonly takesImages: (model: string) => boolean | undefined;
   readonly defaultModel: string;
   /** The most model calls in one run. */
   readonly maxIterations: number;

@@ -5,6 +5,7 @@ import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { allows } from "@turnwright/platform/identity/identity";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { SentHistory } from "../history/history.ts";
+import { asksWithImage, blamesImages, imagesRefused } from "../history/image-refusals.ts";
 import { familyOf, type Giver, storedFields } from "../history/provider-fields.ts";
 import { AnswerReader, type ModelAnswer } from "../model/edge/answer-reader.ts";
 import { distinctCalls } from "../model/edge/call-ids.ts";
@@ -69,7 +70,9 @@ function requestsOf(deps: GraphDeps, run: DrivenRun, toolsJson: string | undefin
     const { prompt: system, maxTokens } = agent;
     const { conversationId, messages } = run;
     const endpoint = { provider, upstream, window, model: state.model };
-    const sent = deps.history.make({ ...endpoint, conversationId, system, messages, toolsJson, maxTokens }, most);
+    const takesImages = deps.takesImages(state.model);
+    const facts = { ...endpoint, conversationId, system, messages, toolsJson, maxTokens, takesImages };
+    const sent = deps.history.make(facts, most);
     const request = { sent, body: requestBody(run, sent, toolsJson) };
     made.set(key, request);
     return request;
@@ -161,7 +164,9 @@ async function answerOf(deps: GraphDeps, run: DrivenRun, offered: string | undef
       if (hasDropped) deps.toolRefusals.add(model);
       return answered;
     } catch (error) {
-      if (calls === maxCalls || run.signal.aborted || requests.isShown) throw error;
+      if (run.signal.aborted || requests.isShown) throw error;
+      if (asksWithImage(run.messages) && blamesImages(error)) throw imagesRefused(model, error);
+      if (calls === maxCalls) throw error;
       if (toolsJson !== undefined && run.state.iteration === 0 && blamesTools(error)) {
         toolsJson = undefined;
         hasDropped = true;
@@ -200,6 +205,7 @@ export async function think(deps: GraphDeps, run: DrivenRun): Promise<Step> {
       param: "model",
     });
   }
+  if (asksWithImage(run.messages) && deps.takesImages(state.model) === false) throw imagesRefused(state.model);
   const toolsJson = await deps.catalogue.definitionsJson(run.identity, { ...(await run.options()), unattended: false });
   const started = performance.now();
   const { answer, text, charge, giver } = await answerOf(deps, run, toolsJson);

@@ -1,4 +1,5 @@
 import { ErrorReason, reasonOf } from "@turnwright/platform/errors";
+import { blamesImages } from "./image-refusals.ts";
 import { type Demands, noDemands } from "./message-form.ts";
 
 /** Bytes of text for a token, until an endpoint's counts show better: few texts have fewer. */
@@ -53,7 +54,8 @@ const refusesEmpty = /non-?empty|(?:not|cannot) be empty/i;
 /**
  * The demands of an endpoint after a refusal in these words. The newest refusal holds: an older one may mislead.
  */
-function demandsAfter(demands: Demands, words: string): Demands {
+function demandsAfter(demands: Demands, words: string, isOfImages: boolean): Demands {
+  if (isOfImages) return { ...demands, noImages: true };
   if (refusesField.test(words) && foreignField.test(words)) return { ...demands, bare: true };
   if (/reasoning_content/.test(words)) return { ...demands, reasoning: true, bare: false };
   if (/tool call id/i.test(words) && /length of 9/.test(words)) return { ...demands, shortIds: true };
@@ -144,7 +146,7 @@ export class EndpointKnowledge {
     if (reason !== ErrorReason.MODEL_REJECTED && reason !== ErrorReason.MODEL_UNPROCESSABLE) return false;
     const known = this.#of(endpoint);
     const { demands } = known;
-    known.demands = demandsAfter(demands, error instanceof Error ? error.message : "");
+    known.demands = demandsAfter(demands, error instanceof Error ? error.message : "", blamesImages(error));
     return (Object.keys(demands) as (keyof Demands)[]).some((name) => known.demands[name] !== demands[name]);
   }
 

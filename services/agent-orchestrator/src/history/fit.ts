@@ -4,6 +4,8 @@ import { shortened, shortenedBytes } from "./left-out.ts";
 
 /** Bytes of each message beyond its texts: role, punctuation and field names. */
 const frameBytes = 24;
+/** Bytes of text that have as many tokens as an image has with most models. */
+const imageBytes = 4_096;
 /** The least that is left of a shortened text, in bytes. */
 const leastTextBytes = 256;
 /** The largest part of the messages that fit which may be cut to keep the beginning the same. */
@@ -40,6 +42,7 @@ function sizesOf(message: Message): Sizes {
   for (const { id, function: call } of message.toolCalls) {
     rest += frameBytes + 2 * id.length + (call?.name.length ?? 0) + Buffer.byteLength(call?.arguments ?? "");
   }
+  for (const { type, text } of message.parts) rest += frameBytes + (type === "image" ? imageBytes : Buffer.byteLength(text));
   const sizes = { content: Buffer.byteLength(message.content), rest };
   measured.set(message, sizes);
   return sizes;

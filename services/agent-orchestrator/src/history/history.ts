@@ -33,6 +33,8 @@ export interface HistoryFacts extends Endpoint {
   readonly toolsJson: string | undefined;
   /** The agent's limit of the answer, in tokens. */
   readonly maxTokens: number | undefined;
+  /** Whether the model takes images, as the operator states; undefined: nothing is stated. */
+  readonly takesImages?: boolean;
   /** Tokens of the endpoint's window, where the configuration states them. */
   readonly window: number | undefined;
 }
@@ -108,7 +110,10 @@ export function createHistory(options: { readonly defaultWindow: number; readonl
       const leftOut = countLeftOut(messages, fitted.exchanges);
       const family = familyOf(facts.upstream ?? model);
       if (messages.some((message) => gaveReasoning(message, { provider, family }))) knowledge.gaveReasoning(endpoint);
-      const receiver = { provider, family, demands: knowledge.demands(endpoint) };
+      const demands = knowledge.demands(endpoint);
+      // The operator's word counts more than a refusal.
+      const noImages = facts.takesImages === undefined ? demands.noImages : !facts.takesImages;
+      const receiver = { provider, family, demands: { ...demands, noImages } };
       const prompt = leftOut === 0 ? system : system + leftOutNote(leftOut);
       return {
         provider,

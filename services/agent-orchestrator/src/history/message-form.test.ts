@@ -40,7 +40,13 @@ describe("the messages of a request", () => {
       name: fc.constantFrom("", "a.b", "x".repeat(100), "ok"),
       arguments: fc.constantFrom("", "{", "[]", "null", '{"a":1}', '"{}"'),
     });
-    const demands = fc.record({ reasoning: fc.boolean(), text: fc.boolean(), shortIds: fc.boolean(), bare: fc.boolean() });
+    const demands = fc.record({
+      reasoning: fc.boolean(),
+      text: fc.boolean(),
+      shortIds: fc.boolean(),
+      bare: fc.boolean(),
+      noImages: fc.boolean(),
+    });
     fc.assert(
       fc.property(fc.array(word, { maxLength: 12 }), fc.dictionary(word, odd), demands, (words, init, demanded) => {
         expectStrict(sentFor([...words, "u"].join(" "), init, { demands: demanded }));

@@ -13,10 +13,12 @@ export interface Demands {
   readonly shortIds: boolean;
   /** No fields beyond OpenAI's, not even those that it gave. */
   readonly bare: boolean;
+  /** No images; those of the message that is being answered are sent all the same, and may be refused. */
+  readonly noImages: boolean;
 }
 
 /** The demands of an endpoint that has made none. */
-export const noDemands: Demands = { reasoning: false, text: false, shortIds: false, bare: false };
+export const noDemands: Demands = { reasoning: false, text: false, shortIds: false, bare: false, noImages: false };
 
 /** The endpoint that a request is made for. */
 export interface Receiver extends Giver {
@@ -29,6 +31,7 @@ export type ModelMessage = Readonly<Record<string, unknown>> & { readonly role: 
 const unansweredNote = "[This message was not answered.]";
 const emptyAnswerNote = "[The answer was empty.]";
 const blankMessageNote = "[The message is blank.]";
+const imageNote = "[An image is left out here: this model takes none.]";
 const missingMessageNote = "[Earlier messages of this conversation are left out.]";
 const noResult = JSON.stringify({ error: "This call has no result: its run ended before it." });
 const emptyResult = JSON.stringify({ result: "" });
@@ -129,19 +132,35 @@ export function gaveReasoning(message: Message, giver: Giver): boolean {
 }
 
 /**
+ * The content of a user's message: its text and its parts, in OpenAI's form; as one text where no image is sent, which
+ * every endpoint takes.
+ */
+function userContent({ content, parts }: Message, withImages: boolean): unknown {
+  const text = textOr(content, blankMessageNote);
+  if (parts.length === 0) return text;
+  const sent = parts.map(({ type, text: more, imageUrl }) => {
+    if (type !== "image") return { type: "text", text: textOr(more, blankMessageNote) };
+    return withImages ? { type: "image_url", image_url: { url: imageUrl } } : { type: "text", text: imageNote };
+  });
+  const all = [{ type: "text", text }, ...sent];
+  return all.every((part) => "text" in part) ? all.map((part) => part.text).join("\n\n") : all;
+}
+
+/**
  * Exchanges as messages of a request that strict endpoints accept: the system's first, then the user's and the
  * assistant's in turn, each call with its result, no text empty, and no name or id that they refuse.
  */
 export function modelMessages(system: string, exchanges: readonly Exchange[], receiver: Receiver): ModelMessage[] {
   const messages: ModelMessage[] = [{ role: "system", content: system }];
   for (const [index, { said, rounds }] of exchanges.entries()) {
-    messages.push({ role: "user", content: said === undefined ? missingMessageNote : textOr(said.content, blankMessageNote) });
+    const isLast = index === exchanges.length - 1;
+    const withImages = isLast || !receiver.demands.noImages;
+    messages.push({ role: "user", content: said === undefined ? missingMessageNote : userContent(said, withImages) });
     for (const [at, round] of rounds.entries()) {
       // Two answers in a row: a message of the user between them is missing.
       if (rounds[at - 1]?.results.length === 0) messages.push({ role: "user", content: missingMessageNote });
       messages.push(...answerMessages(round, receiver));
     }
-    const isLast = index === exchanges.length - 1;
     // An exchange that ended with results was broken off before the model read them.
     if (!isLast && (rounds.at(-1)?.answer.toolCalls.length ?? 1) > 0) {
       messages.push({ role: "assistant", content: unansweredNote });

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Identity } from "@turnwright/contract/auth/v1/identity";
+import type { MessagePart } from "@turnwright/contract/conversation/v1/conversation";
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { retrying } from "@turnwright/platform/async/retrying";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
@@ -11,12 +12,14 @@ import { uuidv7 } from "@turnwright/platform/uuid";
 import { type AgentDefinition, agentNamed, routedAgent } from "../agents/agents.ts";
 import { freshState, type RunState, type TrialCall } from "../graph/state.ts";
 import { versionFields } from "../graph/versions.ts";
+import { imagesRefused } from "../history/image-refusals.ts";
 import { invalidModelName, isModelName } from "../model/model-name.ts";
 import { isOutage } from "../outage.ts";
 import type { RunFrame } from "../run-events/frame.ts";
 import { callerAsStarter, detached } from "./caller.ts";
 import { cancelRun } from "./cancel-run.ts";
 import { launch, type RunDeps, type Start, settleAgent } from "./launch.ts";
+import { checkParts, hasImage } from "./message-parts.ts";
 import { followedHandle, type RunHandle } from "./run-handle.ts";
 import { resumeClaimed } from "./take-over.ts";
 
@@ -25,6 +28,8 @@ export interface NewMessage {
   /** Empty: a new conversation. */
   readonly conversationId: string;
   readonly message: string;
+  /** Texts and images behind the message. */
+  readonly parts?: readonly MessagePart[];
   readonly agentType: string;
   readonly model: string;
   /** Handling while another message of the conversation is being answered; empty: queued behind it. */
@@ -51,13 +56,19 @@ export interface Retry {
  * Refuses a model that the token may not use or that there is not, before anything is stored. The conversation may
  * still bring another agent, which is known only after BeginRun; the think node therefore checks the model again.
  */
-function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: AgentDefinition): void {
+function checkModel(
+  deps: RunDeps,
+  identity: Identity,
+  { model: asked, parts = [] }: Pick<NewMessage, "model" | "parts">,
+  agent: AgentDefinition,
+): void {
   if (!isModelName(asked)) throw fail(ErrorReason.INVALID_REQUEST, `model: ${invalidModelName}`, { param: "model" });
   const model = asked || agent.model || deps.defaultModel;
   if (!allows(identity.allowedModels, model)) {
     throw fail(ErrorReason.MODEL_NOT_ALLOWED, `This token may not use the model ${JSON.stringify(model)}.`, { param: "model" });
   }
   deps.modelCalls.firstTarget(model);
+  if (hasImage(parts) && deps.takesImages(model) === false) throw imagesRefused(model);
 }
 
 /**
@@ -66,13 +77,15 @@ function checkModel(deps: RunDeps, identity: Identity, asked: string, agent: Age
  * is sent to another path and answered with another resource.
  */
 function hashOf(asked: NewMessage): Uint8Array {
-  const { conversationId, message, agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
+  const { conversationId, message, parts = [], agentType, model, concurrency, deadlineSeconds = 0, background = false } = asked;
   const { trial, retry } = asked;
   const sent = [conversationId, message, agentType, model, concurrency, deadlineSeconds, background];
-  // Hashes of requests without a trial stay those of earlier releases.
-  const tried = trial === undefined ? sent : [...sent, trial.name, trial.arguments];
-  // A retry names nothing but its run.
-  const text = JSON.stringify(retry === undefined ? tried : ["retry", retry.of]);
+  const further = [
+    ...(parts.length === 0 ? [] : [parts.map((part) => [part.type, part.text, part.imageUrl])]),
+    ...(trial === undefined ? [] : [trial.name, trial.arguments]),
+  ];
+  // Hashes of requests without parts and trials stay those of earlier releases. A retry names nothing but its run.
+  const text = JSON.stringify(retry === undefined ? [...sent, ...further] : ["retry", retry.of]);
   return createHash("sha256").update(text).digest();
 }
 
@@ -89,9 +102,10 @@ export async function startRun(
   onFrame?: (frame: RunFrame) => void,
 ): Promise<RunHandle> {
   const identity = requireIdentity(ctx);
-  const { agentType, model, background } = message;
+  const { agentType, model, background, parts = [] } = message;
   const agent = agentType === "" ? routedAgent(message.message) : agentNamed(agentType);
-  if (message.trial === undefined) checkModel(deps, identity, model, agent);
+  checkParts(parts);
+  if (message.trial === undefined) checkModel(deps, identity, message, agent);
   // Stored with the message, so that another worker settles on the same agent and model.
   const idempotencyKey = idempotencyKeyOf(ctx);
   const isKeyed = idempotencyKey === "" ? undefined : true;
@@ -103,6 +117,7 @@ export async function startRun(
     runId,
     conversationId: message.conversationId,
     message: message.message,
+    parts: [...parts],
     agentType: message.conversationId === "" ? agentType : "",
     ...versionFields(deps.graphVersions),
     deadlineSeconds: message.deadlineSeconds ?? Math.ceil(deps.runTimeoutMs / 1000),

@@ -52,9 +52,9 @@ export function conversationHandlers({
       const nextCursor = before === undefined ? cursorAfter(page) : cursorBefore(page);
       return { ...page, messages: isNewestFirst ? page.messages.toReversed() : page.messages, nextCursor };
     },
-    async getMessageContent({ conversationId, sequenceNumber }, ctx) {
+    async getMessageContent({ conversationId, sequenceNumber, part }, ctx) {
       const { userId } = requireIdentity(ctx);
-      const asked = { userId, conversationId, sequenceNumber };
+      const asked = { userId, conversationId, sequenceNumber, part };
       return { content: await users.as(userId, (db) => getMessageContent(db, asked)) };
     },
     async updateConversation(request, ctx) {

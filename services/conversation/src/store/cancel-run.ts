@@ -3,8 +3,9 @@ import { type CallReceipt, RunContextSchema } from "@turnwright/contract/convers
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
 import { errorClass, isDataFault } from "./data-faults.ts";
-import { type RunRow, runColumns, storable, toRun } from "./rows.ts";
+import { type RunRow, runColumns, toRun } from "./rows.ts";
 import { type ReadContext, readRunContext } from "./run-context.ts";
+import { storable } from "./storable.ts";
 
 /**
  * Locks the run, then its conversation, which becomes free. The raised epoch makes later commits of the run's worker

@@ -9,11 +9,11 @@ export const maxForkedMessages = 10_000;
 /** The most bytes of texts of a copy. */
 export const maxForkedBytes = 32 * 1024 * 1024;
 
-/** The length of text is known without reading it; few messages have calls. */
+/** The length of text is known without reading it; few messages have calls or parts. */
 const sizeSql = `
 select message_count, (
     select coalesce(sum(octet_length(content)::bigint + octet_length(reasoning) + octet_length(provider_fields)
-      + coalesce(octet_length(tool_calls::text), 0)), 0)::float8
+      + coalesce(octet_length(tool_calls::text), 0) + coalesce(octet_length(parts::text), 0)), 0)::float8
     from messages m
     where m.conversation_id = c.id and sequence_number < $3 and $3 - 1 <= ${maxForkedMessages}
   ) as bytes
@@ -33,7 +33,7 @@ const uuidv7Sql = `encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
   'hex')::uuid`;
 
 const copied = `created_at, sequence_number, prompt_tokens, completion_tokens, latency_ms, role, content, name, tool_calls,
-  tool_call_id, model, finish_reason, reasoning, provider_fields`;
+  tool_call_id, model, finish_reason, reasoning, provider_fields, parts`;
 
 const copySql = `
 insert into messages (conversation_id, id, ${copied})

@@ -59,17 +59,20 @@ export async function listMessages(
 }
 
 const contentSql = `
-select m.content
+select case when $4::integer is null then m.content
+  else coalesce(nullif(m.parts -> ($4::integer - 1) ->> 'image_url', ''), m.parts -> ($4::integer - 1) ->> 'text') end as content
 from conversations c join messages m on m.conversation_id = c.id
 where c.id = $1 and c.user_id = $2 and c.deleted_at is null and m.sequence_number = $3`;
 
-/** The whole text of a message. Throws NOT_FOUND. */
+/** The whole text of a message, or the text or data URL of one of its parts, from 1. Throws NOT_FOUND. */
 export async function getMessageContent(
   db: Queryable,
-  asked: { userId: string; conversationId: string; sequenceNumber: number },
+  asked: { userId: string; conversationId: string; sequenceNumber: number; part?: number },
 ): Promise<string> {
-  const values = [asked.conversationId, asked.userId, asked.sequenceNumber];
-  const { rows } = await db.query<{ content: string }>({ name: "message-content", text: contentSql, values });
-  if (rows[0] === undefined) throw fail(ErrorReason.NOT_FOUND, "There is no such message.", { param: "sequence_number" });
-  return rows[0].content;
+  const values = [asked.conversationId, asked.userId, asked.sequenceNumber, asked.part ?? null];
+  const { rows } = await db.query<{ content: string | null }>({ name: "message-content", text: contentSql, values });
+  const content = rows[0]?.content;
+  if (typeof content === "string") return content;
+  if (rows.length === 0) throw fail(ErrorReason.NOT_FOUND, "There is no such message.", { param: "sequence_number" });
+  throw fail(ErrorReason.NOT_FOUND, "The message has no such part.", { param: "part" });
 }

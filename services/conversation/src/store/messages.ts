@@ -16,14 +16,14 @@ const tail = `right(content, ${tailCharacters})`;
 const shortened = `${head} || E'\\n[Left out here: ' || (octet_length(content) - octet_length(${head}) - octet_length(${tail}))
   || E' bytes]\\n' || ${tail}`;
 
-/** The length of text is known without reading it; that of calls is not, and few messages have any. */
+/** The length of text is known without reading it; that of calls and parts is not, and few messages have any. */
 const sizeOf = `least(octet_length(content), case when role = 'user' then ${2 ** 31 - 1} else ${maxContextTextBytes} end)
-  + octet_length(provider_fields) + coalesce(octet_length(tool_calls::text), 0)`;
+  + octet_length(provider_fields) + coalesce(octet_length(tool_calls::text), 0) + coalesce(octet_length(parts::text), 0)`;
 
 const columns = (
   content: string,
 ) => `id, run_id, role, ${content}, name, tool_calls, tool_call_id, model, prompt_tokens, completion_tokens, latency_ms,
-  sequence_number, created_at, finish_reason`;
+  sequence_number, created_at, finish_reason, parts`;
 
 /**
  * The rows of a context among the messages that fulfil a condition: the newest of them, up to so many bytes in sum.

@@ -53,7 +53,7 @@ test("a begin reads by index only, as much at 20,000 messages as at 20, with a p
       const values = [conversationId, person.userId, uuidv7(), "Hello", uuidv7(), person.tokenId, "test"].map(pg.escapeLiteral);
       const { rows } = await tx.query(
         `explain (analyze, buffers, format json) execute begin_run(${values.join(", ")}, 1, 600, 20, null, ` +
-          `'enqueue', false, null, null, 1, ${pg.escapeLiteral(person.tokenId)})`,
+          `'enqueue', false, null, null, 1, ${pg.escapeLiteral(person.tokenId)}, null)`,
       );
       return rows[0]["QUERY PLAN"][0].Plan;
     };

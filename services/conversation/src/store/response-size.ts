@@ -15,8 +15,12 @@ function jsonBytes(texts: readonly string[]): number {
 }
 
 /** The texts of a message. */
-export function textsOf({ content, reasoning, providerFields, toolCalls }: Message): string[] {
-  return [content, reasoning, providerFields, ...toolCalls.map((call) => call.function?.arguments ?? "")];
+export function textsOf({ content, reasoning, providerFields, toolCalls, parts }: Message): string[] {
+  const others = [
+    ...toolCalls.map((call) => call.function?.arguments ?? ""),
+    ...parts.flatMap((part) => [part.text, part.imageUrl]),
+  ];
+  return [content, reasoning, providerFields, ...others];
 }
 
 /** The first of some items whose texts fit in one response of `most` bytes; one at least, whatever its size. */

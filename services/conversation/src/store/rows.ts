@@ -9,6 +9,7 @@ import {
   MessageSchema,
 } from "@turnwright/contract/conversation/v1/conversation";
 import { type Run, RunSchema, RunStatus } from "@turnwright/contract/conversation/v1/run";
+import { type PartRow, toPart } from "./message-parts.ts";
 
 /** A conversation as `row_to_json` writes the columns of `conversationColumns`; times are ISO text. */
 export interface ConversationRow {
@@ -85,19 +86,25 @@ export interface MessageRow {
   readonly created_at: string;
   readonly finish_reason: string;
   readonly reasoning: string;
+  readonly parts: PartRow[] | null;
   /** Only in the context of a run. */
   readonly provider_fields?: string;
 }
 
 /**
  * The columns of a `MessageRow` for the user's eyes: without the provider's fields. Callers know the conversation's id,
- * so rows do not repeat it. `content` and `reasoning` are SQL.
+ * so rows do not repeat it. The arguments are SQL.
  */
-export const messageColumnsWith = (content: string, reasoning: string): string => `id, run_id, role, ${content}, name, tool_calls,
-  tool_call_id, model, prompt_tokens, completion_tokens, latency_ms, sequence_number, created_at, finish_reason, ${reasoning}`;
+export const messageColumnsWith = (
+  content: string,
+  reasoning: string,
+  parts: string,
+): string => `id, run_id, role, ${content}, name, tool_calls,
+  tool_call_id, model, prompt_tokens, completion_tokens, latency_ms, sequence_number, created_at, finish_reason, ${reasoning},
+  ${parts}`;
 
 /** The same with the texts as they are. */
-export const messageColumns = messageColumnsWith("content", "reasoning");
+export const messageColumns = messageColumnsWith("content", "reasoning", "parts");
 
 export function toMessage(conversationId: string, row: MessageRow): Message {
   return create(MessageSchema, {
@@ -117,6 +124,7 @@ export function toMessage(conversationId: string, row: MessageRow): Message {
     createdAt: toTimestamp(row.created_at),
     finishReason: row.finish_reason,
     reasoning: row.reasoning,
+    parts: (row.parts ?? []).map(toPart),
     providerFields: row.provider_fields ?? "",
   });
 }
@@ -241,12 +249,4 @@ function toRunStatus(name: string): RunStatus {
 /** A database time, to the millisecond. */
 export function toTimestamp(time: string | Date): Timestamp {
   return timestampFromMs(typeof time === "string" ? Date.parse(time) : time.getTime());
-}
-
-/**
- * Text that PostgreSQL can store: without NUL and without lone surrogates. Models and tools may send both, and a step
- * must not be lost because of them.
- */
-export function storable(text: string): string {
-  return text.toWellFormed().replaceAll("\0", "\ufffd");
 }

@@ -1,4 +1,5 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
+import { limitedParts } from "./message-parts.ts";
 import { sizedRows } from "./response-size.ts";
 import { type MessageRow, messageColumnsWith, toMessage } from "./rows.ts";
 
@@ -15,11 +16,16 @@ const beginning = (column: string, limit: string) =>
   `case when octet_length(${column}) > ${limit} then left(${column}, ${limit}) else ${column} end as ${column}`;
 
 /** The columns of a `ShownRow`, whose texts have no more than `limit` characters; `limit` is SQL, null: all of them. */
-const shownColumns = (limit: string) => `${messageColumnsWith(beginning("content", limit), beginning("reasoning", limit))},
+const shownColumns = (
+  limit: string,
+) => `${messageColumnsWith(beginning("content", limit), beginning("reasoning", limit), limitedParts(limit))},
   octet_length(content) as content_bytes, octet_length(reasoning) as reasoning_bytes`;
 
-/** Bytes of a message's texts, as SQL. The length of text is known without reading it; few messages have calls. */
-const messageBytes = "octet_length(content) + octet_length(reasoning) + coalesce(octet_length(tool_calls::text), 0)";
+/**
+ * Bytes of a message's texts, as SQL. The length of text is known without reading it; few messages have calls or parts.
+ */
+const messageBytes = `octet_length(content) + octet_length(reasoning) + coalesce(octet_length(tool_calls::text), 0)
+  + coalesce(octet_length(parts::text), 0)`;
 
 /** The rows of a page: those of conversation `c` that fulfil a condition, in an order. All arguments are SQL. */
 export const shownRows = (condition: string, order: string, contentLimit: string): string =>

@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { type ToolCall, ToolCallSchema } from "@turnwright/contract/tool/v1/tool";
-import { storable, type ToolCallRow } from "./rows.ts";
+import type { ToolCallRow } from "./rows.ts";
+import { storable } from "./storable.ts";
 
 /** A message as it will read back: its text reduced to what PostgreSQL can store. */
 export function toStorable(message: Message): Message {

@@ -83,6 +83,7 @@ async function openedOf(pool: pg.Pool, opening: FullOpening, row: OpenedRow | un
     runId: request.runId.toLowerCase(),
     role: "user",
     content: request.message,
+    parts: request.parts,
     sequenceNumber: conversation.messageCount,
     createdAt: toTimestamp(row.at),
   });

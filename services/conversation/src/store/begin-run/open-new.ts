@@ -24,8 +24,8 @@ with item as materialized (
   select conversation_id, user_id, title, agent_type, 1, run_id from item
   returning ${conversationColumns}, active_run_id
 ), said as (
-  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
-  select conversation_id, message_id, run_id, 1, 'user', message from item
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content, parts)
+  select conversation_id, message_id, run_id, 1, 'user', message, parts from item
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)

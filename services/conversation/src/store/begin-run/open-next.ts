@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { createGroupWriter, type GroupLimits, rowsSource } from "../group-commit.ts";
+import { partRows } from "../message-parts.ts";
 import { contextRows } from "../messages.ts";
 import { conversationColumns } from "../rows.ts";
 import {
@@ -48,8 +49,8 @@ with live as (
     and active_run_id is not distinct from (select run_id from superseded)
   returning ${conversationColumns}
 ), said as (
-  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
-  select id, $3, $5, message_count, 'user', $4 from opened
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content, parts)
+  select id, $3, $5, message_count, 'user', $4, $18::json from opened
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)
@@ -58,8 +59,8 @@ with live as (
   from opened
 ), queued as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, graph_version, deadline_seconds, state, input,
-    priority, idempotency_key, request_hash)
-  select $5, c.id, c.user_id, $6, $17, 'queued', $8, $9, $11::json, $4, ($12 = 'interrupt')::integer, $14, $15
+    input_parts, priority, idempotency_key, request_hash)
+  select $5, c.id, c.user_id, $6, $17, 'queued', $8, $9, $11::json, $4, $18::json, ($12 = 'interrupt')::integer, $14, $15
   from conversations c
   where c.id = $1 and c.user_id = $2 and c.deleted_at is null and c.message_count < ${maxMessages}
     and not exists (select from opened)
@@ -94,7 +95,7 @@ export const openFreeSql = `
 with free as (
   select i.conversation_id, i.run_id, i.message_id, i.message, i.token_id, i.family_id, i.owner, i.graph_version,
     i.deadline_seconds,
-    i.context_limit, i.state, i.idempotency_key, i.request_hash
+    i.context_limit, i.state, i.idempotency_key, i.request_hash, i.parts
   from ${rowsSource(openingColumns, "many")} join conversations c on c.id = any (array[i.conversation_id])
   where case when c.deleted_at is null and c.active_run_id is null then c.user_id end = i.user_id
     and c.message_count < ${maxMessages}
@@ -108,8 +109,8 @@ with free as (
   where c.id = any (array[i.conversation_id])
   returning ${conversationColumns}, i.*
 ), said as (
-  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
-  select id, message_id, run_id, message_count, 'user', message from opened
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content, parts)
+  select id, message_id, run_id, message_count, 'user', message, parts from opened
 ), started as (
   insert into runs (run_id, conversation_id, user_id, token_id, family_id, status, epoch, owner, graph_version, deadline_seconds,
     deadline_at, state, idempotency_key, request_hash)
@@ -161,6 +162,7 @@ async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow>
     deadlineSeconds,
     contextLimit,
   ];
+  const parts = partRows(request.parts);
   const hash = key === "" ? null : Buffer.from(request.requestHash);
   const { rows } = await pool.query<OpenedRow>({
     name: "run-begin",
@@ -174,6 +176,7 @@ async function openNext(pool: pg.Pool, opening: FullOpening): Promise<OpenedRow>
       hash,
       request.oldestGraphVersion,
       familyId || null,
+      parts === null ? null : JSON.stringify(parts),
     ],
   });
   if (rows[0] === undefined) throw new Error("a begin of a run always returns one row");

@@ -2,7 +2,9 @@ import type { BeginRunRequest } from "@turnwright/contract/conversation/v1/journ
 import { isUniqueViolation } from "@turnwright/platform/postgres/pool";
 import { titleOf } from "../../title.ts";
 import type { GroupItem, RowColumns } from "../group-commit.ts";
-import { type ConversationRow, type MessageRow, storable } from "../rows.ts";
+import { partRows, partsLength } from "../message-parts.ts";
+import type { ConversationRow, MessageRow } from "../rows.ts";
+import { storable } from "../storable.ts";
 
 /** The most messages of a conversation when a user's message is accepted; the runs of accepted ones add theirs. */
 export const maxMessages = 100_000;
@@ -65,6 +67,7 @@ export const openingColumns: RowColumns = {
   background: "boolean",
   idempotency_key: "text",
   request_hash: "text",
+  parts: "json",
 };
 
 /**
@@ -103,12 +106,13 @@ export function openingItem(opening: FullOpening): OpeningItem {
     background: request.background,
     idempotency_key: key || null,
     request_hash: key === "" ? null : Buffer.from(request.requestHash).toString("hex"),
+    parts: partRows(request.parts),
   };
   return {
     opening,
     runId,
     row,
-    size: request.message.length + request.state.length,
+    size: request.message.length + request.state.length + partsLength(request.parts),
     keys: [conversationId.toLowerCase(), ...(key === "" ? [] : [JSON.stringify([userId, key])])],
   };
 }

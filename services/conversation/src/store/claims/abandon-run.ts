@@ -1,8 +1,9 @@
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import type pg from "pg";
 import { isDataFault } from "../data-faults.ts";
-import { type RunRow, storable } from "../rows.ts";
+import type { RunRow } from "../rows.ts";
 import { type ReadContext, readClaimedContext } from "../run-context.ts";
+import { storable } from "../storable.ts";
 
 const abandonSql = `
 with ended as (

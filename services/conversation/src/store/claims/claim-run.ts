@@ -47,7 +47,7 @@ export async function claimableRuns(pool: pg.Pool, asked: { versions: GraphVersi
  */
 const claimSql = `
 with wanted as (
-  select r.run_id, r.conversation_id, r.input, r.priority, r.created_at
+  select r.run_id, r.conversation_id, r.input, r.input_parts, r.priority, r.created_at
   from runs r
   where r.run_id = $1 and r.status = 'queued' and coalesce(r.wake_at <= now(), true)
     and r.graph_version between $3 and $5
@@ -67,11 +67,12 @@ with wanted as (
   )
   returning c.id, c.message_count
 ), said as (
-  insert into messages (conversation_id, id, run_id, sequence_number, role, content)
-  select opened.id, $4, wanted.run_id, opened.message_count, 'user', wanted.input from opened, wanted where wanted.input is not null
+  insert into messages (conversation_id, id, run_id, sequence_number, role, content, parts)
+  select opened.id, $4, wanted.run_id, opened.message_count, 'user', wanted.input, wanted.input_parts from opened, wanted where wanted.input is not null
 ), claimed as (
   update runs r
-  set status = 'running', epoch = r.epoch + 1, owner = $2, seq = r.seq + 1, input = null, wake_at = null, updated_at = now(),
+  set status = 'running', epoch = r.epoch + 1, owner = $2, seq = r.seq + 1, input = null, input_parts = null, wake_at = null,
+    updated_at = now(),
     deadline_at = now() + r.deadline_seconds * interval '1 second'
   from opened
   where r.run_id = $1

@@ -3,7 +3,8 @@ import type { CommitRunRequest } from "@turnwright/contract/conversation/v1/jour
 import { RunStatus } from "@turnwright/contract/conversation/v1/run";
 import { uuidv7 } from "@turnwright/platform/uuid";
 import type { GroupItem } from "../group-commit.ts";
-import { runStatusName, storable } from "../rows.ts";
+import { runStatusName } from "../rows.ts";
+import { storable } from "../storable.ts";
 import { messageRows } from "../stored-messages.ts";
 
 /** A commit's row, and whether it parks the run. */

@@ -15,7 +15,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file turnwright/conversation/v1/conversation.proto.
  */
 export const file_turnwright_conversation_v1_conversation: GenFile = /*@__PURE__*/
-  fileDesc("Ci10dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb24ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIqkDCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCRINCgVtb2RlbBgGIAEoCRIUCgxjdXJyZW50X25vZGUYByABKAkSFQoNbWVzc2FnZV9jb3VudBgIIAEoBRIXCg90b29sX2NhbGxfY291bnQYCSABKAUSFAoMdG90YWxfdG9rZW5zGAogASgFEhIKCnRvdGFsX2Nvc3QYCyABKAESDAoEdGFncxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X21lc3NhZ2VfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZpbmlzaF9yZWFzb24YECABKAkSEAoIYXJjaGl2ZWQYESABKAgiqwQKB01lc3NhZ2USCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEh8KBHJvbGUYAyABKAlCEbpIDnIMkgIJYXNzaXN0YW50Eg8KB2NvbnRlbnQYBCABKAkSFgoEbmFtZRgFIAEoCUIIukgFcgOSAgASMAoKdG9vbF9jYWxscxgGIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIeCgx0b29sX2NhbGxfaWQYByABKAlCCLpIBXIDkgIAEg0KBW1vZGVsGAggASgJEhUKDXByb21wdF90b2tlbnMYCSABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYCiABKAUSEgoKbGF0ZW5jeV9tcxgLIAEoBRIXCg9zZXF1ZW5jZV9udW1iZXIYDCABKAUSLgoKY3JlYXRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoNZmluaXNoX3JlYXNvbhgOIAEoCUIMukgJcgeSAgRzdG9wEhsKCXJlYXNvbmluZxgPIAEoCUIIukgFcgOSAgASIQoPcHJvdmlkZXJfZmllbGRzGBAgASgJQgi6SAVyA5ICABIOCgZydW5faWQYESABKAkSIAoPdHJ1bmNhdGVkX2J5dGVzGBIgASgFQge6SAQaAkAAEioKGXRydW5jYXRlZF9yZWFzb25pbmdfYnl0ZXMYEyABKAVCB7pIBBoCQAAiiQQKCEFwcHJvdmFsEgoKAmlkGAEgASgJEhcKD2NvbnZlcnNhdGlvbl9pZBgCIAEoCRIOCgZydW5faWQYAyABKAkSDwoHY2FsbF9pZBgEIAEoCRIRCgl0b29sX25hbWUYBSABKAkSFAoMdG9vbF92ZXJzaW9uGAYgASgJEhEKCWFyZ3VtZW50cxgHIAEoCRIOCgZzdGF0dXMYCCABKAkSDgoGcmVhc29uGAkgASgJEhIKCmRlY2lkZWRfYnkYCiABKAkSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZGVjaWRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZWRpdGVkX2FyZ3VtZW50cxgNIAEoCRIuCgpleHBpcmVzX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbChNkZWNpZGVkX2J5X3Rva2VuX2lkGA8gASgJEh0KFWRlY2lkZWRfYnlfdG9rZW5fdHlwZRgQIAEoCRIfCg1zdXBlcnNlZGVkX2J5GBEgASgJQgi6SAVyA5ICABIhCg9kZWNpZGVkX2J5X25hbWUYEiABKAlCCLpIBXIDkgIAEh0KC2RlY2lkZWRfdmlhGBMgASgJQgi6SAVyA5ICAGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_turnwright_tool_v1_tool]);
+  fileDesc("Ci10dXJud3JpZ2h0L2NvbnZlcnNhdGlvbi92MS9jb252ZXJzYXRpb24ucHJvdG8SGnR1cm53cmlnaHQuY29udmVyc2F0aW9uLnYxIk8KBVVzYWdlEhUKDXByb21wdF90b2tlbnMYASABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYAiABKAUSFAoMdG90YWxfdG9rZW5zGAMgASgFIqkDCgxDb252ZXJzYXRpb24SCgoCaWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRINCgV0aXRsZRgDIAEoCRIOCgZzdGF0dXMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCRINCgVtb2RlbBgGIAEoCRIUCgxjdXJyZW50X25vZGUYByABKAkSFQoNbWVzc2FnZV9jb3VudBgIIAEoBRIXCg90b29sX2NhbGxfY291bnQYCSABKAUSFAoMdG90YWxfdG9rZW5zGAogASgFEhIKCnRvdGFsX2Nvc3QYCyABKAESDAoEdGFncxgMIAMoCRIuCgpjcmVhdGVkX2F0GA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1cGRhdGVkX2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X21lc3NhZ2VfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZpbmlzaF9yZWFzb24YECABKAkSEAoIYXJjaGl2ZWQYESABKAgiqAEKC01lc3NhZ2VQYXJ0EicKBHR5cGUYASABKAlCGbpIFnIUUgR0ZXh0UgVpbWFnZZICBHRleHQSLQoEdGV4dBgCIAEoCUIfukgcchoYwJoMkgITVHdvIG1vcmUgc2VudGVuY2VzLhIfCglpbWFnZV91cmwYAyABKAlCDLpICXIHKICAQJICABIgCg90cnVuY2F0ZWRfYnl0ZXMYBCABKAVCB7pIBBoCQAAi4wQKB01lc3NhZ2USCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEh8KBHJvbGUYAyABKAlCEbpIDnIMkgIJYXNzaXN0YW50Eg8KB2NvbnRlbnQYBCABKAkSFgoEbmFtZRgFIAEoCUIIukgFcgOSAgASMAoKdG9vbF9jYWxscxgGIAMoCzIcLnR1cm53cmlnaHQudG9vbC52MS5Ub29sQ2FsbBIeCgx0b29sX2NhbGxfaWQYByABKAlCCLpIBXIDkgIAEg0KBW1vZGVsGAggASgJEhUKDXByb21wdF90b2tlbnMYCSABKAUSGQoRY29tcGxldGlvbl90b2tlbnMYCiABKAUSEgoKbGF0ZW5jeV9tcxgLIAEoBRIXCg9zZXF1ZW5jZV9udW1iZXIYDCABKAUSLgoKY3JlYXRlZF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoNZmluaXNoX3JlYXNvbhgOIAEoCUIMukgJcgeSAgRzdG9wEhsKCXJlYXNvbmluZxgPIAEoCUIIukgFcgOSAgASIQoPcHJvdmlkZXJfZmllbGRzGBAgASgJQgi6SAVyA5ICABIOCgZydW5faWQYESABKAkSIAoPdHJ1bmNhdGVkX2J5dGVzGBIgASgFQge6SAQaAkAAEioKGXRydW5jYXRlZF9yZWFzb25pbmdfYnl0ZXMYEyABKAVCB7pIBBoCQAASNgoFcGFydHMYFCADKAsyJy50dXJud3JpZ2h0LmNvbnZlcnNhdGlvbi52MS5NZXNzYWdlUGFydCKJBAoIQXBwcm92YWwSCgoCaWQYASABKAkSFwoPY29udmVyc2F0aW9uX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRIPCgdjYWxsX2lkGAQgASgJEhEKCXRvb2xfbmFtZRgFIAEoCRIUCgx0b29sX3ZlcnNpb24YBiABKAkSEQoJYXJndW1lbnRzGAcgASgJEg4KBnN0YXR1cxgIIAEoCRIOCgZyZWFzb24YCSABKAkSEgoKZGVjaWRlZF9ieRgKIAEoCRIuCgpjcmVhdGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpkZWNpZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChBlZGl0ZWRfYXJndW1lbnRzGA0gASgJEi4KCmV4cGlyZXNfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE2RlY2lkZWRfYnlfdG9rZW5faWQYDyABKAkSHQoVZGVjaWRlZF9ieV90b2tlbl90eXBlGBAgASgJEh8KDXN1cGVyc2VkZWRfYnkYESABKAlCCLpIBXIDkgIAEiEKD2RlY2lkZWRfYnlfbmFtZRgSIAEoCUIIukgFcgOSAgASHQoLZGVjaWRlZF92aWEYEyABKAlCCLpIBXIDkgIAYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_turnwright_tool_v1_tool]);
 
 /**
  * Tokens used by model calls.
@@ -186,6 +186,49 @@ export const ConversationSchema: GenMessage<Conversation> = /*@__PURE__*/
   messageDesc(file_turnwright_conversation_v1_conversation, 1);
 
 /**
+ * A part of a user's message, beside its text.
+ *
+ * @generated from message turnwright.conversation.v1.MessagePart
+ */
+export type MessagePart = Message$1<"turnwright.conversation.v1.MessagePart"> & {
+  /**
+   * `text` or `image`.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * text: the text, 1 to 200,000 characters.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * image: a data URL in base64 of a PNG, JPEG, WebP or GIF image, up to 1 MiB, as `data:image/png;base64,…`.
+   *
+   * @generated from field: string image_url = 3;
+   */
+  imageUrl: string;
+
+  /**
+   * Bytes of the text or the data URL that `content_limit` left out. An image that it cuts is left out as a whole.
+   * Not read in requests.
+   *
+   * @generated from field: int32 truncated_bytes = 4;
+   */
+  truncatedBytes: number;
+};
+
+/**
+ * Describes the message turnwright.conversation.v1.MessagePart.
+ * Use `create(MessagePartSchema)` to create a new message.
+ */
+export const MessagePartSchema: GenMessage<MessagePart> = /*@__PURE__*/
+  messageDesc(file_turnwright_conversation_v1_conversation, 2);
+
+/**
  * A message of a conversation.
  *
  * @generated from message turnwright.conversation.v1.Message
@@ -326,6 +369,13 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
    * @generated from field: int32 truncated_reasoning_bytes = 19;
    */
   truncatedReasoningBytes: number;
+
+  /**
+   * Further parts, behind the text; on user messages.
+   *
+   * @generated from field: repeated turnwright.conversation.v1.MessagePart parts = 20;
+   */
+  parts: MessagePart[];
 };
 
 /**
@@ -333,7 +383,7 @@ export type Message = Message$1<"turnwright.conversation.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation, 2);
+  messageDesc(file_turnwright_conversation_v1_conversation, 3);
 
 /**
  * A tool call that waits, or waited, for a person's decision.
@@ -481,5 +531,5 @@ export type Approval = Message$1<"turnwright.conversation.v1.Approval"> & {
  * Use `create(ApprovalSchema)` to create a new message.
  */
 export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
-  messageDesc(file_turnwright_conversation_v1_conversation, 3);
+  messageDesc(file_turnwright_conversation_v1_conversation, 4);
 
