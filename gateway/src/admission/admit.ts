@@ -36,6 +36,8 @@ export interface AdmissionRule {
   readonly access: Access;
   /** Public methods that only read have a higher limit per address than those that check or create credentials. */
   readonly readsOnly: boolean;
+  /** Whether calls of a public method count against the limit of checks only when they fail for their credential. */
+  readonly countsFailures?: boolean;
   /** Whether a client may repeat a request under an idempotency key. */
   readonly takesIdempotencyKey: boolean;
 }
@@ -43,7 +45,8 @@ export interface AdmissionRule {
 /** The rule of a method, from its options. */
 export function admissionRule(method: DescMethod): AdmissionRule {
   const readsOnly = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
-  return { access: accessOf(method), readsOnly, takesIdempotencyKey: getOption(method, surface).idempotencyKey };
+  const { idempotencyKey, countsFailures } = getOption(method, surface);
+  return { access: accessOf(method), readsOnly, countsFailures, takesIdempotencyKey: idempotencyKey };
 }
 
 /** Largest body without a credential, in bytes: requests that log in, register or refresh are short. */
@@ -62,7 +65,7 @@ export async function admit(
   sink: HeaderSink,
 ): Promise<Caller | undefined> {
   if (rule.access === Access.PUBLIC) {
-    await limits.takeAddress(request.ip, sink, rule.readsOnly ? "read" : "check");
+    await limits.takeAddress(request.ip, sink, rule.countsFailures ? "renewal" : rule.readsOnly ? "read" : "check");
     return undefined;
   }
   const known = authenticator.authenticate(request.headers.authorization);

@@ -1,6 +1,11 @@
 import type { CallOptions } from "@connectrpc/connect";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
-import { clientAddressHeader, internalTokenHeader, requestIdHeader } from "@turnwright/platform/identity/identity";
+import {
+  clientAddressHeader,
+  clientAgentHeader,
+  internalTokenHeader,
+  requestIdHeader,
+} from "@turnwright/platform/identity/identity";
 import { idempotencyKeyHeader } from "@turnwright/platform/rpc/idempotency-key";
 import type { FastifyRequest } from "fastify";
 import type { AdmissionRule } from "./admit.ts";
@@ -21,8 +26,17 @@ function idempotencyKeyOf({ headers }: FastifyRequest): string | undefined {
   });
 }
 
+/** Characters of a client's name that are kept. */
+const maxAgentUnits = 300;
+
+/** How the client names itself, as visible ASCII; empty: it does not. */
+function agentOf({ headers }: FastifyRequest): string {
+  const agent = headers["user-agent"]?.slice(0, maxAgentUnits) ?? "";
+  return agent.replaceAll(/[^\x20-\x7e]/g, "?").trim();
+}
+
 /**
- * The headers of every RPC made for a request: identity, request id, idempotency key (where the method takes one) and
+ * The headers of every RPC made for a request: identity or the client's name, request id, idempotency key (where the method takes one) and
  * trace context (where well-formed). Throws INVALID_REQUEST for a malformed key.
  */
 export function callHeaders(
@@ -31,6 +45,8 @@ export function callHeaders(
   rule?: Pick<AdmissionRule, "takesIdempotencyKey">,
 ): Record<string, string> {
   const headers: Record<string, string> = { [requestIdHeader]: request.id, [clientAddressHeader]: request.ip };
+  const agent = caller === undefined ? agentOf(request) : "";
+  if (agent !== "") headers[clientAgentHeader] = agent;
   if (caller !== undefined) headers[internalTokenHeader] = caller.internalToken;
   const key = rule?.takesIdempotencyKey ? idempotencyKeyOf(request) : undefined;
   if (key !== undefined) headers[idempotencyKeyHeader] = key;

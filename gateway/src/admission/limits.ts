@@ -5,6 +5,12 @@ import type { ConcurrencyLimiter, Release, SlotBucket } from "@turnwright/platfo
 import { isLimited, type RateBucket, type RateDecision, type RateLimiter } from "@turnwright/platform/ports/rate-limiter";
 import type { HeaderSink } from "../http/answer-headers.ts";
 
+/** A kind of requests without a token: each has a limit of its own. */
+export type AddressKind = "check" | "read" | "renewal";
+
+/** Names in the keys of the counters. */
+const kindNames: Readonly<Record<AddressKind, string>> = { check: "address", read: "reads", renewal: "renewals" };
+
 /** Counts requests against the limits of tokens and addresses. */
 export interface Limits {
   /**
@@ -14,10 +20,10 @@ export interface Limits {
   /** Takes a slot of each concurrency limit that applies to a token; undefined when none does. Throws RATE_LIMITED. */
   takeSlot(identity: Identity): Promise<Release> | undefined;
   /**
-   * Counts a request without a token by its address and the surrounding networks; those that only read have a limit of
-   * their own. Throws RATE_LIMITED.
+   * Counts a request without a token by its address and the surrounding networks; those that only read, and those that
+   * renew a session, have a limit of their own each. Throws RATE_LIMITED.
    */
-  takeAddress(address: string, sink: HeaderSink, kind?: "check" | "read"): Promise<void>;
+  takeAddress(address: string, sink: HeaderSink, kind?: AddressKind): Promise<void>;
 }
 
 function report(decision: RateDecision, sink: HeaderSink): void {
@@ -72,7 +78,8 @@ function tooManyAtOnce({ key, max }: SlotBucket, identity: Identity): Error {
 
 /**
  * Requests a minute that an address may send to methods that only read and ask for no credential, such as health
- * checks: load balancers send one each second, and several may share an address.
+ * checks: load balancers send one each second, and several may share an address. The same holds for renewals of
+ * sessions, which count by their session besides.
  */
 const readsPerMinute = 600;
 
@@ -105,10 +112,9 @@ export function createLimits(deps: {
     async takeAddress(address, sink, kind = "check") {
       // Zero is no limit, of either kind.
       if (!deps.enabled || deps.addressPerMinute === 0) return;
-      const isRead = kind === "read";
-      const perMinute = isRead ? Math.max(readsPerMinute, deps.addressPerMinute) : deps.addressPerMinute;
+      const perMinute = kind === "check" ? deps.addressPerMinute : Math.max(readsPerMinute, deps.addressPerMinute);
       const buckets = clientNetworks(address).map(({ name, factor }) => ({
-        key: `${isRead ? "reads" : "address"}:${name}`,
+        key: `${kindNames[kind]}:${name}`,
         perMinute: perMinute * factor,
         perDay: 0,
       }));

@@ -31,6 +31,7 @@ const kept = new Set([
   "turnwright.agent.v1.Model.created",
   // The id of an event, as in the header Last-Event-ID, which sets it; no page of a list.
   "turnwright.agent.v1.StreamRunEventsRequest.after",
+  "turnwright.conversation.v1.StreamEventsRequest.after",
   "turnwright.agent.v1.ChatCompletionChunk.created",
 ]);
 

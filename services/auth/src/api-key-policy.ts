@@ -52,9 +52,9 @@ function ceilingOf(askedUsd: number | undefined, ownMicros: bigint): number | un
 
 /**
  * The policy of a key that a caller asks for, which in no respect allows more than the caller's own credential. Throws
- * PERMISSION_DENIED.
+ * PERMISSION_DENIED. A login may give `perMinute` requests a minute at most: its own limit is for its pages.
  */
-export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPolicy {
+export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest, { perMinute }: { perMinute: number }): KeyPolicy {
   if (caller.role === Role.AGENT) {
     throw fail(ErrorReason.PERMISSION_DENIED, "An account with the role agent cannot create API keys.");
   }
@@ -67,7 +67,10 @@ export function keyPolicy(caller: Identity, asked: CreateApiKeyRequest): KeyPoli
   return {
     allowedTools: subset("allowed_tools", asked.allowedTools, caller.allowedTools),
     allowedModels: subset("allowed_models", asked.allowedModels, caller.allowedModels),
-    perMinute: atMost(asked.rateLimitPerMinute, caller.rateLimitPerMinute),
+    perMinute: atMost(
+      asked.rateLimitPerMinute,
+      throughKey ? caller.rateLimitPerMinute : atMost(perMinute, caller.rateLimitPerMinute),
+    ),
     perDay: atMost(asked.rateLimitPerDay, caller.rateLimitPerDay),
     maxConcurrent: atMost(asked.maxConcurrent, caller.maxConcurrent),
     spendLimitMicros: ceilingOf(asked.spendLimitUsd, caller.spendLimitMicros),

@@ -22,7 +22,9 @@ export const authConfig = z.object({
   /** The first admin, created at start-up unless the account exists. Set both or neither. */
   ADMIN_EMAIL: z.email().optional(),
   ADMIN_PASSWORD: z.string().min(12, "must have at least 12 characters").max(128).optional(),
-  /** Limits of an account's sessions, which share them, and of each API key that asks for no limits. */
+  /** Requests a minute of all sessions of an account; 0: 600, or RATE_LIMIT_PER_MINUTE if that is higher. */
+  RATE_LIMIT_SESSION_PER_MINUTE: integer(0, { max: 1_000_000_000 }),
+  /** Limits of each API key that asks for no limits, and the most that a login can give to one. */
   RATE_LIMIT_PER_MINUTE: integer(60, { min: 1 }),
   RATE_LIMIT_PER_DAY: integer(10_000, { min: 1 }),
   /** Limits of an account over all its sessions and keys, unless an admin has set others; 0: no limit. */
@@ -35,6 +37,14 @@ export const authConfig = z.object({
 
 /** The parsed environment. */
 export type AuthConfig = z.output<typeof authConfig>;
+
+/** Requests a minute of sessions unless the configuration says otherwise: a page makes one per view. */
+const sessionPerMinute = 600;
+
+/** Requests a minute of all sessions of an account. */
+export function sessionLimit(config: Pick<AuthConfig, "RATE_LIMIT_SESSION_PER_MINUTE" | "RATE_LIMIT_PER_MINUTE">): number {
+  return config.RATE_LIMIT_SESSION_PER_MINUTE || Math.max(sessionPerMinute, config.RATE_LIMIT_PER_MINUTE);
+}
 
 /** The limits of accounts without limits of their own. */
 export function accountDefaults(config: AuthConfig): AccountDefaults {

@@ -9,7 +9,7 @@ import { SpendService, UsageService } from "@turnwright/contract/auth/v1/usage_s
 import { UserService } from "@turnwright/contract/auth/v1/user_service";
 import { loadConfig } from "@turnwright/platform/config/env";
 import { reasonName, reasonOf } from "@turnwright/platform/errors";
-import { clientAddressHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
+import { clientAddressHeader, clientAgentHeader, internalTokenHeader } from "@turnwright/platform/identity/identity";
 import { createInternalTokenVerifier } from "@turnwright/platform/identity/internal-token";
 import { createServiceTokenSource, createServiceTokenVerifier } from "@turnwright/platform/identity/service-token";
 import { createLogger } from "@turnwright/platform/logger";
@@ -56,8 +56,8 @@ export interface AuthFixture {
   /** A pool under the owner's login, which sees all rows. */
   readonly pool: pg.Pool;
   readonly bus: Bus;
-  /** A caller without credentials, at an address. */
-  anonymous(address?: string): Caller;
+  /** A caller without credentials, at an address, whose client has a name. */
+  anonymous(address?: string, agent?: string): Caller;
   /** The caller behind an access token or API key, as the gateway would admit them. Rejects when the exchange does. */
   holder(token: string): Promise<Caller & { identity: Identity }>;
   /** Checks API keys and accounts as the conversation service does. */
@@ -126,7 +126,8 @@ export async function startAuthFixture(env: Record<string, string> = {}, given?:
       runTokens: createClient(TokenService, transportAs("agent-orchestrator", headers)),
     };
   };
-  const anonymous = (address = "192.0.2.1") => callerWith({ [clientAddressHeader]: address });
+  const anonymous = (address = "192.0.2.1", agent = "") =>
+    callerWith({ [clientAddressHeader]: address, ...(agent === "" ? {} : { [clientAgentHeader]: agent }) });
   const holder = async (token: string) => {
     const { internalToken, identity } = await anonymous().tokens.exchangeToken({ token });
     const headers = { [internalTokenHeader]: internalToken, [clientAddressHeader]: "192.0.2.1" };

@@ -15,6 +15,8 @@ export const serviceTokenHeader = "x-turnwright-service";
 export const requestIdHeader = "x-request-id";
 /** Carries the client's address from the gateway, for limits on failed attempts and for the audit log. */
 export const clientAddressHeader = "x-turnwright-client-address";
+/** Carries how the client names itself from the gateway, for lists of sessions. */
+export const clientAgentHeader = "x-turnwright-client-agent";
 
 /** The verified caller of an RPC; undefined when the method is public or a service calls on its own behalf. */
 export const identityKey = createContextKey<Identity | undefined>(undefined, { description: "identity" });

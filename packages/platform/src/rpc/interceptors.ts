@@ -13,6 +13,7 @@ import { detailOf, ErrorReason, fail } from "../errors.ts";
 import {
   callerServiceKey,
   clientAddressHeader,
+  clientAgentHeader,
   gatewayService,
   identityKey,
   internalTokenHeader,
@@ -209,7 +210,10 @@ export function accessInterceptor(deps: {
         // Public methods are open to everybody, but a service token must still be genuine.
         if (service !== undefined) acceptService(request, service);
         // Limits on failed attempts count by this address, and only the gateway has seen the client.
-        if (service !== gatewayService) request.header.delete(clientAddressHeader);
+        if (service !== gatewayService) {
+          request.header.delete(clientAddressHeader);
+          request.header.delete(clientAgentHeader);
+        }
         break;
       case Access.USER:
       case Access.ADMIN: {

@@ -66,7 +66,9 @@ export function apiKeyHandlers({ config, pool, users, bus, idempotency }: AuthDe
         transaction: (work) =>
           retryingDeadlocks(() =>
             transaction(pool, async (tx) => {
-              policy = keyPolicy(await holdMaker(tx, ctx, defaults), request);
+              policy = keyPolicy(await holdMaker(tx, ctx, defaults), request, {
+                perMinute: config.RATE_LIMIT_PER_MINUTE,
+              });
               return work(tx);
             }),
           ),

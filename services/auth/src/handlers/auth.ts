@@ -2,10 +2,11 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { AuthService } from "@turnwright/contract/auth/v1/auth_service";
 import { ErrorReason, fail } from "@turnwright/platform/errors";
 import { type AccessTokenKey, signAccessToken } from "@turnwright/platform/identity/access-token";
-import { clientAddressHeader, requireIdentity } from "@turnwright/platform/identity/identity";
+import { clientAddressHeader, clientAgentHeader, requireIdentity } from "@turnwright/platform/identity/identity";
 import { appendAudit } from "@turnwright/platform/postgres/audit-log";
 import { transaction } from "@turnwright/platform/postgres/pool";
 import { uuidv7 } from "@turnwright/platform/uuid";
+import { sessionLimit } from "../config.ts";
 import { holdCaller, retryingDeadlocks } from "../held-caller.ts";
 import { beginLogin } from "../login-limits.ts";
 import { hashToken, newRefreshToken } from "../opaque-tokens.ts";
@@ -17,17 +18,28 @@ import {
   hasSession,
   insertSession,
   listSessions,
+  refreshesPerMinute,
   revokeAllSessions,
   revokeReusedFamily,
   revokeSession,
   rotateRefreshToken,
 } from "../store/sessions.ts";
+import type { SessionClient } from "../store/tokens.ts";
 import { findPasswordHash, findUser, findUserByEmail, insertUser, replacePasswordHash } from "../store/users.ts";
 import { type AuthDeps, announce, requireSession } from "./deps.ts";
 
 /** The client for whom a password is hashed or verified: its address, and the account that it names. */
 function clientOf(ctx: HandlerContext, account: string): Required<PasswordClient> {
   return { address: ctx.requestHeader.get(clientAddressHeader) ?? "", account, signal: ctx.signal };
+}
+
+/** Characters of a client's name and of its address that are stored. */
+const [maxAgentUnits, maxAddressUnits] = [300, 64];
+
+/** The client that opens or renews a session. */
+function sessionClientOf({ requestHeader }: HandlerContext): SessionClient {
+  const text = (name: string, most: number) => (requestHeader.get(name) ?? "").slice(0, most);
+  return { userAgent: text(clientAgentHeader, maxAgentUnits), address: text(clientAddressHeader, maxAddressUnits) };
 }
 
 /** Handlers for registration, login, sessions and passwords. */
@@ -85,8 +97,9 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
                   familyId: sessionId,
                   tokenHash: hashToken(refreshToken),
                   expiresAt: refreshEnd(),
-                  perMinute: config.RATE_LIMIT_PER_MINUTE,
+                  perMinute: sessionLimit(config),
                   perDay: config.RATE_LIMIT_PER_DAY,
+                  client: sessionClientOf(ctx),
                 };
                 // Verifying a password takes a while, in which the password may change or the account be disabled.
                 const account = await insertSession(tx, token, { passwordHash: found.passwordHash });
@@ -115,7 +128,13 @@ export function authHandlers(deps: AuthDeps): ServiceImpl<typeof AuthService> {
         id: uuidv7(),
         newHash: hashToken(child),
         expiresAt: refreshEnd(),
+        perMinute: sessionLimit(config),
+        client: sessionClientOf(ctx),
       });
+      if (rotated === "limited") {
+        const text = `A session may be refreshed ${refreshesPerMinute} times a minute.`;
+        throw fail(ErrorReason.RATE_LIMITED, text, { retryAfterSeconds: 60 });
+      }
       if (rotated !== undefined) return { ...(await issue(rotated)), refreshToken: child };
       for (const refreshToken of children) {
         const session = await findRetriedRefresh(pool, { oldHash, newHash: hashToken(refreshToken) });

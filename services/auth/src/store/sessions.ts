@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Session, SessionSchema, type User } from "@turnwright/contract/auth/v1/identity";
 import type { Queryable } from "@turnwright/platform/postgres/pool";
-import { insertToken, type NewToken, tokenValues } from "./tokens.ts";
+import { insertToken, type NewToken, type SessionClient, tokenValues } from "./tokens.ts";
 import { type UserRow, userColumns, userOf } from "./users.ts";
 
 /** The session of a refresh token and its user. */
@@ -22,7 +22,7 @@ const graceSeconds = 10;
 export async function insertSession(db: Queryable, token: NewToken, shown: { passwordHash: string }): Promise<User | undefined> {
   const { rows } = await db.query<UserRow>(
     `with account as materialized (
-       select ${userColumns} from users where id = $2 and is_active and password_hash = $18 for share
+       select ${userColumns} from users where id = $2 and is_active and password_hash = $20 for share
      ), session as (
        ${insertToken("from account")}
      )
@@ -32,15 +32,19 @@ export async function insertSession(db: Queryable, token: NewToken, shown: { pas
   return rows[0] && userOf(rows[0]);
 }
 
+/** Refreshes of one session within a minute. */
+export const refreshesPerMinute = 60;
+
 /**
  * Replaces a valid refresh token by its child, in one statement: one of several concurrent calls succeeds. Returns the
- * session and its user; undefined when the token is unknown, used, revoked or expired, or the user is inactive.
+ * session and its user; `limited` when the session was refreshed too often; undefined when the token is unknown, used,
+ * revoked or expired, or the user is inactive.
  */
 export async function rotateRefreshToken(
   db: Queryable,
-  change: { oldHash: Buffer; id: string; newHash: Buffer; expiresAt: Date },
-): Promise<RefreshedSession | undefined> {
-  const { rows } = await db.query<{ user_id: string; family_id: string; role: string }>({
+  change: { oldHash: Buffer; id: string; newHash: Buffer; expiresAt: Date; perMinute: number; client: SessionClient },
+): Promise<RefreshedSession | "limited" | undefined> {
+  const { rows } = await db.query<{ user_id: string; family_id: string; role: string; is_limited: boolean }>({
     name: "rotate-refresh-token",
     // A transaction that ends the session locks the account alone. If it came first, the update finds the token as it
     // is afterwards; if this one did, the other's statements start later and see the child.
@@ -48,25 +52,41 @@ export async function rotateRefreshToken(
       select u.id, u.role from users u join user_tokens t on t.user_id = u.id
       where t.token_hash = $1 and t.token_type = 'refresh' and u.is_active
       for share of u
+    ), limited as materialized (
+      select t.user_id, t.family_id from user_tokens t, account
+      where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now() and (
+        select count(*) from user_tokens f
+        where f.family_id = t.family_id and f.token_type = 'refresh' and f.created_at > now() - interval '1 minute'
+          and f.parent_id is not null
+      ) >= ${refreshesPerMinute}
     ), old as (
       update user_tokens t set is_revoked = true, revoked_at = now(), rotated_at = now(), updated_at = now(), last_used_at = now()
       from account u
       where t.token_hash = $1 and t.token_type = 'refresh' and not t.is_revoked and t.expires_at > now() and u.id = t.user_id
-      returning t.id, t.user_id, t.family_id, t.rate_limit_per_minute, t.rate_limit_per_day, t.allowed_tools,
-        t.allowed_models, u.role
+        and not exists (select from limited)
+      returning t.id, t.user_id, t.family_id, t.rate_limit_per_day, t.allowed_tools, t.allowed_models, u.role
     ), child as (
       insert into user_tokens
         (id, user_id, family_id, parent_id, token_type, token_hash, expires_at, rate_limit_per_minute, rate_limit_per_day,
-         allowed_tools, allowed_models)
-      select $2, user_id, family_id, id, 'refresh', $3, $4, rate_limit_per_minute, rate_limit_per_day, allowed_tools,
-        allowed_models
+         allowed_tools, allowed_models, user_agent, address)
+      select $2, user_id, family_id, id, 'refresh', $3, $4, $5, rate_limit_per_day, allowed_tools, allowed_models, $6, $7
       from old
       returning user_id
     )
-    select old.user_id, old.family_id, old.role from old, child`,
-    values: [change.oldHash, change.id, change.newHash, change.expiresAt],
+    select old.user_id, old.family_id, old.role, false as is_limited from old, child
+    union all
+    select user_id, family_id, '', true from limited`,
+    values: [
+      change.oldHash,
+      change.id,
+      change.newHash,
+      change.expiresAt,
+      change.perMinute,
+      change.client.userAgent,
+      change.client.address,
+    ],
   });
-  return sessionOf(rows[0]);
+  return rows[0]?.is_limited ? "limited" : sessionOf(rows[0]);
 }
 
 function sessionOf(row: { user_id: string; family_id: string; role: string } | undefined): RefreshedSession | undefined {
@@ -145,10 +165,20 @@ export async function hasSession(db: Queryable, session: { userId: string; sessi
   return rowCount !== 0;
 }
 
+interface SessionRow {
+  readonly family_id: string;
+  readonly created_at: Date;
+  readonly last_used_at: Date;
+  readonly expires_at: Date;
+  readonly user_agent: string;
+  readonly address: string;
+}
+
 /** A user's valid sessions, most recently used first. */
 export async function listSessions(db: Queryable, userId: string): Promise<Session[]> {
-  const { rows } = await db.query<{ family_id: string; created_at: Date; last_used_at: Date; expires_at: Date }>(
-    `select t.family_id, first.created_at, coalesce(t.last_used_at, t.created_at) as last_used_at, t.expires_at
+  const { rows } = await db.query<SessionRow>(
+    `select t.family_id, first.created_at, coalesce(t.last_used_at, t.created_at) as last_used_at, t.expires_at,
+       t.user_agent, t.address
      from user_tokens t
      cross join lateral (
        select min(created_at) as created_at from user_tokens f where f.family_id = t.family_id and f.user_id = t.user_id
@@ -164,6 +194,8 @@ export async function listSessions(db: Queryable, userId: string): Promise<Sessi
       createdAt: timestampFromDate(row.created_at),
       lastUsedAt: timestampFromDate(row.last_used_at),
       expiresAt: timestampFromDate(row.expires_at),
+      userAgent: row.user_agent,
+      address: row.address,
     }),
   );
 }
