@@ -26,7 +26,7 @@ function changeEvent(event: UserEvent) {
 function positionOf(after: string): number | undefined {
   if (after === "") return undefined;
   const position = Number(after);
-  if (Number.isSafeInteger(position)) return position;
+  if (/^\d+$/.test(after) && Number.isSafeInteger(position)) return position;
   throw fail(ErrorReason.INVALID_REQUEST, "after: is no event_id", { param: "after" });
 }
 
