@@ -11,8 +11,10 @@ import type { Logger } from "@turnwright/platform/logger";
 import type { Bus } from "@turnwright/platform/ports/bus";
 import type { ConcurrencyLimiter } from "@turnwright/platform/ports/concurrency-limiter";
 import type { RateLimiter } from "@turnwright/platform/ports/rate-limiter";
+import { watchProcess } from "@turnwright/platform/process/process-figures";
 import { bodyLimitOf } from "./admission/admit.ts";
 import { createAuthenticator } from "./admission/authentication.ts";
+import { countingFailures } from "./admission/failed-renewals.ts";
 import { createLimits } from "./admission/limits.ts";
 import { LiveCalls } from "./admission/live-calls.ts";
 import type { PartClocks } from "./clocks.ts";
@@ -79,7 +81,6 @@ export interface Gateway {
 export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, services } = deps;
   const tokens = createClient(TokenService, deps.transport(TokenService));
-  const transport = withOwnServices({ ...deps, tokens, parts: deps.parts ?? {} });
   const authenticator = createAuthenticator({ tokens, jwtSecrets: jwtSecrets(config) });
   const liveCalls = new LiveCalls();
   const revocations: RevocationListener = {
@@ -96,6 +97,10 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
     addressPerMinute: config.RATE_LIMIT_AUTH_PER_MINUTE,
   });
   const admission = { authenticator, limits, liveCalls };
+  const measured = watchProcess();
+  const served = withOwnServices({ ...deps, tokens, parts: deps.parts ?? {}, figures: () => measured.figures() });
+  const transport = (service: DescService) =>
+    service === AuthService ? countingFailures(served(service), limits) : served(service);
   const open: OpenRequests = new Map();
   const app = await createServer({ config, logger: deps.logger, liveCalls, open, quietMs: deps.quietMs ?? 1_000 });
   const callTimeoutMs = config.SERVER_CALL_TIMEOUT;
@@ -179,6 +184,7 @@ export async function createGateway(deps: GatewayDeps): Promise<Gateway> {
       if (app.server.listening) await stopAccepting(app.server as DualProtocolServer);
       await app.close();
       await stopWatching?.();
+      measured.stop();
     },
   };
 }

@@ -18,6 +18,7 @@ import { RunAdminService } from "@turnwright/contract/conversation/v1/run_admin_
 import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_service";
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
+import { SystemService } from "@turnwright/contract/system/v1/system_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
 /**
@@ -29,5 +30,5 @@ export const publicServices = {
   conversation: [ConversationService, WebhookService, DecisionAuditService, RunAdminService, RunStepService, EventService],
   agent: [AgentService, RunService, CompletionService, InboxService, TrialService],
   tools: [ToolService],
-  gateway: [InfoService],
+  gateway: [InfoService, SystemService],
 } as const satisfies Record<string, readonly DescService[]>;

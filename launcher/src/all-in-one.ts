@@ -22,7 +22,7 @@ import { openSchema } from "@turnwright/platform/postgres/open-schema";
 import { openServiceDatabase } from "@turnwright/platform/postgres/service-database";
 import { drainWithin } from "@turnwright/platform/process/lifecycle";
 import { checkListenAddress } from "@turnwright/platform/process/listening";
-import { release } from "@turnwright/platform/process/release";
+import { watchProcess } from "@turnwright/platform/process/process-figures";
 import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import type { Mount, RunningService } from "@turnwright/platform/rpc/mount";
@@ -109,6 +109,7 @@ export async function startAllInOne(
       ({ url, directory: databaseDirectory } = await starting);
     }
     const databaseAddress = url;
+    const loads = new Map<MigratedService, () => unknown>();
     const databaseOf = async (schema: MigratedService) => {
       const database = openServiceDatabase({
         ...(await openSchema({ config, url: databaseAddress, schema, logger })),
@@ -119,6 +120,7 @@ export async function startAllInOne(
         logger,
       });
       closers.push(() => database.end());
+      loads.set(schema, () => database.load());
       return database;
     };
     const ports = await openPorts({ redisUrl: redisUrl(config), busSecret: meshSecrets(config), logger, role: "gateway" });
@@ -174,8 +176,10 @@ export async function startAllInOne(
       services.flatMap((service) => service.mounts),
       "gateway",
     );
-    const reported = (service: RunningService) => async () => [
-      { instance: "", report: { version: release, ...service.report?.() } },
+    const measured = watchProcess();
+    closers.push(async () => measured.stop());
+    const reported = (service: RunningService, pools?: () => unknown) => async () => [
+      { instance: "", report: { ...measured.figures(), pools: pools?.(), ...service.report?.() } },
     ];
     const gateway = await createGateway({
       config: { ...config, CONSOLE_DIR: (await opening).path },
@@ -195,9 +199,9 @@ export async function startAllInOne(
         },
       },
       parts: {
-        auth: reported(auth),
-        conversation: reported(conversation),
-        "tool-executor": reported(executor),
+        auth: reported(auth, loads.get("auth")),
+        conversation: reported(conversation, loads.get("conversation")),
+        "tool-executor": reported(executor, loads.get("tool")),
         "agent-orchestrator": reported(agent),
       },
       logger: logger.child({ part: "gateway" }),

@@ -21,6 +21,7 @@ import { RunStepService } from "@turnwright/contract/conversation/v1/run_step_se
 import { WebhookService } from "@turnwright/contract/conversation/v1/webhook_service";
 import { http } from "@turnwright/contract/google/api/annotations";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
+import { SystemService } from "@turnwright/contract/system/v1/system_service";
 import { ExecutionService } from "@turnwright/contract/tool/v1/execution_service";
 import { ToolService } from "@turnwright/contract/tool/v1/tool_service";
 
@@ -49,6 +50,7 @@ export const services: readonly DescService[] = [
   ExecutionService,
   ToolService,
   InfoService,
+  SystemService,
 ];
 
 /** Names of the services in the mesh. */

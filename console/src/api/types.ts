@@ -144,6 +144,9 @@ export type GetJwksResponse = { readonly keys: readonly (Readonly<Record<string,
 /** A run. */
 export type GetRunResponse = { readonly run: RunInfo | null; readonly steps: readonly RunStep[]; readonly steps_next_cursor: string; };
 
+/** The system as of now. */
+export type GetSystemResponse = { readonly asked_at: string | null; readonly parts: readonly SystemPart[]; readonly stores: readonly SystemStore[]; };
+
 /** Usage in the requested days. */
 export type GetUsageResponse = { readonly usage: readonly UsageRow[]; readonly total: UsageTotal | null; };
 
@@ -307,7 +310,7 @@ export type RunStep = { readonly id: string; readonly parent_id: string; readonl
 export type SendMessageResponse = { readonly conversation_id: string; readonly message: Message | null; readonly response: string; };
 
 /** A login. It lasts for as long as it is refreshed in time. */
-export type Session = { readonly id: string; readonly created_at: string | null; readonly last_used_at: string | null; readonly expires_at: string | null; readonly is_current: boolean; };
+export type Session = { readonly id: string; readonly created_at: string | null; readonly last_used_at: string | null; readonly expires_at: string | null; readonly is_current: boolean; readonly user_agent: string; readonly address: string; };
 
 /** A key that signs tokens, without its private half. */
 export type SigningKey = { readonly key_id: string; readonly algorithm: string; readonly created_at: string | null; readonly retired_at: string | null; readonly state: string; };
@@ -323,6 +326,24 @@ export type StreamRunEventsResponse = { readonly type: string; readonly delta: s
 
 /** An event of the run. Only the fields of its type are set. */
 export type StreamTurnResponse = { readonly type: string; readonly delta: string; readonly tool_call: ToolCall | null; readonly result: string; readonly usage: Usage | null; readonly conversation_id: string; readonly run_id: string; readonly agent: string; readonly message: Message | null; readonly event_id: string; readonly since: string; readonly error: string; readonly error_reason: string; readonly provider: string; readonly model: string; readonly agent_type: string; };
+
+/** A breaker that spares a failing model. */
+export type SystemBreaker = { readonly provider: string; readonly model: string; readonly state: string; };
+
+/** A part of the mesh. */
+export type SystemPart = { readonly name: string; readonly status: string; readonly replicas: readonly SystemReplica[]; };
+
+/** Connections to PostgreSQL. */
+export type SystemPool = { readonly max: number; readonly open: number; readonly idle: number; readonly waiting: number; };
+
+/** The model calls of a provider. */
+export type SystemQueue = { readonly provider: string; readonly in_progress: number; readonly waiting: number; readonly oldest_wait_ms: number; };
+
+/** One process of a part. Figures are 0 while it is silent. */
+export type SystemReplica = { readonly instance: string; readonly is_silent: boolean; readonly version: string; readonly uptime_seconds: number; readonly memory_bytes: number; readonly heap_bytes: number; readonly loop_lag_ms: number; readonly pools: readonly SystemPool[]; readonly queues: readonly SystemQueue[]; readonly breakers: readonly SystemBreaker[]; };
+
+/** A store. */
+export type SystemStore = { readonly name: string; readonly status: string; };
 
 /** The delivery of the test. */
 export type TestWebhookResponse = { readonly delivery: WebhookDelivery | null; };
@@ -469,6 +490,12 @@ export interface Operations {
     readonly query: undefined;
     readonly body: { readonly retire_previous?: boolean | null; };
     readonly data: RotateSigningKeyResponse;
+  };
+  readonly "GET /v1/admin/system": {
+    readonly path: undefined;
+    readonly query: undefined;
+    readonly body: undefined;
+    readonly data: GetSystemResponse;
   };
   readonly "GET /v1/admin/usage": {
     readonly path: undefined;

@@ -2,6 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { Client, Transport } from "@connectrpc/connect";
 import type { TokenService } from "@turnwright/contract/auth/v1/token_service";
 import { InfoService } from "@turnwright/contract/system/v1/info_service";
+import { SystemService } from "@turnwright/contract/system/v1/system_service";
 import { meshSecrets } from "@turnwright/platform/config/mesh-env";
 import { gatewayService } from "@turnwright/platform/identity/identity";
 import { createInternalTokenVerifier } from "@turnwright/platform/identity/internal-token";
@@ -11,8 +12,10 @@ import { createInProcessTransport } from "@turnwright/platform/rpc/in-process";
 import { serverInterceptors, serviceCredentialsInterceptor } from "@turnwright/platform/rpc/interceptors";
 import { mount } from "@turnwright/platform/rpc/mount";
 import type { GatewayConfig } from "../config.ts";
+import type { ReadinessChecks } from "../health.ts";
 import { infoHandlers } from "./info.ts";
 import type { Parts } from "./parts.ts";
+import { systemHandlers } from "./system.ts";
 
 /**
  * Adds the services that the gateway serves itself to a lookup of transports. Their calls pass the same checks as those
@@ -24,6 +27,9 @@ export function withOwnServices(deps: {
   readonly transport: (service: DescService) => Transport;
   readonly tokens: Client<typeof TokenService>;
   readonly parts: Parts;
+  readonly checks: ReadinessChecks;
+  /** Figures of this process. */
+  readonly figures: () => unknown;
   readonly logger: Logger;
 }): (service: DescService) => Transport {
   const { config, services, tokens } = deps;
@@ -32,6 +38,7 @@ export function withOwnServices(deps: {
       InfoService,
       infoHandlers({ parts: deps.parts, services, heartbeatMs: config.SSE_HEARTBEAT, bodyLimit: config.SERVER_BODY_LIMIT }),
     ),
+    mount(SystemService, systemHandlers({ parts: deps.parts, checks: deps.checks, own: deps.figures })),
   ];
   const keys = async () => ({ keys: (await tokens.getJwks({}, { timeoutMs: 5_000 })).keys as never });
   const secrets = meshSecrets(config);

@@ -23,7 +23,7 @@ import { createModelList } from "./model/model-list.ts";
 import { withDefaultModel } from "./model/routes/model-routes.ts";
 import { createBoundedMeter } from "./model-calls/bounded-meter.ts";
 import { createModelCalls } from "./model-calls/model-calls.ts";
-import { readinessDetails } from "./model-calls/readiness-details.ts";
+import { loadReport, readinessDetails } from "./model-calls/readiness-details.ts";
 import { createSharedMeter } from "./model-calls/shared-meter.ts";
 import { Shares } from "./model-calls/shares.ts";
 import { LiveLogs } from "./run-events/live-log.ts";
@@ -137,7 +137,7 @@ export async function startAgentOrchestrator(deps: {
       await worker.ready();
     },
     details: () => readinessDetails(routes, shares),
-    report: () => ({ demo_model: isDemo(config) }),
+    report: () => ({ demo_model: isDemo(config), ...loadReport(routes, shares) }),
     underWay: () => ({ runs: owned.size }),
     async drain(limit) {
       await dispatcher.close();

@@ -29,8 +29,19 @@ export interface ServiceDatabase extends ServicePools {
    * can have been opened without the settings. `end` ends them too. A service uses these pools or the others, not both.
    */
   withSettings(settings: PoolSettings): ServicePools;
+  /** How the pools in use are used. */
+  load(): PoolLoad[];
   /** Ends the connections of all pools. */
   end(): Promise<void>;
+}
+
+/** The connections of one pool. */
+export interface PoolLoad {
+  readonly max: number;
+  readonly open: number;
+  readonly idle: number;
+  /** Statements that wait for a connection. */
+  readonly waiting: number;
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -70,6 +81,15 @@ export function openServiceDatabase(options: {
   return {
     ...openPools(),
     withSettings: openPools,
+    load: () =>
+      opened
+        .filter(({ totalCount, waitingCount }) => totalCount + waitingCount > 0)
+        .map(({ options: { max: most }, totalCount: open, idleCount: idle, waitingCount: waiting }) => ({
+          max: most ?? 0,
+          open,
+          idle,
+          waiting,
+        })),
     async end() {
       await Promise.all(opened.map((pool) => pool.end()));
     },

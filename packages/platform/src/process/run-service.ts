@@ -21,8 +21,8 @@ import { serverInterceptors, serviceCredentialsInterceptor } from "../rpc/interc
 import type { RunningService } from "../rpc/mount.ts";
 import { drainWithin, logUnhandledRejections, reportStartFailure } from "./lifecycle.ts";
 import { checkListenAddress } from "./listening.ts";
+import { watchProcess } from "./process-figures.ts";
 import { type ReadinessWatch, watchReadiness } from "./readiness.ts";
-import { release } from "./release.ts";
 import { useSmallBuffers } from "./small-buffers.ts";
 import { onTermination } from "./termination.ts";
 
@@ -144,6 +144,8 @@ async function start<C extends GrpcConfig>(
   const created = await create({ config, logger, transport: mesh.transport }, database);
   service = created;
   closers.push(() => created.close());
+  const measured = watchProcess();
+  closers.push(() => measured.stop());
   const keys = created.keySource ?? remoteKeySource(mesh.transport(authService, config.AUTH_ADDR));
   logUnhandledRejections(logger);
   const serving = await startGrpcServer({
@@ -158,7 +160,7 @@ async function start<C extends GrpcConfig>(
     credentials: mesh.tls?.serverCredentials(),
     maxMessageBytes: messageBytesOf(config),
     details: () => created.details?.(),
-    report: () => ({ version: release, ...created.report?.() }),
+    report: () => ({ ...measured.figures(), pools: database?.load(), ...created.report?.() }),
     logger,
   });
   server = serving;

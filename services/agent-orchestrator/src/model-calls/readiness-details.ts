@@ -22,3 +22,19 @@ export function readinessDetails(
   if (breakers.length === 0 && queues.length === 0) return undefined;
   return { ...(breakers.length === 0 ? {} : { breakers }), ...(queues.length === 0 ? {} : { queues }) };
 }
+
+/** The breakers that are not closed and the queues of all providers, for the report of this process. */
+export function loadReport(
+  routes: Pick<ModelRoutes, "breakers">,
+  shares: Pick<Shares, "load">,
+): Readonly<Record<string, unknown>> {
+  return {
+    breakers: routes.breakers().flatMap(({ provider, model, state }) => (state === "closed" ? [] : [{ provider, model, state }])),
+    queues: shares.load().map(({ provider, inProgress, waiting, oldestWaitMs }) => ({
+      provider,
+      in_progress: inProgress,
+      waiting,
+      oldest_wait_ms: Math.round(oldestWaitMs),
+    })),
+  };
+}

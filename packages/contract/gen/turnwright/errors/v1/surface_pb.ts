@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/errors/v1/surface.proto.
  */
 export const file_turnwright_errors_v1_surface: GenFile = /*@__PURE__*/
-  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSL3AgoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJEjQKB2hlYWRlcnMYDiADKAsyIy50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlSGVhZGVyEhcKD2NvdW50c19mYWlsdXJlcxgPIAEoCCJCCg1TdXJmYWNlSGVhZGVyEgwKBG5hbWUYASABKAkSDgoGdmFsdWVzGAIgAygJEhMKC2Rlc2NyaXB0aW9uGAMgASgJOkEKDGpzb25fdGV4dF9vZhIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYtocDIAEoCVIKanNvblRleHRPZjpKCg9pZ25vcmVzX3Vua25vd24SHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYt4cDIAEoCFIOaWdub3Jlc1Vua25vd246WQoHc3VyZmFjZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLWHAyABKAsyHS50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlUgdzdXJmYWNlOkAKCnJlcGVhdGFibGUSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi5hwMgASgIUgpyZXBlYXRhYmxlYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("CiJ0dXJud3JpZ2h0L2Vycm9ycy92MS9zdXJmYWNlLnByb3RvEhR0dXJud3JpZ2h0LmVycm9ycy52MSKKAwoHU3VyZmFjZRIWCg5zdWNjZXNzX3N0YXR1cxgBIAEoBRISCgplcnJvcl9jb2RlGAIgASgJEgwKBGJhcmUYAyABKAgSDgoGb3BlbmFpGAQgASgIEhYKDnJlcXVlc3Rfc2NoZW1hGAUgASgJEhcKD3Jlc3BvbnNlX3NjaGVtYRgGIAEoCRIUCgxldmVudF9zY2hlbWEYByABKAkSCwoDdGFnGAggASgJEhcKD3JlcXVlc3RfZXhhbXBsZRgJIAEoCRIYChByZXNwb25zZV9leGFtcGxlGAogASgJEhcKD2lkZW1wb3RlbmN5X2tleRgLIAEoCBIWCg5ldmVudF9pZF9maWVsZBgMIAEoCRIbChNsYXN0X2V2ZW50X2lkX2ZpZWxkGA0gASgJEjQKB2hlYWRlcnMYDiADKAsyIy50dXJud3JpZ2h0LmVycm9ycy52MS5TdXJmYWNlSGVhZGVyEhEKCXJhd19maWVsZBgPIAEoCRIXCg9jb3VudHNfZmFpbHVyZXMYECABKAgiQgoNU3VyZmFjZUhlYWRlchIMCgRuYW1lGAEgASgJEg4KBnZhbHVlcxgCIAMoCRITCgtkZXNjcmlwdGlvbhgDIAEoCTpBCgxqc29uX3RleHRfb2YSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGLaHAyABKAlSCmpzb25UZXh0T2Y6SgoPaWdub3Jlc191bmtub3duEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGLeHAyABKAhSDmlnbm9yZXNVbmtub3duOlkKB3N1cmZhY2USHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi1hwMgASgLMh0udHVybndyaWdodC5lcnJvcnMudjEuU3VyZmFjZVIHc3VyZmFjZTpACgpyZXBlYXRhYmxlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuYcDIAEoCFIKcmVwZWF0YWJsZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * How a method appears on REST, beyond what google.api.http expresses.
@@ -120,10 +120,17 @@ export type Surface = Message<"turnwright.errors.v1.Surface"> & {
   headers: SurfaceHeader[];
 
   /**
+   * Text field of the response that is the whole body on REST, as text/plain and as a download, without an envelope.
+   *
+   * @generated from field: string raw_field = 15;
+   */
+  rawField: string;
+
+  /**
    * Of a public method: only calls that fail for their credential count against the limit of checks per address. All
    * calls have a higher limit of their own.
    *
-   * @generated from field: bool counts_failures = 15;
+   * @generated from field: bool counts_failures = 16;
    */
   countsFailures: boolean;
 };
