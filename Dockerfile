@@ -88,7 +88,7 @@ COPY --from=build /mesh/app /app
 RUN mkdir /cache && chown node:node /cache
 USER node
 RUN ["node", "--input-type=module", "--eval", "for (const file of ['packages/platform/src/process/run-service.ts', ...['gateway', 'services/auth', 'services/conversation', 'services/agent-orchestrator', 'services/tool-executor'].map((part) => `${part}/src/index.ts`), ...['gateway', 'services/auth', 'services/conversation', 'services/agent-orchestrator'].map((part) => `${part}/src/standalone.ts`)]) await import(`/app/${file}`)"]
-CMD ["node", "gateway/src/main.ts"]
+CMD ["node", "--max-semi-space-size=8", "gateway/src/main.ts"]
 
 FROM base AS all-in-one
 COPY --from=build /app /app

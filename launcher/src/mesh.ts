@@ -15,6 +15,7 @@ import { z } from "zod";
 import { openConsoleFolder } from "./console-folder.ts";
 import { interruptible } from "./interruptible.ts";
 import { meshSecret } from "./mesh-secret.ts";
+import { nodeFlagsOf } from "./node-flags.ts";
 import { checkPartConfigs } from "./part-faults.ts";
 import { type Supervision, startSupervised } from "./supervised-process.ts";
 
@@ -193,6 +194,7 @@ export async function startMesh(
             ...(service === "gateway" ? { CONSOLE_DIR: consoleFolder ?? "" } : {}),
             [variable]: String(port),
           },
+          execArgv: [...process.execArgv, ...nodeFlagsOf(service)],
           stdio: ["ignore", "inherit", "inherit", "ipc"],
           // A process group of its own: Ctrl-C in the terminal must reach the children through this process, in order,
           // when no call needs them any more.

@@ -70,6 +70,8 @@ export function createPart(options: {
   main: string;
   port: number;
   env: Readonly<Record<string, string>>;
+  /** Flags of Node.js, as the starter of the mesh sets them. None unless given. */
+  flags?: readonly string[];
   /** File that its log is appended to. */
   log: string;
 }): Part {
@@ -89,6 +91,7 @@ export function createPart(options: {
     const log = openSync(options.log, "a");
     const started = fork(starter, [main], {
       env: { PATH: process.env.PATH ?? "", ...testedEnvironment(), ...env },
+      execArgv: [...process.execArgv, ...(options.flags ?? [])],
       stdio: ["ignore", log, log, "ipc"],
     });
     child = started;

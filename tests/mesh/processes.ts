@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { nodeFlagsOf } from "@turnwright/launcher/node-flags";
 import { freePort } from "../e2e/system.ts";
 import { createPart, type Part } from "./part.ts";
 
@@ -81,7 +82,7 @@ export async function startMeshProcesses(options: {
       portsOf(kind).map((port, index, all) => {
         const name = all.length === 1 ? kind : `${kind}-${index + 1}`;
         const env = { ...shared, [kind === "gateway" ? "SERVER_PORT" : "GRPC_PORT"]: String(port), ...options.envOf?.[kind] };
-        return createPart({ name, main: join(root, main), port, env, log: join(dir, `${name}.log`) });
+        return createPart({ name, main: join(root, main), port, env, flags: nodeFlagsOf(kind), log: join(dir, `${name}.log`) });
       }),
     ]),
   );
