@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { restApi } from "../e2e/api.ts";
 import { startSystem } from "../e2e/system.ts";
-import { type Creation, type Creator, creations } from "./creations.ts";
+import type { Creation, Creator } from "./creation.ts";
+import { creations } from "./creations.ts";
 import { type Surface, type SurfaceAnswer, type SurfaceName, surfaceNames, surfacesOf } from "./surfaces.ts";
 
 /** The results of duplicates of one request under one key. */

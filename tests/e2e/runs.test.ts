@@ -10,6 +10,7 @@ import type { Json } from "../json-call.ts";
 import { type EffectCounter, startEffectCounter } from "./effect-counter.ts";
 import { type StreamedEvent, streamedEvents } from "./event-stream.ts";
 import { describeMessageLimits } from "./mesh-message-limits.ts";
+import { describeNewMessages } from "./new-messages.ts";
 import { type System, startSystem } from "./system.ts";
 import { breakingModel, describeTextBeforeError, textAndError } from "./text-before-error.ts";
 
@@ -94,31 +95,6 @@ describe.each(shapes)("runs, %s", (shape) => {
     const { messages } = (await call("GET", `/v1/conversations/${conversationId}`)).data;
     expect(messages.map(({ content }: { content: string }) => content)).toEqual(["Take your time", "In good time."]);
     expect((await call("GET", "/v1/runs/0198a000-0000-7000-8000-000000000001")).status).toBe(404);
-  });
-
-  test("show a picture to the model; it is listed cut, and read as a download", async () => {
-    model.reply({ text: "A cat." });
-    const url = `data:image/png;base64,${"A".repeat(600_000)}`;
-    const body = { message: "What is this?", parts: [{ type: "image", image_url: url }] };
-    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", body)).data.run;
-    expect((await call("GET", `/v1/runs/${id}/wait`)).data.run).toMatchObject({ response: "A cat." });
-    const content = [
-      { type: "text", text: "What is this?" },
-      { type: "image_url", image_url: { url } },
-    ];
-    expect(model.requests.at(-1)?.body.messages.at(-1)).toEqual({ role: "user", content });
-    const path = `/v1/conversations/${conversationId}/messages`;
-    const { messages } = (await call("GET", `${path}?order=desc&content_limit=4096`)).data;
-    expect(messages).toMatchObject([
-      { content: "A cat.", run_id: id },
-      { parts: [{ image_url: "", truncated_bytes: url.length }] },
-    ]);
-    const download = await send("GET", `${path}/1/content?part=1`);
-    expect(download.headers.get("content-type")).toBe("text/plain; charset=utf-8");
-    expect(download.headers.get("content-disposition")).toMatch(/^attachment/);
-    expect(await download.text()).toBe(url);
-    const fork = await call("POST", `/v1/conversations/${conversationId}/fork`, { before_sequence: 2 });
-    expect([fork.status, fork.data.conversation.message_count]).toEqual([201, 1]);
   });
 
   test("can be streamed from any position, live and afterwards, without gaps or duplicates", async () => {
@@ -219,34 +195,6 @@ describe.each(shapes)("runs, %s", (shape) => {
     const late = await call("POST", `/v1/conversations/${conversationId}/approve`, { approved: true });
     expect(late.status).toBe(409);
     expect(effects.bodies).toEqual([]);
-  });
-
-  test("are retried once, as one new run with the same message, however often and under whatever key it is asked", async () => {
-    model.reply({ calls: [{ id: "p", name: "http_request", arguments: JSON.stringify({ url: effects.url, method: "POST" }) }] });
-    const { id, conversation_id: conversationId } = (await call("POST", "/v1/runs", { message: "Retry me" })).data.run;
-    expect((await call("GET", `/v1/runs/${id}/wait`)).data.run.status).toBe("waiting");
-    const early = await call("POST", `/v1/runs/${id}/retry`, {});
-    expect([early.status, early.error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
-    await call("POST", `/v1/runs/${id}/cancel`, {});
-    model.reply({ text: "This time." });
-    const key = { "idempotency-key": `retry-${id}` };
-    const answers = await Promise.all(Array.from({ length: 8 }, () => send("POST", `/v1/runs/${id}/retry`, {}, key)));
-    expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(202));
-    const bodies = (await Promise.all(answers.map((answer) => answer.json()))) as { data: { run: { id: string } } }[];
-    const [retried, ...others] = new Set(bodies.map(({ data }) => data.run.id));
-    expect([retried !== id, others]).toEqual([true, []]);
-    expect((await call("GET", `/v1/runs/${retried}/wait`)).data.run).toMatchObject({
-      status: "completed",
-      response: "This time.",
-    });
-    const { messages } = (await call("GET", `/v1/conversations/${conversationId}`)).data;
-    const said = messages.filter(({ role }: { role: string }) => role === "user");
-    expect(said.map(({ content }: { content: string }) => content)).toEqual(["Retry me", "Retry me"]);
-    expect((await call("POST", `/v1/runs/${id}/retry`, {})).data.run.id).toBe(retried);
-    const otherKey = await send("POST", `/v1/runs/${id}/retry`, {}, { "idempotency-key": "another" });
-    expect([otherKey.status, ((await otherKey.json()) as Json).error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
-    const completed = await call("POST", `/v1/runs/${retried}/retry`, {});
-    expect([completed.status, completed.error.code]).toEqual([409, "RUN_NOT_RETRYABLE"]);
   });
 
   test("are cancelled by a message with concurrency interrupt", async () => {
@@ -371,5 +319,6 @@ describe.each(shapes)("runs, %s", (shape) => {
   }, 60_000);
 
   if (shape === "mesh") describeMessageLimits(() => ({ system, model }));
+  describeNewMessages(() => ({ call, send, model, effects }));
   describeTextBeforeError(() => system);
 });

@@ -36,8 +36,8 @@ function agentOf({ headers }: FastifyRequest): string {
 }
 
 /**
- * The headers of every RPC made for a request: identity or the client's name, request id, idempotency key (where the method takes one) and
- * trace context (where well-formed). Throws INVALID_REQUEST for a malformed key.
+ * The headers of every RPC made for a request: identity or the client's name, request id, idempotency key (where the
+ * method takes one) and trace context (where well-formed). Throws INVALID_REQUEST for a malformed key.
  */
 export function callHeaders(
   request: FastifyRequest,
