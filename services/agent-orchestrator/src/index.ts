@@ -18,6 +18,7 @@ import { UnendedRuns } from "./graph/failure.ts";
 import { type GraphVersions, graphVersions as ownVersions } from "./graph/versions.ts";
 import { createMounts } from "./handlers/mounts.ts";
 import { createHistory } from "./history/history.ts";
+import { imageTakers } from "./history/image-refusals.ts";
 import { isDemo, openModelRoutes } from "./model/configured-model.ts";
 import { createModelList } from "./model/model-list.ts";
 import { withDefaultModel } from "./model/routes/model-routes.ts";
@@ -123,7 +124,7 @@ export async function startAgentOrchestrator(deps: {
     extraFields: new Set(config.LLM_EXTRA_FIELDS),
     bodyLimit: config.SERVER_BODY_LIMIT,
     toolRefusals: new ToolRefusals(routes),
-    takesImages: (model: string) => routes.capabilitiesOf(model)?.has("vision"),
+    takesImages: imageTakers(routes),
     runTimeoutMs: config.AGENT_RUN_TIMEOUT,
   });
   const worker = createWorker(shared);

@@ -1,6 +1,13 @@
 import type { Message } from "@turnwright/contract/conversation/v1/conversation";
 import { ErrorReason, fail, reasonOf } from "@turnwright/platform/errors";
 
+/** Tells whether a model takes images, by the operator's statements; undefined: there is none. */
+export function imageTakers(stated: {
+  capabilitiesOf(model: string): ReadonlySet<string> | undefined;
+}): (model: string) => boolean | undefined {
+  return (model) => stated.capabilitiesOf(model)?.has("vision");
+}
+
 /** Words of images, and words that refuse them. */
 const images = /\b(?:image(?:_url|s)?|images?_input|vision|multi-?modal|mmproj)\b/i;
 const refused =
