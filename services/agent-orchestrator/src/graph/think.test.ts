@@ -71,6 +71,7 @@ async function thinking(words: string, answer: Answer, init: Parameters<typeof c
   const deps = {
     modelCalls,
     toolRefusals: new ToolRefusals(),
+    takesImages: () => undefined,
     history: createHistory({ defaultWindow: window }),
     catalogue: { definitionsJson: async () => undefined },
     maxIterations: 10,
