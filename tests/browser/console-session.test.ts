@@ -64,6 +64,32 @@ describe.skipIf(executable === undefined)("the session of the console", () => {
     await page.close();
   }, 30_000);
 
+  test("lets a person go on, back and forward: the focus is on the heading, the place is where it was", async () => {
+    const { page, problems } = await browser.open("account", { width: 1280, height: 400 });
+    await page.getByText("this one").waitFor();
+    await page.mouse.move(640, 200);
+    await page.mouse.wheel(0, 200);
+    await expect.poll(() => page.evaluate(() => (history.state as { scroll?: number }).scroll), { timeout: 5_000 }).toBe(200);
+    await page.keyboard.press("g");
+    await page.keyboard.press("k");
+    await page.waitForURL(/\/console\/keys$/);
+    const focused = () => page.evaluate(() => document.activeElement?.tagName);
+    await expect.poll(focused, { timeout: 5_000 }).toBe("H1");
+    expect(await page.getByRole("link", { name: "Keys", exact: true }).getAttribute("aria-current")).toBe("page");
+    await page.goBack();
+    await page.getByText("this one").waitFor();
+    await expect.poll(() => page.evaluate(() => scrollY), { timeout: 5_000 }).toBe(200);
+    await page.reload();
+    await page.getByText("this one").waitFor();
+    await expect.poll(() => page.evaluate(() => scrollY), { timeout: 5_000 }).toBe(200);
+    await page.keyboard.press("?");
+    await page.getByRole("dialog", { name: "Keys" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    expect(await problems()).toEqual([]);
+    await page.close();
+  }, 30_000);
+
   test("cannot be renewed or ended by a page on another port of this host", async () => {
     const before = (await cookie())?.value;
     const target = `${stage.baseUrl}/console/session`;

@@ -104,6 +104,8 @@ export function useHistoryState<T>(name: string, initial: T): [T, (value: T) => 
 let restoring = new AbortController();
 restoring.abort();
 const restoredWithinMs = 3_000;
+/** Texts above that come later move the page; for so long the position is held. */
+const heldMs = 700;
 
 /**
  * Restores the scroll position of the history entry as soon as its data is drawn: tries until the page is long enough,
@@ -119,11 +121,16 @@ export function restoreScroll(): void {
   for (const type of ["wheel", "touchstart", "pointerdown", "keydown"]) {
     addEventListener(type, () => end.abort(), { signal: ended, passive: true });
   }
-  const until = performance.now() + restoredWithinMs;
+  let until = performance.now() + restoredWithinMs;
+  let isReached = false;
   const step = () => {
     if (ended.aborted) return;
-    scrollTo(0, wanted);
-    if (Math.abs(scrollY - wanted) < 2 || performance.now() > until) end.abort();
+    if (Math.abs(scrollY - wanted) > 1) scrollTo(0, wanted);
+    if (!isReached && Math.abs(scrollY - wanted) < 2) {
+      isReached = true;
+      until = performance.now() + heldMs;
+    }
+    if (performance.now() > until) end.abort();
     else requestAnimationFrame(step);
   };
   step();

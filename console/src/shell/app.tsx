@@ -55,7 +55,10 @@ function Page({ route, params }: { readonly route: Route; readonly params: PageP
   );
 }
 
-/** Puts the focus on the heading after a page was changed, so that a reader begins there. */
+/**
+ * Puts the focus on the heading after a page was changed, as soon as it is there, so that a reader begins there; unless
+ * the page has put it elsewhere.
+ */
 function useHeadingFocus(path: string): void {
   const isFirst = useRef(true);
   useEffect(() => {
@@ -63,11 +66,17 @@ function useHeadingFocus(path: string): void {
       isFirst.current = false;
       return;
     }
-    requestAnimationFrame(() => {
-      if (document.activeElement === document.body || document.activeElement?.closest("main") === null) {
-        document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
-      }
-    });
+    const opener = document.activeElement;
+    let frame = 0;
+    const step = () => {
+      const active = document.activeElement;
+      if (active !== opener && active !== document.body) return;
+      const heading = document.querySelector<HTMLElement>("main h1");
+      if (heading === null) frame = requestAnimationFrame(step);
+      else if (active?.closest("main") === null || active === document.body) heading.focus({ preventScroll: true });
+    };
+    frame = requestAnimationFrame(step);
+    return () => cancelAnimationFrame(frame);
   }, [path]);
 }
 
