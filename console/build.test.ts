@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BuiltConsole, buildConsole, type ConsoleManifest } from "./build.ts";
 
@@ -50,6 +51,18 @@ describe("the build of the console", () => {
     expect(page).not.toMatch(/%[A-Z]+%|<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|https?:\/\//);
     const all = Object.entries(bytesOf(first.folder)).map(([, hex]) => Buffer.from(hex, "hex").toString());
     for (const text of all) expect(text).not.toMatch(/\beval\(|new Function\(|sourceMappingURL|url\(["']?https?:/);
+  });
+
+  test("is at most 200 kB of script, compressed, and 40 kB of it at the first load", () => {
+    const manifest = JSON.parse(readFileSync(join(first.folder, "manifest.json"), "utf8")) as ConsoleManifest;
+    const zipped = (paths: readonly string[]) =>
+      paths.reduce((sum, path) => sum + gzipSync(readFileSync(join(first.folder, path)), { level: 9 }).length, 0);
+    const theme = manifest.files.filter((path) => path.includes("/theme-at-start-"));
+    expect(zipped(manifest.files.filter((path) => path.endsWith(".js")))).toBeLessThanOrEqual(200_000);
+    const atFirst = zipped([manifest.entry, ...manifest.preload, ...theme]);
+    expect(atFirst).toBeLessThanOrEqual(40_000);
+    // A limit that nothing nears would say nothing.
+    expect(atFirst).toBeGreaterThan(10_000);
   });
 
   // Nobody, not even root, makes a folder there.
