@@ -147,7 +147,8 @@ export async function startRun(
   }
   // The run before it may have ended meanwhile.
   if (run.status === RunStatus.QUEUED) deps.dispatch(run.id);
-  const isReplayed = replayed && run.id !== runId;
+  // A run of its own id is this request's, sent again after a lost answer. All retries of a run have one id.
+  const isReplayed = replayed && (run.id !== runId || message.retry !== undefined);
   if (isReplayed) ctx.responseHeader.set(idempotentReplayedHeader, "true");
   return followedHandle(run, { isReplayed, routedAgent: isReplayed ? agent.name : undefined });
 }
