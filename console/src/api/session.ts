@@ -33,9 +33,10 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("tw-session");
 const endings = new Set<() => void>();
 
-/** Calls back when the session ends, so that stores drop what they hold. */
-export function onSessionEnd(callback: () => void): void {
+/** Calls back when the session ends, so that stores drop what they hold; returns how to stop. */
+export function onSessionEnd(callback: () => void): () => void {
   endings.add(callback);
+  return () => endings.delete(callback);
 }
 
 function tell(message: Message): void {
@@ -149,7 +150,8 @@ export async function logIn(email: string, password: string): Promise<void> {
 
 /** Logs out: ends the session at the server, removes the cookie, and tells the other tabs. */
 export async function logOut(): Promise<void> {
-  const token = held?.token;
+  // One that has expired is renewed first: the server ends a session for a valid token alone.
+  const token = sessionStatus.value === "in" ? await accessToken().catch(() => undefined) : undefined;
   if (token !== undefined) {
     await fetch("/v1/auth/logout", {
       method: "POST",

@@ -45,7 +45,11 @@ export function onUserEvent(listener: Listener): () => void {
   return () => listeners.delete(listener);
 }
 
+/** The last event that this tab knows, from its own stream or from another tab's: a new leader goes on after it. */
+let lastEventId = "";
+
 function take(event: UserEvent): void {
+  if (event.event_id !== undefined && event.event_id !== "") lastEventId = event.event_id;
   if (event.type === "counts") {
     const { pending = 0, needs_review = 0, running = 0 } = event.counts ?? {};
     counts.value = { pending, needs_review, running };
@@ -73,6 +77,7 @@ async function follow(signal: AbortSignal): Promise<void> {
   try {
     await followStream<UserEvent>("/v1/events", {
       signal,
+      lastEventId,
       onEvent(event) {
         take(event);
         channel?.postMessage({ kind: "event", event } satisfies Shared);
@@ -139,29 +144,41 @@ function visible(): Promise<void> {
   });
 }
 
-/** Follows the user's events for as long as somebody is logged in: one stream for all tabs of the browser. */
-export function startUserEvents(): void {
-  channel?.addEventListener("message", ({ data }: MessageEvent<Shared>) => {
-    if (data.kind === "event") take(data.event);
-    else if (data.kind === "state") noteState(data.isLive);
-    else if (isLeader) {
-      channel.postMessage({ kind: "state", isLive: isOpen } satisfies Shared);
-      const told = counts.value;
-      if (told !== undefined) channel.postMessage({ kind: "event", event: { type: "counts", counts: told } } satisfies Shared);
-    }
-  });
+function hear({ data }: MessageEvent<Shared>): void {
+  if (data.kind === "event") take(data.event);
+  else if (data.kind === "state") noteState(data.isLive);
+  else if (isLeader) {
+    channel?.postMessage({ kind: "state", isLive: isOpen } satisfies Shared);
+    const told = counts.value;
+    if (told !== undefined) channel?.postMessage({ kind: "event", event: { type: "counts", counts: told } } satisfies Shared);
+  }
+}
+
+/**
+ * Follows the user's events for as long as somebody is logged in: one stream for all tabs of the browser. Returns how
+ * to stop.
+ */
+export function startUserEvents(): () => void {
+  channel?.addEventListener("message", hear);
   let leading: AbortController | undefined;
-  sessionStatus.subscribe((status) => {
-    if (status === "in" && leading === undefined) {
-      leading = new AbortController();
-      channel?.postMessage({ kind: "ask" } satisfies Shared);
-      void lead(leading.signal);
-    }
-  });
-  onSessionEnd(() => {
+  const end = () => {
     leading?.abort();
     leading = undefined;
     counts.value = undefined;
+    lastEventId = "";
     connection.value = { kind: "quiet" };
+  };
+  const unsubscribe = sessionStatus.subscribe((status) => {
+    if (status !== "in" || leading !== undefined) return;
+    leading = new AbortController();
+    channel?.postMessage({ kind: "ask" } satisfies Shared);
+    void lead(leading.signal);
   });
+  const forget = onSessionEnd(end);
+  return () => {
+    channel?.removeEventListener("message", hear);
+    unsubscribe();
+    forget();
+    end();
+  };
 }
