@@ -10,8 +10,8 @@ comment on column conversation.event_listeners.since is 'Since when every change
 comment on column conversation.event_listeners.until is 'Until when changes are noted; processes with streams put it off.';
 
 create table conversation.user_events (
-  id bigint generated always as identity primary key,
   user_id uuid not null,
+  id bigint generated always as identity primary key,
   subject uuid not null,
   run_id uuid,
   conversation_id uuid,

@@ -59,7 +59,9 @@ async function fill(): Promise<void> {
     conversation,
     alice,
   ]);
+  await owner.query("insert into conversation.event_listeners (user_id, until) values ($1, now() + interval '1 hour')", [alice]);
   await owner.query("insert into conversation.run_events (run_id, seq, type) values ($1, 1, 'begun')", [run]);
+  // A trigger notes an event for the listener as well.
   await owner.query(
     `insert into conversation.approvals (id, conversation_id, run_id, user_id, epoch, position, call_id, tool_name, arguments)
      values (gen_random_uuid(), $1, $2, $3, 1, 0, 'c', 't', '{}')`,
