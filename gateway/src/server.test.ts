@@ -200,7 +200,6 @@ describe("closing", () => {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       nameCredentials: () => ({}),
-      nameApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
       getJwks: () => new Promise<never>(() => {}),

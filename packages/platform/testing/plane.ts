@@ -72,7 +72,6 @@ export function testMounts(name = "here"): Mount[] {
       listRevocations: () => ({}),
       checkApiKeys: () => ({}),
       nameCredentials: () => ({}),
-      nameApiKeys: () => ({}),
       rotateSigningKey: () => ({}),
       listSigningKeys: () => ({}),
     }),

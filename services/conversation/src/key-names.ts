@@ -27,10 +27,11 @@ export function createKeyNames({ tokens, logger }: { tokens: Client<typeof Token
   let restUntil = 0;
 
   const ask = async (tokenIds: string[]) => {
-    const { names } = await tokens.nameApiKeys({ tokenIds }, { timeoutMs });
+    const { apiKeys } = await tokens.nameCredentials({ tokenIds }, { timeoutMs });
+    const names = new Map(apiKeys.map(({ id, name }) => [id, name]));
     const until = Date.now() + keptMs;
     if (kept.size + tokenIds.length > mostKept) kept = new Map();
-    for (const id of tokenIds) kept.set(id, { name: names[id] ?? "", until });
+    for (const id of tokenIds) kept.set(id, { name: names.get(id) ?? "", until });
   };
 
   return async (runs) => {

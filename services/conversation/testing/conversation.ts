@@ -5,7 +5,6 @@ import { type Client, Code, ConnectError, createClient, type Interceptor } from 
 import { type Identity, IdentitySchema, Role, TokenType } from "@turnwright/contract/auth/v1/identity";
 import {
   type CheckApiKeysRequest,
-  type NameApiKeysRequest,
   type NameCredentialsRequest,
   type RevocationSchema,
   TokenService,
@@ -68,7 +67,7 @@ interface KeysAtAuth {
   beforeNames: () => Promise<void>;
   /** Ids of keys that the service has asked for. */
   readonly asked: string[];
-  /** Names of accounts and keys by id; undefined: auth does not answer for keys. */
+  /** Names of accounts and keys by id; undefined: auth does not answer for names. */
   names: Map<string, string> | undefined;
   /** Ids of credentials whose names the service has asked for, one list for each question. */
   readonly askedNames: string[][];
@@ -137,13 +136,11 @@ export async function startConversationFixture({
     },
     async nameCredentials({ userId, tokenIds }: NameCredentialsRequest) {
       await keys.beforeNames();
-      const userName = keys.names?.get(userId) ?? "";
-      return { userName, apiKeys: tokenIds.map((id) => ({ id, name: keys.names?.get(id) ?? "" })) };
-    },
-    nameApiKeys({ tokenIds }: NameApiKeysRequest) {
       keys.askedNames.push(tokenIds);
-      if (keys.names === undefined) throw new ConnectError("away", Code.Unavailable);
-      return { names: Object.fromEntries([...keys.names].filter(([id]) => tokenIds.includes(id))) };
+      const { names } = keys;
+      if (names === undefined) throw new ConnectError("away", Code.Unavailable);
+      const apiKeys = tokenIds.flatMap((id) => (names.has(id) ? [{ id, name: names.get(id) }] : []));
+      return { userName: names.get(userId) ?? "", apiKeys };
     },
   } as never);
   const tokens = createClient(

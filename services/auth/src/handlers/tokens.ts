@@ -9,7 +9,6 @@ import { transaction } from "@turnwright/platform/postgres/pool";
 import { accountDefaults } from "../config.ts";
 import { holdAdmin } from "../held-caller.ts";
 import { hashToken, isApiKey } from "../opaque-tokens.ts";
-import { nameApiKeys } from "../store/api-key-names.ts";
 import { listLiveApiKeys } from "../store/api-keys.ts";
 import { nameCredentials } from "../store/credential-names.ts";
 import { useApiKey, useCredentialById } from "../store/credentials.ts";
@@ -88,10 +87,6 @@ export function tokenHandlers(deps: AuthDeps): ServiceImpl<typeof TokenService> 
 
     async nameCredentials({ userId, tokenIds }) {
       return await nameCredentials(pool, { userId, tokenIds });
-    },
-
-    async nameApiKeys({ tokenIds }) {
-      return { names: tokenIds.length > 0 ? await nameApiKeys(pool, tokenIds) : {} };
     },
 
     async listRevocations({ seconds }) {

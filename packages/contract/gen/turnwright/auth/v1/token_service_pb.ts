@@ -18,7 +18,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file turnwright/auth/v1/token_service.proto.
  */
 export const file_turnwright_auth_v1_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI4ChJOYW1lQXBpS2V5c1JlcXVlc3QSIgoJdG9rZW5faWRzGAEgAygJQg+6SAySAQkQZCIFcgOwAQEihgEKE05hbWVBcGlLZXlzUmVzcG9uc2USQQoFbmFtZXMYASADKAsyMi50dXJud3JpZ2h0LmF1dGgudjEuTmFtZUFwaUtleXNSZXNwb25zZS5OYW1lc0VudHJ5GiwKCk5hbWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIlwKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIMCgRraW5kGAQgASgJEhEKCWhhc19lbmRlZBgFIAEoCCJgChNDaGVja0FwaUtleXNSZXF1ZXN0EiUKC2FwaV9rZXlfaWRzGAEgAygJQhC6SA2SAQoQ6AciBXIDsAEBEiIKCHVzZXJfaWRzGAIgAygJQhC6SA2SAQoQ6AciBXIDsAEBImEKFENoZWNrQXBpS2V5c1Jlc3BvbnNlEjAKCGFwaV9rZXlzGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLkxpdmVBcGlLZXkSFwoPY2xvc2VkX3VzZXJfaWRzGAIgAygJIkgKCkxpdmVBcGlLZXkSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiGAoWTGlzdFNpZ25pbmdLZXlzUmVxdWVzdCK+AQoKU2lnbmluZ0tleRIOCgZrZXlfaWQYASABKAkSIAoJYWxnb3JpdGhtGAIgASgJQg26SApyCJICBUVkRFNBEi4KCmNyZWF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldGlyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh4KBXN0YXRlGAUgASgJQg+6SAxyCpICB3NpZ25pbmciTwoXTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2USNAoMc2lnbmluZ19rZXlzGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlNpZ25pbmdLZXkiVwoWTmFtZUNyZWRlbnRpYWxzUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABARIiCgl0b2tlbl9pZHMYAiADKAlCD7pIDJIBCRBkIgVyA7ABASJfChdOYW1lQ3JlZGVudGlhbHNSZXNwb25zZRIRCgl1c2VyX25hbWUYASABKAkSMQoIYXBpX2tleXMYAiADKAsyHy50dXJud3JpZ2h0LmF1dGgudjEuTmFtZWRBcGlLZXkiJwoLTmFtZWRBcGlLZXkSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCSIyChdSb3RhdGVTaWduaW5nS2V5UmVxdWVzdBIXCg9yZXRpcmVfcHJldmlvdXMYASABKAgiOwoYUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlEg4KBmtleV9pZBgBIAEoCRIPCgdrZXlfaWRzGAIgAygJMvkLCgxUb2tlblNlcnZpY2USeAoNRXhjaGFuZ2VUb2tlbhIoLnR1cm53cmlnaHQuYXV0aC52MS5FeGNoYW5nZVRva2VuUmVxdWVzdBopLnR1cm53cmlnaHQuYXV0aC52MS5FeGNoYW5nZVRva2VuUmVzcG9uc2UiEpACAbC7GAS6uxgHZ2F0ZXdheRKPAQoRTWludEludGVybmFsVG9rZW4SLC50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXF1ZXN0Gi0udHVybndyaWdodC5hdXRoLnYxLk1pbnRJbnRlcm5hbFRva2VuUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEncKC05hbWVBcGlLZXlzEiYudHVybndyaWdodC5hdXRoLnYxLk5hbWVBcGlLZXlzUmVxdWVzdBonLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQXBpS2V5c1Jlc3BvbnNlIheQAgGwuxgEursYDGNvbnZlcnNhdGlvbhKkAQoPTGlzdFJldm9jYXRpb25zEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RSZXZvY2F0aW9uc1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVzcG9uc2UiOJACAbC7GAS6uxgHZ2F0ZXdhebq7GBJhZ2VudC1vcmNoZXN0cmF0b3K6uxgMY29udmVyc2F0aW9uEnoKDENoZWNrQXBpS2V5cxInLnR1cm53cmlnaHQuYXV0aC52MS5DaGVja0FwaUtleXNSZXF1ZXN0GigudHVybndyaWdodC5hdXRoLnYxLkNoZWNrQXBpS2V5c1Jlc3BvbnNlIheQAgGwuxgEursYDGNvbnZlcnNhdGlvbhKvAQoPTGlzdFNpZ25pbmdLZXlzEioudHVybndyaWdodC5hdXRoLnYxLkxpc3RTaWduaW5nS2V5c1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2UiQ5ACAaq7GBoSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbrC7GAOC0+STAhgSFi92MS9hZG1pbi9zaWduaW5nLWtleXMSmQEKD05hbWVDcmVkZW50aWFscxIqLnR1cm53cmlnaHQuYXV0aC52MS5OYW1lQ3JlZGVudGlhbHNSZXF1ZXN0GisudHVybndyaWdodC5hdXRoLnYxLk5hbWVDcmVkZW50aWFsc1Jlc3BvbnNlIi2QAgGwuxgEursYDGNvbnZlcnNhdGlvbrq7GBJhZ2VudC1vcmNoZXN0cmF0b3IS1AEKEFJvdGF0ZVNpZ25pbmdLZXkSKy50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlcXVlc3QaLC50dXJud3JpZ2h0LmF1dGgudjEuUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlImWquxg1EhFTSUdOSU5HX0tFWV9FUlJPUkIFYWRtaW5KGXsicmV0aXJlX3ByZXZpb3VzIjpmYWxzZX2wuxgDgtPkkwIiOgEqIh0vdjEvYWRtaW4vc2lnbmluZy1rZXlzL3JvdGF0ZRKbAgoHR2V0SndrcxIiLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVxdWVzdBojLnR1cm53cmlnaHQuYXV0aC52MS5HZXRKd2tzUmVzcG9uc2UixgGQAgGquxicARIKSldLU19FUlJPUhgBQgRhdXRoUoUBeyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5IiwiYWxnIjoiRWREU0EiLCJ1c2UiOiJzaWciLCJraWQiOiIwMTk4NWYzYyIsIngiOiIxMXFZQVlLeENyZlZTXzdUeVdRSE9nN2hjdlBhcGlNbHJ3SWFhUGNIVVJvIn1dfbC7GAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb25iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
+  fileDesc("CiZ0dXJud3JpZ2h0L2F1dGgvdjEvdG9rZW5fc2VydmljZS5wcm90bxISdHVybndyaWdodC5hdXRoLnYxIjEKFEV4Y2hhbmdlVG9rZW5SZXF1ZXN0EhkKBXRva2VuGAEgASgJQgq6SAdyBRABGIBAIqMBChVFeGNoYW5nZVRva2VuUmVzcG9uc2USFgoOaW50ZXJuYWxfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoIaWRlbnRpdHkYAyABKAsyHC50dXJud3JpZ2h0LmF1dGgudjEuSWRlbnRpdHkSEgoKZXhwaXJlc19pbhgEIAEoBSJRChhNaW50SW50ZXJuYWxUb2tlblJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQESGgoIdG9rZW5faWQYAiABKAlCCLpIBXIDsAEBIpMBChlNaW50SW50ZXJuYWxUb2tlblJlc3BvbnNlEhYKDmludGVybmFsX3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCGlkZW50aXR5GAMgASgLMhwudHVybndyaWdodC5hdXRoLnYxLklkZW50aXR5IhAKDkdldEp3a3NSZXF1ZXN0IjgKD0dldEp3a3NSZXNwb25zZRIlCgRrZXlzGAEgAygLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCI1ChZMaXN0UmV2b2NhdGlvbnNSZXF1ZXN0EhsKB3NlY29uZHMYASABKAVCCrpIBxoFGNgEKAEiXwoXTGlzdFJldm9jYXRpb25zUmVzcG9uc2USMwoLcmV2b2NhdGlvbnMYASADKAsyHi50dXJud3JpZ2h0LmF1dGgudjEuUmV2b2NhdGlvbhIPCgdrZXlfaWRzGAIgAygJIlwKClJldm9jYXRpb24SCgoCaWQYASABKAMSEAoIdG9rZW5faWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRIMCgRraW5kGAQgASgJEhEKCWhhc19lbmRlZBgFIAEoCCJgChNDaGVja0FwaUtleXNSZXF1ZXN0EiUKC2FwaV9rZXlfaWRzGAEgAygJQhC6SA2SAQoQ6AciBXIDsAEBEiIKCHVzZXJfaWRzGAIgAygJQhC6SA2SAQoQ6AciBXIDsAEBImEKFENoZWNrQXBpS2V5c1Jlc3BvbnNlEjAKCGFwaV9rZXlzGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLkxpdmVBcGlLZXkSFwoPY2xvc2VkX3VzZXJfaWRzGAIgAygJIkgKCkxpdmVBcGlLZXkSCgoCaWQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiGAoWTGlzdFNpZ25pbmdLZXlzUmVxdWVzdCK+AQoKU2lnbmluZ0tleRIOCgZrZXlfaWQYASABKAkSIAoJYWxnb3JpdGhtGAIgASgJQg26SApyCJICBUVkRFNBEi4KCmNyZWF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldGlyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh4KBXN0YXRlGAUgASgJQg+6SAxyCpICB3NpZ25pbmciTwoXTGlzdFNpZ25pbmdLZXlzUmVzcG9uc2USNAoMc2lnbmluZ19rZXlzGAEgAygLMh4udHVybndyaWdodC5hdXRoLnYxLlNpZ25pbmdLZXkiWgoWTmFtZUNyZWRlbnRpYWxzUmVxdWVzdBIcCgd1c2VyX2lkGAEgASgJQgu6SAjYAQFyA7ABARIiCgl0b2tlbl9pZHMYAiADKAlCD7pIDJIBCRBkIgVyA7ABASJfChdOYW1lQ3JlZGVudGlhbHNSZXNwb25zZRIRCgl1c2VyX25hbWUYASABKAkSMQoIYXBpX2tleXMYAiADKAsyHy50dXJud3JpZ2h0LmF1dGgudjEuTmFtZWRBcGlLZXkiJwoLTmFtZWRBcGlLZXkSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCSIyChdSb3RhdGVTaWduaW5nS2V5UmVxdWVzdBIXCg9yZXRpcmVfcHJldmlvdXMYASABKAgiOwoYUm90YXRlU2lnbmluZ0tleVJlc3BvbnNlEg4KBmtleV9pZBgBIAEoCRIPCgdrZXlfaWRzGAIgAygJMoALCgxUb2tlblNlcnZpY2USeAoNRXhjaGFuZ2VUb2tlbhIoLnR1cm53cmlnaHQuYXV0aC52MS5FeGNoYW5nZVRva2VuUmVxdWVzdBopLnR1cm53cmlnaHQuYXV0aC52MS5FeGNoYW5nZVRva2VuUmVzcG9uc2UiEpACAbC7GAS6uxgHZ2F0ZXdheRKPAQoRTWludEludGVybmFsVG9rZW4SLC50dXJud3JpZ2h0LmF1dGgudjEuTWludEludGVybmFsVG9rZW5SZXF1ZXN0Gi0udHVybndyaWdodC5hdXRoLnYxLk1pbnRJbnRlcm5hbFRva2VuUmVzcG9uc2UiHZACAbC7GAS6uxgSYWdlbnQtb3JjaGVzdHJhdG9yEqQBCg9MaXN0UmV2b2NhdGlvbnMSKi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0UmV2b2NhdGlvbnNSZXNwb25zZSI4kAIBsLsYBLq7GAdnYXRld2F5ursYEmFnZW50LW9yY2hlc3RyYXRvcrq7GAxjb252ZXJzYXRpb24SegoMQ2hlY2tBcGlLZXlzEicudHVybndyaWdodC5hdXRoLnYxLkNoZWNrQXBpS2V5c1JlcXVlc3QaKC50dXJud3JpZ2h0LmF1dGgudjEuQ2hlY2tBcGlLZXlzUmVzcG9uc2UiF5ACAbC7GAS6uxgMY29udmVyc2F0aW9uEq8BCg9MaXN0U2lnbmluZ0tleXMSKi50dXJud3JpZ2h0LmF1dGgudjEuTGlzdFNpZ25pbmdLZXlzUmVxdWVzdBorLnR1cm53cmlnaHQuYXV0aC52MS5MaXN0U2lnbmluZ0tleXNSZXNwb25zZSJDkAIBqrsYGhIRU0lHTklOR19LRVlfRVJST1JCBWFkbWlusLsYA4LT5JMCGBIWL3YxL2FkbWluL3NpZ25pbmcta2V5cxKZAQoPTmFtZUNyZWRlbnRpYWxzEioudHVybndyaWdodC5hdXRoLnYxLk5hbWVDcmVkZW50aWFsc1JlcXVlc3QaKy50dXJud3JpZ2h0LmF1dGgudjEuTmFtZUNyZWRlbnRpYWxzUmVzcG9uc2UiLZACAbC7GAS6uxgMY29udmVyc2F0aW9uursYEmFnZW50LW9yY2hlc3RyYXRvchLUAQoQUm90YXRlU2lnbmluZ0tleRIrLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVxdWVzdBosLnR1cm53cmlnaHQuYXV0aC52MS5Sb3RhdGVTaWduaW5nS2V5UmVzcG9uc2UiZaq7GDUSEVNJR05JTkdfS0VZX0VSUk9SQgVhZG1pbkoZeyJyZXRpcmVfcHJldmlvdXMiOmZhbHNlfbC7GAOC0+STAiI6ASoiHS92MS9hZG1pbi9zaWduaW5nLWtleXMvcm90YXRlEpsCCgdHZXRKd2tzEiIudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXF1ZXN0GiMudHVybndyaWdodC5hdXRoLnYxLkdldEp3a3NSZXNwb25zZSLGAZACAaq7GJwBEgpKV0tTX0VSUk9SGAFCBGF1dGhShQF7ImtleXMiOlt7Imt0eSI6Ik9LUCIsImNydiI6IkVkMjU1MTkiLCJhbGciOiJFZERTQSIsInVzZSI6InNpZyIsImtpZCI6IjAxOTg1ZjNjIiwieCI6IjExcVlBWUt4Q3JmVlNfN1R5V1FIT2c3aGN2UGFwaU1scndJYWFQY0hVUm8ifV19sLsYAYLT5JMCGBIWLy53ZWxsLWtub3duL2p3a3MuanNvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_turnwright_auth_v1_access, file_turnwright_auth_v1_identity, file_turnwright_errors_v1_surface]);
 
 /**
  * The credential to exchange.
@@ -183,48 +183,6 @@ export const GetJwksResponseSchema: GenMessage<GetJwksResponse> = /*@__PURE__*/
   messageDesc(file_turnwright_auth_v1_token_service, 5);
 
 /**
- * The keys to name.
- *
- * @generated from message turnwright.auth.v1.NameApiKeysRequest
- */
-export type NameApiKeysRequest = Message<"turnwright.auth.v1.NameApiKeysRequest"> & {
-  /**
-   * UUIDs of credentials, up to 100; those that are no API keys get no name.
-   *
-   * @generated from field: repeated string token_ids = 1;
-   */
-  tokenIds: string[];
-};
-
-/**
- * Describes the message turnwright.auth.v1.NameApiKeysRequest.
- * Use `create(NameApiKeysRequestSchema)` to create a new message.
- */
-export const NameApiKeysRequestSchema: GenMessage<NameApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 6);
-
-/**
- * The names.
- *
- * @generated from message turnwright.auth.v1.NameApiKeysResponse
- */
-export type NameApiKeysResponse = Message<"turnwright.auth.v1.NameApiKeysResponse"> & {
-  /**
-   * Names by the UUID of the key.
-   *
-   * @generated from field: map<string, string> names = 1;
-   */
-  names: { [key: string]: string };
-};
-
-/**
- * Describes the message turnwright.auth.v1.NameApiKeysResponse.
- * Use `create(NameApiKeysResponseSchema)` to create a new message.
- */
-export const NameApiKeysResponseSchema: GenMessage<NameApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 7);
-
-/**
  * The period to look back.
  *
  * @generated from message turnwright.auth.v1.ListRevocationsRequest
@@ -243,7 +201,7 @@ export type ListRevocationsRequest = Message<"turnwright.auth.v1.ListRevocations
  * Use `create(ListRevocationsRequestSchema)` to create a new message.
  */
 export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 8);
+  messageDesc(file_turnwright_auth_v1_token_service, 6);
 
 /**
  * Revocations of the period, by the database's clock.
@@ -271,7 +229,7 @@ export type ListRevocationsResponse = Message<"turnwright.auth.v1.ListRevocation
  * Use `create(ListRevocationsResponseSchema)` to create a new message.
  */
 export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 9);
+  messageDesc(file_turnwright_auth_v1_token_service, 7);
 
 /**
  * A credential that ended or changed, so that cached copies are stale.
@@ -320,7 +278,7 @@ export type Revocation = Message<"turnwright.auth.v1.Revocation"> & {
  * Use `create(RevocationSchema)` to create a new message.
  */
 export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 10);
+  messageDesc(file_turnwright_auth_v1_token_service, 8);
 
 /**
  * The API keys and accounts to check.
@@ -348,7 +306,7 @@ export type CheckApiKeysRequest = Message<"turnwright.auth.v1.CheckApiKeysReques
  * Use `create(CheckApiKeysRequestSchema)` to create a new message.
  */
 export const CheckApiKeysRequestSchema: GenMessage<CheckApiKeysRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 11);
+  messageDesc(file_turnwright_auth_v1_token_service, 9);
 
 /**
  * The live keys and the closed accounts among those asked for.
@@ -376,7 +334,7 @@ export type CheckApiKeysResponse = Message<"turnwright.auth.v1.CheckApiKeysRespo
  * Use `create(CheckApiKeysResponseSchema)` to create a new message.
  */
 export const CheckApiKeysResponseSchema: GenMessage<CheckApiKeysResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 12);
+  messageDesc(file_turnwright_auth_v1_token_service, 10);
 
 /**
  * An API key that is live.
@@ -404,7 +362,7 @@ export type LiveApiKey = Message<"turnwright.auth.v1.LiveApiKey"> & {
  * Use `create(LiveApiKeySchema)` to create a new message.
  */
 export const LiveApiKeySchema: GenMessage<LiveApiKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 13);
+  messageDesc(file_turnwright_auth_v1_token_service, 11);
 
 /**
  * No fields.
@@ -419,7 +377,7 @@ export type ListSigningKeysRequest = Message<"turnwright.auth.v1.ListSigningKeys
  * Use `create(ListSigningKeysRequestSchema)` to create a new message.
  */
 export const ListSigningKeysRequestSchema: GenMessage<ListSigningKeysRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 14);
+  messageDesc(file_turnwright_auth_v1_token_service, 12);
 
 /**
  * A key that signs tokens, without its private half.
@@ -468,7 +426,7 @@ export type SigningKey = Message<"turnwright.auth.v1.SigningKey"> & {
  * Use `create(SigningKeySchema)` to create a new message.
  */
 export const SigningKeySchema: GenMessage<SigningKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 15);
+  messageDesc(file_turnwright_auth_v1_token_service, 13);
 
 /**
  * The signing keys.
@@ -489,7 +447,7 @@ export type ListSigningKeysResponse = Message<"turnwright.auth.v1.ListSigningKey
  * Use `create(ListSigningKeysResponseSchema)` to create a new message.
  */
 export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 16);
+  messageDesc(file_turnwright_auth_v1_token_service, 14);
 
 /**
  * The account and the credentials to name.
@@ -498,14 +456,14 @@ export const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysResponse> 
  */
 export type NameCredentialsRequest = Message<"turnwright.auth.v1.NameCredentialsRequest"> & {
   /**
-   * UUID of the user.
+   * UUID of the user. Empty: credentials of any user, and no account.
    *
    * @generated from field: string user_id = 1;
    */
   userId: string;
 
   /**
-   * UUIDs of the user's credentials, up to 100. Those of other users are unknown.
+   * UUIDs of credentials, up to 100. With a user, those of others are unknown.
    *
    * @generated from field: repeated string token_ids = 2;
    */
@@ -517,7 +475,7 @@ export type NameCredentialsRequest = Message<"turnwright.auth.v1.NameCredentials
  * Use `create(NameCredentialsRequestSchema)` to create a new message.
  */
 export const NameCredentialsRequestSchema: GenMessage<NameCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 17);
+  messageDesc(file_turnwright_auth_v1_token_service, 15);
 
 /**
  * The names.
@@ -545,7 +503,7 @@ export type NameCredentialsResponse = Message<"turnwright.auth.v1.NameCredential
  * Use `create(NameCredentialsResponseSchema)` to create a new message.
  */
 export const NameCredentialsResponseSchema: GenMessage<NameCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 18);
+  messageDesc(file_turnwright_auth_v1_token_service, 16);
 
 /**
  * The name of an API key.
@@ -573,7 +531,7 @@ export type NamedApiKey = Message<"turnwright.auth.v1.NamedApiKey"> & {
  * Use `create(NamedApiKeySchema)` to create a new message.
  */
 export const NamedApiKeySchema: GenMessage<NamedApiKey> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 19);
+  messageDesc(file_turnwright_auth_v1_token_service, 17);
 
 /**
  * Options of the rotation.
@@ -595,7 +553,7 @@ export type RotateSigningKeyRequest = Message<"turnwright.auth.v1.RotateSigningK
  * Use `create(RotateSigningKeyRequestSchema)` to create a new message.
  */
 export const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 20);
+  messageDesc(file_turnwright_auth_v1_token_service, 18);
 
 /**
  * The keys after the rotation.
@@ -623,7 +581,7 @@ export type RotateSigningKeyResponse = Message<"turnwright.auth.v1.RotateSigning
  * Use `create(RotateSigningKeyResponseSchema)` to create a new message.
  */
 export const RotateSigningKeyResponseSchema: GenMessage<RotateSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_turnwright_auth_v1_token_service, 21);
+  messageDesc(file_turnwright_auth_v1_token_service, 19);
 
 /**
  * Internal tokens, which carry a caller's identity between services, and the keys that sign and verify tokens.
@@ -665,18 +623,6 @@ export const TokenService: GenService<{
     methodKind: "unary";
     input: typeof MintInternalTokenRequestSchema;
     output: typeof MintInternalTokenResponseSchema;
-  },
-  /**
-   * Tell the names of some API keys, revoked ones too. For services that show which key did something.
-   *
-   * Caller: the conversation service.
-   *
-   * @generated from rpc turnwright.auth.v1.TokenService.NameApiKeys
-   */
-  nameApiKeys: {
-    methodKind: "unary";
-    input: typeof NameApiKeysRequestSchema;
-    output: typeof NameApiKeysResponseSchema;
   },
   /**
    * List recent revocations, for services that may have missed a broadcast. PostgreSQL is authoritative.
